@@ -1,0 +1,151 @@
+// Package arch is the contract between the kernel and the machine: the types,
+// the page-table format as data, and the few operations that need the CPU. It
+// holds no machine code, so everything above it builds and is tested on any
+// host; grim/arch/amd64 and grim/arch/arm64 implement it.
+//
+// Nothing here knows of processes, map entries or system-call numbers.
+//
+// Context: kernel Go code runs with interrupts disabled. They are taken in user
+// mode (Run returns Interrupt) and in the idle hook only. No method of this
+// contract allocates on the Go heap after start-up, and none blocks, unless it
+// says so.
+package arch
+
+// PA is a physical address.
+type PA uint64
+
+// VA is a virtual address. One that came from user code is an allegation: only
+// package mm/vm turns it into memory.
+type VA uint64
+
+// Sizes, the same on both architectures: 4 KB granule, 9 bits a level, 4 levels.
+const (
+	PageShift  = 12
+	PageSize   = 1 << PageShift
+	BlockShift = 21 // a level-1 leaf: 2 MB
+	BlockSize  = 1 << BlockShift
+	BlockPages = BlockSize / PageSize
+	Entries    = 512 // entries of a table page
+	Levels     = 4   // level 3 is the root, level 0 holds 4 KB leaves
+)
+
+// The address map of DESIGN.md section 2.
+const (
+	UserMin    VA = 0x1000             // VM_MIN_ADDRESS: page 0 is never mapped
+	UserMax    VA = 1 << 47            // VM_MAXUSER_ADDRESS, exclusive
+	DirectBase VA = 0xffff800000000000 // + PA: direct map of RAM and devices
+	KernelBase VA = 0xffffffff80000000 // 2 GB window: image and Go heap
+	KernelHalf    = Entries / 2        // first root entry of the kernel half
+)
+
+// PageDown and PageUp round to a page; PageUp wraps to 0 past the last page.
+func (a VA) PageDown() VA { return a &^ (PageSize - 1) }
+func (a VA) PageUp() VA   { return (a + PageSize - 1) &^ (PageSize - 1) }
+
+// BlockDown rounds down to a 2 MB boundary.
+func (a VA) BlockDown() VA { return a &^ (BlockSize - 1) }
+
+// Index is the entry of a level's table that translates a.
+func (a VA) Index(level int) int {
+	return int(a>>(PageShift+9*uint(level))) & (Entries - 1)
+}
+
+// Layout says how a process root and the kernel half relate (DESIGN.md section 3).
+type Layout uint8
+
+const (
+	// SharedUK: one root page holds both halves; the kernel half's entries point
+	// at tables that all processes share.
+	SharedUK Layout = iota
+	// Separate: a process root holds the user half, plus, where the CPU needs
+	// it, the minimum mapped for the trampoline.
+	Separate
+)
+
+// String gives the spelling used on the kernel command line.
+func (l Layout) String() string {
+	if l == Separate {
+		return "separate"
+	}
+	return "shared"
+}
+
+// Prot is what a mapping allows, or what an access wants.
+type Prot uint8
+
+const (
+	Read Prot = 1 << iota
+	Write
+	Exec
+)
+
+// String is the form of /proc/self/maps: "rwx" with dashes.
+func (p Prot) String() string {
+	b := [3]byte{'-', '-', '-'}
+	for i, c := range [3]byte{'r', 'w', 'x'} {
+		if p&(1<<i) != 0 {
+			b[i] = c
+		}
+	}
+	return string(b[:])
+}
+
+// Root is what the CPU needs to walk a process's tables.
+type Root struct {
+	Table  PA     // the root page
+	ASID   uint16 // address-space identifier (ASID, PCID); 0 where there are none
+	Layout Layout
+}
+
+// MMU is the machine's side of package mm/pmap. All methods act on the calling
+// CPU; shooting down other CPUs is pmap's work, at the places it marks.
+type MMU interface {
+	// KernelHalf is a root page whose upper 256 entries (KernelHalf..511) are
+	// copied into every new root of that layout, and never changed afterwards.
+	KernelHalf(l Layout) PA
+	// Activate makes r the root used for the user half from now on. It keeps
+	// the TLB entries of r.ASID when that is not 0, and flushes all user
+	// entries when it is.
+	Activate(r Root)
+	// Deactivate moves to the bare kernel root: no user address translates.
+	Deactivate()
+	// ASIDs is how many identifiers there are, 0 excluded; 0 if none.
+	ASIDs() int
+	// FlushPage drops the translation of one user page (va) of an address space
+	// and the walk-cache entries above it; complete on return.
+	FlushPage(r Root, va VA)
+	// FlushASID drops all translations and walk-cache entries of r's address
+	// space; complete on return. With ASID 0: all user entries.
+	FlushASID(r Root)
+	// FlushAll drops everything of every address space, kernel included.
+	FlushAll()
+	// SyncInstructions makes instructions just written to [pa, pa+n) visible
+	// to instruction fetch in every address space. n <= one 2 MB block.
+	SyncInstructions(pa PA, n int)
+}
+
+// Machine is the whole contract as package proc and the kernel see it.
+type Machine interface {
+	MMU
+	// ABI names the registers of a Frame.
+	ABI() *ABI
+	// InitUser resets u to the state of a program's first instruction: all
+	// registers zero but pc and sp, FPU/SIMD at its reset state.
+	InitUser(u *UArea, pc, sp VA)
+	// CopyUser makes dst a copy of src's user state (fork, clone), FPU/SIMD and
+	// TLS base included.
+	CopyUser(dst, src *UArea)
+	// Run enters user mode with u's registers on the active root and returns
+	// when the CPU traps back, with u.Frame and u.Trap filled in. The caller
+	// has activated the root. The goroutine's stack stays in place meanwhile.
+	Run(u *UArea)
+	// Dispatch acknowledges and handles every pending interrupt: device lines
+	// are handed to the function given to Interrupts at start-up, a timer
+	// interrupt is only acknowledged. Called after Run returned Interrupt and
+	// by the idle hook.
+	Dispatch()
+	// SetTimer programs the one-shot timer interrupt for the monotonic time
+	// deadline (nanoseconds, the runtime's nanotime); in the past: at once.
+	// math.MaxInt64 disarms.
+	SetTimer(deadline int64)
+}
