@@ -24,15 +24,20 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"grim/boot/image"
 )
 
 // Archs are the values of GOARCH that there is a port for.
 var Archs = []string{"amd64", "arm64"}
 
-// InitialHeap is how many bytes right behind the image's last byte the image
-// maker reserves for the heap that the runtime lives on until the kernel
-// calls runtime.GrowHeap. A multiple of the page size.
-const InitialHeap = 16 << 20
+// InitialHeap is how many bytes right behind the image's last byte the runtime
+// lives on until the kernel calls runtime.GrowHeap.
+const InitialHeap = image.HeapSize
+
+// sources is the folder below Config.Out that holds the files. The underscore
+// keeps "./..." patterns out of it.
+const sources = "_src"
 
 //go:embed runtime/*.go runtime/*.s goos/*.go
 var own embed.FS
@@ -88,7 +93,7 @@ func Generate(c Config) (string, error) {
 		return "", err
 	}
 	c.Out = out
-	if err := os.RemoveAll(filepath.Join(out, "src")); err != nil {
+	if err := os.RemoveAll(filepath.Join(out, sources)); err != nil {
 		return "", err
 	}
 	replace := map[string]string{}
@@ -192,7 +197,7 @@ func (c Config) goFile(name string) string {
 
 // put writes the overlay's version of a file.
 func (c Config) put(replace map[string]string, name string, text []byte) error {
-	to := filepath.Join(c.Out, "src", filepath.FromSlash(name))
+	to := filepath.Join(c.Out, sources, filepath.FromSlash(name))
 	replace[c.goFile(name)] = to
 	if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
 		return err

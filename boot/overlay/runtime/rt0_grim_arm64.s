@@ -1,3 +1,5 @@
+//go:build grim_overlay
+
 // From the loader to the Go runtime on arm64.
 //
 // A loader that follows the Linux boot protocol for arm64 ("Booting AArch64
@@ -295,7 +297,10 @@ TEXT rt0high<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	ADD	$HEAP, R1
 	BL	rt0zero<>(SB)
 
-	MOVD	R20, runtime∕goos·BootArg(SB)
+	MOVD	R20, runtime·bootArg(SB)
+	MOVD	$0xffffffff80000000, R0
+	SUB	R21, R0
+	MOVD	R0, runtime·physBase(SB)
 	MSR	$0, SPSel
 	MOVD	$runtime·rt0Stack+(STACK+4096)(SB), R0
 	AND	$~15, R0

@@ -70,10 +70,10 @@ ready:
 
 // func haltCPU(code int32)
 //
-// QEMU's isa-debug-exit at 0x501 ends with status code<<1|1 where it exists.
+// QEMU's isa-debug-exit at 0xf4 ends with status code<<1|1 where it exists.
 TEXT runtime·haltCPU(SB),NOSPLIT,$0-4
 	MOVL	code+0(FP), AX
-	MOVW	$0x501, DX
+	MOVW	$0xf4, DX
 	OUTL
 	CLI
 halt:
