@@ -60,13 +60,32 @@ done:
 
 // func earlyPutc(c byte)
 //
-// No UART address is known before the device tree has been read.
+// No UART address is known before the device tree has been read, but a debugger
+// may listen to semihosting calls ("Semihosting for AArch32 and AArch64",
+// SYS_WRITEC). Where none does, the call is an exception: TPIDR_EL1 tells
+// earlyVectors to stop there, the kernel being dead anyhow.
 TEXT runtime·earlyPutc(SB),NOSPLIT,$0-1
+	MOVD	$1, R0
+	MSR	R0, TPIDR_EL1
+	MOVD	$c+0(FP), R1
+	MOVD	$3, R0
+	WORD	$0xd45e0000	// HLT #0xf000
 	RET
 
 // func haltCPU(code int32)
-TEXT runtime·haltCPU(SB),NOSPLIT,$0-4
+//
+// SYS_EXIT_EXTENDED first, for a debugger that may be there; see earlyPutc.
+TEXT runtime·haltCPU(SB),NOSPLIT,$16-4
 	MSR	$15, DAIFSet
+	MOVD	$1, R0
+	MSR	R0, TPIDR_EL1
+	MOVD	$0x20026, R0	// ADP_Stopped_ApplicationExit
+	MOVW	code+0(FP), R1
+	MOVD	R0, block-16(SP)
+	MOVD	R1, block-8(SP)
+	MOVD	$block-16(SP), R1
+	MOVD	$0x20, R0
+	WORD	$0xd45e0000	// HLT #0xf000
 halt:
 	WFI
 	B	halt
