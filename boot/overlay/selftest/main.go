@@ -6,7 +6,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // mode is set by the linker: which way to end.
@@ -358,8 +359,8 @@ func syscalls() error {
 
 func random() error {
 	var a, b [32]byte
-	rand.Read(a[:])
-	rand.Read(b[:])
+	unix.Getrandom(a[:], 0)
+	unix.Getrandom(b[:], 0)
 	if a == b || a == [32]byte{} {
 		return fmt.Errorf("%x %x", a, b)
 	}
@@ -372,7 +373,7 @@ func random() error {
 	}
 	defer func() { goos.RandomData = nil }()
 	runtime.Reseed()
-	rand.Read(a[:])
+	unix.Getrandom(a[:], 0)
 	if !called {
 		return errors.New("hook not called")
 	}
