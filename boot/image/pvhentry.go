@@ -40,10 +40,10 @@ var pvhListing = []instr{
 	{"", "mov eax, 0x80000001", []byte{0xb8, 0x01, 0x00, 0x00, 0x80}, ""},
 	{"", "cpuid", []byte{0x0f, 0xa2}, ""},
 	{"", "test edx, 0x20000000", []byte{0xf7, 0xc2, 0x00, 0x00, 0x00, 0x20}, ""}, // LM
-	{"", "je fail", []byte{0x74, 0}, "fail"},
+	{"", "jz fail", []byte{0x74, 0}, "fail"},
 	{"", "mov esi, nx", []byte{0xbe, 0, 0, 0, 0}, "msgnx"},
 	{"", "test edx, 0x100000", []byte{0xf7, 0xc2, 0x00, 0x00, 0x10, 0x00}, ""}, // NX
-	{"", "je fail", []byte{0x74, 0}, "fail"},
+	{"", "jz fail", []byte{0x74, 0}, "fail"},
 	// Intel SDM volume 3, 9.8.5: PAE, CR3, EFER.LME (with NXE), then paging.
 	{"", "mov eax, cr4", []byte{0x0f, 0x20, 0xe0}, ""},
 	{"", "or eax, 0x20", []byte{0x83, 0xc8, 0x20}, ""}, // PAE
@@ -62,12 +62,12 @@ var pvhListing = []instr{
 	{"", "jmp far [target]", []byte{0xff, 0x2d, 0, 0, 0, 0}, "target"},
 	{"fail", "lodsb", []byte{0xac}, ""},
 	{"", "test al, al", []byte{0x84, 0xc0}, ""},
-	{"", "je stop", []byte{0x74, 0}, "stop"},
+	{"", "jz stop", []byte{0x74, 0}, "stop"},
 	{"", "mov cl, al", []byte{0x88, 0xc1}, ""},
 	{"", "mov edx, 0x3fd", []byte{0xba, 0xfd, 0x03, 0x00, 0x00}, ""}, // COM1 line status
 	{"wait", "in al, dx", []byte{0xec}, ""},
 	{"", "test al, 0x20", []byte{0xa8, 0x20}, ""}, // transmitter empty; 0xff where no port is
-	{"", "je wait", []byte{0x74, 0}, "wait"},
+	{"", "jz wait", []byte{0x74, 0}, "wait"},
 	{"", "mov al, cl", []byte{0x88, 0xc8}, ""},
 	{"", "mov edx, 0x3f8", []byte{0xba, 0xf8, 0x03, 0x00, 0x00}, ""},
 	{"", "out dx, al", []byte{0xee}, ""},
