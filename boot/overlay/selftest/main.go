@@ -32,6 +32,20 @@ func main() {
 	case "panic":
 		var m map[string]int
 		m["x"] = 1
+	case "nil":
+		dereference(nil)
+	case "fatal":
+		pretend.Kind = runtime.FaultIllegal
+		faultHere()
+	case "nested":
+		// The console itself faults while the kernel dies.
+		goos.Printk = func(c byte) {
+			runtime.EarlyConsole(c)
+			if c == '!' {
+				faultHere()
+			}
+		}
+		panic("the console faults!")
 	case "deadlock":
 		// Nothing can wake this up; the kernel must sleep, not die.
 		time.AfterFunc(20*time.Millisecond, func() { fmt.Println("awake"); os.Exit(0) })
@@ -74,6 +88,7 @@ var tests = []struct {
 	{"system calls", syscalls},
 	{"random numbers", random},
 	{"recover", recovered},
+	{"fault becomes a panic", faultRecovered},
 	{"heap figures", heap},
 }
 
