@@ -1,0 +1,7 @@
+//go:build tamago
+
+package main
+
+import "fmt"
+
+func main() { fmt.Println("hello") }
