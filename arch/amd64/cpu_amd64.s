@@ -183,3 +183,24 @@ TEXT ·rdseed(SB),NOSPLIT,$0-9
 	MOVQ AX, v+0(FP)
 	SETCS ok+8(FP)
 	RET
+
+// func getCR2() uint64
+TEXT ·getCR2(SB),NOSPLIT,$0-8
+	MOVQ CR2, AX
+	MOVQ AX, ret+0(FP)
+	RET
+
+// func setXCR0(v uint64)
+TEXT ·setXCR0(SB),NOSPLIT,$0-8
+	MOVL v_lo+0(FP), AX
+	MOVL v_hi+4(FP), DX
+	XORL CX, CX
+	XSETBV
+	RET
+
+// func out32(port uint16, v uint32)
+TEXT ·out32(SB),NOSPLIT,$0-8
+	MOVW port+0(FP), DX
+	MOVL v+4(FP), AX
+	OUTL
+	RET
