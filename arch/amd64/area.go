@@ -72,6 +72,6 @@ const (
 	textSyscall = 0x00
 	textSysret  = 0x40
 	textIret    = 0x60
-	textVectors = 0x200
+	textVectors = 0x100
 	vectorSize  = 16
 )

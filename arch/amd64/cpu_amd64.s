@@ -26,8 +26,9 @@ TEXT ·rdmsr(SB),NOSPLIT,$0-16
 // func wrmsr(msr uint32, v uint64)
 TEXT ·wrmsr(SB),NOSPLIT,$0-16
 	MOVL msr+0(FP), CX
-	MOVL v_lo+8(FP), AX
-	MOVL v_hi+12(FP), DX
+	MOVQ v+8(FP), AX
+	MOVQ AX, DX
+	SHRQ $32, DX
 	WRMSR
 	RET
 
@@ -90,9 +91,7 @@ TEXT ·invpcid(SB),NOSPLIT,$0-24
 	INVPCID pcid+8(FP), AX
 	RET
 
-// func loadTables(gdtr, idtr *byte, tss uint16, kernelData uint16)
-//
-// The far return reloads CS from the new GDT.
+// func loadTables(gdtr, idtr *byte, tss, kernelData uint16)
 TEXT ·loadTables(SB),NOSPLIT,$0-20
 	MOVQ gdtr+0(FP), AX
 	LGDT (AX)
@@ -102,26 +101,47 @@ TEXT ·loadTables(SB),NOSPLIT,$0-20
 	LTR AX
 	MOVW kernelData+18(FP), AX
 	MOVW AX, SS
-	MOVQ $const_selKernelCode, CX
-	PUSHQ CX
-	LEAQ 3(PC), CX // the instruction behind the far return
-	PUSHQ CX
-	BYTE $0x48; BYTE $0xcb // RETFQ
+	CALL reloadCS<>(SB)
 	RET
 
-// func clearSegments()
+// reloadCS returns to its caller by a far return, which loads CS from the GDT.
+TEXT reloadCS<>(SB),NOSPLIT|NOFRAME,$0
+	MOVQ 0(SP), AX
+	MOVQ $const_selKernelCode, CX
+	MOVQ CX, 0(SP)
+	PUSHQ AX
+	BYTE $0x48; BYTE $0xcb // RETFQ
+
+// func textAddresses() (entry, syscall, trap, fault uint64)
+TEXT ·textAddresses(SB),NOSPLIT,$0-32
+	LEAQ ·entryText(SB), AX
+	MOVQ AX, entry+0(FP)
+	LEAQ ·syscallEntry(SB), AX
+	MOVQ AX, syscall+8(FP)
+	LEAQ ·trapEntry(SB), AX
+	MOVQ AX, trap+16(FP)
+	LEAQ ·faultEntry(SB), AX
+	MOVQ AX, fault+24(FP)
+	RET
+
+// func clearSegments(fsBase uint64)
 //
 // Data segment registers are not part of a thread's state: user code can only
 // load selectors that change nothing in 64-bit mode. They are cleared when the
 // CPU goes from one thread to another so that none learns what another loaded.
-// Clearing FS and GS clears their bases: the kernel's FS base is put back by
-// the caller.
-TEXT ·clearSegments(SB),NOSPLIT,$0-0
+// Clearing FS and GS clears their bases on most CPUs; the kernel's FS base is
+// put back before Go code sees that.
+TEXT ·clearSegments(SB),NOSPLIT,$0-8
 	XORL AX, AX
 	MOVW AX, DS
 	MOVW AX, ES
 	MOVW AX, FS
 	MOVW AX, GS
+	MOVQ fsBase+0(FP), AX
+	MOVQ AX, DX
+	SHRQ $32, DX
+	MOVL $const_msrFSBase, CX
+	WRMSR
 	RET
 
 // func sleep()
@@ -192,8 +212,9 @@ TEXT ·getCR2(SB),NOSPLIT,$0-8
 
 // func setXCR0(v uint64)
 TEXT ·setXCR0(SB),NOSPLIT,$0-8
-	MOVL v_lo+0(FP), AX
-	MOVL v_hi+4(FP), DX
+	MOVQ v+0(FP), AX
+	MOVQ AX, DX
+	SHRQ $32, DX
 	XORL CX, CX
 	XSETBV
 	RET

@@ -76,251 +76,252 @@ fatal:
 	MOVQ 8(SP), AX
 	BYTE $0xc2; BYTE $0x08; BYTE $0x00 // RET $8
 
-	// textVectors: 16 bytes for each vector.
+	// textVectors: 16 bytes for each vector. The pushes are spelled in bytes
+	// because the linker adds them all up to one deep stack otherwise.
 	PCALIGN $256
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $0
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $1
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x01 // PUSHQ $1
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $2
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x02 // PUSHQ $2
 	JMP fatal
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $3
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x03 // PUSHQ $3
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $4
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x04 // PUSHQ $4
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $5
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x05 // PUSHQ $5
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $6
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x06 // PUSHQ $6
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $7
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x07 // PUSHQ $7
 	JMP common
 	PCALIGN $16
-	PUSHQ $8
+	BYTE $0x6a; BYTE $0x08 // PUSHQ $8
 	JMP fatal
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $9
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x09 // PUSHQ $9
 	JMP common
 	PCALIGN $16
-	PUSHQ $10
+	BYTE $0x6a; BYTE $0x0a // PUSHQ $10
 	JMP common
 	PCALIGN $16
-	PUSHQ $11
+	BYTE $0x6a; BYTE $0x0b // PUSHQ $11
 	JMP common
 	PCALIGN $16
-	PUSHQ $12
+	BYTE $0x6a; BYTE $0x0c // PUSHQ $12
 	JMP common
 	PCALIGN $16
-	PUSHQ $13
+	BYTE $0x6a; BYTE $0x0d // PUSHQ $13
 	JMP common
 	PCALIGN $16
-	PUSHQ $14
+	BYTE $0x6a; BYTE $0x0e // PUSHQ $14
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $15
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x0f // PUSHQ $15
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x10 // PUSHQ $16
 	JMP common
 	PCALIGN $16
-	PUSHQ $17
+	BYTE $0x6a; BYTE $0x11 // PUSHQ $17
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $18
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x12 // PUSHQ $18
 	JMP fatal
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $19
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x13 // PUSHQ $19
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $20
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x14 // PUSHQ $20
 	JMP common
 	PCALIGN $16
-	PUSHQ $21
+	BYTE $0x6a; BYTE $0x15 // PUSHQ $21
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $22
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x16 // PUSHQ $22
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $23
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x17 // PUSHQ $23
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $24
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x18 // PUSHQ $24
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $25
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x19 // PUSHQ $25
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $26
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x1a // PUSHQ $26
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $27
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x1b // PUSHQ $27
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $28
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x1c // PUSHQ $28
 	JMP common
 	PCALIGN $16
-	PUSHQ $29
+	BYTE $0x6a; BYTE $0x1d // PUSHQ $29
 	JMP common
 	PCALIGN $16
-	PUSHQ $30
+	BYTE $0x6a; BYTE $0x1e // PUSHQ $30
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $31
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x1f // PUSHQ $31
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $32
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x20 // PUSHQ $32
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $33
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x21 // PUSHQ $33
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $34
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x22 // PUSHQ $34
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $35
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x23 // PUSHQ $35
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $36
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x24 // PUSHQ $36
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $37
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x25 // PUSHQ $37
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $38
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x26 // PUSHQ $38
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $39
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x27 // PUSHQ $39
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $40
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x28 // PUSHQ $40
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $41
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x29 // PUSHQ $41
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $42
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x2a // PUSHQ $42
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $43
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x2b // PUSHQ $43
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $44
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x2c // PUSHQ $44
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $45
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x2d // PUSHQ $45
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $46
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x2e // PUSHQ $46
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $47
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x2f // PUSHQ $47
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $48
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x30 // PUSHQ $48
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $49
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x31 // PUSHQ $49
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $50
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x32 // PUSHQ $50
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $51
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x33 // PUSHQ $51
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $52
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x34 // PUSHQ $52
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $53
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x35 // PUSHQ $53
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $54
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x36 // PUSHQ $54
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $55
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x37 // PUSHQ $55
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $56
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x38 // PUSHQ $56
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $57
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x39 // PUSHQ $57
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $58
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x3a // PUSHQ $58
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $59
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x3b // PUSHQ $59
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $60
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x3c // PUSHQ $60
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $61
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x3d // PUSHQ $61
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $62
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x3e // PUSHQ $62
 	JMP common
 	PCALIGN $16
-	PUSHQ $0
-	PUSHQ $63
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x3f // PUSHQ $63
 	JMP common

@@ -37,7 +37,6 @@ const (
 	offTrapCode = 328
 	offTrapAddr = 336
 	offSavedSP  = 344 // Mach[0]: the kernel stack of the goroutine in Run
-	offSavedBP  = 352 // Mach[1]
 	offFPU      = 512
 )
 

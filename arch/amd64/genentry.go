@@ -24,14 +24,14 @@ func main() {
 	for v := range vectors {
 		b.WriteString("\tPCALIGN $16\n")
 		if !hasCode[v] {
-			b.WriteString("\tPUSHQ $0\n")
+			b.WriteString("\tBYTE $0x6a; BYTE $0x00 // PUSHQ $0\n")
 		}
 		target := "common"
 		switch v {
 		case 2, 8, 18: // NMI, double fault, machine check
 			target = "fatal"
 		}
-		fmt.Fprintf(&b, "\tPUSHQ $%d\n\tJMP %s\n", v, target)
+		fmt.Fprintf(&b, "\tBYTE $0x6a; BYTE $%#02x // PUSHQ $%d\n\tJMP %s\n", v, v, target)
 	}
 	if err := os.WriteFile("entry_amd64.s", b.Bytes(), 0o644); err != nil {
 		log.Fatal(err)
@@ -116,6 +116,7 @@ fatal:
 	MOVQ 8(SP), AX
 	BYTE $0xc2; BYTE $0x08; BYTE $0x00 // RET $8
 
-	// textVectors: 16 bytes for each vector.
+	// textVectors: 16 bytes for each vector. The pushes are spelled in bytes
+	// because the linker adds them all up to one deep stack otherwise.
 	PCALIGN $256
 `
