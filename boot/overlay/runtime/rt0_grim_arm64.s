@@ -42,9 +42,9 @@
 #define BLOCKNX		0x60000000000701
 #define TABLE		3
 
-// MAIR_EL1: 0 normal write-back, 1 Device-nGnRnE, 2 normal non-cacheable, 3 Device-nGnRE.
-// grim/arch/arm64 sets the same value.
-#define MAIR		0x044400ff
+// MAIR_EL1: index 0 normal write-back memory, index 1 Device-nGnRnE, as in
+// grim/arch/arm64's format.go.
+#define MAIR		0xff
 
 // TCR_EL1: T0SZ = T1SZ = 17 (47-bit halves), 4 KB granules, walks inner
 // shareable write-back write-allocate; IPS and AS are added below.
@@ -298,8 +298,8 @@ TEXT rt0high<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	BL	rt0zero<>(SB)
 
 	MOVD	R20, runtime·bootArg(SB)
-	MOVD	$0xffffffff80000000, R0
-	SUB	R21, R0
+	MOVD	$0xffffffff80000000, R0		// where KernelBase is in physical memory
+	SUB	R21, R0, R0
 	MOVD	R0, runtime·physBase(SB)
 	MSR	$0, SPSel
 	MOVD	$runtime·rt0Stack+(STACK+4096)(SB), R0
@@ -325,49 +325,3 @@ slow:	CMP	R1, R0
 	MOVD.P	ZR, 8(R0)
 	B	slow
 done:	RET
-
-// earlyVectors serve until grim/arch/arm64 installs its own. Nothing works yet
-// that a message could be printed with, other than the debugger's interface, so
-// an exception here ends QEMU with status 3 under -semihosting, and stops the
-// CPU elsewhere. TPIDR_EL1 is not 0 from the first exception on: without a
-// debugger HLT is itself an exception.
-TEXT runtime·earlyVectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
-	PCALIGN	$2048
-	B	fault
-	PCALIGN	$128
-	B	fault
-	PCALIGN	$128
-	B	fault
-	PCALIGN	$128
-	B	fault
-	PCALIGN	$128
-	B	fault
-	PCALIGN	$128
-	B	fault
-	PCALIGN	$128
-	B	fault
-	PCALIGN	$128
-	B	fault
-	PCALIGN	$128
-fault:	MRS	TPIDR_EL1, R0
-	CBNZ	R0, stop
-	MOVD	$1, R0
-	MSR	R0, TPIDR_EL1
-	MOVD	$runtime·earlyMessage(SB), R1
-	MOVD	$4, R0				// SYS_WRITE0
-	WORD	$0xd45e0000			// hlt #0xf000
-	MOVD	$runtime·earlyExit(SB), R1
-	MOVD	$0x20, R0			// SYS_EXIT_EXTENDED
-	WORD	$0xd45e0000
-stop:	WFI
-	B	stop
-
-DATA	runtime·earlyMessage+0(SB)/8, $"exceptio"
-DATA	runtime·earlyMessage+8(SB)/8, $"n before"
-DATA	runtime·earlyMessage+16(SB)/8, $" the ker"
-DATA	runtime·earlyMessage+24(SB)/8, $"nel star"
-DATA	runtime·earlyMessage+32(SB)/8, $"ted\n\x00\x00\x00"
-GLOBL	runtime·earlyMessage(SB), RODATA|NOPTR, $40
-DATA	runtime·earlyExit+0(SB)/8, $0x20026	// ADP_Stopped_ApplicationExit
-DATA	runtime·earlyExit+8(SB)/8, $3
-GLOBL	runtime·earlyExit(SB), RODATA|NOPTR, $16
