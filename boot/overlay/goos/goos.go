@@ -49,10 +49,6 @@ var (
 	// runtime.Reseed. Unset, the runtime makes do with the CPU's generator or
 	// its counter.
 	RandomData func(b []byte)
-
-	// Fatal, if set, is called once on the way down, after the traceback and
-	// before Exit.
-	Fatal func()
 )
 
 // What the entry code found (rt0_grim_GOARCH.s); the runtime puts it here before

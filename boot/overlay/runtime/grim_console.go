@@ -63,3 +63,8 @@ func replayEarly(put func(byte)) {
 func flushEarly() {
 	replayEarly(earlyPutc)
 }
+
+// EarlyConsole may serve as goos.Printk until the kernel has found its console:
+// COM1 on amd64, a debugger's semihosting console on arm64 (which stops the CPU
+// if there is no debugger).
+func EarlyConsole(c byte) { earlyPutc(c) }

@@ -3,7 +3,6 @@
 package runtime
 
 import (
-	"runtime/goos"
 	"unsafe"
 )
 
@@ -207,13 +206,6 @@ func signame(sig uint32) string {
 		return "SIGSEGV: segmentation violation"
 	}
 	return ""
-}
-
-func fatalHook() {
-	if f := goos.Fatal; f != nil {
-		goos.Fatal = nil
-		f()
-	}
 }
 
 // The rest is what the runtime calls of a signal layer that is not there.
