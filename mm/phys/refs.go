@@ -116,6 +116,9 @@ func (m *Memory) Join(f Frame) bool {
 		return false
 	}
 	info := m.info[f-m.base:][:arch.BlockPages]
+	if atomic.LoadInt32(&info[0].refs) == 0 {
+		return m.Refs(f) == 1 // whole already, or not in use at all
+	}
 	for k := range info {
 		if atomic.LoadInt32(&info[k].refs) != 1 {
 			return false
@@ -208,6 +211,9 @@ func (m *Memory) BlockRefs(f Frame) int32 {
 	}
 	return n
 }
+
+// InUse tells whether somebody holds a reference to f.
+func (m *Memory) InUse(f Frame) bool { return m.Contains(f) && m.Refs(f) > 0 }
 
 // Synced tells whether instruction fetch has been synchronised with f's contents
 // (arm64: data and instruction caches are not coherent), and sets it.

@@ -112,7 +112,7 @@ func (vs *VMSpace) faultAnon(e *entry, page arch.VA, access arch.Prot) error {
 	if run.N == 1 {
 		err = vs.pm.Enter(run.VA, run.F, hardware(e.prot), e.pmapFlags())
 	} else {
-		err = vs.pm.EnterRun(run.VA, run.F, run.N, hardware(e.prot), e.pmapFlags())
+		_, err = vs.pm.EnterRun(run.VA, run.F, run.N, hardware(e.prot), e.pmapFlags())
 	}
 	if err != nil {
 		for i := range run.N {

@@ -20,11 +20,7 @@ func (vs *VMSpace) Fork(l arch.Layout) (*VMSpace, error) {
 	vs.mu.Lock()
 	c.limits, c.mmapBase, c.brkStart, c.brkEnd = vs.limits, vs.mmapBase, vs.brkStart, vs.brkEnd
 	vs.rs.BreakAll() // a reservation's frames have one owner
-	for e := vs.tree.first; e != nil && err == nil; e = e.next {
-		if e.flags&entDontFork == 0 {
-			err = vs.forkEntry(c, e)
-		}
-	}
+	err = vs.forkEntries(c)
 	vs.mu.Unlock()
 	if err != nil {
 		c.Purge(nil)
@@ -34,9 +30,44 @@ func (vs *VMSpace) Fork(l arch.Layout) (*VMSpace, error) {
 	return c, nil
 }
 
-// forkEntry copies one entry and its private pages to c, which nobody else can
-// see yet. Preconditions: mu held.
-func (vs *VMSpace) forkEntry(c *VMSpace, e *entry) error {
+// forkEntries copies the map and the private pages to c, which nobody else can
+// see yet. Neighbours without objects are copied in one go: between them nothing
+// is mapped. Preconditions: mu held.
+func (vs *VMSpace) forkEntries(c *VMSpace) error {
+	var lo, hi arch.VA // private anonymous memory not copied yet
+	for e := vs.tree.first; e != nil; e = e.next {
+		keep := e.flags&entDontFork == 0
+		if keep {
+			vs.forkEntry(c, e)
+			keep = e.private() && e.flags&entWipeOnFork == 0
+		}
+		if keep && e.obj == nil {
+			if hi == 0 {
+				lo = e.start
+			}
+			hi = e.end
+			continue
+		}
+		if hi != 0 {
+			if err := vs.pm.Copy(c.pm, lo, hi, pmap.CopyCOW); err != nil {
+				return err
+			}
+			hi = 0
+		}
+		if keep {
+			if err := vs.forkFile(c, e); err != nil {
+				return err
+			}
+		}
+	}
+	if hi != 0 {
+		return vs.pm.Copy(c.pm, lo, hi, pmap.CopyCOW)
+	}
+	return nil
+}
+
+// forkEntry gives c an entry like e.
+func (vs *VMSpace) forkEntry(c *VMSpace, e *entry) {
 	n := vs.sys.newEntry()
 	n.start, n.end, n.off, n.obj, n.prot = e.start, e.end, e.off, e.obj, e.prot
 	n.flags = e.flags &^ (entWired | entDirtied)
@@ -44,15 +75,14 @@ func (vs *VMSpace) forkEntry(c *VMSpace, e *entry) error {
 		e.obj.Ref()
 	}
 	c.link(n)
-	if !e.private() || e.flags&entWipeOnFork != 0 {
-		return nil
-	}
-	if e.obj != nil {
-		// Truncation visits the mappings in the order of the list, and may have
-		// visited n already: it must not find pages in e that we then copy to n.
-		m := e.obj.Mapped()
-		m.mu.Lock()
-		defer m.mu.Unlock()
-	}
+}
+
+// forkFile copies the pages of a private mapping of an object. Truncation visits
+// the mappings one by one and may have visited c's already: it must not find
+// pages in e afterwards that are then copied to c.
+func (vs *VMSpace) forkFile(c *VMSpace, e *entry) error {
+	m := e.obj.Mapped()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return vs.pm.Copy(c.pm, e.start, e.end, pmap.CopyCOW)
 }
