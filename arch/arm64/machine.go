@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && arm64
 
 package arm64
 
@@ -60,7 +60,7 @@ func New(c *Config) (*Machine, error) {
 	if len(c.Memory) == 0 {
 		return nil, errors.New("arm64: no RAM given")
 	}
-	if readMMFR0()>>28&15 != 0 {
+	if readMMFR0()>>28&15 == 15 {
 		return nil, fmt.Errorf("arm64: this CPU has no 4 KB pages (ID_AA64MMFR0_EL1 %#x)", readMMFR0())
 	}
 	windows := append([]Range{c.Distributor, c.Interface}, c.Devices...)
