@@ -3,6 +3,7 @@ package phys
 import (
 	"fmt"
 	"math/bits"
+	"strings"
 
 	"grim/arch"
 )
@@ -116,6 +117,10 @@ func (m *Memory) releaseOne(f Frame) {
 	m.relist(i, old)
 }
 
+// poison fills freed frames in debug builds: as an entry it is present, as an
+// address not canonical, and it catches the eye.
+var poison = [arch.PageSize]byte([]byte(strings.Repeat("\xdb", arch.PageSize)))
+
 func (m *Memory) badRelease(i int32, w int, mask uint64) {
 	b := &m.blocks[i]
 	f := m.base + Frame(int(i)*arch.BlockPages+w*64+bits.TrailingZeros64(mask))
@@ -134,10 +139,7 @@ func (m *Memory) retire(i int32, mask *blockMap) {
 				continue // start-up: never used
 			}
 			fi.owner = Free
-			b := m.Bytes(f)
-			for j := range b {
-				b[j] = poison
-			}
+			copy(m.Bytes(f), poison[:])
 		}
 	}
 }
