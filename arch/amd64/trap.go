@@ -48,6 +48,13 @@ var kinds = [vecIRQ]arch.TrapKind{
 	30: arch.Protection, 31: arch.Protection,
 }
 
+// undecoded marks a trap of which the entry code has filled in Code and Addr
+// only. It is no arch.TrapKind.
+const undecoded = 0xff
+
+// trapSyscall is arch.Syscall for the assembly.
+const trapSyscall = uint64(arch.Syscall)
+
 // Page-fault error code, SDM volume 3, 4.7.
 const (
 	pfWrite = 1 << 1
