@@ -19,6 +19,7 @@
 // Registers kept until rt0_go: R20 device tree, R21 link less load address,
 // R22 early tables (physical).
 
+#include "go_asm.h"
 #include "textflag.h"
 
 #define PAGE		4096
@@ -31,8 +32,8 @@
 #define T_DIRECT1	5	// direct map of the device tree
 #define T_DIRECT2	6	// and 7: it may cross a 1 GB boundary
 
-// HEAP is boot/image.HeapSize: the first Go heap, behind the BSS.
-#define HEAP		(16<<20)
+// The first Go heap, behind the BSS; the overlay generator's constant.
+#define HEAP		const_grimInitialHeap
 #define STACK		(64<<10)	// what rt0_go takes to be the size of g0's stack
 #define EXCSTACK	(32<<10)
 
