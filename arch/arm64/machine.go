@@ -4,7 +4,6 @@ package arm64
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 
@@ -61,9 +60,6 @@ func New(c *Config) (*Machine, error) {
 	setFaultMachine(m)
 	if len(c.Memory) == 0 {
 		return nil, errors.New("arm64: no RAM given")
-	}
-	if readMMFR0()>>28&15 == 15 {
-		return nil, fmt.Errorf("arm64: this CPU has no 4 KB pages (ID_AA64MMFR0_EL1 %#x)", readMMFR0())
 	}
 	windows := slices.Concat([]Range{c.Distributor, c.Interface, c.UART}, c.Redistributors, c.Devices)
 	m.features()
