@@ -1,0 +1,42 @@
+package amd64
+
+import "grim/arch"
+
+// Bits of a 4-level paging entry: Intel SDM volume 3A, section 5.5.4, tables
+// 5-15 to 5-20 (AMD64 APM volume 2, section 5.4).
+const (
+	pteP   arch.PTE = 1 << 0  // present
+	pteRW  arch.PTE = 1 << 1  // writes allowed
+	pteUS  arch.PTE = 1 << 2  // user-mode accesses allowed
+	pteA   arch.PTE = 1 << 5  // accessed
+	pteD   arch.PTE = 1 << 6  // dirty
+	ptePS  arch.PTE = 1 << 7  // levels 1 and 2: a leaf (at level 0 this bit is PAT)
+	pteNX  arch.PTE = 1 << 63 // no instruction fetch (EFER.NXE)
+	pteAdr arch.PTE = 0x000f_ffff_ffff_f000
+)
+
+// Format is the amd64 page-table format. Memory type is PAT entry 0, write-back,
+// which is what the PAT holds after reset.
+var Format = arch.Format{
+	Name:     "amd64",
+	Present:  pteP,
+	Addr:     pteAdr,
+	LeafMask: ptePS,
+	LeafBits: ptePS,
+
+	Table: pteP | pteRW | pteUS | pteA,
+	Page:  pteP | pteUS | pteA,
+	Block: pteP | pteUS | pteA | ptePS,
+
+	WriteMask: pteRW, WriteBits: pteRW,
+	ExecMask: pteNX, ExecBits: 0,
+	ReadOnly: 0, NoExec: pteNX,
+
+	Accessed:  pteA,
+	DirtyMask: pteD,
+	DirtyBits: pteD,
+
+	Soft: [3]arch.PTE{1 << 9, 1 << 10, 1 << 11}, // ignored by the CPU
+
+	HardwareBits: pteA | pteD,
+}

@@ -1,0 +1,62 @@
+package arm64
+
+import "grim/arch"
+
+// Bits of a VMSAv8-64 stage 1 descriptor, 4 KB granule: Arm ARM (DDI 0487),
+// section D8.3, "Translation table descriptor formats".
+const (
+	pteValid arch.PTE = 1 << 0
+	pteTable arch.PTE = 1 << 1 // levels 1 and 2 of ours: a table; level 0: must be set
+	pteUser  arch.PTE = 1 << 6 // AP[1]: EL0 may access
+	pteRO    arch.PTE = 1 << 7 // AP[2]: no writes
+	pteInner arch.PTE = 3 << 8 // SH: inner shareable
+	pteAF    arch.PTE = 1 << 10
+	pteNG    arch.PTE = 1 << 11 // not global: tagged with the ASID
+	ptePXN   arch.PTE = 1 << 53 // no fetch at EL1
+	pteUXN   arch.PTE = 1 << 54 // no fetch at EL0
+	pteAdr   arch.PTE = 0x0000_ffff_ffff_f000
+
+	// PXNTable: nothing under a user table is ever fetched at EL1, whatever a
+	// leaf says (second line of defence; leaves have PXN too).
+	ptePXNTable arch.PTE = 1 << 59
+
+	// Bits 55..58 are left to software. 55 is the dirty bit: TCR_EL1.HD stays
+	// off, pmap sets it when it maps a page writable.
+	pteSoftDirty arch.PTE = 1 << 55
+)
+
+// MAIR is what MAIR_EL1 must hold for the AttrIndx values that entries use:
+// index 0 is normal memory, write-back, read- and write-allocate; index 1 is
+// Device-nGnRnE (Arm ARM, section D24.2, MAIR_EL1).
+const (
+	AttrNormal = 0
+	AttrDevice = 1
+	MAIR       = 0xff<<(8*AttrNormal) | 0x00<<(8*AttrDevice)
+)
+
+// Format is the arm64 page-table format.
+var Format = arch.Format{
+	Name:     "arm64",
+	Present:  pteValid,
+	Addr:     pteAdr,
+	LeafMask: pteTable,
+	LeafBits: 0,
+
+	Table: pteValid | pteTable | ptePXNTable,
+	Page:  pteValid | pteTable | AttrNormal<<2 | pteUser | pteInner | pteAF | pteNG | ptePXN,
+	Block: pteValid | AttrNormal<<2 | pteUser | pteInner | pteAF | pteNG | ptePXN,
+
+	WriteMask: pteRO, WriteBits: 0,
+	ExecMask: pteUXN, ExecBits: 0,
+	ReadOnly: pteRO, NoExec: pteUXN,
+
+	Accessed:  pteAF,
+	DirtyMask: pteSoftDirty,
+	DirtyBits: pteSoftDirty,
+
+	Soft: [3]arch.PTE{1 << 56, 1 << 57, 1 << 58},
+
+	// With TCR_EL1.HA = HD = 0 the CPU changes nothing; AF is named so that a
+	// CPU with HA on does not fail the kernel-half comparison.
+	HardwareBits: pteAF,
+}
