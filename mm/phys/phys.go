@@ -1,17 +1,48 @@
-// Package phys hands out physical memory.
+// Package phys owns physical memory: which 4 KB frame is free, who holds a
+// reference to it, and which frames are known to be zero.
+//
+// Memory is kept in 2 MB superblocks. A superblock is wholly free (and on the
+// free-block list) or has a 512-bit map of its free frames and their number, so
+// that freeing a frame sets a bit, freeing a run ORs a few words, and a
+// superblock whose frames are all back is a free 2 MB block again without any
+// merging.
+//
+// A 2 MB block that is used as a whole has one reference count for its 512
+// frames ("whole"), so that mapping, sharing and freeing it costs the same as
+// one frame. The first Ref or Unref of a single frame in it splits the count;
+// Join makes it whole again.
+//
+// Locks: Memory.mu guards the maps, lists and the stock of zeroed frames. It is
+// innermost (nothing is called under it), held for a few dozen instructions,
+// and never while blocking or clearing memory. Reference counts of frames are
+// atomic and need no lock. Reclaim functions are called with no lock of this
+// package held, but with whatever the allocating caller holds.
+//
+// A broken rule (double free, reference to a free frame, a stocked frame that is
+// not zero) is a kernel panic that names the frame, its count and its owner.
 package phys
 
 import (
+	"fmt"
+	"sync"
 	"unsafe"
 
 	"grim/arch"
 )
 
+// Frame is a physical page number, PA >> 12. 0 means no frame: frame 0 is never
+// handed out.
 type Frame uint32
 
-func (f Frame) PA() arch.PA    { return arch.PA(f) << arch.PageShift }
+// PA is the frame's physical address.
+func (f Frame) PA() arch.PA { return arch.PA(f) << arch.PageShift }
+
+// FrameOf is the frame that holds pa.
 func FrameOf(pa arch.PA) Frame { return Frame(pa >> arch.PageShift) }
 
+// Owner says what a frame is used for. It is recorded for messages, Owners and
+// Audit; nothing is decided by it but whether a frame with no references is a
+// reservation's.
 type Owner uint8
 
 const (
@@ -22,46 +53,153 @@ const (
 	Root
 	UArea
 	Kernel
-	Reserve
+	Reserve // part of a 2 MB reservation, not handed out yet
+	owners
 )
+
+var ownerNames = [owners]string{"free", "anon", "file cache", "table", "root", "u-area", "kernel", "reservation"}
+
+func (o Owner) String() string {
+	if o < owners {
+		return ownerNames[o]
+	}
+	return fmt.Sprintf("owner %d", uint8(o))
+}
 
 // Range is [Start, End) of physical memory.
 type Range struct{ Start, End arch.PA }
 
-type Stats struct {
-	Total, Free, Zeroed, FreeBlocks int // frames; FreeBlocks in blocks
+// Info is a frame's record. A table page's owner keeps two facts about the
+// entries in it, under the lock of its pmap.
+type Info struct {
+	refs   int32 // atomic; 0: free, in a whole block, reserved or stocked
+	owner  Owner
+	_      uint8
+	Used   uint16 // table pages: entries that are not zero
+	Groups uint64 // table pages: bit g set if entries 8g..8g+7 may be in use. Others: bit 0, atomic, see Synced
 }
 
-type Memory struct{}
+// zeroStock is how many zeroed frames are kept: enough for the tables of a
+// burst of process creations, 1 MB.
+const zeroStock = 256
 
-func New(direct unsafe.Pointer, ram []Range) (*Memory, error) { panic("skeleton") }
-func (m *Memory) Alloc(o Owner) (Frame, error)                { panic("skeleton") }
-func (m *Memory) AllocZero(o Owner) (Frame, error)            { panic("skeleton") }
-func (m *Memory) AllocBlock(o Owner) (Frame, error)           { panic("skeleton") }
-func (m *Memory) Ref(f Frame)                                 { panic("skeleton") }
-func (m *Memory) Refs(f Frame) int32                          { panic("skeleton") }
-func (m *Memory) Unref(f Frame) (freed bool)                  { panic("skeleton") }
-func (m *Memory) RefBlock(f Frame)                            { panic("skeleton") }
-func (m *Memory) UnrefBlock(f Frame)                          { panic("skeleton") }
-func (m *Memory) Pointer(f Frame) unsafe.Pointer              { panic("skeleton") }
-func (m *Memory) Bytes(f Frame) []byte                        { panic("skeleton") }
-func (m *Memory) Table(f Frame) *[arch.Entries]arch.PTE       { panic("skeleton") }
-func (m *Memory) Zero(f Frame)                                { panic("skeleton") }
-func (m *Memory) FreeFrames() int                             { panic("skeleton") }
-func (m *Memory) Total() int                                  { panic("skeleton") }
-func (m *Memory) Stats() Stats                                { panic("skeleton") }
-func (m *Memory) Audit() error                                { panic("skeleton") }
-func (m *Memory) SetReclaim(f func(want int) (got int))       { panic("skeleton") }
+// Memory is the frame allocator of a machine.
+type Memory struct {
+	direct unsafe.Pointer // [I] address of PA 0 in the direct map
+	base   Frame          // [I] first frame of block 0, 2 MB aligned
+	total  int            // [I] frames of RAM
+	info   []Info         // [I] slice; by frame - base
 
-// FailAfter makes every allocation after the next n fail with ENOMEM (for
-// tests); negative: none fails.
-func (m *Memory) FailAfter(n int) { panic("skeleton") }
+	mu        sync.Mutex
+	blocks    []block // by (frame - base) / 512
+	partial   int32   // blocks with some frames free, none: -1
+	whole     int32   // wholly free blocks
+	nfree     int     // free frames, stock excluded
+	nblocks   int     // wholly free blocks
+	zero      [zeroStock]Frame
+	nzero     int
+	failAfter int // tests: allocations left before ENOMEM; negative: no limit
 
-// Modified tells that the kernel wrote to f, so that instruction fetch must be
-// synchronised again before f is mapped executable.
-func (m *Memory) Modified(f Frame) { panic("skeleton") }
+	reclaim []func(want int) (got int) // [I] after start-up
+}
 
-type Batch struct{ M *Memory }
+// New makes an allocator for the RAM ranges given: page aligned, ascending, not
+// overlapping, and free for all uses. direct is where PA 0 is mapped. The page
+// at PA 0 is left out.
+func New(direct unsafe.Pointer, ram []Range) (*Memory, error) {
+	if len(ram) == 0 {
+		return nil, fmt.Errorf("phys: no memory given")
+	}
+	var last arch.PA
+	for _, r := range ram {
+		if (r.Start|r.End)&(arch.PageSize-1) != 0 || r.Start >= r.End || r.Start < last {
+			return nil, fmt.Errorf("phys: bad memory range [%#x, %#x) after %#x: want page aligned, ascending", r.Start, r.End, last)
+		}
+		last = r.End
+	}
+	if last > 1<<(32+arch.PageShift) {
+		return nil, fmt.Errorf("phys: memory up to %#x: at most 16 TB of physical addresses", last)
+	}
+	first := ram[0].Start &^ (arch.BlockSize - 1)
+	n := int((last - first + arch.BlockSize - 1) >> arch.BlockShift)
+	m := &Memory{
+		direct: direct, base: FrameOf(first),
+		info: make([]Info, n*arch.BlockPages), blocks: make([]block, n),
+		partial: -1, whole: -1, failAfter: -1,
+	}
+	for i := range m.blocks {
+		m.blocks[i].next, m.blocks[i].prev = -1, -1
+	}
+	for _, r := range ram {
+		if r.Start == 0 {
+			r.Start = arch.PageSize
+		}
+		m.addRange(int(FrameOf(r.Start)-m.base), int(FrameOf(r.End-1)-m.base)+1)
+	}
+	m.total = m.nfree
+	return m, nil
+}
 
-func (b *Batch) Unref(f Frame) { panic("skeleton") }
-func (b *Batch) Flush()        { panic("skeleton") }
+// addRange makes frames [from, to), counted from base, free.
+func (m *Memory) addRange(from, to int) {
+	for from < to {
+		end := min(to, from&^(arch.BlockPages-1)+arch.BlockPages)
+		var mask blockMap
+		for i := from; i < end; i++ {
+			mask.set(i & (arch.BlockPages - 1))
+		}
+		m.release(int32(from/arch.BlockPages), &mask)
+		from = end
+	}
+}
+
+// AddReclaim adds a function that is asked, in the order added, to free at least
+// want frames before an allocation fails; it says how many it freed. Only before
+// the first allocation. It must not allocate and must not need a lock that an
+// allocating caller holds.
+func (m *Memory) AddReclaim(f func(want int) (got int)) { m.reclaim = append(m.reclaim, f) }
+
+// Pointer is where f's memory is in the direct map.
+func (m *Memory) Pointer(f Frame) unsafe.Pointer {
+	// Safety: the direct map covers every frame that New was given.
+	return unsafe.Add(m.direct, uintptr(f)<<arch.PageShift)
+}
+
+// Bytes is f's memory.
+func (m *Memory) Bytes(f Frame) []byte {
+	return unsafe.Slice((*byte)(m.Pointer(f)), arch.PageSize)
+}
+
+// Table is f's memory as a table page.
+func (m *Memory) Table(f Frame) *[arch.Entries]arch.PTE {
+	return (*[arch.Entries]arch.PTE)(m.Pointer(f))
+}
+
+// Zero clears f.
+func (m *Memory) Zero(f Frame) { clear(m.Bytes(f)) }
+
+// Info is f's record, for the table facts.
+func (m *Memory) Info(f Frame) *Info { return &m.info[f-m.base] }
+
+// Contains tells whether f is a frame this allocator could know.
+func (m *Memory) Contains(f Frame) bool { return f >= m.base && int(f-m.base) < len(m.info) }
+
+// Total is the number of frames of RAM.
+func (m *Memory) Total() int { return m.total }
+
+// FreeFrames is the number of frames that nobody holds, zeroed stock included.
+func (m *Memory) FreeFrames() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.nfree + m.nzero
+}
+
+// Stats of the allocator; frames, FreeBlocks in 2 MB blocks. Free includes Zeroed.
+type Stats struct{ Total, Free, Zeroed, FreeBlocks int }
+
+// Stats returns current figures.
+func (m *Memory) Stats() Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return Stats{Total: m.total, Free: m.nfree + m.nzero, Zeroed: m.nzero, FreeBlocks: m.nblocks}
+}

@@ -1,17 +1,61 @@
-// Package pmap keeps page tables.
+// Package pmap keeps the page tables of user address spaces, in the format of
+// either architecture (arch.Format) and in both layouts (DESIGN.md section 3).
+// It owns table pages, roots, address-space identifiers and the rules by which
+// translations are dropped. It knows no map entries: what may be mapped where is
+// decided in package vm. The leaf entries are the truth about anonymous memory.
+//
+// Locks, outermost first:
+//
+//	Pmap.mu            the tables below one root; Copy locks source, then copy
+//	    System.mu      identifiers, which CPU runs what, stocks of roots
+//	    phys.Memory.mu
+//
+// No lock is held while a Visitor or a yield function runs. Nothing here blocks
+// otherwise; reclaim functions (phys.AddReclaim) may run under Pmap.mu.
+//
+// # When translations are dropped
+//
+// A leaf that the CPU may have cached is unlinked or changed first, then flushed,
+// and only then is its frame, or table page, given back. All flushing goes
+// through flushPage and flushAll in asid.go, which are also where other CPUs
+// will be shot down.
+//
+//   - Empty to valid, and no access (PROT_NONE) to valid: no flush; neither
+//     architecture caches an entry that is not present. (arm64: a DSB before the
+//     return to user mode makes the new entry visible to the table walker.)
+//   - Other rights, same frame: write the entry, flush.
+//   - Other frame, block to table, table to block: break before make, on both
+//     architectures: clear the entry, flush, write the new one. (Arm ARM section
+//     D8.16, "Using break-before-make"; Intel SDM volume 3A, section 5.10.4, on
+//     mixed page sizes.) Another CPU that faults in between waits for Pmap.mu,
+//     finds a valid mapping and tries again.
+//   - A table page: unlinked, then the flush of any address below it also drops
+//     the walk-cache entries that point to it (arch.MMU.FlushPage).
+//   - A pmap that no CPU has loaded and that has no identifier of the current
+//     generation has no translations anywhere: every flush returns at once. This
+//     is the state in which Purge works.
+//
+// Leaves are entered with Accessed set, writable ones with Dirty set, so the CPU
+// never writes to an entry and plain stores are enough.
 package pmap
 
 import (
+	"fmt"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+
 	"grim/arch"
 	"grim/mm/phys"
 )
 
+// Flags of a leaf, kept in its software bits.
 type Flags uint8
 
 const (
-	// Shared: an object's page; whether it was written matters. Entered with
-	// Write it counts as dirty from then on; entered without, it is clean and
-	// Protect never adds Write to it (the fault that dirties it must be seen).
+	// Shared: an object's page of which it matters whether it was written.
+	// Entered with Write it counts as dirty from then on; entered without, it is
+	// clean and Protect never adds Write (the fault that dirties it must be seen).
 	Shared Flags = 1 << iota
 	// Wired: locked in memory; not inherited by Copy.
 	Wired
@@ -19,7 +63,8 @@ const (
 	COW
 )
 
-// Mapping is one leaf. Prot is 0 for a resident page with no access (PROT_NONE).
+// Mapping is what a page is mapped to. Prot is 0 for a resident page that allows
+// no access (PROT_NONE); else it has Read, which both formats imply.
 type Mapping struct {
 	Frame phys.Frame // of the page asked for, also inside a block
 	Prot  arch.Prot
@@ -28,79 +73,161 @@ type Mapping struct {
 	Block bool
 }
 
-type CopyMode uint8
-
-const (
-	CopyCOW   CopyMode = iota // both sides copy-on-write from now on
-	CopyShare                 // same rights and flags in dst
-)
-
+// DirtyPage is a Shared page that was written through this pmap.
 type DirtyPage struct {
 	VA    arch.VA
 	Frame phys.Frame
 }
 
-// Visitor sees dirty Shared pages after they were unlinked and flushed and
-// before their reference is given up. Called with no pmap lock held; may sleep.
-// pages is valid during the call only.
+// Visitor is shown dirty Shared pages: by Remove and Purge after they were
+// unlinked and flushed and before their reference is given up, by Clean after
+// they were write-protected. Called with no lock of this package held; may
+// sleep. pages is valid during the call only.
 type Visitor interface{ Dirty(pages []DirtyPage) }
 
-type System struct{}
+type table = [arch.Entries]arch.PTE
 
-func NewSystem(m *phys.Memory, f *arch.Format, mmu arch.MMU) *System { panic("skeleton") }
-func (s *System) Memory() *phys.Memory                               { panic("skeleton") }
-func (s *System) New(l arch.Layout) (*Pmap, error)                   { panic("skeleton") }
-func (s *System) Deactivate()                                        { panic("skeleton") }
-func (s *System) CheckKernelHalf(p *Pmap) error                      { panic("skeleton") }
+// System is the machine's page-table state.
+type System struct {
+	mem *phys.Memory // [I]
+	f   arch.Format  // [I]
+	mmu arch.MMU     // [I]
 
-// Drain gives the recycled roots back to the frame allocator.
-func (s *System) Drain() { panic("skeleton") }
+	// [I] Derived from f, for the loops. Index: prot & 7, flags & 7.
+	page, block [8][8]arch.PTE
+	addr        arch.PTE
+	softShift   uint
+	sharedDirty arch.PTE // both bits: a dirty Shared leaf
+	cow, wired  arch.PTE
 
-type Stats struct{ Resident, Tables int } // pages; table pages without the root
+	gen atomic.Uint64 // generation of identifiers; changed under mu
 
-type Pmap struct{}
-
-func (p *Pmap) Layout() arch.Layout                                            { panic("skeleton") }
-func (p *Pmap) Root() arch.Root                                                { panic("skeleton") }
-func (p *Pmap) Activate()                                                      { panic("skeleton") }
-func (p *Pmap) Lock()                                                          { panic("skeleton") }
-func (p *Pmap) Unlock()                                                        { panic("skeleton") }
-func (p *Pmap) Enter(va arch.VA, f phys.Frame, prot arch.Prot, fl Flags) error { panic("skeleton") }
-
-// EnterRun enters n frames f, f+1, ... at va in one 2 MB block into empty entries.
-func (p *Pmap) EnterRun(va arch.VA, f phys.Frame, n int, prot arch.Prot, fl Flags) error {
-	panic("skeleton")
+	mu       sync.Mutex
+	cpus     [maxCPU]cpu
+	nextASID int
+	freeASID []uint16        // flushed, of this generation
+	roots    [2][]phys.Frame // recycled roots by layout: user half zero, kernel half valid
+	work     []*teardown
 }
-func (p *Pmap) EnterBlock(va arch.VA, f phys.Frame, prot arch.Prot, fl Flags) error {
-	panic("skeleton")
+
+// Pmap is one address space's tables. Make it with New or Init.
+type Pmap struct {
+	s      *System
+	layout arch.Layout
+	root   phys.Frame
+	top    *table
+
+	// id is generation<<16 | ASID; 0 when the pmap has no translations in any
+	// TLB. Changed under System.mu.
+	id atomic.Uint64
+	// leaving: Purge has taken the pmap off every CPU and nobody may load it
+	// (System.mu).
+	leaving bool
+
+	mu       sync.Mutex
+	resident int // 4 KB pages with a leaf
+	tables   int // table pages, root excluded
 }
-func (p *Pmap) Promote(va arch.VA) bool                 { panic("skeleton") }
-func (p *Pmap) Demote(va arch.VA) error                 { panic("skeleton") }
-func (p *Pmap) Lookup(va arch.VA) (Mapping, bool)       { panic("skeleton") }
-func (p *Pmap) LookupLocked(va arch.VA) (Mapping, bool) { panic("skeleton") }
 
-// Reuse makes the copy-on-write leaf at va (page or block) writable in place and
-// clears COW if this pmap holds the only reference to its frames.
-func (p *Pmap) Reuse(va arch.VA, prot arch.Prot) bool { panic("skeleton") }
+// NewSystem makes the page-table state of a machine with the memory, entry
+// format and MMU given. m hands out frames already.
+func NewSystem(m *phys.Memory, f *arch.Format, mmu arch.MMU) *System {
+	s := &System{mem: m, f: *f, mmu: mmu, addr: f.Addr}
+	s.softShift = uint(bits.TrailingZeros64(uint64(f.Soft[0])))
+	for i, b := range f.Soft {
+		if b != 1<<(s.softShift+uint(i)) {
+			panic(fmt.Sprintf("pmap: format %s: software bit %d is %#x, want them adjacent from %#x", f.Name, i, uint64(b), uint64(f.Soft[0])))
+		}
+	}
+	if f.DirtyMask != f.DirtyBits || bits.OnesCount64(uint64(f.DirtyBits)) != 1 {
+		panic(fmt.Sprintf("pmap: format %s: dirty mask %#x, bits %#x: want one bit that is set when dirty", f.Name, uint64(f.DirtyMask), uint64(f.DirtyBits)))
+	}
+	for prot := range s.page {
+		for fl := range s.page[prot] {
+			s.page[prot][fl] = s.leafBits(f.Page, arch.Prot(prot), Flags(fl))
+			s.block[prot][fl] = s.leafBits(f.Block, arch.Prot(prot), Flags(fl))
+		}
+	}
+	s.sharedDirty = f.DirtyBits | s.soft(Shared)
+	s.cow, s.wired = s.soft(COW), s.soft(Wired)
+	s.gen.Store(1)
+	s.nextASID = 1
+	return s
+}
 
-// Protect fails only with ENOMEM, when a block is cut and no table page is left.
-func (p *Pmap) Protect(start, end arch.VA, prot arch.Prot) error { panic("skeleton") }
+// Memory is the frame allocator that the tables come from.
+func (s *System) Memory() *phys.Memory { return s.mem }
 
-// Remove fails only with ENOMEM, when a block is cut and no table page is left;
-// then nothing was removed.
-func (p *Pmap) Remove(start, end arch.VA, v Visitor) error { panic("skeleton") }
+func (s *System) soft(fl Flags) arch.PTE { return arch.PTE(fl&7) << s.softShift }
 
-// Clean write-protects the dirty Shared pages of a range, marks them clean and
-// shows them to v (msync).
-func (p *Pmap) Clean(start, end arch.VA, v Visitor)                     { panic("skeleton") }
-func (p *Pmap) Wire(start, end arch.VA, on bool)                        { panic("skeleton") }
-func (p *Pmap) Copy(dst *Pmap, start, end arch.VA, mode CopyMode) error { panic("skeleton") }
+// leafBits is a leaf entry without its address.
+func (s *System) leafBits(base arch.PTE, prot arch.Prot, fl Flags) arch.PTE {
+	e := base | s.soft(fl)
+	if prot&arch.Write != 0 && fl&COW == 0 {
+		e |= s.f.WriteBits | s.f.DirtyBits
+	} else {
+		e |= s.f.ReadOnly
+	}
+	if prot&arch.Exec != 0 {
+		e |= s.f.ExecBits
+	} else {
+		e |= s.f.NoExec
+	}
+	if prot == 0 {
+		e &^= s.f.Present
+	}
+	return e
+}
 
-// Move re-links the leaves of [old, old+n) at new (mremap); both page aligned,
-// not overlapping, the new range empty.
-func (p *Pmap) Move(old, new arch.VA, n uint64) error                        { panic("skeleton") }
-func (p *Pmap) Purge(v Visitor, yield func())                                { panic("skeleton") }
-func (p *Pmap) Destroy()                                                     { panic("skeleton") }
-func (p *Pmap) Stats() Stats                                                 { panic("skeleton") }
-func (p *Pmap) Walk(start, end arch.VA, fn func(va arch.VA, m Mapping) bool) { panic("skeleton") }
-func (p *Pmap) Check() error                                                 { panic("skeleton") }
+func (s *System) frame(e arch.PTE) phys.Frame {
+	return phys.Frame((e & s.addr) >> arch.PageShift)
+}
+
+func (s *System) flags(e arch.PTE) Flags { return Flags(e>>s.softShift) & 7 }
+
+// prot is what e allows; e is a leaf.
+func (s *System) prot(e arch.PTE) (p arch.Prot) {
+	if e&s.f.Present == 0 {
+		return 0
+	}
+	p = arch.Read
+	if e&s.f.WriteMask == s.f.WriteBits {
+		p |= arch.Write
+	}
+	if e&s.f.ExecMask == s.f.ExecBits {
+		p |= arch.Exec
+	}
+	return p
+}
+
+func (s *System) isBlock(e arch.PTE) bool { return e&s.f.LeafMask == s.f.LeafBits }
+
+// mapping describes leaf e.
+func (s *System) mapping(e arch.PTE, block bool) Mapping {
+	return Mapping{
+		Frame: s.frame(e), Prot: s.prot(e), Flags: s.flags(e),
+		Dirty: e&s.f.DirtyMask == s.f.DirtyBits, Block: block,
+	}
+}
+
+// Layout is how the root relates to the kernel half.
+func (p *Pmap) Layout() arch.Layout { return p.layout }
+
+// System is what the pmap belongs to.
+func (p *Pmap) System() *System { return p.s }
+
+// Lock takes pmap.mu, for a sequence of ...Locked calls.
+func (p *Pmap) Lock() { p.mu.Lock() }
+
+// Unlock gives pmap.mu back.
+func (p *Pmap) Unlock() { p.mu.Unlock() }
+
+// Stats are a pmap's sizes in pages; Tables without the root.
+type Stats struct{ Resident, Tables int }
+
+// Stats returns current figures.
+func (p *Pmap) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Stats{p.resident, p.tables}
+}

@@ -1,0 +1,225 @@
+package phys
+
+import (
+	"fmt"
+	"syscall"
+
+	"grim/arch"
+)
+
+// poison fills freed frames in debug builds; as an entry it is present, as an
+// address not canonical, as text recognisable.
+const poison = 0xdb
+
+// Alloc hands out a frame with one reference and undefined contents. ENOMEM
+// when there is none and the reclaim functions freed none.
+func (m *Memory) Alloc(o Owner) (Frame, error) {
+	f, _, err := m.alloc(o, false)
+	return f, err
+}
+
+// AllocZero is Alloc of a frame that is all zero.
+func (m *Memory) AllocZero(o Owner) (Frame, error) {
+	f, zero, err := m.alloc(o, true)
+	if err == nil && !zero {
+		m.Zero(f)
+	}
+	return f, err
+}
+
+// alloc hands out a frame and says whether it is known to be zero. With wantZero
+// the stock is asked first, else last.
+func (m *Memory) alloc(o Owner, wantZero bool) (f Frame, zero bool, err error) {
+	for {
+		m.mu.Lock()
+		if m.failAfter >= 0 && !m.mayAlloc() {
+			m.mu.Unlock()
+			return 0, false, syscall.ENOMEM
+		}
+		if wantZero && m.nzero > 0 {
+			f, zero = m.popZero(), true
+		} else if f = m.takeOne(); f == 0 && m.nzero > 0 {
+			f, zero = m.popZero(), true
+		}
+		m.mu.Unlock()
+		if f != 0 {
+			break
+		}
+		if !m.ask(1) {
+			return 0, false, syscall.ENOMEM
+		}
+	}
+	if debugOwners && zero {
+		m.checkZero(f)
+	}
+	m.info[f-m.base] = Info{refs: 1, owner: o}
+	return f, zero, nil
+}
+
+// popZero takes a frame from the stock. Preconditions: m.mu held, stock not empty.
+func (m *Memory) popZero() Frame {
+	m.nzero--
+	return m.zero[m.nzero]
+}
+
+func (m *Memory) checkZero(f Frame) {
+	for i, e := range m.Table(f) {
+		if e != 0 {
+			panic(fmt.Sprintf("phys: stocked frame %#x is not zero: word %d is %#x", uint32(f), i, uint64(e)))
+		}
+	}
+}
+
+// ask calls the reclaim functions until one of them frees something.
+func (m *Memory) ask(want int) bool {
+	for _, r := range m.reclaim {
+		if r(want) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// AllocBlock hands out 512 contiguous frames, 2 MB aligned, contents undefined,
+// one reference to each. ENOMEM when no whole block is free, however many single
+// frames are.
+func (m *Memory) AllocBlock(o Owner) (Frame, error) {
+	for {
+		m.mu.Lock()
+		if m.failAfter >= 0 && !m.mayAlloc() {
+			m.mu.Unlock()
+			return 0, syscall.ENOMEM
+		}
+		i := m.takeBlock()
+		if i < 0 && m.nzero > 0 {
+			m.unstock()
+			i = m.takeBlock()
+		}
+		if i >= 0 {
+			b := &m.blocks[i]
+			b.isWhole, b.wholeRefs, b.owner = true, 1, o
+			m.mu.Unlock()
+			return m.first(i), nil
+		}
+		m.mu.Unlock()
+		if !m.ask(arch.BlockPages) {
+			return 0, syscall.ENOMEM
+		}
+	}
+}
+
+// unstock turns the stock of zeroed frames into free frames. Preconditions: m.mu
+// held.
+func (m *Memory) unstock() {
+	for m.nzero > 0 {
+		m.releaseOne(m.popZero())
+	}
+}
+
+// mayAlloc counts down FailAfter. Preconditions: m.mu held, failAfter >= 0.
+func (m *Memory) mayAlloc() bool {
+	if m.failAfter == 0 {
+		return false
+	}
+	m.failAfter--
+	return true
+}
+
+// FailAfter makes every allocation after the next n fail with ENOMEM, without
+// asking for reclaim; negative: none fails by this. For tests of what happens
+// when memory runs out.
+func (m *Memory) FailAfter(n int) {
+	m.mu.Lock()
+	m.failAfter = n
+	m.mu.Unlock()
+}
+
+// FreeZeroed gives up the only reference to a frame that is all zero: it goes
+// to the stock while there is room. Freeing a frame that has other references
+// is a panic.
+func (m *Memory) FreeZeroed(f Frame) {
+	m.dropLast(f)
+	m.mu.Lock()
+	if m.nzero < zeroStock {
+		m.info[f-m.base].owner = Free
+		m.zero[m.nzero] = f
+		m.nzero++
+	} else {
+		m.releaseOne(f)
+	}
+	m.mu.Unlock()
+}
+
+// Prezero clears up to n free frames into the stock and says how many; for the
+// idle loop. Holds no lock while it clears.
+func (m *Memory) Prezero(n int) int {
+	for done := 0; ; done++ {
+		m.mu.Lock()
+		if done == n || m.nzero == zeroStock || m.partial < 0 {
+			// Never cuts a whole block for the stock.
+			m.mu.Unlock()
+			return done
+		}
+		f := m.takeOne()
+		m.mu.Unlock()
+		m.Zero(f)
+		m.info[f-m.base] = Info{refs: 1}
+		m.FreeZeroed(f)
+	}
+}
+
+// Reservation takes a whole free block out of the free memory without handing it
+// out: its frames have no references until Populate. It never asks for reclaim;
+// false if no block is free.
+func (m *Memory) Reservation() (Frame, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.failAfter >= 0 && !m.mayAlloc() {
+		return 0, false
+	}
+	i := m.takeBlock()
+	if i < 0 {
+		return 0, false
+	}
+	f := m.first(i)
+	for k := range Frame(arch.BlockPages) {
+		m.info[f+k-m.base] = Info{owner: Reserve}
+	}
+	return f, true
+}
+
+// Populate hands out n frames of a reservation from f on, one reference each,
+// contents undefined. The caller keeps record of which it populated.
+func (m *Memory) Populate(f Frame, n int, o Owner) {
+	for k := f; k < f+Frame(n); k++ {
+		fi := &m.info[k-m.base]
+		if fi.owner != Reserve || fi.refs != 0 {
+			panic(fmt.Sprintf("phys: populate of frame %#x: owner %v, %d references, want an unpopulated reservation", uint32(k), fi.owner, fi.refs))
+		}
+		*fi = Info{refs: 1, owner: o}
+	}
+}
+
+// Unreserve frees the frames of the reservation at base that are not in
+// populated, and says how many.
+func (m *Memory) Unreserve(base Frame, populated *[arch.BlockPages / 64]uint64) int {
+	var mask blockMap
+	n := 0
+	for k := range arch.BlockPages {
+		if populated[k>>6]&(1<<(k&63)) == 0 {
+			fi := &m.info[int(base-m.base)+k]
+			if fi.owner != Reserve || fi.refs != 0 {
+				panic(fmt.Sprintf("phys: unreserve of frame %#x: owner %v, %d references, want an unpopulated reservation", uint32(base)+uint32(k), fi.owner, fi.refs))
+			}
+			mask.set(k)
+			n++
+		}
+	}
+	if n > 0 {
+		i, _ := m.blockOf(base)
+		m.mu.Lock()
+		m.release(i, &mask)
+		m.mu.Unlock()
+	}
+	return n
+}

@@ -1,0 +1,116 @@
+package phys
+
+import (
+	"fmt"
+	"math/bits"
+	"sync/atomic"
+
+	"grim/arch"
+)
+
+// Audit recounts everything from the maps and the frames' records and says what
+// does not agree. Meaningful while nobody allocates or frees and no Batch holds
+// frames.
+func (m *Memory) Audit() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	stocked := make(map[Frame]bool, m.nzero)
+	for _, f := range m.zero[:m.nzero] {
+		if stocked[f] {
+			return fmt.Errorf("phys: frame %#x is in the stock twice", uint32(f))
+		}
+		stocked[f] = true
+		for i, e := range m.Table(f) {
+			if e != 0 {
+				return fmt.Errorf("phys: stocked frame %#x: word %d is %#x", uint32(f), i, uint64(e))
+			}
+		}
+	}
+	free, whole := 0, 0
+	for i := range m.blocks {
+		n, err := m.auditBlock(int32(i), stocked)
+		if err != nil {
+			return err
+		}
+		free += n
+		if n == arch.BlockPages {
+			whole++
+		}
+	}
+	if free != m.nfree || whole != m.nblocks {
+		return fmt.Errorf("phys: %d frames and %d blocks are free, counted %d and %d", free, whole, m.nfree, m.nblocks)
+	}
+	if err := m.auditList("partial", m.partial, func(n uint16) bool { return n > 0 && n < arch.BlockPages }); err != nil {
+		return err
+	}
+	return m.auditList("free", m.whole, func(n uint16) bool { return n == arch.BlockPages })
+}
+
+func (m *Memory) auditBlock(i int32, stocked map[Frame]bool) (free int, err error) {
+	b := &m.blocks[i]
+	for _, w := range b.free {
+		free += bits.OnesCount64(w)
+	}
+	if free != int(b.nfree) {
+		return 0, fmt.Errorf("phys: block at frame %#x has %d frames free, counted %d", uint32(m.first(i)), free, b.nfree)
+	}
+	if b.isWhole && (free != 0 || b.wholeRefs <= 0) {
+		return 0, fmt.Errorf("phys: whole block at frame %#x has %d frames free, %d references", uint32(m.first(i)), free, b.wholeRefs)
+	}
+	for k := range arch.BlockPages {
+		f := m.first(i) + Frame(k)
+		fi := &m.info[f-m.base]
+		r := atomic.LoadInt32(&fi.refs)
+		switch {
+		case r < 0, r > 0 && (b.free.has(k) || b.isWhole || stocked[f]):
+			return 0, fmt.Errorf("phys: frame %#x (%v) has %d references; free %v, in a whole block %v, stocked %v", uint32(f), fi.owner, r, b.free.has(k), b.isWhole, stocked[f])
+		case b.free.has(k) && stocked[f]:
+			return 0, fmt.Errorf("phys: stocked frame %#x is also free", uint32(f))
+		case r == 0 && !b.free.has(k) && !b.isWhole && !stocked[f] && fi.owner != Reserve && fi.owner != Free:
+			return 0, fmt.Errorf("phys: frame %#x (%v) has no references and is not free: leaked", uint32(f), fi.owner)
+		}
+	}
+	return free, nil
+}
+
+func (m *Memory) auditList(name string, head int32, belongs func(nfree uint16) bool) error {
+	want, got := 0, 0
+	for i := range m.blocks {
+		if belongs(m.blocks[i].nfree) {
+			want++
+		}
+	}
+	for i := head; i >= 0; i = m.blocks[i].next {
+		if got++; !belongs(m.blocks[i].nfree) || got > want {
+			return fmt.Errorf("phys: block at frame %#x with %d frames free is on the %s list (%d of %d)", uint32(m.first(i)), m.blocks[i].nfree, name, got, want)
+		}
+	}
+	if got != want {
+		return fmt.Errorf("phys: %d blocks on the %s list, want %d", got, name, want)
+	}
+	return nil
+}
+
+// Owners counts the frames in use by owner; Free counts those that are free or
+// not RAM.
+func (m *Memory) Owners() map[Owner]int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := make(map[Owner]int)
+	for i := range m.blocks {
+		b := &m.blocks[i]
+		if b.isWhole {
+			n[b.owner] += arch.BlockPages
+			continue
+		}
+		for k := range arch.BlockPages {
+			fi := &m.info[int(m.first(int32(i))-m.base)+k]
+			if atomic.LoadInt32(&fi.refs) > 0 || fi.owner == Reserve && !b.free.has(k) {
+				n[fi.owner]++
+			} else {
+				n[Free]++
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,194 @@
+package phys
+
+import (
+	"fmt"
+	"math/bits"
+
+	"grim/arch"
+)
+
+// blockMap has a bit for each frame of a superblock.
+type blockMap [arch.BlockPages / 64]uint64
+
+func (b *blockMap) set(i int)      { b[i>>6] |= 1 << (i & 63) }
+func (b *blockMap) has(i int) bool { return b[i>>6]&(1<<(i&63)) != 0 }
+
+// block is a superblock. All fields under Memory.mu.
+type block struct {
+	free  blockMap
+	nfree uint16
+	// isWhole: used as one 2 MB block, with wholeRefs references to each of
+	// its frames; the frames' own counts are 0 meanwhile.
+	isWhole   bool
+	owner     Owner // of a whole block's frames
+	wholeRefs int32
+	// On Memory.whole if nfree is 512, on Memory.partial if it is 1..511,
+	// on no list if it is 0.
+	next, prev int32
+}
+
+func (m *Memory) link(head *int32, i int32) {
+	b := &m.blocks[i]
+	b.next, b.prev = *head, -1
+	if *head >= 0 {
+		m.blocks[*head].prev = i
+	}
+	*head = i
+}
+
+func (m *Memory) unlink(head *int32, i int32) {
+	b := &m.blocks[i]
+	if b.prev >= 0 {
+		m.blocks[b.prev].next = b.next
+	} else {
+		*head = b.next
+	}
+	if b.next >= 0 {
+		m.blocks[b.next].prev = b.prev
+	}
+	b.next, b.prev = -1, -1
+}
+
+// relist moves block i between the lists after its count went from old to nfree.
+func (m *Memory) relist(i int32, old uint16) {
+	b := &m.blocks[i]
+	switch {
+	case old == arch.BlockPages:
+		m.unlink(&m.whole, i)
+		m.nblocks--
+	case old != 0 && (b.nfree == 0 || b.nfree == arch.BlockPages):
+		m.unlink(&m.partial, i)
+	case old != 0:
+		return // partial before and after
+	}
+	switch {
+	case b.nfree == arch.BlockPages:
+		m.link(&m.whole, i)
+		m.nblocks++
+	case b.nfree != 0:
+		m.link(&m.partial, i)
+	}
+}
+
+// release makes the frames of mask in block i free.
+//
+// Preconditions: m.mu held (or start-up); the frames' counts are 0.
+func (m *Memory) release(i int32, mask *blockMap) {
+	b := &m.blocks[i]
+	old := b.nfree
+	n := 0
+	for w, bitsOf := range mask {
+		if bitsOf == 0 {
+			continue
+		}
+		if b.free[w]&bitsOf != 0 || b.isWhole {
+			m.badRelease(i, w, bitsOf)
+		}
+		b.free[w] |= bitsOf
+		n += bits.OnesCount64(bitsOf)
+	}
+	if debugOwners {
+		m.retire(i, mask)
+	}
+	b.nfree += uint16(n)
+	m.nfree += n
+	m.relist(i, old)
+}
+
+// releaseOne is release for one frame.
+func (m *Memory) releaseOne(f Frame) {
+	x := int(f - m.base)
+	i, k := int32(x/arch.BlockPages), x&(arch.BlockPages-1)
+	b := &m.blocks[i]
+	if b.free.has(k) || b.isWhole {
+		m.badRelease(i, k>>6, 1<<(k&63))
+	}
+	if debugOwners {
+		var mask blockMap
+		mask.set(k)
+		m.retire(i, &mask)
+	}
+	old := b.nfree
+	b.free.set(k)
+	b.nfree++
+	m.nfree++
+	m.relist(i, old)
+}
+
+func (m *Memory) badRelease(i int32, w int, mask uint64) {
+	b := &m.blocks[i]
+	f := m.base + Frame(int(i)*arch.BlockPages+w*64+bits.TrailingZeros64(mask))
+	panic(fmt.Sprintf("phys: double free: frame %#x (mask %#x of word %d) in block with free map %#x, whole %v, last owner %v",
+		uint32(f), mask, w, b.free[w], b.isWhole, m.info[f-m.base].owner))
+}
+
+// retire marks frames as nobody's and overwrites them, so that whoever still
+// reads one sees it. Debug builds only: it costs a page of stores a frame.
+func (m *Memory) retire(i int32, mask *blockMap) {
+	for k := range arch.BlockPages {
+		if mask.has(k) {
+			f := m.base + Frame(int(i)*arch.BlockPages+k)
+			fi := &m.info[f-m.base]
+			if fi.owner == Free {
+				continue // start-up: never used
+			}
+			fi.owner = Free
+			b := m.Bytes(f)
+			for j := range b {
+				b[j] = poison
+			}
+		}
+	}
+}
+
+// takeOne removes one frame from the free maps: from a partial block if there is
+// one, so that whole blocks stay whole; 0 if there is none.
+//
+// Preconditions: m.mu held.
+func (m *Memory) takeOne() Frame {
+	i := m.partial
+	if i < 0 {
+		if i = m.whole; i < 0 {
+			return 0
+		}
+	}
+	b := &m.blocks[i]
+	for w := range b.free {
+		if v := b.free[w]; v != 0 {
+			b.free[w] = v & (v - 1)
+			old := b.nfree
+			b.nfree--
+			m.nfree--
+			if old == arch.BlockPages || old == 1 {
+				m.relist(i, old)
+			}
+			return m.base + Frame(int(i)*arch.BlockPages+w*64+bits.TrailingZeros64(v))
+		}
+	}
+	panic(fmt.Sprintf("phys: block at frame %#x counts %d free frames, its map is empty", uint32(m.base)+uint32(i)*arch.BlockPages, b.nfree))
+}
+
+// takeBlock removes a wholly free block; -1 if there is none.
+//
+// Preconditions: m.mu held.
+func (m *Memory) takeBlock() int32 {
+	i := m.whole
+	if i < 0 {
+		return -1
+	}
+	b := &m.blocks[i]
+	b.free = blockMap{}
+	b.nfree = 0
+	m.nfree -= arch.BlockPages
+	m.relist(i, arch.BlockPages)
+	return i
+}
+
+// blockOf is the block of f, and f's place in it.
+func (m *Memory) blockOf(f Frame) (i int32, k int) {
+	x := int(f - m.base)
+	return int32(x / arch.BlockPages), x & (arch.BlockPages - 1)
+}
+
+// first is the first frame of block i.
+func (m *Memory) first(i int32) Frame { return m.base + Frame(i)*arch.BlockPages }

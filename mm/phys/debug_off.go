@@ -1,0 +1,6 @@
+//go:build !grimdebug && !race
+
+package phys
+
+// debugOwners: see debug_on.go.
+const debugOwners = false

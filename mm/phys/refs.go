@@ -1,0 +1,231 @@
+package phys
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"grim/arch"
+)
+
+// Ref takes one more reference to f. The caller must hold one, or a lock that
+// keeps one in place.
+func (m *Memory) Ref(f Frame) {
+	p := &m.info[f-m.base].refs
+	for {
+		r := atomic.LoadInt32(p)
+		if r <= 0 {
+			m.split(f, "ref")
+			continue
+		}
+		if atomic.CompareAndSwapInt32(p, r, r+1) {
+			return
+		}
+	}
+}
+
+// Refs is how many references f has. 1 is a stable answer to the holder of that
+// reference: nobody else can take another.
+func (m *Memory) Refs(f Frame) int32 {
+	if r := atomic.LoadInt32(&m.info[f-m.base].refs); r != 0 {
+		return r
+	}
+	i, _ := m.blockOf(f)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if b := &m.blocks[i]; b.isWhole {
+		return b.wholeRefs
+	}
+	return atomic.LoadInt32(&m.info[f-m.base].refs)
+}
+
+// Owner is what f is used for.
+func (m *Memory) Owner(f Frame) Owner {
+	i, _ := m.blockOf(f)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if b := &m.blocks[i]; b.isWhole {
+		return b.owner
+	}
+	return m.info[f-m.base].owner
+}
+
+// Unref gives up one reference to f and says whether it was the last, in which
+// case f is free now.
+func (m *Memory) Unref(f Frame) (freed bool) {
+	if !m.drop(f) {
+		return false
+	}
+	m.mu.Lock()
+	m.releaseOne(f)
+	m.mu.Unlock()
+	return true
+}
+
+// drop is Unref that leaves a frame without references to the caller to free.
+func (m *Memory) drop(f Frame) (last bool) {
+	p := &m.info[f-m.base].refs
+	for {
+		r := atomic.LoadInt32(p)
+		if r <= 0 {
+			m.split(f, "unref")
+			continue
+		}
+		if atomic.CompareAndSwapInt32(p, r, r-1) {
+			return r == 1
+		}
+	}
+}
+
+// dropLast is drop by a caller who must hold the only reference.
+func (m *Memory) dropLast(f Frame) {
+	if !m.drop(f) {
+		panic(fmt.Sprintf("phys: frame %#x (%v) freed by its only user has %d more references", uint32(f), m.Owner(f), m.Refs(f)))
+	}
+}
+
+// split gives the frames of f's whole block counts of their own. Panics when f
+// is not in a whole block: then f had no references, and op is wrong.
+func (m *Memory) split(f Frame, op string) {
+	i, _ := m.blockOf(f)
+	m.mu.Lock()
+	b := &m.blocks[i]
+	if !b.isWhole {
+		fi := &m.info[f-m.base]
+		r := atomic.LoadInt32(&fi.refs)
+		m.mu.Unlock()
+		if r > 0 {
+			return // another CPU split it in between
+		}
+		panic(fmt.Sprintf("phys: %s of frame %#x that has %d references (last owner %v)", op, uint32(f), r, fi.owner))
+	}
+	first := int(m.first(i) - m.base)
+	for k := first; k < first+arch.BlockPages; k++ {
+		fi := &m.info[k]
+		fi.owner, fi.Used, fi.Groups = b.owner, 0, 0
+		atomic.StoreInt32(&fi.refs, b.wholeRefs)
+	}
+	b.isWhole, b.wholeRefs = false, 0
+	m.mu.Unlock()
+}
+
+// Join makes a 2 MB aligned block whole again if the caller holds the only
+// reference to each of its 512 frames, and says whether it does.
+func (m *Memory) Join(f Frame) bool {
+	i, k := m.blockOf(f)
+	if k != 0 {
+		return false
+	}
+	info := m.info[f-m.base:][:arch.BlockPages]
+	if atomic.LoadInt32(&info[0].refs) == 0 {
+		return m.Refs(f) == 1 // whole already, or not in use at all
+	}
+	for k := range info {
+		if atomic.LoadInt32(&info[k].refs) != 1 {
+			return false
+		}
+	}
+	for k := range info {
+		atomic.StoreInt32(&info[k].refs, 0)
+	}
+	m.mu.Lock()
+	b := &m.blocks[i]
+	b.isWhole, b.wholeRefs, b.owner = true, 1, info[0].owner
+	m.mu.Unlock()
+	return true
+}
+
+// RefBlock takes one more reference to each frame of the 2 MB block at f.
+func (m *Memory) RefBlock(f Frame) {
+	i, _ := m.blockOf(f)
+	m.mu.Lock()
+	if b := &m.blocks[i]; b.isWhole {
+		b.wholeRefs++
+		m.mu.Unlock()
+		return
+	}
+	m.mu.Unlock()
+	for k := range Frame(arch.BlockPages) {
+		m.Ref(f + k)
+	}
+}
+
+// UnrefBlock gives up one reference to each frame of the 2 MB block at f; at a
+// constant cost while the block is whole.
+func (m *Memory) UnrefBlock(f Frame) {
+	i, _ := m.blockOf(f)
+	m.mu.Lock()
+	b := &m.blocks[i]
+	if b.isWhole {
+		if b.wholeRefs--; b.wholeRefs == 0 {
+			m.freeWhole(i)
+		}
+		m.mu.Unlock()
+		return
+	}
+	m.mu.Unlock()
+	var mask blockMap
+	n := 0
+	for k := range arch.BlockPages {
+		if m.drop(f + Frame(k)) {
+			mask.set(k)
+			n++
+		}
+	}
+	if n > 0 {
+		m.mu.Lock()
+		m.release(i, &mask)
+		m.mu.Unlock()
+	}
+}
+
+// freeWhole makes a whole block without references free. Preconditions: m.mu held.
+func (m *Memory) freeWhole(i int32) {
+	b := &m.blocks[i]
+	b.isWhole = false
+	mask := &allFrames
+	if debugOwners {
+		for k := range Frame(arch.BlockPages) {
+			m.info[m.first(i)+k-m.base].owner = b.owner
+		}
+	}
+	m.release(i, mask)
+}
+
+var allFrames = blockMap{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
+
+// BlockRefs is how many references each frame of the block at f has, if all have
+// the same number; else 0.
+func (m *Memory) BlockRefs(f Frame) int32 {
+	n := m.Refs(f)
+	i, _ := m.blockOf(f)
+	m.mu.Lock()
+	whole := m.blocks[i].isWhole
+	m.mu.Unlock()
+	if whole {
+		return n
+	}
+	for k := range Frame(arch.BlockPages) {
+		if atomic.LoadInt32(&m.info[f+k-m.base].refs) != n {
+			return 0
+		}
+	}
+	return n
+}
+
+// InUse tells whether somebody holds a reference to f.
+func (m *Memory) InUse(f Frame) bool { return m.Contains(f) && m.Refs(f) > 0 }
+
+// Synced tells whether instruction fetch has been synchronised with f's contents
+// (arm64: data and instruction caches are not coherent), and sets it.
+func (m *Memory) Synced(f Frame) (before bool) {
+	p := &m.info[f-m.base].Groups
+	if atomic.LoadUint64(p) != 0 {
+		return true
+	}
+	atomic.StoreUint64(p, 1)
+	return false
+}
+
+// Modified tells that the kernel wrote to f, which may be mapped executable: the
+// next Enter or Protect that maps it so synchronises instruction fetch again.
+func (m *Memory) Modified(f Frame) { atomic.StoreUint64(&m.info[f-m.base].Groups, 0) }

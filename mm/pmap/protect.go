@@ -1,0 +1,182 @@
+package pmap
+
+import (
+	"grim/arch"
+)
+
+// change applies fn to every leaf of [start, end) and flushes what was present
+// and changed. fn is given the entry, its flags, and the row of leaf bits for its
+// level. Preconditions: p.mu held, edges cut.
+func (p *Pmap) change(start, end arch.VA, fn func(e arch.PTE, bits *[8][8]arch.PTE) arch.PTE) {
+	s := p.s
+	n := 0
+	var where [flushEach]arch.VA
+	p.leaves(start, end, func(sp span) bool {
+		row := &s.page
+		if sp.level == 1 {
+			row = &s.block
+		}
+		for k := sp.lo; k < sp.hi; k++ {
+			e := sp.t[k]
+			if e == 0 {
+				continue
+			}
+			ne := fn(e, row)
+			if ne == e {
+				continue
+			}
+			sp.t[k] = ne
+			if e&s.f.Present != 0 && (e^ne)&^(s.cow|s.wired|s.soft(Shared)) != 0 {
+				if n < flushEach {
+					where[n] = sp.va + arch.VA(k-sp.lo)<<arch.PageShift
+				}
+				n++
+			}
+		}
+		return true
+	})
+	if n > flushEach {
+		p.flushAll()
+		return
+	}
+	for _, va := range where[:n] {
+		p.flushPage(va)
+	}
+}
+
+// Protect sets the rights of what is mapped in [start, end), and flushes. It never
+// makes a COW page writable, nor a clean Shared one: their next write faults.
+// Fails only with ENOMEM, when a block at an edge must be cut and there is no
+// table page; then nothing has changed.
+func (p *Pmap) Protect(start, end arch.VA, prot arch.Prot) error {
+	checkRange(start, end)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.cutEdges(start, end); err != nil {
+		return err
+	}
+	s := p.s
+	prot &= 7
+	p.change(start, end, func(e arch.PTE, row *[8][8]arch.PTE) arch.PTE {
+		fl := s.flags(e)
+		dirty := e & s.f.DirtyBits
+		r := prot
+		if fl&COW != 0 || fl&Shared != 0 && dirty == 0 {
+			if r &^= arch.Write; r == 0 && prot != 0 {
+				r = arch.Read // Write implies Read
+			}
+		}
+		if r&arch.Exec != 0 {
+			if row == &s.page {
+				s.syncFetch(s.frame(e))
+			} else {
+				s.mmu.SyncInstructions(s.frame(e).PA(), arch.BlockSize)
+			}
+		}
+		return row[r][fl] | dirty | e&s.addr
+	})
+	return nil
+}
+
+// Wire sets or clears the Wired flag of what is mapped in [start, end). ENOMEM as
+// Protect.
+func (p *Pmap) Wire(start, end arch.VA, on bool) error {
+	checkRange(start, end)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.cutEdges(start, end); err != nil {
+		return err
+	}
+	p.change(start, end, func(e arch.PTE, _ *[8][8]arch.PTE) arch.PTE {
+		if on {
+			return e | p.s.wired
+		}
+		return e &^ p.s.wired
+	})
+	return nil
+}
+
+// Clean write-protects the dirty Shared pages of [start, end), marks them clean,
+// flushes, and shows them to v (msync). The frames stay referenced while v runs.
+func (p *Pmap) Clean(start, end arch.VA, v Visitor) {
+	checkRange(start, end)
+	s := p.s
+	td := s.getTeardown()
+	for start < end {
+		next := end
+		p.mu.Lock()
+		p.leaves(start, end, func(sp span) bool {
+			for k := sp.lo; k < sp.hi; k++ {
+				e := sp.t[k]
+				if e&s.sharedDirty != s.sharedDirty || sp.level != 0 {
+					continue
+				}
+				va := sp.va + arch.VA(k-sp.lo)<<arch.PageShift
+				if td.ndirty == maxDirty {
+					next = va
+					return false
+				}
+				sp.t[k] = e&^(s.f.DirtyBits|s.f.WriteMask) | s.f.ReadOnly
+				s.mem.Ref(s.frame(e))
+				td.dirty[td.ndirty] = DirtyPage{va, s.frame(e)}
+				td.ndirty++
+			}
+			return true
+		})
+		if td.ndirty > flushEach {
+			p.flushAll()
+		} else {
+			for _, u := range td.dirty[:td.ndirty] {
+				p.flushPage(u.VA)
+			}
+		}
+		p.mu.Unlock()
+		td.visit(v)
+		td.batch.Flush()
+		start = next
+	}
+	s.putTeardown(td)
+}
+
+// Reuse makes the COW leaf at va (page or block) writable in place, with the
+// rights given and COW cleared, if this pmap holds the only reference to its
+// memory. It says whether va is writable afterwards; false: copy the page.
+func (p *Pmap) Reuse(va arch.VA, prot arch.Prot) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ReuseLocked(va, prot)
+}
+
+// ReuseLocked is Reuse with p locked by the caller.
+func (p *Pmap) ReuseLocked(va arch.VA, prot arch.Prot) bool {
+	s := p.s
+	n := p.level1(va)
+	if n.t == nil {
+		return false
+	}
+	i, row := va.Index(1), &s.block
+	e := n.t[i]
+	switch {
+	case e == 0:
+		return false
+	case s.isBlock(e):
+		if s.mem.BlockRefs(s.frame(e)) != 1 {
+			return false
+		}
+	default:
+		n = p.below(e)
+		i, row = va.Index(0), &s.page
+		if e = n.t[i]; e == 0 || s.mem.Refs(s.frame(e)) != 1 {
+			return false
+		}
+	}
+	fl := s.flags(e)
+	if fl&COW == 0 {
+		return s.prot(e)&arch.Write != 0
+	}
+	n.t[i] = row[(prot|arch.Write)&7][fl&^COW] | e&s.addr
+	if e&s.f.Present != 0 {
+		p.flushPage(va)
+	}
+	return true
+}

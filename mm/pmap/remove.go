@@ -1,0 +1,324 @@
+package pmap
+
+import (
+	"math/bits"
+
+	"grim/arch"
+	"grim/mm/phys"
+)
+
+// How much one step of a teardown unlinks before it flushes once, lets go of the
+// lock and frees. A step of full tables is 4096 pages, about 100 000
+// instructions: the bound on how long others wait.
+const (
+	stepTables = 8
+	stepPages  = 64
+	stepBlocks = 64
+	stepEmpty  = 16
+	maxDirty   = 64
+	flushEach  = 8 // up to so many pages are flushed one by one
+)
+
+// teardown is one step's work: what has been unlinked and is to be flushed and
+// freed. Pooled in System.
+type teardown struct {
+	batch   phys.Batch
+	npages  int // entries unlinked one by one
+	ntables int
+	nblocks int
+	nempty  int
+	ndirty  int
+	visible bool // something unlinked was present: a flush is due
+	pages   [stepPages]DirtyPage
+	isDirty [stepPages]bool
+	tables  [stepTables]DirtyPage // leaf tables with their entries in place; VA of entry 0
+	blocks  [stepBlocks]DirtyPage
+	empty   [stepEmpty]phys.Frame // table pages without entries, all zero
+	dirty   [maxDirty]DirtyPage
+}
+
+func (s *System) getTeardown() *teardown {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.work); n > 0 {
+		td := s.work[n-1]
+		s.work = s.work[:n-1]
+		return td
+	}
+	return &teardown{batch: phys.Batch{M: s.mem}}
+}
+
+func (s *System) putTeardown(td *teardown) {
+	s.mu.Lock()
+	s.work = append(s.work, td)
+	s.mu.Unlock()
+}
+
+// Remove unmaps [start, end): unlinks, flushes, then gives the frames' references
+// back; dirty Shared pages are shown to v (may be nil) before. It works in steps
+// and holds no lock between them nor while v runs, so a page may be entered
+// behind it. Fails only with ENOMEM, when a block at an edge must be cut and there
+// is no table page; then nothing was removed.
+func (p *Pmap) Remove(start, end arch.VA, v Visitor) error {
+	checkRange(start, end)
+	p.mu.Lock()
+	if err := p.cutEdges(start, end); err != nil {
+		p.mu.Unlock()
+		return err
+	}
+	td := p.s.getTeardown()
+	for va := start; ; {
+		va = p.unlink(va, end, td)
+		p.flushUnlinked(td)
+		p.mu.Unlock()
+		p.free(td, v)
+		if va >= end {
+			break
+		}
+		p.mu.Lock()
+	}
+	p.s.putTeardown(td)
+	return nil
+}
+
+// removeEmpty takes out the tables of [start, end), in which nothing is mapped.
+// Preconditions: p.mu held.
+func (p *Pmap) removeEmpty(start, end arch.VA) {
+	td := p.s.getTeardown()
+	for va := start; va < end; {
+		va = p.unlink(va, end, td)
+		p.flushUnlinked(td)
+		p.free(td, nil)
+	}
+	p.s.putTeardown(td)
+}
+
+// Purge empties the user half, as the last user of the address space does on its
+// way out (DESIGN.md section 5, step 4). It first leaves the root on every CPU and
+// flushes the identifier once; only then does it take mappings and table pages
+// apart, in steps, with no flush and no lock that others need between them. It
+// touches no entry of the kernel half; the root stays. Dirty Shared pages are
+// shown to v before their references go; yield (may be nil) is called between
+// steps; both may sleep. The cost is in resident pages and table pages.
+func (p *Pmap) Purge(v Visitor, yield func()) {
+	s := p.s
+	s.leave(p)
+	td := s.getTeardown()
+	for va := arch.VA(0); ; {
+		p.mu.Lock()
+		va = p.unlink(va, arch.UserMax, td)
+		p.mu.Unlock()
+		p.free(td, v)
+		if va >= arch.UserMax {
+			break
+		}
+		if yield != nil {
+			yield()
+		}
+	}
+	s.putTeardown(td)
+	s.mu.Lock()
+	p.leaving = false
+	s.mu.Unlock()
+}
+
+// unlink takes mappings of [va, end) out of the tables until td is full, and
+// returns where to go on. Preconditions: p.mu held; edges cut.
+func (p *Pmap) unlink(va, end arch.VA, td *teardown) arch.VA {
+	s := p.s
+	for va < end {
+		if td.nempty > stepEmpty-3 {
+			return va // no room for a leaf table and the two above it
+		}
+		n1, next := p.nextLevel1(va, end)
+		va = next
+		if n1.t == nil {
+			return end
+		}
+		upper := va
+		info := s.mem.Info(n1.f)
+		for va < end && va>>30 == upper>>30 {
+			i := va.Index(1)
+			if info.Groups>>(i>>3) == 0 {
+				va = (va &^ (1<<30 - 1)) + 1<<30
+				break
+			}
+			e := n1.t[i]
+			blockEnd := va.BlockDown() + arch.BlockSize
+			switch {
+			case e == 0:
+				va = blockEnd
+				continue
+			case s.isBlock(e):
+				if td.nblocks == stepBlocks {
+					return va
+				}
+				td.blocks[td.nblocks] = DirtyPage{va, s.frame(e)}
+				td.nblocks++
+				td.visible = td.visible || e&s.f.Present != 0
+				p.resident -= arch.BlockPages
+				p.take(n1, i)
+			case va == va.BlockDown() && end >= blockEnd:
+				if td.ntables == stepTables {
+					return va
+				}
+				n0 := p.below(e)
+				td.tables[td.ntables] = DirtyPage{va, n0.f}
+				td.ntables++
+				td.visible = true
+				p.resident -= int(s.mem.Info(n0.f).Used)
+				p.tables--
+				p.take(n1, i)
+			default:
+				n0 := p.below(e)
+				if va = p.unlinkPages(n0, va, min(end, blockEnd), td); va < min(end, blockEnd) {
+					return va
+				}
+				if s.mem.Info(n0.f).Used == 0 {
+					p.take(n1, i)
+					p.emptied(n0.f, td)
+				}
+			}
+			va = blockEnd
+			if info.Used == 0 {
+				break
+			}
+		}
+		if info.Used == 0 {
+			p.unlinkUpper(upper, td)
+			va = (upper &^ (1<<30 - 1)) + 1<<30
+		}
+	}
+	return va
+}
+
+// unlinkPages takes single entries out of a leaf table that stays, or is emptied.
+func (p *Pmap) unlinkPages(n node, va, end arch.VA, td *teardown) arch.VA {
+	s := p.s
+	for ; va < end; va += arch.PageSize {
+		i := va.Index(0)
+		e := n.t[i]
+		if e == 0 {
+			continue
+		}
+		if td.npages == stepPages {
+			return va
+		}
+		td.pages[td.npages] = DirtyPage{va, s.frame(e)}
+		td.isDirty[td.npages] = e&s.sharedDirty == s.sharedDirty
+		td.npages++
+		td.visible = td.visible || e&s.f.Present != 0
+		p.resident--
+		p.take(n, i)
+	}
+	return va
+}
+
+// unlinkUpper takes the empty level-1 table over va out of the tree, and the
+// level-2 table above if that is empty then. The root stays.
+func (p *Pmap) unlinkUpper(va arch.VA, td *teardown) {
+	i := va.Index(3)
+	n2 := p.below(p.top[i])
+	j := va.Index(2)
+	p.emptied(p.s.frame(n2.t[j]), td)
+	if p.take(n2, j) == 0 {
+		p.take(p.rootNode(), i)
+		p.emptied(n2.f, td)
+	}
+}
+
+func (p *Pmap) emptied(f phys.Frame, td *teardown) {
+	td.empty[td.nempty] = f
+	td.nempty++
+	td.visible = true // walk caches may point to it
+	p.tables--
+}
+
+// flushUnlinked drops the translations of what td unlinked. Preconditions: p.mu
+// held.
+func (p *Pmap) flushUnlinked(td *teardown) {
+	if !td.visible {
+		return
+	}
+	td.visible = false
+	if td.ntables+td.nempty == 0 && td.npages+td.nblocks <= flushEach {
+		for _, u := range td.pages[:td.npages] {
+			p.flushPage(u.VA)
+		}
+		for _, u := range td.blocks[:td.nblocks] {
+			p.flushPage(u.VA)
+		}
+		return
+	}
+	p.flushAll()
+}
+
+// free gives back what td holds; nothing can reach it any more. No lock is held.
+func (p *Pmap) free(td *teardown, v Visitor) {
+	mem := p.s.mem
+	for k, u := range td.pages[:td.npages] {
+		if v != nil && td.isDirty[k] {
+			td.addDirty(u, v)
+		} else {
+			td.batch.Unref(u.Frame)
+		}
+	}
+	for _, u := range td.tables[:td.ntables] {
+		p.s.freeLeafTable(u, td, v)
+	}
+	td.visit(v)
+	td.batch.Flush()
+	for _, u := range td.blocks[:td.nblocks] {
+		mem.UnrefBlock(u.Frame)
+	}
+	for _, f := range td.empty[:td.nempty] {
+		mem.FreeZeroed(f)
+	}
+	td.npages, td.ntables, td.nblocks, td.nempty, td.visible = 0, 0, 0, 0, false
+}
+
+// freeLeafTable gives back the frames that an unlinked leaf table maps, then the
+// table, which is all zero by then.
+func (s *System) freeLeafTable(u DirtyPage, td *teardown, v Visitor) {
+	t := s.mem.Table(u.Frame)
+	stop := s.sharedDirty
+	if v == nil {
+		stop = 0
+	}
+	for g := s.mem.Info(u.Frame).Groups; g != 0; {
+		// The next run of groups that may be in use.
+		from := bits.TrailingZeros64(g)
+		to := from + bits.TrailingZeros64(^(g >> from))
+		g &^= 1<<to - 1 // Go: 1<<64 is 0, so a run to the end clears all
+		for k := from << 3; k < to<<3; {
+			_, n := td.batch.ReleaseEntries(t[k:to<<3], s.addr, stop)
+			// Dirty ones follow, unless it went to the end.
+			for k += n; k < to<<3 && t[k]&stop == stop; k++ {
+				td.addDirty(DirtyPage{u.VA + arch.VA(k)<<arch.PageShift, s.frame(t[k])}, v)
+				t[k] = 0
+			}
+		}
+	}
+	s.mem.FreeZeroed(u.Frame)
+}
+
+// addDirty keeps u for v, with its reference.
+func (td *teardown) addDirty(u DirtyPage, v Visitor) {
+	if td.ndirty == maxDirty {
+		td.visit(v)
+	}
+	td.dirty[td.ndirty] = u
+	td.ndirty++
+}
+
+// visit shows the dirty pages collected to v and gives up their references.
+func (td *teardown) visit(v Visitor) {
+	if td.ndirty == 0 {
+		return
+	}
+	v.Dirty(td.dirty[:td.ndirty])
+	for _, u := range td.dirty[:td.ndirty] {
+		td.batch.Unref(u.Frame)
+	}
+	td.ndirty = 0
+}

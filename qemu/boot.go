@@ -1,0 +1,80 @@
+package qemu
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// Boot runs one boot with a time limit. Every line of serial output goes to the
+// file log and, if it is not nil, to out; stdin may be nil. The error is the
+// verdict: nil only if everything passed.
+func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out io.Writer, stdin *os.File) (*Verdict, error) {
+	v := &Verdict{}
+	if err := Find(c.Machine.Arch); err != nil {
+		return v, err
+	}
+	if err := os.MkdirAll(filepath.Dir(log), 0o755); err != nil {
+		return v, err
+	}
+	f, err := os.Create(log)
+	if err != nil {
+		return v, err
+	}
+	defer f.Close()
+
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	argv := c.Command()
+	cmd := exec.CommandContext(limited, argv[0], argv[1:]...)
+	cmd.WaitDelay = 5 * time.Second
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
+	r, w := io.Pipe()
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
+		return v, fmt.Errorf("%s: %w", argv[0], err)
+	}
+	read := make(chan error, 1)
+	go func() { read <- v.copy(r, f, out) }()
+	waitErr := cmd.Wait()
+	w.Close()
+	if err := <-read; err != nil {
+		return v, fmt.Errorf("reading the console: %w", err)
+	}
+	var exit *exec.ExitError
+	if waitErr != nil && !errors.As(waitErr, &exit) && limited.Err() == nil {
+		return v, waitErr
+	}
+	if ctx.Err() != nil {
+		return v, errors.New("interrupted")
+	}
+	return v, v.Error(c.Machine.Arch, cmd.ProcessState.ExitCode(), limit, limited.Err() != nil)
+}
+
+// copy passes the console through as it comes, so that a prompt without a line
+// end is seen, and reads it line by line for the verdict.
+func (v *Verdict) copy(r io.Reader, log, out io.Writer) error {
+	dst := log
+	if out != nil {
+		dst = io.MultiWriter(log, out)
+	}
+	br := bufio.NewReader(io.TeeReader(r, dst))
+	for {
+		line, err := br.ReadString('\n')
+		v.Line(line)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

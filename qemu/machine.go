@@ -1,0 +1,107 @@
+// Package qemu boots Grim in QEMU: the machines, the command line, the time
+// limit, and the verdict read from the serial console and the exit status.
+package qemu
+
+import (
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+)
+
+// Machine is one QEMU machine that the kernel boots on.
+type Machine struct {
+	Name string
+	Arch string // GOARCH
+	// Args are QEMU's arguments for the board, its CPU and its way to end with
+	// a status.
+	Args []string
+}
+
+// Machines lists every supported machine; the first of an architecture is its
+// default.
+var Machines = []Machine{
+	{"q35", "amd64", []string{"-machine", "q35", "-cpu", "max", "-device", debugExit}},
+	{"microvm", "amd64", []string{"-machine", "microvm", "-cpu", "max", "-device", debugExit}},
+	{"virt", "arm64", []string{"-machine", "virt,gic-version=2", "-cpu", "cortex-a53", "-semihosting"}},
+	{"virt-gicv3", "arm64", []string{"-machine", "virt,gic-version=3", "-cpu", "max,pauth-impdef=on", "-semihosting"}},
+	{"virt-el2", "arm64", []string{"-machine", "virt,gic-version=3,virtualization=on", "-cpu", "cortex-a72", "-semihosting"}},
+}
+
+// debugExit ends QEMU with (value<<1)|1 when the guest writes value to the port.
+const debugExit = "isa-debug-exit,iobase=0xf4,iosize=0x04"
+
+// exitPassed is QEMU's status for a guest that reports success: isa-debug-exit
+// cannot give 0, so the kernel writes 0x10 there; semihosting gives 0.
+var exitPassed = map[string]int{"amd64": 0x10<<1 | 1, "arm64": 0}
+
+// Lookup finds a machine by name; "" is the architecture's default.
+func Lookup(arch, name string) (Machine, error) {
+	var known []string
+	for _, m := range Machines {
+		if m.Arch != arch {
+			continue
+		}
+		if name == "" || m.Name == name {
+			return m, nil
+		}
+		known = append(known, m.Name)
+	}
+	if known == nil {
+		return Machine{}, fmt.Errorf("no architecture %q: ARCH is amd64 or arm64", arch)
+	}
+	return Machine{}, fmt.Errorf("no machine %q for %s: MACHINE is one of %s", name, arch, strings.Join(known, ", "))
+}
+
+// Binary is the emulator's name for an architecture.
+func Binary(arch string) string {
+	if arch == "arm64" {
+		return "qemu-system-aarch64"
+	}
+	return "qemu-system-x86_64"
+}
+
+// Config is one boot.
+type Config struct {
+	Machine Machine
+	Memory  string   // QEMU's -m
+	Kernel  string   // the image that boot/mkimage wrote
+	Initrd  string   // cpio archive
+	Append  []string // kernel arguments
+	Extra   []string // more QEMU arguments
+	// Icount makes guest time count instructions, one a nanosecond, so that
+	// figures are the same from run to run.
+	Icount bool
+	// GDB makes QEMU wait for a debugger on port 1234.
+	GDB bool
+}
+
+// Command is the argument vector of the boot.
+func (c *Config) Command() []string {
+	args := []string{Binary(c.Machine.Arch)}
+	args = append(args, c.Machine.Args...)
+	args = append(args, "-m", c.Memory, "-smp", "1", "-display", "none", "-monitor", "none",
+		"-serial", "stdio", "-nic", "none", "-no-reboot", "-kernel", c.Kernel)
+	if c.Initrd != "" {
+		args = append(args, "-initrd", c.Initrd)
+	}
+	if len(c.Append) > 0 {
+		args = append(args, "-append", strings.Join(c.Append, " "))
+	}
+	if c.Icount {
+		args = append(args, "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
+			"-seed", "1", "-rtc", "base=2024-01-01T00:00:00,clock=vm")
+	}
+	if c.GDB {
+		args = append(args, "-s", "-S")
+	}
+	return slices.Concat(args, c.Extra)
+}
+
+// Find checks that the emulator is installed.
+func Find(arch string) error {
+	if _, err := exec.LookPath(Binary(arch)); err != nil {
+		return fmt.Errorf("%s is not installed: run `make qemu-install ARCH=%s`", Binary(arch), arch)
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"grim/qemu"
+)
+
+// boot is one boot of the suite.
+type boot struct {
+	arch, machine, mem string
+	args               []string
+}
+
+// suiteBoots covers both architectures, both layouts and both policies with
+// every test, then every other machine and the least memory with the quick set.
+var suiteBoots = []boot{
+	{"amd64", "q35", "256M", []string{"layout=shared", "exit=purge"}},
+	{"arm64", "virt", "256M", []string{"layout=shared", "exit=purge"}},
+	{"amd64", "q35", "256M", []string{"layout=separate", "exit=purge"}},
+	{"arm64", "virt", "256M", []string{"layout=separate", "exit=purge"}},
+	{"amd64", "q35", "256M", []string{"layout=shared", "exit=reaper"}},
+	{"arm64", "virt", "256M", []string{"layout=separate", "exit=reaper"}},
+	{"amd64", "microvm", "128M", []string{"selftest=quick"}},
+	{"arm64", "virt-gicv3", "1G", []string{"selftest=quick"}},
+	{"arm64", "virt-el2", "128M", []string{"selftest=quick"}},
+	{"amd64", "q35", "64M", []string{"selftest=quick"}},
+	{"arm64", "virt", "64M", []string{"selftest=quick"}},
+}
+
+func (b *boot) title() string {
+	return strings.Join(append([]string{b.arch, b.machine, b.mem}, b.args...), " ")
+}
+
+// log is where the boot's serial output is kept.
+func (b *boot) log() string {
+	name := strings.NewReplacer(" ", "-", "=", "-").Replace(b.title())
+	return "build/logs/" + name + ".log"
+}
+
+// selectBoots are those whose title contains the pattern.
+func selectBoots(pattern string) []boot {
+	var sel []boot
+	for _, b := range suiteBoots {
+		if strings.Contains(b.title(), pattern) {
+			sel = append(sel, b)
+		}
+	}
+	return sel
+}
+
+// bootAll runs the boots, some at a time, and shows each as it starts and ends.
+func bootAll(ctx context.Context, boots []boot, jobs int, limit time.Duration) tally {
+	var (
+		mu    sync.Mutex // total and the terminal
+		total tally
+		wg    sync.WaitGroup
+		slots = make(chan struct{}, jobs)
+	)
+	for i := range boots {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			b := &boots[i]
+			label := fmt.Sprintf("boot %d of %d: %s", i+1, len(boots), b.title())
+			mu.Lock()
+			fmt.Println(label, "...")
+			mu.Unlock()
+			start := time.Now()
+			v, err := b.run(ctx, limit)
+
+			mu.Lock()
+			defer mu.Unlock()
+			t := tally{v.Passed, v.Failed}
+			if err == nil {
+				fmt.Printf("%s: %d passed, %s\n", label, v.Passed, since(start))
+			} else {
+				t.failed = max(t.failed, 1)
+				fmt.Printf("%s: FAILED after %s: %v\n  last lines of %s:\n", label, since(start), err, b.log())
+				if text, err := os.ReadFile(b.log()); err == nil {
+					fmt.Println(tail(string(text), 30))
+				}
+			}
+			total.add(t)
+		})
+	}
+	wg.Wait()
+	return total
+}
+
+func (b *boot) run(ctx context.Context, limit time.Duration) (*qemu.Verdict, error) {
+	m, err := qemu.Lookup(b.arch, b.machine)
+	if err != nil {
+		return &qemu.Verdict{}, err
+	}
+	return qemu.Boot(ctx, &qemu.Config{
+		Machine: m, Memory: b.mem,
+		Kernel: "build/" + b.arch + "/grim",
+		Initrd: "build/" + b.arch + "/initramfs.cpio",
+		Append: b.args,
+	}, limit, b.log(), nil, nil)
+}

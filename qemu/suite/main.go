@@ -1,0 +1,51 @@
+// Command suite is `make test`: the host tests of every package under the race
+// detector, then the boots. It ends with one line "N passed, N failed" and
+// fails if anything failed, nothing ran, or a boot ended any way but well.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// tally counts test results over the whole suite.
+type tally struct{ passed, failed int }
+
+func (t *tally) add(o tally) { t.passed += o.passed; t.failed += o.failed }
+
+func main() {
+	host := flag.Bool("host", true, "run the host tests")
+	boots := flag.String("boots", "", "run only the boots whose title contains this")
+	limit := flag.Duration("timeout", 600*time.Second, "time limit of one boot")
+	jobs := flag.Int("j", runtime.NumCPU(), "boots at a time")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var total tally
+	start := time.Now()
+	if *host {
+		total.add(hostTests(ctx))
+	}
+	total.add(bootAll(ctx, selectBoots(*boots), *jobs, *limit))
+	fmt.Printf("whole suite: %s\n", since(start))
+	fmt.Printf("%d passed, %d failed\n", total.passed, total.failed)
+	if total.failed > 0 || total.passed == 0 {
+		os.Exit(1)
+	}
+}
+
+// since is a duration for people.
+func since(t time.Time) string { return time.Since(t).Round(100 * time.Millisecond).String() }
+
+// tail gives the last n lines of a text, indented.
+func tail(s string, n int) string {
+	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	return "    " + strings.Join(lines[max(0, len(lines)-n):], "\n    ")
+}
