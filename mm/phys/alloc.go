@@ -2,7 +2,9 @@ package phys
 
 import (
 	"fmt"
+	"math/bits"
 	"syscall"
+	"unsafe"
 
 	"grim/arch"
 )
@@ -181,45 +183,49 @@ func (m *Memory) Reservation() (Frame, bool) {
 	if i < 0 {
 		return 0, false
 	}
-	f := m.first(i)
-	for k := range Frame(arch.BlockPages) {
-		m.info[f+k-m.base] = Info{owner: Reserve}
-	}
-	return f, true
+	m.blocks[i].reserved = true
+	return m.first(i), true
 }
 
-// Populate hands out n frames of a reservation from f on, one reference each,
-// contents undefined. The caller keeps record of which it populated.
+// Populate hands out n frames of a reservation from f on, one reference each, all
+// zero. The caller keeps record of which it populated.
 func (m *Memory) Populate(f Frame, n int, o Owner) {
-	for k := f; k < f+Frame(n); k++ {
-		fi := &m.info[k-m.base]
-		if fi.owner != Reserve || fi.refs != 0 {
-			panic(fmt.Sprintf("phys: populate of frame %#x: owner %v, %d references, want an unpopulated reservation", uint32(k), fi.owner, fi.refs))
+	info := m.info[f-m.base:][:n]
+	for k := range info {
+		if info[k].refs != 0 {
+			panic(fmt.Sprintf("phys: populate of frame %#x (%v) that has %d references", uint32(f)+uint32(k), info[k].owner, info[k].refs))
 		}
-		*fi = Info{refs: 1, owner: o}
+		info[k] = Info{refs: 1, owner: o}
 	}
+	clear(unsafe.Slice((*byte)(m.Pointer(f)), n*arch.PageSize))
 }
 
-// Unreserve frees the frames of the reservation at base that are not in
+// Unreserve ends the reservation at base: it frees the frames that are not in
 // populated, and says how many.
 func (m *Memory) Unreserve(base Frame, populated *[arch.BlockPages / 64]uint64) int {
 	var mask blockMap
 	n := 0
-	for k := range arch.BlockPages {
-		if populated[k>>6]&(1<<(k&63)) == 0 {
-			fi := &m.info[int(base-m.base)+k]
-			if fi.owner != Reserve || fi.refs != 0 {
-				panic(fmt.Sprintf("phys: unreserve of frame %#x: owner %v, %d references, want an unpopulated reservation", uint32(base)+uint32(k), fi.owner, fi.refs))
+	for w, p := range populated {
+		mask[w] = ^p
+		n += bits.OnesCount64(^p)
+	}
+	i, k := m.blockOf(base)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := &m.blocks[i]
+	if !b.reserved || k != 0 {
+		panic(fmt.Sprintf("phys: unreserve of frame %#x: not the start of a reservation", uint32(base)))
+	}
+	b.reserved = false
+	if debugOwners {
+		for k := range arch.BlockPages {
+			if fi := &m.info[int(base-m.base)+k]; mask.has(k) && fi.refs != 0 {
+				panic(fmt.Sprintf("phys: unreserve of frame %#x (%v) that has %d references", uint32(base)+uint32(k), fi.owner, fi.refs))
 			}
-			mask.set(k)
-			n++
 		}
 	}
 	if n > 0 {
-		i, _ := m.blockOf(base)
-		m.mu.Lock()
 		m.release(i, &mask)
-		m.mu.Unlock()
 	}
 	return n
 }

@@ -66,7 +66,7 @@ func (m *Memory) auditBlock(i int32, stocked map[Frame]bool) (free int, err erro
 			return 0, fmt.Errorf("phys: frame %#x (%v) has %d references; free %v, in a whole block %v, stocked %v", uint32(f), fi.owner, r, b.free.has(k), b.isWhole, stocked[f])
 		case b.free.has(k) && stocked[f]:
 			return 0, fmt.Errorf("phys: stocked frame %#x is also free", uint32(f))
-		case r == 0 && !b.free.has(k) && !b.isWhole && !stocked[f] && fi.owner != Reserve && fi.owner != Free:
+		case r == 0 && !b.free.has(k) && !b.isWhole && !stocked[f] && !b.reserved && fi.owner != Free:
 			return 0, fmt.Errorf("phys: frame %#x (%v) has no references and is not free: leaked", uint32(f), fi.owner)
 		}
 	}
@@ -105,9 +105,12 @@ func (m *Memory) Owners() map[Owner]int {
 		}
 		for k := range arch.BlockPages {
 			fi := &m.info[int(m.first(int32(i))-m.base)+k]
-			if atomic.LoadInt32(&fi.refs) > 0 || fi.owner == Reserve && !b.free.has(k) {
+			switch {
+			case atomic.LoadInt32(&fi.refs) > 0:
 				n[fi.owner]++
-			} else {
+			case b.reserved && !b.free.has(k):
+				n[Reserve]++
+			default:
 				n[Free]++
 			}
 		}

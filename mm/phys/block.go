@@ -20,6 +20,7 @@ type block struct {
 	// isWhole: used as one 2 MB block, with wholeRefs references to each of
 	// its frames; the frames' own counts are 0 meanwhile.
 	isWhole   bool
+	reserved  bool  // frames that are neither free nor referenced are a reservation's
 	owner     Owner // of a whole block's frames
 	wholeRefs int32
 	// On Memory.whole if nfree is 512, on Memory.partial if it is 1..511,

@@ -41,8 +41,7 @@ func (f Frame) PA() arch.PA { return arch.PA(f) << arch.PageShift }
 func FrameOf(pa arch.PA) Frame { return Frame(pa >> arch.PageShift) }
 
 // Owner says what a frame is used for. It is recorded for messages, Owners and
-// Audit; nothing is decided by it but whether a frame with no references is a
-// reservation's.
+// Audit; no decision depends on it.
 type Owner uint8
 
 const (
@@ -53,7 +52,7 @@ const (
 	Root
 	UArea
 	Kernel
-	Reserve // part of a 2 MB reservation, not handed out yet
+	Reserve // in a 2 MB reservation and not handed out yet (Owners only)
 	owners
 )
 
