@@ -1,0 +1,37 @@
+//go:build tamago
+
+package amd64
+
+// debugExitPort is where the runner puts QEMU's isa-debug-exit; QEMU then ends
+// with status code<<1 | 1.
+const (
+	debugExitPort = 0xf4
+	exitPassed    = 0x10
+)
+
+// debugExit ends QEMU if the device is there: with 0x10 for success, as 0 would
+// look like QEMU's own failure, and else with the kernel's status.
+func debugExit(status int32) {
+	code := uint32(exitPassed)
+	if status != 0 {
+		code = uint32(status) & 0x7f
+		if code == 0 || code == exitPassed {
+			code = 1
+		}
+	}
+	out32(debugExitPort, code)
+}
+
+// Exit ends the machine: by QEMU's debug-exit device, else by ACPI soft-off
+// where pm1a, the port of PM1a_CNT_BLK, is not 0 (ACPI specification 6.5,
+// 4.8.3.2), else by a reset. It does not return.
+func Exit(status int32, pm1a uint16, sleepType uint8) {
+	debugExit(status)
+	if pm1a != 0 {
+		const sleepEnable = 1 << 13
+		out16(pm1a, uint16(sleepType&7)<<10|sleepEnable)
+	}
+	out8(0xcf9, 0x06) // reset control of the chipset
+	out8(0x64, 0xfe)  // reset line of the keyboard controller
+	halt()
+}

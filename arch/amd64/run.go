@@ -1,0 +1,42 @@
+//go:build tamago
+
+package amd64
+
+import "grim/arch"
+
+// enter is the way to user mode and back; in run_amd64.s. area is the address
+// in the entry area, where the interrupt stacks find it too.
+func enter(u *arch.UArea, area uint64)
+
+// Run implements arch.Machine.
+//
+// The null system call comes through here, so the path is short: what can be
+// wrong with a frame is tested at once, what user code may not choose is
+// overwritten without looking.
+func (m *Machine) Run(u *arch.UArea) {
+	f := &u.Frame
+	if !enterable(f) {
+		u.Trap = arch.Trap{Kind: arch.Protection, Code: 13 << 32}
+		return
+	}
+	f[slotCS], f[slotSS] = selUserCode, selUserData
+	f[slotFlags] = f[slotFlags]&userFlags | flagFixed | flagIF
+	if u != m.last {
+		m.last = u
+		clearSegments(m.area.kernelFS)
+	}
+	enter(u, m.areaVA)
+	if u.Trap.Kind != arch.Syscall {
+		decodeTrap(&u.Trap)
+		if u.Trap.Kind == arch.Interrupt {
+			m.area.pending |= 1 << (uint8(u.Trap.Code>>32) - vecIRQ)
+		}
+	}
+}
+
+// undecoded marks a trap of which the entry code has filled in Code and Addr
+// only. It is no arch.TrapKind.
+const undecoded = 0xff
+
+// trapSyscall is arch.Syscall for the assembly.
+const trapSyscall = uint64(arch.Syscall)
