@@ -75,6 +75,23 @@ type amd64Sigframe struct {
 	features uint64
 }
 
+// newAMD64Sigframe knows the area's length from the state components: Intel has
+// AVX-512's at fixed places up to 2688 bytes, AMD closer together, so that this
+// is enough for either (SDM vol. 1, 13.4.3; CPUID leaf 0Dh).
+func newAMD64Sigframe(xcr0 uint64) *amd64Sigframe {
+	a := &amd64Sigframe{features: xcr0}
+	switch {
+	case xcr0 == 0:
+	case xcr0&^xfeatureFPSSE == 0:
+		a.xsave = xsHeader + xsHeaderLen
+	case xcr0&^7 == 0: // and AVX
+		a.xsave = xsHeader + xsHeaderLen + 256
+	default:
+		a.xsave = 2688
+	}
+	return a
+}
+
 func (a *amd64Sigframe) fpuLen() int {
 	if a.xsave == 0 {
 		return fxSize

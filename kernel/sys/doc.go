@@ -1,3 +1,0 @@
-package sys
-
-//go:generate go run ./gen
