@@ -261,3 +261,6 @@ func checkTree(t testing.TB, e *entry) (height int32, gap uint64) {
 	}
 	return e.height, e.maxGap
 }
+
+// formats are both, for tests that alternate.
+var formats = [2]*arch.Format{&amd64.Format, &arm64.Format}

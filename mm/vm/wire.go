@@ -64,6 +64,9 @@ func (vs *VMSpace) wire(start, end arch.VA, on bool) error {
 			return syscall.ENOMEM
 		}
 	}
+	if err := vs.pm.Wire(start, end, on); err != nil {
+		return err
+	}
 	for e := vs.clipRange(start, end); e != nil && e.start < end; e = e.next {
 		vs.setWired(e, on)
 	}
@@ -79,7 +82,6 @@ func (vs *VMSpace) setWired(e *entry, on bool) {
 		e.flags &^= entWired
 	}
 	vs.account(e, 1)
-	vs.pm.Wire(e.start, e.end, on)
 }
 
 // Flags of LockAll: Linux's MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT.
@@ -100,8 +102,9 @@ func (vs *VMSpace) LockAll(flags int) error {
 			vs.mu.Unlock()
 			return syscall.ENOMEM
 		}
-		for e := vs.tree.first; e != nil; e = e.next {
-			vs.setWired(e, true)
+		if err := vs.wireAll(true); err != nil {
+			vs.mu.Unlock()
+			return err
 		}
 	}
 	vs.lockFuture = flags&mclFuture != 0
@@ -123,10 +126,17 @@ func (vs *VMSpace) UnlockAll() {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	vs.lockFuture = false
+	vs.wireAll(false) // whole entries: nothing to cut, it cannot fail
+}
+
+// wireAll does so for the whole map. Preconditions: mu held.
+func (vs *VMSpace) wireAll(on bool) error {
+	if err := vs.pm.Wire(0, arch.UserMax, on); err != nil {
+		return err
+	}
 	for e := vs.tree.first; e != nil; e = e.next {
-		if e.flags&entWired != 0 {
-			vs.setWired(e, false)
-		}
+		vs.setWired(e, on)
 	}
 	vs.merge(0, arch.UserMax)
+	return nil
 }
