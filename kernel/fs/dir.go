@@ -36,7 +36,6 @@ type dir struct {
 	name    string    // in up
 	entries map[string]*slot
 	cookie  int64 // last one given out
-	mounted bool  // root of something that must stay: EBUSY
 }
 
 // slot is one name. cookie only grows, so that a reader of the directory meets

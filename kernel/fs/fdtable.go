@@ -278,3 +278,10 @@ func (d *FDTable) FDs() []int {
 	}
 	return fds
 }
+
+// size is how many slots the table has.
+func (d *FDTable) size() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.slots)
+}

@@ -257,9 +257,15 @@ func (f *File) Sync() error {
 // Readiness is the EPOLL* bits that hold now.
 func (f *File) Readiness() uint32 { return f.h.ready() }
 
+// Ioctl requests that x/sys/unix lacks (asm-generic/ioctls.h).
+const (
+	fionread = 0x541b
+	fionbio  = 0x5421
+)
+
 // Ioctl is ioctl(2): req's argument is arg, a number or an address in mem.
 func (f *File) Ioctl(t Task, mem UserMemory, req uint32, arg uint64) (uint64, error) {
-	if req == unix.FIONBIO && f.Flags()&unix.O_PATH == 0 {
+	if req == fionbio && f.Flags()&unix.O_PATH == 0 {
 		var on [4]byte
 		if err := mem.CopyIn(on[:], arch.VA(arg)); err != nil {
 			return 0, err

@@ -127,7 +127,8 @@ func New(c Config) (*FS, error) {
 	}
 	s := &FS{cfg: c}
 	s.root = s.newDir(0o755)
-	s.root.nlink.Add(1) // the tree's own hold on its root
+	s.root.nlink.Add(1) // its own ".."
+	newborn(s.root)
 	s.root.up = s.root
 	s.tty = newTTY(s)
 	s.mountDev()

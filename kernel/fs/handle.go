@@ -50,9 +50,9 @@ const alwaysReady = EPOLLIN | EPOLLOUT | EPOLLRDNORM | EPOLLWRNORM
 type plain struct{}
 
 func (plain) ioctl(call, UserMemory, uint32, uint64) (uint64, error) { return 0, syscall.ENOTTY }
-func (plain) ready() uint32                                         { return alwaysReady }
-func (plain) queue() *WaitQueue                                     { return nil }
-func (plain) close()                                                {}
+func (plain) ready() uint32                                          { return alwaysReady }
+func (plain) queue() *WaitQueue                                      { return nil }
+func (plain) close()                                                 {}
 
 // unreadable is plain for a handle without data.
 type unreadable struct{ plain }

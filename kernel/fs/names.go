@@ -201,11 +201,12 @@ func (s *FS) detach(d *dir, name string, rmdir bool) (node, error) {
 	return d.detach(name), nil
 }
 
-// removable is EBUSY for a mounted directory, ENOTEMPTY for one with names.
+// removable is EBUSY for a directory that is not the tree's own (/proc),
+// ENOTEMPTY for one with names. FS.tree is held.
 func removable(d directory) error {
 	c, ok := d.(*dir)
 	switch {
-	case !ok || c.mounted:
+	case !ok:
 		return syscall.EBUSY
 	case len(c.entries) > 0:
 		return syscall.ENOTEMPTY

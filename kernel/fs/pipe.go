@@ -259,7 +259,7 @@ func (p *pipe) grow(n int) {
 
 // ioctl: FIONREAD.
 func (e *pipeEnd) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64, error) {
-	if req != unix.FIONREAD {
+	if req != fionread {
 		return 0, syscall.ENOTTY
 	}
 	e.p.mu.Lock()

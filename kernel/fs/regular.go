@@ -167,7 +167,11 @@ func (f *File) Object() (vm.Object, error) {
 	if f.may(unix.O_RDONLY) != nil {
 		return nil, syscall.EACCES
 	}
-	return m.object()
+	o, err := m.object()
+	if v, ok := o.(*vm.FileObject); ok {
+		v.SetName(f.Path()) // for /proc/PID/maps: the name it was last mapped by
+	}
+	return o, err
 }
 
 // mappable is a handle with pages; object gives them with a reference.

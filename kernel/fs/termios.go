@@ -128,7 +128,7 @@ func (y *TTY) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64, err
 	case unix.TIOCSPGRP:
 		return 0, y.setGroup(mem, va)
 	case unix.TIOCSCTTY, unix.TIOCNOTTY: // the console is everybody's terminal
-	case unix.FIONREAD:
+	case fionread:
 		y.mu.Lock()
 		n := len(y.input)
 		y.mu.Unlock()
