@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && arm64
 
 #include "textflag.h"
 
@@ -14,6 +14,10 @@
 #define U_FPU		512
 #define U_FPCR		1024
 #define K_SIZE		304
+// SP -= K_SIZE and back, as words: the linker would count them on the stack of a
+// goroutine, which this is not.
+#define PUSH_FRAME	WORD $0xd104c3ff
+#define POP_FRAME	WORD $0x9104c3ff
 
 // What user code may have in PSTATE: NZCV, DIT, SSBS. The rest is fixed: EL0t,
 // AArch64, FIQ masked (nothing here sends one), IRQ, SError and debug open.
@@ -155,7 +159,7 @@ TEXT ·trap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 // below the frame, where a fault of the fault's handler puts its own.
 #define KERNEL(off) \
 	PCALIGN	$128 \
-	SUB	$K_SIZE, RSP \
+	PUSH_FRAME \
 	STP	(R0, R1), (RSP) \
 	MOVD	$off, R0 \
 	B	·kernelTrap(SB)
@@ -209,7 +213,7 @@ TEXT ·kernelTrap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	LDP	16(RSP), (R2, R3)
 	LDP	(RSP), (R0, R1)
 	MOVD	$-1, R0
-	ADD	$K_SIZE, RSP
+	POP_FRAME
 	ERET
 store:
 	STP	(R4, R5), 32(RSP)
@@ -274,7 +278,7 @@ store:
 	LDP	208(RSP), (R26, R27)
 	LDP	224(RSP), (g, R29)
 	LDP	(RSP), (R0, R1)
-	ADD	$K_SIZE, RSP
+	POP_FRAME
 	ERET
 again:
 	BL	·lastResort(SB)
