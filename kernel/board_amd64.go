@@ -13,6 +13,7 @@ import (
 	"grim/arch"
 	"grim/arch/amd64"
 	"grim/boot/machine"
+	"grim/proc/elf"
 )
 
 // pc is a PC or a microvm.
@@ -80,6 +81,8 @@ func (p *pc) MapHeap(va arch.VA, pa arch.PA, size uint64, _ func() arch.PA) erro
 	return p.GrowWindow(va, pa, size)
 }
 
+func (p *pc) XCR0() uint64                 { return p.Features.XCR0 }
+func (p *pc) UserCPU() elf.CPU             { return elf.CPU{Platform: "x86_64", HWCap: p.HWCap()} }
 func (p *pc) WallTime() (time.Time, error) { return amd64.WallTime() }
 func (p *pc) Exit(status int32)            { amd64.Exit(status, 0, 0) }
 func (p *pc) Restart()                     { amd64.Exit(0, 0, 0) }
@@ -100,3 +103,6 @@ func (p *pc) Describe() string {
 	}
 	return fmt.Sprintf("%s\ncpu: %s, TSC %d MHz; %s", p.info.Model, strings.TrimSpace(f.Name), f.TSCHz/1_000_000, strings.Join(has, " "))
 }
+
+// pageFormat is the CPU's page-table format.
+func pageFormat() *arch.Format { return &amd64.Format }

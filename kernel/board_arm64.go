@@ -12,6 +12,7 @@ import (
 	"grim/arch"
 	"grim/arch/arm64"
 	"grim/boot/machine"
+	"grim/proc/elf"
 )
 
 // dtBoard is a machine that a device tree describes.
@@ -98,6 +99,8 @@ func (b *dtBoard) MapHeap(va arch.VA, pa arch.PA, size uint64, table func() arch
 	})
 }
 
+func (b *dtBoard) XCR0() uint64         { return 0 }
+func (b *dtBoard) Jitter() uint64       { return uint64(runtime.Nanotime()) }
 func (b *dtBoard) Random(p []byte) bool { return arm64.HasRandom() && arm64.Random(p) }
 func (b *dtBoard) Restart()             { b.Reset() }
 
@@ -109,3 +112,12 @@ func (b *dtBoard) WallTime() (time.Time, error) {
 func (b *dtBoard) Describe() string {
 	return fmt.Sprintf("%s\ncpu: %s", b.info.Model, arm64.CPU())
 }
+
+// UserCPU is what programs are told of the CPU.
+func (b *dtBoard) UserCPU() elf.CPU {
+	caps, caps2 := b.HWCap()
+	return elf.CPU{Platform: "aarch64", HWCap: caps, HWCap2: caps2}
+}
+
+// pageFormat is the CPU's page-table format.
+func pageFormat() *arch.Format { return &arm64.Format }

@@ -54,8 +54,7 @@ type test struct {
 }
 
 // tests by topic, in the order they run: what the later ones stand on first.
-var tests = slices.Concat(frameTests, pmapTests, userModeTests, mapTests, purgeTests,
-	exitTests, reaperTests, memoryPressureTests)
+var tests = slices.Concat(userModeTests)
 
 // Run runs the selected tests and reports each.
 func Run(e *Env) {
