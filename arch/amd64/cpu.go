@@ -30,6 +30,7 @@ func clearSegments(fsBase uint64)
 func sleep()
 func window()
 func halt()
+func tripleFault()
 func in8(port uint16) uint8
 func out8(port uint16, v uint8)
 func out16(port, v uint16)

@@ -169,6 +169,19 @@ TEXT ·halt(SB),NOSPLIT,$0-0
 	HLT
 	JMP -1(PC)
 
+// func tripleFault()
+//
+// An exception that cannot be delivered, because there is no IDT, resets the
+// machine (SDM volume 3, 6.15, double fault).
+TEXT ·tripleFault(SB),NOSPLIT,$16-0
+	CLI
+	MOVQ $0, 0(SP)
+	MOVQ $0, 8(SP)
+	LIDT (SP)
+	INT $3
+	HLT
+	JMP -1(PC)
+
 // func in8(port uint16) uint8
 TEXT ·in8(SB),NOSPLIT,$0-9
 	MOVW port+0(FP), DX
