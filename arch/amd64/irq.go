@@ -18,7 +18,7 @@ func (m *Machine) Dispatch() {
 			m.deadline = math.MaxInt64
 			m.endOfInterrupt()
 		case n < irqLines:
-			if m.level(n) {
+			if m.lines[n].Level {
 				// It would come again at once: the driver has not looked yet.
 				m.MaskLine(n)
 			}

@@ -32,6 +32,11 @@ func Exit(status int32, off SoftOff) {
 		const sleepEnable = 1 << 13 // ACPI specification 6.5, 4.8.3.2.1
 		out16(off.PM1a, uint16(off.Sleep&7)<<10|sleepEnable)
 	}
+	Restart()
+}
+
+// Restart resets the machine.
+func Restart() {
 	out8(0xcf9, 0x06) // reset control of the chipset
 	out8(0x64, 0xfe)  // reset line of the keyboard controller
 	tripleFault()
