@@ -147,8 +147,8 @@ func (r fileReader) ReadAt(p []byte, off int64) (int, error) { return r.f.Pread(
 
 // load fills an empty address space with the program.
 func (s *System) load(x *executable, vs *vm.VMSpace, env []string, cred *proc.Cred) (pc, sp arch.VA, err error) {
-	obj, err := object(x.file)
-	if err != nil || obj == nil {
+	obj, err := x.file.Object()
+	if err != nil {
 		return 0, 0, syscall.ENOEXEC // nothing that could be mapped
 	}
 	defer obj.Unref()

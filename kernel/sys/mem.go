@@ -6,7 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"grim/arch"
-	"grim/kernel/fs"
 	"grim/mm/vm"
 )
 
@@ -56,6 +55,12 @@ func sysMmap(c ctx) (uint64, error) {
 	if flags&unix.MAP_ANONYMOUS == 0 {
 		return c.mapFile(addr, length, prot, fl, off)
 	}
+	return c.mapAnon(addr, length, prot, fl)
+}
+
+// mapAnon maps zero-filled memory; shared, it is an object of its own that
+// children of fork have too.
+func (c ctx) mapAnon(addr arch.VA, length uint64, prot arch.Prot, fl vm.MapFlags) (uint64, error) {
 	if fl&vm.Shared == 0 {
 		va, err := c.mem().Map(addr, length, prot, fl|vm.Anon, nil, 0)
 		return uint64(va), err
@@ -88,16 +93,12 @@ func (c ctx) mapFile(addr arch.VA, length uint64, prot arch.Prot, fl vm.MapFlags
 		}
 		fl |= vm.MayNotWrite
 	}
-	obj, err := object(f)
+	if f.Zero() {
+		return c.mapAnon(addr, length, prot, fl)
+	}
+	obj, err := f.Object()
 	if err != nil {
 		return 0, err
-	}
-	if obj == nil { // /dev/zero: anonymous memory by another name
-		if fl&vm.Shared == 0 {
-			va, err := c.mem().Map(addr, length, prot, fl|vm.Anon, nil, 0)
-			return uint64(va), err
-		}
-		obj = vm.NewAnonObject(c.s.cfg.VM, int64(length))
 	}
 	defer obj.Unref()
 	va, err := c.mem().Map(addr, length, prot, fl, obj, off)
@@ -192,13 +193,4 @@ func sysMembarrier(c ctx) (uint64, error) {
 		return 0, nil
 	}
 	return 0, syscall.EINVAL
-}
-
-// object is what mapping f maps, with a reference; nil for /dev/zero.
-func object(f *fs.File) (vm.Object, error) {
-	o, err := f.Object()
-	if err != nil || o == nil {
-		return nil, err
-	}
-	return o.(vm.Object), nil
 }

@@ -13,7 +13,7 @@ import (
 // does not.
 const openFlags = unix.O_ACCMODE | unix.O_APPEND | unix.O_CLOEXEC | unix.O_CREAT | unix.O_DIRECT |
 	unix.O_DIRECTORY | unix.O_DSYNC | unix.O_EXCL | unix.O_LARGEFILE | unix.O_NOATIME | unix.O_NOCTTY |
-	unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_PATH | unix.O_SYNC | unix.O_TMPFILE | unix.O_TRUNC | unix.FASYNC
+	unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_PATH | unix.O_SYNC | unix.O_TMPFILE | unix.O_TRUNC | unix.O_ASYNC
 
 // install gives f a descriptor; f's reference is consumed.
 func (c ctx) install(f *fs.File, cloexec bool) (uint64, error) {
@@ -248,9 +248,19 @@ func sysFcntl(c ctx) (uint64, error) {
 	case unix.F_GETFL:
 		return uint64(f.Flags()), nil
 	case unix.F_SETFL:
-		return 0, f.SetFlags(arg)
+		f.SetFlags(arg)
+		return 0, nil
 	case unix.F_GETPIPE_SZ:
-		return chunk, nil
+		n, err := f.PipeSize()
+		return uint64(n), err
+	case unix.F_SETPIPE_SZ:
+		n, err := f.SetPipeSize(arg)
+		return uint64(n), err
+	case unix.F_GET_SEALS:
+		n, err := f.Seals()
+		return uint64(n), err
+	case unix.F_ADD_SEALS:
+		return 0, f.AddSeals(arg)
 	}
 	return 0, syscall.EINVAL
 }
@@ -264,28 +274,24 @@ func sysFlock(c ctx) (uint64, error) {
 	return 0, f.Flock(c.task(), c.int(1))
 }
 
+// Requests about the descriptor and not the file (asm-generic/ioctls.h);
+// golang.org/x/sys/unix lacks them.
+const (
+	fionclex = 0x5450
+	fioclex  = 0x5451
+)
+
 func sysIoctl(c ctx) (uint64, error) {
 	f, err := c.file(0)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Release()
-	fd := c.int(0)
 	switch c.uint32(1) {
-	case unix.FIOCLEX:
-		return 0, c.files().fds.SetCloexec(fd, true)
-	case unix.FIONCLEX:
-		return 0, c.files().fds.SetCloexec(fd, false)
-	case unix.FIONBIO:
-		on, err := get[int32](c, c.va(2))
-		if err != nil {
-			return 0, err
-		}
-		flags := f.Flags() &^ unix.O_NONBLOCK
-		if on != 0 {
-			flags |= unix.O_NONBLOCK
-		}
-		return 0, f.SetFlags(flags)
+	case fioclex:
+		return 0, c.files().fds.SetCloexec(c.int(0), true)
+	case fionclex:
+		return 0, c.files().fds.SetCloexec(c.int(0), false)
 	}
 	return f.Ioctl(c.task(), c.mem(), c.uint32(1), c.arg(2))
 }

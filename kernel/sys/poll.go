@@ -13,8 +13,8 @@ import (
 
 // Low bits of EPOLL* are POLL*'s.
 const (
-	pollIn  = unix.POLLIN | unix.POLLRDNORM | unix.POLLRDBAND | unix.POLLHUP | unix.POLLERR
-	pollOut = unix.POLLOUT | unix.POLLWRNORM | unix.POLLWRBAND | unix.POLLERR
+	pollIn  = unix.POLLIN | unix.EPOLLRDNORM | unix.EPOLLRDBAND | unix.POLLHUP | unix.POLLERR
+	pollOut = unix.POLLOUT | unix.EPOLLWRNORM | unix.EPOLLWRBAND | unix.POLLERR
 	pollPri = unix.POLLPRI
 	// pollAlways are told whether asked for or not.
 	pollAlways = unix.POLLERR | unix.POLLHUP

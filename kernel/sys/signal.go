@@ -13,7 +13,9 @@ import (
 
 const (
 	saRestorer   = 0x04000000 // Sigaction.Restorer is meant
-	ssAutodisarm = -1 << 31   // SS_AUTODISARM: the alternate stack is off in a handler
+	ssOnstack    = 1
+	ssDisable    = 2
+	ssAutodisarm = -1 << 31 // SS_AUTODISARM: the alternate stack is off in a handler
 )
 
 // userSigaction is the kernel's struct sigaction, the same on both
@@ -232,9 +234,9 @@ func altStack(t *proc.Thread, sp arch.VA) sigStack {
 	s := sigStack{SP: uint64(a.SP), Flags: a.Flags & ssAutodisarm, Size: a.Size}
 	switch {
 	case a.Size == 0:
-		s.Flags |= unix.SS_DISABLE
+		s.Flags |= ssDisable
 	case t.OnAltStack(sp):
-		s.Flags |= unix.SS_ONSTACK
+		s.Flags |= ssOnstack
 	}
 	return s
 }
@@ -242,9 +244,9 @@ func altStack(t *proc.Thread, sp arch.VA) sigStack {
 // checkAltStack turns what the user gave into a setting: EINVAL, ENOMEM.
 func (s *System) checkAltStack(u sigStack) (proc.AltStack, error) {
 	switch u.Flags &^ ssAutodisarm {
-	case unix.SS_DISABLE:
+	case ssDisable:
 		return proc.AltStack{}, nil
-	case 0, unix.SS_ONSTACK:
+	case 0, ssOnstack:
 	default:
 		return proc.AltStack{}, syscall.EINVAL
 	}
@@ -261,7 +263,7 @@ func sysSigaltstack(c ctx) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		if old.Flags&unix.SS_ONSTACK != 0 && old.Flags&ssAutodisarm == 0 {
+		if old.Flags&ssOnstack != 0 && old.Flags&ssAutodisarm == 0 {
 			return 0, syscall.EPERM
 		}
 		set, err := c.s.checkAltStack(u)

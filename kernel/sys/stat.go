@@ -50,6 +50,9 @@ func sysFstat(c ctx) (uint64, error) {
 	return 0, c.putStat(c.va(1), &st)
 }
 
+// statxSyncType is AT_STATX_SYNC_TYPE, both of AT_STATX_FORCE_SYNC and DONT_SYNC.
+const statxSyncType = unix.AT_STATX_FORCE_SYNC | unix.AT_STATX_DONT_SYNC
+
 const statFlags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_EMPTY_PATH | unix.AT_NO_AUTOMOUNT
 
 func sysNewfstatat(c ctx) (uint64, error) {
@@ -79,7 +82,7 @@ func (c ctx) statAt(i, flags int) (fs.Stat, error) {
 
 func sysStatx(c ctx) (uint64, error) {
 	flags, mask := c.int(2), c.uint32(3)
-	if flags&^(statFlags|unix.AT_STATX_SYNC_TYPE) != 0 || flags&unix.AT_STATX_SYNC_TYPE == unix.AT_STATX_SYNC_TYPE ||
+	if flags&^(statFlags|statxSyncType) != 0 || flags&statxSyncType == statxSyncType ||
 		mask&unix.STATX__RESERVED != 0 {
 		return 0, syscall.EINVAL
 	}

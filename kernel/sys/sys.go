@@ -36,8 +36,6 @@ type Config struct {
 	Memory  func() (total, free uint64) // bytes
 	Random  func(p []byte)              // fills p with unpredictable bytes
 	Reboot  func(restart bool)          // reboot(2): stops the machine
-	Exits   func() []byte               // text of /proc/exits
-	CPUInfo func() []byte               // text of /proc/cpuinfo
 	Version string                      // uname(2)'s version
 	CPU     elf.CPU                     // for the auxiliary vector
 	CPUs    int                         // processors; 0: one
@@ -119,14 +117,15 @@ func (s *System) Syscall(t *proc.Thread) {
 
 // result is what the result register gets: -errno for an error.
 func result(v uint64, err error) uint64 {
-	switch e := err.(type) {
-	case nil:
+	if err == nil {
 		return v
-	case syscall.Errno:
-		return -uint64(e)
 	}
-	// Every error below this layer is an errno; user code gets one in any case.
-	return -uint64(syscall.EIO)
+	e, ok := err.(syscall.Errno)
+	if !ok {
+		// Every error below this layer is an errno; user code gets one in any case.
+		e = syscall.EIO
+	}
+	return -uint64(e)
 }
 
 func (s *System) traced(t *proc.Thread, n uint64) {

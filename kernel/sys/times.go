@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const second = 1e9 // nanoseconds
+const second = 1_000_000_000 // nanoseconds
 
 // timespecOf splits nanoseconds so that 0 <= Nsec < 1e9, also before 1970.
 func timespecOf(ns int64) unix.Timespec {
