@@ -28,7 +28,6 @@ func invpcid(kind, pcid, va uint64)
 func loadTables(gdtr, idtr *byte, tss, kernelData uint16)
 func clearSegments(fsBase uint64)
 func sleep()
-func window()
 func halt()
 func tripleFault()
 func in8(port uint16) uint8

@@ -154,15 +154,6 @@ TEXT ·sleep(SB),NOSPLIT,$0-0
 	CLI
 	RET
 
-// func window()
-//
-// Takes the interrupts that are pending, without sleeping.
-TEXT ·window(SB),NOSPLIT,$0-0
-	STI
-	NOP
-	CLI
-	RET
-
 // func halt()
 TEXT ·halt(SB),NOSPLIT,$0-0
 	CLI

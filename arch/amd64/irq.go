@@ -48,9 +48,3 @@ func (m *Machine) Idle(until int64) {
 	}
 	m.Dispatch()
 }
-
-// Poll takes and dispatches the interrupts that are pending, without sleeping.
-func (m *Machine) Poll() {
-	window()
-	m.Dispatch()
-}

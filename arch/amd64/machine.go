@@ -117,10 +117,14 @@ func memory(address uintptr) unsafe.Pointer {
 func (m *Machine) ABI() *arch.ABI { return &abi }
 
 // InitUser implements arch.Machine.
-func (m *Machine) InitUser(u *arch.UArea, pc, sp arch.VA) { initUser(u, pc, sp) }
+func (m *Machine) InitUser(u *arch.UArea, pc, sp arch.VA) {
+	m.last = nil // u may be a u-area used anew: Run must take it for another
+	initUser(u, pc, sp)
+}
 
 // CopyUser implements arch.Machine.
 func (m *Machine) CopyUser(dst, src *arch.UArea) {
+	m.last = nil // see InitUser
 	dst.Frame, dst.FPU = src.Frame, src.FPU
 }
 
