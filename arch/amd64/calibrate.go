@@ -84,7 +84,7 @@ const (
 )
 
 func (m *Machine) hpet() (reference, bool) {
-	if m.MapDevice(hpetBase, arch.PageSize) != nil {
+	if m.MapDevice(hpetBase, arch.PageSize, m.tables.alloc) != nil {
 		return reference{}, false
 	}
 	base := direct(hpetBase)

@@ -64,7 +64,7 @@ func (s *Serial) Read(b []byte) (int, error) {
 			return n, nil
 		}
 		runtime.WaitIRQ(s.line)
-		if s.m.level(s.line) {
+		if s.m.lines[s.line].Level {
 			s.m.UnmaskLine(s.line)
 		}
 	}
