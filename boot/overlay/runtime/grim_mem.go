@@ -81,8 +81,8 @@ func TextRegion() (start, end uint64) {
 }
 
 func DataRegion() (start, end uint64) {
-	_, _, _, _, data, end := Sections()
-	return uint64(data), uint64(end)
+	_, _, _, _, lo, hi := Sections()
+	return uint64(lo), uint64(hi)
 }
 
 // Sections returns the virtual bounds of the image's parts, for mapping them
