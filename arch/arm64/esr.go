@@ -40,33 +40,6 @@ const (
 
 func ec(esr uint64) uint64 { return esr >> 26 & 0x3f }
 
-// ecName is for the crash report.
-func ecName(esr uint64) string {
-	switch ec(esr) {
-	case ecUnknown:
-		return "undefined instruction"
-	case ecIllegalState:
-		return "illegal execution state"
-	case ecMSR:
-		return "trapped register access"
-	case ecInstrLower, ecInstrSame:
-		return "instruction abort"
-	case ecDataLower, ecDataSame:
-		return "data abort"
-	case ecPCAlign:
-		return "misaligned PC"
-	case ecSPAlign:
-		return "misaligned SP"
-	case ecFP:
-		return "floating point"
-	case ecSError:
-		return "SError"
-	case ecBreakLower, ecBreakSame, ecStepLower, ecStepSame, ecWatchLower, ecWatchSame, ecBRK:
-		return "debug"
-	}
-	return "other exception class"
-}
-
 // decode says what a trap from EL0 through a vector was. sp is the user's.
 func decode(vector, esr, far, sp uint64) arch.Trap {
 	t := arch.Trap{Code: esr}

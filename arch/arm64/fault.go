@@ -106,6 +106,33 @@ func ReportFault() {
 	}
 }
 
+// ecName is for the crash report.
+func ecName(esr uint64) string {
+	switch ec(esr) {
+	case ecUnknown:
+		return "undefined instruction"
+	case ecIllegalState:
+		return "illegal execution state"
+	case ecMSR:
+		return "trapped register access"
+	case ecInstrLower, ecInstrSame:
+		return "instruction abort"
+	case ecDataLower, ecDataSame:
+		return "data abort"
+	case ecPCAlign:
+		return "misaligned PC"
+	case ecSPAlign:
+		return "misaligned SP"
+	case ecFP:
+		return "floating point"
+	case ecSError:
+		return "SError"
+	case ecBreakLower, ecBreakSame, ecStepLower, ecStepSame, ecWatchLower, ecWatchSame, ecBRK:
+		return "debug"
+	}
+	return "other exception class"
+}
+
 // faultText is the instruction at the fault, if it is kernel code.
 func faultText(k *kernelFrame) []byte {
 	start, end := runtime.TextRegion()
