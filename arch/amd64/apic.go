@@ -2,8 +2,6 @@
 
 package amd64
 
-import "unsafe"
-
 // The local APIC (SDM volume 3, chapter 10) and the I/O APIC (82093AA data
 // sheet). TamaGo's amd64/lapic and soc/intel/ioapic reach them by 32-bit
 // addresses; a kernel in the upper half of the address space has them in its
@@ -33,7 +31,7 @@ const (
 
 // mmio32 is a device register. Safety: the address is in a device window that
 // New mapped uncached.
-func mmio32(at uintptr) *uint32 { return (*uint32)(unsafe.Pointer(at)) }
+func mmio32(at uintptr) *uint32 { return (*uint32)(memory(at)) }
 
 //go:noinline
 func (m *Machine) apicRead(reg uintptr) uint32 { return *mmio32(m.lapic + reg) }

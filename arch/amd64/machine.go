@@ -93,7 +93,14 @@ func direct(pa arch.PA) uintptr { return uintptr(arch.DirectBase) + uintptr(pa) 
 // directPage is a table page through the direct map. Safety: the frame is RAM
 // that the caller owns, outside of the Go heap.
 func directPage(pa arch.PA) *tablePage {
-	return (*tablePage)(unsafe.Pointer(direct(pa)))
+	return (*tablePage)(memory(direct(pa)))
+}
+
+// memory is the pointer to an address that Go's allocator knows nothing of: in
+// the direct map, a device window or the kernel's text. Safety: the callers say
+// why their address is mapped; the collector ignores what is not in the heap.
+func memory(address uintptr) unsafe.Pointer {
+	return unsafe.Add(unsafe.Pointer(nil), address)
 }
 
 // ABI implements arch.Machine.
@@ -126,6 +133,19 @@ func (m *Machine) MapDevice(pa arch.PA, size uint64) error {
 	}
 	base := pa &^ (arch.PageSize - 1)
 	end := (uint64(pa) + size + arch.PageSize - 1) &^ (arch.PageSize - 1)
+	if m.ram(uint64(base), end) {
+		return fmt.Errorf("amd64: device window [%#x, %#x) lies in RAM", pa, uint64(pa)+size)
+	}
 	m.tables.enter(m.shared, arch.DirectBase+arch.VA(base), base, end-uint64(base), kernDevice)
 	return nil
+}
+
+// ram reports whether a byte of [from, to) is in the direct map as memory.
+func (m *Machine) ram(from, to uint64) bool {
+	for _, s := range m.ramSpans {
+		if from < s.Base+s.Size && s.Base < to {
+			return true
+		}
+	}
+	return false
 }

@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && arm64
 
 package arm64
 
@@ -50,7 +50,7 @@ func newGIC(c *Config) (gic, error) {
 	case 2:
 		return &gicv2{dist: d, cpu: window{c.Interface.Base}}, nil
 	case 3:
-		return &gicv3{dist: d, redists: c.Interface}, nil
+		return &gicv3{dist: d, redists: c.Redistributors}, nil
 	}
 	return nil, fmt.Errorf("arm64: no driver for interrupt controller GICv%d, only for 2 and 3", c.GIC)
 }
@@ -113,7 +113,7 @@ func (g *gicv2) done(intid int)   { g.cpu.write(giccEOIR, uint32(intid)) }
 // registers.
 type gicv3 struct {
 	dist    window
-	redists Range
+	redists []Range
 	redist  window // this CPU's RD_base frame
 	private window // and its SGI_base frame
 }
@@ -191,22 +191,24 @@ func (g *gicv3) settled() error {
 func (g *gicv3) findRedistributor() error {
 	mpidr := readMPIDR()
 	self := uint32(mpidr&0xffffff | mpidr>>32<<24)
-	for at := g.redists.Base; at+2*gicrFrame <= g.redists.Base+arch.PA(g.redists.Size); {
-		w := window{at}
-		typer := w.read(gicrTYPER)
-		if w.read(gicrTYPER+4) == self {
-			g.redist, g.private = w, window{at + gicrFrame}
-			return nil
-		}
-		if typer&gicrLast != 0 {
-			break
-		}
-		at += 2 * gicrFrame
-		if typer&gicrVLPIS != 0 {
+	for _, r := range g.redists {
+		for at := r.Base; at+2*gicrFrame <= r.Base+arch.PA(r.Size); {
+			w := window{at}
+			typer := w.read(gicrTYPER)
+			if w.read(gicrTYPER+4) == self {
+				g.redist, g.private = w, window{at + gicrFrame}
+				return nil
+			}
+			if typer&gicrLast != 0 {
+				break
+			}
 			at += 2 * gicrFrame
+			if typer&gicrVLPIS != 0 {
+				at += 2 * gicrFrame
+			}
 		}
 	}
-	return fmt.Errorf("arm64: no GICv3 redistributor for CPU %#x at %#x+%#x", self, uint64(g.redists.Base), g.redists.Size)
+	return fmt.Errorf("arm64: no GICv3 redistributor for CPU %#x in %#x", self, g.redists)
 }
 
 func (g *gicv3) enable(intid int) {

@@ -1,11 +1,11 @@
-//go:build tamago
+//go:build tamago && arm64
 
 package arm64
 
 import (
 	"errors"
-	"fmt"
 	"math"
+	"slices"
 
 	"grim/arch"
 )
@@ -21,13 +21,14 @@ type Config struct {
 	Memory  []Range // all RAM, not overlapping; reserved parts that may be mapped included
 	Devices []Range // windows to map beside those below
 
-	UART     Range // PL011
+	UART     Range // PL011, Size 0 for none
 	UARTLine int   // its INTID, 0 for none
 
-	GIC         int   // 2 or 3
-	Distributor Range // GICD
-	Interface   Range // GICC; with GICv3 the redistributors
-	TimerLine   int   // INTID of the virtual timer
+	GIC            int     // 2 or 3
+	Distributor    Range   // GICD
+	Interface      Range   // GICv2: GICC
+	Redistributors []Range // GICv3: GICR
+	TimerLine      int     // INTID of the virtual timer
 
 	PSCI Conduit
 
@@ -60,13 +61,7 @@ func New(c *Config) (*Machine, error) {
 	if len(c.Memory) == 0 {
 		return nil, errors.New("arm64: no RAM given")
 	}
-	if readMMFR0()>>28&15 != 0 {
-		return nil, fmt.Errorf("arm64: this CPU has no 4 KB pages (ID_AA64MMFR0_EL1 %#x)", readMMFR0())
-	}
-	windows := append([]Range{c.Distributor, c.Interface}, c.Devices...)
-	if c.UART.Size != 0 {
-		windows = append(windows, c.UART)
-	}
+	windows := slices.Concat([]Range{c.Distributor, c.Interface, c.UART}, c.Redistributors, c.Devices)
 	m.features()
 	if err := m.mmu.init(c.Memory, windows); err != nil {
 		return nil, err

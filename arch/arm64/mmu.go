@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && arm64
 
 package arm64
 
@@ -48,7 +48,9 @@ func Bytes(pa uint64, n int) []byte {
 type mmu struct {
 	root    arch.PA // kernel root: empty user half, kernel half
 	empty   arch.PA // a page of zeros: the kernel half of a separate root
+	active  arch.Root
 	asid0   bool    // entries tagged with ASID 0 may be in the TLB
+	ram     []Range // what the direct map has as memory
 	icLine  uintptr // data cache line, for syncInstructions
 	syncing bool    // the instruction cache needs maintenance (CTR_EL0.DIC is 0)
 
@@ -101,7 +103,7 @@ func (u *mmu) init(ram, devices []Range) error {
 	if u.empty, err = u.poolPage(); err != nil {
 		return err
 	}
-	t.root = u.root
+	t.root, u.ram = u.root, ram
 	text, etext, rodata, erodata, data, _ := runtime.Sections()
 	up := func(a uintptr) uintptr { return uintptr(arch.VA(a).PageUp()) }
 	down := func(a uintptr) uintptr { return uintptr(arch.VA(a).PageDown()) }
@@ -188,12 +190,17 @@ func (u *mmu) KernelHalf(l arch.Layout) arch.PA {
 // TTBR walks 256 entries, from where it points.
 const upper = arch.KernelHalf * 8
 
-// Activate is arch.MMU's.
+// Activate is arch.MMU's. What is active already stays: then table entries that
+// were invalid until now may need one more fault to be seen.
 func (u *mmu) Activate(r arch.Root) {
+	if r == u.active && r.ASID != 0 {
+		return
+	}
 	kernel := u.root
 	if r.Layout == arch.SharedUK {
 		kernel = r.Table
 	}
+	u.active = r
 	setRoots(uint64(r.Table)|uint64(r.ASID)<<48, uint64(kernel)+upper)
 	if r.ASID == 0 {
 		flushASID(0)
@@ -204,6 +211,7 @@ func (u *mmu) Activate(r arch.Root) {
 // Deactivate is arch.MMU's. ASID 0 and an empty user half: nothing translates,
 // once nothing is left of an address space that had to do without an ASID.
 func (u *mmu) Deactivate() {
+	u.active = arch.Root{}
 	setRoots(uint64(u.root), uint64(u.root)+upper)
 	if u.asid0 {
 		flushASID(0)
