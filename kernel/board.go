@@ -40,3 +40,6 @@ type board interface {
 	Exit(status int32)
 	Restart()
 }
+
+// exitPanic is the runtime's status after a Go panic or a fatal fault.
+const exitPanic = 2

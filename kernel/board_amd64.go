@@ -105,9 +105,6 @@ func (p *pc) Exit(status int32) {
 	amd64.Exit(status, p.off)
 }
 
-// exitPanic is the runtime's status after a Go panic or a fatal fault.
-const exitPanic = 2
-
 func (p *pc) Describe() string {
 	f := &p.Features
 	var has []string

@@ -20,30 +20,17 @@ import (
 	"grim/proc"
 )
 
-// startProcesses sets up files, system calls and the process side, in that
-// order; the first two learn of the kernel they serve last, before the first
-// process.
+// startProcesses sets up system calls, files and the process side, in the order
+// in which one needs another; the system calls learn of the other two last,
+// before the first process.
 func (s *system) startProcesses() error {
 	var err error
-	source := &lateSource{}
-	s.fs, err = fs.New(fs.Config{
-		NewPages:  s.newPages,
-		Monotonic: runtime.Nanotime,
-		Console:   s.print,
-		Interrupt: s.interrupt,
-		Proc:      source,
-		Memory:    s.memory,
-	})
-	if err != nil {
-		return err
-	}
 	s.sys, err = sys.New(sys.Config{
-		ABI: s.board.ABI(), VM: s.vm, FS: s.fs,
+		ABI: s.board.ABI(), VM: s.vm,
 		Wall:    func() int64 { return time.Now().UnixNano() },
 		Memory:  s.memory,
 		Random:  goos.RandomData,
 		Reboot:  s.reboot,
-		Exits:   s.exits,
 		Version: "grim",
 		CPU:     s.board.UserCPU(),
 		XCR0:    s.board.XCR0(),
@@ -51,7 +38,17 @@ func (s *system) startProcesses() error {
 	if err != nil {
 		return err
 	}
-	source.ProcSource = s.sys.ProcSource()
+	s.fs, err = fs.New(fs.Config{
+		NewPages:  s.newPages,
+		Monotonic: runtime.Nanotime,
+		Console:   s.print,
+		Interrupt: s.interrupt,
+		Proc:      s.sys.ProcSource(),
+		Memory:    s.memory,
+	})
+	if err != nil {
+		return err
+	}
 	s.proc, err = proc.New(proc.Config{
 		Machine: s.board, Memory: s.mem, Pmaps: s.pmaps, VM: s.vm,
 		Syscall: s.sys.Syscall, Signals: s.sys,
@@ -61,13 +58,11 @@ func (s *system) startProcesses() error {
 	if err != nil {
 		return err
 	}
-	s.sys.Attach(s.proc)
+	s.sys.Attach(s.proc, s.fs)
+	s.fs.ProcFile("exits", s.exits)
 	go s.readConsole()
 	return nil
 }
-
-// lateSource is what /proc shows once there are processes.
-type lateSource struct{ fs.ProcSource }
 
 // nextTimer is runtime.NextTimer in package proc's terms.
 func nextTimer() int64 {
