@@ -1,6 +1,10 @@
 package sys
 
 import (
+	"fmt"
+	"syscall"
+
+	"grim/arch"
 	"grim/kernel/fs"
 	"grim/mm/vm"
 	"grim/proc"
@@ -73,7 +77,31 @@ func (ps procSource) Process(pid int) (fs.ProcInfo, bool) {
 		i.Maps = func() []vm.EntryInfo { return maps(p) }
 		i.Frame.StackStart = uint64(elf.StackTop)
 	}
+	i.Settings = settings(p)
 	return i, true
+}
+
+// settings are what a process can choose for itself and its children: who takes
+// its memory apart when it exits, and the page-table layout that its next
+// execve(2) uses.
+func settings(p *proc.Process) []fs.ProcSetting {
+	return []fs.ProcSetting{
+		{Name: "exit_policy", Value: p.Policy().String(), Set: oneOf(p.SetPolicy, proc.PolicyPurge, proc.PolicyReaper)},
+		{Name: "layout", Value: p.Layout().String(), Set: oneOf(p.SetLayout, arch.SharedUK, arch.Separate)},
+	}
+}
+
+// oneOf sets one of the values given, by its name.
+func oneOf[T fmt.Stringer](set func(T), values ...T) func(string) error {
+	return func(name string) error {
+		for _, v := range values {
+			if v.String() == name {
+				set(v)
+				return nil
+			}
+		}
+		return syscall.EINVAL
+	}
 }
 
 // maps is the process's map, taken when it is read.
