@@ -158,7 +158,7 @@ func (im *Image) add(p *elf.ProgHeader, r io.ReaderAt, size int64) error {
 func (im *Image) addLoad(p *elf.ProgHeader, size int64) error {
 	s := Segment{VA: arch.VA(p.Vaddr), MemSize: p.Memsz, Off: p.Off, FileSize: p.Filesz}
 	switch {
-	case !inFile(p, size),
+	case p.Filesz != 0 && !inFile(p, size), // pure bss may have any offset: linkers align it
 		p.Filesz > p.Memsz,
 		s.VA >= arch.UserMax,
 		p.Memsz > uint64(arch.UserMax-s.VA),
