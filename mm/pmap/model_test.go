@@ -1,7 +1,6 @@
 package pmap_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -524,8 +523,8 @@ func (m *model) move(s *space) {
 // no identifiers, against a map of pages.
 func FuzzModel(f *testing.F) {
 	seed := rand.New(rand.NewPCG(3, 4))
-	for range 10 {
-		b := make([]byte, 500)
+	for range 12 {
+		b := make([]byte, 600)
 		for i := range b {
 			b[i] = byte(seed.Uint32())
 		}
@@ -539,9 +538,4 @@ func FuzzModel(f *testing.F) {
 			runModel(t, format, []int{0, 1, 255}[(len(in)+i)%3], in)
 		}
 	})
-}
-
-func ExampleMapping() {
-	fmt.Printf("%v\n", pmap.Mapping{Prot: arch.Read | arch.Exec}.Prot)
-	// Output: r-x
 }
