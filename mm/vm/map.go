@@ -68,13 +68,13 @@ func (vs *VMSpace) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFla
 		vs.mu.Unlock()
 		return 0, syscall.EAGAIN
 	}
-	var h handback
-	va, err := vs.place(addr, n, flags, &like, &h)
+	va, err := vs.place(addr, n, flags, &like)
 	if err == nil {
 		vs.insert(va, n, &like)
 	}
+	dirty := vs.dirty.take()
 	vs.mu.Unlock()
-	h.finish(vs.sys)
+	dirty.finish(vs.sys)
 	if err != nil {
 		return 0, err
 	}
@@ -105,7 +105,7 @@ func entryFlagsOf(flags MapFlags, obj Object) (f entryFlags) {
 
 // place finds the address for n bytes, makes it free, and checks the limits.
 // Preconditions: mu held. On error nothing has changed.
-func (vs *VMSpace) place(addr arch.VA, n uint64, flags MapFlags, like *entry, h *handback) (arch.VA, error) {
+func (vs *VMSpace) place(addr arch.VA, n uint64, flags MapFlags, like *entry) (arch.VA, error) {
 	if flags&(Fixed|FixedNoReplace) == 0 {
 		if err := vs.mayGrow(n, 0, like); err != nil {
 			return 0, err
@@ -131,7 +131,7 @@ func (vs *VMSpace) place(addr arch.VA, n uint64, flags MapFlags, like *entry, h 
 	if err := vs.mayGrow(n, vs.mapped(addr, end), like); err != nil {
 		return 0, err
 	}
-	return addr, vs.unmap(addr, end, h)
+	return addr, vs.unmap(addr, end)
 }
 
 // pick chooses a free range: at the hint if that is free, else as high as
