@@ -80,8 +80,8 @@ func (b *dtBoard) Read(p []byte) (int, error) {
 	return u.Read(p)
 }
 
-func (b *dtBoard) MapHeap(va arch.VA, pa arch.PA, size uint64, table func() arch.PA) error {
-	return b.GrowWindow(va, pa, size, table)
+func (b *dtBoard) MapHeap(va arch.VA, pa arch.PA, size uint64, _ func() arch.PA) error {
+	return b.GrowWindow(va, pa, size)
 }
 
 // Exit is also where the runtime ends after a panic: what exception caused it

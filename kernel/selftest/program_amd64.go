@@ -101,4 +101,3 @@ func (p *program) waitChild(status arch.VA) {
 	p.set(rax, unix.SYS_WAIT4)
 	p.emit(0x0f, 0x05)
 }
-
