@@ -59,7 +59,7 @@ func (b *Batch) flush() {
 // e&stop == stop (0: at none), and returns how many entries were not zero before
 // that and where it stopped, len(t) at the end.
 //
-// This is the innermost loop of every teardown: see TestReleaseCost.
+// This is the innermost loop of every teardown: see BenchmarkPurgePages in package pmap.
 func (b *Batch) ReleaseEntries(t []arch.PTE, addr, stop arch.PTE) (n, at int) {
 	m := b.M
 	base, info := int(m.base), m.info
