@@ -65,32 +65,35 @@ func (t *Thread) exit1() {
 	t.clearChildTID()
 
 	// 2b. From here on this thread never touches user memory again, and is off
-	// its root. Whoever finds nobody left takes the process apart, alone.
-	if t.leaveSiblings(begin) {
-		// 2c. Not earlier: with several threads, any of them could still write
-		// to the space that the vfork parent gets back.
-		purge := p.leaveSpace()
-		k.trace(StepUserDone, p.pid, 0, InProcess, 0, 0)
-
-		// 3. Before the purge: closing may flush through shared mappings of
-		// others and may sleep, and a timer must not fire at a dead process.
-		p.closeFiles()
-		p.stopTimers()
-		k.trace(StepFilesDone, p.pid, 0, InProcess, 0, 0)
-
-		// 4. Last thread and last user. May sleep for as long as a pager does;
-		// no lock is held. Before step 5, as the parent may not hear of an
-		// end whose writes are still on their way (E1).
-		if purge {
-			p.purge()
-		}
-
-		// 5. NOTE: FROM HERE ON THIS THREAD MAY NOT SLEEP. Locks are held for
-		// short; the process is invisible to everything but wait(2).
-		t.usage.system.Add(k.now() - begin)
-		t.usage.charge(&t.resumed, k.now())
-		p.die(t)
+	// its root. One that finds others left is the reaper's on return; who finds
+	// nobody takes the process apart, alone.
+	if !t.leaveSiblings(begin) {
+		return
 	}
+
+	// 2c. Not earlier: with several threads, any of them could still write to
+	// the space that the vfork parent gets back.
+	purge := p.leaveSpace()
+	k.trace(StepUserDone, p.pid, 0, InProcess, 0, 0)
+
+	// 3. Before the purge: closing may flush and may sleep, and a timer must
+	// not fire at a dead process.
+	p.closeFiles()
+	p.stopTimers()
+	k.trace(StepFilesDone, p.pid, 0, InProcess, 0, 0)
+
+	// 4. Last thread and last user. May sleep for as long as a pager does; no
+	// lock is held. Before step 5, as the parent may not hear of an end whose
+	// writes are still on their way (E1).
+	if purge {
+		p.purge(InProcess)
+	}
+
+	// 5. NOTE: FROM HERE ON THIS THREAD MAY NOT SLEEP. Locks are held for
+	// short; the process is invisible to everything but wait(2).
+	t.usage.system.Add(k.now() - begin)
+	t.usage.charge(&t.resumed, k.now())
+	p.die(t)
 
 	// 6. Hand the thread to the reaper. Not earlier: it frees the u-area, on
 	// which a CPU stands that is in or returning from user mode, and the root,
@@ -116,8 +119,11 @@ func (t *Thread) markExiting() {
 	}
 }
 
-// leaveSiblings is step 2b. A thread that is not the last becomes dead here, at
-// once and not at the process's end (E5). It reports whether t is the last.
+// leaveSiblings is step 2b. A thread that is not the last is dead and on
+// deadproc on return, at once and not at the process's end (E5); exit2 is called
+// with p.mu held, so that the last thread, which waits for that lock, comes onto
+// deadproc behind all others, and no zombie has a thread left to free (E10). It
+// reports whether t is the last.
 func (t *Thread) leaveSiblings(begin int64) (last bool) {
 	p, k := t.p, t.p.k
 	p.mu.Lock()
@@ -141,6 +147,7 @@ func (t *Thread) leaveSiblings(begin int64) (last bool) {
 		p.execer.Wake()
 	}
 	tell := p.allStoppedLocked()
+	k.exit2(t)
 	p.mu.Unlock()
 	if tell {
 		p.tellStopped()
@@ -190,11 +197,7 @@ func (p *Process) closeFiles() {
 
 // purge is step 4, in the exiting process or, under PolicyReaper, in the
 // reaper. The space stays on the process, empty, until uvmspace_free.
-func (p *Process) purge() {
-	p.purgeIn(InProcess)
-}
-
-func (p *Process) purgeIn(ctx Context) {
+func (p *Process) purge(ctx Context) {
 	p.k.trace(StepPurgeBegin, p.pid, 0, ctx, 0, 0)
 	var did vm.PurgeStats
 	p.space.vs.Purge(&did)

@@ -20,7 +20,7 @@
 //	futexBucket.mu              waiters of the words that hash there
 //	    locks of mm/vm          the word is read while the bucket is locked
 //	Process.noteMu              knotes; taken alone or inside Process.mu
-//	deadQueue.mu                deadproc only; taken alone
+//	deadQueue.mu                deadproc only; taken alone or inside Process.mu
 //
 // Two Process.mu are never held at once, nor two futex buckets but by requeue,
 // in order of address. No lock of this package is held while blocking, other

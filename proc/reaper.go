@@ -122,7 +122,7 @@ func (k *Kernel) reap(t *Thread) {
 // whatever the process had mapped; PolicyReaper does the whole teardown here.
 func (k *Kernel) freeSpace(p *Process) {
 	if p.unpurged {
-		p.purgeIn(InReaper)
+		p.purge(InReaper)
 		p.unpurged = false
 	}
 	p.mu.Lock()
