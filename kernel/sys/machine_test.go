@@ -228,7 +228,7 @@ func (u *user) call(name string, args ...uint64) uint64 {
 func (u *user) callNumber(n uint64, args ...uint64) uint64 {
 	f, abi := &u.u.Frame, u.m.abi
 	start := f[abi.PC]
-	f[abi.Number] = n
+	u.setNumber(n)
 	for i, a := range args {
 		f[abi.Arg[i]] = a
 	}
@@ -247,8 +247,26 @@ func (u *user) callNumber(n uint64, args ...uint64) uint64 {
 
 // trap enters the kernel and returns when user mode goes on.
 func (u *user) trap(t arch.Trap) {
-	u.trapped <- t
+	u.enter(t)
 	<-u.resume
+}
+
+// enter does what the machine layer's entry does: amd64 keeps the number apart
+// from RAX, which becomes the result.
+func (u *user) enter(t arch.Trap) {
+	if t.Kind == arch.Syscall && u.m.abi.Name == "amd64" {
+		u.u.Frame[u.m.abi.Number] = u.u.Frame[amd64.RAX]
+	}
+	u.trapped <- t
+}
+
+// setNumber loads the register that the system-call instruction takes.
+func (u *user) setNumber(n uint64) {
+	if u.m.abi.Name == "amd64" {
+		u.u.Frame[amd64.RAX] = n
+	} else {
+		u.u.Frame[u.m.abi.Number] = n
+	}
 }
 
 // handle runs the handler that the kernel entered, and rt_sigreturn.
@@ -264,13 +282,13 @@ func (u *user) handle() {
 			u.m.t.Errorf("handler's SP is %#x", sp)
 		}
 	}
+	f[abi.PC] = 0x6000_0000 // past the handler's first instruction
 	fn.(func(*user, int))(u, int(f[abi.Arg[0]]))
 	f[abi.SP] = sp
 	if abi.Name == "amd64" {
 		f[abi.SP] += 8 // RET
 	}
-	f[abi.PC] = 0x6000_0000
-	f[abi.Number] = uint64(u.m.nums["rt_sigreturn"])
+	u.setNumber(uint64(u.m.nums["rt_sigreturn"]))
 	u.trap(arch.Trap{Kind: arch.Syscall})
 }
 
@@ -303,9 +321,10 @@ func (u *user) want(e syscall.Errno, name string, args ...uint64) {
 // exit ends the thread: the kernel does not resume it.
 func (u *user) exit(code int) {
 	f, abi := &u.u.Frame, u.m.abi
-	f[abi.Number], f[abi.Arg[0]] = uint64(u.m.nums["exit"]), uint64(code)
+	u.setNumber(uint64(u.m.nums["exit"]))
+	f[abi.Arg[0]] = uint64(code)
 	u.forget()
-	u.trapped <- arch.Trap{Kind: arch.Syscall}
+	u.enter(arch.Trap{Kind: arch.Syscall})
 	runtime.Goexit()
 }
 
