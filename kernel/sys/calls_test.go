@@ -126,6 +126,7 @@ func TestBadArguments(t *testing.T) {
 			u.want(syscall.EPERM, "clock_settime", 0, dataVA)
 			u.store(dataVA, []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0xca, 0x9a, 0x3b, 0, 0, 0, 0}) // 1e9 ns
 			u.want(syscall.EINVAL, "nanosleep", dataVA, 0)
+			u.ok("unlinkat", cwd, u.str("/tmp/b"), 0)
 		})
 	})
 }
@@ -447,6 +448,7 @@ func TestReboot(t *testing.T) {
 // gave. The seed is in the name of the subtest.
 func TestRandomCalls(t *testing.T) {
 	onBoth(t, func(m *machine) {
+		m.litters = true
 		seed := rand.Int63()
 		m.t.Logf("seed %d", seed)
 		r := rand.New(rand.NewSource(seed))

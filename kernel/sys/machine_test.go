@@ -28,19 +28,20 @@ import (
 // functions that make system calls. Each user thread's code is a goroutine that
 // takes turns with the kernel's goroutine in Run.
 type machine struct {
-	t    *testing.T
-	abi  *arch.ABI
-	nums map[string]int
-	mem  *phys.Memory
-	half phys.Frame
-	pm   *pmap.System
-	vm   *vm.System
-	fs   *fs.FS
-	k    *proc.Kernel
-	s    *System
-	out  bytes.Buffer // console; outMu
-	mu   sync.Mutex
-	free int
+	t       *testing.T
+	abi     *arch.ABI
+	nums    map[string]int
+	mem     *phys.Memory
+	half    phys.Frame
+	pm      *pmap.System
+	vm      *vm.System
+	fs      *fs.FS
+	k       *proc.Kernel
+	s       *System
+	out     bytes.Buffer // console; outMu
+	mu      sync.Mutex
+	free    int
+	litters bool // the test leaves files, and with them frames, behind
 
 	users    sync.Map // *arch.UArea -> *user
 	programs sync.Map // uint64 -> func(*user): by pc, and by mark for children
@@ -147,6 +148,9 @@ func (m *machine) baseline() {
 	}
 	if st := m.fs.Stats(); st.Files != 0 {
 		m.t.Errorf("open files: %+v", st)
+	}
+	if n := m.mem.FreeFrames(); n != m.free && !m.litters {
+		m.t.Errorf("%d frames free, want %d as at the start", n, m.free)
 	}
 }
 
