@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grim/arch"
+	"grim/proc/elf"
 )
 
 // board is the machine as start-up and shut-down need it, beyond what package
@@ -25,11 +26,20 @@ type board interface {
 	// MapHeap maps physical memory behind the heap; table gives a frame for a
 	// page table.
 	MapHeap(va arch.VA, pa arch.PA, size uint64, table func() arch.PA) error
-	// Random fills p from the CPU's generator; false if there is none.
+	// Random fills p from the CPU's generator; false if there is none. Jitter
+	// is a number whose low bits nobody can predict.
 	Random(p []byte) bool
+	Jitter() uint64
+	// UserCPU is what programs are told of the CPU (auxiliary vector); XCR0 is
+	// the state that XSAVE keeps for them, 0 where there is none.
+	UserCPU() elf.CPU
+	XCR0() uint64
 	// WallTime is the time of day, if the machine has a clock.
 	WallTime() (time.Time, error)
 	// Exit ends the machine with a status, as far as it can; Restart resets it.
 	Exit(status int32)
 	Restart()
 }
+
+// exitPanic is the runtime's status after a Go panic or a fatal fault.
+const exitPanic = 2

@@ -13,12 +13,14 @@ import (
 	"grim/arch"
 	"grim/arch/amd64"
 	"grim/boot/machine"
+	"grim/proc/elf"
 )
 
 // pc is a PC or a microvm.
 type pc struct {
 	*amd64.Machine
 	serial *amd64.Serial
+	off    amd64.SoftOff // zero on machines that have none
 	info   *machine.Info
 }
 
@@ -44,16 +46,25 @@ func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
 			Data: uint64(data), End: uint64(runtime.Heap().Limit),
 		},
 		LAPIC: info.Interrupts.CPU.Base, IOAPIC: info.Interrupts.Dist.Base,
+		Lines: map[int]amd64.Line{},
 		Alloc: alloc, Raise: runtime.RaiseIRQ,
+	}
+	for _, isa := range info.Interrupts.ISA {
+		c.Lines[int(isa.GSI)-int(info.Interrupts.GSIBase)] = amd64.Line{Level: isa.LevelTriggered, ActiveLow: isa.ActiveLow}
 	}
 	for _, r := range info.Memory {
 		c.RAM = append(c.RAM, amd64.Span(r))
 	}
+	// Before New, while all of the first 4 GB can be read.
+	off, offErr := amd64.FindSoftOff(physical, info.RSDP)
 	m, err := amd64.New(c)
 	if err != nil {
 		return nil, err
 	}
 	p := &pc{Machine: m, info: info}
+	if offErr == nil { // else Exit resets, which the runner takes for an end too
+		p.off = off
+	}
 	if info.Console.Kind == "16550-port" {
 		p.serial = amd64.NewSerial(uint16(info.Console.Base))
 		if line := info.Console.IRQ - int(info.Interrupts.GSIBase); line >= 0 {
@@ -76,13 +87,23 @@ func (p *pc) Read(b []byte) (int, error) {
 	return p.serial.Read(b)
 }
 
-func (p *pc) MapHeap(va arch.VA, pa arch.PA, size uint64, _ func() arch.PA) error {
-	return p.GrowWindow(va, pa, size)
+func (p *pc) MapHeap(va arch.VA, pa arch.PA, size uint64, table func() arch.PA) error {
+	return p.GrowWindow(va, pa, size, table)
 }
 
+func (p *pc) XCR0() uint64                 { return p.Features.XCR0 }
+func (p *pc) UserCPU() elf.CPU             { return elf.CPU{Platform: "x86_64", HWCap: p.HWCap()} }
 func (p *pc) WallTime() (time.Time, error) { return amd64.WallTime() }
-func (p *pc) Exit(status int32)            { amd64.Exit(status, 0, 0) }
-func (p *pc) Restart()                     { amd64.Exit(0, 0, 0) }
+func (p *pc) Restart()                     { amd64.Restart() }
+
+// Exit is also where the runtime ends after a panic: what exception caused it
+// is shown last.
+func (p *pc) Exit(status int32) {
+	if status == exitPanic {
+		amd64.CrashReport()
+	}
+	amd64.Exit(status, p.off)
+}
 
 func (p *pc) Describe() string {
 	f := &p.Features
@@ -100,3 +121,6 @@ func (p *pc) Describe() string {
 	}
 	return fmt.Sprintf("%s\ncpu: %s, TSC %d MHz; %s", p.info.Model, strings.TrimSpace(f.Name), f.TSCHz/1_000_000, strings.Join(has, " "))
 }
+
+// pageFormat is the CPU's page-table format.
+func pageFormat() *arch.Format { return &amd64.Format }

@@ -12,13 +12,13 @@ import (
 	"grim/arch"
 	"grim/arch/arm64"
 	"grim/boot/machine"
+	"grim/proc/elf"
 )
 
 // dtBoard is a machine that a device tree describes.
 type dtBoard struct {
 	*arm64.Machine
 	info *machine.Info
-	line int // of the console's interrupt
 }
 
 // discover reads the device tree.
@@ -29,22 +29,23 @@ func discover() (*machine.Info, error) { return machine.FromDeviceTree(physical,
 func physical(pa uint64, n int) []byte { return arm64.Bytes(pa, n) }
 
 // openBoard takes the machine over: page tables, vectors, interrupts, clock.
-func openBoard(info *machine.Info, _ func() arch.PA) (board, error) {
-	c := arm64.Config{TimerLine: info.Timer.IRQ, Line: runtime.RaiseIRQ}
-	for _, r := range info.Memory {
-		c.Memory = append(c.Memory, span(r))
-	}
+func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
 	in := info.Interrupts
-	c.Distributor = span(in.Dist)
+	c := arm64.Config{
+		Distributor: arm64.Span(in.Dist), TimerLine: info.Timer.IRQ,
+		Alloc: alloc, Raise: runtime.RaiseIRQ,
+	}
+	for _, r := range info.Memory {
+		c.RAM = append(c.RAM, arm64.Span(r))
+	}
 	switch in.Kind {
 	case "gicv2":
-		c.GIC, c.Interface = 2, span(in.CPU)
+		c.GIC, c.Interface = 2, arm64.Span(in.CPU)
 	case "gicv3":
 		c.GIC = 3
-		if len(in.Redist) == 0 {
-			return nil, errors.New("the device tree's GICv3 has no redistributors")
+		for _, r := range in.Redist {
+			c.Redistributors = append(c.Redistributors, arm64.Span(r))
 		}
-		c.Interface = span(in.Redist[0])
 	default:
 		return nil, fmt.Errorf("interrupt controller %q is not supported: it is a GICv2 or a GICv3", in.Kind)
 	}
@@ -54,52 +55,46 @@ func openBoard(info *machine.Info, _ func() arch.PA) (board, error) {
 	case "smc":
 		c.PSCI = arm64.SMC
 	}
-	b := &dtBoard{info: info}
 	if info.Console.Kind == "pl011" {
-		c.UART = arm64.Range{Base: arch.PA(info.Console.Base), Size: info.Console.Size}
-		if info.Console.IRQ > 0 {
-			c.UARTLine, b.line = info.Console.IRQ, info.Console.IRQ
-		}
+		c.UART = arm64.Span{Base: info.Console.Base, Size: info.Console.Size}
+		c.UARTLine = max(info.Console.IRQ, 0)
 	}
 	m, err := arm64.New(&c)
 	if err != nil {
 		return nil, err
 	}
-	b.Machine = m
-	return b, nil
+	return &dtBoard{Machine: m, info: info}, nil
 }
-
-func span(r machine.Range) arm64.Range { return arm64.Range{Base: arch.PA(r.Base), Size: r.Size} }
 
 func (b *dtBoard) Put(c byte) {
 	if u := b.Console(); u != nil {
-		u.Putc(c)
+		u.Put(c)
 	}
 }
 
 func (b *dtBoard) Read(p []byte) (int, error) {
 	u := b.Console()
-	if u == nil || b.line == 0 {
-		return 0, errors.New("the machine has no serial port with an interrupt")
+	if u == nil {
+		return 0, errors.New("the machine has no serial port")
 	}
-	for {
-		if n := u.Read(p); n > 0 {
-			return n, nil
-		}
-		runtime.WaitIRQ(b.line)
-	}
+	return u.Read(p)
 }
 
-func (b *dtBoard) MapHeap(va arch.VA, pa arch.PA, size uint64, table func() arch.PA) error {
-	return b.Machine.MapHeap(va, pa, size, func() (arch.PA, error) {
-		t := table()
-		clear((*[arch.PageSize]byte)(arm64.Ptr(t))[:])
-		return t, nil
-	})
+func (b *dtBoard) MapHeap(va arch.VA, pa arch.PA, size uint64, _ func() arch.PA) error {
+	return b.GrowWindow(va, pa, size)
 }
 
-func (b *dtBoard) Random(p []byte) bool { return arm64.HasRandom() && arm64.Random(p) }
-func (b *dtBoard) Restart()             { b.Reset() }
+// Exit is also where the runtime ends after a panic: what exception caused it
+// is shown last.
+func (b *dtBoard) Exit(status int32) {
+	if status == exitPanic {
+		arm64.CrashReport()
+	}
+	b.Machine.Exit(status)
+}
+
+func (b *dtBoard) XCR0() uint64 { return 0 }
+func (b *dtBoard) Restart()     { b.Reset() }
 
 // WallTime: no real-time clock is driven.
 func (b *dtBoard) WallTime() (time.Time, error) {
@@ -109,3 +104,12 @@ func (b *dtBoard) WallTime() (time.Time, error) {
 func (b *dtBoard) Describe() string {
 	return fmt.Sprintf("%s\ncpu: %s", b.info.Model, arm64.CPU())
 }
+
+// UserCPU is what programs are told of the CPU.
+func (b *dtBoard) UserCPU() elf.CPU {
+	caps, caps2 := b.HWCap()
+	return elf.CPU{Platform: "aarch64", HWCap: caps, HWCap2: caps2}
+}
+
+// pageFormat is the CPU's page-table format.
+func pageFormat() *arch.Format { return &arm64.Format }

@@ -10,9 +10,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/goos"
-	"strings"
-	"syscall"
-	"time"
+	"unsafe"
 
 	"grim/arch"
 	"grim/boot/machine"
@@ -120,6 +118,12 @@ func (s *system) parseOptions() error {
 	return err
 }
 
+// direct is where the direct map has a physical address. Safety: what lies
+// there is RAM that the caller owns, outside of the Go heap.
+func direct(pa arch.PA) unsafe.Pointer {
+	return unsafe.Add(nil, uintptr(arch.DirectBase)+uintptr(pa))
+}
+
 // imageRange is the kernel image with its first heap.
 func imageRange() machine.Range {
 	end := uint64(runtime.Heap().Limit) - uint64(arch.KernelBase)
@@ -143,10 +147,10 @@ func (s *system) console() {
 	}
 	goos.Exit = s.board.Exit
 	goos.Idle = s.board.Idle
-	seed := s.info.Seed
+	seeded := newSeedRandom(s.info.Seed, s.board.Jitter)
 	goos.RandomData = func(p []byte) {
 		if !s.board.Random(p) {
-			fallbackRandom(p, seed)
+			seeded.fill(p)
 		}
 	}
 	runtime.Reseed()
@@ -180,8 +184,7 @@ func (s *system) growHeap(boot *bootMemory) error {
 // startMemory hands what is left to the frame allocator and sets up mm.
 func (s *system) startMemory(boot *bootMemory) error {
 	var err error
-	direct := directMap()
-	if s.mem, err = phys.New(direct, boot.ranges()); err != nil {
+	if s.mem, err = phys.New(direct(0), boot.ranges()); err != nil {
 		return err
 	}
 	s.pmaps = pmap.NewSystem(s.mem, pageFormat(), s.board)
@@ -229,8 +232,3 @@ func describe(st proc.Status) string {
 	}
 	return fmt.Sprint("status ", st.ExitStatus())
 }
-
-// unused until wired
-var _ = syscall.ENOSYS
-var _ = strings.TrimSpace
-var _ = time.Now

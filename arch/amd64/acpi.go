@@ -16,6 +16,10 @@ type SoftOff struct {
 // sleep type in the \_S5_ package of the DSDT (ACPI specification 6.5, 5.2.9
 // and 7.4.2). read reaches physical memory and returns nil where it cannot.
 //
+// To be called before New, or with the tables in Config.RAM: the final direct
+// map holds nothing else. Machines with hardware-reduced ACPI, such as QEMU's
+// microvm, have no such port.
+//
 // The package is found by its name and not by interpreting the DSDT: firmware
 // encodes it as a constant, and the name occurs once.
 func FindSoftOff(read func(pa uint64, n int) []byte, rsdp uint64) (SoftOff, error) {

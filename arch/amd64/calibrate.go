@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
 
@@ -84,7 +84,7 @@ const (
 )
 
 func (m *Machine) hpet() (reference, bool) {
-	if m.MapDevice(hpetBase, arch.PageSize) != nil {
+	if m.MapDevice(hpetBase, arch.PageSize, m.tables.alloc) != nil {
 		return reference{}, false
 	}
 	base := direct(hpetBase)

@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
 
@@ -28,8 +28,8 @@ func invpcid(kind, pcid, va uint64)
 func loadTables(gdtr, idtr *byte, tss, kernelData uint16)
 func clearSegments(fsBase uint64)
 func sleep()
-func window()
 func halt()
+func tripleFault()
 func in8(port uint16) uint8
 func out8(port uint16, v uint8)
 func out16(port, v uint16)

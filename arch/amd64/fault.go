@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
 
@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"runtime/goos"
 	"unsafe"
+
+	"grim/arch"
 )
 
 // faultRegs is the interrupted state as faultEntry pushes it.
@@ -67,6 +69,14 @@ func kernelFault(r *faultRegs, g uintptr) {
 		return
 	}
 	ReportFault()
+	if r.cs&3 != 0 {
+		// An NMI or machine check in user mode: the goroutine stands in enter,
+		// with its frame pointer and its return address on top of the stack.
+		area := (*cpuArea)(memory(areaCPU0 + cpuPage))
+		u := (*arch.UArea)(memory(uintptr(area.uarea)))
+		c.SP = uintptr(u.Mach[0]) + 16
+		c.PC = *(*uintptr)(memory(c.SP - 8))
+	}
 	runtime.FatalFault(&c)
 }
 

@@ -92,7 +92,7 @@ func (m *Machine) userInstruction(pc uint64) (uint32, bool) {
 	}
 	pa := arch.PA(par)&arch.PA(pteAdr) | arch.PA(pc%arch.PageSize)
 	for _, r := range m.ram {
-		if pa >= r.Base && pa-r.Base < arch.PA(r.Size) {
+		if uint64(pa) >= r.Base && uint64(pa)-r.Base < r.Size {
 			return *(*uint32)(Ptr(pa)), true
 		}
 	}

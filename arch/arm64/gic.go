@@ -37,6 +37,7 @@ const (
 type gic interface {
 	init() error
 	enable(intid int)
+	disable(intid int)
 	// acknowledge returns the next pending interrupt, firstSpecial or above if
 	// there is none.
 	acknowledge() int
@@ -45,10 +46,10 @@ type gic interface {
 }
 
 func newGIC(c *Config) (gic, error) {
-	d := window{c.Distributor.Base}
+	d := window{arch.PA(c.Distributor.Base)}
 	switch c.GIC {
 	case 2:
-		return &gicv2{dist: d, cpu: window{c.Interface.Base}}, nil
+		return &gicv2{dist: d, cpu: window{arch.PA(c.Interface.Base)}}, nil
 	case 3:
 		return &gicv3{dist: d, redists: c.Redistributors}, nil
 	}
@@ -106,6 +107,10 @@ func (g *gicv2) enable(intid int) {
 	g.dist.write(gicdISENABLER+uintptr(intid/32*4), 1<<(intid%32))
 }
 
+func (g *gicv2) disable(intid int) {
+	g.dist.write(gicdICENABLER+uintptr(intid/32*4), 1<<(intid%32))
+}
+
 func (g *gicv2) acknowledge() int { return int(g.cpu.read(giccIAR) & 0x3ff) }
 func (g *gicv2) done(intid int)   { g.cpu.write(giccEOIR, uint32(intid)) }
 
@@ -113,7 +118,7 @@ func (g *gicv2) done(intid int)   { g.cpu.write(giccEOIR, uint32(intid)) }
 // registers.
 type gicv3 struct {
 	dist    window
-	redists []Range
+	redists []Span
 	redist  window // this CPU's RD_base frame
 	private window // and its SGI_base frame
 }
@@ -192,7 +197,7 @@ func (g *gicv3) findRedistributor() error {
 	mpidr := readMPIDR()
 	self := uint32(mpidr&0xffffff | mpidr>>32<<24)
 	for _, r := range g.redists {
-		for at := r.Base; at+2*gicrFrame <= r.Base+arch.PA(r.Size); {
+		for at, end := arch.PA(r.Base), arch.PA(r.Base+r.Size); at+2*gicrFrame <= end; {
 			w := window{at}
 			typer := w.read(gicrTYPER)
 			if w.read(gicrTYPER+4) == self {
@@ -211,12 +216,20 @@ func (g *gicv3) findRedistributor() error {
 	return fmt.Errorf("arm64: no GICv3 redistributor for CPU %#x in %#x", self, g.redists)
 }
 
-func (g *gicv3) enable(intid int) {
-	w := g.dist
+// frame is where the enable registers of an INTID are.
+func (g *gicv3) frame(intid int) window {
 	if intid < firstSPI {
-		w = g.private
+		return g.private
 	}
-	w.write(gicdISENABLER+uintptr(intid/32*4), 1<<(intid%32))
+	return g.dist
+}
+
+func (g *gicv3) enable(intid int) {
+	g.frame(intid).write(gicdISENABLER+uintptr(intid/32*4), 1<<(intid%32))
+}
+
+func (g *gicv3) disable(intid int) {
+	g.frame(intid).write(gicdICENABLER+uintptr(intid/32*4), 1<<(intid%32))
 }
 
 func (g *gicv3) acknowledge() int { return int(iccAcknowledge() & 0xffffff) }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -166,5 +167,28 @@ func TestClash(t *testing.T) {
 	}
 	if _, err := Generate(fake); err == nil || !strings.Contains(err.Error(), "already has a file src/runtime/grim_os.go") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestShadow: go vet works on a package that imports runtime/goos.
+func TestShadow(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs go vet")
+	}
+	for _, arch := range Archs {
+		c := config(t, arch)
+		c.Out = filepath.Join("..", "..", "build", "test", arch, "vet")
+		if err := c.Shadow(); err != nil {
+			t.Fatal(err)
+		}
+		overlay, err := Generate(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("go", "vet", "-tags", "tamago", "-overlay", overlay, "./selftest")
+		cmd.Env = append(os.Environ(), "GOROOT="+c.GOROOT, "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", arch, err, out)
+		}
 	}
 }

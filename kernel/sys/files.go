@@ -23,6 +23,12 @@ type program struct {
 	argv, env []string
 }
 
+// NewFiles is an empty descriptor table in the root directory, for a process
+// that no program file stands behind.
+func (s *System) NewFiles() (proc.Files, error) {
+	return &files{fds: fs.NewFDTable(fdLimit), place: s.fs.NewPlace()}, nil
+}
+
 // Fork implements proc.Files.
 func (f *files) Fork(flags proc.CloneFlags) (proc.Files, error) {
 	n := &files{fds: f.fds, place: f.place}

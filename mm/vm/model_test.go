@@ -80,6 +80,16 @@ func (s *modelSpace) set(i int, b byte) error {
 	return nil
 }
 
+// touch is what faulting a page in for writing does, without a write: a private
+// mapping of a file takes its copy now, and sees no change of the file from then
+// on (which mmap(2) leaves open).
+func (p *modelPage) touch() {
+	if p.obj != nil && !p.shared && p.priv == nil && p.prot&arch.Write != 0 {
+		b := p.obj.data[p.idx]
+		p.priv = &b
+	}
+}
+
 // input turns fuzz bytes into choices; when they run out, everything is 0.
 type input struct{ b []byte }
 
@@ -182,10 +192,16 @@ func (mo *model) step(in *input) (desc string, err error) {
 			break
 		}
 		for i := range pages {
-			if p := &pages[i]; on && p.prot != 0 && p.obj != nil && p.idx >= p.obj.size {
-				want = syscall.ENOMEM // cannot be faulted in; locked all the same
+			p := &pages[i]
+			p.wired = on
+			if !on || want != nil || p.prot == 0 || p.obj == nil {
+				continue
 			}
-			pages[i].wired = on
+			if p.idx >= p.obj.size {
+				want = syscall.ENOMEM // cannot be faulted in; locked all the same
+			} else {
+				p.touch()
+			}
 		}
 	case 17:
 		desc = fmt.Sprintf("msync %d+%d", first, n)
@@ -246,7 +262,9 @@ func (mo *model) access(in *input, s *modelSpace) (string, error) {
 		ok := true
 		for i := first; i < first+n; i++ {
 			_, err := s.get(i)
-			ok = ok && err == nil && s.pages[i].prot&arch.Write != 0
+			if ok = ok && err == nil && s.pages[i].prot&arch.Write != 0; ok {
+				s.pages[i].touch()
+			}
 		}
 		buf := make([]byte, n<<arch.PageShift)
 		for i := range n {
