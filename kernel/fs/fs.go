@@ -32,12 +32,13 @@
 package fs
 
 import (
-	"crypto/rand"
 	"math"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Never is the deadline of a wait without one, in monotonic nanoseconds.
@@ -68,7 +69,7 @@ type Config struct {
 	// Interrupt is called when the console's VINTR, VQUIT or VSUSP character is
 	// typed, with the foreground process group (0: none set) and the signal.
 	Interrupt func(pgid int, sig syscall.Signal)
-	// Random fills p with unpredictable bytes; nil: crypto/rand.
+	// Random fills p with unpredictable bytes; nil: getrandom(2).
 	Random func(p []byte)
 	// Proc is what /proc shows of processes; nil: none.
 	Proc ProcSource
@@ -121,7 +122,16 @@ func New(c Config) (*FS, error) {
 		c.Interrupt = func(int, syscall.Signal) {}
 	}
 	if c.Random == nil {
-		c.Random = func(p []byte) { rand.Read(p) }
+		c.Random = func(p []byte) {
+			// Not crypto/rand: its DRBG's tables are 32 MB in a kernel.
+			for len(p) > 0 {
+				n, err := unix.Getrandom(p, 0)
+				if err != nil {
+					panic("fs: getrandom: " + err.Error())
+				}
+				p = p[n:]
+			}
+		}
 	}
 	if c.Memory == nil {
 		c.Memory = func() (uint64, uint64) { return 0, 0 }

@@ -226,3 +226,28 @@ func TestProcTree(t *testing.T) {
 		want(t, path, err, syscall.ENOENT)
 	}
 }
+
+// A setting shows its value, takes a new one with or without a newline, and
+// passes the errno of one that is not good on.
+func TestProcSetting(t *testing.T) {
+	w, p := newProcWorld(t)
+	defer p.self.Files.CloseAll()
+	p.self.Settings = []ProcSetting{{Name: "knob", Value: "on", Set: func(v string) error {
+		if v != "on" && v != "off" {
+			return syscall.EINVAL
+		}
+		p.self.Settings[0].Value = v
+		return nil
+	}}}
+	if got := w.get("/proc/self/knob"); got != "on\n" {
+		t.Errorf("value %q", got)
+	}
+	f := w.open("/proc/self/knob", unix.O_WRONLY|unix.O_TRUNC|unix.O_CREAT)
+	defer f.Release()
+	if _, err := f.Write(w.at.Task, []byte("off\n")); err != nil || p.self.Settings[0].Value != "off" {
+		t.Errorf("write: %v, value %q", err, p.self.Settings[0].Value)
+	}
+	if _, err := f.Write(w.at.Task, []byte("maybe")); err != syscall.EINVAL {
+		t.Errorf("write of a bad value: %v, want EINVAL", err)
+	}
+}

@@ -9,10 +9,6 @@ import (
 	"grim/arch"
 )
 
-// poison fills freed frames in debug builds; as an entry it is present, as an
-// address not canonical, as text recognisable.
-const poison = 0xdb
-
 // Alloc hands out a frame with one reference and undefined contents. ENOMEM
 // when there is none and the reclaim functions freed none.
 func (m *Memory) Alloc(o Owner) (Frame, error) {
@@ -32,9 +28,9 @@ func (m *Memory) AllocZero(o Owner) (Frame, error) {
 // alloc hands out a frame and says whether it is known to be zero. With wantZero
 // the stock is asked first, else last.
 func (m *Memory) alloc(o Owner, wantZero bool) (f Frame, zero bool, err error) {
-	for {
+	for again := false; ; again = true {
 		m.mu.Lock()
-		if m.failAfter >= 0 && !m.mayAlloc() {
+		if m.failAfter >= 0 && !again && !m.mayAlloc() {
 			m.mu.Unlock()
 			return 0, false, syscall.ENOMEM
 		}
@@ -86,9 +82,9 @@ func (m *Memory) ask(want int) bool {
 // one reference to each. ENOMEM when no whole block is free, however many single
 // frames are.
 func (m *Memory) AllocBlock(o Owner) (Frame, error) {
-	for {
+	for again := false; ; again = true {
 		m.mu.Lock()
-		if m.failAfter >= 0 && !m.mayAlloc() {
+		if m.failAfter >= 0 && !again && !m.mayAlloc() {
 			m.mu.Unlock()
 			return 0, syscall.ENOMEM
 		}

@@ -116,6 +116,10 @@ func (m *Memory) releaseOne(f Frame) {
 	m.relist(i, old)
 }
 
+// poison fills freed frames in debug builds: as an entry it is present, as an
+// address not canonical, and it catches the eye.
+const poison = 0xdb
+
 func (m *Memory) badRelease(i int32, w int, mask uint64) {
 	b := &m.blocks[i]
 	f := m.base + Frame(int(i)*arch.BlockPages+w*64+bits.TrailingZeros64(mask))
@@ -135,8 +139,9 @@ func (m *Memory) retire(i int32, mask *blockMap) {
 			}
 			fi.owner = Free
 			b := m.Bytes(f)
-			for j := range b {
-				b[j] = poison
+			b[0] = poison
+			for n := 1; n < len(b); n *= 2 {
+				copy(b[n:], b[:n])
 			}
 		}
 	}

@@ -13,7 +13,8 @@
 //	    Mappings.mu         who maps an object; held while one of its pages is entered
 //	        an object's mu  its page index
 //	        pmap.mu         page tables (package pmap)
-//	            phys        frames
+//	            Pool.mu     reservations (package reserv)
+//	                phys    frames
 //
 // Two VMSpace.mu are never held at once: fork fills a space that nobody else can
 // see yet. No lock is held while an object fetches a page (GetPage) or takes one

@@ -95,15 +95,13 @@ func (vs *VMSpace) faultAnon(e *entry, page arch.VA, access arch.Prot) error {
 	if m, ok := vs.pm.Lookup(page); ok {
 		return vs.faultPresent(e, page, m, access)
 	}
-	ahead := 1
-	if page == vs.seqNext {
-		ahead = min(vs.seqMax*2, maxAhead)
-	}
+	ahead := arch.BlockPages // as far as reserv thinks useful
 	if vs.limits.Resident != Unlimited {
-		ahead = 1 // near a limit, pages nobody asked for would count
-	}
-	if err := vs.mayHold(ahead); err != nil {
-		return err
+		// Near a limit, pages that nobody asked for would count.
+		ahead = 1
+		if err := vs.mayHold(1); err != nil {
+			return err
+		}
 	}
 	run, err := vs.rs.Alloc(page, e.start, e.end, ahead)
 	if err != nil {
@@ -123,16 +121,11 @@ func (vs *VMSpace) faultAnon(e *entry, page arch.VA, access arch.Prot) error {
 		vs.rs.Break(run.VA, run.VA+arch.PageSize)
 		return err
 	}
-	vs.seqNext, vs.seqMax = run.VA+arch.VA(run.N)<<arch.PageShift, run.N
 	if run.Full {
 		vs.pm.Promote(run.VA) // if it cannot, the pages stay as they are
 	}
 	return nil
 }
-
-// maxAhead bounds the pages that a fault fills ahead of a run of faults in a
-// row: 64 KB, so that a program pays for at most 15 pages it never touches.
-const maxAhead = 16
 
 // pmapFlags are the flags of a page of anonymous memory or of a private copy.
 func (e *entry) pmapFlags() (fl pmap.Flags) {

@@ -45,7 +45,7 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 	vs.sampleRSS()
 	head, last, n := vs.tree.first, vs.tree.last, vs.tree.n
 	vs.tree = entryTree{}
-	vs.hint, vs.seqNext = nil, 0
+	vs.hint = nil
 	peak, pages := vs.sizes.peakTotal, vs.sizes.peakPages
 	vs.sizes = sizes{peakTotal: peak, peakPages: pages}
 	vs.brkStart, vs.brkEnd = 0, 0

@@ -28,11 +28,6 @@ type VMSpace struct {
 	brkEnd     arch.VA
 	mmapBase   arch.VA
 	lockFuture bool // mlockall(MCL_FUTURE)
-
-	// Fill-ahead: a fault at seqNext continues a run of faults in a row, and
-	// gets seqMax pages.
-	seqNext arch.VA
-	seqMax  int
 }
 
 // sizes are running sums over the map, in bytes.

@@ -1,0 +1,422 @@
+package phys_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"grim/arch"
+	"grim/mm/phys"
+	"grim/mm/phys/phystest"
+)
+
+func audit(t testing.TB, m *phys.Memory) {
+	t.Helper()
+	if err := m.Audit(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustPanic(t *testing.T, want string, f func()) {
+	t.Helper()
+	defer func() {
+		t.Helper()
+		if r, _ := recover().(string); !strings.Contains(r, want) {
+			t.Errorf("panic %q, want one that says %q", r, want)
+		}
+	}()
+	f()
+}
+
+func TestNewRefusesBadRanges(t *testing.T) {
+	p := unsafe.Pointer(new(byte))
+	for _, ram := range [][]phys.Range{
+		nil,
+		{{Start: 0x1000, End: 0x1000}},
+		{{Start: 0x1001, End: 0x3000}},
+		{{Start: 0x4000, End: 0x5000}, {Start: 0x1000, End: 0x2000}},
+		{{Start: 0x1000, End: 0x5000}, {Start: 0x4000, End: 0x6000}},
+		{{Start: 0x1000, End: 1<<44 + 0x1000}},
+	} {
+		if _, err := phys.New(p, ram); err == nil {
+			t.Errorf("New(%v) is content", ram)
+		}
+	}
+}
+
+// Every frame of the ranges, and no other, is handed out once.
+func TestExhaust(t *testing.T) {
+	arena := make([]byte, 5*arch.BlockSize)
+	base := (uintptr(unsafe.Pointer(&arena[0])) + arch.PageSize - 1) &^ (arch.PageSize - 1)
+	ram := []phys.Range{{Start: 0, End: 0x5000}, {Start: 0x1ff000, End: 0x601000}, {Start: 0x7ff000, End: 0x800000}}
+	m, err := phys.New(unsafe.Add(unsafe.Pointer(&arena[0]), base-uintptr(unsafe.Pointer(&arena[0]))), ram)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := 4 + 0x402 + 1
+	if m.Total() != want || m.FreeFrames() != want {
+		t.Fatalf("total %d, free %d, want %d", m.Total(), m.FreeFrames(), want)
+	}
+	if s := m.Stats(); s.FreeBlocks != 2 {
+		t.Errorf("%d free blocks, want 2", s.FreeBlocks)
+	}
+	seen := map[phys.Frame]bool{}
+	for {
+		f, err := m.Alloc(phys.Anon)
+		if err != nil {
+			if !errors.Is(err, syscall.ENOMEM) {
+				t.Fatal(err)
+			}
+			break
+		}
+		in := false
+		for _, r := range ram {
+			in = in || f.PA() >= r.Start && f.PA() < r.End
+		}
+		if f == 0 || seen[f] || !in {
+			t.Fatalf("frame %#x: twice %v, in a range %v", f, seen[f], in)
+		}
+		seen[f] = true
+	}
+	if len(seen) != want {
+		t.Errorf("%d frames handed out, want %d", len(seen), want)
+	}
+	audit(t, m)
+	for f := range seen {
+		if !m.Unref(f) {
+			t.Fatalf("frame %#x not freed", f)
+		}
+	}
+	audit(t, m)
+	if s := m.Stats(); s.Free != want || s.FreeBlocks != 2 {
+		t.Errorf("after: %+v, want %d free, 2 blocks whole again", s, want)
+	}
+}
+
+func TestBrokenRules(t *testing.T) {
+	m := phystest.New(t, 2048)
+	f, _ := m.Alloc(phys.Anon)
+	m.Unref(f)
+	mustPanic(t, "unref of frame", func() { m.Unref(f) })
+	mustPanic(t, "ref of frame", func() { m.Ref(f) })
+	b := phys.Batch{M: m}
+	mustPanic(t, "unref of frame", func() { b.Unref(f) })
+	f, _ = m.Alloc(phys.Table)
+	m.Ref(f)
+	mustPanic(t, "table) freed by its only user", func() { m.FreeZeroed(f) })
+	g, _ := m.Reservation()
+	mustPanic(t, "unreserve", func() { m.Unreserve(g+1, new([8]uint64)) })
+	m.Populate(g, 2, phys.Anon)
+	mustPanic(t, "populate", func() { m.Populate(g+1, 1, phys.Anon) })
+	h, _ := m.AllocBlock(phys.Anon)
+	m.UnrefBlock(h)
+	mustPanic(t, "unref of frame", func() { m.UnrefBlock(h) })
+}
+
+// The zero guarantee: a stocked frame that somebody wrote to does not leave the
+// stock, and a dirtied frame is cleared.
+func TestZero(t *testing.T) {
+	m := phystest.New(t, 1024)
+	var all []phys.Frame
+	for range 900 {
+		f, err := m.Alloc(phys.Anon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range m.Table(f) {
+			m.Table(f)[i] = ^arch.PTE(0)
+		}
+		all = append(all, f)
+	}
+	for i, f := range all {
+		if i%3 == 0 {
+			m.Zero(f)
+			m.FreeZeroed(f)
+		} else {
+			m.Unref(f)
+		}
+	}
+	audit(t, m)
+	if n := m.Prezero(20); n != 0 {
+		t.Errorf("stock was full, Prezero added %d", n)
+	}
+	last := phys.Frame(0)
+	for range 1000 {
+		f, err := m.AllocZero(phys.Table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, e := range m.Table(f) {
+			if e != 0 {
+				t.Fatalf("frame %#x: word %d is %#x", f, i, e)
+			}
+		}
+		last = f
+	}
+	if n := m.Prezero(4); n != 4 {
+		t.Errorf("Prezero(4) added %d", n)
+	}
+	m.FreeZeroed(last)
+	m.Table(last)[7] = 1
+	if err := m.Audit(); err == nil {
+		t.Error("audit does not see a stocked frame that is not zero")
+	}
+}
+
+func TestFailAfterAndReclaim(t *testing.T) {
+	m := phystest.New(t, 512) // one block, less frame 0
+	var held []phys.Frame
+	asked := 0
+	m.AddReclaim(func(want int) int {
+		asked++
+		if len(held) == 0 {
+			return 0
+		}
+		m.Unref(held[0])
+		held = held[1:]
+		return 1
+	})
+	for range 511 {
+		f, err := m.Alloc(phys.FileCache)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, f)
+	}
+	if _, err := m.Alloc(phys.Anon); err != nil || asked != 1 {
+		t.Errorf("with something to reclaim: %v, asked %d times", err, asked)
+	}
+	m.FailAfter(1)
+	if _, err := m.Alloc(phys.Anon); err != nil {
+		t.Errorf("allocation before the failure: %v", err)
+	}
+	before := asked
+	if _, err := m.Alloc(phys.Anon); err != syscall.ENOMEM || asked != before {
+		t.Errorf("injected failure: %v, asked %d times more", err, asked-before)
+	}
+	m.FailAfter(-1)
+	if _, err := m.AllocBlock(phys.Anon); err != syscall.ENOMEM {
+		t.Errorf("block without a block: %v", err)
+	}
+	audit(t, m)
+}
+
+// Counts of whole blocks and of their single frames agree in every order of
+// sharing, splitting, joining and freeing.
+func TestWholeBlocks(t *testing.T) {
+	m := phystest.New(t, 4096)
+	free := m.FreeFrames()
+	f, err := m.AllocBlock(phys.Anon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f%arch.BlockPages != 0 || m.Refs(f+3) != 1 || m.BlockRefs(f) != 1 || m.Owner(f+9) != phys.Anon {
+		t.Fatalf("block %#x: refs %d, block refs %d, owner %v", f, m.Refs(f+3), m.BlockRefs(f), m.Owner(f+9))
+	}
+	m.RefBlock(f) // second user maps the whole block
+	if m.Refs(f+511) != 2 || m.Join(f) {
+		t.Errorf("shared block: refs %d, or it can be joined", m.Refs(f+511))
+	}
+	m.Ref(f + 5) // splits
+	if m.Refs(f+5) != 3 || m.Refs(f+6) != 2 || m.BlockRefs(f) != 0 {
+		t.Errorf("split block: refs %d and %d, block %d", m.Refs(f+5), m.Refs(f+6), m.BlockRefs(f))
+	}
+	audit(t, m)
+	m.UnrefBlock(f)
+	m.Unref(f + 5)
+	if m.BlockRefs(f) != 1 || !m.Join(f) || !m.Join(f) {
+		t.Errorf("block refs %d, or not joined", m.BlockRefs(f))
+	}
+	audit(t, m)
+	m.Unref(f + 7) // splits and frees one
+	if m.FreeFrames() != free-511 || m.Join(f) {
+		t.Errorf("one frame freed: %d free of %d, or joined without it", m.FreeFrames(), free)
+	}
+	b := phys.Batch{M: m}
+	for k := range phys.Frame(512) {
+		if k != 7 {
+			b.Unref(f + k)
+		}
+	}
+	b.Flush()
+	if m.FreeFrames() != free || b.Freed() != 511 {
+		t.Errorf("%d free, want %d; batch freed %d", m.FreeFrames(), free, b.Freed())
+	}
+	audit(t, m)
+}
+
+// Random operations against a model of reference counts.
+func FuzzModel(f *testing.F) {
+	f.Add([]byte("abcdefghijklmnopqrstuvwxyz0123456789"))
+	seed := rand.New(rand.NewPCG(1, 2))
+	for range 8 {
+		b := make([]byte, 400)
+		for i := range b {
+			b[i] = byte(seed.Uint32())
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, ops []byte) {
+		m := phystest.New(t, 3*512)
+		refs := map[phys.Frame]int32{}
+		var list []phys.Frame
+		batch := phys.Batch{M: m}
+		total := m.FreeFrames()
+		got := func(f phys.Frame, n int) {
+			for k := range phys.Frame(n) {
+				if refs[f+k] != 0 {
+					t.Fatalf("frame %#x handed out, it has %d references", f+k, refs[f+k])
+				}
+				refs[f+k] = 1
+				list = append(list, f+k)
+			}
+		}
+		for i := 0; i+2 < len(ops); i += 3 {
+			arg := int(ops[i+1])<<8 | int(ops[i+2])
+			var one phys.Frame
+			if len(list) > 0 {
+				one = list[arg%len(list)]
+			}
+			switch op := ops[i] % 9; {
+			case op < 2:
+				alloc := []func(phys.Owner) (phys.Frame, error){m.Alloc, m.AllocZero}[op]
+				for range arg % 64 {
+					f, err := alloc(phys.Anon)
+					if err != nil {
+						break
+					}
+					if op == 1 && m.Table(f)[arg%512] != 0 {
+						t.Fatalf("frame %#x is not zero", f)
+					}
+					m.Table(f)[arg%512] = 1
+					got(f, 1)
+				}
+			case op == 2:
+				if f, err := m.AllocBlock(phys.Anon); err == nil {
+					got(f, 512)
+				}
+			case op == 3 && refs[one] > 0:
+				m.Ref(one)
+				refs[one]++
+			case op == 4 && refs[one] > 0:
+				refs[one]--
+				if freed := m.Unref(one); freed != (refs[one] == 0) {
+					t.Fatalf("unref of %#x: freed %v, %d references left", one, freed, refs[one])
+				}
+			case op == 5:
+				for k := range phys.Frame(arg % 700) {
+					if f := one + k; refs[f] > 0 {
+						batch.Unref(f)
+						refs[f]--
+					}
+				}
+				batch.Flush()
+			case op == 6 || op == 7:
+				base, least := one&^511, int32(1)
+				for k := range phys.Frame(512) {
+					least = min(least, refs[base+k])
+				}
+				if least == 0 {
+					break
+				}
+				d := int32(1)
+				if op == 6 {
+					m.RefBlock(base)
+				} else {
+					m.UnrefBlock(base)
+					d = -1
+				}
+				for k := range phys.Frame(512) {
+					refs[base+k] += d
+				}
+			case op == 8:
+				base, can := one&^511, true
+				for k := range phys.Frame(512) {
+					can = can && refs[base+k] == 1
+				}
+				if one != 0 && m.Join(base) != can {
+					t.Fatalf("join of %#x: %v, want %v", base, !can, can)
+				}
+			}
+		}
+		held := 0
+		for f, n := range refs {
+			if n > 0 {
+				held++
+				if m.Refs(f) != n {
+					t.Fatalf("frame %#x has %d references, want %d", f, m.Refs(f), n)
+				}
+			}
+		}
+		if m.FreeFrames() != total-held {
+			t.Fatalf("%d frames free, want %d", m.FreeFrames(), total-held)
+		}
+		audit(t, m)
+	})
+}
+
+// Many goroutines take, share and free frames at once; at the end all are back.
+func TestParallel(t *testing.T) {
+	m := phystest.New(t, 16*512)
+	free := m.FreeFrames()
+	shared, _ := m.AllocBlock(phys.Anon)
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(g), 1))
+			batch := phys.Batch{M: m}
+			var mine []phys.Frame
+			for range 2000 {
+				switch r.IntN(7) {
+				case 0, 1:
+					if f, err := m.Alloc(phys.Anon); err == nil {
+						m.Table(f)[0] = arch.PTE(g) // a race if two own it
+						mine = append(mine, f)
+					}
+				case 2:
+					if f, err := m.AllocZero(phys.Table); err == nil {
+						if m.Table(f)[0] != 0 {
+							t.Errorf("frame %#x is not zero", f)
+						}
+						m.FreeZeroed(f)
+					}
+				case 3:
+					if f, err := m.AllocBlock(phys.Anon); err == nil {
+						m.Ref(f + 1)
+						m.UnrefBlock(f)
+						mine = append(mine, f+1)
+					}
+				case 4:
+					m.RefBlock(shared)
+					m.Unref(shared + phys.Frame(r.IntN(512)))
+					// Give the rest back one by one later, or the whole now.
+					m.Ref(shared)
+					m.Unref(shared)
+				case 5, 6:
+					for len(mine) > 0 && r.IntN(8) != 0 {
+						batch.Unref(mine[len(mine)-1])
+						mine = mine[:len(mine)-1]
+					}
+					batch.Flush()
+				}
+			}
+			for _, f := range mine {
+				batch.Unref(f)
+			}
+			batch.Flush()
+		})
+	}
+	wg.Wait()
+	for k := range phys.Frame(512) {
+		for !m.Unref(shared + k) {
+		}
+	}
+	audit(t, m)
+	if m.FreeFrames() != free {
+		t.Errorf("%d frames free, want %d", m.FreeFrames(), free)
+	}
+}
