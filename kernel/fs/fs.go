@@ -15,7 +15,7 @@
 //	    FS.tree             names: directory entries, parents, link counts
 //	Place.mu                working directory, umask; taken alone
 //	epoll.ctlMu, scanMu     set of items; the one look through the ready list
-//	    pipe.mu, TTY.mu ... state of one stream; never held while waking
+//	    pipe.mu, TTY.mu ... state of one stream
 //	    WaitQueue.mu        who waits for it
 //	        epoll.mu        ready list of one epoll instance
 //	        WaitQueue.mu    of that instance, and so on outwards (no cycles:
