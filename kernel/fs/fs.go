@@ -12,12 +12,13 @@
 //	File.posMu              offset of one open file description
 //	    regular.writeMu     one writer or truncation of a regular file at a time
 //	        VM object locks (package mm/vm)
-//	FS.tree                 names: directory entries, parents, link counts
-//	    Place.mu            working directory, umask
-//	pipe.mu, tty.mu, ...    state of one stream
+//	    FS.tree             names: directory entries, parents, link counts
+//	Place.mu                working directory, umask; taken alone
+//	epoll.ctlMu, scanMu     set of items; the one look through the ready list
+//	    pipe.mu, TTY.mu ... state of one stream
 //	    WaitQueue.mu        who waits for it
 //	        epoll.mu        ready list of one epoll instance
-//	            WaitQueue.mu of that instance, and so on outwards (no cycles:
+//	        WaitQueue.mu    of that instance, and so on outwards (no cycles:
 //	                        EpollCtl refuses them)
 //
 // Nothing sleeps while it holds any of these, with one exception: posMu and
