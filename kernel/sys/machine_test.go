@@ -339,17 +339,6 @@ func (u *user) exit(code int) {
 	runtime.Goexit()
 }
 
-// touch does what a load or store does: it traps until the page is there.
-func (u *user) touch(va arch.VA, access arch.Prot) {
-	p := u.vs().Pmap()
-	for {
-		if m, ok := p.Lookup(va.PageDown()); ok && m.Prot&access == access {
-			return
-		}
-		u.trap(arch.Trap{Kind: arch.PageFault, Addr: va, Code: uint64(access) << 56})
-	}
-}
-
 // vs is the address space, found by the u-area's thread.
 func (u *user) vs() *vm.VMSpace {
 	for _, p := range u.m.k.Processes() {
