@@ -1,0 +1,128 @@
+//go:build tamago && amd64
+
+package amd64
+
+// The local APIC (SDM volume 3, chapter 10) and the I/O APIC (82093AA data
+// sheet). TamaGo's amd64/lapic and soc/intel/ioapic reach them by 32-bit
+// addresses; a kernel in the upper half of the address space has them in its
+// direct map only, so the few registers are driven here.
+
+// Local APIC registers.
+const (
+	lapicTPR      = 0x80
+	lapicEOI      = 0xb0
+	lapicSpurious = 0xf0
+	lapicTimer    = 0x320
+	lapicThermal  = 0x330
+	lapicPerf     = 0x340
+	lapicLINT0    = 0x350
+	lapicLINT1    = 0x360
+	lapicError    = 0x370
+	lapicInitial  = 0x380
+	lapicCurrent  = 0x390
+	lapicDivide   = 0x3e0
+
+	lapicEnable      = 1 << 8
+	lvtMasked        = 1 << 16
+	lvtNMI           = 4 << 8
+	lvtDeadline      = 2 << 17
+	lapicDivideByOne = 0xb
+)
+
+// mmio32 is a device register. Safety: the address is in a device window that
+// New mapped uncached.
+func mmio32(at uintptr) *uint32 { return (*uint32)(memory(at)) }
+
+//go:noinline
+func (m *Machine) apicRead(reg uintptr) uint32 { return *mmio32(m.lapic + reg) }
+
+//go:noinline
+func (m *Machine) apicWrite(reg uintptr, v uint32) { *mmio32(m.lapic + reg) = v }
+
+func (m *Machine) endOfInterrupt() { m.apicWrite(lapicEOI, 0) }
+
+// startLAPIC enables it with everything masked but NMI, which comes on LINT1.
+func (m *Machine) startLAPIC() {
+	for _, lvt := range []uintptr{lapicTimer, lapicThermal, lapicPerf, lapicLINT0, lapicError} {
+		m.apicWrite(lvt, lvtMasked|vecSpurious)
+	}
+	m.apicWrite(lapicLINT1, lvtNMI)
+	m.apicWrite(lapicTPR, 0)
+	m.apicWrite(lapicSpurious, lapicEnable|vecSpurious)
+	m.endOfInterrupt()
+}
+
+// I/O APIC registers and redirection-entry bits.
+const (
+	ioapicSelect = 0x00
+	ioapicWindow = 0x10
+	ioapicVer    = 0x01
+	ioapicTable  = 0x10
+
+	redirLow    = 1 << 13 // active low
+	redirLevel  = 1 << 15
+	redirMasked = 1 << 16
+
+	isaLines = 16
+)
+
+func (m *Machine) ioapicRead(reg uint32) uint32 {
+	*mmio32(m.ioapic + ioapicSelect) = reg
+	return *mmio32(m.ioapic + ioapicWindow)
+}
+
+func (m *Machine) ioapicWrite(reg, v uint32) {
+	*mmio32(m.ioapic + ioapicSelect) = reg
+	*mmio32(m.ioapic + ioapicWindow) = v
+}
+
+// startIOAPIC masks all lines and points each at its vector on this CPU.
+func (m *Machine) startIOAPIC(special map[int]Line) {
+	lines := int(m.ioapicRead(ioapicVer)>>16&0xff) + 1
+	self := m.apicRead(0x20) >> 24 << 24
+	for n := range min(lines, irqLines) {
+		pci := n >= isaLines
+		m.lines[n] = Line{Level: pci, ActiveLow: pci}
+		if l, ok := special[n]; ok {
+			m.lines[n] = l
+		}
+		m.ioapicWrite(ioapicTable+2*uint32(n)+1, self)
+		low := uint32(vecIRQ+n) | redirMasked
+		if m.lines[n].Level {
+			low |= redirLevel
+		}
+		if m.lines[n].ActiveLow {
+			low |= redirLow
+		}
+		m.ioapicWrite(ioapicTable+2*uint32(n), low)
+	}
+}
+
+// MaskLine stops interrupts of an I/O APIC line; UnmaskLine lets them come. A
+// level-triggered line is masked each time it is raised, until its driver has
+// served the device and unmasks it.
+func (m *Machine) MaskLine(line int) {
+	reg := ioapicTable + 2*uint32(line)
+	m.ioapicWrite(reg, m.ioapicRead(reg)|redirMasked)
+}
+
+func (m *Machine) UnmaskLine(line int) {
+	reg := ioapicTable + 2*uint32(line)
+	m.ioapicWrite(reg, m.ioapicRead(reg)&^uint32(redirMasked))
+}
+
+// maskPIC silences the two 8259s, moved to vectors of their own first so that a
+// spurious one is not taken for an exception. Where there is no PIC the writes
+// go nowhere.
+func maskPIC() {
+	const initialise, cascaded, mode8086 = 0x11, 4, 1
+	for _, w := range []struct {
+		port uint16
+		v    uint8
+	}{
+		{0x20, initialise}, {0x21, 48}, {0x21, cascaded}, {0x21, mode8086}, {0x21, 0xff},
+		{0xa0, initialise}, {0xa1, 56}, {0xa1, 2}, {0xa1, mode8086}, {0xa1, 0xff},
+	} {
+		out8(w.port, w.v)
+	}
+}

@@ -1,0 +1,198 @@
+//go:build tamago && amd64
+
+package amd64
+
+import (
+	"runtime"
+	"runtime/goos"
+	"unsafe"
+
+	"grim/arch"
+)
+
+// faultRegs is the interrupted state as faultEntry pushes it.
+type faultRegs struct {
+	r15, r14, r13, r12, r11, r10, r9, r8 uint64
+	bp, di, si, dx, cx, bx, ax           uint64
+	vector, code, pc, cs, flags, sp, ss  uint64
+}
+
+// faultG and faultTop are the g and the stack top of the runtime's fault
+// handler; faultG is 0 until faults can be handled. Read by faultEntry.
+var faultG, faultTop uintptr
+
+// lastFault is the latest exception in kernel code, for the crash report.
+var lastFault struct {
+	valid bool
+	regs  faultRegs
+	cr2   uint64
+}
+
+// faultKind says what an exception is for the runtime.
+func faultKind(vector, code uint64) runtime.FaultKind {
+	switch vector {
+	case 0:
+		return runtime.FaultDivide
+	case 16, 19:
+		return runtime.FaultFloat
+	case 6:
+		return runtime.FaultIllegal
+	case vecDebug, vecBreakpoint:
+		return runtime.FaultTrap
+	case 17:
+		return runtime.FaultBus
+	case vecPageFault:
+		if code&1 == 0 {
+			return runtime.FaultMap
+		}
+		return runtime.FaultAccess
+	}
+	return runtime.FaultOther
+}
+
+// kernelFault handles an exception in kernel code: it becomes a Go panic where
+// it happened, or the end of the machine where that is not possible. It runs on
+// the runtime's fault stack and must not allocate. g is the interrupted one.
+func kernelFault(r *faultRegs, g uintptr) {
+	c := runtime.FaultContext{
+		G: g, PC: uintptr(r.pc), SP: uintptr(r.sp), FP: uintptr(r.bp),
+		Kind: faultKind(r.vector, r.code),
+	}
+	cr2 := getCR2()
+	if r.vector == vecPageFault {
+		c.Addr = uintptr(cr2)
+	}
+	lastFault.regs, lastFault.cr2, lastFault.valid = *r, cr2, true
+	fatal := istOf(int(r.vector)) != istTrap
+	if !fatal && runtime.InjectPanic(&c) {
+		r.pc, r.sp = uint64(c.PC), uint64(c.SP)
+		return
+	}
+	ReportFault()
+	if r.cs&3 != 0 {
+		// An NMI or machine check in user mode: the goroutine stands in enter,
+		// with its frame pointer and its return address on top of the stack.
+		area := (*cpuArea)(memory(areaCPU0 + cpuPage))
+		u := (*arch.UArea)(memory(uintptr(area.uarea)))
+		c.SP = uintptr(u.Mach[0]) + 16
+		c.PC = *(*uintptr)(memory(c.SP - 8))
+	}
+	runtime.FatalFault(&c)
+}
+
+// nestedFault ends the machine after a fault in the fault handler, or one that
+// came before there was a handler. It runs on an interrupt stack and relies on
+// nothing but the console.
+func nestedFault(r *faultRegs) {
+	lastFault.regs, lastFault.cr2, lastFault.valid = *r, getCR2(), true
+	say("\nfault while handling a fault, or too early to handle one\n")
+	ReportFault()
+	goexit(4)
+}
+
+// goexit ends the machine by the kernel's exit hook, or without it.
+func goexit(code int32) {
+	if goos.Exit != nil {
+		goos.Exit(code)
+	}
+	debugExit(code)
+	halt()
+}
+
+// ReportFault prints the registers of the latest exception in kernel code, with
+// the bytes at its PC; nothing if there was none. It allocates nothing.
+func ReportFault() {
+	if !lastFault.valid {
+		return
+	}
+	lastFault.valid = false // a fault in here must not come back
+	r := &lastFault.regs
+	say("kernel exception: ")
+	say(vectorNames[r.vector&31])
+	show(", vector ", r.vector)
+	show(" code ", r.code)
+	show(" cr2 ", lastFault.cr2)
+	show(" cr3 ", getCR3())
+	say("\n")
+	show("rip ", r.pc)
+	show(" cs ", r.cs)
+	show(" flags ", r.flags)
+	show(" rsp ", r.sp)
+	show(" ss ", r.ss)
+	for i, reg := range [...]struct {
+		name string
+		v    uint64
+	}{
+		{"rax ", r.ax}, {"rbx ", r.bx}, {"rcx ", r.cx}, {"rdx ", r.dx},
+		{"rsi ", r.si}, {"rdi ", r.di}, {"rbp ", r.bp}, {"r8  ", r.r8},
+		{"r9  ", r.r9}, {"r10 ", r.r10}, {"r11 ", r.r11}, {"r12 ", r.r12},
+		{"r13 ", r.r13}, {"r14 ", r.r14}, {"r15 ", r.r15},
+	} {
+		if i%4 == 0 {
+			say("\n")
+		} else {
+			say(" ")
+		}
+		show(reg.name, reg.v)
+	}
+	say("\n")
+	if text := faultText(r); text != nil {
+		say("code")
+		for _, b := range text {
+			say(" ")
+			sayHex(uint64(b), 2)
+		}
+		say("\n")
+	}
+}
+
+// faultText returns the instruction bytes at the fault, if they are kernel code.
+func faultText(r *faultRegs) []byte {
+	start, end := runtime.TextRegion()
+	if r.pc < start || r.pc >= end {
+		return nil
+	}
+	n := min(maxInstruction, end-r.pc)
+	return unsafe.Slice((*byte)(memory(uintptr(r.pc))), n)
+}
+
+// CrashReport prints the registers and the instruction of the exception that
+// made the kernel panic, if one did: for the runtime's exit hook, when the
+// status is that of a panic. The disassembler allocates, which may fail in a
+// dying kernel and come back to the exit hook; the second call prints nothing.
+func CrashReport() {
+	if !lastFault.valid {
+		return
+	}
+	ReportFault()
+	if text := faultText(&lastFault.regs); text != nil {
+		say(Disassemble(lastFault.regs.pc, text))
+		say("\n")
+	}
+}
+
+// say, show and sayHex print without allocating, on any stack.
+func say(s string) {
+	put := goos.Printk
+	if put == nil {
+		return
+	}
+	for i := 0; i < len(s); i++ {
+		put(s[i])
+	}
+}
+
+func show(name string, v uint64) {
+	say(name)
+	sayHex(v, 16)
+}
+
+func sayHex(v uint64, digits int) {
+	put := goos.Printk
+	if put == nil {
+		return
+	}
+	for i := digits - 1; i >= 0; i-- {
+		put("0123456789abcdef"[v>>(4*uint(i))&15])
+	}
+}

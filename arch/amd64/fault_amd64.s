@@ -1,0 +1,80 @@
+//go:build tamago
+
+#include "go_asm.h"
+#include "textflag.h"
+
+// faultEntry: an exception in kernel mode, or a fatal one in any. RSP points at
+// vector, error code, RIP, CS, RFLAGS, RSP, SS on an interrupt stack, CR3 is a
+// kernel root. The registers are pushed to make a faultRegs. The handler runs on
+// the stack that the runtime keeps for it, or right here if it faulted itself.
+TEXT ·faultEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	PUSHQ AX
+	PUSHQ BX
+	PUSHQ CX
+	PUSHQ DX
+	PUSHQ SI
+	PUSHQ DI
+	PUSHQ BP
+	PUSHQ R8
+	PUSHQ R9
+	PUSHQ R10
+	PUSHQ R11
+	PUSHQ R12
+	PUSHQ R13
+	PUSHQ R14
+	PUSHQ R15
+	PUSHQ $const_flagFixed // DF and AC as Go code expects them
+	POPFQ
+	MOVQ SP, BX
+
+	// An NMI may have come with the user's FS base.
+	MOVQ SP, DI
+	ANDQ $~(const_areaStride-1), DI
+	MOVQ (const_cpuPage+cpuArea_kernelFS)(DI), AX
+	MOVQ AX, DX
+	SHRQ $32, DX
+	MOVL $const_msrFSBase, CX
+	WRMSR
+	LDMXCSR (const_cpuPage+cpuArea_mxcsr)(DI)
+
+	MOVQ (TLS), R12
+	MOVQ ·faultG(SB), R14
+	TESTQ R14, R14
+	JEQ nested
+	CMPQ R12, R14
+	JEQ nested
+	MOVQ R14, (TLS)
+	MOVQ ·faultTop(SB), SP
+	SUBQ $64, SP
+	MOVQ BX, 0(SP)
+	MOVQ R12, 8(SP)
+	MOVQ BX, 16(SP) // ours: the callee may use its argument slots
+	MOVQ R12, 24(SP)
+	CALL ·kernelFault(SB)
+	MOVQ 24(SP), R12
+	MOVQ R12, (TLS)
+	MOVQ 16(SP), SP
+	POPQ R15
+	POPQ R14
+	POPQ R13
+	POPQ R12
+	POPQ R11
+	POPQ R10
+	POPQ R9
+	POPQ R8
+	POPQ BP
+	POPQ DI
+	POPQ SI
+	POPQ DX
+	POPQ CX
+	POPQ BX
+	POPQ AX
+	ADDQ $16, SP
+	IRETQ
+
+nested:
+	SUBQ $16, SP
+	ANDQ $~15, SP
+	MOVQ BX, 0(SP)
+	CALL ·nestedFault(SB)
+	INT $3 // it does not return

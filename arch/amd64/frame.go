@@ -1,0 +1,109 @@
+package amd64
+
+import "grim/arch"
+
+// Slots of arch.Frame. PC to SS are in the order that IRETQ pops (SDM volume 3,
+// figure 6-9), so that the u-area itself serves as the stack of the IRETQ.
+const (
+	slotAX = iota
+	slotBX
+	slotCX
+	slotDX
+	slotSI
+	slotDI
+	slotBP
+	slotR8
+	slotR9
+	slotR10
+	slotR11
+	slotR12
+	slotR13
+	slotR14
+	slotR15
+	slotPC
+	slotCS
+	slotFlags
+	slotSP
+	slotSS
+	slotFS     // FS base, the thread pointer
+	slotGS     // GS base
+	slotNumber // AX at the system call; AX itself becomes the result
+)
+
+// Offsets into arch.UArea that the assembly uses; frame_test.go holds them
+// against the types.
+const (
+	offTrapKind = 320
+	offTrapCode = 328
+	offTrapAddr = 336
+	offSavedSP  = 344 // Mach[0]: the kernel stack of the goroutine in Run
+	offFPU      = 512
+)
+
+// Flags register, SDM volume 1, 3.4.3.
+const (
+	flagFixed = 1 << 1
+	flagTF    = 1 << 8
+	flagIF    = 1 << 9
+	flagDF    = 1 << 10
+	flagIOPL  = 3 << 12
+	flagNT    = 1 << 14
+	flagRF    = 1 << 16
+	flagAC    = 1 << 18
+	flagID    = 1 << 21
+
+	// userFlags is what user code may choose: the arithmetic flags, TF, DF, RF,
+	// AC and ID. IF is always set and IOPL always 0 in user mode.
+	userFlags = 0x8d5 | flagTF | flagDF | flagRF | flagAC | flagID
+	// kernelClears is masked off at SYSCALL (IA32_FMASK): single step, direction,
+	// alignment checks (which SMAP takes as a permit) and nested task too.
+	kernelClears = flagTF | flagIF | flagDF | flagIOPL | flagNT | flagRF | flagAC | flagID | 0x8d5
+)
+
+// State of the FPU after FNINIT and at reset, SDM volume 1, 13.6.
+const (
+	resetFCW   = 0x37f
+	resetMXCSR = 0x1f80
+	// fpuMXCSR is the offset of MXCSR in an FXSAVE image, of which MXCSR_MASK is
+	// the next word; xstateBV is the first word of the XSAVE header.
+	fpuMXCSR = 24
+	xstateBV = 512
+)
+
+var abi = arch.ABI{
+	Name:         "amd64",
+	Machine:      62, // EM_X86_64
+	PC:           slotPC,
+	SP:           slotSP,
+	Number:       slotNumber,
+	Arg:          [6]int{slotDI, slotSI, slotDX, slotR10, slotR8, slotR9},
+	Ret:          slotAX,
+	TLS:          slotFS,
+	SyscallBytes: 2,
+}
+
+// initUser makes u the state of a program's first instruction. The FPU image
+// says "initial state" for every component (an all-zero XSAVE header), with the
+// two control words that FXRSTOR and XRSTOR load regardless.
+func initUser(u *arch.UArea, pc, sp arch.VA) {
+	u.Frame = arch.Frame{}
+	u.Trap = arch.Trap{}
+	u.Frame[slotPC] = uint64(pc)
+	u.Frame[slotSP] = uint64(sp)
+	u.Frame[slotFlags] = flagFixed | flagIF
+	clear(u.FPU[:])
+	u.FPU[0], u.FPU[1] = resetFCW&0xff, resetFCW>>8
+	u.FPU[fpuMXCSR], u.FPU[fpuMXCSR+1] = resetMXCSR&0xff, resetMXCSR>>8
+}
+
+// enterable reports whether the CPU can be given f without a fault in kernel
+// mode: IRETQ and SYSRETQ fault there on a non-canonical PC (SDM volume 2,
+// IRET; the SYSRET case has been a privilege escalation in other kernels), as
+// do WRFSBASE and WRMSR on a non-canonical base. User code can ask for each of
+// them: by a SYSCALL in the last bytes of its half, or by a signal frame.
+func enterable(f *arch.Frame) bool {
+	bad := f[slotPC]>>47 |
+		(f[slotFS]+1<<47)>>48 |
+		(f[slotGS]+1<<47)>>48
+	return bad == 0
+}

@@ -1,0 +1,112 @@
+//go:build tamago && amd64
+
+package amd64
+
+import "grim/arch"
+
+// CR3, SDM volume 3, 2.5 and 4.10.4.1: the root's address, the PCID in the low
+// 12 bits and, in bit 63 of what is written, "keep the entries of that PCID".
+// The bare kernel root is PCID 0. Roots with ASID 0 share that PCID, so it is
+// kept only on the way from and to a root that has one of its own.
+const (
+	cr3KeepTLB = 1 << 63
+	maxPCID    = 4095
+)
+
+// INVPCID types, SDM volume 2, INVPCID.
+const (
+	invAddress = 0
+	invContext = 1
+	invAll     = 2
+)
+
+func (m *Machine) cr3(r arch.Root) uint64 {
+	v := uint64(r.Table)
+	if m.Features.PCID && r.ASID != 0 {
+		v |= uint64(r.ASID) | cr3KeepTLB
+	}
+	return v
+}
+
+// KernelHalf implements arch.MMU.
+func (m *Machine) KernelHalf(l arch.Layout) arch.PA {
+	if l == arch.Separate {
+		return m.separate
+	}
+	return m.shared
+}
+
+// Activate implements arch.MMU. A root that is active already is left alone:
+// nothing can have got into the TLB since that pmap did not flush.
+//
+// In the separate layout CR3 stays at the bare kernel root; the entry area
+// loads the user root on the way out.
+func (m *Machine) Activate(r arch.Root) {
+	if r == m.active {
+		return
+	}
+	a := m.area
+	if r.Layout == arch.Separate {
+		if a.kernelCR3 == 0 { // CR3 is, or may be, a process's
+			setCR3(uint64(m.shared))
+		}
+		a.kernelCR3, a.userCR3 = uint64(m.shared), m.cr3(r)
+		a.kernelCR3 |= a.userCR3 & cr3KeepTLB
+	} else {
+		a.kernelCR3, a.userCR3 = 0, 0
+		setCR3(m.cr3(r))
+	}
+	m.active = r
+}
+
+// Deactivate implements arch.MMU.
+func (m *Machine) Deactivate() {
+	setCR3(uint64(m.shared))
+	m.area.kernelCR3, m.area.userCR3 = 0, 0
+	m.active = arch.Root{}
+}
+
+// ASIDs implements arch.MMU.
+func (m *Machine) ASIDs() int {
+	if m.Features.PCID {
+		return maxPCID
+	}
+	return 0
+}
+
+// FlushPage implements arch.MMU. Without PCIDs the TLB holds entries of the
+// root in CR3 only: each load of CR3 drops what was there, and the kernel has
+// no global entries. In the separate layout that is the kernel root by now.
+func (m *Machine) FlushPage(r arch.Root, va arch.VA) {
+	switch {
+	case m.Features.PCID && r.ASID != 0:
+		invpcid(invAddress, uint64(r.ASID), uint64(va))
+	case r.Layout == arch.SharedUK && r == m.active:
+		invlpg(uint64(va))
+	}
+}
+
+// FlushASID implements arch.MMU. With ASID 0 a shared root's entries go by
+// loading CR3 again; a separate root's went when CR3 was last loaded.
+func (m *Machine) FlushASID(r arch.Root) {
+	switch {
+	case m.Features.PCID && r.ASID != 0:
+		invpcid(invContext, uint64(r.ASID), 0)
+	case m.area.kernelCR3 == 0:
+		setCR3(getCR3())
+	}
+}
+
+// FlushAll implements arch.MMU.
+func (m *Machine) FlushAll() {
+	if m.Features.PCID {
+		invpcid(invAll, 0, 0)
+		return
+	}
+	setCR3(getCR3())
+}
+
+// SyncInstructions implements arch.MMU. Nothing to do: the caches of x86 are
+// coherent with stores of the same CPU, and the return to user mode serialises
+// (SDM volume 3, 8.1.3 and 11.6).
+func (m *Machine) SyncInstructions(arch.PA, int) {}

@@ -1,0 +1,42 @@
+//go:build tamago && amd64
+
+package amd64
+
+import "grim/arch"
+
+// enter is the way to user mode and back; in run_amd64.s. area is the address
+// in the entry area, where the interrupt stacks find it too.
+func enter(u *arch.UArea, area uint64)
+
+// Run implements arch.Machine.
+//
+// The null system call comes through here, so the path is short: what can be
+// wrong with a frame is tested at once, what user code may not choose is
+// overwritten without looking.
+func (m *Machine) Run(u *arch.UArea) {
+	f := &u.Frame
+	if !enterable(f) {
+		u.Trap = arch.Trap{Kind: arch.Protection, Code: 13 << 32}
+		return
+	}
+	f[slotCS], f[slotSS] = selUserCode, selUserData
+	f[slotFlags] = f[slotFlags]&userFlags | flagFixed | flagIF
+	if u != m.last {
+		m.last = u
+		clearSegments(m.area.kernelFS)
+	}
+	enter(u, m.areaVA)
+	if u.Trap.Kind != arch.Syscall {
+		decodeTrap(&u.Trap)
+		if u.Trap.Kind == arch.Interrupt {
+			m.area.pending |= 1 << (uint8(u.Trap.Code>>32) - vecIRQ)
+		}
+	}
+}
+
+// LoadFPU gives u the FPU state of an image from user memory (rt_sigreturn(2)),
+// made harmless. It returns false if the image is too short. The image to give
+// to a signal handler is u.FPU itself.
+func (m *Machine) LoadFPU(u *arch.UArea, image []byte) bool {
+	return setFPU(u, image, m.Features.XCR0)
+}

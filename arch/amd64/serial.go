@@ -1,0 +1,84 @@
+//go:build tamago && amd64
+
+package amd64
+
+import (
+	"errors"
+	"runtime"
+	"time"
+
+	"github.com/usbarmory/tamago/soc/intel/rtc"
+	"github.com/usbarmory/tamago/soc/intel/uart"
+)
+
+// Serial is a 16550 serial port. Output and polling are TamaGo's driver; input
+// by interrupt, which that does not have, is added here.
+type Serial struct {
+	port uart.UART
+	m    *Machine
+	line int
+}
+
+// Interrupt enable and FIFO control, PC16550D data sheet, 8.6.
+const (
+	ierReceive = 1 << 0
+	fcrEnable  = 1<<0 | 1<<1 // FIFOs on, receiver cleared
+)
+
+// NewSerial sets up the port for output. Firmware has chosen speed and format.
+func NewSerial(base uint16) *Serial {
+	s := &Serial{port: uart.UART{Base: base, DTR: true, RTS: true}, line: -1}
+	s.port.Init()
+	return s
+}
+
+// Put sends one byte and waits until there is room for it. It may be called on
+// any stack: it neither allocates nor locks.
+func (s *Serial) Put(c byte) { s.port.Tx(c) }
+
+// Listen lets the port raise line of m's I/O APIC when a byte comes in.
+func (s *Serial) Listen(m *Machine, line int) {
+	s.m, s.line = m, line
+	out8(s.port.Base+uart.FCR, fcrEnable)
+	out8(s.port.Base+uart.IER, ierReceive)
+	m.UnmaskLine(line)
+}
+
+// Read returns what has come in, at least one byte; it blocks the calling
+// goroutine until then. Listen must have been called; one reader at a time.
+func (s *Serial) Read(b []byte) (int, error) {
+	if s.line < 0 {
+		return 0, errors.New("amd64: Serial.Read without Listen")
+	}
+	for len(b) > 0 {
+		n := 0
+		for n < len(b) {
+			c, ok := s.port.Rx()
+			if !ok {
+				break
+			}
+			b[n] = c
+			n++
+		}
+		if n > 0 {
+			return n, nil
+		}
+		runtime.WaitIRQ(s.line)
+		if s.m.lines[s.line].Level {
+			s.m.UnmaskLine(s.line)
+		}
+	}
+	return 0, nil
+}
+
+// WallTime reads the real-time clock, which counts seconds, by TamaGo's driver.
+// It retries while the clock is being updated, two milliseconds at most.
+func WallTime() (time.Time, error) {
+	clock := rtc.RTC{Location: time.UTC}
+	for try := 0; ; try++ {
+		t, err := clock.Now()
+		if err == nil || try == 10000 {
+			return t, err
+		}
+	}
+}

@@ -1,0 +1,62 @@
+//go:build tamago && amd64
+
+package amd64
+
+import (
+	"errors"
+	"math"
+	"runtime"
+)
+
+// timerClock is the local APIC timer's: LAPIC ticks in 2^32 nanoseconds, or
+// the TSC where the CPU has TSC-deadline mode.
+type timerClock struct {
+	deadline bool
+	mult     uint64 // ticks = ns * mult >> 32
+}
+
+// ErrNoClock tells that nothing on this machine runs at a known frequency.
+var ErrNoClock = errors.New("amd64: no usable clock: CPUID tells no TSC frequency and neither an HPET nor a PIT is there to measure it with")
+
+// startTimer sets the runtime's clock to the TSC, whose frequency comes from
+// CPUID or is measured against the HPET or PIT for 2 or 20 milliseconds, and
+// gets the local APIC's timer ready.
+func (m *Machine) startTimer() error {
+	f := &m.Features
+	m.timer.deadline = f.Deadline
+	if f.TSCHz == 0 || f.LAPICHz == 0 && !f.Deadline {
+		if err := m.measure(); err != nil {
+			return err
+		}
+	}
+	runtime.SetClock(f.TSCHz)
+	if f.Deadline {
+		m.apicWrite(lapicTimer, vecTimer|lvtDeadline)
+		return nil
+	}
+	m.apicWrite(lapicDivide, lapicDivideByOne)
+	m.apicWrite(lapicTimer, vecTimer)
+	m.timer.mult = f.LAPICHz << 32 / 1e9
+	return nil
+}
+
+// SetTimer implements arch.Machine. The same deadline again costs nothing.
+func (m *Machine) SetTimer(deadline int64) {
+	if deadline == m.deadline {
+		return
+	}
+	m.deadline = deadline
+	if m.timer.deadline {
+		ticks := uint64(0) // disarmed
+		if deadline != math.MaxInt64 {
+			ticks = max(runtime.TicksAt(deadline), 1)
+		}
+		wrmsr(msrTSCDeadline, ticks)
+		return
+	}
+	if deadline == math.MaxInt64 {
+		m.apicWrite(lapicInitial, 0)
+		return
+	}
+	m.apicWrite(lapicInitial, timerTicks(deadline-runtime.Nanotime(), m.timer.mult))
+}

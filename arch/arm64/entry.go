@@ -1,0 +1,115 @@
+//go:build tamago && arm64
+
+package arm64
+
+import (
+	"unsafe"
+
+	"grim/arch"
+)
+
+// defined in entry.s; translateEL0 in mmu.s
+
+// run enters user mode and comes back with the frame stored, Trap.Kind the
+// vector, Trap.Code ESR_EL1 and Trap.Addr FAR_EL1.
+//
+//go:noescape
+func run(u *arch.UArea)
+
+// translateEL0 is PAR_EL1 after AT S1E0R: bit 0 set means no translation.
+func translateEL0(va uint64) uint64
+
+// installVectors points VBAR_EL1 at this package's vectors, and SP_EL1 at this
+// package's exception stack. gp and top are where Go code handles faults.
+func installVectors(gp, top uintptr)
+
+// InitUser is arch.Machine's.
+func (m *Machine) InitUser(u *arch.UArea, pc, sp arch.VA) {
+	u.Frame = arch.Frame{}
+	u.Frame[slotPC], u.Frame[slotSP] = uint64(pc), uint64(sp)
+	clear(u.FPU[:fpuSize])
+}
+
+// fpuSize is q0-q31, FPCR and FPSR: what entry.s keeps in UArea.FPU.
+const fpuSize = 32*16 + 16
+
+// CopyUser is arch.Machine's.
+func (m *Machine) CopyUser(dst, src *arch.UArea) {
+	dst.Frame = src.Frame
+	copy(dst.FPU[:fpuSize], src.FPU[:fpuSize])
+}
+
+// ABI is arch.Machine's.
+func (m *Machine) ABI() *arch.ABI { return &ABI }
+
+// Run is arch.Machine's. A trapped read of an identification register is
+// answered here and not seen above.
+func (m *Machine) Run(u *arch.UArea) {
+	for {
+		run(u)
+		t := &u.Trap
+		// The short way for what comes most often.
+		if t.Kind == fromSync && ec(t.Code) == ecSVC {
+			t.Kind = arch.Syscall
+			return
+		}
+		*t = decode(uint64(t.Kind), t.Code, uint64(t.Addr), u.Frame[slotSP])
+		if t.Kind != arch.Illegal || !m.emulate(u) {
+			return
+		}
+	}
+}
+
+// emulate does the instruction that trapped in place of the CPU, if it may.
+func (m *Machine) emulate(u *arch.UArea) bool {
+	iss := u.Trap.Code
+	switch ec(iss) {
+	case ecMSR:
+	case ecUnknown:
+		instruction, ok := m.userInstruction(u.Frame[slotPC])
+		if !ok {
+			return false
+		}
+		if iss, ok = mrsSyndrome(instruction); !ok {
+			return false
+		}
+	default:
+		return false
+	}
+	return emulateMRS(&u.Frame, iss, readID)
+}
+
+// userInstruction reads the instruction at pc in the active address space. It
+// has the CPU translate, as EL0 would, which cannot fault, and reads through the
+// direct map.
+func (m *Machine) userInstruction(pc uint64) (uint32, bool) {
+	if pc%4 != 0 || pc >= uint64(arch.UserMax) {
+		return 0, false
+	}
+	par := translateEL0(pc)
+	if par&1 != 0 {
+		return 0, false
+	}
+	pa := arch.PA(par)&arch.PA(pteAdr) | arch.PA(pc%arch.PageSize)
+	for _, r := range m.ram {
+		if uint64(pa) >= r.Base && uint64(pa)-r.Base < r.Size {
+			return *(*uint32)(Ptr(pa)), true
+		}
+	}
+	return 0, false
+}
+
+// HWCap is AT_HWCAP and AT_HWCAP2 for user programs.
+func (m *Machine) HWCap() (caps, caps2 uint64) { return hwcap(readID) }
+
+// kernelFrame is what the vectors store of interrupted kernel code.
+type kernelFrame struct {
+	R              [31]uint64
+	SP, PC, PSTATE uint64
+	ESR, FAR       uint64
+	Vector         uint64 // offset in the vector table
+	_              uint64 // a multiple of 16, as SP must be
+}
+
+// entry.s has the size of a kernelFrame built in.
+var _ = [1]struct{}{}[unsafe.Sizeof(kernelFrame{})-38*8]

@@ -1,0 +1,317 @@
+//go:build tamago && arm64
+
+#include "textflag.h"
+
+// Offsets in arch.UArea (arch.TestUAreaOffsets) and kernelFrame.
+#define U_SP		248
+#define U_PSTATE	264
+#define U_LR		240
+#define U_KIND		320
+#define U_ADDR		336
+#define U_KSP		344	// Mach: what the kernel side keeps while in user mode
+#define U_KFP		360
+#define U_KEXC		376
+#define U_FPU		512
+#define U_FPCR		1024
+#define K_SIZE		304
+// SP -= K_SIZE and back, as words: the linker would count them on the stack of a
+// goroutine, which this is not.
+#define PUSH_FRAME	WORD $0xd104c3ff
+#define POP_FRAME	WORD $0x9104c3ff
+
+// What user code may have in PSTATE: NZCV, DIT, SSBS. The rest is fixed: EL0t,
+// AArch64, FIQ masked (nothing here sends one), IRQ, SError and debug open.
+#define PSTATE_USER	0xf1001000
+#define PSTATE_FIXED	0x40
+
+GLOBL	·exceptionStack(SB), NOPTR, $8192
+GLOBL	·faultG(SB), NOPTR, $8
+GLOBL	·faultStack(SB), NOPTR, $8
+GLOBL	·faultDepth(SB), NOPTR, $8
+
+// func run(u *arch.UArea)
+//
+// Go code has no registers of its own across a call but SP, R29, g and LR. They
+// are kept in the u-area, and so is SP_EL1, which is the u-area's address until
+// the next trap.
+TEXT ·run(SB),NOSPLIT|NOFRAME,$0-8
+	MOVD	u+0(FP), R0
+	MOVD	RSP, R1
+	STP	(R1, R30), U_KSP(R0)
+	STP	(R29, g), U_KFP(R0)
+	MOVD	U_FPCR(R0), R1
+	MOVD	(U_FPCR+8)(R0), R2
+	MSR	R1, FPCR
+	MSR	R2, FPSR
+	FLDPQ	(U_FPU+0)(R0), (F0, F1)
+	FLDPQ	(U_FPU+32)(R0), (F2, F3)
+	FLDPQ	(U_FPU+64)(R0), (F4, F5)
+	FLDPQ	(U_FPU+96)(R0), (F6, F7)
+	FLDPQ	(U_FPU+128)(R0), (F8, F9)
+	FLDPQ	(U_FPU+160)(R0), (F10, F11)
+	FLDPQ	(U_FPU+192)(R0), (F12, F13)
+	FLDPQ	(U_FPU+224)(R0), (F14, F15)
+	FLDPQ	(U_FPU+256)(R0), (F16, F17)
+	FLDPQ	(U_FPU+288)(R0), (F18, F19)
+	FLDPQ	(U_FPU+320)(R0), (F20, F21)
+	FLDPQ	(U_FPU+352)(R0), (F22, F23)
+	FLDPQ	(U_FPU+384)(R0), (F24, F25)
+	FLDPQ	(U_FPU+416)(R0), (F26, F27)
+	FLDPQ	(U_FPU+448)(R0), (F28, F29)
+	FLDPQ	(U_FPU+480)(R0), (F30, F31)
+	MSR	$1, SPSel
+	MOVD	RSP, R1
+	MOVD	R1, U_KEXC(R0)
+	MOVD	R0, RSP
+	LDP	U_SP(RSP), (R1, R2)	// SP, PC
+	LDP	U_PSTATE(RSP), (R3, R4)	// PSTATE, TPIDR
+	MOVD	$PSTATE_USER, R5
+	AND	R5, R3
+	ORR	$PSTATE_FIXED, R3
+	MSR	R1, SP_EL0
+	MSR	R2, ELR_EL1
+	MSR	R3, SPSR_EL1
+	MSR	R4, TPIDR_EL0
+	LDP	16(RSP), (R2, R3)
+	LDP	32(RSP), (R4, R5)
+	LDP	48(RSP), (R6, R7)
+	LDP	64(RSP), (R8, R9)
+	LDP	80(RSP), (R10, R11)
+	LDP	96(RSP), (R12, R13)
+	LDP	112(RSP), (R14, R15)
+	LDP	128(RSP), (R16, R17)
+	LDP	144(RSP), (R18_PLATFORM, R19)
+	LDP	160(RSP), (R20, R21)
+	LDP	176(RSP), (R22, R23)
+	LDP	192(RSP), (R24, R25)
+	LDP	208(RSP), (R26, R27)
+	LDP	224(RSP), (g, R29)
+	MOVD	U_LR(RSP), R30
+	LDP	(RSP), (R0, R1)
+	ERET
+
+// trap is the rest of the vectors from EL0, and of run: SP_EL1 is the u-area, R0
+// the vector, and the user's R0 and R1 are stored. It returns from run.
+TEXT ·trap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	STP	(R2, R3), 16(RSP)
+	STP	(R4, R5), 32(RSP)
+	STP	(R6, R7), 48(RSP)
+	STP	(R8, R9), 64(RSP)
+	STP	(R10, R11), 80(RSP)
+	STP	(R12, R13), 96(RSP)
+	STP	(R14, R15), 112(RSP)
+	STP	(R16, R17), 128(RSP)
+	STP	(R18_PLATFORM, R19), 144(RSP)
+	STP	(R20, R21), 160(RSP)
+	STP	(R22, R23), 176(RSP)
+	STP	(R24, R25), 192(RSP)
+	STP	(R26, R27), 208(RSP)
+	STP	(g, R29), 224(RSP)
+	MOVD	R30, U_LR(RSP)
+	MRS	SP_EL0, R1
+	MRS	ELR_EL1, R2
+	MRS	SPSR_EL1, R3
+	MRS	TPIDR_EL0, R4
+	STP	(R1, R2), U_SP(RSP)
+	STP	(R3, R4), U_PSTATE(RSP)
+	MRS	ESR_EL1, R1
+	MRS	FAR_EL1, R2
+	STP	(R0, R1), U_KIND(RSP)
+	MOVD	R2, U_ADDR(RSP)
+	MOVD	RSP, R0
+	FSTPQ	(F0, F1), (U_FPU+0)(R0)
+	FSTPQ	(F2, F3), (U_FPU+32)(R0)
+	FSTPQ	(F4, F5), (U_FPU+64)(R0)
+	FSTPQ	(F6, F7), (U_FPU+96)(R0)
+	FSTPQ	(F8, F9), (U_FPU+128)(R0)
+	FSTPQ	(F10, F11), (U_FPU+160)(R0)
+	FSTPQ	(F12, F13), (U_FPU+192)(R0)
+	FSTPQ	(F14, F15), (U_FPU+224)(R0)
+	FSTPQ	(F16, F17), (U_FPU+256)(R0)
+	FSTPQ	(F18, F19), (U_FPU+288)(R0)
+	FSTPQ	(F20, F21), (U_FPU+320)(R0)
+	FSTPQ	(F22, F23), (U_FPU+352)(R0)
+	FSTPQ	(F24, F25), (U_FPU+384)(R0)
+	FSTPQ	(F26, F27), (U_FPU+416)(R0)
+	FSTPQ	(F28, F29), (U_FPU+448)(R0)
+	FSTPQ	(F30, F31), (U_FPU+480)(R0)
+	MRS	FPCR, R1
+	MRS	FPSR, R2
+	MSR	ZR, FPCR		// Go code expects the default rounding
+	MOVD	R1, U_FPCR(R0)
+	MOVD	R2, (U_FPCR+8)(R0)
+	MOVD	U_KEXC(R0), R1
+	MOVD	R1, RSP
+	MSR	$0, SPSel
+	LDP	U_KSP(R0), (R1, R30)
+	LDP	U_KFP(R0), (R29, g)
+	MOVD	R1, RSP
+	RET
+
+// A vector from EL0; see decode for the numbers.
+#define USER(n) \
+	PCALIGN	$128 \
+	STP	(R0, R1), (RSP) \
+	MOVD	$n, R0 \
+	B	·trap(SB)
+
+// A vector that kernel code at EL1t gets to: on the exception stack. SP_EL1 stays
+// below the frame, where a fault of the fault's handler puts its own.
+#define KERNEL(off) \
+	PCALIGN	$128 \
+	PUSH_FRAME \
+	STP	(R0, R1), (RSP) \
+	MOVD	$off, R0 \
+	B	·kernelTrap(SB)
+
+// A vector that only a fault on the way into or out of user mode, or of the code
+// above, gets to. SP_EL1 is not to be relied on.
+#define BROKEN(off) \
+	PCALIGN	$128 \
+	MSR	R0, TPIDR_EL1 \
+	MOVD	$·exceptionStack+(8192-K_SIZE)(SB), R0 \
+	MOVD	R0, RSP \
+	MRS	TPIDR_EL1, R0 \
+	STP	(R0, R1), (RSP) \
+	MOVD	$off, R0 \
+	B	·kernelTrap(SB)
+
+TEXT ·vectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	PCALIGN	$2048
+	KERNEL(0x000)
+	KERNEL(0x080)
+	KERNEL(0x100)
+	KERNEL(0x180)
+	BROKEN(0x200)
+	BROKEN(0x280)
+	BROKEN(0x300)
+	BROKEN(0x380)
+	USER(0)
+	USER(1)
+	USER(2)
+	USER(3)
+	BROKEN(0x600)
+	BROKEN(0x680)
+	BROKEN(0x700)
+	BROKEN(0x780)
+
+// kernelTrap stores the rest of a kernelFrame and calls kernelFault on the
+// runtime's fault stack. If that returns, the interrupted code is resumed as the
+// frame then says. A semihosting call that no debugger took is answered here.
+//
+// faultDepth counts how often the handler was entered and not left: at 2 only
+// lastResort runs, and at 3 nothing does.
+TEXT ·kernelTrap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	STP	(R2, R3), 16(RSP)
+	CBNZ	R0, store
+	MRS	ELR_EL1, R1
+	MOVD	$·semihost(SB), R2
+	CMP	R1, R2
+	BNE	store
+	ADD	$4, R1
+	MSR	R1, ELR_EL1
+	LDP	16(RSP), (R2, R3)
+	LDP	(RSP), (R0, R1)
+	MOVD	$-1, R0
+	POP_FRAME
+	ERET
+store:
+	STP	(R4, R5), 32(RSP)
+	STP	(R6, R7), 48(RSP)
+	STP	(R8, R9), 64(RSP)
+	STP	(R10, R11), 80(RSP)
+	STP	(R12, R13), 96(RSP)
+	STP	(R14, R15), 112(RSP)
+	STP	(R16, R17), 128(RSP)
+	STP	(R18_PLATFORM, R19), 144(RSP)
+	STP	(R20, R21), 160(RSP)
+	STP	(R22, R23), 176(RSP)
+	STP	(R24, R25), 192(RSP)
+	STP	(R26, R27), 208(RSP)
+	STP	(g, R29), 224(RSP)
+	MRS	SP_EL0, R1
+	STP	(R30, R1), 240(RSP)
+	MRS	ELR_EL1, R1
+	MRS	SPSR_EL1, R2
+	STP	(R1, R2), 256(RSP)
+	MRS	ESR_EL1, R1
+	MRS	FAR_EL1, R2
+	STP	(R1, R2), 272(RSP)
+	MOVD	R0, 288(RSP)
+
+	MOVD	RSP, R1
+	MOVD	·faultDepth(SB), R2
+	ADD	$1, R2
+	MOVD	R2, ·faultDepth(SB)
+	CMP	$2, R2
+	BHI	stop
+	MOVD	·faultG(SB), g
+	MSR	$0, SPSel
+	MOVD	·faultStack(SB), R3
+	SUB	$32, R3
+	MOVD	R3, RSP
+	MOVD	ZR, R29
+	MOVD	R1, 8(RSP)
+	BEQ	again
+	BL	·kernelFault(SB)
+	MSR	$1, SPSel
+	MOVD	·faultDepth(SB), R2
+	SUB	$1, R2
+	MOVD	R2, ·faultDepth(SB)
+	LDP	256(RSP), (R1, R2)
+	MSR	R1, ELR_EL1
+	MSR	R2, SPSR_EL1
+	LDP	240(RSP), (R30, R1)
+	MSR	R1, SP_EL0
+	LDP	16(RSP), (R2, R3)
+	LDP	32(RSP), (R4, R5)
+	LDP	48(RSP), (R6, R7)
+	LDP	64(RSP), (R8, R9)
+	LDP	80(RSP), (R10, R11)
+	LDP	96(RSP), (R12, R13)
+	LDP	112(RSP), (R14, R15)
+	LDP	128(RSP), (R16, R17)
+	LDP	144(RSP), (R18_PLATFORM, R19)
+	LDP	160(RSP), (R20, R21)
+	LDP	176(RSP), (R22, R23)
+	LDP	192(RSP), (R24, R25)
+	LDP	208(RSP), (R26, R27)
+	LDP	224(RSP), (g, R29)
+	LDP	(RSP), (R0, R1)
+	POP_FRAME
+	ERET
+again:
+	BL	·lastResort(SB)
+stop:	WFI
+	B	stop
+
+// func installVectors(gp, top uintptr)
+TEXT ·installVectors(SB),NOSPLIT|NOFRAME,$0-16
+	MOVD	gp+0(FP), R0
+	MOVD	R0, ·faultG(SB)
+	MOVD	top+8(FP), R0
+	MOVD	R0, ·faultStack(SB)
+	MSR	$1, SPSel
+	MOVD	$·exceptionStack+8192(SB), R0
+	MOVD	R0, RSP
+	MSR	$0, SPSel
+	MOVD	$·vectors(SB), R0
+	MSR	R0, VBAR_EL1
+	ISB	$15
+	RET
+
+// func semihost(op, arg uintptr) uintptr
+//
+// The HLT must be the first instruction: kernelTrap knows it by its address. So
+// arguments come in registers, from semihosting in exit.s.
+TEXT ·semihost(SB),NOSPLIT|NOFRAME,$0
+	WORD	$0xd45e0000	// hlt #0xf000
+	RET
+
+// func semihosting(op uintptr, arg unsafe.Pointer) uintptr
+TEXT ·semihosting(SB),NOSPLIT,$16-24
+	MOVD	op+0(FP), R0
+	MOVD	arg+8(FP), R1
+	BL	·semihost(SB)
+	MOVD	R0, ret+16(FP)
+	RET

@@ -1,0 +1,171 @@
+//go:build tamago && arm64
+
+package arm64
+
+import (
+	"encoding/binary"
+	"runtime"
+	"unsafe"
+)
+
+// lastFault is the latest exception in kernel code, for the crash report.
+var (
+	lastFault  kernelFrame
+	faulted    bool
+	faultOwner *Machine // to end the machine
+)
+
+// setFaultMachine installs the vectors.
+func setFaultMachine(m *Machine) {
+	faultOwner = m
+	installVectors(runtime.FaultStack())
+}
+
+// kernelFault is called by the vectors on the runtime's fault stack, where it
+// must not allocate. The fault becomes a Go panic where it happened, or the end
+// of the machine where that is not possible.
+func kernelFault(k *kernelFrame) {
+	lastFault, faulted = *k, true
+	c := runtime.FaultContext{
+		G: uintptr(k.R[28]), PC: uintptr(k.PC), SP: uintptr(k.SP), LR: uintptr(k.R[30]), FP: uintptr(k.R[29]),
+		Kind: faultKind(k), Addr: uintptr(k.FAR),
+	}
+	if k.Vector != 0 || !runtime.InjectPanic(&c) {
+		ReportFault()
+		runtime.FatalFault(&c)
+	}
+	k.R[28], k.PC, k.SP, k.R[30] = uint64(c.G), uint64(c.PC), uint64(c.SP), uint64(c.LR)
+}
+
+// lastResort is called by the vectors when kernelFault itself faulted.
+func lastResort(k *kernelFrame) {
+	print("fault while handling a fault\n")
+	lastFault, faulted = *k, true
+	ReportFault()
+	faultOwner.Exit(4)
+}
+
+// faultKind is what the runtime makes its panic of.
+func faultKind(k *kernelFrame) runtime.FaultKind {
+	if k.Vector&0x180 != 0 { // not synchronous
+		return runtime.FaultBus
+	}
+	switch ec(k.ESR) {
+	case ecDataSame, ecInstrSame:
+		switch s := k.ESR & faultStatusMask; {
+		case s>>2 == 1, s>>2 == 2:
+			return runtime.FaultMap
+		case s>>2 == 3:
+			return runtime.FaultAccess
+		}
+		return runtime.FaultBus
+	case ecPCAlign, ecSPAlign:
+		return runtime.FaultBus
+	case ecFP:
+		return runtime.FaultFloat
+	case ecUnknown, ecIllegalState:
+		return runtime.FaultIllegal
+	case ecBreakSame, ecStepSame, ecWatchSame, ecBRK:
+		return runtime.FaultTrap
+	}
+	return runtime.FaultOther
+}
+
+// ReportFault prints the registers of the latest exception in kernel code; nothing
+// if there was none, or it was printed. It allocates nothing.
+func ReportFault() {
+	if !faulted {
+		return
+	}
+	faulted = false // a fault in here must not come back
+	k := &lastFault
+	print("kernel exception: ", ecName(k.ESR), ", vector ")
+	printHex(k.Vector, 3)
+	show(" esr ", k.ESR)
+	show(" far ", k.FAR)
+	show("\npc  ", k.PC)
+	show(" sp  ", k.SP)
+	show(" pstate ", k.PSTATE)
+	for i, r := range k.R {
+		if i%4 == 0 {
+			print("\n")
+		} else {
+			print(" ")
+		}
+		print("r", i)
+		if i < 10 {
+			print(" ")
+		}
+		show(" ", r)
+	}
+	print("\n")
+	if text := faultText(k); text != nil {
+		print("code ")
+		printHex(uint64(binary.LittleEndian.Uint32(text)), 8)
+		print("\n")
+	}
+}
+
+// ecName is for the crash report.
+func ecName(esr uint64) string {
+	switch ec(esr) {
+	case ecUnknown:
+		return "undefined instruction"
+	case ecIllegalState:
+		return "illegal execution state"
+	case ecMSR:
+		return "trapped register access"
+	case ecInstrLower, ecInstrSame:
+		return "instruction abort"
+	case ecDataLower, ecDataSame:
+		return "data abort"
+	case ecPCAlign:
+		return "misaligned PC"
+	case ecSPAlign:
+		return "misaligned SP"
+	case ecFP:
+		return "floating point"
+	case ecSError:
+		return "SError"
+	case ecBreakLower, ecBreakSame, ecStepLower, ecStepSame, ecWatchLower, ecWatchSame, ecBRK:
+		return "debug"
+	}
+	return "other exception class"
+}
+
+// faultText is the instruction at the fault, if it is kernel code.
+func faultText(k *kernelFrame) []byte {
+	start, end := runtime.TextRegion()
+	if k.PC < start || k.PC >= end || k.PC%4 != 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Add(nil, uintptr(k.PC))), 4)
+}
+
+// CrashReport prints the registers and the instruction of the exception that made
+// the kernel panic, if one did: for the runtime's exit hook, when the status is
+// that of a panic. The disassembler allocates, which may fail in a dying kernel
+// and come back to the exit hook; the second call prints nothing.
+func CrashReport() {
+	if !faulted {
+		return
+	}
+	ReportFault()
+	if text := faultText(&lastFault); text != nil {
+		print(Disassemble(lastFault.PC, text), "\n")
+	}
+}
+
+func show(name string, v uint64) {
+	print(name)
+	printHex(v, 16)
+}
+
+// printHex prints digits of v; fmt allocates.
+func printHex(v uint64, digits int) {
+	var b [16]byte
+	for i := range digits {
+		b[i] = "0123456789abcdef"[v>>(4*(digits-1-i))&15]
+	}
+	print(string(b[:digits]))
+}

@@ -1,0 +1,236 @@
+//go:build tamago && arm64
+
+package arm64
+
+import (
+	"fmt"
+
+	"grim/arch"
+)
+
+// Interrupt numbers (INTIDs): 0-15 are between CPUs, 16-31 are the CPU's own
+// (PPI), from 32 on shared (SPI), from 1020 on special.
+const (
+	firstSPI     = 32
+	firstSpecial = 1020
+)
+
+// Distributor registers: IHI 0048 (GICv2) section 4.3, IHI 0069 (GICv3) section
+// 12.9. The redistributor's second frame has those of INTID 0-31 at the same offsets.
+const (
+	gicdCTLR       = 0x0000
+	gicdTYPER      = 0x0004
+	gicdIGROUPR    = 0x0080
+	gicdISENABLER  = 0x0100
+	gicdICENABLER  = 0x0180
+	gicdICPENDR    = 0x0280
+	gicdIPRIORITYR = 0x0400
+	gicdITARGETSR  = 0x0800
+	gicdICFGR      = 0x0c00
+	gicdIROUTER    = 0x6000 // + 8*INTID
+
+	gicPriority = 0xa0a0a0a0 // one value for all: no preemption, interrupts are masked
+)
+
+// gic is one of the two interrupt controllers. Edge or level is left as reset
+// and firmware set it: the lines used here are level-sensitive, the reset value.
+type gic interface {
+	init() error
+	enable(intid int)
+	disable(intid int)
+	// acknowledge returns the next pending interrupt, firstSpecial or above if
+	// there is none.
+	acknowledge() int
+	// done drops the priority and deactivates what acknowledge returned.
+	done(intid int)
+}
+
+func newGIC(c *Config) (gic, error) {
+	d := window{arch.PA(c.Distributor.Base)}
+	switch c.GIC {
+	case 2:
+		return &gicv2{dist: d, cpu: window{arch.PA(c.Interface.Base)}}, nil
+	case 3:
+		return &gicv3{dist: d, redists: c.Redistributors}, nil
+	}
+	return nil, fmt.Errorf("arm64: no driver for interrupt controller GICv%d, only for 2 and 3", c.GIC)
+}
+
+// lines is how many INTIDs a distributor has.
+func lines(dist window) int {
+	return min(32*(int(dist.read(gicdTYPER)&31)+1), firstSpecial)
+}
+
+// quiet disables all INTIDs in [from, to) and gives them one priority.
+func quiet(w window, from, to int) {
+	for i := from; i < to; i += 32 {
+		w.write(gicdICENABLER+uintptr(i/8), ^uint32(0))
+		w.write(gicdICPENDR+uintptr(i/8), ^uint32(0))
+	}
+	for i := from; i < to; i += 4 {
+		w.write(gicdIPRIORITYR+uintptr(i), gicPriority)
+	}
+}
+
+// gicv2 is IHI 0048.
+type gicv2 struct{ dist, cpu window }
+
+// CPU interface registers, IHI 0048 section 4.4.
+const (
+	giccCTLR = 0x00
+	giccPMR  = 0x04
+	giccBPR  = 0x08
+	giccIAR  = 0x0c
+	giccEOIR = 0x10
+)
+
+func (g *gicv2) init() error {
+	n := lines(g.dist)
+	g.dist.write(gicdCTLR, 0)
+	quiet(g.dist, 0, n)
+	// A read of the banked target register tells this CPU's own bit; 0 on a
+	// machine with one CPU.
+	self := g.dist.read(gicdITARGETSR)
+	for i := firstSPI; i < n; i += 4 {
+		g.dist.write(gicdITARGETSR+uintptr(i), self)
+	}
+	// Bit 0 enables group 1 where there is a secure world to own group 0, and
+	// the only group where there is none.
+	g.dist.write(gicdCTLR, 1)
+	g.cpu.write(giccPMR, 0xff)
+	g.cpu.write(giccBPR, 0)
+	g.cpu.write(giccCTLR, 1)
+	return nil
+}
+
+func (g *gicv2) enable(intid int) {
+	g.dist.write(gicdISENABLER+uintptr(intid/32*4), 1<<(intid%32))
+}
+
+func (g *gicv2) disable(intid int) {
+	g.dist.write(gicdICENABLER+uintptr(intid/32*4), 1<<(intid%32))
+}
+
+func (g *gicv2) acknowledge() int { return int(g.cpu.read(giccIAR) & 0x3ff) }
+func (g *gicv2) done(intid int)   { g.cpu.write(giccEOIR, uint32(intid)) }
+
+// gicv3 is IHI 0069: the distributor, the redistributor of this CPU, and system
+// registers.
+type gicv3 struct {
+	dist    window
+	redists []Span
+	redist  window // this CPU's RD_base frame
+	private window // and its SGI_base frame
+}
+
+// Redistributor registers, IHI 0069 section 12.10, and distributor bits.
+const (
+	gicrTYPER = 0x0008
+	gicrWAKER = 0x0014
+	gicrFrame = 0x10000 // size of a frame; there are two, or four with VLPIs
+
+	gicrLast      = 1 << 4
+	gicrVLPIS     = 1 << 1
+	gicrSleep     = 1 << 1 // ProcessorSleep
+	gicrAsleep    = 1 << 2 // ChildrenAsleep
+	gicdRWP       = 1 << 31
+	gicdGroups    = 3      // EnableGrp1 of either view, EnableGrp1A or EnableGrp0
+	gicdARE       = 1 << 4 // affinity routing
+	gicSpins      = 1 << 20
+	mpidrAffinity = 0xff_00ff_ffff
+)
+
+// defined in gic.s
+func iccInit() bool // false: the CPU interface has no system registers
+func iccAcknowledge() uint64
+func iccDone(intid uint64)
+
+func (g *gicv3) init() error {
+	if err := g.findRedistributor(); err != nil {
+		return err
+	}
+	n := lines(g.dist)
+	g.dist.write(gicdCTLR, 0)
+	if err := g.settled(); err != nil {
+		return err
+	}
+	quiet(g.dist, firstSPI, n)
+	for i := firstSPI; i < n; i += 32 {
+		g.dist.write(gicdIGROUPR+uintptr(i/8), ^uint32(0))
+	}
+	g.dist.write(gicdCTLR, gicdARE)
+	g.dist.write(gicdCTLR, gicdARE|gicdGroups)
+	if err := g.settled(); err != nil {
+		return err
+	}
+	self := readMPIDR() & mpidrAffinity
+	for i := firstSPI; i < n; i++ {
+		g.dist.write(gicdIROUTER+uintptr(8*i), uint32(self))
+		g.dist.write(gicdIROUTER+uintptr(8*i+4), uint32(self>>32))
+	}
+	g.redist.write(gicrWAKER, g.redist.read(gicrWAKER)&^gicrSleep)
+	for i := 0; g.redist.read(gicrWAKER)&gicrAsleep != 0; i++ {
+		if i == gicSpins {
+			return fmt.Errorf("arm64: GICv3 redistributor at %#x does not wake up", uint64(g.redist.base))
+		}
+	}
+	quiet(g.private, 0, firstSPI)
+	g.private.write(gicdIGROUPR, ^uint32(0))
+	if !iccInit() {
+		return fmt.Errorf("arm64: GICv3 without system registers (ICC_SRE_EL1.SRE stays 0): firmware or hypervisor keeps them")
+	}
+	return nil
+}
+
+// settled waits for a write of GICD_CTLR to have taken effect.
+func (g *gicv3) settled() error {
+	for i := 0; g.dist.read(gicdCTLR)&gicdRWP != 0; i++ {
+		if i == gicSpins {
+			return fmt.Errorf("arm64: GICv3 distributor at %#x: a register write stays pending", uint64(g.dist.base))
+		}
+	}
+	return nil
+}
+
+// findRedistributor walks the frames to the one with this CPU's affinity.
+func (g *gicv3) findRedistributor() error {
+	mpidr := readMPIDR()
+	self := uint32(mpidr&0xffffff | mpidr>>32<<24)
+	for _, r := range g.redists {
+		for at, end := arch.PA(r.Base), arch.PA(r.Base+r.Size); at+2*gicrFrame <= end; {
+			w := window{at}
+			typer := w.read(gicrTYPER)
+			if w.read(gicrTYPER+4) == self {
+				g.redist, g.private = w, window{at + gicrFrame}
+				return nil
+			}
+			if typer&gicrLast != 0 {
+				break
+			}
+			at += 2 * gicrFrame
+			if typer&gicrVLPIS != 0 {
+				at += 2 * gicrFrame
+			}
+		}
+	}
+	return fmt.Errorf("arm64: no GICv3 redistributor for CPU %#x in %#x", self, g.redists)
+}
+
+// frame is where the enable registers of an INTID are.
+func (g *gicv3) frame(intid int) window {
+	if intid < firstSPI {
+		return g.private
+	}
+	return g.dist
+}
+
+func (g *gicv3) enable(intid int) {
+	g.frame(intid).write(gicdISENABLER+uintptr(intid/32*4), 1<<(intid%32))
+}
+
+func (g *gicv3) disable(intid int) {
+	g.frame(intid).write(gicdICENABLER+uintptr(intid/32*4), 1<<(intid%32))
+}
+
+func (g *gicv3) acknowledge() int { return int(iccAcknowledge() & 0xffffff) }
+func (g *gicv3) done(intid int)   { iccDone(uint64(intid)) }

@@ -1,0 +1,298 @@
+//go:build tamago && arm64
+
+package arm64
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"runtime/goos"
+	"unsafe"
+
+	"grim/arch"
+)
+
+// defined in mmu.s
+
+// setRoots writes TTBR0_EL1, then TTBR1_EL1, and synchronises.
+func setRoots(ttbr0, ttbr1 uint64)
+
+// Invalidations, with the barriers before, so that table stores are seen, and
+// after, so that they are complete on return. They reach all CPUs: the broadcast
+// costs one CPU nothing.
+func flushVA(arg uint64)   // VAE1IS: ASID<<48 | VA>>12
+func flushASID(arg uint64) // ASIDE1IS: ASID<<48
+func flushAll()            // VMALLE1IS
+func syncInstructions(va, n, line uintptr)
+
+// enablePAN clears SCTLR_EL1.SPAN and sets PSTATE.PAN; enableE0PD sets TCR_EL1.E0PD1.
+func enablePAN()
+func enableE0PD()
+
+// hardenEL0 closes what EL0 has no business with (counters, debug) and opens the
+// virtual counter.
+func hardenEL0(pmu, amu bool)
+
+// Ptr is where the direct map has a physical address. Before New the direct map
+// holds nothing but the device tree: 2 MB from its 2 MB boundary, and 2 MB more.
+func Ptr(pa arch.PA) unsafe.Pointer {
+	return unsafe.Add(nil, uintptr(arch.DirectBase)+uintptr(pa))
+}
+
+// Bytes is n bytes of physical memory through the direct map; see Ptr.
+func Bytes(pa uint64, n int) []byte {
+	return unsafe.Slice((*byte)(Ptr(arch.PA(pa))), n)
+}
+
+// mmu is what Machine knows of the translation regime.
+type mmu struct {
+	root    arch.PA // kernel root: empty user half, kernel half
+	empty   arch.PA // a page of zeros: the kernel half of a separate root
+	active  arch.Root
+	asid0   bool    // entries tagged with ASID 0 may be in the TLB
+	ram     []Span  // what the direct map has as memory
+	icLine  uintptr // data cache line, for syncInstructions
+	syncing bool    // the instruction cache needs maintenance (CTR_EL0.DIC is 0)
+
+	// pool is memory of the Go heap that the first tables were made of. It is
+	// never freed; pages are taken from its front.
+	pool []byte
+	keep [][]byte
+
+	alloc func() arch.PA // gives frames from then on
+}
+
+// poolPages is how many pages of the heap are taken at a time for tables.
+const poolPages = 32
+
+// physOfImage translates the address of something in the image or first heap,
+// which are one piece of physical memory.
+func physOfImage(va uintptr) arch.PA {
+	return arch.PA(va-uintptr(arch.KernelBase)) + arch.PA(goos.PhysBase)
+}
+
+func (u *mmu) poolPage() (arch.PA, error) {
+	if len(u.pool) < arch.PageSize {
+		// One more than asked, for the allocator promises no alignment.
+		b := make([]byte, (poolPages+1)*arch.PageSize)
+		u.keep = append(u.keep, b)
+		skip := -uintptr(unsafe.Pointer(&b[0])) % arch.PageSize
+		u.pool = b[skip : skip+poolPages*arch.PageSize]
+	}
+	pa := physOfImage(uintptr(unsafe.Pointer(&u.pool[0])))
+	u.pool = u.pool[arch.PageSize:]
+	return pa, nil
+}
+
+// poolAt reaches a pool page while the direct map does not exist.
+func poolAt(pa arch.PA) *[arch.Entries]arch.PTE {
+	va := uintptr(pa-arch.PA(goos.PhysBase)) + uintptr(arch.KernelBase)
+	return (*[arch.Entries]arch.PTE)(unsafe.Add(nil, va))
+}
+
+func directAt(pa arch.PA) *[arch.Entries]arch.PTE {
+	return (*[arch.Entries]arch.PTE)(Ptr(pa))
+}
+
+// init builds the kernel half and moves to it: the image with its permissions,
+// the first heap, all RAM and the device windows.
+func (u *mmu) init(ram, devices []Span) error {
+	t := &kernelTables{alloc: u.poolPage, at: poolAt}
+	var err error
+	if u.root, err = u.poolPage(); err != nil {
+		return err
+	}
+	if u.empty, err = u.poolPage(); err != nil {
+		return err
+	}
+	t.root, u.ram = u.root, ram
+	text, etext, rodata, erodata, data, _ := runtime.Sections()
+	up := func(a uintptr) uintptr { return uintptr(arch.VA(a).PageUp()) }
+	down := func(a uintptr) uintptr { return uintptr(arch.VA(a).PageDown()) }
+	heap := runtime.Heap()
+	image := []struct {
+		from, to uintptr
+		leaf     arch.PTE
+	}{
+		{down(text), up(etext), kernelText},
+		{down(rodata), up(erodata), kernelRodata},
+		{down(data), up(heap.Limit), kernelData},
+	}
+	for _, s := range image {
+		if err := t.mapRange(arch.VA(s.from), physOfImage(s.from), uint64(s.to-s.from), s.leaf); err != nil {
+			return err
+		}
+	}
+	// The direct map has the image's text and constants too, as data: read-only.
+	roFrom, roTo := physOfImage(down(text)), physOfImage(up(erodata))
+	for _, r := range ram {
+		if err := mapRAM(t, r, roFrom, roTo); err != nil {
+			return err
+		}
+	}
+	for _, r := range devices {
+		if err := mapDevice(t, r); err != nil {
+			return err
+		}
+	}
+	// All root entries that there will ever be exist now: processes copy them.
+	u.Deactivate()
+	flushAll()
+	return nil
+}
+
+// mapRAM maps one range of RAM, whole pages of it, around and over [roFrom, roTo).
+func mapRAM(t *kernelTables, r Span, roFrom, roTo arch.PA) error {
+	from := arch.PA(r.Base+arch.PageSize-1) &^ (arch.PageSize - 1)
+	to := arch.PA(r.Base+r.Size) &^ (arch.PageSize - 1)
+	cut := func(a arch.PA) arch.PA { return min(max(a, from), to) }
+	for _, p := range []struct {
+		from, to arch.PA
+		leaf     arch.PTE
+	}{
+		{from, cut(roFrom), kernelData},
+		{cut(roFrom), cut(roTo), kernelRodata},
+		{cut(roTo), to, kernelData},
+	} {
+		if p.from < p.to {
+			if err := t.mapRange(arch.DirectBase+arch.VA(p.from), p.from, uint64(p.to-p.from), p.leaf); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// mapDevice maps the pages that a device window touches.
+func mapDevice(t *kernelTables, r Span) error {
+	from := r.Base &^ (arch.PageSize - 1)
+	to := (r.Base + r.Size + arch.PageSize - 1) &^ (arch.PageSize - 1)
+	return t.mapRange(arch.DirectBase+arch.VA(from), arch.PA(from), to-from, kernelDevice)
+}
+
+// live is the kernel half in use, for additions by frames of u.alloc.
+func (u *mmu) live() *kernelTables {
+	return &kernelTables{root: u.root, at: directAt, alloc: func() (arch.PA, error) {
+		if u.alloc == nil {
+			return 0, errors.New("arm64: a page table is needed and Config.Alloc is not set")
+		}
+		pa := u.alloc()
+		clear(directAt(pa)[:])
+		return pa, nil
+	}}
+}
+
+// GrowWindow maps size bytes of physical memory at va in the kernel window,
+// writable and not executable, for runtime.GrowHeap. Everything is in whole
+// pages, and blocks are used where alignment allows.
+func (u *mmu) GrowWindow(va arch.VA, pa arch.PA, size uint64) error {
+	if va < arch.KernelBase || size > -uint64(va) {
+		return fmt.Errorf("arm64: [%#x, +%#x) is outside of the kernel window", uint64(va), size)
+	}
+	err := u.live().mapRange(va, pa, size, kernelData)
+	// No translation was there before, and the CPU does not cache that (Arm ARM
+	// D8.14.1): the stores only have to be seen by the walks.
+	barrier()
+	return err
+}
+
+// MapDevice makes [pa, pa+size) reachable at arch.DirectBase + pa as device
+// memory. It must be in a 512 GB region that has RAM or a device of Config:
+// processes have copies of the root entries, so there can be no new ones.
+func (u *mmu) MapDevice(pa arch.PA, size uint64) error {
+	if directAt(u.root)[(arch.DirectBase+arch.VA(pa)).Index(arch.Levels-1)]&pteValid == 0 {
+		return fmt.Errorf("arm64: device window [%#x, +%#x) is in a 512 GB region without RAM", uint64(pa), size)
+	}
+	err := mapDevice(u.live(), Span{uint64(pa), size})
+	barrier()
+	return err
+}
+
+// KernelHalf is arch.MMU's. A separate root has no kernel half: TTBR1 walks the
+// kernel root instead.
+func (u *mmu) KernelHalf(l arch.Layout) arch.PA {
+	if l == arch.Separate {
+		return u.empty
+	}
+	return u.root
+}
+
+// upper is the offset of the kernel half in a root page. With 47-bit halves a
+// TTBR walks 256 entries, from where it points.
+const upper = arch.KernelHalf * 8
+
+// Activate is arch.MMU's. What is active already stays: then table entries that
+// were invalid until now may need one more fault to be seen.
+func (u *mmu) Activate(r arch.Root) {
+	if r == u.active && r.ASID != 0 {
+		return
+	}
+	kernel := u.root
+	if r.Layout == arch.SharedUK {
+		kernel = r.Table
+	}
+	u.active = r
+	setRoots(uint64(r.Table)|uint64(r.ASID)<<48, uint64(kernel)+upper)
+	if r.ASID == 0 {
+		flushASID(0)
+		u.asid0 = true
+	}
+}
+
+// Deactivate is arch.MMU's. ASID 0 and an empty user half: nothing translates,
+// once nothing is left of an address space that had to do without an ASID.
+func (u *mmu) Deactivate() {
+	u.active = arch.Root{}
+	setRoots(uint64(u.root), uint64(u.root)+upper)
+	if u.asid0 {
+		flushASID(0)
+		u.asid0 = false
+	}
+}
+
+// ASIDs is arch.MMU's (ID_AA64MMFR0_EL1.ASIDBits).
+func (u *mmu) ASIDs() int {
+	if readMMFR0()>>4&15 == 2 {
+		return math.MaxUint16
+	}
+	return math.MaxUint8
+}
+
+// FlushPage is arch.MMU's.
+func (u *mmu) FlushPage(r arch.Root, va arch.VA) {
+	flushVA(uint64(r.ASID)<<48 | uint64(va)>>arch.PageShift&(1<<44-1))
+}
+
+// FlushASID is arch.MMU's.
+func (u *mmu) FlushASID(r arch.Root) { flushASID(uint64(r.ASID) << 48) }
+
+// FlushAll is arch.MMU's.
+func (u *mmu) FlushAll() { flushAll() }
+
+// SyncInstructions is arch.MMU's: the data cache to the point of unification,
+// through the direct map, then the whole instruction cache, because an
+// instruction cache may be tagged with virtual addresses, and those of the
+// direct map are not the ones the code runs at.
+func (u *mmu) SyncInstructions(pa arch.PA, n int) {
+	if n > 0 && u.syncing {
+		syncInstructions(uintptr(Ptr(pa)), uintptr(n), u.icLine)
+	}
+}
+
+// features sets up what depends on the CPU's ID registers.
+func (u *mmu) features() {
+	ctr := readCTR()
+	u.icLine = 4 << (ctr >> 16 & 15)
+	// IDC and DIC: hardware keeps instruction fetch coherent.
+	u.syncing = ctr>>28&3 != 3
+	if readMMFR1()>>20&15 != 0 {
+		enablePAN()
+	}
+	if readMMFR2()>>60 != 0 {
+		enableE0PD()
+	}
+	dfr, pfr := readDFR0(), readPFR0()
+	pmu := dfr >> 8 & 15
+	hardenEL0(pmu != 0 && pmu != 15, pfr>>44&15 != 0)
+}

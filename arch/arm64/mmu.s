@@ -1,0 +1,115 @@
+//go:build tamago && arm64
+
+#include "textflag.h"
+
+// DSB options (Arm ARM C6.2.92).
+#define ISHST	$10
+#define ISH	$11
+#define SY	$15
+
+// func setRoots(ttbr0, ttbr1 uint64)
+//
+// Both roots map the kernel alike, and kernel entries are global, so that it
+// does not matter which is written first.
+TEXT ·setRoots(SB),NOSPLIT,$0-16
+	MOVD	ttbr0+0(FP), R0
+	MOVD	ttbr1+8(FP), R1
+	DSB	ISHST
+	MSR	R0, TTBR0_EL1
+	MSR	R1, TTBR1_EL1
+	ISB	SY
+	RET
+
+// func flushVA(arg uint64)
+TEXT ·flushVA(SB),NOSPLIT,$0-8
+	MOVD	arg+0(FP), R0
+	DSB	ISHST
+	TLBI	VAE1IS, R0
+	DSB	ISH
+	ISB	SY
+	RET
+
+// func flushASID(arg uint64)
+TEXT ·flushASID(SB),NOSPLIT,$0-8
+	MOVD	arg+0(FP), R0
+	DSB	ISHST
+	TLBI	ASIDE1IS, R0
+	DSB	ISH
+	ISB	SY
+	RET
+
+// func flushAll()
+TEXT ·flushAll(SB),NOSPLIT,$0-0
+	DSB	ISHST
+	TLBI	VMALLE1IS
+	DSB	ISH
+	ISB	SY
+	RET
+
+// func barrier()
+TEXT ·barrier(SB),NOSPLIT,$0-0
+	DSB	SY
+	ISB	SY
+	RET
+
+// func syncInstructions(va, n, line uintptr)
+TEXT ·syncInstructions(SB),NOSPLIT,$0-24
+	MOVD	va+0(FP), R0
+	MOVD	n+8(FP), R1
+	MOVD	line+16(FP), R2
+	ADD	R0, R1
+	SUB	$1, R2, R3
+	BIC	R3, R0
+clean:	DC	CVAU, R0
+	ADD	R2, R0
+	CMP	R1, R0
+	BLO	clean
+	DSB	ISH
+	WORD	$0xd508711f	// ic ialluis
+	DSB	ISH
+	ISB	SY
+	RET
+
+// func enablePAN()
+//
+// Kernel code reaches user memory by the direct map only, so PAN stays set.
+TEXT ·enablePAN(SB),NOSPLIT,$0-0
+	MRS	SCTLR_EL1, R0
+	AND	$~(1<<23), R0
+	MSR	R0, SCTLR_EL1
+	WORD	$0xd500419f	// msr pan, #1
+	ISB	SY
+	RET
+
+// func enableE0PD()
+TEXT ·enableE0PD(SB),NOSPLIT,$0-0
+	MRS	TCR_EL1, R0
+	ORR	$(1<<56), R0
+	MSR	R0, TCR_EL1
+	ISB	SY
+	RET
+
+// func hardenEL0(pmu, amu bool)
+TEXT ·hardenEL0(SB),NOSPLIT,$0-2
+	MOVBU	pmu+0(FP), R0
+	CBZ	R0, nopmu
+	MSR	ZR, PMUSERENR_EL0
+nopmu:
+	MOVBU	amu+1(FP), R0
+	CBZ	R0, noamu
+	MSR	ZR, AMUSERENR_EL0
+noamu:
+	MSR	ZR, MDSCR_EL1
+	MOVD	$2, R0		// EL0VCTEN: CNTVCT_EL0 and CNTFRQ_EL0, as Linux
+	MSR	R0, CNTKCTL_EL1
+	ISB	SY
+	RET
+
+// func translateEL0(va uint64) uint64
+TEXT ·translateEL0(SB),NOSPLIT,$0-16
+	MOVD	va+0(FP), R0
+	WORD	$0xd5087840	// at s1e0r, x0
+	ISB	SY
+	MRS	PAR_EL1, R0
+	MOVD	R0, ret+8(FP)
+	RET

@@ -1,0 +1,88 @@
+package arm64
+
+import (
+	"fmt"
+
+	"grim/arch"
+)
+
+// Leaves of the kernel half are global: the same in every address space, so not
+// tagged with an ASID. UXN always: EL0 never fetches from them.
+const (
+	kernelLeaf = pteValid | pteAF | pteUXN
+
+	kernelText   = kernelLeaf | AttrNormal<<2 | pteInner | pteRO
+	kernelRodata = kernelLeaf | AttrNormal<<2 | pteInner | pteRO | ptePXN
+	kernelData   = kernelLeaf | AttrNormal<<2 | pteInner | ptePXN
+	kernelDevice = kernelLeaf | AttrDevice<<2 | ptePXN
+	kernelTable  = pteValid | pteTable
+)
+
+// kernelTables builds the kernel half. All is in terms of physical addresses,
+// reached by two functions, so that it runs on the host too.
+type kernelTables struct {
+	root  arch.PA
+	alloc func() (arch.PA, error)               // a zeroed page
+	at    func(arch.PA) *[arch.Entries]arch.PTE // a page's contents
+}
+
+// mapRange maps [va, va+n) to pa on, with leaf bits as above, and the largest
+// leaves that fit. All three are multiples of a page. It is an error to map what
+// is mapped already: the kernel half has no second thoughts, and no flush either.
+func (t *kernelTables) mapRange(va arch.VA, pa arch.PA, n uint64, leaf arch.PTE) error {
+	if uint64(va)%arch.PageSize != 0 || uint64(pa)%arch.PageSize != 0 || n%arch.PageSize != 0 {
+		return fmt.Errorf("arm64: mapping of %#x at %#x, %#x bytes, is not on page boundaries", uint64(pa), uint64(va), n)
+	}
+	if uint64(pa)+n > 1<<47 || uint64(pa)+n < uint64(pa) {
+		return fmt.Errorf("arm64: physical range %#x+%#x is beyond the direct map of 47 bits", uint64(pa), n)
+	}
+	for n > 0 {
+		level := leafLevel(va, pa, n)
+		e, err := t.entry(va, level)
+		if err != nil {
+			return err
+		}
+		if *e&pteValid != 0 {
+			return fmt.Errorf("arm64: %#x is mapped twice (entry %#x, now for %#x)", uint64(va), uint64(*e), uint64(pa))
+		}
+		bits := leaf
+		if level == 0 {
+			bits |= pteTable // a page's descriptor has bit 1 set, a block's has not
+		}
+		*e = arch.PTE(pa) | bits
+		size := levelSize(level)
+		va, pa, n = va+arch.VA(size), pa+arch.PA(size), n-size
+	}
+	return nil
+}
+
+func levelSize(level int) uint64 { return 1 << (arch.PageShift + 9*uint(level)) }
+
+// leafLevel is the highest level, of at most 2 (1 GB), whose leaf fits.
+func leafLevel(va arch.VA, pa arch.PA, n uint64) int {
+	for level := 2; level > 0; level-- {
+		if size := levelSize(level); (uint64(va)|uint64(pa))%size == 0 && n >= size {
+			return level
+		}
+	}
+	return 0
+}
+
+// entry finds va's entry at a level, making the tables above it.
+func (t *kernelTables) entry(va arch.VA, level int) (*arch.PTE, error) {
+	table := t.at(t.root)
+	for l := arch.Levels - 1; l > level; l-- {
+		e := &table[va.Index(l)]
+		if *e&pteValid == 0 {
+			pa, err := t.alloc()
+			if err != nil {
+				return nil, err
+			}
+			*e = arch.PTE(pa) | kernelTable
+		} else if *e&pteTable == 0 {
+			return nil, fmt.Errorf("arm64: %#x is mapped twice: inside the block %#x", uint64(va), uint64(*e))
+		}
+		table = t.at(arch.PA(*e & pteAdr))
+	}
+	return &table[va.Index(level)], nil
+}

@@ -1,0 +1,253 @@
+package machine
+
+import (
+	"bytes"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/u-root/u-root/pkg/dt"
+)
+
+// memory is physical memory that holds a few blobs.
+type memory map[uint64][]byte
+
+func (m memory) read(pa uint64, n int) []byte {
+	for base, b := range m {
+		if pa >= base && pa-base <= uint64(len(b)) && uint64(n) <= uint64(len(b))-(pa-base) {
+			return b[pa-base:][:n]
+		}
+	}
+	return nil
+}
+
+const treeAt = 0x4a000000
+
+// qemuTree is a device tree that QEMU's virt machine made (dumpdtb=, 256 MB,
+// one CPU, an initramfs, a command line), stripped of padding by dtc.
+func qemuTree(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile("testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestQEMUTrees(t *testing.T) {
+	for _, c := range []struct {
+		file string
+		want Interrupts
+	}{
+		{"virt-gicv2.dtb", Interrupts{Kind: "gicv2", Dist: Range{0x8000000, 0x10000}, CPU: Range{0x8010000, 0x10000}}},
+		{"virt-gicv3.dtb", Interrupts{Kind: "gicv3", Dist: Range{0x8000000, 0x10000}, Redist: []Range{{0x80a0000, 0xf60000}}}},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			b := qemuTree(t, c.file)
+			in, err := FromDeviceTree(memory{treeAt: b}.read, treeAt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(in.Seed) != 32 {
+				t.Errorf("seed has %d bytes, want 32", len(in.Seed))
+			}
+			in.Seed = nil
+			want := &Info{
+				Model:       "linux,dummy-virt",
+				Memory:      []Range{{0x40000000, 256 << 20}},
+				Reserved:    []Range{{0x48000000, 0x1000}, {treeAt, 0x2000}},
+				CommandLine: "layout=shared exit=purge",
+				Initrd:      Range{0x48000000, 0x4c5},
+				Console:     Console{Kind: "pl011", Base: 0x9000000, Size: 0x1000, IRQ: 33, Hz: 24_000_000},
+				Interrupts:  c.want,
+				Timer:       Timer{IRQ: 27, Level: true},
+				CPUs:        1,
+				PSCI:        "hvc",
+			}
+			if !reflect.DeepEqual(in, want) {
+				t.Errorf("got  %+v\nwant %+v", in, want)
+			}
+		})
+	}
+}
+
+// TestBoardTree: what boards have and QEMU has not: buses with ranges, one-cell
+// addresses, aliases with options, a 16550 with spaced registers, disabled
+// devices, reserved memory.
+func TestBoardTree(t *testing.T) {
+	in, err := FromDeviceTree(memory{treeAt: boardTree(t)}.read, treeAt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.Model != "Some Board" || in.CPUs != 2 || in.PSCI != "smc" || in.Timer.Hz != 54_000_000 {
+		t.Errorf("model %q, %d CPUs, PSCI %q, timer %+v", in.Model, in.CPUs, in.PSCI, in.Timer)
+	}
+	if want := (Console{Kind: "16550", Base: 0xfe215040, Size: 0x40, IRQ: 32 + 93, Hz: 500_000_000, RegShift: 2, RegWidth: 4}); in.Console != want {
+		t.Errorf("console %+v, want %+v", in.Console, want)
+	}
+	if in.Interrupts.Kind != "gicv2" || in.Interrupts.Dist.Base != 0xff841000 || in.Interrupts.CPU.Base != 0xff842000 {
+		t.Errorf("interrupts %+v", in.Interrupts)
+	}
+	if want := []Range{{0, 0x3b400000}, {0x40000000, 0x40000000}}; !reflect.DeepEqual(in.Memory, want) {
+		t.Errorf("memory %v, want %v", in.Memory, want)
+	}
+	if want := []Range{{0x1000000, 0x10000}, {treeAt, 0x1000}}; !reflect.DeepEqual(in.Reserved, want) {
+		t.Errorf("reserved %v, want %v", in.Reserved, want)
+	}
+	usable := []Range{{0, 0x1000000}, {0x1010000, 0x2000000 - 0x1010000}, {0x2100000, 0x3b400000 - 0x2100000},
+		{0x40000000, treeAt - 0x40000000}, {treeAt + 0x1000, 0x80000000 - treeAt - 0x1000}}
+	if got := in.Usable(Range{0x2000000, 0x100000}); !reflect.DeepEqual(got, usable) {
+		t.Errorf("usable %v, want %v", got, usable)
+	}
+	if want := []Range{{0xfe215000, 0x1000}, {0xff841000, 0x3000}}; !reflect.DeepEqual(in.Devices(), want) {
+		t.Errorf("devices %v, want %v", in.Devices(), want)
+	}
+}
+
+func strs(name string, vals ...string) dt.Property {
+	return dt.Property{Name: name, Value: []byte(strings.Join(vals, "\x00") + "\x00")}
+}
+
+func boardTree(t testing.TB, change ...func(*dt.Node)) []byte {
+	t.Helper()
+	u32 := func(name string, v ...uint32) dt.Property { return dt.PropertyU32Array(name, v) }
+	n := func(name string, opts ...any) *dt.Node {
+		x := dt.NewNode(name)
+		for _, o := range opts {
+			switch o := o.(type) {
+			case dt.Property:
+				x.Properties = append(x.Properties, o)
+			case *dt.Node:
+				x.Children = append(x.Children, o)
+			}
+		}
+		return x
+	}
+	gic := n("interrupt-controller@40041000", strs("compatible", "arm,gic-400"), u32("phandle", 1),
+		u32("#interrupt-cells", 3), u32("reg", 0x40041000, 0x1000, 0x40042000, 0x2000))
+	root := n("", strs("model", "Some Board"), strs("compatible", "acme,board"),
+		u32("#address-cells", 2), u32("#size-cells", 1), u32("interrupt-parent", 1),
+		n("aliases", strs("serial1", "/soc/serial@7e215040")),
+		n("chosen", strs("stdout-path", "serial1:115200n8")),
+		n("memory@0", strs("device_type", "memory"), u32("reg", 0, 0, 0x3b400000, 0, 0x40000000, 0x40000000)),
+		n("memory@1", strs("device_type", "memory"), strs("status", "disabled"), u32("reg", 1, 0, 0x1000)),
+		n("reserved-memory", u32("#address-cells", 2), u32("#size-cells", 1),
+			n("firmware@1000000", u32("reg", 0, 0x1000000, 0x10000)),
+			n("dynamic", u32("size", 0x1000))),
+		n("clk", strs("compatible", "fixed-clock"), u32("clock-frequency", 500_000_000), u32("phandle", 7)),
+		n("cpus", u32("#address-cells", 1), u32("#size-cells", 0),
+			n("cpu@0", strs("device_type", "cpu")), n("cpu@1", strs("device_type", "cpu")), n("l2-cache0")),
+		n("psci", strs("compatible", "arm,psci-1.0", "arm,psci-0.2"), strs("method", "smc")),
+		n("timer", strs("compatible", "arm,armv8-timer"), u32("clock-frequency", 54_000_000),
+			u32("interrupts", 1, 13, 0xf08, 1, 14, 0xf08, 1, 11, 0xf08)),
+		n("soc", strs("compatible", "simple-bus"), u32("#address-cells", 1), u32("#size-cells", 1),
+			u32("ranges", 0x7e000000, 0, 0xfe000000, 0x1800000, 0x40000000, 0, 0xff800000, 0x800000),
+			gic,
+			n("serial@7e201000", strs("compatible", "arm,pl011"), strs("status", "disabled"), u32("reg", 0x7e201000, 0x200)),
+			n("serial@7e215040", strs("compatible", "brcm,bcm2835-aux-uart"), u32("reg", 0x7e215040, 0x40),
+				u32("interrupts", 0, 93, 4), u32("clocks", 7))))
+	for _, f := range change {
+		f(root)
+	}
+	var b bytes.Buffer
+	if _, err := (&dt.FDT{Header: dt.Header{Magic: dt.Magic, Version: 17, LastCompVersion: 16}, RootNode: root}).Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestBadTrees: each message names the field.
+func TestBadTrees(t *testing.T) {
+	at := func(off int, v uint32) func([]byte) {
+		return func(b []byte) { be.PutUint32(b[off:], v) }
+	}
+	for _, c := range []struct {
+		name   string
+		change func([]byte)
+		want   string
+	}{
+		{"magic", at(0, 1), "magic 0x1"},
+		{"size", at(4, 1<<31), "totalsize is 2147483648"},
+		{"structure offset", at(8, 0xfffffff0), "structure block"},
+		{"strings size", at(32, 0xfffffff0), "strings block"},
+		{"reservation offset", at(16, 4), "memory reservation block"},
+		{"version", func(b []byte) { be.PutUint32(b[20:], 99); be.PutUint32(b[24:], 98) }, "version is 99"},
+		{"token", func(b []byte) { be.PutUint32(b[be.Uint32(b[8:]):], 77) }, "token 0x4d"},
+		{"property length", func(b []byte) {
+			s := be.Uint32(b[8:])
+			be.PutUint32(b[s+12:], 0xfffffff0)
+		}, "length 0xfffffff0"},
+		{"no end", func(b []byte) { be.PutUint32(b[36:], be.Uint32(b[36:])-4) }, "no end token"},
+	} {
+		b := bytes.Clone(boardTree(t))
+		c.change(b)
+		_, err := FromDeviceTree(memory{treeAt: b}.read, treeAt)
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "device tree at 0x4a000000") {
+			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*dt.Node)
+		want   string
+	}{
+		{"no memory", func(r *dt.Node) { r.Children[2].UpdateProperty("device_type", []byte("x\x00")) }, "no RAM"},
+		{"memory wraps", func(r *dt.Node) {
+			r.Children[2].UpdateProperty("reg", []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff})
+		}, "/memory@0: reg: base 0xffffffffffff0000"},
+		{"memory cut", func(r *dt.Node) { r.Children[2].UpdateProperty("reg", make([]byte, 7)) }, "/memory@0: reg has 7 bytes"},
+		{"cells", func(r *dt.Node) { r.UpdateProperty("#address-cells", []byte{0, 0, 0, 200}) }, "#address-cells 200"},
+		{"initrd", func(r *dt.Node) {
+			r.Children[1].Properties = append(r.Children[1].Properties,
+				dt.PropertyU32("linux,initrd-start", 9), dt.PropertyU64("linux,initrd-end", 8))
+		}, "linux,initrd-end 0x8 is before"},
+		{"psci", func(r *dt.Node) { r.Children[7].UpdateProperty("method", []byte("x\x00")) }, `method is "x"`},
+		{"timer", func(r *dt.Node) { r.Children[8].UpdateProperty("interrupts", make([]byte, 12)) }, "/timer: interrupts"},
+		{"no gic", func(r *dt.Node) { r.Children[9].Children = r.Children[9].Children[1:] }, "no interrupt controller"},
+		{"bus", func(r *dt.Node) { r.Children[9].UpdateProperty("ranges", make([]byte, 16)) }, "address 0x40041000 is in none of the ranges of /soc"},
+	} {
+		_, err := FromDeviceTree(memory{treeAt: boardTree(t, c.change)}.read, treeAt)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
+		}
+	}
+	if _, err := FromDeviceTree(memory{}.read, 0x1000); err == nil || !strings.Contains(err.Error(), "not readable") {
+		t.Errorf("unmapped: %v", err)
+	}
+}
+
+func FuzzDeviceTree(f *testing.F) {
+	f.Add(qemuTree(f, "virt-gicv2.dtb"))
+	f.Add(qemuTree(f, "virt-gicv3.dtb"))
+	f.Add(boardTree(f))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		in, err := FromDeviceTree(memory{treeAt: b}.read, treeAt)
+		if err == nil {
+			checkInfo(t, in)
+		}
+	})
+}
+
+// checkInfo checks what Info promises about its lists.
+func checkInfo(t *testing.T, in *Info) {
+	for _, list := range [][]Range{in.Memory, in.Reserved, in.Usable(), in.Devices()} {
+		last := uint64(0)
+		for i, r := range list {
+			if r.Base%pageSize != 0 || r.Size%pageSize != 0 || r.Size == 0 || r.End() < r.Base || r.End() > maxPA || i > 0 && r.Base < last {
+				t.Fatalf("bad range %v in %v", r, list)
+			}
+			last = r.End()
+		}
+	}
+	for _, u := range in.Usable() {
+		for _, r := range in.Reserved {
+			if u.Base < r.End() && r.Base < u.End() {
+				t.Fatalf("usable %v overlaps reserved %v", u, r)
+			}
+		}
+	}
+	if in.CPUs < 1 || len(in.Memory) == 0 || len(in.CommandLine) > maxCommand {
+		t.Fatalf("%+v", in)
+	}
+}

@@ -1,0 +1,180 @@
+// Package machine reads what the boot protocol says about the machine: the PVH
+// start info and ACPI's MADT on amd64, the device tree on arm64. Memory size,
+// command line, initramfs, serial port, interrupt controller and timer come
+// from here, not from constants.
+//
+// It is plain Go over a function that reads physical memory, so that all of it
+// runs on any host. It is called once, at start-up, before there is anybody to
+// race with; it allocates on the Go heap, keeps no state and does not block.
+//
+// What it reads was written by firmware or by the user of an emulator. Input
+// that makes no sense gives an error that names the field and its value; it
+// never makes the kernel panic or allocate without bound.
+package machine
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// Reader returns n bytes of physical memory from pa on, or nil if they cannot
+// be reached. The caller only reads them, and only until its next call.
+type Reader func(pa uint64, n int) []byte
+
+// Range is a piece of the physical address space.
+type Range struct {
+	Base, Size uint64
+}
+
+// End is the first address behind r.
+func (r Range) End() uint64 { return r.Base + r.Size }
+
+func (r Range) String() string { return fmt.Sprintf("[%#x, %#x)", r.Base, r.End()) }
+
+// Info is what there is to know about a machine before its devices are touched.
+// Physical addresses throughout.
+type Info struct {
+	Model string
+
+	// Memory is RAM, in order, whole pages, no two ranges touching. Reserved
+	// is what of it, or beside it, must not be handed out: firmware, device
+	// trees, the initramfs. The kernel image is in neither; who calls knows
+	// where it is.
+	Memory, Reserved []Range
+
+	CommandLine string
+	Initrd      Range // Size 0: none
+	Seed        []byte
+
+	Console    Console
+	Interrupts Interrupts
+	Timer      Timer
+	CPUs       int // at least 1
+
+	PSCI string // how to call PSCI: "hvc", "smc" or ""
+	RSDP uint64 // ACPI's root pointer, 0 if there is none
+}
+
+// Console is the serial port that messages go to.
+type Console struct {
+	// Kind is "pl011", "16550" (memory-mapped), "16550-port" or "" for none.
+	Kind string
+	Base uint64 // physical address, or port number
+	Size uint64
+	IRQ  int    // GIC INTID or IOAPIC input (GSI); -1: unknown, poll
+	Hz   uint32 // input clock; 0: leave the baud rate as it is
+
+	RegShift, RegWidth int // 16550: log2 of the distance, and bytes, of registers
+}
+
+// Interrupts is the interrupt controller.
+type Interrupts struct {
+	Kind   string  // "gicv2", "gicv3" or "ioapic"
+	Dist   Range   // GIC distributor, or IOAPIC
+	CPU    Range   // GICv2 CPU interface, or local APIC
+	Redist []Range // GICv3 redistributor regions
+
+	GSIBase uint32      // IOAPIC: number of its first input
+	ISA     [16]ISALine // IOAPIC: where each ISA interrupt arrives
+	PIC     bool        // a pair of 8259s is there and must be masked
+}
+
+// ISALine tells where an ISA interrupt arrives, from the MADT's overrides.
+type ISALine struct {
+	GSI            uint32
+	ActiveLow      bool
+	LevelTriggered bool
+}
+
+// Timer is the per-CPU timer.
+type Timer struct {
+	IRQ   int    // INTID of the virtual timer's PPI on arm64; unused on amd64
+	Level bool   // level-triggered
+	Hz    uint64 // "clock-frequency" of the device tree; 0: ask the CPU
+}
+
+const pageSize = 4096
+
+// maxPA bounds physical addresses: 52 bits is the most either architecture has.
+const maxPA = 1 << 52
+
+// newRange checks a range read from a table. what names it in the error.
+func newRange(what string, base, size uint64) (Range, error) {
+	if base >= maxPA || size > maxPA-base {
+		return Range{}, fmt.Errorf("%s: base %#x, size %#x is outside of the physical address space", what, base, size)
+	}
+	return Range{base, size}, nil
+}
+
+// normalize sorts ranges, merges those that touch and drops empty ones. Whole
+// pages: inward for memory, outward for reserved ranges.
+func normalize(rs []Range, outward bool) []Range {
+	var out []Range
+	rs = slices.Clone(rs)
+	slices.SortFunc(rs, func(a, b Range) int { return cmp.Compare(a.Base, b.Base) })
+	for _, r := range rs {
+		base, end := r.Base, r.End()
+		if outward {
+			base, end = base&^(pageSize-1), (end+pageSize-1)&^(pageSize-1)
+		} else {
+			base, end = (base+pageSize-1)&^(pageSize-1), end&^(pageSize-1)
+		}
+		if r.Size == 0 || base >= end {
+			continue
+		}
+		if n := len(out); n > 0 && base <= out[n-1].End() {
+			out[n-1].Size = max(out[n-1].End(), end) - out[n-1].Base
+			continue
+		}
+		out = append(out, Range{base, end - base})
+	}
+	return out
+}
+
+// Usable is Memory without Reserved and without the ranges given, in order,
+// whole pages.
+func (in *Info) Usable(without ...Range) []Range {
+	holes := normalize(append(slices.Clone(in.Reserved), without...), true)
+	var out []Range
+	for _, m := range in.Memory {
+		base := m.Base
+		for _, h := range holes {
+			if h.End() <= base || h.Base >= m.End() {
+				continue
+			}
+			if h.Base > base {
+				out = append(out, Range{base, h.Base - base})
+			}
+			base = h.End()
+		}
+		if base < m.End() {
+			out = append(out, Range{base, m.End() - base})
+		}
+	}
+	return out
+}
+
+// Devices are the windows that the kernel maps as device memory, whole pages.
+func (in *Info) Devices() []Range {
+	rs := append([]Range{in.Interrupts.Dist, in.Interrupts.CPU}, in.Interrupts.Redist...)
+	if in.Console.Kind != "16550-port" {
+		rs = append(rs, Range{in.Console.Base, in.Console.Size})
+	}
+	return normalize(rs, true)
+}
+
+// finish brings the lists into their promised form and makes the checks that
+// both protocols share.
+func (in *Info) finish() error {
+	if in.Initrd.Size != 0 {
+		in.Reserved = append(in.Reserved, in.Initrd)
+	}
+	in.Memory = normalize(in.Memory, false)
+	in.Reserved = normalize(in.Reserved, true)
+	if len(in.Memory) == 0 {
+		return fmt.Errorf("no RAM in the memory map")
+	}
+	in.CPUs = max(in.CPUs, 1)
+	return nil
+}

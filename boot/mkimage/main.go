@@ -1,0 +1,40 @@
+// Command mkimage turns a linked kernel into the file that a machine boots.
+//
+//	mkimage -arch amd64|arm64 -o image kernel.elf
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+)
+
+// makers holds the image maker of each architecture.
+var makers = map[string]func(kernel []byte) ([]byte, error){}
+
+func main() {
+	arch := flag.String("arch", "", "architecture: amd64 or arm64")
+	out := flag.String("o", "", "image to write")
+	flag.Parse()
+	maker := makers[*arch]
+	if maker == nil || *out == "" || flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "usage: mkimage -arch amd64|arm64 -o image kernel.elf")
+		os.Exit(2)
+	}
+	if err := run(maker, flag.Arg(0), *out); err != nil {
+		fmt.Fprintf(os.Stderr, "mkimage: %s: %v\n", flag.Arg(0), err)
+		os.Exit(1)
+	}
+}
+
+func run(maker func([]byte) ([]byte, error), in, out string) error {
+	kernel, err := os.ReadFile(in)
+	if err != nil {
+		return err
+	}
+	img, err := maker(kernel)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(out, img, 0o644)
+}

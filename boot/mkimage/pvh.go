@@ -1,0 +1,5 @@
+package main
+
+import "grim/boot/image"
+
+func init() { makers["amd64"] = image.PVH }

@@ -1,0 +1,29 @@
+//go:build grim_overlay
+
+package runtime
+
+import (
+	"internal/abi"
+	"internal/goarch"
+	"unsafe"
+)
+
+// Linux system-call numbers, x86-64 table.
+const (
+	_SYS_write      = 1
+	_SYS_getpid     = 39
+	_SYS_exit_group = 231
+	_SYS_getrandom  = 318
+)
+
+func archinit() {}
+
+// injectCall makes it look as if the faulting instruction were a call. The
+// target is sigpanic0, which sets up Go's special registers first.
+func injectCall(c *FaultContext, gp *g) {
+	if shouldPushCall(c.PC, *(*uintptr)(unsafe.Pointer(c.SP))) {
+		c.SP -= goarch.PtrSize
+		*(*uintptr)(unsafe.Pointer(c.SP)) = c.PC
+	}
+	c.PC = abi.FuncPCABI0(sigpanic0)
+}

@@ -1,0 +1,101 @@
+//go:build grim_overlay
+
+package runtime
+
+import (
+	"internal/runtime/atomic"
+	"runtime/goos"
+	"unsafe"
+)
+
+// beforeIdle is called by the scheduler, which holds the P, when no goroutine
+// is ready. It sleeps the CPU and has the scheduler look again: the M never
+// parks, so timers, garbage collection and interrupts all wake it the same
+// way.
+func beforeIdle(now, pollUntil int64) (gp *g, otherReady bool) {
+	if goos.Idle != nil {
+		until := pollUntil
+		if until == 0 {
+			until = -1
+		}
+		goos.Idle(until)
+	}
+	return nil, true
+}
+
+// checkTimeouts would wake notes with a time limit; ours sleep on semaphores.
+func checkTimeouts() {}
+
+// maxIRQ bounds the interrupt lines that goroutines can wait for. GICv2 and v3
+// number shared interrupts up to 1019; lines above are not used by any machine
+// here, and IOAPIC pins are far fewer.
+const maxIRQ = 1024
+
+// States of an interrupt line; any other value is the g that waits.
+const (
+	irqIdle    uintptr = 0
+	irqPending uintptr = 1
+)
+
+// irqs holds one word a line. A g is never freed, so the collector need not
+// see it here.
+var irqs [maxIRQ]uintptr
+
+// WaitIRQ blocks the calling goroutine until the line has been raised since
+// the last WaitIRQ on it returned. Interrupts that come faster coalesce. One
+// goroutine may wait on a line at a time.
+func WaitIRQ(line int) {
+	if uint(line) >= maxIRQ {
+		panic(plainError("runtime.WaitIRQ: interrupt line out of range"))
+	}
+	p := &irqs[line]
+	for !atomic.Casuintptr(p, irqPending, irqIdle) {
+		if v := atomic.Loaduintptr(p); v != irqIdle && v != irqPending {
+			panic(plainError("runtime.WaitIRQ: two goroutines wait on one interrupt line"))
+		}
+		// If the line is raised before the goroutine is parked, irqCommit
+		// finds it pending and the loop takes it.
+		gopark(irqCommit, unsafe.Pointer(p), waitReasonIOWait, traceBlockNet, 1)
+	}
+}
+
+// irqCommit publishes the parked goroutine as the line's waiter.
+func irqCommit(gp *g, p unsafe.Pointer) bool {
+	return atomic.Casuintptr((*uintptr)(p), irqIdle, uintptr(unsafe.Pointer(gp)))
+}
+
+// RaiseIRQ wakes the goroutine in WaitIRQ(line), or makes the next WaitIRQ
+// return at once. It may be called from the idle hook and from ordinary
+// goroutines, but not from a fault handler. It does not allocate or block.
+// Lines out of range are ignored.
+func RaiseIRQ(line int) {
+	if uint(line) >= maxIRQ {
+		return
+	}
+	p := &irqs[line]
+	v := atomic.Xchguintptr(p, irqPending)
+	if v != irqIdle && v != irqPending {
+		gp := (*g)(unsafe.Pointer(v))
+		goready(gp, 1)
+	}
+}
+
+// NextTimer returns when the earliest timer of the runtime is due, in
+// nanotime's terms, or -1 if there is none. Cheap: two loads.
+//
+//go:nosplit
+func NextTimer() int64 {
+	if w := getg().m.p.ptr().timers.wakeTime(); w != 0 {
+		return w
+	}
+	return -1
+}
+
+// Runnable reports whether another goroutine is ready to run, or the garbage
+// collector wants a turn: whether Gosched would do anything but return. Timers
+// that have come due count only once the scheduler has seen them; compare
+// NextTimer with Nanotime for those.
+func Runnable() bool {
+	pp := getg().m.p.ptr()
+	return !runqempty(pp) || !sched.runq.empty() || gcBlackenEnabled != 0
+}

@@ -1,0 +1,104 @@
+//go:build grim_overlay
+
+package runtime
+
+import (
+	"unsafe"
+)
+
+// heapBase is where the heap starts; blocMax (mem_sbrk.go) where it ends at
+// present.
+var heapBase uintptr
+
+// initHeapBounds puts the heap into the memory that the image maker reserved
+// behind the image.
+func initHeapBounds() {
+	initBloc()
+	heapBase = bloc
+	blocMax = bloc + grimInitialHeap
+}
+
+// sbrk hands out the next n bytes of the kernel window, zeroed: neither
+// firmware nor the frame allocator promises that for us. nil at the limit,
+// which ends in the runtime's "out of memory".
+//
+// memlock must be held.
+func sbrk(n uintptr) unsafe.Pointer {
+	n = memRound(n)
+	p := bloc
+	if n > blocMax-p {
+		return nil
+	}
+	memclrNoHeapPointers(unsafe.Pointer(p), n)
+	bloc = p + n
+	return unsafe.Pointer(p)
+}
+
+// HeapStats tells how much of the memory given to the runtime it uses.
+type HeapStats struct {
+	Base, Limit uintptr // the address range
+	Taken       uintptr // bytes from Base that the runtime manages
+	InUse       uintptr // bytes of it in spans that hold objects or stacks
+}
+
+// Heap returns the present figures; it only reads counters.
+func Heap() HeapStats {
+	return HeapStats{
+		Base:  heapBase,
+		Limit: blocMax,
+		Taken: bloc - heapBase,
+		InUse: uintptr(gcController.heapInUse.load()) + uintptr(memstats.stacks_sys.load()),
+	}
+}
+
+// GrowHeap raises the end of the heap to limit, which the caller has mapped,
+// contiguous with what was there, readable and writable. It also sets the
+// collector's soft memory limit a little below, so that the heap is collected
+// before it is full. limit is rounded down to a page; a limit below the
+// present one panics.
+func GrowHeap(limit uintptr) {
+	limit &^= physPageSize - 1
+	systemstack(func() {
+		lock(&memlock)
+		if limit < blocMax {
+			throw("runtime.GrowHeap: limit is below the present one")
+		}
+		blocMax = limit
+		unlock(&memlock)
+	})
+	setMemoryLimit(int64((limit - heapBase) / 8 * 7))
+}
+
+// MemRegion, TextRegion and DataRegion are addresses as TamaGo's packages ask
+// for them: of everything the runtime owns, of the code, of the data.
+
+func MemRegion() (start, end uint64) {
+	return uint64(firstmoduledata.text) &^ (2<<20 - 1), uint64(blocMax)
+}
+
+func TextRegion() (start, end uint64) {
+	return uint64(firstmoduledata.text), uint64(firstmoduledata.etext)
+}
+
+func DataRegion() (start, end uint64) {
+	_, _, _, _, lo, hi := Sections()
+	return uint64(lo), uint64(hi)
+}
+
+// Sections returns the virtual bounds of the image's parts, for mapping them
+// with the right permissions: text, read-only data, and data that is written,
+// which ends where the heap starts. rodata and data start a page; read-only
+// data ends where written data starts.
+func Sections() (text, etext, rodata, erodata, data, end uintptr) {
+	d := &firstmoduledata
+	// The linker puts the module data, which the runtime writes, in front of
+	// the other written sections.
+	data = min(uintptr(unsafe.Pointer(d)), d.noptrdata) &^ (physPageSize - 1)
+	return d.text, d.etext, d.rodata, data, data, d.end
+}
+
+// CPU names the processor, by TamaGo's contract.
+func CPU() string { return GOARCH }
+
+// GetG returns the current goroutine's descriptor, by TamaGo's contract.
+func GetG() unsafe.Pointer { return unsafe.Pointer(getg()) }

@@ -1,0 +1,157 @@
+//go:build grim_overlay
+
+// The operating system below the runtime: there is none, so this file and its
+// neighbours grim_*.go answer for it. One CPU, one M: the runtime never starts
+// a thread, kernel Go code runs with interrupts disabled, and only the idle
+// hook enables them.
+
+package runtime
+
+import (
+	"internal/runtime/atomic"
+	"runtime/goos"
+	"unsafe"
+)
+
+// grimOneM says that there is one M only, for the edits in proc.go.
+const grimOneM = true
+
+// In assembly, sys_grim_GOARCH.s.
+
+// haltCPU stops the CPU for good, interrupts disabled. Where a debug-exit
+// device may be there, it is given the code first.
+func haltCPU(code int32)
+
+// hwseed returns 64 bits from the CPU's random number generator or, where it
+// has none, from its counter.
+func hwseed() uint64
+
+// earlyPutc puts a byte on a console that needs no set-up, if the machine can
+// have one. Used when the kernel dies before goos.Printk is set.
+func earlyPutc(c byte)
+
+const _PAGESIZE = 4096
+
+type mOS struct {
+	// waitsema counts wake-ups given to this M by semawakeup.
+	waitsema uint32
+}
+
+// noArgs is an argument list with no arguments, no environment and no
+// auxiliary vector.
+var noArgs [4]*byte
+
+func sysargs(int32, **byte) {
+	argc, argv = 0, &noArgs[0]
+}
+
+// bootArg and physBase are stored by the entry code; see goos.BootArg and
+// goos.PhysBase. It cannot store there itself: the linker lets assembly of
+// this package name its own variables only.
+var bootArg, physBase uint64
+
+func osinit() {
+	goos.BootArg, goos.PhysBase = bootArg, physBase
+	physPageSize = _PAGESIZE
+	numCPUStartup = getCPUCount()
+	getg().m.procid = 1
+	initHeapBounds()
+	archinit()
+}
+
+func getCPUCount() int32 { return 1 }
+
+// mpreinit gives an M the stack and g that fault handlers run on; see
+// FaultStack.
+func mpreinit(mp *m) {
+	mp.gsignal = malg(32 << 10)
+	mp.gsignal.m = mp
+}
+
+func minit()        { getg().m.procid = uint64(getg().m.id) + 1 }
+func unminit()      {}
+func mdestroy(*m)   {}
+func goenvs()       { goenvs_unix() }
+func osyield()      { procyield(1) }
+func osyield_no_g() { procyield(1) }
+
+func newosproc(*m) {
+	throw("a second thread was asked for; this kernel runs the scheduler on one (GOMAXPROCS must stay 1)")
+}
+
+func exitThread(*atomic.Uint32) {
+	throw("the scheduler's only thread was asked to exit")
+}
+
+// exit ends the machine. With nobody to ask, what was printed so far is put
+// out by earlyPutc.
+func exit(code int32) {
+	if goos.Printk == nil {
+		flushEarly()
+	}
+	if goos.Exit != nil {
+		goos.Exit(code)
+	}
+	for {
+		haltCPU(code)
+	}
+}
+
+// crash is where GOTRACEBACK=crash would dump core.
+func crash() { exit(2) }
+
+//go:nosplit
+func usleep(usec uint32) {
+	for end := nanotime() + int64(usec)*1000; nanotime() < end; {
+		procyield(10)
+	}
+}
+
+//go:nosplit
+func usleep_no_g(usec uint32) { usleep(usec) }
+
+// Files: there are none below the runtime.
+
+func open(*byte, int32, int32) int32          { return -1 }
+func closefd(int32) int32                     { return -1 }
+func read(int32, unsafe.Pointer, int32) int32 { return -1 }
+
+// fcntl is asked by package os whether standard output blocks.
+//
+//go:linkname fcntl
+//go:nosplit
+func fcntl(fd, cmd, arg int32) (ret, errno int32) { return -1, _ENOSYS }
+
+// Semaphores. With one M nobody else can give what this M waits for, so a
+// wait without a limit is a deadlock of the runtime with itself; say so
+// instead of hanging.
+
+func semacreate(*m) {}
+
+//go:nosplit
+func semasleep(ns int64) int32 {
+	mp := getg().m
+	var end int64
+	if ns >= 0 {
+		end = nanotime() + ns
+	}
+	for {
+		if v := atomic.Load(&mp.waitsema); v > 0 {
+			atomic.Store(&mp.waitsema, v-1)
+			return 0
+		}
+		if ns < 0 {
+			systemstack(func() {
+				print("runtime: the only M waits for itself (lock held over a fault, or a lock taken twice)\n")
+				exit(3)
+			})
+		}
+		if nanotime() >= end {
+			return -1
+		}
+		procyield(10)
+	}
+}
+
+//go:nosplit
+func semawakeup(mp *m) { atomic.Xadd(&mp.waitsema, 1) }

@@ -1,0 +1,338 @@
+//go:build grim_overlay
+
+// From the loader to the Go runtime on arm64.
+//
+// A loader that follows the Linux boot protocol for arm64 ("Booting AArch64
+// Linux" in the kernel's documentation) enters at _rt0_arm64_linux: anywhere in
+// RAM (link less load address is a multiple of 2 MB, see boot/image), at EL1 or
+// EL2, MMU and data cache off, instruction cache on or off, interrupts masked,
+// R0 the address of the device tree. The addresses that code up to rt0high takes
+// are relative to the PC, so they are physical ones.
+//
+// How the kernel uses the CPU, from here on and for ever: at EL1t, that is with
+// SPSel = 0 and SP_EL0 as the stack of Go code. SP_EL1 is then free for
+// exceptions: one that kernel code causes arrives on an exception stack of its
+// own even when the Go stack is bad, and user mode runs with SP_EL1 at the
+// u-area, so that a trap finds its frame without a free register. Interrupts
+// stay masked at EL1; WFI wakes up for a masked one too.
+//
+// Registers kept until rt0_go: R20 device tree, R21 link less load address,
+// R22 early tables (physical).
+
+#include "go_asm.h"
+#include "textflag.h"
+
+#define PAGE		4096
+#define TABLES		8	// pages of early tables
+#define T_ROOT		0	// both halves: TTBR0 walks entries 0-255, TTBR1 256-511
+#define T_KERNEL1	1	// level 1 of the kernel window
+#define T_KERNEL2	2	// level 2: 1 GB of it in 2 MB blocks
+#define T_IDENT1	3	// identity map of this code, for the switch only
+#define T_IDENT2	4
+#define T_DIRECT1	5	// direct map of the device tree
+#define T_DIRECT2	6	// and 7: it may cross a 1 GB boundary
+
+// The first Go heap, behind the BSS; the overlay generator's constant.
+#define HEAP		const_grimInitialHeap
+#define STACK		(64<<10)	// what rt0_go takes to be the size of g0's stack
+#define EXCSTACK	(32<<10)
+
+// A block of normal memory (attribute index 0 of MAIR), inner shareable,
+// accessed; and without EL0 and EL1 execution (Arm ARM D8.3, block descriptors).
+#define BLOCK		0x701
+#define BLOCKNX		0x60000000000701
+#define TABLE		3
+
+// MAIR_EL1: index 0 normal write-back memory, index 1 Device-nGnRnE, as in
+// grim/arch/arm64's format.go.
+#define MAIR		0xff
+
+// TCR_EL1: T0SZ = T1SZ = 17 (47-bit halves), 4 KB granules, walks inner
+// shareable write-back write-allocate; IPS and AS are added below.
+#define TCR		0xb5113511
+
+// SCTLR_EL1: the RES1 bits of Armv8.0 (SPAN too: grim/arch/arm64 clears it where
+// there is PAN), and then, with MMU and caches on, SA, SA0, SED, DZE, UCT, nTWI,
+// nTWE, UCI: what EL0 may do under Linux, but no AArch32.
+#define SCTLR_OFF	0x30d00800
+#define SCTLR_ON	0x34d5d91d
+
+GLOBL	runtime·earlyTables(SB), NOPTR, $((TABLES+1)*PAGE)
+GLOBL	runtime·rt0Stack(SB), NOPTR, $(STACK+4096)
+GLOBL	runtime·exceptionStack(SB), NOPTR, $EXCSTACK
+GLOBL	runtime·rt0Argv(SB), NOPTR, $64
+
+// Link addresses of things that code before the MMU is on needs both ways.
+DATA	rt0Link<>+0(SB)/8, $rt0Link<>(SB)
+GLOBL	rt0Link<>(SB), NOPTR, $8
+DATA	rt0HighLink<>+0(SB)/8, $rt0high<>(SB)
+GLOBL	rt0HighLink<>(SB), NOPTR, $8
+
+TEXT _rt0_arm64_linux(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	MSR	$0xf, DAIFSet
+	MOVD	R0, R20
+	MRS	ID_AA64MMFR0_EL1, R0
+	UBFX	$28, R0, $4, R0			// TGran4: no 4 KB pages
+	CMP	$15, R0
+	BEQ	refuse
+	ADR	el1, R0				// in the lower 47 bits, for the identity map
+	LSR	$47, R0
+	CBNZ	R0, refuse
+	MRS	CurrentEL, R0
+	UBFX	$2, R0, $2, R0
+	CMP	$1, R0
+	BEQ	el1
+	CMP	$2, R0
+	BEQ	el2
+refuse:	// Such a CPU, or EL3, which needs firmware that we are not. There is
+	// nothing to say it with.
+	WFI
+	B	refuse
+
+el2:	// Hand the machine to EL1 with nothing trapped or virtualised. The
+	// assembler does not know the EL2 registers; Arm ARM D19.2 has the encodings.
+	MOVD	$(1<<31 | 3<<40), R0	// RW: EL1 is AArch64; APK, API: no traps
+	WORD	$0xd51c1100		// msr hcr_el2, x0
+	ISB	$15
+	WORD	$0xd53c1100		// mrs x0, hcr_el2
+	TBNZ	$34, R0, refuse		// E2H cannot be cleared: registers below would differ
+	MOVD	$3, R0			// EL1PCTEN, EL1PCEN
+	WORD	$0xd51ce100		// msr cnthctl_el2, x0
+	WORD	$0xd51ce07f		// msr cntvoff_el2, xzr
+	MOVD	$0x33ff, R0		// RES1 bits; FP, SIMD not trapped
+	WORD	$0xd51c1140		// msr cptr_el2, x0
+	WORD	$0xd51c117f		// msr hstr_el2, xzr
+	WORD	$0xd51c211f		// msr vttbr_el2, xzr
+	MRS	MIDR_EL1, R0
+	WORD	$0xd51c0000		// msr vpidr_el2, x0
+	MRS	MPIDR_EL1, R0
+	WORD	$0xd51c00a0		// msr vmpidr_el2, x0
+	MRS	ID_AA64DFR0_EL1, R1	// MDCR_EL2.HPMN: all counters to EL1, if there are any
+	UBFX	$8, R1, $4, R1		// PMUVer
+	MOVD	$0, R0
+	CBZ	R1, nopmu
+	CMP	$15, R1
+	BEQ	nopmu
+	MRS	PMCR_EL0, R0
+	UBFX	$11, R0, $5, R0
+nopmu:
+	WORD	$0xd51c1120		// msr mdcr_el2, x0
+	MRS	ID_AA64MMFR0_EL1, R0	// fine-grained traps (FEAT_FGT)
+	UBFX	$56, R0, $4, R0
+	CBZ	R0, nofgt
+	WORD	$0xd51c119f		// msr hfgrtr_el2, xzr
+	WORD	$0xd51c11bf		// msr hfgwtr_el2, xzr
+	WORD	$0xd51c11df		// msr hfgitr_el2, xzr
+	WORD	$0xd51c319f		// msr hdfgrtr_el2, xzr
+	WORD	$0xd51c31bf		// msr hdfgwtr_el2, xzr
+nofgt:
+	MRS	ID_AA64MMFR1_EL1, R0	// FEAT_HCX
+	UBFX	$40, R0, $4, R0
+	CBZ	R0, nohcx
+	WORD	$0xd51c125f		// msr hcrx_el2, xzr
+nohcx:
+	MRS	ID_AA64PFR0_EL1, R0	// GICv3's system registers, and its virtual half off
+	UBFX	$24, R0, $4, R0
+	CBZ	R0, nogic
+	WORD	$0xd53cc9a0		// mrs x0, icc_sre_el2
+	ORR	$9, R0			// Enable, SRE
+	WORD	$0xd51cc9a0		// msr icc_sre_el2, x0
+	ISB	$15
+	WORD	$0xd53cc9a0		// mrs x0, icc_sre_el2
+	TBZ	$0, R0, nogic		// SRE did not stick: a GICv2 system
+	WORD	$0xd51ccb1f		// msr ich_hcr_el2, xzr
+nogic:
+	MOVD	$SCTLR_OFF, R0
+	MSR	R0, SCTLR_EL1
+	MOVD	$0x3c5, R0		// EL1h, all masked
+	WORD	$0xd51c4000		// msr spsr_el2, x0
+	ADR	el1, R0
+	WORD	$0xd51c4020		// msr elr_el2, x0
+	ISB	$15
+	ERET
+
+el1:	MOVD	$SCTLR_OFF, R0
+	MSR	R0, SCTLR_EL1
+	ISB	$15
+	MSR	$1, SPSel
+
+	// Early tables. The CPU's walks will be cacheable and these stores are not:
+	// lines that the loader left must be gone before, and after, they are made.
+	MOVD	$rt0Link<>(SB), R0
+	MOVD	rt0Link<>(SB), R21
+	SUB	R0, R21, R21
+	MOVD	$runtime·earlyTables+(PAGE-1)(SB), R22
+	AND	$~(PAGE-1), R22
+	BL	rt0invalidate<>(SB)
+	MOVD	R22, R0
+	ADD	$(TABLES*PAGE), R22, R1
+zero:	STP.P	(ZR, ZR), 16(R0)
+	CMP	R1, R0
+	BLO	zero
+
+	// Kernel window: root entry 511, level 1 entry 510, then blocks.
+	ADD	$(T_KERNEL1*PAGE|TABLE), R22, R0
+	MOVD	R0, (T_ROOT*PAGE+511*8)(R22)
+	ADD	$(T_KERNEL2*PAGE|TABLE), R22, R0
+	MOVD	R0, (T_KERNEL1*PAGE+510*8)(R22)
+	MOVD	$runtime·text(SB), R0
+	AND	$~(0x1fffff), R0
+	MOVD	$runtime·end(SB), R1
+	ADD	$HEAP, R1
+	ADD	R21, R0, R2
+	UBFX	$21, R2, $9, R2			// index of the first block
+	ADD	$(T_KERNEL2*PAGE), R22, R3
+	ADD	R2<<3, R3, R3
+	MOVD	$BLOCK, R4
+kernel:	ORR	R4, R0, R2
+	MOVD.P	R2, 8(R3)
+	ADD	$0x200000, R0
+	CMP	R1, R0
+	BLO	kernel
+
+	// The 2 MB around the code that turns the MMU on, where it is.
+	ADR	on, R0
+	ADD	$(T_IDENT1*PAGE|TABLE), R22, R1
+	UBFX	$39, R0, $8, R2
+	ADD	R2<<3, R22, R23			// its root entry, to undo it
+	MOVD	R1, (R23)
+	ADD	$(T_IDENT2*PAGE|TABLE), R22, R1
+	UBFX	$30, R0, $9, R2
+	ADD	$(T_IDENT1*PAGE), R22, R3
+	MOVD	R1, (R3)(R2<<3)
+	AND	$~(0x1fffff), R0, R1
+	ORR	$1, R1
+	ORR	R4, R1
+	UBFX	$21, R0, $9, R2
+	ADD	$(T_IDENT2*PAGE), R22, R3
+	MOVD	R1, (R3)(R2<<3)
+
+	// Direct map of the device tree: at most 2 MB anywhere, so two blocks, never
+	// executable. Both level 2 tables are there in case a 1 GB line is between.
+	UBFX	$39, R20, $8, R2
+	ADD	$256, R2
+	ADD	$(T_DIRECT1*PAGE|TABLE), R22, R1
+	MOVD	R1, (R22)(R2<<3)
+	MOVD	$BLOCKNX, R4
+	AND	$~(0x1fffff), R20, R0
+	ADD	$(T_DIRECT1*PAGE), R22, R5
+	ADD	$(T_DIRECT2*PAGE), R22, R3
+	UBFX	$30, R0, $9, R2
+	ADD	$TABLE, R3, R1
+	MOVD	R1, (R5)(R2<<3)
+	UBFX	$21, R0, $9, R2
+	ORR	R4, R0, R1
+	MOVD	R1, (R3)(R2<<3)
+	ADD	$0x200000, R0
+	UBFX	$21, R0, $9, R2
+	CBNZ	R2, same
+	UBFX	$30, R0, $9, R2
+	CBZ	R2, direct			// the next 512 GB: nobody puts one there
+	ADD	$PAGE, R3
+	ADD	$TABLE, R3, R1
+	MOVD	R1, (R5)(R2<<3)
+	MOVD	$0, R2
+same:	ORR	R4, R0, R1
+	MOVD	R1, (R3)(R2<<3)
+direct:
+	DSB	$15
+	BL	rt0invalidate<>(SB)
+
+	MOVD	$MAIR, R0
+	MSR	R0, MAIR_EL1
+	MOVD	$TCR, R0
+	MRS	ID_AA64MMFR0_EL1, R1
+	UBFX	$0, R1, $4, R2			// PARange; over 48 bits needs other tables
+	CMP	$5, R2
+	BLS	ips
+	MOVD	$5, R2
+ips:	ORR	R2<<32, R0, R0
+	UBFX	$4, R1, $4, R2			// ASIDBits: 2 is 16 bits
+	CMP	$2, R2
+	BNE	as
+	ORR	$(1<<36), R0
+as:	MSR	R0, TCR_EL1
+	MSR	R22, TTBR0_EL1
+	ADD	$2048, R22, R0
+	MSR	R0, TTBR1_EL1
+	ISB	$15
+	TLBI	VMALLE1
+	WORD	$0xd508751f			// ic iallu
+	DSB	$15
+	ISB	$15
+	MOVD	rt0HighLink<>(SB), R1
+	MOVD	$SCTLR_ON, R0
+on:	MSR	R0, SCTLR_EL1
+	ISB	$15
+	JMP	(R1)
+
+// rt0invalidate drops the data cache lines of the early tables at R22, without
+// writing them back. It changes R0-R2.
+TEXT rt0invalidate<>(SB),NOSPLIT|NOFRAME,$0
+	MRS	CTR_EL0, R0
+	UBFX	$16, R0, $4, R0			// DminLine, log2 of words
+	MOVD	$4, R1
+	LSL	R0, R1, R1
+	MOVD	R22, R0
+	ADD	$(TABLES*PAGE), R22, R2
+line:	DC	IVAC, R0
+	ADD	R1, R0
+	CMP	R2, R0
+	BLO	line
+	DSB	$15
+	RET
+
+// rt0high runs at its link address, so symbols are virtual now.
+TEXT rt0high<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	MOVD	$runtime·earlyVectors(SB), R0
+	MSR	R0, VBAR_EL1
+	MOVD	$runtime·exceptionStack+EXCSTACK(SB), R0
+	MOVD	R0, RSP				// SP_EL1
+	ADD	R21, R22, R22
+	ADD	R21, R23, R23
+	MOVD	ZR, (R23)			// the identity map goes
+	DSB	$15
+	TLBI	VMALLE1
+	DSB	$15
+	ISB	$15
+	MOVD	$(3<<20), R0			// CPACR_EL1.FPEN: FP and SIMD; SVE and SME stay off
+	MSR	R0, CPACR_EL1
+	ISB	$15
+
+	// BSS and the first heap, all but the early tables between.
+	MOVD	$runtime·bss(SB), R0
+	MOVD	R22, R1
+	BL	rt0zero<>(SB)
+	ADD	$(TABLES*PAGE), R22, R0
+	MOVD	$runtime·end(SB), R1
+	ADD	$HEAP, R1
+	BL	rt0zero<>(SB)
+
+	MOVD	R20, runtime·bootArg(SB)
+	MOVD	$0xffffffff80000000, R0		// where KernelBase is in physical memory
+	SUB	R21, R0, R0
+	MOVD	R0, runtime·physBase(SB)
+	MSR	$0, SPSel
+	MOVD	$runtime·rt0Stack+(STACK+4096)(SB), R0
+	AND	$~15, R0
+	MOVD	R0, RSP
+	MOVD	$0, R0				// argc; argv: NULLs end it, environment and auxv
+	MOVD	$runtime·rt0Argv(SB), R1
+	JMP	runtime·rt0_go(SB)
+
+// rt0zero zeroes [R0, R1), both multiples of 8. It changes R0.
+TEXT rt0zero<>(SB),NOSPLIT|NOFRAME,$0
+	SUB	$64, R1, R2
+fast:	CMP	R2, R0
+	BHI	slow
+	STP	(ZR, ZR), (R0)
+	STP	(ZR, ZR), 16(R0)
+	STP	(ZR, ZR), 32(R0)
+	STP	(ZR, ZR), 48(R0)
+	ADD	$64, R0
+	B	fast
+slow:	CMP	R1, R0
+	BHS	done
+	MOVD.P	ZR, 8(R0)
+	B	slow
+done:	RET

@@ -1,0 +1,91 @@
+//go:build grim_overlay
+
+#include "go_asm.h"
+#include "textflag.h"
+
+// func counter() uint64
+TEXT runtime·counter(SB),NOSPLIT,$0-8
+	RDTSC
+	SHLQ	$32, DX
+	ORQ	DX, AX
+	MOVQ	AX, ret+0(FP)
+	RET
+
+// func nanotime1() int64
+//
+// timeOffset + (counter-timeBase)*timeMult>>32; the shift is a constant of
+// grim_clock.go.
+TEXT runtime·nanotime1(SB),NOSPLIT,$0-8
+	RDTSC
+	SHLQ	$32, DX
+	ORQ	DX, AX
+	SUBQ	runtime·timeBase(SB), AX
+	MULQ	runtime·timeMult(SB)
+	SHRQ	$const_timeShift, DX, AX
+	ADDQ	runtime·timeOffset(SB), AX
+	MOVQ	AX, ret+0(FP)
+	RET
+
+// func hwseed() uint64
+//
+// RDRAND (CPUID.1:ECX bit 30), tried ten times as Intel advises, else the
+// counter.
+TEXT runtime·hwseed(SB),NOSPLIT,$0-8
+	MOVL	$1, AX
+	XORL	CX, CX
+	CPUID
+	BTL	$30, CX
+	JCC	none
+	MOVL	$10, CX
+again:
+	RDRANDQ	AX
+	JCS	done
+	DECL	CX
+	JNZ	again
+none:
+	RDTSC
+	SHLQ	$32, DX
+	ORQ	DX, AX
+done:
+	MOVQ	AX, ret+0(FP)
+	RET
+
+// func earlyPutc(c byte)
+//
+// COM1. Without a UART the status port reads 0xff: ready.
+TEXT runtime·earlyPutc(SB),NOSPLIT,$0-1
+	MOVL	$100000, CX
+wait:
+	MOVW	$0x3fd, DX
+	INB
+	TESTB	$0x20, AX
+	JNZ	ready
+	DECL	CX
+	JNZ	wait
+ready:
+	MOVB	c+0(FP), AX
+	MOVW	$0x3f8, DX
+	OUTB
+	RET
+
+// func haltCPU(code int32)
+//
+// QEMU's isa-debug-exit at 0xf4 ends with status code<<1|1 where it exists.
+TEXT runtime·haltCPU(SB),NOSPLIT,$0-4
+	MOVL	code+0(FP), AX
+	MOVW	$0xf4, DX
+	OUTL
+	CLI
+halt:
+	HLT
+	JMP	halt
+
+// settls is called by rt0_go with the address of m0.tls in DI. Code that the
+// linker makes for an ELF binary finds g at -8(FS).
+TEXT runtime·settls(SB),NOSPLIT,$0
+	LEAQ	8(DI), AX
+	MOVQ	AX, DX
+	SHRQ	$32, DX
+	MOVL	$0xc0000100, CX	// IA32_FS_BASE
+	WRMSR
+	RET

@@ -1,0 +1,153 @@
+//go:build grim_overlay
+
+// What the runtime needs of the CPU on arm64, and how the kernel dies before
+// grim/arch/arm64 has taken over.
+
+#include "go_asm.h"
+#include "textflag.h"
+
+// func counter() uint64
+//
+// CNTVCT_EL0. The barrier keeps the read from being done early (Arm ARM D12.2.2).
+TEXT runtime·counter(SB),NOSPLIT,$0-8
+	ISB	$15
+	MRS	CNTVCT_EL0, R0
+	MOVD	R0, ret+0(FP)
+	RET
+
+// func nanotime1() int64
+//
+// timeOffset + (counter-timeBase)*timeMult>>timeShift, with a 128-bit product.
+TEXT runtime·nanotime1(SB),NOSPLIT,$0-8
+	ISB	$15
+	MRS	CNTVCT_EL0, R0
+	MOVD	runtime·timeBase(SB), R1
+	MOVD	runtime·timeMult(SB), R2
+	MOVD	runtime·timeOffset(SB), R3
+	SUB	R1, R0
+	MUL	R2, R0, R4
+	UMULH	R2, R0, R5
+	EXTR	$const_timeShift, R4, R5, R0
+	ADD	R3, R0
+	MOVD	R0, ret+0(FP)
+	RET
+
+// func counterHz() uint64
+TEXT runtime·counterHz(SB),NOSPLIT,$0-8
+	MRS	CNTFRQ_EL0, R0
+	MOVD	R0, ret+0(FP)
+	RET
+
+// func readISAR0() uint64
+TEXT runtime·readISAR0(SB),NOSPLIT,$0-8
+	MRS	ID_AA64ISAR0_EL1, R0
+	MOVD	R0, ret+0(FP)
+	RET
+
+// func readPFR0() uint64
+TEXT runtime·readPFR0(SB),NOSPLIT,$0-8
+	MRS	ID_AA64PFR0_EL1, R0
+	MOVD	R0, ret+0(FP)
+	RET
+
+// func hwseed() uint64
+//
+// RNDR where there is one (FEAT_RNG), tried ten times, for it may run dry; else
+// the counter.
+TEXT runtime·hwseed(SB),NOSPLIT,$0-8
+	MRS	ID_AA64ISAR0_EL1, R0
+	LSR	$60, R0
+	CBZ	R0, none
+	MOVD	$10, R1
+again:	MRS	RNDR, R0		// sets Z when it has nothing
+	BNE	done
+	SUB	$1, R1
+	CBNZ	R1, again
+none:	ISB	$15
+	MRS	CNTVCT_EL0, R0
+done:	MOVD	R0, ret+0(FP)
+	RET
+
+// semihostCall asks the debugger for operation R0 with argument R1; the answer
+// is in R0, -1 when there is no debugger (see earlyVectors). "Semihosting for
+// AArch32 and AArch64", section 3.
+TEXT runtime·semihostCall(SB),NOSPLIT|NOFRAME,$0
+	WORD	$0xd45e0000		// hlt #0xf000; must stay the first instruction
+	RET
+
+// func earlyPutc(c byte)
+//
+// Without a device tree read there is no UART, but there may be a debugger.
+TEXT runtime·earlyPutc(SB),NOSPLIT,$16-1
+	MOVD	$c+0(FP), R1
+	MOVD	$3, R0			// SYS_WRITEC
+	BL	runtime·semihostCall(SB)
+	RET
+
+// func haltCPU(code int32)
+//
+// SYS_EXIT_EXTENDED ends QEMU with the code under -semihosting.
+TEXT runtime·haltCPU(SB),NOSPLIT,$32-4
+	MOVD	$0x20026, R0		// ADP_Stopped_ApplicationExit
+	MOVD	R0, block-16(SP)
+	MOVW	code+0(FP), R0
+	MOVD	R0, code-8(SP)
+	MOVD	$block-16(SP), R1
+	MOVD	$0x20, R0
+	BL	runtime·semihostCall(SB)
+stop:	WFI
+	B	stop
+
+// earlyVectors serve until grim/arch/arm64 installs its own: a HLT that no
+// debugger took answers -1, everything else is the end, with status 3.
+// TPIDR_EL1 is not 0 from there on, so that the end comes once.
+TEXT runtime·earlyVectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	PCALIGN	$2048
+	B	sync
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	sync
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault		// nothing runs at EL0 yet
+	PCALIGN	$128
+sync:	MRS	ELR_EL1, R2
+	MOVD	$runtime·semihostCall(SB), R3
+	CMP	R3, R2
+	BNE	fault
+	ADD	$4, R2
+	MSR	R2, ELR_EL1
+	MOVD	$-1, R0
+	ERET
+fault:	MRS	TPIDR_EL1, R0
+	CBNZ	R0, stop
+	MOVD	$1, R0
+	MSR	R0, TPIDR_EL1
+	MOVD	$runtime·earlyMessage(SB), R1
+	MOVD	$4, R0			// SYS_WRITE0
+	BL	runtime·semihostCall(SB)
+	MOVD	$runtime·earlyExit(SB), R1
+	MOVD	$0x20, R0		// SYS_EXIT_EXTENDED
+	BL	runtime·semihostCall(SB)
+stop:	WFI
+	B	stop
+
+DATA	runtime·earlyMessage+0(SB)/8, $"exceptio"
+DATA	runtime·earlyMessage+8(SB)/8, $"n before"
+DATA	runtime·earlyMessage+16(SB)/8, $" the ker"
+DATA	runtime·earlyMessage+24(SB)/8, $"nel star"
+DATA	runtime·earlyMessage+32(SB)/8, $"ted\n\x00\x00\x00\x00"
+GLOBL	runtime·earlyMessage(SB), RODATA|NOPTR, $40
+DATA	runtime·earlyExit+0(SB)/8, $0x20026
+DATA	runtime·earlyExit+8(SB)/8, $3
+GLOBL	runtime·earlyExit(SB), RODATA|NOPTR, $16

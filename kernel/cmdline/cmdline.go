@@ -1,0 +1,93 @@
+// Package cmdline reads the kernel command line: words of the form name=value
+// before "--", and the first process's arguments after it.
+package cmdline
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"grim/arch"
+	"grim/proc"
+)
+
+// Options is what a command line asks for.
+type Options struct {
+	Layout    arch.Layout     // layout=: of processes that ask for no other
+	Exit      proc.ExitPolicy // exit=: the same
+	HugePages bool            // hugepages=: 2 MB blocks for anonymous memory
+	SelfTest  string          // selftest=: all, quick, none, or part of the names to run
+	Init      string          // init=: path of the first process
+	Slice     time.Duration   // slice=: how long a thread runs while others wait
+	Args      []string        // after "--": the first process's arguments
+}
+
+// choice is a flag.Value that accepts a fixed list of words.
+type choice[T any] struct {
+	dst   *T
+	words []string
+	vals  []T
+}
+
+func (c choice[T]) String() string { return "" }
+
+// Set implements flag.Value; the error lists the good values.
+func (c choice[T]) Set(s string) error {
+	for i, w := range c.words {
+		if w == s {
+			*c.dst = c.vals[i]
+			return nil
+		}
+	}
+	return fmt.Errorf("it is one of %s", strings.Join(c.words, ", "))
+}
+
+// parseSlice reads a time slice: at least the 100 us below which a thread would
+// do little else than be interrupted, at most a second.
+func parseSlice(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 100*time.Microsecond || d > time.Second {
+		return 0, errors.New("it is a time from 100us to 1s")
+	}
+	return d, nil
+}
+
+// Parse reads a command line. The warnings name the words it does not know, one
+// each; the error a word whose value is not one of the good ones, which it lists.
+func Parse(line string) (o Options, warnings []string, err error) {
+	o = Options{HugePages: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice}
+	fs := flag.NewFlagSet("command line", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.Var(choice[arch.Layout]{&o.Layout, []string{"shared", "separate"}, []arch.Layout{arch.SharedUK, arch.Separate}}, "layout", "")
+	fs.Var(choice[proc.ExitPolicy]{&o.Exit, []string{"purge", "reaper"}, []proc.ExitPolicy{proc.PolicyPurge, proc.PolicyReaper}}, "exit", "")
+	fs.Var(choice[bool]{&o.HugePages, []string{"on", "off"}, []bool{true, false}}, "hugepages", "")
+	fs.StringVar(&o.SelfTest, "selftest", o.SelfTest, "")
+	fs.StringVar(&o.Init, "init", o.Init, "")
+	fs.Func("slice", "", func(s string) (err error) {
+		o.Slice, err = parseSlice(s)
+		return err
+	})
+
+	words := strings.Fields(line)
+	for i, w := range words {
+		if w == "--" {
+			o.Args = words[i+1:]
+			break
+		}
+		name, value, ok := strings.Cut(w, "=")
+		if fs.Lookup(name) == nil {
+			warnings = append(warnings, fmt.Sprintf("unknown kernel argument %q ignored", w))
+			continue
+		}
+		if !ok {
+			return o, warnings, fmt.Errorf("kernel argument %q has no value: write %s=VALUE", w, name)
+		}
+		if err := fs.Set(name, value); err != nil {
+			return o, warnings, fmt.Errorf("kernel argument %s=%s: %w", name, value, err)
+		}
+	}
+	return o, warnings, nil
+}

@@ -1,0 +1,45 @@
+package cmdline
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"grim/arch"
+	"grim/proc"
+)
+
+func TestParse(t *testing.T) {
+	def := Options{HugePages: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice}
+	with := func(f func(*Options)) Options { o := def; f(&o); return o }
+	for _, c := range []struct {
+		line     string
+		want     Options
+		warnings int
+	}{
+		{"", def, 0},
+		{"layout=separate exit=reaper", with(func(o *Options) { o.Layout, o.Exit = arch.Separate, proc.PolicyReaper }), 0},
+		{"hugepages=off selftest=none init=/program -- -c exit layout=shared", with(func(o *Options) {
+			o.HugePages, o.SelfTest, o.Init = false, "none", "/program"
+			o.Args = []string{"-c", "exit", "layout=shared"}
+		}), 0},
+		{"slice=2ms quiet panic=-1", with(func(o *Options) { o.Slice = 2 * time.Millisecond }), 2},
+	} {
+		got, warnings, err := Parse(c.line)
+		if err != nil || !reflect.DeepEqual(got, c.want) || len(warnings) != c.warnings {
+			t.Errorf("%q: %+v, %q, %v; want %+v and %d warnings", c.line, got, warnings, err, c.want, c.warnings)
+		}
+	}
+	for line, want := range map[string]string{
+		"layout=both":   "one of shared, separate",
+		"exit=parent":   "one of purge, reaper",
+		"layout":        "write layout=VALUE",
+		"slice=1us":     "from 100us to 1s",
+		"hugepages=yes": "one of on, off",
+	} {
+		if _, _, err := Parse(line); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", line, err, want)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package fs
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Device numbers, as Linux numbers them (Documentation/admin-guide/devices.txt):
+// major 1 memory, 5 terminals.
+var (
+	devNull    = unix.Mkdev(1, 3)
+	devZero    = unix.Mkdev(1, 5)
+	devFull    = unix.Mkdev(1, 7)
+	devRandom  = unix.Mkdev(1, 8)
+	devURandom = unix.Mkdev(1, 9)
+	devTTY     = unix.Mkdev(5, 0)
+	devConsole = unix.Mkdev(5, 1)
+)
+
+// mountDev makes /dev.
+func (s *FS) mountDev() {
+	d := s.newDir(0o755)
+	s.root.attach("dev", d)
+	for name, rdev := range map[string]uint64{
+		"null": devNull, "zero": devZero, "full": devFull,
+		"random": devRandom, "urandom": devURandom, "tty": devTTY,
+	} {
+		d.attach(name, s.newDevice(syscall.S_IFCHR|0o666, rdev))
+	}
+	d.attach("console", s.newDevice(syscall.S_IFCHR|0o600, devConsole))
+	for name, target := range map[string]string{
+		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0",
+		"stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
+	} {
+		d.attach(name, s.newSymlink(target))
+	}
+	d.attach("shm", s.newDir(0o1777))
+}
+
+// openDevice opens a character device by number; ENXIO if there is none.
+func (s *FS) openDevice(rdev uint64) (handle, error) {
+	switch rdev {
+	case devNull:
+		return nullDev{}, nil
+	case devZero:
+		return zeroDev{fs: s}, nil
+	case devFull:
+		return fullDev{}, nil
+	case devRandom, devURandom:
+		return randomDev{fs: s}, nil
+	case devTTY, devConsole:
+		return s.tty, nil
+	}
+	return nil, syscall.ENXIO
+}
+
+// nullDev: null(4). Its offset moves, so that programs that seek are content.
+type nullDev struct{ plain }
+
+func (nullDev) read(call, []byte, int64) (int, error)          { return 0, nil }
+func (nullDev) write(c call, p []byte, off int64) (int, error) { return len(p), nil }
+func (nullDev) size() int64                                    { return 0 }
+
+// zeroDev: null(4). A mapping of it is anonymous memory.
+type zeroDev struct {
+	plain
+	fs *FS
+}
+
+func (zeroDev) read(c call, p []byte, off int64) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+func (zeroDev) write(c call, p []byte, off int64) (int, error) { return len(p), nil }
+func (zeroDev) size() int64                                    { return 0 }
+
+// Zero says whether f is /dev/zero: mmap(2) of it makes anonymous memory.
+func (f *File) Zero() bool {
+	_, ok := f.h.(zeroDev)
+	return ok
+}
+
+// fullDev: full(4).
+type fullDev struct{ plain }
+
+func (fullDev) read(c call, p []byte, off int64) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+func (fullDev) write(c call, p []byte, off int64) (int, error) { return 0, syscall.ENOSPC }
+func (fullDev) size() int64                                    { return 0 }
+
+// randomDev: random(4); what is written is thrown away, as it adds no entropy
+// that the generator counts.
+type randomDev struct {
+	plain
+	fs *FS
+}
+
+func (d randomDev) read(c call, p []byte, off int64) (int, error) {
+	d.fs.cfg.Random(p)
+	return len(p), nil
+}
+func (randomDev) write(c call, p []byte, off int64) (int, error) { return len(p), nil }
+func (randomDev) size() int64                                    { return 0 }

@@ -1,0 +1,287 @@
+package fs
+
+import (
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// MaxFDs is the largest RLIMIT_NOFILE (NR_OPEN of Linux).
+const MaxFDs = 1 << 20
+
+// FDTable maps descriptors to open file descriptions. Threads share one, and
+// processes made with CLONE_FILES do.
+type FDTable struct {
+	users atomic.Int32
+
+	mu    sync.Mutex
+	slots []fdSlot
+	free  int // no number below is free
+	limit int
+	fixed bool // CloseAll is done: nothing may come in any more
+}
+
+type fdSlot struct {
+	file    *File // nil: free
+	cloexec bool
+}
+
+// NewFDTable makes an empty table with one user; limit is RLIMIT_NOFILE.
+func NewFDTable(limit int) *FDTable {
+	d := &FDTable{limit: min(limit, MaxFDs)}
+	d.users.Store(1)
+	return d
+}
+
+// Share adds a user (CLONE_FILES) and returns d; CloseAll takes it away.
+func (d *FDTable) Share() *FDTable {
+	d.users.Add(1)
+	return d
+}
+
+// Get is the file at fd, with a reference for the caller to Release; EBADF.
+func (d *FDTable) Get(fd int) (*File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.slotLocked(fd)
+	if s == nil {
+		return nil, syscall.EBADF
+	}
+	return s.file.Ref(), nil
+}
+
+// slotLocked is the slot of an open descriptor, or nil. Precondition: mu held.
+func (d *FDTable) slotLocked(fd int) *fdSlot {
+	if uint(fd) >= uint(len(d.slots)) || d.slots[fd].file == nil {
+		return nil
+	}
+	return &d.slots[fd]
+}
+
+// Install puts f at the lowest free number that is at least min. It takes over
+// the caller's reference, on error too. EMFILE, and EINVAL if min is out of
+// range (fcntl F_DUPFD).
+func (d *FDTable) Install(f *File, min int, cloexec bool) (int, error) {
+	fd, err := d.install(f, min, cloexec)
+	if err != nil {
+		f.Release()
+	}
+	return fd, err
+}
+
+func (d *FDTable) install(f *File, min int, cloexec bool) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if min < 0 || min > 0 && min >= d.limit {
+		return 0, syscall.EINVAL
+	}
+	fd := max(min, d.free)
+	for d.slotLocked(fd) != nil {
+		fd++
+	}
+	if fd >= d.limit || d.fixed {
+		return 0, syscall.EMFILE
+	}
+	d.putLocked(fd, fdSlot{f, cloexec})
+	if min <= d.free {
+		d.free = fd + 1
+	}
+	return fd, nil
+}
+
+// putLocked fills a slot, growing the table. Precondition: mu held.
+func (d *FDTable) putLocked(fd int, s fdSlot) {
+	if fd >= len(d.slots) {
+		d.slots = append(d.slots, make([]fdSlot, fd+1-len(d.slots))...)
+	}
+	d.slots[fd] = s
+}
+
+// Close is close(2): EBADF.
+func (d *FDTable) Close(fd int) error {
+	d.mu.Lock()
+	f := d.takeLocked(fd)
+	d.mu.Unlock()
+	if f == nil {
+		return syscall.EBADF
+	}
+	f.Release()
+	return nil
+}
+
+// takeLocked empties a slot and returns its file, or nil. Precondition: mu held.
+func (d *FDTable) takeLocked(fd int) *File {
+	s := d.slotLocked(fd)
+	if s == nil {
+		return nil
+	}
+	f := s.file
+	*s = fdSlot{}
+	d.free = min(d.free, fd)
+	return f
+}
+
+// Dup is dup(2) (min 0) and fcntl F_DUPFD and F_DUPFD_CLOEXEC.
+func (d *FDTable) Dup(fd, min int, cloexec bool) (int, error) {
+	f, err := d.Get(fd)
+	if err != nil {
+		return 0, err
+	}
+	return d.Install(f, min, cloexec)
+}
+
+// DupTo is dup2(2) and dup3(2), less dup3's EINVAL for equal numbers: then it
+// only checks fd. EBADF.
+func (d *FDTable) DupTo(fd, to int, cloexec bool) error {
+	old, err := d.dupTo(fd, to, cloexec)
+	if old != nil {
+		old.Release()
+	}
+	return err
+}
+
+func (d *FDTable) dupTo(fd, to int, cloexec bool) (old *File, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.slotLocked(fd)
+	switch {
+	case s == nil, to < 0, to >= d.limit, d.fixed:
+		return nil, syscall.EBADF
+	case fd == to:
+		return nil, nil
+	}
+	f := s.file.Ref() // before putLocked, which may move the slots
+	old = d.takeLocked(to)
+	d.putLocked(to, fdSlot{f, cloexec})
+	return old, nil
+}
+
+// Cloexec is fcntl F_GETFD.
+func (d *FDTable) Cloexec(fd int) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.slotLocked(fd)
+	if s == nil {
+		return false, syscall.EBADF
+	}
+	return s.cloexec, nil
+}
+
+// SetCloexec is fcntl F_SETFD.
+func (d *FDTable) SetCloexec(fd int, on bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.slotLocked(fd)
+	if s == nil {
+		return syscall.EBADF
+	}
+	s.cloexec = on
+	return nil
+}
+
+// CloseRange is close_range(2) for [first, last]: closes, or marks close-on-exec.
+func (d *FDTable) CloseRange(first, last uint, cloexec bool) {
+	d.closeIf(func(fd int, s *fdSlot) bool {
+		if uint(fd) < first || uint(fd) > last {
+			return false
+		}
+		if cloexec {
+			s.cloexec = true
+		}
+		return !cloexec
+	})
+}
+
+// CloseOnExec closes what execve(2) closes.
+func (d *FDTable) CloseOnExec() {
+	d.closeIf(func(_ int, s *fdSlot) bool { return s.cloexec })
+}
+
+// closeIf closes the descriptors for which pick says so. Files are released
+// after mu, as a release may take other locks and free memory.
+func (d *FDTable) closeIf(pick func(fd int, s *fdSlot) bool) {
+	var files []*File
+	d.mu.Lock()
+	for fd := range d.slots {
+		if s := &d.slots[fd]; s.file != nil && pick(fd, s) {
+			files = append(files, d.takeLocked(fd))
+		}
+	}
+	d.mu.Unlock()
+	for _, f := range files {
+		f.Release()
+	}
+}
+
+// CloseAll ends one use of the table; the last one closes every descriptor, and
+// later Installs fail.
+func (d *FDTable) CloseAll() {
+	switch users := d.users.Add(-1); {
+	case users > 0:
+		return
+	case users < 0:
+		panic("fs: descriptor table closed more often than used")
+	}
+	d.mu.Lock()
+	slots := d.slots
+	d.slots, d.fixed = nil, true
+	d.mu.Unlock()
+	for _, s := range slots {
+		if s.file != nil {
+			s.file.Release()
+		}
+	}
+}
+
+// Fork copies the table: same numbers, same open file descriptions, one user.
+func (d *FDTable) Fork() (*FDTable, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := NewFDTable(d.limit)
+	n := len(d.slots)
+	for n > 0 && d.slots[n-1].file == nil {
+		n--
+	}
+	c.slots = append([]fdSlot(nil), d.slots[:n]...)
+	c.free = min(d.free, n)
+	for _, s := range c.slots {
+		if s.file != nil {
+			s.file.Ref()
+		}
+	}
+	return c, nil
+}
+
+// Limit is RLIMIT_NOFILE.
+func (d *FDTable) Limit() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.limit
+}
+
+// SetLimit changes RLIMIT_NOFILE; descriptors above it stay open.
+func (d *FDTable) SetLimit(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.limit = max(0, min(n, MaxFDs))
+}
+
+// FDs lists the open numbers, ascending.
+func (d *FDTable) FDs() []int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var fds []int
+	for fd, s := range d.slots {
+		if s.file != nil {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
+}
+
+// size is how many slots the table has.
+func (d *FDTable) size() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.slots)
+}

@@ -1,0 +1,68 @@
+package fs
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// fifo is a named pipe. Its data lives while somebody has it open.
+type fifo struct {
+	inode
+	pipe *pipe
+}
+
+func (s *FS) newFIFO(perm uint32) *fifo {
+	f := &fifo{pipe: newPipe()}
+	f.init(s, devRoot, syscall.S_IFIFO|perm)
+	return f
+}
+
+func (f *fifo) open(c call, flags int) (handle, error) { return f.pipe.open(c, flags) }
+
+// open is fifo(7): a reader waits for a writer and the other way round, unless
+// O_NONBLOCK; then a writer without a reader gets ENXIO. O_RDWR never waits.
+func (p *pipe) open(c call, flags int) (handle, error) {
+	acc := flags & unix.O_ACCMODE
+	if acc == unix.O_RDWR {
+		e := p.end(true, true)
+		p.q.Wake(EPOLLIN | EPOLLOUT)
+		return e, nil
+	}
+	p.mu.Lock()
+	alone := acc == unix.O_RDONLY && p.writers == 0 || acc == unix.O_WRONLY && p.readers == 0
+	rgen, wgen := p.readerGen, p.writerGen
+	p.mu.Unlock()
+	if alone && acc == unix.O_WRONLY && c.nonblock {
+		return nil, syscall.ENXIO
+	}
+	e := p.end(acc == unix.O_RDONLY, acc == unix.O_WRONLY)
+	p.q.Wake(EPOLLIN | EPOLLOUT) // a peer may be waiting for us
+	if alone && !c.nonblock {
+		if err := p.awaitPeer(c.task, acc == unix.O_RDONLY, rgen, wgen); err != nil {
+			e.close()
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// awaitPeer blocks until the other side has been opened since the generations
+// were read, even if it was closed again.
+func (p *pipe) awaitPeer(t Task, reader bool, rgen, wgen uint64) error {
+	b := bells.Get().(*bell)
+	defer b.put()
+	p.q.add(&b.w, EPOLLIN|EPOLLOUT)
+	defer b.w.remove()
+	for {
+		p.mu.Lock()
+		met := reader && p.writerGen != wgen || !reader && p.readerGen != rgen
+		p.mu.Unlock()
+		if met {
+			return nil
+		}
+		if err := sleep(t, b.ch, Never); err != nil {
+			return err
+		}
+	}
+}

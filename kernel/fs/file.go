@@ -1,0 +1,288 @@
+package fs
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+	"grim/arch"
+)
+
+// File is an open file description: what descriptors made by dup and fork share.
+type File struct {
+	fs   *FS
+	node node
+	h    handle
+	from place // where it was opened, for Path
+
+	refs  atomic.Int32
+	flags atomic.Int32 // access mode and status flags, as F_GETFL shows them
+
+	posMu sync.Mutex // held across reads and writes of seekable files
+	pos   int64
+
+	watchMu sync.Mutex // epoll items on this file
+	watch   map[*epollItem]struct{}
+
+	lock flockState // see flock.go
+}
+
+// place is a name as a walk found it.
+type place struct {
+	dir  directory // nil: no name
+	name string    // "": the directory itself
+}
+
+// Flags that stay with the open file description (fcntl(2), F_GETFL). O_LARGEFILE
+// is what a 64-bit kernel always shows.
+const (
+	statusFlags = unix.O_APPEND | unix.O_NONBLOCK | unix.O_DIRECT | unix.O_ASYNC | unix.O_NOATIME
+	keptFlags   = unix.O_ACCMODE | statusFlags | unix.O_SYNC | unix.O_DSYNC | unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
+)
+
+// newFile makes a description with one reference. It takes over the caller's
+// reference on n.
+func (s *FS) newFile(n node, h handle, from place, flags int) *File {
+	f := &File{fs: s, node: n, h: h, from: from}
+	f.refs.Store(1)
+	f.flags.Store(int32(flags & keptFlags))
+	s.files.Add(1)
+	return f
+}
+
+// Ref takes another reference and returns f.
+func (f *File) Ref() *File {
+	if f.refs.Add(1) <= 1 {
+		panic("fs: reference to a closed file")
+	}
+	return f
+}
+
+// Release gives a reference back. The last one closes the file; that never
+// blocks, but may free memory.
+func (f *File) Release() {
+	switch r := f.refs.Add(-1); {
+	case r < 0:
+		panic("fs: file reference count below zero: " + f.from.name)
+	case r > 0:
+		return
+	}
+	f.unwatch()
+	f.unlock()
+	f.h.close()
+	unhold(f.node)
+	f.fs.files.Add(-1)
+}
+
+// Flags are the access mode and status flags (fcntl F_GETFL).
+func (f *File) Flags() int { return int(f.flags.Load()) }
+
+// SetFlags changes the status flags (fcntl F_SETFL); the rest stays.
+func (f *File) SetFlags(flags int) {
+	const settable = unix.O_APPEND | unix.O_NONBLOCK | unix.O_DIRECT | unix.O_ASYNC | unix.O_NOATIME
+	f.flags.Store(f.flags.Load()&^settable | int32(flags&settable))
+}
+
+// Path is the file's present path, with " (deleted)" after it if the name is
+// gone, or a label such as "pipe:[7]".
+func (f *File) Path() string { return f.fs.pathOf(f.node, f.from) }
+
+func (f *File) call(t Task) call {
+	fl := f.flags.Load()
+	return call{t, fl&unix.O_NONBLOCK != 0, fl&unix.O_APPEND != 0}
+}
+
+// may checks that the access mode allows mode, one of O_RDONLY and O_WRONLY.
+func (f *File) may(mode int) error {
+	fl := f.Flags()
+	if fl&unix.O_PATH != 0 {
+		return syscall.EBADF
+	}
+	if acc := fl & unix.O_ACCMODE; acc != mode && acc != unix.O_RDWR {
+		return syscall.EBADF
+	}
+	return nil
+}
+
+// Read reads at the offset and moves it. 0 without error is the end of file.
+// It may block; EINTR and EAGAIN only if nothing was read.
+func (f *File) Read(t Task, p []byte) (int, error) {
+	if err := f.may(unix.O_RDONLY); err != nil {
+		return 0, err
+	}
+	if _, ok := f.h.(seekable); !ok {
+		return f.h.read(f.call(t), p, 0)
+	}
+	f.posMu.Lock()
+	defer f.posMu.Unlock()
+	n, err := f.h.read(f.call(t), p, f.pos)
+	f.pos += int64(n)
+	return n, err
+}
+
+// Write writes at the offset (O_APPEND: at the end) and moves it. It may block;
+// an error only if nothing was written. EPIPE: the caller sends SIGPIPE.
+func (f *File) Write(t Task, p []byte) (int, error) {
+	if err := f.may(unix.O_WRONLY); err != nil {
+		return 0, err
+	}
+	c := f.call(t)
+	if _, ok := f.h.(seekable); !ok {
+		return f.h.write(c, p, 0)
+	}
+	f.posMu.Lock()
+	defer f.posMu.Unlock()
+	if a, ok := f.h.(appender); ok && c.append {
+		n, end, err := a.writeEnd(c, p)
+		f.pos = end
+		return n, err
+	}
+	n, err := f.h.write(c, p, f.pos)
+	f.pos += int64(n)
+	return n, err
+}
+
+// Pread reads at off and leaves the offset alone. ESPIPE for streams.
+func (f *File) Pread(t Task, p []byte, off int64) (int, error) {
+	if err := f.positional(unix.O_RDONLY, off); err != nil {
+		return 0, err
+	}
+	return f.h.read(f.call(t), p, off)
+}
+
+// Pwrite writes at off and leaves the offset alone; with O_APPEND it appends
+// (pwrite(2), BUGS). ESPIPE for streams.
+func (f *File) Pwrite(t Task, p []byte, off int64) (int, error) {
+	if err := f.positional(unix.O_WRONLY, off); err != nil {
+		return 0, err
+	}
+	c := f.call(t)
+	if a, ok := f.h.(appender); ok && c.append {
+		n, _, err := a.writeEnd(c, p)
+		return n, err
+	}
+	return f.h.write(c, p, off)
+}
+
+func (f *File) positional(mode int, off int64) error {
+	if err := f.may(mode); err != nil {
+		return err
+	}
+	if _, ok := f.h.(seekable); !ok {
+		return syscall.ESPIPE
+	}
+	if off < 0 {
+		return syscall.EINVAL
+	}
+	return nil
+}
+
+// Seek is lseek(2). SEEK_DATA and SEEK_HOLE take a file for one run of data.
+func (f *File) Seek(off int64, whence int) (int64, error) {
+	if f.Flags()&unix.O_PATH != 0 {
+		return 0, syscall.EBADF
+	}
+	z, ok := f.h.(seekable)
+	if !ok {
+		return 0, syscall.ESPIPE
+	}
+	f.posMu.Lock()
+	defer f.posMu.Unlock()
+	size := z.size()
+	switch whence {
+	case unix.SEEK_SET:
+	case unix.SEEK_CUR:
+		off = addOffsets(f.pos, off)
+	case unix.SEEK_END:
+		off = addOffsets(size, off)
+	case unix.SEEK_DATA, unix.SEEK_HOLE:
+		if off < 0 || off >= size {
+			return 0, syscall.ENXIO
+		}
+		if whence == unix.SEEK_HOLE {
+			off = size
+		}
+	default:
+		return 0, syscall.EINVAL
+	}
+	if off < 0 {
+		return 0, syscall.EINVAL
+	}
+	f.pos = off
+	return off, nil
+}
+
+// addOffsets is base+off for base >= 0, or -1 when that overflows.
+func addOffsets(base, off int64) int64 {
+	if off > 0 && base > Never-off {
+		return -1
+	}
+	return base + off
+}
+
+// Getdents fills buf with linux_dirent64 records (getdents64(2)); 0 at the end.
+func (f *File) Getdents(t Task, buf []byte) (int, error) {
+	if f.Flags()&unix.O_PATH != 0 {
+		return 0, syscall.EBADF
+	}
+	h, ok := f.h.(*dirHandle)
+	if !ok {
+		return 0, syscall.ENOTDIR
+	}
+	f.posMu.Lock()
+	defer f.posMu.Unlock()
+	n, pos, err := h.getdents(t, buf, f.pos)
+	f.pos = pos
+	return n, err
+}
+
+// Stat is fstat(2).
+func (f *File) Stat() Stat { return statOf(f.node) }
+
+// Statfs is fstatfs(2).
+func (f *File) Statfs() Statfs { return f.fs.statfsOf(f.node) }
+
+// Sync is fsync(2): memory is all there is, so it only checks that the file has
+// data to sync.
+func (f *File) Sync() error {
+	switch f.node.base().typ {
+	case syscall.S_IFREG, syscall.S_IFDIR:
+		return nil
+	}
+	return syscall.EINVAL
+}
+
+// Readiness is the EPOLL* bits that hold now.
+func (f *File) Readiness() uint32 { return f.h.ready() }
+
+// Ioctl requests that x/sys/unix lacks (asm-generic/ioctls.h).
+const (
+	fionread = 0x541b
+	fionbio  = 0x5421
+)
+
+// Ioctl is ioctl(2): req's argument is arg, a number or an address in mem.
+func (f *File) Ioctl(t Task, mem UserMemory, req uint32, arg uint64) (uint64, error) {
+	if req == fionbio && f.Flags()&unix.O_PATH == 0 {
+		var on [4]byte
+		if err := mem.CopyIn(on[:], arch.VA(arg)); err != nil {
+			return 0, err
+		}
+		flags := f.Flags() &^ unix.O_NONBLOCK
+		if binary.LittleEndian.Uint32(on[:]) != 0 {
+			flags |= unix.O_NONBLOCK
+		}
+		f.SetFlags(flags)
+		return 0, nil
+	}
+	return f.h.ioctl(f.call(t), mem, req, arg)
+}
+
+// putInt stores an int for an ioctl that returns one through a pointer.
+func putInt(mem UserMemory, arg uint64, v int) (uint64, error) {
+	var b [4]byte
+	binary.LittleEndian.PutUint32(b[:], uint32(v))
+	return 0, mem.CopyOut(arch.VA(arg), b[:])
+}

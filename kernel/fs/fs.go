@@ -1,0 +1,153 @@
+// Package fs is what file descriptors lead to: the in-memory root file system,
+// devices, pipes, event descriptors, procfs, and the descriptor table itself.
+//
+// It knows neither processes nor system-call numbers. A caller brings a Task
+// (its thread, for blocking) and a Place (working directory and umask); procfs
+// asks a ProcSource for what it shows. Permission bits are kept and reported,
+// but not enforced: every process runs as root.
+//
+// Lock order, outermost first:
+//
+//	FDTable.mu              descriptor numbers; no file is closed under it
+//	File.posMu              offset of one open file description
+//	    regular.writeMu     one writer or truncation of a regular file at a time
+//	        VM object locks (package mm/vm)
+//	    FS.tree             names: directory entries, parents, link counts
+//	Place.mu                working directory, umask; taken alone
+//	epoll.ctlMu, scanMu     set of items; the one look through the ready list
+//	    pipe.mu, TTY.mu ... state of one stream
+//	    WaitQueue.mu        who waits for it
+//	        epoll.mu        ready list of one epoll instance
+//	        WaitQueue.mu    of that instance, and so on outwards (no cycles:
+//	                        EpollCtl refuses them)
+//
+// Nothing sleeps while it holds any of these, with one exception: posMu and
+// writeMu are held across reads and writes of regular files, which may wait for
+// memory; so two threads that share an offset do not read the same bytes, and
+// writes do not interleave (read(2), write(2), "BUGS" of Linux before 3.14).
+// Streams have no offset and take neither.
+//
+// Errors are syscall.Errno values throughout. EPIPE from a Write is the caller's
+// cue to send SIGPIPE.
+package fs
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Never is the deadline of a wait without one, in monotonic nanoseconds.
+const Never int64 = math.MaxInt64
+
+// Task is the calling thread as this package sees it.
+type Task interface {
+	// Sleep blocks until ch can be received from (nil), a signal or exit asks
+	// the thread to leave the kernel (EINTR, or the caller's restart error), or
+	// the monotonic clock passes deadline (ETIMEDOUT). A nil ch never is ready.
+	Sleep(ch <-chan struct{}, deadline int64) error
+	// IDs are the process (thread group) and thread numbers, for /proc/self.
+	IDs() (pid, tid int)
+}
+
+// Config is what the file system needs from the rest of the kernel. Every
+// function may be called from any goroutine and must not block, nor call back
+// into this package, unless it says so.
+type Config struct {
+	// NewPages makes the page cache of a new, empty regular file. Required.
+	NewPages func(name string) (Pages, error)
+	// Now is the wall clock, nanoseconds since 1970; nil: time.Now.
+	Now func() int64
+	// Monotonic is the clock of deadlines, nanoseconds; nil: since New.
+	Monotonic func() int64
+	// Console prints bytes on the console; nil: nowhere.
+	Console func(p []byte)
+	// Interrupt is called when the console's VINTR, VQUIT or VSUSP character is
+	// typed, with the foreground process group (0: none set) and the signal.
+	Interrupt func(pgid int, sig syscall.Signal)
+	// Random fills p with unpredictable bytes; nil: getrandom(2).
+	Random func(p []byte)
+	// Proc is what /proc shows of processes; nil: none.
+	Proc ProcSource
+	// Memory tells total and free bytes, for statfs and /proc/meminfo.
+	Memory func() (total, free uint64)
+}
+
+// FS is the machine's one file tree with its devices.
+type FS struct {
+	cfg  Config
+	root *dir
+	tty  *TTY
+	proc *procfs
+
+	tree sync.RWMutex // names; see the package comment
+
+	lastIno atomic.Uint64
+	inodes  atomic.Int64
+	files   atomic.Int64
+}
+
+// Stats counts live objects, for leak checks.
+type Stats struct {
+	Inodes int64 // nodes with a name or an open file, /proc aside
+	Files  int64 // open file descriptions
+}
+
+// Stats counts what is alive now.
+func (s *FS) Stats() Stats {
+	return Stats{Inodes: s.inodes.Load(), Files: s.files.Load()}
+}
+
+// New makes the tree: an empty root with /dev, /proc and /tmp. It fails only if
+// c cannot serve.
+func New(c Config) (*FS, error) {
+	if c.NewPages == nil {
+		return nil, syscall.EINVAL
+	}
+	if c.Now == nil {
+		c.Now = func() int64 { return time.Now().UnixNano() }
+	}
+	if c.Monotonic == nil {
+		start := time.Now()
+		c.Monotonic = func() int64 { return int64(time.Since(start)) }
+	}
+	if c.Console == nil {
+		c.Console = func([]byte) {}
+	}
+	if c.Interrupt == nil {
+		c.Interrupt = func(int, syscall.Signal) {}
+	}
+	if c.Random == nil {
+		c.Random = func(p []byte) {
+			// Not crypto/rand: its DRBG's tables are 32 MB in a kernel.
+			for len(p) > 0 {
+				n, err := unix.Getrandom(p, 0)
+				if err != nil {
+					panic("fs: getrandom: " + err.Error())
+				}
+				p = p[n:]
+			}
+		}
+	}
+	if c.Memory == nil {
+		c.Memory = func() (uint64, uint64) { return 0, 0 }
+	}
+	s := &FS{cfg: c}
+	s.root = s.newDir(0o755)
+	s.root.nlink.Add(1) // its own ".."
+	newborn(s.root)
+	s.root.up = s.root
+	s.tty = newTTY(s)
+	s.mountDev()
+	s.mountProc()
+	tmp := s.newDir(0o1777)
+	s.root.attach("tmp", tmp)
+	return s, nil
+}
+
+// TTY is the console's line discipline.
+func (s *FS) TTY() *TTY { return s.tty }

@@ -1,0 +1,70 @@
+package fs
+
+import (
+	"grim/arch"
+	"syscall"
+)
+
+// call is what a handle may need to know of a request.
+type call struct {
+	task     Task
+	nonblock bool // O_NONBLOCK
+	append   bool // O_APPEND
+}
+
+// handle is the part of an open file description that depends on the kind of
+// file. Read, write and ioctl run without any lock of the File but posMu of
+// seekable files. off is meaningless for streams.
+type handle interface {
+	read(c call, p []byte, off int64) (int, error)
+	write(c call, p []byte, off int64) (int, error)
+	ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64, error)
+	// ready gives the EPOLL* bits that hold now; queue is where changes are
+	// announced, nil if the file is always ready (epoll_ctl: EPERM).
+	ready() uint32
+	queue() *WaitQueue
+	// close runs once, when the last reference to the File goes.
+	close()
+}
+
+// seekable is a handle with an offset. size is where SEEK_END counts from.
+type seekable interface{ size() int64 }
+
+// appender is a handle whose O_APPEND writes find the end themselves, in one
+// step with the write; they return the new offset.
+type appender interface {
+	writeEnd(c call, p []byte) (n int, end int64, err error)
+}
+
+// UserMemory is the caller's memory, for the ioctl requests that carry a
+// pointer; *vm.VMSpace is one.
+type UserMemory interface {
+	CopyIn(dst []byte, src arch.VA) error
+	CopyOut(dst arch.VA, src []byte) error
+}
+
+// alwaysReady is the poll(2) answer of a file that never blocks.
+const alwaysReady = EPOLLIN | EPOLLOUT | EPOLLRDNORM | EPOLLWRNORM
+
+// plain answers what a kind of file does not have. Handles embed it.
+type plain struct{}
+
+func (plain) ioctl(call, UserMemory, uint32, uint64) (uint64, error) { return 0, syscall.ENOTTY }
+func (plain) ready() uint32                                          { return alwaysReady }
+func (plain) queue() *WaitQueue                                      { return nil }
+func (plain) close()                                                 {}
+
+// unreadable is plain for a handle without data.
+type unreadable struct{ plain }
+
+func (unreadable) read(call, []byte, int64) (int, error)  { return 0, syscall.EINVAL }
+func (unreadable) write(call, []byte, int64) (int, error) { return 0, syscall.EINVAL }
+
+// pathHandle is what O_PATH opens: a name for the *at calls, nothing else.
+type pathHandle struct{ plain }
+
+func (pathHandle) read(call, []byte, int64) (int, error)  { return 0, syscall.EBADF }
+func (pathHandle) write(call, []byte, int64) (int, error) { return 0, syscall.EBADF }
+func (pathHandle) ioctl(call, UserMemory, uint32, uint64) (uint64, error) {
+	return 0, syscall.EBADF
+}

@@ -1,0 +1,233 @@
+package fs
+
+import (
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// link gives n a new name under FS.tree: ENOENT if d was removed meanwhile,
+// EEXIST.
+func (s *FS) link(d *dir, name string, n node) error {
+	s.tree.Lock()
+	defer s.tree.Unlock()
+	if d.removed() {
+		return syscall.ENOENT
+	}
+	if d.entries[name] != nil {
+		return syscall.EEXIST
+	}
+	d.attach(name, n)
+	return nil
+}
+
+// vacant resolves a path at which something new is to be made, and gives the
+// directory and name. dirOK says that "name/" is fine.
+func (s *FS) vacant(at At, path string, dirOK bool) (*dir, string, error) {
+	t, err := s.walk(at, path, nameOnly)
+	if err != nil {
+		return nil, "", err
+	}
+	defer t.done()
+	if t.node != nil {
+		return nil, "", syscall.EEXIST
+	}
+	if t.slash && !dirOK {
+		return nil, "", syscall.ENOENT
+	}
+	d, ok := t.dir.(*dir)
+	if !ok {
+		return nil, "", syscall.EPERM // /proc
+	}
+	return d, t.name, nil
+}
+
+// add makes n at path; n has no reference yet.
+func (s *FS) add(at At, path string, n node, dirOK bool) error {
+	newborn(n)
+	defer unhold(n)
+	d, name, err := s.vacant(at, path, dirOK)
+	if err != nil {
+		return err
+	}
+	return s.link(d, name, n)
+}
+
+// Mkdir is mkdirat(2).
+func (s *FS) Mkdir(at At, path string, mode uint32) error {
+	return s.add(at, path, s.newDir(at.Place.mode(mode)&0o1777), true)
+}
+
+// Symlink is symlinkat(2).
+func (s *FS) Symlink(target string, at At, path string) error {
+	if target == "" {
+		return syscall.ENOENT
+	}
+	if len(target) >= pathMax {
+		return syscall.ENAMETOOLONG
+	}
+	return s.add(at, path, s.newSymlink(target), false)
+}
+
+// Mknod is mknodat(2); dev counts for devices only.
+func (s *FS) Mknod(at At, path string, mode uint32, dev uint64) error {
+	perm := at.Place.mode(mode)
+	var n node
+	switch typ := mode & syscall.S_IFMT; typ {
+	case 0, syscall.S_IFREG:
+		r, err := s.newRegular(path, devRoot, perm)
+		if err != nil {
+			return full(err)
+		}
+		n = r
+	case syscall.S_IFIFO:
+		n = s.newFIFO(perm)
+	case syscall.S_IFCHR, syscall.S_IFBLK:
+		n = s.newDevice(typ|perm, dev)
+	case syscall.S_IFSOCK:
+		k := &socketNode{}
+		k.init(s, devRoot, typ|perm)
+		n = k
+	case syscall.S_IFDIR:
+		return syscall.EPERM
+	default:
+		return syscall.EINVAL
+	}
+	return s.add(at, path, n, false)
+}
+
+// Link is linkat(2) with AT_SYMLINK_FOLLOW and AT_EMPTY_PATH in flags.
+func (s *FS) Link(oldAt At, oldPath string, newAt At, newPath string, flags int) error {
+	if flags&^(unix.AT_SYMLINK_FOLLOW|unix.AT_EMPTY_PATH) != 0 {
+		return syscall.EINVAL
+	}
+	look := flags & unix.AT_EMPTY_PATH
+	if flags&unix.AT_SYMLINK_FOLLOW == 0 {
+		look |= unix.AT_SYMLINK_NOFOLLOW
+	}
+	t, err := s.node(oldAt, oldPath, look)
+	if err != nil {
+		return err
+	}
+	defer t.done()
+	d, name, err := s.vacant(newAt, newPath, false)
+	if err != nil {
+		return err
+	}
+	if _, ok := t.node.(directory); ok {
+		return syscall.EPERM
+	}
+	if t.node.base().dev != devRoot {
+		return syscall.EXDEV
+	}
+	s.tree.Lock()
+	defer s.tree.Unlock()
+	switch {
+	case d.removed() || t.node.base().nlink.Load() == 0:
+		return syscall.ENOENT
+	case d.entries[name] != nil:
+		return syscall.EEXIST
+	}
+	d.attach(name, t.node)
+	t.node.base().ctime.Store(s.cfg.Now())
+	return nil
+}
+
+// Unlink is unlinkat(2); AT_REMOVEDIR in flags makes it rmdir. The file's data
+// goes when no descriptor and no mapping holds it either.
+func (s *FS) Unlink(at At, path string, flags int) error {
+	if flags&^unix.AT_REMOVEDIR != 0 {
+		return syscall.EINVAL
+	}
+	t, err := s.walk(at, path, nameOnly)
+	if err != nil {
+		return err
+	}
+	defer t.done()
+	if err := t.existing(); err != nil {
+		return err
+	}
+	if t.name == "" {
+		return unlinkUnnamed(path, flags)
+	}
+	d, ok := t.dir.(*dir)
+	if !ok {
+		return syscall.EPERM // /proc
+	}
+	n, err := s.detach(d, t.name, flags&unix.AT_REMOVEDIR != 0)
+	if err != nil {
+		return err
+	}
+	unhold(n)
+	return nil
+}
+
+// unlinkUnnamed is the error for "/", "." and "..".
+func unlinkUnnamed(path string, flags int) error {
+	switch {
+	case flags&unix.AT_REMOVEDIR == 0:
+		return syscall.EISDIR
+	case strings.Trim(path, "/") == "":
+		return syscall.EBUSY
+	case strings.HasSuffix(strings.TrimRight(path, "/"), ".."):
+		return syscall.ENOTEMPTY
+	}
+	return syscall.EINVAL
+}
+
+// detach removes a name after the checks of unlink or rmdir; the caller gives
+// the name's reference back.
+func (s *FS) detach(d *dir, name string, rmdir bool) (node, error) {
+	s.tree.Lock()
+	defer s.tree.Unlock()
+	e := d.entries[name]
+	if e == nil {
+		return nil, syscall.ENOENT
+	}
+	sub, isDir := e.node.(directory)
+	switch {
+	case isDir && !rmdir:
+		return nil, syscall.EISDIR
+	case !isDir && rmdir:
+		return nil, syscall.ENOTDIR
+	}
+	if isDir {
+		if err := removable(sub); err != nil {
+			return nil, err
+		}
+		sub.base().nlink.Add(-1) // "."
+	}
+	return d.detach(name), nil
+}
+
+// removable is EBUSY for a directory that is not the tree's own (/proc),
+// ENOTEMPTY for one with names. FS.tree is held.
+func removable(d directory) error {
+	c, ok := d.(*dir)
+	switch {
+	case !ok:
+		return syscall.EBUSY
+	case len(c.entries) > 0:
+		return syscall.ENOTEMPTY
+	}
+	return nil
+}
+
+// Readlink is readlinkat(2); an empty path names at.Dir itself.
+func (s *FS) Readlink(at At, path string) (string, error) {
+	flags := unix.AT_SYMLINK_NOFOLLOW
+	if at.Dir != nil {
+		flags |= unix.AT_EMPTY_PATH
+	}
+	t, err := s.node(at, path, flags)
+	if err != nil {
+		return "", err
+	}
+	defer t.done()
+	l, ok := t.node.(linker)
+	if !ok {
+		return "", syscall.EINVAL
+	}
+	return l.readlink(at.Task)
+}

@@ -1,0 +1,155 @@
+package fs
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Open is openat(2). mode is the mode of a new file before the umask.
+//
+// It may block only on a FIFO without O_NONBLOCK. O_TMPFILE is not there:
+// EOPNOTSUPP, which its users expect of some file systems.
+func (s *FS) Open(at At, path string, flags int, mode uint32) (*File, error) {
+	if flags&unix.O_PATH != 0 {
+		return s.openPath(at, path, flags)
+	}
+	switch {
+	case flags&unix.O_TMPFILE == unix.O_TMPFILE:
+		return nil, syscall.EOPNOTSUPP
+	case flags&unix.O_ACCMODE == unix.O_ACCMODE,
+		flags&(unix.O_CREAT|unix.O_DIRECTORY) == unix.O_CREAT|unix.O_DIRECTORY:
+		return nil, syscall.EINVAL
+	}
+	excl := flags&(unix.O_CREAT|unix.O_EXCL) == unix.O_CREAT|unix.O_EXCL
+	// A name that comes and goes between our look-up and our creating it makes
+	// us look again; each round means that somebody else made progress.
+	end := follow
+	switch create := flags&unix.O_CREAT != 0; {
+	case excl, create && flags&unix.O_NOFOLLOW != 0:
+		end = nameOnly
+	case create:
+		end = creating
+	case flags&unix.O_NOFOLLOW != 0:
+		end = noFollow
+	}
+	for {
+		t, err := s.walk(at, path, end)
+		if err != nil {
+			return nil, err
+		}
+		f, err := s.openFound(at, t, flags, mode, excl)
+		t.done()
+		if err != errRetry {
+			return f, err
+		}
+	}
+}
+
+// errRetry says that the tree changed under a walk.
+const errRetry = syscall.ESTALE
+
+func (s *FS) openFound(at At, t found, flags int, mode uint32, excl bool) (*File, error) {
+	if t.slash && flags&unix.O_CREAT != 0 {
+		return nil, syscall.EISDIR
+	}
+	if t.node == nil {
+		if flags&unix.O_CREAT == 0 {
+			return nil, syscall.ENOENT
+		}
+		return s.create(at, t, flags, mode)
+	}
+	if excl {
+		return nil, syscall.EEXIST
+	}
+	if err := openable(t, flags); err != nil {
+		return nil, err
+	}
+	if !hold(t.node) { // unlinked since; with O_CREAT a new one is due
+		if flags&unix.O_CREAT != 0 {
+			return nil, errRetry
+		}
+		return nil, syscall.ENOENT
+	}
+	return s.openNode(at.Task, t.node, t.place, flags)
+}
+
+// openable checks the flags against what the path led to.
+func openable(t found, flags int) error {
+	_, isDir := t.node.(directory)
+	_, isLink := t.node.(linker)
+	switch {
+	case isLink && flags&unix.O_DIRECTORY != 0:
+		return syscall.ENOTDIR
+	case isLink: // O_NOFOLLOW
+		return syscall.ELOOP
+	case isDir && (flags&unix.O_ACCMODE != unix.O_RDONLY || flags&(unix.O_CREAT|unix.O_TRUNC) != 0):
+		return syscall.EISDIR
+	case !isDir && (flags&unix.O_DIRECTORY != 0 || t.slash):
+		return syscall.ENOTDIR
+	}
+	return nil
+}
+
+// openNode makes the File. It takes over the caller's reference on n, on error
+// too.
+func (s *FS) openNode(t Task, n node, from place, flags int) (*File, error) {
+	h, err := n.open(call{task: t, nonblock: flags&unix.O_NONBLOCK != 0}, flags)
+	if err == nil && flags&unix.O_TRUNC != 0 {
+		if r, ok := n.(*regular); ok {
+			if err = r.truncate(0); err != nil {
+				h.close()
+			}
+		}
+	}
+	if err != nil {
+		unhold(n)
+		return nil, err
+	}
+	return s.newFile(n, h, from, flags), nil
+}
+
+// create makes a regular file where the walk found nothing.
+func (s *FS) create(at At, t found, flags int, mode uint32) (*File, error) {
+	d, ok := t.dir.(*dir)
+	if !ok {
+		return nil, syscall.EACCES // /proc
+	}
+	r, err := s.newRegular(t.name, devRoot, at.Place.mode(mode))
+	if err != nil {
+		return nil, full(err)
+	}
+	newborn(r) // the File's reference
+	if err := s.link(d, t.name, r); err != nil {
+		unhold(r)
+		if err == syscall.EEXIST && flags&unix.O_EXCL == 0 {
+			return nil, errRetry
+		}
+		return nil, err
+	}
+	return s.newFile(r, &regHandle{file: r}, t.place, flags), nil
+}
+
+// openPath is open(2) with O_PATH: a name, whatever it is, not opened.
+func (s *FS) openPath(at At, path string, flags int) (*File, error) {
+	end := follow
+	if flags&unix.O_NOFOLLOW != 0 {
+		end = noFollow
+	}
+	t, err := s.walk(at, path, end)
+	if err != nil {
+		return nil, err
+	}
+	defer t.done()
+	if err := t.existing(); err != nil {
+		return nil, err
+	}
+	if _, ok := t.node.(directory); !ok && flags&unix.O_DIRECTORY != 0 {
+		return nil, syscall.ENOTDIR
+	}
+	if !hold(t.node) {
+		return nil, syscall.ENOENT
+	}
+	flags &= unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
+	return s.newFile(t.node, pathHandle{}, t.place, flags), nil
+}

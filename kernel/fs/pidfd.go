@@ -1,0 +1,53 @@
+package fs
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// PidTarget is the process that a pidfd names; it may outlive its pid.
+type PidTarget interface {
+	PID() int
+	// Exited says whether it is a zombie or gone.
+	Exited() bool
+	// OnExit has fn called once when it becomes a zombie (at once if it is
+	// one); fn must not block. cancel forgets it.
+	OnExit(fn func()) (cancel func())
+}
+
+// pidfd becomes readable when its process ends (pidfd_open(2)).
+type pidfd struct {
+	plain
+	target PidTarget
+	q      WaitQueue
+	cancel func()
+}
+
+// Pidfd is pidfd_open(2); flags: PIDFD_NONBLOCK (for waitid).
+func (s *FS) Pidfd(target PidTarget, flags int) *File {
+	h := &pidfd{target: target}
+	h.cancel = target.OnExit(func() { h.q.Wake(EPOLLIN | EPOLLRDNORM) })
+	return s.newFile(s.newAnon("", 0o600), h, place{nil, "anon_inode:[pidfd]"}, unix.O_RDWR|flags&unix.O_NONBLOCK)
+}
+
+// Pid is the process a pidfd names; EBADF if f is none.
+func (f *File) Pid() (PidTarget, error) {
+	h, ok := f.h.(*pidfd)
+	if !ok {
+		return nil, syscall.EBADF
+	}
+	return h.target, nil
+}
+
+func (h *pidfd) read(call, []byte, int64) (int, error)  { return 0, syscall.EINVAL }
+func (h *pidfd) write(call, []byte, int64) (int, error) { return 0, syscall.EINVAL }
+func (h *pidfd) queue() *WaitQueue                      { return &h.q }
+func (h *pidfd) close()                                 { h.cancel() }
+
+func (h *pidfd) ready() uint32 {
+	if h.target.Exited() {
+		return EPOLLIN | EPOLLRDNORM
+	}
+	return 0
+}

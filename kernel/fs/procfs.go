@@ -1,0 +1,366 @@
+package fs
+
+import (
+	"bytes"
+	"hash/fnv"
+	"io"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// procfs is /proc: a static tree of texts, registered by ProcFile, and a
+// directory for each process. Nodes are made when they are looked up.
+type procfs struct {
+	fs   *FS
+	src  ProcSource
+	root *procDir
+
+	mu    sync.RWMutex
+	texts textDir
+}
+
+// textDir is the static part: files and directories in order of registration.
+type textDir struct {
+	order []string
+	files map[string]func() []byte
+	dirs  map[string]*textDir
+}
+
+// ProcFile makes /proc/path, a text that gen gives whenever it is read from the
+// start, together with the directories on its way; it replaces what was there.
+// gen must not call this package. Not for names that are numbers.
+func (s *FS) ProcFile(path string, gen func() []byte) {
+	p := s.proc
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := &p.texts
+	names := strings.Split(path, "/")
+	for _, name := range names[:len(names)-1] {
+		d = d.sub(name)
+	}
+	d.put(names[len(names)-1], gen)
+}
+
+func (d *textDir) sub(name string) *textDir {
+	if c := d.dirs[name]; c != nil {
+		return c
+	}
+	if d.dirs == nil {
+		d.dirs = map[string]*textDir{}
+	}
+	c := &textDir{}
+	d.dirs[name] = c
+	d.order = append(d.order, name)
+	return c
+}
+
+func (d *textDir) put(name string, gen func() []byte) {
+	if d.files == nil {
+		d.files = map[string]func() []byte{}
+	}
+	if d.files[name] == nil {
+		d.order = append(d.order, name)
+	}
+	d.files[name] = gen
+}
+
+// kid is an entry of a /proc directory before it becomes a node.
+type kid struct {
+	name   string
+	typ    uint32 // S_IFDIR, S_IFREG, S_IFLNK
+	cookie int64
+	perm   uint32
+	// One of these, by typ.
+	dir  func(t Task) []kid
+	text func() ([]byte, error)
+	set  func(value string) error // with text; nil: read-only
+	link func(t Task) (string, error)
+	jump func(t Task) (node, place, error) // nil: an ordinary link
+}
+
+// procDir is a directory of /proc.
+type procDir struct {
+	inode
+	up   directory
+	name string
+	kids func(t Task) []kid
+	// find is a short cut for one name; nil: go through kids.
+	find func(t Task, name string) (kid, bool)
+}
+
+func (d *procDir) where() (directory, string)     { return d.up, d.name }
+func (d *procDir) open(call, int) (handle, error) { return &dirHandle{dir: d}, nil }
+func (d *procDir) size() int64                    { return 0 }
+
+func (d *procDir) lookup(t Task, name string) (node, error) {
+	if d.find != nil {
+		if k, ok := d.find(t, name); ok {
+			return d.make(k), nil
+		}
+		return nil, syscall.ENOENT
+	}
+	for _, k := range d.kids(t) {
+		if k.name == name {
+			return d.make(k), nil
+		}
+	}
+	return nil, syscall.ENOENT
+}
+
+func (d *procDir) list(t Task) ([]entry, error) {
+	kids := d.kids(t)
+	es := make([]entry, len(kids))
+	for i, k := range kids {
+		es[i] = entry{k.name, k.cookie, d.inoOf(k.name), k.typ}
+	}
+	sort.Slice(es, func(i, j int) bool { return es[i].cookie < es[j].cookie })
+	return es, nil
+}
+
+// inoOf is a number that stays the same each time the node is made.
+func (d *procDir) inoOf(name string) uint64 {
+	h := fnv.New64a()
+	h.Write(strconv.AppendUint(nil, d.ino, 16))
+	io.WriteString(h, "/"+name)
+	return h.Sum64()>>1 | 1<<32 // positive, and apart from the tree's own
+}
+
+// make is the node of an entry.
+func (d *procDir) make(k kid) node {
+	switch k.typ {
+	case syscall.S_IFDIR:
+		c := &procDir{up: d, name: k.name, kids: k.dir}
+		c.initProc(d.fs, d.inoOf(k.name), k.typ, k.perm)
+		c.nlink.Store(2)
+		return c
+	case syscall.S_IFLNK:
+		l := &procLink{link: k.link}
+		l.initProc(d.fs, d.inoOf(k.name), k.typ, 0o777)
+		if k.jump != nil {
+			return &magicLink{procLink: l, to: k.jump}
+		}
+		return l
+	}
+	f := &procFile{text: k.text, set: k.set}
+	f.initProc(d.fs, d.inoOf(k.name), k.typ, k.perm)
+	return f
+}
+
+// initProc is inode.init for a node that is made anew at each look-up: it is not
+// counted, and its reference count never reaches 0.
+func (i *inode) initProc(s *FS, ino uint64, typ, perm uint32) {
+	i.fs, i.dev, i.ino, i.typ = s, devProc, ino, typ
+	i.perm.Store(perm)
+	i.nlink.Store(1)
+	i.refs.Store(1)
+	now := s.cfg.Now()
+	i.atime.Store(now)
+	i.mtime.Store(now)
+	i.ctime.Store(now)
+}
+
+// procLink is a symbolic link of /proc.
+type procLink struct {
+	inode
+	link func(t Task) (string, error)
+}
+
+func (l *procLink) open(call, int) (handle, error)  { return nil, syscall.ELOOP }
+func (l *procLink) readlink(t Task) (string, error) { return l.link(t) }
+func (l *procLink) size() int64                     { return 0 }
+
+// magicLink leads to a node rather than to a path.
+type magicLink struct {
+	*procLink
+	to func(t Task) (node, place, error)
+}
+
+func (l *magicLink) jump(t Task) (node, place, error) { return l.to(t) }
+
+// procFile is a text of /proc, or a setting.
+type procFile struct {
+	inode
+	text func() ([]byte, error)
+	set  func(value string) error // nil: read-only
+}
+
+func (f *procFile) size() int64 { return 0 }
+
+func (f *procFile) open(c call, flags int) (handle, error) {
+	if flags&syscall.O_ACCMODE != syscall.O_RDONLY && f.set == nil {
+		return nil, syscall.EACCES
+	}
+	return &textHandle{gen: f.text, set: f.set}, nil
+}
+
+// textHandle reads a text as it was when its start was last read.
+type textHandle struct {
+	unreadable
+	gen func() ([]byte, error)
+	set func(value string) error
+
+	mu   sync.Mutex // Pread does not take File.posMu
+	text []byte
+}
+
+func (h *textHandle) size() int64 { return 0 }
+
+func (h *textHandle) read(c call, p []byte, off int64) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if off == 0 || h.text == nil {
+		text, err := h.gen()
+		if err != nil {
+			return 0, err
+		}
+		h.text = text
+	}
+	if off >= int64(len(h.text)) {
+		return 0, nil
+	}
+	return copy(p, h.text[off:]), nil
+}
+
+// write sets a setting; each call is a whole value, wherever the offset is.
+func (h *textHandle) write(c call, p []byte, off int64) (int, error) {
+	if h.set == nil {
+		return 0, syscall.EINVAL
+	}
+	if err := h.set(strings.TrimSuffix(string(p), "\n")); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// mountProc makes /proc and what is in it whatever the processes are.
+func (s *FS) mountProc() {
+	p := &procfs{fs: s, src: s.cfg.Proc}
+	s.proc = p
+	p.root = &procDir{up: s.root, name: "proc", kids: p.rootKids, find: p.rootFind}
+	p.root.initProc(s, 1, syscall.S_IFDIR, 0o555)
+	s.root.attach("proc", p.root)
+	s.root.nlink.Add(1) // its ".."
+	s.ProcFile("meminfo", p.meminfo)
+	s.ProcFile("mounts", mounts)
+	s.ProcFile("filesystems", func() []byte { return []byte("nodev\ttmpfs\nnodev\tproc\n") })
+	for path, text := range map[string]string{
+		"sys/kernel/ostype":        "Linux\n",
+		"sys/kernel/pid_max":       "4194304\n",
+		"sys/kernel/ngroups_max":   "65536\n",
+		"sys/kernel/cap_last_cap":  "40\n",
+		"sys/vm/overcommit_memory": "0\n",
+		"sys/vm/max_map_count":     "65530\n",
+		"sys/vm/mmap_min_addr":     "4096\n",
+		"sys/fs/nr_open":           strconv.Itoa(MaxFDs) + "\n",
+		"sys/fs/pipe-max-size":     strconv.Itoa(1<<20) + "\n",
+	} {
+		text := []byte(text)
+		s.ProcFile(path, func() []byte { return text })
+	}
+}
+
+func mounts() []byte {
+	return []byte("tmpfs / tmpfs rw 0 0\nproc /proc proc ro 0 0\n")
+}
+
+// meminfo is /proc/meminfo from the frame counts.
+func (p *procfs) meminfo() []byte {
+	total, free := p.fs.cfg.Memory()
+	var b bytes.Buffer
+	for _, l := range []struct {
+		name  string
+		bytes uint64
+	}{{"MemTotal", total}, {"MemFree", free}, {"MemAvailable", free}, {"SwapTotal", 0}, {"SwapFree", 0}} {
+		field(&b, l.name, l.bytes)
+	}
+	return b.Bytes()
+}
+
+// field writes a line of meminfo, right-aligned in kB as Linux does.
+func field(b *bytes.Buffer, name string, bytes uint64) {
+	kb := strconv.FormatUint(bytes/1024, 10)
+	b.WriteString(name + ":")
+	b.WriteString(strings.Repeat(" ", max(1, 24-len(name)-len(kb))))
+	b.WriteString(kb + " kB\n")
+}
+
+// Cookies of the root: static names first, processes by number after them.
+const cookiePIDs = 1 << 20
+
+func (p *procfs) rootKids(t Task) []kid {
+	kids := p.textKids(&p.texts)
+	kids = append(kids, p.selfLinks()...)
+	if p.src != nil {
+		for _, pid := range p.src.PIDs() {
+			kids = append(kids, p.pidKid(pid))
+		}
+	}
+	return kids
+}
+
+func (p *procfs) rootFind(t Task, name string) (kid, bool) {
+	if pid, ok := number(name); ok {
+		if p.src == nil {
+			return kid{}, false
+		}
+		_, ok := p.src.Process(pid)
+		return p.pidKid(pid), ok
+	}
+	for _, k := range append(p.textKids(&p.texts), p.selfLinks()...) {
+		if k.name == name {
+			return k, true
+		}
+	}
+	return kid{}, false
+}
+
+// number parses a name that is a canonical decimal number.
+func number(name string) (int, bool) {
+	n, err := strconv.Atoi(name)
+	return n, err == nil && n >= 0 && strconv.Itoa(n) == name
+}
+
+// textKids lists a static directory.
+func (p *procfs) textKids(d *textDir) []kid {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	kids := make([]kid, 0, len(d.order)+8)
+	for i, name := range d.order {
+		k := kid{name: name, cookie: cookieDots + 1 + int64(i)}
+		if sub := d.dirs[name]; sub != nil {
+			k.typ, k.perm = syscall.S_IFDIR, 0o555
+			k.dir = func(Task) []kid { return p.textKids(sub) }
+		} else {
+			gen := d.files[name]
+			k.typ, k.perm = syscall.S_IFREG, 0o444
+			k.text = func() ([]byte, error) { return gen(), nil }
+		}
+		kids = append(kids, k)
+	}
+	return kids
+}
+
+// selfLinks are /proc/self and /proc/thread-self.
+func (p *procfs) selfLinks() []kid {
+	if p.src == nil {
+		return nil
+	}
+	ids := func(format func(pid, tid string) string) func(Task) (string, error) {
+		return func(t Task) (string, error) {
+			if t == nil {
+				return "", syscall.ENOENT
+			}
+			pid, tid := t.IDs()
+			return format(strconv.Itoa(pid), strconv.Itoa(tid)), nil
+		}
+	}
+	return []kid{
+		{name: "self", typ: syscall.S_IFLNK, cookie: cookiePIDs - 2,
+			link: ids(func(pid, tid string) string { return pid })},
+		{name: "thread-self", typ: syscall.S_IFLNK, cookie: cookiePIDs - 1,
+			link: ids(func(pid, tid string) string { return pid + "/task/" + tid })},
+	}
+}

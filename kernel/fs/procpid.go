@@ -1,0 +1,239 @@
+package fs
+
+import (
+	"fmt"
+	"strconv"
+	"syscall"
+
+	"grim/mm/vm"
+)
+
+// ProcSource is what /proc shows of processes. Its methods must not block on
+// anything that may call this package.
+type ProcSource interface {
+	// PIDs lists the processes, zombies included.
+	PIDs() []int
+	// Process describes one; false if there is none.
+	Process(pid int) (ProcInfo, bool)
+}
+
+// ProcInfo is a snapshot of a process. Pointers in it may go out of use while
+// they are looked at: everything here copes with a closed File or table.
+type ProcInfo struct {
+	PID, PPID, PGID, SID int
+	Threads              []int  // thread numbers
+	Name                 string // comm, up to 15 bytes
+	State                byte   // R S T Z X
+	UID, GID             int
+	Args, Env, Auxv      []byte   // as on the stack: strings end with NUL
+	Exe                  *File    // nil: none
+	Place                *Place   // nil for a zombie
+	Files                *FDTable // nil for a zombie
+	Maps                 func() []vm.EntryInfo
+	Mem                  vm.Stats
+	Frame                FrameInfo
+	MinFlt, MajFlt       uint64
+	UTime, STime         int64 // ns
+	Start                int64 // ns since boot
+	// Signal sets, bit n-1 for signal n.
+	Pending, Blocked, Ignored, Caught uint64
+	Status                            int // wait status of a zombie
+	// Settings are further files that show a value and can set it, in order.
+	Settings []ProcSetting
+}
+
+// ProcSetting is a file of /proc/PID that holds one word, and can be written.
+type ProcSetting struct {
+	Name, Value string
+	Set         func(value string) error // EINVAL: no such value
+}
+
+// FrameInfo is what stat shows of the main thread's registers and stack.
+type FrameInfo struct{ StackStart uint64 }
+
+// pidKid is /proc/PID.
+func (p *procfs) pidKid(pid int) kid {
+	return kid{name: strconv.Itoa(pid), typ: syscall.S_IFDIR, perm: 0o555, cookie: cookiePIDs + int64(pid),
+		dir: func(Task) []kid { return p.pidKids(pid, false) }}
+}
+
+// info is the process, or ESRCH.
+func (p *procfs) info(pid int) (ProcInfo, error) {
+	i, ok := p.src.Process(pid)
+	if !ok {
+		return i, syscall.ESRCH
+	}
+	return i, nil
+}
+
+// pidTexts are the files of /proc/PID, in the order they are listed.
+var pidTexts = []struct {
+	name string
+	perm uint32
+	gen  func(i *ProcInfo) []byte
+}{
+	{"auxv", 0o400, func(i *ProcInfo) []byte { return i.Auxv }},
+	{"cmdline", 0o444, func(i *ProcInfo) []byte { return i.Args }},
+	{"comm", 0o444, func(i *ProcInfo) []byte { return []byte(i.Name + "\n") }},
+	{"environ", 0o400, func(i *ProcInfo) []byte { return i.Env }},
+	{"maps", 0o444, mapsText},
+	{"mounts", 0o444, func(*ProcInfo) []byte { return mounts() }},
+	{"oom_score_adj", 0o444, func(*ProcInfo) []byte { return []byte("0\n") }},
+	{"stat", 0o444, statText},
+	{"statm", 0o444, statmText},
+	{"status", 0o444, statusText},
+}
+
+// pidKids lists /proc/PID, or /proc/PID/task/TID.
+func (p *procfs) pidKids(pid int, thread bool) []kid {
+	var kids []kid
+	add := func(k kid) {
+		k.cookie = cookieDots + 1 + int64(len(kids))
+		kids = append(kids, k)
+	}
+	for _, f := range pidTexts {
+		add(kid{name: f.name, typ: syscall.S_IFREG, perm: f.perm, text: func() ([]byte, error) {
+			i, err := p.info(pid)
+			if err != nil {
+				return nil, err
+			}
+			return f.gen(&i), nil
+		}})
+	}
+	if i, err := p.info(pid); err == nil {
+		for n := range i.Settings {
+			add(p.setting(pid, n, i.Settings[n].Name))
+		}
+	}
+	add(p.magic("cwd", pid, func(i *ProcInfo) (node, place, error) {
+		if i.Place == nil {
+			return nil, place{}, syscall.ENOENT
+		}
+		d := i.Place.dir()
+		return d, place{d, ""}, nil
+	}))
+	add(p.magic("exe", pid, func(i *ProcInfo) (node, place, error) {
+		if i.Exe == nil {
+			return nil, place{}, syscall.ENOENT
+		}
+		return i.Exe.node, i.Exe.from, nil
+	}))
+	add(p.magic("root", pid, func(*ProcInfo) (node, place, error) {
+		return p.fs.root, place{p.fs.root, ""}, nil
+	}))
+	add(kid{name: "fd", typ: syscall.S_IFDIR, perm: 0o500, dir: func(Task) []kid { return p.fdKids(pid) }})
+	if !thread {
+		add(kid{name: "task", typ: syscall.S_IFDIR, perm: 0o555, dir: func(Task) []kid { return p.taskKids(pid) }})
+	}
+	return kids
+}
+
+// setting is the n-th setting of a process.
+func (p *procfs) setting(pid, n int, name string) kid {
+	return kid{name: name, typ: syscall.S_IFREG, perm: 0o644,
+		text: func() ([]byte, error) {
+			i, err := p.info(pid)
+			if err != nil {
+				return nil, err
+			}
+			return []byte(i.Settings[n].Value + "\n"), nil
+		},
+		set: func(value string) error {
+			i, err := p.info(pid)
+			if err != nil {
+				return err
+			}
+			return i.Settings[n].Set(value)
+		}}
+}
+
+// magic is a link straight to a node.
+func (p *procfs) magic(name string, pid int, to func(*ProcInfo) (node, place, error)) kid {
+	get := func() (node, place, error) {
+		i, err := p.info(pid)
+		if err != nil {
+			return nil, place{}, err
+		}
+		return to(&i)
+	}
+	return p.magicKid(name, get)
+}
+
+func (p *procfs) magicKid(name string, get func() (node, place, error)) kid {
+	return kid{name: name, typ: syscall.S_IFLNK,
+		link: func(Task) (string, error) {
+			n, at, err := get()
+			if err != nil {
+				return "", err
+			}
+			return p.fs.pathOf(n, at), nil
+		},
+		jump: func(Task) (node, place, error) {
+			n, at, err := get()
+			if err == nil && !hold(n) {
+				err = syscall.ENOENT
+			}
+			return n, at, err
+		}}
+}
+
+// fdKids lists /proc/PID/fd.
+func (p *procfs) fdKids(pid int) []kid {
+	i, err := p.info(pid)
+	if err != nil || i.Files == nil {
+		return nil
+	}
+	var kids []kid
+	for _, fd := range i.Files.FDs() {
+		k := p.magicKid(strconv.Itoa(fd), func() (node, place, error) {
+			f, err := i.Files.Get(fd)
+			if err != nil {
+				return nil, place{}, syscall.ENOENT
+			}
+			defer f.Release()
+			return f.node, f.from, nil
+		})
+		k.cookie = cookieDots + 1 + int64(fd)
+		kids = append(kids, k)
+	}
+	return kids
+}
+
+// taskKids lists /proc/PID/task.
+func (p *procfs) taskKids(pid int) []kid {
+	i, err := p.info(pid)
+	if err != nil {
+		return nil
+	}
+	var kids []kid
+	for _, tid := range i.Threads {
+		kids = append(kids, kid{name: strconv.Itoa(tid), typ: syscall.S_IFDIR, perm: 0o555,
+			cookie: cookieDots + 1 + int64(tid),
+			dir:    func(Task) []kid { return p.pidKids(pid, true) }})
+	}
+	return kids
+}
+
+// mapsText is /proc/PID/maps (proc_pid_maps(5)).
+func mapsText(i *ProcInfo) []byte {
+	if i.Maps == nil {
+		return nil
+	}
+	var b []byte
+	for _, m := range i.Maps() {
+		share := byte('p')
+		if m.Shared {
+			share = 's'
+		}
+		dev := "00:00"
+		if m.Inode != 0 {
+			dev = "00:01"
+		}
+		line := fmt.Sprintf("%08x-%08x %s%c %08x %s %d ", uint64(m.Start), uint64(m.End), m.Prot, share, m.Off, dev, m.Inode)
+		if m.Name != "" {
+			line = fmt.Sprintf("%-73s%s", line, m.Name)
+		}
+		b = append(append(b, line...), '\n')
+	}
+	return b
+}

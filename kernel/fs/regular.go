@@ -1,0 +1,272 @@
+package fs
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+	"grim/mm/vm"
+)
+
+// Pages is the data of a regular file: a page cache whose frames are all there
+// is of the file. Mappings hold references of their own. *vm.FileObject is one;
+// Object needs that it is a vm.Object too.
+type Pages interface {
+	// ReadAt reads up to Size; n < len(p), with io.EOF, only there. Holes read
+	// as zeros.
+	ReadAt(p []byte, off int64) (int, error)
+	// WriteAt writes and extends the file; ENOMEM or ENOSPC with n < len(p) when
+	// frames run out.
+	WriteAt(p []byte, off int64) (int, error)
+	// Truncate sets the size: pages beyond it are unmapped everywhere and freed.
+	Truncate(size int64) error
+	Size() int64
+	Ref()
+	Unref()
+}
+
+// regular is a regular file of the in-memory tree, or of memfd_create.
+type regular struct {
+	inode
+	pages Pages
+	// writeMu is held by one write or change of size at a time, so that O_APPEND
+	// writes do not overlap and a failed write knows what it extended.
+	writeMu sync.Mutex
+	seals   int // F_SEAL_*; under writeMu
+	locks   flockQueue
+}
+
+// newRegular makes an empty file that nobody else knows, without references.
+func (s *FS) newRegular(name string, dev uint64, perm uint32) (*regular, error) {
+	pages, err := s.cfg.NewPages(name)
+	if err != nil {
+		return nil, err
+	}
+	r := &regular{pages: pages}
+	r.init(s, dev, syscall.S_IFREG|perm)
+	if m, ok := pages.(*vm.FileObject); ok {
+		m.SetInode(r.ino)
+		m.OnWrite(r.changed)
+	}
+	return r, nil
+}
+
+// drop gives the data back: no name, no open file. Mappings may still hold it.
+func (r *regular) drop() { r.pages.Unref() }
+
+func (r *regular) size() int64 { return r.pages.Size() }
+
+// resident is a page cache that can tell how many pages it holds.
+type resident interface{ Pages() int64 }
+
+// blocks counts 512-byte blocks: of the frames held, or of the size if the page
+// cache cannot tell.
+func (r *regular) blocks(size int64) int64 {
+	if p, ok := r.pages.(resident); ok {
+		return p.Pages() * (4096 / 512)
+	}
+	return (size + 511) / 512
+}
+
+// open is the data path of open(2); O_TRUNC is the caller's work.
+func (r *regular) open(call, int) (handle, error) { return &regHandle{file: r}, nil }
+
+// truncate sets the size. EFBIG, ENOSPC, EPERM (sealed).
+func (r *regular) truncate(size int64) error {
+	if size < 0 {
+		return syscall.EINVAL
+	}
+	r.writeMu.Lock()
+	defer r.writeMu.Unlock()
+	return r.truncateLocked(size)
+}
+
+func (r *regular) truncateLocked(size int64) error {
+	old := r.size()
+	if size < old && r.seals&unix.F_SEAL_SHRINK != 0 || size > old && r.seals&unix.F_SEAL_GROW != 0 {
+		return syscall.EPERM
+	}
+	if err := r.pages.Truncate(size); err != nil {
+		return full(err)
+	}
+	r.changed()
+	return nil
+}
+
+// writeLocked writes at off. Precondition: writeMu held.
+func (r *regular) writeLocked(p []byte, off int64) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	end := addOffsets(off, int64(len(p)))
+	if end < 0 {
+		return 0, syscall.EFBIG
+	}
+	if r.seals&(unix.F_SEAL_WRITE|unix.F_SEAL_FUTURE_WRITE) != 0 ||
+		r.seals&unix.F_SEAL_GROW != 0 && end > r.size() {
+		return 0, syscall.EPERM
+	}
+	n, err := r.pages.WriteAt(p, off)
+	if n > 0 {
+		r.changed()
+		return n, nil
+	}
+	return 0, full(err)
+}
+
+// full turns running out of frames into running out of disk.
+func full(err error) error {
+	if errors.Is(err, syscall.ENOMEM) {
+		return syscall.ENOSPC
+	}
+	return err
+}
+
+// regHandle is a regular file opened.
+type regHandle struct {
+	plain
+	file *regular
+}
+
+func (h *regHandle) size() int64 { return h.file.size() }
+
+func (h *regHandle) read(c call, p []byte, off int64) (int, error) {
+	if off >= h.file.size() {
+		return 0, nil
+	}
+	n, err := h.file.pages.ReadAt(p, off)
+	if n > 0 || err == io.EOF {
+		return n, nil
+	}
+	return 0, err
+}
+
+func (h *regHandle) write(c call, p []byte, off int64) (int, error) {
+	h.file.writeMu.Lock()
+	defer h.file.writeMu.Unlock()
+	return h.file.writeLocked(p, off)
+}
+
+func (h *regHandle) writeEnd(c call, p []byte) (int, int64, error) {
+	h.file.writeMu.Lock()
+	defer h.file.writeMu.Unlock()
+	end := h.file.size()
+	n, err := h.file.writeLocked(p, end)
+	return n, end + int64(n), err
+}
+
+// Object is what mmap(2) maps, with a reference for the caller to Unref. ENODEV
+// for files without pages, EACCES if f is not open for reading.
+func (f *File) Object() (vm.Object, error) {
+	m, ok := f.h.(mappable)
+	if !ok {
+		return nil, syscall.ENODEV
+	}
+	if f.may(unix.O_RDONLY) != nil {
+		return nil, syscall.EACCES
+	}
+	o, err := m.object()
+	if v, ok := o.(*vm.FileObject); ok {
+		v.SetName(f.Path()) // for /proc/PID/maps: the name it was last mapped by
+	}
+	return o, err
+}
+
+// mappable is a handle with pages; object gives them with a reference.
+type mappable interface{ object() (vm.Object, error) }
+
+func (h *regHandle) object() (vm.Object, error) {
+	o, ok := h.file.pages.(vm.Object)
+	if !ok {
+		return nil, syscall.ENODEV
+	}
+	o.Ref()
+	return o, nil
+}
+
+// Truncate is ftruncate(2).
+func (f *File) Truncate(size int64) error {
+	r, ok := f.node.(*regular)
+	if !ok || f.may(unix.O_WRONLY) != nil {
+		return syscall.EINVAL
+	}
+	return r.truncate(size)
+}
+
+// Allocate is fallocate(2) with mode 0 or FALLOC_FL_KEEP_SIZE: the size grows to
+// cover the range, frames come when they are written.
+func (f *File) Allocate(mode uint32, off, n int64) error {
+	if err := f.may(unix.O_WRONLY); err != nil {
+		return err
+	}
+	if off < 0 || n <= 0 {
+		return syscall.EINVAL
+	}
+	r, ok := f.node.(*regular)
+	switch {
+	case !ok:
+		return syscall.ENODEV
+	case mode&^unix.FALLOC_FL_KEEP_SIZE != 0:
+		return syscall.EOPNOTSUPP
+	}
+	end := addOffsets(off, n)
+	if end < 0 {
+		return syscall.EFBIG
+	}
+	r.writeMu.Lock()
+	defer r.writeMu.Unlock()
+	if mode != 0 || end <= r.size() {
+		return nil
+	}
+	return r.truncateLocked(end)
+}
+
+// Seals is fcntl F_GET_SEALS; EINVAL unless it is a memfd.
+func (f *File) Seals() (int, error) {
+	r, ok := f.node.(*regular)
+	if !ok || r.dev != devAnon {
+		return 0, syscall.EINVAL
+	}
+	r.writeMu.Lock()
+	defer r.writeMu.Unlock()
+	return r.seals, nil
+}
+
+// AddSeals is fcntl F_ADD_SEALS. Mappings made before F_SEAL_WRITE stay writable.
+func (f *File) AddSeals(seals int) error {
+	const known = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_FUTURE_WRITE
+	r, ok := f.node.(*regular)
+	if !ok || r.dev != devAnon || seals&^known != 0 {
+		return syscall.EINVAL
+	}
+	if f.may(unix.O_WRONLY) != nil {
+		return syscall.EPERM
+	}
+	r.writeMu.Lock()
+	defer r.writeMu.Unlock()
+	if r.seals&unix.F_SEAL_SEAL != 0 {
+		return syscall.EPERM
+	}
+	r.seals |= seals
+	return nil
+}
+
+// Memfd is memfd_create(2).
+func (s *FS) Memfd(name string, flags int) (*File, error) {
+	const known = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING | unix.MFD_NOEXEC_SEAL | unix.MFD_EXEC
+	if flags&^known != 0 || len(name) > nameMax-len("memfd:") {
+		return nil, syscall.EINVAL
+	}
+	name = "memfd:" + name
+	r, err := s.newRegular(name, devAnon, 0o777)
+	if err != nil {
+		return nil, err
+	}
+	newborn(r)
+	if flags&unix.MFD_ALLOW_SEALING == 0 {
+		r.seals = unix.F_SEAL_SEAL
+	}
+	return s.newFile(r, &regHandle{file: r}, place{nil, "/" + name}, unix.O_RDWR), nil
+}

@@ -1,0 +1,177 @@
+package fs
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Rename is renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE. It is one
+// step: nobody sees both names or neither.
+func (s *FS) Rename(oldAt At, oldPath string, newAt At, newPath string, flags uint) error {
+	switch flags {
+	case 0, unix.RENAME_NOREPLACE, unix.RENAME_EXCHANGE:
+	default:
+		return syscall.EINVAL
+	}
+	from, err := s.walk(oldAt, oldPath, nameOnly)
+	if err != nil {
+		return err
+	}
+	defer from.done()
+	to, err := s.walk(newAt, newPath, nameOnly)
+	if err != nil {
+		return err
+	}
+	defer to.done()
+	switch {
+	case from.name != "" && to.name == "" && flags == unix.RENAME_NOREPLACE:
+		return syscall.EEXIST
+	case from.name == "" || to.name == "":
+		return syscall.EBUSY
+	}
+	fd, ok1 := from.dir.(*dir)
+	td, ok2 := to.dir.(*dir)
+	switch {
+	case !ok1 && !ok2:
+		return syscall.EPERM // both in /proc
+	case !ok1 || !ok2:
+		return syscall.EXDEV
+	}
+	m := move{fd, td, from.name, to.name, from.slash, to.slash}
+	old, err := s.move(m, flags)
+	if old != nil {
+		unhold(old)
+	}
+	return err
+}
+
+// move is a rename with its paths resolved.
+type move struct {
+	fd, td         *dir
+	fn, tn         string
+	fslash, tslash bool // the path ended in a slash: it must be a directory
+}
+
+// move does it under FS.tree and returns the node that lost its name, whose
+// reference the caller gives back.
+func (s *FS) move(m move, flags uint) (node, error) {
+	s.tree.Lock()
+	defer s.tree.Unlock()
+	from, to := m.fd.entries[m.fn], m.td.entries[m.tn]
+	if from == nil || m.td.removed() {
+		return nil, syscall.ENOENT
+	}
+	if flags == unix.RENAME_EXCHANGE {
+		return nil, m.exchange(from, to)
+	}
+	if err := m.check(from, to, flags); err != nil {
+		return nil, err
+	}
+	if to != nil && to.node == from.node {
+		return nil, nil // two names of one file: nothing to do (rename(2))
+	}
+	var old node
+	if to != nil {
+		if c, ok := to.node.(*dir); ok {
+			c.nlink.Add(-1) // "."
+		}
+		old = m.td.detach(m.tn)
+	}
+	n := m.fd.detach(m.fn)
+	m.td.attach(m.tn, n)
+	n.base().refs.Add(-1) // the old name's; attach took the new one's
+	return old, nil
+}
+
+// check is everything that forbids the rename, in the order of Linux.
+func (m move) check(from, to *slot, flags uint) error {
+	if to != nil && flags == unix.RENAME_NOREPLACE {
+		return syscall.EEXIST
+	}
+	fd, fromDir := from.node.(directory)
+	if !fromDir && (m.fslash || m.tslash) {
+		return syscall.ENOTDIR
+	}
+	if err := into(from.node, m.td); err != nil {
+		return err
+	}
+	if fromDir && mounted(fd) {
+		return syscall.EBUSY
+	}
+	if to == nil {
+		return nil
+	}
+	td, toDir := to.node.(directory)
+	switch {
+	case toDir && within(td, m.fd):
+		return syscall.ENOTEMPTY
+	case fromDir && !toDir:
+		return syscall.ENOTDIR
+	case !fromDir && toDir:
+		return syscall.EISDIR
+	case toDir && to.node != from.node:
+		return removable(td)
+	}
+	return nil
+}
+
+// exchange swaps two names.
+func (m move) exchange(from, to *slot) error {
+	if to == nil {
+		return syscall.ENOENT
+	}
+	_, fromDir := from.node.(directory)
+	_, toDir := to.node.(directory)
+	if m.fslash && !fromDir || m.tslash && !toDir {
+		return syscall.ENOTDIR
+	}
+	if err := into(from.node, m.td); err != nil {
+		return err
+	}
+	if err := into(to.node, m.fd); err != nil {
+		return err
+	}
+	for _, e := range []*slot{from, to} {
+		if d, ok := e.node.(directory); ok && mounted(d) {
+			return syscall.EBUSY
+		}
+	}
+	if from.node == to.node {
+		return nil
+	}
+	a, b := m.fd.detach(m.fn), m.td.detach(m.tn)
+	m.fd.attach(m.fn, b)
+	m.td.attach(m.tn, a)
+	a.base().refs.Add(-1) // the old names'
+	b.base().refs.Add(-1)
+	return nil
+}
+
+// into is EINVAL if n would move into itself.
+func into(n node, d *dir) error {
+	if c, ok := n.(directory); ok && within(c, d) {
+		return syscall.EINVAL
+	}
+	return nil
+}
+
+// within says whether d is c or below it. FS.tree is held.
+func within(c directory, d *dir) bool {
+	for {
+		if directory(d) == c {
+			return true
+		}
+		up, ok := d.up.(*dir)
+		if !ok || up == d {
+			return false
+		}
+		d = up
+	}
+}
+
+// mounted says that d's name must stay: it is /proc.
+func mounted(d directory) bool {
+	_, ok := d.(*dir)
+	return !ok
+}

@@ -1,0 +1,201 @@
+package fs
+
+import (
+	"encoding/binary"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+	"grim/arch"
+)
+
+// termios is the kernel's struct termios (asm-generic/termbits.h), the same on
+// amd64 and arm64: four words, the line discipline, 19 control characters.
+type termios struct {
+	iflag, oflag, cflag, lflag uint32
+	line                       byte
+	cc                         [19]byte
+}
+
+// Sizes of struct termios, and of struct termios2, which adds two speeds.
+const (
+	termiosSize  = 4*4 + 1 + 19
+	termios2Size = termiosSize + 2*4
+)
+
+// defaultTermios is what Linux gives a new terminal.
+func defaultTermios() termios {
+	t := termios{
+		iflag: unix.ICRNL | unix.IXON,
+		oflag: unix.OPOST | unix.ONLCR,
+		cflag: unix.B38400 | unix.CS8 | unix.CREAD | unix.HUPCL,
+		lflag: unix.ISIG | unix.ICANON | unix.ECHO | unix.ECHOE | unix.ECHOK | unix.ECHOCTL | unix.ECHOKE | unix.IEXTEN,
+	}
+	for i, c := range map[int]byte{
+		unix.VINTR: 3, unix.VQUIT: 28, unix.VERASE: 127, unix.VKILL: 21, unix.VEOF: 4,
+		unix.VMIN: 1, unix.VSTART: 17, unix.VSTOP: 19, unix.VSUSP: 26,
+	} {
+		t.cc[i] = c
+	}
+	return t
+}
+
+// is says whether c is the control character at index i; 0 disables one.
+func (t *termios) is(c byte, i int) bool { return c != 0 && t.cc[i] == c }
+
+// signal is what c stands for, or 0.
+func (t *termios) signal(c byte) syscall.Signal {
+	switch {
+	case t.lflag&unix.ISIG == 0:
+		return 0
+	case t.is(c, unix.VINTR):
+		return syscall.SIGINT
+	case t.is(c, unix.VQUIT):
+		return syscall.SIGQUIT
+	case t.is(c, unix.VSUSP):
+		return syscall.SIGTSTP
+	}
+	return 0
+}
+
+// output appends p to out with NL turned into CR NL (OPOST, ONLCR).
+func (t *termios) output(out, p []byte) []byte {
+	if t.oflag&(unix.OPOST|unix.ONLCR) != unix.OPOST|unix.ONLCR {
+		return append(out, p...)
+	}
+	for _, c := range p {
+		if c == '\n' {
+			out = append(out, '\r')
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func (t *termios) encode(size int) []byte {
+	b := make([]byte, size)
+	for i, v := range []uint32{t.iflag, t.oflag, t.cflag, t.lflag} {
+		binary.LittleEndian.PutUint32(b[4*i:], v)
+	}
+	b[16] = t.line
+	copy(b[17:], t.cc[:])
+	if size == termios2Size { // c_ispeed, c_ospeed
+		binary.LittleEndian.PutUint32(b[termiosSize:], 38400)
+		binary.LittleEndian.PutUint32(b[termiosSize+4:], 38400)
+	}
+	return b
+}
+
+func (t *termios) decode(b []byte) {
+	for i, v := range []*uint32{&t.iflag, &t.oflag, &t.cflag, &t.lflag} {
+		*v = binary.LittleEndian.Uint32(b[4*i:])
+	}
+	t.line = b[16]
+	copy(t.cc[:], b[17:])
+}
+
+// ioctl is ioctl_tty(2), as far as a console has use for it; the rest is ENOTTY.
+func (y *TTY) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64, error) {
+	va := arch.VA(arg)
+	switch req {
+	case unix.TCGETS:
+		return 0, mem.CopyOut(va, y.encode(termiosSize))
+	case unix.TCGETS2:
+		return 0, mem.CopyOut(va, y.encode(termios2Size))
+	case unix.TCSETS, unix.TCSETSW, unix.TCSETSF:
+		return 0, y.set(mem, va, termiosSize, req == unix.TCSETSF)
+	case unix.TCSETS2, unix.TCSETSW2, unix.TCSETSF2:
+		return 0, y.set(mem, va, termios2Size, req == unix.TCSETSF2)
+	case unix.TCFLSH:
+		y.flush()
+	case unix.TIOCGWINSZ:
+		y.mu.Lock()
+		win := y.win
+		y.mu.Unlock()
+		return 0, mem.CopyOut(va, win[:])
+	case unix.TIOCSWINSZ:
+		var win [8]byte
+		if err := mem.CopyIn(win[:], va); err != nil {
+			return 0, err
+		}
+		y.mu.Lock()
+		y.win = win
+		y.mu.Unlock()
+	case unix.TIOCGPGRP:
+		y.mu.Lock()
+		pgid := y.pgid
+		y.mu.Unlock()
+		return putInt(mem, arg, pgid)
+	case unix.TIOCSPGRP:
+		return 0, y.setGroup(mem, va)
+	case unix.TIOCSCTTY, unix.TIOCNOTTY: // the console is everybody's terminal
+	case fionread:
+		y.mu.Lock()
+		n := len(y.input)
+		y.mu.Unlock()
+		return putInt(mem, arg, n)
+	default:
+		return 0, syscall.ENOTTY
+	}
+	return 0, nil
+}
+
+func (y *TTY) encode(size int) []byte {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.tio.encode(size)
+}
+
+// set changes the settings. Input already typed stays, unless flushed; leaving
+// or entering canonical mode makes it one line.
+func (y *TTY) set(mem UserMemory, va arch.VA, size int, flush bool) error {
+	b := make([]byte, size)
+	if err := mem.CopyIn(b, va); err != nil {
+		return err
+	}
+	y.mu.Lock()
+	was := y.tio.lflag & unix.ICANON
+	y.tio.decode(b)
+	if flush {
+		y.flushLocked()
+	}
+	if was != y.tio.lflag&unix.ICANON {
+		y.input = append(y.input, y.line...)
+		y.line, y.ends = nil, nil
+		if was == 0 && len(y.input) > 0 {
+			y.ends = []int{len(y.input)}
+		}
+	}
+	y.mu.Unlock()
+	y.q.Wake(EPOLLIN | EPOLLRDNORM)
+	return nil
+}
+
+func (y *TTY) flush() {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.flushLocked()
+}
+
+// flushLocked throws typed input away. Precondition: mu held.
+func (y *TTY) flushLocked() { y.line, y.input, y.ends = nil, nil, nil }
+
+func (y *TTY) setGroup(mem UserMemory, va arch.VA) error {
+	var b [4]byte
+	if err := mem.CopyIn(b[:], va); err != nil {
+		return err
+	}
+	pgid := int(int32(binary.LittleEndian.Uint32(b[:])))
+	if pgid < 0 {
+		return syscall.EINVAL
+	}
+	y.mu.Lock()
+	y.pgid = pgid
+	y.mu.Unlock()
+	return nil
+}
+
+// setWinsize fills struct winsize: rows, columns, pixels unknown.
+func (y *TTY) setWinsize(rows, cols uint16) {
+	binary.LittleEndian.PutUint16(y.win[0:], rows)
+	binary.LittleEndian.PutUint16(y.win[2:], cols)
+}

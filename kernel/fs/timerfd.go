@@ -1,0 +1,176 @@
+package fs
+
+import (
+	"encoding/binary"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// timerfd counts expirations of a timer (timerfd_create(2)). CLOCK_BOOTTIME is
+// CLOCK_MONOTONIC here: the machine never sleeps.
+type timerfd struct {
+	plain
+	fs       *FS
+	realtime bool
+	q        WaitQueue
+
+	mu       sync.Mutex
+	timer    *time.Timer // nil: disarmed
+	gen      uint64      // counts settings: a stale expiry does nothing
+	next     int64       // of the timer's clock, ns
+	interval int64       // 0: once
+	count    uint64      // expirations not read yet
+}
+
+// Timerfd is timerfd_create(2); flags: TFD_NONBLOCK, TFD_CLOEXEC.
+func (s *FS) Timerfd(clock int, flags int) (*File, error) {
+	if flags&^(unix.TFD_NONBLOCK|unix.TFD_CLOEXEC) != 0 {
+		return nil, syscall.EINVAL
+	}
+	switch clock {
+	case unix.CLOCK_MONOTONIC, unix.CLOCK_REALTIME, unix.CLOCK_BOOTTIME:
+	default:
+		return nil, syscall.EINVAL
+	}
+	t := &timerfd{fs: s, realtime: clock == unix.CLOCK_REALTIME}
+	return s.newFile(s.newAnon("", 0o600), t, place{nil, "anon_inode:[timerfd]"}, unix.O_RDWR|flags&unix.O_NONBLOCK), nil
+}
+
+// now is the timer's clock.
+func (t *timerfd) now() int64 {
+	if t.realtime {
+		return t.fs.cfg.Now()
+	}
+	return t.fs.cfg.Monotonic()
+}
+
+// TimerfdSet is timerfd_settime(2), in nanoseconds: the first expiry is after
+// value, or, with abs, when the clock shows it; value 0 disarms. It returns what
+// TimerfdGet would have. EINVAL if f is no timer or a time is negative.
+func (f *File) TimerfdSet(value, interval int64, abs bool) (oldValue, oldInterval int64, err error) {
+	t, ok := f.h.(*timerfd)
+	if !ok || value < 0 || interval < 0 {
+		return 0, 0, syscall.EINVAL
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	oldValue, oldInterval = t.leftLocked()
+	t.stopLocked()
+	t.count = 0
+	if value != 0 {
+		t.interval = interval
+		t.next = value
+		if !abs {
+			t.next = addOffsets(t.now(), value)
+			if t.next < 0 {
+				t.next = Never
+			}
+		}
+		t.startLocked()
+	}
+	return oldValue, oldInterval, nil
+}
+
+// TimerfdGet is timerfd_gettime(2): nanoseconds to the next expiry, 0 if
+// disarmed, and the interval.
+func (f *File) TimerfdGet() (value, interval int64, err error) {
+	t, ok := f.h.(*timerfd)
+	if !ok {
+		return 0, 0, syscall.EINVAL
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	value, interval = t.leftLocked()
+	return value, interval, nil
+}
+
+// leftLocked, startLocked, stopLocked. Precondition: mu held.
+func (t *timerfd) leftLocked() (int64, int64) {
+	if t.timer == nil {
+		return 0, t.interval
+	}
+	return max(1, t.next-t.now()), t.interval
+}
+
+func (t *timerfd) startLocked() {
+	t.gen++
+	gen := t.gen
+	t.timer = time.AfterFunc(time.Duration(t.next-t.now()), func() { t.expire(gen) })
+}
+
+func (t *timerfd) stopLocked() {
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	t.timer, t.interval = nil, 0
+	t.gen++
+}
+
+// expire counts what has passed and starts the timer again.
+func (t *timerfd) expire(gen uint64) {
+	t.mu.Lock()
+	if gen != t.gen {
+		t.mu.Unlock()
+		return
+	}
+	t.timer = nil
+	if now := t.now(); now < t.next { // the clock was set back, or runs slower
+		t.startLocked()
+		t.mu.Unlock()
+		return
+	} else if t.interval == 0 {
+		t.count++
+	} else {
+		n := (now-t.next)/t.interval + 1
+		t.count += uint64(n)
+		t.next += n * t.interval
+		t.startLocked()
+	}
+	t.mu.Unlock()
+	t.q.Wake(EPOLLIN | EPOLLRDNORM)
+}
+
+func (t *timerfd) queue() *WaitQueue { return &t.q }
+
+func (t *timerfd) ready() uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.count > 0 {
+		return EPOLLIN | EPOLLRDNORM
+	}
+	return 0
+}
+
+// read takes the number of expirations; it waits for the first.
+func (t *timerfd) read(c call, b []byte, _ int64) (int, error) {
+	if len(b) < 8 {
+		return 0, syscall.EINVAL
+	}
+	for {
+		t.mu.Lock()
+		n := t.count
+		t.count = 0
+		t.mu.Unlock()
+		if n > 0 {
+			binary.LittleEndian.PutUint64(b, n)
+			return 8, nil
+		}
+		if c.nonblock {
+			return 0, syscall.EAGAIN
+		}
+		if err := await(c.task, t, EPOLLIN, Never); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (t *timerfd) write(call, []byte, int64) (int, error) { return 0, syscall.EINVAL }
+
+func (t *timerfd) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stopLocked()
+}

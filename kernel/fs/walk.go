@@ -1,0 +1,346 @@
+package fs
+
+import (
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Place is a process's position in the tree: working directory and umask.
+// CLONE_FS shares it, fork copies it.
+type Place struct {
+	mu    sync.Mutex
+	cwd   directory
+	umask uint32
+}
+
+// NewPlace is the first process's: "/" and umask 022.
+func (s *FS) NewPlace() *Place { return &Place{cwd: s.root, umask: 0o022} }
+
+// Fork copies p.
+func (p *Place) Fork() *Place {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return &Place{cwd: p.cwd, umask: p.umask}
+}
+
+// Umask is umask(2): it sets the mask and returns the one before.
+func (p *Place) Umask(mask uint32) (old uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old, p.umask = p.umask, mask&0o777
+	return old
+}
+
+// mode is mode with the umask applied.
+func (p *Place) mode(mode uint32) uint32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return mode & 0o7777 &^ p.umask
+}
+
+func (p *Place) dir() directory {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cwd
+}
+
+// Getcwd is the path of the working directory; ENOENT if it was removed.
+func (p *Place) Getcwd() (string, error) {
+	path, ok := dirPath(p.dir())
+	if !ok {
+		return "", syscall.ENOENT
+	}
+	return path, nil
+}
+
+// At is where a relative path starts: at Dir (a *at call's descriptor) or, when
+// that is nil, at the working directory. Task may be nil outside of /proc/self.
+type At struct {
+	Task  Task
+	Place *Place
+	Dir   *File
+}
+
+// start is the directory that a path begins at; ENOTDIR.
+func (a At) start() (directory, error) {
+	if a.Dir == nil {
+		return a.Place.dir(), nil
+	}
+	d, ok := a.Dir.node.(directory)
+	if !ok {
+		return nil, syscall.ENOTDIR
+	}
+	return d, nil
+}
+
+// found is where a walk ended. node is nil if the last name does not exist (its
+// directory does). node carries no reference unless held.
+type found struct {
+	place
+	node  node
+	slash bool // the path asked for a directory: "name/"
+	held  bool // node carries a reference, from a magic link
+}
+
+// done gives back what the walk held.
+func (t found) done() {
+	if t.held {
+		unhold(t.node)
+	}
+}
+
+// existing is ENOENT for a name that is missing, ENOTDIR for "file/".
+func (t found) existing() error {
+	if t.node == nil {
+		return syscall.ENOENT
+	}
+	if _, ok := t.node.(directory); t.slash && !ok {
+		return syscall.ENOTDIR
+	}
+	return nil
+}
+
+// walker resolves one path (path_resolution(7)). Each step takes FS.tree by
+// itself, so names may change between steps, as on any Unix.
+type walker struct {
+	task  Task
+	root  directory
+	dir   directory
+	rest  string // what is left of the path
+	links int    // symbolic links followed
+}
+
+// lastLink says what a walk does with a symbolic link in the last place.
+type lastLink uint8
+
+const (
+	follow lastLink = iota
+	// noFollow stays at the link, unless a slash after it asks for a directory.
+	noFollow
+	// nameOnly stays at it even so: for calls that make or remove a name.
+	nameOnly
+	// creating follows it, but not if a slash comes after it: open(2) with
+	// O_CREAT makes no directories, and says so before it looks.
+	creating
+)
+
+func (e lastLink) follows(slash bool) bool {
+	return e == follow || e == noFollow && slash || e == creating && !slash
+}
+
+// walk resolves path. ENOENT if a directory on the way is missing.
+func (s *FS) walk(at At, path string, end lastLink) (found, error) {
+	if path == "" {
+		return found{}, syscall.ENOENT
+	}
+	if len(path) >= pathMax {
+		return found{}, syscall.ENAMETOOLONG
+	}
+	w := walker{task: at.Task, root: s.root, rest: path}
+	if path[0] == '/' {
+		w.dir = s.root
+	} else {
+		d, err := at.start()
+		if err != nil {
+			return found{}, err
+		}
+		w.dir = d
+	}
+	return w.run(end)
+}
+
+func (w *walker) run(end lastLink) (found, error) {
+	for {
+		name, last := w.next()
+		if name == "" { // "/", or nothing left
+			return found{place: place{w.dir, ""}, node: w.dir}, nil
+		}
+		slash := last && w.rest != ""
+		n, err := w.step(name)
+		switch {
+		case err == syscall.ENOENT && last:
+			return found{place: place{w.dir, name}, slash: slash}, nil
+		case err != nil:
+			return found{}, err
+		}
+		if l, ok := n.(linker); ok && (!last || end.follows(slash)) {
+			if j, ok := l.(jumper); ok {
+				t, err := w.jump(j, last, slash)
+				if err != nil || last {
+					return t, err
+				}
+				continue
+			}
+			if err := w.follow(l); err != nil {
+				return found{}, err
+			}
+			continue
+		}
+		if last {
+			return w.end(name, n, slash), nil
+		}
+		d, ok := n.(directory)
+		if !ok {
+			return found{}, syscall.ENOTDIR
+		}
+		w.dir = d
+	}
+}
+
+// next takes the next component off the path; last says that only slashes are
+// left after it.
+func (w *walker) next() (name string, last bool) {
+	rest := strings.TrimLeft(w.rest, "/")
+	i := strings.IndexByte(rest, '/')
+	if i < 0 {
+		i = len(rest)
+	}
+	name, w.rest = rest[:i], rest[i:]
+	return name, strings.Trim(w.rest, "/") == ""
+}
+
+// step looks name up in the present directory.
+func (w *walker) step(name string) (node, error) {
+	switch {
+	case len(name) > nameMax:
+		return nil, syscall.ENAMETOOLONG
+	case name == ".":
+		return w.dir, nil
+	case name == "..":
+		up, _ := w.dir.where()
+		if up == nil { // removed: it has no parent any more
+			return nil, syscall.ENOENT
+		}
+		return up, nil
+	}
+	return w.dir.lookup(w.task, name)
+}
+
+// end is the result for the last component: "." and ".." lead to a directory
+// without a name to act on.
+func (w *walker) end(name string, n node, slash bool) found {
+	if name == "." || name == ".." {
+		return found{place: place{n.(directory), ""}, node: n}
+	}
+	return found{place: place{w.dir, name}, node: n, slash: slash}
+}
+
+// follow puts a symbolic link's target before the rest of the path.
+func (w *walker) follow(l linker) error {
+	if w.links++; w.links > maxSymlink {
+		return syscall.ELOOP
+	}
+	target, err := l.readlink(w.task)
+	switch {
+	case err != nil:
+		return err
+	case target == "":
+		return syscall.ENOENT
+	case len(target)+len(w.rest) >= 2*pathMax:
+		return syscall.ENAMETOOLONG
+	}
+	if target[0] == '/' {
+		w.dir = w.root
+	}
+	w.rest = target + w.rest
+	return nil
+}
+
+// jump goes through a magic link: to the result if it is the last component,
+// else into the directory it leads to.
+func (w *walker) jump(j jumper, last, slash bool) (found, error) {
+	if w.links++; w.links > maxSymlink {
+		return found{}, syscall.ELOOP
+	}
+	n, from, err := j.jump(w.task)
+	if err != nil {
+		return found{}, err
+	}
+	if last {
+		return found{place: from, node: n, slash: slash, held: true}, nil
+	}
+	unhold(n) // a directory needs no reference to be walked
+	d, ok := n.(directory)
+	if !ok {
+		return found{}, syscall.ENOTDIR
+	}
+	w.dir = d
+	return found{}, nil
+}
+
+// dirPath is the path from the root; false if d or one above it was removed.
+func dirPath(d directory) (string, bool) {
+	path := ""
+	for {
+		up, name := d.where()
+		switch {
+		case up == nil:
+			return path, false
+		case up == d && path == "":
+			return "/", true
+		case up == d:
+			return path, true
+		}
+		path = "/" + name + path
+		d = up
+	}
+}
+
+// pathOf is the path of n, found at p, as /proc/self/fd shows it.
+func (s *FS) pathOf(n node, p place) string {
+	if d, ok := n.(directory); ok {
+		path, ok := dirPath(d)
+		if !ok {
+			path += " (deleted)"
+		}
+		return path
+	}
+	if p.dir == nil {
+		if n.base().dev == devAnon && n.base().typ == syscall.S_IFREG {
+			return p.name + " (deleted)"
+		}
+		return p.name
+	}
+	path, ok := dirPath(p.dir)
+	if path == "/" {
+		path = ""
+	}
+	path += "/" + p.name
+	if ok {
+		now, err := p.dir.lookup(nil, p.name)
+		ok = err == nil && (now == n || n.base().dev == devProc)
+	}
+	if !ok {
+		path += " (deleted)"
+	}
+	return path
+}
+
+// node resolves path for a call that acts on what is there, whatever it is.
+// flags: AT_SYMLINK_NOFOLLOW, and AT_EMPTY_PATH for "" naming at.Dir itself.
+// The result must be done().
+func (s *FS) node(at At, path string, flags int) (found, error) {
+	if path == "" && flags&unix.AT_EMPTY_PATH != 0 {
+		if at.Dir != nil {
+			return found{place: at.Dir.from, node: at.Dir.node}, nil
+		}
+		d := at.Place.dir()
+		return found{place: place{d, ""}, node: d}, nil
+	}
+	end := follow
+	if flags&unix.AT_SYMLINK_NOFOLLOW != 0 {
+		end = noFollow
+	}
+	t, err := s.walk(at, path, end)
+	if err != nil {
+		return t, err
+	}
+	if err := t.existing(); err != nil {
+		t.done()
+		return found{}, err
+	}
+	return t, nil
+}

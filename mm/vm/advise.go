@@ -1,0 +1,119 @@
+package vm
+
+import (
+	"syscall"
+
+	"grim/arch"
+
+	"golang.org/x/sys/unix"
+)
+
+// Advise is madvise(2); advice is Linux's MADV_*. DONTNEED and FREE drop pages,
+// the fork advices are kept, POPULATE_* and WILLNEED fault in; what only tunes
+// Linux is accepted and does nothing. EINVAL, ENOMEM (a hole: what is mapped has
+// been advised), EFAULT (POPULATE_* could not). It may sleep.
+func (vs *VMSpace) Advise(addr arch.VA, length uint64, advice int) error {
+	end, ok := userRange(addr, length)
+	if !ok || !knownAdvice(advice) {
+		return syscall.EINVAL
+	}
+	if end == addr {
+		return nil
+	}
+	switch advice {
+	case unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE:
+		return vs.advisePopulate(addr, end, advice == unix.MADV_POPULATE_WRITE)
+	}
+	vs.mu.Lock()
+	err := vs.advise(addr, end, advice)
+	dirty := vs.dirty.take()
+	vs.mu.Unlock()
+	dirty.finish(vs.sys)
+	return err
+}
+
+func knownAdvice(advice int) bool {
+	switch advice {
+	case unix.MADV_NORMAL, unix.MADV_RANDOM, unix.MADV_SEQUENTIAL, unix.MADV_WILLNEED,
+		unix.MADV_DONTNEED, unix.MADV_FREE, unix.MADV_DONTFORK, unix.MADV_DOFORK,
+		unix.MADV_HUGEPAGE, unix.MADV_NOHUGEPAGE, unix.MADV_COLLAPSE,
+		unix.MADV_MERGEABLE, unix.MADV_UNMERGEABLE, unix.MADV_DONTDUMP, unix.MADV_DODUMP,
+		unix.MADV_WIPEONFORK, unix.MADV_KEEPONFORK, unix.MADV_COLD, unix.MADV_PAGEOUT,
+		unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE:
+		return true
+	}
+	return false
+}
+
+// advise works through the entries of the range. Preconditions: mu held.
+func (vs *VMSpace) advise(start, end arch.VA, advice int) (err error) {
+	if vs.mapped(start, end) != uint64(end-start) {
+		err = syscall.ENOMEM
+	}
+	var set, unset entryFlags
+	switch advice {
+	case unix.MADV_DONTNEED, unix.MADV_FREE:
+		for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {
+			// FREE may drop pages whenever it likes: now, so that it means the
+			// same every time.
+			if e.flags&entWired != 0 || advice == unix.MADV_FREE && (e.obj != nil || !e.private()) {
+				return syscall.EINVAL
+			}
+			if e := vs.removePages(max(e.start, start), min(e.end, end)); e != nil {
+				return e
+			}
+		}
+		return err
+	case unix.MADV_DONTFORK:
+		set = entDontFork
+	case unix.MADV_DOFORK:
+		unset = entDontFork
+	case unix.MADV_WIPEONFORK:
+		set = entWipeOnFork
+	case unix.MADV_KEEPONFORK:
+		unset = entWipeOnFork
+	default:
+		return err
+	}
+	if vs.tree.n+2 > maxEntries {
+		return syscall.ENOMEM
+	}
+	if set == entWipeOnFork {
+		for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {
+			if e.obj != nil {
+				return syscall.EINVAL // private anonymous memory only
+			}
+		}
+	}
+	for e := vs.clipRange(start, end); e != nil && e.start < end; e = e.next {
+		e.flags = e.flags&^unset | set
+	}
+	vs.merge(start, end)
+	return err
+}
+
+// advisePopulate is MADV_POPULATE_READ and _WRITE.
+func (vs *VMSpace) advisePopulate(start, end arch.VA, write bool) error {
+	vs.mu.Lock()
+	holes := vs.mapped(start, end) != uint64(end-start)
+	vs.mu.Unlock()
+	if holes {
+		return syscall.ENOMEM
+	}
+	access := arch.Read
+	if write {
+		access = arch.Write
+	}
+	for va := start; va < end; va += arch.PageSize {
+		switch err := vs.Fault(va, access); err {
+		case nil:
+		case syscall.EACCES:
+			return syscall.EINVAL
+		case syscall.ENOMEM:
+			return err
+		default:
+			return syscall.EFAULT
+		}
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package vm
+
+import (
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"grim/arch"
+	"grim/mm/phys"
+)
+
+// anonObject is shared anonymous memory: MAP_SHARED|MAP_ANONYMOUS, kept by the
+// processes that map it and gone with the last. Its frames are its only store,
+// so nobody needs to hear which are dirty.
+type anonObject struct {
+	Mappings
+	sys  *System
+	refs atomic.Int32
+	size int64 // [I]
+
+	mu    sync.Mutex // under VMSpace.mu and Mappings.mu
+	pages pageIndex
+}
+
+// NewAnonObject makes shared anonymous memory of size bytes, all zero, with one
+// reference. Frames are allocated as pages are touched.
+func NewAnonObject(s *System, size int64) Object {
+	o := &anonObject{sys: s, size: size}
+	o.refs.Store(1)
+	s.objects.Add(1)
+	return o
+}
+
+func (o *anonObject) Ref() { o.refs.Add(1) }
+
+func (o *anonObject) Unref() {
+	if n := o.refs.Add(-1); n > 0 {
+		return
+	} else if n < 0 {
+		panic("vm: shared memory object released more often than referenced")
+	}
+	o.sys.freePages(&o.pages, 0)
+	o.sys.objects.Add(-1)
+}
+
+func (o *anonObject) GetPage(index int64, _ bool) (phys.Frame, error) {
+	if index < 0 || index >= pagesOf(o.size) {
+		return 0, syscall.EIO
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f := o.pages.get(index)
+	if f == 0 {
+		var err error
+		if f, err = o.sys.mem.AllocZero(phys.Anon); err != nil {
+			return 0, err
+		}
+		o.pages.set(index, f)
+	}
+	o.sys.mem.Ref(f)
+	return f, nil
+}
+
+// CachedPage allocates as well: that does not sleep. A failure is left for
+// GetPage to report.
+func (o *anonObject) CachedPage(index int64, write bool) (phys.Frame, bool) {
+	f, err := o.GetPage(index, write)
+	return f, err == nil
+}
+
+func (o *anonObject) PutDirty(int64, phys.Frame) error { return nil }
+func (o *anonObject) Tracks() bool                     { return false }
+func (o *anonObject) Size() int64                      { return o.size }
+func (o *anonObject) Name() string                     { return "/dev/zero (deleted)" }
+
+// pagesOf is the number of pages that hold size bytes.
+func pagesOf(size int64) int64 { return (size + arch.PageSize - 1) >> arch.PageShift }

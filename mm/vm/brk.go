@@ -1,0 +1,51 @@
+package vm
+
+import "grim/arch"
+
+// SetBrk places the start of the heap, which is empty then (program loader).
+func (vs *VMSpace) SetBrk(start arch.VA) {
+	vs.mu.Lock()
+	vs.brkStart, vs.brkEnd = start, start
+	vs.mu.Unlock()
+}
+
+// Brk moves the end of the heap to addr and returns the end that holds now: the
+// old one if addr is out of range, or memory, limits or a neighbour did not
+// allow it (brk(2)).
+func (vs *VMSpace) Brk(addr arch.VA) arch.VA {
+	vs.mu.Lock()
+	end := vs.brk(addr)
+	wired := vs.lockFuture
+	vs.mu.Unlock()
+	if wired {
+		vs.populate(vs.brkStart.PageUp(), end.PageUp())
+	}
+	return end
+}
+
+// brk does the work. Preconditions: mu held.
+func (vs *VMSpace) brk(addr arch.VA) arch.VA {
+	if vs.brkStart == 0 || addr < vs.brkStart || addr >= arch.UserMax-arch.PageSize {
+		return vs.brkEnd
+	}
+	old, end := vs.brkEnd.PageUp(), addr.PageUp()
+	switch {
+	case end > old:
+		n := uint64(end - old)
+		like := entry{prot: arch.Read | arch.Write, flags: entHeap}
+		if vs.lockFuture {
+			like.flags |= entWired
+		}
+		// RLIMIT_DATA counts the heap with all private writable memory.
+		if !vs.free(old, end) || vs.mayGrow(n, 0, &like) != nil || like.flags&entWired != 0 && !vs.mayLock(n) {
+			return vs.brkEnd
+		}
+		vs.insert(old, n, &like)
+	case end < old:
+		if vs.unmap(end, old) != nil {
+			return vs.brkEnd
+		}
+	}
+	vs.brkEnd = addr
+	return addr
+}

@@ -1,0 +1,193 @@
+package vm
+
+import (
+	"bytes"
+	"syscall"
+
+	"grim/arch"
+	"grim/mm/phys"
+)
+
+// userBuffer checks an address and a length that a user gave: EFAULT unless
+// [va, va+n) lies in the user half without wrapping.
+func userBuffer(va arch.VA, n uint64) error {
+	if n > uint64(arch.UserMax) || va > arch.UserMax-arch.VA(n) {
+		return syscall.EFAULT
+	}
+	return nil
+}
+
+// access calls fn with the frame behind va and what of it belongs to [va, va+n),
+// faulting the page in first. fn runs under pmap.mu, the lock that keeps the
+// page from being unmapped and freed: it copies, and nothing else. It returns
+// how many bytes that was. EFAULT; ENOMEM if the page could not be had.
+func (vs *VMSpace) access(va arch.VA, n uint64, want arch.Prot, fn func(f phys.Frame, off, n int)) (int, error) {
+	off := int(va & (arch.PageSize - 1))
+	k := int(min(n, uint64(arch.PageSize-off)))
+	for {
+		vs.pm.Lock()
+		m, ok := vs.pm.LookupLocked(va)
+		if ok && m.Prot&want == want {
+			fn(m.Frame, off, k)
+			vs.pm.Unlock()
+			return k, nil
+		}
+		vs.pm.Unlock()
+		if err := vs.Fault(va, want); err != nil {
+			return 0, copyError(err)
+		}
+	}
+}
+
+// copyError is what a system call returns for a user page that cannot be had.
+func copyError(err error) error {
+	if err == syscall.ENOMEM {
+		return err
+	}
+	return syscall.EFAULT
+}
+
+// CopyIn fills dst from user memory at src. EFAULT; it may sleep.
+func (vs *VMSpace) CopyIn(dst []byte, src arch.VA) error {
+	if err := userBuffer(src, uint64(len(dst))); err != nil {
+		return err
+	}
+	mem := vs.sys.mem
+	for len(dst) > 0 {
+		off := int(src & (arch.PageSize - 1))
+		n := min(len(dst), arch.PageSize-off)
+		vs.pm.Lock()
+		m, ok := vs.pm.LookupLocked(src)
+		if !ok || m.Prot&arch.Read == 0 {
+			vs.pm.Unlock()
+			if err := vs.Fault(src, arch.Read); err != nil {
+				return copyError(err)
+			}
+			continue
+		}
+		copy(dst[:n], mem.Bytes(m.Frame)[off:])
+		vs.pm.Unlock()
+		dst, src = dst[n:], src+arch.VA(n)
+	}
+	return nil
+}
+
+// CopyOut writes src to user memory at dst. EFAULT if any byte of the range
+// cannot be written, and then nothing was; it may sleep. (Only a thread that
+// unmaps the range at the same time can see a part of it written.)
+func (vs *VMSpace) CopyOut(dst arch.VA, src []byte) error {
+	if err := vs.ensureRest(dst, uint64(len(src)), arch.Write); err != nil {
+		return err
+	}
+	mem := vs.sys.mem
+	for len(src) > 0 {
+		off := int(dst & (arch.PageSize - 1))
+		n := min(len(src), arch.PageSize-off)
+		vs.pm.Lock()
+		m, ok := vs.pm.LookupLocked(dst)
+		if !ok || m.Prot&arch.Write == 0 {
+			vs.pm.Unlock()
+			if err := vs.Fault(dst, arch.Write); err != nil {
+				return copyError(err)
+			}
+			continue
+		}
+		copy(mem.Bytes(m.Frame)[off:], src[:n])
+		mem.Modified(m.Frame)
+		vs.pm.Unlock()
+		src, dst = src[n:], dst+arch.VA(n)
+	}
+	return nil
+}
+
+// ZeroOut clears n bytes of user memory at dst. Errors as CopyOut.
+func (vs *VMSpace) ZeroOut(dst arch.VA, n uint64) error {
+	if err := vs.ensureRest(dst, n, arch.Write); err != nil {
+		return err
+	}
+	mem := vs.sys.mem
+	for n > 0 {
+		k, err := vs.access(dst, n, arch.Write, func(f phys.Frame, off, k int) {
+			clear(mem.Bytes(f)[off : off+k])
+			mem.Modified(f)
+		})
+		if err != nil {
+			return err
+		}
+		n, dst = n-uint64(k), dst+arch.VA(k)
+	}
+	return nil
+}
+
+// ensureRest makes every page of a range but the first accessible, so that a
+// copy that has begun does not end in the middle. A range within one page, the
+// usual case, costs nothing.
+func (vs *VMSpace) ensureRest(va arch.VA, n uint64, want arch.Prot) error {
+	if err := userBuffer(va, n); err != nil {
+		return err
+	}
+	if n == 0 || va.PageDown() == (va+arch.VA(n)-1).PageDown() {
+		return nil
+	}
+	return vs.ensure(va, n, want)
+}
+
+// ensure faults in the pages of a range that the user could not access as
+// wanted. The range has been checked.
+func (vs *VMSpace) ensure(va arch.VA, n uint64, want arch.Prot) error {
+	for p := va.PageDown(); p < va+arch.VA(n); p += arch.PageSize {
+		if _, err := vs.access(p, 1, want, func(phys.Frame, int, int) {}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// EnsureReadable faults in [va, va+n) for reading. EFAULT; it may sleep.
+func (vs *VMSpace) EnsureReadable(va arch.VA, n uint64) error {
+	if err := userBuffer(va, n); err != nil {
+		return err
+	}
+	return vs.ensure(va, n, arch.Read)
+}
+
+// EnsureWritable faults in [va, va+n) for writing. EFAULT; it may sleep.
+func (vs *VMSpace) EnsureWritable(va arch.VA, n uint64) error {
+	if err := userBuffer(va, n); err != nil {
+		return err
+	}
+	return vs.ensure(va, n, arch.Write)
+}
+
+// CopyInString reads the string at src up to its NUL, which is not returned.
+// EFAULT; ENAMETOOLONG if there is no NUL in the first max+1 bytes. It may sleep.
+func (vs *VMSpace) CopyInString(src arch.VA, max int) (string, error) {
+	if src >= arch.UserMax {
+		return "", syscall.EFAULT
+	}
+	var buf []byte
+	mem := vs.sys.mem
+	for {
+		if src >= arch.UserMax {
+			return "", syscall.EFAULT
+		}
+		done := false
+		k, err := vs.access(src, uint64(max+1-len(buf)), arch.Read, func(f phys.Frame, off, k int) {
+			b := mem.Bytes(f)[off : off+k]
+			if i := bytes.IndexByte(b, 0); i >= 0 {
+				b, done = b[:i], true
+			}
+			buf = append(buf, b...)
+		})
+		if err != nil {
+			return "", err
+		}
+		if done {
+			return string(buf), nil
+		}
+		if len(buf) > max {
+			return "", syscall.ENAMETOOLONG
+		}
+		src += arch.VA(k)
+	}
+}

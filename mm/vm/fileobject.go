@@ -1,0 +1,213 @@
+package vm
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"grim/arch"
+	"grim/mm/phys"
+)
+
+// FileObject is a file's pages.
+//
+// Without a Pager it is the page cache of an in-memory file and its only store:
+// read(2), write(2) and every mapping see the same frames.
+//
+// With a Pager, the frames are those that are mapped, and ReadAt and WriteAt go
+// to the pager, as on systems without a unified buffer cache: what was written
+// through a mapping reaches read(2) when the page is handed back, by msync,
+// munmap, or the purge of an exiting process.
+type FileObject struct {
+	Mappings
+	sys     *System
+	pager   Pager // nil: none
+	refs    atomic.Int32
+	inode   atomic.Uint64
+	name    atomic.Pointer[string]
+	onWrite atomic.Pointer[func()]
+
+	// ioMu makes the pager's reads and writes one at a time. It may be held for
+	// as long as the pager sleeps; outside every other lock but VMSpace's.
+	ioMu sync.Mutex
+
+	mu    sync.Mutex // under VMSpace.mu and Mappings.mu
+	size  int64
+	pages pageIndex
+}
+
+// Pager keeps a file's pages elsewhere. page is one page of memory that belongs
+// to the caller. The methods may be slow, may sleep, and are called without
+// locks that others need. A pager whose file may shrink and grow again has a
+// method Truncate(size int64) too, and then reads as zero past the old size.
+type Pager interface {
+	PageIn(index int64, page []byte) error
+	PageOut(index int64, page []byte) error
+}
+
+// maxFileSize keeps sums of offsets and sizes inside an int64.
+const maxFileSize = 1 << 62
+
+// NewFileObject makes an empty file with one reference; Truncate gives it a
+// size. pager may be nil.
+func NewFileObject(s *System, name string, pager Pager) *FileObject {
+	o := &FileObject{sys: s, pager: pager}
+	o.refs.Store(1)
+	o.name.Store(&name)
+	s.objects.Add(1)
+	return o
+}
+
+// Ref adds a reference: an inode, an open file, a mapping.
+func (o *FileObject) Ref() { o.refs.Add(1) }
+
+// Unref drops one; the last frees the frames.
+func (o *FileObject) Unref() {
+	if n := o.refs.Add(-1); n > 0 {
+		return
+	} else if n < 0 {
+		panic("vm: file object " + o.Name() + " released more often than referenced")
+	}
+	o.sys.freePages(&o.pages, 0)
+	o.sys.objects.Add(-1)
+}
+
+// freePages drops the references that an index holds from page first on.
+func (s *System) freePages(x *pageIndex, first int64) {
+	b := phys.Batch{M: s.mem}
+	x.cut(first, b.Unref)
+	b.Flush()
+}
+
+// Size is the length in bytes.
+func (o *FileObject) Size() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.size
+}
+
+// Pages is the number of frames that hold data (st_blocks is 8 a page).
+func (o *FileObject) Pages() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.pages.n
+}
+
+// Name is what /proc/self/maps shows; SetName changes it (rename, unlink).
+func (o *FileObject) Name() string        { return *o.name.Load() }
+func (o *FileObject) SetName(name string) { o.name.Store(&name) }
+
+// Inode is what /proc/self/maps shows as inode number.
+func (o *FileObject) Inode() uint64       { return o.inode.Load() }
+func (o *FileObject) SetInode(ino uint64) { o.inode.Store(ino) }
+
+// OnWrite sets a function to call, with no lock held, when pages written through
+// a shared mapping come back: the file's modification time is then.
+func (o *FileObject) OnWrite(f func()) { o.onWrite.Store(&f) }
+
+// CachedPage returns a page that is in the cache.
+func (o *FileObject) CachedPage(index int64, _ bool) (phys.Frame, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f := o.pages.get(index)
+	if f != 0 {
+		o.sys.mem.Ref(f)
+	}
+	return f, f != 0
+}
+
+// GetPage returns a page, from the pager if need be. EIO past the end or if the
+// pager fails, ENOMEM.
+func (o *FileObject) GetPage(index int64, write bool) (phys.Frame, error) {
+	if o.pager != nil {
+		return o.pageIn(index)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if index < 0 || index >= pagesOf(o.size) {
+		return 0, syscall.EIO
+	}
+	f, err := o.pageLocked(index)
+	if err == nil {
+		o.sys.mem.Ref(f)
+	}
+	return f, err
+}
+
+// pageLocked is the frame of a page, made if it is a hole. Preconditions: mu held.
+func (o *FileObject) pageLocked(index int64) (phys.Frame, error) {
+	if f := o.pages.get(index); f != 0 {
+		return f, nil
+	}
+	f, err := o.sys.mem.AllocZero(phys.FileCache)
+	if err == nil {
+		o.pages.set(index, f)
+	}
+	return f, err
+}
+
+// PutDirty takes back a page written through a mapping. A page that truncation
+// has removed from the file meanwhile is dropped.
+func (o *FileObject) PutDirty(index int64, f phys.Frame) error {
+	o.mu.Lock()
+	mine := o.pages.get(index) == f
+	o.mu.Unlock()
+	if !mine {
+		return nil
+	}
+	var err error
+	if o.pager != nil {
+		o.ioMu.Lock()
+		err = o.pager.PageOut(index, o.sys.mem.Bytes(f))
+		o.ioMu.Unlock()
+	}
+	if fn := o.onWrite.Load(); fn != nil {
+		(*fn)()
+	}
+	return err
+}
+
+// Truncate sets the length. Pages past it are unmapped everywhere and freed;
+// accesses to them fail from then on (SIGBUS). What a later extension adds reads
+// as zero. EINVAL, EFBIG.
+func (o *FileObject) Truncate(size int64) error {
+	if size < 0 {
+		return syscall.EINVAL
+	}
+	if size > maxFileSize {
+		return syscall.EFBIG
+	}
+	if o.pager != nil {
+		o.ioMu.Lock()
+		defer o.ioMu.Unlock()
+		if p, ok := o.pager.(interface{ Truncate(size int64) }); ok {
+			p.Truncate(size)
+		}
+	}
+	first := pagesOf(size)
+	o.mu.Lock()
+	shrunk := size < o.size
+	o.clearTail(min(size, o.size))
+	o.size = size
+	if shrunk {
+		o.sys.freePages(&o.pages, first)
+	}
+	o.mu.Unlock()
+	if shrunk {
+		o.Invalidate(first, math.MaxInt64)
+	}
+	return nil
+}
+
+// clearTail zeroes the last page of a file from size on: a mapping may have
+// written there, and it must not appear when the file grows. Preconditions: mu held.
+func (o *FileObject) clearTail(size int64) {
+	off := size & (arch.PageSize - 1)
+	if off == 0 {
+		return
+	}
+	if f := o.pages.get(size >> arch.PageShift); f != 0 {
+		clear(o.sys.mem.Bytes(f)[off:])
+	}
+}

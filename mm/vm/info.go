@@ -1,0 +1,60 @@
+package vm
+
+import "grim/arch"
+
+// EntryInfo is one line of /proc/self/maps.
+type EntryInfo struct {
+	Start, End arch.VA
+	Prot       arch.Prot
+	Shared     bool
+	GrowsDown  bool
+	Locked     bool
+	Name       string // the object's name, "[heap]", "[stack]" or ""
+	Off        int64
+	Inode      uint64
+}
+
+// Entries lists the map in order of address.
+func (vs *VMSpace) Entries() []EntryInfo {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	l := make([]EntryInfo, 0, vs.tree.n)
+	for e := vs.tree.first; e != nil; e = e.next {
+		i := EntryInfo{Start: e.start, End: e.end, Prot: e.prot, Off: e.off,
+			Shared: e.flags&entShared != 0, GrowsDown: e.flags&entGrowsDown != 0, Locked: e.flags&entWired != 0}
+		switch {
+		case e.obj != nil:
+			i.Name = e.obj.Name()
+			if o, ok := e.obj.(interface{ Inode() uint64 }); ok {
+				i.Inode = o.Inode()
+			}
+		case e.flags&entHeap != 0:
+			i.Name = "[heap]"
+		case e.flags&entGrowsDown != 0:
+			i.Name = "[stack]"
+		}
+		l = append(l, i)
+	}
+	return l
+}
+
+// Stats are sizes in bytes, as /proc/self/status and getrusage(2) show them.
+type Stats struct {
+	VSize, RSS, Tables, Locked, Data, Stack, Exec uint64
+	PeakVSize, PeakRSS                            uint64
+	Entries                                       int
+}
+
+// Stats of the space.
+func (vs *VMSpace) Stats() Stats {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	vs.sampleRSS()
+	s, p := &vs.sizes, vs.pm.Stats()
+	return Stats{
+		VSize: s.total, Locked: s.locked, Data: s.data, Stack: s.stack, Exec: s.exec,
+		RSS: uint64(p.Resident) << arch.PageShift, Tables: uint64(p.Tables) << arch.PageShift,
+		PeakVSize: s.peakTotal, PeakRSS: s.peakPages << arch.PageShift,
+		Entries: vs.tree.n,
+	}
+}

@@ -1,0 +1,71 @@
+package vm
+
+import (
+	"syscall"
+
+	"grim/arch"
+)
+
+// Unlimited is no limit (RLIM_INFINITY).
+const Unlimited = ^uint64(0)
+
+// Limits are the resource limits that an address space obeys, in bytes.
+type Limits struct {
+	AS       uint64 // RLIMIT_AS: all mappings together
+	Data     uint64 // RLIMIT_DATA: private writable mappings, stacks excluded
+	Stack    uint64 // RLIMIT_STACK: how far a stack grows by itself
+	Memlock  uint64 // RLIMIT_MEMLOCK
+	Resident uint64 // memory in frames; the fault that would exceed it fails with ENOMEM
+}
+
+// noLimits is what a new space starts with; the stack limit is Linux's default.
+var noLimits = Limits{AS: Unlimited, Data: Unlimited, Stack: 8 << 20, Memlock: Unlimited, Resident: Unlimited}
+
+// Limits returns the limits.
+func (vs *VMSpace) Limits() Limits {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	return vs.limits
+}
+
+// SetLimits replaces the limits. What is mapped already stays.
+func (vs *VMSpace) SetLimits(l Limits) {
+	vs.mu.Lock()
+	vs.limits = l
+	vs.mu.Unlock()
+}
+
+// exceeds reports whether have+more is over a limit.
+func exceeds(have, more, limit uint64) bool { return more > limit || have > limit-more }
+
+// mayGrow says whether the map may grow by n bytes with the protection and
+// flags given: nil or ENOMEM. gone is what the operation unmaps first.
+func (vs *VMSpace) mayGrow(n, gone uint64, like *entry) error {
+	if exceeds(vs.sizes.total-gone, n, vs.limits.AS) {
+		return syscall.ENOMEM
+	}
+	if like.data() && exceeds(vs.sizes.data, n, vs.limits.Data) {
+		return syscall.ENOMEM
+	}
+	if vs.tree.n >= maxEntries {
+		return syscall.ENOMEM
+	}
+	return nil
+}
+
+// maxEntries bounds the kernel memory that a map can take (Linux's
+// max_map_count).
+const maxEntries = 65530
+
+// mayHold says whether n more pages may be resident: nil or ENOMEM.
+func (vs *VMSpace) mayHold(n int) error {
+	if l := vs.limits.Resident; l != Unlimited && exceeds(uint64(vs.pm.Stats().Resident)<<arch.PageShift, uint64(n)<<arch.PageShift, l) {
+		return syscall.ENOMEM
+	}
+	return nil
+}
+
+// mayLock says whether n more bytes may be locked.
+func (vs *VMSpace) mayLock(n uint64) bool {
+	return !exceeds(vs.sizes.locked, n, vs.limits.Memlock)
+}

@@ -1,0 +1,188 @@
+package vm
+
+import (
+	"syscall"
+
+	"grim/arch"
+)
+
+// MapFlags are the flags of Map.
+type MapFlags uint32
+
+// Flags of Map, as mmap(2) has them.
+const (
+	Shared         MapFlags = 1 << iota // writes go to the object; without it the mapping is private
+	Private                             // copy on write; the default
+	Fixed                               // exactly at addr, replacing what is there
+	FixedNoReplace                      // exactly at addr; EEXIST if something is there
+	Anon                                // no object: zero-filled
+	GrowsDown                           // a stack: grows towards lower addresses on faults
+	NoReserve                           // accepted: memory is never reserved in advance
+	Populate                            // fault everything in now, as far as memory allows
+	Locked                              // as mlock
+	MayNotWrite                         // the file is not open for writing: a Shared mapping never becomes writable
+)
+
+// Stack is GrowsDown by its other name.
+const Stack = GrowsDown
+
+// minHint is the lowest address that Map picks by itself (Linux's mmap_min_addr).
+const minHint arch.VA = 0x10000
+
+// Map maps length bytes of obj from off, or zero-filled memory, and returns the
+// address. It takes its own reference of obj. Errors as mmap(2): EINVAL, ENOMEM
+// (no addresses, limits), EEXIST, EPERM (page 0), EACCES (writable shared
+// mapping of a file not open for writing), EAGAIN (RLIMIT_MEMLOCK), EOVERFLOW.
+func (vs *VMSpace) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFlags, obj Object, off int64) (arch.VA, error) {
+	if length == 0 || flags&(Shared|Private) == Shared|Private ||
+		off < 0 || off&(arch.PageSize-1) != 0 || (obj == nil) != (flags&Anon != 0) {
+		return 0, syscall.EINVAL
+	}
+	if length > uint64(arch.UserMax) {
+		return 0, syscall.ENOMEM
+	}
+	n := uint64(arch.VA(length).PageUp())
+	if off+int64(n) < off {
+		return 0, syscall.EOVERFLOW
+	}
+	if flags&Shared != 0 && flags&GrowsDown != 0 {
+		return 0, syscall.EINVAL
+	}
+	if flags&(Shared|MayNotWrite) == Shared|MayNotWrite && prot&arch.Write != 0 {
+		return 0, syscall.EACCES
+	}
+	if flags&Anon != 0 {
+		off = 0
+		if flags&Shared != 0 {
+			obj = NewAnonObject(vs.sys, int64(n))
+			defer obj.Unref() // the entry takes its own
+		}
+	}
+	like := entry{prot: prot, obj: obj, off: off, end: arch.VA(n), flags: entryFlagsOf(flags, obj)}
+
+	vs.mu.Lock()
+	if vs.lockFuture {
+		like.flags |= entWired
+	}
+	if like.flags&entWired != 0 && !vs.mayLock(n) {
+		vs.mu.Unlock()
+		return 0, syscall.EAGAIN
+	}
+	va, err := vs.place(addr, n, flags, &like)
+	if err == nil {
+		vs.insert(va, n, &like)
+	}
+	dirty := vs.dirty.take()
+	vs.mu.Unlock()
+	dirty.finish(vs.sys)
+	if err != nil {
+		return 0, err
+	}
+	if flags&Populate != 0 || like.flags&entWired != 0 {
+		vs.populate(va, va+arch.VA(n)) // as Linux: what fails here fails again at the access
+	}
+	return va, nil
+}
+
+func entryFlagsOf(flags MapFlags, obj Object) (f entryFlags) {
+	if flags&Shared != 0 {
+		f |= entShared
+		if obj.Tracks() {
+			f |= entTracked
+		}
+		if flags&MayNotWrite != 0 {
+			f |= entMayNotWrite
+		}
+	}
+	if flags&GrowsDown != 0 {
+		f |= entGrowsDown
+	}
+	if flags&Locked != 0 {
+		f |= entWired
+	}
+	return f
+}
+
+// place finds the address for n bytes, makes it free, and checks the limits.
+// Preconditions: mu held. On error nothing has changed.
+func (vs *VMSpace) place(addr arch.VA, n uint64, flags MapFlags, like *entry) (arch.VA, error) {
+	if flags&(Fixed|FixedNoReplace) == 0 {
+		if err := vs.mayGrow(n, 0, like); err != nil {
+			return 0, err
+		}
+		return vs.pick(addr, n, like)
+	}
+	if addr != addr.PageDown() {
+		return 0, syscall.EINVAL
+	}
+	end := addr + arch.VA(n)
+	if end < addr || end > arch.UserMax {
+		return 0, syscall.ENOMEM
+	}
+	if addr < arch.UserMin {
+		return 0, syscall.EPERM
+	}
+	if flags&FixedNoReplace != 0 {
+		if !vs.free(addr, end) {
+			return 0, syscall.EEXIST
+		}
+		return addr, vs.mayGrow(n, 0, like)
+	}
+	if err := vs.mayGrow(n, vs.mapped(addr, end), like); err != nil {
+		return 0, err
+	}
+	return addr, vs.unmap(addr, end)
+}
+
+// pick chooses a free range: at the hint if that is free, else as high as
+// possible below mmapBase, else anywhere. Preconditions: mu held.
+func (vs *VMSpace) pick(hint arch.VA, n uint64, like *entry) (arch.VA, error) {
+	if hint != 0 {
+		hint = max(hint.PageDown(), minHint)
+		end := hint + arch.VA(n)
+		if end > hint && end <= arch.UserMax && vs.free(hint, end) {
+			return hint, nil
+		}
+	}
+	// Memory in whole blocks is placed so that reservations can become blocks.
+	align := uint64(arch.PageSize)
+	if like.obj == nil && n >= arch.BlockSize && n%arch.BlockSize == 0 {
+		align = arch.BlockSize
+	}
+	for _, limit := range [...]arch.VA{vs.mmapBase, arch.UserMax} {
+		for ; ; align = arch.PageSize {
+			if va, ok := vs.tree.findGap(n, limit, align); ok && va >= minHint {
+				return va, nil
+			}
+			if align == arch.PageSize {
+				break
+			}
+		}
+	}
+	return 0, syscall.ENOMEM
+}
+
+// free reports whether nothing is mapped in [start, end), the guard gap of a
+// stack above included. Preconditions: mu held.
+func (vs *VMSpace) free(start, end arch.VA) bool {
+	e := vs.tree.ceil(start)
+	return e == nil || e.floor() >= end
+}
+
+// mapped is how many bytes of [start, end) are mapped. Preconditions: mu held.
+func (vs *VMSpace) mapped(start, end arch.VA) (n uint64) {
+	for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {
+		n += uint64(min(e.end, end) - max(e.start, start))
+	}
+	return n
+}
+
+// userRange checks a page range given by a user: aligned start, end within the
+// user half. The length is rounded up.
+func userRange(addr arch.VA, length uint64) (end arch.VA, ok bool) {
+	if addr != addr.PageDown() || length > uint64(arch.UserMax) {
+		return 0, false
+	}
+	end = addr + arch.VA(length).PageUp()
+	return end, end >= addr && end <= arch.UserMax
+}

@@ -1,0 +1,114 @@
+package vm
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"grim/arch"
+	"grim/mm/phys"
+)
+
+// Object is what can be mapped: a file, or memory shared between processes.
+// An implementation embeds Mappings, which supplies Mapped, CachedPage and
+// Tracks.
+type Object interface {
+	// Ref adds a reference, Unref drops one; the last frees the pages. Neither
+	// sleeps: both are called with VMSpace.mu held.
+	Ref()
+	Unref()
+	// GetPage returns the frame of page index with a reference for the caller.
+	// write: a shared mapping is about to write to it. It may sleep and is
+	// called without locks. EIO past the end (SIGBUS), ENOMEM.
+	GetPage(index int64, write bool) (phys.Frame, error)
+	// CachedPage is GetPage for a page at hand: it never sleeps. ok is false
+	// when GetPage must be asked.
+	CachedPage(index int64, write bool) (f phys.Frame, ok bool)
+	// PutDirty takes back a page that was written through a shared mapping
+	// ("the pager takes the page back"). It may be slow and may sleep; it is
+	// called without locks. The caller keeps its reference of f.
+	PutDirty(index int64, f phys.Frame) error
+	// Tracks reports whether the object wants PutDirty at all. If so, pages are
+	// mapped read-only until they are written.
+	Tracks() bool
+	// Size is the length in bytes.
+	Size() int64
+	// Name is what /proc/self/maps shows.
+	Name() string
+	// Mapped is the record of who maps the object.
+	Mapped() *Mappings
+}
+
+// Mappings records which map entries map an object, so that truncation can
+// unmap pages from outside the address spaces. Objects embed it; the zero value
+// is ready.
+type Mappings struct {
+	mu   sync.Mutex // under VMSpace.mu, above pmap.mu
+	head *entry     // [mu] list through mapNext
+	gen  atomic.Uint64
+	id   atomic.Uint64 // futex identity; 0 until asked for
+}
+
+// Mapped makes a type that embeds Mappings satisfy that part of Object.
+func (m *Mappings) Mapped() *Mappings { return m }
+
+// CachedPage says that no page is at hand.
+func (m *Mappings) CachedPage(int64, bool) (phys.Frame, bool) { return 0, false }
+
+// Tracks says that the object wants its dirty pages.
+func (m *Mappings) Tracks() bool { return true }
+
+// Invalidate unmaps pages [first, last) of the object from every address space,
+// private copies included, as truncation does: the next access asks the object
+// again. The object must refuse those pages before it calls, and may free them
+// afterwards: a fault that had fetched a page but not entered it yet sees the
+// change and starts over. It does not sleep.
+func (m *Mappings) Invalidate(first, last int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gen.Add(1)
+	for e := m.head; e != nil; e = e.mapNext {
+		lo := e.off >> arch.PageShift
+		hi := lo + int64(e.size()>>arch.PageShift)
+		lo2, hi2 := max(lo, first), min(hi, last)
+		if lo2 < hi2 {
+			base := e.start - arch.VA(lo<<arch.PageShift)
+			err := e.space.pm.Remove(base+arch.VA(lo2<<arch.PageShift), base+arch.VA(hi2<<arch.PageShift), nil)
+			if err != nil { // it fails only where a block is cut
+				panic("vm: a mapping of an object had a 2 MB block at an edge of a truncation")
+			}
+		}
+	}
+}
+
+// add and remove keep the list. Preconditions: m.mu held.
+func (m *Mappings) addLocked(e *entry) {
+	e.mapPrev, e.mapNext = nil, m.head
+	if m.head != nil {
+		m.head.mapPrev = e
+	}
+	m.head = e
+}
+
+func (m *Mappings) removeLocked(e *entry) {
+	if e.mapPrev != nil {
+		e.mapPrev.mapNext = e.mapNext
+	} else {
+		m.head = e.mapNext
+	}
+	if e.mapNext != nil {
+		e.mapNext.mapPrev = e.mapPrev
+	}
+	e.mapPrev, e.mapNext = nil, nil
+}
+
+// identity is a number that no other object or address space ever has.
+func (m *Mappings) identity() uint64 {
+	if id := m.id.Load(); id != 0 {
+		return id
+	}
+	m.id.CompareAndSwap(0, nextID.Add(1))
+	return m.id.Load()
+}
+
+// nextID numbers objects and address spaces; 64 bits do not wrap.
+var nextID atomic.Uint64

@@ -1,0 +1,84 @@
+package vm
+
+import (
+	"grim/mm/phys"
+)
+
+// chunkPages is how many frames one chunk of a page index holds: one Go
+// allocation of 256 bytes for 256 KB of file.
+const chunkPages = 64
+
+// pageIndex maps an object's page numbers to frames. It holds one reference of
+// each frame. Its owner locks it.
+type pageIndex struct {
+	chunks map[int64]*chunk
+	last   *chunk // the chunk used last: pages come in order
+	n      int64  // frames held
+}
+
+type chunk struct {
+	number int64
+	n      int
+	frames [chunkPages]phys.Frame
+}
+
+func (x *pageIndex) chunk(index int64) *chunk {
+	if c := x.last; c != nil && c.number == index/chunkPages {
+		return c
+	}
+	c := x.chunks[index/chunkPages]
+	if c != nil {
+		x.last = c
+	}
+	return c
+}
+
+// get is the frame of a page, 0 if there is none.
+func (x *pageIndex) get(index int64) phys.Frame {
+	if c := x.chunk(index); c != nil {
+		return c.frames[index%chunkPages]
+	}
+	return 0
+}
+
+// set stores a frame where there is none.
+func (x *pageIndex) set(index int64, f phys.Frame) {
+	c := x.chunk(index)
+	if c == nil {
+		if x.chunks == nil {
+			x.chunks = make(map[int64]*chunk)
+		}
+		c = &chunk{number: index / chunkPages}
+		x.chunks[c.number] = c
+		x.last = c
+	}
+	c.frames[index%chunkPages] = f
+	c.n++
+	x.n++
+}
+
+// cut takes out every frame of page first or above and hands it to free, in
+// time proportional to the chunks held.
+func (x *pageIndex) cut(first int64, free func(phys.Frame)) {
+	for k, c := range x.chunks {
+		lo := int64(0)
+		if k < first/chunkPages {
+			continue
+		}
+		if k == first/chunkPages {
+			lo = first % chunkPages
+		}
+		for i := lo; i < chunkPages; i++ {
+			if f := c.frames[i]; f != 0 {
+				c.frames[i] = 0
+				c.n--
+				x.n--
+				free(f)
+			}
+		}
+		if c.n == 0 {
+			delete(x.chunks, k)
+		}
+	}
+	x.last = nil
+}

@@ -1,0 +1,73 @@
+package vm
+
+import (
+	"syscall"
+
+	"grim/arch"
+)
+
+// populate faults in every page of [start, end) that is not resident, for
+// writing where the memory is private and writable, so that the first write
+// does not fault again. It stops at the first error. mu is not held; it may sleep.
+func (vs *VMSpace) populate(start, end arch.VA) error {
+	for va := start; va < end; {
+		next, access, err := vs.nextAbsent(va, end)
+		if err != nil || next >= end {
+			return err
+		}
+		if err := vs.Fault(next, access); err != nil {
+			return err
+		}
+		va = next + arch.PageSize
+	}
+	return nil
+}
+
+// nextAbsent finds the first page at or after va that is not resident, and the
+// access to fault it in with. ENOMEM: nothing is mapped at va; pages without
+// any access are skipped.
+func (vs *VMSpace) nextAbsent(va, end arch.VA) (arch.VA, arch.Prot, error) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	for va < end {
+		e := vs.tree.find(va)
+		if e == nil {
+			return va, 0, syscall.ENOMEM
+		}
+		if e.prot == 0 {
+			va = e.end
+			continue
+		}
+		access := e.prot & arch.Write
+		if access == 0 || !e.private() {
+			access = arch.Read
+		}
+		for ; va < min(e.end, end); va += arch.PageSize {
+			if m, ok := vs.pm.Lookup(va); !ok || m.Prot&access != access {
+				return va, access, nil
+			}
+		}
+	}
+	return end, 0, nil
+}
+
+// Incore is mincore(2): vec gets one byte per page from addr, 1 if resident.
+// EINVAL, ENOMEM if part of the range is not mapped.
+func (vs *VMSpace) Incore(addr arch.VA, vec []byte) error {
+	end, ok := userRange(addr, uint64(len(vec))<<arch.PageShift)
+	if !ok {
+		return syscall.EINVAL
+	}
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	if vs.mapped(addr, end) != uint64(end-addr) {
+		return syscall.ENOMEM
+	}
+	for i := range vec {
+		vec[i] = 0
+		if _, ok := vs.pm.Lookup(addr + arch.VA(i)<<arch.PageShift); ok {
+			vec[i] = 1
+		}
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package vm
+
+import (
+	"time"
+
+	"grim/mm/pmap"
+)
+
+// PurgeStats says what a Purge did.
+type PurgeStats struct {
+	Entries     int           // map entries taken apart
+	Pages       int           // resident pages released, 4 KB each
+	Tables      int           // page-table pages released, the root excluded
+	Dirty       int           // pages handed back to their object
+	DirtyErrors int           // of these, how many the object refused
+	DirtyTime   time.Duration // time spent in PutDirty
+}
+
+// purgeEntries is how many map entries are worked through before others run:
+// with objects, some 100 instructions each.
+const purgeEntries = 1024
+
+// Purge removes every user mapping: the exit contract's step 4 (DESIGN.md
+// section 5). The caller is the last user of the space, in its own context, and
+// holds no lock: it may sleep, in PutDirty for as long as an object's pager
+// takes. trace may be nil.
+//
+// The order is the point:
+//
+//  1. The map is emptied, under mu: from here on nobody, a /proc reader
+//     included, can fault anything in.
+//  2. pmap makes the user half unreachable for every CPU and flushes the address
+//     space once; no flush is needed after that, and no table page is freed that
+//     a CPU could still walk.
+//  3. Dirty pages of shared files go back to their objects before their
+//     references are dropped, so that whoever waits for this process finds the
+//     objects coherent (E1).
+//  4. Pages and table pages are released in batches; other tasks run in between.
+//  5. The objects lose their last references from here, and may go away.
+//
+// The root page and the kernel half are not touched. The map stays valid: it is
+// empty, and may be filled and purged again. The cost is in the entries, the
+// resident pages and the table pages, not in the size of the address space.
+func (vs *VMSpace) Purge(trace *PurgeStats) {
+	if trace == nil {
+		trace = new(PurgeStats)
+	}
+	vs.mu.Lock()
+	vs.sampleRSS()
+	head, last, n := vs.tree.first, vs.tree.last, vs.tree.n
+	vs.tree = entryTree{}
+	vs.hint = nil
+	peak, pages := vs.sizes.peakTotal, vs.sizes.peakPages
+	vs.sizes = sizes{peakTotal: peak, peakPages: pages}
+	vs.brkStart, vs.brkEnd = 0, 0
+	vs.rs.BreakAll()
+	vs.mu.Unlock()
+
+	// Truncation need not look here any more: our pages hold references of
+	// their own, and PutDirty knows which are still the file's.
+	i := 0
+	for e := head; e != nil; e = e.next {
+		if e.obj != nil {
+			m := e.obj.Mapped()
+			m.mu.Lock()
+			m.removeLocked(e)
+			m.mu.Unlock()
+		}
+		if i++; i%purgeEntries == 0 {
+			vs.sys.yield()
+		}
+	}
+
+	st := vs.pm.Stats()
+	trace.Entries += n
+	trace.Pages += st.Resident
+	trace.Tables += st.Tables
+	v := purgeVisitor{vs: vs, cur: head, trace: trace}
+	vs.pm.Purge(&v, vs.sys.yield)
+
+	for e := head; e != nil; e = e.next {
+		if e.obj != nil {
+			e.obj.Unref()
+			e.obj = nil
+		}
+		e.space = nil // whoever still follows this entry stops here
+		if i--; i%purgeEntries == 0 {
+			vs.sys.yield()
+		}
+	}
+	vs.sys.freeEntries(head, last, n)
+}
+
+// Purged reports whether map and pmap are empty.
+func (vs *VMSpace) Purged() bool {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	st := vs.pm.Stats()
+	return vs.tree.n == 0 && st.Resident == 0 && st.Tables == 0
+}
+
+// purgeVisitor hands dirty pages to their objects while the tables are taken
+// apart, finding the entry of each in the dead list: both are in order of
+// address.
+type purgeVisitor struct {
+	vs    *VMSpace
+	cur   *entry
+	trace *PurgeStats
+}
+
+// Dirty is called by pmap with no lock held. PutDirty may sleep.
+func (v *purgeVisitor) Dirty(pages []pmap.DirtyPage) {
+	t := time.Now()
+	for _, p := range pages {
+		for v.cur != nil && v.cur.end <= p.VA {
+			v.cur = v.cur.next
+		}
+		e := v.cur
+		if e == nil || p.VA < e.start || e.obj == nil {
+			panic("vm: purge found a dirty shared page outside every object mapping")
+		}
+		v.trace.Dirty++
+		if e.obj.PutDirty(e.index(p.VA), p.Frame) != nil {
+			v.trace.DirtyErrors++
+		}
+	}
+	v.trace.DirtyTime += time.Since(t)
+}

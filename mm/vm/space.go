@@ -1,0 +1,136 @@
+package vm
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"grim/arch"
+	"grim/mm/pmap"
+	"grim/mm/reserv"
+)
+
+// VMSpace is a user address space: map, page tables, limits.
+type VMSpace struct {
+	sys    *System    // [I]
+	pm     *pmap.Pmap // [I] &tables
+	id     uint64     // [I] futex identity
+	tables pmap.Pmap
+	refs   atomic.Int32 // users: threads' processes, vfork and CLONE_VM borrowers, readers
+
+	mu    sync.Mutex // the outermost lock of this package; protects what follows
+	tree  entryTree
+	hint  *entry // where the last fault was; nil or in the tree
+	rs    reserv.Set
+	sizes sizes
+	dirty handback // pages on their way back, of the operation that holds mu
+
+	limits     Limits
+	brkStart   arch.VA
+	brkEnd     arch.VA
+	mmapBase   arch.VA
+	lockFuture bool // mlockall(MCL_FUTURE)
+}
+
+// sizes are running sums over the map, in bytes.
+type sizes struct {
+	total, data, stack, exec, locked uint64
+	peakTotal                        uint64
+	peakPages                        uint64 // resident pages, sampled before they shrink
+}
+
+// topGap is kept free between UserMax and the first address that Map picks, for
+// the stack and its growth: 128 MB, Linux's MIN_GAP, plus the guard gap.
+const topGap = 128<<20 + stackGuard
+
+// New makes an empty address space with one reference, the caller's. ENOMEM.
+func New(s *System, l arch.Layout) (*VMSpace, error) {
+	vs := &VMSpace{sys: s, id: nextID.Add(1), limits: noLimits, mmapBase: arch.UserMax - topGap}
+	vs.pm = &vs.tables
+	if err := s.pmaps.Init(vs.pm, l); err != nil {
+		return nil, err
+	}
+	vs.dirty.vs = vs
+	vs.rs.Init(s.pool)
+	vs.refs.Store(1)
+	s.spaces.Add(1)
+	return vs, nil
+}
+
+// Ref adds a user of the space (CLONE_VM, vfork, a /proc reader).
+func (vs *VMSpace) Ref() {
+	if vs.refs.Add(1) <= 1 {
+		panic(fmt.Sprintf("vm: reference to dead address space %d", vs.id))
+	}
+}
+
+// Refs is the number of users.
+func (vs *VMSpace) Refs() int { return int(vs.refs.Load()) }
+
+// Release drops a reference (uvmspace_free) and reports whether it was the last.
+// The last one asserts that map and pmap are empty (E8), then destroys the pmap:
+// whoever is last calls Purge first. It does not sleep.
+func (vs *VMSpace) Release() (last bool) {
+	n := vs.refs.Add(-1)
+	if n > 0 {
+		return false
+	}
+	if n < 0 {
+		panic(fmt.Sprintf("vm: address space %d released %d times too often", vs.id, -n))
+	}
+	if st := vs.pm.Stats(); vs.tree.n != 0 || st.Resident != 0 || st.Tables != 0 {
+		panic(fmt.Sprintf("vm: address space %d at final free: %d map entries, %d resident pages, %d table pages, want 0",
+			vs.id, vs.tree.n, st.Resident, st.Tables))
+	}
+	vs.pm.Destroy()
+	vs.sys.spaces.Add(-1)
+	return true
+}
+
+// ID is a number that no other address space or object has.
+func (vs *VMSpace) ID() uint64 { return vs.id }
+
+// System is the machine's part.
+func (vs *VMSpace) System() *System { return vs.sys }
+
+// Layout is the layout of the space's root.
+func (vs *VMSpace) Layout() arch.Layout { return vs.pm.Layout() }
+
+// Pmap is the space's page tables.
+func (vs *VMSpace) Pmap() *pmap.Pmap { return vs.pm }
+
+// Activate makes the space current on this CPU; cheap when it is already.
+func (vs *VMSpace) Activate() { vs.pm.Activate() }
+
+// SetMmapBase sets where the search for free addresses starts, downwards
+// (program loader).
+func (vs *VMSpace) SetMmapBase(va arch.VA) {
+	vs.mu.Lock()
+	vs.mmapBase = va.PageDown()
+	vs.mu.Unlock()
+}
+
+// account adds an entry to the sums, or takes it out (sign -1).
+func (vs *VMSpace) account(e *entry, sign int64) {
+	n := uint64(sign * int64(e.size()))
+	s := &vs.sizes
+	s.total += n
+	s.peakTotal = max(s.peakTotal, s.total)
+	if e.data() {
+		s.data += n
+	}
+	if e.flags&entGrowsDown != 0 {
+		s.stack += n
+	}
+	if e.prot&arch.Exec != 0 {
+		s.exec += n
+	}
+	if e.flags&entWired != 0 {
+		s.locked += n
+	}
+}
+
+// sampleRSS notes the resident pages before an operation that removes some.
+func (vs *VMSpace) sampleRSS() {
+	vs.sizes.peakPages = max(vs.sizes.peakPages, uint64(vs.pm.Stats().Resident))
+}

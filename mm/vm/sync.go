@@ -1,0 +1,48 @@
+package vm
+
+import (
+	"syscall"
+
+	"grim/arch"
+)
+
+// Flags of Sync: Linux's MS_ASYNC, MS_INVALIDATE, MS_SYNC.
+const (
+	msAsync      = 1
+	msInvalidate = 2
+	msSync       = 4
+)
+
+// Sync is msync(2): it hands the dirty pages of shared mappings in the range to
+// their objects. With MS_ASYNC too it returns when that is done. EINVAL, ENOMEM
+// (a hole: what is mapped has been handed over), EIO (the object failed), EBUSY
+// (MS_INVALIDATE of locked memory). It may sleep.
+func (vs *VMSpace) Sync(addr arch.VA, length uint64, flags int) error {
+	end, ok := userRange(addr, length)
+	if addr != addr.PageDown() || flags&^(msAsync|msInvalidate|msSync) != 0 || flags&(msAsync|msSync) == msAsync|msSync {
+		return syscall.EINVAL
+	}
+	if !ok {
+		return syscall.ENOMEM
+	}
+	var err error
+	vs.mu.Lock()
+	if vs.mapped(addr, end) != uint64(end-addr) {
+		err = syscall.ENOMEM
+	}
+	for e := vs.tree.ceil(addr); e != nil && e.start < end; e = e.next {
+		if flags&msInvalidate != 0 && e.flags&entWired != 0 {
+			err = syscall.EBUSY
+			break
+		}
+		if e.flags&entDirtied != 0 {
+			vs.pm.Clean(max(e.start, addr), min(e.end, end), &vs.dirty)
+		}
+	}
+	dirty := vs.dirty.take()
+	vs.mu.Unlock()
+	if e := dirty.finish(vs.sys); e != nil && err == nil {
+		err = syscall.EIO
+	}
+	return err
+}

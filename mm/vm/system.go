@@ -1,0 +1,103 @@
+package vm
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"grim/mm/phys"
+	"grim/mm/pmap"
+	"grim/mm/reserv"
+)
+
+// System is what all address spaces of a machine share.
+type System struct {
+	mem   *phys.Memory
+	pmaps *pmap.System
+	pool  *reserv.Pool
+	yield func()
+
+	spaces, entries, objects atomic.Int64 // alive, for leak tests
+
+	free entryPool
+}
+
+// Config tells NewSystem what to build on. Mem and Pmaps are required.
+type Config struct {
+	Mem      *phys.Memory
+	Pmaps    *pmap.System
+	NoBlocks bool   // hugepages=off: 4 KB pages only
+	Yield    func() // lets other tasks run during a long purge; nil: runtime.Gosched
+}
+
+// NewSystem makes the machine's System.
+func NewSystem(c Config) *System {
+	s := &System{mem: c.Mem, pmaps: c.Pmaps, yield: c.Yield}
+	if s.yield == nil {
+		s.yield = runtime.Gosched
+	}
+	s.pool = reserv.NewPool(c.Mem, !c.NoBlocks)
+	return s
+}
+
+// Mem is the frame allocator.
+func (s *System) Mem() *phys.Memory { return s.mem }
+
+// Pmaps is the page-table system.
+func (s *System) Pmaps() *pmap.System { return s.pmaps }
+
+// Reservations is the pool of 2 MB reservations.
+func (s *System) Reservations() *reserv.Pool { return s.pool }
+
+// SystemStats counts the kernel objects alive in a System (E4).
+type SystemStats struct{ Spaces, Entries, Objects int64 }
+
+// Stats counts what is alive.
+func (s *System) Stats() SystemStats {
+	return SystemStats{s.spaces.Load(), s.entries.Load(), s.objects.Load()}
+}
+
+// entryPool keeps entries for reuse: a process's exit gives back a whole list at
+// once, and the next fork takes them without troubling the garbage collector.
+type entryPool struct {
+	mu   sync.Mutex
+	head *entry // through next
+	n    int
+}
+
+// poolEntries bounds the entries kept: about 600 KB.
+const poolEntries = 4096
+
+func (s *System) newEntry() *entry {
+	s.entries.Add(1)
+	p := &s.free
+	p.mu.Lock()
+	e := p.head
+	if e != nil {
+		p.head = e.next
+		p.n--
+	}
+	p.mu.Unlock()
+	if e == nil {
+		return new(entry)
+	}
+	*e = entry{}
+	return e
+}
+
+// freeEntries takes back a list of n entries linked through next, last the end
+// of it. Whoever still follows one finds no space in it.
+func (s *System) freeEntries(first, last *entry, n int) {
+	if n == 0 {
+		return
+	}
+	s.entries.Add(-int64(n))
+	p := &s.free
+	p.mu.Lock()
+	if p.n+n <= poolEntries { // else they are garbage
+		last.next = p.head
+		p.head = first
+		p.n += n
+	}
+	p.mu.Unlock()
+}

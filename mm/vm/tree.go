@@ -1,0 +1,259 @@
+package vm
+
+import "grim/arch"
+
+// entryTree holds a map's entries by address: an AVL tree in which every node
+// knows the largest free gap of its subtree, so that look-up, insertion and the
+// search for free addresses take a logarithmic number of steps, and a list of
+// the same entries, so that walking and teardown take a constant per entry.
+//
+// The gap of an entry is what is free between its predecessor's end (UserMin
+// for the first) and its floor. The space after the last entry is no one's gap;
+// findGap looks there first.
+type entryTree struct {
+	root        *entry
+	first, last *entry
+	n           int
+}
+
+// find is the entry that contains va, or nil.
+func (t *entryTree) find(va arch.VA) *entry {
+	if e := t.ceil(va); e != nil && e.start <= va {
+		return e
+	}
+	return nil
+}
+
+// ceil is the first entry that ends after va, or nil.
+func (t *entryTree) ceil(va arch.VA) *entry {
+	var best *entry
+	for e := t.root; e != nil; {
+		if e.end > va {
+			best, e = e, e.left
+		} else {
+			e = e.right
+		}
+	}
+	return best
+}
+
+// insert adds e, which overlaps nothing.
+func (t *entryTree) insert(e *entry) {
+	e.next = t.ceil(e.start)
+	if e.next != nil {
+		e.prev = e.next.prev
+		e.next.prev = e
+	} else {
+		e.prev = t.last
+		t.last = e
+	}
+	if e.prev != nil {
+		e.prev.next = e
+	} else {
+		t.first = e
+	}
+	e.left, e.right, e.height = nil, nil, 1
+	setGap(e)
+	if e.next != nil {
+		setGap(e.next)
+	}
+	t.root = treeInsert(t.root, e)
+	if e.next != nil {
+		treeRefresh(t.root, e.next)
+	}
+	t.n++
+}
+
+// remove takes e out.
+func (t *entryTree) remove(e *entry) {
+	t.root = treeRemove(t.root, e)
+	next := e.next
+	if e.prev != nil {
+		e.prev.next = next
+	} else {
+		t.first = next
+	}
+	if next != nil {
+		next.prev = e.prev
+		setGap(next)
+		treeRefresh(t.root, next)
+	} else {
+		t.last = e.prev
+	}
+	e.prev, e.next, e.left, e.right = nil, nil, nil, nil
+	t.n--
+}
+
+// moved repairs the gaps after e.start or e.end changed within e's free
+// surroundings: the order of the entries is the same.
+func (t *entryTree) moved(e *entry) {
+	setGap(e)
+	treeRefresh(t.root, e)
+	if e.next != nil {
+		setGap(e.next)
+		treeRefresh(t.root, e.next)
+	}
+}
+
+// findGap returns the highest address at which n bytes are free below limit,
+// with alignment align (a power of two); ok is false if there is none.
+func (t *entryTree) findGap(n uint64, limit arch.VA, align uint64) (va arch.VA, ok bool) {
+	lo := arch.UserMin
+	if t.last != nil {
+		lo = t.last.end
+	}
+	if va, ok := fit(lo, limit, n, align); ok {
+		return va, true
+	}
+	return findGap(t.root, n, limit, align)
+}
+
+// findGap looks from the highest gap down. A subtree without a gap of n bytes is
+// never entered; alignment and limit can only cost a few extra steps.
+func findGap(e *entry, n uint64, limit arch.VA, align uint64) (arch.VA, bool) {
+	if e == nil || e.maxGap < n {
+		return 0, false
+	}
+	if e.end < limit { // the right subtree's gaps start at e.end or above
+		if va, ok := findGap(e.right, n, limit, align); ok {
+			return va, true
+		}
+	}
+	if e.gap >= n {
+		hi := e.floor()
+		if va, ok := fit(hi-arch.VA(e.gap), min(hi, limit), n, align); ok {
+			return va, true
+		}
+	}
+	return findGap(e.left, n, limit, align)
+}
+
+// fit places n aligned bytes as high as possible in [lo, hi).
+func fit(lo, hi arch.VA, n, align uint64) (arch.VA, bool) {
+	if hi <= lo || uint64(hi-lo) < n {
+		return 0, false
+	}
+	va := (hi - arch.VA(n)) &^ arch.VA(align-1)
+	return va, va >= lo
+}
+
+// setGap computes e.gap from its neighbours; the subtree sums follow later.
+func setGap(e *entry) {
+	lo := arch.UserMin
+	if e.prev != nil {
+		lo = e.prev.end
+	}
+	e.gap = 0
+	if f := e.floor(); f > lo {
+		e.gap = uint64(f - lo)
+	}
+}
+
+// pull recomputes height and maxGap from the children.
+func (e *entry) pull() {
+	h, g := int32(0), e.gap
+	if l := e.left; l != nil {
+		h, g = l.height, max(g, l.maxGap)
+	}
+	if r := e.right; r != nil {
+		h, g = max(h, r.height), max(g, r.maxGap)
+	}
+	e.height, e.maxGap = h+1, g
+}
+
+// treeRefresh recomputes the sums on the path to e.
+func treeRefresh(n, e *entry) {
+	if n == nil {
+		return
+	}
+	if n != e {
+		if e.start < n.start {
+			treeRefresh(n.left, e)
+		} else {
+			treeRefresh(n.right, e)
+		}
+	}
+	n.pull()
+}
+
+func treeInsert(n, e *entry) *entry {
+	if n == nil {
+		e.pull()
+		return e
+	}
+	if e.start < n.start {
+		n.left = treeInsert(n.left, e)
+	} else {
+		n.right = treeInsert(n.right, e)
+	}
+	return balance(n)
+}
+
+func treeRemove(n, e *entry) *entry {
+	switch {
+	case e.start < n.start:
+		n.left = treeRemove(n.left, e)
+	case e.start > n.start:
+		n.right = treeRemove(n.right, e)
+	case n.left == nil:
+		return n.right
+	case n.right == nil:
+		return n.left
+	default:
+		// The successor takes e's place.
+		right, s := takeFirst(n.right)
+		s.left, s.right = n.left, right
+		n = s
+	}
+	return balance(n)
+}
+
+// takeFirst removes the lowest entry of a subtree.
+func takeFirst(n *entry) (rest, first *entry) {
+	if n.left == nil {
+		return n.right, n
+	}
+	n.left, first = takeFirst(n.left)
+	return balance(n), first
+}
+
+func height(e *entry) int32 {
+	if e == nil {
+		return 0
+	}
+	return e.height
+}
+
+// balance restores the AVL condition at n, whose subtrees satisfy it.
+func balance(n *entry) *entry {
+	switch d := height(n.left) - height(n.right); {
+	case d > 1:
+		if height(n.left.left) < height(n.left.right) {
+			n.left = rotateLeft(n.left)
+		}
+		return rotateRight(n)
+	case d < -1:
+		if height(n.right.right) < height(n.right.left) {
+			n.right = rotateRight(n.right)
+		}
+		return rotateLeft(n)
+	}
+	n.pull()
+	return n
+}
+
+func rotateLeft(n *entry) *entry {
+	r := n.right
+	n.right, r.left = r.left, n
+	n.pull()
+	r.pull()
+	return r
+}
+
+func rotateRight(n *entry) *entry {
+	l := n.left
+	n.left, l.right = l.right, n
+	n.pull()
+	l.pull()
+	return l
+}

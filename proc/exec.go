@@ -1,0 +1,141 @@
+package proc
+
+import (
+	"syscall"
+
+	"grim/arch"
+	"grim/mm/vm"
+)
+
+// Exec is execve(2). build fills a new, empty vmspace from the program and
+// returns where it starts; until it has succeeded nothing has changed and its
+// error is Exec's (ENOEXEC, ENOMEM...). Then the process becomes
+// single-threaded, the caller its leader, and the old memory is purged, in this
+// context, if nobody else uses it. The registers are the new program's on
+// return: the caller stores no result. ERESTARTNOINTR: the process is ending.
+func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, err error)) error {
+	p, k := t.p, t.p.k
+	begin := k.now()
+	p.mu.Lock()
+	layout := p.layout
+	p.mu.Unlock()
+	vs, err := vm.New(k.cfg.VM, layout)
+	if err != nil {
+		return err
+	}
+	fresh := newSpace(vs)
+	pc, sp, err := build(vs)
+	if err == nil {
+		err = t.singleThread()
+	}
+	if err != nil {
+		fresh.discard()
+		return err
+	}
+	// POINT OF NO RETURN: the other threads are gone. Nothing below fails.
+
+	t.releaseRobustFutexes() // what others are owed in the old memory
+	t.clearChildTID()
+	old := t.changeSpace(fresh)
+	p.releaseVfork() // not before the root has been left: the parent runs on it
+	old.discard()
+
+	p.resetSignals(t)
+	if files := p.Files(); files != nil {
+		files.CloseOnExec()
+	}
+	p.SetName(name)
+	k.treeMu.Lock()
+	p.execed = true
+	p.exitSignal = int(syscall.SIGCHLD) // execve(2)
+	k.treeMu.Unlock()
+	k.m.InitUser(t.U, pc, sp)
+	t.todo.And(^uint32(todoRestart | todoMask))
+	t.usage.system.Add(k.now() - begin)
+	p.notify(NoteExec)
+	return nil
+}
+
+// singleThread ends all threads but the caller, waits until they are dead, and
+// makes the caller the leader. It fails if the process ends, or another thread
+// execs: then the caller is among those to go.
+func (t *Thread) singleThread() error {
+	p := t.p
+	p.mu.Lock()
+	if p.State() != Live || p.execer != nil || t.Dying() {
+		p.mu.Unlock()
+		t.Interrupt()
+		return ERESTARTNOINTR
+	}
+	p.execer = t
+	for o := p.threads; o != nil; o = o.next {
+		if o != t {
+			o.todo.Or(todoExit)
+			o.Wake()
+		}
+	}
+	waited := false
+	for p.live > 1 && p.State() == Live {
+		p.mu.Unlock()
+		if !waited {
+			waited = true
+			t.pause()
+		}
+		<-t.note
+		p.mu.Lock()
+	}
+	p.execer = nil
+	ending := p.State() != Live
+	if !ending && t.TID() != p.pid {
+		t.leadLocked()
+	}
+	p.mu.Unlock()
+	if waited {
+		t.resume()
+	}
+	if ending {
+		t.Interrupt()
+		return ERESTARTNOINTR
+	}
+	return nil
+}
+
+// leadLocked gives the only thread the process's number; its own is free again.
+// Preconditions: p.mu held, the leader is dead.
+func (t *Thread) leadLocked() {
+	pids := &t.p.k.pids
+	pids.releaseThread(t.TID(), true)
+	t.tid.Store(int32(t.p.pid))
+	pids.setThread(t.p.pid, t)
+}
+
+// changeSpace moves the only thread of a process to another space, root
+// included, and returns the old one with the process's reference and use.
+func (t *Thread) changeSpace(s *space) (old *space) {
+	p := t.p
+	p.mu.Lock()
+	peak := p.space.vs.Stats().PeakRSS
+	p.usage.MaxRSS = max(p.usage.MaxRSS, peak)
+	old = p.space
+	p.space = s
+	p.mu.Unlock()
+	t.useSpace(s)
+	// The new root goes in when the thread next runs. Until then it must not
+	// stand on the old one, which may be taken apart by then.
+	p.k.cfg.Pmaps.Deactivate()
+	return old
+}
+
+// resetSignals is what exec does to signals: caught ones take their default
+// action, pending and blocked ones stay. The addresses that the thread gave to
+// the kernel meant the old memory.
+func (p *Process) resetSignals(t *Thread) {
+	p.mu.Lock()
+	old := p.acts
+	p.acts = old.fork(false)
+	p.acts.reset()
+	p.mu.Unlock()
+	old.drop()
+	t.altStack = AltStack{}
+	t.robust, t.clearTID = 0, 0
+}

@@ -1,0 +1,299 @@
+package proc
+
+import (
+	"math/rand"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"grim/arch"
+	"grim/mm/vm"
+)
+
+// Exec from any thread: the others are gone, the caller is the leader, signals,
+// memory and names are as execve(2) says.
+func TestExec(t *testing.T) {
+	forBothPolicies(t, 8192, func(t *testing.T, m *machine) {
+		for _, leader := range []bool{true, false} {
+			m.run(ExitStatus(5), func(u *user) {
+				pid := u.PID()
+				u.Handle(syscall.SIGUSR1, 0, func(*user, Siginfo) {})
+				u.Action(syscall.SIGUSR2, Sigaction{Handler: SIG_IGN})
+				va := u.Map(4096, vm.Anon, nil)
+				u.Store(va, 1)
+				for range 5 {
+					u.Thread(func(c *user) { c.Sleep() })
+					u.Thread(func(c *user) { c.Spin(nil) })
+				}
+				exec := func(c *user) {
+					c.must(func(t *Thread) (uint64, error) { t.SetMask(SigBit(syscall.SIGHUP)); return 0, nil })
+					c.Kill(pid, syscall.SIGHUP)
+					c.Exec("a-rather-long-name", func(c *user) {
+						p := c.t.p
+						if ids := p.TIDs(); len(ids) != 1 || ids[0] != pid || c.t.TID() != pid || m.k.Thread(pid) != c.t {
+							t.Errorf("threads after exec: %v, want just %d", ids, pid)
+						}
+						if p.Name() != "a-rather-long-n" {
+							t.Errorf("name %q", p.Name())
+						}
+						_, blocked, ignored, caught := p.SigMasks()
+						if caught != 0 || ignored != SigBit(syscall.SIGUSR2) || blocked != SigBit(syscall.SIGHUP) {
+							t.Errorf("signals: blocked %#x, ignored %#x, caught %#x", blocked, ignored, caught)
+						}
+						if pend := c.must(func(t *Thread) (uint64, error) { return uint64(t.Pending()), nil }); Sigset(pend) != SigBit(syscall.SIGHUP) {
+							t.Errorf("pending %#x", pend)
+						}
+						if _, err := c.Sys(func(t *Thread) (uint64, error) { return 0, t.VM().CopyOut(va, []byte{1}) }); err != syscall.EFAULT {
+							t.Errorf("old memory: %v, want EFAULT", err)
+						}
+						c.ExitGroup(5)
+					})
+					t.Error("exec returned")
+				}
+				if leader {
+					exec(u)
+				}
+				u.Thread(exec)
+				u.Sleep()
+			})
+		}
+	})
+}
+
+// A failed exec leaves everything as it was, threads included.
+func TestExecFails(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		va := u.Map(4096, vm.Anon, nil)
+		u.Store(va, 1)
+		u.Thread(func(c *user) { c.Spin(nil) })
+		_, err := u.Sys(func(t *Thread) (uint64, error) {
+			return 0, t.Exec("x", func(vs *vm.VMSpace) (arch.VA, arch.VA, error) {
+				vs.Map(0x10000, 8192, arch.Read, vm.Anon|vm.Fixed|vm.Populate, nil, 0)
+				return 0, 0, syscall.ENOEXEC
+			})
+		})
+		if err != syscall.ENOEXEC || u.Load(va) != 1 || len(u.t.p.TIDs()) != 2 {
+			t.Errorf("exec: %v, memory %d, threads %v", err, u.Load(va), u.t.p.TIDs())
+		}
+		u.ExitGroup(0)
+	})
+}
+
+// Every thread of a process execs, forks, makes threads or exits at once: one
+// wins, nobody is left over.
+func TestExecRace(t *testing.T) {
+	m := newMachine(t, 1<<14, nil)
+	rounds := 60
+	if raceEnabled {
+		rounds = 20
+	}
+	for round := range rounds {
+		p := m.spawn(SpawnArgs{}, func(u *user) {
+			for i := range 8 {
+				u.Thread(func(c *user) {
+					switch (i + round) % 4 {
+					case 0, 1:
+						c.Exec("x", func(c *user) { c.ExitGroup(1) })
+					case 2:
+						c.Fork(func(c *user) { c.ExitGroup(0) })
+						c.ExitGroup(2)
+					case 3:
+						c.Thread(func(c *user) { c.Exit(0) })
+						c.Exit(0)
+					}
+				})
+			}
+			u.Exit(0)
+		})
+		if r := p.Wait(); r.Status != ExitStatus(1) && r.Status != ExitStatus(2) && r.Status != 0 {
+			t.Errorf("round %d: status %#x", round, r.Status)
+		}
+	}
+	eventually(t, "children end", func() bool { return m.k.Counts().Processes == 0 })
+}
+
+// OOM at every allocation of fork, clone and exec: an error, everything undone.
+func TestForkOutOfMemory(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		va := u.Map(64<<12, vm.Anon, nil)
+		for i := range arch.VA(64) {
+			u.Store(va+i<<12, 1)
+		}
+		for _, what := range []struct {
+			name string
+			call func(t *Thread) (uint64, error)
+		}{
+			{"fork", func(t *Thread) (uint64, error) {
+				id, err := t.Fork(ForkArgs{OnChild: func(c *Thread) error { m.bind(c, func(c *user) { c.ExitGroup(0) }); return nil }})
+				return uint64(id), err
+			}},
+			{"thread", func(t *Thread) (uint64, error) {
+				id, err := t.Fork(ForkArgs{Flags: cloneThreadNeeds | CloneThread,
+					OnChild: func(c *Thread) error { m.bind(c, func(c *user) { c.Exit(0) }); return nil }})
+				return uint64(id), err
+			}},
+			{"exec", func(t *Thread) (uint64, error) {
+				return 0, t.Exec("x", func(vs *vm.VMSpace) (arch.VA, arch.VA, error) {
+					_, err := vs.Map(0x10000, 8192, arch.Read|arch.Write, vm.Anon|vm.Fixed, nil, 0)
+					if err == nil {
+						err = vs.CopyOut(0x10000, []byte{1})
+					}
+					if err == nil {
+						err = syscall.ENOEXEC // there is nothing to run
+					}
+					return 0, 0, err
+				})
+			}},
+		} {
+			failed := 0
+			for n := 0; ; n++ {
+				m.settle()
+				before := m.mem.FreeFrames()
+				m.mem.FailAfter(n)
+				_, err := u.Sys(what.call)
+				m.mem.FailAfter(-1)
+				if err == nil || err == syscall.ENOEXEC {
+					break
+				}
+				if err != syscall.ENOMEM {
+					t.Fatalf("%s, allocation %d fails: %v", what.name, n, err)
+				}
+				failed++
+				m.pmaps.Drain()
+				if after := m.mem.FreeFrames(); after < before {
+					t.Errorf("%s, allocation %d fails: %d frames lost", what.name, n, before-after)
+				}
+			}
+			if failed == 0 {
+				t.Errorf("%s never failed", what.name)
+			}
+			for {
+				if _, err := u.Wait4(-1, WALL); err != nil {
+					break
+				}
+			}
+		}
+		u.ExitGroup(0)
+	})
+}
+
+// Fork trees, threads, kill storms and orphans, all at once and at random, with
+// init to collect the rest; run with the race detector. The seed is printed.
+func TestStorm(t *testing.T) {
+	forBothPolicies(t, 1<<15, func(t *testing.T, m *machine) {
+		seed := time.Now().UnixNano()
+		t.Logf("seed %d", seed)
+		var made atomic.Int64
+		limit := int64(1500)
+		if raceEnabled || testing.Short() {
+			limit = 400
+		}
+		o, _ := m.file(nil, 8)
+		var grow func(rnd *rand.Rand, depth int) program
+		grow = func(rnd *rand.Rand, depth int) program {
+			seed := rnd.Int63()
+			return func(u *user) {
+				rnd := rand.New(rand.NewSource(seed))
+				va := u.Map(8<<12, vm.Anon, nil)
+				shared := u.Map(8<<12, vm.Shared, o)
+				for range 12 {
+					switch rnd.Intn(12) {
+					case 0, 1, 2:
+						if made.Add(1) < limit && depth < 5 {
+							u.Clone(ForkArgs{ExitSignal: syscall.SIGCHLD}, grow(rnd, depth+1))
+						}
+					case 3:
+						if made.Add(1) < limit && depth < 5 {
+							u.Clone(ForkArgs{Flags: cloneThreadNeeds | CloneThread}, grow(rnd, depth+1))
+						}
+					case 4:
+						if made.Add(1) < limit && depth < 5 {
+							u.Clone(ForkArgs{Flags: CloneVM | CloneVfork, ExitSignal: syscall.SIGCHLD}, grow(rnd, 9))
+						}
+					case 5:
+						u.Store(va+arch.VA(rnd.Intn(8)<<12), byte(depth))
+						u.Store(shared+arch.VA(rnd.Intn(8)<<12), byte(depth))
+					case 6:
+						u.Wait4(-1, uint32(rnd.Intn(2)*WNOHANG))
+					case 7:
+						u.Kill(2+rnd.Intn(int(limit)), []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCONT}[rnd.Intn(4)])
+					case 8:
+						if rnd.Intn(4) == 0 {
+							u.Exec("x", grow(rnd, depth+1))
+						}
+					case 9:
+						u.must(func(t *Thread) (uint64, error) { t.Setpgid(0, 0); return 0, nil })
+					case 10:
+						u.Sys(func(t *Thread) (uint64, error) {
+							return 0, t.Sleep(nil, t.Kernel().Now()+int64(rnd.Intn(300_000)))
+						})
+					case 11:
+						u.doTrap(arch.Trap{Kind: arch.Interrupt})
+					}
+				}
+				if rnd.Intn(2) == 0 {
+					u.ExitGroup(depth)
+				}
+			}
+		}
+		init := m.spawn(SpawnArgs{Init: true}, func(u *user) {
+			rnd := rand.New(rand.NewSource(seed))
+			for range 6 {
+				u.Fork(grow(rnd, 0))
+			}
+			for {
+				// What the storm has stopped must go on to be waited for.
+				u.Kill(-1, syscall.SIGCONT)
+				if _, err := u.Wait4(-1, WALL|WNOHANG); err != nil {
+					break
+				}
+				time.Sleep(50 * time.Microsecond)
+			}
+			u.ExitGroup(0)
+		})
+		done := make(chan struct{})
+		go func() { init.Wait(); close(done) }()
+		select {
+		case <-done:
+		case <-time.After(100 * time.Second):
+			t.Fatalf("hangs: %+v", m.k.Counts())
+		}
+		o.Unref()
+		t.Logf("%+v", m.k.Counts())
+		m.checkOrder()
+	})
+}
+
+// checkOrder is E6 for every process that ran: NOTE_EXIT, zombie, SIGCHLD,
+// wake-up, then wait. It fails if any two of them are swapped in die, zombify or
+// announce.
+func (m *machine) checkOrder() {
+	m.t.Helper()
+	place := map[Step]int{StepExit1: 1, StepPurgeBegin: 2, StepPurgeEnd: 3, StepDead: 4, StepNoteExit: 5, StepReaper: 6,
+		StepSpaceFreed: 7, StepZombie: 8, StepSIGCHLD: 9, StepWakeup: 10, StepWait: 11, StepGone: 12}
+	if m.k.cfg.Policy == PolicyReaper {
+		place[StepPurgeBegin], place[StepPurgeEnd] = 6, 6
+	}
+	last := map[int32]Event{}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.events {
+		here, ok := place[e.Step]
+		if !ok {
+			continue
+		}
+		l, seen := last[e.PID]
+		if e.Step == StepExit1 {
+			if seen && l.Step != StepGone && l.Step != StepWakeup && l.Step != StepSIGCHLD {
+				m.t.Errorf("process %d begins to exit after %v", e.PID, l.Step)
+			}
+		} else if nobody := l.Step == StepGone && (e.Step == StepSIGCHLD || e.Step == StepWakeup); !nobody &&
+			here < place[l.Step] && !(l.Step == StepWakeup && e.Step == StepSIGCHLD) /* told again: a new parent */ {
+			m.t.Errorf("process %d: %v after %v", e.PID, e.Step, l.Step)
+		}
+		last[e.PID] = e
+	}
+}

@@ -1,0 +1,264 @@
+package proc
+
+import (
+	"syscall"
+
+	"grim/mm/vm"
+)
+
+// Status is how a process ended, in wait(2)'s encoding.
+type Status = syscall.WaitStatus
+
+// ExitStatus is the status of exit(code); SignalStatus of death by a signal. No
+// core is written, so its bit is never set.
+func ExitStatus(code int) Status             { return Status(code&0xff) << 8 }
+func SignalStatus(sig syscall.Signal) Status { return Status(sig) }
+
+// Exit is exit(2): it makes this thread end as soon as its system call has
+// returned to the loop in Thread.main, which runs exit1 with nothing above it.
+// The rest of the process lives on, if there is any.
+func (t *Thread) Exit(code int) {
+	t.exitCode = ExitStatus(code)
+	t.todo.Or(todoExit)
+}
+
+// ExitGroup is exit_group(2): every thread ends, this one like after Exit.
+func (t *Thread) ExitGroup(code int) {
+	t.p.mu.Lock()
+	t.p.exitLocked(ExitStatus(code), InProcess)
+	t.p.mu.Unlock()
+	t.todo.Or(todoExit) // also if another thread's exit came first
+}
+
+// exitLocked is the beginning of every exit of a whole process: exit_group, a
+// fatal signal, running out of memory. Each thread is told to end, and ends by
+// itself; the first status stands. ctx is who asks. Preconditions: p.mu held.
+func (p *Process) exitLocked(status Status, ctx Context) {
+	if p.State() != Live {
+		return
+	}
+	p.groupExit = true
+	p.status = status
+	p.advance(Exiting, ctx)
+	p.continueLocked()
+	p.stop.resume = false // nobody wants to know that any more
+	for t := p.threads; t != nil; t = t.next {
+		t.todo.Or(todoExit)
+		t.Wake()
+	}
+}
+
+// exit1 ends the calling thread, and with the last thread the process, in the
+// order of DESIGN.md section 5. It runs in Thread.main, holds no lock, and may
+// sleep up to the point marked below. The caller returns right after it.
+func (t *Thread) exit1() {
+	p, k := t.p, t.p.k
+	begin := k.now()
+
+	// 1. Every other thread has been told (exitLocked), if the process exits.
+	// Which of them comes last is decided in step 2b, so nobody waits here.
+	t.markExiting()
+
+	// 2a. What other threads are owed in user memory, while it exists: no
+	// thread purges it before every thread has passed this point.
+	t.releaseRobustFutexes()
+	t.clearChildTID()
+
+	// 2b. From here on this thread never touches user memory again, and is off
+	// its root. One that finds others left is the reaper's on return; who finds
+	// nobody takes the process apart, alone.
+	if !t.leaveSiblings(begin) {
+		return
+	}
+
+	// 2c. Not earlier: with several threads, any of them could still write to
+	// the space that the vfork parent gets back.
+	purge := p.leaveSpace()
+	k.trace(StepUserDone, p.pid, 0, InProcess, 0, 0)
+
+	// 3. Before the purge: closing may flush and may sleep, and a timer must
+	// not fire at a dead process.
+	p.closeFiles()
+	p.stopTimers()
+	k.trace(StepFilesDone, p.pid, 0, InProcess, 0, 0)
+
+	// 4. Last thread and last user. May sleep for as long as a pager does; no
+	// lock is held. Before step 5, as the parent may not hear of an end whose
+	// writes are still on their way (E1).
+	if purge {
+		p.purge(InProcess)
+	}
+
+	// 5. NOTE: FROM HERE ON THIS THREAD MAY NOT SLEEP. Locks are held for
+	// short; the process is invisible to everything but wait(2).
+	t.usage.system.Add(k.now() - begin)
+	t.usage.charge(&t.resumed, k.now())
+	p.die(t)
+
+	// 6. Hand the thread to the reaper. Not earlier: it frees the u-area, on
+	// which a CPU stands that is in or returning from user mode, and the root,
+	// which a CPU may have active. POINT OF NO RETURN: t is the reaper's.
+	k.exit2(t)
+}
+
+// markExiting is step 1 for one thread: it takes no more signals, and hands on
+// those of the process that it may have been woken for.
+func (t *Thread) markExiting() {
+	p := t.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t.advance(Exiting)
+	if t.TID() == p.pid {
+		p.leaderCode = t.exitCode
+	}
+	for o := p.threads; o != nil && p.pending.set != 0; o = o.next {
+		if o.state == Live && p.pending.set&^o.mask != 0 {
+			o.todo.Or(todoSignal)
+			o.Wake()
+		}
+	}
+}
+
+// leaveSiblings is step 2b. A thread that is not the last is dead and on
+// deadproc on return, at once and not at the process's end (E5); exit2 is called
+// with p.mu held, so that the last thread, which waits for that lock, comes onto
+// deadproc behind all others, and no zombie has a thread left to free (E10). It
+// reports whether t is the last.
+func (t *Thread) leaveSiblings(begin int64) (last bool) {
+	p, k := t.p, t.p.k
+	p.mu.Lock()
+	// The CPU leaves the root before anybody can see that this thread has left:
+	// the last one's purge, and a lender's, rely on it. All threads do it here;
+	// one that purges would soon anyway.
+	k.cfg.Pmaps.Deactivate()
+	if p.live == 1 {
+		t.last = true
+		if p.State() == Live { // its threads ended one by one
+			p.status = p.leaderCode
+			p.advance(Exiting, InProcess)
+		}
+		p.mu.Unlock()
+		return true
+	}
+	t.usage.system.Add(k.now() - begin)
+	t.usage.charge(&t.resumed, k.now())
+	t.deadLocked()
+	if p.live == 1 && p.execer != nil {
+		p.execer.Wake()
+	}
+	tell := p.allStoppedLocked()
+	k.exit2(t)
+	p.mu.Unlock()
+	if tell {
+		p.tellStopped()
+	}
+	return false
+}
+
+// deadLocked makes t dead: off the lists of threads and numbers, its usage
+// added up. Preconditions: p.mu held.
+func (t *Thread) deadLocked() {
+	p := t.p
+	p.usage.add(t.usage.usage())
+	p.unlinkThread(t)
+	t.advance(Dead)
+	t.pending = sigQueue{}
+	p.k.pids.releaseThread(t.TID(), t.TID() != p.pid)
+}
+
+// leaveSpace is step 2c: this process does not use the vmspace any more, and a
+// parent that lent it may go on. It reports whether to purge now.
+func (p *Process) leaveSpace() (purge bool) {
+	p.mu.Lock()
+	s := p.space
+	policy := p.policy
+	p.mu.Unlock()
+	peak := s.vs.Stats().PeakRSS // while there is something to count
+	lastUser := s.leave()
+	p.mu.Lock()
+	p.usage.MaxRSS = max(p.usage.MaxRSS, peak)
+	p.unpurged = lastUser && policy == PolicyReaper
+	p.mu.Unlock()
+	p.releaseVfork()
+	return lastUser && policy == PolicyPurge
+}
+
+// closeFiles is the first half of step 3. The table is hidden first, so that
+// /proc readers see it open or not at all.
+func (p *Process) closeFiles() {
+	p.mu.Lock()
+	files := p.files
+	p.files = nil
+	p.mu.Unlock()
+	if files != nil {
+		files.CloseAll()
+	}
+}
+
+// purge is step 4, in the exiting process or, under PolicyReaper, in the
+// reaper. The space stays on the process, empty, until uvmspace_free.
+func (p *Process) purge(ctx Context) {
+	p.k.trace(StepPurgeBegin, p.pid, 0, ctx, 0, 0)
+	var did vm.PurgeStats
+	p.space.vs.Purge(&did)
+	p.k.trace(StepPurgeEnd, p.pid, 0, ctx, did.Pages, did.Tables)
+}
+
+// die is step 5: state dead, off the look-up lists, children to init, usage
+// added up, knotes told.
+func (p *Process) die(t *Thread) {
+	k := p.k
+	k.treeMu.Lock()
+	p.mu.Lock()
+	t.deadLocked()
+	p.pending = sigQueue{}
+	acts := p.acts
+	p.acts = nil
+	p.stop = stopState{}
+	p.advance(Dead, InProcess)
+	p.mu.Unlock()
+	acts.drop()
+	if k.init == p {
+		k.init = nil
+	}
+	if k.stopped.Load() > 0 { // rare; else nobody could need the SIGHUP
+		k.hangUp(p.group.Load(), p)
+	}
+	k.orphan(p)
+	k.treeMu.Unlock()
+	k.counts.exits.Add(1)
+
+	k.trace(StepNoteExit, p.pid, 0, InProcess, 0, 0)
+	p.notify(NoteExit)
+}
+
+// orphan gives p's children to init, or to nobody if there is none. Those that
+// are zombies are init's to wait for at once. Preconditions: k.treeMu held.
+func (k *Kernel) orphan(p *Process) {
+	p.children.each(func(c *Process) bool {
+		if k.stopped.Load() > 0 {
+			k.hangUp(c.group.Load(), p)
+		}
+		zombie := c.State() == Zombie
+		k.unlinkChild(c)
+		c.parent = k.init
+		if c.exitSignal != 0 {
+			c.exitSignal = int(syscall.SIGCHLD) // init knows no other
+		}
+		k.linkChild(c)
+		if zombie {
+			k.announce(c)
+		}
+		return true
+	})
+}
+
+// exit2 is step 6: the thread goes onto deadproc and the reaper is woken. On
+// return t belongs to the reaper: the caller does nothing with it any more.
+func (k *Kernel) exit2(t *Thread) {
+	if t.state != Dead {
+		panic("proc: exit2: thread is " + t.state.String() + ", not dead")
+	}
+	k.trace(StepDeadproc, t.p.pid, t.TID(), InProcess, 0, 0)
+	k.dead.put(t)
+}

@@ -1,0 +1,270 @@
+package proc
+
+import (
+	"syscall"
+
+	"grim/arch"
+)
+
+// CloneFlags are the CLONE_* flags of clone(2) that mean something here.
+type CloneFlags uint64
+
+const (
+	CloneVM            CloneFlags = syscall.CLONE_VM
+	CloneFS            CloneFlags = syscall.CLONE_FS
+	CloneFiles         CloneFlags = syscall.CLONE_FILES
+	CloneSighand       CloneFlags = syscall.CLONE_SIGHAND
+	ClonePidfd         CloneFlags = 0x1000 // made by ForkArgs.OnChild
+	CloneVfork         CloneFlags = syscall.CLONE_VFORK
+	CloneParent        CloneFlags = syscall.CLONE_PARENT
+	CloneThread        CloneFlags = syscall.CLONE_THREAD
+	CloneSetTLS        CloneFlags = syscall.CLONE_SETTLS
+	CloneParentSetTID  CloneFlags = syscall.CLONE_PARENT_SETTID
+	CloneChildClearTID CloneFlags = syscall.CLONE_CHILD_CLEARTID
+	CloneChildSetTID   CloneFlags = syscall.CLONE_CHILD_SETTID
+	CloneClearSighand  CloneFlags = 0x100000000 // clone3(2)
+
+	// cloneIgnored ask for what is so anyway, or for what nobody can notice:
+	// System V semaphores, tracers, detached threads, I/O contexts.
+	cloneIgnored CloneFlags = syscall.CLONE_SYSVSEM | syscall.CLONE_PTRACE |
+		syscall.CLONE_UNTRACED | syscall.CLONE_DETACHED | 0x80000000
+	cloneKnown = CloneVM | CloneFS | CloneFiles | CloneSighand | ClonePidfd | CloneVfork |
+		CloneParent | CloneThread | CloneSetTLS | CloneParentSetTID | CloneChildClearTID |
+		CloneChildSetTID | CloneClearSighand | cloneIgnored
+	// cloneThreadNeeds: a thread shares these with its process always.
+	cloneThreadNeeds = CloneVM | CloneSighand | CloneFS | CloneFiles
+)
+
+// ForkArgs are clone(2)'s arguments.
+type ForkArgs struct {
+	Flags      CloneFlags
+	Stack      arch.VA // the child's stack pointer; 0: the caller's
+	TLS        uint64  // with CloneSetTLS
+	ParentTID  arch.VA
+	ChildTID   arch.VA
+	ExitSignal syscall.Signal // 0: none
+	// OnChild is called before the child runs, with nobody able to find it yet.
+	// An error undoes the fork and is its result. It may block. nil: nothing.
+	OnChild func(child *Thread) error
+}
+
+// check is clone(2)'s list of what cannot be combined.
+func (a *ForkArgs) check(p *Process) error {
+	f := a.Flags
+	switch {
+	case f&^cloneKnown != 0, // namespaces among them
+		f&CloneSighand != 0 && f&CloneVM == 0,
+		f&CloneThread != 0 && f&cloneThreadNeeds != cloneThreadNeeds,
+		f&CloneThread != 0 && f&(ClonePidfd|CloneVfork) != 0,
+		f&CloneClearSighand != 0 && f&CloneSighand != 0,
+		f&CloneParent != 0 && p.isInit(),
+		a.ExitSignal < 0 || a.ExitSignal > NumSignals:
+		return syscall.EINVAL
+	}
+	return nil
+}
+
+// Fork is fork(2), vfork(2) and clone(2): a new process, or with CloneThread a
+// new thread, that returns 0 from the same system call. It returns the child's
+// number. With CloneVfork it sleeps until the child has exec'd or exited.
+// EINVAL flags, ENOMEM with everything undone, EAGAIN no number free,
+// ERESTARTNOINTR the caller is about to end.
+func (t *Thread) Fork(a ForkArgs) (int, error) {
+	if err := a.check(t.p); err != nil {
+		return 0, err
+	}
+	begin := t.p.k.now()
+	// Threads are made no faster than the reaper can free them (E5).
+	t.p.k.dead.waitRoom()
+	if a.Flags&CloneThread != 0 {
+		c, err := t.cloneThread(&a)
+		if err != nil {
+			return 0, err
+		}
+		tid := c.TID() // c may be dead at once
+		t.usage.system.Add(t.p.k.now() - begin)
+		go c.main()
+		return tid, nil
+	}
+	c, err := t.cloneProcess(&a)
+	if err != nil {
+		return 0, err
+	}
+	p := c.p
+	v := p.vfork
+	t.usage.system.Add(t.p.k.now() - begin)
+	t.p.notify(NoteFork)
+	go c.main()
+	if v != nil {
+		v.wait(t)
+	}
+	return p.pid, nil
+}
+
+// cloneThread makes a thread of the same process, ready to run.
+func (t *Thread) cloneThread(a *ForkArgs) (*Thread, error) {
+	p, k := t.p, t.p.k
+	c, err := newThread(p)
+	if err != nil {
+		return nil, err
+	}
+	tid, err := k.pids.alloc(false)
+	if err != nil {
+		c.free()
+		return nil, err
+	}
+	c.tid.Store(int32(tid))
+	c.useSpace(t.space)
+	t.copyTo(c, a)
+	if a.OnChild != nil {
+		err = a.OnChild(c)
+	}
+	p.mu.Lock()
+	if err == nil && (p.State() != Live || p.execer != nil) {
+		// The process ends or becomes single-threaded: the caller is among
+		// those to go, and a new thread would be missed.
+		err = t.Interrupt()
+	}
+	if err != nil {
+		p.mu.Unlock()
+		k.pids.release(tid)
+		c.free()
+		return nil, err
+	}
+	k.pids.setThread(tid, c)
+	p.linkThread(c)
+	if p.stop.on {
+		c.todo.Or(todoStop)
+	}
+	p.mu.Unlock()
+	return c, nil
+}
+
+// cloneProcess makes a child process with one thread, ready to run.
+func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
+	p, k := t.p, t.p.k
+	pid, err := k.pids.alloc(false)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	c := k.newProcess(pid, p.name)
+	c.cred, c.limits, c.policy, c.layout = p.cred, p.limits, p.policy, p.layout
+	p.mu.Unlock()
+	c.exitSignal = int(a.ExitSignal)
+	ct, err := newThread(c)
+	if err != nil {
+		k.unmake(c)
+		return nil, err
+	}
+	ct.tid.Store(int32(pid))
+	if err := t.shareWith(c, a.Flags); err != nil {
+		ct.free()
+		k.unmake(c)
+		return nil, err
+	}
+	ct.useSpace(c.space)
+	t.copyTo(ct, a)
+	if a.Flags&CloneVM == 0 || a.Flags&CloneVfork != 0 {
+		ct.altStack = t.altStack // sigaltstack(2): kept unless the memory is shared
+	}
+	if a.Flags&CloneVfork != 0 {
+		c.vfork = &vforkWait{parent: t}
+	}
+	c.linkThread(ct)
+	if a.OnChild != nil {
+		err = a.OnChild(ct)
+	}
+	if err == nil {
+		err = t.adopt(c, ct, a.Flags)
+	}
+	if err != nil {
+		t.unshare(c)
+		ct.free()
+		k.unmake(c)
+		return nil, err
+	}
+	return ct, nil
+}
+
+// shareWith gives the child its space, files and signal actions, shared or
+// copied. On error it has none of them.
+func (t *Thread) shareWith(c *Process, f CloneFlags) error {
+	p := t.p
+	if f&CloneVM != 0 {
+		c.space = t.space.borrow()
+	} else {
+		vs, err := t.space.vs.Fork(t.space.vs.Layout())
+		if err != nil {
+			return err
+		}
+		c.space = newSpace(vs)
+	}
+	if files := p.Files(); files != nil {
+		var err error
+		if c.files, err = files.Fork(f & (CloneFiles | CloneFS)); err != nil {
+			c.space.discard()
+			c.space = nil
+			return err
+		}
+	}
+	c.acts = p.acts.fork(f&CloneSighand != 0)
+	if f&CloneClearSighand != 0 {
+		c.acts.reset()
+	}
+	return nil
+}
+
+// unshare undoes shareWith.
+func (t *Thread) unshare(c *Process) {
+	c.acts.drop()
+	if c.files != nil {
+		c.files.CloseAll()
+	}
+	c.space.discard()
+}
+
+// adopt puts the child into the tree. It fails if the caller is to end: a kill
+// of the whole group, just done, would miss the child.
+func (t *Thread) adopt(c *Process, ct *Thread, f CloneFlags) error {
+	p, k := t.p, t.p.k
+	k.treeMu.Lock()
+	defer k.treeMu.Unlock()
+	if t.Dying() {
+		t.Interrupt()
+		return ERESTARTNOINTR
+	}
+	c.parent = p
+	if f&CloneParent != 0 {
+		c.parent, c.exitSignal = p.parent, p.exitSignal
+		c.ofKernel = false
+	}
+	k.join(c, p.group.Load())
+	k.publish(c, ct)
+	return nil
+}
+
+// copyTo makes c's user state the caller's as it returns from the system call,
+// but for result, stack and TLS, and stores the numbers where clone(2) says.
+// Like Linux it does not mind if a pointer is bad: the child runs all the same.
+func (t *Thread) copyTo(c *Thread, a *ForkArgs) {
+	k, abi := t.p.k, t.p.k.abi
+	k.m.CopyUser(c.U, t.U)
+	c.U.Frame[abi.Ret] = 0
+	if a.Stack != 0 {
+		c.U.Frame[abi.SP] = uint64(a.Stack)
+	}
+	if a.Flags&CloneSetTLS != 0 {
+		c.U.Frame[abi.TLS] = a.TLS
+	}
+	c.mask = t.mask
+	if a.Flags&CloneChildClearTID != 0 {
+		c.clearTID = a.ChildTID
+	}
+	if a.Flags&CloneChildSetTID != 0 {
+		c.space.vs.WriteUint32(a.ChildTID, uint32(c.TID()))
+	}
+	if a.Flags&CloneParentSetTID != 0 {
+		t.space.vs.WriteUint32(a.ParentTID, uint32(c.TID()))
+	}
+}

@@ -1,0 +1,148 @@
+package proc
+
+import "syscall"
+
+// Job control: a stopped process's threads wait in stopHere. The last to arrive
+// tells the parent; after SIGCONT the first to leave does, since who sends a
+// signal may hold locks that telling the parent needs.
+
+// stopState is a process's job-control state, under Process.mu.
+type stopState struct {
+	on     bool           // threads are to stop, or have
+	sig    syscall.Signal // which signal did it
+	conts  uint32         // SIGCONTs ever: a stop older than the last is void
+	here   int            // threads in stopHere
+	told   bool           // the parent was told of this stop
+	resume bool           // the parent is to be told of the continuation
+}
+
+// jobEvent is what wait(2) may report once; zero: nothing.
+type jobEvent struct {
+	code   int32 // CLD_STOPPED, CLD_CONTINUED
+	status Status
+}
+
+// statusContinued is wait(2)'s encoding of a continued child.
+const statusContinued Status = 0xffff
+
+// jobControlLocked is what sending a signal does at once, before anybody takes
+// it: stop signals and SIGCONT cancel each other, SIGCONT and SIGKILL make a
+// stopped process run. Preconditions: p.mu held.
+func (p *Process) jobControlLocked(s syscall.Signal) {
+	switch {
+	case s == syscall.SIGCONT:
+		p.dropPendingLocked(stopSignals)
+		p.stop.conts++
+		p.continueLocked()
+	case stopSignals.Has(s):
+		p.dropPendingLocked(SigBit(syscall.SIGCONT))
+	}
+}
+
+// continueLocked ends a stop. Preconditions: p.mu held.
+func (p *Process) continueLocked() {
+	if !p.stop.on {
+		return
+	}
+	p.stop.on = false
+	p.stop.resume = p.stop.told
+	p.stop.told = false
+	p.k.stopped.Add(-1)
+	for t := p.threads; t != nil; t = t.next {
+		t.todo.And(^uint32(todoStop))
+		t.Wake()
+	}
+}
+
+// stopAll is the default action of the stop signals, unless a SIGCONT has come
+// since conts was read. The terminal's stop signals do nothing to an orphaned
+// process group: nobody would continue it.
+func (p *Process) stopAll(s syscall.Signal, conts uint32) {
+	k := p.k
+	k.treeMu.Lock()
+	orphaned := s != syscall.SIGSTOP && p.group.Load().orphaned(nil)
+	k.treeMu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if orphaned || p.stop.conts != conts || p.stop.on || p.State() != Live {
+		return
+	}
+	p.stop = stopState{on: true, sig: s, conts: conts, here: p.stop.here}
+	k.stopped.Add(1)
+	for t := p.threads; t != nil; t = t.next {
+		t.todo.Or(todoStop)
+		t.Wake()
+	}
+}
+
+// stopHere waits while the process is stopped.
+func (t *Thread) stopHere() {
+	p := t.p
+	p.mu.Lock()
+	p.stop.here++
+	tell := p.allStoppedLocked()
+	p.mu.Unlock()
+	if tell {
+		p.tellStopped()
+	}
+	t.pause()
+	for t.todo.Load()&(todoStop|todoExit) == todoStop {
+		<-t.note
+	}
+	t.resume()
+	p.mu.Lock()
+	p.stop.here--
+	resumed := p.stop.resume
+	p.stop.resume = false
+	p.mu.Unlock()
+	if resumed {
+		p.k.tellJob(p, jobEvent{CLD_CONTINUED, statusContinued})
+	}
+}
+
+// allStoppedLocked reports, once a stop, that every thread has stopped.
+// Preconditions: p.mu held.
+func (p *Process) allStoppedLocked() bool {
+	if !p.stop.on || p.stop.told || p.live == 0 || p.stop.here < p.live {
+		return false
+	}
+	p.stop.told = true
+	return true
+}
+
+func (p *Process) tellStopped() {
+	p.mu.Lock()
+	sig := p.stop.sig
+	p.mu.Unlock()
+	p.k.tellJob(p, jobEvent{CLD_STOPPED, Status(0x7f | int(sig)<<8)})
+}
+
+// tellJob records the event for wait(2), sends SIGCHLD and wakes the parent.
+func (k *Kernel) tellJob(p *Process, ev jobEvent) {
+	k.treeMu.Lock()
+	defer k.treeMu.Unlock()
+	parent := p.parent
+	p.jobEvent = ev
+	if parent == nil {
+		return
+	}
+	if acts := parent.actions(); acts != nil {
+		act := acts.get(syscall.SIGCHLD)
+		if act.Handler != SIG_IGN && act.Flags&SA_NOCLDSTOP == 0 {
+			info := p.childInfo(ev.code)
+			info.Status = int32(ev.status >> 8 & 0xff)
+			if ev.code == CLD_CONTINUED {
+				info.Status = int32(syscall.SIGCONT)
+			}
+			parent.post(info, nil)
+		}
+	}
+	parent.notify(NoteChild)
+}
+
+// Stopped reports whether job control has stopped the process.
+func (p *Process) Stopped() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stop.on
+}

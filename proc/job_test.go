@@ -1,0 +1,132 @@
+package proc
+
+import (
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Stop, continue and kill a process of several threads, and what its parent is
+// told: once each, all threads really standing still.
+func TestStop(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU} {
+		m.run(0, func(u *user) {
+			var codes []int32
+			u.Handle(syscall.SIGCHLD, SA_RESTART, func(u *user, info Siginfo) { codes = append(codes, info.Code) })
+			var steps atomic.Int64
+			pid := u.Fork(func(c *user) {
+				for range 3 {
+					c.Thread(func(c *user) { c.Spin(func() bool { steps.Add(1); return false }) })
+				}
+				c.Thread(func(c *user) { c.Sleep() })
+				c.Spin(func() bool { steps.Add(1); return false })
+			})
+			// Its group is not orphaned: we are outside, in the same session.
+			u.must(func(t *Thread) (uint64, error) { return 0, t.Setpgid(pid, pid) })
+			u.Spin(func() bool { return steps.Load() > 10 })
+			for range 2 {
+				u.Kill(pid, s)
+				w, err := u.Wait4(pid, WUNTRACED)
+				if err != nil || !w.Status.Stopped() || w.Status.StopSignal() != s || w.Code != CLD_STOPPED {
+					t.Fatalf("%v: wait: %+v, %v", s, w, err)
+				}
+				if w, err := u.Wait4(pid, WUNTRACED|WNOHANG); w.PID != 0 || err != nil {
+					t.Errorf("%v: told twice: %+v, %v", s, w, err)
+				}
+				before := steps.Load()
+				time.Sleep(2 * time.Millisecond)
+				if now := steps.Load(); now != before {
+					t.Errorf("%v: the process ran while stopped", s)
+				}
+				u.Kill(pid, syscall.SIGCONT)
+				w, err = u.Wait4(pid, WCONTINUED)
+				if err != nil || !w.Status.Continued() || w.Code != CLD_CONTINUED {
+					t.Fatalf("%v: wait: %+v, %v", s, w, err)
+				}
+				u.Spin(func() bool { return steps.Load() > before+10 })
+			}
+			u.Kill(pid, s)
+			u.Wait4(pid, WUNTRACED)
+			u.Kill(pid, syscall.SIGTERM) // pending until it goes on
+			u.Kill(pid, syscall.SIGKILL)
+			if w, err := u.Wait(pid); err != nil || w.Status != SignalStatus(syscall.SIGKILL) {
+				t.Errorf("%v: wait: %+v, %v", s, w, err)
+			}
+			if len(codes) < 3 || codes[0] != CLD_STOPPED {
+				t.Errorf("%v: SIGCHLD codes %v", s, codes)
+			}
+		})
+	}
+}
+
+// Process groups and sessions: who may move whom, kill of a group, and a group
+// that is orphaned while stopped gets SIGHUP and SIGCONT.
+func TestGroups(t *testing.T) {
+	m := newMachine(t, 8192, nil)
+	m.run(0, func(u *user) {
+		pgid := func(pid, pgid int) error {
+			_, err := u.Sys(func(t *Thread) (uint64, error) { return 0, t.Setpgid(pid, pgid) })
+			return err
+		}
+		check := func(what string, got, want error) {
+			t.Helper()
+			if got != want {
+				t.Errorf("%s: %v, want %v", what, got, want)
+			}
+		}
+		a := u.Fork(func(c *user) { c.Sleep() })
+		b := u.Fork(func(c *user) { c.Sleep() })
+		var execed atomic.Int64
+		e := u.Fork(func(c *user) { c.Exec("x", func(c *user) { execed.Store(1); c.Sleep() }) })
+		u.Spin(func() bool { return execed.Load() == 1 })
+		other := u.Fork(func(c *user) {
+			c.must(func(t *Thread) (uint64, error) { _, err := t.Setsid(); return 0, err })
+			execed.Store(2)
+			c.Sleep()
+		})
+		u.Spin(func() bool { return execed.Load() == 2 })
+		check("negative", pgid(a, -1), syscall.EINVAL)
+		check("no child", pgid(31000, 0), syscall.ESRCH)
+		check("a session leader", pgid(0, 0), syscall.EPERM)
+		check("after exec", pgid(e, 0), syscall.EACCES)
+		check("another session", pgid(other, 0), syscall.EPERM)
+		check("no such group", pgid(a, 31000), syscall.EPERM)
+		check("another session's group", pgid(a, other), syscall.EPERM)
+		check("own group", pgid(a, a), nil)
+		check("joined", pgid(b, a), nil)
+		if _, err := u.Sys(func(t *Thread) (uint64, error) { _, err := t.Setsid(); return 0, err }); err != syscall.EPERM {
+			t.Errorf("setsid by a group leader: %v", err)
+		}
+		check("kill of the group", u.Kill(-a, syscall.SIGTERM), nil)
+		for range 2 {
+			if w, _ := u.Wait4(-a, 0); w.Status != SignalStatus(syscall.SIGTERM) {
+				t.Errorf("member: %+v", w)
+			}
+		}
+		check("kill of no group", u.Kill(-a, syscall.SIGTERM), syscall.ESRCH)
+		u.Kill(e, syscall.SIGKILL)
+		u.Kill(other, syscall.SIGKILL)
+		u.Wait(-1)
+		u.Wait(-1)
+
+		// Orphaned and stopped.
+		var pid, hup atomic.Int64
+		parent := u.Fork(func(c *user) {
+			pid.Store(int64(c.Fork(func(g *user) {
+				g.must(func(t *Thread) (uint64, error) { return 0, t.Setpgid(0, 0) })
+				g.Handle(syscall.SIGHUP, 0, func(*user, Siginfo) { hup.Add(1) })
+				g.Kill(g.PID(), syscall.SIGTSTP)
+				// An orphaned group is not stopped again by the terminal's signals.
+				g.Kill(g.PID(), syscall.SIGTSTP)
+				g.ExitGroup(0)
+			})))
+			c.Wait4(int(pid.Load()), WUNTRACED)
+			c.ExitGroup(0)
+		})
+		u.Wait(parent)
+		u.Spin(func() bool { return hup.Load() == 1 })
+	})
+	eventually(t, "the orphan ends", func() bool { return m.k.Counts().Processes == 0 })
+}

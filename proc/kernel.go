@@ -1,0 +1,178 @@
+package proc
+
+import (
+	"errors"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"grim/arch"
+	"grim/mm/phys"
+	"grim/mm/pmap"
+	"grim/mm/vm"
+)
+
+// ExitPolicy says who takes an exiting process's memory apart.
+type ExitPolicy uint8
+
+const (
+	// PolicyPurge: the last thread purges the vmspace in its own context.
+	PolicyPurge ExitPolicy = iota
+	// PolicyReaper: the classic; all teardown happens in the reaper, before
+	// the process becomes a zombie.
+	PolicyReaper
+)
+
+// String gives the spelling used on the kernel command line (exit=).
+func (e ExitPolicy) String() string {
+	if e == PolicyReaper {
+		return "reaper"
+	}
+	return "purge"
+}
+
+// DefaultPIDMax is the highest pid + 1 unless Config says otherwise; Linux's
+// default of /proc/sys/kernel/pid_max.
+const DefaultPIDMax = 32768
+
+// DefaultSlice is how long a thread may stay in user mode while others wait.
+const DefaultSlice = 5 * time.Millisecond
+
+// Config is what New builds on. Machine, VM, Pmaps, Memory and Syscall are
+// required.
+type Config struct {
+	Machine arch.Machine
+	Memory  *phys.Memory
+	Pmaps   *pmap.System
+	VM      *vm.System
+
+	// Syscall handles the system call in t's registers and stores its result
+	// there. It runs in t's goroutine and may block in Thread.Sleep alone.
+	Syscall func(t *Thread)
+	// Signals builds signal frames; nil: a caught signal kills.
+	Signals SignalABI
+
+	Policy ExitPolicy  // of processes that Spawn does not give another
+	Layout arch.Layout // the same
+	PIDMax int         // 0: DefaultPIDMax; at most maxPIDs
+	Slice  time.Duration
+
+	// Clock is the monotonic clock in nanoseconds that SetTimer and all
+	// deadlines use; nil: the Go runtime's, since New.
+	Clock func() int64
+	// NextTimer is when the earliest timer of the runtime is due, so that a
+	// thread in user mode is interrupted for it; nil: never.
+	NextTimer func() int64
+	// Runnable tells whether another goroutine waits for the CPU; nil: yes.
+	Runnable func() bool
+
+	// Trace sees every exit step as it happens, with locks of this package
+	// held: it must not call back. nil: the ring only.
+	Trace func(e *Event)
+	// InitExited is called by the reaper when process 1 has become a zombie,
+	// with its wait status; it may stop the machine. nil: nothing.
+	InitExited func(status Status)
+}
+
+// Kernel is the process side of one machine.
+type Kernel struct {
+	cfg   Config
+	m     arch.Machine
+	abi   *arch.ABI
+	mem   *phys.Memory
+	slice int64 // nanoseconds
+	epoch time.Time
+
+	// armed is what the CPU's one-shot timer was last set to; math.MaxInt64 if
+	// disarmed or expired. Per CPU: with a second one it moves into a per-CPU
+	// record.
+	armed atomic.Int64
+
+	pids pidTable
+
+	treeMu sync.Mutex
+	// Guarded by treeMu:
+	init       *Process // process 1 while it is live
+	all        procList // every process that is not Gone
+	parentless procTree // children of the kernel, and orphans while there is no init
+
+	futexes [futexBuckets]futexBucket
+	dead    deadQueue
+	traces  traceRing
+	counts  counters
+	stopped atomic.Int64 // processes that job control has stopped
+}
+
+// counters are statistics and leak checks; all monotonic but the live ones.
+type counters struct {
+	procs, threads       atomic.Int64 // objects that exist: not Gone, not freed
+	forks, exits, reaped atomic.Int64
+}
+
+// Counts are the kernel objects of this package that exist, for E4, and totals
+// since start.
+type Counts struct {
+	Processes, Threads     int64 // now; dead threads that wait for the reaper included
+	DeadThreads            int   // now on deadproc
+	PIDs                   int   // numbers in use
+	Forks, Exits, Released int64 // since start: processes made, dead, gone
+}
+
+// New makes the kernel's process side and starts the reaper.
+func New(cfg Config) (*Kernel, error) {
+	if cfg.Machine == nil || cfg.VM == nil || cfg.Pmaps == nil || cfg.Memory == nil || cfg.Syscall == nil {
+		return nil, errors.New("proc: New: Config.Machine, Memory, Pmaps, VM and Syscall are required")
+	}
+	if cfg.PIDMax == 0 {
+		cfg.PIDMax = DefaultPIDMax
+	}
+	if cfg.PIDMax < 2 || cfg.PIDMax > maxPIDs {
+		return nil, errors.New("proc: New: Config.PIDMax out of range")
+	}
+	if cfg.Slice == 0 {
+		cfg.Slice = DefaultSlice
+	}
+	k := &Kernel{
+		cfg: cfg, m: cfg.Machine, abi: cfg.Machine.ABI(), mem: cfg.Memory,
+		slice: int64(cfg.Slice), epoch: time.Now(),
+	}
+	if k.cfg.NextTimer == nil {
+		k.cfg.NextTimer = func() int64 { return math.MaxInt64 }
+	}
+	if k.cfg.Runnable == nil {
+		k.cfg.Runnable = func() bool { return true }
+	}
+	k.armed.Store(math.MaxInt64)
+	k.pids.init(cfg.PIDMax)
+	k.dead.init()
+	go k.reaper()
+	return k, nil
+}
+
+// Close stops the reaper once deadproc is empty. For tests: a machine runs its
+// reaper for ever. No thread may be live.
+func (k *Kernel) Close() { k.dead.close() }
+
+// now is the monotonic clock, nanoseconds.
+func (k *Kernel) now() int64 {
+	if k.cfg.Clock != nil {
+		return k.cfg.Clock()
+	}
+	return int64(time.Since(k.epoch))
+}
+
+// Now is the clock that all deadlines of this package use, nanoseconds.
+func (k *Kernel) Now() int64 { return k.now() }
+
+// Machine is the machine the kernel runs on.
+func (k *Kernel) Machine() arch.Machine { return k.m }
+
+// Counts returns the number of kernel objects.
+func (k *Kernel) Counts() Counts {
+	return Counts{
+		Processes: k.counts.procs.Load(), Threads: k.counts.threads.Load(),
+		DeadThreads: k.dead.len(), PIDs: k.pids.used(),
+		Forks: k.counts.forks.Load(), Exits: k.counts.exits.Load(), Released: k.counts.reaped.Load(),
+	}
+}

@@ -1,0 +1,53 @@
+package proc
+
+import "syscall"
+
+// Unlimited is RLIM_INFINITY.
+const Unlimited = ^uint64(0)
+
+// NumLimits is Linux's RLIM_NLIMITS.
+const NumLimits = 16
+
+// Rlimit is a resource limit (getrlimit(2)).
+type Rlimit struct{ Cur, Max uint64 }
+
+// Limits are all of a process's, by RLIMIT_ number. They are inherited. The
+// ones about memory and files are kept here and obeyed by their owners.
+type Limits [NumLimits]Rlimit
+
+// DefaultLimits are those of a process that Spawn makes without any.
+func DefaultLimits() Limits {
+	var l Limits
+	for i := range l {
+		l[i] = Rlimit{Unlimited, Unlimited}
+	}
+	l[syscall.RLIMIT_STACK] = Rlimit{8 << 20, Unlimited}
+	l[syscall.RLIMIT_CORE] = Rlimit{0, Unlimited}
+	l[syscall.RLIMIT_NOFILE] = Rlimit{1024, 4096}
+	return l
+}
+
+// Limit returns one limit. EINVAL for a number that does not exist.
+func (p *Process) Limit(which int) (Rlimit, error) {
+	if which < 0 || which >= NumLimits {
+		return Rlimit{}, syscall.EINVAL
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.limits[which], nil
+}
+
+// SetLimit sets one. EINVAL for a number that does not exist or Cur above Max,
+// EPERM to raise Max without being the superuser.
+func (p *Process) SetLimit(which int, l Rlimit) error {
+	if which < 0 || which >= NumLimits || l.Cur > l.Max {
+		return syscall.EINVAL
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.Max > p.limits[which].Max && p.cred.EUID != 0 {
+		return syscall.EPERM
+	}
+	p.limits[which] = l
+	return nil
+}

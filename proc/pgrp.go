@@ -1,0 +1,159 @@
+package proc
+
+import "syscall"
+
+// Session groups process groups (setsid(2)).
+type Session struct {
+	id     int
+	groups int // Kernel.treeMu
+}
+
+// Group is a process group. Its number stays taken while it has a member.
+type Group struct {
+	id      int
+	session *Session
+	members procList // Kernel.treeMu
+}
+
+// ID is the group's number.
+func (g *Group) ID() int { return g.id }
+
+// newGroup makes a group numbered id, in session s or, with nil, in a new
+// session of that number. Preconditions: k.treeMu held; id is a live process.
+func (k *Kernel) newGroup(id int, s *Session) *Group {
+	if s == nil {
+		s = &Session{id: id}
+		k.pids.use(id)
+	}
+	s.groups++
+	g := &Group{id: id, session: s}
+	k.pids.use(id)
+	k.pids.setGroup(id, g)
+	return g
+}
+
+// join moves p to g; leaveGroup takes it off its own, which ends with its last
+// member, and a session with its last group. Preconditions: k.treeMu held.
+func (k *Kernel) join(p *Process, g *Group) {
+	g.members.push(linkGroup, p)
+	p.group.Store(g)
+}
+
+func (k *Kernel) leaveGroup(p *Process) {
+	g := p.group.Load()
+	p.group.Store(nil)
+	g.members.remove(linkGroup, p)
+	if g.members.n > 0 {
+		return
+	}
+	k.pids.setGroup(g.id, nil)
+	k.pids.release(g.id)
+	if g.session.groups--; g.session.groups == 0 {
+		k.pids.release(g.session.id)
+	}
+}
+
+// GroupID and SessionID are getpgid(2) and getsid(2); 0 once it is gone.
+func (p *Process) GroupID() int {
+	if g := p.group.Load(); g != nil {
+		return g.id
+	}
+	return 0
+}
+
+func (p *Process) SessionID() int {
+	if g := p.group.Load(); g != nil {
+		return g.session.id
+	}
+	return 0
+}
+
+// Setsid is setsid(2): a new session and group, named after the caller. EPERM
+// if it leads a group already.
+func (t *Thread) Setsid() (int, error) {
+	k, p := t.p.k, t.p
+	k.treeMu.Lock()
+	defer k.treeMu.Unlock()
+	if k.pids.group(p.pid) != nil {
+		return 0, syscall.EPERM
+	}
+	g := k.newGroup(p.pid, nil)
+	k.leaveGroup(p)
+	k.join(p, g)
+	return p.pid, nil
+}
+
+// Setpgid is setpgid(2); 0 means the caller, and the process's own number.
+// EINVAL a negative group, ESRCH not the caller nor a child, EACCES a child that
+// has exec'd, EPERM a session leader, another session, or no such group there.
+func (t *Thread) Setpgid(pid, pgid int) error {
+	k, p := t.p.k, t.p
+	if pgid < 0 {
+		return syscall.EINVAL
+	}
+	k.treeMu.Lock()
+	defer k.treeMu.Unlock()
+	if pid != 0 && pid != p.pid {
+		if p = k.pids.process(pid); p == nil || p.parent != t.p || p.State() >= Dead {
+			return syscall.ESRCH
+		}
+		if p.SessionID() != t.p.SessionID() {
+			return syscall.EPERM
+		}
+		if p.execed {
+			return syscall.EACCES
+		}
+	}
+	old := p.group.Load()
+	if old.session.id == p.pid {
+		return syscall.EPERM
+	}
+	if pgid == 0 {
+		pgid = p.pid
+	}
+	if pgid == old.id {
+		return nil
+	}
+	g := k.pids.group(pgid)
+	if g == nil && pgid != p.pid || g != nil && g.session != old.session {
+		return syscall.EPERM
+	}
+	if g == nil {
+		g = k.newGroup(pgid, old.session)
+	}
+	k.leaveGroup(p)
+	k.join(p, g)
+	return nil
+}
+
+// orphaned reports whether no member, gone aside, has a parent in another group
+// of the session (POSIX 3.264, orphaned process group). Preconditions:
+// Kernel.treeMu held.
+func (g *Group) orphaned(gone *Process) bool {
+	for p := g.members.head; p != nil; p = p.links[linkGroup].next {
+		if p == gone || p.State() >= Dead || p.parent == nil || p.parent == gone {
+			continue
+		}
+		if pg := p.parent.group.Load(); pg != nil && pg != g && pg.session == g.session {
+			return false
+		}
+	}
+	return true
+}
+
+// hangUp sends SIGHUP and SIGCONT to a group that the exit of gone leaves
+// orphaned with a stopped member: nobody would continue it. Preconditions:
+// k.treeMu held; gone still is on its lists.
+func (k *Kernel) hangUp(g *Group, gone *Process) {
+	if !g.orphaned(gone) {
+		return
+	}
+	stopped := false
+	for p := g.members.head; p != nil; p = p.links[linkGroup].next {
+		stopped = stopped || p != gone && p.Stopped()
+	}
+	for p := g.members.head; stopped && p != nil; p = p.links[linkGroup].next {
+		p.post(&Siginfo{Signo: syscall.SIGHUP, Code: SI_KERNEL}, nil)
+		p.post(&Siginfo{Signo: syscall.SIGCONT, Code: SI_KERNEL}, nil)
+	}
+}

@@ -1,0 +1,205 @@
+package proc
+
+import (
+	"math/bits"
+	"sync"
+	"syscall"
+)
+
+const (
+	pidChunkShift = 9
+	pidChunk      = 1 << pidChunkShift
+	// maxPIDs is the most that Config.PIDMax may be: Linux's PID_MAX_LIMIT.
+	maxPIDs = 1 << 22
+	// firstReusedPID is where numbers start again after the highest: low ones
+	// stay with what was started first. Linux: RESERVED_PIDS.
+	firstReusedPID = 300
+)
+
+// pidEntry is what a number stands for. It is in use while uses > 0.
+type pidEntry struct {
+	// uses counts the process until it is Gone, a thread that is not its
+	// process's leader until it is dead, a group and a session until empty.
+	uses  int8
+	p     *Process
+	t     *Thread
+	group *Group
+}
+
+// pidTable hands out the numbers of processes and threads and finds both. A
+// number that anybody could still mean, as a pid, tid, group or session, is
+// never handed out again.
+type pidTable struct {
+	mu     sync.Mutex
+	max    int
+	next   int // where the search for a free number starts
+	count  int
+	busy   []uint64 // one bit a number
+	chunks []*[pidChunk]pidEntry
+}
+
+func (pt *pidTable) init(limit int) {
+	pt.max = limit
+	pt.next = 2 // 1 is init's
+	pt.busy = make([]uint64, (limit+63)/64)
+	pt.busy[0] = 1 // number 0 means "the caller" in every system call
+	pt.chunks = make([]*[pidChunk]pidEntry, (limit+pidChunk-1)>>pidChunkShift)
+}
+
+// entry is n's entry. Preconditions: pt.mu held, n allocated once before.
+func (pt *pidTable) entry(n int) *pidEntry {
+	return &pt.chunks[n>>pidChunkShift][n&(pidChunk-1)]
+}
+
+// find is entry for any n; nil if it cannot be in use.
+func (pt *pidTable) find(n int) *pidEntry {
+	if n <= 0 || n >= pt.max || pt.chunks[n>>pidChunkShift] == nil {
+		return nil
+	}
+	return pt.entry(n)
+}
+
+// alloc takes a free number, not handed out for as long as possible, or number
+// 1 for init, and publishes nothing under it yet. EAGAIN if there is none,
+// EEXIST if init has been made before.
+func (pt *pidTable) alloc(init bool) (int, error) {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	if init {
+		if pt.chunks[0] != nil && pt.entry(1).uses > 0 {
+			return 0, syscall.EEXIST
+		}
+		pt.take(1)
+		return 1, nil
+	}
+	n := pt.search(pt.next, pt.max)
+	if n < 0 {
+		if n = pt.search(min(firstReusedPID, pt.max/2), pt.max); n < 0 {
+			if n = pt.search(2, pt.max); n < 0 {
+				return 0, syscall.EAGAIN
+			}
+		}
+	}
+	pt.take(n)
+	pt.next = n + 1
+	return n, nil
+}
+
+// take marks n as in use. Preconditions: pt.mu held, n free.
+func (pt *pidTable) take(n int) {
+	pt.busy[n/64] |= 1 << (n % 64)
+	pt.count++
+	c := &pt.chunks[n>>pidChunkShift]
+	if *c == nil {
+		*c = new([pidChunk]pidEntry)
+	}
+	pt.entry(n).uses = 1
+}
+
+// search finds the lowest free number in [from, to); -1 if there is none. A
+// word of the bitmap at a time.
+func (pt *pidTable) search(from, to int) int {
+	for n := from; n < to; {
+		if free := ^pt.busy[n/64] >> (n % 64); free != 0 {
+			if n += bits.TrailingZeros64(free); n < to {
+				return n
+			}
+			return -1
+		}
+		n = n/64*64 + 64
+	}
+	return -1
+}
+
+// setProcess and setThread publish what a number stands for; nil hides it.
+func (pt *pidTable) setProcess(n int, p *Process) {
+	pt.mu.Lock()
+	pt.entry(n).p = p
+	pt.mu.Unlock()
+}
+
+func (pt *pidTable) setThread(n int, t *Thread) {
+	pt.mu.Lock()
+	pt.entry(n).t = t
+	pt.mu.Unlock()
+}
+
+// use adds a use (group, session), release drops one; the last frees the number.
+func (pt *pidTable) use(n int) {
+	pt.mu.Lock()
+	pt.entry(n).uses++
+	pt.mu.Unlock()
+}
+
+func (pt *pidTable) release(n int) {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	pt.releaseLocked(n)
+}
+
+func (pt *pidTable) releaseLocked(n int) {
+	e := pt.entry(n)
+	if e.uses--; e.uses > 0 {
+		return
+	}
+	if e.uses < 0 || e.p != nil || e.t != nil || e.group != nil {
+		panic("proc: pidTable.release: a number that is free already, or still means something")
+	}
+	pt.busy[n/64] &^= 1 << (n % 64)
+	pt.count--
+}
+
+// releaseThread hides a dead thread and, if the number was its own, drops it.
+func (pt *pidTable) releaseThread(n int, own bool) {
+	pt.mu.Lock()
+	pt.entry(n).t = nil
+	if own {
+		pt.releaseLocked(n)
+	}
+	pt.mu.Unlock()
+}
+
+func (pt *pidTable) process(n int) *Process {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	if e := pt.find(n); e != nil {
+		return e.p
+	}
+	return nil
+}
+
+func (pt *pidTable) thread(n int) *Thread {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	if e := pt.find(n); e != nil {
+		return e.t
+	}
+	return nil
+}
+
+func (pt *pidTable) group(n int) *Group {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	if e := pt.find(n); e != nil {
+		return e.group
+	}
+	return nil
+}
+
+func (pt *pidTable) setGroup(n int, g *Group) {
+	pt.mu.Lock()
+	pt.entry(n).group = g
+	pt.mu.Unlock()
+}
+
+func (pt *pidTable) used() int {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	return pt.count
+}
+
+// Process is the process numbered pid, zombies included; nil if there is none.
+func (k *Kernel) Process(pid int) *Process { return k.pids.process(pid) }
+
+// Thread is the live thread numbered tid; nil if there is none.
+func (k *Kernel) Thread(tid int) *Thread { return k.pids.thread(tid) }

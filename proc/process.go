@@ -1,0 +1,194 @@
+package proc
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"grim/arch"
+	"grim/mm/vm"
+)
+
+// Files is what a process holds beside memory: its descriptors, and whatever
+// else the system-call layer ties to a process (working directory, umask).
+// Threads share it. Methods may block, but not on another process's Files.
+type Files interface {
+	// Fork makes the child's. Flags CloneFiles and CloneFS ask for sharing
+	// instead of a copy. ENOMEM.
+	Fork(flags CloneFlags) (Files, error)
+	// CloseAll ends this process's use, at exit. User memory is still there.
+	CloseAll()
+	// CloseOnExec makes a shared table private and closes what is marked.
+	CloseOnExec()
+}
+
+// Process is a user process: identity, threads, vmspace, files, signals.
+//
+// [I] never changes, [a] atomic, [k] Kernel.treeMu, [m] Process.mu,
+// [n] Process.noteMu.
+type Process struct {
+	k     *Kernel // [I]
+	pid   int     // [I]
+	start int64   // [I] Kernel.Now at creation
+
+	// state is changed by advance alone. An unlocked reader may only conclude
+	// that the process is at least that far.
+	state atomic.Uint32
+
+	parent     *Process              // [k] nil: the kernel, or nobody
+	ofKernel   bool                  // [k] Spawn made it and Process.Wait will collect it
+	onZombies  bool                  // [k] on its parent's list of zombies
+	children   procTree              // [k]
+	links      [numLinks]procLink    // [k]
+	group      atomic.Pointer[Group] // [a] written under treeMu
+	exitSignal int                   // [k] sent to the parent at the end; 0: none
+	jobEvent   jobEvent              // [k] not yet waited for: stopped or continued
+	execed     bool                  // [k] setpgid(2) by the parent is too late
+
+	mu         sync.Mutex
+	threads    *Thread     // [m] list head
+	live       int         // [m] threads on the list, those in exit1 included
+	groupExit  bool        // [m] exit_group, a fatal signal, or the last thread's exit
+	status     Status      // [m] how it ended; final once Dead
+	leaderCode Status      // [m] of the leader's own exit(2)
+	execer     *Thread     // [m] waits in Exec to be the only thread
+	space      *space      // [m] nil from the reaper's uvmspace_free on
+	files      Files       // [m]
+	acts       *sigActions // [m]
+	pending    sigQueue    // [m] signals for any thread
+	stop       stopState   // [m] job control
+	name       string      // [m] comm, up to 15 bytes
+	cred       *Cred       // [m] replaced, never changed in place
+	limits     Limits      // [m]
+	policy     ExitPolicy  // [m]
+	layout     arch.Layout // [m] of the vmspace that exec makes
+	usage      Usage       // [m] of dead threads
+	childUse   Usage       // [m] of children waited for, and theirs
+	timer      *realTimer  // [m] ITIMER_REAL
+	vfork      *vforkWait  // [m] a parent that sleeps until we exec or exit
+	unpurged   bool        // set by the last thread: the reaper is to purge (PolicyReaper)
+
+	noteMu sync.Mutex
+	notes  *Knote // [n]
+}
+
+// PID is the process's number.
+func (p *Process) PID() int { return p.pid }
+
+// Kernel is the kernel it belongs to.
+func (p *Process) Kernel() *Kernel { return p.k }
+
+// State may be outdated on return, in one direction only.
+func (p *Process) State() State { return State(p.state.Load()) }
+
+// Exited reports whether wait(2) would find it ended: Zombie or Gone.
+func (p *Process) Exited() bool { return p.State() >= Zombie }
+
+// StartTime is Kernel.Now at its creation.
+func (p *Process) StartTime() int64 { return p.start }
+
+// Parent's number; 0 for a child of the kernel.
+func (p *Process) PPID() int {
+	p.k.treeMu.Lock()
+	defer p.k.treeMu.Unlock()
+	if p.parent == nil {
+		return 0
+	}
+	return p.parent.pid
+}
+
+// Name is the command name, at most 15 bytes (PR_GET_NAME, /proc/PID/comm).
+func (p *Process) Name() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.name
+}
+
+// SetName sets the command name, cut at 15 bytes (TASK_COMM_LEN - 1).
+func (p *Process) SetName(s string) {
+	p.mu.Lock()
+	p.name = s[:min(len(s), 15)]
+	p.mu.Unlock()
+}
+
+// VM is the vmspace with a reference for the caller, or nil when the process
+// has none left. Release it soon: the root is held meanwhile.
+func (p *Process) VM() *vm.VMSpace {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.space == nil {
+		return nil
+	}
+	p.space.vs.Ref()
+	return p.space.vs
+}
+
+// Files are the descriptors; nil once the process has closed them.
+func (p *Process) Files() Files {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.files
+}
+
+// TIDs are the numbers of the threads that are not dead, the newest first.
+func (p *Process) TIDs() []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ids := make([]int, 0, p.live)
+	for t := p.threads; t != nil; t = t.next {
+		ids = append(ids, t.TID())
+	}
+	return ids
+}
+
+// Policy is who will take the memory apart; SetPolicy changes it and is
+// inherited. Without effect once the process is exiting.
+func (p *Process) Policy() ExitPolicy {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.policy
+}
+
+func (p *Process) SetPolicy(e ExitPolicy) {
+	p.mu.Lock()
+	p.policy = e
+	p.mu.Unlock()
+}
+
+// Layout is what the next exec uses; inherited.
+func (p *Process) Layout() arch.Layout {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.layout
+}
+
+// SetLayout sets the layout that the next exec uses.
+func (p *Process) SetLayout(l arch.Layout) {
+	p.mu.Lock()
+	p.layout = l
+	p.mu.Unlock()
+}
+
+// Status is how the process ended; meaningful from Dead on.
+func (p *Process) Status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status
+}
+
+// Processes lists every process that is not Gone, oldest first.
+func (k *Kernel) Processes() []*Process {
+	k.treeMu.Lock()
+	defer k.treeMu.Unlock()
+	var out []*Process
+	for p := k.all.head; p != nil; p = p.links[linkAll].next {
+		out = append(out, p)
+	}
+	return out
+}
+
+// actions is the table of signal actions; nil from Dead on.
+func (p *Process) actions() *sigActions {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.acts
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package proc
+
+// raceEnabled: the race detector makes everything some ten times slower.
+const raceEnabled = false

@@ -1,0 +1,90 @@
+package proc
+
+import (
+	"sync/atomic"
+	"syscall"
+)
+
+// Usage is what rusage(2) reports. Times are nanoseconds. The CPU time a thread
+// uses is measured from one wait to the next; of it, fork, exec and exit count
+// as system time and all else as user time: two clock readings in every system
+// call and fault would cost as much as the short ones do.
+type Usage struct {
+	UserTime, SystemTime int64
+	MaxRSS               uint64 // bytes
+	Faults               int64  // page faults, all reported as minor: a vmspace does not tell who waited
+	Voluntary            int64  // context switches by waiting
+	Involuntary          int64  // and by yielding in or at the end of a slice
+}
+
+func (u *Usage) add(v Usage) {
+	u.UserTime += v.UserTime
+	u.SystemTime += v.SystemTime
+	u.MaxRSS = max(u.MaxRSS, v.MaxRSS)
+	u.Faults += v.Faults
+	u.Voluntary += v.Voluntary
+	u.Involuntary += v.Involuntary
+}
+
+// threadUsage is a live thread's own account: written by its goroutine alone,
+// read by getrusage(2) of any thread of the process.
+type threadUsage struct {
+	total, system, faults, voluntary, involuntary atomic.Int64
+}
+
+// charge adds the CPU time since *from, and moves it to now.
+func (u *threadUsage) charge(from *int64, now int64) {
+	u.total.Add(now - *from)
+	*from = now
+}
+
+func (u *threadUsage) usage() Usage {
+	sys := u.system.Load()
+	return Usage{
+		UserTime: max(u.total.Load()-sys, 0), SystemTime: sys, Faults: u.faults.Load(),
+		Voluntary: u.voluntary.Load(), Involuntary: u.involuntary.Load(),
+	}
+}
+
+// Whose usage (getrusage(2)).
+const (
+	UsageSelf     = syscall.RUSAGE_SELF
+	UsageChildren = syscall.RUSAGE_CHILDREN
+	UsageThread   = 1 // RUSAGE_THREAD
+)
+
+// Usage is getrusage(2) and times(2). EINVAL for another who.
+func (t *Thread) Usage(who int) (Usage, error) {
+	t.usage.charge(&t.resumed, t.p.k.now())
+	switch who {
+	case UsageThread:
+		u := t.usage.usage()
+		u.MaxRSS = t.space.vs.Stats().PeakRSS
+		return u, nil
+	case UsageSelf:
+		return t.p.Usage(), nil
+	case UsageChildren:
+		t.p.mu.Lock()
+		defer t.p.mu.Unlock()
+		return t.p.childUse, nil
+	}
+	return Usage{}, syscall.EINVAL
+}
+
+// Usage is the process's own: of its dead threads, and of the live ones up to
+// the last time each was looked at.
+func (p *Process) Usage() Usage {
+	var peak uint64
+	if vs := p.VM(); vs != nil {
+		peak = vs.Stats().PeakRSS
+		vs.Release()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := p.usage
+	for t := p.threads; t != nil; t = t.next {
+		u.add(t.usage.usage())
+	}
+	u.MaxRSS = max(u.MaxRSS, peak)
+	return u
+}

@@ -1,0 +1,131 @@
+package proc
+
+import (
+	"sync"
+	"syscall"
+
+	"grim/arch"
+)
+
+// sigActions is a table of signal actions. Threads share their process's;
+// CLONE_SIGHAND shares it between processes.
+type sigActions struct {
+	mu   sync.Mutex
+	uses int // processes
+	acts [NumSignals]Sigaction
+}
+
+func newSigActions() *sigActions { return &sigActions{uses: 1} }
+
+func (a *sigActions) get(s syscall.Signal) Sigaction {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.acts[s-1]
+}
+
+// fork copies the table, or shares it.
+func (a *sigActions) fork(share bool) *sigActions {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if share {
+		a.uses++
+		return a
+	}
+	return &sigActions{uses: 1, acts: a.acts}
+}
+
+// reset sets caught signals to their default; ignored ones stay so (execve(2)).
+// all: those too (CLONE_CLEAR_SIGHAND keeps ignored ones; exec's do as well).
+func (a *sigActions) reset() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range a.acts {
+		if a.acts[i].Handler == SIG_IGN {
+			a.acts[i] = Sigaction{Handler: SIG_IGN}
+		} else {
+			a.acts[i] = Sigaction{}
+		}
+	}
+}
+
+// drop ends one process's use.
+func (a *sigActions) drop() {
+	a.mu.Lock()
+	a.uses--
+	a.mu.Unlock()
+}
+
+// ignores reports whether the action throws s away.
+func (act *Sigaction) ignores(s syscall.Signal) bool {
+	return act.Handler == SIG_IGN || act.Handler == SIG_DFL && harmless.Has(s)
+}
+
+// Sigaction is rt_sigaction(2): the old action, and with act set a new one.
+// EINVAL for a number that does not exist, or to change SIGKILL or SIGSTOP.
+func (p *Process) Sigaction(s syscall.Signal, act *Sigaction) (Sigaction, error) {
+	if s < 1 || s > NumSignals || act != nil && unblockable.Has(s) {
+		return Sigaction{}, syscall.EINVAL
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.acts.mu.Lock()
+	defer p.acts.mu.Unlock()
+	old := p.acts.acts[s-1]
+	if act != nil {
+		a := *act
+		a.Mask &^= unblockable
+		p.acts.acts[s-1] = a
+		if a.ignores(s) { // POSIX: what is pending and now ignored is discarded
+			p.dropPendingLocked(SigBit(s))
+		}
+	}
+	return old, nil
+}
+
+// ignoresChildren reports whether nobody will wait for p's children: SIGCHLD is
+// ignored on purpose, or SA_NOCLDWAIT is set. silent: no SIGCHLD either.
+func (p *Process) ignoresChildren() (nowait, silent bool) {
+	acts := p.actions()
+	if acts == nil {
+		return false, true
+	}
+	act := acts.get(syscall.SIGCHLD)
+	return act.Handler == SIG_IGN || act.Flags&SA_NOCLDWAIT != 0, act.Handler == SIG_IGN
+}
+
+// SigMasks are sets for /proc/PID/status.
+func (p *Process) SigMasks() (pending, blocked, ignored, caught Sigset) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pending = p.pending.set
+	for t := p.threads; t != nil; t = t.next {
+		pending |= t.pending.set
+		if t.TID() == p.pid {
+			blocked = t.mask
+		}
+	}
+	if p.acts == nil {
+		return
+	}
+	p.acts.mu.Lock()
+	defer p.acts.mu.Unlock()
+	for i, a := range p.acts.acts {
+		switch a.Handler {
+		case SIG_IGN:
+			ignored |= 1 << i
+		case SIG_DFL:
+		default:
+			caught |= 1 << i
+		}
+	}
+	return
+}
+
+// AltStack and SetAltStack are sigaltstack(2). For the thread itself only.
+func (t *Thread) AltStack() AltStack     { return t.altStack }
+func (t *Thread) SetAltStack(s AltStack) { t.altStack = s }
+
+// OnAltStack reports whether sp lies on the alternate stack.
+func (t *Thread) OnAltStack(sp arch.VA) bool {
+	return t.altStack.Size != 0 && sp-t.altStack.SP-1 < arch.VA(t.altStack.Size)
+}

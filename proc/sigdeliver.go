@@ -1,0 +1,135 @@
+package proc
+
+import "syscall"
+
+// work does what todo asks for before the thread enters user mode. It reports
+// whether the thread is to end. It blocks while the process is stopped.
+func (t *Thread) work() (exit bool) {
+	for {
+		todo := t.todo.Load()
+		switch {
+		case todo&todoExit != 0:
+			return true
+		case todo&todoStop != 0:
+			t.stopHere()
+		case todo&todoSignal != 0:
+			t.deliver()
+		default:
+			if todo&todoRestart != 0 {
+				t.todo.And(^uint32(todoRestart))
+				t.restart(nil)
+			}
+			if todo&todoMask != 0 {
+				t.todo.And(^uint32(todoMask))
+				t.SetMask(t.oldMask)
+			}
+			if t.todo.Load() == 0 {
+				return false
+			}
+		}
+	}
+}
+
+// deliver takes one deliverable signal and does what its action says. With none
+// left it clears todoSignal.
+func (t *Thread) deliver() {
+	p := t.p
+	p.mu.Lock()
+	info, ok := t.pending.take(^t.mask)
+	if !ok {
+		info, ok = p.pending.take(^t.mask)
+	}
+	if !ok {
+		t.todo.And(^uint32(todoSignal))
+		p.mu.Unlock()
+		return
+	}
+	act := p.takeActionLocked(info.Signo)
+	conts := p.stop.conts
+	p.mu.Unlock() // a frame is written to user memory: that may block
+	switch {
+	case act.Handler != SIG_DFL && act.Handler != SIG_IGN:
+		t.push(&info, &act)
+	case act.ignores(info.Signo):
+	case stopSignals.Has(info.Signo):
+		p.stopAll(info.Signo, conts)
+	case p.isInit() && !synchronous.Has(info.Signo):
+	default:
+		p.kill(SignalStatus(info.Signo))
+	}
+}
+
+// takeActionLocked is the action for a signal about to be delivered; a one-shot
+// handler is reset on the way. Preconditions: p.mu held.
+func (p *Process) takeActionLocked(s syscall.Signal) Sigaction {
+	a := p.acts
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	act := a.acts[s-1]
+	if act.Flags&SA_RESETHAND != 0 && act.Handler != SIG_IGN {
+		a.acts[s-1] = Sigaction{}
+	}
+	return act
+}
+
+// push enters a handler. A frame that cannot be built ends the process with
+// SIGSEGV, unless that is caught and its frame can be.
+func (t *Thread) push(info *Siginfo, act *Sigaction) {
+	if t.todo.Load()&todoRestart != 0 {
+		t.todo.And(^uint32(todoRestart))
+		t.restart(act)
+	}
+	old := t.mask
+	if t.todo.Load()&todoMask != 0 {
+		t.todo.And(^uint32(todoMask))
+		old = t.oldMask
+	}
+	err := error(syscall.EFAULT)
+	if abi := t.p.k.cfg.Signals; abi != nil {
+		err = abi.Push(t, info, act, old)
+	}
+	if err != nil {
+		if info.Signo == syscall.SIGSEGV {
+			t.p.kill(SignalStatus(syscall.SIGSEGV))
+		} else {
+			t.Force(&Siginfo{Signo: syscall.SIGSEGV, Code: SI_KERNEL})
+		}
+		return
+	}
+	mask := t.mask | act.Mask
+	if act.Flags&SA_NODEFER == 0 {
+		mask |= SigBit(info.Signo)
+	}
+	t.SetMask(mask)
+}
+
+// restart finishes a system call that was cut short: if its result is one of
+// the ERESTART errors the call starts again or becomes EINTR. act is the action
+// whose handler runs next; nil if none does.
+func (t *Thread) restart(act *Sigaction) {
+	abi := t.p.k.abi
+	f := &t.U.Frame
+	again := act == nil
+	switch e := syscall.Errno(-int64(f[abi.Ret])); e {
+	case ERESTARTSYS:
+		again = again || act.Flags&SA_RESTART != 0
+	case ERESTARTNOINTR:
+		again = true
+	case ERESTARTNOHAND:
+	case ERESTART_RESTARTBLOCK:
+		t.resuming = again
+	default:
+		return // a result after all
+	}
+	if !again {
+		e := syscall.EINTR
+		f[abi.Ret] = -uint64(e) // as every errno is returned
+		return
+	}
+	// The instruction takes the number, or argument 0, from the register that
+	// got the result: RAX and X0. Whichever it is, this order puts it right.
+	f[abi.Ret] = t.sysNumber
+	f[abi.Number] = t.sysNumber
+	f[abi.Arg[0]] = t.sysArg0
+	f[abi.PC] -= abi.SyscallBytes
+}

@@ -1,0 +1,188 @@
+package proc
+
+import (
+	"math/bits"
+	"syscall"
+
+	"grim/arch"
+)
+
+// NumSignals is the highest signal number; SIGRTMIN the first real-time one.
+// Names of the standard ones are package syscall's.
+const (
+	NumSignals = 64
+	SIGRTMIN   = syscall.Signal(32)
+)
+
+// Sigset is a set of signals: bit n-1 is signal n, Linux's kernel layout.
+type Sigset uint64
+
+// SigBit is the set of one signal.
+func SigBit(s syscall.Signal) Sigset { return 1 << (uint(s) - 1) }
+
+// Has reports whether s is in the set.
+func (m Sigset) Has(s syscall.Signal) bool { return m&SigBit(s) != 0 }
+
+const (
+	// unblockable can be neither blocked, caught nor ignored.
+	unblockable = Sigset(1<<(syscall.SIGKILL-1) | 1<<(syscall.SIGSTOP-1))
+	stopSignals = Sigset(1<<(syscall.SIGSTOP-1) | 1<<(syscall.SIGTSTP-1) |
+		1<<(syscall.SIGTTIN-1) | 1<<(syscall.SIGTTOU-1))
+	// harmless are those whose default action is to do nothing (signal(7)).
+	harmless = Sigset(1<<(syscall.SIGCHLD-1) | 1<<(syscall.SIGCONT-1) |
+		1<<(syscall.SIGURG-1) | 1<<(syscall.SIGWINCH-1))
+	// synchronous are delivered before others: they belong to the instruction
+	// the thread is at.
+	synchronous = Sigset(1<<(syscall.SIGSEGV-1) | 1<<(syscall.SIGBUS-1) | 1<<(syscall.SIGILL-1) |
+		1<<(syscall.SIGTRAP-1) | 1<<(syscall.SIGFPE-1) | 1<<(syscall.SIGSYS-1))
+)
+
+// Codes of Siginfo (sigaction(2), asm-generic/siginfo.h).
+const (
+	SI_USER                                 = 0
+	SI_KERNEL                               = 0x80
+	SI_QUEUE                                = -1
+	SI_TIMER                                = -2
+	SI_TKILL                                = -6
+	ILL_ILLOPC                              = 1
+	FPE_INTDIV                              = 1
+	FPE_FLTINV                              = 7
+	SEGV_MAPERR, SEGV_ACCERR                = 1, 2
+	BUS_ADRALN, BUS_ADRERR, BUS_OBJERR      = 1, 2, 3
+	TRAP_BRKPT                              = 1
+	CLD_EXITED, CLD_KILLED, CLD_DUMPED      = 1, 2, 3
+	CLD_TRAPPED, CLD_STOPPED, CLD_CONTINUED = 4, 5, 6
+)
+
+// Siginfo is what a handler is told; which fields mean something depends on
+// Signo and Code, as in siginfo_t.
+type Siginfo struct {
+	Signo  syscall.Signal
+	Code   int32
+	Errno  int32
+	PID    int32   // sender, or the child
+	UID    uint32  // its real user
+	Status int32   // SIGCHLD: exit code or signal
+	Addr   arch.VA // SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP
+	Value  uint64  // sigqueue(3), timers
+	UTime  int64   // SIGCHLD: the child's CPU times, nanoseconds
+	STime  int64
+}
+
+// Handlers that are no addresses (signal(2)).
+const (
+	SIG_DFL arch.VA = 0
+	SIG_IGN arch.VA = 1
+)
+
+// Flags of Sigaction (sigaction(2), asm-generic/signal-defs.h).
+const (
+	SA_NOCLDSTOP = 1
+	SA_NOCLDWAIT = 2
+	SA_SIGINFO   = 4
+	SA_ONSTACK   = 0x08000000
+	SA_RESTART   = 0x10000000
+	SA_NODEFER   = 0x40000000
+	SA_RESETHAND = 0x80000000
+)
+
+// Sigaction is the kernel's struct sigaction.
+type Sigaction struct {
+	Handler  arch.VA
+	Flags    uint64
+	Restorer arch.VA // amd64; SA_RESTORER
+	Mask     Sigset
+}
+
+// AltStack is sigaltstack(2)'s stack_t. Flags as there: SS_ONSTACK is computed
+// by who knows the stack pointer, SS_DISABLE when there is none.
+type AltStack struct {
+	SP    arch.VA
+	Flags int32
+	Size  uint64
+}
+
+// SignalABI builds signal frames; the system-call layer implements it.
+type SignalABI interface {
+	// Push saves t's registers and oldMask in a frame on its user stack, or
+	// the alternate one, and makes the registers enter act.Handler. A failure
+	// (EFAULT) has changed nothing; the process gets SIGSEGV for it.
+	// rt_sigreturn(2) undoes it, with Thread.SetMask(oldMask).
+	Push(t *Thread, info *Siginfo, act *Sigaction, oldMask Sigset) error
+}
+
+// sigQueue holds pending signals: a standard one once, real-time ones each.
+type sigQueue struct {
+	set   Sigset
+	infos []Siginfo // in order of arrival
+}
+
+// maxQueued bounds the real-time signals of one queue; Linux has RLIMIT_SIGPENDING.
+const maxQueued = 1024
+
+// add queues a signal; EAGAIN when a real-time queue is full.
+func (q *sigQueue) add(info *Siginfo) error {
+	if info.Signo < SIGRTMIN {
+		if q.set.Has(info.Signo) {
+			return nil
+		}
+	} else if len(q.infos) >= maxQueued {
+		return syscall.EAGAIN
+	}
+	q.set |= SigBit(info.Signo)
+	q.infos = append(q.infos, *info)
+	return nil
+}
+
+// take removes the signal of among that goes first: synchronous ones, then the
+// lowest number, the oldest of a number.
+func (q *sigQueue) take(among Sigset) (Siginfo, bool) {
+	m := q.set & among
+	if m == 0 {
+		return Siginfo{}, false
+	}
+	if s := m & synchronous; s != 0 {
+		m = s
+	}
+	sig := syscall.Signal(bits.TrailingZeros64(uint64(m)) + 1)
+	for i := range q.infos {
+		if q.infos[i].Signo != sig {
+			continue
+		}
+		info := q.infos[i]
+		q.infos = append(q.infos[:i], q.infos[i+1:]...)
+		q.recount(sig)
+		return info, true
+	}
+	panic("proc: sigQueue.take: a signal is in the set and not in the queue")
+}
+
+// drop removes all signals of a set.
+func (q *sigQueue) drop(gone Sigset) {
+	if q.set&gone == 0 {
+		return
+	}
+	kept := q.infos[:0]
+	for i := range q.infos {
+		if !gone.Has(q.infos[i].Signo) {
+			kept = append(kept, q.infos[i])
+		}
+	}
+	if q.infos = kept; len(kept) == 0 {
+		q.infos = nil
+	}
+	q.set &^= gone
+}
+
+// recount clears sig's bit if none is left.
+func (q *sigQueue) recount(sig syscall.Signal) {
+	for i := range q.infos {
+		if q.infos[i].Signo == sig {
+			return
+		}
+	}
+	q.set &^= SigBit(sig)
+	if len(q.infos) == 0 {
+		q.infos = nil // most queues are empty, and a zombie's must hold nothing
+	}
+}

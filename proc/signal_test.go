@@ -1,0 +1,333 @@
+package proc
+
+import (
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"grim/arch"
+	"grim/mm/vm"
+)
+
+// What each signal does by default to a process, from another and from itself.
+func TestDefaultActions(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		for s := syscall.Signal(1); s <= NumSignals; s++ {
+			if stopSignals.Has(s) {
+				continue // TestStop
+			}
+			pid := u.Fork(func(c *user) {
+				c.Kill(c.PID(), s)
+				c.ExitGroup(100)
+			})
+			want := SignalStatus(s)
+			if harmless.Has(s) {
+				want = ExitStatus(100)
+			}
+			if w, _ := u.Wait(pid); w.Status != want {
+				t.Errorf("signal %d: status %#x, want %#x", s, w.Status, want)
+			}
+		}
+		for _, s := range []syscall.Signal{-1, 65} {
+			if err := u.Kill(u.PID(), s); err != syscall.EINVAL {
+				t.Errorf("signal %d: %v, want EINVAL", s, err)
+			}
+		}
+		if err := u.Kill(u.PID(), 0); err != nil {
+			t.Errorf("signal 0: %v", err)
+		}
+		if err := u.Kill(30000, 0); err != syscall.ESRCH {
+			t.Errorf("nobody: %v", err)
+		}
+	})
+}
+
+// Faults and exceptions end a process with the right signal, blocked or not.
+func TestFatalTraps(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	cases := []struct {
+		trap arch.Trap
+		want syscall.Signal
+	}{
+		{arch.Trap{Kind: arch.PageFault, Addr: 0x10000, Code: uint64(arch.Read) << 56}, syscall.SIGSEGV},
+		{arch.Trap{Kind: arch.PageFault, Addr: arch.DirectBase, Code: uint64(arch.Write) << 56}, syscall.SIGSEGV},
+		{arch.Trap{Kind: arch.Illegal}, syscall.SIGILL},
+		{arch.Trap{Kind: arch.Protection}, syscall.SIGSEGV},
+		{arch.Trap{Kind: arch.Alignment}, syscall.SIGBUS},
+		{arch.Trap{Kind: arch.Arithmetic}, syscall.SIGFPE},
+		{arch.Trap{Kind: arch.Breakpoint}, syscall.SIGTRAP},
+		{arch.Trap{Kind: arch.MachineCheck}, syscall.SIGBUS},
+		{arch.Trap{Kind: 77}, syscall.SIGKILL},
+	}
+	for _, c := range cases {
+		for _, blocked := range []bool{false, true} {
+			m.run(SignalStatus(c.want), func(u *user) {
+				if blocked {
+					u.must(func(t *Thread) (uint64, error) { t.SetMask(^Sigset(0)); return 0, nil })
+				}
+				u.doTrap(c.trap)
+				t.Errorf("trap %+v: the process goes on", c.trap)
+			})
+		}
+	}
+}
+
+// A handler runs with its mask, its siginfo and a restarted or failed call.
+func TestHandlers(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		var got []Siginfo
+		var masks []Sigset
+		record := func(u *user, info Siginfo) { got = append(got, info); masks = append(masks, u.t.mask) }
+		u.Handle(syscall.SIGUSR1, SA_RESTART, record)
+		u.Handle(syscall.SIGUSR2, SA_NODEFER, record)
+		u.Handle(syscall.SIGSEGV, SA_RESETHAND, func(u *user, info Siginfo) {
+			record(u, info)
+			// Make the access good, so that the instruction succeeds.
+			u.must(func(t *Thread) (uint64, error) {
+				_, err := t.VM().Map(info.Addr.PageDown(), 4096, arch.Read|arch.Write, vm.Anon|vm.Fixed, nil, 0)
+				return 0, err
+			})
+		})
+		u.Kill(u.PID(), syscall.SIGUSR1)
+		u.Kill(u.PID(), syscall.SIGUSR2)
+		u.Store(0x500123, 1)
+		if len(got) != 3 {
+			t.Fatalf("%d handlers ran, want 3", len(got))
+		}
+		if got[0].Signo != syscall.SIGUSR1 || got[0].Code != SI_USER || got[0].PID != int32(u.PID()) ||
+			got[2].Signo != syscall.SIGSEGV || got[2].Code != SEGV_MAPERR || got[2].Addr != 0x500123 {
+			t.Errorf("siginfo %+v", got)
+		}
+		if masks[0] != SigBit(syscall.SIGUSR1) || masks[1] != 0 || masks[2] != SigBit(syscall.SIGSEGV) {
+			t.Errorf("masks %#x", masks)
+		}
+		if u.t.mask != 0 {
+			t.Errorf("mask %#x after the handlers", u.t.mask)
+		}
+
+		// A sleeping call: EINTR without SA_RESTART, again with it.
+		main := u.PID()
+		interrupt := func(s syscall.Signal, asleep *atomic.Int64) {
+			u.Fork(func(c *user) {
+				c.Spin(func() bool { return asleep.Load() > 0 })
+				time.Sleep(2 * time.Millisecond)
+				c.Kill(main, s)
+				time.Sleep(2 * time.Millisecond)
+				asleep.Add(1)
+			})
+		}
+		var n atomic.Int64
+		calls := 0
+		interrupt(syscall.SIGUSR2, &n)
+		if _, err := u.Sys(func(t *Thread) (uint64, error) { calls++; n.Add(1); return 0, t.Sleep(nil, Forever) }); err != syscall.EINTR {
+			t.Errorf("sleep cut short: %v, want EINTR", err)
+		}
+		u.Wait(-1)
+		gate := make(chan struct{}, 1)
+		n.Store(0)
+		calls = 0
+		interrupt(syscall.SIGUSR1, &n)
+		if _, err := u.Sys(func(t *Thread) (uint64, error) {
+			if calls++; calls == 2 {
+				gate <- struct{}{}
+			}
+			n.Add(1)
+			return 0, t.Sleep(gate, Forever)
+		}); err != nil || calls != 2 {
+			t.Errorf("restarted sleep: %v after %d calls, want nil after 2", err, calls)
+		}
+		u.Wait(-1)
+		// ERESTARTNOHAND: EINTR even with SA_RESTART.
+		n.Store(0)
+		interrupt(syscall.SIGUSR1, &n)
+		if _, err := u.Sys(func(t *Thread) (uint64, error) { n.Add(1); return 0, t.Suspend(t.Mask()) }); err != syscall.EINTR {
+			t.Errorf("sigsuspend: %v, want EINTR", err)
+		}
+		u.Wait(-1)
+	})
+}
+
+// Blocked signals stay pending: standard ones once, real-time ones each, and
+// come in order when unblocked; sigsuspend lets them in and puts the mask back.
+func TestPendingAndMasks(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		const rt = syscall.Signal(40)
+		var got []syscall.Signal
+		var values []uint64
+		record := func(u *user, info Siginfo) { got = append(got, info.Signo); values = append(values, info.Value) }
+		all := SigBit(syscall.SIGUSR1) | SigBit(syscall.SIGUSR2) | SigBit(rt)
+		for _, s := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2, rt} {
+			u.Handle(s, 0, record)
+			act, _ := u.t.p.Sigaction(s, nil)
+			act.Mask = all
+			u.Action(s, act)
+		}
+		setMask := func(s Sigset) { u.must(func(t *Thread) (uint64, error) { t.SetMask(s); return 0, nil }) }
+		setMask(^Sigset(0))
+		if u.t.mask.Has(syscall.SIGKILL) || u.t.mask.Has(syscall.SIGSTOP) {
+			t.Error("SIGKILL or SIGSTOP blocked")
+		}
+		for i := range uint64(3) {
+			u.must(func(t *Thread) (uint64, error) {
+				return 0, t.Kill(t.p.pid, &Siginfo{Signo: rt, Code: SI_QUEUE, Value: i})
+			})
+			u.Kill(u.PID(), syscall.SIGUSR2)
+		}
+		u.must(func(t *Thread) (uint64, error) {
+			return 0, t.Tgkill(t.p.pid, t.TID(), &Siginfo{Signo: syscall.SIGUSR1, Code: SI_TKILL})
+		})
+		if p := u.must(func(t *Thread) (uint64, error) { return uint64(t.Pending()), nil }); Sigset(p) != all {
+			t.Errorf("pending %#x, want %#x", p, all)
+		}
+		if len(got) != 0 {
+			t.Errorf("delivered while blocked: %v", got)
+		}
+		// sigsuspend lets one in; its handler blocks the rest.
+		_, err := u.Sys(func(t *Thread) (uint64, error) { return 0, t.Suspend(0) })
+		if err != syscall.EINTR || len(got) != 1 || u.t.mask != ^unblockable {
+			t.Errorf("sigsuspend: %v, delivered %v, mask %#x", err, got, u.t.mask)
+		}
+		setMask(0)
+		if want := []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2, rt, rt, rt}; !slices.Equal(got, want) {
+			t.Errorf("delivered %v, want %v", got, want)
+		}
+		if want := []uint64{0, 1, 2}; !slices.Equal(values[2:], want) {
+			t.Errorf("values %v, want %v in order", values[2:], want)
+		}
+		// Ignoring discards what is pending.
+		setMask(all)
+		u.Kill(u.PID(), syscall.SIGUSR1)
+		u.Action(syscall.SIGUSR1, Sigaction{Handler: SIG_IGN})
+		u.Handle(syscall.SIGUSR1, 0, record)
+		n := len(got)
+		setMask(0)
+		if len(got) != n {
+			t.Error("a signal that was ignored while pending was delivered")
+		}
+	})
+}
+
+func TestWaitSignal(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		set := SigBit(syscall.SIGUSR1) | SigBit(syscall.SIGUSR2)
+		u.must(func(t *Thread) (uint64, error) { t.SetMask(set); return 0, nil })
+		wait := func(d time.Duration) (info Siginfo, err error) {
+			_, err = u.Sys(func(t *Thread) (uint64, error) {
+				deadline := Forever
+				if d >= 0 {
+					deadline = t.Kernel().Now() + int64(d)
+				}
+				info, err = t.WaitSignal(set, deadline)
+				return 0, err
+			})
+			return info, err
+		}
+		if _, err := wait(time.Millisecond); err != syscall.EAGAIN {
+			t.Errorf("nothing pending: %v, want EAGAIN", err)
+		}
+		u.Kill(u.PID(), syscall.SIGUSR2)
+		if info, err := wait(0); err != nil || info.Signo != syscall.SIGUSR2 {
+			t.Errorf("pending: %+v, %v", info, err)
+		}
+		parent := u.PID()
+		u.Fork(func(c *user) {
+			time.Sleep(2 * time.Millisecond)
+			c.Kill(parent, syscall.SIGUSR1)
+		})
+		if info, err := wait(-1); err != nil || info.Signo != syscall.SIGUSR1 {
+			t.Errorf("sent while waiting: %+v, %v", info, err)
+		}
+		u.Wait(-1)
+		u.Handle(syscall.SIGALRM, 0, func(*user, Siginfo) {})
+		u.must(func(t *Thread) (uint64, error) { t.p.SetTimer(int64(2*time.Millisecond), 0); return 0, nil })
+		if _, err := wait(-1); err != syscall.EINTR {
+			t.Errorf("another signal: %v, want EINTR", err)
+		}
+	})
+}
+
+// A signal for the process goes to a thread that does not block it, wherever
+// that is; one for a thread to that thread.
+func TestSignalThreads(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		var by atomic.Int64
+		u.Handle(syscall.SIGUSR1, 0, func(u *user, _ Siginfo) { by.Store(int64(u.t.TID())) })
+		block := func(u *user) {
+			u.must(func(t *Thread) (uint64, error) { t.SetMask(SigBit(syscall.SIGUSR1)); return 0, nil })
+		}
+		var ready atomic.Int64
+		tid := u.Thread(func(c *user) {
+			ready.Add(1)
+			c.Sleep()
+			c.Sleep()
+			c.Exit(0)
+		})
+		block(u)
+		blocker := u.Thread(func(c *user) { block(c); ready.Add(1); c.Spin(nil) })
+		u.Spin(func() bool { return ready.Load() == 2 })
+		u.Kill(u.PID(), syscall.SIGUSR1)
+		u.Spin(func() bool { return by.Load() == int64(tid) })
+		by.Store(0)
+		u.must(func(t *Thread) (uint64, error) {
+			return 0, t.Tgkill(0, tid, &Siginfo{Signo: syscall.SIGUSR1, Code: SI_TKILL})
+		})
+		u.Spin(func() bool { return by.Load() == int64(tid) })
+		// Blocked in the one it is for: stays there.
+		by.Store(0)
+		u.must(func(t *Thread) (uint64, error) {
+			return 0, t.Tgkill(0, blocker, &Siginfo{Signo: syscall.SIGUSR1, Code: SI_TKILL})
+		})
+		if _, err := u.Sys(func(t *Thread) (uint64, error) {
+			return 0, t.Tgkill(t.p.pid, 31000, &Siginfo{Signo: syscall.SIGUSR1})
+		}); err != syscall.ESRCH {
+			t.Errorf("tgkill of nobody: %v", err)
+		}
+		time.Sleep(time.Millisecond)
+		if by.Load() != 0 {
+			t.Errorf("thread %d took a signal for %d", by.Load(), blocker)
+		}
+		u.ExitGroup(0)
+	})
+}
+
+// ITIMER_REAL: once and repeated, what is left, and none after the end.
+func TestTimer(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		var n atomic.Int64
+		u.Handle(syscall.SIGALRM, SA_RESTART, func(*user, Siginfo) { n.Add(1) })
+		set := func(v, i time.Duration) (left, interval int64) {
+			u.must(func(t *Thread) (uint64, error) {
+				left, interval = t.p.SetTimer(int64(v), int64(i))
+				return 0, nil
+			})
+			return left, interval
+		}
+		set(time.Millisecond, time.Millisecond)
+		u.Spin(func() bool { return n.Load() >= 3 })
+		if left, interval := set(time.Hour, 0); left > int64(time.Millisecond) || interval != int64(time.Millisecond) {
+			t.Errorf("left %d, interval %d", left, interval)
+		}
+		if left, interval := u.t.p.Timer(); left < int64(59*time.Minute) || left > int64(time.Hour) || interval != 0 {
+			t.Errorf("left %d of an hour, interval %d", left, interval)
+		}
+		if left, _ := set(0, 0); left < int64(59*time.Minute) {
+			t.Errorf("left %d of an hour", left)
+		}
+		// Inherited by nobody.
+		set(time.Hour, 0)
+		u.Fork(func(c *user) {
+			if left, _ := c.t.p.Timer(); left != 0 {
+				t.Errorf("child's timer: %d", left)
+			}
+		})
+		u.Wait(-1)
+	})
+}

@@ -1,0 +1,247 @@
+package proc
+
+import "syscall"
+
+// post sends a signal: to any thread of p, or to target if not nil. It never
+// blocks. EAGAIN when a real-time queue is full.
+func (p *Process) post(info *Siginfo, target *Thread) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.postLocked(info, target)
+}
+
+// postLocked is post. Preconditions: p.mu held.
+func (p *Process) postLocked(info *Siginfo, target *Thread) error {
+	if p.State() != Live || p.live == 0 {
+		return nil // an exiting process and a zombie take signals and do nothing
+	}
+	if target != nil && target.state != Live {
+		return nil
+	}
+	s := info.Signo
+	p.jobControlLocked(s)
+	if s == syscall.SIGKILL {
+		if !p.isInit() {
+			p.exitLocked(SignalStatus(s), InParent)
+		}
+		return nil
+	}
+	if p.discardsLocked(s, target) {
+		return nil
+	}
+	if target != nil {
+		if err := target.pending.add(info); err != nil {
+			return err
+		}
+		target.notifyLocked(s)
+		return nil
+	}
+	if err := p.pending.add(info); err != nil {
+		return err
+	}
+	// Any thread that does not block it will do; others see it when they
+	// unblock it.
+	for t := p.threads; t != nil; t = t.next {
+		if t.state == Live && (!t.mask.Has(s) || t.waitSet.Has(s)) {
+			t.notifyLocked(s)
+			break
+		}
+	}
+	return nil
+}
+
+// notifyLocked makes t look at its signals. Preconditions: t.p.mu held.
+func (t *Thread) notifyLocked(s syscall.Signal) {
+	switch {
+	case t.waitSet.Has(s):
+		t.Wake()
+	case !t.mask.Has(s):
+		t.todo.Or(todoSignal)
+		t.Wake()
+	}
+}
+
+// discardsLocked reports whether a signal is thrown away at once: ignored, and
+// nobody blocks or waits for it. A blocked one is kept: its action may change.
+func (p *Process) discardsLocked(s syscall.Signal, target *Thread) bool {
+	act := p.acts.get(s)
+	if !act.ignores(s) && !(p.isInit() && act.Handler == SIG_DFL) {
+		return false
+	}
+	if target != nil {
+		return !target.mask.Has(s) && !target.waitSet.Has(s)
+	}
+	for t := p.threads; t != nil; t = t.next {
+		if t.mask.Has(s) || t.waitSet.Has(s) {
+			return false
+		}
+	}
+	return true
+}
+
+// isInit: process 1 gets only the signals it has asked for, so that nobody ends
+// the machine by accident; its own faults end it all the same.
+func (p *Process) isInit() bool { return p.pid == 1 }
+
+// dropPendingLocked discards pending signals. Preconditions: p.mu held.
+func (p *Process) dropPendingLocked(gone Sigset) {
+	p.pending.drop(gone)
+	for t := p.threads; t != nil; t = t.next {
+		t.pending.drop(gone)
+	}
+}
+
+// Force delivers a signal that the thread itself caused and cannot go on from:
+// blocked or ignored, it takes the default action (Linux force_sig). For the
+// thread itself only.
+func (t *Thread) Force(info *Siginfo) {
+	p := t.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := info.Signo
+	act := p.acts.get(s)
+	if s == syscall.SIGKILL || t.mask.Has(s) || act.Handler == SIG_IGN || act.Handler == SIG_DFL && p.isInit() {
+		p.exitLocked(SignalStatus(s), InProcess)
+		return
+	}
+	if t.state != Live || t.pending.add(info) != nil {
+		return
+	}
+	t.todo.Or(todoSignal)
+}
+
+// kill ends the process from one of its threads, or anywhere.
+func (p *Process) kill(status Status) {
+	p.mu.Lock()
+	p.exitLocked(status, InProcess)
+	p.mu.Unlock()
+}
+
+// Signal sends to p from the kernel (timers, the console).
+func (p *Process) Signal(info *Siginfo) error {
+	if err := checkSignal(info.Signo); err != nil {
+		return err
+	}
+	return p.post(info, nil)
+}
+
+// checkSignal accepts 1 to NumSignals.
+func checkSignal(s syscall.Signal) error {
+	if s < 1 || s > NumSignals {
+		return syscall.EINVAL
+	}
+	return nil
+}
+
+// Kill is kill(2): pid > 0 a process, 0 the caller's group, -1 all but init and
+// the caller, below that a group. info.Signo 0 only checks. ESRCH if nobody is
+// there, EPERM if there are some and none may be signalled, EINVAL.
+func (t *Thread) Kill(pid int, info *Siginfo) error {
+	if info.Signo != 0 {
+		if err := checkSignal(info.Signo); err != nil {
+			return err
+		}
+	}
+	k := t.p.k
+	if pid > 0 {
+		p := k.pids.process(pid)
+		if p == nil {
+			return syscall.ESRCH
+		}
+		return t.send(p, nil, info)
+	}
+	k.treeMu.Lock()
+	defer k.treeMu.Unlock()
+	list, kind := &k.all, linkAll
+	if pid != -1 {
+		g := t.p.group.Load()
+		if pid != 0 {
+			g = k.pids.group(-pid)
+		}
+		if g == nil {
+			return syscall.ESRCH
+		}
+		list, kind = &g.members, linkGroup
+	}
+	err := error(syscall.ESRCH)
+	sent := false
+	for p := list.head; p != nil; p = p.links[kind].next {
+		if pid == -1 && (p == t.p || p.isInit()) {
+			continue
+		}
+		if e := t.send(p, nil, info); e == nil {
+			sent = true
+		} else {
+			err = e
+		}
+	}
+	if sent {
+		return nil
+	}
+	return err
+}
+
+// Tgkill is tgkill(2), and tkill(2) with tgid 0: a signal to one thread.
+func (t *Thread) Tgkill(tgid, tid int, info *Siginfo) error {
+	if tid <= 0 || tgid < 0 {
+		return syscall.EINVAL
+	}
+	if info.Signo != 0 {
+		if err := checkSignal(info.Signo); err != nil {
+			return err
+		}
+	}
+	target := t.p.k.pids.thread(tid)
+	if target == nil || tgid != 0 && target.p.pid != tgid {
+		return syscall.ESRCH
+	}
+	return t.send(target.p, target, info)
+}
+
+// SendTo is pidfd_send_signal(2).
+func (t *Thread) SendTo(p *Process, info *Siginfo) error {
+	if info.Signo != 0 {
+		if err := checkSignal(info.Signo); err != nil {
+			return err
+		}
+	}
+	if p.State() == Gone {
+		return syscall.ESRCH
+	}
+	return t.send(p, nil, info)
+}
+
+// send checks permission and posts; signal 0 only checks.
+func (t *Thread) send(p *Process, target *Thread, info *Siginfo) error {
+	if p != t.p {
+		mine := t.p.Cred()
+		p.mu.Lock()
+		theirs := p.cred
+		p.mu.Unlock()
+		if theirs != nil && !mine.mayKill(theirs) &&
+			!(info.Signo == syscall.SIGCONT && t.p.SessionID() == p.SessionID()) {
+			return syscall.EPERM
+		}
+	}
+	if info.Signo == 0 {
+		return nil
+	}
+	return p.post(info, target)
+}
+
+// SignalGroup sends from the kernel to a process group (the console's ^C).
+func (k *Kernel) SignalGroup(pgid int, info *Siginfo) error {
+	if err := checkSignal(info.Signo); err != nil {
+		return err
+	}
+	k.treeMu.Lock()
+	defer k.treeMu.Unlock()
+	g := k.pids.group(pgid)
+	if g == nil {
+		return syscall.ESRCH
+	}
+	for p := g.members.head; p != nil; p = p.links[linkGroup].next {
+		p.post(info, nil)
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package proc
+
+import "syscall"
+
+// Mask is the set of blocked signals. For the thread itself only.
+func (t *Thread) Mask() Sigset { return t.mask }
+
+// SetMask replaces it (rt_sigprocmask(2), rt_sigreturn(2)); SIGKILL and SIGSTOP
+// cannot be blocked. For the thread itself only.
+func (t *Thread) SetMask(m Sigset) {
+	p := t.p
+	m &^= unblockable
+	p.mu.Lock()
+	t.setMaskLocked(m)
+	p.mu.Unlock()
+}
+
+// setMaskLocked is SetMask. Preconditions: t.p.mu held.
+func (t *Thread) setMaskLocked(m Sigset) {
+	p := t.p
+	newly := m &^ t.mask
+	t.mask = m
+	if (t.pending.set|p.pending.set)&^m != 0 {
+		t.todo.Or(todoSignal)
+	}
+	// A signal for the process that was ours to take must not be lost to a
+	// thread that has just blocked it: hand it on.
+	if rest := p.pending.set & newly; rest != 0 {
+		for o := p.threads; o != nil; o = o.next {
+			if o != t && o.state == Live && rest&^o.mask != 0 {
+				o.todo.Or(todoSignal)
+				o.Wake()
+			}
+		}
+	}
+}
+
+// SetMaskUntilReturn is the first half of sigsuspend(2), ppoll(2), pselect(2),
+// epoll_pwait(2): m is the mask until the system call has returned and, if a
+// handler runs, until that has begun; then the old one comes back.
+func (t *Thread) SetMaskUntilReturn(m Sigset) {
+	t.oldMask = t.mask
+	t.SetMask(m)
+	t.todo.Or(todoMask)
+}
+
+// Pending is rt_sigpending(2).
+func (t *Thread) Pending() Sigset {
+	t.p.mu.Lock()
+	defer t.p.mu.Unlock()
+	return (t.pending.set | t.p.pending.set) & t.mask
+}
+
+// Suspend is rt_sigsuspend(2), and pause(2) with the present mask: it returns
+// ERESTARTNOHAND, so that only a handler ends it.
+func (t *Thread) Suspend(m Sigset) error {
+	t.SetMaskUntilReturn(m)
+	t.Sleep(nil, Forever)
+	return ERESTARTNOHAND
+}
+
+// WaitSignal is rt_sigtimedwait(2): it takes a pending signal of set, or waits
+// for one. EAGAIN at the deadline, EINTR when another signal is delivered.
+func (t *Thread) WaitSignal(set Sigset, deadline int64) (Siginfo, error) {
+	set &^= unblockable
+	p := t.p
+	t.pause()
+	defer t.resume()
+	timeout := t.startTimer(deadline)
+	defer t.stopTimer(timeout, nil)
+	for {
+		p.mu.Lock()
+		info, ok := t.pending.take(set)
+		if !ok {
+			info, ok = p.pending.take(set)
+		}
+		if ok || t.Interrupted() || deadline != Forever && p.k.now() >= deadline {
+			t.waitSet = 0
+			p.mu.Unlock()
+			switch {
+			case ok:
+				return info, nil
+			case t.Interrupted():
+				return Siginfo{}, syscall.EINTR
+			}
+			return Siginfo{}, syscall.EAGAIN
+		}
+		t.waitSet = set
+		p.mu.Unlock()
+		select {
+		case <-t.note:
+		case <-timeout:
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package proc
+
+import (
+	"syscall"
+
+	"grim/arch"
+	"grim/mm/vm"
+)
+
+// SpawnArgs describe a process that the kernel starts itself.
+type SpawnArgs struct {
+	Name   string
+	VM     *vm.VMSpace // Spawn takes over the caller's reference, unless it fails
+	PC     arch.VA
+	SP     arch.VA
+	Files  Files       // the same; nil: none
+	Init   bool        // process 1: adopts orphans
+	Cred   *Cred       // nil: the superuser
+	Limits *Limits     // nil: DefaultLimits
+	Policy *ExitPolicy // nil: the kernel's
+	// Setup sees the thread before it runs, with its registers set; nil: nothing.
+	Setup func(t *Thread)
+}
+
+// Spawn starts a process that is the kernel's child, in a session of its own.
+// Somebody must call its Wait in the end. ENOMEM, EAGAIN no number free, EEXIST
+// there is a process 1.
+func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
+	pid, err := k.pids.alloc(a.Init)
+	if err != nil {
+		return nil, err
+	}
+	p := k.newProcess(pid, a.Name)
+	t, err := newThread(p)
+	if err != nil {
+		k.unmake(p)
+		return nil, err
+	}
+	p.ofKernel = true
+	p.exitSignal = int(syscall.SIGCHLD)
+	p.space = newSpace(a.VM)
+	p.files = a.Files
+	p.acts = newSigActions()
+	p.cred, p.limits = root, DefaultLimits()
+	if a.Cred != nil {
+		p.cred = a.Cred
+	}
+	if a.Limits != nil {
+		p.limits = *a.Limits
+	}
+	p.policy, p.layout = k.cfg.Policy, a.VM.Layout()
+	if a.Policy != nil {
+		p.policy = *a.Policy
+	}
+	t.useSpace(p.space)
+	t.tid.Store(int32(pid))
+	k.m.InitUser(t.U, a.PC, a.SP)
+	if a.Setup != nil {
+		a.Setup(t)
+	}
+	p.linkThread(t)
+
+	k.treeMu.Lock()
+	k.join(p, k.newGroup(pid, nil))
+	if a.Init {
+		k.init = p
+	}
+	k.publish(p, t)
+	k.treeMu.Unlock()
+	go t.main()
+	return p, nil
+}
+
+// newProcess makes the object; nothing can find it yet.
+func (k *Kernel) newProcess(pid int, name string) *Process {
+	k.counts.procs.Add(1)
+	return &Process{k: k, pid: pid, start: k.now(), name: name[:min(len(name), 15)]}
+}
+
+// unmake undoes newProcess and the number's alloc.
+func (k *Kernel) unmake(p *Process) {
+	k.counts.procs.Add(-1)
+	k.pids.release(p.pid)
+}
+
+// publish makes a new process visible with its first thread. Preconditions:
+// k.treeMu held; parent and group are set.
+func (k *Kernel) publish(p *Process, t *Thread) {
+	k.linkChild(p)
+	k.all.push(linkAll, p)
+	k.pids.setProcess(p.pid, p)
+	k.pids.setThread(p.pid, t)
+	k.counts.forks.Add(1)
+}

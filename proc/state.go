@@ -1,0 +1,82 @@
+package proc
+
+import "fmt"
+
+// State is how far a process or a thread is on its way out. Only advance
+// changes it.
+//
+//	Live -exit1-> Exiting -exit2-> Dead -reaper-> Zombie -wait4-> Gone
+//	                                 \------- reaper ----------/
+type State uint8
+
+const (
+	// Live: visible by pid; owns vmspace, files and u-areas.
+	Live State = iota
+	// Exiting: its threads are in, or on their way to, exit1, and may block;
+	// the last one takes the process apart. Takes no more signals.
+	Exiting
+	// Dead: off every CPU, on deadproc. Of a process the pid, the vmspace
+	// (empty under the purge policy) with its root, and the last u-area remain.
+	// Of a thread the u-area alone; it is off the look-up lists already.
+	Dead
+	// Zombie: identity, status and usage; the parent may wait for it. Threads
+	// are never zombies.
+	Zombie
+	// Gone: the pid may be used again once no group or session has it. Dead
+	// comes here at once if nobody will wait, and for every thread.
+	Gone
+)
+
+var stateNames = [...]string{"live", "exiting", "dead", "zombie", "gone"}
+
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("State(%d)", uint8(s))
+}
+
+// follows tells whether a process may go from s to next.
+func (s State) follows(next State) bool {
+	return next == s+1 && next <= Gone || s == Dead && next == Gone
+}
+
+// followsThread is follows for a thread, which has no zombie state.
+func (s State) followsThread(next State) bool {
+	return next == s+1 && next <= Dead || s == Dead && next == Gone
+}
+
+// advance moves p to its next state and traces it.
+//
+// Preconditions: p.mu held up to Dead (what Live guards is behind that lock);
+// k.treeMu held from Zombie on.
+func (p *Process) advance(next State, ctx Context) {
+	old := State(p.state.Load())
+	if !old.follows(next) {
+		panic(fmt.Sprintf("proc: advance: process %d from %v to %v", p.pid, old, next))
+	}
+	p.state.Store(uint32(next))
+	switch next {
+	case Exiting:
+		p.k.trace(StepExit1, p.pid, 0, ctx, 0, 0)
+	case Dead:
+		p.k.trace(StepDead, p.pid, 0, ctx, 0, 0)
+	case Zombie:
+		p.k.trace(StepZombie, p.pid, 0, ctx, 0, 0)
+	case Gone:
+		p.k.trace(StepGone, p.pid, 0, ctx, 0, 0)
+	}
+}
+
+// advance moves t to its next state. Preconditions: t.p.mu held up to Dead;
+// the reaper alone owns a dead thread.
+func (t *Thread) advance(next State) {
+	if !t.state.followsThread(next) {
+		panic(fmt.Sprintf("proc: advance: thread %d of process %d from %v to %v",
+			t.TID(), t.p.pid, t.state, next))
+	}
+	t.state = next
+	if next == Dead {
+		t.p.k.trace(StepThreadDead, t.p.pid, t.TID(), InProcess, 0, 0)
+	}
+}

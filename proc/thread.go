@@ -1,0 +1,147 @@
+package proc
+
+import (
+	"sync/atomic"
+	"time"
+
+	"grim/arch"
+	"grim/mm/phys"
+	"grim/mm/pmap"
+	"grim/mm/vm"
+)
+
+// What a thread has to do before it may enter user mode again, as bits of
+// Thread.todo. The loop looks at them once a turn, sleeps look at them before
+// and after every wake-up. All but todoRestart and todoMask are set under the
+// process's mu, so that clearing them there loses none.
+const (
+	todoExit    = 1 << iota // end this thread: exit1
+	todoSignal              // a signal may be deliverable
+	todoStop                // job control: the process is stopped
+	todoRestart             // a sleep was cut short: its system call may want to start again
+	todoMask                // the signal mask of before sigsuspend(2) is to come back
+
+	// todoWake are those that end an interruptible sleep.
+	todoWake = todoExit | todoSignal | todoStop
+)
+
+// Thread is a user thread.
+//
+// [I] never changes, [a] atomic, [m] the process's mu, [o] its own goroutine,
+// [om] written by its own goroutine under mu: it may read without, others with.
+type Thread struct {
+	p   *Process     // [I]
+	tid atomic.Int32 // [a] changes in Exec when the leader is replaced
+
+	// U holds the registers. [o], then the reaper's.
+	U     *arch.UArea
+	frame phys.Frame // of U
+
+	todo  atomic.Uint32
+	note  chan struct{} // holds one wake-up; who sleeps looks again
+	timer *time.Timer   // [o] of sleeps with a deadline; made when first needed
+
+	space    *space     // [o] the process's
+	pm       *pmap.Pmap // [o] the space's
+	sliceEnd int64      // [o] Kernel.Now at which to yield; 0: start a slice
+
+	state      State   // [m]
+	next, prev *Thread // [m] Process.threads
+	last       bool    // [o] then the reaper's: it took the process apart
+	nextDead   *Thread // deadQueue.mu
+
+	usage   threadUsage // [a]
+	resumed int64       // [o] Kernel.Now when it last began to use the CPU
+
+	clearTID  arch.VA // [o] set_tid_address(2): zeroed and woken at exit; 0: none
+	robust    arch.VA // [o] head of the robust futex list; 0: none
+	exitCode  Status  // [o] of this thread's own exit(2)
+	sysNumber uint64  // [o] registers to start a system call again
+	sysArg0   uint64  // [o]
+	deadline  int64   // [o] of a system call that goes on after a stop; see SaveDeadline
+	resuming  bool    // [o]
+
+	mask     Sigset   // [om] blocked signals
+	oldMask  Sigset   // [o] what todoMask puts back
+	waitSet  Sigset   // [m] what sigtimedwait(2) waits for
+	pending  sigQueue // [m] signals for this thread alone
+	altStack AltStack // [o]
+
+	waitNote Knote       // [o] while in wait(2)
+	futex    futexWaiter // see futex.go
+}
+
+// newThread makes a thread of p, not yet visible, with a u-area. ENOMEM.
+func newThread(p *Process) (*Thread, error) {
+	t := &Thread{p: p, note: make(chan struct{}, 1)}
+	t.futex.t = t
+	if err := p.k.allocUArea(t); err != nil {
+		return nil, err
+	}
+	p.k.counts.threads.Add(1)
+	return t, nil
+}
+
+// free gives back what newThread took: the u-area and the thread itself.
+func (t *Thread) free() {
+	t.p.k.freeUArea(t)
+	t.p.k.counts.threads.Add(-1)
+}
+
+// linkThread puts t on p's list. Preconditions: p.mu held.
+func (p *Process) linkThread(t *Thread) {
+	t.next = p.threads
+	if t.next != nil {
+		t.next.prev = t
+	}
+	p.threads = t
+	p.live++
+}
+
+// unlinkThread takes it off. Preconditions: p.mu held.
+func (p *Process) unlinkThread(t *Thread) {
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		p.threads = t.next
+	}
+	if t.next != nil {
+		t.next.prev = t.prev
+	}
+	t.next, t.prev = nil, nil
+	p.live--
+}
+
+// useSpace makes s the space the thread runs in.
+func (t *Thread) useSpace(s *space) {
+	t.space = s
+	t.pm = s.vs.Pmap()
+}
+
+// Process is the thread's process.
+func (t *Thread) Process() *Process { return t.p }
+
+// Kernel is the kernel it belongs to.
+func (t *Thread) Kernel() *Kernel { return t.p.k }
+
+// TID is the thread's number; the leader's is the process's.
+func (t *Thread) TID() int { return int(t.tid.Load()) }
+
+// IDs are the numbers of process and thread.
+func (t *Thread) IDs() (pid, tid int) { return t.p.pid, t.TID() }
+
+// VM is the vmspace the thread runs in, borrowed: valid while the thread does
+// not exec or exit. For the thread itself only.
+func (t *Thread) VM() *vm.VMSpace { return t.space.vs }
+
+// Files are the process's. For the thread itself only.
+func (t *Thread) Files() Files { return t.p.Files() }
+
+// SetClearTID is set_tid_address(2).
+func (t *Thread) SetClearTID(va arch.VA) { t.clearTID = va }
+
+// SetRobustList is set_robust_list(2); the caller has checked the length.
+func (t *Thread) SetRobustList(head arch.VA) { t.robust = head }
+
+// RobustList is what SetRobustList set. For the thread itself only.
+func (t *Thread) RobustList() arch.VA { return t.robust }

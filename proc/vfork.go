@@ -1,0 +1,27 @@
+package proc
+
+import "sync/atomic"
+
+// vforkWait is a parent that has lent its address space (vfork(2)) and sleeps.
+type vforkWait struct {
+	parent *Thread
+	done   atomic.Uint32
+}
+
+// wait sleeps until the child has left the space. Only the end of the caller's
+// own process cuts it short: then the child goes on as the space's user, and
+// the last of the two purges it (E9).
+func (v *vforkWait) wait(t *Thread) { t.sleepOn(&v.done, todoExit, Forever) }
+
+// releaseVfork wakes the parent, if there is one: the process has left the
+// space, by exit (step 2c) or exec, and cannot touch it again.
+func (p *Process) releaseVfork() {
+	p.mu.Lock()
+	v := p.vfork
+	p.vfork = nil
+	p.mu.Unlock()
+	if v != nil {
+		v.done.Store(1)
+		v.parent.Wake()
+	}
+}

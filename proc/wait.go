@@ -1,0 +1,247 @@
+package proc
+
+import "syscall"
+
+// Options of wait4(2) and waitid(2).
+const (
+	WNOHANG    = 0x1
+	WUNTRACED  = 0x2 // WSTOPPED
+	WEXITED    = 0x4
+	WCONTINUED = 0x8
+	WNOWAIT    = 0x01000000
+	WNOTHREAD  = 0x20000000
+	WALL       = 0x40000000
+	WCLONE     = 0x80000000
+)
+
+// IDType says what Waitid's id is (waitid(2)).
+type IDType int
+
+const (
+	P_ALL IDType = iota
+	P_PID
+	P_PGID // id 0: the caller's group
+)
+
+// WaitResult is a child's change of state. PID 0: there was none (WNOHANG).
+type WaitResult struct {
+	PID    int
+	UID    uint32
+	Status Status // as wait4(2) encodes it
+	Code   int32  // as waitid(2) does: CLD_*
+	Value  int32  // and si_status: the exit code or the signal
+	Usage  Usage  // of the child and the children it has waited for
+}
+
+// Wait4 is wait4(2). ECHILD no such child, EINVAL options, ESRCH the one pid
+// that cannot be negated, ERESTARTSYS a signal.
+func (t *Thread) Wait4(pid int, options uint32) (WaitResult, error) {
+	if options&^(WNOHANG|WUNTRACED|WCONTINUED|WNOTHREAD|WALL|WCLONE) != 0 {
+		return WaitResult{}, syscall.EINVAL
+	}
+	options |= WEXITED
+	switch {
+	case pid == -1<<31:
+		return WaitResult{}, syscall.ESRCH
+	case pid < -1:
+		return t.wait(waitFor{P_PGID, -pid, options})
+	case pid == -1:
+		return t.wait(waitFor{P_ALL, 0, options})
+	case pid == 0:
+		return t.wait(waitFor{P_PGID, t.p.GroupID(), options})
+	}
+	return t.wait(waitFor{P_PID, pid, options})
+}
+
+// Waitid is waitid(2); P_PIDFD is the caller's to turn into P_PID. Errors as
+// Wait4's.
+func (t *Thread) Waitid(what IDType, id int, options uint32) (WaitResult, error) {
+	if options&^(WNOHANG|WUNTRACED|WEXITED|WCONTINUED|WNOWAIT|WNOTHREAD|WALL|WCLONE) != 0 ||
+		options&(WUNTRACED|WEXITED|WCONTINUED) == 0 {
+		return WaitResult{}, syscall.EINVAL
+	}
+	switch {
+	case what < P_ALL || what > P_PGID || what == P_PID && id <= 0 || what == P_PGID && id < 0:
+		return WaitResult{}, syscall.EINVAL
+	case what == P_PGID && id == 0:
+		id = t.p.GroupID()
+	}
+	return t.wait(waitFor{what, id, options})
+}
+
+// waitFor is whom a wait is for.
+type waitFor struct {
+	what    IDType
+	id      int
+	options uint32
+}
+
+// wants reports whether the wait is about child c. Preconditions: treeMu held.
+func (w *waitFor) wants(c *Process) bool {
+	switch {
+	case w.what == P_PID && c.pid != w.id,
+		w.what == P_PGID && c.GroupID() != w.id:
+		return false
+	case w.options&WALL != 0:
+		return true
+	}
+	// A "clone child" is one that does not end with SIGCHLD.
+	return (c.exitSignal != int(syscall.SIGCHLD)) == (w.options&WCLONE != 0)
+}
+
+// wait looks for a child that has what w wants, and sleeps on NoteChild until
+// one has.
+func (t *Thread) wait(w waitFor) (WaitResult, error) {
+	p := t.p
+	watching := false
+	defer func() {
+		if watching {
+			t.waitNote.Detach()
+		}
+	}()
+	for {
+		r, any := p.pollChildren(&w)
+		switch {
+		case r.PID != 0:
+			return r, nil
+		case !any:
+			return r, syscall.ECHILD
+		case w.options&WNOHANG != 0:
+			return r, nil
+		case !watching:
+			// Then look again: what happened since the first look woke nobody.
+			t.waitNote = Knote{Events: NoteChild, Told: func(Note) { t.Wake() }}
+			p.Attach(&t.waitNote)
+			watching = true
+			continue
+		case t.Interrupted():
+			return r, t.Interrupt()
+		}
+		t.pause()
+		<-t.note
+		t.resume()
+	}
+}
+
+// pollChildren takes the first child that has what w wants. any: there are
+// children that may yet have.
+func (p *Process) pollChildren(w *waitFor) (r WaitResult, any bool) {
+	k := p.k
+	k.treeMu.Lock()
+	defer k.treeMu.Unlock()
+	check := func(c *Process) bool {
+		if !w.wants(c) {
+			return true
+		}
+		any = true
+		r = p.collect(c, w.options)
+		return r.PID == 0
+	}
+	if w.what == P_PID { // no need to look at the others
+		if c := k.pids.process(w.id); c != nil && c.parent == p {
+			check(c)
+		}
+		return r, any
+	}
+	p.children.each(check)
+	return r, any
+}
+
+// collect returns c's change of state if options want it, and consumes it.
+// Preconditions: treeMu held, c is p's child.
+func (p *Process) collect(c *Process, options uint32) WaitResult {
+	k := p.k
+	switch {
+	case c.State() == Zombie && options&WEXITED != 0:
+		r := c.result()
+		if options&WNOWAIT == 0 {
+			p.mu.Lock()
+			p.childUse.add(r.Usage)
+			p.mu.Unlock()
+			k.trace(StepWait, c.pid, 0, InParent, 0, 0)
+			k.release(c, InParent)
+		}
+		return r
+	case c.jobEvent.code == CLD_STOPPED && options&WUNTRACED != 0,
+		c.jobEvent.code == CLD_CONTINUED && options&WCONTINUED != 0:
+		ev := c.jobEvent
+		if c.State() >= Exiting {
+			break // the end is what will be reported
+		}
+		if options&WNOWAIT == 0 {
+			c.jobEvent = jobEvent{}
+		}
+		r := c.result()
+		r.Status, r.Code, r.Value = ev.status, ev.code, int32(ev.status>>8&0xff)
+		if ev.code == CLD_CONTINUED {
+			r.Value = int32(syscall.SIGCONT)
+		}
+		return r
+	}
+	return WaitResult{}
+}
+
+// result is what a wait for p returns.
+func (p *Process) result() WaitResult {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := WaitResult{PID: p.pid, UID: p.cred.UID, Status: p.status, Usage: p.usage}
+	for t := p.threads; t != nil; t = t.next {
+		r.Usage.add(t.usage.usage())
+	}
+	r.Usage.add(p.childUse)
+	r.Code, r.Value = CLD_EXITED, int32(p.status.ExitStatus())
+	if p.status.Signaled() {
+		r.Code, r.Value = CLD_KILLED, int32(p.status.Signal())
+	}
+	return r
+}
+
+// childInfo is the siginfo of p's SIGCHLD; code 0 means how it ended.
+func (p *Process) childInfo(code int32) *Siginfo {
+	r := p.result()
+	if code == 0 {
+		code = r.Code
+	}
+	return &Siginfo{Signo: syscall.SIGCHLD, Code: code, PID: int32(r.PID), UID: r.UID,
+		Status: r.Value, UTime: r.Usage.UserTime, STime: r.Usage.SystemTime}
+}
+
+// Wait collects a process that Spawn made: it blocks the calling goroutine, not
+// a user thread, until the process is a zombie, and makes it gone. Once only.
+func (p *Process) Wait() WaitResult {
+	ended := make(chan struct{}, 1)
+	cancel := p.OnExit(func() { ended <- struct{}{} })
+	<-ended
+	cancel()
+	k := p.k
+	k.treeMu.Lock()
+	defer k.treeMu.Unlock()
+	if !p.ofKernel || p.State() != Zombie {
+		panic("proc: Wait: not an ended child of the kernel (waited for twice?)")
+	}
+	r := p.result()
+	k.trace(StepWait, p.pid, 0, InParent, 0, 0)
+	k.release(p, InParent)
+	return r
+}
+
+// siblings is the list that p is on: its parent's children, or the kernel's and
+// nobody's. linkChild and unlinkChild keep it. Preconditions: treeMu held.
+func (k *Kernel) siblings(p *Process) *procTree {
+	if p.parent == nil {
+		return &k.parentless
+	}
+	return &p.parent.children
+}
+
+func (k *Kernel) linkChild(p *Process) { k.childList(p).push(linkSibling, p) }
+
+func (k *Kernel) unlinkChild(p *Process) { k.childList(p).remove(linkSibling, p) }
+
+func (k *Kernel) childList(p *Process) *procList {
+	if p.onZombies {
+		return &k.siblings(p).zombies
+	}
+	return &k.siblings(p).live
+}

@@ -1,0 +1,259 @@
+package proc
+
+import (
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"grim/arch"
+	"grim/mm/vm"
+)
+
+func (u *user) Waitid(what IDType, id int, options uint32) (w WaitResult, err error) {
+	_, err = u.Sys(func(t *Thread) (uint64, error) {
+		w, err = t.Waitid(what, id, options)
+		return 0, err
+	})
+	return w, err
+}
+
+func TestWaitOptions(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		gate := make(chan struct{}, 8)
+		sleeper := func(code int) program {
+			return func(c *user) {
+				c.Sys(func(t *Thread) (uint64, error) { return 0, t.Sleep(gate, Forever) })
+				c.ExitGroup(code)
+			}
+		}
+		want := func(what string, w WaitResult, err error, pid int, wantErr error) {
+			t.Helper()
+			if w.PID != pid || err != wantErr {
+				t.Errorf("%s: pid %d, %v; want %d, %v", what, w.PID, err, pid, wantErr)
+			}
+		}
+		w, err := u.Wait4(-1, 0)
+		want("no child", w, err, 0, syscall.ECHILD)
+		a := u.Fork(sleeper(1))
+		w, err = u.Wait4(-1, WNOHANG)
+		want("WNOHANG", w, err, 0, nil)
+		w, err = u.Wait4(a+1, WNOHANG)
+		want("not a child", w, err, 0, syscall.ECHILD)
+		w, err = u.Wait4(u.PID(), 0)
+		want("oneself", w, err, 0, syscall.ECHILD)
+		w, err = u.Wait4(a, 0x10)
+		want("unknown option", w, err, 0, syscall.EINVAL)
+		w, err = u.Wait4(-1<<31, 0)
+		want("INT_MIN", w, err, 0, syscall.ESRCH)
+		w, err = u.Waitid(P_ALL, 0, WNOHANG)
+		want("waitid for nothing", w, err, 0, syscall.EINVAL)
+		w, err = u.Waitid(7, 0, WEXITED)
+		want("waitid of an unknown kind", w, err, 0, syscall.EINVAL)
+		gate <- struct{}{}
+		w, err = u.Waitid(P_PID, a, WEXITED|WNOWAIT)
+		want("WNOWAIT", w, err, a, nil)
+		if w.Code != CLD_EXITED || w.Value != 1 || w.Status != ExitStatus(1) {
+			t.Errorf("waitid: %+v", w)
+		}
+		w, err = u.Waitid(P_PGID, 0, WEXITED|WNOWAIT)
+		want("WNOWAIT, own group", w, err, a, nil)
+		w, err = u.Wait4(0, 0)
+		want("own group", w, err, a, nil)
+		w, err = u.Wait4(a, 0)
+		want("twice", w, err, 0, syscall.ECHILD)
+
+		// A group of its own; the one that ended first comes first.
+		b := u.Fork(sleeper(2))
+		c := u.Fork(sleeper(3))
+		u.must(func(t *Thread) (uint64, error) { return 0, t.Setpgid(c, c) })
+		gate <- struct{}{}
+		gate <- struct{}{}
+		w, err = u.Wait4(-c, 0)
+		want("a group", w, err, c, nil)
+		w, err = u.Wait4(-c, 0)
+		want("a group that is gone", w, err, 0, syscall.ECHILD)
+		w, err = u.Wait4(b, 0)
+		want("one pid", w, err, b, nil)
+
+		// Clone children: another exit signal.
+		d, _ := u.Clone(ForkArgs{ExitSignal: syscall.SIGUSR1}, func(c *user) {
+			c.Kill(c.PID(), syscall.SIGSEGV)
+		})
+		u.Action(syscall.SIGUSR1, Sigaction{Handler: SIG_IGN})
+		w, err = u.Wait4(-1, 0)
+		want("clone child without __WCLONE", w, err, 0, syscall.ECHILD)
+		w, err = u.Wait4(-1, WCLONE)
+		want("__WCLONE", w, err, d, nil)
+		if w.Code != CLD_KILLED || w.Value != int32(syscall.SIGSEGV) || w.Status != SignalStatus(syscall.SIGSEGV) {
+			t.Errorf("killed child: %+v", w)
+		}
+	})
+}
+
+// Any thread may wait for a child that another made, and each child is handed
+// to exactly one waiter.
+func TestWaitThreads(t *testing.T) {
+	m := newMachine(t, 8192, nil)
+	m.run(0, func(u *user) {
+		const children, waiters = 40, 4
+		var got [1000]atomic.Int64
+		var done, total atomic.Int64
+		for range children {
+			u.Fork(func(c *user) { c.ExitGroup(0) })
+		}
+		for range waiters {
+			u.Thread(func(c *user) {
+				defer done.Add(1)
+				for {
+					w, err := c.Wait(-1)
+					if err != nil {
+						return
+					}
+					got[w.PID].Add(1)
+					total.Add(1)
+				}
+			})
+		}
+		u.Spin(func() bool { return done.Load() == waiters })
+		if n := total.Load(); n != children {
+			t.Errorf("%d children waited for, want %d", n, children)
+		}
+		for pid := range got {
+			if n := got[pid].Load(); n > 1 {
+				t.Errorf("child %d was handed out %d times", pid, n)
+			}
+		}
+		u.ExitGroup(0)
+	})
+}
+
+// SIGCHLD ignored, or SA_NOCLDWAIT: nobody waits, so the child goes from dead to
+// gone, and a wait for it ends with ECHILD.
+func TestNobodyWaits(t *testing.T) {
+	forBothPolicies(t, 4096, func(t *testing.T, m *machine) {
+		m.run(0, func(u *user) {
+			sigchlds := 0
+			for i, set := range []func(){
+				func() { u.Action(syscall.SIGCHLD, Sigaction{Handler: SIG_IGN}) },
+				func() { u.Handle(syscall.SIGCHLD, SA_NOCLDWAIT|SA_RESTART, func(*user, Siginfo) { sigchlds++ }) },
+			} {
+				set()
+				pid := u.Fork(func(c *user) { c.ExitGroup(0) })
+				if w, err := u.Wait(-1); err != syscall.ECHILD {
+					t.Errorf("case %d: wait: %+v, %v, want ECHILD", i, w, err)
+				}
+				for _, s := range m.steps(pid) {
+					if s == StepZombie || s == StepWait {
+						t.Errorf("case %d: step %v", i, s)
+					}
+				}
+				if p := m.k.Process(pid); p != nil {
+					t.Errorf("case %d: process is %v, want gone", i, p.State())
+				}
+			}
+			if sigchlds != 1 {
+				t.Errorf("%d SIGCHLDs, want 1: SA_NOCLDWAIT sends it", sigchlds)
+			}
+			// SIG_DFL, though it does nothing, keeps the zombie.
+			u.Action(syscall.SIGCHLD, Sigaction{})
+			pid := u.Fork(func(c *user) { c.ExitGroup(0) })
+			if w, err := u.Wait(-1); w.PID != pid || err != nil {
+				t.Errorf("wait: %+v, %v", w, err)
+			}
+		})
+	})
+}
+
+// Orphans, zombies among them, go to init, which is told and waits for them.
+func TestOrphans(t *testing.T) {
+	forBothPolicies(t, 8192, func(t *testing.T, m *machine) {
+		const n = 30
+		gate := make(chan struct{})
+		var reaped, adopted atomic.Int64
+		stop := make(chan struct{}, 1)
+		init := m.spawn(SpawnArgs{Init: true}, func(u *user) {
+			pid := u.Fork(func(parent *user) {
+				var pids []int
+				for i := range n {
+					pids = append(pids, parent.Fork(func(c *user) {
+						if i%2 == 0 {
+							c.ExitGroup(1) // a zombie by the time the parent ends
+						}
+						c.Sys(func(t *Thread) (uint64, error) { return 0, t.Sleep(gate, Forever) })
+						if c.t.p.PPID() == 1 {
+							adopted.Add(1)
+						}
+						c.ExitGroup(1)
+					}))
+				}
+				for i := 0; i < n; i += 2 {
+					p := m.k.Process(pids[i])
+					parent.Spin(func() bool { return p.State() == Zombie })
+				}
+				parent.ExitGroup(2)
+			})
+			for reaped.Load() < n+1 {
+				w, err := u.Wait(-1)
+				if err != nil {
+					t.Errorf("init: %v", err)
+					break
+				}
+				if w.PID == pid {
+					close(gate)
+				} else if w.Status != ExitStatus(1) {
+					t.Errorf("orphan: %+v", w)
+				}
+				reaped.Add(1)
+			}
+			// Nobody ends init by accident.
+			u.Fork(func(c *user) {
+				for _, s := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGSEGV, syscall.SIGSTOP} {
+					if s != syscall.SIGSTOP {
+						c.Kill(1, s)
+					}
+				}
+				c.ExitGroup(0)
+			})
+			u.Wait(-1)
+			stop <- struct{}{}
+			u.ExitGroup(9)
+		})
+		if r := init.Wait(); r.Status != ExitStatus(9) {
+			t.Errorf("init: %#x", r.Status)
+		}
+		if a := adopted.Load(); a != n/2 {
+			t.Errorf("%d live orphans had init as their parent, want %d", a, n/2)
+		}
+	})
+}
+
+// Usage: a child's times and faults are its parent's once waited for, not before.
+func TestUsage(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		children := func() (c Usage) {
+			u.must(func(t *Thread) (uint64, error) { c, _ = t.Usage(UsageChildren); return 0, nil })
+			return c
+		}
+		pid := u.Fork(func(c *user) {
+			va := c.Map(16<<12, vm.Anon, nil)
+			for i := range arch.VA(16) {
+				c.Store(va+i<<12, 1)
+			}
+			c.ExitGroup(0)
+		})
+		z := m.k.Process(pid)
+		u.Spin(func() bool { return z.State() == Zombie })
+		if c := children(); c != (Usage{}) {
+			t.Errorf("usage of children before wait: %+v", c)
+		}
+		w, _ := u.Wait(pid)
+		if w.Usage.UserTime+w.Usage.SystemTime <= 0 || w.Usage.Faults == 0 || w.Usage.MaxRSS < 16<<12 || children() != w.Usage {
+			t.Errorf("wait says %+v, children's usage is %+v", w.Usage, children())
+		}
+		if _, err := u.Sys(func(t *Thread) (uint64, error) { _, err := t.Usage(9); return 0, err }); err != syscall.EINVAL {
+			t.Errorf("Usage(9): %v", err)
+		}
+	})
+}

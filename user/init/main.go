@@ -1,0 +1,65 @@
+// Command init is Grim's first process. It shows what the kernel is for: the
+// exit of a child that touched 16 MB, as a timeline, once under each policy.
+// Then it ends, and with it the machine.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+)
+
+// touched is how much memory the demonstrated child touches.
+const touched = 16 << 20
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == "touch" {
+		touch()
+		return
+	}
+	for _, policy := range []string{"purge", "reaper"} {
+		if err := demonstrate(policy); err != nil {
+			fmt.Fprintln(os.Stderr, "init:", err)
+			os.Exit(1)
+		}
+	}
+}
+
+// demonstrate runs one child under a policy and draws its exit.
+func demonstrate(policy string) error {
+	const setting = "/proc/self/exit_policy" // inherited by children
+	before, err := os.ReadFile(setting)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(setting, []byte(policy), 0); err != nil {
+		return err
+	}
+	cmd := exec.Command("/proc/self/exe", "touch")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("child: %w", err)
+	}
+	if err := os.WriteFile(setting, before, 0); err != nil {
+		return err
+	}
+	text, err := os.ReadFile("/proc/exits")
+	if err != nil {
+		return err
+	}
+	steps, err := parseExits(string(text), cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\nexit=%s: a child that touched %d MB\n", policy, touched>>20)
+	draw(os.Stdout, steps)
+	return nil
+}
+
+// touch is the child: a page-wise walk over fresh memory.
+func touch() {
+	b := make([]byte, touched)
+	for i := 0; i < len(b); i += 4096 {
+		b[i] = 1
+	}
+}

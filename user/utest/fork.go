@@ -1,0 +1,183 @@
+package main
+
+import (
+	"runtime"
+	"runtime/debug"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+var forkTests = []test{
+	{name: "fork-status", run: forkStatus},
+	{name: "fork-cow", run: forkCOW},
+	{name: "fork-tree", run: forkTree},
+	{name: "fork-storm", run: forkStorm, slow: true},
+}
+
+// fork runs child in a forked process and gives its pid. Of a Go program only
+// the calling thread lives on in the child, so child may make raw system calls
+// and touch memory that exists, and must not allocate, block in the runtime, or
+// return to code that does: what it returns is the exit status.
+//
+// Gosched comes first so that the child does not inherit a request to yield,
+// which it could only obey by waiting for a thread that it does not have: the
+// runtime asks a goroutine to yield only after it has run for 10 ms.
+func fork(child func() int) int {
+	runtime.Gosched()
+	pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno != 0 {
+		fail("fork: %v", errno)
+	}
+	if pid == 0 {
+		exit(child())
+	}
+	return int(pid)
+}
+
+// exit ends the process without the runtime's help.
+func exit(status int) {
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(status), 0, 0)
+	}
+}
+
+// quiet keeps the runtime out of the way of fork: no collection starts, the
+// goroutine stays on its thread, and its stack has room, so that a child never
+// has to grow it with a lock that a thread held which the child does not have.
+func quiet() {
+	runtime.LockOSThread()
+	debug.SetGCPercent(-1)
+	growStack(make([]byte, 1))
+}
+
+//go:noinline
+func growStack(b []byte) {
+	var room [32 << 10]byte
+	copy(room[len(b):], b)
+	b[0] = room[len(room)-1]
+}
+
+// wait waits for one child and gives its status.
+func wait(pid int) unix.WaitStatus {
+	var ws unix.WaitStatus
+	for {
+		got, err := unix.Wait4(pid, &ws, 0, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		check("wait4", err)
+		equal("wait4's pid", got, pid)
+		return ws
+	}
+}
+
+// rawWait is wait for a forked child's own children.
+func rawWait(pid int) (status uint32, ok bool) {
+	got, _, _ := syscall.RawSyscall6(unix.SYS_WAIT4, uintptr(pid), uintptr(unsafe.Pointer(&status)), 0, 0, 0, 0)
+	return status, int(got) == pid
+}
+
+func forkStatus() {
+	quiet()
+	for _, want := range []int{0, 1, 42, 255} {
+		ws := wait(fork(func() int { return want }))
+		if !ws.Exited() || ws.ExitStatus() != want {
+			fail("status %#x, want exit %d", ws, want)
+		}
+	}
+}
+
+// anon maps n bytes of private anonymous memory.
+func anon(n int) []byte {
+	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	check("mmap", err)
+	return b
+}
+
+// forkCOW: neither side sees the other's writes after the fork, and the parent's
+// page stays its own after the child's end.
+func forkCOW() {
+	quiet()
+	const pages = 600 // more than one 2 MB block
+	b := anon(pages * 4096)
+	for i := range pages {
+		b[i*4096] = 1
+	}
+	p := anon(4096) // unused by the child: holds nothing
+	child := fork(func() int {
+		for i := range pages {
+			if b[i*4096] != 1 {
+				return 1
+			}
+			b[i*4096] = 2
+		}
+		for i := range pages {
+			if b[i*4096] != 2 {
+				return 2
+			}
+		}
+		return 0
+	})
+	for i := range pages {
+		b[i*4096+1] = 3
+	}
+	ws := wait(child)
+	equal("child's status", ws, 0)
+	for i := range pages {
+		if b[i*4096] != 1 || b[i*4096+1] != 3 {
+			fail("page %d is %d %d after the child's end, want 1 3", i, b[i*4096], b[i*4096+1])
+		}
+	}
+	equal("untouched page", p[0], byte(0))
+}
+
+// forkTree: each process forks two more, five levels deep; the number of leaves
+// comes back through the exit statuses.
+func forkTree() {
+	quiet()
+	equal("leaves", tree(5), 32)
+}
+
+func tree(depth int) int {
+	if depth == 0 {
+		return 1
+	}
+	var pid [2]int
+	for i := range pid {
+		p, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+		if errno != 0 {
+			return 0
+		}
+		if p == 0 {
+			exit(tree(depth - 1))
+		}
+		pid[i] = int(p)
+	}
+	n := 0
+	for _, p := range pid {
+		status, ok := rawWait(p)
+		if !ok || status&0x7f != 0 {
+			return 0
+		}
+		n += int(status >> 8)
+	}
+	return n
+}
+
+// forkStorm: 2000 children, sixteen alive at a time.
+func forkStorm() {
+	quiet()
+	var live []int
+	for range 2000 {
+		if len(live) == 16 {
+			equal("status", wait(live[0]), 0)
+			live = live[1:]
+		}
+		live = append(live, fork(func() int { return 0 }))
+	}
+	for _, p := range live {
+		equal("status", wait(p), 0)
+	}
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// notOnHost are tests that would hurt the host or depend on it.
+var notOnHost = map[string]string{
+	"mem-exhaustion":      "fills the machine's memory",
+	"exit-memory-returns": "reads the whole machine's free memory",
+	"grind":               "makes random system calls",
+}
+
+// TestOnLinux runs each user-mode test on the host's kernel: what it demands of
+// Grim must be what Linux does.
+func TestOnLinux(t *testing.T) {
+	bin := filepath.Join(t.TempDir(), "utest")
+	build := exec.Command("go", "build", "-o", bin, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, c := range tests {
+		t.Run(c.name, func(t *testing.T) {
+			if why := notOnHost[c.name]; why != "" {
+				t.Skip(why)
+			}
+			cmd := exec.Command(bin, c.name)
+			cmd.WaitDelay = time.Second
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
