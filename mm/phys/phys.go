@@ -143,9 +143,12 @@ func New(direct unsafe.Pointer, ram []Range) (*Memory, error) {
 func (m *Memory) addRange(from, to int) {
 	for from < to {
 		end := min(to, from&^(arch.BlockPages-1)+arch.BlockPages)
-		var mask blockMap
-		for i := from; i < end; i++ {
-			mask.set(i & (arch.BlockPages - 1))
+		mask := allFrames
+		if end-from < arch.BlockPages {
+			mask = blockMap{}
+			for i := from; i < end; i++ {
+				mask.set(i & (arch.BlockPages - 1))
+			}
 		}
 		m.release(int32(from/arch.BlockPages), &mask)
 		from = end
