@@ -109,6 +109,37 @@ func TestMove(t *testing.T) {
 	})
 }
 
+// What the CPU has cached is gone when rights are taken away, be it one page,
+// many, or a block.
+func TestProtectFlushes(t *testing.T) {
+	onBoth(t, func(t *testing.T, b *bench) {
+		p := b.pmap(arch.SharedUK)
+		p.Activate()
+		ok(t, p.EnterBlock(blk, b.block(), rw, 0))
+		for i := range arch.VA(20) {
+			ok(t, p.Enter(2*blk+i*pg, b.frame(), rw, 0))
+		}
+		for _, c := range []struct {
+			start, end arch.VA
+			prot       arch.Prot
+		}{{2 * blk, 2*blk + pg, r}, {2*blk + pg, 2*blk + 20*pg, 0}, {blk, 2 * blk, r}, {blk, 2 * blk, 0}} {
+			for a := c.start; a < c.end; a += pg {
+				b.mmu.Access(a, r)
+			}
+			ok(t, p.Protect(c.start, c.end, c.prot))
+			for a := c.start; a < c.end; a += pg {
+				_, reads := b.mmu.Access(a, r)
+				if _, writes := b.mmu.Access(a, rw); writes || reads != (c.prot != 0) {
+					t.Fatalf("%#x with %v: read %v, write %v", uint64(a), c.prot, reads, writes)
+				}
+			}
+			b.check(p)
+		}
+		p.Purge(nil, nil)
+		p.Destroy()
+	})
+}
+
 // The rules for Shared pages: a clean one never gets Write by Protect, a dirty one
 // stays dirty through every change of rights until Clean.
 func TestDirty(t *testing.T) {
