@@ -211,8 +211,8 @@ func onOff(b bool) string {
 // powerOff closes the report and ends the machine: successfully if every test
 // passed and init ended well.
 func (s *system) powerOff(status proc.Status) {
-	for _, u := range s.sys.UnknownCalls() {
-		fmt.Printf("unknown system call %d %s: %d times\n", u.Number, u.Name, u.Count)
+	if text := unknownText(s.sys.UnknownCalls()); text != "" {
+		fmt.Println(text)
 	}
 	if status != 0 {
 		s.report.Result("init", []string{"ended with " + describe(status)})
