@@ -1,17 +1,29 @@
 package kernel
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"grim/kernel/sys"
 )
 
-// unknownText tells which system calls programs asked for in vain, in one line;
-// empty if there were none.
+// shownUnknown is how many are named; a test that tries every number would fill
+// the screen.
+const shownUnknown = 12
+
+// unknownText tells which system calls programs asked for in vain, in one line,
+// the most frequent first; empty if there were none.
 func unknownText(calls []sys.Unknown) string {
+	calls = slices.Clone(calls)
+	slices.SortStableFunc(calls, func(a, b sys.Unknown) int { return cmp.Compare(b.Count, a.Count) })
 	var items []string
-	for _, c := range calls {
+	for i, c := range calls {
+		if i == shownUnknown {
+			items = append(items, fmt.Sprintf("and %d more", len(calls)-i))
+			break
+		}
 		name := fmt.Sprint(c.Number)
 		switch {
 		case c.Number < 0:
