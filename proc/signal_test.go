@@ -77,7 +77,14 @@ func TestFatalTraps(t *testing.T) {
 
 // A handler runs with its mask, its siginfo and a restarted or failed call.
 func TestHandlers(t *testing.T) {
-	m := newMachine(t, 4096, nil)
+	for _, abi := range testABIs {
+		t.Run(abi.Name, func(t *testing.T) {
+			testHandlers(t, newMachine(t, 4096, func(c *Config) { c.Machine.(*machine).abi = abi }))
+		})
+	}
+}
+
+func testHandlers(t *testing.T, m *machine) {
 	m.run(0, func(u *user) {
 		var got []Siginfo
 		var masks []Sigset
