@@ -53,6 +53,7 @@ func Main() {
 	if err := s.start(); err != nil {
 		s.stop("boot: " + err.Error())
 	}
+	crash(s.opts.Crash)
 	selftest.Run(s.selfTests())
 	status, err := s.runInit()
 	if err != nil {
