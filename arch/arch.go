@@ -107,7 +107,8 @@ type MMU interface {
 	// the TLB entries of r.ASID when that is not 0, and flushes all user
 	// entries when it is.
 	Activate(r Root)
-	// Deactivate moves to the bare kernel root: no user address translates.
+	// Deactivate moves to the bare kernel root: no user address translates. With
+	// no ASIDs it drops all user entries, walk caches included.
 	Deactivate()
 	// ASIDs is how many identifiers there are, 0 excluded; 0 if none.
 	ASIDs() int

@@ -154,6 +154,13 @@ func (p *Process) SetPolicy(e ExitPolicy) {
 	p.mu.Unlock()
 }
 
+// Layout is what the next exec uses; inherited.
+func (p *Process) Layout() arch.Layout {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.layout
+}
+
 // SetLayout sets the layout that the next exec uses.
 func (p *Process) SetLayout(l arch.Layout) {
 	p.mu.Lock()

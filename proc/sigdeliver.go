@@ -126,9 +126,10 @@ func (t *Thread) restart(act *Sigaction) {
 		f[abi.Ret] = -uint64(e) // as every errno is returned
 		return
 	}
-	// The number and argument 0 share a register with the result on one
-	// architecture each; PC goes back over the instruction.
-	f[abi.Arg[0]] = t.sysArg0
+	// The instruction takes the number, or argument 0, from the register that
+	// got the result: RAX and X0. Whichever it is, this order puts it right.
+	f[abi.Ret] = t.sysNumber
 	f[abi.Number] = t.sysNumber
+	f[abi.Arg[0]] = t.sysArg0
 	f[abi.PC] -= abi.SyscallBytes
 }

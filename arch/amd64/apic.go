@@ -1,8 +1,6 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
-
-import "unsafe"
 
 // The local APIC (SDM volume 3, chapter 10) and the I/O APIC (82093AA data
 // sheet). TamaGo's amd64/lapic and soc/intel/ioapic reach them by 32-bit
@@ -33,7 +31,7 @@ const (
 
 // mmio32 is a device register. Safety: the address is in a device window that
 // New mapped uncached.
-func mmio32(at uintptr) *uint32 { return (*uint32)(unsafe.Pointer(at)) }
+func mmio32(at uintptr) *uint32 { return (*uint32)(memory(at)) }
 
 //go:noinline
 func (m *Machine) apicRead(reg uintptr) uint32 { return *mmio32(m.lapic + reg) }
@@ -78,22 +76,27 @@ func (m *Machine) ioapicWrite(reg, v uint32) {
 	*mmio32(m.ioapic + ioapicWindow) = v
 }
 
-// startIOAPIC masks all lines and points each at its vector on this CPU. The
-// first 16 are ISA's: edges, active high. The rest are PCI's: level, active low.
-func (m *Machine) startIOAPIC() {
+// startIOAPIC masks all lines and points each at its vector on this CPU.
+func (m *Machine) startIOAPIC(special map[int]Line) {
 	lines := int(m.ioapicRead(ioapicVer)>>16&0xff) + 1
 	self := m.apicRead(0x20) >> 24 << 24
 	for n := range min(lines, irqLines) {
+		pci := n >= isaLines
+		m.lines[n] = Line{Level: pci, ActiveLow: pci}
+		if l, ok := special[n]; ok {
+			m.lines[n] = l
+		}
 		m.ioapicWrite(ioapicTable+2*uint32(n)+1, self)
 		low := uint32(vecIRQ+n) | redirMasked
-		if m.level(n) {
-			low |= redirLow | redirLevel
+		if m.lines[n].Level {
+			low |= redirLevel
+		}
+		if m.lines[n].ActiveLow {
+			low |= redirLow
 		}
 		m.ioapicWrite(ioapicTable+2*uint32(n), low)
 	}
 }
-
-func (m *Machine) level(line int) bool { return line >= isaLines }
 
 // MaskLine stops interrupts of an I/O APIC line; UnmaskLine lets them come. A
 // level-triggered line is masked each time it is raised, until its driver has

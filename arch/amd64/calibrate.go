@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
 
@@ -38,7 +38,7 @@ func (m *Machine) measure() error {
 		if limit == 10_000_000 {
 			return ErrNoClock
 		}
-		b = clockSample{ref: ref.read()}
+		b.ref = ref.read()
 	}
 	b = m.sample(ref)
 	m.apicWrite(lapicInitial, 0)
@@ -84,7 +84,7 @@ const (
 )
 
 func (m *Machine) hpet() (reference, bool) {
-	if m.ram(hpetBase) || m.MapDevice(hpetBase, arch.PageSize) != nil {
+	if m.MapDevice(hpetBase, arch.PageSize, m.tables.alloc) != nil {
 		return reference{}, false
 	}
 	base := direct(hpetBase)
@@ -129,14 +129,4 @@ func pit() (reference, bool) {
 		}
 	}
 	return reference{}, false
-}
-
-// ram reports whether an address is in the direct map as memory.
-func (m *Machine) ram(pa uint64) bool {
-	for _, s := range m.ramSpans {
-		if pa-s.Base < s.Size {
-			return true
-		}
-	}
-	return false
 }

@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
 
@@ -28,8 +28,8 @@ func invpcid(kind, pcid, va uint64)
 func loadTables(gdtr, idtr *byte, tss, kernelData uint16)
 func clearSegments(fsBase uint64)
 func sleep()
-func window()
 func halt()
+func tripleFault()
 func in8(port uint16) uint8
 func out8(port uint16, v uint8)
 func out16(port, v uint16)
@@ -45,6 +45,7 @@ func textAddresses() (entry, syscall, trap, fault uint64)
 const (
 	msrAPICBase    = 0x1b
 	msrSysenterCS  = 0x174
+	msrPAT         = 0x277
 	msrTSCDeadline = 0x6e0
 	msrEFER        = 0xc0000080
 	msrStar        = 0xc0000081
@@ -56,6 +57,10 @@ const (
 
 	eferSCE = 1 << 0
 	eferNXE = 1 << 11
+
+	// patReset is the PAT after reset (SDM volume 3, table 12-12): entry 0 is
+	// write-back, entry 3 uncacheable, and the page tables use no other.
+	patReset = 0x0007040600070406
 
 	apicEnable = 1 << 11
 	apicX2     = 1 << 10
@@ -91,9 +96,9 @@ func (m *Machine) buildArea(table arch.PA) {
 		return pa
 	}
 	entry, onSyscall, onTrap, onFault := textAddresses()
-	source := unsafe.Slice((*byte)(unsafe.Pointer(uintptr(entry))), textVectors+vectors*vectorSize)
+	source := unsafe.Slice((*byte)(memory(uintptr(entry))), textVectors+vectors*vectorSize)
 	text := put(areaText, kernText)
-	copy(unsafe.Slice((*byte)(unsafe.Pointer(direct(text))), arch.PageSize), source)
+	copy(unsafe.Slice((*byte)(memory(direct(text))), arch.PageSize), source)
 	idt := m.tables.view(put(areaIDT, kernRead))
 	for v := range vectors {
 		stub := areaText + textVectors + uint64(v)*vectorSize
@@ -114,7 +119,7 @@ func (m *Machine) buildArea(table arch.PA) {
 	m.areaVA = areaCPU0 + cpuPage
 	page := put(m.areaVA, kernData)
 	// From here on by its direct-map address; the assembly uses areaVA.
-	m.area = (*cpuArea)(unsafe.Pointer(direct(page)))
+	m.area = (*cpuArea)(memory(direct(page)))
 	a := m.area
 	a.setTables(m.areaVA)
 	a.self = m.areaVA
@@ -150,6 +155,9 @@ func (m *Machine) startCPU() {
 	f := &m.Features
 	wrmsr(msrEFER, rdmsr(msrEFER)|eferSCE|eferNXE)
 	setCR0(getCR0()&^(cr0EM|cr0TS) | cr0MP | cr0NE | cr0WP | cr0AM)
+	if rdmsr(msrPAT) != patReset {
+		wrmsr(msrPAT, patReset)
+	}
 	setCR3(uint64(m.shared))
 
 	cr4 := getCR4() | cr4DE | cr4MCE | cr4OSFXSR | cr4OSXMMEXCPT

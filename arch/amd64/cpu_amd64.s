@@ -154,18 +154,22 @@ TEXT ·sleep(SB),NOSPLIT,$0-0
 	CLI
 	RET
 
-// func window()
-//
-// Takes the interrupts that are pending, without sleeping.
-TEXT ·window(SB),NOSPLIT,$0-0
-	STI
-	NOP
-	CLI
-	RET
-
 // func halt()
 TEXT ·halt(SB),NOSPLIT,$0-0
 	CLI
+	HLT
+	JMP -1(PC)
+
+// func tripleFault()
+//
+// An exception that cannot be delivered, because there is no IDT, resets the
+// machine (SDM volume 3, 6.15, double fault).
+TEXT ·tripleFault(SB),NOSPLIT,$16-0
+	CLI
+	MOVQ $0, 0(SP)
+	MOVQ $0, 8(SP)
+	LIDT (SP)
+	INT $3
 	HLT
 	JMP -1(PC)
 

@@ -13,8 +13,8 @@ const maxInstruction = 15
 // assembly syntax.
 func Disassemble(pc uint64, text []byte) string {
 	i, err := x86asm.Decode(text, 64)
-	if err != nil {
-		return fmt.Sprintf("%#x: %v", pc, err)
+	if err != nil || i.Op == 0 { // the decoder takes a lone prefix for one
+		return fmt.Sprintf("%#x: no instruction", pc)
 	}
 	return fmt.Sprintf("%#x: %s", pc, x86asm.GoSyntax(i, pc, nil))
 }

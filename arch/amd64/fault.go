@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
 
@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"runtime/goos"
 	"unsafe"
+
+	"grim/arch"
 )
 
 // faultRegs is the interrupted state as faultEntry pushes it.
@@ -67,6 +69,14 @@ func kernelFault(r *faultRegs, g uintptr) {
 		return
 	}
 	ReportFault()
+	if r.cs&3 != 0 {
+		// An NMI or machine check in user mode: the goroutine stands in enter,
+		// with its frame pointer and its return address on top of the stack.
+		area := (*cpuArea)(memory(areaCPU0 + cpuPage))
+		u := (*arch.UArea)(memory(uintptr(area.uarea)))
+		c.SP = uintptr(u.Mach[0]) + 16
+		c.PC = *(*uintptr)(memory(c.SP - 8))
+	}
 	runtime.FatalFault(&c)
 }
 
@@ -143,18 +153,22 @@ func faultText(r *faultRegs) []byte {
 		return nil
 	}
 	n := min(maxInstruction, end-r.pc)
-	return unsafe.Slice((*byte)(unsafe.Pointer(uintptr(r.pc))), n)
+	return unsafe.Slice((*byte)(memory(uintptr(r.pc))), n)
 }
 
-// FaultInstruction disassembles the instruction of the latest exception in
-// kernel code: "pc: instruction", or "" if there was none. It allocates, so it
-// is for the way down after a Go panic, not for fault handlers.
-func FaultInstruction() string {
-	text := faultText(&lastFault.regs)
-	if text == nil {
-		return ""
+// CrashReport prints the registers and the instruction of the exception that
+// made the kernel panic, if one did: for the runtime's exit hook, when the
+// status is that of a panic. The disassembler allocates, which may fail in a
+// dying kernel and come back to the exit hook; the second call prints nothing.
+func CrashReport() {
+	if !lastFault.valid {
+		return
 	}
-	return Disassemble(lastFault.regs.pc, text)
+	ReportFault()
+	if text := faultText(&lastFault.regs); text != nil {
+		say(Disassemble(lastFault.regs.pc, text))
+		say("\n")
+	}
 }
 
 // say, show and sayHex print without allocating, on any stack.

@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
 
@@ -18,7 +18,7 @@ func (m *Machine) Dispatch() {
 			m.deadline = math.MaxInt64
 			m.endOfInterrupt()
 		case n < irqLines:
-			if m.level(n) {
+			if m.lines[n].Level {
 				// It would come again at once: the driver has not looked yet.
 				m.MaskLine(n)
 			}
@@ -46,11 +46,5 @@ func (m *Machine) Idle(until int64) {
 	if m.area.pending == 0 {
 		sleep()
 	}
-	m.Dispatch()
-}
-
-// Poll takes and dispatches the interrupts that are pending, without sleeping.
-func (m *Machine) Poll() {
-	window()
 	m.Dispatch()
 }

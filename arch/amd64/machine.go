@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
 
@@ -19,13 +19,21 @@ type Config struct {
 	LAPIC   uint64 // physical address; 0: where the CPU says
 	IOAPIC  uint64 // physical address; 0: 0xfec00000, where every PC has it
 
+	// Lines tells of inputs of the I/O APIC that are not what they are by
+	// default: ISA's, edges and active high, up to 15, PCI's, level and active
+	// low, from 16.
+	Lines map[int]Line
+
 	// Alloc gives a frame for page tables and stacks, below 4 GB: the tables of
-	// the entry code reach no further. It is kept for GrowWindow.
+	// the entry code reach no further. Used by New only.
 	Alloc func() arch.PA
 	// Raise is told of each interrupt of a line of the I/O APIC. It must not
 	// block or allocate: runtime.RaiseIRQ.
 	Raise func(line int)
 }
+
+// Line is how an input of the I/O APIC signals.
+type Line struct{ Level, ActiveLow bool }
 
 // Machine implements arch.Machine. There is one; it has one CPU.
 type Machine struct {
@@ -41,6 +49,7 @@ type Machine struct {
 	last   *arch.UArea // the latest to run here; compared, never followed
 	raise  func(line int)
 
+	lines    [irqLines]Line
 	lapic    uintptr // direct-map addresses
 	ioapic   uintptr
 	deadline int64 // what the timer is programmed for; math.MaxInt64: disarmed
@@ -79,10 +88,11 @@ func New(c Config) (*Machine, error) {
 	m.ioapic = direct(arch.PA(c.IOAPIC))
 	maskPIC()
 	m.startLAPIC()
-	m.startIOAPIC()
+	m.startIOAPIC(c.Lines)
 	if err := m.startTimer(); err != nil {
 		return nil, err
 	}
+	m.tables.alloc = nil // a late use of what serves start-up only must not pass
 	return m, nil
 }
 
@@ -93,39 +103,68 @@ func direct(pa arch.PA) uintptr { return uintptr(arch.DirectBase) + uintptr(pa) 
 // directPage is a table page through the direct map. Safety: the frame is RAM
 // that the caller owns, outside of the Go heap.
 func directPage(pa arch.PA) *tablePage {
-	return (*tablePage)(unsafe.Pointer(direct(pa)))
+	return (*tablePage)(memory(direct(pa)))
+}
+
+// memory is the pointer to an address that Go's allocator knows nothing of: in
+// the direct map, a device window or the kernel's text. Safety: the callers say
+// why their address is mapped; the collector ignores what is not in the heap.
+func memory(address uintptr) unsafe.Pointer {
+	return unsafe.Add(unsafe.Pointer(nil), address)
 }
 
 // ABI implements arch.Machine.
 func (m *Machine) ABI() *arch.ABI { return &abi }
 
 // InitUser implements arch.Machine.
-func (m *Machine) InitUser(u *arch.UArea, pc, sp arch.VA) { initUser(u, pc, sp) }
+func (m *Machine) InitUser(u *arch.UArea, pc, sp arch.VA) {
+	m.last = nil // u may be a u-area used anew: Run must take it for another
+	initUser(u, pc, sp)
+}
 
 // CopyUser implements arch.Machine.
 func (m *Machine) CopyUser(dst, src *arch.UArea) {
+	m.last = nil // see InitUser
 	dst.Frame, dst.FPU = src.Frame, src.FPU
 }
 
 // GrowWindow maps size bytes of physical memory at va in the kernel window,
 // writable and not executable, for runtime.GrowHeap. Everything is in whole
-// pages, and 2 MB blocks are used where alignment allows.
-func (m *Machine) GrowWindow(va arch.VA, pa arch.PA, size uint64) error {
+// pages, and 2 MB blocks are used where alignment allows. alloc gives a frame
+// for a page table.
+func (m *Machine) GrowWindow(va arch.VA, pa arch.PA, size uint64, alloc func() arch.PA) error {
 	if va < arch.KernelBase || uint64(va)+size > areaBase || uint64(va)+size < uint64(va) {
 		return fmt.Errorf("amd64: [%#x, %#x) is outside of the kernel window, which ends at %#x", va, uint64(va)+size, uint64(areaBase))
 	}
-	m.tables.enter(m.shared, va, pa, size, kernData)
+	t := m.tables
+	t.alloc = alloc
+	t.enter(m.shared, va, pa, size, kernData)
 	return nil
 }
 
 // MapDevice makes [pa, pa+size), which must lie in the first 512 GB, reachable
-// at arch.DirectBase + pa, uncached.
-func (m *Machine) MapDevice(pa arch.PA, size uint64) error {
+// at arch.DirectBase + pa, uncached. alloc gives a frame for a page table.
+func (m *Machine) MapDevice(pa arch.PA, size uint64, alloc func() arch.PA) error {
 	if uint64(pa)+size > 512<<30 || uint64(pa)+size < uint64(pa) {
 		return fmt.Errorf("amd64: device window [%#x, %#x) is not in the first 512 GB", pa, uint64(pa)+size)
 	}
 	base := pa &^ (arch.PageSize - 1)
 	end := (uint64(pa) + size + arch.PageSize - 1) &^ (arch.PageSize - 1)
-	m.tables.enter(m.shared, arch.DirectBase+arch.VA(base), base, end-uint64(base), kernDevice)
+	if m.ram(uint64(base), end) {
+		return fmt.Errorf("amd64: device window [%#x, %#x) lies in RAM", pa, uint64(pa)+size)
+	}
+	t := m.tables
+	t.alloc = alloc
+	t.enter(m.shared, arch.DirectBase+arch.VA(base), base, end-uint64(base), kernDevice)
 	return nil
+}
+
+// ram reports whether a byte of [from, to) is in the direct map as memory.
+func (m *Machine) ram(from, to uint64) bool {
+	for _, s := range m.ramSpans {
+		if from < s.Base+s.Size && s.Base < to {
+			return true
+		}
+	}
+	return false
 }

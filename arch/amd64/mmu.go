@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
 
@@ -6,7 +6,8 @@ import "grim/arch"
 
 // CR3, SDM volume 3, 2.5 and 4.10.4.1: the root's address, the PCID in the low
 // 12 bits and, in bit 63 of what is written, "keep the entries of that PCID".
-// The bare kernel root is PCID 0, whose entries every load of it drops.
+// The bare kernel root is PCID 0. Roots with ASID 0 share that PCID, so it is
+// kept only on the way from and to a root that has one of its own.
 const (
 	cr3KeepTLB = 1 << 63
 	maxPCID    = 4095
@@ -50,6 +51,7 @@ func (m *Machine) Activate(r arch.Root) {
 			setCR3(uint64(m.shared))
 		}
 		a.kernelCR3, a.userCR3 = uint64(m.shared), m.cr3(r)
+		a.kernelCR3 |= a.userCR3 & cr3KeepTLB
 	} else {
 		a.kernelCR3, a.userCR3 = 0, 0
 		setCR3(m.cr3(r))

@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
 
@@ -23,15 +23,21 @@ func debugExit(status int32) {
 }
 
 // Exit ends the machine: by QEMU's debug-exit device, else by ACPI soft-off
-// where pm1a, the port of PM1a_CNT_BLK, is not 0 (ACPI specification 6.5,
-// 4.8.3.2), else by a reset. It does not return.
-func Exit(status int32, pm1a uint16, sleepType uint8) {
+// where off was found (FindSoftOff; else pass the zero value), else by a reset,
+// the last resort being a triple fault: what "microvm" without either answers
+// to. It does not return, takes no lock and allocates nothing.
+func Exit(status int32, off SoftOff) {
 	debugExit(status)
-	if pm1a != 0 {
-		const sleepEnable = 1 << 13
-		out16(pm1a, uint16(sleepType&7)<<10|sleepEnable)
+	if off.PM1a != 0 {
+		const sleepEnable = 1 << 13 // ACPI specification 6.5, 4.8.3.2.1
+		out16(off.PM1a, uint16(off.Sleep&7)<<10|sleepEnable)
 	}
+	Restart()
+}
+
+// Restart resets the machine.
+func Restart() {
 	out8(0xcf9, 0x06) // reset control of the chipset
 	out8(0x64, 0xfe)  // reset line of the keyboard controller
-	halt()
+	tripleFault()
 }

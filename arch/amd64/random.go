@@ -1,8 +1,11 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // Random fills b with random bytes from RDSEED or RDRAND. It returns false when
 // the CPU has neither or they fail; then the kernel has to make do with the boot
@@ -27,7 +30,8 @@ func (m *Machine) Random(b []byte) bool {
 	for len(b) > 0 {
 		var word [8]byte
 		v, ok := draw()
-		for try := 0; !ok; v, ok = draw() {
+		// All ones with success is how some AMD CPUs fail after a resume.
+		for try := 0; !ok || v == math.MaxUint64; v, ok = draw() {
 			if try++; try == 10 { // SDM volume 1, 7.3.17
 				return false
 			}

@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
 
@@ -34,9 +34,9 @@ func (m *Machine) Run(u *arch.UArea) {
 	}
 }
 
-// undecoded marks a trap of which the entry code has filled in Code and Addr
-// only. It is no arch.TrapKind.
-const undecoded = 0xff
-
-// trapSyscall is arch.Syscall for the assembly.
-const trapSyscall = uint64(arch.Syscall)
+// LoadFPU gives u the FPU state of an image from user memory (rt_sigreturn(2)),
+// made harmless. It returns false if the image is too short. The image to give
+// to a signal handler is u.FPU itself.
+func (m *Machine) LoadFPU(u *arch.UArea, image []byte) bool {
+	return setFPU(u, image, m.Features.XCR0)
+}

@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
 
@@ -64,7 +64,7 @@ func (s *Serial) Read(b []byte) (int, error) {
 			return n, nil
 		}
 		runtime.WaitIRQ(s.line)
-		if s.m.level(s.line) {
+		if s.m.lines[s.line].Level {
 			s.m.UnmaskLine(s.line)
 		}
 	}

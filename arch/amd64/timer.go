@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && amd64
 
 package amd64
 
@@ -18,8 +18,9 @@ type timerClock struct {
 // ErrNoClock tells that nothing on this machine runs at a known frequency.
 var ErrNoClock = errors.New("amd64: no usable clock: CPUID tells no TSC frequency and neither an HPET nor a PIT is there to measure it with")
 
-// CalibrateClock sets the runtime's clock to the TSC, whose frequency comes from
-// CPUID or is measured against the HPET or PIT for some ten milliseconds.
+// startTimer sets the runtime's clock to the TSC, whose frequency comes from
+// CPUID or is measured against the HPET or PIT for 2 or 20 milliseconds, and
+// gets the local APIC's timer ready.
 func (m *Machine) startTimer() error {
 	f := &m.Features
 	m.timer.deadline = f.Deadline

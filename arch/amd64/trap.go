@@ -48,9 +48,17 @@ var kinds = [vecIRQ]arch.TrapKind{
 	30: arch.Protection, 31: arch.Protection,
 }
 
+// undecoded marks a trap of which the entry code has filled in Code and Addr
+// only. It is no arch.TrapKind.
+const undecoded = 0xff
+
+// trapSyscall is arch.Syscall for the assembly.
+const trapSyscall = uint64(arch.Syscall)
+
 // Page-fault error code, SDM volume 3, 4.7.
 const (
 	pfWrite = 1 << 1
+	pfUser  = 1 << 2
 	pfFetch = 1 << 4
 )
 
@@ -65,6 +73,13 @@ func decodeTrap(t *arch.Trap) {
 	t.Kind = kinds[vector]
 	if vector != vecPageFault {
 		t.Addr = 0
+		return
+	}
+	if t.Code&pfUser == 0 {
+		// User code ran, but the access counts as the supervisor's: one of the
+		// CPU to its own tables, or a far return or IRET under QEMU's TCG, which
+		// with SMAP fails on good user memory too and would fail for ever.
+		t.Kind = arch.Protection
 		return
 	}
 	access := arch.Read

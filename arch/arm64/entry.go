@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && arm64
 
 package arm64
 
@@ -8,13 +8,16 @@ import (
 	"grim/arch"
 )
 
-// defined in entry.s
+// defined in entry.s; translateEL0 in mmu.s
 
 // run enters user mode and comes back with the frame stored, Trap.Kind the
 // vector, Trap.Code ESR_EL1 and Trap.Addr FAR_EL1.
 //
 //go:noescape
 func run(u *arch.UArea)
+
+// translateEL0 is PAR_EL1 after AT S1E0R: bit 0 set means no translation.
+func translateEL0(va uint64) uint64
 
 // installVectors points VBAR_EL1 at this package's vectors, and SP_EL1 at this
 // package's exception stack. gp and top are where Go code handles faults.
@@ -51,12 +54,53 @@ func (m *Machine) Run(u *arch.UArea) {
 			return
 		}
 		*t = decode(uint64(t.Kind), t.Code, uint64(t.Addr), u.Frame[slotSP])
-		if t.Kind == arch.Illegal && emulateMRS(&u.Frame, t.Code, readID) {
-			continue
+		if t.Kind != arch.Illegal || !m.emulate(u) {
+			return
 		}
-		return
 	}
 }
+
+// emulate does the instruction that trapped in place of the CPU, if it may.
+func (m *Machine) emulate(u *arch.UArea) bool {
+	iss := u.Trap.Code
+	switch ec(iss) {
+	case ecMSR:
+	case ecUnknown:
+		instruction, ok := m.userInstruction(u.Frame[slotPC])
+		if !ok {
+			return false
+		}
+		if iss, ok = mrsSyndrome(instruction); !ok {
+			return false
+		}
+	default:
+		return false
+	}
+	return emulateMRS(&u.Frame, iss, readID)
+}
+
+// userInstruction reads the instruction at pc in the active address space. It
+// has the CPU translate, as EL0 would, which cannot fault, and reads through the
+// direct map.
+func (m *Machine) userInstruction(pc uint64) (uint32, bool) {
+	if pc%4 != 0 || pc >= uint64(arch.UserMax) {
+		return 0, false
+	}
+	par := translateEL0(pc)
+	if par&1 != 0 {
+		return 0, false
+	}
+	pa := arch.PA(par)&arch.PA(pteAdr) | arch.PA(pc%arch.PageSize)
+	for _, r := range m.ram {
+		if uint64(pa) >= r.Base && uint64(pa)-r.Base < r.Size {
+			return *(*uint32)(Ptr(pa)), true
+		}
+	}
+	return 0, false
+}
+
+// HWCap is AT_HWCAP and AT_HWCAP2 for user programs.
+func (m *Machine) HWCap() (caps, caps2 uint64) { return hwcap(readID) }
 
 // kernelFrame is what the vectors store of interrupted kernel code.
 type kernelFrame struct {

@@ -15,6 +15,7 @@ const (
 	ecDataSame      = 0x25
 	ecSPAlign       = 0x26
 	ecFP            = 0x2c
+	ecSError        = 0x2f
 	ecBreakLower    = 0x30
 	ecBreakSame     = 0x31
 	ecStepLower     = 0x32

@@ -1,30 +1,19 @@
-//go:build tamago
+//go:build tamago && arm64
 
 package arm64
 
 import (
+	"encoding/binary"
 	"runtime"
 	"unsafe"
 )
 
-// Fault is an exception that kernel code caused.
-type Fault struct {
-	R              [31]uint64 // R0-R30
-	SP, PC, PSTATE uint64
-	ESR, FAR       uint64
-	Vector         uint64 // offset in the vector table: 0 is an ordinary one
-	Instruction    uint32 // at PC, 0 if PC is not in the kernel's text
-}
-
+// lastFault is the latest exception in kernel code, for the crash report.
 var (
-	lastFault  Fault
+	lastFault  kernelFrame
 	faulted    bool
 	faultOwner *Machine // to end the machine
 )
-
-// LastFault is the kernel's latest fault, for printing it with its instruction
-// disassembled; false if there was none.
-func LastFault() (*Fault, bool) { return &lastFault, faulted }
 
 // setFaultMachine installs the vectors.
 func setFaultMachine(m *Machine) {
@@ -33,21 +22,16 @@ func setFaultMachine(m *Machine) {
 }
 
 // kernelFault is called by the vectors on the runtime's fault stack, where it
-// must not allocate. It prints the registers and turns the fault into a Go panic
-// of the interrupted code if it can; else it ends the machine.
+// must not allocate. The fault becomes a Go panic where it happened, or the end
+// of the machine where that is not possible.
 func kernelFault(k *kernelFrame) {
-	f := &lastFault
-	*f = Fault{R: k.R, SP: k.SP, PC: k.PC, PSTATE: k.PSTATE, ESR: k.ESR, FAR: k.FAR, Vector: k.Vector}
-	faulted = true
-	if text, etext, _, _, _, _ := runtime.Sections(); uintptr(f.PC) >= text && uintptr(f.PC) < etext && f.PC%4 == 0 {
-		f.Instruction = *(*uint32)(unsafe.Add(nil, f.PC))
-	}
-	f.print()
+	lastFault, faulted = *k, true
 	c := runtime.FaultContext{
 		G: uintptr(k.R[28]), PC: uintptr(k.PC), SP: uintptr(k.SP), LR: uintptr(k.R[30]), FP: uintptr(k.R[29]),
 		Kind: faultKind(k), Addr: uintptr(k.FAR),
 	}
 	if k.Vector != 0 || !runtime.InjectPanic(&c) {
+		ReportFault()
 		runtime.FatalFault(&c)
 	}
 	k.R[28], k.PC, k.SP, k.R[30] = uint64(c.G), uint64(c.PC), uint64(c.SP), uint64(c.LR)
@@ -56,8 +40,8 @@ func kernelFault(k *kernelFrame) {
 // lastResort is called by the vectors when kernelFault itself faulted.
 func lastResort(k *kernelFrame) {
 	print("fault while handling a fault\n")
-	f := Fault{R: k.R, SP: k.SP, PC: k.PC, PSTATE: k.PSTATE, ESR: k.ESR, FAR: k.FAR, Vector: k.Vector}
-	f.print()
+	lastFault, faulted = *k, true
+	ReportFault()
 	faultOwner.Exit(4)
 }
 
@@ -87,39 +71,101 @@ func faultKind(k *kernelFrame) runtime.FaultKind {
 	return runtime.FaultOther
 }
 
-func (f *Fault) print() {
-	print("kernel fault, vector ")
-	printHex(f.Vector)
-	print(": esr=")
-	printHex(f.ESR)
-	print(" far=")
-	printHex(f.FAR)
-	print(" instruction=")
-	printHex(uint64(f.Instruction))
-	print("\n")
-	for i, r := range f.R {
-		print("r", i, "=")
-		printHex(r)
-		if i%4 == 3 {
+// ReportFault prints the registers of the latest exception in kernel code; nothing
+// if there was none, or it was printed. It allocates nothing.
+func ReportFault() {
+	if !faulted {
+		return
+	}
+	faulted = false // a fault in here must not come back
+	k := &lastFault
+	print("kernel exception: ", ecName(k.ESR), ", vector ")
+	printHex(k.Vector, 3)
+	show(" esr ", k.ESR)
+	show(" far ", k.FAR)
+	show("\npc  ", k.PC)
+	show(" sp  ", k.SP)
+	show(" pstate ", k.PSTATE)
+	for i, r := range k.R {
+		if i%4 == 0 {
 			print("\n")
 		} else {
 			print(" ")
 		}
+		print("r", i)
+		if i < 10 {
+			print(" ")
+		}
+		show(" ", r)
 	}
-	print("sp=")
-	printHex(f.SP)
-	print("\npc=")
-	printHex(f.PC)
-	print(" pstate=")
-	printHex(f.PSTATE)
 	print("\n")
+	if text := faultText(k); text != nil {
+		print("code ")
+		printHex(uint64(binary.LittleEndian.Uint32(text)), 8)
+		print("\n")
+	}
 }
 
-// printHex prints 16 digits; fmt allocates.
-func printHex(v uint64) {
-	var b [16]byte
-	for i := range b {
-		b[i] = "0123456789abcdef"[v>>(60-4*i)&15]
+// ecName is for the crash report.
+func ecName(esr uint64) string {
+	switch ec(esr) {
+	case ecUnknown:
+		return "undefined instruction"
+	case ecIllegalState:
+		return "illegal execution state"
+	case ecMSR:
+		return "trapped register access"
+	case ecInstrLower, ecInstrSame:
+		return "instruction abort"
+	case ecDataLower, ecDataSame:
+		return "data abort"
+	case ecPCAlign:
+		return "misaligned PC"
+	case ecSPAlign:
+		return "misaligned SP"
+	case ecFP:
+		return "floating point"
+	case ecSError:
+		return "SError"
+	case ecBreakLower, ecBreakSame, ecStepLower, ecStepSame, ecWatchLower, ecWatchSame, ecBRK:
+		return "debug"
 	}
-	print(string(b[:]))
+	return "other exception class"
+}
+
+// faultText is the instruction at the fault, if it is kernel code.
+func faultText(k *kernelFrame) []byte {
+	start, end := runtime.TextRegion()
+	if k.PC < start || k.PC >= end || k.PC%4 != 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Add(nil, uintptr(k.PC))), 4)
+}
+
+// CrashReport prints the registers and the instruction of the exception that made
+// the kernel panic, if one did: for the runtime's exit hook, when the status is
+// that of a panic. The disassembler allocates, which may fail in a dying kernel
+// and come back to the exit hook; the second call prints nothing.
+func CrashReport() {
+	if !faulted {
+		return
+	}
+	ReportFault()
+	if text := faultText(&lastFault); text != nil {
+		print(Disassemble(lastFault.PC, text), "\n")
+	}
+}
+
+func show(name string, v uint64) {
+	print(name)
+	printHex(v, 16)
+}
+
+// printHex prints digits of v; fmt allocates.
+func printHex(v uint64, digits int) {
+	var b [16]byte
+	for i := range digits {
+		b[i] = "0123456789abcdef"[v>>(4*(digits-1-i))&15]
+	}
+	print(string(b[:digits]))
 }

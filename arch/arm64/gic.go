@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && arm64
 
 package arm64
 
@@ -37,6 +37,7 @@ const (
 type gic interface {
 	init() error
 	enable(intid int)
+	disable(intid int)
 	// acknowledge returns the next pending interrupt, firstSpecial or above if
 	// there is none.
 	acknowledge() int
@@ -45,12 +46,12 @@ type gic interface {
 }
 
 func newGIC(c *Config) (gic, error) {
-	d := window{c.Distributor.Base}
+	d := window{arch.PA(c.Distributor.Base)}
 	switch c.GIC {
 	case 2:
-		return &gicv2{dist: d, cpu: window{c.Interface.Base}}, nil
+		return &gicv2{dist: d, cpu: window{arch.PA(c.Interface.Base)}}, nil
 	case 3:
-		return &gicv3{dist: d, redists: c.Interface}, nil
+		return &gicv3{dist: d, redists: c.Redistributors}, nil
 	}
 	return nil, fmt.Errorf("arm64: no driver for interrupt controller GICv%d, only for 2 and 3", c.GIC)
 }
@@ -106,6 +107,10 @@ func (g *gicv2) enable(intid int) {
 	g.dist.write(gicdISENABLER+uintptr(intid/32*4), 1<<(intid%32))
 }
 
+func (g *gicv2) disable(intid int) {
+	g.dist.write(gicdICENABLER+uintptr(intid/32*4), 1<<(intid%32))
+}
+
 func (g *gicv2) acknowledge() int { return int(g.cpu.read(giccIAR) & 0x3ff) }
 func (g *gicv2) done(intid int)   { g.cpu.write(giccEOIR, uint32(intid)) }
 
@@ -113,7 +118,7 @@ func (g *gicv2) done(intid int)   { g.cpu.write(giccEOIR, uint32(intid)) }
 // registers.
 type gicv3 struct {
 	dist    window
-	redists Range
+	redists []Span
 	redist  window // this CPU's RD_base frame
 	private window // and its SGI_base frame
 }
@@ -191,30 +196,40 @@ func (g *gicv3) settled() error {
 func (g *gicv3) findRedistributor() error {
 	mpidr := readMPIDR()
 	self := uint32(mpidr&0xffffff | mpidr>>32<<24)
-	for at := g.redists.Base; at+2*gicrFrame <= g.redists.Base+arch.PA(g.redists.Size); {
-		w := window{at}
-		typer := w.read(gicrTYPER)
-		if w.read(gicrTYPER+4) == self {
-			g.redist, g.private = w, window{at + gicrFrame}
-			return nil
-		}
-		if typer&gicrLast != 0 {
-			break
-		}
-		at += 2 * gicrFrame
-		if typer&gicrVLPIS != 0 {
+	for _, r := range g.redists {
+		for at, end := arch.PA(r.Base), arch.PA(r.Base+r.Size); at+2*gicrFrame <= end; {
+			w := window{at}
+			typer := w.read(gicrTYPER)
+			if w.read(gicrTYPER+4) == self {
+				g.redist, g.private = w, window{at + gicrFrame}
+				return nil
+			}
+			if typer&gicrLast != 0 {
+				break
+			}
 			at += 2 * gicrFrame
+			if typer&gicrVLPIS != 0 {
+				at += 2 * gicrFrame
+			}
 		}
 	}
-	return fmt.Errorf("arm64: no GICv3 redistributor for CPU %#x at %#x+%#x", self, uint64(g.redists.Base), g.redists.Size)
+	return fmt.Errorf("arm64: no GICv3 redistributor for CPU %#x in %#x", self, g.redists)
+}
+
+// frame is where the enable registers of an INTID are.
+func (g *gicv3) frame(intid int) window {
+	if intid < firstSPI {
+		return g.private
+	}
+	return g.dist
 }
 
 func (g *gicv3) enable(intid int) {
-	w := g.dist
-	if intid < firstSPI {
-		w = g.private
-	}
-	w.write(gicdISENABLER+uintptr(intid/32*4), 1<<(intid%32))
+	g.frame(intid).write(gicdISENABLER+uintptr(intid/32*4), 1<<(intid%32))
+}
+
+func (g *gicv3) disable(intid int) {
+	g.frame(intid).write(gicdICENABLER+uintptr(intid/32*4), 1<<(intid%32))
 }
 
 func (g *gicv3) acknowledge() int { return int(iccAcknowledge() & 0xffffff) }

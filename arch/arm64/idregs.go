@@ -8,16 +8,29 @@ import "grim/arch"
 // HWCAP_CPUID. So do we, with the same fields, less those of extensions that are
 // off here. Anything else in the range reads as zero, as there.
 
-// idTrap is the mrs of op0 3, op1 0, CRn 0, CRm 0 or 4 to 7 in an ESR_EL1 with
-// EC 0x18 (Arm ARM D24.2.40, "trapped MSR, MRS or System instruction").
+// The syndrome of a trapped MRS, MSR or System instruction (Arm ARM D24.2.40,
+// EC 0x18), which emulateMRS takes.
 const (
-	issDirection = 1 << 0 // read
-	issRtShift   = 5
-	issRegMask   = 3<<20 | 7<<17 | 7<<14 | 15<<10 | 15<<1 // op0, op2, op1, CRn, CRm
+	issRead    = 1 << 0
+	issCRmAt   = 1
+	issRtAt    = 5
+	issCRnAt   = 10
+	issOp1At   = 14
+	issOp2At   = 17
+	issOp0At   = 20
+	issIDMask  = 3<<issOp0At | 7<<issOp1At | 15<<issCRnAt | issRead
+	issIDValue = 3<<issOp0At | issRead // op0 3, op1 0, CRn 0: the ID registers
 )
 
-func issReg(op0, op1, crn, crm, op2 uint64) uint64 {
-	return op0<<20 | op2<<17 | op1<<14 | crn<<10 | crm<<1
+// mrsSyndrome makes the syndrome of an MRS instruction (Arm ARM C6.2.228), for
+// CPUs without FEAT_IDST: they report one that is undefined with EC 0.
+func mrsSyndrome(instruction uint32) (iss uint64, ok bool) {
+	if instruction>>20 != 0xd53 {
+		return 0, false
+	}
+	at := func(lsb, bits uint) uint64 { return uint64(instruction) >> lsb & (1<<bits - 1) }
+	return at(19, 2)<<issOp0At | at(5, 3)<<issOp2At | at(16, 3)<<issOp1At | at(12, 4)<<issCRnAt |
+		at(0, 5)<<issRtAt | at(8, 4)<<issCRmAt | issRead, true
 }
 
 // idReg is one register and the mask of the fields shown.
@@ -63,31 +76,69 @@ var idRegs = [idCount]idReg{
 	idMMFR2: {7, 2, field(32), 0}, // AT: unaligned single-copy atomicity
 }
 
-// emulateMRS answers the trapped instruction of esr and steps over it, if it is
-// a read of an identification register. read gives the CPU's own value of the
-// register with that index in idRegs.
-func emulateMRS(f *arch.Frame, esr uint64, read func(i int) uint64) bool {
-	if ec(esr) != ecMSR || esr&issDirection == 0 {
+// emulateMRS answers a trapped instruction and steps over it, if it is a read of
+// an identification register. read gives the CPU's own value of the register
+// with that index in idRegs.
+func emulateMRS(f *arch.Frame, iss uint64, read func(i int) uint64) bool {
+	crm, op2 := iss>>issCRmAt&15, iss>>issOp2At&7
+	if iss&issIDMask != issIDValue || crm != 0 && (crm < 4 || crm > 7) {
 		return false
 	}
-	crm := esr >> 1 & 15
-	if esr&issRegMask&^(15<<1)&^(7<<17) != issReg(3, 0, 0, 0, 0) || crm != 0 && (crm < 4 || crm > 7) {
-		return false
-	}
-	op2 := esr >> 17 & 7
+	known := crm != 0 // CRm 0 has undefined encodings besides ours
 	var v uint64
-	known := crm != 0
 	for i, r := range idRegs {
 		if r.crm == crm && r.op2 == op2 {
 			v, known = read(i)&r.show|r.set, true
 		}
 	}
-	if !known { // CRm 0 has undefined encodings, and ones of AArch32
+	if !known {
 		return false
 	}
-	if rt := esr >> issRtShift & 31; rt != 31 {
+	if rt := iss >> issRtAt & 31; rt != 31 {
 		f[rt] = v
 	}
 	f[slotPC] += 4
 	return true
+}
+
+// hwcap makes AT_HWCAP and AT_HWCAP2 (Linux UAPI, asm/hwcap.h, "ARM64 ELF
+// hwcaps" in the kernel's documentation) of what user code is shown.
+func hwcap(read func(i int) uint64) (caps, caps2 uint64) {
+	have := func(reg int, shift uint, least uint64) bool {
+		v := read(reg)&idRegs[reg].show | idRegs[reg].set
+		return v>>shift&15 >= least
+	}
+	pfr0 := read(idPFR0)
+	// In these two fields 15 is absence, and 0 presence.
+	fp, simd := pfr0>>16&15, pfr0>>20&15
+	for _, c := range []struct {
+		bit  uint
+		have bool
+	}{
+		{0, fp != 15}, {1, simd != 15}, {9, fp == 1}, {10, simd == 1}, {11, true}, // CPUID: emulated
+		{3, have(idISAR0, 4, 1)}, {4, have(idISAR0, 4, 2)}, // AES, PMULL
+		{5, have(idISAR0, 8, 1)}, {6, have(idISAR0, 12, 1)}, {21, have(idISAR0, 12, 2)}, // SHA1, SHA2, SHA512
+		{7, have(idISAR0, 16, 1)}, {8, have(idISAR0, 20, 2)}, {12, have(idISAR0, 28, 1)}, // CRC32, ATOMICS, ASIMDRDM
+		{17, have(idISAR0, 32, 1)}, {18, have(idISAR0, 36, 1)}, {19, have(idISAR0, 40, 1)}, // SHA3, SM3, SM4
+		{20, have(idISAR0, 44, 1)}, {23, have(idISAR0, 48, 1)}, {27, have(idISAR0, 52, 1)}, // ASIMDDP, ASIMDFHM, FLAGM
+		{16, have(idISAR1, 0, 1)}, {13, have(idISAR1, 12, 1)}, {14, have(idISAR1, 16, 1)}, // DCPOP, JSCVT, FCMA
+		{15, have(idISAR1, 20, 1)}, {26, have(idISAR1, 20, 2)}, {29, have(idISAR1, 36, 1)}, // LRCPC, ILRCPC, SB
+		{24, have(idPFR0, 48, 1)}, {28, have(idPFR1, 4, 2)}, {25, have(idMMFR2, 32, 1)}, // DIT, SSBS, USCAT
+	} {
+		if c.have {
+			caps |= 1 << c.bit
+		}
+	}
+	for _, c := range []struct {
+		bit  uint
+		have bool
+	}{
+		{0, have(idISAR1, 0, 2)}, {7, have(idISAR0, 52, 2)}, {8, have(idISAR1, 32, 1)}, // DCPODP, FLAGM2, FRINT
+		{13, have(idISAR1, 52, 1)}, {14, have(idISAR1, 44, 1)}, {16, have(idISAR0, 60, 1)}, // I8MM, BF16, RNG
+	} {
+		if c.have {
+			caps2 |= 1 << c.bit
+		}
+	}
+	return caps, caps2
 }

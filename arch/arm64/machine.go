@@ -1,39 +1,42 @@
-//go:build tamago
+//go:build tamago && arm64
 
 package arm64
 
 import (
 	"errors"
-	"fmt"
 	"math"
+	"slices"
 
 	"grim/arch"
 )
 
-// Range is a piece of physical memory.
-type Range struct {
-	Base arch.PA
-	Size uint64
+// Span is a piece of the physical address space.
+type Span struct {
+	Base, Size uint64
 }
 
 // Config is what the machine layer needs to know; it comes from the device tree.
 type Config struct {
-	Memory  []Range // all RAM, not overlapping; reserved parts that may be mapped included
-	Devices []Range // windows to map beside those below
+	RAM     []Span // all memory that the direct map shall reach; no overlaps
+	Devices []Span // further device windows, mapped at DirectBase + PA
 
-	UART     Range // PL011
-	UARTLine int   // its INTID, 0 for none
+	UART     Span // PL011, Size 0 for none
+	UARTLine int  // its INTID, 0 for none
 
-	GIC         int   // 2 or 3
-	Distributor Range // GICD
-	Interface   Range // GICC; with GICv3 the redistributors
-	TimerLine   int   // INTID of the virtual timer
+	GIC            int    // 2 or 3
+	Distributor    Span   // GICD
+	Interface      Span   // GICv2: GICC
+	Redistributors []Span // GICv3: GICR
+	TimerLine      int    // INTID of the virtual timer
 
 	PSCI Conduit
 
-	// Line is called by Dispatch for every device interrupt, after UART input
-	// has been taken. It must not block or allocate: runtime.RaiseIRQ.
-	Line func(intid int)
+	// Alloc gives a frame for the page tables of GrowWindow and MapDevice. New
+	// itself takes memory of the first Go heap.
+	Alloc func() arch.PA
+	// Raise is told of each device interrupt. It must not block or allocate:
+	// runtime.RaiseIRQ.
+	Raise func(intid int)
 }
 
 // Machine implements arch.Machine. There is one.
@@ -45,7 +48,7 @@ type Machine struct {
 	conduit   Conduit
 	timerLine int
 	uartLine  int
-	line      func(int)
+	raise     func(int)
 }
 
 var _ arch.Machine = (*Machine)(nil)
@@ -55,24 +58,18 @@ var _ arch.Machine = (*Machine)(nil)
 // once, on the boot CPU, in an ordinary goroutine. After an error the UART
 // prints if it was found, and the machine can only be stopped.
 func New(c *Config) (*Machine, error) {
-	m := &Machine{conduit: c.PSCI, timerLine: c.TimerLine, uartLine: c.UARTLine, line: c.Line}
+	m := &Machine{conduit: c.PSCI, timerLine: c.TimerLine, uartLine: c.UARTLine, raise: c.Raise}
 	setFaultMachine(m)
-	if len(c.Memory) == 0 {
+	if len(c.RAM) == 0 {
 		return nil, errors.New("arm64: no RAM given")
 	}
-	if readMMFR0()>>28&15 != 0 {
-		return nil, fmt.Errorf("arm64: this CPU has no 4 KB pages (ID_AA64MMFR0_EL1 %#x)", readMMFR0())
-	}
-	windows := append([]Range{c.Distributor, c.Interface}, c.Devices...)
-	if c.UART.Size != 0 {
-		windows = append(windows, c.UART)
-	}
+	windows := slices.Concat([]Span{c.Distributor, c.Interface, c.UART}, c.Redistributors, c.Devices)
 	m.features()
-	if err := m.mmu.init(c.Memory, windows); err != nil {
+	if err := m.mmu.init(c.RAM, windows); err != nil {
 		return nil, err
 	}
 	if c.UART.Size != 0 {
-		m.uart.regs = window{c.UART.Base}
+		m.uart.regs, m.uart.line = window{arch.PA(c.UART.Base)}, c.UARTLine
 		m.uart.init()
 	}
 	var err error
@@ -85,6 +82,7 @@ func New(c *Config) (*Machine, error) {
 	if err := m.timer.init(); err != nil {
 		return m, err
 	}
+	m.mmu.alloc = c.Alloc
 	m.gic.enable(m.timerLine)
 	if m.uartLine != 0 {
 		m.gic.enable(m.uartLine)
@@ -100,8 +98,11 @@ func (m *Machine) Console() *UART {
 	return &m.uart
 }
 
-// EnableLine lets a device's interrupt through to Config.Line.
-func (m *Machine) EnableLine(intid int) { m.gic.enable(intid) }
+// MaskLine stops interrupts of a device line; UnmaskLine lets them come. All are
+// masked at first but the UART's. A line is masked each time it is raised, until
+// its driver has served the device and unmasks it: lines are level-sensitive.
+func (m *Machine) MaskLine(intid int)   { m.gic.disable(intid) }
+func (m *Machine) UnmaskLine(intid int) { m.gic.enable(intid) }
 
 // SetTimer is arch.Machine's.
 func (m *Machine) SetTimer(deadline int64) { m.timer.set(deadline) }
@@ -119,15 +120,17 @@ func (m *Machine) Dispatch() {
 			m.timer.disarm()
 		case m.uartLine:
 			m.uart.drain()
-			fallthrough
+			m.raise(intid)
 		default:
-			if m.line != nil {
-				m.line(intid)
-			}
+			m.gic.disable(intid)
+			m.raise(intid)
 		}
 		m.gic.done(intid)
 	}
 }
+
+// Poll handles the interrupts that are pending, without sleeping.
+func (m *Machine) Poll() { m.Dispatch() }
 
 // Idle is goos.Idle's: it sleeps until an interrupt, at the latest until the
 // monotonic time until (negative: no limit), and handles what came.

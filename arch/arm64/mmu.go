@@ -1,8 +1,9 @@
-//go:build tamago
+//go:build tamago && arm64
 
 package arm64
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -48,7 +49,9 @@ func Bytes(pa uint64, n int) []byte {
 type mmu struct {
 	root    arch.PA // kernel root: empty user half, kernel half
 	empty   arch.PA // a page of zeros: the kernel half of a separate root
+	active  arch.Root
 	asid0   bool    // entries tagged with ASID 0 may be in the TLB
+	ram     []Span  // what the direct map has as memory
 	icLine  uintptr // data cache line, for syncInstructions
 	syncing bool    // the instruction cache needs maintenance (CTR_EL0.DIC is 0)
 
@@ -56,6 +59,8 @@ type mmu struct {
 	// never freed; pages are taken from its front.
 	pool []byte
 	keep [][]byte
+
+	alloc func() arch.PA // gives frames from then on
 }
 
 // poolPages is how many pages of the heap are taken at a time for tables.
@@ -92,7 +97,7 @@ func directAt(pa arch.PA) *[arch.Entries]arch.PTE {
 
 // init builds the kernel half and moves to it: the image with its permissions,
 // the first heap, all RAM and the device windows.
-func (u *mmu) init(ram, devices []Range) error {
+func (u *mmu) init(ram, devices []Span) error {
 	t := &kernelTables{alloc: u.poolPage, at: poolAt}
 	var err error
 	if u.root, err = u.poolPage(); err != nil {
@@ -101,7 +106,7 @@ func (u *mmu) init(ram, devices []Range) error {
 	if u.empty, err = u.poolPage(); err != nil {
 		return err
 	}
-	t.root = u.root
+	t.root, u.ram = u.root, ram
 	text, etext, rodata, erodata, data, _ := runtime.Sections()
 	up := func(a uintptr) uintptr { return uintptr(arch.VA(a).PageUp()) }
 	down := func(a uintptr) uintptr { return uintptr(arch.VA(a).PageDown()) }
@@ -127,9 +132,7 @@ func (u *mmu) init(ram, devices []Range) error {
 		}
 	}
 	for _, r := range devices {
-		from := r.Base &^ (arch.PageSize - 1)
-		to := (r.Base + arch.PA(r.Size) + arch.PageSize - 1) &^ (arch.PageSize - 1)
-		if err := t.mapRange(arch.DirectBase+arch.VA(from), from, uint64(to-from), kernelDevice); err != nil {
+		if err := mapDevice(t, r); err != nil {
 			return err
 		}
 	}
@@ -140,9 +143,9 @@ func (u *mmu) init(ram, devices []Range) error {
 }
 
 // mapRAM maps one range of RAM, whole pages of it, around and over [roFrom, roTo).
-func mapRAM(t *kernelTables, r Range, roFrom, roTo arch.PA) error {
-	from := (r.Base + arch.PageSize - 1) &^ (arch.PageSize - 1)
-	to := (r.Base + arch.PA(r.Size)) &^ (arch.PageSize - 1)
+func mapRAM(t *kernelTables, r Span, roFrom, roTo arch.PA) error {
+	from := arch.PA(r.Base+arch.PageSize-1) &^ (arch.PageSize - 1)
+	to := arch.PA(r.Base+r.Size) &^ (arch.PageSize - 1)
 	cut := func(a arch.PA) arch.PA { return min(max(a, from), to) }
 	for _, p := range []struct {
 		from, to arch.PA
@@ -161,16 +164,47 @@ func mapRAM(t *kernelTables, r Range, roFrom, roTo arch.PA) error {
 	return nil
 }
 
-// MapHeap maps frames at va, behind the heap, readable and writable, for
-// runtime.GrowHeap. frame gives a zeroed frame for a table when one is needed.
-func (m *Machine) MapHeap(va arch.VA, pa arch.PA, n uint64, frame func() (arch.PA, error)) error {
-	if va < arch.KernelBase || uint64(va)+n < uint64(va) && uint64(va)+n != 0 {
-		return fmt.Errorf("arm64: heap at %#x+%#x is outside the kernel window", uint64(va), n)
+// mapDevice maps the pages that a device window touches.
+func mapDevice(t *kernelTables, r Span) error {
+	from := r.Base &^ (arch.PageSize - 1)
+	to := (r.Base + r.Size + arch.PageSize - 1) &^ (arch.PageSize - 1)
+	return t.mapRange(arch.DirectBase+arch.VA(from), arch.PA(from), to-from, kernelDevice)
+}
+
+// live is the kernel half in use, for additions by frames of u.alloc.
+func (u *mmu) live() *kernelTables {
+	return &kernelTables{root: u.root, at: directAt, alloc: func() (arch.PA, error) {
+		if u.alloc == nil {
+			return 0, errors.New("arm64: a page table is needed and Config.Alloc is not set")
+		}
+		pa := u.alloc()
+		clear(directAt(pa)[:])
+		return pa, nil
+	}}
+}
+
+// GrowWindow maps size bytes of physical memory at va in the kernel window,
+// writable and not executable, for runtime.GrowHeap. Everything is in whole
+// pages, and blocks are used where alignment allows.
+func (u *mmu) GrowWindow(va arch.VA, pa arch.PA, size uint64) error {
+	if va < arch.KernelBase || size > -uint64(va) {
+		return fmt.Errorf("arm64: [%#x, +%#x) is outside of the kernel window", uint64(va), size)
 	}
-	t := &kernelTables{root: m.root, alloc: frame, at: directAt}
-	err := t.mapRange(va, pa, n, kernelData)
-	// No translation was there before, and none of an invalid entry is cached
-	// (Arm ARM D8.14.1): the stores only have to be seen by the walks.
+	err := u.live().mapRange(va, pa, size, kernelData)
+	// No translation was there before, and the CPU does not cache that (Arm ARM
+	// D8.14.1): the stores only have to be seen by the walks.
+	barrier()
+	return err
+}
+
+// MapDevice makes [pa, pa+size) reachable at arch.DirectBase + pa as device
+// memory. It must be in a 512 GB region that has RAM or a device of Config:
+// processes have copies of the root entries, so there can be no new ones.
+func (u *mmu) MapDevice(pa arch.PA, size uint64) error {
+	if directAt(u.root)[(arch.DirectBase+arch.VA(pa)).Index(arch.Levels-1)]&pteValid == 0 {
+		return fmt.Errorf("arm64: device window [%#x, +%#x) is in a 512 GB region without RAM", uint64(pa), size)
+	}
+	err := mapDevice(u.live(), Span{uint64(pa), size})
 	barrier()
 	return err
 }
@@ -188,12 +222,17 @@ func (u *mmu) KernelHalf(l arch.Layout) arch.PA {
 // TTBR walks 256 entries, from where it points.
 const upper = arch.KernelHalf * 8
 
-// Activate is arch.MMU's.
+// Activate is arch.MMU's. What is active already stays: then table entries that
+// were invalid until now may need one more fault to be seen.
 func (u *mmu) Activate(r arch.Root) {
+	if r == u.active && r.ASID != 0 {
+		return
+	}
 	kernel := u.root
 	if r.Layout == arch.SharedUK {
 		kernel = r.Table
 	}
+	u.active = r
 	setRoots(uint64(r.Table)|uint64(r.ASID)<<48, uint64(kernel)+upper)
 	if r.ASID == 0 {
 		flushASID(0)
@@ -204,6 +243,7 @@ func (u *mmu) Activate(r arch.Root) {
 // Deactivate is arch.MMU's. ASID 0 and an empty user half: nothing translates,
 // once nothing is left of an address space that had to do without an ASID.
 func (u *mmu) Deactivate() {
+	u.active = arch.Root{}
 	setRoots(uint64(u.root), uint64(u.root)+upper)
 	if u.asid0 {
 		flushASID(0)

@@ -1,4 +1,4 @@
-//go:build tamago
+//go:build tamago && arm64
 
 #include "textflag.h"
 
@@ -103,4 +103,13 @@ noamu:
 	MOVD	$2, R0		// EL0VCTEN: CNTVCT_EL0 and CNTFRQ_EL0, as Linux
 	MSR	R0, CNTKCTL_EL1
 	ISB	SY
+	RET
+
+// func translateEL0(va uint64) uint64
+TEXT ·translateEL0(SB),NOSPLIT,$0-16
+	MOVD	va+0(FP), R0
+	WORD	$0xd5087840	// at s1e0r, x0
+	ISB	SY
+	MRS	PAR_EL1, R0
+	MOVD	R0, ret+8(FP)
 	RET

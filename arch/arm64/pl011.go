@@ -1,8 +1,12 @@
-//go:build tamago
+//go:build tamago && arm64
 
 package arm64
 
-import "sync/atomic"
+import (
+	"errors"
+	"runtime"
+	"sync/atomic"
+)
 
 // PL011 registers, DDI 0183 section 3.2.
 const (
@@ -29,6 +33,7 @@ const (
 // kernel dies; input by interrupt into a ring. TamaGo has no driver for it.
 type UART struct {
 	regs window
+	line int // 0: no interrupt
 	ring [1024]byte
 	head atomic.Uint32 // next to be written, by drain
 	tail atomic.Uint32 // next to be read
@@ -46,9 +51,9 @@ func (u *UART) init() {
 	u.regs.write(uartCR, crEnable)
 }
 
-// Putc sends a byte. It takes no lock and does not allocate: usable from the
+// Put sends a byte. It takes no lock and does not allocate: usable from the
 // runtime's print hook and from the fault handler.
-func (u *UART) Putc(c byte) {
+func (u *UART) Put(c byte) {
 	for i := 0; u.regs.read(uartFR)&frTXFF != 0; i++ {
 		if i == uartSpins {
 			return
@@ -71,15 +76,30 @@ func (u *UART) drain() {
 	u.regs.write(uartICR, intRX)
 }
 
-// Read takes received bytes, 0 if there are none. It does not block: the line
-// handler is told when there are more. One reader at a time.
-func (u *UART) Read(p []byte) (n int) {
-	for n < len(p) {
+// Read returns what has come in, at least one byte; it blocks the calling
+// goroutine until then. Config.Raise must be runtime.RaiseIRQ. One reader at a
+// time.
+func (u *UART) Read(b []byte) (int, error) {
+	if u.line == 0 {
+		return 0, errors.New("arm64: the UART has no interrupt to wait for")
+	}
+	for len(b) > 0 {
+		if n := u.take(b); n > 0 {
+			return n, nil
+		}
+		runtime.WaitIRQ(u.line)
+	}
+	return 0, nil
+}
+
+// take empties the ring into b.
+func (u *UART) take(b []byte) (n int) {
+	for n < len(b) {
 		t := u.tail.Load()
 		if t == u.head.Load() {
 			break
 		}
-		p[n] = u.ring[t%uint32(len(u.ring))]
+		b[n] = u.ring[t%uint32(len(u.ring))]
 		u.tail.Store(t + 1)
 		n++
 	}

@@ -1,29 +1,42 @@
-//go:build tamago
+//go:build tamago && arm64
 
 package arm64
+
+import "encoding/binary"
 
 // rndr returns a number from the CPU's generator (FEAT_RNG, RNDR); ok is false
 // when it had none in ten tries. Defined in random.s; undefined without FEAT_RNG.
 func rndr() (v uint64, ok bool)
 
-// HasRandom reports whether Random can ever work.
-func HasRandom() bool { return readISAR0()>>60 != 0 }
-
-// Random fills b from the CPU's generator, and reports whether all of it came
-// from there. What seed the loader left is in the device tree (rng-seed).
-func Random(b []byte) bool {
-	if !HasRandom() {
+// Random fills b from the CPU's generator. It returns false when there is none,
+// or it fails; then the kernel has to make do with the seed in the device tree
+// (rng-seed) and Jitter.
+func (m *Machine) Random(b []byte) bool {
+	if readISAR0()>>60 == 0 {
 		return false
 	}
-	for i := 0; i < len(b); i += 8 {
+	for len(b) > 0 {
 		v, ok := rndr()
 		if !ok {
 			return false
 		}
-		for j := i; j < i+8 && j < len(b); j++ {
-			b[j] = byte(v)
-			v >>= 8
-		}
+		var word [8]byte
+		binary.LittleEndian.PutUint64(word[:], v)
+		b = b[copy(b, word[:]):]
 	}
 	return true
+}
+
+// Jitter is a number whose low bits depend on how long some device reads took:
+// little entropy each time, to be mixed with more.
+func (m *Machine) Jitter() uint64 {
+	v := readCNTVCT()
+	for range 16 {
+		v = v<<7 | v>>57
+		v ^= readCNTVCT()
+		if m.uart.regs.base != 0 {
+			v += uint64(m.uart.regs.read(uartFR))
+		}
+	}
+	return v
 }

@@ -12,12 +12,13 @@
 //	File.posMu              offset of one open file description
 //	    regular.writeMu     one writer or truncation of a regular file at a time
 //	        VM object locks (package mm/vm)
-//	FS.tree                 names: directory entries, parents, link counts
-//	    Place.mu            working directory, umask
-//	pipe.mu, tty.mu, ...    state of one stream
+//	    FS.tree             names: directory entries, parents, link counts
+//	Place.mu                working directory, umask; taken alone
+//	epoll.ctlMu, scanMu     set of items; the one look through the ready list
+//	    pipe.mu, TTY.mu ... state of one stream
 //	    WaitQueue.mu        who waits for it
 //	        epoll.mu        ready list of one epoll instance
-//	            WaitQueue.mu of that instance, and so on outwards (no cycles:
+//	        WaitQueue.mu    of that instance, and so on outwards (no cycles:
 //	                        EpollCtl refuses them)
 //
 // Nothing sleeps while it holds any of these, with one exception: posMu and
@@ -31,12 +32,13 @@
 package fs
 
 import (
-	"crypto/rand"
 	"math"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Never is the deadline of a wait without one, in monotonic nanoseconds.
@@ -67,7 +69,7 @@ type Config struct {
 	// Interrupt is called when the console's VINTR, VQUIT or VSUSP character is
 	// typed, with the foreground process group (0: none set) and the signal.
 	Interrupt func(pgid int, sig syscall.Signal)
-	// Random fills p with unpredictable bytes; nil: crypto/rand.
+	// Random fills p with unpredictable bytes; nil: getrandom(2).
 	Random func(p []byte)
 	// Proc is what /proc shows of processes; nil: none.
 	Proc ProcSource
@@ -120,7 +122,16 @@ func New(c Config) (*FS, error) {
 		c.Interrupt = func(int, syscall.Signal) {}
 	}
 	if c.Random == nil {
-		c.Random = func(p []byte) { rand.Read(p) }
+		c.Random = func(p []byte) {
+			// Not crypto/rand: its DRBG's tables are 32 MB in a kernel.
+			for len(p) > 0 {
+				n, err := unix.Getrandom(p, 0)
+				if err != nil {
+					panic("fs: getrandom: " + err.Error())
+				}
+				p = p[n:]
+			}
+		}
 	}
 	if c.Memory == nil {
 		c.Memory = func() (uint64, uint64) { return 0, 0 }

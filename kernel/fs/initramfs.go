@@ -19,9 +19,6 @@ import (
 //
 // An error says which entry is bad; what came before it stays unpacked.
 func (s *FS) Unpack(archive []byte) error {
-	if len(archive) >= 2 && !bytes.HasPrefix(archive, []byte("0707")) {
-		return fmt.Errorf("initramfs: no newc cpio archive (starts with % x); compressed archives are not supported", archive[:min(6, len(archive))])
-	}
 	src := &source{data: archive}
 	u := unpacker{fs: s, at: At{Place: s.NewPlace()}, links: map[int64]string{}}
 	u.at.Place.Umask(0)
@@ -32,6 +29,9 @@ func (s *FS) Unpack(archive []byte) error {
 				return errors.New("initramfs: empty")
 			}
 			return nil
+		}
+		if rest := archive[src.pos:]; !bytes.HasPrefix(rest, []byte("0707")) {
+			return fmt.Errorf("initramfs: no newc cpio archive at byte %d (% x); compressed archives are not supported", src.pos, rest[:min(6, len(rest))])
 		}
 		if err := u.archive(src); err != nil {
 			return fmt.Errorf("initramfs: at byte %d: %w", src.pos, err)
@@ -185,7 +185,8 @@ func (u *unpacker) regular(name string, perm uint32, h *cpio.Header, data io.Rea
 			u.links[h.Inode] = name
 		}
 	}
-	f, err := u.fs.Open(u.at, name, unix.O_WRONLY|unix.O_TRUNC, 0)
+	// O_NONBLOCK: a bad archive may have made the first name a FIFO since.
+	f, err := u.fs.Open(u.at, name, unix.O_WRONLY|unix.O_TRUNC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func (s *FS) link(d *dir, name string, n node) error {
 // vacant resolves a path at which something new is to be made, and gives the
 // directory and name. dirOK says that "name/" is fine.
 func (s *FS) vacant(at At, path string, dirOK bool) (*dir, string, error) {
-	t, err := s.walk(at, path, false)
+	t, err := s.walk(at, path, nameOnly)
 	if err != nil {
 		return nil, "", err
 	}
@@ -140,7 +140,7 @@ func (s *FS) Unlink(at At, path string, flags int) error {
 	if flags&^unix.AT_REMOVEDIR != 0 {
 		return syscall.EINVAL
 	}
-	t, err := s.walk(at, path, false)
+	t, err := s.walk(at, path, nameOnly)
 	if err != nil {
 		return err
 	}

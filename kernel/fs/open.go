@@ -24,8 +24,17 @@ func (s *FS) Open(at At, path string, flags int, mode uint32) (*File, error) {
 	excl := flags&(unix.O_CREAT|unix.O_EXCL) == unix.O_CREAT|unix.O_EXCL
 	// A name that comes and goes between our look-up and our creating it makes
 	// us look again; each round means that somebody else made progress.
+	end := follow
+	switch create := flags&unix.O_CREAT != 0; {
+	case excl, create && flags&unix.O_NOFOLLOW != 0:
+		end = nameOnly
+	case create:
+		end = creating
+	case flags&unix.O_NOFOLLOW != 0:
+		end = noFollow
+	}
 	for {
-		t, err := s.walk(at, path, flags&unix.O_NOFOLLOW == 0 && !excl)
+		t, err := s.walk(at, path, end)
 		if err != nil {
 			return nil, err
 		}
@@ -41,12 +50,12 @@ func (s *FS) Open(at At, path string, flags int, mode uint32) (*File, error) {
 const errRetry = syscall.ESTALE
 
 func (s *FS) openFound(at At, t found, flags int, mode uint32, excl bool) (*File, error) {
+	if t.slash && flags&unix.O_CREAT != 0 {
+		return nil, syscall.EISDIR
+	}
 	if t.node == nil {
 		if flags&unix.O_CREAT == 0 {
 			return nil, syscall.ENOENT
-		}
-		if t.slash {
-			return nil, syscall.EISDIR
 		}
 		return s.create(at, t, flags, mode)
 	}
@@ -74,7 +83,7 @@ func openable(t found, flags int) error {
 		return syscall.ENOTDIR
 	case isLink: // O_NOFOLLOW
 		return syscall.ELOOP
-	case isDir && (flags&unix.O_ACCMODE != unix.O_RDONLY || flags&unix.O_CREAT != 0):
+	case isDir && (flags&unix.O_ACCMODE != unix.O_RDONLY || flags&(unix.O_CREAT|unix.O_TRUNC) != 0):
 		return syscall.EISDIR
 	case !isDir && (flags&unix.O_DIRECTORY != 0 || t.slash):
 		return syscall.ENOTDIR
@@ -123,7 +132,11 @@ func (s *FS) create(at At, t found, flags int, mode uint32) (*File, error) {
 
 // openPath is open(2) with O_PATH: a name, whatever it is, not opened.
 func (s *FS) openPath(at At, path string, flags int) (*File, error) {
-	t, err := s.walk(at, path, flags&unix.O_NOFOLLOW == 0)
+	end := follow
+	if flags&unix.O_NOFOLLOW != 0 {
+		end = noFollow
+	}
+	t, err := s.walk(at, path, end)
 	if err != nil {
 		return nil, err
 	}

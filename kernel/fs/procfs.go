@@ -76,6 +76,7 @@ type kid struct {
 	// One of these, by typ.
 	dir  func(t Task) []kid
 	text func() ([]byte, error)
+	set  func(value string) error // with text; nil: read-only
 	link func(t Task) (string, error)
 	jump func(t Task) (node, place, error) // nil: an ordinary link
 }
@@ -143,7 +144,7 @@ func (d *procDir) make(k kid) node {
 		}
 		return l
 	}
-	f := &procFile{text: k.text}
+	f := &procFile{text: k.text, set: k.set}
 	f.initProc(d.fs, d.inoOf(k.name), k.typ, k.perm)
 	return f
 }
@@ -179,25 +180,27 @@ type magicLink struct {
 
 func (l *magicLink) jump(t Task) (node, place, error) { return l.to(t) }
 
-// procFile is a text of /proc; nothing there can be written.
+// procFile is a text of /proc, or a setting.
 type procFile struct {
 	inode
 	text func() ([]byte, error)
+	set  func(value string) error // nil: read-only
 }
 
 func (f *procFile) size() int64 { return 0 }
 
 func (f *procFile) open(c call, flags int) (handle, error) {
-	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
+	if flags&syscall.O_ACCMODE != syscall.O_RDONLY && f.set == nil {
 		return nil, syscall.EACCES
 	}
-	return &textHandle{gen: f.text}, nil
+	return &textHandle{gen: f.text, set: f.set}, nil
 }
 
 // textHandle reads a text as it was when its start was last read.
 type textHandle struct {
 	unreadable
 	gen func() ([]byte, error)
+	set func(value string) error
 
 	mu   sync.Mutex // Pread does not take File.posMu
 	text []byte
@@ -219,6 +222,17 @@ func (h *textHandle) read(c call, p []byte, off int64) (int, error) {
 		return 0, nil
 	}
 	return copy(p, h.text[off:]), nil
+}
+
+// write sets a setting; each call is a whole value, wherever the offset is.
+func (h *textHandle) write(c call, p []byte, off int64) (int, error) {
+	if h.set == nil {
+		return 0, syscall.EINVAL
+	}
+	if err := h.set(strings.TrimSuffix(string(p), "\n")); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // mountProc makes /proc and what is in it whatever the processes are.

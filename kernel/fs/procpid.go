@@ -38,6 +38,14 @@ type ProcInfo struct {
 	// Signal sets, bit n-1 for signal n.
 	Pending, Blocked, Ignored, Caught uint64
 	Status                            int // wait status of a zombie
+	// Settings are further files that show a value and can set it, in order.
+	Settings []ProcSetting
+}
+
+// ProcSetting is a file of /proc/PID that holds one word, and can be written.
+type ProcSetting struct {
+	Name, Value string
+	Set         func(value string) error // EINVAL: no such value
 }
 
 // FrameInfo is what stat shows of the main thread's registers and stack.
@@ -92,6 +100,11 @@ func (p *procfs) pidKids(pid int, thread bool) []kid {
 			return f.gen(&i), nil
 		}})
 	}
+	if i, err := p.info(pid); err == nil {
+		for n := range i.Settings {
+			add(p.setting(pid, n, i.Settings[n].Name))
+		}
+	}
 	add(p.magic("cwd", pid, func(i *ProcInfo) (node, place, error) {
 		if i.Place == nil {
 			return nil, place{}, syscall.ENOENT
@@ -113,6 +126,25 @@ func (p *procfs) pidKids(pid int, thread bool) []kid {
 		add(kid{name: "task", typ: syscall.S_IFDIR, perm: 0o555, dir: func(Task) []kid { return p.taskKids(pid) }})
 	}
 	return kids
+}
+
+// setting is the n-th setting of a process.
+func (p *procfs) setting(pid, n int, name string) kid {
+	return kid{name: name, typ: syscall.S_IFREG, perm: 0o644,
+		text: func() ([]byte, error) {
+			i, err := p.info(pid)
+			if err != nil {
+				return nil, err
+			}
+			return []byte(i.Settings[n].Value + "\n"), nil
+		},
+		set: func(value string) error {
+			i, err := p.info(pid)
+			if err != nil {
+				return err
+			}
+			return i.Settings[n].Set(value)
+		}}
 }
 
 // magic is a link straight to a node.

@@ -14,21 +14,21 @@ func (s *FS) Rename(oldAt At, oldPath string, newAt At, newPath string, flags ui
 	default:
 		return syscall.EINVAL
 	}
-	from, err := s.walk(oldAt, oldPath, false)
+	from, err := s.walk(oldAt, oldPath, nameOnly)
 	if err != nil {
 		return err
 	}
 	defer from.done()
-	to, err := s.walk(newAt, newPath, false)
+	to, err := s.walk(newAt, newPath, nameOnly)
 	if err != nil {
 		return err
 	}
 	defer to.done()
-	if from.name == "" || to.name == "" {
+	switch {
+	case from.name != "" && to.name == "" && flags == unix.RENAME_NOREPLACE:
+		return syscall.EEXIST
+	case from.name == "" || to.name == "":
 		return syscall.EBUSY
-	}
-	if err := from.existing(); err != nil {
-		return err
 	}
 	fd, ok1 := from.dir.(*dir)
 	td, ok2 := to.dir.(*dir)
@@ -38,7 +38,7 @@ func (s *FS) Rename(oldAt At, oldPath string, newAt At, newPath string, flags ui
 	case !ok1 || !ok2:
 		return syscall.EXDEV
 	}
-	m := move{fd, td, from.name, to.name, to.slash}
+	m := move{fd, td, from.name, to.name, from.slash, to.slash}
 	old, err := s.move(m, flags)
 	if old != nil {
 		unhold(old)
@@ -48,9 +48,9 @@ func (s *FS) Rename(oldAt At, oldPath string, newAt At, newPath string, flags ui
 
 // move is a rename with its paths resolved.
 type move struct {
-	fd, td *dir
-	fn, tn string
-	slash  bool // the new path ended in a slash
+	fd, td         *dir
+	fn, tn         string
+	fslash, tslash bool // the path ended in a slash: it must be a directory
 }
 
 // move does it under FS.tree and returns the node that lost its name, whose
@@ -89,15 +89,15 @@ func (m move) check(from, to *slot, flags uint) error {
 	if to != nil && flags == unix.RENAME_NOREPLACE {
 		return syscall.EEXIST
 	}
+	fd, fromDir := from.node.(directory)
+	if !fromDir && (m.fslash || m.tslash) {
+		return syscall.ENOTDIR
+	}
 	if err := into(from.node, m.td); err != nil {
 		return err
 	}
-	fd, fromDir := from.node.(directory)
 	if fromDir && mounted(fd) {
 		return syscall.EBUSY
-	}
-	if !fromDir && m.slash {
-		return syscall.ENOTDIR
 	}
 	if to == nil {
 		return nil
@@ -120,6 +120,11 @@ func (m move) check(from, to *slot, flags uint) error {
 func (m move) exchange(from, to *slot) error {
 	if to == nil {
 		return syscall.ENOENT
+	}
+	_, fromDir := from.node.(directory)
+	_, toDir := to.node.(directory)
+	if m.fslash && !fromDir || m.tslash && !toDir {
+		return syscall.ENOTDIR
 	}
 	if err := into(from.node, m.td); err != nil {
 		return err

@@ -113,9 +113,26 @@ type walker struct {
 	links int    // symbolic links followed
 }
 
-// walk resolves path. follow says whether a symbolic link in the last place is
-// followed. ENOENT if a directory on the way is missing.
-func (s *FS) walk(at At, path string, follow bool) (found, error) {
+// lastLink says what a walk does with a symbolic link in the last place.
+type lastLink uint8
+
+const (
+	follow lastLink = iota
+	// noFollow stays at the link, unless a slash after it asks for a directory.
+	noFollow
+	// nameOnly stays at it even so: for calls that make or remove a name.
+	nameOnly
+	// creating follows it, but not if a slash comes after it: open(2) with
+	// O_CREAT makes no directories, and says so before it looks.
+	creating
+)
+
+func (e lastLink) follows(slash bool) bool {
+	return e == follow || e == noFollow && slash || e == creating && !slash
+}
+
+// walk resolves path. ENOENT if a directory on the way is missing.
+func (s *FS) walk(at At, path string, end lastLink) (found, error) {
 	if path == "" {
 		return found{}, syscall.ENOENT
 	}
@@ -132,10 +149,10 @@ func (s *FS) walk(at At, path string, follow bool) (found, error) {
 		}
 		w.dir = d
 	}
-	return w.run(follow)
+	return w.run(end)
 }
 
-func (w *walker) run(follow bool) (found, error) {
+func (w *walker) run(end lastLink) (found, error) {
 	for {
 		name, last := w.next()
 		if name == "" { // "/", or nothing left
@@ -149,7 +166,7 @@ func (w *walker) run(follow bool) (found, error) {
 		case err != nil:
 			return found{}, err
 		}
-		if l, ok := n.(linker); ok && (!last || follow || slash) {
+		if l, ok := n.(linker); ok && (!last || end.follows(slash)) {
 			if j, ok := l.(jumper); ok {
 				t, err := w.jump(j, last, slash)
 				if err != nil || last {
@@ -313,7 +330,11 @@ func (s *FS) node(at At, path string, flags int) (found, error) {
 		d := at.Place.dir()
 		return found{place: place{d, ""}, node: d}, nil
 	}
-	t, err := s.walk(at, path, flags&unix.AT_SYMLINK_NOFOLLOW == 0)
+	end := follow
+	if flags&unix.AT_SYMLINK_NOFOLLOW != 0 {
+		end = noFollow
+	}
+	t, err := s.walk(at, path, end)
 	if err != nil {
 		return t, err
 	}

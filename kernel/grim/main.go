@@ -1,15 +1,8 @@
 //go:build tamago
 
-// Grim is the kernel. So far it says hello.
+// Grim is the kernel. See package kernel.
 package main
 
-import (
-	"fmt"
-	"runtime"
-	"runtime/goos"
-)
+import "grim/kernel"
 
-func main() {
-	goos.Printk = runtime.EarlyConsole
-	fmt.Println("hello from", runtime.Version(), runtime.GOARCH)
-}
+func main() { kernel.Main() }

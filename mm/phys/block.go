@@ -3,7 +3,6 @@ package phys
 import (
 	"fmt"
 	"math/bits"
-	"strings"
 
 	"grim/arch"
 )
@@ -119,7 +118,7 @@ func (m *Memory) releaseOne(f Frame) {
 
 // poison fills freed frames in debug builds: as an entry it is present, as an
 // address not canonical, and it catches the eye.
-var poison = [arch.PageSize]byte([]byte(strings.Repeat("\xdb", arch.PageSize)))
+const poison = 0xdb
 
 func (m *Memory) badRelease(i int32, w int, mask uint64) {
 	b := &m.blocks[i]
@@ -139,7 +138,11 @@ func (m *Memory) retire(i int32, mask *blockMap) {
 				continue // start-up: never used
 			}
 			fi.owner = Free
-			copy(m.Bytes(f), poison[:])
+			b := m.Bytes(f)
+			b[0] = poison
+			for n := 1; n < len(b); n *= 2 {
+				copy(b[n:], b[:n])
+			}
 		}
 	}
 }

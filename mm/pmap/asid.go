@@ -17,9 +17,14 @@ type cpu struct{ current atomic.Pointer[Pmap] }
 // thisCPU is the one place that must learn the CPU's number when there are more.
 func (s *System) thisCPU() *cpu { return &s.cpus[0] }
 
-// Root is what the CPU needs to walk p's tables.
+// Root is what the CPU needs to walk p's tables. The identifier is 0 while p has
+// none of the current generation: Activate gives it one.
 func (p *Pmap) Root() arch.Root {
-	return arch.Root{Table: p.root.PA(), ASID: uint16(p.id.Load()), Layout: p.layout}
+	r := arch.Root{Table: p.root.PA(), Layout: p.layout}
+	if id := p.id.Load(); id>>16 == p.s.gen.Load() {
+		r.ASID = uint16(id)
+	}
+	return r
 }
 
 // Activate makes p the user half of this CPU; a few instructions when it is

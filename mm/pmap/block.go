@@ -93,8 +93,9 @@ func (p *Pmap) Promote(va arch.VA) bool {
 	if !s.mem.Join(f) {
 		return false
 	}
-	n1.t[i] = 0 // break before make
-	p.flushPage(va)
+	// Break before make; any of the 512 pages may be cached, so flush them all.
+	n1.t[i] = 0
+	p.flushAll()
 	n1.t[i] = s.block[s.prot(first)][s.flags(first)] | dirty | arch.PTE(f.PA())
 	p.tables--
 	// Cleared so that it goes to the stock of zeroed frames: a table is what

@@ -33,7 +33,7 @@ type teardown struct {
 	isDirty [stepPages]bool
 	tables  [stepTables]DirtyPage // leaf tables with their entries in place; VA of entry 0
 	blocks  [stepBlocks]DirtyPage
-	empty   [stepEmpty]phys.Frame // table pages without entries, all zero
+	empty   [stepEmpty]DirtyPage // table pages without entries, all zero; VA in their reach
 	dirty   [maxDirty]DirtyPage
 }
 
@@ -176,7 +176,7 @@ func (p *Pmap) unlink(va, end arch.VA, td *teardown) arch.VA {
 				}
 				if s.mem.Info(n0.f).Used == 0 {
 					p.take(n1, i)
-					p.emptied(n0.f, td)
+					p.emptied(blockEnd-arch.BlockSize, n0.f, td)
 				}
 			}
 			va = blockEnd
@@ -220,15 +220,15 @@ func (p *Pmap) unlinkUpper(va arch.VA, td *teardown) {
 	i := va.Index(3)
 	n2 := p.below(p.top[i])
 	j := va.Index(2)
-	p.emptied(p.s.frame(n2.t[j]), td)
+	p.emptied(va, p.s.frame(n2.t[j]), td)
 	if p.take(n2, j) == 0 {
 		p.take(p.rootNode(), i)
-		p.emptied(n2.f, td)
+		p.emptied(va, n2.f, td)
 	}
 }
 
-func (p *Pmap) emptied(f phys.Frame, td *teardown) {
-	td.empty[td.nempty] = f
+func (p *Pmap) emptied(va arch.VA, f phys.Frame, td *teardown) {
+	td.empty[td.nempty] = DirtyPage{va, f}
 	td.nempty++
 	td.visible = true // walk caches may point to it
 	p.tables--
@@ -241,16 +241,25 @@ func (p *Pmap) flushUnlinked(td *teardown) {
 		return
 	}
 	td.visible = false
-	if td.ntables+td.nempty == 0 && td.npages+td.nblocks <= flushEach {
-		for _, u := range td.pages[:td.npages] {
-			p.flushPage(u.VA)
-		}
-		for _, u := range td.blocks[:td.nblocks] {
-			p.flushPage(u.VA)
-		}
+	if td.ntables != 0 || td.npages+td.nblocks+td.nempty > flushEach {
+		p.flushAll()
 		return
 	}
-	p.flushAll()
+	var last arch.VA // flushed; its walk-cache entries went with it
+	for _, u := range td.pages[:td.npages] {
+		p.flushPage(u.VA)
+		last = u.VA
+	}
+	for _, u := range td.blocks[:td.nblocks] {
+		p.flushPage(u.VA)
+		last = u.VA
+	}
+	for _, u := range td.empty[:td.nempty] {
+		if last.BlockDown() != u.VA.BlockDown() {
+			p.flushPage(u.VA)
+			last = u.VA
+		}
+	}
 }
 
 // free gives back what td holds; nothing can reach it any more. No lock is held.
@@ -271,8 +280,8 @@ func (p *Pmap) free(td *teardown, v Visitor) {
 	for _, u := range td.blocks[:td.nblocks] {
 		mem.UnrefBlock(u.Frame)
 	}
-	for _, f := range td.empty[:td.nempty] {
-		mem.FreeZeroed(f)
+	for _, u := range td.empty[:td.nempty] {
+		mem.FreeZeroed(u.Frame)
 	}
 	td.npages, td.ntables, td.nblocks, td.nempty, td.visible = 0, 0, 0, 0, false
 }
@@ -283,7 +292,7 @@ func (s *System) freeLeafTable(u DirtyPage, td *teardown, v Visitor) {
 	t := s.mem.Table(u.Frame)
 	stop := s.sharedDirty
 	if v == nil {
-		stop = 0
+		stop = phys.NoStop
 	}
 	for g := s.mem.Info(u.Frame).Groups; g != 0; {
 		// The next run of groups that may be in use.
@@ -291,9 +300,8 @@ func (s *System) freeLeafTable(u DirtyPage, td *teardown, v Visitor) {
 		to := from + bits.TrailingZeros64(^(g >> from))
 		g &^= 1<<to - 1 // Go: 1<<64 is 0, so a run to the end clears all
 		for k := from << 3; k < to<<3; {
-			_, n := td.batch.ReleaseEntries(t[k:to<<3], s.addr, stop)
-			// Dirty ones follow, unless it went to the end.
-			for k += n; k < to<<3 && t[k]&stop == stop; k++ {
+			// Up to the next dirty page; those are kept for v.
+			for k += td.batch.ReleaseEntries(t[k:to<<3], s.addr, stop); k < to<<3 && t[k]&stop == stop; k++ {
 				td.addDirty(DirtyPage{u.VA + arch.VA(k)<<arch.PageShift, s.frame(t[k])}, v)
 				t[k] = 0
 			}

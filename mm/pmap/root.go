@@ -56,18 +56,16 @@ func (s *System) newRoot(l arch.Layout) (phys.Frame, error) {
 func (p *Pmap) Destroy() {
 	s := p.s
 	p.mu.Lock()
-	used := s.mem.Info(p.root).Used
-	if p.resident != 0 || p.tables != 0 || used != 0 {
-		panic(fmt.Sprintf("pmap: destroy of root %#x: %d resident pages, %d table pages, %d root entries remain", p.root.PA(), p.resident, p.tables, used))
-	}
+	used, resident, tables := s.mem.Info(p.root).Used, p.resident, p.tables
 	p.mu.Unlock()
-	s.mu.Lock()
+	if resident != 0 || tables != 0 || used != 0 {
+		panic(fmt.Sprintf("pmap: destroy of root %#x: %d resident pages, %d table pages, %d root entries remain", p.root.PA(), resident, tables, used))
+	}
 	for i := range s.cpus {
 		if s.cpus[i].current.Load() == p {
 			panic(fmt.Sprintf("pmap: destroy of root %#x: it is active on CPU %d", p.root.PA(), i))
 		}
 	}
-	s.mu.Unlock()
 	s.leave(p)
 	f := p.root
 	p.root, p.top = 0, nil

@@ -24,11 +24,11 @@ func (vs *VMSpace) Advise(addr arch.VA, length uint64, advice int) error {
 	case unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE:
 		return vs.advisePopulate(addr, end, advice == unix.MADV_POPULATE_WRITE)
 	}
-	var h handback
 	vs.mu.Lock()
-	err := vs.advise(addr, end, advice, &h)
+	err := vs.advise(addr, end, advice)
+	dirty := vs.dirty.take()
 	vs.mu.Unlock()
-	h.finish(vs.sys)
+	dirty.finish(vs.sys)
 	return err
 }
 
@@ -46,7 +46,7 @@ func knownAdvice(advice int) bool {
 }
 
 // advise works through the entries of the range. Preconditions: mu held.
-func (vs *VMSpace) advise(start, end arch.VA, advice int, h *handback) (err error) {
+func (vs *VMSpace) advise(start, end arch.VA, advice int) (err error) {
 	if vs.mapped(start, end) != uint64(end-start) {
 		err = syscall.ENOMEM
 	}
@@ -59,7 +59,7 @@ func (vs *VMSpace) advise(start, end arch.VA, advice int, h *handback) (err erro
 			if e.flags&entWired != 0 || advice == unix.MADV_FREE && (e.obj != nil || !e.private()) {
 				return syscall.EINVAL
 			}
-			if e := vs.removePages(max(e.start, start), min(e.end, end), h); e != nil {
+			if e := vs.removePages(max(e.start, start), min(e.end, end)); e != nil {
 				return e
 			}
 		}

@@ -13,12 +13,10 @@ func (vs *VMSpace) SetBrk(start arch.VA) {
 // old one if addr is out of range, or memory, limits or a neighbour did not
 // allow it (brk(2)).
 func (vs *VMSpace) Brk(addr arch.VA) arch.VA {
-	var h handback
 	vs.mu.Lock()
-	end := vs.brk(addr, &h)
+	end := vs.brk(addr)
 	wired := vs.lockFuture
 	vs.mu.Unlock()
-	h.finish(vs.sys)
 	if wired {
 		vs.populate(vs.brkStart.PageUp(), end.PageUp())
 	}
@@ -26,7 +24,7 @@ func (vs *VMSpace) Brk(addr arch.VA) arch.VA {
 }
 
 // brk does the work. Preconditions: mu held.
-func (vs *VMSpace) brk(addr arch.VA, h *handback) arch.VA {
+func (vs *VMSpace) brk(addr arch.VA) arch.VA {
 	if vs.brkStart == 0 || addr < vs.brkStart || addr >= arch.UserMax-arch.PageSize {
 		return vs.brkEnd
 	}
@@ -44,7 +42,7 @@ func (vs *VMSpace) brk(addr arch.VA, h *handback) arch.VA {
 		}
 		vs.insert(old, n, &like)
 	case end < old:
-		if vs.unmap(end, old, h) != nil {
+		if vs.unmap(end, old) != nil {
 			return vs.brkEnd
 		}
 	}

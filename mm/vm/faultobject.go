@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"math/bits"
 	"syscall"
 
 	"grim/arch"
@@ -129,16 +130,18 @@ func (vs *VMSpace) mapAround(e *entry, page arch.VA, prot arch.Prot, fl pmap.Fla
 	}
 	lo := max(e.start, page&^(aroundPages*arch.PageSize-1))
 	hi := min(e.end, page&^(aroundPages*arch.PageSize-1)+aroundPages*arch.PageSize)
-	pages := pagesOf(e.obj.Size())
+	hi = min(hi, e.start+arch.VA(pagesOf(e.obj.Size())<<arch.PageShift-e.off)) // page is below it
+	var absent uint32
+	vs.pm.Lock()
 	for va := lo; va < hi; va += arch.PageSize {
-		index := e.index(va)
-		if va == page || index >= pages {
-			continue
+		if _, ok := vs.pm.LookupLocked(va); !ok {
+			absent |= 1 << ((va - lo) >> arch.PageShift)
 		}
-		if _, ok := vs.pm.Lookup(va); ok {
-			continue
-		}
-		f, ok := e.obj.CachedPage(index, false)
+	}
+	vs.pm.Unlock()
+	for ; absent != 0; absent &= absent - 1 {
+		va := lo + arch.VA(bits.TrailingZeros32(absent))<<arch.PageShift
+		f, ok := e.obj.CachedPage(e.index(va), false)
 		if !ok {
 			continue
 		}

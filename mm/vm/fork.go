@@ -66,11 +66,18 @@ func (vs *VMSpace) forkEntries(c *VMSpace) error {
 	return nil
 }
 
-// forkEntry gives c an entry like e.
+// forkEntry gives c an entry like e, as part of its last if only a memory lock
+// kept the two apart.
 func (vs *VMSpace) forkEntry(c *VMSpace, e *entry) {
 	n := vs.sys.newEntry()
 	n.start, n.end, n.off, n.obj, n.prot = e.start, e.end, e.off, e.obj, e.prot
 	n.flags = e.flags &^ (entWired | entDirtied)
+	if l := c.tree.last; l != nil && l.continues(n) {
+		c.resize(l, l.start, n.end)
+		n.obj = nil
+		vs.sys.freeEntries(n, n, 1)
+		return
+	}
 	if e.obj != nil {
 		e.obj.Ref()
 	}

@@ -5,13 +5,16 @@ import (
 	"grim/mm/pmap"
 )
 
-// handback collects the dirty pages of shared mappings while the map is locked,
-// and gives them to their objects afterwards, when PutDirty may take its time
-// without delaying the other threads of the address space.
+// handback collects the dirty pages of shared mappings while the map is locked.
+// They are taken out before it is unlocked and given to their objects afterwards,
+// when PutDirty may take its time without delaying the other threads of the
+// address space.
 type handback struct {
-	vs    *VMSpace
-	pages []dirtyPage
+	vs    *VMSpace // [I]
+	pages dirtyPages
 }
+
+type dirtyPages []dirtyPage
 
 // dirtyPage holds a reference of obj and of f.
 type dirtyPage struct {
@@ -36,15 +39,21 @@ func (h *handback) Dirty(pages []pmap.DirtyPage) {
 	}
 }
 
+// take removes what has been collected. Preconditions: vs.mu held.
+func (h *handback) take() dirtyPages {
+	p := h.pages
+	h.pages = nil
+	return p
+}
+
 // finish hands the pages over and returns the first error. No lock is held.
-func (h *handback) finish(s *System) (err error) {
-	for _, p := range h.pages {
+func (pages dirtyPages) finish(s *System) (err error) {
+	for _, p := range pages {
 		if e := p.obj.PutDirty(p.index, p.f); e != nil && err == nil {
 			err = e
 		}
 		s.mem.Unref(p.f)
 		p.obj.Unref()
 	}
-	h.pages = nil
 	return err
 }

@@ -68,13 +68,13 @@ func (vs *VMSpace) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFla
 		vs.mu.Unlock()
 		return 0, syscall.EAGAIN
 	}
-	var h handback
-	va, err := vs.place(addr, n, flags, &like, &h)
+	va, err := vs.place(addr, n, flags, &like)
 	if err == nil {
 		vs.insert(va, n, &like)
 	}
+	dirty := vs.dirty.take()
 	vs.mu.Unlock()
-	h.finish(vs.sys)
+	dirty.finish(vs.sys)
 	if err != nil {
 		return 0, err
 	}
@@ -105,7 +105,7 @@ func entryFlagsOf(flags MapFlags, obj Object) (f entryFlags) {
 
 // place finds the address for n bytes, makes it free, and checks the limits.
 // Preconditions: mu held. On error nothing has changed.
-func (vs *VMSpace) place(addr arch.VA, n uint64, flags MapFlags, like *entry, h *handback) (arch.VA, error) {
+func (vs *VMSpace) place(addr arch.VA, n uint64, flags MapFlags, like *entry) (arch.VA, error) {
 	if flags&(Fixed|FixedNoReplace) == 0 {
 		if err := vs.mayGrow(n, 0, like); err != nil {
 			return 0, err
@@ -131,7 +131,7 @@ func (vs *VMSpace) place(addr arch.VA, n uint64, flags MapFlags, like *entry, h 
 	if err := vs.mayGrow(n, vs.mapped(addr, end), like); err != nil {
 		return 0, err
 	}
-	return addr, vs.unmap(addr, end, h)
+	return addr, vs.unmap(addr, end)
 }
 
 // pick chooses a free range: at the hint if that is free, else as high as
@@ -175,113 +175,6 @@ func (vs *VMSpace) mapped(start, end arch.VA) (n uint64) {
 		n += uint64(min(e.end, end) - max(e.start, start))
 	}
 	return n
-}
-
-// insert adds n free bytes at va that look like the entry given, as part of a
-// neighbour if possible. Preconditions: mu held, limits checked.
-func (vs *VMSpace) insert(va arch.VA, n uint64, like *entry) {
-	like.start, like.end = va, va+arch.VA(n)
-	next := vs.tree.ceil(va)
-	prev := vs.tree.last
-	if next != nil {
-		prev = next.prev
-	}
-	if prev != nil && prev.continues(like) {
-		vs.resize(prev, prev.start, like.end)
-		if next != nil && prev.continues(next) {
-			vs.absorb(prev, next)
-		}
-		return
-	}
-	if next != nil && like.continues(next) {
-		vs.resize(next, like.start, next.end)
-		return
-	}
-	e := vs.sys.newEntry()
-	e.start, e.end, e.off, e.prot, e.flags = like.start, like.end, like.off, like.prot, like.flags&^entDirtied
-	if e.obj = like.obj; e.obj != nil {
-		e.obj.Ref()
-	}
-	vs.link(e)
-}
-
-// link adds an entry, whose reference of its object it owns, to the map.
-func (vs *VMSpace) link(e *entry) {
-	e.space = vs
-	vs.tree.insert(e)
-	vs.account(e, 1)
-	if e.obj != nil {
-		m := e.obj.Mapped()
-		m.mu.Lock()
-		m.addLocked(e)
-		m.mu.Unlock()
-	}
-}
-
-// unlink takes an entry out of the map and of its object's list, gives up its
-// reference and frees it.
-func (vs *VMSpace) unlink(e *entry) {
-	if vs.hint == e {
-		vs.hint = nil
-	}
-	vs.account(e, -1)
-	vs.tree.remove(e)
-	if e.obj != nil {
-		m := e.obj.Mapped()
-		m.mu.Lock()
-		m.removeLocked(e)
-		m.mu.Unlock()
-		e.obj.Unref()
-	}
-	e.obj, e.space = nil, nil
-	vs.sys.freeEntries(e, e, 1)
-}
-
-// resize moves the bounds of an entry into free space or off its own ends; the
-// object offset follows start.
-func (vs *VMSpace) resize(e *entry, start, end arch.VA) {
-	vs.account(e, -1)
-	if e.obj != nil {
-		m := e.obj.Mapped()
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		e.off += int64(start) - int64(e.start)
-	}
-	e.start, e.end = start, end
-	vs.tree.moved(e)
-	vs.account(e, 1)
-}
-
-// absorb makes next part of e, which it continues.
-func (vs *VMSpace) absorb(e, next *entry) {
-	end := next.end
-	e.flags |= next.flags & entDirtied
-	vs.unlink(next)
-	vs.resize(e, e.start, end)
-}
-
-// clip makes va a boundary between entries. Preconditions: mu held.
-func (vs *VMSpace) clip(va arch.VA) {
-	e := vs.tree.find(va)
-	if e == nil || e.start == va {
-		return
-	}
-	n := vs.sys.newEntry()
-	n.start, n.end, n.prot, n.flags, n.obj = va, e.end, e.prot, e.flags, e.obj
-	if n.obj != nil {
-		n.off = e.off + int64(va-e.start)
-		n.obj.Ref()
-	}
-	vs.resize(e, e.start, va)
-	vs.link(n)
-}
-
-// clipRange makes start and end boundaries, and returns the first entry at or
-// after start.
-func (vs *VMSpace) clipRange(start, end arch.VA) *entry {
-	vs.clip(start)
-	vs.clip(end)
-	return vs.tree.ceil(start)
 }
 
 // userRange checks a page range given by a user: aligned start, end within the

@@ -16,6 +16,10 @@ type PurgeStats struct {
 	DirtyTime   time.Duration // time spent in PutDirty
 }
 
+// purgeEntries is how many map entries are worked through before others run:
+// with objects, some 100 instructions each.
+const purgeEntries = 1024
+
 // Purge removes every user mapping: the exit contract's step 4 (DESIGN.md
 // section 5). The caller is the last user of the space, in its own context, and
 // holds no lock: it may sleep, in PutDirty for as long as an object's pager
@@ -54,12 +58,16 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 
 	// Truncation need not look here any more: our pages hold references of
 	// their own, and PutDirty knows which are still the file's.
+	i := 0
 	for e := head; e != nil; e = e.next {
 		if e.obj != nil {
 			m := e.obj.Mapped()
 			m.mu.Lock()
 			m.removeLocked(e)
 			m.mu.Unlock()
+		}
+		if i++; i%purgeEntries == 0 {
+			vs.sys.yield()
 		}
 	}
 
@@ -76,6 +84,9 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 			e.obj = nil
 		}
 		e.space = nil // whoever still follows this entry stops here
+		if i--; i%purgeEntries == 0 {
+			vs.sys.yield()
+		}
 	}
 	vs.sys.freeEntries(head, last, n)
 }

@@ -40,8 +40,9 @@ func (vs *VMSpace) Remap(old arch.VA, oldLen, newLen uint64, flags int, to arch.
 	if e := vs.tree.find(va); err == nil && e != nil {
 		wired = e.flags&entWired != 0
 	}
+	dirty := vs.dirty.take()
 	vs.mu.Unlock()
-	r.h.finish(vs.sys)
+	dirty.finish(vs.sys)
 	if err == nil && wired {
 		vs.populate(va, va+arch.VA(n))
 	}
@@ -55,7 +56,6 @@ type remap struct {
 	n           uint64  // new length
 	to          arch.VA // where to, 0: anywhere
 	keep        bool    // leave the old range mapped, empty
-	h           handback
 }
 
 // do chooses between shrinking, growing in place, and moving. Preconditions: mu held.
@@ -74,7 +74,7 @@ func (r *remap) do(flags int) (arch.VA, error) {
 		return r.move(e)
 	}
 	if r.to == 0 && !r.keep && r.n <= have {
-		return r.old, r.vs.unmap(r.old+arch.VA(r.n), r.oldEnd, &r.h)
+		return r.old, r.vs.unmap(r.old+arch.VA(r.n), r.oldEnd)
 	}
 	if r.oldEnd > e.end {
 		return 0, syscall.EFAULT
@@ -111,12 +111,12 @@ func (r *remap) move(e *entry) (arch.VA, error) {
 	}
 	if r.to != 0 {
 		if r.oldEnd > r.old+arch.VA(r.n) { // Linux cuts the tail off first
-			if err := vs.unmap(r.old+arch.VA(r.n), r.oldEnd, &r.h); err != nil {
+			if err := vs.unmap(r.old+arch.VA(r.n), r.oldEnd); err != nil {
 				return 0, err
 			}
 			r.oldEnd = r.old + arch.VA(r.n)
 		}
-		if err := vs.unmap(r.to, r.to+arch.VA(r.n), &r.h); err != nil {
+		if err := vs.unmap(r.to, r.to+arch.VA(r.n)); err != nil {
 			return 0, err
 		}
 		if e = vs.tree.find(r.old); e == nil {
@@ -154,7 +154,7 @@ func (r *remap) move(e *entry) (arch.VA, error) {
 		return 0, err
 	}
 	if moved != 0 && !r.keep {
-		if err := vs.unmap(r.old, r.oldEnd, &r.h); err != nil {
+		if err := vs.unmap(r.old, r.oldEnd); err != nil {
 			panic("vm: mremap could not unmap an empty range: " + err.Error())
 		}
 	}

@@ -12,16 +12,18 @@ import (
 
 // VMSpace is a user address space: map, page tables, limits.
 type VMSpace struct {
-	sys  *System      // [I]
-	pm   *pmap.Pmap   // [I]
-	id   uint64       // [I] futex identity
-	refs atomic.Int32 // users: threads' processes, vfork and CLONE_VM borrowers, readers
+	sys    *System    // [I]
+	pm     *pmap.Pmap // [I] &tables
+	id     uint64     // [I] futex identity
+	tables pmap.Pmap
+	refs   atomic.Int32 // users: threads' processes, vfork and CLONE_VM borrowers, readers
 
 	mu    sync.Mutex // the outermost lock of this package; protects what follows
 	tree  entryTree
 	hint  *entry // where the last fault was; nil or in the tree
 	rs    reserv.Set
 	sizes sizes
+	dirty handback // pages on their way back, of the operation that holds mu
 
 	limits     Limits
 	brkStart   arch.VA
@@ -43,11 +45,12 @@ const topGap = 128<<20 + stackGuard
 
 // New makes an empty address space with one reference, the caller's. ENOMEM.
 func New(s *System, l arch.Layout) (*VMSpace, error) {
-	pm, err := s.pmaps.New(l)
-	if err != nil {
+	vs := &VMSpace{sys: s, id: nextID.Add(1), limits: noLimits, mmapBase: arch.UserMax - topGap}
+	vs.pm = &vs.tables
+	if err := s.pmaps.Init(vs.pm, l); err != nil {
 		return nil, err
 	}
-	vs := &VMSpace{sys: s, pm: pm, id: nextID.Add(1), limits: noLimits, mmapBase: arch.UserMax - topGap}
+	vs.dirty.vs = vs
 	vs.rs.Init(s.pool)
 	vs.refs.Store(1)
 	s.spaces.Add(1)

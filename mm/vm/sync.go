@@ -27,7 +27,6 @@ func (vs *VMSpace) Sync(addr arch.VA, length uint64, flags int) error {
 	}
 	var err error
 	vs.mu.Lock()
-	h := handback{vs: vs}
 	if vs.mapped(addr, end) != uint64(end-addr) {
 		err = syscall.ENOMEM
 	}
@@ -37,11 +36,12 @@ func (vs *VMSpace) Sync(addr arch.VA, length uint64, flags int) error {
 			break
 		}
 		if e.flags&entDirtied != 0 {
-			vs.pm.Clean(max(e.start, addr), min(e.end, end), &h)
+			vs.pm.Clean(max(e.start, addr), min(e.end, end), &vs.dirty)
 		}
 	}
+	dirty := vs.dirty.take()
 	vs.mu.Unlock()
-	if e := h.finish(vs.sys); e != nil && err == nil {
+	if e := dirty.finish(vs.sys); e != nil && err == nil {
 		err = syscall.EIO
 	}
 	return err

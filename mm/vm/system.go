@@ -94,7 +94,7 @@ func (s *System) freeEntries(first, last *entry, n int) {
 	s.entries.Add(-int64(n))
 	p := &s.free
 	p.mu.Lock()
-	if p.n < poolEntries {
+	if p.n+n <= poolEntries { // else they are garbage
 		last.next = p.head
 		p.head = first
 		p.n += n

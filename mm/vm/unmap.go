@@ -15,16 +15,16 @@ func (vs *VMSpace) Unmap(addr arch.VA, length uint64) error {
 	if !ok || length == 0 {
 		return syscall.EINVAL
 	}
-	var h handback
 	vs.mu.Lock()
-	err := vs.unmap(addr, end, &h)
+	err := vs.unmap(addr, end)
+	dirty := vs.dirty.take()
 	vs.mu.Unlock()
-	h.finish(vs.sys)
+	dirty.finish(vs.sys)
 	return err
 }
 
-// unmap removes [start, end). Dirty pages are left in h. Preconditions: mu held.
-func (vs *VMSpace) unmap(start, end arch.VA, h *handback) error {
+// unmap removes [start, end). Dirty pages are left in vs.dirty. Preconditions: mu held.
+func (vs *VMSpace) unmap(start, end arch.VA) error {
 	first := vs.tree.ceil(start)
 	if first == nil || first.start >= end {
 		return nil
@@ -32,7 +32,7 @@ func (vs *VMSpace) unmap(start, end arch.VA, h *handback) error {
 	if first.start < start && first.end > end && vs.tree.n >= maxEntries {
 		return syscall.ENOMEM
 	}
-	if err := vs.removePages(start, end, h); err != nil {
+	if err := vs.removePages(start, end); err != nil {
 		return err
 	}
 	for e := vs.clipRange(start, end); e != nil && e.start < end; {
@@ -45,9 +45,8 @@ func (vs *VMSpace) unmap(start, end arch.VA, h *handback) error {
 
 // removePages drops the pages of a range, whatever maps them, and ends its
 // reservations. Preconditions: mu held; the entries are still there.
-func (vs *VMSpace) removePages(start, end arch.VA, h *handback) error {
+func (vs *VMSpace) removePages(start, end arch.VA) error {
 	vs.sampleRSS()
 	vs.rs.Break(start, end)
-	h.vs = vs
-	return vs.pm.Remove(start, end, h)
+	return vs.pm.Remove(start, end, &vs.dirty)
 }

@@ -27,7 +27,7 @@ func main() {
 
 // demonstrate runs one child under a policy and draws its exit.
 func demonstrate(policy string) error {
-	const setting = "/proc/sys/kernel/exit_policy"
+	const setting = "/proc/self/exit_policy" // inherited by children
 	before, err := os.ReadFile(setting)
 	if err != nil {
 		return err

@@ -25,6 +25,11 @@ func nanotime1() int64
 // counter reads the TSC or CNTVCT_EL0; in assembly.
 func counter() uint64
 
+// Nanotime is the monotonic clock.
+//
+//go:nosplit
+func Nanotime() int64 { return nanotime() }
+
 func walltime() (sec int64, nsec int32) {
 	t := wallBase + nanotime()
 	return t / 1e9, int32(t % 1e9)

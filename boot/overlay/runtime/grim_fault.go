@@ -9,11 +9,7 @@ import (
 // Numbers as Linux has them, because the runtime's messages and package
 // syscall do.
 const (
-	_EINTR  = 4
-	_EAGAIN = 11
-	_ENOMEM = 12
-	_EACCES = 13
-	_EINVAL = 22
+	_EBADF  = 9
 	_ENOSYS = 38
 
 	_SIGILL  = 4
@@ -21,7 +17,6 @@ const (
 	_SIGBUS  = 7
 	_SIGFPE  = 8
 	_SIGSEGV = 11
-	_SIGPROF = 27
 
 	_SEGV_MAPERR = 1
 	_SEGV_ACCERR = 2
@@ -64,10 +59,6 @@ func FaultStack() (gp, top uintptr) {
 	gs := getg().m.gsignal
 	return uintptr(unsafe.Pointer(gs)), gs.stack.hi
 }
-
-// FaultNesting is more than 0 while the runtime dies: a fault then must be
-// reported without its help.
-func FaultNesting() int { return int(getg().m.dying) }
 
 // InjectPanic changes c so that the interrupted code calls sigpanic when
 // resumed with c's G, PC, SP and LR: the fault becomes an ordinary Go panic,
@@ -207,25 +198,3 @@ func signame(sig uint32) string {
 	}
 	return ""
 }
-
-// The rest is what the runtime calls of a signal layer that is not there.
-
-type sigset struct{}
-type gsignalStack struct{}
-
-const (
-	_NSIG             = 65
-	preemptMSupported = false
-)
-
-func initsig(bool)                {}
-func sigsave(*sigset)             {}
-func msigrestore(sigset)          {}
-func clearSignalHandlers()        {}
-func sigblock(bool)               {}
-func preemptM(*m)                 {}
-func setProcessCPUProfiler(int32) {}
-func setThreadCPUProfiler(int32)  {}
-
-//go:linkname os_sigpipe os.sigpipe
-func os_sigpipe() {}

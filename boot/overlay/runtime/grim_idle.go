@@ -99,8 +99,3 @@ func Runnable() bool {
 	pp := getg().m.p.ptr()
 	return !runqempty(pp) || !sched.runq.empty() || gcBlackenEnabled != 0
 }
-
-// Nanotime is the monotonic clock.
-//
-//go:nosplit
-func Nanotime() int64 { return nanotime() }

@@ -81,15 +81,20 @@ func TextRegion() (start, end uint64) {
 }
 
 func DataRegion() (start, end uint64) {
-	return uint64(firstmoduledata.etext), uint64(firstmoduledata.end)
+	_, _, _, _, lo, hi := Sections()
+	return uint64(lo), uint64(hi)
 }
 
 // Sections returns the virtual bounds of the image's parts, for mapping them
 // with the right permissions: text, read-only data, and data that is written,
-// which ends where the heap starts.
+// which ends where the heap starts. rodata and data start a page; read-only
+// data ends where written data starts.
 func Sections() (text, etext, rodata, erodata, data, end uintptr) {
 	d := &firstmoduledata
-	return d.text, d.etext, d.rodata, d.noptrdata &^ (physPageSize - 1), d.noptrdata &^ (physPageSize - 1), d.end
+	// The linker puts the module data, which the runtime writes, in front of
+	// the other written sections.
+	data = min(uintptr(unsafe.Pointer(d)), d.noptrdata) &^ (physPageSize - 1)
+	return d.text, d.etext, d.rodata, data, data, d.end
 }
 
 // CPU names the processor, by TamaGo's contract.

@@ -71,7 +71,6 @@ func mpreinit(mp *m) {
 func minit()        { getg().m.procid = uint64(getg().m.id) + 1 }
 func unminit()      {}
 func mdestroy(*m)   {}
-func libpreinit()   {}
 func goenvs()       { goenvs_unix() }
 func osyield()      { procyield(1) }
 func osyield_no_g() { procyield(1) }

@@ -32,5 +32,3 @@ func syscall6(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr) {
 	}
 	return ^uintptr(0), 0, _ENOSYS
 }
-
-const _EBADF = 9

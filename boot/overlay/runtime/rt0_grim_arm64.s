@@ -19,6 +19,7 @@
 // Registers kept until rt0_go: R20 device tree, R21 link less load address,
 // R22 early tables (physical).
 
+#include "go_asm.h"
 #include "textflag.h"
 
 #define PAGE		4096
@@ -31,8 +32,8 @@
 #define T_DIRECT1	5	// direct map of the device tree
 #define T_DIRECT2	6	// and 7: it may cross a 1 GB boundary
 
-// HEAP is boot/image.HeapSize: the first Go heap, behind the BSS.
-#define HEAP		(16<<20)
+// The first Go heap, behind the BSS; the overlay generator's constant.
+#define HEAP		const_grimInitialHeap
 #define STACK		(64<<10)	// what rt0_go takes to be the size of g0's stack
 #define EXCSTACK	(32<<10)
 
@@ -70,13 +71,21 @@ GLOBL	rt0HighLink<>(SB), NOPTR, $8
 TEXT _rt0_arm64_linux(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MSR	$0xf, DAIFSet
 	MOVD	R0, R20
+	MRS	ID_AA64MMFR0_EL1, R0
+	UBFX	$28, R0, $4, R0			// TGran4: no 4 KB pages
+	CMP	$15, R0
+	BEQ	refuse
+	ADR	el1, R0				// in the lower 47 bits, for the identity map
+	LSR	$47, R0
+	CBNZ	R0, refuse
 	MRS	CurrentEL, R0
 	UBFX	$2, R0, $2, R0
 	CMP	$1, R0
 	BEQ	el1
 	CMP	$2, R0
 	BEQ	el2
-refuse:	// EL3 needs firmware that we are not; there is nothing to say it with.
+refuse:	// Such a CPU, or EL3, which needs firmware that we are not. There is
+	// nothing to say it with.
 	WFI
 	B	refuse
 
@@ -85,6 +94,8 @@ el2:	// Hand the machine to EL1 with nothing trapped or virtualised. The
 	MOVD	$(1<<31 | 3<<40), R0	// RW: EL1 is AArch64; APK, API: no traps
 	WORD	$0xd51c1100		// msr hcr_el2, x0
 	ISB	$15
+	WORD	$0xd53c1100		// mrs x0, hcr_el2
+	TBNZ	$34, R0, refuse		// E2H cannot be cleared: registers below would differ
 	MOVD	$3, R0			// EL1PCTEN, EL1PCEN
 	WORD	$0xd51ce100		// msr cnthctl_el2, x0
 	WORD	$0xd51ce07f		// msr cntvoff_el2, xzr

@@ -90,6 +90,7 @@ var tests = []struct {
 	{"recover", recovered},
 	{"fault becomes a panic", faultRecovered},
 	{"heap figures", heap},
+	{"GrowHeap", growHeap},
 }
 
 func maps() error {
@@ -328,9 +329,7 @@ func clock() error {
 		}
 		a = b
 	}
-	if clockHz != 0 {
-		runtime.SetClock(clockHz)
-	}
+	runtime.SetClock(clockHz)
 	return nil
 }
 
@@ -341,7 +340,7 @@ func ticks() error {
 		return fmt.Errorf("ticks %d at 1 ms, %d at 2 ms", a, b)
 	}
 	c := runtime.TicksAt(now + 1001e6)
-	if hz := float64(c - a); clockHz != 0 && (hz < float64(clockHz)*0.999999 || hz > float64(clockHz)*1.000001) {
+	if hz := float64(c - a); hz < float64(clockHz)*0.999999 || hz > float64(clockHz)*1.000001 {
 		return fmt.Errorf("%v ticks a second, want %d", hz, clockHz)
 	}
 	if runtime.TicksAt(1<<63-1) < c {
@@ -421,6 +420,25 @@ func heap() error {
 		return fmt.Errorf("%+v", after)
 	}
 	debug.FreeOSMemory()
+	return nil
+}
+
+// growHeap: the entry code maps whole 2 MB blocks, so there is memory up to the
+// next boundary.
+func growHeap() error {
+	h := runtime.Heap()
+	limit := (h.Limit + 2<<20 - 1) &^ (2<<20 - 1)
+	runtime.GrowHeap(limit + 100)
+	if got := runtime.Heap().Limit; got != limit {
+		return fmt.Errorf("limit is %#x after GrowHeap(%#x)", got, limit+100)
+	}
+	if got, want := debug.SetMemoryLimit(-1), int64(limit-h.Base)/8*7; got != want {
+		return fmt.Errorf("memory limit is %d, want %d", got, want)
+	}
+	text, etext, rodata, erodata, data, end := runtime.Sections()
+	if !(text < etext && etext <= rodata && rodata < erodata && erodata <= data && data < end && end <= h.Base) {
+		return fmt.Errorf("sections %#x %#x %#x %#x %#x %#x, heap %#x", text, etext, rodata, erodata, data, end, h.Base)
+	}
 	return nil
 }
 

@@ -95,6 +95,9 @@ func (u *MMU) Deactivate() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.count.Deactivate++
+	if u.asids == 0 {
+		u.drop(func(key) bool { return true })
+	}
 	u.on = false
 }
 

@@ -1,0 +1,45 @@
+//go:build tamago
+
+package kernel
+
+import (
+	"time"
+
+	"grim/arch"
+	"grim/proc/elf"
+)
+
+// board is the machine as start-up and shut-down need it, beyond what package
+// proc does. board_amd64.go and board_arm64.go make it from what the boot
+// protocol said.
+type board interface {
+	arch.Machine
+
+	// Describe is the machine, CPU and features, for the banner.
+	Describe() string
+	// Put sends one byte to the console; on any stack, and while the kernel
+	// dies. Read blocks until input has come in.
+	Put(c byte)
+	Read(p []byte) (int, error)
+	// Idle is goos.Idle.
+	Idle(until int64)
+	// MapHeap maps physical memory behind the heap; table gives a frame for a
+	// page table.
+	MapHeap(va arch.VA, pa arch.PA, size uint64, table func() arch.PA) error
+	// Random fills p from the CPU's generator; false if there is none. Jitter
+	// is a number whose low bits nobody can predict.
+	Random(p []byte) bool
+	Jitter() uint64
+	// UserCPU is what programs are told of the CPU (auxiliary vector); XCR0 is
+	// the state that XSAVE keeps for them, 0 where there is none.
+	UserCPU() elf.CPU
+	XCR0() uint64
+	// WallTime is the time of day, if the machine has a clock.
+	WallTime() (time.Time, error)
+	// Exit ends the machine with a status, as far as it can; Restart resets it.
+	Exit(status int32)
+	Restart()
+}
+
+// exitPanic is the runtime's status after a Go panic or a fatal fault.
+const exitPanic = 2

@@ -1,0 +1,126 @@
+//go:build tamago
+
+package kernel
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/goos"
+	"strings"
+	"time"
+	"unsafe"
+
+	"grim/arch"
+	"grim/arch/amd64"
+	"grim/boot/machine"
+	"grim/proc/elf"
+)
+
+// pc is a PC or a microvm.
+type pc struct {
+	*amd64.Machine
+	serial *amd64.Serial
+	off    amd64.SoftOff // zero on machines that have none
+	info   *machine.Info
+}
+
+// discover reads what the PVH boot protocol handed over.
+func discover() (*machine.Info, error) { return machine.FromPVH(physical, goos.BootArg) }
+
+// physical reads memory through the direct map; before the kernel's own tables
+// that reaches the first 4 GB, which is where loaders put things.
+func physical(pa uint64, n int) []byte {
+	if n < 0 || pa+uint64(n) > 4<<30 || pa+uint64(n) < pa {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Add(nil, uintptr(arch.DirectBase)+uintptr(pa))), n)
+}
+
+// openBoard takes the machine over: page tables, traps, interrupts, clock.
+func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
+	text, etext, rodata, erodata, data, _ := runtime.Sections()
+	c := amd64.Config{
+		Image: amd64.Image{
+			Text: uint64(text), EText: uint64(etext),
+			Rodata: uint64(rodata), ERodata: uint64(erodata),
+			Data: uint64(data), End: uint64(runtime.Heap().Limit),
+		},
+		LAPIC: info.Interrupts.CPU.Base, IOAPIC: info.Interrupts.Dist.Base,
+		Lines: map[int]amd64.Line{},
+		Alloc: alloc, Raise: runtime.RaiseIRQ,
+	}
+	for _, isa := range info.Interrupts.ISA {
+		c.Lines[int(isa.GSI)-int(info.Interrupts.GSIBase)] = amd64.Line{Level: isa.LevelTriggered, ActiveLow: isa.ActiveLow}
+	}
+	for _, r := range info.Memory {
+		c.RAM = append(c.RAM, amd64.Span(r))
+	}
+	// Before New, while all of the first 4 GB can be read.
+	off, offErr := amd64.FindSoftOff(physical, info.RSDP)
+	m, err := amd64.New(c)
+	if err != nil {
+		return nil, err
+	}
+	p := &pc{Machine: m, info: info}
+	if offErr == nil { // else Exit resets, which the runner takes for an end too
+		p.off = off
+	}
+	if info.Console.Kind == "16550-port" {
+		p.serial = amd64.NewSerial(uint16(info.Console.Base))
+		if line := info.Console.IRQ - int(info.Interrupts.GSIBase); line >= 0 {
+			p.serial.Listen(m, line)
+		}
+	}
+	return p, nil
+}
+
+func (p *pc) Put(c byte) {
+	if p.serial != nil {
+		p.serial.Put(c)
+	}
+}
+
+func (p *pc) Read(b []byte) (int, error) {
+	if p.serial == nil {
+		return 0, fmt.Errorf("the machine has no serial port")
+	}
+	return p.serial.Read(b)
+}
+
+func (p *pc) MapHeap(va arch.VA, pa arch.PA, size uint64, table func() arch.PA) error {
+	return p.GrowWindow(va, pa, size, table)
+}
+
+func (p *pc) XCR0() uint64                 { return p.Features.XCR0 }
+func (p *pc) UserCPU() elf.CPU             { return elf.CPU{Platform: "x86_64", HWCap: p.HWCap()} }
+func (p *pc) WallTime() (time.Time, error) { return amd64.WallTime() }
+func (p *pc) Restart()                     { amd64.Restart() }
+
+// Exit is also where the runtime ends after a panic: what exception caused it
+// is shown last.
+func (p *pc) Exit(status int32) {
+	if status == exitPanic {
+		amd64.CrashReport()
+	}
+	amd64.Exit(status, p.off)
+}
+
+func (p *pc) Describe() string {
+	f := &p.Features
+	var has []string
+	for _, x := range []struct {
+		name string
+		on   bool
+	}{
+		{"SMEP", f.SMEP}, {"SMAP", f.SMAP}, {"UMIP", f.UMIP}, {"PCID", f.PCID}, {"FSGSBASE", f.FSGSBase},
+		{"XSAVE", f.XSAVE}, {"1GB pages", f.Page1GB}, {"TSC deadline", f.Deadline}, {"RDRAND", f.RDRAND},
+	} {
+		if x.on {
+			has = append(has, x.name)
+		}
+	}
+	return fmt.Sprintf("%s\ncpu: %s, TSC %d MHz; %s", p.info.Model, strings.TrimSpace(f.Name), f.TSCHz/1_000_000, strings.Join(has, " "))
+}
+
+// pageFormat is the CPU's page-table format.
+func pageFormat() *arch.Format { return &amd64.Format }

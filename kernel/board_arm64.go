@@ -1,0 +1,115 @@
+//go:build tamago
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/goos"
+	"time"
+
+	"grim/arch"
+	"grim/arch/arm64"
+	"grim/boot/machine"
+	"grim/proc/elf"
+)
+
+// dtBoard is a machine that a device tree describes.
+type dtBoard struct {
+	*arm64.Machine
+	info *machine.Info
+}
+
+// discover reads the device tree.
+func discover() (*machine.Info, error) { return machine.FromDeviceTree(physical, goos.BootArg) }
+
+// physical reads memory through the direct map, which before the kernel's own
+// tables holds only the device tree.
+func physical(pa uint64, n int) []byte { return arm64.Bytes(pa, n) }
+
+// openBoard takes the machine over: page tables, vectors, interrupts, clock.
+func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
+	in := info.Interrupts
+	c := arm64.Config{
+		Distributor: arm64.Span(in.Dist), TimerLine: info.Timer.IRQ,
+		Alloc: alloc, Raise: runtime.RaiseIRQ,
+	}
+	for _, r := range info.Memory {
+		c.RAM = append(c.RAM, arm64.Span(r))
+	}
+	switch in.Kind {
+	case "gicv2":
+		c.GIC, c.Interface = 2, arm64.Span(in.CPU)
+	case "gicv3":
+		c.GIC = 3
+		for _, r := range in.Redist {
+			c.Redistributors = append(c.Redistributors, arm64.Span(r))
+		}
+	default:
+		return nil, fmt.Errorf("interrupt controller %q is not supported: it is a GICv2 or a GICv3", in.Kind)
+	}
+	switch info.PSCI {
+	case "hvc":
+		c.PSCI = arm64.HVC
+	case "smc":
+		c.PSCI = arm64.SMC
+	}
+	if info.Console.Kind == "pl011" {
+		c.UART = arm64.Span{Base: info.Console.Base, Size: info.Console.Size}
+		c.UARTLine = max(info.Console.IRQ, 0)
+	}
+	m, err := arm64.New(&c)
+	if err != nil {
+		return nil, err
+	}
+	return &dtBoard{Machine: m, info: info}, nil
+}
+
+func (b *dtBoard) Put(c byte) {
+	if u := b.Console(); u != nil {
+		u.Put(c)
+	}
+}
+
+func (b *dtBoard) Read(p []byte) (int, error) {
+	u := b.Console()
+	if u == nil {
+		return 0, errors.New("the machine has no serial port")
+	}
+	return u.Read(p)
+}
+
+func (b *dtBoard) MapHeap(va arch.VA, pa arch.PA, size uint64, _ func() arch.PA) error {
+	return b.GrowWindow(va, pa, size)
+}
+
+// Exit is also where the runtime ends after a panic: what exception caused it
+// is shown last.
+func (b *dtBoard) Exit(status int32) {
+	if status == exitPanic {
+		arm64.CrashReport()
+	}
+	b.Machine.Exit(status)
+}
+
+func (b *dtBoard) XCR0() uint64 { return 0 }
+func (b *dtBoard) Restart()     { b.Reset() }
+
+// WallTime: no real-time clock is driven.
+func (b *dtBoard) WallTime() (time.Time, error) {
+	return time.Time{}, errors.New("no real-time clock")
+}
+
+func (b *dtBoard) Describe() string {
+	return fmt.Sprintf("%s\ncpu: %s", b.info.Model, arm64.CPU())
+}
+
+// UserCPU is what programs are told of the CPU.
+func (b *dtBoard) UserCPU() elf.CPU {
+	caps, caps2 := b.HWCap()
+	return elf.CPU{Platform: "aarch64", HWCap: caps, HWCap2: caps2}
+}
+
+// pageFormat is the CPU's page-table format.
+func pageFormat() *arch.Format { return &arm64.Format }

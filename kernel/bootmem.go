@@ -1,0 +1,83 @@
+package kernel
+
+import (
+	"fmt"
+
+	"grim/arch"
+	"grim/boot/machine"
+	"grim/mm/phys"
+)
+
+// bootMemory hands out physical memory before the frame allocator exists: for
+// the kernel's page tables and for the heap. What is left goes to package phys.
+type bootMemory struct {
+	free []machine.Range // ascending, whole pages
+}
+
+// take cuts size bytes (whole pages), aligned, out of the highest range that
+// has them below the limit: low memory is what devices and loaders want.
+func (b *bootMemory) take(size, align, limit uint64) (arch.PA, error) {
+	for i := len(b.free) - 1; i >= 0; i-- {
+		r := b.free[i]
+		end := min(r.End(), limit)
+		if end < r.Base+size {
+			continue
+		}
+		base := (end - size) &^ (align - 1)
+		if base < r.Base || base > end {
+			continue
+		}
+		b.remove(i, base, size)
+		return arch.PA(base), nil
+	}
+	return 0, fmt.Errorf("no %d KB of free memory, aligned to %d KB, below %#x", size>>10, align>>10, limit)
+}
+
+// remove takes [base, base+size) out of range i.
+func (b *bootMemory) remove(i int, base, size uint64) {
+	r := b.free[i]
+	var rest []machine.Range
+	if base > r.Base {
+		rest = append(rest, machine.Range{Base: r.Base, Size: base - r.Base})
+	}
+	if end := base + size; end < r.End() {
+		rest = append(rest, machine.Range{Base: end, Size: r.End() - end})
+	}
+	b.free = append(b.free[:i:i], append(rest, b.free[i+1:]...)...)
+}
+
+// page takes one page below 4 GB, where the entry code's tables reach.
+func (b *bootMemory) page() arch.PA {
+	pa, err := b.take(arch.PageSize, arch.PageSize, 4<<30)
+	if err != nil {
+		panic("kernel: page tables: " + err.Error())
+	}
+	return pa
+}
+
+// bytes is how much is left.
+func (b *bootMemory) bytes() (n uint64) {
+	for _, r := range b.free {
+		n += r.Size
+	}
+	return n
+}
+
+// ranges is what is left, for package phys.
+func (b *bootMemory) ranges() []phys.Range { return physRanges(b.free) }
+
+func physRanges(rs []machine.Range) []phys.Range {
+	var out []phys.Range
+	for _, r := range rs {
+		out = append(out, phys.Range{Start: arch.PA(r.Base), End: arch.PA(r.End())})
+	}
+	return out
+}
+
+// heapSize is how much the Go heap is given beyond the initial one, of the free
+// memory: an eighth, whole 2 MB blocks. The kernel's objects are small beside
+// the memory they manage; the frame allocator's records are 1/256 of it.
+func heapSize(free uint64) uint64 {
+	const most = 1 << 30 // the window is 2 GB
+	return max(min(free/8, most)&^(arch.BlockSize-1), arch.BlockSize)
+}

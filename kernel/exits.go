@@ -1,0 +1,21 @@
+package kernel
+
+import (
+	"bytes"
+	"fmt"
+
+	"grim/proc"
+)
+
+// exitsText is /proc/exits: the steps of recent exits, oldest first, a line
+// each: pid, step, who did it, monotonic time in nanoseconds, pages and table
+// pages that the step freed.
+func exitsText(events []proc.Event) []byte {
+	var b bytes.Buffer
+	b.WriteString("# pid step context ns pages tables\n")
+	for i := range events {
+		e := &events[i]
+		fmt.Fprintf(&b, "%d %s %s %d %d %d\n", e.PID, e.Step, e.Context, e.When, e.Pages, e.Tables)
+	}
+	return b.Bytes()
+}

@@ -1,0 +1,133 @@
+package fs
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cavaliergopher/cpio"
+)
+
+// archive makes a newc archive with hard links before and after their data.
+func archive(t testing.TB) []byte {
+	var b bytes.Buffer
+	cw := cpio.NewWriter(&b)
+	add := func(h cpio.Header, data string) {
+		h.Size = int64(len(data))
+		h.ModTime = time.Unix(1e9, 0)
+		must(t, cw.WriteHeader(&h))
+		_, err := cw.Write([]byte(data))
+		must(t, err)
+	}
+	add(cpio.Header{Name: ".", Mode: cpio.TypeDir | 0o755, Links: 2}, "")
+	add(cpio.Header{Name: "bin", Mode: cpio.TypeDir | 0o750, Links: 2}, "")
+	add(cpio.Header{Name: "bin/prog", Mode: cpio.TypeReg | cpio.ModeSetuid | 0o755, Links: 1, Inode: 5}, strings.Repeat("code", 2000))
+	add(cpio.Header{Name: "bin/one", Mode: cpio.TypeReg | 0o644, Links: 2, Inode: 6}, "")
+	add(cpio.Header{Name: "bin/two", Mode: cpio.TypeReg | 0o644, Links: 2, Inode: 6}, "linked")
+	add(cpio.Header{Name: "deep/down/file", Mode: cpio.TypeReg | 0o600, Links: 1, Inode: 7, Uid: 3, Guid: 4}, "x")
+	must(t, cw.WriteHeader(&cpio.Header{Name: "link", Mode: cpio.TypeSymlink | 0o777, Size: 8, Links: 1}))
+	cw.Write([]byte("bin/prog"))
+	add(cpio.Header{Name: "dev/console", Mode: cpio.TypeChar | 0o600, Links: 1}, "")
+	must(t, cw.Close())
+	return b.Bytes()
+}
+
+func TestUnpack(t *testing.T) {
+	w := newWorld(t)
+	a := archive(t)
+	// A second archive after it replaces a file.
+	var second bytes.Buffer
+	cw := cpio.NewWriter(&second)
+	must(t, cw.WriteHeader(&cpio.Header{Name: "/deep/down/file", Mode: cpio.TypeReg | 0o640, Links: 1, Size: 3}))
+	cw.Write([]byte("new"))
+	must(t, cw.Close())
+	a = append(append(a, make([]byte, 512-len(a)%512)...), second.Bytes()...)
+	must(t, w.Unpack(a))
+	if got := w.get("/link"); got != strings.Repeat("code", 2000) {
+		t.Errorf("/link: %d bytes", len(got))
+	}
+	if got := w.get("/bin/one"); got != "linked" {
+		t.Errorf("/bin/one: %q", got)
+	}
+	if got := w.get("/deep/down/file"); got != "new" {
+		t.Errorf("/deep/down/file: %q", got)
+	}
+	for path, want := range map[string]string{
+		"/bin":            "40750 2 0 0",
+		"/bin/prog":       "104755 1 0 0",
+		"/bin/two":        "100644 2 0 0",
+		"/deep":           "40755 3 0 0",
+		"/deep/down/file": "100640 1 0 0",
+	} {
+		st, err := w.Stat(w.at, path, 0)
+		must(t, err)
+		if got := fmt.Sprintf("%o %d %d %d", st.Mode, st.Nlink, st.UID, st.GID); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+	if st, _ := w.Stat(w.at, "/bin/prog", 0); st.Mtime != 1e18 {
+		t.Errorf("mtime %d", st.Mtime)
+	}
+}
+
+// Every archive that is cut short is an error, wherever the cut, and leaves
+// nothing behind that the tree does not show.
+func TestUnpackTruncated(t *testing.T) {
+	w := newWorld(t)
+	a := archive(t)
+	trailer := bytes.LastIndex(a, []byte("TRAILER!!!")) + len("TRAILER!!!\x00")
+	for n := 0; n < trailer; n += 1 + n/97 {
+		if err := w.Unpack(a[:n]); err == nil {
+			t.Fatalf("no error for %d of %d bytes", n, len(a))
+		}
+	}
+}
+
+func TestUnpackErrors(t *testing.T) {
+	good := archive(t)
+	at := bytes.Index(good, []byte("bin/prog")) - 110
+	patch := func(off int, text string) []byte {
+		b := bytes.Clone(good)
+		copy(b[at+off:], text)
+		return b
+	}
+	for _, c := range []struct {
+		name string
+		data []byte
+		text string // part of the error
+	}{
+		{"nothing", nil, "empty"},
+		{"zeros", make([]byte, 1024), "empty"},
+		{"gzip", []byte("\x1f\x8b\x08rest"), "not supported"},
+		{"magic", patch(0, "070799"), `after "bin"`},
+		{"huge size", patch(54, "7fffffff"), "bin/prog"},
+		{"negative size", patch(54, "-fffffff"), "bin/prog"},
+		{"huge name", patch(94, "7fffffff"), "invalid"},
+		{"no name", patch(94, "00000000"), "invalid"},
+		{"type", patch(14, "0000f1a4"), "unknown file type"},
+		{"file as directory", patch(110, "bin/////"), "is a directory"},
+	} {
+		w := newWorld(t)
+		err := w.Unpack(c.data)
+		if err == nil || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %v, want %q in it", c.name, err, c.text)
+		}
+	}
+}
+
+func FuzzUnpack(f *testing.F) {
+	f.Add(archive(f))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		w := newWorldOf(t, 1024, nil)
+		w.Unpack(data)
+		// What was unpacked over the tree's own directories goes by hand.
+		for _, d := range []string{"/dev", "/tmp"} {
+			for _, name := range w.names(d) {
+				w.removeAll(d + "/" + name)
+			}
+		}
+		w.start = Stats{Inodes: 3} // "/", /dev, /tmp
+	})
+}

@@ -1,0 +1,294 @@
+package fs
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"grim/arch"
+	"grim/mm/vm"
+)
+
+func TestOpenErrors(t *testing.T) {
+	w := newWorld(t)
+	w.put("/file", "x")
+	must(t, w.Mkdir(w.at, "/dir", 0o755))
+	must(t, w.Symlink("loop", w.at, "/loop"))
+	must(t, w.Symlink("/dir/new", w.at, "/dangling"))
+	must(t, w.Symlink("/dir", w.at, "/link"))
+	long := strings.Repeat("n", nameMax+1)
+	for _, c := range []struct {
+		path  string
+		flags int
+		err   error
+	}{
+		{"/none", unix.O_RDONLY, syscall.ENOENT},
+		{"", unix.O_RDONLY, syscall.ENOENT},
+		{"/none/x", unix.O_RDWR | unix.O_CREAT, syscall.ENOENT},
+		{"/file/x", unix.O_RDONLY, syscall.ENOTDIR},
+		{"/file/", unix.O_RDONLY, syscall.ENOTDIR},
+		{"/file/.", unix.O_RDONLY, syscall.ENOTDIR},
+		{"/new/", unix.O_RDWR | unix.O_CREAT, syscall.EISDIR},
+		{"/file", unix.O_DIRECTORY, syscall.ENOTDIR},
+		{"/file", unix.O_CREAT | unix.O_EXCL, syscall.EEXIST},
+		{"/dangling", unix.O_CREAT | unix.O_EXCL, syscall.EEXIST},
+		{"/dir", unix.O_WRONLY, syscall.EISDIR},
+		{"/dir", unix.O_CREAT, syscall.EISDIR},
+		{"/dir", unix.O_RDONLY, nil},
+		{"/loop", unix.O_RDONLY, syscall.ELOOP},
+		{"/loop/x", unix.O_RDONLY, syscall.ELOOP},
+		{"/link", unix.O_NOFOLLOW, syscall.ELOOP},
+		{"/link", unix.O_NOFOLLOW | unix.O_DIRECTORY, syscall.ENOTDIR},
+		{"/link/", unix.O_NOFOLLOW, nil},
+		{"/link", unix.O_NOFOLLOW | unix.O_PATH, nil},
+		{"/dangling", unix.O_RDONLY, syscall.ENOENT},
+		{"/dangling", unix.O_CREAT | unix.O_RDWR, nil},
+		{"/dir/new", unix.O_RDONLY, nil}, // made through the link
+		{"/" + long, unix.O_RDONLY, syscall.ENAMETOOLONG},
+		{"/" + long[1:], unix.O_RDONLY, syscall.ENOENT},
+		{strings.Repeat("/.", pathMax/2), unix.O_RDONLY, syscall.ENAMETOOLONG},
+		{"/../../file", unix.O_RDONLY, nil},
+		{"dir/../file", unix.O_RDONLY, nil},
+		{"/tmp", unix.O_TMPFILE | unix.O_RDWR, syscall.EOPNOTSUPP},
+		{"/file", 3, syscall.EINVAL},
+		{"/proc/x", unix.O_CREAT | unix.O_RDWR, syscall.EACCES},
+	} {
+		f, err := w.Open(w.at, c.path, c.flags, 0o600)
+		want(t, fmt.Sprintf("open %.40q %#o", c.path, c.flags), err, c.err)
+		if err == nil {
+			f.Release()
+		}
+	}
+}
+
+func TestWriteModes(t *testing.T) {
+	w := newWorld(t)
+	w.put("/f", "0123456789")
+	a := w.open("/f", unix.O_RDWR|unix.O_APPEND)
+	defer a.Release()
+	if _, err := a.Write(w.task, []byte("ab")); err != nil {
+		t.Fatal(err)
+	}
+	if pos, _ := a.Seek(0, unix.SEEK_CUR); pos != 12 {
+		t.Errorf("offset %d after append, want 12", pos)
+	}
+	if n, err := a.Pwrite(w.task, []byte("cd"), 0); n != 2 || err != nil {
+		t.Fatal(n, err)
+	}
+	if got := w.get("/f"); got != "0123456789abcd" {
+		t.Errorf("got %q", got)
+	}
+	must(t, a.Truncate(3))
+	must(t, w.Truncate(w.at, "/f", 5))
+	if got := w.get("/f"); got != "012\x00\x00" {
+		t.Errorf("got %q after truncate", got)
+	}
+	r := w.open("/f", unix.O_RDONLY)
+	defer r.Release()
+	_, err := r.Write(w.task, []byte("x"))
+	want(t, "write to O_RDONLY", err, syscall.EBADF)
+	want(t, "truncate of O_RDONLY", r.Truncate(0), syscall.EINVAL)
+	_, err = r.Seek(-6, unix.SEEK_END)
+	want(t, "seek before the start", err, syscall.EINVAL)
+	_, err = r.Pread(w.task, make([]byte, 1), -1)
+	want(t, "pread at -1", err, syscall.EINVAL)
+	_, err = a.Pwrite(w.task, nil, -1)
+	want(t, "pwrite at -1", err, syscall.EINVAL)
+	p := w.open("/f", unix.O_PATH)
+	defer p.Release()
+	_, err = p.Read(w.task, make([]byte, 1))
+	want(t, "read of O_PATH", err, syscall.EBADF)
+	if st := p.Stat(); st.Size != 5 {
+		t.Errorf("fstat of O_PATH: size %d", st.Size)
+	}
+}
+
+// A file without a name lives as long as an open file or a mapping of it.
+func TestUnlinkedFile(t *testing.T) {
+	w := newWorld(t)
+	text := strings.Repeat("grim", 3000)
+	w.put("/f", text)
+	f := w.open("/f", unix.O_RDWR)
+	must(t, w.Unlink(w.at, "/f", 0))
+	if got := f.Path(); got != "/f (deleted)" {
+		t.Errorf("path %q", got)
+	}
+	if st := f.Stat(); st.Nlink != 0 || st.Size != int64(len(text)) || st.Blocks != 3*8 {
+		t.Errorf("stat %+v", st)
+	}
+	if got := w.readAll(f); got != text {
+		t.Error("data lost")
+	}
+	o, err := f.Object()
+	must(t, err)
+	f.Release()
+	if n := w.free - w.mem.FreeFrames(); n != 3 {
+		t.Errorf("%d frames held by the mapping, want 3", n)
+	}
+	o.Unref()
+}
+
+// Data written through a mapping is what read sees, and the other way round.
+func TestMapped(t *testing.T) {
+	w := newWorld(t)
+	w.put("/f", strings.Repeat("a", 5000))
+	f := w.open("/f", unix.O_RDWR)
+	vs, err := vm.New(w.vm, arch.SharedUK)
+	must(t, err)
+	o, err := f.Object()
+	must(t, err)
+	va, err := vs.Map(0, 8192, arch.Read|arch.Write, vm.Shared, o, 0)
+	must(t, err)
+	o.Unref()
+	must(t, vs.CopyOut(va+4096, []byte("hello")))
+	f.Pwrite(w.task, []byte("HE"), 4096)
+	if got := w.get("/f")[4096:4101]; got != "HEllo" {
+		t.Errorf("read sees %q", got)
+	}
+	b := make([]byte, 5)
+	must(t, vs.CopyIn(b, va+4096))
+	if string(b) != "HEllo" {
+		t.Errorf("mapping sees %q", b)
+	}
+	if es := vs.Entries(); len(es) != 1 || es[0].Name != "/f" || es[0].Inode != f.Stat().Ino {
+		t.Errorf("entries %+v", es)
+	}
+	f.Release()
+	must(t, w.Unlink(w.at, "/f", 0))
+	vs.Purge(nil)
+	if !vs.Release() {
+		t.Error("address space still referenced")
+	}
+	w.free = w.mem.FreeFrames() // a root page may stay in pmap's stock
+	if n := w.vm.Stats().Objects; n != 0 {
+		t.Errorf("%d file objects alive", n)
+	}
+}
+
+func TestNoSpace(t *testing.T) {
+	w := newWorldOf(t, 512, nil)
+	f := w.open("/f", unix.O_CREAT|unix.O_RDWR)
+	defer f.Release()
+	buf := make([]byte, 64<<10)
+	total := 0
+	for {
+		n, err := f.Write(w.task, buf)
+		total += n
+		if err != nil {
+			want(t, "write without frames", err, syscall.ENOSPC)
+			break
+		}
+		if total > 512*arch.PageSize {
+			t.Fatal("more written than there is memory")
+		}
+	}
+	if st := f.Stat(); st.Size != int64(total) {
+		t.Errorf("size %d after %d bytes written", st.Size, total)
+	}
+}
+
+func TestGetcwd(t *testing.T) {
+	w := newWorld(t)
+	must(t, w.Mkdir(w.at, "a", 0o755))
+	must(t, w.Mkdir(w.at, "a/b", 0o755))
+	must(t, w.Chdir(w.at, "a/b"))
+	child := w.at.Place.Fork()
+	must(t, w.Rename(w.at, "/a", w.at, "/c", 0))
+	if got, err := w.at.Place.Getcwd(); got != "/c/b" || err != nil {
+		t.Errorf("getcwd %q, %v", got, err)
+	}
+	must(t, w.Unlink(w.at, "/c/b", unix.AT_REMOVEDIR))
+	_, err := w.at.Place.Getcwd()
+	want(t, "getcwd of a removed directory", err, syscall.ENOENT)
+	want(t, "mkdir in it", w.Mkdir(w.at, "x", 0o755), syscall.ENOENT)
+	_, err = w.Stat(w.at, "..", 0)
+	want(t, "stat of its parent", err, syscall.ENOENT)
+	_, err = w.Stat(At{Place: child}, ".", 0)
+	want(t, "stat of itself", err, nil)
+	must(t, w.Chdir(w.at, "/"))
+	want(t, "chdir to a file", w.Chdir(w.at, "/dev/null"), syscall.ENOTDIR)
+}
+
+// A reader of a directory meets every name that stays exactly once, whatever
+// comes and goes meanwhile. Fails if cookies are positions in the list.
+func TestReaddirWhileChanging(t *testing.T) {
+	w := newWorld(t)
+	must(t, w.Mkdir(w.at, "/d", 0o755))
+	for i := range 50 {
+		w.put(fmt.Sprintf("/d/stay%d", i), "")
+		w.put(fmt.Sprintf("/d/go%d", i), "")
+	}
+	f := w.open("/d", unix.O_RDONLY)
+	defer f.Release()
+	seen := map[string]int{}
+	buf := make([]byte, 128)
+	for i := 0; ; i++ {
+		n, err := f.Getdents(w.task, buf)
+		must(t, err)
+		if n == 0 {
+			break
+		}
+		var names []string
+		_, _, names = syscall.ParseDirent(buf[:n], -1, names)
+		for _, name := range names {
+			seen[name]++
+		}
+		if i < 50 {
+			must(t, w.Unlink(w.at, fmt.Sprintf("/d/go%d", i), 0))
+			w.put(fmt.Sprintf("/d/come%d", i), "")
+		}
+	}
+	for i := range 50 {
+		if n := seen[fmt.Sprintf("stay%d", i)]; n != 1 {
+			t.Errorf("stay%d seen %d times", i, n)
+		}
+	}
+	_, err := f.Getdents(w.task, make([]byte, 8))
+	want(t, "getdents at the end", err, nil)
+	f.Seek(0, unix.SEEK_SET)
+	_, err = f.Getdents(w.task, make([]byte, 8))
+	want(t, "getdents into 8 bytes", err, syscall.EINVAL)
+}
+
+func TestFlock(t *testing.T) {
+	w := newWorld(t)
+	w.put("/f", "")
+	a, b := w.open("/f", unix.O_RDWR), w.open("/f", unix.O_RDWR)
+	defer b.Release()
+	must(t, a.Flock(w.task, unix.LOCK_SH))
+	must(t, b.Flock(w.task, unix.LOCK_SH))
+	want(t, "second exclusive", a.Flock(w.task, unix.LOCK_EX|unix.LOCK_NB), syscall.EWOULDBLOCK)
+	must(t, b.Flock(w.task, unix.LOCK_EX))
+	done := make(chan error)
+	go func() { done <- a.Flock(newTask(), unix.LOCK_EX) }()
+	must(t, b.Flock(w.task, unix.LOCK_UN))
+	must(t, <-done)
+	go func() { done <- b.Flock(newTask(), unix.LOCK_SH) }()
+	a.Release() // gives the lock up
+	must(t, <-done)
+	want(t, "bad operation", b.Flock(w.task, 77), syscall.EINVAL)
+}
+
+func TestMemfdSeals(t *testing.T) {
+	w := newWorld(t)
+	f, err := w.Memfd("m", unix.MFD_ALLOW_SEALING)
+	must(t, err)
+	defer f.Release()
+	must(t, f.Truncate(100))
+	must(t, f.AddSeals(unix.F_SEAL_SHRINK|unix.F_SEAL_GROW))
+	want(t, "shrink", f.Truncate(99), syscall.EPERM)
+	want(t, "grow", f.Truncate(101), syscall.EPERM)
+	_, err = f.Pwrite(w.task, make([]byte, 2), 99)
+	want(t, "grow by write", err, syscall.EPERM)
+	_, err = f.Pwrite(w.task, make([]byte, 2), 98)
+	want(t, "write inside", err, nil)
+	must(t, f.AddSeals(unix.F_SEAL_WRITE|unix.F_SEAL_SEAL))
+	_, err = f.Pwrite(w.task, make([]byte, 1), 0)
+	want(t, "write", err, syscall.EPERM)
+	want(t, "seal sealed", f.AddSeals(unix.F_SEAL_WRITE), syscall.EPERM)
+	if got := f.Path(); got != "/memfd:m (deleted)" {
+		t.Errorf("path %q", got)
+	}
+}

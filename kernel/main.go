@@ -1,0 +1,234 @@
+//go:build tamago
+
+// Package kernel wires Grim together: start-up order, console, the first
+// process, self-tests, power-off. Policy lives in mm and proc, mechanism in arch.
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"runtime/goos"
+	"unsafe"
+
+	"grim/arch"
+	"grim/boot/machine"
+	"grim/kernel/cmdline"
+	"grim/kernel/fs"
+	"grim/kernel/selftest"
+	"grim/kernel/sys"
+	"grim/kernel/tap"
+	"grim/mm/phys"
+	"grim/mm/pmap"
+	"grim/mm/vm"
+	"grim/proc"
+)
+
+// leastMemory is what the kernel needs to boot and run its tests; with less it
+// says so and stops.
+const leastMemory = 60 << 20 // 64 MB less what firmware keeps for itself
+
+// system is the running kernel.
+type system struct {
+	info  *machine.Info
+	opts  cmdline.Options
+	board board
+
+	mem   *phys.Memory
+	pmaps *pmap.System
+	vm    *vm.System
+	fs    *fs.FS
+	sys   *sys.System
+	proc  *proc.Kernel
+
+	report *tap.Report
+}
+
+// Main runs the machine from the end of the Go runtime's start to power-off. It
+// does not return.
+func Main() {
+	goos.Printk = runtime.EarlyConsole
+	s := &system{report: tap.New(os.Stdout)}
+	if err := s.start(); err != nil {
+		s.stop("boot: " + err.Error())
+	}
+	selftest.Run(s.selfTests())
+	status, err := s.runInit()
+	if err != nil {
+		s.stop("init: " + err.Error())
+	}
+	s.powerOff(status)
+}
+
+// stop ends a machine that cannot go on, with the reason as the last line.
+func (s *system) stop(reason string) {
+	fmt.Println("grim:", reason)
+	s.exit(1)
+}
+
+func (s *system) exit(status int32) {
+	if s.board == nil {
+		// Without page tables of its own the kernel can only hand the reason
+		// to whoever reads the console.
+		goos.Exit(status)
+	}
+	s.board.Exit(status)
+}
+
+// start brings everything up, in the order in which one thing needs another.
+func (s *system) start() error {
+	var err error
+	if s.info, err = discover(); err != nil {
+		return err
+	}
+	if err := s.parseOptions(); err != nil {
+		return err
+	}
+	boot := &bootMemory{free: s.info.Usable(imageRange())}
+	if total := memoryBytes(s.info.Memory); total < leastMemory {
+		return fmt.Errorf("%d MB of memory: at least %d MB are needed", total>>20, (leastMemory>>20)+4)
+	}
+	if s.board, err = openBoard(s.info, boot.page); err != nil {
+		return err
+	}
+	s.console()
+	if t, err := s.board.WallTime(); err == nil {
+		runtime.SetWallTime(t.UnixNano())
+	}
+	if err := s.growHeap(boot); err != nil {
+		return err
+	}
+	if err := s.startMemory(boot); err != nil {
+		return err
+	}
+	s.banner()
+	if err := s.startProcesses(); err != nil {
+		return err
+	}
+	return s.unpack()
+}
+
+func (s *system) parseOptions() error {
+	opts, warnings, err := cmdline.Parse(s.info.CommandLine)
+	for _, w := range warnings {
+		fmt.Println("grim: warning:", w)
+	}
+	s.opts = opts
+	return err
+}
+
+// direct is where the direct map has a physical address. Safety: what lies
+// there is RAM that the caller owns, outside of the Go heap.
+func direct(pa arch.PA) unsafe.Pointer {
+	return unsafe.Add(nil, uintptr(arch.DirectBase)+uintptr(pa))
+}
+
+// imageRange is the kernel image with its first heap.
+func imageRange() machine.Range {
+	end := uint64(runtime.Heap().Limit) - uint64(arch.KernelBase)
+	return machine.Range{Base: goos.PhysBase, Size: end}
+}
+
+func memoryBytes(rs []machine.Range) (n uint64) {
+	for _, r := range rs {
+		n += r.Size
+	}
+	return n
+}
+
+// console moves output, the runtime's hooks and randomness to the board.
+func (s *system) console() {
+	goos.Printk = func(c byte) {
+		if c == '\n' {
+			s.board.Put('\r')
+		}
+		s.board.Put(c)
+	}
+	goos.Exit = s.board.Exit
+	goos.Idle = s.board.Idle
+	seeded := newSeedRandom(s.info.Seed, s.board.Jitter)
+	goos.RandomData = func(p []byte) {
+		if !s.board.Random(p) {
+			seeded.fill(p)
+		}
+	}
+	runtime.Reseed()
+}
+
+// growHeap gives the Go heap its share of memory, right behind the first heap.
+func (s *system) growHeap(boot *bootMemory) error {
+	limit := uint64(runtime.Heap().Limit)
+	// The first heap ends anywhere in a 2 MB block: fill that with pages, so
+	// that blocks can follow.
+	size := heapSize(boot.bytes()) + (-limit)%arch.BlockSize
+	for size > 0 {
+		n := uint64(arch.BlockSize)
+		if r := (-limit) % arch.BlockSize; r != 0 {
+			n = r
+		}
+		pa, err := boot.take(n, min(n, arch.BlockSize)&-min(n, arch.BlockSize), math.MaxUint64)
+		if err != nil {
+			return fmt.Errorf("memory for the kernel's heap: %w", err)
+		}
+		if err := s.board.MapHeap(arch.VA(limit), pa, n, boot.page); err != nil {
+			return err
+		}
+		limit += n
+		size -= n
+	}
+	runtime.GrowHeap(uintptr(limit))
+	return nil
+}
+
+// startMemory hands what is left to the frame allocator and sets up mm.
+func (s *system) startMemory(boot *bootMemory) error {
+	var err error
+	if s.mem, err = phys.New(direct(0), boot.ranges()); err != nil {
+		return err
+	}
+	s.pmaps = pmap.NewSystem(s.mem, pageFormat(), s.board)
+	s.vm = vm.NewSystem(vm.Config{Mem: s.mem, Pmaps: s.pmaps, NoBlocks: !s.opts.HugePages})
+	return nil
+}
+
+func (s *system) banner() {
+	st := s.mem.Stats()
+	h := runtime.Heap()
+	fmt.Printf("Grim on %s (%s, %s)\n", runtime.GOARCH, runtime.Version(), s.board.Describe())
+	fmt.Printf("memory: %d MB, %d MB for processes, %d MB kernel heap\n",
+		memoryBytes(s.info.Memory)>>20, st.Total>>8, (h.Limit-h.Base)>>20)
+	fmt.Printf("layout: %s, exit: %s, 2 MB blocks: %s\n", s.opts.Layout, s.opts.Exit, onOff(s.opts.HugePages))
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}
+
+// powerOff closes the report and ends the machine: successfully if every test
+// passed and init ended well.
+func (s *system) powerOff(status proc.Status) {
+	if text := unknownText(s.sys.UnknownCalls()); text != "" {
+		fmt.Println(text)
+	}
+	if status != 0 {
+		s.report.Result("init", []string{"ended with " + describe(status)})
+	} else {
+		s.report.Result("init", nil)
+	}
+	if s.report.Close() {
+		s.board.Exit(0)
+	}
+	s.board.Exit(1)
+}
+
+// describe says in words how a process ended.
+func describe(st proc.Status) string {
+	if st.Signaled() {
+		return "signal " + st.Signal().String()
+	}
+	return fmt.Sprint("status ", st.ExitStatus())
+}

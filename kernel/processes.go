@@ -1,0 +1,173 @@
+//go:build tamago
+
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"runtime/goos"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"grim/arch"
+	"grim/kernel/fs"
+	"grim/kernel/selftest"
+	"grim/kernel/sys"
+	"grim/mm/phys"
+	"grim/mm/vm"
+	"grim/proc"
+)
+
+// startProcesses sets up system calls, files and the process side, in the order
+// in which one needs another; the system calls learn of the other two last,
+// before the first process.
+func (s *system) startProcesses() error {
+	var err error
+	s.sys, err = sys.New(sys.Config{
+		ABI: s.board.ABI(), VM: s.vm,
+		Wall:    func() int64 { return time.Now().UnixNano() },
+		Memory:  s.memory,
+		Random:  goos.RandomData,
+		Reboot:  s.reboot,
+		Version: "grim",
+		CPU:     s.board.UserCPU(),
+		XCR0:    s.board.XCR0(),
+	})
+	if err != nil {
+		return err
+	}
+	s.fs, err = fs.New(fs.Config{
+		NewPages:  s.newPages,
+		Monotonic: runtime.Nanotime,
+		Console:   s.print,
+		Interrupt: s.interrupt,
+		Proc:      s.sys.ProcSource(),
+		Memory:    s.memory,
+	})
+	if err != nil {
+		return err
+	}
+	s.proc, err = proc.New(proc.Config{
+		Machine: s.board, Memory: s.mem, Pmaps: s.pmaps, VM: s.vm,
+		Syscall: s.sys.Syscall, Signals: s.sys,
+		Policy: s.opts.Exit, Layout: s.opts.Layout, Slice: s.opts.Slice,
+		Clock: runtime.Nanotime, NextTimer: nextTimer, Runnable: runtime.Runnable,
+	})
+	if err != nil {
+		return err
+	}
+	s.sys.Attach(s.proc, s.fs)
+	s.fs.ProcFile("exits", s.exits)
+	go s.readConsole()
+	return nil
+}
+
+// nextTimer is runtime.NextTimer in package proc's terms.
+func nextTimer() int64 {
+	if t := runtime.NextTimer(); t >= 0 {
+		return t
+	}
+	return math.MaxInt64
+}
+
+func (s *system) newPages(name string) (fs.Pages, error) {
+	return vm.NewFileObject(s.vm, name, nil), nil
+}
+
+// print writes user output to the console.
+func (s *system) print(p []byte) {
+	for _, c := range p {
+		s.board.Put(c)
+	}
+}
+
+// interrupt is what the console's line discipline asks for: a signal to the
+// foreground group.
+func (s *system) interrupt(pgid int, sig syscall.Signal) {
+	if pgid != 0 {
+		// A group that has ended meanwhile is nobody's error.
+		_ = s.proc.SignalGroup(pgid, &proc.Siginfo{Signo: sig})
+	}
+}
+
+// readConsole passes typed bytes on, for ever.
+func (s *system) readConsole() {
+	var b [64]byte
+	for {
+		n, err := s.board.Read(b[:])
+		if err != nil {
+			fmt.Println("grim: console input:", err)
+			return
+		}
+		s.fs.TTY().Input(b[:n])
+	}
+}
+
+func (s *system) memory() (total, free uint64) {
+	return uint64(s.mem.Total()) << arch.PageShift, uint64(s.mem.FreeFrames()) << arch.PageShift
+}
+
+func (s *system) exits() []byte {
+	events, _ := s.proc.Events(0)
+	return exitsText(events)
+}
+
+// reboot is reboot(2): the tests' verdict goes out first.
+func (s *system) reboot(restart bool) {
+	if restart {
+		s.board.Restart()
+	}
+	s.powerOff(0)
+}
+
+// unpack fills the root file system and gives the archive's memory to the frame
+// allocator.
+func (s *system) unpack() error {
+	r := s.info.Initrd
+	if r.Size == 0 {
+		return fmt.Errorf("the boot loader handed over no initramfs: give QEMU -initrd")
+	}
+	if err := s.fs.Unpack(unsafe.Slice((*byte)(direct(arch.PA(r.Base))), r.Size)); err != nil {
+		return err
+	}
+	first := (arch.PA(r.Base) + arch.PageSize - 1) &^ (arch.PageSize - 1)
+	last := arch.PA(r.Base+r.Size) &^ (arch.PageSize - 1)
+	if first < last {
+		if err := s.mem.Add(phys.Range{Start: first, End: last}); err != nil {
+			// It lies beside all memory that is ours: nothing is lost but it.
+			return nil
+		}
+	}
+	return nil
+}
+
+// selfTests is what the self-tests may use of the kernel.
+func (s *system) selfTests() *selftest.Env {
+	return &selftest.Env{
+		Machine: s.board, Mem: s.mem, Pmaps: s.pmaps, VM: s.vm, FS: s.fs, Proc: s.proc,
+		Layout: s.opts.Layout, Policy: s.opts.Exit, Select: s.opts.SelfTest, Report: s.report,
+		NewFiles: s.sys.NewFiles,
+		Exec: func(path string, args []string, layout arch.Layout, policy proc.ExitPolicy) (*proc.Process, error) {
+			return s.sys.Start(sys.StartArgs{
+				Path: path, Argv: append([]string{path}, args...), Env: environment, Layout: layout, Policy: &policy,
+			})
+		},
+	}
+}
+
+// environment is what programs that the kernel starts are given.
+var environment = []string{"PATH=/bin", "HOME=/root", "TERM=vt100"}
+
+// runInit runs the first process to its end.
+func (s *system) runInit() (proc.Status, error) {
+	p, err := s.sys.Start(sys.StartArgs{
+		Path: s.opts.Init, Argv: append([]string{s.opts.Init}, s.opts.Args...), Env: environment,
+		Layout: s.opts.Layout, Init: true,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", s.opts.Init, err)
+	}
+	return p.Wait().Status, nil
+}

@@ -1,0 +1,100 @@
+package selftest
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"grim/arch"
+	"grim/mm/vm"
+	"grim/proc"
+)
+
+// Where a test's user code, stack and data are.
+const (
+	codeVA  arch.VA = 0x40_0000
+	stackVA arch.VA = 0x7000_0000
+	dataVA  arch.VA = 0x1000_0000
+	farVA   arch.VA = 0x7f00_0000_0000 // another root entry's reach
+)
+
+const readWrite = arch.Read | arch.Write
+
+// program is user code in the making: a few machine instructions, so that a
+// test decides exactly what user mode does. The instructions are emitted by
+// program_amd64.go and program_arm64.go, which define:
+//
+//	load(va)               read the byte at va
+//	store(va, b)           write the byte b
+//	touch(va, stride, n)   write n bytes, stride apart (n > 0)
+//	jump(va)               go on at va
+//	call(nr, args...)      system call; its result is left for the next step
+//	exitResult()           exit_group with the low byte of the last result
+//	exitByte(va)           exit_group with the byte at va
+//	spin()                 loop for ever
+//	fork(child)            fork(2); the child runs child's code
+type program struct {
+	code []byte
+}
+
+// exit ends the process with a status.
+func (p *program) exit(status int) { p.call(unix.SYS_EXIT_GROUP, uint64(status)) }
+
+// exitThread ends the thread.
+func (p *program) exitThread() { p.call(unix.SYS_EXIT, 0) }
+
+// space makes an address space with the program's code (read and execute) and a
+// small stack.
+func (t *T) space(p *program) *vm.VMSpace {
+	vs, err := vm.New(t.VM, t.Layout)
+	t.check("vm.New", err)
+	if err := t.populate(vs, p); err != nil {
+		vs.Purge(nil)
+		vs.Release()
+		t.Fatalf("user program: %v", err)
+	}
+	return vs
+}
+
+func (t *T) populate(vs *vm.VMSpace, p *program) error {
+	n := uint64(arch.VA(len(p.code)).PageUp())
+	if _, err := vs.Map(codeVA, n, readWrite, vm.Fixed|vm.Private|vm.Anon, nil, 0); err != nil {
+		return err
+	}
+	if err := vs.CopyOut(codeVA, p.code); err != nil {
+		return err
+	}
+	if err := vs.Protect(codeVA, n, arch.Read|arch.Exec); err != nil {
+		return err
+	}
+	_, err := vs.Map(stackVA-8*arch.PageSize, 8*arch.PageSize, readWrite, vm.Fixed|vm.Private|vm.Anon, nil, 0)
+	return err
+}
+
+// start runs the program in vs, whose reference it takes over.
+func (t *T) start(vs *vm.VMSpace) *proc.Process {
+	files, err := t.NewFiles()
+	t.check("descriptor table", err)
+	p, err := t.Proc.Spawn(proc.SpawnArgs{
+		Name: "selftest", VM: vs, PC: codeVA, SP: stackVA - 64, Files: files, Policy: &t.Policy,
+	})
+	t.check("spawn", err)
+	return p
+}
+
+// run starts the program in vs and waits for its end.
+func (t *T) run(vs *vm.VMSpace) proc.Status {
+	return t.start(vs).Wait().Status
+}
+
+// runProgram runs the program alone in a new address space.
+func (t *T) runProgram(p *program) proc.Status { return t.run(t.space(p)) }
+
+// eventually waits until cond is true, and fails the test if that takes too long.
+func (t *T) eventually(what string, cond func() bool) {
+	for deadline := time.Now().Add(5 * time.Second); !cond(); time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not after 5 s", what)
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package selftest
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+
+	"grim/arch"
+)
+
+// Encodings: Intel SDM volume 2.
+
+func (p *program) emit(b ...byte) { p.code = append(p.code, b...) }
+
+// Registers by their numbers in the encoding.
+const (
+	rax = iota
+	rcx
+	rdx
+	_ // rbx
+	_ // rsp
+	_ // rbp
+	rsi
+	rdi
+	r8
+	r9
+	r10
+)
+
+// set is MOV r64, imm64.
+func (p *program) set(reg byte, v uint64) {
+	p.emit(0x48|reg>>3, 0xb8|reg&7)
+	p.code = binary.LittleEndian.AppendUint64(p.code, v)
+}
+
+func (p *program) load(va arch.VA) {
+	p.set(rax, uint64(va))
+	p.emit(0x8a, 0x00) // MOV AL, [RAX]
+}
+
+func (p *program) store(va arch.VA, b byte) {
+	p.set(rax, uint64(va))
+	p.emit(0xc6, 0x00, b) // MOV BYTE [RAX], b
+}
+
+func (p *program) touch(va arch.VA, stride, n uint64) {
+	p.set(rax, uint64(va))
+	p.set(rcx, n)
+	p.set(rdx, stride)
+	p.emit(0xc6, 0x00, 0x5a) // 1: MOV BYTE [RAX], 0x5a
+	p.emit(0x48, 0x01, 0xd0) // ADD RAX, RDX
+	p.emit(0x48, 0xff, 0xc9) // DEC RCX
+	p.emit(0x75, 0xf5)       // JNZ 1b
+}
+
+func (p *program) jump(va arch.VA) {
+	p.set(rax, uint64(va))
+	p.emit(0xff, 0xe0) // JMP RAX
+}
+
+var argRegs = [...]byte{rdi, rsi, rdx, r10, r8, r9}
+
+func (p *program) call(nr uint64, args ...uint64) {
+	for i, a := range args {
+		p.set(argRegs[i], a)
+	}
+	p.set(rax, nr)
+	p.emit(0x0f, 0x05) // SYSCALL
+}
+
+func (p *program) exitResult() {
+	p.emit(0x48, 0x89, 0xc7) // MOV RDI, RAX
+	p.set(rax, unix.SYS_EXIT_GROUP)
+	p.emit(0x0f, 0x05)
+}
+
+func (p *program) exitByte(va arch.VA) {
+	p.set(rax, uint64(va))
+	p.emit(0x0f, 0xb6, 0x38) // MOVZX EDI, BYTE [RAX]
+	p.set(rax, unix.SYS_EXIT_GROUP)
+	p.emit(0x0f, 0x05)
+}
+
+func (p *program) spin() { p.emit(0xeb, 0xfe) } // JMP .
+
+func (p *program) fork(child *program) {
+	p.call(unix.SYS_CLONE, uint64(unix.SIGCHLD), 0, 0, 0, 0)
+	p.emit(0x48, 0x85, 0xc0) // TEST RAX, RAX
+	p.emit(0x0f, 0x85)       // JNZ over the child's code
+	p.code = binary.LittleEndian.AppendUint32(p.code, uint32(len(child.code)))
+	p.emit(child.code...)
+}
+
+// waitChild is wait4 for the last fork's child; then exitByte(status+1) gives
+// its exit status.
+func (p *program) waitChild(status arch.VA) {
+	p.emit(0x48, 0x89, 0xc7) // MOV RDI, RAX
+	p.set(rsi, uint64(status))
+	p.set(rdx, 0)
+	p.set(r10, 0)
+	p.set(rax, unix.SYS_WAIT4)
+	p.emit(0x0f, 0x05)
+}

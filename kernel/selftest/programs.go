@@ -1,0 +1,65 @@
+package selftest
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"grim/kernel/fs"
+	"grim/proc"
+)
+
+// testProgram holds the user-mode tests; lists of their names are beside it.
+const testProgram = "/bin/utest"
+
+// runPrograms runs the user-mode tests, each in a process of its own that is
+// judged by its exit status. What it says of a failure is on the console.
+func runPrograms(e *Env) {
+	list := "/tests/list"
+	if e.Select == "quick" {
+		list = "/tests/quick"
+	}
+	text, err := e.readFile(list)
+	if err != nil {
+		e.Report.Result("program", []string{fmt.Sprintf("%s: %v", list, err)})
+		return
+	}
+	for name := range strings.Lines(string(text)) {
+		name = strings.TrimSuffix(name, "\n")
+		c := test{name: "program/" + name, run: func(t *T) { t.program(name) }}
+		if e.Select == "all" || e.Select == "quick" || strings.Contains(c.name, e.Select) {
+			e.runOne(c, e.Layout, e.Policy)
+		}
+	}
+}
+
+// program runs one user-mode test.
+func (t *T) program(name string) {
+	p, err := t.Exec(testProgram, []string{name}, t.Layout, t.Policy)
+	t.check("start", err)
+	if st := p.Wait().Status; st != 0 {
+		t.Errorf("%s", statusText(st))
+	}
+}
+
+// statusText says how a process ended.
+func statusText(st proc.Status) string {
+	if st.Signaled() {
+		return "killed by " + unix.SignalName(st.Signal())
+	}
+	return fmt.Sprint("exit status ", st.ExitStatus())
+}
+
+// readFile reads a small file of the root file system.
+func (e *Env) readFile(path string) ([]byte, error) {
+	f, err := e.FS.Open(fs.At{Place: e.FS.NewPlace()}, path, syscall.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Release()
+	b := make([]byte, 64<<10)
+	n, err := f.Pread(nil, b, 0)
+	return b[:n], err
+}

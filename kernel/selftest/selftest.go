@@ -1,0 +1,201 @@
+// Package selftest proves the exit contract and what it stands on, on the
+// machine itself: real page tables walked by the CPU, real user mode, real
+// traps. Every test runs in a goroutine of its own; after each, frames, table
+// pages and kernel objects must be back where they were (E4), or it has failed.
+//
+// A test's comment says how the thing it guards was once broken to see the test
+// fail.
+package selftest
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"grim/arch"
+	"grim/kernel/fs"
+	"grim/kernel/tap"
+	"grim/mm/phys"
+	"grim/mm/pmap"
+	"grim/mm/vm"
+	"grim/proc"
+)
+
+// Env is the kernel under test.
+type Env struct {
+	Machine arch.Machine
+	Mem     *phys.Memory
+	Pmaps   *pmap.System
+	VM      *vm.System
+	FS      *fs.FS
+	Proc    *proc.Kernel
+	Layout  arch.Layout     // the boot's default
+	Policy  proc.ExitPolicy // the same
+	Select  string          // "all", "quick", "none", or part of the names to run
+	Report  *tap.Report
+
+	// NewFiles makes a descriptor table for a process, the console on 0 to 2.
+	NewFiles func() (proc.Files, error)
+	// Exec starts a program of the file system as a child of the kernel.
+	Exec func(path string, args []string, layout arch.Layout, policy proc.ExitPolicy) (*proc.Process, error)
+}
+
+// test is one self-test. Those with layouts run once under each layout, those
+// with policies under each exit policy, in every boot; the others once, with
+// the boot's default.
+type test struct {
+	name     string
+	run      func(t *T)
+	layouts  bool
+	policies bool
+	slow     bool // left out of the quick set
+}
+
+// tests by topic, in the order they run: what the later ones stand on first.
+var tests = slices.Concat(userModeTests)
+
+// Run runs the selected tests and reports each.
+func Run(e *Env) {
+	if e.Select == "none" {
+		return
+	}
+	for _, c := range tests {
+		if e.Select == "quick" && c.slow {
+			continue
+		}
+		if e.Select != "all" && e.Select != "quick" && !strings.Contains(c.name, e.Select) {
+			continue
+		}
+		for _, layout := range e.layouts(c) {
+			for _, policy := range e.policies(c) {
+				e.runOne(c, layout, policy)
+			}
+		}
+	}
+	runPrograms(e)
+}
+
+func (e *Env) layouts(c test) []arch.Layout {
+	if c.layouts {
+		return []arch.Layout{arch.SharedUK, arch.Separate}
+	}
+	return []arch.Layout{e.Layout}
+}
+
+func (e *Env) policies(c test) []proc.ExitPolicy {
+	if c.policies {
+		return []proc.ExitPolicy{proc.PolicyPurge, proc.PolicyReaper}
+	}
+	return []proc.ExitPolicy{e.Policy}
+}
+
+// runOne runs one test under one layout and policy and looks for leaks.
+func (e *Env) runOne(c test, layout arch.Layout, policy proc.ExitPolicy) {
+	name := c.name
+	var under []string
+	if c.layouts {
+		under = append(under, layout.String())
+	}
+	if c.policies {
+		under = append(under, policy.String())
+	}
+	if under != nil {
+		name += " [" + strings.Join(under, " ") + "]"
+	}
+	t := &T{Env: e, Layout: layout, Policy: policy}
+	before := e.census()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer t.runCleanups()
+		c.run(t)
+	}()
+	<-done
+	if len(t.reasons) == 0 {
+		t.leaks(before)
+	}
+	e.Report.Result(name, t.reasons)
+}
+
+// T is a running test.
+type T struct {
+	*Env
+	Layout   arch.Layout
+	Policy   proc.ExitPolicy
+	reasons  []string
+	cleanups []func()
+}
+
+// Errorf notes a reason why the test failed and goes on.
+func (t *T) Errorf(format string, args ...any) {
+	t.reasons = append(t.reasons, fmt.Sprintf(format, args...))
+}
+
+// Fatalf notes a reason and ends the test. Only from the test's own goroutine.
+func (t *T) Fatalf(format string, args ...any) {
+	t.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+// check ends the test if err is not nil.
+func (t *T) check(what string, err error) {
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// Cleanup runs f after the test, the latest first.
+func (t *T) Cleanup(f func()) { t.cleanups = append(t.cleanups, f) }
+
+func (t *T) runCleanups() {
+	for _, f := range slices.Backward(t.cleanups) {
+		f()
+	}
+}
+
+// census is what a test must leave as it found it (E4).
+type census struct {
+	Frames     int // free
+	Spaces     int64
+	Entries    int64
+	Objects    int64
+	Processes  int64
+	Threads    int64
+	PIDs       int
+	Inodes     int64
+	Files      int64
+	Goroutines int
+}
+
+func (e *Env) census() census {
+	e.Pmaps.Drain() // the stock of emptied roots counts as free
+	v, p, f := e.VM.Stats(), e.Proc.Counts(), e.FS.Stats()
+	return census{
+		Frames: e.Mem.FreeFrames(), Spaces: v.Spaces, Entries: v.Entries, Objects: v.Objects,
+		Processes: p.Processes, Threads: p.Threads, PIDs: p.PIDs,
+		Inodes: f.Inodes, Files: f.Files, Goroutines: runtime.NumGoroutine(),
+	}
+}
+
+// settle is how long dead threads may take to be reaped, and goroutines to end.
+const settle = 2 * time.Second
+
+// leaks compares with the state before the test, and recounts every frame.
+func (t *T) leaks(before census) {
+	var after census
+	for deadline := time.Now().Add(settle); ; time.Sleep(time.Millisecond) {
+		if after = t.census(); after == before {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("leak: before %+v", before)
+			t.Errorf("leak: after  %+v", after)
+			break
+		}
+	}
+	if err := t.Mem.Audit(); err != nil {
+		t.Errorf("recount of frames: %v", err)
+	}
+}

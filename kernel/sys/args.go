@@ -1,0 +1,105 @@
+package sys
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"grim/arch"
+	"grim/kernel/fs"
+	"grim/mm/vm"
+	"grim/proc"
+)
+
+// ctx is one system call: who makes it and its registers. It is passed by value
+// so that a call costs no allocation.
+type ctx struct {
+	s *System
+	t *proc.Thread
+	f *arch.Frame
+}
+
+// arg is argument i as the register has it.
+func (c ctx) arg(i int) uint64 { return c.f[c.s.abi.Arg[i]] }
+
+// int is an argument of C type int: the upper half of the register is garbage
+// that the ABI allows.
+func (c ctx) int(i int) int       { return int(int32(c.arg(i))) }
+func (c ctx) uint32(i int) uint32 { return uint32(c.arg(i)) }
+func (c ctx) va(i int) arch.VA    { return arch.VA(c.arg(i)) }
+
+// mem is the caller's address space.
+func (c ctx) mem() *vm.VMSpace { return c.t.VM() }
+
+// get copies a fixed-size value in. T must not contain Go pointers.
+func get[T any](c ctx, va arch.VA) (v T, err error) {
+	// Safety: v is plain memory of the given size, as the constraint above says.
+	err = c.mem().CopyIn(unsafe.Slice((*byte)(unsafe.Pointer(&v)), unsafe.Sizeof(v)), va)
+	return v, err
+}
+
+// put copies a fixed-size value out.
+func put[T any](c ctx, va arch.VA, v *T) error {
+	// Safety: as get.
+	return c.mem().CopyOut(va, unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)))
+}
+
+// path reads a path argument: EFAULT, ENAMETOOLONG.
+func (c ctx) path(i int) (string, error) {
+	return c.mem().CopyInString(c.va(i), unix.PathMax-1)
+}
+
+// file is the open file of descriptor argument i, with a reference that the
+// caller releases.
+func (c ctx) file(i int) (*fs.File, error) { return c.files().fds.Get(c.int(i)) }
+
+// at is where a relative path starts: the directory of descriptor argument i,
+// or the working directory for AT_FDCWD. The caller calls release. A number
+// that is no open file is EBADF only if the path needs it, so that an absolute
+// path goes with any (openat(2)).
+func (c ctx) at(i int, path string) (a fs.At, err error) {
+	a = c.cwd()
+	fd := c.int(i)
+	if fd == unix.AT_FDCWD || (len(path) > 0 && path[0] == '/') {
+		return a, nil
+	}
+	a.Dir, err = c.files().fds.Get(fd)
+	return a, err
+}
+
+// cwd is where a path of a call without a dirfd starts.
+func (c ctx) cwd() fs.At { return fs.At{Task: c.task(), Place: c.files().place} }
+
+// releaseAt drops the reference that at took.
+func releaseAt(a fs.At) {
+	if a.Dir != nil {
+		a.Dir.Release()
+	}
+}
+
+// task is the caller as package fs sees it.
+func (c ctx) task() fs.Task { return task{c.t} }
+
+// task makes a thread a fs.Task.
+type task struct{ *proc.Thread }
+
+// IDs are the process and thread numbers.
+func (t task) IDs() (pid, tid int) { return t.Process().PID(), t.TID() }
+
+// userRange checks that [va, va+n) lies in the user half: EFAULT. Whether it is
+// mapped shows when it is copied.
+func userRange(va arch.VA, n uint64) error {
+	if va > arch.UserMax || n > uint64(arch.UserMax-va) {
+		return syscall.EFAULT
+	}
+	return nil
+}
+
+// onlyFlags is EINVAL if flags has bits outside of known.
+func onlyFlags[T ~int | ~uint32 | ~uint64](flags, known T) error {
+	if flags&^known != 0 {
+		return syscall.EINVAL
+	}
+	return nil
+}

@@ -1,0 +1,313 @@
+package sys
+
+import (
+	"bytes"
+	delf "debug/elf"
+	"encoding/binary"
+	"math/rand"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"grim/arch"
+	"grim/kernel/fs"
+	"grim/mm/vm"
+	"grim/proc"
+	"grim/proc/elf"
+)
+
+// program builds an executable: text at 0x400000 whose first page holds the
+// headers, and data at 0x402f80 that crosses a page, with a bss behind it.
+func (m *machine) executable(typ delf.Type, change func(h *delf.Header64, p []delf.Prog64)) []byte {
+	base := uint64(0x400000)
+	if typ == delf.ET_DYN {
+		base = 0
+	}
+	h := delf.Header64{Type: uint16(typ), Machine: m.abi.Machine, Version: 1, Entry: base + 0x1000, Phoff: 64,
+		Ehsize: 64, Phentsize: 56, Phnum: 2}
+	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
+	progs := []delf.Prog64{
+		{Type: uint32(delf.PT_LOAD), Flags: uint32(delf.PF_R | delf.PF_X), Vaddr: base, Filesz: 0x1100, Memsz: 0x1100, Align: 0x1000},
+		{Type: uint32(delf.PT_LOAD), Flags: uint32(delf.PF_R | delf.PF_W), Off: 0x1f80, Vaddr: base + 0x2f80, Filesz: 0x100, Memsz: 0x2100, Align: 0x1000},
+	}
+	if change != nil {
+		change(&h, progs)
+	}
+	var b bytes.Buffer
+	binary.Write(&b, binary.LittleEndian, h)
+	binary.Write(&b, binary.LittleEndian, progs)
+	b.Write(make([]byte, 0x1f80-b.Len()))
+	b.Write(bytes.Repeat([]byte{0xda}, 0x100))
+	b.Write(bytes.Repeat([]byte{0xff}, 0x1000)) // must not be seen in the bss
+	return b.Bytes()
+}
+
+// writeFile makes a file without a process.
+func (m *machine) writeFile(path string, data []byte, mode uint32) {
+	m.t.Helper()
+	at := fs.At{Task: kernelTask{m.s}, Place: m.fs.NewPlace()}
+	f, err := m.fs.Open(at, path, unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC, mode)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer f.Release()
+	if n, err := f.Write(at.Task, data); n != len(data) || err != nil {
+		m.t.Fatal(n, err)
+	}
+}
+
+// strings stores a NULL-terminated array of strings at va.
+func (u *user) strings(va arch.VA, list ...string) uint64 {
+	data := va + arch.VA(8*(len(list)+1))
+	for i, s := range list {
+		u.store(va+arch.VA(8*i), le.AppendUint64(nil, uint64(data)))
+		u.store(data, append([]byte(s), 0))
+		data += arch.VA(len(s) + 1)
+	}
+	u.store(va+arch.VA(8*len(list)), make([]byte, 8))
+	return uint64(va)
+}
+
+func (u *user) cstring(va arch.VA) string {
+	s, err := u.vs().CopyInString(va, 4096)
+	if err != nil {
+		u.m.t.Errorf("string at %#x: %v", va, err)
+	}
+	return s
+}
+
+// stack is what a program finds on its initial stack.
+type stack struct {
+	argv, env []string
+	aux       map[uint64]uint64
+}
+
+func (u *user) stack() stack {
+	sp := arch.VA(u.u.Frame[u.m.abi.SP])
+	if sp%16 != 0 {
+		u.m.t.Errorf("SP %#x", sp)
+	}
+	st := stack{aux: map[uint64]uint64{}}
+	next := func() uint64 { v := u.word(sp); sp += 8; return v }
+	argc := next()
+	for p := next(); p != 0; p = next() {
+		st.argv = append(st.argv, u.cstring(arch.VA(p)))
+	}
+	for p := next(); p != 0; p = next() {
+		st.env = append(st.env, u.cstring(arch.VA(p)))
+	}
+	for k := next(); k != 0; k = next() {
+		st.aux[k] = next()
+	}
+	if int(argc) != len(st.argv) {
+		u.m.t.Errorf("argc %d, argv %q", argc, st.argv)
+	}
+	return st
+}
+
+func equal(a []string, b ...string) bool { return strings.Join(a, "\x00") == strings.Join(b, "\x00") }
+
+func TestExec(t *testing.T) {
+	onBoth(t, func(m *machine) {
+		m.litters = true
+		m.writeFile("/tmp/prog", m.executable(delf.ET_EXEC, nil), 0o755)
+		m.writeFile("/tmp/pie", m.executable(delf.ET_DYN, nil), 0o755)
+		m.writeFile("/tmp/script", []byte("#! /tmp/prog -x  y \nrest"), 0o755)
+		var got stack
+		bias := arch.VA(0)
+		check := func(u *user) {
+			got = u.stack()
+			if b := u.load(0x402f80+bias, 0x100); !bytes.Equal(b, bytes.Repeat([]byte{0xda}, 0x100)) {
+				m.t.Errorf("data % x", b[:16])
+			}
+			if b := u.load(0x403080+bias, 0x2000); len(bytes.Trim(b, "\x00")) != 0 {
+				m.t.Error("the bss is not zero")
+			}
+			for va, prot := range map[arch.VA]arch.Prot{0x400000: 5, 0x402000: 3, 0x404000: 3} {
+				if e := u.m.entry(u, va+bias); e.Prot != prot {
+					m.t.Errorf("%#x: %v, want %v", va, e.Prot, prot)
+				}
+			}
+			if brk := arch.VA(u.ok("brk", 0)); brk != 0x406000+bias {
+				m.t.Errorf("brk %#x", brk)
+			}
+			if got.aux[9] != u.u.Frame[m.abi.PC] && got.aux[9] != uint64(0x401000+bias) {
+				m.t.Errorf("AT_ENTRY %#x", got.aux[9])
+			}
+			if got.aux[3] != uint64(0x400040+bias) || got.aux[4] != 56 || got.aux[5] != 2 || got.aux[6] != 4096 {
+				m.t.Errorf("aux %#x", got.aux)
+			}
+			if b := u.load(arch.VA(got.aux[25]), 16); b[0] != 1 || b[15] != 16 {
+				m.t.Errorf("AT_RANDOM % x", b)
+			}
+			if u.cstring(arch.VA(got.aux[15])) != "test" || got.aux[16] != 3 {
+				m.t.Error("AT_PLATFORM, AT_HWCAP")
+			}
+			u.want(syscall.EBADF, "close", 5) // it was close-on-exec
+			u.ok("close", 4)
+			if m.s.sigPage != nil && !bytes.Equal(u.load(elf.SigPage, 8), sigReturnARM64) {
+				m.t.Error("no code at SigPage")
+			}
+			u.exit(7)
+		}
+		m.programs.Store(uint64(0x401000), check)
+		m.programs.Store(uint64(0x555555555000), check)
+		for _, c := range []struct {
+			path string
+			bias arch.VA
+			argv []string
+			exe  string
+		}{
+			{"/tmp/prog", 0, []string{"a", "b c", ""}, "/tmp/prog"},
+			{"/tmp/pie", 0x555555554000 - 0x400000, []string{"a", "b c", ""}, "/tmp/pie"},
+			{"/tmp/script", 0, []string{"/tmp/prog", "-x  y", "/tmp/script", "b c", ""}, "/tmp/prog"},
+		} {
+			bias = c.bias
+			st := m.run(func(u *user) {
+				for i := range uint64(6) { // descriptors 0 to 5
+					u.ok("openat", cwd, u.str("/dev/null"), (i/5)*unix.O_CLOEXEC, 0)
+				}
+				argv := u.strings(dataVA, "a", "b c", "")
+				env := u.strings(dataVA+256, "X=1", "Y=")
+				u.call("execve", u.str(c.path), argv, env)
+				m.t.Error("execve came back")
+			})
+			if st.ExitStatus() != 7 {
+				m.t.Errorf("%s: status %#x", c.path, st)
+			}
+			if !equal(got.argv, c.argv...) || !equal(got.env, "X=1", "Y=") {
+				m.t.Errorf("%s: argv %q env %q", c.path, got.argv, got.env)
+			}
+		}
+	})
+}
+
+// entry is the map entry that holds va.
+func (m *machine) entry(u *user, va arch.VA) vm.EntryInfo {
+	for _, e := range u.vs().Entries() {
+		if va >= e.Start && va < e.End {
+			return e
+		}
+	}
+	m.t.Errorf("nothing mapped at %#x", va)
+	return vm.EntryInfo{}
+}
+
+// Whatever cannot run leaves the caller as it was; that nothing leaks, the end
+// of the test says.
+func TestExecFails(t *testing.T) {
+	onBoth(t, func(m *machine) {
+		m.litters = true
+		broken := m.executable(delf.ET_EXEC, nil)
+		other := m.executable(delf.ET_EXEC, func(h *delf.Header64, p []delf.Prog64) { h.Machine ^= 0xff })
+		m.writeFile("/tmp/text", []byte("not a program"), 0o755)
+		m.writeFile("/tmp/empty", nil, 0o755)
+		m.writeFile("/tmp/short", broken[:0x1fff], 0o755)
+		m.writeFile("/tmp/other", other, 0o755)
+		m.writeFile("/tmp/noexec", broken, 0o644)
+		m.writeFile("/tmp/loop", []byte("#!/tmp/loop\n"), 0o755)
+		m.writeFile("/tmp/gone", []byte("#!/no/such/shell\n"), 0o755)
+		m.writeFile("/tmp/high", m.executable(delf.ET_EXEC, func(h *delf.Header64, p []delf.Prog64) { p[1].Vaddr = 0xffff_8000_0000_0f80 }), 0o755)
+		m.writeFile("/tmp/good", broken, 0o755)
+		m.passes(func(u *user) {
+			for path, want := range map[string]syscall.Errno{
+				"/tmp/text": syscall.ENOEXEC, "/tmp/empty": syscall.ENOEXEC, "/tmp/short": syscall.ENOEXEC,
+				"/tmp/other": syscall.ENOEXEC, "/tmp/high": syscall.ENOEXEC, "/tmp/noexec": syscall.EACCES,
+				"/tmp": syscall.EACCES, "/tmp/none": syscall.ENOENT, "/tmp/loop": syscall.ELOOP,
+				"/tmp/gone": syscall.ENOENT, "/tmp/text/x": syscall.ENOTDIR, "": syscall.ENOENT,
+			} {
+				if e := errno(u.call("execve", u.str(path), u.strings(dataVA, "a"), 0)); e != want {
+					m.t.Errorf("%s: %v, want %v", path, e, want)
+				}
+			}
+			u.want(syscall.EFAULT, "execve", u.str("/tmp/good"), 0x9000_0000, 0)
+			// Pointers without end run into unmapped memory, and too many strings
+			// are too big.
+			long := u.strings(0x20_0000, strings.Repeat("x", 128<<10))
+			u.want(syscall.E2BIG, "execve", u.str("/tmp/good"), long, 0)
+			same := le.AppendUint64(nil, u.strings(dataVA, "abcdefgh")+16)
+			u.store(0x20_0000, bytes.Repeat(same, 1<<17-1))
+			u.want(syscall.E2BIG, "execve", u.str("/tmp/good"), 0x20_0000, 0)
+		})
+		// A failed Start leaks nothing either.
+		if _, err := m.s.Start(StartArgs{Path: "/tmp/short"}); err != syscall.ENOEXEC {
+			m.t.Error(err)
+		}
+		if _, err := m.s.Start(StartArgs{Path: "/tmp/good", Console: "/dev/none"}); err != syscall.ENOENT {
+			m.t.Error(err)
+		}
+	})
+}
+
+// Start gives the program its console as 0, 1 and 2.
+func TestStart(t *testing.T) {
+	onBoth(t, func(m *machine) {
+		m.litters = true
+		m.writeFile("/tmp/prog", m.executable(delf.ET_EXEC, nil), 0o755)
+		m.programs.Store(uint64(0x401000), func(u *user) {
+			st := u.stack()
+			if !equal(st.argv, "/tmp/prog") || !equal(st.env, "A=b") {
+				m.t.Errorf("%+v", st)
+			}
+			sp := arch.VA(u.u.Frame[m.abi.SP]) - 4096
+			u.store(sp, []byte("hello\n"))
+			u.ok("write", 2, uint64(sp), 6)
+			u.want(syscall.EBADF, "write", 3, uint64(sp), 6)
+			u.ok("getpid")
+		})
+		p, err := m.s.Start(StartArgs{Path: "/tmp/prog", Env: []string{"A=b"}, Init: true})
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if p.PID() != 1 {
+			m.t.Errorf("init is %d", p.PID())
+		}
+		if st := m.wait(p); st != proc.ExitStatus(0) {
+			m.t.Errorf("status %#x", st)
+		}
+		if m.out.String() != "hello\r\n" && m.out.String() != "hello\n" {
+			m.t.Errorf("console %q", m.out.String())
+		}
+	})
+}
+
+// Programs with arbitrary damage are refused or run; nothing that was mapped
+// for one that is refused half way stays.
+func TestStartDamaged(t *testing.T) {
+	onBoth(t, func(m *machine) {
+		m.litters = true
+		seed := rand.Int63()
+		m.t.Logf("seed %d", seed)
+		r := rand.New(rand.NewSource(seed))
+		good := m.executable(delf.ET_EXEC, nil)
+		m.writeFile("/tmp/p", good, 0o755)
+		m.anywhere = func(u *user) {}
+		free, refused := -1, 0
+		for range 300 {
+			b := bytes.Clone(good)
+			for range 1 + r.Intn(3) {
+				b[16+r.Intn(64+2*56-16)] = byte(r.Int())
+			}
+			m.writeFile("/tmp/p", b, 0o755)
+			p, err := m.s.Start(StartArgs{Path: "/tmp/p"})
+			if err == nil { // it starts at an address of its own choice
+				m.wait(p)
+				continue
+			}
+			if refused++; err != syscall.ENOEXEC && err != syscall.ENOENT {
+				m.t.Fatalf("% x: %v", b[:176], err)
+			}
+			m.pm.Drain()
+			if n := m.mem.FreeFrames(); free < 0 {
+				free = n
+			} else if n < free-8 { // dead processes of the other kind may wait for the reaper
+				m.t.Fatalf("%d frames free, were %d", n, free)
+			}
+		}
+		if refused == 0 {
+			m.t.Error("none was refused: the test tests nothing")
+		}
+	})
+}

@@ -1,0 +1,401 @@
+package sys
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"grim/arch"
+	"grim/mm/vm"
+	"grim/proc"
+	"grim/proc/elf"
+)
+
+// Release is uname(2)'s release. C libraries compare its first numbers with the
+// oldest Linux that they work on: it names the one whose calls are offered.
+const Release = "6.1.0-grim"
+
+func sysUname(c ctx) (uint64, error) {
+	var u unix.Utsname
+	copy(u.Sysname[:], "Linux")
+	copy(u.Nodename[:], "grim")
+	copy(u.Release[:], Release)
+	copy(u.Version[:], c.s.cfg.Version)
+	copy(u.Machine[:], c.s.tab.machine)
+	copy(u.Domainname[:], "(none)")
+	return 0, put(c, c.va(0), &u)
+}
+
+func sysSysinfo(c ctx) (uint64, error) {
+	total, free := c.s.cfg.Memory()
+	si := unix.Sysinfo_t{
+		Uptime:   c.s.now() / second,
+		Totalram: total,
+		Freeram:  free,
+		Procs:    uint16(c.s.k.Counts().Processes),
+		Unit:     1,
+	}
+	return 0, put(c, c.va(0), &si)
+}
+
+func rusageOf(u proc.Usage) unix.Rusage {
+	return unix.Rusage{
+		Utime:  timevalOf(u.UserTime),
+		Stime:  timevalOf(u.SystemTime),
+		Maxrss: int64(u.MaxRSS >> 10),
+		Minflt: u.Faults,
+		Nvcsw:  u.Voluntary,
+		Nivcsw: u.Involuntary,
+	}
+}
+
+func sysGetrusage(c ctx) (uint64, error) {
+	u, err := c.t.Usage(c.int(0))
+	if err != nil {
+		return 0, err
+	}
+	ru := rusageOf(u)
+	return 0, put(c, c.va(1), &ru)
+}
+
+func sysTimes(c ctx) (uint64, error) {
+	const tick = second / elf.ClockTicks
+	if va := c.va(0); va != 0 {
+		self, err := c.t.Usage(proc.UsageSelf)
+		if err != nil {
+			return 0, err
+		}
+		kids, err := c.t.Usage(proc.UsageChildren)
+		if err != nil {
+			return 0, err
+		}
+		tms := [4]int64{self.UserTime / tick, self.SystemTime / tick, kids.UserTime / tick, kids.SystemTime / tick}
+		if err := put(c, va, &tms); err != nil {
+			return 0, err
+		}
+	}
+	return uint64(c.s.now() / tick), nil
+}
+
+// maxOpen is Linux's fs.nr_open: nobody's RLIMIT_NOFILE goes past it.
+const maxOpen = 1 << 20
+
+// limit is prlimit(2) for process p: it tells the old limit, and with a new one
+// sets it, here and where it is obeyed.
+func (c ctx) limit(p *proc.Process, which int, set *proc.Rlimit) (proc.Rlimit, error) {
+	old, err := p.Limit(which)
+	if err != nil || set == nil {
+		return old, err
+	}
+	if which == unix.RLIMIT_NOFILE && set.Max > maxOpen {
+		return old, syscall.EPERM
+	}
+	if err := p.SetLimit(which, *set); err != nil {
+		return old, err
+	}
+	if which == unix.RLIMIT_NOFILE {
+		if fl, ok := p.Files().(*files); ok {
+			fl.fds.SetLimit(int(set.Cur))
+		}
+		return old, nil
+	}
+	if vs := p.VM(); vs != nil {
+		setMemoryLimits(vs, p)
+		vs.Release()
+	}
+	return old, nil
+}
+
+// setMemoryLimits makes vs obey p's limits.
+func setMemoryLimits(vs *vm.VMSpace, p *proc.Process) {
+	l := vs.Limits()
+	for _, x := range [...]struct {
+		which int
+		to    *uint64
+	}{
+		{unix.RLIMIT_AS, &l.AS}, {unix.RLIMIT_DATA, &l.Data},
+		{unix.RLIMIT_STACK, &l.Stack}, {unix.RLIMIT_MEMLOCK, &l.Memlock},
+	} {
+		if r, err := p.Limit(x.which); err == nil {
+			*x.to = r.Cur
+		}
+	}
+	vs.SetLimits(l)
+}
+
+func sysPrlimit64(c ctx) (uint64, error) {
+	p, err := c.process(c.int(0))
+	if err != nil {
+		return 0, err
+	}
+	if mine := c.t.Process().Cred(); mine.EUID != 0 && mine.UID != p.Cred().UID {
+		return 0, syscall.EPERM
+	}
+	var set *proc.Rlimit
+	if va := c.va(2); va != 0 {
+		l, err := get[proc.Rlimit](c, va)
+		if err != nil {
+			return 0, err
+		}
+		set = &l
+	}
+	old, err := c.limit(p, c.int(1), set)
+	if err != nil || c.va(3) == 0 {
+		return 0, err
+	}
+	return 0, put(c, c.va(3), &old)
+}
+
+func sysGetrlimit(c ctx) (uint64, error) {
+	l, err := c.limit(c.t.Process(), c.int(0), nil)
+	if err != nil {
+		return 0, err
+	}
+	return 0, put(c, c.va(1), &l)
+}
+
+func sysSetrlimit(c ctx) (uint64, error) {
+	l, err := get[proc.Rlimit](c, c.va(1))
+	if err != nil {
+		return 0, err
+	}
+	_, err = c.limit(c.t.Process(), c.int(0), &l)
+	return 0, err
+}
+
+// process finds the process that a pid argument names; 0 is the caller's.
+func (c ctx) process(pid int) (*proc.Process, error) {
+	if pid == 0 || pid == c.t.Process().PID() {
+		return c.t.Process(), nil
+	}
+	if p := c.s.k.Process(pid); p != nil {
+		return p, nil
+	}
+	return nil, syscall.ESRCH
+}
+
+func sysPrctl(c ctx) (uint64, error) {
+	p, arg := c.t.Process(), c.arg(1)
+	switch c.int(0) {
+	case unix.PR_SET_NAME:
+		var name [16]byte
+		s, err := c.mem().CopyInString(c.va(1), len(name)-1)
+		if err == syscall.ENAMETOOLONG {
+			err = c.mem().CopyIn(name[:len(name)-1], c.va(1))
+			s = string(name[:len(name)-1])
+		}
+		if err != nil {
+			return 0, err
+		}
+		p.SetName(s)
+		return 0, nil
+	case unix.PR_GET_NAME:
+		var name [16]byte
+		copy(name[:], p.Name())
+		return 0, put(c, c.va(1), &name)
+	case unix.PR_GET_DUMPABLE:
+		return 1, nil
+	case unix.PR_SET_DUMPABLE:
+		if arg > 1 {
+			return 0, syscall.EINVAL
+		}
+		return 0, nil
+	case unix.PR_SET_NO_NEW_PRIVS:
+		if arg != 1 {
+			return 0, syscall.EINVAL
+		}
+		return 0, nil // no executable changes credentials here
+	case unix.PR_GET_NO_NEW_PRIVS:
+		return 1, nil
+	}
+	return 0, syscall.EINVAL
+}
+
+// Scheduling: one CPU, one policy (SCHED_OTHER, nice 0).
+
+func sysSchedGetaffinity(c ctx) (uint64, error) {
+	if _, err := c.process(c.int(0)); err != nil && c.int(0) != c.t.TID() {
+		return 0, err
+	}
+	if n := c.uint32(1); n < 8 || n%8 != 0 {
+		return 0, syscall.EINVAL
+	}
+	mask := uint64(1)<<c.s.cfg.CPUs - 1
+	return 8, put(c, c.va(2), &mask)
+}
+
+func sysSchedSetaffinity(c ctx) (uint64, error) {
+	if _, err := c.process(c.int(0)); err != nil && c.int(0) != c.t.TID() {
+		return 0, err
+	}
+	var mask [8]byte
+	if err := c.mem().CopyIn(mask[:min(c.uint32(1), 8)], c.va(2)); err != nil {
+		return 0, err
+	}
+	if le.Uint64(mask[:])&(1<<c.s.cfg.CPUs-1) == 0 {
+		return 0, syscall.EINVAL
+	}
+	return 0, nil
+}
+
+const (
+	schedOther = 0
+	schedFIFO  = 1
+	schedRR    = 2
+	schedBatch = 3
+	schedIdle  = 5
+	schedReset = 0x40000000 // SCHED_RESET_ON_FORK
+)
+
+// realtime tells whether a policy has priorities 1 to 99; EINVAL if there is no
+// such policy.
+func realtime(policy int) (bool, error) {
+	switch policy &^ schedReset {
+	case schedFIFO, schedRR:
+		return true, nil
+	case schedOther, schedBatch, schedIdle:
+		return false, nil
+	}
+	return false, syscall.EINVAL
+}
+
+func sysSchedPriorityMax(c ctx) (uint64, error) {
+	rt, err := realtime(c.int(0))
+	if rt {
+		return 99, err
+	}
+	return 0, err
+}
+
+func sysSchedPriorityMin(c ctx) (uint64, error) {
+	rt, err := realtime(c.int(0))
+	if rt {
+		return 1, err
+	}
+	return 0, err
+}
+
+func sysSchedGetscheduler(c ctx) (uint64, error) {
+	_, err := c.process(c.int(0))
+	return schedOther, err
+}
+
+func (c ctx) schedParam(va arch.VA, policy int) error {
+	prio, err := get[int32](c, va)
+	if err != nil {
+		return err
+	}
+	rt, err := realtime(policy)
+	switch {
+	case err != nil:
+		return err
+	case rt:
+		return syscall.EPERM
+	case prio != 0:
+		return syscall.EINVAL
+	}
+	return nil
+}
+
+func sysSchedSetscheduler(c ctx) (uint64, error) {
+	if _, err := c.process(c.int(0)); err != nil {
+		return 0, err
+	}
+	return 0, c.schedParam(c.va(2), c.int(1))
+}
+
+func sysSchedSetparam(c ctx) (uint64, error) {
+	if _, err := c.process(c.int(0)); err != nil {
+		return 0, err
+	}
+	return 0, c.schedParam(c.va(1), schedOther)
+}
+
+func sysSchedGetparam(c ctx) (uint64, error) {
+	if _, err := c.process(c.int(0)); err != nil {
+		return 0, err
+	}
+	prio := int32(0)
+	return 0, put(c, c.va(1), &prio)
+}
+
+func sysGetcpu(c ctx) (uint64, error) {
+	zero := uint32(0)
+	for i := range 2 {
+		if va := c.va(i); va != 0 {
+			if err := put(c, va, &zero); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return 0, nil
+}
+
+// sysGetpriority returns 20-nice, as the kernel's interface has it.
+func sysGetpriority(c ctx) (uint64, error) {
+	if which := c.int(0); which < 0 || which > unix.PRIO_USER {
+		return 0, syscall.EINVAL
+	}
+	return 20, nil
+}
+
+func sysSetpriority(c ctx) (uint64, error) {
+	if which := c.int(0); which < 0 || which > unix.PRIO_USER {
+		return 0, syscall.EINVAL
+	}
+	return 0, nil
+}
+
+func sysPersonality(c ctx) (uint64, error) {
+	if p := c.uint32(0); p != 0 && p != 0xffffffff {
+		return 0, syscall.EINVAL
+	}
+	return 0, nil
+}
+
+// sysGetrandom fills the buffer from the kernel's generator, a chunk at a time.
+func sysGetrandom(c ctx) (uint64, error) {
+	if err := onlyFlags(c.int(2), unix.GRND_NONBLOCK|unix.GRND_RANDOM|unix.GRND_INSECURE); err != nil {
+		return 0, err
+	}
+	s, err := c.buffer(0)
+	if err != nil {
+		return 0, err
+	}
+	buf := getBuffer(s.n)
+	defer buf.put()
+	done := uint64(0)
+	for done < s.n && (done == 0 || !c.t.Interrupted()) {
+		b := buf.b[:min(s.n-done, uint64(len(buf.b)))]
+		c.s.cfg.Random(b)
+		if err := c.mem().CopyOut(s.va+arch.VA(done), b); err != nil {
+			return partial(done, err)
+		}
+		done += uint64(len(b))
+	}
+	return done, nil
+}
+
+// sysReboot: process 1 ends the machine with it (reboot(2)).
+func sysReboot(c ctx) (uint64, error) {
+	if c.uint32(0) != unix.LINUX_REBOOT_MAGIC1 {
+		return 0, syscall.EINVAL
+	}
+	if c.uint32(1) != unix.LINUX_REBOOT_MAGIC2 {
+		return 0, syscall.EINVAL
+	}
+	if c.t.Process().Cred().EUID != 0 {
+		return 0, syscall.EPERM
+	}
+	switch c.uint32(2) {
+	case unix.LINUX_REBOOT_CMD_CAD_ON, unix.LINUX_REBOOT_CMD_CAD_OFF:
+		return 0, nil
+	case unix.LINUX_REBOOT_CMD_RESTART:
+		c.s.cfg.Reboot(true)
+		return 0, nil
+	case unix.LINUX_REBOOT_CMD_HALT, unix.LINUX_REBOOT_CMD_POWER_OFF:
+		c.s.cfg.Reboot(false)
+		return 0, nil
+	}
+	return 0, syscall.EINVAL
+}

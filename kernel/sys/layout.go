@@ -1,0 +1,78 @@
+package sys
+
+import (
+	"encoding/binary"
+
+	"grim/kernel/fs"
+)
+
+// Structures of the user interface whose layout differs between the two
+// architectures, or between Linux and golang.org/x/sys/unix. They are written
+// field by field, so that both are tested on any host; everything else is
+// copied straight from the types of golang.org/x/sys/unix.
+
+var le = binary.LittleEndian
+
+const (
+	statSizeAMD64 = 144 // struct stat, arch/x86/include/uapi/asm/stat.h
+	statSizeARM64 = 128 // struct stat, include/uapi/asm-generic/stat.h
+)
+
+// putStatAMD64 and putStatARM64 write struct stat into b and return its length.
+func putStatAMD64(b *[statSizeAMD64]byte, st *fs.Stat) int {
+	clear(b[:])
+	le.PutUint64(b[0:], st.Dev)
+	le.PutUint64(b[8:], st.Ino)
+	le.PutUint64(b[16:], uint64(st.Nlink))
+	le.PutUint32(b[24:], st.Mode)
+	le.PutUint32(b[28:], st.UID)
+	le.PutUint32(b[32:], st.GID)
+	le.PutUint64(b[40:], st.Rdev)
+	le.PutUint64(b[48:], uint64(st.Size))
+	le.PutUint64(b[56:], uint64(st.Blksize))
+	putStatTail(b, st)
+	return statSizeAMD64
+}
+
+func putStatARM64(b *[statSizeAMD64]byte, st *fs.Stat) int {
+	clear(b[:])
+	le.PutUint64(b[0:], st.Dev)
+	le.PutUint64(b[8:], st.Ino)
+	le.PutUint32(b[16:], st.Mode)
+	le.PutUint32(b[20:], st.Nlink)
+	le.PutUint32(b[24:], st.UID)
+	le.PutUint32(b[28:], st.GID)
+	le.PutUint64(b[32:], st.Rdev)
+	le.PutUint64(b[48:], uint64(st.Size))
+	le.PutUint32(b[56:], uint32(st.Blksize))
+	putStatTail(b, st)
+	return statSizeARM64
+}
+
+// putStatTail writes what both have from offset 64 on: blocks and three times.
+func putStatTail(b *[statSizeAMD64]byte, st *fs.Stat) {
+	le.PutUint64(b[64:], uint64(st.Blocks))
+	for i, ns := range [3]int64{st.Atime, st.Mtime, st.Ctime} {
+		ts := timespecOf(ns)
+		le.PutUint64(b[72+16*i:], uint64(ts.Sec))
+		le.PutUint64(b[80+16*i:], uint64(ts.Nsec))
+	}
+}
+
+// struct epoll_event is packed on amd64 only (epoll_ctl(2); EPOLL_PACKED).
+const (
+	epollSizeAMD64 = 12
+	epollSizeARM64 = 16
+)
+
+func putEpollEvent(b []byte, size int, ev fs.EpollEvent) {
+	le.PutUint32(b, ev.Events)
+	if size == epollSizeARM64 {
+		le.PutUint32(b[4:], 0)
+	}
+	le.PutUint64(b[size-8:], ev.Data)
+}
+
+func getEpollEvent(b []byte, size int) fs.EpollEvent {
+	return fs.EpollEvent{Events: le.Uint32(b), Data: le.Uint64(b[size-8:])}
+}

@@ -1,0 +1,297 @@
+package sys
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"grim/kernel/fs"
+)
+
+// openFlags are the flags that open(2) acts on; it ignores others, openat2(2)
+// does not.
+const openFlags = unix.O_ACCMODE | unix.O_APPEND | unix.O_CLOEXEC | unix.O_CREAT | unix.O_DIRECT |
+	unix.O_DIRECTORY | unix.O_DSYNC | unix.O_EXCL | unix.O_LARGEFILE | unix.O_NOATIME | unix.O_NOCTTY |
+	unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_PATH | unix.O_SYNC | unix.O_TMPFILE | unix.O_TRUNC | unix.O_ASYNC
+
+// install gives f a descriptor; f's reference is consumed.
+func (c ctx) install(f *fs.File, cloexec bool) (uint64, error) {
+	fd, err := c.files().fds.Install(f, 0, cloexec)
+	return uint64(fd), err
+}
+
+func (c ctx) open(at fs.At, path string, flags int, mode uint32) (uint64, error) {
+	f, err := c.s.fs.Open(at, path, flags, mode&0o7777)
+	if err != nil {
+		return 0, err
+	}
+	return c.install(f, flags&unix.O_CLOEXEC != 0)
+}
+
+func sysOpen(c ctx) (uint64, error) {
+	path, err := c.path(0)
+	if err != nil {
+		return 0, err
+	}
+	return c.open(c.cwd(), path, c.int(1)&openFlags, c.uint32(2))
+}
+
+func sysCreat(c ctx) (uint64, error) {
+	path, err := c.path(0)
+	if err != nil {
+		return 0, err
+	}
+	return c.open(c.cwd(), path, unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC, c.uint32(1))
+}
+
+func sysOpenat(c ctx) (uint64, error) {
+	path, err := c.path(1)
+	if err != nil {
+		return 0, err
+	}
+	at, err := c.at(0, path)
+	if err != nil {
+		return 0, err
+	}
+	defer releaseAt(at)
+	return c.open(at, path, c.int(2)&openFlags, c.uint32(3))
+}
+
+func sysOpenat2(c ctx) (uint64, error) {
+	var how unix.OpenHow
+	size := c.arg(3)
+	if size < uint64(unsafe.Sizeof(how)) {
+		return 0, syscall.EINVAL
+	}
+	if size > uint64(unsafe.Sizeof(how)) {
+		return 0, syscall.E2BIG
+	}
+	how, err := get[unix.OpenHow](c, c.va(2))
+	if err != nil {
+		return 0, err
+	}
+	if how.Flags&^openFlags != 0 || how.Mode&^0o7777 != 0 ||
+		(how.Mode != 0 && how.Flags&(unix.O_CREAT|unix.O_TMPFILE&^unix.O_DIRECTORY) == 0) {
+		return 0, syscall.EINVAL
+	}
+	if how.Resolve != 0 {
+		return 0, syscall.EINVAL // RESOLVE_*: none is offered
+	}
+	path, err := c.path(1)
+	if err != nil {
+		return 0, err
+	}
+	at, err := c.at(0, path)
+	if err != nil {
+		return 0, err
+	}
+	defer releaseAt(at)
+	return c.open(at, path, int(how.Flags), uint32(how.Mode))
+}
+
+func sysClose(c ctx) (uint64, error) { return 0, c.files().fds.Close(c.int(0)) }
+
+func sysCloseRange(c ctx) (uint64, error) {
+	first, last, flags := c.uint32(0), c.uint32(1), c.uint32(2)
+	if first > last || flags&^(unix.CLOSE_RANGE_CLOEXEC|unix.CLOSE_RANGE_UNSHARE) != 0 {
+		return 0, syscall.EINVAL
+	}
+	c.files().fds.CloseRange(uint(first), uint(last), flags&unix.CLOSE_RANGE_CLOEXEC != 0)
+	return 0, nil
+}
+
+func sysDup(c ctx) (uint64, error) {
+	fd, err := c.files().fds.Dup(c.int(0), 0, false)
+	return uint64(fd), err
+}
+
+func sysDup2(c ctx) (uint64, error) {
+	from, to := c.int(0), c.int(1)
+	if from == to {
+		f, err := c.files().fds.Get(from)
+		if err != nil {
+			return 0, err
+		}
+		f.Release()
+		return uint64(to), nil
+	}
+	return uint64(to), c.files().fds.DupTo(from, to, false)
+}
+
+func sysDup3(c ctx) (uint64, error) {
+	from, to, flags := c.int(0), c.int(1), c.int(2)
+	if from == to || flags&^unix.O_CLOEXEC != 0 {
+		return 0, syscall.EINVAL
+	}
+	return uint64(to), c.files().fds.DupTo(from, to, flags != 0)
+}
+
+// pair makes a pair of descriptors and stores their numbers; if that fails
+// there is no trace of them.
+func (c ctx) pair(a, b *fs.File, cloexec bool, i int) (uint64, error) {
+	fds := c.files().fds
+	x, err := fds.Install(a, 0, cloexec)
+	if err != nil {
+		b.Release()
+		return 0, err
+	}
+	y, err := fds.Install(b, 0, cloexec)
+	if err != nil {
+		_ = fds.Close(x)
+		return 0, err
+	}
+	if err := put(c, c.va(i), &[2]int32{int32(x), int32(y)}); err != nil {
+		_ = fds.Close(x)
+		_ = fds.Close(y)
+		return 0, err
+	}
+	return 0, nil
+}
+
+func (c ctx) pipe(flags int) (uint64, error) {
+	if flags&^(unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_DIRECT) != 0 {
+		return 0, syscall.EINVAL
+	}
+	r, w, err := c.s.fs.Pipe(flags)
+	if err != nil {
+		return 0, err
+	}
+	return c.pair(r, w, flags&unix.O_CLOEXEC != 0, 0)
+}
+
+func sysPipe(c ctx) (uint64, error)  { return c.pipe(0) }
+func sysPipe2(c ctx) (uint64, error) { return c.pipe(c.int(1)) }
+
+func sysSocketpair(c ctx) (uint64, error) {
+	typ := c.int(1)
+	if c.int(0) != unix.AF_UNIX {
+		return 0, syscall.EAFNOSUPPORT
+	}
+	if c.int(2) != 0 {
+		return 0, syscall.EPROTONOSUPPORT
+	}
+	a, b, err := c.s.fs.Socketpair(typ)
+	if err != nil {
+		return 0, err
+	}
+	return c.pair(a, b, typ&unix.SOCK_CLOEXEC != 0, 3)
+}
+
+func sysSocket(c ctx) (uint64, error) { return 0, syscall.EAFNOSUPPORT }
+
+func sysEventfd2(c ctx) (uint64, error) {
+	flags := c.int(1)
+	if flags&^(unix.EFD_CLOEXEC|unix.EFD_NONBLOCK|unix.EFD_SEMAPHORE) != 0 {
+		return 0, syscall.EINVAL
+	}
+	f, err := c.s.fs.Eventfd(uint64(c.uint32(0)), flags)
+	if err != nil {
+		return 0, err
+	}
+	return c.install(f, flags&unix.EFD_CLOEXEC != 0)
+}
+
+func sysEventfd(c ctx) (uint64, error) {
+	f, err := c.s.fs.Eventfd(uint64(c.uint32(0)), 0)
+	if err != nil {
+		return 0, err
+	}
+	return c.install(f, false)
+}
+
+// maxMemfdName is NAME_MAX less the "memfd:" that is put before it.
+const maxMemfdName = 249
+
+func sysMemfdCreate(c ctx) (uint64, error) {
+	flags := c.int(1)
+	if flags&^(unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL|unix.MFD_EXEC) != 0 {
+		return 0, syscall.EINVAL
+	}
+	name, err := c.mem().CopyInString(c.va(0), maxMemfdName)
+	if err == syscall.ENAMETOOLONG {
+		err = syscall.EINVAL
+	}
+	if err != nil {
+		return 0, err
+	}
+	f, err := c.s.fs.Memfd(name, flags)
+	if err != nil {
+		return 0, err
+	}
+	return c.install(f, flags&unix.MFD_CLOEXEC != 0)
+}
+
+// sysFcntl is fcntl(2) less record locks and signals of files.
+func sysFcntl(c ctx) (uint64, error) {
+	fds, fd, arg := c.files().fds, c.int(0), c.int(2)
+	f, err := fds.Get(fd)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Release()
+	switch c.int(1) {
+	case unix.F_DUPFD, unix.F_DUPFD_CLOEXEC:
+		if arg < 0 || arg >= fds.Limit() {
+			return 0, syscall.EINVAL
+		}
+		n, err := fds.Dup(fd, arg, c.int(1) == unix.F_DUPFD_CLOEXEC)
+		return uint64(n), err
+	case unix.F_GETFD:
+		on, err := fds.Cloexec(fd)
+		if on {
+			return unix.FD_CLOEXEC, err
+		}
+		return 0, err
+	case unix.F_SETFD:
+		return 0, fds.SetCloexec(fd, arg&unix.FD_CLOEXEC != 0)
+	case unix.F_GETFL:
+		return uint64(f.Flags()), nil
+	case unix.F_SETFL:
+		f.SetFlags(arg)
+		return 0, nil
+	case unix.F_GETPIPE_SZ:
+		n, err := f.PipeSize()
+		return uint64(n), err
+	case unix.F_SETPIPE_SZ:
+		n, err := f.SetPipeSize(arg)
+		return uint64(n), err
+	case unix.F_GET_SEALS:
+		n, err := f.Seals()
+		return uint64(n), err
+	case unix.F_ADD_SEALS:
+		return 0, f.AddSeals(arg)
+	}
+	return 0, syscall.EINVAL
+}
+
+func sysFlock(c ctx) (uint64, error) {
+	f, err := c.file(0)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Release()
+	return 0, f.Flock(c.task(), c.int(1))
+}
+
+// Requests about the descriptor and not the file (asm-generic/ioctls.h);
+// golang.org/x/sys/unix lacks them.
+const (
+	fionclex = 0x5450
+	fioclex  = 0x5451
+)
+
+func sysIoctl(c ctx) (uint64, error) {
+	f, err := c.file(0)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Release()
+	switch c.uint32(1) {
+	case fioclex:
+		return 0, c.files().fds.SetCloexec(c.int(0), true)
+	case fionclex:
+		return 0, c.files().fds.SetCloexec(c.int(0), false)
+	}
+	return f.Ioctl(c.task(), c.mem(), c.uint32(1), c.arg(2))
+}

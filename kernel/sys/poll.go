@@ -1,0 +1,398 @@
+package sys
+
+import (
+	"math"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"grim/arch"
+	"grim/kernel/fs"
+	"grim/proc"
+)
+
+// Low bits of EPOLL* are POLL*'s.
+const (
+	pollIn  = unix.POLLIN | unix.EPOLLRDNORM | unix.EPOLLRDBAND | unix.POLLHUP | unix.POLLERR
+	pollOut = unix.POLLOUT | unix.EPOLLWRNORM | unix.EPOLLWRBAND | unix.POLLERR
+	pollPri = unix.POLLPRI
+	// pollAlways are told whether asked for or not.
+	pollAlways = unix.POLLERR | unix.POLLHUP
+)
+
+// pollCost is the kernel memory that one descriptor of a poll costs: struct
+// pollfd, fs.PollFD and fs's waiter.
+const pollCost = 128
+
+// milliseconds is the deadline of a timeout in ms; negative: never; 0: now.
+func (c ctx) milliseconds(ms int) int64 {
+	switch {
+	case ms < 0:
+		return math.MaxInt64
+	case ms == 0:
+		return 0
+	}
+	return addTime(c.s.now(), int64(ms)*1e6)
+}
+
+// poll is the work of poll(2) and ppoll(2): n pollfds at va.
+func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
+	tab := c.files().fds
+	if n > uint64(max(tab.Limit(), 0)) {
+		return 0, syscall.EINVAL
+	}
+	if !c.s.transient.take(int(n) * pollCost) {
+		return 0, syscall.ENOMEM
+	}
+	defer c.s.transient.give(int(n) * pollCost)
+	raw := make([]byte, 8*n) // struct pollfd: fd, events, revents
+	if err := c.mem().CopyIn(raw, va); n > 0 && err != nil {
+		return 0, err
+	}
+	fds := make([]fs.PollFD, n)
+	defer releasePoll(fds)
+	invalid := 0
+	for i := range fds {
+		fd := int(int32(le.Uint32(raw[8*i:])))
+		fds[i].Events = uint32(le.Uint16(raw[8*i+4:])) | pollAlways
+		if fd < 0 {
+			continue
+		}
+		f, err := tab.Get(fd)
+		if err != nil {
+			fds[i].Revents = unix.POLLNVAL
+			invalid++
+			continue
+		}
+		fds[i].File = f
+	}
+	if invalid > 0 {
+		deadline = 0
+	}
+	ready, err := fs.Poll(c.task(), fds, deadline)
+	if err != nil {
+		return 0, err
+	}
+	for i := range fds {
+		rev := fds[i].Revents
+		if fds[i].File == nil && int32(le.Uint32(raw[8*i:])) >= 0 {
+			rev = unix.POLLNVAL
+		}
+		le.PutUint16(raw[8*i+6:], uint16(rev))
+	}
+	if n > 0 {
+		if err := c.mem().CopyOut(va, raw); err != nil {
+			return 0, err
+		}
+	}
+	return uint64(ready + invalid), nil
+}
+
+func releasePoll(fds []fs.PollFD) {
+	for i := range fds {
+		if fds[i].File != nil {
+			fds[i].File.Release()
+		}
+	}
+}
+
+func sysPoll(c ctx) (uint64, error) {
+	deadline, again := c.t.SavedDeadline()
+	if !again {
+		deadline = c.milliseconds(c.int(2))
+	}
+	n, err := c.poll(c.va(0), uint64(c.uint32(1)), deadline)
+	if err == proc.ERESTARTSYS {
+		err = c.t.SaveDeadline(deadline)
+	}
+	return n, err
+}
+
+// timed runs a call with a timespec argument at va and a signal mask that holds
+// while it waits, and stores what is left of the time, as Linux does.
+func (c ctx) timed(va arch.VA, mask *proc.Sigset, wait func(deadline int64) (uint64, error)) (uint64, error) {
+	deadline, err := c.deadline(va)
+	if err != nil {
+		return 0, err
+	}
+	if mask != nil {
+		c.t.SetMaskUntilReturn(*mask)
+	}
+	n, err := wait(deadline)
+	if va != 0 {
+		ts := timespecOf(max(deadline-c.s.now(), 0))
+		// Linux ignores a failure here: the time may be in read-only memory.
+		_ = put(c, va, &ts)
+	}
+	return n, noHand(err)
+}
+
+// noHand makes an interrupted wait one that a handler ends: the time that is
+// left has been told, so starting again by itself would be as good as EINTR
+// only where no handler has run.
+func noHand(err error) error {
+	if err == proc.ERESTARTSYS {
+		return proc.ERESTARTNOHAND
+	}
+	return err
+}
+
+// sigmask reads the signal set at va; nil for a null pointer.
+func (c ctx) sigmask(va arch.VA, size uint64) (*proc.Sigset, error) {
+	if va == 0 {
+		return nil, nil
+	}
+	if size != 8 {
+		return nil, syscall.EINVAL
+	}
+	m, err := get[proc.Sigset](c, va)
+	return &m, err
+}
+
+func sysPpoll(c ctx) (uint64, error) {
+	mask, err := c.sigmask(c.va(3), c.arg(4))
+	if err != nil {
+		return 0, err
+	}
+	return c.timed(c.va(2), mask, func(deadline int64) (uint64, error) {
+		return c.poll(c.va(0), uint64(c.uint32(1)), deadline)
+	})
+}
+
+// selectSets are the three bit sets of select(2), in and out.
+type selectSets [3][]byte
+
+var selectEvents = [3]uint32{pollIn, pollOut, pollPri}
+
+// selectFDs is the work of select(2): sets of n bits at the three addresses.
+func (c ctx) selectFDs(n int, at [3]arch.VA, deadline int64) (uint64, error) {
+	if n < 0 {
+		return 0, syscall.EINVAL
+	}
+	tab := c.files().fds
+	n = min(n, max(tab.Limit(), unix.FD_SETSIZE))
+	if !c.s.transient.take(n * pollCost) {
+		return 0, syscall.ENOMEM
+	}
+	defer c.s.transient.give(n * pollCost)
+	size := (n + 63) / 64 * 8
+	var sets selectSets
+	for i, va := range at {
+		sets[i] = make([]byte, size)
+		if va == 0 || size == 0 {
+			continue
+		}
+		if err := c.mem().CopyIn(sets[i], va); err != nil {
+			return 0, err
+		}
+	}
+	fds, nums, err := sets.files(tab, n)
+	defer releasePoll(fds)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := fs.Poll(c.task(), fds, deadline); err != nil {
+		return 0, err
+	}
+	count := sets.results(fds, nums)
+	for i, va := range at {
+		if va == 0 || size == 0 {
+			continue
+		}
+		if err := c.mem().CopyOut(va, sets[i]); err != nil {
+			return 0, err
+		}
+	}
+	return count, nil
+}
+
+// files opens what the sets name. EBADF.
+func (s *selectSets) files(tab *fs.FDTable, n int) (fds []fs.PollFD, nums []int, err error) {
+	for fd := range n {
+		var events uint32
+		for i := range s {
+			if s[i][fd/8]>>(fd%8)&1 != 0 {
+				events |= selectEvents[i]
+			}
+		}
+		if events == 0 {
+			continue
+		}
+		f, err := tab.Get(fd)
+		if err != nil {
+			return fds, nums, err
+		}
+		fds = append(fds, fs.PollFD{File: f, Events: events})
+		nums = append(nums, fd)
+	}
+	return fds, nums, nil
+}
+
+// results leaves in the sets the bits that are ready, and counts them.
+func (s *selectSets) results(fds []fs.PollFD, nums []int) (count uint64) {
+	var out selectSets
+	for i := range s {
+		out[i] = make([]byte, len(s[i]))
+		for j, fd := range nums {
+			bit := byte(1) << (fd % 8)
+			if s[i][fd/8]&bit != 0 && fds[j].Revents&selectEvents[i] != 0 {
+				out[i][fd/8] |= bit
+				count++
+			}
+		}
+	}
+	*s = out
+	return count
+}
+
+func (c ctx) selectSetArgs() [3]arch.VA { return [3]arch.VA{c.va(1), c.va(2), c.va(3)} }
+
+func sysSelect(c ctx) (uint64, error) {
+	deadline := int64(math.MaxInt64)
+	va := c.va(4)
+	if va != 0 {
+		tv, err := get[unix.Timeval](c, va)
+		if err != nil {
+			return 0, err
+		}
+		d, err := nanosecondsOfTimeval(tv)
+		if err != nil {
+			return 0, err
+		}
+		deadline = addTime(c.s.now(), d)
+	}
+	n, err := c.selectFDs(c.int(0), c.selectSetArgs(), deadline)
+	if va != 0 {
+		tv := timevalOf(max(deadline-c.s.now(), 0))
+		_ = put(c, va, &tv) // as timed
+	}
+	return n, noHand(err)
+}
+
+func sysPselect6(c ctx) (uint64, error) {
+	var mask *proc.Sigset
+	if va := c.va(5); va != 0 { // {pointer to the set, its size}
+		p, err := get[[2]uint64](c, va)
+		if err != nil {
+			return 0, err
+		}
+		if mask, err = c.sigmask(arch.VA(p[0]), p[1]); err != nil {
+			return 0, err
+		}
+	}
+	return c.timed(c.va(4), mask, func(deadline int64) (uint64, error) {
+		return c.selectFDs(c.int(0), c.selectSetArgs(), deadline)
+	})
+}
+
+func (c ctx) epollCreate(cloexec bool) (uint64, error) { return c.install(c.s.fs.Epoll(), cloexec) }
+
+func sysEpollCreate(c ctx) (uint64, error) {
+	if c.int(0) <= 0 {
+		return 0, syscall.EINVAL
+	}
+	return c.epollCreate(false)
+}
+
+func sysEpollCreate1(c ctx) (uint64, error) {
+	if err := onlyFlags(c.int(0), unix.EPOLL_CLOEXEC); err != nil {
+		return 0, err
+	}
+	return c.epollCreate(c.int(0) != 0)
+}
+
+func sysEpollCtl(c ctx) (uint64, error) {
+	var ev fs.EpollEvent
+	if c.int(1) != unix.EPOLL_CTL_DEL {
+		var b [epollSizeARM64]byte
+		size := c.s.tab.epollSize
+		if err := c.mem().CopyIn(b[:size], c.va(3)); err != nil {
+			return 0, err
+		}
+		ev = getEpollEvent(b[:], size)
+	}
+	ep, err := c.file(0)
+	if err != nil {
+		return 0, err
+	}
+	defer ep.Release()
+	f, err := c.file(2)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Release()
+	if ep == f {
+		return 0, syscall.EINVAL
+	}
+	return 0, ep.EpollCtl(c.int(1), c.int(2), f, ev)
+}
+
+// maxEpollEvents bounds what one epoll_wait brings; the rest stays ready. It is
+// also what a thread holds while it waits.
+const maxEpollEvents = 128
+
+func (c ctx) epollWait(deadline int64) (uint64, error) {
+	n := c.int(2)
+	size := c.s.tab.epollSize
+	if n <= 0 || n > math.MaxInt32/epollSizeARM64 {
+		return 0, syscall.EINVAL
+	}
+	if err := userRange(c.va(1), uint64(n*size)); err != nil {
+		return 0, err
+	}
+	ep, err := c.file(0)
+	if err != nil {
+		return 0, err
+	}
+	defer ep.Release()
+	evs := make([]fs.EpollEvent, min(n, maxEpollEvents))
+	k, err := ep.EpollWait(c.task(), evs, deadline)
+	if err != nil || k == 0 {
+		return 0, err
+	}
+	raw := make([]byte, k*size)
+	for i, ev := range evs[:k] {
+		putEpollEvent(raw[i*size:(i+1)*size], size, ev)
+	}
+	return uint64(k), c.mem().CopyOut(c.va(1), raw)
+}
+
+func sysEpollWait(c ctx) (uint64, error) {
+	n, err := c.epollWait(c.milliseconds(c.int(3)))
+	return n, eintr(err)
+}
+
+// eintr: epoll_wait(2) and others never start again after a signal (signal(7)).
+func eintr(err error) error {
+	if err == proc.ERESTARTSYS {
+		return syscall.EINTR
+	}
+	return err
+}
+
+func sysEpollPwait(c ctx) (uint64, error) {
+	mask, err := c.sigmask(c.va(4), c.arg(5))
+	if err != nil {
+		return 0, err
+	}
+	if mask != nil {
+		c.t.SetMaskUntilReturn(*mask)
+	}
+	return sysEpollWait(c)
+}
+
+func sysEpollPwait2(c ctx) (uint64, error) {
+	mask, err := c.sigmask(c.va(4), c.arg(5))
+	if err != nil {
+		return 0, err
+	}
+	deadline, err := c.deadline(c.va(3))
+	if err != nil {
+		return 0, err
+	}
+	if mask != nil {
+		c.t.SetMaskUntilReturn(*mask)
+	}
+	n, err := c.epollWait(deadline)
+	return n, eintr(err)
+}

@@ -1,0 +1,115 @@
+package sys
+
+import (
+	"fmt"
+	"syscall"
+
+	"grim/arch"
+	"grim/kernel/fs"
+	"grim/mm/vm"
+	"grim/proc"
+	"grim/proc/elf"
+)
+
+// procSource shows the kernel's processes under /proc.
+type procSource struct{ s *System }
+
+// ProcSource is what fs.Config.Proc takes. Before Attach there are no processes.
+func (s *System) ProcSource() fs.ProcSource { return procSource{s} }
+
+// PIDs implements fs.ProcSource.
+func (ps procSource) PIDs() []int {
+	if ps.s.k == nil {
+		return nil
+	}
+	var out []int
+	for _, p := range ps.s.k.Processes() {
+		out = append(out, p.PID())
+	}
+	return out
+}
+
+// stateLetter is the state as ps(1) shows it.
+func stateLetter(p *proc.Process) byte {
+	switch {
+	case p.State() == proc.Gone:
+		return 'X'
+	case p.State() == proc.Zombie:
+		return 'Z'
+	case p.Stopped():
+		return 'T'
+	}
+	return 'R'
+}
+
+// Process implements fs.ProcSource.
+func (ps procSource) Process(pid int) (fs.ProcInfo, bool) {
+	if ps.s.k == nil {
+		return fs.ProcInfo{}, false
+	}
+	p := ps.s.k.Process(pid)
+	if p == nil {
+		return fs.ProcInfo{}, false
+	}
+	u := p.Usage()
+	i := fs.ProcInfo{
+		PID: pid, PPID: p.PPID(), PGID: p.GroupID(), SID: p.SessionID(),
+		Threads: p.TIDs(), Name: p.Name(), State: stateLetter(p),
+		MinFlt: uint64(u.Faults), UTime: u.UserTime, STime: u.SystemTime, Start: p.StartTime(),
+		Status: int(p.Status()),
+	}
+	if cred := p.Cred(); cred != nil {
+		i.UID, i.GID = int(cred.UID), int(cred.GID)
+	}
+	pending, blocked, ignored, caught := p.SigMasks()
+	i.Pending, i.Blocked = uint64(pending), uint64(blocked)
+	i.Ignored, i.Caught = uint64(ignored), uint64(caught)
+	if fl, ok := p.Files().(*files); ok {
+		i.Files, i.Place = fl.fds, fl.place
+		fl.mu.Lock()
+		i.Exe = fl.program.exe
+		i.Args, i.Env = fl.program.argv, fl.program.env
+		fl.mu.Unlock()
+	}
+	if vs := p.VM(); vs != nil {
+		i.Mem = vs.Stats()
+		vs.Release()
+		i.Maps = func() []vm.EntryInfo { return maps(p) }
+		i.Frame.StackStart = uint64(elf.StackTop)
+	}
+	i.Settings = settings(p)
+	return i, true
+}
+
+// settings are what a process can choose for itself and its children: who takes
+// its memory apart when it exits, and the page-table layout that its next
+// execve(2) uses.
+func settings(p *proc.Process) []fs.ProcSetting {
+	return []fs.ProcSetting{
+		{Name: "exit_policy", Value: p.Policy().String(), Set: oneOf(p.SetPolicy, proc.PolicyPurge, proc.PolicyReaper)},
+		{Name: "layout", Value: p.Layout().String(), Set: oneOf(p.SetLayout, arch.SharedUK, arch.Separate)},
+	}
+}
+
+// oneOf sets one of the values given, by its name.
+func oneOf[T fmt.Stringer](set func(T), values ...T) func(string) error {
+	return func(name string) error {
+		for _, v := range values {
+			if v.String() == name {
+				set(v)
+				return nil
+			}
+		}
+		return syscall.EINVAL
+	}
+}
+
+// maps is the process's map, taken when it is read.
+func maps(p *proc.Process) []vm.EntryInfo {
+	vs := p.VM()
+	if vs == nil {
+		return nil
+	}
+	defer vs.Release()
+	return vs.Entries()
+}

@@ -1,0 +1,59 @@
+package sys
+
+import (
+	"grim/arch"
+)
+
+// userMemory is the caller's memory: *vm.VMSpace, or a fake in tests.
+type userMemory interface {
+	CopyIn(dst []byte, src arch.VA) error
+	CopyOut(dst arch.VA, src []byte) error
+}
+
+// sigStack is the user's stack_t (sigaltstack(2)), the same on both
+// architectures: 24 bytes.
+type sigStack struct {
+	SP    uint64
+	Flags int32
+	_     int32
+	Size  uint64
+}
+
+// siginfo is the user's siginfo_t.
+type siginfo [128]byte
+
+// delivery is everything that goes into a signal frame besides the registers.
+type delivery struct {
+	sig      int
+	info     *siginfo
+	handler  arch.VA
+	restorer arch.VA  // where the handler returns to
+	top      arch.VA  // the frame goes below it
+	mask     uint64   // blocked set to restore on return
+	stack    sigStack // alternate stack settings to restore on return
+	fault    arch.VA  // fault address and code, when a trap caused the signal
+	code     uint64
+}
+
+// sigframe builds and undoes the signal frame of one architecture. Both work on
+// a u-area that is not in user mode, in any host test as well as in the kernel.
+type sigframe interface {
+	// push writes the frame and, only if that worked, points the registers at
+	// the handler. EFAULT: no room on the user's stack.
+	push(mem userMemory, u *arch.UArea, d *delivery) error
+	// restore reads the frame that the stack pointer shows and replaces the
+	// registers, keeping every bit that user mode must not choose. EFAULT or
+	// EINVAL: the frame is not one, and u is unchanged.
+	restore(mem userMemory, u *arch.UArea) (mask uint64, stack sigStack, err error)
+}
+
+func putSigStack(b []byte, s sigStack) {
+	le.PutUint64(b, s.SP)
+	le.PutUint32(b[8:], uint32(s.Flags))
+	le.PutUint32(b[12:], 0)
+	le.PutUint64(b[16:], s.Size)
+}
+
+func getSigStack(b []byte) sigStack {
+	return sigStack{SP: le.Uint64(b), Flags: int32(le.Uint32(b[8:])), Size: le.Uint64(b[16:])}
+}

@@ -1,0 +1,280 @@
+package sys
+
+import (
+	"bytes"
+	"math/rand"
+	"syscall"
+	"testing"
+
+	"grim/arch"
+	"grim/arch/amd64"
+	"grim/arch/arm64"
+)
+
+// stackMemory is a user stack at base.
+type stackMemory struct {
+	base arch.VA
+	b    []byte
+}
+
+func (m *stackMemory) at(va arch.VA, n int) ([]byte, error) {
+	if va < m.base || uint64(va-m.base)+uint64(n) > uint64(len(m.b)) {
+		return nil, syscall.EFAULT
+	}
+	return m.b[va-m.base:][:n], nil
+}
+
+func (m *stackMemory) CopyIn(dst []byte, src arch.VA) error {
+	b, err := m.at(src, len(dst))
+	copy(dst, b)
+	return err
+}
+
+func (m *stackMemory) CopyOut(dst arch.VA, src []byte) error {
+	b, err := m.at(dst, len(src))
+	copy(b, src)
+	return err
+}
+
+const stackBase, stackLen = arch.VA(0x7000_0000), 64 << 10
+
+type frameCase struct {
+	name    string
+	frame   sigframe
+	abi     *arch.ABI
+	flags   int    // slot of the flags register
+	user    uint64 // its bits that user code owns
+	fpuUsed int    // bytes of UArea.FPU that a round trip keeps
+}
+
+var frameCases = []frameCase{
+	{"amd64-fxsave", newAMD64Sigframe(0), amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
+	{"amd64-sse", newAMD64Sigframe(3), amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
+	{"amd64-avx", newAMD64Sigframe(7), amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
+	{"amd64-avx512", newAMD64Sigframe(0xe7), amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
+	{"arm64", arm64Sigframe{}, &arm64.ABI, arm64.PSTATE, arm64UserFlags, 512},
+}
+
+// newThread is a u-area with arbitrary but possible contents, and a stack.
+func (c *frameCase) newThread(seed int64) (*arch.UArea, *stackMemory, arch.VA) {
+	r := rand.New(rand.NewSource(seed))
+	u := new(arch.UArea)
+	for i := range u.Frame {
+		u.Frame[i] = r.Uint64()
+	}
+	r.Read(u.FPU[:])
+	u.Frame[c.abi.PC] &= uint64(arch.UserMax - 1)
+	if a, ok := c.frame.(*amd64Sigframe); ok {
+		le.PutUint32(u.FPU[fxMXCSR:], 0x1fa0)
+		le.PutUint32(u.FPU[fxMXCSRMask:], 0xffff)
+		clear(u.FPU[xsHeader : xsHeader+xsHeaderLen])
+		le.PutUint64(u.FPU[xsHeader:], a.features)
+	}
+	sp := stackBase + stackLen - arch.VA(r.Intn(100))
+	u.Frame[c.abi.SP] = uint64(sp)
+	return u, &stackMemory{stackBase, make([]byte, stackLen)}, sp
+}
+
+// A frame pushed and restored gives every register and all FPU state back, even
+// after the handler has changed them all; nothing above the stack pointer or
+// below the frame is written.
+func TestSigframeRoundTrip(t *testing.T) {
+	for _, c := range frameCases {
+		t.Run(c.name, func(t *testing.T) {
+			for seed := range int64(50) {
+				u, mem, sp := c.newThread(seed)
+				before := *u
+				d := delivery{sig: 11, info: &siginfo{0: 11, 127: 9}, handler: 0x4000, restorer: 0x5000, top: sp - 128,
+					mask: 0xabcd, stack: sigStack{SP: 1, Flags: 2, Size: 3}, fault: 0x1234, code: 0x7}
+				if err := c.frame.push(mem, u, &d); err != nil {
+					t.Fatal(err)
+				}
+				if b, _ := mem.at(sp-128, int(stackBase+stackLen-(sp-128))); len(bytes.Trim(b, "\x00")) != 0 {
+					t.Fatalf("seed %d: written above the top", seed)
+				}
+				frame := arch.VA(u.Frame[c.abi.SP])
+				if b, _ := mem.at(stackBase, int(frame-stackBase)); len(bytes.Trim(b, "\x00")) != 0 {
+					t.Fatalf("seed %d: written below the frame", seed)
+				}
+				c.checkEntry(t, u, mem, &d)
+				keep := u.Frame[c.flags] // what the kernel owns of it must not change
+				for i := range u.Frame {
+					if i != c.abi.SP && i != c.flags && i != c.abi.TLS && (c.abi.Name == "arm64" || inOrder(i)) {
+						u.Frame[i] = ^uint64(0)
+					}
+				}
+				for i := range u.FPU[:fxMXCSR] {
+					u.FPU[i] = 0xee
+				}
+				if c.abi.Name == "amd64" {
+					u.Frame[c.abi.SP] += 8
+				}
+				mask, stack, err := c.frame.restore(mem, u)
+				if err != nil || mask != d.mask || stack != d.stack {
+					t.Fatalf("seed %d: %#x %+v %v", seed, mask, stack, err)
+				}
+				want := before.Frame
+				want[c.flags] = keep&^c.user | want[c.flags]&c.user
+				if c.abi.Name == "arm64" {
+					for i := 35; i < arch.FrameRegs; i++ {
+						want[i] = ^uint64(0) // slots that no register has
+					}
+				}
+				if u.Frame != want {
+					t.Fatalf("seed %d: frame\n%x, want\n%x", seed, u.Frame, want)
+				}
+				if !bytes.Equal(u.FPU[:c.fpuUsed], before.FPU[:c.fpuUsed]) {
+					t.Fatalf("seed %d: FPU", seed)
+				}
+				c.checkFPU(t, u, &before)
+			}
+		})
+	}
+}
+
+func inOrder(slot int) bool {
+	for _, s := range amd64Order {
+		if s == slot {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *frameCase) checkFPU(t *testing.T, u, before *arch.UArea) {
+	t.Helper()
+	switch a := c.frame.(type) {
+	case arm64Sigframe:
+		if !bytes.Equal(u.FPU[512:516], before.FPU[512:516]) || !bytes.Equal(u.FPU[520:524], before.FPU[520:524]) {
+			t.Fatal("FPCR, FPSR")
+		}
+	case *amd64Sigframe:
+		if a.xsave > 0 && !bytes.Equal(u.FPU[xsHeader:a.xsave], before.FPU[xsHeader:a.xsave]) {
+			t.Fatal("extended state")
+		}
+	}
+}
+
+// checkEntry is what the handler sees, by Linux's layout.
+func (c *frameCase) checkEntry(t *testing.T, u *arch.UArea, mem *stackMemory, d *delivery) {
+	t.Helper()
+	f := &u.Frame
+	sp := arch.VA(f[c.abi.SP])
+	info, uc := sp+312, sp+8
+	if c.abi.Name == "arm64" {
+		info, uc = sp, sp+128
+		if sp%16 != 0 || f[30] != uint64(d.restorer) {
+			t.Fatalf("SP %#x LR %#x", sp, f[30])
+		}
+	} else {
+		ret, _ := mem.at(sp, 8)
+		if sp%16 != 8 || le.Uint64(ret) != uint64(d.restorer) || f[amd64.RFLAGS]&(1<<10) != 0 {
+			t.Fatalf("SP %#x", sp)
+		}
+	}
+	if f[c.abi.PC] != uint64(d.handler) || f[c.abi.Arg[0]] != 11 || f[c.abi.Arg[1]] != uint64(info) || f[c.abi.Arg[2]] != uint64(uc) {
+		t.Fatalf("entry registers: pc %#x, %#x %#x %#x", f[c.abi.PC], f[c.abi.Arg[0]], f[c.abi.Arg[1]], f[c.abi.Arg[2]])
+	}
+	b, err := mem.at(info, 128)
+	if err != nil || b[0] != 11 || b[127] != 9 {
+		t.Fatal("siginfo is not where the argument says")
+	}
+}
+
+// The extended state says what it is, so that user code finds it (sw_reserved
+// and the closing magic).
+func TestSigframeFPUMagic(t *testing.T) {
+	c := &frameCases[2]
+	u, mem, sp := c.newThread(1)
+	if err := c.frame.push(mem, u, &delivery{info: new(siginfo), top: sp}); err != nil {
+		t.Fatal(err)
+	}
+	p, _ := mem.at(arch.VA(u.Frame[amd64.RSP])+amd64FPState, 8)
+	fp := arch.VA(le.Uint64(p))
+	b, err := mem.at(fp, 832+4)
+	if err != nil || fp%64 != 0 {
+		t.Fatalf("fpstate at %#x: %v", fp, err)
+	}
+	if le.Uint32(b[464:]) != 0x46505853 || le.Uint32(b[468:]) != 836 || le.Uint64(b[472:]) != 7 ||
+		le.Uint32(b[480:]) != 832 || le.Uint32(b[832:]) != 0x46505845 {
+		t.Errorf("sw_reserved % x, end % x", b[464:512], b[832:])
+	}
+}
+
+// sigreturn trusts nothing: whatever the frame says, no bit of the flags that
+// belongs to the kernel changes, the FPU image stays loadable, and a failure
+// changes nothing.
+func TestSigreturnHostile(t *testing.T) {
+	for _, c := range frameCases {
+		t.Run(c.name, func(t *testing.T) {
+			ok := 0
+			for seed := range int64(3000) {
+				u, mem, sp := c.newThread(seed)
+				if err := c.frame.push(mem, u, &delivery{info: new(siginfo), top: sp}); err != nil {
+					t.Fatal(err)
+				}
+				r := rand.New(rand.NewSource(seed))
+				frame := mem.b[arch.VA(u.Frame[c.abi.SP])-stackBase:]
+				for range 1 + r.Intn(40) { // bytes, words, everywhere in it
+					i := r.Intn(len(frame) - 8)
+					le.PutUint64(frame[i:], r.Uint64()&r.Uint64())
+				}
+				if c.abi.Name == "amd64" {
+					u.Frame[c.abi.SP] += 8
+				}
+				before := *u
+				_, _, err := c.frame.restore(mem, u)
+				if err != nil {
+					if *u != before {
+						t.Fatalf("seed %d: %v, and changed", seed, err)
+					}
+					continue
+				}
+				ok++
+				if (u.Frame[c.flags]^before.Frame[c.flags])&^c.user != 0 {
+					t.Fatalf("seed %d: flags %#x were %#x", seed, u.Frame[c.flags], before.Frame[c.flags])
+				}
+				if u.Frame[c.abi.TLS] != before.Frame[c.abi.TLS] {
+					t.Fatalf("seed %d: thread pointer", seed)
+				}
+				c.loadable(t, u)
+			}
+			if ok == 0 {
+				t.Error("no frame was accepted: the test tests nothing")
+			}
+		})
+	}
+}
+
+// loadable is what XRSTOR and FXRSTOR check.
+func (c *frameCase) loadable(t *testing.T, u *arch.UArea) {
+	a, ok := c.frame.(*amd64Sigframe)
+	if !ok {
+		return
+	}
+	if m := le.Uint32(u.FPU[fxMXCSR:]); m&^0xffff != 0 {
+		t.Fatalf("MXCSR %#x", m)
+	}
+	if a.xsave == 0 {
+		return
+	}
+	if bv := le.Uint64(u.FPU[xsHeader:]); bv&^a.features != 0 {
+		t.Fatalf("XSTATE_BV %#x", bv)
+	}
+	if len(bytes.Trim(u.FPU[xsHeader+8:xsHeader+xsHeaderLen], "\x00")) != 0 {
+		t.Fatal("XSAVE header")
+	}
+}
+
+// No room, a wrapping stack pointer, a kernel one: EFAULT and nothing changed.
+func TestSigframeNoRoom(t *testing.T) {
+	for _, c := range frameCases {
+		for _, top := range []arch.VA{0, 100, stackBase + 200, stackBase, arch.UserMax, 1 << 63, ^arch.VA(0)} {
+			u, mem, _ := c.newThread(1)
+			before := *u
+			if err := c.frame.push(mem, u, &delivery{info: new(siginfo), top: top}); err != syscall.EFAULT || *u != before {
+				t.Errorf("%s at %#x: %v", c.name, top, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,335 @@
+package sys
+
+import (
+	"math"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"grim/arch"
+	"grim/proc"
+	"grim/proc/elf"
+)
+
+const (
+	saRestorer   = 0x04000000 // Sigaction.Restorer is meant
+	ssOnstack    = 1
+	ssDisable    = 2
+	ssAutodisarm = -1 << 31 // SS_AUTODISARM: the alternate stack is off in a handler
+)
+
+// userSigaction is the kernel's struct sigaction, the same on both
+// architectures (arm64 has the restorer field too).
+type userSigaction struct {
+	Handler, Flags, Restorer, Mask uint64
+}
+
+func sysRtSigaction(c ctx) (uint64, error) {
+	if c.arg(3) != 8 {
+		return 0, syscall.EINVAL
+	}
+	var act *proc.Sigaction
+	if va := c.va(1); va != 0 {
+		u, err := get[userSigaction](c, va)
+		if err != nil {
+			return 0, err
+		}
+		act = &proc.Sigaction{
+			Handler: arch.VA(u.Handler), Flags: u.Flags, Restorer: arch.VA(u.Restorer), Mask: proc.Sigset(u.Mask),
+		}
+	}
+	old, err := c.t.Process().Sigaction(syscall.Signal(c.int(0)), act)
+	if err != nil || c.va(2) == 0 {
+		return 0, err
+	}
+	return 0, put(c, c.va(2), &userSigaction{
+		uint64(old.Handler), old.Flags, uint64(old.Restorer), uint64(old.Mask),
+	})
+}
+
+func sysRtSigprocmask(c ctx) (uint64, error) {
+	if c.arg(3) != 8 {
+		return 0, syscall.EINVAL
+	}
+	old := c.t.Mask()
+	if va := c.va(1); va != 0 {
+		m, err := get[proc.Sigset](c, va)
+		if err != nil {
+			return 0, err
+		}
+		switch c.int(0) {
+		case unix.SIG_BLOCK:
+			m |= old
+		case unix.SIG_UNBLOCK:
+			m = old &^ m
+		case unix.SIG_SETMASK:
+		default:
+			return 0, syscall.EINVAL
+		}
+		c.t.SetMask(m)
+	}
+	if c.va(2) == 0 {
+		return 0, nil
+	}
+	return 0, put(c, c.va(2), &old)
+}
+
+func sysRtSigpending(c ctx) (uint64, error) {
+	if c.arg(1) > 8 {
+		return 0, syscall.EINVAL
+	}
+	m := c.t.Pending()
+	return 0, put(c, c.va(0), &m)
+}
+
+func sysRtSigsuspend(c ctx) (uint64, error) {
+	if c.arg(1) != 8 {
+		return 0, syscall.EINVAL
+	}
+	m, err := get[proc.Sigset](c, c.va(0))
+	if err != nil {
+		return 0, err
+	}
+	return 0, c.t.Suspend(m)
+}
+
+func sysPause(c ctx) (uint64, error) { return 0, c.t.Suspend(c.t.Mask()) }
+
+func sysRtSigtimedwait(c ctx) (uint64, error) {
+	if c.arg(3) != 8 {
+		return 0, syscall.EINVAL
+	}
+	set, err := get[proc.Sigset](c, c.va(0))
+	if err != nil {
+		return 0, err
+	}
+	deadline, err := c.deadline(c.va(2))
+	if err != nil {
+		return 0, err
+	}
+	info, err := c.t.WaitSignal(set, deadline)
+	if err != nil {
+		return 0, err
+	}
+	if va := c.va(1); va != 0 {
+		b := encodeSiginfo(&info)
+		if err := c.mem().CopyOut(va, b[:]); err != nil {
+			return 0, err
+		}
+	}
+	return uint64(info.Signo), nil
+}
+
+// encodeSiginfo lays out siginfo_t, the same on both architectures
+// (include/uapi/asm-generic/siginfo.h): number, errno and code, then from
+// offset 16 what the code says.
+func encodeSiginfo(i *proc.Siginfo) (b siginfo) {
+	le.PutUint32(b[0:], uint32(i.Signo))
+	le.PutUint32(b[4:], uint32(i.Errno))
+	le.PutUint32(b[8:], uint32(i.Code))
+	switch i.Signo {
+	case syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGILL, syscall.SIGFPE, syscall.SIGTRAP:
+		if i.Code > 0 {
+			le.PutUint64(b[16:], uint64(i.Addr))
+			return b
+		}
+	case syscall.SIGCHLD:
+		if i.Code > 0 {
+			const tick = second / elf.ClockTicks
+			le.PutUint32(b[16:], uint32(i.PID))
+			le.PutUint32(b[20:], i.UID)
+			le.PutUint32(b[24:], uint32(i.Status))
+			le.PutUint64(b[32:], uint64(i.UTime/tick))
+			le.PutUint64(b[40:], uint64(i.STime/tick))
+			return b
+		}
+	}
+	le.PutUint32(b[16:], uint32(i.PID))
+	le.PutUint32(b[20:], i.UID)
+	le.PutUint64(b[24:], i.Value)
+	return b
+}
+
+// decodeSiginfo reads what rt_sigqueueinfo(2) brings.
+func decodeSiginfo(b *siginfo, sig syscall.Signal) proc.Siginfo {
+	return proc.Siginfo{
+		Signo: sig,
+		Errno: int32(le.Uint32(b[4:])),
+		Code:  int32(le.Uint32(b[8:])),
+		PID:   int32(le.Uint32(b[16:])),
+		UID:   le.Uint32(b[20:]),
+		Value: le.Uint64(b[24:]),
+	}
+}
+
+// sender is a signal from the caller.
+func (c ctx) sender(sig int, code int32) *proc.Siginfo {
+	p := c.t.Process()
+	return &proc.Siginfo{Signo: syscall.Signal(sig), Code: code, PID: int32(p.PID()), UID: p.Cred().UID}
+}
+
+func sysKill(c ctx) (uint64, error) {
+	pid := c.int(0)
+	if pid == math.MinInt32 {
+		return 0, syscall.ESRCH
+	}
+	return 0, c.t.Kill(pid, c.sender(c.int(1), proc.SI_USER))
+}
+
+func sysTkill(c ctx) (uint64, error) {
+	if c.int(0) <= 0 {
+		return 0, syscall.EINVAL
+	}
+	return 0, c.t.Tgkill(0, c.int(0), c.sender(c.int(1), proc.SI_TKILL))
+}
+
+func sysTgkill(c ctx) (uint64, error) {
+	if c.int(0) <= 0 || c.int(1) <= 0 {
+		return 0, syscall.EINVAL
+	}
+	return 0, c.t.Tgkill(c.int(0), c.int(1), c.sender(c.int(2), proc.SI_TKILL))
+}
+
+// queued reads the siginfo argument at va of a signal that process pid is to
+// get. Nobody may pretend that the kernel or kill(2) sent it, but to himself.
+func (c ctx) queued(pid, sig int, va arch.VA) (*proc.Siginfo, error) {
+	var b siginfo
+	if err := c.mem().CopyIn(b[:], va); err != nil {
+		return nil, err
+	}
+	info := decodeSiginfo(&b, syscall.Signal(sig))
+	if (info.Code >= 0 || info.Code == proc.SI_TKILL) && pid != c.t.Process().PID() {
+		return nil, syscall.EPERM
+	}
+	return &info, nil
+}
+
+func sysRtSigqueueinfo(c ctx) (uint64, error) {
+	info, err := c.queued(c.int(0), c.int(1), c.va(2))
+	if err != nil {
+		return 0, err
+	}
+	if c.int(0) <= 0 {
+		return 0, syscall.ESRCH
+	}
+	return 0, c.t.Kill(c.int(0), info)
+}
+
+func sysRtTgsigqueueinfo(c ctx) (uint64, error) {
+	if c.int(0) <= 0 || c.int(1) <= 0 {
+		return 0, syscall.EINVAL
+	}
+	info, err := c.queued(c.int(0), c.int(2), c.va(3))
+	if err != nil {
+		return 0, err
+	}
+	return 0, c.t.Tgkill(c.int(0), c.int(1), info)
+}
+
+func (c ctx) sp() arch.VA { return arch.VA(c.f[c.s.abi.SP]) }
+
+// altStack is the alternate stack as sigaltstack(2) shows it.
+func altStack(t *proc.Thread, sp arch.VA) sigStack {
+	a := t.AltStack()
+	s := sigStack{SP: uint64(a.SP), Flags: a.Flags & ssAutodisarm, Size: a.Size}
+	switch {
+	case a.Size == 0:
+		s.Flags |= ssDisable
+	case t.OnAltStack(sp):
+		s.Flags |= ssOnstack
+	}
+	return s
+}
+
+// checkAltStack turns what the user gave into a setting: EINVAL, ENOMEM.
+func (s *System) checkAltStack(u sigStack) (proc.AltStack, error) {
+	switch u.Flags &^ ssAutodisarm {
+	case ssDisable:
+		return proc.AltStack{}, nil
+	case 0, ssOnstack:
+	default:
+		return proc.AltStack{}, syscall.EINVAL
+	}
+	if u.Size < s.tab.minSigStack {
+		return proc.AltStack{}, syscall.ENOMEM
+	}
+	return proc.AltStack{SP: arch.VA(u.SP), Flags: u.Flags & ssAutodisarm, Size: u.Size}, nil
+}
+
+func sysSigaltstack(c ctx) (uint64, error) {
+	old := altStack(c.t, c.sp())
+	if va := c.va(0); va != 0 {
+		u, err := get[sigStack](c, va)
+		if err != nil {
+			return 0, err
+		}
+		if old.Flags&ssOnstack != 0 && old.Flags&ssAutodisarm == 0 {
+			return 0, syscall.EPERM
+		}
+		set, err := c.s.checkAltStack(u)
+		if err != nil {
+			return 0, err
+		}
+		c.t.SetAltStack(set)
+	}
+	if c.va(1) == 0 {
+		return 0, nil
+	}
+	return 0, put(c, c.va(1), &old)
+}
+
+// Push implements proc.SignalABI.
+func (s *System) Push(t *proc.Thread, info *proc.Siginfo, act *proc.Sigaction, oldMask proc.Sigset) error {
+	si := encodeSiginfo(info)
+	sp := arch.VA(t.U.Frame[s.abi.SP])
+	d := delivery{
+		sig: int(info.Signo), info: &si, handler: act.Handler,
+		top: sp - s.tab.redZone, mask: uint64(oldMask), stack: altStack(t, sp),
+	}
+	switch {
+	case act.Flags&saRestorer != 0:
+		d.restorer = act.Restorer
+	case s.tab.sigPage != nil:
+		d.restorer = elf.SigPage
+	default:
+		return syscall.EFAULT // sa_restorer is not optional on amd64
+	}
+	if info.Code > 0 && info.Code != proc.SI_KERNEL && info.Signo != syscall.SIGCHLD {
+		d.fault, d.code = info.Addr, t.U.Trap.Code
+	}
+	alt := t.AltStack()
+	if act.Flags&proc.SA_ONSTACK != 0 && alt.Size != 0 && (!t.OnAltStack(sp) || alt.Flags&ssAutodisarm != 0) {
+		d.top = alt.SP + arch.VA(alt.Size)
+		if d.top < alt.SP {
+			return syscall.EFAULT
+		}
+	}
+	if err := s.tab.frame.push(t.VM(), t.U, &d); err != nil {
+		return err
+	}
+	if alt.Flags&ssAutodisarm != 0 {
+		t.SetAltStack(proc.AltStack{})
+	}
+	return nil
+}
+
+// sysRtSigreturn undoes Push. Its result is the register that it restores.
+func sysRtSigreturn(c ctx) (uint64, error) {
+	mask, stack, err := c.s.tab.frame.restore(c.mem(), c.t.U)
+	if err != nil {
+		c.t.Force(&proc.Siginfo{Signo: syscall.SIGSEGV, Code: proc.SI_KERNEL})
+		return c.f[c.s.abi.Ret], nil
+	}
+	c.t.SetMask(proc.Sigset(mask))
+	// As Linux, a setting that is no longer possible is passed over.
+	if set, err := c.s.checkAltStack(stack); err == nil && !c.t.OnAltStack(c.sp()) {
+		c.t.SetAltStack(set)
+	}
+	return c.f[c.s.abi.Ret], nil
+}
+
+// raise sends a signal to the calling thread from itself (SIGPIPE).
+func (c ctx) raise(sig syscall.Signal) {
+	// The only error is a full queue of real-time signals.
+	_ = c.t.Tgkill(0, c.t.TID(), c.sender(int(sig), proc.SI_USER))
+}

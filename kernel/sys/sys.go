@@ -1,0 +1,172 @@
+// Package sys is the Linux system-call layer: a table per architecture
+// {number, name, arguments, function} onto handlers that both share, the signal
+// frames, program start, and what /proc tells about processes.
+//
+// A handler decodes and checks all its arguments first, then acts. It runs in
+// the calling thread's goroutine, may block in proc.Thread.Sleep and in what
+// vm and fs say may block, and holds no lock of its own while it does. Its
+// error, a syscall.Errno, becomes the negative result of the call; package
+// proc's ERESTART errors among them are replaced before user mode sees them.
+//
+// The package has no locks but files.mu, which is taken alone.
+//
+// Manuals: man-pages section 2 for what the calls mean, include/uapi of Linux
+// 6.1 for layouts and numbers. What differs is said in the table.
+package sys
+
+import (
+	"errors"
+	"sync/atomic"
+	"syscall"
+
+	"grim/arch"
+	"grim/kernel/fs"
+	"grim/mm/vm"
+	"grim/proc"
+	"grim/proc/elf"
+)
+
+// Config is what the layer is built on. All but CPUs, XCR0 and Trace are
+// required.
+type Config struct {
+	ABI *arch.ABI
+	VM  *vm.System
+
+	Wall    func() int64                // wall clock, nanoseconds since 1970
+	Memory  func() (total, free uint64) // bytes
+	Random  func(p []byte)              // fills p with unpredictable bytes
+	Reboot  func(restart bool)          // reboot(2): stops the machine
+	Version string                      // uname(2)'s version
+	CPU     elf.CPU                     // for the auxiliary vector
+	CPUs    int                         // processors; 0: one
+	XCR0    uint64                      // amd64: state that XSAVE saves; 0: FXSAVE
+
+	// Trace, if set, sees every system call when it returns (strace).
+	Trace func(t *proc.Thread, name string, args []uint64, ret uint64, err error)
+}
+
+// handler is the function of one system call: its result, or an errno.
+type handler func(c ctx) (uint64, error)
+
+// System is the system-call layer of one machine.
+type System struct {
+	cfg Config
+	k   *proc.Kernel
+	fs  *fs.FS
+	abi *arch.ABI
+	tab *table
+
+	unknown [maxNumber]atomic.Uint32
+	beyond  atomic.Uint32 // numbers past the table
+
+	transient budget // kernel memory of calls in progress
+
+	sigPage vm.Object // code that a handler returns to, where programs bring none
+}
+
+// New makes the layer. proc.New takes its Syscall, and the System itself as
+// SignalABI; fs.New takes its ProcSource; Attach then gives it both, before the
+// first process.
+func New(cfg Config) (*System, error) {
+	if cfg.ABI == nil || cfg.VM == nil || cfg.Wall == nil || cfg.Memory == nil ||
+		cfg.Random == nil || cfg.Reboot == nil {
+		return nil, errors.New("sys: New: Config.ABI, VM, Wall, Memory, Random and Reboot are required")
+	}
+	if cfg.CPUs == 0 {
+		cfg.CPUs = 1
+	}
+	tab, err := newTable(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &System{cfg: cfg, abi: cfg.ABI, tab: tab}
+	if tab.sigPage != nil {
+		o := vm.NewFileObject(cfg.VM, "[sigpage]", nil)
+		if _, err := o.WriteAt(tab.sigPage, 0); err != nil {
+			return nil, err
+		}
+		s.sigPage = o
+	}
+	return s, nil
+}
+
+// Attach tells the layer which processes and files it serves.
+func (s *System) Attach(k *proc.Kernel, f *fs.FS) { s.k, s.fs = k, f }
+
+// now is the monotonic clock, nanoseconds.
+func (s *System) now() int64 { return s.k.Now() }
+
+// Syscall handles the system call in t's registers (proc.Config.Syscall). A
+// null call costs an index, an indirect call and a store.
+func (s *System) Syscall(t *proc.Thread) {
+	f := &t.U.Frame
+	n := f[s.abi.Number]
+	if n >= maxNumber || s.tab.fn[n] == nil {
+		s.countUnknown(n)
+		f[s.abi.Ret] = result(0, syscall.ENOSYS)
+		return
+	}
+	if s.cfg.Trace != nil {
+		s.traced(t, n)
+		return
+	}
+	v, err := s.tab.fn[n](ctx{s, t, f})
+	if err != nil {
+		v = result(v, err)
+	}
+	f[s.abi.Ret] = v
+}
+
+// result is what the result register gets: -errno for an error.
+func result(v uint64, err error) uint64 {
+	if err == nil {
+		return v
+	}
+	e, ok := err.(syscall.Errno)
+	if !ok {
+		// Every error below this layer is an errno; user code gets one in any case.
+		e = syscall.EIO
+	}
+	return -uint64(e)
+}
+
+func (s *System) traced(t *proc.Thread, n uint64) {
+	e := s.tab.ent[n]
+	f := &t.U.Frame
+	var args [6]uint64
+	for i, slot := range s.abi.Arg {
+		args[i] = f[slot]
+	}
+	v, err := e.fn(ctx{s, t, f})
+	f[s.abi.Ret] = result(v, err)
+	s.cfg.Trace(t, e.name, args[:e.nargs], v, err)
+}
+
+func (s *System) countUnknown(n uint64) {
+	if n < maxNumber {
+		s.unknown[n].Add(1)
+	} else {
+		s.beyond.Add(1)
+	}
+}
+
+// Unknown is a system call that programs made and this layer does not have.
+type Unknown struct {
+	Number int    // -1: past every number that Linux uses
+	Name   string // as Linux calls it; empty if it has none of that number
+	Count  uint32
+}
+
+// UnknownCalls lists them, for the report at power-off.
+func (s *System) UnknownCalls() []Unknown {
+	var out []Unknown
+	for n := range s.unknown {
+		if c := s.unknown[n].Load(); c > 0 {
+			out = append(out, Unknown{n, s.tab.name(n), c})
+		}
+	}
+	if c := s.beyond.Load(); c > 0 {
+		out = append(out, Unknown{-1, "", c})
+	}
+	return out
+}

@@ -1,0 +1,301 @@
+package sys
+
+import (
+	"fmt"
+
+	"grim/arch"
+	"grim/kernel/fs"
+)
+
+//go:generate go run ./gen
+
+// maxNumber is past every system-call number of both architectures.
+const maxNumber = 512
+
+// sysent is one system call.
+type sysent struct {
+	name  string
+	nargs int
+	fn    handler
+	note  string // what is partial about it; empty: complete for what is here
+}
+
+// table is an architecture's side of the layer: its numbers, and the structures
+// and conventions in which it differs from the other.
+type table struct {
+	fn    [maxNumber]handler // by number; nil: not offered
+	ent   [maxNumber]*sysent
+	names []string
+
+	putStat      func(b *[statSizeAMD64]byte, st *fs.Stat) int
+	epollSize    int
+	machine      string // uname(2)
+	minSigStack  uint64 // MINSIGSTKSZ
+	redZone      arch.VA
+	tlsBeforeTID bool // argument order of clone(2)
+	frame        sigframe
+	sigPage      []byte // code to return from a handler with; nil: programs bring it
+}
+
+// name is what Linux calls a number.
+func (t *table) name(n int) string {
+	if n < len(t.names) {
+		return t.names[n]
+	}
+	return ""
+}
+
+// sigReturnARM64 is "mov x8, #139; svc #0": rt_sigreturn(2), as Linux's vDSO has
+// it. glibc and Go rely on it, musl brings its own.
+var sigReturnARM64 = []byte{0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4}
+
+// newTable makes the table of the architecture that cfg names.
+func newTable(cfg *Config) (*table, error) {
+	var t *table
+	switch cfg.ABI.Name {
+	case "amd64":
+		t = &table{
+			names: namesAMD64[:], putStat: putStatAMD64, epollSize: epollSizeAMD64,
+			machine: "x86_64", minSigStack: 2048, redZone: 128,
+			frame: newAMD64Sigframe(cfg.XCR0),
+		}
+	case "arm64":
+		t = &table{
+			names: namesARM64[:], putStat: putStatARM64, epollSize: epollSizeARM64,
+			machine: "aarch64", minSigStack: 5120, tlsBeforeTID: true,
+			frame: arm64Sigframe{}, sigPage: sigReturnARM64,
+		}
+	default:
+		return nil, fmt.Errorf("sys: no system-call table for %q: have amd64 and arm64", cfg.ABI.Name)
+	}
+	numbers := make(map[string]int, len(t.names))
+	for n, name := range t.names {
+		numbers[name] = n
+	}
+	for i := range sysents {
+		e := &sysents[i]
+		if n, ok := numbers[e.name]; ok {
+			t.fn[n], t.ent[n] = e.fn, e
+		}
+	}
+	return t, nil
+}
+
+// sysents are the system calls that are offered, by topic. A name that only one
+// architecture has a number for is in that one's table alone.
+var sysents = []sysent{
+	// Reading and writing.
+	{"read", 3, sysRead, ""},
+	{"write", 3, sysWrite, ""},
+	{"readv", 3, sysReadv, ""},
+	{"writev", 3, sysWritev, ""},
+	{"pread64", 4, sysPread, ""},
+	{"pwrite64", 4, sysPwrite, ""},
+	{"preadv", 4, sysPreadv, ""},
+	{"pwritev", 4, sysPwritev, ""},
+	{"lseek", 3, sysLseek, ""},
+	{"sendfile", 4, sysSendfile, ""},
+	{"copy_file_range", 6, sysCopyFileRange, ""},
+	{"ioctl", 3, sysIoctl, "terminals, and what files answer"},
+
+	// Descriptors.
+	{"open", 3, sysOpen, ""},
+	{"openat", 4, sysOpenat, ""},
+	{"openat2", 4, sysOpenat2, "no RESOLVE_ flags"},
+	{"creat", 2, sysCreat, ""},
+	{"close", 1, sysClose, ""},
+	{"close_range", 3, sysCloseRange, "CLOSE_RANGE_UNSHARE is ignored: threads share their table"},
+	{"dup", 1, sysDup, ""},
+	{"dup2", 2, sysDup2, ""},
+	{"dup3", 3, sysDup3, ""},
+	{"pipe", 1, sysPipe, ""},
+	{"pipe2", 2, sysPipe2, ""},
+	{"socketpair", 4, sysSocketpair, "AF_UNIX alone"},
+	{"socket", 3, sysSocket, "no sockets"},
+	{"eventfd", 1, sysEventfd, ""},
+	{"eventfd2", 2, sysEventfd2, ""},
+	{"memfd_create", 2, sysMemfdCreate, "no huge pages"},
+	{"fcntl", 3, sysFcntl, "no record locks, leases, or signals of files"},
+	{"flock", 2, sysFlock, ""},
+
+	// Names and attributes.
+	{"stat", 2, sysStat, ""},
+	{"lstat", 2, sysLstat, ""},
+	{"fstat", 2, sysFstat, ""},
+	{"newfstatat", 4, sysNewfstatat, ""},
+	{"statx", 5, sysStatx, ""},
+	{"statfs", 2, sysStatfs, ""},
+	{"fstatfs", 2, sysFstatfs, ""},
+	{"access", 2, sysAccess, ""},
+	{"faccessat", 3, sysFaccessat, ""},
+	{"faccessat2", 4, sysFaccessat2, "AT_EACCESS: there is one user"},
+	{"getdents64", 3, sysGetdents64, ""},
+	{"mkdir", 2, sysMkdir, ""},
+	{"mkdirat", 3, sysMkdirat, ""},
+	{"mknod", 3, sysMknod, ""},
+	{"mknodat", 4, sysMknodat, ""},
+	{"rmdir", 1, sysRmdir, ""},
+	{"unlink", 1, sysUnlink, ""},
+	{"unlinkat", 3, sysUnlinkat, ""},
+	{"symlink", 2, sysSymlink, ""},
+	{"symlinkat", 3, sysSymlinkat, ""},
+	{"link", 2, sysLink, ""},
+	{"linkat", 5, sysLinkat, ""},
+	{"rename", 2, sysRename, ""},
+	{"renameat", 4, sysRenameat, ""},
+	{"renameat2", 5, sysRenameat2, ""},
+	{"readlink", 3, sysReadlink, ""},
+	{"readlinkat", 4, sysReadlinkat, ""},
+	{"chmod", 2, sysChmod, ""},
+	{"fchmod", 2, sysFchmod, ""},
+	{"fchmodat", 3, sysFchmodat, ""},
+	{"fchmodat2", 4, sysFchmodat2, ""},
+	{"chown", 3, sysChown, ""},
+	{"lchown", 3, sysLchown, ""},
+	{"fchown", 3, sysFchown, ""},
+	{"fchownat", 5, sysFchownat, ""},
+	{"utimensat", 4, sysUtimensat, ""},
+	{"truncate", 2, sysTruncate, ""},
+	{"ftruncate", 2, sysFtruncate, ""},
+	{"fallocate", 4, sysFallocate, ""},
+	{"fsync", 1, sysFsync, ""},
+	{"fdatasync", 1, sysFsync, ""},
+	{"syncfs", 1, sysFsync, ""},
+	{"sync", 0, sysSync, ""},
+	{"fadvise64", 4, sysFadvise64, "advice is checked, not taken"},
+	{"chdir", 1, sysChdir, ""},
+	{"fchdir", 1, sysFchdir, ""},
+	{"getcwd", 2, sysGetcwd, ""},
+	{"umask", 1, sysUmask, ""},
+
+	// Waiting for files.
+	{"poll", 3, sysPoll, ""},
+	{"ppoll", 5, sysPpoll, ""},
+	{"select", 5, sysSelect, ""},
+	{"pselect6", 6, sysPselect6, ""},
+	{"epoll_create", 1, sysEpollCreate, ""},
+	{"epoll_create1", 1, sysEpollCreate1, ""},
+	{"epoll_ctl", 4, sysEpollCtl, ""},
+	{"epoll_wait", 4, sysEpollWait, ""},
+	{"epoll_pwait", 6, sysEpollPwait, ""},
+	{"epoll_pwait2", 6, sysEpollPwait2, ""},
+
+	// Memory.
+	{"mmap", 6, sysMmap, "no huge pages, no MAP_32BIT"},
+	{"munmap", 2, sysMunmap, ""},
+	{"mprotect", 3, sysMprotect, ""},
+	{"mremap", 5, sysMremap, ""},
+	{"madvise", 3, sysMadvise, ""},
+	{"msync", 3, sysMsync, ""},
+	{"brk", 1, sysBrk, ""},
+	{"mlock", 2, sysMlock, ""},
+	{"mlock2", 3, sysMlock2, "MLOCK_ONFAULT faults in at once"},
+	{"munlock", 2, sysMunlock, ""},
+	{"mlockall", 1, sysMlockall, ""},
+	{"munlockall", 0, sysMunlockall, ""},
+	{"mincore", 3, sysMincore, ""},
+	{"membarrier", 3, sysMembarrier, "global and private barriers"},
+
+	// Processes and threads.
+	{"getpid", 0, sysGetpid, ""},
+	{"gettid", 0, sysGettid, ""},
+	{"getppid", 0, sysGetppid, ""},
+	{"getpgid", 1, sysGetpgid, ""},
+	{"getpgrp", 0, sysGetpgrp, ""},
+	{"setpgid", 2, sysSetpgid, ""},
+	{"getsid", 1, sysGetsid, ""},
+	{"setsid", 0, sysSetsid, ""},
+	{"fork", 0, sysFork, ""},
+	{"vfork", 0, sysVfork, ""},
+	{"clone", 5, sysClone, "no namespaces"},
+	{"clone3", 2, sysClone3, "no namespaces, no set_tid, no cgroup"},
+	{"execve", 3, sysExecve, "static programs and scripts"},
+	{"execveat", 5, sysExecveat, "static programs and scripts"},
+	{"exit", 1, sysExit, ""},
+	{"exit_group", 1, sysExitGroup, ""},
+	{"wait4", 4, sysWait4, ""},
+	{"waitid", 5, sysWaitid, ""},
+	{"pidfd_open", 2, sysPidfdOpen, ""},
+	{"pidfd_send_signal", 4, sysPidfdSendSignal, ""},
+	{"set_tid_address", 1, sysSetTidAddress, ""},
+	{"set_robust_list", 2, sysSetRobustList, ""},
+	{"get_robust_list", 3, sysGetRobustList, "the caller's own"},
+	{"futex", 6, sysFutex, "no priority inheritance"},
+	{"sched_yield", 0, sysSchedYield, ""},
+	{"arch_prctl", 2, sysArchPrctl, "FS and GS base"},
+	{"prctl", 5, sysPrctl, "names, dumpable, no_new_privs"},
+	{"personality", 1, sysPersonality, "Linux's own"},
+
+	// Signals.
+	{"rt_sigaction", 4, sysRtSigaction, ""},
+	{"rt_sigprocmask", 4, sysRtSigprocmask, ""},
+	{"rt_sigreturn", 0, sysRtSigreturn, ""},
+	{"rt_sigpending", 2, sysRtSigpending, ""},
+	{"rt_sigsuspend", 2, sysRtSigsuspend, ""},
+	{"rt_sigtimedwait", 4, sysRtSigtimedwait, ""},
+	{"rt_sigqueueinfo", 3, sysRtSigqueueinfo, ""},
+	{"rt_tgsigqueueinfo", 4, sysRtTgsigqueueinfo, ""},
+	{"sigaltstack", 2, sysSigaltstack, ""},
+	{"pause", 0, sysPause, ""},
+	{"kill", 2, sysKill, ""},
+	{"tkill", 2, sysTkill, ""},
+	{"tgkill", 3, sysTgkill, ""},
+
+	// Clocks and timers.
+	{"clock_gettime", 2, sysClockGettime, "no clocks of other processes"},
+	{"clock_getres", 2, sysClockGetres, ""},
+	{"clock_settime", 2, sysClockSettime, "always EPERM"},
+	{"clock_nanosleep", 4, sysClockNanosleep, "no CPU-time clocks"},
+	{"nanosleep", 2, sysNanosleep, ""},
+	{"gettimeofday", 2, sysGettimeofday, ""},
+	{"time", 1, sysTime, ""},
+	{"times", 1, sysTimes, ""},
+	{"alarm", 1, sysAlarm, ""},
+	{"setitimer", 3, sysSetitimer, "ITIMER_REAL alone"},
+	{"getitimer", 2, sysGetitimer, "ITIMER_REAL alone"},
+	{"timer_create", 3, sysTimerCreate, "always EINVAL"},
+	{"timerfd_create", 2, sysTimerfdCreate, ""},
+	{"timerfd_settime", 4, sysTimerfdSettime, ""},
+	{"timerfd_gettime", 2, sysTimerfdGettime, ""},
+
+	// Users and groups.
+	{"getuid", 0, sysGetuid, ""},
+	{"geteuid", 0, sysGeteuid, ""},
+	{"getgid", 0, sysGetgid, ""},
+	{"getegid", 0, sysGetegid, ""},
+	{"setuid", 1, sysSetuid, ""},
+	{"setgid", 1, sysSetgid, ""},
+	{"setreuid", 2, sysSetreuid, ""},
+	{"setregid", 2, sysSetregid, ""},
+	{"setresuid", 3, sysSetresuid, ""},
+	{"setresgid", 3, sysSetresgid, ""},
+	{"getresuid", 3, sysGetresuid, ""},
+	{"getresgid", 3, sysGetresgid, ""},
+	{"setfsuid", 1, sysSetfsuid, ""},
+	{"setfsgid", 1, sysSetfsgid, ""},
+	{"getgroups", 2, sysGetgroups, ""},
+	{"setgroups", 2, sysSetgroups, ""},
+	{"capget", 2, sysCapget, "all for the superuser, none for others"},
+	{"capset", 2, sysCapset, "changes nothing"},
+
+	// The machine, limits, scheduling.
+	{"uname", 1, sysUname, ""},
+	{"sysinfo", 1, sysSysinfo, ""},
+	{"getrusage", 2, sysGetrusage, ""},
+	{"getrlimit", 2, sysGetrlimit, ""},
+	{"setrlimit", 2, sysSetrlimit, ""},
+	{"prlimit64", 4, sysPrlimit64, ""},
+	{"sched_getaffinity", 3, sysSchedGetaffinity, ""},
+	{"sched_setaffinity", 3, sysSchedSetaffinity, "checked, not obeyed"},
+	{"sched_get_priority_max", 1, sysSchedPriorityMax, ""},
+	{"sched_get_priority_min", 1, sysSchedPriorityMin, ""},
+	{"sched_getscheduler", 1, sysSchedGetscheduler, "SCHED_OTHER alone"},
+	{"sched_setscheduler", 3, sysSchedSetscheduler, "SCHED_OTHER alone"},
+	{"sched_getparam", 2, sysSchedGetparam, ""},
+	{"sched_setparam", 2, sysSchedSetparam, "SCHED_OTHER alone"},
+	{"getpriority", 2, sysGetpriority, "always nice 0"},
+	{"setpriority", 3, sysSetpriority, "changes nothing"},
+	{"getcpu", 3, sysGetcpu, ""},
+	{"getrandom", 3, sysGetrandom, ""},
+	{"reboot", 4, sysReboot, "power off and restart"},
+}

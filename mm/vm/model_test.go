@@ -1,0 +1,330 @@
+package vm
+
+import (
+	"fmt"
+	"math/rand"
+	"syscall"
+	"testing"
+
+	"grim/arch"
+)
+
+// The model of address spaces is one struct per page: what mmap(2), fork(2) and
+// the rest promise, written down in the plainest way. Each page's contents are
+// one byte, kept at its first and last address.
+
+const (
+	modelBase  arch.VA = 0x40000000
+	modelPages         = 3 * arch.BlockPages
+)
+
+type modelPage struct {
+	mapped, shared, wired bool
+	prot                  arch.Prot
+	obj                   *modelObject
+	idx                   int
+	priv                  *byte // a private page's own contents, nil: none yet
+	dontFork, wipe        bool
+}
+
+type modelObject struct {
+	obj  Object
+	file *FileObject // nil: shared anonymous memory
+	data []byte
+	size int // pages
+}
+
+type modelSpace struct {
+	vs    *VMSpace
+	pages [modelPages]modelPage
+}
+
+type model struct {
+	m      *machine
+	spaces []*modelSpace
+	files  []*modelObject
+}
+
+// get is what a load from page i gives.
+func (s *modelSpace) get(i int) (byte, error) {
+	p := &s.pages[i]
+	switch {
+	case !p.mapped:
+		return 0, syscall.EFAULT
+	case p.prot == 0:
+		return 0, syscall.EACCES
+	case p.obj != nil && p.idx >= p.obj.size:
+		return 0, syscall.EIO
+	case p.priv != nil:
+		return *p.priv, nil
+	case p.obj != nil:
+		return p.obj.data[p.idx], nil
+	}
+	return 0, nil
+}
+
+// set is a store to page i.
+func (s *modelSpace) set(i int, b byte) error {
+	p := &s.pages[i]
+	if p.mapped && p.prot&arch.Write == 0 {
+		return syscall.EACCES
+	}
+	if _, err := s.get(i); err != nil {
+		return err
+	}
+	if p.shared {
+		p.obj.data[p.idx] = b
+	} else {
+		p.priv = &b
+	}
+	return nil
+}
+
+// touch is what faulting a page in for writing does, without a write: a private
+// mapping of a file takes its copy now, and sees no change of the file from then
+// on (which mmap(2) leaves open).
+func (p *modelPage) touch() {
+	if p.obj != nil && !p.shared && p.priv == nil && p.prot&arch.Write != 0 {
+		b := p.obj.data[p.idx]
+		p.priv = &b
+	}
+}
+
+// input turns fuzz bytes into choices; when they run out, everything is 0.
+type input struct{ b []byte }
+
+func (in *input) n(n int) int {
+	if len(in.b) == 0 {
+		return 0
+	}
+	v := int(in.b[0])
+	in.b = in.b[1:]
+	if n > 256 && len(in.b) > 0 {
+		v |= int(in.b[0]) << 8
+		in.b = in.b[1:]
+	}
+	return v % n
+}
+
+// span is a range of pages: mostly a few, sometimes whole blocks.
+func (in *input) span() (first, n int) {
+	switch in.n(8) {
+	case 0:
+		first = in.n(3) * arch.BlockPages
+		return first, min(modelPages-first, (1+in.n(2))*arch.BlockPages)
+	case 1:
+		first = in.n(modelPages)
+		return first, min(modelPages-first, 1+in.n(600))
+	}
+	first = in.n(3)*(arch.BlockPages-8) + in.n(32)
+	return first, 1 + in.n(12)
+}
+
+func addr(i int) arch.VA { return modelBase + arch.VA(i)<<arch.PageShift }
+
+func (mo *model) step(in *input) (desc string, err error) {
+	s := mo.spaces[in.n(len(mo.spaces))]
+	op := in.n(24)
+	switch {
+	case op < 5:
+		return mo.access(in, s)
+	case op < 9:
+		return mo.doMap(in, s)
+	case op == 20:
+		return mo.fork(in, s)
+	case op == 21:
+		return mo.exit(in)
+	case op == 22:
+		return mo.truncate(in)
+	case op == 23:
+		return mo.remap(in, s)
+	}
+	first, n := in.span()
+	va, length := addr(first), uint64(n)<<arch.PageShift
+	pages := s.pages[first : first+n]
+	holes := false
+	for i := range pages {
+		holes = holes || !pages[i].mapped
+	}
+	var got, want error
+	switch op {
+	case 9, 10:
+		desc = fmt.Sprintf("munmap %d+%d", first, n)
+		got = s.vs.Unmap(va, length)
+		clear(pages)
+	case 11, 12, 13:
+		prot := arch.Prot(in.n(8))
+		desc = fmt.Sprintf("mprotect %d+%d %v", first, n, prot)
+		got = s.vs.Protect(va, length, prot)
+		if holes {
+			want = syscall.ENOMEM
+			break
+		}
+		for i := range pages {
+			pages[i].prot = prot
+		}
+	case 14, 15:
+		desc = fmt.Sprintf("madvise dontneed %d+%d", first, n)
+		got = s.vs.Advise(va, length, 4)
+		for i := range pages {
+			if pages[i].mapped && pages[i].wired {
+				want = syscall.EINVAL
+				break
+			}
+			pages[i].priv = nil
+		}
+		if holes && want == nil {
+			want = syscall.ENOMEM
+		}
+	case 16:
+		on := in.n(2) == 0
+		desc = fmt.Sprintf("mlock %d+%d %v", first, n, on)
+		if n > 64 {
+			return desc, nil // would fill the machine
+		}
+		if on {
+			got = s.vs.Lock(va, length)
+		} else {
+			got = s.vs.Unlock(va, length)
+		}
+		if holes {
+			want = syscall.ENOMEM
+			break
+		}
+		for i := range pages {
+			p := &pages[i]
+			p.wired = on
+			if !on || want != nil || p.prot == 0 || p.obj == nil {
+				continue
+			}
+			if p.idx >= p.obj.size {
+				want = syscall.ENOMEM // cannot be faulted in; locked all the same
+			} else {
+				p.touch()
+			}
+		}
+	case 17:
+		desc = fmt.Sprintf("msync %d+%d", first, n)
+		got = s.vs.Sync(va, length, msSync)
+		if holes {
+			want = syscall.ENOMEM
+		}
+	case 18:
+		adv := []int{10, 11}[in.n(2)]
+		desc = fmt.Sprintf("madvise fork %d %d+%d", adv, first, n)
+		got = s.vs.Advise(va, length, adv)
+		for i := range pages {
+			pages[i].dontFork = adv == 10
+		}
+		if holes {
+			want = syscall.ENOMEM
+		}
+	case 19:
+		adv := []int{18, 19}[in.n(2)]
+		desc = fmt.Sprintf("madvise wipe %d %d+%d", adv, first, n)
+		got = s.vs.Advise(va, length, adv)
+		if adv == 18 {
+			for i := range pages {
+				if pages[i].mapped && pages[i].obj != nil {
+					want = syscall.EINVAL
+				}
+			}
+		}
+		if want == nil {
+			for i := range pages {
+				pages[i].wipe = adv == 18
+			}
+			if holes {
+				want = syscall.ENOMEM
+			}
+		}
+	}
+	for i := range pages {
+		if !pages[i].mapped {
+			pages[i] = modelPage{}
+		}
+	}
+	if got != want {
+		return desc, fmt.Errorf("error %v, want %v", got, want)
+	}
+	return desc, nil
+}
+
+// runModel plays an input and compares everything at the end.
+func runModel(t *testing.T, f *arch.Format, b []byte) {
+	m := newMachine(t, f, 16<<10)
+	mo := &model{m: m}
+	for i := range 2 {
+		o := NewFileObject(m.System, fmt.Sprint("/file", i), nil)
+		o.Truncate(16 << arch.PageShift)
+		mo.files = append(mo.files, &modelObject{obj: o, file: o, data: make([]byte, 64), size: 16})
+	}
+	vs, err := New(m.System, arch.SharedUK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mo.spaces = []*modelSpace{{vs: vs}}
+	in := &input{b}
+	var log []string
+	for len(in.b) > 0 && len(log) < 300 {
+		desc, err := mo.step(in)
+		log = append(log, desc)
+		if err == nil && t.Failed() {
+			err = fmt.Errorf("see above")
+		}
+		if err != nil {
+			t.Fatalf("step %d: %s: %v\nsteps: %q", len(log), desc, err, log)
+		}
+	}
+	for _, s := range mo.spaces {
+		check(t, s.vs)
+		for i := range s.pages {
+			if err := mo.compare(s, i); err != nil {
+				t.Fatalf("at the end: %v\nsteps: %q", err, log)
+			}
+		}
+	}
+	for _, fo := range mo.files {
+		for i := range fo.size {
+			var b [1]byte
+			if fo.file.ReadAt(b[:], int64(i)<<arch.PageShift); b[0] != fo.data[i] {
+				t.Fatalf("file page %d reads %d, want %d\nsteps: %q", i, b[0], fo.data[i], log)
+			}
+		}
+	}
+	if err := m.mem.Audit(); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range mo.spaces {
+		m.end(s.vs)
+	}
+	for _, fo := range mo.files {
+		fo.file.Unref()
+	}
+}
+
+// Random operations on the real thing and on the model agree.
+func TestModel(t *testing.T) {
+	bothFormats(t, func(t *testing.T, f *arch.Format) {
+		n := 150
+		if testing.Short() {
+			n = 20
+		}
+		for seed := range n {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				b := make([]byte, 1500)
+				rand.New(rand.NewSource(int64(seed))).Read(b)
+				runModel(t, f, b)
+			})
+		}
+	})
+}
+
+func FuzzModel(f *testing.F) {
+	for seed := range 4 {
+		b := make([]byte, 400)
+		rand.New(rand.NewSource(int64(seed + 1000))).Read(b)
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { runModel(t, formats[len(b)%2], b) })
+}
