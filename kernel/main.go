@@ -69,9 +69,7 @@ func (s *system) stop(reason string) {
 
 func (s *system) exit(status int32) {
 	if s.board == nil {
-		// Without page tables of its own the kernel can only hand the reason
-		// to whoever reads the console.
-		goos.Exit(status)
+		exitEarly(status)
 	}
 	s.board.Exit(status)
 }
@@ -195,7 +193,7 @@ func (s *system) startMemory(boot *bootMemory) error {
 func (s *system) banner() {
 	st := s.mem.Stats()
 	h := runtime.Heap()
-	fmt.Printf("Grim on %s (%s, %s)\n", runtime.GOARCH, runtime.Version(), s.board.Describe())
+	fmt.Printf("Grim, %s, %s\nmachine: %s\n", runtime.GOARCH, runtime.Version(), s.board.Describe())
 	fmt.Printf("memory: %d MB, %d MB for processes, %d MB kernel heap\n",
 		memoryBytes(s.info.Memory)>>20, st.Total>>8, (h.Limit-h.Base)>>20)
 	fmt.Printf("layout: %s, exit: %s, 2 MB blocks: %s\n", s.opts.Layout, s.opts.Exit, onOff(s.opts.HugePages))
