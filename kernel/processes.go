@@ -58,6 +58,13 @@ func (s *system) startProcesses() error {
 	if err != nil {
 		return err
 	}
+	// A thread that blocked outside package proc, on a lock or a pager, would
+	// else believe that the timer still ends its slice.
+	idle := s.board.Idle
+	goos.Idle = func(until int64) {
+		idle(until)
+		s.proc.TimerMoved()
+	}
 	s.sys.Attach(s.proc, s.fs)
 	s.fs.ProcFile("exits", s.exits)
 	go s.readConsole()
