@@ -109,10 +109,15 @@ func (w *purger) upper(f phys.Frame, level int, va arch.VA) {
 
 // leaf frees what a leaf table maps, then the table, which is all zero by then.
 func (w *purger) leaf(f phys.Frame, va arch.VA) {
-	n := int(w.s.mem.Info(f).Used)
+	info := w.s.mem.Info(f)
+	n := int(info.Used)
 	w.pages += n
 	w.work += n + purgeTable
-	w.s.releaseLeaf(DirtyPage{va, f}, w.td, w.v)
+	if n <= fewEntries {
+		w.s.releaseFew(DirtyPage{va, f}, info, w.td, w.v)
+	} else {
+		w.s.releaseLeaf(DirtyPage{va, f}, w.td, w.v)
+	}
 	w.table(f)
 }
 

@@ -272,12 +272,7 @@ func (s *System) releaseLeaf(u DirtyPage, td *teardown, v Visitor) {
 	if v == nil {
 		stop = phys.NoStop
 	}
-	info := s.mem.Info(u.Frame)
-	if info.Used <= fewEntries {
-		s.releaseFew(u, info, td, v)
-		return
-	}
-	for g := info.Groups; g != 0; {
+	for g := s.mem.Info(u.Frame).Groups; g != 0; {
 		// The next run of groups that may be in use.
 		from := bits.TrailingZeros64(g)
 		to := (from + bits.TrailingZeros64(^(g >> from))) << 3
@@ -313,16 +308,20 @@ const fewEntries = 2
 // releaseFew is releaseLeaf for a table with few entries.
 func (s *System) releaseFew(u DirtyPage, info *phys.Info, td *teardown, v Visitor) {
 	t := s.mem.Table(u.Frame)
-	k := 0
+	k := bits.TrailingZeros64(info.Groups) << 3
 	for range info.Used {
-		k = nextUsed(t, info.Groups, k)
-		e := t[k]
+		e := t[k&(arch.Entries-1)]
+		if e == 0 {
+			k = nextUsed(t, info.Groups, k)
+			e = t[k]
+		}
+		f := s.frame(e)
 		if v != nil && e&s.sharedDirty == s.sharedDirty {
-			td.dirty[0] = DirtyPage{u.VA + arch.VA(k)<<arch.PageShift, s.frame(e)}
+			td.dirty[0] = DirtyPage{u.VA + arch.VA(k)<<arch.PageShift, f}
 			v.Dirty(td.dirty[:1])
 		}
 		t[k] = 0
-		td.batch.Unref(s.frame(e))
+		td.batch.Unref(f)
 	}
 }
 
