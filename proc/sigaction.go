@@ -41,8 +41,8 @@ func (a *sigActions) get(s syscall.Signal) Sigaction {
 	return act
 }
 
-// fork copies the table, or shares it.
-func (a *sigActions) fork(share bool) *sigActions {
+// fork copies the table to fresh, or shares it.
+func (a *sigActions) fork(share bool, fresh *sigActions) *sigActions {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if share {
@@ -50,7 +50,8 @@ func (a *sigActions) fork(share bool) *sigActions {
 		return a
 	}
 	a.cow = true
-	return &sigActions{uses: 1, acts: a.acts, cow: true}
+	fresh.uses, fresh.acts, fresh.cow = 1, a.acts, true
+	return fresh
 }
 
 // reset sets caught signals to their default; ignored ones stay so (execve(2),
