@@ -63,12 +63,23 @@ initramfs:
 qemu-install:
 	@qemu/install.sh $(QEMU)
 
-lint: ## gofmt, go vet with and without the overlay, staticcheck
-	@test -z "$$(gofmt -l .)" || { gofmt -d . ; exit 1; }
+# Tools that read the standard library's sources themselves get a GOROOT in which
+# the overlay has been carried out. Machine addresses are not Go pointers, which
+# is what unsafeptr would report; what only one build uses is not unused (U1000),
+# so that check is made on the target alone, and not where assembly is the user.
+lint: ## gofmt, go vet on the host and with the overlay, staticcheck
+	@! git ls-files "*.go" | xargs gofmt -d | grep . || { echo "lint: gofmt (above)"; exit 1; }
 	$(GO) vet ./...
-	@for a in amd64 arm64; do $(GO) run ./boot/mkoverlay -arch $$a -o build/$$a/overlay || exit 1; \
-		echo "vet $$a"; GOOS=linux GOARCH=$$a CGO_ENABLED=0 $(GO) vet -tags tamago -overlay=build/$$a/overlay/overlay.json ./kernel/... ./arch/$$a || exit 1; done
-	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	@GOBIN=$$PWD/build/bin $(GO) install honnef.co/go/tools/cmd/staticcheck@v0.8.2
+	build/bin/staticcheck -checks inherit,-U1000 ./...
+	@for a in amd64 arm64; do \
+		echo "go vet and staticcheck, kernel, $$a"; \
+		$(GO) run ./boot/mkoverlay -goroot -arch $$a -o build/$$a/overlay || exit 1; \
+		export GOROOT=$$PWD/build/$$a/overlay/_goroot GOOS=linux GOARCH=$$a CGO_ENABLED=0; \
+		$(GO) vet -unsafeptr=false -tags tamago ./kernel/... ./arch/$$a || exit 1; \
+		build/bin/staticcheck -tags tamago ./kernel/... ./proc/... ./mm/... || exit 1; \
+		build/bin/staticcheck -tags tamago -checks inherit,-U1000 ./arch/$$a || exit 1; \
+	done
 
 clean: ## remove everything that was built
 	rm -rf build

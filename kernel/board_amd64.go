@@ -105,6 +105,9 @@ func (p *pc) Exit(status int32) {
 	amd64.Exit(status, p.off)
 }
 
+// exitEarly ends a machine that openBoard has not taken over.
+func exitEarly(status int32) { amd64.Exit(status, amd64.SoftOff{}) }
+
 func (p *pc) Describe() string {
 	f := &p.Features
 	var has []string

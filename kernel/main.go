@@ -55,6 +55,7 @@ func Main() {
 	if err := s.start(); err != nil {
 		s.stop("boot: " + err.Error())
 	}
+	crash(s.opts.Crash)
 	selftest.Run(s.selfTests())
 	status, err := s.runInit()
 	if err != nil {
@@ -71,9 +72,7 @@ func (s *system) stop(reason string) {
 
 func (s *system) exit(status int32) {
 	if s.board == nil {
-		// Without page tables of its own the kernel can only hand the reason
-		// to whoever reads the console.
-		goos.Exit(status)
+		exitEarly(status)
 	}
 	s.board.Exit(status)
 }
@@ -197,7 +196,7 @@ func (s *system) startMemory(boot *bootMemory) error {
 func (s *system) banner() {
 	st := s.mem.Stats()
 	h := runtime.Heap()
-	fmt.Printf("Grim on %s (%s, %s)\n", runtime.GOARCH, runtime.Version(), s.board.Describe())
+	fmt.Printf("Grim, %s, %s\nmachine: %s\n", runtime.GOARCH, runtime.Version(), s.board.Describe())
 	fmt.Printf("memory: %d MB, %d MB for processes, %d MB kernel heap\n",
 		memoryBytes(s.info.Memory)>>20, st.Total>>8, (h.Limit-h.Base)>>20)
 	fmt.Printf("layout: %s, exit: %s, 2 MB blocks: %s\n", s.opts.Layout, s.opts.Exit, onOff(s.opts.HugePages))
@@ -213,8 +212,8 @@ func onOff(b bool) string {
 // powerOff closes the report and ends the machine: successfully if every test
 // passed and init ended well.
 func (s *system) powerOff(status proc.Status) {
-	for _, u := range s.sys.UnknownCalls() {
-		fmt.Printf("unknown system call %d %s: %d times\n", u.Number, u.Name, u.Count)
+	if text := unknownText(s.sys.UnknownCalls()); text != "" {
+		fmt.Println(text)
 	}
 	if status != 0 {
 		s.report.Result("init", []string{"ended with " + describe(status)})

@@ -11,7 +11,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	def := Options{HugePages: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice}
+	def := Options{HugePages: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no"}
 	with := func(f func(*Options)) Options { o := def; f(&o); return o }
 	for _, c := range []struct {
 		line     string
@@ -34,6 +34,7 @@ func TestParse(t *testing.T) {
 	for line, want := range map[string]string{
 		"layout=both":   "one of shared, separate",
 		"exit=parent":   "one of purge, reaper",
+		"crash=now":     "one of no, panic, nil, text",
 		"layout":        "write layout=VALUE",
 		"slice=1us":     "from 100us to 1s",
 		"hugepages=yes": "one of on, off",

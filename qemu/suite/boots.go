@@ -37,6 +37,8 @@ func (b *boot) title() string {
 	return strings.Join(append([]string{b.arch, b.machine, b.mem}, b.args...), " ")
 }
 
+func (b *boot) selected(pattern string) bool { return strings.Contains(b.title(), pattern) }
+
 // log is where the boot's serial output is kept.
 func (b *boot) log() string {
 	name := strings.NewReplacer(" ", "-", "=", "-").Replace(b.title())
@@ -47,7 +49,7 @@ func (b *boot) log() string {
 func selectBoots(pattern string) []boot {
 	var sel []boot
 	for _, b := range suiteBoots {
-		if strings.Contains(b.title(), pattern) {
+		if b.selected(pattern) {
 			sel = append(sel, b)
 		}
 	}
