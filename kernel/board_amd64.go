@@ -127,3 +127,6 @@ func (p *pc) Describe() string {
 
 // pageFormat is the CPU's page-table format.
 func pageFormat() *arch.Format { return &amd64.Format }
+
+// kernelRights is what an entry of the kernel's page tables grants; for self-tests.
+func kernelRights(e arch.PTE, leaf bool) (arch.Prot, bool) { return amd64.KernelRights(e, leaf) }

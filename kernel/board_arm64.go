@@ -117,3 +117,6 @@ func (b *dtBoard) UserCPU() elf.CPU {
 
 // pageFormat is the CPU's page-table format.
 func pageFormat() *arch.Format { return &arm64.Format }
+
+// kernelRights is what an entry of the kernel's page tables grants; for self-tests.
+func kernelRights(e arch.PTE, leaf bool) (arch.Prot, bool) { return arm64.KernelRights(e, leaf) }
