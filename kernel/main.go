@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/goos"
+	"sync/atomic"
 	"unsafe"
 
 	"grim/arch"
@@ -42,7 +43,8 @@ type system struct {
 	sys   *sys.System
 	proc  *proc.Kernel
 
-	report *tap.Report
+	report     *tap.Report
+	onExitStep atomic.Pointer[func(*proc.Event)] // a self-test's; nil: none
 }
 
 // Main runs the machine from the end of the Go runtime's start to power-off. It

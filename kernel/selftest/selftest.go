@@ -36,6 +36,10 @@ type Env struct {
 	Select  string          // "all", "quick", "none", or part of the names to run
 	Report  *tap.Report
 
+	// OnExitStep sets who sees exit steps as they happen; nil: nobody. Called
+	// with locks of package proc held: f must not call back.
+	OnExitStep func(f func(e *proc.Event))
+
 	// NewFiles makes a descriptor table for a process, the console on 0 to 2.
 	NewFiles func() (proc.Files, error)
 	// Exec starts a program of the file system as a child of the kernel.
@@ -54,7 +58,7 @@ type test struct {
 }
 
 // tests by topic, in the order they run: what the later ones stand on first.
-var tests = slices.Concat(userModeTests)
+var tests = slices.Concat(userModeTests, exitPathTests)
 
 // Run runs the selected tests and reports each.
 func Run(e *Env) {
