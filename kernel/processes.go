@@ -59,10 +59,26 @@ func (s *system) startProcesses() error {
 	if err != nil {
 		return err
 	}
+	// A thread that blocked outside package proc, on a lock or a pager, would
+	// else believe that the timer still ends its slice.
+	idle := s.board.Idle
+	goos.Idle = func(until int64) {
+		idle(until)
+		s.proc.TimerMoved()
+	}
 	s.sys.Attach(s.proc, s.fs)
-	s.fs.ProcFile("exits", s.exits)
+	s.procFiles()
 	go s.readConsole()
 	return nil
+}
+
+// procFiles adds the texts that package fs cannot know to /proc.
+func (s *system) procFiles() {
+	s.fs.ProcFile("exits", s.exits)
+	s.fs.ProcFile("version", func() []byte { return versionText(sys.Release, runtime.Version()) })
+	s.fs.ProcFile("uptime", func() []byte { return uptimeText(runtime.Nanotime()) })
+	s.fs.ProcFile("cmdline", func() []byte { return []byte(s.info.CommandLine + "\n") })
+	s.fs.ProcFile("cpuinfo", func() []byte { return cpuinfoText(s.board.Describe()) })
 }
 
 // exitStep shows a self-test the exit steps as they happen; see proc.Config.Trace.

@@ -41,6 +41,7 @@ type machine struct {
 	mu     sync.Mutex
 	events []Event
 	onStep func(e *Event)
+	quiet  bool // record no events (benchmarks)
 }
 
 // The two ABIs: the result shares a register with the number on amd64, and with
@@ -129,7 +130,9 @@ func eventually(t testing.TB, what string, cond func() bool) {
 
 func (m *machine) trace(e *Event) {
 	m.mu.Lock()
-	m.events = append(m.events, *e)
+	if !m.quiet {
+		m.events = append(m.events, *e)
+	}
 	hook := m.onStep
 	m.mu.Unlock()
 	if e.Step == StepDeadproc {

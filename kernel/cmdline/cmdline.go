@@ -1,5 +1,6 @@
 // Package cmdline reads the kernel command line: words of the form name=value
-// before "--", and the first process's arguments after it.
+// before "--", and the first process's arguments after it. Words may be quoted
+// as in a shell.
 package cmdline
 
 import (
@@ -9,6 +10,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/u-root/u-root/pkg/shlex"
 
 	"grim/arch"
 	"grim/proc"
@@ -76,7 +79,7 @@ func Parse(line string) (o Options, warnings []string, err error) {
 		return err
 	})
 
-	words := strings.Fields(line)
+	words := shlex.Argv(line)
 	for i, w := range words {
 		if w == "--" {
 			o.Args = words[i+1:]

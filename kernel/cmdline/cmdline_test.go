@@ -24,6 +24,9 @@ func TestParse(t *testing.T) {
 			o.HugePages, o.SelfTest, o.Init = false, "none", "/program"
 			o.Args = []string{"-c", "exit", "layout=shared"}
 		}), 0},
+		{`init=/bin/sh -- -c 'echo a  b; exit 3' "it's"`, with(func(o *Options) {
+			o.Init, o.Args = "/bin/sh", []string{"-c", "echo a  b; exit 3", "it's"}
+		}), 0},
 		{"slice=2ms quiet panic=-1", with(func(o *Options) { o.Slice = 2 * time.Millisecond }), 2},
 	} {
 		got, warnings, err := Parse(c.line)

@@ -70,7 +70,8 @@ type test struct {
 }
 
 // tests by topic, in the order they run: what the later ones stand on first.
-var tests = slices.Concat(userModeTests, frameTests, pageTableTests, kernelMapTests, mapTests, cowTests, purgeTests, pressureTests)
+var tests = slices.Concat(frameTests, pageTableTests, kernelMapTests, userModeTests, mapTests,
+	cowTests, purgeTests, exitPathTests, pressureTests)
 
 // Run runs the selected tests and reports each.
 func Run(e *Env) {

@@ -15,17 +15,17 @@ var crashes = []struct {
 	boot
 	want []string
 }{
-	{boot{"amd64", "q35", "64M", []string{"crash=panic"}},
+	{boot{arch: "amd64", machine: "q35", mem: "64M", args: []string{"crash=panic"}},
 		[]string{`^panic: kernel: crash=panic`, `^grim/kernel\.crash\(`, `kernel/crash\.go:\d+`}},
-	{boot{"amd64", "q35", "64M", []string{"crash=nil"}},
+	{boot{arch: "amd64", machine: "q35", mem: "64M", args: []string{"crash=nil"}},
 		[]string{`nil pointer dereference`, `^grim/kernel\.crash\(`, `^rip [0-9a-f]{16} `, `: MOVQ \$0x1, 0\(AX\)`}},
-	{boot{"amd64", "q35", "64M", []string{"crash=text"}},
+	{boot{arch: "amd64", machine: "q35", mem: "64M", args: []string{"crash=text"}},
 		[]string{`^fatal error: fault`, `^grim/kernel\.crash\(`, `cr2 ffffffff80200000`, `: MOVB `}},
-	{boot{"arm64", "virt", "64M", []string{"crash=panic"}},
+	{boot{arch: "arm64", machine: "virt", mem: "64M", args: []string{"crash=panic"}},
 		[]string{`^panic: kernel: crash=panic`, `^grim/kernel\.crash\(`, `kernel/crash\.go:\d+`}},
-	{boot{"arm64", "virt", "64M", []string{"crash=nil"}},
+	{boot{arch: "arm64", machine: "virt", mem: "64M", args: []string{"crash=nil"}},
 		[]string{`nil pointer dereference`, `^grim/kernel\.crash\(`, `^pc  [0-9a-f]{16} `, `: MOVD R0, \(R1\)`}},
-	{boot{"arm64", "virt", "64M", []string{"crash=text"}},
+	{boot{arch: "arm64", machine: "virt", mem: "64M", args: []string{"crash=text"}},
 		[]string{`^fatal error: fault`, `^grim/kernel\.crash\(`, `far ffffffff80200000`, `: MOVB `}},
 }
 
