@@ -8,7 +8,7 @@ import (
 )
 
 var reaperTests = []test{
-	{name: "reaper/10000-exits", run: reaperExits, policies: true, slow: true},
+	{name: "reaper/10000-exits", run: reaperExits, slow: true},
 	{name: "reaper/roots-and-uareas", run: reaperRoots, layouts: true, policies: true},
 }
 

@@ -163,7 +163,7 @@ func exitGroupThreads(t *T) {
 // exitDuringFork: the process ends while another of its threads is in fork. The
 // child is whole or is not there; either way nothing is left.
 func exitDuringFork(t *T) {
-	for i := range 20 {
+	for i := range 10 {
 		var p program
 		p.touch(dataVA, arch.PageSize, 64)
 		p.thread(func(th *program) {
@@ -175,7 +175,7 @@ func exitDuringFork(t *T) {
 			})
 			th.exit(1)
 		})
-		p.times(0, uint64(1+i), func(b *program) { b.call(unix.SYS_SCHED_YIELD) })
+		p.times(0, uint64(1+i%4), func(b *program) { b.call(unix.SYS_SCHED_YIELD) })
 		p.exit(8)
 		vs := t.space(&p)
 		t.dataPages(vs, 64)
