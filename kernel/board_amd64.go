@@ -65,7 +65,7 @@ func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
 	if offErr == nil { // else Exit resets, which the runner takes for an end too
 		p.off = off
 	}
-	if info.Console.Kind == "16550-port" {
+	if info.Console.Kind == machine.PortCOM {
 		p.serial = amd64.NewSerial(uint16(info.Console.Base))
 		if line := info.Console.IRQ - int(info.Interrupts.GSIBase); line >= 0 {
 			p.serial.Listen(m, line)
