@@ -25,7 +25,10 @@ type pc struct {
 }
 
 // discover reads what the PVH boot protocol handed over.
-func discover() (*machine.Info, error) { return machine.FromPVH(physical, goos.BootArg) }
+func discover() (*machine.Info, error) {
+	goos.Printk = runtime.EarlyConsole
+	return machine.FromPVH(physical, goos.BootArg)
+}
 
 // physical reads memory through the direct map; before the kernel's own tables
 // that reaches the first 4 GB, which is where loaders put things.

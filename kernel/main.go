@@ -48,7 +48,6 @@ type system struct {
 // Main runs the machine from the end of the Go runtime's start to power-off. It
 // does not return.
 func Main() {
-	goos.Printk = runtime.EarlyConsole
 	s := &system{report: tap.New(os.Stdout)}
 	if err := s.start(); err != nil {
 		s.stop("boot: " + err.Error())
@@ -69,9 +68,9 @@ func (s *system) stop(reason string) {
 
 func (s *system) exit(status int32) {
 	if s.board == nil {
-		// Without page tables of its own the kernel can only hand the reason
-		// to whoever reads the console.
-		goos.Exit(status)
+		// Too early for the machine's own way: the runtime asks a debugger to
+		// end it, and stops the CPU.
+		os.Exit(int(status))
 	}
 	s.board.Exit(status)
 }

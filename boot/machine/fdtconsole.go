@@ -52,8 +52,9 @@ func (in *Info) fdtConsole(root *node) error {
 	}
 	if c.Kind == UART16 {
 		shift, width := n.u32("reg-shift", 0), n.u32("reg-io-width", 1)
-		if shift > 3 || width != 1 && width != 2 && width != 4 {
-			return fmt.Errorf("%s: reg-shift %d, reg-io-width %d", n, shift, width)
+		if shift > 3 || width != 4 {
+			// The driver makes 32-bit accesses only.
+			return fmt.Errorf("%s: reg-shift %d, reg-io-width %d: only registers of 4 bytes are driven", n, shift, width)
 		}
 		c.RegShift, c.RegWidth = int(shift), int(width)
 	}
