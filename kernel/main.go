@@ -51,7 +51,6 @@ type system struct {
 // Main runs the machine from the end of the Go runtime's start to power-off. It
 // does not return.
 func Main() {
-	goos.Printk = runtime.EarlyConsole
 	s := &system{report: tap.New(os.Stdout)}
 	if err := s.start(); err != nil {
 		s.stop("boot: " + err.Error())
