@@ -46,10 +46,12 @@ func cowBothDirections(t *T) {
 	p.store(dataVA, 5)
 	p.expect(dataVA, 5, 8)
 	p.exit(0)
-	vs := t.space(&p)
-	t.mapped(vs, dataVA, 4*page)
-	t.mapFlags(vs, flagVA, page, readWrite, shared, nil)
-	t.passes("copy on write", vs)
+	for range 4 { // an interrupt right after the fork would hide a missing flush
+		vs := t.space(&p)
+		t.mapped(vs, dataVA, 4*page)
+		t.mapFlags(vs, flagVA, page, readWrite, shared, nil)
+		t.passes("copy on write", vs)
+	}
 }
 
 // cowBlock: a 2 MB block is shared after fork; the write to one of its pages

@@ -135,8 +135,8 @@ func noneKeepsData(t *T) {
 
 // promoteDemote: the data survives while a block is made of pages, is cut up,
 // loses pages, and while the process looks at it all the time.
-// Broken by: Promote without its flush (and with the old table's frames kept);
-// demote that starts at the second frame.
+// Broken by: Promote that takes the block's second page for its first; demote that
+// gives all pages the block's first frame.
 func promoteDemote(t *T) {
 	var p program
 	p.touch(dataVA, arch.PageSize, arch.BlockPages) // the last one promotes

@@ -38,8 +38,7 @@ const (
 // copied on write from a parent that lives, is purged: the files have its
 // writes, the parent its own bytes, and nothing is left.
 // Broken by: ReleaseEntries that frees shared frames whatever their references;
-// purgeVisitor that leaves PutDirty out; Purge that stops at the first hole of
-// 1 GB; freeLeafTable that stops at an entry without rights.
+// purgeVisitor that leaves PutDirty out; Purge that ends at 512 GB.
 func purgeEveryKind(t *T) {
 	file, slow := t.newFile(nil, 4*pageBytes), &memoryPager{}
 	paged := t.newFile(slow, 4*pageBytes)
