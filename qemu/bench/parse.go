@@ -111,7 +111,7 @@ func (p *parser) step(name, s string) error {
 	if _, err := fmt.Sscan(s, &pid, &st.Name, &st.Context, &st.NS, &st.Pages, &st.Tables); err != nil {
 		return err
 	}
-	e := p.run.Exit(name)
+	e := p.run.ExitOf(name)
 	if e == nil {
 		p.run.Exits = append(p.run.Exits, Exit{Case: name})
 		e = &p.run.Exits[len(p.run.Exits)-1]

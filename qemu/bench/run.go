@@ -96,8 +96,8 @@ func (r *Run) Case(name string) *Case {
 	return nil
 }
 
-// Exit finds a recorded exit; nil if there is none.
-func (r *Run) Exit(name string) *Exit {
+// ExitOf finds a recorded exit; nil if there is none.
+func (r *Run) ExitOf(name string) *Exit {
 	for i := range r.Exits {
 		if r.Exits[i].Case == name {
 			return &r.Exits[i]

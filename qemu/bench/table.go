@@ -172,7 +172,7 @@ func perPage(name string) func(*Run) string {
 
 func share(name string) func(*Run) string {
 	return func(r *Run) string {
-		e := r.Exit(name)
+		e := r.ExitOf(name)
 		if e == nil || e.Total() == 0 {
 			return none
 		}

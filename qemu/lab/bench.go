@@ -15,14 +15,23 @@ import (
 const grim = "Grim"
 
 // setups are what bench measures on each architecture: every layout and policy
-// with 2 MB blocks, then the default with 4 KB pages only.
-func setups(arch string) (list []bench.Setup) {
-	for _, layout := range []string{"shared", "separate"} {
-		for _, exit := range []string{"purge", "reaper"} {
-			list = append(list, bench.Setup{Kernel: grim, Arch: arch, Layout: layout, Exit: exit, Huge: true})
-		}
+// with 2 MB blocks, then the default with 4 KB pages only. The workloads leave
+// out the layouts, which differ in the cost of an entry alone, and add the other
+// policy with 4 KB pages, where there is more to tear down.
+func setups(arch, program string) (list []bench.Setup) {
+	of := func(layout, exit string, huge bool) {
+		list = append(list, bench.Setup{Kernel: grim, Arch: arch, Layout: layout, Exit: exit, Huge: huge})
 	}
-	return append(list, bench.Setup{Kernel: grim, Arch: arch, Layout: "shared", Exit: "purge"})
+	of("shared", "purge", true)
+	of("shared", "reaper", true)
+	if program == "exitbench" {
+		of("separate", "purge", true)
+		of("separate", "reaper", true)
+	} else {
+		of("shared", "reaper", false)
+	}
+	of("shared", "purge", false)
+	return list
 }
 
 // prepare builds a program and makes its initramfs.
@@ -40,12 +49,14 @@ func grimImage(arch string) string { return filepath.Join("build", arch, "grim")
 func benchmark(ctx context.Context, o *options) error {
 	var jobs []*job
 	for _, arch := range o.archs {
-		initrd, err := prepare(ctx, arch, "exitbench")
-		if err != nil {
-			return err
-		}
-		for _, s := range setups(arch) {
-			jobs = append(jobs, &job{Setup: s, program: "exitbench", image: grimImage(arch), initrd: initrd})
+		for _, program := range o.programs {
+			initrd, err := prepare(ctx, arch, program)
+			if err != nil {
+				return err
+			}
+			for _, s := range setups(arch, program) {
+				jobs = append(jobs, &job{Setup: s, program: program, image: grimImage(arch), initrd: initrd})
+			}
 		}
 	}
 	if err := bootAll(ctx, jobs, o); err != nil {
@@ -53,10 +64,28 @@ func benchmark(ctx context.Context, o *options) error {
 	}
 	report := &bench.Report{Title: "Grim: what an exit costs", Command: "make bench"}
 	for _, arch := range o.archs {
-		runs := runsOf(jobs, arch, "exitbench")
-		report.Add(arch, runs, bench.Medians(arch, runs))
+		if runs := runsOf(jobs, arch, "exitbench"); len(runs) > 0 {
+			report.Add(arch, runs, bench.Medians(arch, runs))
+		}
+		if runs := runsOf(jobs, arch, "workload"); len(runs) > 0 {
+			report.Add(arch+", workloads", runs, bench.Figures(arch, runs))
+			for _, huge := range []bool{true, false} {
+				purge, reaper := find(runs, "purge", huge), find(runs, "reaper", huge)
+				report.Say(bench.Words(purge, reaper)...)
+			}
+		}
 	}
 	return publish(report, "bench")
+}
+
+// find is the run of the shared layout under a policy.
+func find(runs []*bench.Run, exit string, huge bool) *bench.Run {
+	for _, r := range runs {
+		if r.Layout == "shared" && r.Exit == exit && r.Huge == huge {
+			return r
+		}
+	}
+	return &bench.Run{}
 }
 
 // runsOf are the results of one architecture's boots of one program.

@@ -19,11 +19,12 @@ import (
 
 // options are what the command line of every lab command may say.
 type options struct {
-	archs []string
-	cases string // prefix of the names of the cases
-	reps  int    // most repetitions of a case; 0: as the program has it
-	jobs  int
-	limit time.Duration
+	archs    []string
+	programs []string // of user/: exitbench, workload
+	cases    string   // prefix of the names of the cases
+	reps     int      // most repetitions of a case; 0: as the program has it
+	jobs     int
+	limit    time.Duration
 }
 
 func main() {
@@ -32,13 +33,14 @@ func main() {
 	}
 	fs := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	arch := fs.String("arch", "amd64 arm64", "architectures")
+	programs := fs.String("programs", "exitbench workload", "programs to run")
 	o := options{}
 	fs.StringVar(&o.cases, "case", "", "only the cases whose names start so")
 	fs.IntVar(&o.reps, "n", 0, "at most this many repetitions of each case")
 	fs.IntVar(&o.jobs, "j", runtime.NumCPU(), "boots at a time")
 	fs.DurationVar(&o.limit, "timeout", 20*time.Minute, "time limit of one boot")
 	fs.Parse(os.Args[2:])
-	o.archs = strings.Fields(*arch)
+	o.archs, o.programs = strings.Fields(*arch), strings.Fields(*programs)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

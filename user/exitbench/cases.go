@@ -110,12 +110,6 @@ func execCase(name string, n int) {
 	report(name, n, "", 0)
 }
 
-// Of the thread that threadCase makes; nothing runs on its stack.
-var (
-	threadStack [16384]byte
-	threadID    int32
-)
-
 // threadCase measures the life of a thread: clone, its exit, and the futex wait
 // of the one that made it.
 func threadCase(name string, n int) {
@@ -123,12 +117,8 @@ func threadCase(name string, n int) {
 		return
 	}
 	n = reps(n)
-	const flags = syscall.CLONE_VM | syscall.CLONE_FS | syscall.CLONE_FILES | syscall.CLONE_SIGHAND |
-		syscall.CLONE_THREAD | syscall.CLONE_SYSVSEM | syscall.CLONE_PARENT_SETTID | syscall.CLONE_CHILD_CLEARTID
-	top := unsafe.Add(unsafe.Pointer(&threadStack), len(threadStack))
-	top = unsafe.Add(top, -int(uintptr(top)%16)) // the ABI's alignment
 	for i := -warmup; i < n; i++ {
-		ret, t0, t1 := timedThread(flags, top, &threadID)
+		ret, t0, t1 := bare.Thread()
 		if ret < 0 {
 			failed(name, "clone", ret)
 			return

@@ -27,11 +27,6 @@ func timedStore(p unsafe.Pointer) (t0, t1 uint64)
 //go:noescape
 func timedFork(status *uint32, path *byte, argv, envp **byte) (pid, ret int, t0, t1 uint64)
 
-// timedThread makes a thread that ends at once and never touches its stack, and
-// waits until the kernel has cleared tid, between two readings. ret is what clone
-// returned.
-func timedThread(flags uintptr, stack unsafe.Pointer, tid *int32) (ret int, t0, t1 uint64)
-
 // stampAndExit stores a reading and ends the process with status 0.
 func stampAndExit(stamp *uint64)
 

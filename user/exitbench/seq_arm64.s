@@ -1,8 +1,6 @@
 #include "textflag.h"
 
-#define SYS_exit 93
 #define SYS_exit_group 94
-#define SYS_futex 98
 #define SYS_clone 220
 #define SYS_execve 221
 #define SYS_wait4 260
@@ -90,40 +88,6 @@ child:
 	MOVD	$20, R0
 exit:
 	MOVD	$SYS_exit_group, R8
-	SVC
-	BRK
-
-// func timedThread(flags uintptr, stack unsafe.Pointer, tid *int32) (ret int, t0, t1 uint64)
-TEXT ·timedThread(SB),NOSPLIT,$0-48
-	MOVD	flags+0(FP), R0
-	MOVD	stack+8(FP), R1
-	MOVD	tid+16(FP), R21
-	READ(R19)
-	MOVD	R21, R2
-	MOVD	ZR, R3
-	MOVD	R21, R4
-	MOVD	$SYS_clone, R8
-	SVC
-	MOVD	R0, R22
-	CBZ	R0, child
-	TBNZ	$63, R0, done
-wait:
-	MOVWU	(R21), R2
-	CBZW	R2, done
-	MOVD	R21, R0
-	MOVD	ZR, R1	// FUTEX_WAIT
-	MOVD	ZR, R3
-	MOVD	$SYS_futex, R8
-	SVC
-	B	wait
-done:
-	READ(R20)
-	MOVD	R22, ret+24(FP)
-	MOVD	R19, t0+32(FP)
-	MOVD	R20, t1+40(FP)
-	RET
-child:
-	MOVD	$SYS_exit, R8
 	SVC
 	BRK
 
