@@ -78,10 +78,6 @@ func (m *Memory) drop(f Frame) (last bool) {
 
 // dropLast is drop by a caller who must hold the only reference.
 func (m *Memory) dropLast(f Frame) {
-	if p := &m.info[f-m.base].refs; atomic.LoadInt32(p) == 1 {
-		atomic.StoreInt32(p, 0) // the only reference is ours: nobody else changes it
-		return
-	}
 	if !m.drop(f) {
 		panic(fmt.Sprintf("phys: frame %#x (%v) freed by its only user has %d more references", uint32(f), m.Owner(f), m.Refs(f)))
 	}
@@ -177,7 +173,7 @@ func (m *Memory) UnrefBlock(f Frame) {
 	}
 	if n > 0 {
 		m.mu.Lock()
-		m.release(i, &mask)
+		m.release(i, &mask, allWords)
 		m.mu.Unlock()
 	}
 }
@@ -192,7 +188,7 @@ func (m *Memory) freeWhole(i int32) {
 			m.info[m.first(i)+k-m.base].owner = b.owner
 		}
 	}
-	m.release(i, mask)
+	m.release(i, mask, allWords)
 }
 
 var allFrames = blockMap{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}

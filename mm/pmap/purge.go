@@ -34,9 +34,7 @@ func (p *Pmap) Purge(v Visitor, yield func()) {
 		}
 		w.upper(s.frame(e), 2, arch.VA(i)<<(arch.PageShift+9*3))
 	}
-	w.td.visit(v)
-	w.td.batch.Flush()
-	w.freeTables()
+	w.flush()
 	s.putTeardown(w.td)
 	p.mu.Lock()
 	// What was freed must be what was counted in: Destroy and the vmspace's
@@ -67,7 +65,7 @@ func (p *Pmap) cutOff() (int, arch.PTE) {
 // purger frees subtrees that nobody else can reach.
 type purger struct {
 	s     *System
-	td    *teardown // its batch and its list of dirty pages
+	td    *teardown // its batches and its room for dirty pages
 	v     Visitor
 	yield func()
 
@@ -101,7 +99,9 @@ func (w *purger) upper(f phys.Frame, level int, va arch.VA) {
 			default:
 				w.leaf(s.frame(e), at)
 			}
-			w.pause()
+			if w.work >= purgeStep {
+				w.pause()
+			}
 		}
 	}
 	w.table(f)
@@ -109,10 +109,15 @@ func (w *purger) upper(f phys.Frame, level int, va arch.VA) {
 
 // leaf frees what a leaf table maps, then the table, which is all zero by then.
 func (w *purger) leaf(f phys.Frame, va arch.VA) {
-	n := int(w.s.mem.Info(f).Used)
+	info := w.s.mem.Info(f)
+	n := int(info.Used)
 	w.pages += n
 	w.work += n + purgeTable
-	w.s.releaseLeaf(DirtyPage{va, f}, w.td, w.v)
+	if n <= fewEntries {
+		w.s.releaseFew(DirtyPage{va, f}, info, w.td, w.v)
+	} else {
+		w.s.releaseLeaf(DirtyPage{va, f}, w.td, w.v)
+	}
 	w.table(f)
 }
 
@@ -127,19 +132,20 @@ func (w *purger) table(f phys.Frame) {
 }
 
 func (w *purger) freeTables() {
-	w.s.mem.FreeAllZeroed(w.empty[:w.nempty])
+	w.td.tableBatch.FreeZeroed(w.empty[:w.nempty])
 	w.nempty = 0
 }
 
-// pause lets others run if it is time. What is free by then is given back first.
-func (w *purger) pause() {
-	if w.work < purgeStep {
-		return
-	}
-	w.work = 0
-	w.td.visit(w.v)
+func (w *purger) flush() {
 	w.td.batch.Flush()
 	w.freeTables()
+	w.td.tableBatch.Flush()
+}
+
+// pause lets others run. What is free by then is given back first.
+func (w *purger) pause() {
+	w.work = 0
+	w.flush()
 	if w.yield != nil {
 		w.yield()
 	}
