@@ -108,6 +108,9 @@ func (p *pc) Exit(status int32) {
 	amd64.Exit(status, p.off)
 }
 
+// exitEarly ends a machine that openBoard has not taken over.
+func exitEarly(status int32) { amd64.Exit(status, amd64.SoftOff{}) }
+
 func (p *pc) Describe() string {
 	f := &p.Features
 	var has []string
@@ -127,3 +130,6 @@ func (p *pc) Describe() string {
 
 // pageFormat is the CPU's page-table format.
 func pageFormat() *arch.Format { return &amd64.Format }
+
+// kernelRights is what an entry of the kernel's page tables grants; for self-tests.
+func kernelRights(e arch.PTE, leaf bool) (arch.Prot, bool) { return amd64.KernelRights(e, leaf) }

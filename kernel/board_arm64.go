@@ -133,6 +133,10 @@ func (b *dtBoard) Exit(status int32) {
 	b.Machine.Exit(status)
 }
 
+// exitEarly ends a machine that openBoard has not taken over: by semihosting, or
+// not at all.
+func exitEarly(status int32) { (&arm64.Machine{}).Exit(status) }
+
 func (b *dtBoard) XCR0() uint64 { return 0 }
 func (b *dtBoard) Restart()     { b.Reset() }
 
@@ -153,3 +157,6 @@ func (b *dtBoard) UserCPU() elf.CPU {
 
 // pageFormat is the CPU's page-table format.
 func pageFormat() *arch.Format { return &arm64.Format }
+
+// kernelRights is what an entry of the kernel's page tables grants; for self-tests.
+func kernelRights(e arch.PTE, leaf bool) (arch.Prot, bool) { return arm64.KernelRights(e, leaf) }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/goos"
+	"sync/atomic"
 	"unsafe"
 
 	"grim/arch"
@@ -42,7 +43,8 @@ type system struct {
 	sys   *sys.System
 	proc  *proc.Kernel
 
-	report *tap.Report
+	report     *tap.Report
+	onExitStep atomic.Pointer[func(*proc.Event)] // a self-test's; nil: none
 }
 
 // Main runs the machine from the end of the Go runtime's start to power-off. It
@@ -52,6 +54,7 @@ func Main() {
 	if err := s.start(); err != nil {
 		s.stop("boot: " + err.Error())
 	}
+	crash(s.opts.Crash)
 	selftest.Run(s.selfTests())
 	status, err := s.runInit()
 	if err != nil {
@@ -68,9 +71,7 @@ func (s *system) stop(reason string) {
 
 func (s *system) exit(status int32) {
 	if s.board == nil {
-		// Too early for the machine's own way: the runtime asks a debugger to
-		// end it, and stops the CPU.
-		os.Exit(int(status))
+		exitEarly(status)
 	}
 	s.board.Exit(status)
 }
@@ -194,7 +195,7 @@ func (s *system) startMemory(boot *bootMemory) error {
 func (s *system) banner() {
 	st := s.mem.Stats()
 	h := runtime.Heap()
-	fmt.Printf("Grim on %s (%s, %s)\n", runtime.GOARCH, runtime.Version(), s.board.Describe())
+	fmt.Printf("Grim, %s, %s\nmachine: %s\n", runtime.GOARCH, runtime.Version(), s.board.Describe())
 	fmt.Printf("memory: %d MB, %d MB for processes, %d MB kernel heap\n",
 		memoryBytes(s.info.Memory)>>20, st.Total>>8, (h.Limit-h.Base)>>20)
 	fmt.Printf("layout: %s, exit: %s, 2 MB blocks: %s\n", s.opts.Layout, s.opts.Exit, onOff(s.opts.HugePages))
@@ -210,8 +211,8 @@ func onOff(b bool) string {
 // powerOff closes the report and ends the machine: successfully if every test
 // passed and init ended well.
 func (s *system) powerOff(status proc.Status) {
-	for _, u := range s.sys.UnknownCalls() {
-		fmt.Printf("unknown system call %d %s: %d times\n", u.Number, u.Name, u.Count)
+	if text := unknownText(s.sys.UnknownCalls()); text != "" {
+		fmt.Println(text)
 	}
 	if status != 0 {
 		s.report.Result("init", []string{"ended with " + describe(status)})

@@ -18,6 +18,9 @@ import (
 // setRoots writes TTBR0_EL1, then TTBR1_EL1, and synchronises.
 func setRoots(ttbr0, ttbr1 uint64)
 
+// getRoots reads TTBR0_EL1 and TTBR1_EL1.
+func getRoots() (ttbr0, ttbr1 uint64)
+
 // Invalidations, with the barriers before, so that table stores are seen, and
 // after, so that they are complete on return. They reach all CPUs: the broadcast
 // costs one CPU nothing.
@@ -302,4 +305,12 @@ func (u *mmu) features() {
 	dfr, pfr := readDFR0(), readPFR0()
 	pmu := dfr >> 8 & 15
 	hardenEL0(pmu != 0 && pmu != 15, pfr>>44&15 != 0)
+}
+
+// LoadedRoots are the root pages that TTBR0_EL1 and TTBR1_EL1 point to. For
+// self-tests.
+func (u *mmu) LoadedRoots() [2]arch.PA {
+	const page = pteAdr // less the ASID above, and in TTBR1 the offset of the half
+	user, kernel := getRoots()
+	return [2]arch.PA{arch.PA(user) & arch.PA(page), arch.PA(kernel) & arch.PA(page)}
 }

@@ -370,7 +370,7 @@ func TestParallel(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(g), 1))
 			batch := phys.Batch{M: m}
 			var mine []phys.Frame
-			for range 2000 {
+			for range 600 {
 				switch r.IntN(7) {
 				case 0, 1:
 					if f, err := m.Alloc(phys.Anon); err == nil {

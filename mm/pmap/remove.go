@@ -292,7 +292,7 @@ func (s *System) freeLeafTable(u DirtyPage, td *teardown, v Visitor) {
 	t := s.mem.Table(u.Frame)
 	stop := s.sharedDirty
 	if v == nil {
-		stop = 0
+		stop = phys.NoStop
 	}
 	for g := s.mem.Info(u.Frame).Groups; g != 0; {
 		// The next run of groups that may be in use.
@@ -300,9 +300,8 @@ func (s *System) freeLeafTable(u DirtyPage, td *teardown, v Visitor) {
 		to := from + bits.TrailingZeros64(^(g >> from))
 		g &^= 1<<to - 1 // Go: 1<<64 is 0, so a run to the end clears all
 		for k := from << 3; k < to<<3; {
-			_, n := td.batch.ReleaseEntries(t[k:to<<3], s.addr, stop)
-			// Dirty ones follow, unless it went to the end.
-			for k += n; k < to<<3 && t[k]&stop == stop; k++ {
+			// Up to the next dirty page; those are kept for v.
+			for k += td.batch.ReleaseEntries(t[k:to<<3], s.addr, stop); k < to<<3 && t[k]&stop == stop; k++ {
 				td.addDirty(DirtyPage{u.VA + arch.VA(k)<<arch.PageShift, s.frame(t[k])}, v)
 				t[k] = 0
 			}
