@@ -17,8 +17,12 @@ comma := ,
 B  := build/$(ARCH)$(if $(DEBUG),-debug)
 QEMU := $(if $(filter arm64,$(ARCH)),qemu-system-aarch64,qemu-system-x86_64)
 
-# The kernel's text starts 2 MB into its window: -2145386496 is 0xffffffff80200000,
-# which the linker's -T takes as a signed number only.
+# The kernel's text starts 2 MB into its window, 0xffffffff80200000, on arm64 behind
+# a page for the header, so that the image itself starts a 2 MB block. The linker's
+# -T takes the address as a signed number only; -R rounds segments to a page, not to
+# the 64 KB of arm64 that would move the text.
+LINK_amd64 := -T -2145386496
+LINK_arm64 := -T -2145382400 -R 4096
 KERNEL_ENV   := GOOS=linux GOARCH=$(ARCH) CGO_ENABLED=0
 KERNEL_FLAGS := -trimpath -tags tamago$(if $(DEBUG),$(comma)grimdebug) -overlay=$(B)/overlay/overlay.json
 
@@ -57,7 +61,7 @@ image: kernel ## the bootable file (arm64: the Linux boot protocol's Image)
 kernel:
 	@echo "kernel $(ARCH)$(if $(DEBUG), with checks)"
 	@$(GO) run ./boot/mkoverlay -arch $(ARCH) -o $(B)/overlay
-	@$(KERNEL_ENV) $(GO) build $(KERNEL_FLAGS) -ldflags "-T -2145386496" -o $(B)/grim.elf ./kernel/grim
+	@$(KERNEL_ENV) $(GO) build $(KERNEL_FLAGS) -ldflags "$(LINK_$(ARCH))" -o $(B)/grim.elf ./kernel/grim
 	@$(GO) run ./boot/mkimage -arch $(ARCH) -o $(B)/grim $(B)/grim.elf
 
 initramfs:

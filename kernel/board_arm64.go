@@ -25,7 +25,7 @@ type dtBoard struct {
 // whatever is wrong with the rest is said where somebody reads it. Until then
 // messages are kept; without a console a debugger gets them.
 func discover() (*machine.Info, error) {
-	info, err := machine.FromDeviceTree(physical, goos.BootArg)
+	info, err := machine.FromArm64(physical, goos.BootArg)
 	if info == nil || info.Console.Kind == "" {
 		goos.Printk = runtime.EarlyConsole
 		return info, err
@@ -69,8 +69,15 @@ func uartConfig(info *machine.Info) arm64.UARTConfig {
 }
 
 // physical reads memory through the direct map, which before the kernel's own
-// tables holds only the device tree.
-func physical(pa uint64, n int) []byte { return arm64.Bytes(pa, n) }
+// tables holds what the boot protocol handed over: 2 MB from its 2 MB boundary,
+// and the 2 MB after that.
+func physical(pa uint64, n int) []byte {
+	from := goos.BootArg &^ (arch.BlockSize - 1)
+	if n < 0 || n > 2*arch.BlockSize || pa < from || pa-from > 2*arch.BlockSize-uint64(n) {
+		return nil
+	}
+	return arm64.Bytes(pa, n)
+}
 
 // openBoard takes the machine over: page tables, vectors, interrupts, clock.
 func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
