@@ -10,19 +10,21 @@ QEMU_EXTRA ?=
 PROGRAM    ?=
 ARGS       ?=
 TIMEOUT    ?= 300
+DEBUG      ?=
 
 GO := go
-B  := build/$(ARCH)
+comma := ,
+B  := build/$(ARCH)$(if $(DEBUG),-debug)
 QEMU := $(if $(filter arm64,$(ARCH)),qemu-system-aarch64,qemu-system-x86_64)
 
 # The kernel's text starts 2 MB into its window: -2145386496 is 0xffffffff80200000,
 # which the linker's -T takes as a signed number only.
 KERNEL_ENV   := GOOS=linux GOARCH=$(ARCH) CGO_ENABLED=0
-KERNEL_FLAGS := -trimpath -tags tamago -overlay=$(B)/overlay/overlay.json
+KERNEL_FLAGS := -trimpath -tags tamago$(if $(DEBUG),$(comma)grimdebug) -overlay=$(B)/overlay/overlay.json
 
 RUN = $(GO) run ./qemu/run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -timeout $(TIMEOUT)s \
 	-kernel $(B)/grim -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" \
-	-append "layout=$(LAYOUT) exit=$(EXIT) $(APPEND) $(if $(PROGRAM),init=/program selftest=none -- $(ARGS))"
+	-append "layout=$(LAYOUT) exit=$(EXIT) $(APPEND) $(if $(PROGRAM),init=/bin/$(notdir $(PROGRAM)) selftest=none -- $(ARGS))"
 INITRD = $(B)/$(if $(PROGRAM),program.cpio,initramfs.cpio)
 
 .DEFAULT_GOAL := help
@@ -33,6 +35,7 @@ help: ## this list
 	@echo
 	@echo "  variables: ARCH=amd64|arm64 MACHINE= LAYOUT=shared|separate EXIT=purge|reaper MEM=256M"
 	@echo "             APPEND='kernel arguments' QEMU_EXTRA= TIMEOUT=seconds PROGRAM=file ARGS='...'"
+	@echo "             DEBUG=1: every frame's owner is known and checked"
 
 qemu-run: qemu-install kernel initramfs ## build, boot in QEMU, run the self-tests and init (or PROGRAM)
 	@$(RUN)
@@ -45,13 +48,14 @@ test: ## host tests with the race detector, then the boots of both architectures
 	@qemu/install.sh qemu-system-x86_64 qemu-system-aarch64
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=amd64 PROGRAM=
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM=
+	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM= DEBUG=1
 	@$(GO) run ./qemu/suite
 
 image: kernel ## the bootable file (arm64: the Linux boot protocol's Image)
 	@if [ $(ARCH) = arm64 ]; then cp $(B)/grim $(B)/Image && echo $(B)/Image; else echo $(B)/grim; fi
 
 kernel:
-	@echo "kernel $(ARCH)"
+	@echo "kernel $(ARCH)$(if $(DEBUG), with checks)"
 	@$(GO) run ./boot/mkoverlay -arch $(ARCH) -o $(B)/overlay
 	@$(KERNEL_ENV) $(GO) build $(KERNEL_FLAGS) -ldflags "-T -2145386496" -o $(B)/grim.elf ./kernel/grim
 	@$(GO) run ./boot/mkimage -arch $(ARCH) -o $(B)/grim $(B)/grim.elf

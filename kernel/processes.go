@@ -59,10 +59,26 @@ func (s *system) startProcesses() error {
 	if err != nil {
 		return err
 	}
+	// A thread that blocked outside package proc, on a lock or a pager, would
+	// else believe that the timer still ends its slice.
+	idle := s.board.Idle
+	goos.Idle = func(until int64) {
+		idle(until)
+		s.proc.TimerMoved()
+	}
 	s.sys.Attach(s.proc, s.fs)
-	s.fs.ProcFile("exits", s.exits)
+	s.procFiles()
 	go s.readConsole()
 	return nil
+}
+
+// procFiles adds the texts that package fs cannot know to /proc.
+func (s *system) procFiles() {
+	s.fs.ProcFile("exits", s.exits)
+	s.fs.ProcFile("version", func() []byte { return versionText(sys.Release, runtime.Version()) })
+	s.fs.ProcFile("uptime", func() []byte { return uptimeText(runtime.Nanotime()) })
+	s.fs.ProcFile("cmdline", func() []byte { return []byte(s.info.CommandLine + "\n") })
+	s.fs.ProcFile("cpuinfo", func() []byte { return cpuinfoText(s.board.Describe()) })
 }
 
 // exitStep shows a self-test the exit steps as they happen; see proc.Config.Trace.
@@ -157,6 +173,7 @@ func (s *system) selfTests() *selftest.Env {
 		Machine: s.board, Mem: s.mem, Pmaps: s.pmaps, VM: s.vm, FS: s.fs, Proc: s.proc,
 		Layout: s.opts.Layout, Policy: s.opts.Exit, Select: s.opts.SelfTest, Report: s.report,
 		NewFiles: s.sys.NewFiles,
+		Image:    image(), KernelRights: kernelRights, Format: pageFormat(),
 		OnExitStep: func(f func(*proc.Event)) {
 			if f == nil {
 				s.onExitStep.Store(nil)
@@ -169,6 +186,16 @@ func (s *system) selfTests() *selftest.Env {
 				Path: path, Argv: append([]string{path}, args...), Env: environment, Layout: layout, Policy: &policy,
 			})
 		},
+	}
+}
+
+// image is where the kernel's text and constants are.
+func image() selftest.Image {
+	text, etext, rodata, erodata, data, end := runtime.Sections()
+	return selftest.Image{
+		Text: arch.VA(text), EText: arch.VA(etext),
+		Rodata: arch.VA(rodata), ERodata: arch.VA(erodata),
+		Data: arch.VA(data), End: arch.VA(end),
 	}
 }
 

@@ -165,6 +165,9 @@ func (k *Kernel) now() int64 {
 // Now is the clock that all deadlines of this package use, nanoseconds.
 func (k *Kernel) Now() int64 { return k.now() }
 
+// DefaultLayout is Config.Layout, for who makes the vmspace of a Spawn.
+func (k *Kernel) DefaultLayout() arch.Layout { return k.cfg.Layout }
+
 // Machine is the machine the kernel runs on.
 func (k *Kernel) Machine() arch.Machine { return k.m }
 

@@ -34,8 +34,8 @@ func (a *sigActions) fork(share bool) *sigActions {
 	return &sigActions{uses: 1, acts: a.acts}
 }
 
-// reset sets caught signals to their default; ignored ones stay so (execve(2)).
-// all: those too (CLONE_CLEAR_SIGHAND keeps ignored ones; exec's do as well).
+// reset sets caught signals to their default; ignored ones stay so (execve(2),
+// and CLONE_CLEAR_SIGHAND of clone3(2)).
 func (a *sigActions) reset() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -33,6 +33,11 @@ const readWrite = arch.Read | arch.Write
 //	exitByte(va)           exit_group with the byte at va
 //	spin()                 loop for ever
 //	fork(child)            fork(2); the child runs child's code
+//	expect(va, b, status)  go on if the byte at va is b, else exit_group(status)
+//	await(va, b)           yield until the byte at va is b
+//	exitFailed()           exit_group with 1 if the last result is an error, else 0
+//	callTo(va), ret()      call what is at va; return from there
+//	repeat(n, body)        n times (n > 0) what body emits, itself without repeat
 type program struct {
 	code []byte
 }

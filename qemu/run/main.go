@@ -30,7 +30,7 @@ func main() {
 
 	if err := run(*arch, *machine, *limit, *log, &qemu.Config{
 		Memory: *mem, Kernel: *kernel, Initrd: *initrd,
-		Append: strings.Fields(*args), Extra: strings.Fields(*extra), Icount: *icount, GDB: *gdb,
+		Append: []string{*args}, Extra: strings.Fields(*extra), Icount: *icount, GDB: *gdb,
 	}); err != nil {
 		fmt.Fprintf(os.Stderr, "qemu-run: %v (serial output: %s)\n", err, *log)
 		os.Exit(1)

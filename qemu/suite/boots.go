@@ -15,27 +15,35 @@ import (
 type boot struct {
 	arch, machine, mem string
 	args               []string
+	debug              bool // the kernel that `make kernel DEBUG=1` built
 }
 
 // suiteBoots covers both architectures, both layouts and both policies with
 // every test, then every other machine and the least memory with the quick set.
 var suiteBoots = []boot{
-	{"amd64", "q35", "256M", []string{"layout=shared", "exit=purge"}},
-	{"arm64", "virt", "256M", []string{"layout=shared", "exit=purge"}},
-	{"amd64", "q35", "256M", []string{"layout=separate", "exit=purge"}},
-	{"arm64", "virt", "256M", []string{"layout=separate", "exit=purge"}},
-	{"amd64", "q35", "256M", []string{"layout=shared", "exit=reaper"}},
-	{"arm64", "virt", "256M", []string{"layout=separate", "exit=reaper"}},
-	{"amd64", "microvm", "128M", []string{"selftest=quick"}},
-	{"arm64", "virt-gicv3", "1G", []string{"selftest=quick"}},
-	{"arm64", "virt-el2", "128M", []string{"selftest=quick"}},
-	{"amd64", "q35", "64M", []string{"selftest=quick"}},
-	{"arm64", "virt", "64M", []string{"selftest=quick"}},
+	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=shared", "exit=purge"}},
+	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=shared", "exit=purge"}},
+	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=separate", "exit=purge"}},
+	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=separate", "exit=purge"}},
+	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=shared", "exit=reaper"}},
+	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=separate", "exit=reaper"}},
+	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=shared"}, debug: true},
+	{arch: "amd64", machine: "microvm", mem: "128M", args: []string{"selftest=quick"}},
+	{arch: "arm64", machine: "virt-gicv3", mem: "1G", args: []string{"selftest=quick"}},
+	{arch: "arm64", machine: "virt-el2", mem: "128M", args: []string{"selftest=quick"}},
+	{arch: "amd64", machine: "q35", mem: "64M", args: []string{"selftest=quick"}},
+	{arch: "arm64", machine: "virt", mem: "64M", args: []string{"selftest=quick"}},
 }
 
 func (b *boot) title() string {
-	return strings.Join(append([]string{b.arch, b.machine, b.mem}, b.args...), " ")
+	words := append([]string{b.arch, b.machine, b.mem}, b.args...)
+	if b.debug {
+		words = append(words, "DEBUG=1")
+	}
+	return strings.Join(words, " ")
 }
+
+func (b *boot) selected(pattern string) bool { return strings.Contains(b.title(), pattern) }
 
 // log is where the boot's serial output is kept.
 func (b *boot) log() string {
@@ -47,7 +55,7 @@ func (b *boot) log() string {
 func selectBoots(pattern string) []boot {
 	var sel []boot
 	for _, b := range suiteBoots {
-		if strings.Contains(b.title(), pattern) {
+		if b.selected(pattern) {
 			sel = append(sel, b)
 		}
 	}
@@ -98,10 +106,14 @@ func (b *boot) run(ctx context.Context, limit time.Duration) (*qemu.Verdict, err
 	if err != nil {
 		return &qemu.Verdict{}, err
 	}
+	dir := "build/" + b.arch
+	if b.debug {
+		dir += "-debug"
+	}
 	return qemu.Boot(ctx, &qemu.Config{
 		Machine: m, Memory: b.mem,
-		Kernel: "build/" + b.arch + "/grim",
-		Initrd: "build/" + b.arch + "/initramfs.cpio",
+		Kernel: dir + "/grim",
+		Initrd: dir + "/initramfs.cpio",
 		Append: b.args,
 	}, limit, b.log(), nil, nil)
 }
