@@ -21,8 +21,52 @@ type dtBoard struct {
 	info *machine.Info
 }
 
-// discover reads the device tree.
-func discover() (*machine.Info, error) { return machine.FromDeviceTree(physical, goos.BootArg) }
+// discover reads the device tree, and opens the console first of all, so that
+// whatever is wrong with the rest is said where somebody reads it. Until then
+// messages are kept; without a console a debugger gets them.
+func discover() (*machine.Info, error) {
+	info, err := machine.FromDeviceTree(physical, goos.BootArg)
+	if info == nil || info.Console.Kind == "" {
+		goos.Printk = runtime.EarlyConsole
+		return info, err
+	}
+	u := uartConfig(info)
+	port, openErr := arm64.OpenUART(&u)
+	if openErr != nil {
+		goos.Printk = runtime.EarlyConsole
+		return info, errors.Join(err, openErr)
+	}
+	goos.Printk = func(c byte) {
+		if c == '\n' {
+			port.Put('\r')
+		}
+		port.Put(c)
+	}
+	for _, w := range info.Warnings {
+		fmt.Println("grim: warning:", w)
+	}
+	if err == nil {
+		err = info.CheckImage(loadedImage())
+	}
+	return info, err
+}
+
+// loadedImage is what the loader put into memory, from the header's page to the
+// end of the first heap.
+func loadedImage() machine.Range {
+	text, _, _, _, _, _ := runtime.Sections()
+	base := goos.PhysBase + uint64(text) - uint64(arch.KernelBase) - arch.PageSize
+	end := imageRange().End()
+	return machine.Range{Base: base, Size: end - base}
+}
+
+func uartConfig(info *machine.Info) arm64.UARTConfig {
+	c := info.Console
+	return arm64.UARTConfig{
+		Kind: c.Kind, Regs: arm64.Span{Base: c.Base, Size: c.Size},
+		Line: max(c.IRQ, 0), Shift: c.RegShift,
+	}
+}
 
 // physical reads memory through the direct map, which before the kernel's own
 // tables holds only the device tree.
@@ -32,22 +76,19 @@ func physical(pa uint64, n int) []byte { return arm64.Bytes(pa, n) }
 func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
 	in := info.Interrupts
 	c := arm64.Config{
-		Distributor: arm64.Span(in.Dist), TimerLine: info.Timer.IRQ,
+		Controller: in.Kind, Distributor: arm64.Span(in.Dist), Interface: arm64.Span(in.CPU), TimerLine: info.Timer.IRQ,
+		Power: arm64.PowerConfig{Kind: info.Power.Kind, Regs: arm64.Span(info.Power.Range)},
+		LED: arm64.LEDConfig{
+			Kind: info.LED.GPIO.Kind, Regs: arm64.Span(info.LED.GPIO.Range),
+			Pin: info.LED.Pin, ActiveLow: info.LED.ActiveLow,
+		},
 		Alloc: alloc, Raise: runtime.RaiseIRQ,
 	}
 	for _, r := range info.Memory {
 		c.RAM = append(c.RAM, arm64.Span(r))
 	}
-	switch in.Kind {
-	case "gicv2":
-		c.GIC, c.Interface = 2, arm64.Span(in.CPU)
-	case "gicv3":
-		c.GIC = 3
-		for _, r := range in.Redist {
-			c.Redistributors = append(c.Redistributors, arm64.Span(r))
-		}
-	default:
-		return nil, fmt.Errorf("interrupt controller %q is not supported: it is a GICv2 or a GICv3", in.Kind)
+	for _, r := range in.Redist {
+		c.Redistributors = append(c.Redistributors, arm64.Span(r))
 	}
 	switch info.PSCI {
 	case "hvc":
@@ -55,9 +96,8 @@ func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
 	case "smc":
 		c.PSCI = arm64.SMC
 	}
-	if info.Console.Kind == "pl011" {
-		c.UART = arm64.Span{Base: info.Console.Base, Size: info.Console.Size}
-		c.UARTLine = max(info.Console.IRQ, 0)
+	if info.Console.Kind != "" {
+		c.UART = uartConfig(info)
 	}
 	m, err := arm64.New(&c)
 	if err != nil {

@@ -37,12 +37,6 @@ func enableE0PD()
 // virtual counter.
 func hardenEL0(pmu, amu bool)
 
-// Ptr is where the direct map has a physical address. Before New the direct map
-// holds nothing but the device tree: 2 MB from its 2 MB boundary, and 2 MB more.
-func Ptr(pa arch.PA) unsafe.Pointer {
-	return unsafe.Add(nil, uintptr(arch.DirectBase)+uintptr(pa))
-}
-
 // Bytes is n bytes of physical memory through the direct map; see Ptr.
 func Bytes(pa uint64, n int) []byte {
 	return unsafe.Slice((*byte)(Ptr(arch.PA(pa))), n)
@@ -96,6 +90,19 @@ func poolAt(pa arch.PA) *[arch.Entries]arch.PTE {
 
 func directAt(pa arch.PA) *[arch.Entries]arch.PTE {
 	return (*[arch.Entries]arch.PTE)(Ptr(pa))
+}
+
+// early makes additions to the entry code's tables. Its pages stay taken, as
+// those of every mmu.
+var early mmu
+
+// EarlyMap maps a device before New has made the final tables, which must have
+// the same window. It takes memory of the first heap.
+func EarlyMap(r Span) error {
+	t := &kernelTables{root: arch.PA(readTTBR1() - upper), alloc: early.poolPage, at: poolAt}
+	err := mapDevice(t, r)
+	barrier()
+	return err
 }
 
 // init builds the kernel half and moves to it: the image with its permissions,

@@ -136,14 +136,24 @@ func (m *Memory) FailAfter(n int) {
 // to the stock while there is room. Freeing a frame that has other references
 // is a panic.
 func (m *Memory) FreeZeroed(f Frame) {
-	m.dropLast(f)
+	m.FreeAllZeroed([]Frame{f})
+}
+
+// FreeAllZeroed is FreeZeroed for many frames under one lock. A table page costs
+// 25 instructions here and 100 there.
+func (m *Memory) FreeAllZeroed(frames []Frame) {
+	for _, f := range frames {
+		m.dropLast(f)
+	}
 	m.mu.Lock()
-	if m.nzero < zeroStock {
-		m.info[f-m.base].owner = Free
-		m.zero[m.nzero] = f
-		m.nzero++
-	} else {
-		m.releaseOne(f)
+	for _, f := range frames {
+		if m.nzero < zeroStock {
+			m.info[f-m.base].owner = Free
+			m.zero[m.nzero] = f
+			m.nzero++
+		} else {
+			m.releaseOne(f)
+		}
 	}
 	m.mu.Unlock()
 }

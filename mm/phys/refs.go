@@ -78,6 +78,10 @@ func (m *Memory) drop(f Frame) (last bool) {
 
 // dropLast is drop by a caller who must hold the only reference.
 func (m *Memory) dropLast(f Frame) {
+	if p := &m.info[f-m.base].refs; atomic.LoadInt32(p) == 1 {
+		atomic.StoreInt32(p, 0) // the only reference is ours: nobody else changes it
+		return
+	}
 	if !m.drop(f) {
 		panic(fmt.Sprintf("phys: frame %#x (%v) freed by its only user has %d more references", uint32(f), m.Owner(f), m.Refs(f)))
 	}

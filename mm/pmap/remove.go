@@ -7,7 +7,7 @@ import (
 	"grim/mm/phys"
 )
 
-// How much one step of a teardown unlinks before it flushes once, lets go of the
+// How much one step of Remove unlinks before it flushes once, lets go of the
 // lock and frees. A step of full tables is 4096 pages, about 100 000
 // instructions: the bound on how long others wait.
 const (
@@ -93,35 +93,6 @@ func (p *Pmap) removeEmpty(start, end arch.VA) {
 	p.s.putTeardown(td)
 }
 
-// Purge empties the user half, as the last user of the address space does on its
-// way out (DESIGN.md section 5, step 4). It first leaves the root on every CPU and
-// flushes the identifier once; only then does it take mappings and table pages
-// apart, in steps, with no flush and no lock that others need between them. It
-// touches no entry of the kernel half; the root stays. Dirty Shared pages are
-// shown to v before their references go; yield (may be nil) is called between
-// steps; both may sleep. The cost is in resident pages and table pages.
-func (p *Pmap) Purge(v Visitor, yield func()) {
-	s := p.s
-	s.leave(p)
-	td := s.getTeardown()
-	for va := arch.VA(0); ; {
-		p.mu.Lock()
-		va = p.unlink(va, arch.UserMax, td)
-		p.mu.Unlock()
-		p.free(td, v)
-		if va >= arch.UserMax {
-			break
-		}
-		if yield != nil {
-			yield()
-		}
-	}
-	s.putTeardown(td)
-	s.mu.Lock()
-	p.leaving = false
-	s.mu.Unlock()
-}
-
 // unlink takes mappings of [va, end) out of the tables until td is full, and
 // returns where to go on. Preconditions: p.mu held; edges cut.
 func (p *Pmap) unlink(va, end arch.VA, td *teardown) arch.VA {
@@ -139,16 +110,18 @@ func (p *Pmap) unlink(va, end arch.VA, td *teardown) arch.VA {
 		info := s.mem.Info(n1.f)
 		for va < end && va>>30 == upper>>30 {
 			i := va.Index(1)
-			if info.Groups>>(i>>3) == 0 {
+			if i = nextUsed(n1.t, info.Groups, i); i == arch.Entries {
 				va = (va &^ (1<<30 - 1)) + 1<<30
 				break
+			}
+			if at := upper&^(1<<30-1) + arch.VA(i)<<arch.BlockShift; at > va {
+				if va = at; va >= end {
+					break
+				}
 			}
 			e := n1.t[i]
 			blockEnd := va.BlockDown() + arch.BlockSize
 			switch {
-			case e == 0:
-				va = blockEnd
-				continue
 			case s.isBlock(e):
 				if td.nblocks == stepBlocks {
 					return va
@@ -273,7 +246,8 @@ func (p *Pmap) free(td *teardown, v Visitor) {
 		}
 	}
 	for _, u := range td.tables[:td.ntables] {
-		p.s.freeLeafTable(u, td, v)
+		p.s.releaseLeaf(u, td, v)
+		mem.FreeZeroed(u.Frame)
 	}
 	td.visit(v)
 	td.batch.Flush()
@@ -286,9 +260,9 @@ func (p *Pmap) free(td *teardown, v Visitor) {
 	td.npages, td.ntables, td.nblocks, td.nempty, td.visible = 0, 0, 0, 0, false
 }
 
-// freeLeafTable gives back the frames that an unlinked leaf table maps, then the
-// table, which is all zero by then.
-func (s *System) freeLeafTable(u DirtyPage, td *teardown, v Visitor) {
+// releaseLeaf gives back the frames that an unlinked leaf table maps. The table is
+// all zero then.
+func (s *System) releaseLeaf(u DirtyPage, td *teardown, v Visitor) {
 	t := s.mem.Table(u.Frame)
 	stop := s.sharedDirty
 	if v == nil {
@@ -307,7 +281,6 @@ func (s *System) freeLeafTable(u DirtyPage, td *teardown, v Visitor) {
 			}
 		}
 	}
-	s.mem.FreeZeroed(u.Frame)
 }
 
 // addDirty keeps u for v, with its reference.
