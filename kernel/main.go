@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/goos"
 	"sync/atomic"
 	"unsafe"
@@ -178,6 +179,11 @@ func (s *system) growHeap(boot *bootMemory) error {
 		size -= n
 	}
 	runtime.GrowHeap(uintptr(limit))
+	// A collection costs as much as a hundred exits, and hits whoever allocates
+	// just then. The memory is the heap's anyway, so let half of it fill up
+	// first; GrowHeap's limit sees to the rest. 100 stands for a least heap of
+	// 4 MB (runtime/debug.SetGCPercent, runtime's heapMinimum).
+	debug.SetGCPercent(max(100, int((limit-uint64(runtime.Heap().Base))/2*100>>22)))
 	return nil
 }
 

@@ -75,16 +75,27 @@ type traceRing struct {
 // May be called with any lock of this package held.
 func (k *Kernel) trace(s Step, pid, tid int, ctx Context, pages, tables int) {
 	r := &k.traces
-	e := Event{When: k.now(), PID: int32(pid), TID: int32(tid), Step: s, Context: ctx,
-		Pages: int32(pages), Tables: int32(tables)}
+	now := k.now()
 	r.mu.Lock()
-	r.ring[r.n%traceEvents] = e
+	e := &r.ring[r.n%traceEvents]
 	r.n++
+	e.When, e.PID, e.TID, e.Step, e.Context = now, int32(pid), int32(tid), s, ctx
+	e.Pages, e.Tables = int32(pages), int32(tables)
+	var told Event
+	if k.cfg.Trace != nil {
+		told = *e
+	}
 	r.mu.Unlock()
 	if k.cfg.Trace != nil {
-		k.cfg.Trace(&e)
+		k.tell(told)
 	}
 }
+
+// tell is apart from trace so that the event is copied to the heap only if
+// somebody looks: 150 instructions a step.
+//
+//go:noinline
+func (k *Kernel) tell(e Event) { k.cfg.Trace(&e) }
 
 // Events returns the events since number from (0: as far back as the ring
 // holds), oldest first, and the number to pass next time.

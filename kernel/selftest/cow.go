@@ -23,16 +23,18 @@ func cowBothDirections(t *T) {
 	var child, p program
 	p.store(dataVA, 1)
 	p.store(dataVA+page, 1)
+	p.store(dataVA+2*page, 1)
 	child.expect(dataVA, 1, 1)
 	child.store(dataVA, 2) // the child first
 	child.store(flagVA, 1)
 	child.await(flagVA+1, 1)
 	child.expect(dataVA, 2, 2)
 	child.expect(dataVA+page, 1, 3) // the parent has written there
+	child.expect(dataVA+2*page, 1, 9)
 	child.store(dataVA+page, 4)
 	child.exit(0)
 	p.fork(&child)
-	p.store(dataVA+2*page, 9)
+	p.store(dataVA+2*page, 9) // at once, before any other process has run
 	p.await(flagVA, 1)
 	p.expect(dataVA, 1, 4)
 	p.store(dataVA+page, 3)
@@ -44,10 +46,12 @@ func cowBothDirections(t *T) {
 	p.store(dataVA, 5)
 	p.expect(dataVA, 5, 8)
 	p.exit(0)
-	vs := t.space(&p)
-	t.mapped(vs, dataVA, 4*page)
-	t.mapFlags(vs, flagVA, page, readWrite, shared, nil)
-	t.passes("copy on write", vs)
+	for range 4 { // an interrupt right after the fork would hide a missing flush
+		vs := t.space(&p)
+		t.mapped(vs, dataVA, 4*page)
+		t.mapFlags(vs, flagVA, page, readWrite, shared, nil)
+		t.passes("copy on write", vs)
+	}
 }
 
 // cowBlock: a 2 MB block is shared after fork; the write to one of its pages

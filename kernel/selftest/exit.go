@@ -20,6 +20,7 @@ var exitTests = []test{
 	{name: "exit/others-go-on", run: exitOthersGoOn, layouts: true},
 	{name: "exit/signals-at-each-step", run: exitSignals, policies: true},
 	{name: "exit/kill-storm", run: exitKillStorm, layouts: true, policies: true},
+	{name: "exit/killed-asleep", run: exitAsleep},
 	{name: "exit/stopped", run: exitStopped},
 }
 
@@ -98,7 +99,7 @@ func (f *slowFiles) CloseAll() {
 // exit change nothing, and nobody is handed it before its time. The steps:
 // clear_child_tid (a fault on the word), closing files, the purge (under reaper
 // the process is dead by then), zombie. Broken by postLocked without its check
-// of the state.
+// of the state: a second death of the same process.
 func exitSignals(t *T) {
 	var p program
 	p.touch(gateVA+arch.PageSize, arch.PageSize, 1) // to be written back
@@ -163,8 +164,8 @@ func (t *T) signals(p *proc.Process, where string, want proc.State) {
 
 // exitKillStorm: processes of every kind are killed at any moment of their life,
 // in user mode, in a call, in a fault, in exec, in exit. Each ends killed, or as
-// it would have; whoever waits gets one of the two; nothing is left. Broken by a
-// sleep in wait(2) that does not look for Dying.
+// it would have; whoever waits gets one of the two; nothing is left. Broken by
+// exitLocked that tells the first thread alone.
 func exitKillStorm(t *T) {
 	base := t.Proc.Counts().Processes
 	killed := 0
@@ -197,6 +198,46 @@ func exitKillStorm(t *T) {
 	}
 	if killed == 0 {
 		t.Errorf("not one was killed before its end")
+	}
+}
+
+// exitAsleep: SIGKILL ends every sleep. Broken by a wait(2) that does not end when
+// the thread is to exit.
+func exitAsleep(t *T) {
+	pause := (*program).pause
+	for name, sleep := range map[string]func(*program){
+		"ppoll": pause,
+		"wait4": func(p *program) {
+			p.spawnChild(cloneFork, pause)
+			p.waitAll(0, 1)
+		},
+		"vfork":         func(p *program) { p.spawnChild(cloneVfork, pause) },
+		"futex wait":    func(p *program) { p.call(unix.SYS_FUTEX, uint64(dataVA), 0, 0, 0) },
+		"rt_sigsuspend": func(p *program) { p.call(unix.SYS_RT_SIGSUSPEND, uint64(dataVA), 8) },
+		"sigtimedwait":  func(p *program) { p.call(unix.SYS_RT_SIGTIMEDWAIT, uint64(dataVA), 0, 0, 8) },
+		"read of a pipe": func(p *program) {
+			p.call(unix.SYS_PIPE2, uint64(dataVA), 0)
+			p.call(unix.SYS_READ, 0, uint64(dataVA), 1) // the first descriptor of the table
+		},
+	} {
+		var p program
+		p.waitAt(0)
+		sleep(&p)
+		p.exit(1)
+		vs := t.space(&p)
+		t.dataPages(vs, 1)
+		g := t.gates(vs, 1)
+		q := t.start(vs)
+		t.await(g, 0)
+		close(g.open[0])
+		time.Sleep(3 * time.Millisecond) // it has the CPU to itself to get there
+		orphans := t.children(q)
+		t.kill(q)
+		t.eventually("killed in "+name, q.Exited)
+		t.wants(name, q, proc.SignalStatus(unix.SIGKILL))
+		for _, c := range orphans {
+			t.kill(c)
+		}
 	}
 }
 

@@ -96,7 +96,7 @@ func framesZero(t *T) {
 		all[i] = ^uint64(0)
 	}
 	t.Mem.Populate(f, arch.BlockPages, phys.Kernel)
-	t.Mem.Unreserve(f, &all)
+	t.Mem.Unreserve(f, &all, arch.BlockPages)
 	for i := range phys.Frame(arch.BlockPages) {
 		t.wantZero(f + i)
 		t.Mem.Unref(f + i)

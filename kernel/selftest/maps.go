@@ -101,7 +101,9 @@ func mapsRemap(t *T) {
 		{arch.BlockSize, to + page, to + page, false},
 	} {
 		last := arch.VA(c.n) - 1
+		beside := dataVA + max(arch.VA(c.n), 100*page)
 		var p program
+		p.store(beside, 1) // keeps the old place's table in use
 		p.touch(dataVA, page, c.n/page)
 		p.store(dataVA+last, 0x77)
 		p.call(unix.SYS_MREMAP, uint64(dataVA), c.n, c.n+2*page, move, uint64(c.to))
@@ -113,6 +115,7 @@ func mapsRemap(t *T) {
 		p.exit(0)
 		vs := t.space(&p)
 		t.mapped(vs, dataVA, c.n)
+		t.mapFlags(vs, beside, page, readWrite|arch.Exec, private, nil)
 		if c.dies {
 			t.dies("read of the old place", vs, unix.SIGSEGV)
 		} else {
@@ -271,7 +274,8 @@ func mapsFile(t *T) {
 
 // mapsFileEnd: a page past the end of a file is SIGBUS, also when the file has
 // become shorter under the mapping; the rest of its last page reads as zero.
-// Broken by: faultObject without its look at the size; Truncate without Invalidate.
+// Broken by: faultObject and GetPage without their looks at the size; Truncate
+// without Invalidate.
 func mapsFileEnd(t *T) {
 	for _, flags := range []vm.MapFlags{vm.Fixed | vm.Shared, vm.Fixed | vm.Private} {
 		obj := t.newFile(nil, pageBytes+100)

@@ -38,8 +38,7 @@ const (
 // copied on write from a parent that lives, is purged: the files have its
 // writes, the parent its own bytes, and nothing is left.
 // Broken by: ReleaseEntries that frees shared frames whatever their references;
-// purgeVisitor that leaves PutDirty out; Purge that stops at the first hole of
-// 1 GB; freeLeafTable that stops at an entry without rights.
+// purgeVisitor that leaves PutDirty out; Purge that ends at 512 GB.
 func purgeEveryKind(t *T) {
 	file, slow := t.newFile(nil, 4*pageBytes), &memoryPager{}
 	paged := t.newFile(slow, 4*pageBytes)
@@ -312,20 +311,31 @@ func purgeOthersGoOn(t *T) {
 }
 
 // purgeYields (E7): a purge of 64 MB in 4 KB pages lets others run after every
-// eight leaf tables.
-// Broken by: vm.Purge without yield.
+// eight leaf tables, be it private memory or an object's last mapping.
+// Broken by: vm.Purge without yield; Unref that gives freePages no yield.
 func purgeYields(t *T) {
 	const size = 64 << 20
-	vs := t.newSpace()
-	defer end(vs)
+	private := t.newSpace()
+	defer end(private)
 	// Half a block has one protection and half another: no reservation, no block.
 	for va := dataVA; va < dataVA+size; va += arch.BlockSize {
-		t.mapped(vs, va, arch.BlockSize/2)
-		t.mapFlags(vs, va+arch.BlockSize/2, arch.BlockSize/2, readWrite|arch.Exec, private, nil)
+		t.mapped(private, va, arch.BlockSize/2)
+		t.mapFlags(private, va+arch.BlockSize/2, arch.BlockSize/2, readWrite|arch.Exec, vm.Fixed|vm.Private|vm.Anon, nil)
 	}
+	t.yieldsIn("private memory", private, size, size/arch.BlockSize/8-1)
+
+	object := t.newSpace()
+	defer end(object)
+	t.mapFlags(object, dataVA, size, readWrite, shared, nil)
+	t.yieldsIn("shared memory", object, size, 2*(size/arch.BlockSize/8-1))
+}
+
+// yieldsIn touches size bytes from dataVA on, and counts how often another task
+// runs during their purge.
+func (t *T) yieldsIn(what string, vs *vm.VMSpace, size uint64, want int) {
 	t.check("touch", vs.EnsureWritable(dataVA, size))
 	if m, ok := vs.Pmap().Lookup(dataVA); !ok || m.Block {
-		t.Fatalf("64 MB for the purge are in blocks")
+		t.Fatalf("%s for the purge is in blocks", what)
 	}
 	runs, done := 0, false
 	other := make(chan struct{})
@@ -342,7 +352,7 @@ func purgeYields(t *T) {
 	during := runs - before
 	done = true
 	<-other
-	if want := size/arch.BlockSize/8 - 1; during < want {
-		t.Errorf("another task ran %d times during a purge of 64 MB, want %d", during, want)
+	if during < want {
+		t.Errorf("another task ran %d times during a purge of 64 MB of %s, want %d", during, what, want)
 	}
 }

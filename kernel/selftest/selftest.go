@@ -201,6 +201,14 @@ const settle = 2 * time.Second
 
 // leaks compares with the state before the test, and recounts every frame.
 func (t *T) leaks(before census) {
+	t.settles(before)
+	if err := t.Mem.Audit(); err != nil {
+		t.Errorf("recount of frames: %v", err)
+	}
+}
+
+// settles waits until everything is back where it was before.
+func (t *T) settles(before census) {
 	var after census
 	for deadline := time.Now().Add(settle); ; time.Sleep(time.Millisecond) {
 		if after = t.census(); after == before {
@@ -211,8 +219,5 @@ func (t *T) leaks(before census) {
 			t.Errorf("leak: after  %+v", after)
 			break
 		}
-	}
-	if err := t.Mem.Audit(); err != nil {
-		t.Errorf("recount of frames: %v", err)
 	}
 }

@@ -150,7 +150,7 @@ func (m *Memory) addRange(from, to int) {
 				mask.set(i & (arch.BlockPages - 1))
 			}
 		}
-		m.release(int32(from/arch.BlockPages), &mask)
+		m.release(int32(from/arch.BlockPages), &mask, allWords)
 		from = end
 	}
 }

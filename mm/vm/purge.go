@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"sort"
 	"time"
 
 	"grim/mm/pmap"
@@ -111,18 +112,21 @@ type purgeVisitor struct {
 // Dirty is called by pmap with no lock held. PutDirty may sleep.
 func (v *purgeVisitor) Dirty(pages []pmap.DirtyPage) {
 	t := time.Now()
-	for _, p := range pages {
-		for v.cur != nil && v.cur.end <= p.VA {
+	v.trace.Dirty += len(pages)
+	for len(pages) > 0 {
+		for v.cur != nil && v.cur.end <= pages[0].VA {
 			v.cur = v.cur.next
 		}
 		e := v.cur
-		if e == nil || p.VA < e.start || e.obj == nil {
+		if e == nil || pages[0].VA < e.start || e.obj == nil {
 			panic("vm: purge found a dirty shared page outside every object mapping")
 		}
-		v.trace.Dirty++
-		if e.obj.PutDirty(e.index(p.VA), p.Frame) != nil {
-			v.trace.DirtyErrors++
+		n := len(pages)
+		if pages[n-1].VA >= e.end {
+			n = sort.Search(n, func(i int) bool { return pages[i].VA >= e.end })
 		}
+		v.trace.DirtyErrors += e.putDirty(pages[:n])
+		pages = pages[n:]
 	}
 	v.trace.DirtyTime += time.Since(t)
 }
