@@ -14,7 +14,7 @@ const (
 	arm64HeaderSize = 64
 	arm64OffCode0   = 0  // executed first: harmless
 	arm64OffCode1   = 4  // then this: a branch to the entry
-		arm64OffSize    = 16 // image_size: memory that must be free from the image's start
+	arm64OffSize    = 16 // image_size: memory that must be free from the image's start
 	arm64OffFlags   = 24
 	arm64OffMagic   = 56
 	arm64Magic      = 0x644d5241 // "ARM\x64"

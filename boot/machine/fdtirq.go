@@ -14,7 +14,13 @@ const (
 // fdtInterrupts finds the interrupt controller (Linux bindings arm,gic.yaml,
 // arm,gic-v3.yaml and brcm,bcm2836-l1-intc.yaml).
 func (in *Info) fdtInterrupts(root *node) error {
+	// The one that the timer's interrupt goes to: a Raspberry Pi 4 has two.
 	n, kind := root.findBound(controllers)
+	if t := root.timer(); t != nil {
+		if ctl, _ := t.interruptSpec(virtualTimer); ctl != nil && ctl.bind(controllers) != "" {
+			n, kind = ctl, ctl.bind(controllers)
+		}
+	}
 	if n == nil {
 		return fmt.Errorf("no interrupt controller that there is a driver for: compatible with one of %s", names(controllers))
 	}
@@ -117,14 +123,22 @@ func (n *node) interruptSpec(i int) (*node, []byte) {
 	return ctl, v[size*i : size*(i+1)]
 }
 
-// fdtTimer finds the generic timer (Linux binding arm,arch_timer.yaml): its
-// third interrupt is the virtual timer's.
+// virtualTimer is which of the generic timer's interrupts is the virtual one's
+// (Linux binding arm,arch_timer.yaml).
+const virtualTimer = 2
+
+// timer is the generic timer's node, or nil.
+func (n *node) timer() *node {
+	return n.find(func(m *node) bool { return m.enabled() && m.compatible("arm,armv8-timer", "arm,armv7-timer") })
+}
+
+// fdtTimer finds the virtual timer's interrupt.
 func (in *Info) fdtTimer(root *node) error {
-	n := root.find(func(n *node) bool { return n.compatible("arm,armv8-timer", "arm,armv7-timer") })
+	n := root.timer()
 	if n == nil {
 		return fmt.Errorf("no timer compatible with arm,armv8-timer")
 	}
-	irq, level := n.interrupt(2)
+	irq, level := n.interrupt(virtualTimer)
 	if irq < 0 {
 		return fmt.Errorf("%s: interrupts %x has no third entry, the virtual timer's, for a controller that there is a driver for", n, n.prop("interrupts"))
 	}
