@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"grim/qemu"
 	"grim/qemu/bench"
@@ -113,12 +115,26 @@ func newProfile(program, kernel, name string) (*bench.Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := elf.Open(kernel)
+	k, err := openKernel(kernel)
 	if err != nil {
 		return nil, err
 	}
-	defer k.Close()
 	return bench.NewProfile(k, w, warmup)
+}
+
+// openKernel reads a kernel's sections and symbols, without its program headers:
+// the Go linker writes arm64 kernels one with a negative file offset, which
+// debug/elf refuses.
+func openKernel(path string) (*elf.File, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) < int(unsafe.Sizeof(elf.Header64{})) {
+		return nil, fmt.Errorf("%s is no ELF file", path)
+	}
+	binary.LittleEndian.PutUint16(b[unsafe.Offsetof(elf.Header64{}.Phnum):], 0)
+	return elf.NewFile(bytes.NewReader(b))
 }
 
 // tracer reads the console, switches the trace on when the program is ready, and
