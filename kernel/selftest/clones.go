@@ -155,6 +155,7 @@ func (t *T) children(p *proc.Process) []*proc.Process {
 
 // wants fails the test unless p ends with the status.
 func (t *T) wants(what string, p *proc.Process, want proc.Status) {
+	t.within(40*time.Second, what+" ends", p.Exited)
 	if st := p.Wait().Status; st != want {
 		t.Errorf("%s: status %#x, want %#x", what, uint32(st), uint32(want))
 	}

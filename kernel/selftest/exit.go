@@ -25,8 +25,8 @@ var exitTests = []test{
 }
 
 // exitCoherent (E1): wait does not return a child before the pager has taken the
-// last page that it wrote, however long that takes. Broken by p.purge after
-// p.die, and by zombify before freeSpace.
+// last page that it wrote, however long that takes. Broken by zombify before freeSpace
+// (reaper); under purge that alone breaks exit/order.
 func exitCoherent(t *T) {
 	var p program
 	const pages = 3
@@ -63,6 +63,7 @@ func exitCoherent(t *T) {
 
 // exitOthersGoOn (E7): while one purge sleeps in its pager, others run, exit and
 // are reaped. Under the reaper policy they do not: there the test would hang.
+// Broken by p.purge after p.die: the slow one is dead before its time.
 func exitOthersGoOn(t *T) {
 	t.Policy = proc.PolicyPurge
 	var p program
@@ -242,7 +243,8 @@ func exitAsleep(t *T) {
 }
 
 // exitStopped: a stopped process, with threads, is killed and does not need to
-// be continued first.
+// be continued first. Broken by exitLocked without continueLocked and a stopHere
+// that looks for SIGCONT only.
 func exitStopped(t *T) {
 	var p program
 	p.thread((*program).spin)
@@ -253,5 +255,6 @@ func exitStopped(t *T) {
 	t.check("stop", q.Signal(&proc.Siginfo{Signo: unix.SIGSTOP}))
 	t.eventually("stopped", q.Stopped)
 	t.kill(q)
+	t.eventually("killed while stopped", q.Exited)
 	t.wants("stopped process", q, proc.SignalStatus(unix.SIGKILL))
 }

@@ -70,7 +70,7 @@ func (p *program) mixed(level int) {
 	p.waitAll(level, uint64(len(kinds)))
 }
 
-// mixedSpace is a process that runs rounds of mixed.
+// mixedProcess starts a process that runs rounds of mixed.
 func (t *T) mixedProcess(rounds uint64) *proc.Process {
 	var p program
 	p.times(0, rounds, func(b *program) { b.mixed(1) })

@@ -106,7 +106,7 @@ func pressureFork(t *T) {
 
 // pressureMmap: mmap(2) itself needs no frames: populating does what it can, and
 // the access that needs the page decides.
-// Broken by: Map that returns populate's error with the entry in place.
+// Broken by: Map that takes populate's error for the kernel's own.
 func pressureMmap(t *T) {
 	var p program
 	flags := uint64(unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_FIXED | unix.MAP_POPULATE)

@@ -45,6 +45,12 @@ type program struct {
 // exit ends the process with a status.
 func (p *program) exit(status int) { p.call(unix.SYS_EXIT_GROUP, uint64(status)) }
 
+// waitAny is wait4(2) for any child, whatever the program has done since its fork;
+// then the byte at status+1 is the child's exit status.
+func (p *program) waitAny(status arch.VA) {
+	p.call(unix.SYS_WAIT4, ^uint64(0), uint64(status), 0, 0)
+}
+
 // exitThread ends the thread.
 func (p *program) exitThread() { p.call(unix.SYS_EXIT, 0) }
 

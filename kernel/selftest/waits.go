@@ -45,7 +45,8 @@ func waitThreads(t *T) {
 }
 
 // waitParentFirst: a chain of processes, each of which ends before its child:
-// the last one is reaped though nobody is left to wait.
+// the last one is reaped though nobody is left to wait. Broken by announce with
+// nowait false always.
 func waitParentFirst(t *T) {
 	base := t.Proc.Counts().Processes
 	var p program

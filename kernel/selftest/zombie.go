@@ -46,8 +46,8 @@ func (t *T) zombieMaker(n uint64, then func(*program)) (*proc.Process, *gates) {
 
 // zombiesHoldNothing (E10): 500 zombies hold status, usage and identity, and
 // nothing else: no frame, no vmspace, no thread, no descriptor. Then each is
-// waited for with the status it has. Broken by zombify before freeSpace (with
-// freeSpace only at wait).
+// waited for with the status it has. Broken by reap without
+// freeSpace.
 func zombiesHoldNothing(t *T) {
 	before := t.census()
 	parent, g := t.zombieMaker(zombies, func(p *program) {
@@ -115,7 +115,8 @@ func zombiesToInit(t *T) {
 }
 
 // zombiesParentEnds: a parent may never wait. Its zombies go when it does, since
-// there is no process 1 yet to want them.
+// there is no process 1 yet to want them. Broken by orphan without its announce,
+// and by announce with nowait false always.
 func zombiesParentEnds(t *T) {
 	base := t.Proc.Counts().Processes
 	parent, g := t.zombieMaker(50, func(p *program) { p.exit(2) })
@@ -128,7 +129,8 @@ func zombiesParentEnds(t *T) {
 }
 
 // zombiesIgnored: with SIGCHLD ignored children do not become zombies, and wait
-// says ECHILD after the last. Broken by announce with nowait false always.
+// says ECHILD after the last. Broken by announce that asks for a parent
+// only.
 func zombiesIgnored(t *T) {
 	var p program
 	p.ignoreSIGCHLD(dataVA)
