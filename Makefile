@@ -5,6 +5,7 @@ MACHINE    ?=
 LAYOUT     ?= shared
 EXIT       ?= purge
 MEM        ?= 256M
+BOARD      ?=
 APPEND     ?=
 QEMU_EXTRA ?=
 PROGRAM    ?=
@@ -32,13 +33,15 @@ RUN = $(GO) run ./qemu/run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -time
 INITRD = $(B)/$(if $(PROGRAM),program.cpio,initramfs.cpio)
 
 .DEFAULT_GOAL := help
-.PHONY: help qemu-run qemu-gdb test image kernel initramfs qemu-install lab-kernels bench compare profile lint clean
+.PHONY: help qemu-run qemu-gdb test image sdcard kernel initramfs qemu-install lab-kernels bench compare profile lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 	@echo
 	@echo "  variables: ARCH=amd64|arm64 MACHINE= LAYOUT=shared|separate EXIT=purge|reaper MEM=256M"
 	@echo "             APPEND='kernel arguments' QEMU_EXTRA= TIMEOUT=seconds PROGRAM=file ARGS='...'"
+	@echo "             MACHINE= of arm64: virt virt-gicv3 virt-el2 virt-uboot virt-uefi raspi3b raspi4b"
+	@echo "                      imx8mp-evk xlnx-zcu102 xlnx-zcu102-el2; of amd64: q35 microvm"
 	@echo "             DEBUG=1: every frame's owner is known and checked"
 
 qemu-run: qemu-install kernel initramfs ## build, boot in QEMU, run the self-tests and init (or PROGRAM)
@@ -50,13 +53,20 @@ qemu-gdb: qemu-install kernel initramfs ## the same, waiting for gdb
 
 test: ## host tests with the race detector, then the boots of both architectures
 	@qemu/install.sh qemu-system-x86_64 qemu-system-aarch64
+	@qemu/boards.sh trees uboot efi
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=amd64 PROGRAM=
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM=
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM= DEBUG=1
 	@$(GO) run ./qemu/suite
 
-image: kernel ## the bootable file (arm64: the Linux boot protocol's Image)
+image: kernel ## the bootable file (arm64: Linux boot protocol's Image and EFI application)
 	@if [ $(ARCH) = arm64 ]; then cp $(B)/grim $(B)/Image && echo $(B)/Image; else echo $(B)/grim; fi
+
+sdcard: ARCH = arm64
+sdcard: kernel initramfs ## a card or stick for BOARD=rpi3|rpi4|imx8mp|zcu102|efi; boot/BOARDS.md tells more
+	@$(GO) run ./boot/mkcard -board "$(BOARD)" -image $(B)/grim -initrd $(INITRD) \
+		-append "$(strip layout=$(LAYOUT) exit=$(EXIT) $(APPEND))" -o build/grim-$(BOARD).img
+	@echo "build/grim-$(BOARD).img: write it to a card; README.txt in it says what to add"
 
 kernel:
 	@echo "kernel $(ARCH)$(if $(DEBUG), with checks)"
@@ -70,6 +80,7 @@ initramfs:
 
 qemu-install:
 	@qemu/install.sh $(QEMU)
+	@qemu/boards.sh $(shell $(GO) run ./qemu/run -arch $(ARCH) -machine "$(MACHINE)" -needs)
 
 # What the laboratory runs on: both architectures unless ARCH is given.
 ARCHS   := $(if $(filter file default,$(origin ARCH)),amd64 arm64,$(ARCH))
