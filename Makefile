@@ -5,6 +5,7 @@ MACHINE    ?=
 LAYOUT     ?= shared
 EXIT       ?= purge
 MEM        ?= 256M
+BOARD      ?=
 APPEND     ?=
 QEMU_EXTRA ?=
 PROGRAM    ?=
@@ -17,8 +18,12 @@ comma := ,
 B  := build/$(ARCH)$(if $(DEBUG),-debug)
 QEMU := $(if $(filter arm64,$(ARCH)),qemu-system-aarch64,qemu-system-x86_64)
 
-# The kernel's text starts 2 MB into its window: -2145386496 is 0xffffffff80200000,
-# which the linker's -T takes as a signed number only.
+# The kernel's text starts 2 MB into its window, 0xffffffff80200000, on arm64 behind
+# a page for the header, so that the image itself starts a 2 MB block. The linker's
+# -T takes the address as a signed number only; -R rounds segments to a page, not to
+# the 64 KB of arm64 that would move the text.
+LINK_amd64 := -T -2145386496
+LINK_arm64 := -T -2145382400 -R 4096
 KERNEL_ENV   := GOOS=linux GOARCH=$(ARCH) CGO_ENABLED=0
 KERNEL_FLAGS := -trimpath -tags tamago$(if $(DEBUG),$(comma)grimdebug) -overlay=$(B)/overlay/overlay.json
 
@@ -28,13 +33,15 @@ RUN = $(GO) run ./qemu/run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -time
 INITRD = $(B)/$(if $(PROGRAM),program.cpio,initramfs.cpio)
 
 .DEFAULT_GOAL := help
-.PHONY: help qemu-run qemu-gdb test image kernel initramfs qemu-install lint clean
+.PHONY: help qemu-run qemu-gdb test image sdcard kernel initramfs qemu-install lab-kernels bench compare profile lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 	@echo
 	@echo "  variables: ARCH=amd64|arm64 MACHINE= LAYOUT=shared|separate EXIT=purge|reaper MEM=256M"
 	@echo "             APPEND='kernel arguments' QEMU_EXTRA= TIMEOUT=seconds PROGRAM=file ARGS='...'"
+	@echo "             MACHINE= of arm64: virt virt-gicv3 virt-el2 virt-uboot virt-uefi raspi3b raspi4b"
+	@echo "                      imx8mp-evk xlnx-zcu102 xlnx-zcu102-el2; of amd64: q35 microvm"
 	@echo "             DEBUG=1: every frame's owner is known and checked"
 
 qemu-run: qemu-install kernel initramfs ## build, boot in QEMU, run the self-tests and init (or PROGRAM)
@@ -46,18 +53,25 @@ qemu-gdb: qemu-install kernel initramfs ## the same, waiting for gdb
 
 test: ## host tests with the race detector, then the boots of both architectures
 	@qemu/install.sh qemu-system-x86_64 qemu-system-aarch64
+	@qemu/boards.sh trees uboot efi
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=amd64 PROGRAM=
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM=
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM= DEBUG=1
 	@$(GO) run ./qemu/suite
 
-image: kernel ## the bootable file (arm64: the Linux boot protocol's Image)
+image: kernel ## the bootable file (arm64: Linux boot protocol's Image and EFI application)
 	@if [ $(ARCH) = arm64 ]; then cp $(B)/grim $(B)/Image && echo $(B)/Image; else echo $(B)/grim; fi
+
+sdcard: ARCH = arm64
+sdcard: kernel initramfs ## a card or stick for BOARD=rpi3|rpi4|imx8mp|zcu102|efi; boot/BOARDS.md tells more
+	@$(GO) run ./boot/mkcard -board "$(BOARD)" -image $(B)/grim -initrd $(INITRD) \
+		-append "$(strip layout=$(LAYOUT) exit=$(EXIT) $(APPEND))" -o build/grim-$(BOARD).img
+	@echo "build/grim-$(BOARD).img: write it to a card; README.txt in it says what to add"
 
 kernel:
 	@echo "kernel $(ARCH)$(if $(DEBUG), with checks)"
 	@$(GO) run ./boot/mkoverlay -arch $(ARCH) -o $(B)/overlay
-	@$(KERNEL_ENV) $(GO) build $(KERNEL_FLAGS) -ldflags "-T -2145386496" -o $(B)/grim.elf ./kernel/grim
+	@$(KERNEL_ENV) $(GO) build $(KERNEL_FLAGS) -ldflags "$(LINK_$(ARCH))" -o $(B)/grim.elf ./kernel/grim
 	@$(GO) run ./boot/mkimage -arch $(ARCH) -o $(B)/grim $(B)/grim.elf
 
 initramfs:
@@ -66,6 +80,25 @@ initramfs:
 
 qemu-install:
 	@qemu/install.sh $(QEMU)
+	@qemu/boards.sh $(shell $(GO) run ./qemu/run -arch $(ARCH) -machine "$(MACHINE)" -needs)
+
+# What the laboratory runs on: both architectures unless ARCH is given.
+ARCHS   := $(if $(filter file default,$(origin ARCH)),amd64 arm64,$(ARCH))
+CASE    ?=
+REPS    ?=
+LAB      = $(GO) run ./qemu/lab $(1) -arch "$(ARCHS)" $(if $(CASE),-case $(CASE)) $(if $(REPS),-n $(REPS))
+lab-kernels:
+	@qemu/install.sh $(if $(filter amd64,$(ARCHS)),qemu-system-x86_64) $(if $(filter arm64,$(ARCHS)),qemu-system-aarch64)
+	@$(foreach a,$(ARCHS),$(MAKE) --no-print-directory kernel ARCH=$(a) PROGRAM= &&) true
+
+bench: lab-kernels ## what an exit costs: Grim under every layout and policy (CASE=prefix REPS=n)
+	@$(call LAB,bench)
+
+compare: lab-kernels ## the same beside Debian's Linux kernel, which it fetches into build/linux
+	@$(call LAB,compare)
+
+profile: lab-kernels ## instructions for each kernel function: CASE=fork_exit_wait (LAYOUT=, EXIT=)
+	@$(call LAB,profile) -layout $(LAYOUT) -exit $(EXIT)
 
 # Tools that read the standard library's sources themselves get a GOROOT in which
 # the overlay has been carried out. Machine addresses are not Go pointers, which

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/goos"
+	"sync/atomic"
 	"unsafe"
 
 	"grim/arch"
@@ -43,13 +44,13 @@ type system struct {
 	sys   *sys.System
 	proc  *proc.Kernel
 
-	report *tap.Report
+	report     *tap.Report
+	onExitStep atomic.Pointer[func(*proc.Event)] // a self-test's; nil: none
 }
 
 // Main runs the machine from the end of the Go runtime's start to power-off. It
 // does not return.
 func Main() {
-	goos.Printk = runtime.EarlyConsole
 	s := &system{report: tap.New(os.Stdout)}
 	if err := s.start(); err != nil {
 		s.stop("boot: " + err.Error())

@@ -211,9 +211,10 @@ func TestFutexOperations(t *testing.T) {
 		if n := wake(b, 9, FutexAny); n != 1 {
 			t.Errorf("woke %d at the second word", n)
 		}
-		// *b = 3 (set); wake a; wake b too if it was 0.
+		// FUTEX_OP(SET, 3, CMP_EQ, 0), of which only the 3 is not 0: *b = 3;
+		// wake a; wake b too if it was 0.
 		n := u.must(func(t *Thread) (uint64, error) {
-			n, err := t.FutexWakeOp(a, 1, b, 1, 0<<28|0<<24|3<<12|0, false)
+			n, err := t.FutexWakeOp(a, 1, b, 1, 3<<12, false)
 			return uint64(n), err
 		})
 		if n != 1 || u.Uint32(b) != 3 {

@@ -53,7 +53,7 @@ func (v *Verdict) Line(s string) {
 // line that says which of the ways to fail this was.
 func (v *Verdict) Error(arch string, status int, limit time.Duration, timedOut bool) error {
 	switch {
-	case v.Panic != "":
+	case v.Panic != "" && !v.closed: // with a closing line it was a program's, on the console
 		return fmt.Errorf("kernel panic: %s", v.Panic)
 	case v.Stop != "":
 		return fmt.Errorf("the kernel stopped: %s", v.Stop)

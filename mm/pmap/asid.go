@@ -2,6 +2,7 @@ package pmap
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 
 	"grim/arch"
@@ -85,7 +86,7 @@ func (s *System) identify(p *Pmap) {
 	if p.id.Load()>>16 == gen {
 		return
 	}
-	n := s.mmu.ASIDs()
+	n := min(s.mmu.ASIDs(), s.asidLimit)
 	var asid uint16
 	switch {
 	case n == 0:
@@ -94,14 +95,37 @@ func (s *System) identify(p *Pmap) {
 		s.freeASID = s.freeASID[:len(s.freeASID)-1]
 	default:
 		if s.nextASID > n {
-			gen = s.gen.Add(1)
-			s.nextASID = 1
-			s.mmu.FlushAll()
+			gen = s.newGeneration()
 		}
 		asid = uint16(s.nextASID)
 		s.nextASID++
 	}
 	p.id.Store(gen<<16 | uint64(asid))
+}
+
+// newGeneration makes every identifier free. The CPU leaves its root first: what
+// it walked between the flush and the switch would be cached under an identifier
+// that is about to be another's. Preconditions: s.mu held.
+func (s *System) newGeneration() uint64 {
+	s.load(nil)
+	gen := s.gen.Add(1)
+	s.nextASID = 1
+	s.freeASID = s.freeASID[:0]
+	s.mmu.FlushAll()
+	return gen
+}
+
+// LimitIdentifiers makes do with n identifiers, 0 for none, and begins a new
+// generation; a machine has so many that tests would hardly see them run out.
+// Negative: all that there are.
+func (s *System) LimitIdentifiers(n int) {
+	if n < 0 {
+		n = math.MaxInt
+	}
+	s.mu.Lock()
+	s.asidLimit = n
+	s.newGeneration()
+	s.mu.Unlock()
 }
 
 // leave takes p off every CPU, drops all its translations at once, and gives its

@@ -218,7 +218,7 @@ func (o *order) yield() {
 // unlocked takes and gives back p's lock; it hangs the test if somebody has it.
 func (b *bench) unlocked(p *pmap.Pmap) bool {
 	p.Lock()
-	p.Unlock()
+	defer p.Unlock()
 	return true
 }
 

@@ -74,14 +74,15 @@ func (o *FileObject) Unref() {
 	} else if n < 0 {
 		panic("vm: file object " + o.Name() + " released more often than referenced")
 	}
-	o.sys.freePages(&o.pages, 0)
+	o.sys.freePages(&o.pages, 0, o.sys.yield)
 	o.sys.objects.Add(-1)
 }
 
-// freePages drops the references that an index holds from page first on.
-func (s *System) freePages(x *pageIndex, first int64) {
+// freePages drops the references that an index holds from page first on. yield,
+// if not nil, is called now and then.
+func (s *System) freePages(x *pageIndex, first int64, yield func()) {
 	b := phys.Batch{M: s.mem}
-	x.cut(first, &b)
+	x.cut(first, &b, yield)
 	b.Flush()
 }
 
@@ -255,7 +256,7 @@ func (o *FileObject) Truncate(size int64) error {
 	o.clearTail(min(size, o.size))
 	o.size = size
 	if shrunk {
-		o.sys.freePages(&o.pages, first)
+		o.sys.freePages(&o.pages, first, nil) // mu is held
 	}
 	o.mu.Unlock()
 	if shrunk {

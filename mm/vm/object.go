@@ -14,7 +14,7 @@ import (
 // Tracks.
 type Object interface {
 	// Ref adds a reference, Unref drops one; the last frees the pages. Neither
-	// sleeps: both are called with VMSpace.mu held.
+	// sleeps, as both are called with VMSpace.mu held; Unref may yield.
 	Ref()
 	Unref()
 	// GetPage returns the frame of page index with a reference for the caller.

@@ -17,6 +17,10 @@ type pageIndex struct {
 	n      int64  // frames held
 }
 
+// yieldChunks is how many chunks are taken apart between two yields: 4096 pages,
+// as in a step of pmap.Purge, some 100 000 instructions.
+const yieldChunks = 64
+
 type chunk struct {
 	number int64
 	n      int
@@ -59,9 +63,14 @@ func (x *pageIndex) set(index int64, f phys.Frame) {
 }
 
 // cut takes out every frame of page first or above and gives up the index's
-// reference to it, in time proportional to the chunks held.
-func (x *pageIndex) cut(first int64, b *phys.Batch) {
+// reference to it, in time proportional to the chunks held. After each
+// yieldChunks it calls yield, if that is not nil.
+func (x *pageIndex) cut(first int64, b *phys.Batch, yield func()) {
+	done := 0
 	for k, c := range x.chunks {
+		if done++; done%yieldChunks == 0 && yield != nil {
+			yield()
+		}
 		lo := int64(0)
 		if k < first/chunkPages {
 			continue

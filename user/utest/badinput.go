@@ -128,7 +128,7 @@ func grind() {
 			}
 		}
 		pid := fork(func() int {
-			alarm := unix.Itimerval{Value: unix.Timeval{Sec: 2}}
+			alarm := unix.Itimerval{Value: unix.Timeval{Usec: 200_000}}
 			sigaction(unix.SIGALRM, 0)
 			syscall.RawSyscall(unix.SYS_SETITIMER, 0, ptr(&alarm), 0)
 			syscall.RawSyscall(unix.SYS_SETPGID, 0, 0, 0)

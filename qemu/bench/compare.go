@@ -1,0 +1,96 @@
+package bench
+
+import (
+	"fmt"
+	"math"
+)
+
+// Ratio compares two runs case by case: how many times the first's median the
+// second's is. Cases that either lacks are left out, and so is the counter's own
+// cost.
+type Ratio struct {
+	Base, Other *Run
+	Names       []string
+	Times       []float64
+}
+
+// NewRatio compares other with base.
+func NewRatio(base, other *Run) *Ratio {
+	r := &Ratio{Base: base, Other: other}
+	for _, name := range CaseNames([]*Run{base}) {
+		b, o := base.Case(name), other.Case(name)
+		if name == "null_timer" || b == nil || o == nil || b.Median <= 0 || o.Median <= 0 {
+			continue
+		}
+		r.Names = append(r.Names, name)
+		r.Times = append(r.Times, o.Median/b.Median)
+	}
+	return r
+}
+
+// Mean is the geometric mean of all cases; 0 if there is none.
+func (r *Ratio) Mean() float64 {
+	if len(r.Times) == 0 {
+		return 0
+	}
+	sum := 0.0
+	for _, t := range r.Times {
+		sum += math.Log(t)
+	}
+	return math.Exp(sum / float64(len(r.Times)))
+}
+
+// Of is the ratio of one case; 0 if it is not compared.
+func (r *Ratio) Of(name string) float64 {
+	for i, n := range r.Names {
+		if n == name {
+			return r.Times[i]
+		}
+	}
+	return 0
+}
+
+// Comparison is the table of one architecture: the medians of all runs, then how
+// many times as much the others need as Grim.
+func Comparison(arch string, runs []*Run, ratios []*Ratio) *Table {
+	t := &Table{
+		Title: arch + ": median guest instructions, and how many times Grim's they are",
+		Head:  []string{"case"},
+	}
+	for _, r := range runs {
+		t.Head = append(t.Head, r.Column())
+	}
+	for _, r := range ratios {
+		t.Head = append(t.Head, r.Other.Column()+" / "+r.Base.Column())
+	}
+	for _, name := range CaseNames(runs) {
+		row := []string{name}
+		for _, r := range runs {
+			if c := r.Case(name); c != nil {
+				row = append(row, Number(c.Median))
+			} else {
+				row = append(row, none)
+			}
+		}
+		for _, r := range ratios {
+			row = append(row, times(r.Of(name)))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	row := []string{"geometric mean"}
+	for range runs {
+		row = append(row, "")
+	}
+	for _, r := range ratios {
+		row = append(row, times(r.Mean()))
+	}
+	t.Rows = append(t.Rows, row)
+	return t
+}
+
+func times(v float64) string {
+	if v == 0 {
+		return none
+	}
+	return fmt.Sprintf("%.2f", v)
+}

@@ -1,0 +1,159 @@
+// Package bench reads what the benchmark programs of user/ print, and makes
+// tables and reports of it. It starts nothing; qemu/lab does.
+package bench
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Setup is under what a program ran.
+type Setup struct {
+	Kernel string // "Grim", or what Linux calls itself
+	Arch   string // GOARCH
+	Layout string `json:",omitempty"` // Grim only, as on its command line
+	Exit   string `json:",omitempty"` // Grim only, as on its command line
+	Huge   bool   // 2 MB pages for anonymous memory
+}
+
+// Column is the setup's heading in a table of one architecture.
+func (s *Setup) Column() string {
+	words := []string{s.Kernel}
+	if s.Layout != "" {
+		words = []string{s.Layout, s.Exit}
+	}
+	if !s.Huge {
+		words = append(words, "4 KB")
+	}
+	return strings.Join(words, " ")
+}
+
+func (s *Setup) String() string {
+	huge := "on"
+	if !s.Huge {
+		huge = "off"
+	}
+	return strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s hugepages=%s", s.Kernel, s.Arch, s.Layout, s.Exit, huge)), " ")
+}
+
+// Case is one measured case. Times are guest nanoseconds; with QEMU's
+// -icount shift=0 that is guest instructions.
+type Case struct {
+	Name             string
+	N                int // repetitions
+	Min, Median, Max float64
+	Mean             float64
+	Pages            int    `json:",omitempty"` // touched by one repetition, where stated
+	Failed           string `json:",omitempty"` // why there are no figures
+}
+
+// Step is a line of /proc/exits.
+type Step struct {
+	Name    string
+	Context string // process, reaper or parent
+	NS      int64  // monotonic time
+	Pages   int    // freed by this step
+	Tables  int    // table pages freed by this step
+}
+
+// Exit is the recorded course of one exit.
+type Exit struct {
+	Case  string // the case that the process did
+	Steps []Step
+}
+
+// Figure is a result of a workload: a number with its unit.
+type Figure struct {
+	Workload, Name string
+	Value          float64
+	Unit           string
+}
+
+// Run is everything that one boot gave.
+type Run struct {
+	Setup
+	// Boot is guest time from the machine's start to the program's first
+	// instruction.
+	Boot time.Duration
+	// Wall is host time from QEMU's start to the program's first line.
+	Wall    time.Duration
+	Cases   []Case   `json:",omitempty"`
+	Exits   []Exit   `json:",omitempty"`
+	Figures []Figure `json:",omitempty"`
+	// Done says that the program ran to its end.
+	Done bool
+}
+
+// Case finds a case by name; nil if it was not run or failed.
+func (r *Run) Case(name string) *Case {
+	for i := range r.Cases {
+		if c := &r.Cases[i]; c.Name == name && c.Failed == "" {
+			return c
+		}
+	}
+	return nil
+}
+
+// ExitOf finds a recorded exit; nil if there is none.
+func (r *Run) ExitOf(name string) *Exit {
+	for i := range r.Exits {
+		if r.Exits[i].Case == name {
+			return &r.Exits[i]
+		}
+	}
+	return nil
+}
+
+// Figure finds a workload's figure; nil if it was not run.
+func (r *Run) Figure(workload, name string) *Figure {
+	for i := range r.Figures {
+		if f := &r.Figures[i]; f.Workload == workload && f.Name == name {
+			return f
+		}
+	}
+	return nil
+}
+
+// Total is the time from the first step to the last.
+func (e *Exit) Total() int64 {
+	if len(e.Steps) == 0 {
+		return 0
+	}
+	return e.Steps[len(e.Steps)-1].NS - e.Steps[0].NS
+}
+
+// In is the time between steps of one context that follow each other: what the
+// exit cost there. Changes of context belong to none.
+func (e *Exit) In(context string) (ns int64) {
+	for i := 1; i < len(e.Steps); i++ {
+		if e.Steps[i-1].Context == context && e.Steps[i].Context == context {
+			ns += e.Steps[i].NS - e.Steps[i-1].NS
+		}
+	}
+	return ns
+}
+
+// Contexts lists who took part, in order of appearance.
+func (e *Exit) Contexts() (list []string) {
+	for _, s := range e.Steps {
+		if !slices.Contains(list, s.Context) {
+			list = append(list, s.Context)
+		}
+	}
+	return list
+}
+
+// CaseNames is the union of the runs' cases, in the order of the first run that
+// has each.
+func CaseNames(runs []*Run) (names []string) {
+	for _, r := range runs {
+		for i := range r.Cases {
+			if n := r.Cases[i].Name; !slices.Contains(names, n) {
+				names = append(names, n)
+			}
+		}
+	}
+	return names
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"grim/qemu"
+	"grim/qemu/bench"
+)
+
+// job is one boot: a setup and the program that runs in it.
+type job struct {
+	bench.Setup
+	program string // under user/
+	image   string // the kernel
+	initrd  string
+	run     *bench.Run
+}
+
+func (j *job) title() string { return fmt.Sprintf("%s on %s", j.program, j.Setup.String()) }
+
+// log is where the boot's serial output is kept.
+func (j *job) log() string {
+	name := strings.NewReplacer(" ", "-", "=", "-").Replace(j.title())
+	return filepath.Join("build", "logs", name+".log")
+}
+
+// arguments is the kernel command line; the program's options are at its end.
+func (j *job) arguments(o *options) []string {
+	var args []string
+	switch {
+	case j.Kernel == grim:
+		huge := "on"
+		if !j.Huge {
+			huge = "off"
+		}
+		args = []string{"init=/init", "selftest=none", "layout=" + j.Layout, "exit=" + j.Exit, "hugepages=" + huge, "--"}
+	default:
+		console := "ttyS0"
+		if j.Arch == "arm64" {
+			console = "ttyAMA0"
+		}
+		huge := "always"
+		if !j.Huge {
+			huge = "never"
+		}
+		args = []string{"console=" + console, "quiet", "panic=-1", "transparent_hugepage=" + huge, "--"}
+	}
+	return append(args, o.programArguments()...)
+}
+
+func (o *options) programArguments() (args []string) {
+	if o.cases != "" {
+		args = append(args, "-c", o.cases)
+	}
+	if o.reps > 0 {
+		args = append(args, "-n", fmt.Sprint(o.reps))
+	}
+	return args
+}
+
+// config is the boot's machine. Both kernels get the same one: the architecture's
+// default with 1 GB and guest time that counts instructions.
+func (j *job) config(o *options) (*qemu.Config, error) {
+	m, err := qemu.Lookup(j.Arch, "")
+	if err != nil {
+		return nil, err
+	}
+	c := &qemu.Config{
+		Machine: m, Memory: "1G", Kernel: j.image, Initrd: j.initrd,
+		Append: j.arguments(o), Icount: true,
+	}
+	if j.Arch == "amd64" {
+		// Each iteration of "rep stosb" counts as an instruction. Without ERMS
+		// Linux clears memory by "rep stosq", an eighth of it.
+		c.Extra = []string{"-cpu", "max,-erms"}
+	}
+	return c, nil
+}
+
+// firstLine notes when a text comes by.
+type firstLine struct {
+	start time.Time
+	text  []byte
+	seen  bytes.Buffer
+	after time.Duration
+}
+
+func (f *firstLine) Write(p []byte) (int, error) {
+	if f.after == 0 {
+		f.seen.Write(p)
+		if bytes.Contains(f.seen.Bytes(), f.text) {
+			f.after = time.Since(f.start)
+			f.seen.Reset()
+		}
+	}
+	return len(p), nil
+}
+
+// boot runs the job and reads its output. It succeeds if the program ran to its
+// end; on Grim the boot's own verdict counts too.
+func (j *job) boot(ctx context.Context, o *options) error {
+	c, err := j.config(o)
+	if err != nil {
+		return err
+	}
+	first := &firstLine{start: time.Now(), text: []byte(j.program + " arch=")}
+	_, bootErr := qemu.Boot(ctx, c, o.limit, j.log(), first, nil)
+	out, err := os.Open(j.log())
+	if err != nil {
+		return bootErr
+	}
+	defer out.Close()
+	run := &bench.Run{Setup: j.Setup, Wall: first.after}
+	if err := run.Parse(out); err != nil {
+		return fmt.Errorf("%s: %w", j.log(), err)
+	}
+	if !run.Done || j.Kernel == grim && bootErr != nil {
+		if bootErr == nil {
+			bootErr = fmt.Errorf("%s did not come to its end", j.program)
+		}
+		return fmt.Errorf("%s: %w (serial output: %s)", j.title(), bootErr, j.log())
+	}
+	j.run = run
+	return nil
+}
+
+// bootAll runs the jobs, some at a time, and shows each as it ends. It gives up
+// with the first error, after those that run have ended.
+func bootAll(ctx context.Context, jobs []*job, o *options) error {
+	var (
+		mu    sync.Mutex // failed and the terminal
+		first error
+		wg    sync.WaitGroup
+		slots = make(chan struct{}, max(1, o.jobs))
+	)
+	for i, j := range jobs {
+		slots <- struct{}{}
+		mu.Lock()
+		stop := first != nil
+		mu.Unlock()
+		if stop {
+			break
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			start := time.Now()
+			err := j.boot(ctx, o)
+			mu.Lock()
+			defer mu.Unlock()
+			verdict := "done"
+			if err != nil {
+				verdict = "FAILED"
+				if first == nil {
+					first = err
+				}
+			}
+			fmt.Printf("boot %d of %d: %s: %s, %.0f s\n", i+1, len(jobs), j.title(), verdict, time.Since(start).Seconds())
+		})
+	}
+	wg.Wait()
+	return first
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"syscall"
+	"unsafe"
+
+	"grim/user/bare"
+)
+
+// setup is what a child does before it leaves.
+type setup func(arg uintptr) int
+
+// child forks a child that lets the parent go to sleep in wait4, sets up, stores
+// the time and exits. It returns in the parent only.
+func child(set setup, arg uintptr) int {
+	pid := bare.Fork()
+	if pid != 0 {
+		return pid
+	}
+	bare.Yield()
+	bare.Yield()
+	*shared = 1 // fault the page in beforehand
+	if status := set(arg); status != 0 {
+		bare.Exit(status)
+	}
+	stampAndExit(shared)
+	return 0
+}
+
+// timedWait waits for a child and gives the time at which wait4 returned.
+func timedWait(pid int) (ret int, status uint32, t uint64) {
+	status = ^uint32(0)
+	c := call{nr: syscall.SYS_WAIT4, a0: uintptr(pid), a1: uintptr(unsafe.Pointer(&status))}
+	for {
+		_, t, ret = timedCall(&c)
+		if ret != -int(syscall.EINTR) {
+			return ret, status, t
+		}
+	}
+}
+
+// exitCase measures the exit alone: from just before the child's exit_group to
+// the return of the parent's wait4.
+func exitCase(name string, n int, set setup, arg uintptr) {
+	if !selected(name) {
+		return
+	}
+	n = reps(n)
+	for i := -warmup; i < n; i++ {
+		pid := child(set, arg)
+		ret, status, t := timedWait(pid)
+		bare.Unlink(tmpName)
+		if !waited(name, pid, ret, status) {
+			return
+		}
+		if i >= 0 {
+			sample[i] = t - *shared
+		}
+	}
+	report(name, n, "", 0)
+}
+
+// timeline prints what /proc/exits recorded of one exit, if there is such a file.
+func timeline(name string, set setup, arg uintptr) {
+	if trace || !selected(name) {
+		return
+	}
+	pid := child(set, arg)
+	if ret, status, _ := timedWait(pid); !waited(name, pid, ret, status) {
+		return
+	}
+	fd := bare.Open("/proc/exits\x00", syscall.O_RDONLY, 0)
+	if fd < 0 {
+		return
+	}
+	printSteps(name, fd, pid)
+	bare.Close(fd)
+}
+
+// printSteps copies the lines of one process, "PID ...", as "exit=NAME PID ...".
+func printSteps(name string, fd, pid int) {
+	var b [1024]byte
+	var line [256]byte
+	used := 0
+	for {
+		n := bare.Read(fd, b[:])
+		if n <= 0 {
+			return
+		}
+		for _, c := range b[:n] {
+			if c != '\n' {
+				if used < len(line) {
+					line[used] = c
+					used++
+				}
+				continue
+			}
+			if text := unsafe.String(&line[0], used); number(text) == pid {
+				bare.Put("exit=")
+				bare.Put(name)
+				bare.Put(" ")
+				bare.Put(text)
+				bare.Flush()
+			}
+			used = 0
+		}
+	}
+}

@@ -1,0 +1,6 @@
+package main
+
+const (
+	arch = "amd64"
+	unit = "tsc"
+)

@@ -1,0 +1,6 @@
+package main
+
+const (
+	arch = "arm64"
+	unit = "cntvct"
+)

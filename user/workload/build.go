@@ -1,0 +1,164 @@
+package main
+
+import (
+	"strconv"
+	"syscall"
+	"unsafe"
+
+	"grim/user/bare"
+)
+
+const (
+	buildJobs   = 40 // files to compile
+	buildAtOnce = 4  // make -j4
+	stormCount  = 500
+)
+
+// build is what make does: for each file a driver process that starts a compiler
+// and waits for it, four at a time. The compilers touch 1 to 30 MB.
+func build(name string) {
+	start := bare.Now()
+	running := 0
+	for i := range buildJobs {
+		if running == buildAtOnce {
+			collect()
+			running--
+		}
+		if must(bare.Fork(), "fork") == 0 {
+			drive(1 + i*11%30) // 11 and 30 have no common factor: all sizes come
+		}
+		running++
+	}
+	for ; running > 0; running-- {
+		collect()
+	}
+	figure(name, "total", int(bare.Now()-start), "ticks")
+}
+
+// collect waits for any child, which must have done well.
+func collect() {
+	pid, status := bare.Wait(-1)
+	must(pid, "wait4")
+	if status != 0 {
+		bare.Fail("a process of the build ended with another status than 0", "")
+	}
+}
+
+// drive is the compiler's driver: it runs the compiler and passes its status on.
+func drive(size int) {
+	pid := must(bare.Fork(), "fork")
+	if pid == 0 {
+		var b [8]byte
+		b[len(strconv.AppendInt(b[:0], int64(size), 10))] = 0
+		exec(bare.CString("-job\x00"), &b[0])
+	}
+	_, status := bare.Wait(pid)
+	bare.Exit(int(status >> 8 & 0xff))
+}
+
+// compile touches memory, computes a little with it, writes a file, and exits.
+func compile(size int) {
+	n := uintptr(size) * mb
+	p := bare.Anon(n)
+	if p == nil {
+		bare.Exit(11)
+	}
+	bare.Touch(p, n, page)
+	sum := byte(0)
+	for o := uintptr(0); o < n; o += 64 {
+		sum += *(*byte)(unsafe.Add(p, o))
+	}
+	fd := bare.Open("/tmp/object\x00", syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC, 0o644)
+	if fd < 0 || bare.Write(fd, unsafe.Slice((*byte)(p), 16*page)) != 16*page {
+		bare.Exit(12)
+	}
+	*(*byte)(p) = sum
+	bare.Exit(0)
+}
+
+// storm is a shell script: tiny programs, one after another.
+func storm(name string) {
+	start := bare.Now()
+	longest := 0
+	for range stormCount {
+		t := bare.Now()
+		pid := must(bare.Fork(), "fork")
+		if pid == 0 {
+			exec(bare.CString("-exit-now\x00"), nil)
+		}
+		if r, status := bare.Wait(pid); r != pid || status != 0 {
+			bare.Fail("a command of the storm failed", "")
+		}
+		longest = max(longest, int(bare.Now()-t))
+	}
+	figure(name, "command", int(bare.Now()-start)/stormCount, "ticks")
+	figure(name, "command_max", longest, "ticks")
+}
+
+// threads makes and ends 100 000 threads, and shows how much memory that took
+// at its worst and for good.
+func threads(name string) {
+	const count = 100_000
+	before := freeMemory()
+	least := before
+	start := bare.Now()
+	for i := range count {
+		ret, _, _ := bare.Thread()
+		must(ret, "clone")
+		if i%1000 == 0 {
+			least = min(least, freeMemory())
+		}
+	}
+	figure(name, "thread", int(bare.Now()-start)/count, "ticks")
+	figure(name, "held_most", before-least, "bytes")
+	figure(name, "held_after", before-freeMemory(), "bytes")
+}
+
+// zombies makes 500 children of 1 MB that end while nobody waits for them, and
+// shows what each still holds.
+func zombies(name string) {
+	const count = 500
+	warm(count)
+	before := freeMemory()
+	for range count {
+		if must(bare.Fork(), "fork") == 0 {
+			p := bare.Anon(mb)
+			if p == nil {
+				bare.Exit(11)
+			}
+			bare.Touch(p, mb, page)
+			bare.Exit(0)
+		}
+		// One at a time: all at once would not fit into memory.
+		peek()
+	}
+	sleep(100e6)
+	figure(name, "each_holds", (before-freeMemory())/count, "bytes")
+	start := bare.Now()
+	for range count {
+		collect()
+	}
+	figure(name, "wait", int(bare.Now()-start)/count, "ticks")
+}
+
+// warm makes and collects as many processes as a workload will hold, so that what
+// the kernel keeps in stock is not taken for what they hold.
+func warm(count int) {
+	for range count {
+		if must(bare.Fork(), "fork") == 0 {
+			bare.Exit(0)
+		}
+	}
+	for range count {
+		collect()
+	}
+}
+
+// peek waits until some child is a zombie and leaves it. The first call that
+// finds an old one returns at once, so it sleeps a little too.
+func peek() {
+	const all, exited, nowait = 0, 4, 0x01000000 // P_ALL, WEXITED, WNOWAIT: linux/wait.h
+	var info [128]byte
+	must(bare.Call(syscall.SYS_WAITID, all, 0, uintptr(unsafe.Pointer(&info)), exited|nowait, 0), "waitid")
+	sleep(5e6)
+}

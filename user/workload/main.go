@@ -1,0 +1,128 @@
+// Command workload runs whole jobs in which processes end, the kind that people
+// argue about when they argue about exit paths, and prints a figure for each. Like
+// user/exitbench it is a program without a runtime (package bare) that runs as the
+// first process of Grim and of Linux.
+//
+// Arguments:
+//
+//	-c PREFIX  only the workloads whose names start so
+//	-job MB    be a compiler's process: touch that much, compute, exit
+//	-exit-now  be a tiny program: exit at once
+package main
+
+import (
+	"syscall"
+	"unsafe"
+
+	"grim/user/bare"
+)
+
+const (
+	page = 4096
+	mb   = 1 << 20
+)
+
+// self is this program's path, for exec.
+var self *byte
+
+func main() {
+	start := bare.Now()
+	self = bare.Arg(0)
+	if bare.NumArgs() == 0 || *self != '/' {
+		self = bare.CString("/init\x00")
+	}
+	only := ""
+	for i := 1; i < bare.NumArgs(); i++ {
+		last := i+1 == bare.NumArgs()
+		switch bare.String(bare.Arg(i)) {
+		case "-exit-now":
+			bare.Exit(0)
+		case "-job":
+			if !last {
+				compile(number(bare.String(bare.Arg(i + 1))))
+			}
+		case "-c":
+			if !last {
+				only = bare.String(bare.Arg(i + 1))
+			}
+		}
+	}
+	bare.Flush() // firmware may have left the console's line unfinished
+	bare.Put("workload arch=" + arch)
+	if hz := bare.Frequency(); hz != 0 {
+		bare.PutField("counter_hz", int(hz))
+	}
+	bare.PutField("start", int(start))
+	bare.Flush()
+	for i := range workloads {
+		w := &workloads[i]
+		if len(w.name) >= len(only) && w.name[:len(only)] == only {
+			w.run(w.name)
+		}
+	}
+	bare.Put("workload done")
+	bare.Flush()
+	bare.PowerOff()
+}
+
+// workloads in the order in which they run.
+var workloads = [...]struct {
+	name string
+	run  func(name string)
+}{
+	{"build", build},
+	{"storm", storm},
+	{"server", server},
+	{"threads", threads},
+	{"zombies", zombies},
+}
+
+// figure prints one result.
+func figure(workload, name string, value int, unit string) {
+	bare.Put("figure=")
+	bare.Put(workload)
+	bare.Put(".")
+	bare.Put(name)
+	bare.PutField("value", value)
+	bare.Put(" unit=")
+	bare.Put(unit)
+	bare.Flush()
+}
+
+// must ends the program when a system call failed.
+func must(r int, what string) int {
+	if r < 0 {
+		bare.PutInt(-r)
+		bare.Put(": ")
+		bare.Flush()
+		bare.Fail(what, "")
+	}
+	return r
+}
+
+func number(s string) (n int) {
+	for i := 0; i < len(s) && s[i] >= '0' && s[i] <= '9'; i++ {
+		n = n*10 + int(s[i]-'0')
+	}
+	return n
+}
+
+// exec runs this program with up to two arguments; it does not return.
+func exec(arg1, arg2 *byte) {
+	argv := [4]*byte{self, arg1, arg2, nil}
+	bare.Call(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(self)), uintptr(unsafe.Pointer(&argv)), uintptr(unsafe.Pointer(bare.Environ())))
+	bare.Exit(20)
+}
+
+// freeMemory is what the kernel says is free, in bytes.
+func freeMemory() int {
+	var s syscall.Sysinfo_t
+	must(bare.Call(syscall.SYS_SYSINFO, uintptr(unsafe.Pointer(&s))), "sysinfo")
+	return int(s.Freeram) * max(1, int(s.Unit))
+}
+
+// sleep lets others run for a time.
+func sleep(ns int64) {
+	ts := syscall.NsecToTimespec(ns)
+	bare.Call(syscall.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0)
+}

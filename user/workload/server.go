@@ -1,0 +1,182 @@
+package main
+
+import (
+	"unsafe"
+
+	"grim/user/bare"
+)
+
+const (
+	workerSize  = 200 * mb
+	workers     = 5
+	maxRequests = 60_000
+)
+
+// serverState is shared by the processes of the server workload.
+type serverState struct {
+	stop    uint32 // the client is to end
+	count   int    // requests done
+	request [maxRequests]interval
+	exit    [workers]interval // from a worker's exit to its wait
+}
+
+// interval is two readings of the counter.
+type interval struct{ from, to uint64 }
+
+// server is a service with a client, and workers of 200 MB that end while both
+// are busy: how long do requests take that meet an exit, and others?
+func server(name string) {
+	s := (*serverState)(bare.SharedMemory(unsafe.Sizeof(serverState{})))
+	if s == nil {
+		bare.Fail("mmap of the server's memory", "")
+	}
+	bare.Touch(unsafe.Pointer(s), unsafe.Sizeof(*s), page)
+	s.stop = 0 // Touch wrote there
+	askR, askW, err := bare.Pipe()
+	must(err, "pipe2")
+	ansR, ansW, err := bare.Pipe()
+	must(err, "pipe2")
+	service := must(bare.Fork(), "fork")
+	if service == 0 {
+		bare.Close(askW)
+		answer(askR, ansW)
+	}
+	client := must(bare.Fork(), "fork")
+	if client == 0 {
+		ask(s, askW, ansR)
+	}
+	for _, fd := range [...]int{askR, askW, ansR, ansW} {
+		bare.Close(fd)
+	}
+	for i := range workers {
+		pid := must(bare.Fork(), "fork")
+		if pid == 0 {
+			p := bare.Anon(workerSize)
+			if p == nil {
+				bare.Exit(11)
+			}
+			bare.Touch(p, workerSize, page)
+			sleep(2e6) // requests between the work and the exit
+			s.exit[i].from = bare.Now()
+			bare.Exit(0)
+		}
+		if r, status := bare.Wait(pid); r != pid || status != 0 {
+			bare.Fail("a worker did not end well", "")
+		}
+		s.exit[i].to = bare.Now()
+		sleep(2e6)
+	}
+	s.stop = 1
+	bare.Wait(client)
+	bare.Wait(service)
+	s.figures(name)
+	bare.Unmap(unsafe.Pointer(s), unsafe.Sizeof(*s))
+}
+
+// answer is the service: a byte for each byte, until the client has gone.
+func answer(r, w int) {
+	var b [1]byte
+	for bare.Read(r, b[:]) == 1 {
+		bare.Write(w, b[:])
+	}
+	bare.Exit(0)
+}
+
+// ask is the client: it sends a request, waits for the answer and pauses, and
+// notes when. The pause lets the workers get on.
+func ask(s *serverState, w, r int) {
+	var b [1]byte
+	for s.stop == 0 && s.count < maxRequests {
+		v := &s.request[s.count]
+		v.from = bare.Now()
+		if bare.Write(w, b[:]) != 1 || bare.Read(r, b[:]) != 1 {
+			bare.Exit(1)
+		}
+		v.to = bare.Now()
+		s.count++
+		sleep(50e3)
+	}
+	bare.Exit(0)
+}
+
+// figures prints the latencies of the requests that were under way during an
+// exit, then of all others.
+func (s *serverState) figures(name string) {
+	exits := [workers]uint64{}
+	for i, e := range s.exit {
+		exits[i] = e.to - e.from
+	}
+	sortUp(exits[:])
+	figure(name, "exit", int(exits[workers/2]), "ticks")
+	n := 0
+	latency := (*[maxRequests]uint64)(bare.Anon(maxRequests * 8))
+	if latency == nil {
+		bare.Fail("mmap of the latencies", "")
+	}
+	for during := 1; during >= 0; during-- {
+		n = 0
+		for i := range s.count {
+			v := &s.request[i]
+			meets := 0
+			for _, e := range s.exit {
+				if v.from < e.to && e.from < v.to {
+					meets = 1
+				}
+			}
+			if meets == during {
+				latency[n] = v.to - v.from
+				n++
+			}
+		}
+		sortUp(latency[:n])
+		kind := "other_"
+		if during == 1 {
+			kind = "exit_"
+		}
+		s.spread(name, kind, latency[:n])
+	}
+	bare.Unmap(unsafe.Pointer(latency), maxRequests*8)
+}
+
+// spread prints the number, median, 99th percentile and maximum of sorted values.
+func (s *serverState) spread(name, kind string, sorted []uint64) {
+	n := len(sorted)
+	putFigure(name, kind, "requests", n, "requests")
+	if n == 0 {
+		return
+	}
+	putFigure(name, kind, "median", int(sorted[n/2]), "ticks")
+	putFigure(name, kind, "p99", int(sorted[(n*99-1)/100]), "ticks")
+	putFigure(name, kind, "max", int(sorted[n-1]), "ticks")
+}
+
+// putFigure is figure with a name of two parts.
+func putFigure(workload, kind, name string, value int, unit string) {
+	bare.Put("figure=")
+	bare.Put(workload)
+	bare.Put(".")
+	bare.Put(kind)
+	bare.Put(name)
+	bare.PutField("value", value)
+	bare.Put(" unit=")
+	bare.Put(unit)
+	bare.Flush()
+}
+
+// sortUp sorts in place (Shell's method with gaps of Knuth's series), for there
+// is no heap to sort with the standard library.
+func sortUp(v []uint64) {
+	gap := 1
+	for gap < len(v) {
+		gap = 3*gap + 1
+	}
+	for ; gap > 0; gap /= 3 {
+		for i := gap; i < len(v); i++ {
+			x, j := v[i], i
+			for ; j >= gap && v[j-gap] > x; j -= gap {
+				v[j] = v[j-gap]
+			}
+			v[j] = x
+		}
+	}
+}
