@@ -19,7 +19,7 @@ type pageIndex struct {
 
 // yieldChunks is how many chunks are taken apart between two yields: 4096 pages,
 // as in a step of pmap.Purge, some 100 000 instructions.
-const yieldChunks = 64
+const yieldChunks = 4096 / chunkPages
 
 type chunk struct {
 	number int64
