@@ -26,7 +26,7 @@ type ABI struct {
 	Name         string // GOARCH
 	Machine      uint16 // ELF e_machine
 	PC, SP       int
-	Number       int    // system-call number
+	Number       int    // system-call number, as user mode passes it; may be Ret's slot
 	Arg          [6]int // system-call arguments
 	Ret          int    // system-call result
 	TLS          int    // thread pointer: FS base, TPIDR_EL0

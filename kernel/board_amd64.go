@@ -25,7 +25,10 @@ type pc struct {
 }
 
 // discover reads what the PVH boot protocol handed over.
-func discover() (*machine.Info, error) { return machine.FromPVH(physical, goos.BootArg) }
+func discover() (*machine.Info, error) {
+	goos.Printk = runtime.EarlyConsole
+	return machine.FromPVH(physical, goos.BootArg)
+}
 
 // physical reads memory through the direct map; before the kernel's own tables
 // that reaches the first 4 GB, which is where loaders put things.
@@ -65,7 +68,7 @@ func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
 	if offErr == nil { // else Exit resets, which the runner takes for an end too
 		p.off = off
 	}
-	if info.Console.Kind == "16550-port" {
+	if info.Console.Kind == machine.PortCOM {
 		p.serial = amd64.NewSerial(uint16(info.Console.Base))
 		if line := info.Console.IRQ - int(info.Interrupts.GSIBase); line >= 0 {
 			p.serial.Listen(m, line)
@@ -105,6 +108,9 @@ func (p *pc) Exit(status int32) {
 	amd64.Exit(status, p.off)
 }
 
+// exitEarly ends a machine that openBoard has not taken over.
+func exitEarly(status int32) { amd64.Exit(status, amd64.SoftOff{}) }
+
 func (p *pc) Describe() string {
 	f := &p.Features
 	var has []string
@@ -124,3 +130,6 @@ func (p *pc) Describe() string {
 
 // pageFormat is the CPU's page-table format.
 func pageFormat() *arch.Format { return &amd64.Format }
+
+// kernelRights is what an entry of the kernel's page tables grants; for self-tests.
+func kernelRights(e arch.PTE, leaf bool) (arch.Prot, bool) { return amd64.KernelRights(e, leaf) }

@@ -21,33 +21,81 @@ type dtBoard struct {
 	info *machine.Info
 }
 
-// discover reads the device tree.
-func discover() (*machine.Info, error) { return machine.FromDeviceTree(physical, goos.BootArg) }
+// discover reads the device tree, and opens the console first of all, so that
+// whatever is wrong with the rest is said where somebody reads it. Until then
+// messages are kept; without a console a debugger gets them.
+func discover() (*machine.Info, error) {
+	info, err := machine.FromArm64(physical, goos.BootArg)
+	if info == nil || info.Console.Kind == "" {
+		goos.Printk = runtime.EarlyConsole
+		return info, err
+	}
+	u := uartConfig(info)
+	port, openErr := arm64.OpenUART(&u)
+	if openErr != nil {
+		goos.Printk = runtime.EarlyConsole
+		return info, errors.Join(err, openErr)
+	}
+	goos.Printk = func(c byte) {
+		if c == '\n' {
+			port.Put('\r')
+		}
+		port.Put(c)
+	}
+	for _, w := range info.Warnings {
+		fmt.Println("grim: warning:", w)
+	}
+	if err == nil {
+		err = info.CheckImage(loadedImage())
+	}
+	return info, err
+}
+
+// loadedImage is what the loader put into memory, from the header's page to the
+// end of the first heap.
+func loadedImage() machine.Range {
+	text, _, _, _, _, _ := runtime.Sections()
+	base := goos.PhysBase + uint64(text) - uint64(arch.KernelBase) - arch.PageSize
+	end := imageRange().End()
+	return machine.Range{Base: base, Size: end - base}
+}
+
+func uartConfig(info *machine.Info) arm64.UARTConfig {
+	c := info.Console
+	return arm64.UARTConfig{
+		Kind: c.Kind, Regs: arm64.Span{Base: c.Base, Size: c.Size},
+		Line: max(c.IRQ, 0), Shift: c.RegShift,
+	}
+}
 
 // physical reads memory through the direct map, which before the kernel's own
-// tables holds only the device tree.
-func physical(pa uint64, n int) []byte { return arm64.Bytes(pa, n) }
+// tables holds what the boot protocol handed over: 2 MB from its 2 MB boundary,
+// and the 2 MB after that.
+func physical(pa uint64, n int) []byte {
+	from := goos.BootArg &^ (arch.BlockSize - 1)
+	if n < 0 || n > 2*arch.BlockSize || pa < from || pa-from > 2*arch.BlockSize-uint64(n) {
+		return nil
+	}
+	return arm64.Bytes(pa, n)
+}
 
 // openBoard takes the machine over: page tables, vectors, interrupts, clock.
 func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
 	in := info.Interrupts
 	c := arm64.Config{
-		Distributor: arm64.Span(in.Dist), TimerLine: info.Timer.IRQ,
+		Controller: in.Kind, Distributor: arm64.Span(in.Dist), Interface: arm64.Span(in.CPU), TimerLine: info.Timer.IRQ,
+		Power: arm64.PowerConfig{Kind: info.Power.Kind, Regs: arm64.Span(info.Power.Range)},
+		LED: arm64.LEDConfig{
+			Kind: info.LED.GPIO.Kind, Regs: arm64.Span(info.LED.GPIO.Range),
+			Pin: info.LED.Pin, ActiveLow: info.LED.ActiveLow,
+		},
 		Alloc: alloc, Raise: runtime.RaiseIRQ,
 	}
 	for _, r := range info.Memory {
 		c.RAM = append(c.RAM, arm64.Span(r))
 	}
-	switch in.Kind {
-	case "gicv2":
-		c.GIC, c.Interface = 2, arm64.Span(in.CPU)
-	case "gicv3":
-		c.GIC = 3
-		for _, r := range in.Redist {
-			c.Redistributors = append(c.Redistributors, arm64.Span(r))
-		}
-	default:
-		return nil, fmt.Errorf("interrupt controller %q is not supported: it is a GICv2 or a GICv3", in.Kind)
+	for _, r := range in.Redist {
+		c.Redistributors = append(c.Redistributors, arm64.Span(r))
 	}
 	switch info.PSCI {
 	case "hvc":
@@ -55,9 +103,8 @@ func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
 	case "smc":
 		c.PSCI = arm64.SMC
 	}
-	if info.Console.Kind == "pl011" {
-		c.UART = arm64.Span{Base: info.Console.Base, Size: info.Console.Size}
-		c.UARTLine = max(info.Console.IRQ, 0)
+	if info.Console.Kind != "" {
+		c.UART = uartConfig(info)
 	}
 	m, err := arm64.New(&c)
 	if err != nil {
@@ -93,6 +140,10 @@ func (b *dtBoard) Exit(status int32) {
 	b.Machine.Exit(status)
 }
 
+// exitEarly ends a machine that openBoard has not taken over: by semihosting, or
+// not at all.
+func exitEarly(status int32) { (&arm64.Machine{}).Exit(status) }
+
 func (b *dtBoard) XCR0() uint64 { return 0 }
 func (b *dtBoard) Restart()     { b.Reset() }
 
@@ -113,3 +164,6 @@ func (b *dtBoard) UserCPU() elf.CPU {
 
 // pageFormat is the CPU's page-table format.
 func pageFormat() *arch.Format { return &arm64.Format }
+
+// kernelRights is what an entry of the kernel's page tables grants; for self-tests.
+func kernelRights(e arch.PTE, leaf bool) (arch.Prot, bool) { return arm64.KernelRights(e, leaf) }

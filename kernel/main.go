@@ -9,7 +9,9 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/goos"
+	"sync/atomic"
 	"unsafe"
 
 	"grim/arch"
@@ -42,17 +44,18 @@ type system struct {
 	sys   *sys.System
 	proc  *proc.Kernel
 
-	report *tap.Report
+	report     *tap.Report
+	onExitStep atomic.Pointer[func(*proc.Event)] // a self-test's; nil: none
 }
 
 // Main runs the machine from the end of the Go runtime's start to power-off. It
 // does not return.
 func Main() {
-	goos.Printk = runtime.EarlyConsole
 	s := &system{report: tap.New(os.Stdout)}
 	if err := s.start(); err != nil {
 		s.stop("boot: " + err.Error())
 	}
+	crash(s.opts.Crash)
 	selftest.Run(s.selfTests())
 	status, err := s.runInit()
 	if err != nil {
@@ -69,9 +72,7 @@ func (s *system) stop(reason string) {
 
 func (s *system) exit(status int32) {
 	if s.board == nil {
-		// Without page tables of its own the kernel can only hand the reason
-		// to whoever reads the console.
-		goos.Exit(status)
+		exitEarly(status)
 	}
 	s.board.Exit(status)
 }
@@ -178,6 +179,11 @@ func (s *system) growHeap(boot *bootMemory) error {
 		size -= n
 	}
 	runtime.GrowHeap(uintptr(limit))
+	// A collection costs as much as a hundred exits, and hits whoever allocates
+	// just then. The memory is the heap's anyway, so let half of it fill up
+	// first; GrowHeap's limit sees to the rest. 100 stands for a least heap of
+	// 4 MB (runtime/debug.SetGCPercent, runtime's heapMinimum).
+	debug.SetGCPercent(max(100, int((limit-uint64(runtime.Heap().Base))/2*100>>22)))
 	return nil
 }
 
@@ -195,7 +201,7 @@ func (s *system) startMemory(boot *bootMemory) error {
 func (s *system) banner() {
 	st := s.mem.Stats()
 	h := runtime.Heap()
-	fmt.Printf("Grim on %s (%s, %s)\n", runtime.GOARCH, runtime.Version(), s.board.Describe())
+	fmt.Printf("Grim, %s, %s\nmachine: %s\n", runtime.GOARCH, runtime.Version(), s.board.Describe())
 	fmt.Printf("memory: %d MB, %d MB for processes, %d MB kernel heap\n",
 		memoryBytes(s.info.Memory)>>20, st.Total>>8, (h.Limit-h.Base)>>20)
 	fmt.Printf("layout: %s, exit: %s, 2 MB blocks: %s\n", s.opts.Layout, s.opts.Exit, onOff(s.opts.HugePages))
@@ -211,8 +217,8 @@ func onOff(b bool) string {
 // powerOff closes the report and ends the machine: successfully if every test
 // passed and init ended well.
 func (s *system) powerOff(status proc.Status) {
-	for _, u := range s.sys.UnknownCalls() {
-		fmt.Printf("unknown system call %d %s: %d times\n", u.Number, u.Name, u.Count)
+	if text := unknownText(s.sys.UnknownCalls()); text != "" {
+		fmt.Println(text)
 	}
 	if status != 0 {
 		s.report.Result("init", []string{"ended with " + describe(status)})

@@ -54,14 +54,38 @@ func (s *system) startProcesses() error {
 		Syscall: s.sys.Syscall, Signals: s.sys,
 		Policy: s.opts.Exit, Layout: s.opts.Layout, Slice: s.opts.Slice,
 		Clock: runtime.Nanotime, NextTimer: nextTimer, Runnable: runtime.Runnable,
+		Trace: s.exitStep,
 	})
 	if err != nil {
 		return err
 	}
+	// A thread that blocked outside package proc, on a lock or a pager, would
+	// else believe that the timer still ends its slice.
+	idle := s.board.Idle
+	goos.Idle = func(until int64) {
+		idle(until)
+		s.proc.TimerMoved()
+	}
 	s.sys.Attach(s.proc, s.fs)
-	s.fs.ProcFile("exits", s.exits)
+	s.procFiles()
 	go s.readConsole()
 	return nil
+}
+
+// procFiles adds the texts that package fs cannot know to /proc.
+func (s *system) procFiles() {
+	s.fs.ProcFile("exits", s.exits)
+	s.fs.ProcFile("version", func() []byte { return versionText(sys.Release, runtime.Version()) })
+	s.fs.ProcFile("uptime", func() []byte { return uptimeText(runtime.Nanotime()) })
+	s.fs.ProcFile("cmdline", func() []byte { return []byte(s.info.CommandLine + "\n") })
+	s.fs.ProcFile("cpuinfo", func() []byte { return cpuinfoText(s.board.Describe()) })
+}
+
+// exitStep shows a self-test the exit steps as they happen; see proc.Config.Trace.
+func (s *system) exitStep(e *proc.Event) {
+	if f := s.onExitStep.Load(); f != nil {
+		(*f)(e)
+	}
 }
 
 // nextTimer is runtime.NextTimer in package proc's terms.
@@ -149,11 +173,29 @@ func (s *system) selfTests() *selftest.Env {
 		Machine: s.board, Mem: s.mem, Pmaps: s.pmaps, VM: s.vm, FS: s.fs, Proc: s.proc,
 		Layout: s.opts.Layout, Policy: s.opts.Exit, Select: s.opts.SelfTest, Report: s.report,
 		NewFiles: s.sys.NewFiles,
+		Image:    image(), KernelRights: kernelRights, Format: pageFormat(),
+		OnExitStep: func(f func(*proc.Event)) {
+			if f == nil {
+				s.onExitStep.Store(nil)
+				return
+			}
+			s.onExitStep.Store(&f)
+		},
 		Exec: func(path string, args []string, layout arch.Layout, policy proc.ExitPolicy) (*proc.Process, error) {
 			return s.sys.Start(sys.StartArgs{
 				Path: path, Argv: append([]string{path}, args...), Env: environment, Layout: layout, Policy: &policy,
 			})
 		},
+	}
+}
+
+// image is where the kernel's text and constants are.
+func image() selftest.Image {
+	text, etext, rodata, erodata, data, end := runtime.Sections()
+	return selftest.Image{
+		Text: arch.VA(text), EText: arch.VA(etext),
+		Rodata: arch.VA(rodata), ERodata: arch.VA(erodata),
+		Data: arch.VA(data), End: arch.VA(end),
 	}
 }
 

@@ -365,3 +365,40 @@ func TestKillAnywhere(t *testing.T) {
 		eventually(t, "orphans end", func() bool { return m.k.Counts().Processes == 0 })
 	})
 }
+
+// A zombie's threads are all freed, however slow one of them is to get onto
+// deadproc. It fails if leaveSiblings calls exit2 after p.mu.Unlock.
+func TestThreadsFreedBeforeZombie(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	var first atomic.Bool
+	m.onStep = func(e *Event) {
+		if e.Step == StepDeadproc && first.CompareAndSwap(false, true) {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	p := m.spawn(SpawnArgs{}, func(u *user) {
+		u.Thread(func(c *user) { c.Spin(nil) })
+		u.ExitGroup(0)
+	})
+	p.Wait()
+	if n := m.k.Counts().Threads; n != 0 {
+		t.Errorf("%d threads left after wait", n)
+	}
+}
+
+// A process that is killed with its whole group while it forks has no child
+// that the kill has missed. It fails without the look at Dying in adopt.
+func TestKillGroupWhileForking(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	for _, flags := range []CloneFlags{0, CloneVM | CloneVfork, cloneThreadNeeds | CloneThread} {
+		var ran atomic.Bool
+		m.run(SignalStatus(syscall.SIGKILL), func(u *user) {
+			u.Clone(ForkArgs{Flags: flags, OnChild: func(c *Thread) error {
+				return m.k.SignalGroup(u.PID(), &Siginfo{Signo: syscall.SIGKILL})
+			}}, func(c *user) { ran.Store(true); c.Sleep() })
+		})
+		if ran.Load() {
+			t.Errorf("flags %#x: the child ran", flags)
+		}
+	}
+}

@@ -50,8 +50,42 @@ func (u *user) unlock(va arch.VA) {
 	u.futexWake(va, 1)
 }
 
-// A lock made of futexes keeps threads apart. It hangs if FutexWait reads the
-// word before it takes the bucket's lock.
+// A wake-up is never lost between the look at the word and the sleep: two threads
+// take turns 20 000 times. It hangs if FutexWait reads the word before it takes
+// the bucket's lock.
+func TestFutexPingPong(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		va := u.Map(4096, vm.Anon, nil)
+		u.SetUint32(va, 0)
+		turns := func(mine uint32) func(t *Thread) (uint64, error) {
+			return func(t *Thread) (uint64, error) {
+				vs := t.VM()
+				for turn := mine; turn < 20_000; turn += 2 {
+					for {
+						now, err := vs.ReadUint32(va)
+						if err != nil || now == turn {
+							break
+						}
+						if err := t.FutexWait(va, now, FutexAny, Forever, true); err != nil && err != syscall.EAGAIN {
+							return 0, err
+						}
+					}
+					vs.WriteUint32(va, turn+1)
+					t.FutexWake(va, 1, FutexAny, true)
+				}
+				return 0, nil
+			}
+		}
+		var done atomic.Int64
+		u.Thread(func(c *user) { c.must(turns(1)); done.Add(1) })
+		u.must(turns(0))
+		u.Spin(func() bool { return done.Load() == 1 })
+		u.ExitGroup(0)
+	})
+}
+
+// A lock made of futexes keeps threads apart.
 func TestFutexMutex(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -177,9 +211,10 @@ func TestFutexOperations(t *testing.T) {
 		if n := wake(b, 9, FutexAny); n != 1 {
 			t.Errorf("woke %d at the second word", n)
 		}
-		// *b = 3 (set); wake a; wake b too if it was 0.
+		// FUTEX_OP(SET, 3, CMP_EQ, 0), of which only the 3 is not 0: *b = 3;
+		// wake a; wake b too if it was 0.
 		n := u.must(func(t *Thread) (uint64, error) {
-			n, err := t.FutexWakeOp(a, 1, b, 1, 0<<28|0<<24|3<<12|0, false)
+			n, err := t.FutexWakeOp(a, 1, b, 1, 3<<12, false)
 			return uint64(n), err
 		})
 		if n != 1 || u.Uint32(b) != 3 {

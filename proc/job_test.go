@@ -61,6 +61,42 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// Stop signals and SIGCONT cancel each other while pending, and a SIGCONT that
+// comes between the taking of a stop signal and the stop voids it.
+func TestStopAndContinueCancel(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		both := SigBit(syscall.SIGTSTP) | SigBit(syscall.SIGCONT)
+		u.must(func(t *Thread) (uint64, error) { t.SetMask(both); return 0, nil })
+		pending := func(want Sigset) {
+			t.Helper()
+			if got := u.must(func(t *Thread) (uint64, error) { return uint64(t.Pending()), nil }); Sigset(got) != want {
+				t.Errorf("pending %#x, want %#x", got, want)
+			}
+		}
+		u.Kill(u.PID(), syscall.SIGTSTP)
+		pending(SigBit(syscall.SIGTSTP))
+		u.Kill(u.PID(), syscall.SIGCONT)
+		pending(SigBit(syscall.SIGCONT))
+		u.Kill(u.PID(), syscall.SIGTSTP)
+		pending(SigBit(syscall.SIGTSTP))
+		// Children and threads inherit the mask, not what is pending.
+		u.Fork(func(c *user) {
+			if c.t.mask != both || c.t.pending.set|c.t.p.pending.set != 0 {
+				t.Errorf("child: mask %#x, pending %#x", c.t.mask, c.t.p.pending.set)
+			}
+		})
+		u.Wait(-1)
+		conts := u.t.p.stop.conts
+		u.Kill(u.PID(), syscall.SIGCONT)
+		u.must(func(t *Thread) (uint64, error) { t.p.stopAll(syscall.SIGSTOP, conts); return 0, nil })
+		if u.t.p.Stopped() {
+			t.Error("stopped by a signal older than SIGCONT")
+		}
+		u.ExitGroup(0)
+	})
+}
+
 // Process groups and sessions: who may move whom, kill of a group, and a group
 // that is orphaned while stopped gets SIGHUP and SIGCONT.
 func TestGroups(t *testing.T) {

@@ -2,5 +2,5 @@
 
 package proc
 
-// raceEnabled: the race detector makes everything some ten times slower.
+// raceEnabled: see race_on_test.go.
 const raceEnabled = false

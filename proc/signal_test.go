@@ -77,7 +77,14 @@ func TestFatalTraps(t *testing.T) {
 
 // A handler runs with its mask, its siginfo and a restarted or failed call.
 func TestHandlers(t *testing.T) {
-	m := newMachine(t, 4096, nil)
+	for _, abi := range testABIs {
+		t.Run(abi.Name, func(t *testing.T) {
+			testHandlers(t, newMachine(t, 4096, func(c *Config) { c.Machine.(*machine).abi = abi }))
+		})
+	}
+}
+
+func testHandlers(t *testing.T, m *machine) {
 	m.run(0, func(u *user) {
 		var got []Siginfo
 		var masks []Sigset
@@ -292,6 +299,33 @@ func TestSignalThreads(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		if by.Load() != 0 {
 			t.Errorf("thread %d took a signal for %d", by.Load(), blocker)
+		}
+		u.ExitGroup(0)
+	})
+}
+
+// A signal for the process that one thread was picked for, but blocks before it
+// looks, or ends, goes to another. It hangs without the loops in setMaskLocked
+// and markExiting.
+func TestSignalHandedOn(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		var taken atomic.Int64
+		u.Handle(syscall.SIGUSR1, SA_RESTART, func(*user, Siginfo) { taken.Add(1) })
+		for i, quit := range []func(t *Thread){
+			func(t *Thread) { t.SetMask(SigBit(syscall.SIGUSR1)) },
+			func(t *Thread) { t.Exit(0) },
+		} {
+			// The newest thread is picked first.
+			u.Thread(func(c *user) {
+				c.must(func(t *Thread) (uint64, error) {
+					t.p.Signal(&Siginfo{Signo: syscall.SIGUSR1})
+					quit(t)
+					return 0, nil
+				})
+				c.Spin(nil)
+			})
+			u.Spin(func() bool { return taken.Load() == int64(i+1) })
 		}
 		u.ExitGroup(0)
 	})

@@ -228,6 +228,29 @@ func TestOrphans(t *testing.T) {
 	})
 }
 
+// A zombie whose parent ends wakes init, which may sleep in wait and hear of
+// nothing else. It hangs if orphan does not announce zombies.
+func TestOrphanZombieWakesInit(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	gate := make(chan struct{})
+	init := m.spawn(SpawnArgs{Init: true}, func(u *user) {
+		u.Fork(func(c *user) { c.Sys(func(t *Thread) (uint64, error) { return 0, t.Sleep(gate, Forever) }) })
+		if w, err := u.Wait(-1); err != nil || w.Status != ExitStatus(3) {
+			t.Errorf("init: %+v, %v", w, err)
+		}
+		close(gate)
+		u.Wait(-1)
+		u.ExitGroup(0)
+	})
+	m.run(0, func(u *user) { // no child of init's
+		eventually(t, "init sleeps", func() bool { return init.Usage().Voluntary > 0 })
+		z := m.k.Process(u.Fork(func(c *user) { c.ExitGroup(3) }))
+		u.Spin(func() bool { return z.State() == Zombie })
+		u.ExitGroup(0)
+	})
+	init.Wait()
+}
+
 // Usage: a child's times and faults are its parent's once waited for, not before.
 func TestUsage(t *testing.T) {
 	m := newMachine(t, 4096, nil)

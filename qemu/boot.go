@@ -17,7 +17,7 @@ import (
 // verdict: nil only if everything passed.
 func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out io.Writer, stdin *os.File) (*Verdict, error) {
 	v := &Verdict{}
-	if err := Find(c.Machine.Arch); err != nil {
+	if err := c.Machine.Missing(); err != nil {
 		return v, err
 	}
 	if err := os.MkdirAll(filepath.Dir(log), 0o755); err != nil {
@@ -31,7 +31,18 @@ func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out i
 
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	argv := c.Command()
+	argv, err := c.Machine.emulator()
+	if err != nil {
+		return v, err
+	}
+	if b := c.Machine.Board; b != nil && b.Card != "" {
+		path := log + ".img"
+		defer os.Remove(path)
+		if err := c.writeCard(path); err != nil {
+			return v, err
+		}
+	}
+	argv = append(argv, c.Command()...)
 	cmd := exec.CommandContext(limited, argv[0], argv[1:]...)
 	cmd.WaitDelay = 5 * time.Second
 	if stdin != nil {

@@ -4,7 +4,6 @@ package qemu
 
 import (
 	"fmt"
-	"os/exec"
 	"slices"
 	"strings"
 )
@@ -16,16 +15,18 @@ type Machine struct {
 	// Args are QEMU's arguments for the board, its CPU and its way to end with
 	// a status.
 	Args []string
+	// Board is nil for machines that QEMU starts the kernel on by itself.
+	Board *Board
 }
 
 // Machines lists every supported machine; the first of an architecture is its
 // default.
 var Machines = []Machine{
-	{"q35", "amd64", []string{"-machine", "q35", "-cpu", "max", "-device", debugExit}},
-	{"microvm", "amd64", []string{"-machine", "microvm", "-cpu", "max", "-device", debugExit}},
-	{"virt", "arm64", []string{"-machine", "virt,gic-version=2", "-cpu", "cortex-a53", "-semihosting"}},
-	{"virt-gicv3", "arm64", []string{"-machine", "virt,gic-version=3", "-cpu", "max,pauth-impdef=on", "-semihosting"}},
-	{"virt-el2", "arm64", []string{"-machine", "virt,gic-version=3,virtualization=on", "-cpu", "cortex-a72", "-semihosting"}},
+	{Name: "q35", Arch: "amd64", Args: []string{"-machine", "q35", "-cpu", "max", "-device", debugExit}},
+	{Name: "microvm", Arch: "amd64", Args: []string{"-machine", "microvm", "-cpu", "max", "-device", debugExit}},
+	{Name: "virt", Arch: "arm64", Args: []string{"-machine", "virt,gic-version=2", "-cpu", "cortex-a53", "-semihosting"}},
+	{Name: "virt-gicv3", Arch: "arm64", Args: []string{"-machine", "virt,gic-version=3", "-cpu", "max,pauth-impdef=on", "-semihosting"}},
+	{Name: "virt-el2", Arch: "arm64", Args: []string{"-machine", "virt,gic-version=3,virtualization=on", "-cpu", "cortex-a72", "-semihosting"}},
 }
 
 // debugExit ends QEMU with (value<<1)|1 when the guest writes value to the port.
@@ -74,19 +75,22 @@ type Config struct {
 	Icount bool
 	// GDB makes QEMU wait for a debugger on port 1234.
 	GDB bool
+
+	card string // written by Boot for a machine with a boot loader
 }
 
-// Command is the argument vector of the boot.
+// Command is the argument vector of the boot, behind the emulator's own.
 func (c *Config) Command() []string {
-	args := []string{Binary(c.Machine.Arch)}
-	args = append(args, c.Machine.Args...)
-	args = append(args, "-m", c.Memory, "-smp", "1", "-display", "none", "-monitor", "none",
-		"-serial", "stdio", "-nic", "none", "-no-reboot", "-kernel", c.Kernel)
-	if c.Initrd != "" {
-		args = append(args, "-initrd", c.Initrd)
+	args := slices.Clone(c.Machine.Args)
+	mem := c.Memory
+	if b := c.Machine.Board; b != nil && b.Memory != "" {
+		mem = b.Memory
 	}
-	if len(c.Append) > 0 {
-		args = append(args, "-append", strings.Join(c.Append, " "))
+	args = append(args, "-m", mem, "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot")
+	if c.Machine.Board != nil {
+		args = c.boardArgs(args)
+	} else {
+		args = c.loaded(append(args, "-smp", "1", "-serial", "stdio", "-kernel", c.Kernel))
 	}
 	if c.Icount {
 		args = append(args, "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
@@ -98,10 +102,13 @@ func (c *Config) Command() []string {
 	return slices.Concat(args, c.Extra)
 }
 
-// Find checks that the emulator is installed.
-func Find(arch string) error {
-	if _, err := exec.LookPath(Binary(arch)); err != nil {
-		return fmt.Errorf("%s is not installed: run `make qemu-install ARCH=%s`", Binary(arch), arch)
+// loaded adds what QEMU loads beside the kernel.
+func (c *Config) loaded(args []string) []string {
+	if c.Initrd != "" {
+		args = append(args, "-initrd", c.Initrd)
 	}
-	return nil
+	if len(c.Append) > 0 {
+		args = append(args, "-append", strings.Join(c.Append, " "))
+	}
+	return args
 }

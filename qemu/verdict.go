@@ -13,6 +13,7 @@ type Verdict struct {
 	Passed, Failed int      // from the closing line
 	FailedNames    []string // of the "not ok" lines
 	Panic          string   // the first line of a kernel panic
+	Stop           string   // why the kernel stopped before it could run anything
 	closed         bool     // the closing line was seen
 	okLines        int
 }
@@ -20,6 +21,7 @@ type Verdict struct {
 var (
 	tapLine     = regexp.MustCompile(`^(not )?ok \d+ - (.*)$`)
 	closingLine = regexp.MustCompile(`^(\d+) passed, (\d+) failed$`)
+	stopLine    = regexp.MustCompile(`^grim: ((boot|init): .*)$`)
 	panicLine   = regexp.MustCompile(`^(panic: |fatal error: |kernel panic|kernel fault)`)
 )
 
@@ -38,6 +40,9 @@ func (v *Verdict) Line(s string) {
 		v.Failed, _ = strconv.Atoi(m[2])
 		v.closed = true
 	}
+	if m := stopLine.FindStringSubmatch(s); m != nil {
+		v.Stop = m[1]
+	}
 	if v.Panic == "" && panicLine.MatchString(s) {
 		v.Panic = s
 	}
@@ -48,8 +53,10 @@ func (v *Verdict) Line(s string) {
 // line that says which of the ways to fail this was.
 func (v *Verdict) Error(arch string, status int, limit time.Duration, timedOut bool) error {
 	switch {
-	case v.Panic != "":
+	case v.Panic != "" && !v.closed: // with a closing line it was a program's, on the console
 		return fmt.Errorf("kernel panic: %s", v.Panic)
+	case v.Stop != "":
+		return fmt.Errorf("the kernel stopped: %s", v.Stop)
 	case timedOut:
 		return fmt.Errorf("hang: not finished after %v (TIMEOUT= sets the limit)", limit)
 	case len(v.FailedNames) > 0:

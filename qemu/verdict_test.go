@@ -24,6 +24,8 @@ func TestVerdict(t *testing.T) {
 		{"unnamed failure", "1 passed, 1 failed\n", 33, false, "1 failed, and no line says which"},
 		{"early", "ok 1 - a\n", 0, false, "ended early, with status 0"},
 		{"hang", "ok 1 - a\n", -1, true, "hang: not finished after 5s"},
+		{"stop", "grim: warning: x\ngrim: boot: no memory\n", 3, false, "the kernel stopped: boot: no memory"},
+		{"a program's panic", "panic: x\n" + good, 33, false, ""},
 		{"panic", "ok 1 - a\npanic: runtime error\n", 5, false, "kernel panic: panic: runtime error"},
 		{"fatal", "fatal error: out of memory\n", 5, false, "kernel panic: fatal error: out of memory"},
 	} {

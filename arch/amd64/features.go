@@ -12,6 +12,7 @@ type Features struct {
 	FSGSBase bool
 	XSAVE    bool
 	XCR0     uint64 // components to enable, of those that fit a u-area
+	FPUBytes int    // of a u-area's FPU state that FXSAVE or XSAVE fills
 	Page1GB  bool
 	Deadline bool // LAPIC timer with TSC deadline
 	RDRAND   bool
@@ -55,9 +56,9 @@ func decodeFeatures(query func(leaf, sub uint32) (a, b, c, d uint32)) Features {
 		f.UMIP = bit(c, 2)
 	}
 	if f.XSAVE && max >= 0xd {
-		f.XCR0 = xstate(query)
+		f.XCR0, f.FPUBytes = xstate(query)
 	} else {
-		f.XSAVE = false
+		f.XSAVE, f.FPUBytes = false, legacyFPU
 	}
 	if max >= 0x15 {
 		// TSC Hz = crystal * b / a; the LAPIC timer counts the crystal's clock.
@@ -91,22 +92,23 @@ func decodeFeatures(query func(leaf, sub uint32) (a, b, c, d uint32)) Features {
 }
 
 // xstate picks the state components to enable: those whose image, in the
-// standard format, ends inside a u-area.
-func xstate(query func(leaf, sub uint32) (a, b, c, d uint32)) uint64 {
+// standard format, ends inside a u-area. size is where the last one ends.
+func xstate(query func(leaf, sub uint32) (a, b, c, d uint32)) (xcr0 uint64, size int) {
 	supported, _, _, _ := query(0xd, 0)
-	fits := func(n uint32) bool {
+	end := func(n uint32) int {
 		size, offset, _, _ := query(0xd, n)
-		return supported>>n&1 != 0 && offset+size <= fpuSpace
+		return int(offset + size)
 	}
-	x := uint64(xcr0Base)
+	fits := func(n uint32) bool { return supported>>n&1 != 0 && end(n) <= fpuSpace }
+	xcr0, size = xcr0Base, legacyFPU+fpuHeader
 	if !fits(2) {
-		return x
+		return xcr0, size
 	}
-	x |= xcr0AVX
+	xcr0, size = xcr0|xcr0AVX, max(size, end(2))
 	if fits(5) && fits(6) && fits(7) {
-		x |= xcr0AVX512
+		xcr0, size = xcr0|xcr0AVX512, max(size, end(5), end(6), end(7))
 	}
-	return x
+	return xcr0, size
 }
 
 // words reads text out of registers, up to a NUL.

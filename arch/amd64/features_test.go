@@ -20,7 +20,7 @@ func TestFeaturesNone(t *testing.T) {
 		{0, 0}:          {1, 0x756e6547, 0x6c65746e, 0x49656e69},
 		{0x80000000, 0}: {0x80000001, 0, 0, 0},
 	}))
-	if f != (Features{Name: "GenuineIntel"}) {
+	if f != (Features{Name: "GenuineIntel", FPUBytes: legacyFPU}) {
 		t.Errorf("a bare CPU has %+v", f)
 	}
 }
@@ -41,7 +41,7 @@ func TestFeaturesAll(t *testing.T) {
 		{0x80000002, 0}: {0x20202020, 0x20555043, 0x3130, 0},
 	}))
 	want := Features{Name: "CPU 01", SMEP: true, SMAP: true, UMIP: true, PCID: true, FSGSBase: true, XSAVE: true,
-		XCR0: 0xe7, Page1GB: true, Deadline: true, RDRAND: true, RDSEED: true, TSCHz: 2_400_000_000, LAPICHz: 24_000_000}
+		XCR0: 0xe7, FPUBytes: 2688, Page1GB: true, Deadline: true, RDRAND: true, RDSEED: true, TSCHz: 2_400_000_000, LAPICHz: 24_000_000}
 	if f != want {
 		t.Errorf("have %+v\nwant %+v", f, want)
 	}
@@ -64,8 +64,8 @@ func TestFeaturesPart(t *testing.T) {
 	if f.PCID {
 		t.Error("PCID without INVPCID")
 	}
-	if f.XCR0 != 7 {
-		t.Errorf("XCR0 %#x, want x87, SSE, AVX", f.XCR0)
+	if f.XCR0 != 7 || f.FPUBytes != 832 {
+		t.Errorf("XCR0 %#x, %d bytes of state, want x87, SSE, AVX: 832", f.XCR0, f.FPUBytes)
 	}
 	if f.TSCHz != 3_000_001_000 || f.LAPICHz != 1e9 {
 		t.Errorf("TSC %d Hz, LAPIC %d Hz", f.TSCHz, f.LAPICHz)

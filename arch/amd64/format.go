@@ -40,3 +40,17 @@ var Format = arch.Format{
 
 	HardwareBits: pteA | pteD,
 }
+
+// KernelRights is what a present entry of the kernel half, at any level, leaves
+// of kernel code's rights to what is below it, and whether it leaves user code
+// any. A translation has what all its entries leave (SDM volume 3A, 5.6.1).
+func KernelRights(e arch.PTE, _ bool) (p arch.Prot, user bool) {
+	p = arch.Read
+	if e&pteRW != 0 {
+		p |= arch.Write
+	}
+	if e&pteNX == 0 {
+		p |= arch.Exec
+	}
+	return p, e&pteUS != 0
+}

@@ -25,9 +25,8 @@ const (
 	slotFlags
 	slotSP
 	slotSS
-	slotFS     // FS base, the thread pointer
-	slotGS     // GS base
-	slotNumber // AX at the system call; AX itself becomes the result
+	slotFS // FS base, the thread pointer
+	slotGS // GS base
 )
 
 // Offsets into arch.UArea that the assembly uses; frame_test.go holds them
@@ -75,7 +74,7 @@ var abi = arch.ABI{
 	Machine:      62, // EM_X86_64
 	PC:           slotPC,
 	SP:           slotSP,
-	Number:       slotNumber,
+	Number:       slotAX,
 	Arg:          [6]int{slotDI, slotSI, slotDX, slotR10, slotR8, slotR9},
 	Ret:          slotAX,
 	TLS:          slotFS,

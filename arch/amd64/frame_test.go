@@ -30,8 +30,13 @@ func TestOffsets(t *testing.T) {
 			t.Errorf("slot %d breaks the order that IRETQ pops", slot)
 		}
 	}
-	if slotNumber >= arch.FrameRegs {
-		t.Errorf("frame has %d slots, need %d", arch.FrameRegs, slotNumber+1)
+	if slotGS >= arch.FrameRegs {
+		t.Errorf("frame has %d slots, need %d", arch.FrameRegs, slotGS+1)
+	}
+	// A copy of AX would not do: a system call that starts again is entered
+	// with the number that its restart puts into this slot.
+	if abi.Number != slotAX {
+		t.Errorf("the number's slot is %d; user mode passes it in AX, slot %d", abi.Number, slotAX)
 	}
 	if offFPU%64 != 0 {
 		t.Errorf("FPU area at %d; XSAVE wants a multiple of 64", offFPU)

@@ -107,12 +107,22 @@ type Image struct {
 func (t *tables) kernelRoots(ram, devices []Span, im Image) (shared, separate, area arch.PA) {
 	shared, separate, area = t.page(), t.page(), t.page()
 
+	pageUp := func(a uint64) uint64 { return (a + arch.PageSize - 1) &^ (arch.PageSize - 1) }
+	fixed, endFixed := im.Text-uint64(arch.KernelBase), pageUp(im.ERodata)-uint64(arch.KernelBase)
+	direct := func(from, to uint64, bits arch.PTE) {
+		if from < to {
+			t.enter(shared, arch.DirectBase+arch.VA(from), arch.PA(from), to-from, bits)
+		}
+	}
 	for _, s := range ram {
 		base := (s.Base + arch.PageSize - 1) &^ (arch.PageSize - 1)
 		end := (s.Base + s.Size) &^ (arch.PageSize - 1)
-		if base < end {
-			t.enter(shared, arch.DirectBase+arch.VA(base), arch.PA(base), end-base, kernData)
-		}
+		// The direct map has the image's text and constants too, as data that
+		// can be read only: no text may be writable at another address.
+		from, to := min(max(fixed, base), end), min(max(endFixed, base), end)
+		direct(base, from, kernData)
+		direct(from, to, kernRead)
+		direct(to, end, kernData)
 	}
 	for _, s := range devices {
 		base := s.Base &^ (arch.PageSize - 1)
@@ -121,8 +131,7 @@ func (t *tables) kernelRoots(ram, devices []Span, im Image) (shared, separate, a
 	}
 
 	window := func(from, to uint64, bits arch.PTE) {
-		to = (to + arch.PageSize - 1) &^ (arch.PageSize - 1)
-		if from < to {
+		if to = pageUp(to); from < to {
 			t.enter(shared, arch.VA(from), arch.PA(from-uint64(arch.KernelBase)), to-from, bits)
 		}
 	}

@@ -122,10 +122,12 @@ func (m *Machine) InitUser(u *arch.UArea, pc, sp arch.VA) {
 	initUser(u, pc, sp)
 }
 
-// CopyUser implements arch.Machine.
+// CopyUser implements arch.Machine. Of the FPU state only what the CPU saves is
+// copied: without AVX-512 that is a quarter of the room for it.
 func (m *Machine) CopyUser(dst, src *arch.UArea) {
 	m.last = nil // see InitUser
-	dst.Frame, dst.FPU = src.Frame, src.FPU
+	dst.Frame = src.Frame
+	copy(dst.FPU[:m.Features.FPUBytes], src.FPU[:m.Features.FPUBytes])
 }
 
 // GrowWindow maps size bytes of physical memory at va in the kernel window,

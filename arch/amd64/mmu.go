@@ -110,3 +110,9 @@ func (m *Machine) FlushAll() {
 // coherent with stores of the same CPU, and the return to user mode serialises
 // (SDM volume 3, 8.1.3 and 11.6).
 func (m *Machine) SyncInstructions(arch.PA, int) {}
+
+// LoadedRoots are the root pages that the CPU's registers hold: CR3's, and what
+// the return to user mode will load there, 0 if nothing. For self-tests.
+func (m *Machine) LoadedRoots() [2]arch.PA {
+	return [2]arch.PA{arch.PA(getCR3()) & arch.PA(pteAdr), arch.PA(m.area.userCR3) & arch.PA(pteAdr)}
+}

@@ -154,7 +154,6 @@ slowfpu:
 // syscallEntry: from textSyscall. RSP is the u-area, CR3 the kernel's.
 TEXT ·syscallEntry(SB),NOSPLIT|NOFRAME,$0
 	MOVQ AX, (const_slotAX*8)(SP)
-	MOVQ AX, (const_slotNumber*8)(SP)
 	MOVQ BX, (const_slotBX*8)(SP)
 	MOVQ CX, (const_slotCX*8)(SP)
 	MOVQ CX, (const_slotPC*8)(SP)

@@ -35,18 +35,36 @@ func halt()
 func semihosting(op uintptr, arg unsafe.Pointer) uintptr
 
 // Exit ends the machine: under a debugger (QEMU -semihosting) with the status,
-// else by PSCI, else by stopping the CPU. It does not return.
+// else by PSCI, else by the board's own device, else by stopping the CPU with
+// the board's light, if there is one, on for status 0 and blinking for others.
+// It does not return.
 func (m *Machine) Exit(code int32) {
 	block := [2]uint64{adpExit, uint64(uint32(code))}
 	semihosting(sysExitExtended, unsafe.Pointer(&block))
 	m.psci(psciSystemOff)
+	if m.power != nil {
+		m.power.off()
+		settle()
+	}
+	m.led.show(code == 0, halt)
+}
+
+// Reset starts the machine anew, by PSCI or the board's own device; where both
+// are missing, it stops.
+func (m *Machine) Reset() {
+	m.psci(psciSystemReset)
+	if m.power != nil {
+		m.power.reset()
+		settle()
+	}
 	halt()
 }
 
-// Reset starts the machine anew, by PSCI; where that is missing, it stops.
-func (m *Machine) Reset() {
-	m.psci(psciSystemReset)
-	halt()
+// settle gives a power device a second to act. The counter runs even when the
+// rest of the kernel is in pieces.
+func settle() {
+	for end := readCNTVCT() + readCNTFRQ(); readCNTVCT() < end; {
+	}
 }
 
 func (m *Machine) psci(function uint64) {

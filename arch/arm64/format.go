@@ -20,6 +20,10 @@ const (
 	// leaf says (second line of defence; leaves have PXN too).
 	ptePXNTable arch.PTE = 1 << 59
 
+	// The other rights that a table entry takes from all below it: APTable.
+	pteNoUserTable arch.PTE = 1 << 61
+	pteROTable     arch.PTE = 1 << 62
+
 	// Bits 55..58 are left to software. 55 is the dirty bit: TCR_EL1.HD stays
 	// off, pmap sets it when it maps a page writable.
 	pteSoftDirty arch.PTE = 1 << 55
@@ -59,4 +63,24 @@ var Format = arch.Format{
 	// With TCR_EL1.HA = HD = 0 the CPU changes nothing; AF is named so that a
 	// CPU with HA on does not fail the kernel-half comparison.
 	HardwareBits: pteAF,
+}
+
+// KernelRights is what a valid entry of the kernel half, a leaf or a table,
+// leaves of kernel code's rights to what is below it, and whether it leaves user
+// code any. A translation has what all its entries leave (Arm ARM, D8.4.2).
+func KernelRights(e arch.PTE, leaf bool) (p arch.Prot, user bool) {
+	readOnly, noExec, noUser := pteROTable, ptePXNTable, pteNoUserTable
+	user = e&noUser == 0
+	if leaf {
+		readOnly, noExec = pteRO, ptePXN
+		user = e&pteUser != 0
+	}
+	p = arch.Read
+	if e&readOnly == 0 {
+		p |= arch.Write
+	}
+	if e&noExec == 0 {
+		p |= arch.Exec
+	}
+	return p, user
 }

@@ -2,11 +2,7 @@
 
 package arm64
 
-import (
-	"fmt"
-
-	"grim/arch"
-)
+import "fmt"
 
 // Interrupt numbers (INTIDs): 0-15 are between CPUs, 16-31 are the CPU's own
 // (PPI), from 32 on shared (SPI), from 1020 on special.
@@ -32,9 +28,9 @@ const (
 	gicPriority = 0xa0a0a0a0 // one value for all: no preemption, interrupts are masked
 )
 
-// gic is one of the two interrupt controllers. Edge or level is left as reset
-// and firmware set it: the lines used here are level-sensitive, the reset value.
-type gic interface {
+// controller is an interrupt controller. Edge or level is left as reset and
+// firmware set it: the lines used here are level-sensitive, the reset value.
+type controller interface {
 	init() error
 	enable(intid int)
 	disable(intid int)
@@ -45,15 +41,17 @@ type gic interface {
 	done(intid int)
 }
 
-func newGIC(c *Config) (gic, error) {
-	d := window{arch.PA(c.Distributor.Base)}
-	switch c.GIC {
-	case 2:
-		return &gicv2{dist: d, cpu: window{arch.PA(c.Interface.Base)}}, nil
-	case 3:
-		return &gicv3{dist: d, redists: c.Redistributors}, nil
+func newController(c *Config) (controller, error) {
+	d := windowAt(c.Distributor)
+	switch c.Controller {
+	case "gicv2":
+		return &gicv2{dist: d, cpu: windowAt(c.Interface)}, nil
+	case "gicv3":
+		return &gicv3{dist: d, distAt: c.Distributor.Base, redists: c.Redistributors}, nil
+	case "bcm2836":
+		return &bcm2836{banks: d, local: windowAt(c.Interface)}, nil
 	}
-	return nil, fmt.Errorf("arm64: no driver for interrupt controller GICv%d, only for 2 and 3", c.GIC)
+	return nil, fmt.Errorf("arm64: no driver for interrupt controller %q", c.Controller)
 }
 
 // lines is how many INTIDs a distributor has.
@@ -118,9 +116,12 @@ func (g *gicv2) done(intid int)   { g.cpu.write(giccEOIR, uint32(intid)) }
 // registers.
 type gicv3 struct {
 	dist    window
+	distAt  uint64 // for messages
 	redists []Span
 	redist  window // this CPU's RD_base frame
 	private window // and its SGI_base frame
+
+	redistAt uint64 // for messages
 }
 
 // Redistributor registers, IHI 0069 section 12.10, and distributor bits.
@@ -171,7 +172,7 @@ func (g *gicv3) init() error {
 	g.redist.write(gicrWAKER, g.redist.read(gicrWAKER)&^gicrSleep)
 	for i := 0; g.redist.read(gicrWAKER)&gicrAsleep != 0; i++ {
 		if i == gicSpins {
-			return fmt.Errorf("arm64: GICv3 redistributor at %#x does not wake up", uint64(g.redist.base))
+			return fmt.Errorf("arm64: GICv3 redistributor at %#x does not wake up", g.redistAt)
 		}
 	}
 	quiet(g.private, 0, firstSPI)
@@ -186,7 +187,7 @@ func (g *gicv3) init() error {
 func (g *gicv3) settled() error {
 	for i := 0; g.dist.read(gicdCTLR)&gicdRWP != 0; i++ {
 		if i == gicSpins {
-			return fmt.Errorf("arm64: GICv3 distributor at %#x: a register write stays pending", uint64(g.dist.base))
+			return fmt.Errorf("arm64: GICv3 distributor at %#x: a register write stays pending", g.distAt)
 		}
 	}
 	return nil
@@ -197,11 +198,11 @@ func (g *gicv3) findRedistributor() error {
 	mpidr := readMPIDR()
 	self := uint32(mpidr&0xffffff | mpidr>>32<<24)
 	for _, r := range g.redists {
-		for at, end := arch.PA(r.Base), arch.PA(r.Base+r.Size); at+2*gicrFrame <= end; {
-			w := window{at}
+		for at, end := r.Base, r.Base+r.Size; at+2*gicrFrame <= end; {
+			w := windowAt(Span{Base: at})
 			typer := w.read(gicrTYPER)
 			if w.read(gicrTYPER+4) == self {
-				g.redist, g.private = w, window{at + gicrFrame}
+				g.redist, g.redistAt, g.private = w, at, windowAt(Span{Base: at + gicrFrame})
 				return nil
 			}
 			if typer&gicrLast != 0 {

@@ -10,26 +10,22 @@ import (
 	"grim/arch"
 )
 
-// Span is a piece of the physical address space.
-type Span struct {
-	Base, Size uint64
-}
-
 // Config is what the machine layer needs to know; it comes from the device tree.
 type Config struct {
 	RAM     []Span // all memory that the direct map shall reach; no overlaps
 	Devices []Span // further device windows, mapped at DirectBase + PA
 
-	UART     Span // PL011, Size 0 for none
-	UARTLine int  // its INTID, 0 for none
+	UART UARTConfig // mapped by EarlyMap already if OpenUART was called
 
-	GIC            int    // 2 or 3
-	Distributor    Span   // GICD
-	Interface      Span   // GICv2: GICC
+	Controller     string // "gicv2", "gicv3" or "bcm2836"
+	Distributor    Span   // GICD, or the BCM2836's older controller
+	Interface      Span   // GICv2: GICC; BCM2836: the local controller
 	Redistributors []Span // GICv3: GICR
-	TimerLine      int    // INTID of the virtual timer
+	TimerLine      int    // of the virtual timer, the controller's number
 
-	PSCI Conduit
+	PSCI  Conduit
+	Power PowerConfig
+	LED   LEDConfig
 
 	// Alloc gives a frame for the page tables of GrowWindow and MapDevice. New
 	// itself takes memory of the first Go heap.
@@ -43,9 +39,11 @@ type Config struct {
 type Machine struct {
 	mmu
 	timer
-	gic       gic
-	uart      UART
+	irqs      controller
+	uart      *UART // nil for none
 	conduit   Conduit
+	power     power // nil for none
+	led       led
 	timerLine int
 	uartLine  int
 	raise     func(int)
@@ -53,56 +51,78 @@ type Machine struct {
 
 var _ arch.Machine = (*Machine)(nil)
 
+// OpenUART turns the serial port on before New, for messages of what comes
+// between. New takes it over if Config.UART is the same.
+func OpenUART(c *UARTConfig) (*UART, error) {
+	if err := EarlyMap(c.Regs); err != nil {
+		return nil, err
+	}
+	u, err := newUART(c)
+	opened = u
+	return u, err
+}
+
+// opened is what OpenUART opened.
+var opened *UART
+
 // New takes the CPU over from the boot code: final page tables, exception
 // vectors, user-mode controls, UART, interrupt controller and timer. It runs
 // once, on the boot CPU, in an ordinary goroutine. After an error the UART
 // prints if it was found, and the machine can only be stopped.
 func New(c *Config) (*Machine, error) {
-	m := &Machine{conduit: c.PSCI, timerLine: c.TimerLine, uartLine: c.UARTLine, raise: c.Raise}
+	m := &Machine{conduit: c.PSCI, timerLine: c.TimerLine, uartLine: c.UART.Line, raise: c.Raise}
 	setFaultMachine(m)
 	if len(c.RAM) == 0 {
 		return nil, errors.New("arm64: no RAM given")
 	}
-	windows := slices.Concat([]Span{c.Distributor, c.Interface, c.UART}, c.Redistributors, c.Devices)
 	m.features()
-	if err := m.mmu.init(c.RAM, windows); err != nil {
+	if err := m.mmu.init(c.RAM, c.windows()); err != nil {
 		return nil, err
 	}
-	if c.UART.Size != 0 {
-		m.uart.regs, m.uart.line = window{arch.PA(c.UART.Base)}, c.UARTLine
-		m.uart.init()
-	}
 	var err error
-	if m.gic, err = newGIC(c); err != nil {
+	if m.uart = opened; m.uart == nil && c.UART.Kind != "" {
+		if m.uart, err = newUART(&c.UART); err != nil {
+			return m, err
+		}
+	}
+	if m.power, err = newPower(c.Power); err != nil {
 		return m, err
 	}
-	if err := m.gic.init(); err != nil {
+	if m.led, err = newLED(c.LED); err != nil {
+		return m, err
+	}
+	if m.irqs, err = newController(c); err != nil {
+		return m, err
+	}
+	if err := m.irqs.init(); err != nil {
 		return m, err
 	}
 	if err := m.timer.init(); err != nil {
 		return m, err
 	}
 	m.mmu.alloc = c.Alloc
-	m.gic.enable(m.timerLine)
+	m.irqs.enable(m.timerLine)
 	if m.uartLine != 0 {
-		m.gic.enable(m.uartLine)
+		m.irqs.enable(m.uartLine)
 	}
 	return m, nil
 }
 
-// Console is the serial port; nil if the machine has none.
-func (m *Machine) Console() *UART {
-	if m.uart.regs.base == 0 {
-		return nil
-	}
-	return &m.uart
+// windows lists the device registers that the drivers use, in whole pages: on
+// some boards several devices share one.
+func (c *Config) windows() []Span {
+	all := slices.Concat([]Span{c.Distributor, c.Interface, c.UART.Regs, c.Power.Regs, c.LED.Regs}, c.Redistributors, c.Devices)
+	return pages(all)
 }
+
+// Console is the serial port; nil if the machine has none.
+func (m *Machine) Console() *UART { return m.uart }
 
 // MaskLine stops interrupts of a device line; UnmaskLine lets them come. All are
 // masked at first but the UART's. A line is masked each time it is raised, until
 // its driver has served the device and unmasks it: lines are level-sensitive.
-func (m *Machine) MaskLine(intid int)   { m.gic.disable(intid) }
-func (m *Machine) UnmaskLine(intid int) { m.gic.enable(intid) }
+func (m *Machine) MaskLine(intid int)   { m.irqs.disable(intid) }
+func (m *Machine) UnmaskLine(intid int) { m.irqs.enable(intid) }
 
 // SetTimer is arch.Machine's.
 func (m *Machine) SetTimer(deadline int64) { m.timer.set(deadline) }
@@ -110,7 +130,7 @@ func (m *Machine) SetTimer(deadline int64) { m.timer.set(deadline) }
 // Dispatch is arch.Machine's.
 func (m *Machine) Dispatch() {
 	for {
-		intid := m.gic.acknowledge()
+		intid := m.irqs.acknowledge()
 		if intid >= firstSpecial {
 			return
 		}
@@ -122,10 +142,10 @@ func (m *Machine) Dispatch() {
 			m.uart.drain()
 			m.raise(intid)
 		default:
-			m.gic.disable(intid)
+			m.irqs.disable(intid)
 			m.raise(intid)
 		}
-		m.gic.done(intid)
+		m.irqs.done(intid)
 	}
 }
 

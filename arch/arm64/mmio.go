@@ -1,5 +1,3 @@
-//go:build tamago && arm64
-
 package arm64
 
 import (
@@ -9,16 +7,25 @@ import (
 	"grim/arch"
 )
 
+// Ptr is where the direct map has a physical address. Before New the direct map
+// holds the device tree (2 MB from its 2 MB boundary, and 2 MB more) and what
+// EarlyMap added.
+func Ptr(pa arch.PA) unsafe.Pointer {
+	return unsafe.Add(nil, uintptr(arch.DirectBase)+uintptr(pa))
+}
+
 // window is a range of device registers in the direct map, where the tables
 // have it as Device-nGnRnE: accesses are neither merged nor reordered.
-type window struct{ base arch.PA }
+type window struct{ at unsafe.Pointer }
+
+func windowAt(r Span) window { return window{Ptr(arch.PA(r.Base))} }
 
 // read and write go through package atomic so that the compiler emits each one,
 // once, with its size.
 func (w window) read(off uintptr) uint32 {
-	return atomic.LoadUint32((*uint32)(unsafe.Add(Ptr(w.base), off)))
+	return atomic.LoadUint32((*uint32)(unsafe.Add(w.at, off)))
 }
 
 func (w window) write(off uintptr, v uint32) {
-	atomic.StoreUint32((*uint32)(unsafe.Add(Ptr(w.base), off)), v)
+	atomic.StoreUint32((*uint32)(unsafe.Add(w.at, off)), v)
 }

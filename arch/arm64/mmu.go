@@ -18,6 +18,9 @@ import (
 // setRoots writes TTBR0_EL1, then TTBR1_EL1, and synchronises.
 func setRoots(ttbr0, ttbr1 uint64)
 
+// getRoots reads TTBR0_EL1 and TTBR1_EL1.
+func getRoots() (ttbr0, ttbr1 uint64)
+
 // Invalidations, with the barriers before, so that table stores are seen, and
 // after, so that they are complete on return. They reach all CPUs: the broadcast
 // costs one CPU nothing.
@@ -33,12 +36,6 @@ func enableE0PD()
 // hardenEL0 closes what EL0 has no business with (counters, debug) and opens the
 // virtual counter.
 func hardenEL0(pmu, amu bool)
-
-// Ptr is where the direct map has a physical address. Before New the direct map
-// holds nothing but the device tree: 2 MB from its 2 MB boundary, and 2 MB more.
-func Ptr(pa arch.PA) unsafe.Pointer {
-	return unsafe.Add(nil, uintptr(arch.DirectBase)+uintptr(pa))
-}
 
 // Bytes is n bytes of physical memory through the direct map; see Ptr.
 func Bytes(pa uint64, n int) []byte {
@@ -93,6 +90,19 @@ func poolAt(pa arch.PA) *[arch.Entries]arch.PTE {
 
 func directAt(pa arch.PA) *[arch.Entries]arch.PTE {
 	return (*[arch.Entries]arch.PTE)(Ptr(pa))
+}
+
+// early makes additions to the entry code's tables. Its pages stay taken, as
+// those of every mmu.
+var early mmu
+
+// EarlyMap maps a device before New has made the final tables, which must have
+// the same window. It takes memory of the first heap.
+func EarlyMap(r Span) error {
+	t := &kernelTables{root: arch.PA(readTTBR1() - upper), alloc: early.poolPage, at: poolAt}
+	err := mapDevice(t, r)
+	barrier()
+	return err
 }
 
 // init builds the kernel half and moves to it: the image with its permissions,
@@ -295,4 +305,12 @@ func (u *mmu) features() {
 	dfr, pfr := readDFR0(), readPFR0()
 	pmu := dfr >> 8 & 15
 	hardenEL0(pmu != 0 && pmu != 15, pfr>>44&15 != 0)
+}
+
+// LoadedRoots are the root pages that TTBR0_EL1 and TTBR1_EL1 point to. For
+// self-tests.
+func (u *mmu) LoadedRoots() [2]arch.PA {
+	const page = pteAdr // less the ASID above, and in TTBR1 the offset of the half
+	user, kernel := getRoots()
+	return [2]arch.PA{arch.PA(user) & arch.PA(page), arch.PA(kernel) & arch.PA(page)}
 }

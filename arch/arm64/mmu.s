@@ -20,6 +20,14 @@ TEXT ·setRoots(SB),NOSPLIT,$0-16
 	ISB	SY
 	RET
 
+// func getRoots() (ttbr0, ttbr1 uint64)
+TEXT ·getRoots(SB),NOSPLIT,$0-16
+	MRS	TTBR0_EL1, R0
+	MRS	TTBR1_EL1, R1
+	MOVD	R0, ttbr0+0(FP)
+	MOVD	R1, ttbr1+8(FP)
+	RET
+
 // func flushVA(arg uint64)
 TEXT ·flushVA(SB),NOSPLIT,$0-8
 	MOVD	arg+0(FP), R0

@@ -34,8 +34,8 @@ func (m *Machine) Jitter() uint64 {
 	for range 16 {
 		v = v<<7 | v>>57
 		v ^= readCNTVCT()
-		if m.uart.regs.base != 0 {
-			v += uint64(m.uart.regs.read(uartFR))
+		if m.uart != nil {
+			v += uint64(m.uart.port.status())
 		}
 	}
 	return v

@@ -15,6 +15,7 @@ func readISAR1() uint64
 func readMMFR0() uint64
 func readMMFR1() uint64
 func readMMFR2() uint64
+func readTTBR1() uint64
 
 // barrier is DSB SY, ISB.
 func barrier()

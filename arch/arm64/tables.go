@@ -1,7 +1,9 @@
 package arm64
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"grim/arch"
 )
@@ -85,4 +87,25 @@ func (t *kernelTables) entry(va arch.VA, level int) (*arch.PTE, error) {
 		table = t.at(arch.PA(*e & pteAdr))
 	}
 	return &table[va.Index(level)], nil
+}
+
+// pages rounds spans out to whole pages and merges those that touch, in order of
+// address; those of size 0 are left out.
+func pages(spans []Span) []Span {
+	var out []Span
+	spans = slices.Clone(spans)
+	slices.SortFunc(spans, func(a, b Span) int { return cmp.Compare(a.Base, b.Base) })
+	for _, s := range spans {
+		if s.Size == 0 {
+			continue
+		}
+		base := s.Base &^ (arch.PageSize - 1)
+		end := (s.Base + s.Size + arch.PageSize - 1) &^ (arch.PageSize - 1)
+		if n := len(out); n > 0 && base <= out[n-1].Base+out[n-1].Size {
+			out[n-1].Size = max(out[n-1].Base+out[n-1].Size, end) - out[n-1].Base
+			continue
+		}
+		out = append(out, Span{base, end - base})
+	}
+	return out
 }

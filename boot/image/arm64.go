@@ -12,12 +12,13 @@ import (
 // "Booting AArch64 Linux", section 4, "Call the kernel image"); little endian.
 const (
 	arm64HeaderSize = 64
-	arm64OffCode0   = 0  // executed first: a branch to the entry
-	arm64OffText    = 8  // text_offset
+	arm64OffCode0   = 0  // executed first: harmless
+	arm64OffCode1   = 4  // then this: a branch to the entry
 	arm64OffSize    = 16 // image_size: memory that must be free from the image's start
 	arm64OffFlags   = 24
 	arm64OffMagic   = 56
 	arm64Magic      = 0x644d5241 // "ARM\x64"
+	arm64MZ         = 0xfa405a4d // ccmp x18, #0, #13, pl: an instruction that spells "MZ"
 
 	arm64FlagPage4K   = 1 << 1 // bits 1-2: page size
 	arm64FlagAnywhere = 1 << 3 // the 2 MB aligned base may be anywhere in RAM
@@ -30,13 +31,15 @@ const (
 )
 
 // ARM64 makes a Linux arm64 Image, as QEMU, U-Boot's booti and other loaders
-// start it, of the linked kernel. The memory that the header claims goes on for
+// start it, of the linked kernel; it is an EFI application too. The memory that the header claims goes on for
 // HeapSize bytes behind the kernel's BSS, so that loaders keep the initramfs and
 // the device tree off the first Go heap.
 //
-// One page in front of the kernel's text holds the header. The distance from
-// link to load address is a multiple of 2 MB, whatever the load address, which
-// is what lets the entry code map the kernel with blocks.
+// One page in front of the kernel's text holds the headers. It starts on a 2 MB
+// boundary, link and load address, with text_offset 0, because some boards'
+// firmware loads there without reading the header; so the distance from link to
+// load address is a multiple of 2 MB, which lets the entry code map the kernel
+// with blocks.
 func ARM64(kernel []byte) ([]byte, error) {
 	f, err := arm64ELF(kernel)
 	if err != nil {
@@ -53,6 +56,9 @@ func ARM64(kernel []byte) ([]byte, error) {
 		return nil, fmt.Errorf("text starts at %#x, want a multiple of 4096: check -T", start)
 	}
 	base := start - pageSize
+	if base%arm64Align != 0 {
+		return nil, fmt.Errorf("text starts at %#x, want one page above a multiple of 2 MB: check -T and -R", start)
+	}
 	size := pageUp(memEnd - base + HeapSize)
 	if window := base &^ (arm64Window - 1); base+size-window > arm64Window {
 		return nil, fmt.Errorf("kernel and %d bytes of heap need %d bytes from %#x, the first page tables map %d from %#x",
@@ -61,15 +67,15 @@ func ARM64(kernel []byte) ([]byte, error) {
 	if f.Entry < start || f.Entry >= fileEnd || f.Entry%4 != 0 {
 		return nil, fmt.Errorf("entry point %#x is outside the kernel (%#x-%#x)", f.Entry, start, fileEnd)
 	}
-	branch, err := arm64Branch(base+arm64OffCode0, f.Entry)
+	branch, err := arm64Branch(base+arm64OffCode1, f.Entry)
 	if err != nil {
 		return nil, err
 	}
 
-	img := make([]byte, fileEnd-base)
+	img := make([]byte, pageUp(fileEnd-base))
 	le := binary.LittleEndian
-	le.PutUint32(img[arm64OffCode0:], branch)
-	le.PutUint64(img[arm64OffText:], base%arm64Align)
+	le.PutUint32(img[arm64OffCode0:], arm64MZ)
+	le.PutUint32(img[arm64OffCode1:], branch)
 	le.PutUint64(img[arm64OffSize:], size)
 	le.PutUint64(img[arm64OffFlags:], arm64FlagPage4K|arm64FlagAnywhere)
 	le.PutUint32(img[arm64OffMagic:], arm64Magic)
@@ -81,7 +87,7 @@ func ARM64(kernel []byte) ([]byte, error) {
 			return nil, fmt.Errorf("section %s: %w", s.Name, err)
 		}
 	}
-	return img, nil
+	return img, efiHeaders(img, f, base)
 }
 
 // arm64ELF parses the kernel's sections only. The Go linker rounds arm64

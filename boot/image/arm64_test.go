@@ -15,24 +15,25 @@ type kernelARM64 struct {
 	typ               elf.Type
 	text, data, bss   uint64 // addresses
 	textSize, bssSize uint64
-	entry             uint64
+	entry, efi        uint64
+	efiName           string
 }
 
 func goodARM64() kernelARM64 {
 	return kernelARM64{
 		machine: elf.EM_AARCH64, typ: elf.ET_EXEC,
-		text: 0xffffffff80200000, textSize: 0x2000,
+		text: 0xffffffff80201000, textSize: 0x2000,
 		data: 0xffffffff80210000,
 		bss:  0xffffffff80211000, bssSize: 0x12345,
-		entry: 0xffffffff80200404,
+		entry: 0xffffffff80201404, efi: 0xffffffff80201800, efiName: efiSymbol,
 	}
 }
 
 // build makes the file: header, section contents, section headers, and one
 // program header with a negative offset, as the linker writes it for arm64.
 func (k kernelARM64) build() []byte {
-	const textOff, dataOff, strOff, shOff = 0x1000, 0x4000, 0x5000, 0x5100
-	names := "\x00.text\x00.data\x00.bss\x00.shstrtab\x00.note\x00"
+	const textOff, dataOff, strOff, symOff, shOff = 0x1000, 0x4000, 0x5000, 0x5100, 0x5200
+	names := "\x00.text\x00.data\x00.bss\x00.shstrtab\x00.note\x00.symtab\x00" + k.efiName + "\x00"
 	name := func(s string) uint32 { return uint32(strings.Index(names, s+"\x00")) }
 	var b bytes.Buffer
 	put := func(off int, v ...any) {
@@ -44,20 +45,22 @@ func (k kernelARM64) build() []byte {
 		}
 	}
 	h := elf.Header64{Type: uint16(k.typ), Machine: uint16(k.machine), Version: 1, Entry: k.entry,
-		Phoff: 64, Shoff: shOff, Ehsize: 64, Phentsize: 56, Phnum: 1, Shentsize: 64, Shnum: 6, Shstrndx: 5}
+		Phoff: 64, Shoff: shOff, Ehsize: 64, Phentsize: 56, Phnum: 1, Shentsize: 64, Shnum: 7, Shstrndx: 5}
 	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
 	negative := ^uint64(0xefff)
 	put(0, h, elf.Prog64{Type: uint32(elf.PT_LOAD), Off: negative, Vaddr: k.text &^ 0xffff, Filesz: 0x12000})
 	put(textOff, bytes.Repeat([]byte{0x11}, int(k.textSize)))
 	put(dataOff, bytes.Repeat([]byte{0x22}, 0x100))
 	put(strOff, []byte(names))
+	put(symOff, elf.Sym64{}, elf.Sym64{Name: name(k.efiName), Info: 0x12, Shndx: 2, Value: k.efi})
 	alloc := uint64(elf.SHF_ALLOC)
 	put(shOff, elf.Section64{},
 		elf.Section64{Name: name(".note"), Type: uint32(elf.SHT_NOTE), Flags: alloc, Addr: k.text - 0x80, Off: 0xf80, Size: 0x64},
 		elf.Section64{Name: name(".text"), Type: uint32(elf.SHT_PROGBITS), Flags: alloc, Addr: k.text, Off: textOff, Size: k.textSize},
-		elf.Section64{Name: name(".data"), Type: uint32(elf.SHT_PROGBITS), Flags: alloc, Addr: k.data, Off: dataOff, Size: 0x100},
+		elf.Section64{Name: name(".data"), Type: uint32(elf.SHT_PROGBITS), Flags: alloc | uint64(elf.SHF_WRITE), Addr: k.data, Off: dataOff, Size: 0x100},
 		elf.Section64{Name: name(".bss"), Type: uint32(elf.SHT_NOBITS), Flags: alloc, Addr: k.bss, Size: k.bssSize},
-		elf.Section64{Name: name(".shstrtab"), Type: uint32(elf.SHT_STRTAB), Off: strOff, Size: uint64(len(names))})
+		elf.Section64{Name: name(".shstrtab"), Type: uint32(elf.SHT_STRTAB), Off: strOff, Size: uint64(len(names))},
+		elf.Section64{Name: name(".symtab"), Type: uint32(elf.SHT_SYMTAB), Off: symOff, Size: 48, Entsize: 24, Link: 5, Info: 1})
 	return b.Bytes()
 }
 
@@ -69,21 +72,23 @@ func TestARM64Header(t *testing.T) {
 		t.Fatal(err)
 	}
 	le := binary.LittleEndian
-	// B from image offset 0 to text+0x404, a page further on: 0x1404/4 words.
-	if got := le.Uint32(img); got != 0x14000501 {
-		t.Errorf("code0 %#x, want b +0x1404 (0x14000501)", got)
+	// The first instruction is a compare that changes the flags at most, and
+	// spells MZ. Then B from image offset 4 to text+0x404, a page further on:
+	// 0x1400/4 words.
+	if got := le.Uint32(img); got != 0xfa405a4d || string(img[:2]) != "MZ" {
+		t.Errorf("code0 %#x, want ccmp x18, #0, #13, pl (0xfa405a4d)", got)
 	}
 	for _, c := range []struct {
 		name string
 		off  int
 		want uint64
 	}{
-		{"code1", 4, 0},
-		{"text_offset", 8, 0x1ff000},
-		{"image_size", 16, 0x1000 + 0x11000 + 0x13000 + HeapSize},
+		{"code1", 4, 0x14000500},
+		{"text_offset", 8, 0},
+		{"image_size", 16, 0x11000 + 0x13000 + HeapSize},
 		{"flags", 24, 0xa}, // little endian, 4 KB pages, anywhere
 		{"res2", 32, 0}, {"res3", 40, 0}, {"res4", 48, 0},
-		{"magic, res5", 56, 0x644d5241},
+		{"magic, res5 (PE header's offset)", 56, 0x40<<32 | 0x644d5241},
 	} {
 		got := le.Uint64(img[c.off:])
 		if c.name == "code1" {
@@ -93,18 +98,19 @@ func TestARM64Header(t *testing.T) {
 			t.Errorf("%s %#x, want %#x", c.name, got, c.want)
 		}
 	}
-	if want := 0x11100; len(img) != want {
-		t.Errorf("image is %#x bytes, want %#x: to the end of .data", len(img), want)
+	if want := 0x11000; len(img) != want {
+		t.Errorf("image is %#x bytes, want %#x: to the end of .data's last page", len(img), want)
 	}
 	for _, c := range []struct {
 		name   string
 		lo, hi int
 		want   byte
 	}{
-		{"header page", 64, 0x1000, 0},
+		{"header page behind the headers", 0x200, 0x1000, 0},
 		{".text", 0x1000, 0x3000, 0x11},
-		{"gap", 0x3000, 0x11000, 0},
-		{".data", 0x11000, 0x11100, 0x22},
+		{"gap", 0x3000, 0x10000, 0},
+		{".data", 0x10000, 0x10100, 0x22},
+		{"padding", 0x10100, 0x11000, 0},
 	} {
 		if i := bytes.IndexFunc(img[c.lo:c.hi], func(r rune) bool { return r != rune(c.want) }); i >= 0 {
 			t.Errorf("%s: byte %#x is %#x, want %#x", c.name, c.lo+i, img[c.lo+i], c.want)
@@ -121,6 +127,9 @@ func TestARM64Refuses(t *testing.T) {
 		{"machine", func(k *kernelARM64) { k.machine = elf.EM_X86_64 }, "arm64 executable"},
 		{"type", func(k *kernelARM64) { k.typ = elf.ET_DYN }, "arm64 executable"},
 		{"text not on a page", func(k *kernelARM64) { k.text += 0x10; k.entry += 0x10 }, "multiple of 4096"},
+		{"image not on a 2 MB boundary", func(k *kernelARM64) { k.text += 0x1000 }, "multiple of 2 MB"},
+		{"no EFI stub", func(k *kernelARM64) { k.efiName = "runtime.other" }, "no symbol runtime.efiEntry"},
+		{"EFI entry in data", func(k *kernelARM64) { k.efi = k.data }, "outside of the kernel's text"},
 		{"data before text", func(k *kernelARM64) { k.data = k.text - 0x10000 }, "before .text"},
 		{"entry outside", func(k *kernelARM64) { k.entry = k.bss + 0x1000 }, "entry point"},
 		{"entry odd", func(k *kernelARM64) { k.entry++ }, "entry point"},

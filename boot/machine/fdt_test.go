@@ -56,7 +56,7 @@ func TestQEMUTrees(t *testing.T) {
 			want := &Info{
 				Model:       "linux,dummy-virt",
 				Memory:      []Range{{0x40000000, 256 << 20}},
-				Reserved:    []Range{{0x48000000, 0x1000}, {treeAt, 0x2000}},
+				Reserved:    []Range{{0, 0x1000}, {0x48000000, 0x1000}, {treeAt, 0x2000}},
 				CommandLine: "layout=shared exit=purge",
 				Initrd:      Range{0x48000000, 0x4c5},
 				Console:     Console{Kind: "pl011", Base: 0x9000000, Size: 0x1000, IRQ: 33, Hz: 24_000_000},
@@ -83,7 +83,7 @@ func TestBoardTree(t *testing.T) {
 	if in.Model != "Some Board" || in.CPUs != 2 || in.PSCI != "smc" || in.Timer.Hz != 54_000_000 {
 		t.Errorf("model %q, %d CPUs, PSCI %q, timer %+v", in.Model, in.CPUs, in.PSCI, in.Timer)
 	}
-	if want := (Console{Kind: "16550", Base: 0xfe215040, Size: 0x40, IRQ: 32 + 93, Hz: 500_000_000, RegShift: 2, RegWidth: 4}); in.Console != want {
+	if want := (Console{Kind: MiniU, Base: 0xfe215040, Size: 0x40, IRQ: 32 + 93, Hz: 500_000_000}); in.Console != want {
 		t.Errorf("console %+v, want %+v", in.Console, want)
 	}
 	if in.Interrupts.Kind != "gicv2" || in.Interrupts.Dist.Base != 0xff841000 || in.Interrupts.CPU.Base != 0xff842000 {
@@ -92,10 +92,10 @@ func TestBoardTree(t *testing.T) {
 	if want := []Range{{0, 0x3b400000}, {0x40000000, 0x40000000}}; !reflect.DeepEqual(in.Memory, want) {
 		t.Errorf("memory %v, want %v", in.Memory, want)
 	}
-	if want := []Range{{0x1000000, 0x10000}, {treeAt, 0x1000}}; !reflect.DeepEqual(in.Reserved, want) {
+	if want := []Range{{0, 0x1000}, {0x1000000, 0x10000}, {treeAt, 0x1000}}; !reflect.DeepEqual(in.Reserved, want) {
 		t.Errorf("reserved %v, want %v", in.Reserved, want)
 	}
-	usable := []Range{{0, 0x1000000}, {0x1010000, 0x2000000 - 0x1010000}, {0x2100000, 0x3b400000 - 0x2100000},
+	usable := []Range{{0x1000, 0x1000000 - 0x1000}, {0x1010000, 0x2000000 - 0x1010000}, {0x2100000, 0x3b400000 - 0x2100000},
 		{0x40000000, treeAt - 0x40000000}, {treeAt + 0x1000, 0x80000000 - treeAt - 0x1000}}
 	if got := in.Usable(Range{0x2000000, 0x100000}); !reflect.DeepEqual(got, usable) {
 		t.Errorf("usable %v, want %v", got, usable)
@@ -205,7 +205,7 @@ func TestBadTrees(t *testing.T) {
 		{"psci", func(r *dt.Node) { r.Children[7].UpdateProperty("method", []byte("x\x00")) }, `method is "x"`},
 		{"timer", func(r *dt.Node) { r.Children[8].UpdateProperty("interrupts", make([]byte, 12)) }, "/timer: interrupts"},
 		{"no gic", func(r *dt.Node) { r.Children[9].Children = r.Children[9].Children[1:] }, "no interrupt controller"},
-		{"bus", func(r *dt.Node) { r.Children[9].UpdateProperty("ranges", make([]byte, 16)) }, "address 0x40041000 is in none of the ranges of /soc"},
+		{"bus", func(r *dt.Node) { r.Children[9].UpdateProperty("ranges", make([]byte, 16)) }, "address 0x7e215040 is in none of the ranges of /soc"},
 	} {
 		_, err := FromDeviceTree(memory{treeAt: boardTree(t, c.change)}.read, treeAt)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

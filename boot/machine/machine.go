@@ -30,6 +30,8 @@ type Range struct {
 // End is the first address behind r.
 func (r Range) End() uint64 { return r.Base + r.Size }
 
+func (r Range) overlaps(o Range) bool { return r.Base < o.End() && o.Base < r.End() }
+
 func (r Range) String() string { return fmt.Sprintf("[%#x, %#x)", r.Base, r.End()) }
 
 // Info is what there is to know about a machine before its devices are touched.
@@ -52,17 +54,27 @@ type Info struct {
 	Timer      Timer
 	CPUs       int // at least 1
 
-	PSCI string // how to call PSCI: "hvc", "smc" or ""
-	RSDP uint64 // ACPI's root pointer, 0 if there is none
+	PSCI  string // how to call PSCI: "hvc", "smc" or ""
+	Power Device // what else ends the machine
+	LED   LED    // a light to show pass or fail with
+	RSDP  uint64 // ACPI's root pointer, 0 if there is none
+
+	// Warnings are for the console: what was found and could not be used.
+	Warnings []string
+
+	noMap []Range // reserved and not to be mapped either: taken out of Memory
+}
+
+func (in *Info) warn(format string, args ...any) {
+	in.Warnings = append(in.Warnings, fmt.Sprintf(format, args...))
 }
 
 // Console is the serial port that messages go to.
 type Console struct {
-	// Kind is "pl011", "16550" (memory-mapped), "16550-port" or "" for none.
-	Kind string
+	Kind string // of bindings.go; "" for none
 	Base uint64 // physical address, or port number
 	Size uint64
-	IRQ  int    // GIC INTID or IOAPIC input (GSI); -1: unknown, poll
+	IRQ  int    // the controller driver's number (GIC: INTID, IOAPIC: GSI); -1: unknown
 	Hz   uint32 // input clock; 0: leave the baud rate as it is
 
 	RegShift, RegWidth int // 16550: log2 of the distance, and bytes, of registers
@@ -70,9 +82,9 @@ type Console struct {
 
 // Interrupts is the interrupt controller.
 type Interrupts struct {
-	Kind   string  // "gicv2", "gicv3" or "ioapic"
-	Dist   Range   // GIC distributor, or IOAPIC
-	CPU    Range   // GICv2 CPU interface, or local APIC
+	Kind   string  // of bindings.go
+	Dist   Range   // GIC distributor, IOAPIC, or the BCM2836's older controller
+	CPU    Range   // GICv2 CPU interface, local APIC, or the BCM2836's local one
 	Redist []Range // GICv3 redistributor regions
 
 	GSIBase uint32      // IOAPIC: number of its first input
@@ -89,7 +101,7 @@ type ISALine struct {
 
 // Timer is the per-CPU timer.
 type Timer struct {
-	IRQ   int    // INTID of the virtual timer's PPI on arm64; unused on amd64
+	IRQ   int    // virtual timer on arm64, the controller driver's number; unused on amd64
 	Level bool   // level-triggered
 	Hz    uint64 // "clock-frequency" of the device tree; 0: ask the CPU
 }
@@ -135,9 +147,13 @@ func normalize(rs []Range, outward bool) []Range {
 // Usable is Memory without Reserved and without the ranges given, in order,
 // whole pages.
 func (in *Info) Usable(without ...Range) []Range {
-	holes := normalize(append(slices.Clone(in.Reserved), without...), true)
+	return subtract(in.Memory, normalize(append(slices.Clone(in.Reserved), without...), true))
+}
+
+// subtract is memory less holes, both as normalize leaves them.
+func subtract(memory, holes []Range) []Range {
 	var out []Range
-	for _, m := range in.Memory {
+	for _, m := range memory {
 		base := m.Base
 		for _, h := range holes {
 			if h.End() <= base || h.Base >= m.End() {
@@ -157,11 +173,29 @@ func (in *Info) Usable(without ...Range) []Range {
 
 // Devices are the windows that the kernel maps as device memory, whole pages.
 func (in *Info) Devices() []Range {
-	rs := append([]Range{in.Interrupts.Dist, in.Interrupts.CPU}, in.Interrupts.Redist...)
-	if in.Console.Kind != "16550-port" {
+	rs := append([]Range{in.Interrupts.Dist, in.Interrupts.CPU, in.Power.Range, in.LED.GPIO.Range}, in.Interrupts.Redist...)
+	if in.Console.Kind != PortCOM {
 		rs = append(rs, Range{in.Console.Base, in.Console.Size})
 	}
 	return normalize(rs, true)
+}
+
+// CheckImage checks that the loader put the kernel, which takes image, into
+// memory that there is and that nothing else needs.
+func (in *Info) CheckImage(image Range) error {
+	whole := false
+	for _, m := range in.Memory {
+		whole = whole || image.Base >= m.Base && image.End() <= m.End()
+	}
+	if !whole {
+		return fmt.Errorf("the kernel at %v is not in one piece of usable memory: %v", image, in.Memory)
+	}
+	for _, r := range in.Reserved {
+		if r.overlaps(image) {
+			return fmt.Errorf("the kernel at %v was loaded over a reserved range, initramfs or device tree: %v", image, r)
+		}
+	}
+	return nil
 }
 
 // finish brings the lists into their promised form and makes the checks that
@@ -171,6 +205,12 @@ func (in *Info) finish() error {
 		in.Reserved = append(in.Reserved, in.Initrd)
 	}
 	in.Memory = normalize(in.Memory, false)
+	for _, r := range in.noMap {
+		if in.Initrd.overlaps(r) {
+			return fmt.Errorf("the initramfs at %v lies in reserved memory that is not to be mapped: %v", in.Initrd, r)
+		}
+	}
+	in.Memory = subtract(in.Memory, normalize(in.noMap, true))
 	in.Reserved = normalize(in.Reserved, true)
 	if len(in.Memory) == 0 {
 		return fmt.Errorf("no RAM in the memory map")

@@ -140,9 +140,9 @@ func (in *Info) pvhModules(read Reader, at uint64, n uint32) error {
 
 // pcDefaults is the PC that a machine without ACPI tables is.
 func (in *Info) pcDefaults() {
-	in.Console = Console{Kind: "16550-port", Base: com1Port, Size: 8, Hz: com1Hz, RegWidth: 1}
+	in.Console = Console{Kind: PortCOM, Base: com1Port, Size: 8, Hz: com1Hz, RegWidth: 1}
 	in.Interrupts = Interrupts{
-		Kind: "ioapic",
+		Kind: IOAPIC,
 		Dist: Range{defaultIOAPIC, ioapicWindow},
 		CPU:  Range{defaultLAPIC, pageSize},
 		PIC:  true,

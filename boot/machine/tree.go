@@ -3,6 +3,7 @@ package machine
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/u-root/u-root/pkg/dt"
@@ -100,14 +101,25 @@ func (n *node) number(name string) (uint64, error) {
 
 // compatible reports whether n is one of the devices named.
 func (n *node) compatible(names ...string) bool {
-	for have := range strings.SplitSeq(string(n.prop("compatible")), "\x00") {
-		for _, want := range names {
-			if have == want {
-				return true
-			}
+	for _, have := range n.compatibles() {
+		if slices.Contains(names, have) {
+			return true
 		}
 	}
 	return false
+}
+
+// compatibles lists the strings of "compatible", the most specific first.
+func (n *node) compatibles() []string {
+	return strings.FieldsFunc(string(n.prop("compatible")), func(r rune) bool { return r == 0 })
+}
+
+// phandle is the node with that number, or nil; 0 is nobody's.
+func (n *node) phandle(h uint32) *node {
+	if h == 0 {
+		return nil
+	}
+	return n.find(func(m *node) bool { return m.u32("phandle", 0) == h })
 }
 
 // enabled reports whether the device may be used (Devicetree Specification,

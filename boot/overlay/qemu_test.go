@@ -107,6 +107,9 @@ func TestSelftest(t *testing.T) {
 	}
 }
 
+// linkAt is where the Makefile has the linker put each kernel.
+var linkAt = map[string]string{"amd64": "-T -2145386496", "arm64": "-T -2145382400 -R 4096"}
+
 // kernel builds the self-test kernel.
 func kernel(t *testing.T, arch, mode string) []byte {
 	t.Helper()
@@ -119,7 +122,7 @@ func kernel(t *testing.T, arch, mode string) []byte {
 	}
 	elf := filepath.Join(t.TempDir(), "kernel.elf")
 	cmd := exec.Command("go", "build", "-trimpath", "-tags", "tamago", "-overlay", overlay,
-		"-ldflags", "-T -2145386496 -X main.mode="+mode, "-o", elf, "./selftest")
+		"-ldflags", linkAt[arch]+" -X main.mode="+mode, "-o", elf, "./selftest")
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -1,5 +1,6 @@
 // Package cmdline reads the kernel command line: words of the form name=value
-// before "--", and the first process's arguments after it.
+// before "--", and the first process's arguments after it. Words may be quoted
+// as in a shell.
 package cmdline
 
 import (
@@ -9,6 +10,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/u-root/u-root/pkg/shlex"
 
 	"grim/arch"
 	"grim/proc"
@@ -22,8 +25,12 @@ type Options struct {
 	SelfTest  string          // selftest=: all, quick, none, or part of the names to run
 	Init      string          // init=: path of the first process
 	Slice     time.Duration   // slice=: how long a thread runs while others wait
+	Crash     string          // crash=: how to die once everything is up, to test the crash report; "no"
 	Args      []string        // after "--": the first process's arguments
 }
+
+// crashes are the values of crash=.
+var crashes = []string{"no", "panic", "nil", "text"}
 
 // choice is a flag.Value that accepts a fixed list of words.
 type choice[T any] struct {
@@ -58,12 +65,13 @@ func parseSlice(s string) (time.Duration, error) {
 // Parse reads a command line. The warnings name the words it does not know, one
 // each; the error a word whose value is not one of the good ones, which it lists.
 func Parse(line string) (o Options, warnings []string, err error) {
-	o = Options{HugePages: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice}
+	o = Options{HugePages: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no"}
 	fs := flag.NewFlagSet("command line", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Var(choice[arch.Layout]{&o.Layout, []string{"shared", "separate"}, []arch.Layout{arch.SharedUK, arch.Separate}}, "layout", "")
 	fs.Var(choice[proc.ExitPolicy]{&o.Exit, []string{"purge", "reaper"}, []proc.ExitPolicy{proc.PolicyPurge, proc.PolicyReaper}}, "exit", "")
 	fs.Var(choice[bool]{&o.HugePages, []string{"on", "off"}, []bool{true, false}}, "hugepages", "")
+	fs.Var(choice[string]{&o.Crash, crashes, crashes}, "crash", "")
 	fs.StringVar(&o.SelfTest, "selftest", o.SelfTest, "")
 	fs.StringVar(&o.Init, "init", o.Init, "")
 	fs.Func("slice", "", func(s string) (err error) {
@@ -71,7 +79,7 @@ func Parse(line string) (o Options, warnings []string, err error) {
 		return err
 	})
 
-	words := strings.Fields(line)
+	words := shlex.Argv(line)
 	for i, w := range words {
 		if w == "--" {
 			o.Args = words[i+1:]

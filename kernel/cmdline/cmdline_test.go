@@ -11,7 +11,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	def := Options{HugePages: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice}
+	def := Options{HugePages: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no"}
 	with := func(f func(*Options)) Options { o := def; f(&o); return o }
 	for _, c := range []struct {
 		line     string
@@ -24,6 +24,9 @@ func TestParse(t *testing.T) {
 			o.HugePages, o.SelfTest, o.Init = false, "none", "/program"
 			o.Args = []string{"-c", "exit", "layout=shared"}
 		}), 0},
+		{`init=/bin/sh -- -c 'echo a  b; exit 3' "it's"`, with(func(o *Options) {
+			o.Init, o.Args = "/bin/sh", []string{"-c", "echo a  b; exit 3", "it's"}
+		}), 0},
 		{"slice=2ms quiet panic=-1", with(func(o *Options) { o.Slice = 2 * time.Millisecond }), 2},
 	} {
 		got, warnings, err := Parse(c.line)
@@ -34,6 +37,7 @@ func TestParse(t *testing.T) {
 	for line, want := range map[string]string{
 		"layout=both":   "one of shared, separate",
 		"exit=parent":   "one of purge, reaper",
+		"crash=now":     "one of no, panic, nil, text",
 		"layout":        "write layout=VALUE",
 		"slice=1us":     "from 100us to 1s",
 		"hugepages=yes": "one of on, off",

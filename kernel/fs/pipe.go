@@ -35,7 +35,6 @@ func newPipe() *pipe { return &pipe{limit: pipeSize} }
 
 // pipeEnd is one open end; a FIFO opened O_RDWR is both.
 type pipeEnd struct {
-	plain
 	p      *pipe
 	reads  bool
 	writes bool

@@ -9,7 +9,6 @@ import (
 
 // socket is one end of a connected pair of stream sockets: two pipes.
 type socket struct {
-	plain
 	in, out *pipe
 	r, w    *pipeEnd
 	q       WaitQueue // woken by both pipes through the relays

@@ -33,12 +33,23 @@ const readWrite = arch.Read | arch.Write
 //	exitByte(va)           exit_group with the byte at va
 //	spin()                 loop for ever
 //	fork(child)            fork(2); the child runs child's code
+//	expect(va, b, status)  go on if the byte at va is b, else exit_group(status)
+//	await(va, b)           yield until the byte at va is b
+//	exitFailed()           exit_group with 1 if the last result is an error, else 0
+//	callTo(va), ret()      call what is at va; return from there
+//	repeat(n, body)        n times (n > 0) what body emits, itself without repeat
 type program struct {
 	code []byte
 }
 
 // exit ends the process with a status.
 func (p *program) exit(status int) { p.call(unix.SYS_EXIT_GROUP, uint64(status)) }
+
+// waitAny is wait4(2) for any child, whatever the program has done since its fork;
+// then the byte at status+1 is the child's exit status.
+func (p *program) waitAny(status arch.VA) {
+	p.call(unix.SYS_WAIT4, ^uint64(0), uint64(status), 0, 0)
+}
 
 // exitThread ends the thread.
 func (p *program) exitThread() { p.call(unix.SYS_EXIT, 0) }

@@ -17,7 +17,7 @@ const (
 	rax = iota
 	rcx
 	rdx
-	_ // rbx
+	rbx
 	_ // rsp
 	_ // rbp
 	rsi
@@ -100,4 +100,49 @@ func (p *program) waitChild(status arch.VA) {
 	p.set(r10, 0)
 	p.set(rax, unix.SYS_WAIT4)
 	p.emit(0x0f, 0x05)
+}
+
+// skip emits a short conditional jump over what body emits.
+func (p *program) skip(opcode byte, body func()) {
+	at := len(p.code)
+	p.emit(opcode, 0)
+	body()
+	p.code[at+1] = byte(len(p.code) - at - 2)
+}
+
+func (p *program) expect(va arch.VA, b byte, status int) {
+	p.set(rax, uint64(va))
+	p.emit(0x80, 0x38, b) // CMP BYTE [RAX], b
+	p.skip(0x74, func() { p.exit(status) })
+}
+
+func (p *program) await(va arch.VA, b byte) {
+	at := len(p.code)
+	p.call(unix.SYS_SCHED_YIELD)
+	p.set(rax, uint64(va))
+	p.emit(0x80, 0x38, b)                // CMP BYTE [RAX], b
+	p.emit(0x75, byte(at-len(p.code)-2)) // JNE
+}
+
+func (p *program) exitFailed() {
+	p.emit(0x48, 0x89, 0xc7)       // MOV RDI, RAX
+	p.emit(0x48, 0xc1, 0xef, 0x3f) // SHR RDI, 63
+	p.set(rax, unix.SYS_EXIT_GROUP)
+	p.emit(0x0f, 0x05)
+}
+
+func (p *program) callTo(va arch.VA) {
+	p.set(rax, uint64(va))
+	p.emit(0xff, 0xd0) // CALL RAX
+}
+
+func (p *program) ret() { p.emit(0xc3) }
+
+func (p *program) repeat(n uint64, body func()) {
+	p.set(rbx, n)
+	at := len(p.code)
+	body()
+	p.emit(0x48, 0xff, 0xcb) // DEC RBX
+	p.emit(0x0f, 0x85)       // JNZ
+	p.code = binary.LittleEndian.AppendUint32(p.code, uint32(at-len(p.code)-4))
 }

@@ -84,3 +84,46 @@ func (p *program) waitChild(status arch.VA) {
 	p.set(8, unix.SYS_WAIT4)
 	p.emit(svc)
 }
+
+// branchNE emits a conditional branch back to the code at offset at.
+func (p *program) branchNE(at int) {
+	p.emit(0x54000001 | uint32((at-len(p.code))/4)&(1<<19-1)<<5)
+}
+
+func (p *program) expect(va arch.VA, b byte, status int) {
+	p.load(va)
+	p.emit(0x7100001f | uint32(b)<<10) // CMP W0, #b
+	at := len(p.code)
+	p.emit(0)
+	p.exit(status)
+	over := uint32(len(p.code)-at) / 4
+	binary.LittleEndian.PutUint32(p.code[at:], 0x54000000|over<<5) // B.EQ
+}
+
+func (p *program) await(va arch.VA, b byte) {
+	at := len(p.code)
+	p.call(unix.SYS_SCHED_YIELD)
+	p.load(va)
+	p.emit(0x7100001f | uint32(b)<<10) // CMP W0, #b
+	p.branchNE(at)
+}
+
+func (p *program) exitFailed() {
+	p.emit(0xd37ffc00) // LSR X0, X0, #63
+	p.exitResult()
+}
+
+func (p *program) callTo(va arch.VA) {
+	p.set(9, uint64(va))
+	p.emit(0xd63f0120) // BLR X9
+}
+
+func (p *program) ret() { p.emit(0xd65f03c0) }
+
+func (p *program) repeat(n uint64, body func()) {
+	p.set(19, n)
+	at := len(p.code)
+	body()
+	p.emit(0xf1000673) // SUBS X19, X19, #1
+	p.branchNE(at)
+}

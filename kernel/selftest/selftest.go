@@ -36,10 +36,26 @@ type Env struct {
 	Select  string          // "all", "quick", "none", or part of the names to run
 	Report  *tap.Report
 
+	// Image is where the kernel's own sections are.
+	Image Image
+	// Format is the CPU's page-table format.
+	Format *arch.Format
+	// KernelRights is what a present entry of the kernel half, a leaf or a
+	// table, leaves to kernel code, and whether it leaves user code anything.
+	KernelRights func(e arch.PTE, leaf bool) (p arch.Prot, user bool)
+	// OnExitStep sets who sees exit steps as they happen; nil: nobody. Called
+	// with locks of package proc held: f must not call back.
+	OnExitStep func(f func(e *proc.Event))
+
 	// NewFiles makes a descriptor table for a process, the console on 0 to 2.
 	NewFiles func() (proc.Files, error)
 	// Exec starts a program of the file system as a child of the kernel.
 	Exec func(path string, args []string, layout arch.Layout, policy proc.ExitPolicy) (*proc.Process, error)
+}
+
+// Image is the kernel in its window: bounds in bytes, ends exclusive.
+type Image struct {
+	Text, EText, Rodata, ERodata, Data, End arch.VA
 }
 
 // test is one self-test. Those with layouts run once under each layout, those
@@ -54,7 +70,8 @@ type test struct {
 }
 
 // tests by topic, in the order they run: what the later ones stand on first.
-var tests = slices.Concat(userModeTests)
+var tests = slices.Concat(frameTests, pageTableTests, kernelMapTests, userModeTests, mapTests,
+	cowTests, purgeTests, exitPathTests, pressureTests)
 
 // Run runs the selected tests and reports each.
 func Run(e *Env) {
@@ -184,6 +201,14 @@ const settle = 2 * time.Second
 
 // leaks compares with the state before the test, and recounts every frame.
 func (t *T) leaks(before census) {
+	t.settles(before)
+	if err := t.Mem.Audit(); err != nil {
+		t.Errorf("recount of frames: %v", err)
+	}
+}
+
+// settles waits until everything is back where it was before.
+func (t *T) settles(before census) {
 	var after census
 	for deadline := time.Now().Add(settle); ; time.Sleep(time.Millisecond) {
 		if after = t.census(); after == before {
@@ -194,8 +219,5 @@ func (t *T) leaks(before census) {
 			t.Errorf("leak: after  %+v", after)
 			break
 		}
-	}
-	if err := t.Mem.Audit(); err != nil {
-		t.Errorf("recount of frames: %v", err)
 	}
 }

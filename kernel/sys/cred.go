@@ -150,8 +150,9 @@ func (c ctx) setFS(of func(n *proc.Cred) ids) (uint64, error) {
 func sysSetfsuid(c ctx) (uint64, error) { return c.setFS(users) }
 func sysSetfsgid(c ctx) (uint64, error) { return c.setFS(groups) }
 
-// maxGroups is NGROUPS_MAX.
-const maxGroups = 65536
+// maxGroups is NGROUPS_MAX; smaller than Linux's 65536, as every process keeps
+// its groups in kernel memory.
+const maxGroups = 1024
 
 func sysGetgroups(c ctx) (uint64, error) {
 	g := c.t.Process().Cred().Groups

@@ -23,9 +23,10 @@ const (
 	maxExecString  = 128<<10 - 1
 )
 
-// strings reads a NULL-terminated array of strings; room is what is left of the
-// common limit. A null array is an empty one, as on Linux. E2BIG, EFAULT.
-func (c ctx) strings(va arch.VA, room *int) ([]string, error) {
+// strings reads a NULL-terminated array of strings; size counts what it and the
+// list before it take, out of the budget of kernel memory. A null array is an
+// empty one, as on Linux. E2BIG, EFAULT, ENOMEM.
+func (c ctx) strings(va arch.VA, size *int) ([]string, error) {
 	var out []string
 	if va == 0 {
 		return nil, nil
@@ -45,9 +46,14 @@ func (c ctx) strings(va arch.VA, room *int) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if *room -= len(s) + 1 + 8; *room < 0 {
+		n := len(s) + 1 + 8
+		if *size+n > maxExecStrings {
 			return nil, syscall.E2BIG
 		}
+		if !c.s.transient.take(n) {
+			return nil, syscall.ENOMEM
+		}
+		*size += n
 		out = append(out, s)
 	}
 }
@@ -193,12 +199,13 @@ func sysExecveat(c ctx) (uint64, error) {
 }
 
 func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64, error) {
-	room := maxExecStrings
-	args, err := c.strings(argv, &room)
+	size := 0
+	defer func() { c.s.transient.give(size) }()
+	args, err := c.strings(argv, &size)
 	if err != nil {
 		return 0, err
 	}
-	env, err := c.strings(envp, &room)
+	env, err := c.strings(envp, &size)
 	if err != nil {
 		return 0, err
 	}
@@ -218,7 +225,7 @@ func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64,
 		x.file.Release()
 		return 0, err
 	}
-	c.files().setProgram(program{x.file, x.argv, env})
+	c.files().setProgram(program{x.file, joined(x.argv), joined(env)})
 	// The registers are the new program's: the result is the one it starts with.
 	return c.f[c.s.abi.Ret], nil
 }
@@ -275,7 +282,7 @@ func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error)
 	if err != nil {
 		return nil, err
 	}
-	fl.setProgram(program{x.file, x.argv, a.Env})
+	fl.setProgram(program{x.file, joined(x.argv), joined(a.Env)})
 	vs, err := vm.New(s.cfg.VM, a.Layout)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	delf "debug/elf"
 	"encoding/binary"
+	"math/rand"
 	"strings"
 	"syscall"
 	"testing"
@@ -268,6 +269,45 @@ func TestStart(t *testing.T) {
 		}
 		if m.out.String() != "hello\r\n" && m.out.String() != "hello\n" {
 			m.t.Errorf("console %q", m.out.String())
+		}
+	})
+}
+
+// Programs with arbitrary damage are refused or run; nothing that was mapped
+// for one that is refused half way stays.
+func TestStartDamaged(t *testing.T) {
+	onBoth(t, func(m *machine) {
+		m.litters = true
+		seed := rand.Int63()
+		m.t.Logf("seed %d", seed)
+		r := rand.New(rand.NewSource(seed))
+		good := m.executable(delf.ET_EXEC, nil)
+		m.writeFile("/tmp/p", good, 0o755)
+		m.anywhere = func(u *user) {}
+		free, refused := -1, 0
+		for range 300 {
+			b := bytes.Clone(good)
+			for range 1 + r.Intn(3) {
+				b[16+r.Intn(64+2*56-16)] = byte(r.Int())
+			}
+			m.writeFile("/tmp/p", b, 0o755)
+			p, err := m.s.Start(StartArgs{Path: "/tmp/p"})
+			if err == nil { // it starts at an address of its own choice
+				m.wait(p)
+				continue
+			}
+			if refused++; err != syscall.ENOEXEC && err != syscall.ENOENT {
+				m.t.Fatalf("% x: %v", b[:176], err)
+			}
+			m.pm.Drain()
+			if n := m.mem.FreeFrames(); free < 0 {
+				free = n
+			} else if n < free-8 { // dead processes of the other kind may wait for the reaper
+				m.t.Fatalf("%d frames free, were %d", n, free)
+			}
+		}
+		if refused == 0 {
+			m.t.Error("none was refused: the test tests nothing")
 		}
 	})
 }

@@ -20,7 +20,23 @@ type files struct {
 // program is what execve(2) was given.
 type program struct {
 	exe       *fs.File // holds a reference; nil: not from a file
-	argv, env []string
+	argv, env []byte   // strings, a NUL after each; cut at maxShown bytes
+}
+
+// maxShown is how much of the arguments and of the environment /proc shows: the
+// kernel keeps it for every process.
+const maxShown = 4096
+
+// joined is strings with a NUL after each, as in /proc/PID/cmdline.
+func joined(list []string) []byte {
+	var b []byte
+	for _, s := range list {
+		b = append(append(b, s...), 0)
+		if len(b) >= maxShown {
+			return append([]byte(nil), b[:maxShown]...)
+		}
+	}
+	return b
 }
 
 // NewFiles is an empty descriptor table in the root directory, for a process

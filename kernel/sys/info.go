@@ -77,6 +77,9 @@ func sysTimes(c ctx) (uint64, error) {
 	return uint64(c.s.now() / tick), nil
 }
 
+// maxOpen is Linux's fs.nr_open: nobody's RLIMIT_NOFILE goes past it.
+const maxOpen = 1 << 20
+
 // limit is prlimit(2) for process p: it tells the old limit, and with a new one
 // sets it, here and where it is obeyed.
 func (c ctx) limit(p *proc.Process, which int, set *proc.Rlimit) (proc.Rlimit, error) {
@@ -84,12 +87,15 @@ func (c ctx) limit(p *proc.Process, which int, set *proc.Rlimit) (proc.Rlimit, e
 	if err != nil || set == nil {
 		return old, err
 	}
+	if which == unix.RLIMIT_NOFILE && set.Max > maxOpen {
+		return old, syscall.EPERM
+	}
 	if err := p.SetLimit(which, *set); err != nil {
 		return old, err
 	}
 	if which == unix.RLIMIT_NOFILE {
 		if fl, ok := p.Files().(*files); ok {
-			fl.fds.SetLimit(int(min(set.Cur, 1<<20)))
+			fl.fds.SetLimit(int(set.Cur))
 		}
 		return old, nil
 	}
@@ -121,6 +127,9 @@ func sysPrlimit64(c ctx) (uint64, error) {
 	p, err := c.process(c.int(0))
 	if err != nil {
 		return 0, err
+	}
+	if mine := c.t.Process().Cred(); mine.EUID != 0 && mine.UID != p.Cred().UID {
+		return 0, syscall.EPERM
 	}
 	var set *proc.Rlimit
 	if va := c.va(2); va != 0 {
@@ -353,11 +362,11 @@ func sysGetrandom(c ctx) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	buf := buffers.Get().(*[chunk]byte)
-	defer buffers.Put(buf)
+	buf := getBuffer(s.n)
+	defer buf.put()
 	done := uint64(0)
 	for done < s.n && (done == 0 || !c.t.Interrupted()) {
-		b := buf[:min(s.n-done, chunk)]
+		b := buf.b[:min(s.n-done, uint64(len(buf.b)))]
 		c.s.cfg.Random(b)
 		if err := c.mem().CopyOut(s.va+arch.VA(done), b); err != nil {
 			return partial(done, err)

@@ -28,20 +28,21 @@ import (
 // functions that make system calls. Each user thread's code is a goroutine that
 // takes turns with the kernel's goroutine in Run.
 type machine struct {
-	t       *testing.T
-	abi     *arch.ABI
-	nums    map[string]int
-	mem     *phys.Memory
-	half    phys.Frame
-	pm      *pmap.System
-	vm      *vm.System
-	fs      *fs.FS
-	k       *proc.Kernel
-	s       *System
-	out     bytes.Buffer // console; outMu
-	mu      sync.Mutex
-	free    int
-	litters bool // the test leaves files, and with them frames, behind
+	t        *testing.T
+	abi      *arch.ABI
+	nums     map[string]int
+	mem      *phys.Memory
+	half     phys.Frame
+	pm       *pmap.System
+	vm       *vm.System
+	fs       *fs.FS
+	k        *proc.Kernel
+	s        *System
+	out      bytes.Buffer // console; outMu
+	mu       sync.Mutex
+	free     int
+	anywhere func(*user) // code at every address without
+	litters  bool        // the test leaves files, and with them frames, behind
 
 	users    sync.Map // *arch.UArea -> *user
 	programs sync.Map // uint64 -> func(*user): by pc, and by mark for children
@@ -149,6 +150,9 @@ func (m *machine) baseline() {
 	if st := m.fs.Stats(); st.Files != 0 {
 		m.t.Errorf("open files: %+v", st)
 	}
+	if used, big := m.s.transient.used.Load(), bigInUse.Load(); used != 0 || big != 0 {
+		m.t.Errorf("%d bytes of the budget and %d buffers are not given back", used, big)
+	}
 	if n := m.mem.FreeFrames(); n != m.free && !m.litters {
 		m.t.Errorf("%d frames free, want %d as at the start", n, m.free)
 	}
@@ -196,6 +200,9 @@ func (m *machine) Run(u *arch.UArea) {
 		fn, _ := m.programs.Load(u.Frame[m.mark()])
 		if u.Frame[m.mark()] == 0 {
 			fn, _ = m.programs.Load(pc)
+		}
+		if fn == nil && m.anywhere != nil {
+			fn = m.anywhere
 		}
 		if fn == nil {
 			panic(fmt.Sprintf("machine: no code at pc %#x", pc))
@@ -330,17 +337,6 @@ func (u *user) exit(code int) {
 	u.forget()
 	u.enter(arch.Trap{Kind: arch.Syscall})
 	runtime.Goexit()
-}
-
-// touch does what a load or store does: it traps until the page is there.
-func (u *user) touch(va arch.VA, access arch.Prot) {
-	p := u.vs().Pmap()
-	for {
-		if m, ok := p.Lookup(va.PageDown()); ok && m.Prot&access == access {
-			return
-		}
-		u.trap(arch.Trap{Kind: arch.PageFault, Addr: va, Code: uint64(access) << 56})
-	}
 }
 
 // vs is the address space, found by the u-area's thread.

@@ -20,6 +20,10 @@ const (
 	pollAlways = unix.POLLERR | unix.POLLHUP
 )
 
+// pollCost is the kernel memory that one descriptor of a poll costs: struct
+// pollfd, fs.PollFD and fs's waiter.
+const pollCost = 128
+
 // milliseconds is the deadline of a timeout in ms; negative: never; 0: now.
 func (c ctx) milliseconds(ms int) int64 {
 	switch {
@@ -37,6 +41,10 @@ func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
 	if n > uint64(max(tab.Limit(), 0)) {
 		return 0, syscall.EINVAL
 	}
+	if !c.s.transient.take(int(n) * pollCost) {
+		return 0, syscall.ENOMEM
+	}
+	defer c.s.transient.give(int(n) * pollCost)
 	raw := make([]byte, 8*n) // struct pollfd: fd, events, revents
 	if err := c.mem().CopyIn(raw, va); n > 0 && err != nil {
 		return 0, err
@@ -163,6 +171,10 @@ func (c ctx) selectFDs(n int, at [3]arch.VA, deadline int64) (uint64, error) {
 	}
 	tab := c.files().fds
 	n = min(n, max(tab.Limit(), unix.FD_SETSIZE))
+	if !c.s.transient.take(n * pollCost) {
+		return 0, syscall.ENOMEM
+	}
+	defer c.s.transient.give(n * pollCost)
 	size := (n + 63) / 64 * 8
 	var sets selectSets
 	for i, va := range at {
@@ -315,8 +327,9 @@ func sysEpollCtl(c ctx) (uint64, error) {
 	return 0, ep.EpollCtl(c.int(1), c.int(2), f, ev)
 }
 
-// maxEpollEvents bounds what one epoll_wait brings; the rest stays ready.
-const maxEpollEvents = 1024
+// maxEpollEvents bounds what one epoll_wait brings; the rest stays ready. It is
+// also what a thread holds while it waits.
+const maxEpollEvents = 128
 
 func (c ctx) epollWait(deadline int64) (uint64, error) {
 	n := c.int(2)

@@ -68,7 +68,7 @@ func (ps procSource) Process(pid int) (fs.ProcInfo, bool) {
 		i.Files, i.Place = fl.fds, fl.place
 		fl.mu.Lock()
 		i.Exe = fl.program.exe
-		i.Args, i.Env = joined(fl.program.argv), joined(fl.program.env)
+		i.Args, i.Env = fl.program.argv, fl.program.env
 		fl.mu.Unlock()
 	}
 	if vs := p.VM(); vs != nil {
@@ -112,13 +112,4 @@ func maps(p *proc.Process) []vm.EntryInfo {
 	}
 	defer vs.Release()
 	return vs.Entries()
-}
-
-// joined is strings with a NUL after each, as in /proc/PID/cmdline.
-func joined(list []string) []byte {
-	var b []byte
-	for _, s := range list {
-		b = append(append(b, s...), 0)
-	}
-	return b
 }

@@ -1,7 +1,6 @@
 package sys
 
 import (
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -11,17 +10,14 @@ import (
 )
 
 const (
-	// chunk is how much of a transfer is in kernel memory at a time: the
-	// capacity of a pipe, so that one read empties it.
-	chunk = 64 << 10
 	// maxRW is the most that one call transfers (read(2), "NOTES").
 	maxRW = 0x7ffff000
 	// maxIov is IOV_MAX (readv(2)).
 	maxIov = 1024
+	// iovCost is the kernel memory of one of its elements; up to iovFree of
+	// them cost less than the waiting thread.
+	iovCost, iovFree = 32, 64
 )
-
-// buffers holds chunk-sized buffers between transfers.
-var buffers = sync.Pool{New: func() any { return new([chunk]byte) }}
 
 // span is a piece of user memory of a transfer, inside the user half.
 type span struct {
@@ -37,8 +33,8 @@ type fileIO func(p []byte, off int64) (int, error)
 // second read of a stream might block although there is something to return.
 func (c ctx) read(f *fs.File, io fileIO, off int64, spans []span) (uint64, error) {
 	regular := f.Stat().Mode&unix.S_IFMT == unix.S_IFREG
-	buf := buffers.Get().(*[chunk]byte)
-	defer buffers.Put(buf)
+	buf := getBuffer(total(spans))
+	defer buf.put()
 	if !regular && len(spans) > 0 {
 		// What was taken out of a stream cannot be put back.
 		if err := c.mem().EnsureWritable(spans[0].va, 1); err != nil {
@@ -47,12 +43,12 @@ func (c ctx) read(f *fs.File, io fileIO, off int64, spans []span) (uint64, error
 	}
 	done := uint64(0)
 	for {
-		want := total(spans, chunk)
-		n, err := io(buf[:want], off+int64(done))
+		want := int(min(total(spans), uint64(len(buf.b))))
+		n, err := io(buf.b[:want], off+int64(done))
 		if err != nil || n == 0 {
 			return partial(done, err)
 		}
-		for b := buf[:n]; len(b) > 0; {
+		for b := buf.b[:n]; len(b) > 0; {
 			k := min(uint64(len(b)), spans[0].n)
 			if err := c.mem().CopyOut(spans[0].va, b[:k]); err != nil {
 				return partial(done, err)
@@ -69,21 +65,21 @@ func (c ctx) read(f *fs.File, io fileIO, off int64, spans []span) (uint64, error
 // write copies from the spans to io until all is written or io fails or takes
 // less than it was given.
 func (c ctx) write(io fileIO, off int64, spans []span) (uint64, error) {
-	buf := buffers.Get().(*[chunk]byte)
-	defer buffers.Put(buf)
+	buf := getBuffer(total(spans))
+	defer buf.put()
 	done := uint64(0)
 	for {
-		b := buf[:0]
-		for len(b) < chunk && len(spans) > 0 {
-			k := min(uint64(chunk-len(b)), spans[0].n)
-			if err := c.mem().CopyIn(buf[len(b):len(b)+int(k)], spans[0].va); err != nil {
+		b := buf.b[:0]
+		for len(b) < len(buf.b) && len(spans) > 0 {
+			k := min(uint64(len(buf.b)-len(b)), spans[0].n)
+			if err := c.mem().CopyIn(buf.b[len(b):len(b)+int(k)], spans[0].va); err != nil {
 				if len(b) > 0 || done > 0 {
 					spans = nil // write what is there, then stop
 					break
 				}
 				return 0, err
 			}
-			b, spans = buf[:len(b)+int(k)], advance(spans, k)
+			b, spans = buf.b[:len(b)+int(k)], advance(spans, k)
 		}
 		n, err := io(b, off+int64(done))
 		done += uint64(n)
@@ -105,14 +101,12 @@ func partial(done uint64, err error) (uint64, error) {
 	return 0, err
 }
 
-func total(spans []span, limit int) int {
-	n := uint64(0)
+// total is how many bytes the spans hold; at most maxRW.
+func total(spans []span) (n uint64) {
 	for _, s := range spans {
-		if n += s.n; n >= uint64(limit) {
-			return limit
-		}
+		n += s.n
 	}
-	return int(n)
+	return n
 }
 
 // advance takes k bytes, all of the first span, and drops it when it is empty.
@@ -172,6 +166,12 @@ func (c ctx) transfer(out, vec, at bool) (uint64, error) {
 	var one [1]span
 	spans := one[:]
 	if vec {
+		if n := c.int(2) * iovCost; n > iovFree*iovCost && n <= maxIov*iovCost {
+			if !c.s.transient.take(n) {
+				return 0, syscall.ENOMEM
+			}
+			defer c.s.transient.give(n)
+		}
 		spans, err = c.iovec(1)
 	} else if one[0], err = c.buffer(1); one[0].n == 0 {
 		spans = nil
@@ -264,12 +264,12 @@ func (c ctx) copyFile(in int, inOff arch.VA, out int, outOff arch.VA, n uint64) 
 }
 
 func (c ctx) pump(src *fs.File, srcAt bool, srcOff int64, dst *fs.File, dstAt bool, dstOff int64, n uint64) (uint64, error) {
-	buf := buffers.Get().(*[chunk]byte)
-	defer buffers.Put(buf)
+	buf := getBuffer(n)
+	defer buf.put()
 	t := c.task()
 	done := uint64(0)
 	for done < n {
-		b := buf[:min(n-done, chunk)]
+		b := buf.b[:min(n-done, uint64(len(buf.b)))]
 		var k int
 		var err error
 		if srcAt {

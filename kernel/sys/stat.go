@@ -195,17 +195,17 @@ func sysGetdents64(c ctx) (uint64, error) {
 	if err := userRange(c.va(1), n); err != nil {
 		return 0, err
 	}
-	buf := buffers.Get().(*[chunk]byte)
-	defer buffers.Put(buf)
+	buf := getBuffer(n)
+	defer buf.put()
 	// The directory's offset moves with the read: see first that it can be stored.
 	if err := c.mem().EnsureWritable(c.va(1), min(n, arch.PageSize)); err != nil {
 		return 0, err
 	}
-	k, err := f.Getdents(c.task(), buf[:min(n, chunk)])
+	k, err := f.Getdents(c.task(), buf.b[:min(n, uint64(len(buf.b)))])
 	if err != nil {
 		return 0, err
 	}
-	return uint64(k), c.mem().CopyOut(c.va(1), buf[:k])
+	return uint64(k), c.mem().CopyOut(c.va(1), buf.b[:k])
 }
 
 // The structures that are copied as they are have one size on both

@@ -59,6 +59,8 @@ type System struct {
 	unknown [maxNumber]atomic.Uint32
 	beyond  atomic.Uint32 // numbers past the table
 
+	transient budget // kernel memory of calls in progress
+
 	sigPage vm.Object // code that a handler returns to, where programs bring none
 }
 

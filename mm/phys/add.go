@@ -17,7 +17,8 @@ func (m *Memory) Add(r Range) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	before := m.nfree
 	m.addRange(from, to)
-	m.total += to - from
+	m.total += m.nfree - before
 	return nil
 }

@@ -54,6 +54,8 @@ func (m *Memory) unlink(head *int32, i int32) {
 func (m *Memory) relist(i int32, old uint16) {
 	b := &m.blocks[i]
 	switch {
+	case old == b.nfree:
+		return
 	case old == arch.BlockPages:
 		m.unlink(&m.whole, i)
 		m.nblocks--
@@ -71,17 +73,20 @@ func (m *Memory) relist(i int32, old uint16) {
 	}
 }
 
-// release makes the frames of mask in block i free.
+// allWords as the words of release: look at all of the mask.
+const allWords = 0xff
+
+// release makes the frames of mask in block i free. words has a bit for each
+// word of mask that is not 0, or more.
 //
 // Preconditions: m.mu held (or start-up); the frames' counts are 0.
-func (m *Memory) release(i int32, mask *blockMap) {
+func (m *Memory) release(i int32, mask *blockMap, words uint8) {
 	b := &m.blocks[i]
 	old := b.nfree
 	n := 0
-	for w, bitsOf := range mask {
-		if bitsOf == 0 {
-			continue
-		}
+	for ; words != 0; words &= words - 1 {
+		w := bits.TrailingZeros8(words)
+		bitsOf := mask[w]
 		if b.free[w]&bitsOf != 0 || b.isWhole {
 			m.badRelease(i, w, bitsOf)
 		}

@@ -130,24 +130,27 @@ func New(direct unsafe.Pointer, ram []Range) (*Memory, error) {
 		m.blocks[i].next, m.blocks[i].prev = -1, -1
 	}
 	for _, r := range ram {
-		if r.Start == 0 {
-			r.Start = arch.PageSize
-		}
 		m.addRange(int(FrameOf(r.Start)-m.base), int(FrameOf(r.End-1)-m.base)+1)
 	}
 	m.total = m.nfree
 	return m, nil
 }
 
-// addRange makes frames [from, to), counted from base, free.
+// addRange makes frames [from, to), counted from base, free, but for frame 0.
 func (m *Memory) addRange(from, to int) {
+	if m.base == 0 && from == 0 {
+		from = 1
+	}
 	for from < to {
 		end := min(to, from&^(arch.BlockPages-1)+arch.BlockPages)
-		var mask blockMap
-		for i := from; i < end; i++ {
-			mask.set(i & (arch.BlockPages - 1))
+		mask := allFrames
+		if end-from < arch.BlockPages {
+			mask = blockMap{}
+			for i := from; i < end; i++ {
+				mask.set(i & (arch.BlockPages - 1))
+			}
 		}
-		m.release(int32(from/arch.BlockPages), &mask)
+		m.release(int32(from/arch.BlockPages), &mask, allWords)
 		from = end
 	}
 }

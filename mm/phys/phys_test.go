@@ -109,7 +109,7 @@ func TestBrokenRules(t *testing.T) {
 	m.Ref(f)
 	mustPanic(t, "table) freed by its only user", func() { m.FreeZeroed(f) })
 	g, _ := m.Reservation()
-	mustPanic(t, "unreserve", func() { m.Unreserve(g+1, new([8]uint64)) })
+	mustPanic(t, "unreserve", func() { m.Unreserve(g+1, new([8]uint64), 0) })
 	m.Populate(g, 2, phys.Anon)
 	mustPanic(t, "populate", func() { m.Populate(g+1, 1, phys.Anon) })
 	h, _ := m.AllocBlock(phys.Anon)
@@ -370,7 +370,7 @@ func TestParallel(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(g), 1))
 			batch := phys.Batch{M: m}
 			var mine []phys.Frame
-			for range 2000 {
+			for range 600 {
 				switch r.IntN(7) {
 				case 0, 1:
 					if f, err := m.Alloc(phys.Anon); err == nil {
@@ -419,4 +419,91 @@ func TestParallel(t *testing.T) {
 	if m.FreeFrames() != free {
 		t.Errorf("%d frames free, want %d", m.FreeFrames(), free)
 	}
+}
+
+// What the batch's loops do, entry by entry: last references and others, frames in
+// a row and not, whole blocks, holes, and where ReleaseEntries stops.
+func TestBatchLoops(t *testing.T) {
+	m := phystest.New(t, 8*512)
+	const addr, dirty = arch.PTE(0xffffffffff000), arch.PTE(1 << 60)
+	whole, err := m.AllocBlock(phys.Anon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var frames []phys.Frame
+	for range 300 {
+		f, err := m.Alloc(phys.Anon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frames = append(frames, f)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	r.Shuffle(200, func(i, k int) { frames[i], frames[k] = frames[k], frames[i] })
+	for k, f := range frames {
+		if k%3 == 0 {
+			m.Ref(f)
+		}
+	}
+	free := m.FreeFrames()
+
+	table := make([]arch.PTE, 512)
+	for k, f := range frames {
+		table[k+k/5] = arch.PTE(f.PA()) | 3
+	}
+	table[509] = arch.PTE((whole + 7).PA()) | 3
+	table[510] = arch.PTE(frames[0].PA()) | dirty // frames[0] has two references
+	b := phys.Batch{M: m}
+	if at := b.ReleaseEntries(table, addr, dirty); at != 510 {
+		t.Fatalf("stopped at %d, want 510", at)
+	}
+	b.ReleaseEntries(table[510:], addr, phys.NoStop)
+	b.Flush()
+	for k, e := range table {
+		if e != 0 {
+			t.Fatalf("entry %d is still %#x", k, e)
+		}
+	}
+	// 200 had one reference, and frames[0] and the block's frame lost their last.
+	if n := m.FreeFrames() - free; n != 202 {
+		t.Errorf("%d frames freed, want 202", n)
+	}
+	for k, f := range frames {
+		if want := k%3 == 0 && k > 0; m.InUse(f) != want {
+			t.Fatalf("frame %d in use: %v, want %v", k, !want, want)
+		}
+	}
+	rest := make([]phys.Frame, 0, 200)
+	for k := 3; k < 300; k += 3 {
+		rest = append(rest, frames[k], 0)
+	}
+	b.UnrefAll(append(rest, whole+8))
+	b.Flush()
+	if n := m.FreeFrames() - free; n != 302 {
+		t.Errorf("%d frames freed at the end, want 302", n)
+	}
+}
+
+// Zeroed frames that the stock has no room for are freed all the same.
+func TestBatchFreeZeroed(t *testing.T) {
+	m := phystest.New(t, 4*512)
+	var frames []phys.Frame
+	for range 700 {
+		f, err := m.AllocZero(phys.Table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frames = append(frames, f)
+	}
+	b := phys.Batch{M: m}
+	b.FreeZeroed(frames)
+	b.Flush()
+	if s := m.Stats(); s.Free != m.Total() || s.Zeroed != 256 {
+		t.Errorf("%+v, want all %d frames free, 256 of them zeroed", s, m.Total())
+	}
+	mustPanic(t, "freed by its only user", func() {
+		f, _ := m.AllocZero(phys.Table)
+		m.Ref(f)
+		b.FreeZeroed([]phys.Frame{f})
+	})
 }

@@ -173,7 +173,7 @@ func (m *Memory) UnrefBlock(f Frame) {
 	}
 	if n > 0 {
 		m.mu.Lock()
-		m.release(i, &mask)
+		m.release(i, &mask, allWords)
 		m.mu.Unlock()
 	}
 }
@@ -188,7 +188,7 @@ func (m *Memory) freeWhole(i int32) {
 			m.info[m.first(i)+k-m.base].owner = b.owner
 		}
 	}
-	m.release(i, mask)
+	m.release(i, mask, allWords)
 }
 
 var allFrames = blockMap{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}

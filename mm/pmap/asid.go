@@ -2,6 +2,7 @@ package pmap
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 
 	"grim/arch"
@@ -85,7 +86,7 @@ func (s *System) identify(p *Pmap) {
 	if p.id.Load()>>16 == gen {
 		return
 	}
-	n := s.mmu.ASIDs()
+	n := min(s.mmu.ASIDs(), s.asidLimit)
 	var asid uint16
 	switch {
 	case n == 0:
@@ -94,9 +95,7 @@ func (s *System) identify(p *Pmap) {
 		s.freeASID = s.freeASID[:len(s.freeASID)-1]
 	default:
 		if s.nextASID > n {
-			gen = s.gen.Add(1)
-			s.nextASID = 1
-			s.mmu.FlushAll()
+			gen = s.newGeneration()
 		}
 		asid = uint16(s.nextASID)
 		s.nextASID++
@@ -104,11 +103,35 @@ func (s *System) identify(p *Pmap) {
 	p.id.Store(gen<<16 | uint64(asid))
 }
 
+// newGeneration makes every identifier free. The CPU leaves its root first: what
+// it walked between the flush and the switch would be cached under an identifier
+// that is about to be another's. Preconditions: s.mu held.
+func (s *System) newGeneration() uint64 {
+	s.load(nil)
+	gen := s.gen.Add(1)
+	s.nextASID = 1
+	s.freeASID = s.freeASID[:0]
+	s.mmu.FlushAll()
+	return gen
+}
+
+// LimitIdentifiers makes do with n identifiers, 0 for none, and begins a new
+// generation; a machine has so many that tests would hardly see them run out.
+// Negative: all that there are.
+func (s *System) LimitIdentifiers(n int) {
+	if n < 0 {
+		n = math.MaxInt
+	}
+	s.mu.Lock()
+	s.asidLimit = n
+	s.newGeneration()
+	s.mu.Unlock()
+}
+
 // leave takes p off every CPU, drops all its translations at once, and gives its
 // identifier back. Nobody can load it again until leaving is false.
 func (s *System) leave(p *Pmap) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	p.leaving = true
 	// Shoot-down point: a CPU other than this one that has p loaded is told to
 	// move to the bare kernel root, and waited for.
@@ -118,15 +141,14 @@ func (s *System) leave(p *Pmap) {
 			s.cpus[i].current.Store(nil)
 		}
 	}
-	id := p.id.Load()
-	if id == 0 || id>>16 != s.gen.Load() {
-		return
+	if id := p.id.Load(); id != 0 && id>>16 == s.gen.Load() {
+		s.mmu.FlushASID(p.Root())
+		p.id.Store(0)
+		if asid := uint16(id); asid != 0 {
+			s.freeASID = append(s.freeASID, asid)
+		}
 	}
-	s.mmu.FlushASID(p.Root())
-	p.id.Store(0)
-	if asid := uint16(id); asid != 0 {
-		s.freeASID = append(s.freeASID, asid)
-	}
+	s.mu.Unlock()
 }
 
 // live tells whether a TLB may hold translations of p.

@@ -523,8 +523,8 @@ func (m *model) move(s *space) {
 // no identifiers, against a map of pages.
 func FuzzModel(f *testing.F) {
 	seed := rand.New(rand.NewPCG(3, 4))
-	for range 12 {
-		b := make([]byte, 600)
+	for range 6 {
+		b := make([]byte, 500)
 		for i := range b {
 			b[i] = byte(seed.Uint32())
 		}

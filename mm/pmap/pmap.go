@@ -41,6 +41,7 @@ package pmap
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -102,12 +103,13 @@ type System struct {
 
 	gen atomic.Uint64 // generation of identifiers; changed under mu
 
-	mu       sync.Mutex
-	cpus     [maxCPU]cpu
-	nextASID int
-	freeASID []uint16        // flushed, of this generation
-	roots    [2][]phys.Frame // recycled roots by layout: user half zero, kernel half valid
-	work     []*teardown
+	mu        sync.Mutex
+	cpus      [maxCPU]cpu
+	nextASID  int
+	freeASID  []uint16        // flushed, of this generation
+	asidLimit int             // use no more; see LimitIdentifiers
+	roots     [2][]phys.Frame // recycled roots by layout: user half zero, kernel half valid
+	work      []*teardown
 }
 
 // Pmap is one address space's tables. Make it with New or Init.
@@ -132,7 +134,7 @@ type Pmap struct {
 // NewSystem makes the page-table state of a machine with the memory, entry
 // format and MMU given. m hands out frames already.
 func NewSystem(m *phys.Memory, f *arch.Format, mmu arch.MMU) *System {
-	s := &System{mem: m, f: *f, mmu: mmu, addr: f.Addr}
+	s := &System{mem: m, f: *f, mmu: mmu, addr: f.Addr, asidLimit: math.MaxInt}
 	s.softShift = uint(bits.TrailingZeros64(uint64(f.Soft[0])))
 	for i, b := range f.Soft {
 		if b != 1<<(s.softShift+uint(i)) {
@@ -228,6 +230,7 @@ type Stats struct{ Resident, Tables int }
 // Stats returns current figures.
 func (p *Pmap) Stats() Stats {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return Stats{p.resident, p.tables}
+	st := Stats{p.resident, p.tables}
+	p.mu.Unlock()
+	return st
 }

@@ -60,8 +60,8 @@ func (p *Pmap) Protect(start, end arch.VA, prot arch.Prot) error {
 	p.change(start, end, func(e arch.PTE, row *[8][8]arch.PTE) arch.PTE {
 		fl := s.flags(e)
 		dirty := e & s.f.DirtyBits
-		r := prot
-		if fl&COW != 0 || fl&Shared != 0 && dirty == 0 {
+		r := prot // a COW page's row has no writable entry
+		if fl&Shared != 0 && dirty == 0 {
 			if r &^= arch.Write; r == 0 && prot != 0 {
 				r = arch.Read // Write implies Read
 			}

@@ -7,7 +7,7 @@ import (
 	"grim/mm/phys"
 )
 
-// How much one step of a teardown unlinks before it flushes once, lets go of the
+// How much one step of Remove unlinks before it flushes once, lets go of the
 // lock and frees. A step of full tables is 4096 pages, about 100 000
 // instructions: the bound on how long others wait.
 const (
@@ -15,37 +15,41 @@ const (
 	stepPages  = 64
 	stepBlocks = 64
 	stepEmpty  = 16
-	maxDirty   = 64
-	flushEach  = 8 // up to so many pages are flushed one by one
+	maxDirty   = arch.Entries // shown at once: a leaf table's
+	flushEach  = 8            // up to so many pages are flushed one by one
 )
 
 // teardown is one step's work: what has been unlinked and is to be flushed and
 // freed. Pooled in System.
 type teardown struct {
-	batch   phys.Batch
-	npages  int // entries unlinked one by one
-	ntables int
-	nblocks int
-	nempty  int
-	ndirty  int
-	visible bool // something unlinked was present: a flush is due
-	pages   [stepPages]DirtyPage
-	isDirty [stepPages]bool
-	tables  [stepTables]DirtyPage // leaf tables with their entries in place; VA of entry 0
-	blocks  [stepBlocks]DirtyPage
-	empty   [stepEmpty]DirtyPage // table pages without entries, all zero; VA in their reach
-	dirty   [maxDirty]DirtyPage
+	batch phys.Batch
+	// tableBatch frees a purge's table pages: they lie in other superblocks than
+	// the pages, and a batch works on one at a time.
+	tableBatch phys.Batch
+	npages     int // entries unlinked one by one
+	ntables    int
+	nblocks    int
+	nempty     int
+	ndirty     int
+	visible    bool // something unlinked was present: a flush is due
+	pages      [stepPages]DirtyPage
+	isDirty    [stepPages]bool
+	tables     [stepTables]DirtyPage // leaf tables with their entries in place; VA of entry 0
+	blocks     [stepBlocks]DirtyPage
+	empty      [stepEmpty]DirtyPage // table pages without entries, all zero; VA in their reach
+	dirty      [maxDirty]DirtyPage
 }
 
 func (s *System) getTeardown() *teardown {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if n := len(s.work); n > 0 {
 		td := s.work[n-1]
 		s.work = s.work[:n-1]
+		s.mu.Unlock()
 		return td
 	}
-	return &teardown{batch: phys.Batch{M: s.mem}}
+	s.mu.Unlock()
+	return &teardown{batch: phys.Batch{M: s.mem}, tableBatch: phys.Batch{M: s.mem}}
 }
 
 func (s *System) putTeardown(td *teardown) {
@@ -93,35 +97,6 @@ func (p *Pmap) removeEmpty(start, end arch.VA) {
 	p.s.putTeardown(td)
 }
 
-// Purge empties the user half, as the last user of the address space does on its
-// way out (DESIGN.md section 5, step 4). It first leaves the root on every CPU and
-// flushes the identifier once; only then does it take mappings and table pages
-// apart, in steps, with no flush and no lock that others need between them. It
-// touches no entry of the kernel half; the root stays. Dirty Shared pages are
-// shown to v before their references go; yield (may be nil) is called between
-// steps; both may sleep. The cost is in resident pages and table pages.
-func (p *Pmap) Purge(v Visitor, yield func()) {
-	s := p.s
-	s.leave(p)
-	td := s.getTeardown()
-	for va := arch.VA(0); ; {
-		p.mu.Lock()
-		va = p.unlink(va, arch.UserMax, td)
-		p.mu.Unlock()
-		p.free(td, v)
-		if va >= arch.UserMax {
-			break
-		}
-		if yield != nil {
-			yield()
-		}
-	}
-	s.putTeardown(td)
-	s.mu.Lock()
-	p.leaving = false
-	s.mu.Unlock()
-}
-
 // unlink takes mappings of [va, end) out of the tables until td is full, and
 // returns where to go on. Preconditions: p.mu held; edges cut.
 func (p *Pmap) unlink(va, end arch.VA, td *teardown) arch.VA {
@@ -139,16 +114,18 @@ func (p *Pmap) unlink(va, end arch.VA, td *teardown) arch.VA {
 		info := s.mem.Info(n1.f)
 		for va < end && va>>30 == upper>>30 {
 			i := va.Index(1)
-			if info.Groups>>(i>>3) == 0 {
+			if i = nextUsed(n1.t, info.Groups, i); i == arch.Entries {
 				va = (va &^ (1<<30 - 1)) + 1<<30
 				break
+			}
+			if at := upper&^(1<<30-1) + arch.VA(i)<<arch.BlockShift; at > va {
+				if va = at; va >= end {
+					break
+				}
 			}
 			e := n1.t[i]
 			blockEnd := va.BlockDown() + arch.BlockSize
 			switch {
-			case e == 0:
-				va = blockEnd
-				continue
 			case s.isBlock(e):
 				if td.nblocks == stepBlocks {
 					return va
@@ -272,10 +249,11 @@ func (p *Pmap) free(td *teardown, v Visitor) {
 			td.batch.Unref(u.Frame)
 		}
 	}
-	for _, u := range td.tables[:td.ntables] {
-		p.s.freeLeafTable(u, td, v)
-	}
 	td.visit(v)
+	for _, u := range td.tables[:td.ntables] {
+		p.s.releaseLeaf(u, td, v)
+		mem.FreeZeroed(u.Frame)
+	}
 	td.batch.Flush()
 	for _, u := range td.blocks[:td.nblocks] {
 		mem.UnrefBlock(u.Frame)
@@ -286,29 +264,66 @@ func (p *Pmap) free(td *teardown, v Visitor) {
 	td.npages, td.ntables, td.nblocks, td.nempty, td.visible = 0, 0, 0, 0, false
 }
 
-// freeLeafTable gives back the frames that an unlinked leaf table maps, then the
-// table, which is all zero by then.
-func (s *System) freeLeafTable(u DirtyPage, td *teardown, v Visitor) {
+// releaseLeaf gives back the frames that an unlinked leaf table maps. The table is
+// all zero then. Dirty Shared pages are shown to v while they are still in place:
+// no page is looked at more than twice.
+func (s *System) releaseLeaf(u DirtyPage, td *teardown, v Visitor) {
 	t := s.mem.Table(u.Frame)
 	stop := s.sharedDirty
 	if v == nil {
-		stop = 0
+		stop = phys.NoStop
 	}
 	for g := s.mem.Info(u.Frame).Groups; g != 0; {
 		// The next run of groups that may be in use.
 		from := bits.TrailingZeros64(g)
-		to := from + bits.TrailingZeros64(^(g >> from))
-		g &^= 1<<to - 1 // Go: 1<<64 is 0, so a run to the end clears all
-		for k := from << 3; k < to<<3; {
-			_, n := td.batch.ReleaseEntries(t[k:to<<3], s.addr, stop)
-			// Dirty ones follow, unless it went to the end.
-			for k += n; k < to<<3 && t[k]&stop == stop; k++ {
-				td.addDirty(DirtyPage{u.VA + arch.VA(k)<<arch.PageShift, s.frame(t[k])}, v)
-				t[k] = 0
-			}
+		to := (from + bits.TrailingZeros64(^(g >> from))) << 3
+		g &^= 1<<(to>>3) - 1 // Go: 1<<64 is 0, so a run to the end clears all
+		k := from << 3
+		if k += td.batch.ReleaseEntries(t[k:to], s.addr, stop); k < to {
+			s.showDirty(u.VA, t, k, to, td, v)
+			td.batch.ReleaseEntries(t[k:to], s.addr, phys.NoStop)
 		}
 	}
-	s.mem.FreeZeroed(u.Frame)
+}
+
+// showDirty shows the dirty Shared pages among entries [k, to) of leaf table t,
+// whose entry 0 maps va, to v.
+func (s *System) showDirty(va arch.VA, t *table, k, to int, td *teardown, v Visitor) {
+	stop, addr, out := s.sharedDirty, s.addr, td.dirty[:]
+	va += arch.VA(k) << arch.PageShift
+	n := 0
+	for _, e := range t[k:to] { // at most len(out)
+		if e&stop == stop && n < len(out) {
+			out[n] = DirtyPage{va, phys.Frame((e & addr) >> arch.PageShift)}
+			n++
+		}
+		va += arch.PageSize
+	}
+	v.Dirty(out[:n])
+}
+
+// fewEntries is up to how many entries of a table are looked for one by one: a
+// sparse mapping has one, and the loops for long runs cost as much as ten.
+const fewEntries = 2
+
+// releaseFew is releaseLeaf for a table with few entries.
+func (s *System) releaseFew(u DirtyPage, info *phys.Info, td *teardown, v Visitor) {
+	t := s.mem.Table(u.Frame)
+	k := bits.TrailingZeros64(info.Groups) << 3
+	for range info.Used {
+		e := t[k&(arch.Entries-1)]
+		if e == 0 {
+			k = nextUsed(t, info.Groups, k)
+			e = t[k]
+		}
+		f := s.frame(e)
+		if v != nil && e&s.sharedDirty == s.sharedDirty {
+			td.dirty[0] = DirtyPage{u.VA + arch.VA(k)<<arch.PageShift, f}
+			v.Dirty(td.dirty[:1])
+		}
+		t[k] = 0
+		td.batch.Unref(f)
+	}
 }
 
 // addDirty keeps u for v, with its reference.

@@ -187,22 +187,24 @@ func (p *Pmap) leaves(start, end arch.VA, fn func(sp span) bool) {
 		}
 		groups := p.s.mem.Info(n1.f).Groups
 		for i := va.Index(1); va < end; {
-			if groups>>(i>>3) == 0 {
-				va = (va &^ (1<<30 - 1)) + 1<<30
-				break
+			k := nextUsed(n1.t, groups, i)
+			if k > i {
+				i = k
+				if va = va&^(1<<30-1) + arch.VA(i)<<arch.BlockShift; i == arch.Entries || va >= end {
+					break
+				}
 			}
 			next := va.BlockDown() + arch.BlockSize
-			if e := n1.t[i]; e != 0 {
-				sp := span{node: n1, level: 1, lo: i, hi: i + 1, va: va.BlockDown()}
-				if !p.s.isBlock(e) {
-					sp = span{node: p.below(e), lo: va.Index(0), hi: arch.Entries, va: va}
-					if end < next {
-						sp.hi = end.Index(0)
-					}
+			e := n1.t[i]
+			sp := span{node: n1, level: 1, lo: i, hi: i + 1, va: va.BlockDown()}
+			if !p.s.isBlock(e) {
+				sp = span{node: p.below(e), lo: va.Index(0), hi: arch.Entries, va: va}
+				if end < next {
+					sp.hi = end.Index(0)
 				}
-				if !fn(sp) {
-					return
-				}
+			}
+			if !fn(sp) {
+				return
 			}
 			va = next
 			if i++; i == arch.Entries {
@@ -238,20 +240,33 @@ func (p *Pmap) nextLevel1(va, end arch.VA) (node, arch.VA) {
 	return node{}, va
 }
 
-// skip is the first address after va's entry in table f that lies in a group of
-// entries that may be in use; the end of the table's reach if there is none.
+// skip is the first address after va's entry in table f that an entry in use
+// maps; the end of the table's reach if there is none.
 func (p *Pmap) skip(f phys.Frame, va arch.VA, level int) arch.VA {
 	shift := uint(arch.PageShift + 9*level)
-	i := va.Index(level) + 1
-	base := va &^ (1<<(shift+9) - 1)
-	rest := p.s.mem.Info(f).Groups >> uint(i>>3)
-	switch {
-	case i == arch.Entries || rest == 0:
-		i = arch.Entries
-	case rest&1 == 0:
-		i = (i>>3 + bits.TrailingZeros64(rest)) << 3
+	i := nextUsed(p.s.mem.Table(f), p.s.mem.Info(f).Groups, va.Index(level)+1)
+	return va&^(1<<(shift+9)-1) + arch.VA(i)<<shift
+}
+
+// nextUsed is the first entry of t from i on that is not zero, arch.Entries if
+// there is none. Groups of eight that hold nothing are stepped over at once: the
+// 510 empty entries between program and stack cost as much as four used ones.
+func nextUsed(t *table, groups uint64, i int) int {
+	for i < arch.Entries {
+		g := groups >> (i >> 3)
+		if g == 0 {
+			break
+		}
+		if g&1 == 0 {
+			i = (i>>3 + bits.TrailingZeros64(g)) << 3
+		}
+		for last := i | 7; i <= last; i++ {
+			if t[i&(arch.Entries-1)] != 0 {
+				return i
+			}
+		}
 	}
-	return base + arch.VA(i)<<shift
+	return arch.Entries
 }
 
 // Walk calls fn for every mapped page and block (m.Block, its first page) of

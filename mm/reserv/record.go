@@ -76,7 +76,7 @@ func (p *Pool) end(r *resv) (freed int) {
 		r.setNext.setPrev = r.setPrev
 	}
 	s.n--
-	freed = p.m.Unreserve(r.base, &r.populated)
+	freed = p.m.Unreserve(r.base, &r.populated, r.count)
 	p.unpopulated -= freed
 	*r = resv{hashNext: p.spare}
 	p.spare = r

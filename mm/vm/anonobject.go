@@ -39,7 +39,7 @@ func (o *anonObject) Unref() {
 	} else if n < 0 {
 		panic("vm: shared memory object released more often than referenced")
 	}
-	o.sys.freePages(&o.pages, 0)
+	o.sys.freePages(&o.pages, 0, o.sys.yield)
 	o.sys.objects.Add(-1)
 }
 

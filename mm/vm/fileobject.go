@@ -8,6 +8,7 @@ import (
 
 	"grim/arch"
 	"grim/mm/phys"
+	"grim/mm/pmap"
 )
 
 // FileObject is a file's pages.
@@ -69,14 +70,15 @@ func (o *FileObject) Unref() {
 	} else if n < 0 {
 		panic("vm: file object " + o.Name() + " released more often than referenced")
 	}
-	o.sys.freePages(&o.pages, 0)
+	o.sys.freePages(&o.pages, 0, o.sys.yield)
 	o.sys.objects.Add(-1)
 }
 
-// freePages drops the references that an index holds from page first on.
-func (s *System) freePages(x *pageIndex, first int64) {
+// freePages drops the references that an index holds from page first on. yield,
+// if not nil, is called now and then.
+func (s *System) freePages(x *pageIndex, first int64, yield func()) {
 	b := phys.Batch{M: s.mem}
-	x.cut(first, b.Unref)
+	x.cut(first, &b, yield)
 	b.Flush()
 }
 
@@ -147,6 +149,31 @@ func (o *FileObject) pageLocked(index int64) (phys.Frame, error) {
 	return f, err
 }
 
+// PutDirtyRun takes back pages written through a mapping. Without a pager the
+// frames are the file's own and nothing is to be done for each: whoever looks at
+// the modification time need only know that there is one at all.
+func (o *FileObject) PutDirtyRun(first int64, pages []pmap.DirtyPage) (refused int) {
+	if o.pager != nil {
+		for i := range pages {
+			if o.PutDirty(first+int64((pages[i].VA-pages[0].VA)>>arch.PageShift), pages[i].Frame) != nil {
+				refused++
+			}
+		}
+		return refused
+	}
+	o.mu.Lock()
+	mine := false
+	for i := 0; i < len(pages) && !mine; i++ {
+		// A page that truncation has removed meanwhile does not count.
+		mine = o.pages.get(first+int64((pages[i].VA-pages[0].VA)>>arch.PageShift)) == pages[i].Frame
+	}
+	o.mu.Unlock()
+	if fn := o.onWrite.Load(); fn != nil && mine {
+		(*fn)()
+	}
+	return 0
+}
+
 // PutDirty takes back a page written through a mapping. A page that truncation
 // has removed from the file meanwhile is dropped.
 func (o *FileObject) PutDirty(index int64, f phys.Frame) error {
@@ -191,7 +218,7 @@ func (o *FileObject) Truncate(size int64) error {
 	o.clearTail(min(size, o.size))
 	o.size = size
 	if shrunk {
-		o.sys.freePages(&o.pages, first)
+		o.sys.freePages(&o.pages, first, nil) // mu is held
 	}
 	o.mu.Unlock()
 	if shrunk {

@@ -6,6 +6,7 @@ import (
 
 	"grim/arch"
 	"grim/mm/phys"
+	"grim/mm/pmap"
 )
 
 // Object is what can be mapped: a file, or memory shared between processes.
@@ -13,7 +14,7 @@ import (
 // Tracks.
 type Object interface {
 	// Ref adds a reference, Unref drops one; the last frees the pages. Neither
-	// sleeps: both are called with VMSpace.mu held.
+	// sleeps, as both are called with VMSpace.mu held; Unref may yield.
 	Ref()
 	Unref()
 	// GetPage returns the frame of page index with a reference for the caller.
@@ -36,6 +37,27 @@ type Object interface {
 	Name() string
 	// Mapped is the record of who maps the object.
 	Mapped() *Mappings
+}
+
+// runObject is an Object that takes back many pages at the price of one call.
+type runObject interface {
+	// PutDirtyRun is PutDirty for pages of one mapping: page first is at
+	// pages[0].VA, the others follow as their addresses do. It says how many
+	// were refused.
+	PutDirtyRun(first int64, pages []pmap.DirtyPage) (refused int)
+}
+
+// putDirty hands pages of e, in order of address, to its object.
+func (e *entry) putDirty(pages []pmap.DirtyPage) (refused int) {
+	if o, ok := e.obj.(runObject); ok {
+		return o.PutDirtyRun(e.index(pages[0].VA), pages)
+	}
+	for _, p := range pages {
+		if e.obj.PutDirty(e.index(p.VA), p.Frame) != nil {
+			refused++
+		}
+	}
+	return refused
 }
 
 // Mappings records which map entries map an object, so that truncation can

@@ -16,6 +16,10 @@ type pageIndex struct {
 	n      int64  // frames held
 }
 
+// yieldChunks is how many chunks are taken apart between two yields: 4096 pages,
+// as in a step of pmap.Purge, some 100 000 instructions.
+const yieldChunks = 64
+
 type chunk struct {
 	number int64
 	n      int
@@ -57,10 +61,15 @@ func (x *pageIndex) set(index int64, f phys.Frame) {
 	x.n++
 }
 
-// cut takes out every frame of page first or above and hands it to free, in
-// time proportional to the chunks held.
-func (x *pageIndex) cut(first int64, free func(phys.Frame)) {
+// cut takes out every frame of page first or above and gives up the index's
+// reference to it, in time proportional to the chunks held. After each
+// yieldChunks it calls yield, if that is not nil.
+func (x *pageIndex) cut(first int64, b *phys.Batch, yield func()) {
+	done := 0
 	for k, c := range x.chunks {
+		if done++; done%yieldChunks == 0 && yield != nil {
+			yield()
+		}
 		lo := int64(0)
 		if k < first/chunkPages {
 			continue
@@ -68,17 +77,25 @@ func (x *pageIndex) cut(first int64, free func(phys.Frame)) {
 		if k == first/chunkPages {
 			lo = first % chunkPages
 		}
-		for i := lo; i < chunkPages; i++ {
-			if f := c.frames[i]; f != 0 {
-				c.frames[i] = 0
-				c.n--
-				x.n--
-				free(f)
+		cut := c.n
+		if lo > 0 {
+			cut = 0
+			for _, f := range c.frames[lo:] {
+				if f != 0 {
+					cut++
+				}
 			}
 		}
-		if c.n == 0 {
+		b.UnrefAll(c.frames[lo:])
+		clear(c.frames[lo:])
+		c.n -= cut
+		x.n -= int64(cut)
+		if c.n == 0 && first > 0 {
 			delete(x.chunks, k)
 		}
+	}
+	if first <= 0 {
+		x.chunks = nil
 	}
 	x.last = nil
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"grim/arch"
+	"grim/arch/amd64"
 )
 
 // Purge over every kind of entry leaves nothing: holes, guard pages, blocks,
@@ -99,4 +100,27 @@ func TestReleaseAsserts(t *testing.T) {
 		vs.Release()
 	}()
 	vs.refs.Store(1)
+}
+
+// The end of an object with many pages lets others run, in a purge as elsewhere.
+// (Broken by: Unref that gives freePages no yield.)
+func TestObjectEndYields(t *testing.T) {
+	m := newMachine(t, &amd64.Format, 4*4096+2048)
+	const pages = 3 * 4096
+	vs := m.space()
+	va := mustMap(t, vs, 0, pages<<12, rw, Anon|Shared, nil, 0)
+	for i := range arch.VA(pages) {
+		mustStore(t, vs, va+i<<12, 1)
+	}
+	vs.mu.Lock()
+	obj := vs.tree.find(va).obj
+	vs.mu.Unlock()
+	obj.Ref() // so that the purge does not free the pages
+	vs.Purge(nil)
+	yields := 0
+	m.System.yield = func() { yields++ }
+	obj.Unref()
+	if yields < 3 {
+		t.Errorf("%d yields while %d pages were freed, want one each 4096", yields, pages)
+	}
 }

@@ -9,8 +9,10 @@ import (
 
 // Where a new program's parts go. Fixed, so that a run is the same every time.
 const (
-	// SigPage is a page that belongs to the system-call layer: the topmost.
-	SigPage = arch.UserMax - arch.PageSize
+	// SigPage is a page that belongs to the system-call layer. Above it the last
+	// page of the user half stays free, as on Linux/amd64: memory that ends at
+	// UserMax has nothing behind it to run into.
+	SigPage = arch.UserMax - 2*arch.PageSize
 	// StackTop is where the main stack ends, a guard page below SigPage.
 	StackTop = SigPage - arch.PageSize
 	// mmapTop is where mmap(2) begins to search downwards: below everything

@@ -14,7 +14,7 @@ func compare(ctx context.Context, o *options) error {
 	for _, arch := range o.archs {
 		k, err := fetchLinux(ctx, arch)
 		if err != nil {
-			return fmt.Errorf("the distribution's kernel for %s: %w", arch, err)
+			return fmt.Errorf("fetching Debian's kernel for %s: %w", arch, err)
 		}
 		for _, program := range o.programs {
 			initrd, err := prepare(ctx, arch, program)

@@ -25,12 +25,20 @@ func main() {
 	limit := flag.Duration("timeout", 300*time.Second, "time limit")
 	log := flag.String("log", "build/logs/run.log", "file that keeps the serial output")
 	icount := flag.Bool("icount", false, "count guest instructions as nanoseconds")
+	needs := flag.Bool("needs", false, "only tell what qemu/boards.sh shall fetch for the machine")
 	gdb := flag.Bool("gdb", false, "wait for gdb on port 1234")
 	flag.Parse()
+	if *needs {
+		// A wrong name is reported by the run itself.
+		if m, err := qemu.Lookup(*arch, *machine); err == nil {
+			fmt.Println(strings.Join(m.Needs(), " "))
+		}
+		return
+	}
 
 	if err := run(*arch, *machine, *limit, *log, &qemu.Config{
 		Memory: *mem, Kernel: *kernel, Initrd: *initrd,
-		Append: strings.Fields(*args), Extra: strings.Fields(*extra), Icount: *icount, GDB: *gdb,
+		Append: []string{*args}, Extra: strings.Fields(*extra), Icount: *icount, GDB: *gdb,
 	}); err != nil {
 		fmt.Fprintf(os.Stderr, "qemu-run: %v (serial output: %s)\n", err, *log)
 		os.Exit(1)

@@ -34,6 +34,7 @@ func main() {
 		total.add(hostTests(ctx))
 	}
 	total.add(bootAll(ctx, selectBoots(*boots), *jobs, *limit))
+	total.add(crashAll(ctx, *boots, *limit))
 	fmt.Printf("whole suite: %s\n", since(start))
 	fmt.Printf("%d passed, %d failed\n", total.passed, total.failed)
 	if total.failed > 0 || total.passed == 0 {

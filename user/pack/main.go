@@ -23,7 +23,7 @@ var programs = []struct{ pkg, path string }{
 
 func main() {
 	arch := flag.String("arch", "amd64", "GOARCH of the programs")
-	program := flag.String("program", "", "static ELF file to add as /program")
+	program := flag.String("program", "", "static ELF file to add in /bin")
 	out := flag.String("o", "", "archive to write")
 	flag.Parse()
 	if err := run(*arch, *program, *out); err != nil {
@@ -66,7 +66,7 @@ func run(arch, program, out string) error {
 		if err != nil {
 			return err
 		}
-		records = append(records, cpio.StaticFile("program", string(data), 0o755))
+		records = append(records, cpio.StaticFile("bin/"+filepath.Base(program), string(data), 0o755))
 	}
 	var archive bytes.Buffer
 	w := cpio.Newc.Writer(&archive)

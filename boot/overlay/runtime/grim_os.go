@@ -57,6 +57,10 @@ func osinit() {
 	getg().m.procid = 1
 	initHeapBounds()
 	archinit()
+	// A user thread's goroutine needs 4 KB in fork, and 8 KB in exec and page
+	// faults on files. Starting with the runtime's 2 KB, each would grow its
+	// stack once, for 18 000 instructions, and throw it away at the end.
+	startingStackSize = 8 << 10
 }
 
 func getCPUCount() int32 { return 1 }

@@ -71,12 +71,18 @@ GLOBL	rt0HighLink<>(SB), NOPTR, $8
 TEXT _rt0_arm64_linux(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MSR	$0xf, DAIFSet
 	MOVD	R0, R20
+	MOVD	$runtime·refuseGranule(SB), R1
 	MRS	ID_AA64MMFR0_EL1, R0
 	UBFX	$28, R0, $4, R0			// TGran4: no 4 KB pages
 	CMP	$15, R0
 	BEQ	refuse
-	ADR	el1, R0				// in the lower 47 bits, for the identity map
-	LSR	$47, R0
+	// The header's page is the one before the text.
+	MOVD	$runtime·refusePlace(SB), R1
+	MOVD	$runtime·text(SB), R0
+	SUB	$PAGE, R0
+	AND	$0x1fffff, R0, R2
+	CBNZ	R2, refuse
+	LSR	$47, R0				// for the identity map
 	CBNZ	R0, refuse
 	MRS	CurrentEL, R0
 	UBFX	$2, R0, $2, R0
@@ -84,10 +90,29 @@ TEXT _rt0_arm64_linux(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	BEQ	el1
 	CMP	$2, R0
 	BEQ	el2
-refuse:	// Such a CPU, or EL3, which needs firmware that we are not. There is
-	// nothing to say it with.
-	WFI
-	B	refuse
+	MOVD	$runtime·refuseEL3(SB), R1
+refuse:	// The reason is at R1. Nothing is known yet of where the console is; there
+	// may be a debugger. Without one its instruction is undefined, which ends in
+	// the vectors.
+	MOVD	$runtime·refuseVectors(SB), R0
+	MRS	CurrentEL, R2
+	UBFX	$2, R2, $2, R2
+	CMP	$2, R2
+	BLO	vbar1
+	BEQ	vbar2
+	WORD	$0xd51ec000		// msr vbar_el3, x0
+	B	say
+vbar2:	WORD	$0xd51cc000		// msr vbar_el2, x0
+	B	say
+vbar1:	MSR	R0, VBAR_EL1
+say:	ISB	$15
+	MOVD	$4, R0			// SYS_WRITE0
+	WORD	$0xd45e0000		// hlt #0xf000
+	MOVD	$runtime·earlyExit(SB), R1
+	MOVD	$0x20, R0		// SYS_EXIT_EXTENDED
+	WORD	$0xd45e0000
+	B	runtime·refuseVectors(SB)
+	B	runtime·efiEntry(SB)	// never here: the image's header refers to it
 
 el2:	// Hand the machine to EL1 with nothing trapped or virtualised. The
 	// assembler does not know the EL2 registers; Arm ARM D19.2 has the encodings.
@@ -95,6 +120,7 @@ el2:	// Hand the machine to EL1 with nothing trapped or virtualised. The
 	WORD	$0xd51c1100		// msr hcr_el2, x0
 	ISB	$15
 	WORD	$0xd53c1100		// mrs x0, hcr_el2
+	MOVD	$runtime·refuseE2H(SB), R1
 	TBNZ	$34, R0, refuse		// E2H cannot be cleared: registers below would differ
 	MOVD	$3, R0			// EL1PCTEN, EL1PCEN
 	WORD	$0xd51ce100		// msr cnthctl_el2, x0
@@ -266,6 +292,26 @@ on:	MSR	R0, SCTLR_EL1
 	ISB	$15
 	JMP	(R1)
 
+// refuseVectors park the CPU, from whatever exception.
+TEXT runtime·refuseVectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	PCALIGN	$2048
+stop:	WFI
+	B	stop
+	PCALIGN	$128
+	B	stop
+	PCALIGN	$128
+	B	stop
+	PCALIGN	$128
+	B	stop
+	PCALIGN	$128
+	B	stop
+	PCALIGN	$128
+	B	stop
+	PCALIGN	$128
+	B	stop
+	PCALIGN	$128
+	B	stop
+
 // rt0invalidate drops the data cache lines of the early tables at R22, without
 // writing them back. It changes R0-R2.
 TEXT rt0invalidate<>(SB),NOSPLIT|NOFRAME,$0
@@ -336,3 +382,41 @@ slow:	CMP	R1, R0
 	MOVD.P	ZR, 8(R0)
 	B	slow
 done:	RET
+
+// Why the entry code stops.
+DATA	runtime·refuseEL3+0(SB)/8, $"grim: en"
+DATA	runtime·refuseEL3+8(SB)/8, $"tered at"
+DATA	runtime·refuseEL3+16(SB)/8, $" EL3: bo"
+DATA	runtime·refuseEL3+24(SB)/8, $"ot throu"
+DATA	runtime·refuseEL3+32(SB)/8, $"gh firmw"
+DATA	runtime·refuseEL3+40(SB)/8, $"are that"
+DATA	runtime·refuseEL3+48(SB)/8, $" enters "
+DATA	runtime·refuseEL3+56(SB)/8, $"at EL2 o"
+DATA	runtime·refuseEL3+64(SB)/8, $"r EL1\n\x00\x00"
+GLOBL	runtime·refuseEL3(SB), RODATA|NOPTR, $72
+DATA	runtime·refusePlace+0(SB)/8, $"grim: th"
+DATA	runtime·refusePlace+8(SB)/8, $"e image "
+DATA	runtime·refusePlace+16(SB)/8, $"is not o"
+DATA	runtime·refusePlace+24(SB)/8, $"n a 2 MB"
+DATA	runtime·refusePlace+32(SB)/8, $" boundar"
+DATA	runtime·refusePlace+40(SB)/8, $"y below "
+DATA	runtime·refusePlace+48(SB)/8, $"128 TB: "
+DATA	runtime·refusePlace+56(SB)/8, $"load it "
+DATA	runtime·refusePlace+64(SB)/8, $"at one\n\x00"
+GLOBL	runtime·refusePlace(SB), RODATA|NOPTR, $72
+DATA	runtime·refuseGranule+0(SB)/8, $"grim: th"
+DATA	runtime·refuseGranule+8(SB)/8, $"is CPU h"
+DATA	runtime·refuseGranule+16(SB)/8, $"as no 4 "
+DATA	runtime·refuseGranule+24(SB)/8, $"KB pages"
+DATA	runtime·refuseGranule+32(SB)/8, $"\n\x00\x00\x00\x00\x00\x00\x00"
+GLOBL	runtime·refuseGranule(SB), RODATA|NOPTR, $40
+DATA	runtime·refuseE2H+0(SB)/8, $"grim: en"
+DATA	runtime·refuseE2H+8(SB)/8, $"tered at"
+DATA	runtime·refuseE2H+16(SB)/8, $" EL2 on "
+DATA	runtime·refuseE2H+24(SB)/8, $"a CPU th"
+DATA	runtime·refuseE2H+32(SB)/8, $"at is al"
+DATA	runtime·refuseE2H+40(SB)/8, $"ways in "
+DATA	runtime·refuseE2H+48(SB)/8, $"VHE mode"
+DATA	runtime·refuseE2H+56(SB)/8, $": enter "
+DATA	runtime·refuseE2H+64(SB)/8, $"at EL1\n\x00"
+GLOBL	runtime·refuseE2H(SB), RODATA|NOPTR, $72

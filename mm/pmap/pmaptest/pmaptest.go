@@ -122,10 +122,14 @@ func (u *MMU) FlushASID(r arch.Root) {
 	u.drop(func(k key) bool { return r.ASID == 0 || k.asid == r.ASID })
 }
 
-// FlushAll drops everything.
+// FlushAll drops everything. A root that is loaded meanwhile could be walked again
+// at once, under an identifier that is free from now on.
 func (u *MMU) FlushAll() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.on {
+		panic(fmt.Sprintf("mmu: everything flushed while root %#x is loaded with identifier %d", u.active.Table, u.active.ASID))
+	}
 	u.count.FlushAll++
 	u.drop(func(key) bool { return true })
 }

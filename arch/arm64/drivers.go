@@ -1,0 +1,69 @@
+package arm64
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Span is a piece of the physical address space.
+type Span struct {
+	Base, Size uint64
+}
+
+// Drivers by the kind of device, which who reads the device tree gets from
+// "compatible". A driver is one file; to be found, it only has to be listed here
+// and, with its compatible strings, where the tree is read. The interrupt
+// controllers' list is newController.
+var (
+	portDrivers = map[string]func(window, *UARTConfig) port{
+		"pl011":        func(w window, _ *UARTConfig) port { return &pl011{w} },
+		"16550":        func(w window, c *UARTConfig) port { return &uart16550{w, c.Shift} },
+		"bcm2835-aux":  func(w window, _ *UARTConfig) port { return &miniUART{uart16550{w, 2}} },
+		"cadence-uart": func(w window, _ *UARTConfig) port { return &cadence{w} },
+		"imx-uart":     func(w window, _ *UARTConfig) port { return &imxUART{w} },
+	}
+	powerDrivers = map[string]func(window) power{
+		"bcm2835-pm": func(w window) power { return &bcmPower{w} },
+	}
+	pinDrivers = map[string]func(w window, pin uintptr) pin{
+		"bcm2835-gpio": func(w window, n uintptr) pin { return bcmPin{w, n} },
+		"zynqmp-gpio":  func(w window, n uintptr) pin { return zynqPin{w, n} },
+		"imx-gpio":     func(w window, n uintptr) pin { return imxPin{w, n} },
+	}
+)
+
+// Kinds lists the drivers: "console", "controller", "power" and "gpio".
+func Kinds() map[string][]string {
+	return map[string][]string{
+		"console":    slices.Sorted(maps.Keys(portDrivers)),
+		"controller": {"bcm2836", "gicv2", "gicv3"},
+		"power":      slices.Sorted(maps.Keys(powerDrivers)),
+		"gpio":       slices.Sorted(maps.Keys(pinDrivers)),
+	}
+}
+
+// power is a device that ends or restarts the machine. Both take effect some
+// time after they return.
+type power interface {
+	off()
+	reset()
+}
+
+// PowerConfig is a device that ends the machine where PSCI does not; Kind "" for
+// none.
+type PowerConfig struct {
+	Kind string
+	Regs Span
+}
+
+func newPower(c PowerConfig) (power, error) {
+	if c.Kind == "" {
+		return nil, nil
+	}
+	d := powerDrivers[c.Kind]
+	if d == nil {
+		return nil, fmt.Errorf("arm64: no driver for power control by %q", c.Kind)
+	}
+	return d(windowAt(c.Regs)), nil
+}

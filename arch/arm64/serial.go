@@ -1,0 +1,109 @@
+package arm64
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// uartSpins bounds every wait: a UART that is stuck must not stop the kernel.
+const uartSpins = 1 << 20
+
+// port is one kind of serial port. No method allocates, blocks or takes a lock:
+// they run while the kernel dies.
+type port interface {
+	// init turns the port on, its receive interrupt too. It keeps the baud
+	// rate: firmware or QEMU has set it, and the clock that it is divided from
+	// is not ours to know.
+	init()
+	// room reports whether a byte can be sent, which send does.
+	room() bool
+	send(c byte)
+	// receive takes the next byte; bad if it did not arrive whole.
+	receive() (c byte, st received)
+	// clear ends the receive interrupt, once there is nothing left to receive.
+	clear()
+	// status changes when the port does something, for Jitter.
+	status() uint32
+}
+
+// received says what port.receive found.
+type received uint8
+
+const (
+	nothing received = iota
+	good
+	bad
+)
+
+// UARTConfig is a serial port; Kind "" for none.
+type UARTConfig struct {
+	Kind  string
+	Regs  Span
+	Line  int // at the interrupt controller, 0 for none
+	Shift int // "16550": log2 of the distance of its registers
+}
+
+// UART is a serial port of any kind: output by polling, so that it works while
+// the kernel dies; input by interrupt into a ring. TamaGo has no drivers for
+// most of them, and its soc/nxp/uart takes 32-bit register addresses that must
+// be mapped one to one, which a kernel in the upper half cannot offer.
+type UART struct {
+	port port
+	line int // 0: no interrupt
+	ring [1024]byte
+	head atomic.Uint32 // next to be written, by drain
+	tail atomic.Uint32 // next to be read
+}
+
+// newUART binds a driver and turns the port on.
+func newUART(c *UARTConfig) (*UART, error) {
+	d := portDrivers[c.Kind]
+	if d == nil {
+		return nil, fmt.Errorf("arm64: no driver for serial port %q", c.Kind)
+	}
+	u := &UART{port: d(windowAt(c.Regs), c), line: c.Line}
+	u.port.init()
+	return u, nil
+}
+
+// Put sends a byte. It takes no lock and does not allocate: usable from the
+// runtime's print hook and from the fault handler.
+func (u *UART) Put(c byte) {
+	for i := 0; !u.port.room(); i++ {
+		if i == uartSpins {
+			return
+		}
+	}
+	u.port.send(c)
+}
+
+// drain moves what was received to the ring; what does not fit is dropped. It
+// empties the FIFO, which is what ends the interrupt.
+func (u *UART) drain() {
+	for range uartSpins {
+		c, st := u.port.receive()
+		if st == nothing {
+			break
+		}
+		h := u.head.Load()
+		if st == good && h-u.tail.Load() < uint32(len(u.ring)) {
+			u.ring[h%uint32(len(u.ring))] = c
+			u.head.Store(h + 1)
+		}
+	}
+	u.port.clear()
+}
+
+// take empties the ring into b.
+func (u *UART) take(b []byte) (n int) {
+	for n < len(b) {
+		t := u.tail.Load()
+		if t == u.head.Load() {
+			break
+		}
+		b[n] = u.ring[t%uint32(len(u.ring))]
+		u.tail.Store(t + 1)
+		n++
+	}
+	return n
+}

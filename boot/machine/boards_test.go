@@ -1,0 +1,95 @@
+package machine
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// boardTrees is where qemu/boards.sh puts the trees of the distribution's kernel.
+const boardTrees = "../../build/boards/dtb"
+
+// TestBoardTrees reads the trees that Linux ships for the boards and checks what
+// the kernel needs of each. A Raspberry Pi's memory is filled in by its firmware.
+func TestBoardTrees(t *testing.T) {
+	const pi = 0x3b400000
+	for _, c := range []struct {
+		file string
+		size uint64 // what firmware writes into an empty memory node
+		want Info
+	}{
+		{"bcm2837-rpi-3-b.dtb", pi, Info{
+			Model:      "Raspberry Pi 3 Model B",
+			Memory:     []Range{{0, 0x40000000}},
+			Console:    Console{Kind: MiniU, Base: 0x3f215040, Size: 0x40, IRQ: BCMBank0 + 32 + 29},
+			Interrupts: Interrupts{Kind: BCM2836, Dist: Range{0x3f00b200, 0x200}, CPU: Range{0x40000000, 0x100}},
+			Timer:      Timer{IRQ: BCMLocalTimer, Level: true},
+			CPUs:       4,
+			Power:      Device{BCMPower, Range{0x3f100000, 0x114}},
+		}},
+		{"bcm2711-rpi-4-b.dtb", pi, Info{
+			Model:      "Raspberry Pi 4 Model B",
+			Memory:     []Range{{0, pi}},
+			Console:    Console{Kind: MiniU, Base: 0xfe215040, Size: 0x40, IRQ: 32 + 93},
+			Interrupts: Interrupts{Kind: GICv2, Dist: Range{0xff841000, 0x1000}, CPU: Range{0xff842000, 0x2000}},
+			Timer:      Timer{IRQ: 27, Level: true},
+			CPUs:       4,
+			Power:      Device{BCMPower, Range{0xfe100000, 0x114}},
+			LED:        LED{Device{BCMGPIO, Range{0xfe200000, 0xb4}}, 42, false, "ACT"},
+		}},
+		{"imx8mp-evk.dtb", 0, Info{
+			Model: "NXP i.MX8MPlus EVK board",
+			// 3 GB and 3 GB that touch at 4 GB, less 32 MB that are not to be mapped.
+			Memory:     []Range{{0x40000000, 0x52400000}, {0x94400000, 0x1_c0000000 - 0x94400000}},
+			Console:    Console{Kind: IMX, Base: 0x30890000, Size: 0x10000, IRQ: 32 + 27},
+			Interrupts: Interrupts{Kind: GICv3, Dist: Range{0x38800000, 0x10000}, Redist: []Range{{0x38880000, 0xc0000}}},
+			Timer:      Timer{IRQ: 27, Level: true, Hz: 8_000_000},
+			CPUs:       4,
+			PSCI:       "smc",
+			LED:        LED{Device{IMXGPIO, Range{0x30220000, 0x10000}}, 16, false, "yellow:status"},
+		}},
+		{"zynqmp-zcu102-rev1.0.dtb", 0, Info{
+			Model:       "ZynqMP ZCU102 Rev1.0",
+			Memory:      []Range{{0, 0x80000000}, {0x8_00000000, 0x80000000}},
+			CommandLine: "earlycon",
+			Console:     Console{Kind: Cadence, Base: 0xff000000, Size: 0x1000, IRQ: 32 + 21},
+			Interrupts:  Interrupts{Kind: GICv2, Dist: Range{0xf9010000, 0x10000}, CPU: Range{0xf9020000, 0x20000}},
+			Timer:       Timer{IRQ: 27, Level: true},
+			CPUs:        4,
+			PSCI:        "smc",
+			LED:         LED{Device{ZynqGPIO, Range{0xff0a0000, 0x1000}}, 23, false, "heartbeat"},
+		}},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			b, err := os.ReadFile(filepath.Join(boardTrees, c.file))
+			if err != nil {
+				t.Skip("`qemu/boards.sh trees` fetches it: ", err)
+			}
+			const at = 0x3000000
+			read := memory{at: b}.read
+			in, err := fromDeviceTree(read, at, nil)
+			if err != nil && strings.Contains(err.Error(), "no RAM") {
+				in, err = fromDeviceTree(read, at, func(in *Info) error {
+					in.Memory = []Range{{0, c.size}}
+					return nil
+				})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkInfo(t, in)
+			if in.Warnings != nil {
+				t.Errorf("warnings %q", in.Warnings)
+			}
+			c.want.Reserved, in.noMap = in.Reserved, nil
+			if !reflect.DeepEqual(*in, c.want) {
+				t.Errorf("got  %+v\nwant %+v", *in, c.want)
+			}
+			if !in.Reserved[0].overlaps(Range{0, 1}) {
+				t.Errorf("page 0, with the spinning CPUs, is not reserved: %v", in.Reserved)
+			}
+		})
+	}
+}

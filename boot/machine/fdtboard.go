@@ -1,0 +1,97 @@
+package machine
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Device is one that needs no more than to be found.
+type Device struct {
+	Kind string // "" for none
+	Range
+}
+
+// LED is a light that the tree describes (Linux binding leds-gpio.yaml).
+type LED struct {
+	GPIO      Device
+	Pin       int
+	ActiveLow bool
+	Label     string
+}
+
+// fdtCPUs counts the CPUs and learns how they, and the machine, are controlled.
+// The memory where a boot loader left secondary CPUs spinning is reserved: they
+// run there until somebody needs them.
+func (in *Info) fdtCPUs(root *node) error {
+	if cpus := root.path("/cpus"); cpus != nil {
+		for _, c := range cpus.Children {
+			n := &node{c, cpus}
+			if n.text("device_type") != "cpu" {
+				continue
+			}
+			in.CPUs++
+			if n.text("enable-method") != "spin-table" {
+				continue
+			}
+			at, err := n.number("cpu-release-addr")
+			if err != nil {
+				return err
+			}
+			r, err := newRange(n.String()+": cpu-release-addr", at, 8)
+			if err != nil {
+				return err
+			}
+			in.Reserved = append(in.Reserved, r)
+		}
+	}
+	n := root.find(func(n *node) bool { return n.compatible("arm,psci-0.2", "arm,psci-1.0", "arm,psci") })
+	if n == nil || !n.enabled() {
+		return nil
+	}
+	m := n.text("method")
+	if m != "hvc" && m != "smc" {
+		return fmt.Errorf("%s: method is %q, want hvc or smc", n, m)
+	}
+	in.PSCI = m
+	return nil
+}
+
+// fdtPower finds a device that ends or restarts the machine.
+func (in *Info) fdtPower(root *node) error {
+	n, kind := root.findBound(powers)
+	if n == nil {
+		return nil
+	}
+	r, err := n.reg()
+	in.Power = Device{kind, r}
+	return err
+}
+
+// fdtLEDs finds the first light on a GPIO that there is a driver for. What is
+// wrong with one is no reason not to boot.
+func (in *Info) fdtLEDs(root *node) error {
+	root.find(func(n *node) bool {
+		if n.parent == nil || !n.parent.compatible("gpio-leds") || !n.parent.enabled() || !n.enabled() {
+			return false
+		}
+		v := n.prop("gpios")
+		if len(v) != 12 {
+			return false
+		}
+		gpio := root.phandle(be.Uint32(v))
+		if gpio == nil || gpio.u32("#gpio-cells", 0) != 2 {
+			return false
+		}
+		r, err := gpio.reg()
+		kind, pin := gpio.bind(gpios), be.Uint32(v[4:])
+		if err != nil || kind == "" || pin > 255 {
+			return false
+		}
+		in.LED = LED{Device{kind, r}, int(pin), be.Uint32(v[8:])&1 != 0, n.text("label")}
+		if in.LED.Label == "" {
+			in.LED.Label, _, _ = strings.Cut(n.Name, "@")
+		}
+		return true
+	})
+	return nil
+}

@@ -1,0 +1,24 @@
+package kernel
+
+import (
+	"fmt"
+	"strings"
+)
+
+// These are the machine's own texts in /proc (proc(5)).
+
+// versionText is /proc/version.
+func versionText(release, goVersion string) []byte {
+	return fmt.Appendf(nil, "Linux version %s (grim) (%s)\n", release, goVersion)
+}
+
+// uptimeText is /proc/uptime: seconds since start; idle time is not counted.
+func uptimeText(ns int64) []byte {
+	return fmt.Appendf(nil, "%d.%02d 0.00\n", ns/1e9, ns%1e9/1e7)
+}
+
+// cpuinfoText is /proc/cpuinfo, for one processor.
+func cpuinfoText(describe string) []byte {
+	_, cpu, _ := strings.Cut(describe, "cpu: ")
+	return fmt.Appendf(nil, "processor\t: 0\nmodel name\t: %s\n\n", cpu)
+}

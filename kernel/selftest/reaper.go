@@ -1,0 +1,74 @@
+package selftest
+
+import (
+	"sync"
+
+	"grim/mm/phys"
+	"grim/proc"
+)
+
+var reaperTests = []test{
+	{name: "reaper/10000-exits", run: reaperExits, slow: true},
+	{name: "reaper/roots-and-uareas", run: reaperRoots, layouts: true, policies: true},
+}
+
+// reaperExits (E4): after 10 000 exits of all kinds, frames, table pages and
+// kernel objects are where they were, and every frame's count is right: the
+// check that follows every test. Broken by freeSpace keeping its reference for
+// one pid in a thousand.
+func reaperExits(t *T) {
+	base := t.Proc.Counts().Processes
+	before := t.Proc.Counts()
+	const each = 10_000 / mixedExits / 2
+	a, b := t.mixedProcess(each), t.mixedProcess(each)
+	t.wants("mixed load", a, 0)
+	t.wants("mixed load", b, 0)
+	t.processesEnd("orphans end", base)
+	now := t.Proc.Counts()
+	made := now.Forks - before.Forks
+	if made < 2*each*mixedExits {
+		t.Errorf("%d processes made, want %d", made, 2*each*mixedExits)
+	}
+	if exits, gone := now.Exits-before.Exits, now.Released-before.Released; exits != made || gone != made {
+		t.Errorf("%d processes made, %d exited, %d released", made, exits, gone)
+	}
+}
+
+// reaperRoots (E3): at every step of every exit the root that the CPU has loaded
+// is a live one; and when a thread that has siblings is seen to be dead, the CPU
+// is on none, or the last sibling could purge under it. Broken by leaveSiblings
+// without its Deactivate.
+func reaperRoots(t *T) {
+	base := t.Proc.Counts().Processes
+	var mu sync.Mutex
+	var onRoot, freed, steps int
+	lastThread := map[int32]bool{} // processes of which only one is left
+	t.OnExitStep(func(e *proc.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		steps++
+		if e.Step == proc.StepUserDone {
+			lastThread[e.PID] = true
+		}
+		pm := t.Pmaps.Current()
+		if pm == nil {
+			return
+		}
+		if e.Step == proc.StepThreadDead && !lastThread[e.PID] {
+			onRoot++
+		}
+		if f := phys.FrameOf(pm.Root().Table); !t.Mem.InUse(f) || t.Mem.Owner(f) != phys.Root {
+			freed++
+		}
+	})
+	t.Cleanup(func() { t.OnExitStep(nil) })
+	t.wants("mixed load", t.mixedProcess(6), 0)
+	t.processesEnd("orphans end", base)
+	t.OnExitStep(nil)
+	if onRoot != 0 || freed != 0 {
+		t.Errorf("of %d steps, %d by a dead thread on its root, %d on a root that is free", steps, onRoot, freed)
+	}
+	if want := 6 * mixedExits * 8; steps < want {
+		t.Errorf("%d steps seen, want %d and more", steps, want)
+	}
+}

@@ -1,0 +1,145 @@
+package selftest
+
+import (
+	"golang.org/x/sys/unix"
+
+	"grim/arch"
+	"grim/proc"
+)
+
+var zombieTests = []test{
+	{name: "zombies/hold-nothing", run: zombiesHoldNothing, layouts: true, policies: true},
+	{name: "zombies/orphaned-to-init", run: zombiesToInit, policies: true},
+	{name: "zombies/parent-never-waits", run: zombiesParentEnds, policies: true},
+	{name: "zombies/none-if-ignored", run: zombiesIgnored, policies: true},
+}
+
+const zombies = 500
+
+// zombieMaker forks children that touch memory and end with status 3, comes to
+// gate 0, and goes on with what then emits.
+func (t *T) zombieMaker(n uint64, then func(*program)) (*proc.Process, *gates) {
+	var p program
+	p.times(0, n, func(b *program) {
+		b.spawnChild(cloneFork, func(c *program) {
+			c.touch(dataVA, arch.PageSize, 4)
+			c.exit(3)
+		})
+	})
+	p.waitAt(0)
+	then(&p)
+	vs := t.space(&p)
+	t.dataPages(vs, 4)
+	g := t.gates(vs, 1)
+	parent := t.start(vs)
+	t.await(g, 0)
+	t.eventually("children are zombies", func() bool {
+		for _, c := range t.children(parent) {
+			if c.State() != proc.Zombie {
+				return false
+			}
+		}
+		return true
+	})
+	return parent, g
+}
+
+// zombiesHoldNothing (E10): 500 zombies hold status, usage and identity, and
+// nothing else: no frame, no vmspace, no thread, no descriptor. Then each is
+// waited for with the status it has. Broken by reap without
+// freeSpace.
+func zombiesHoldNothing(t *T) {
+	before := t.census()
+	parent, g := t.zombieMaker(zombies, func(p *program) {
+		p.times(0, zombies, func(b *program) {
+			b.call(unix.SYS_WAIT4, ^uint64(0), uint64(dataVA), 0, 0)
+			b.orExit(waitFailed)
+		})
+		p.exitByte(dataVA + 1)
+	})
+	now := t.census()
+	if n := now.Processes - before.Processes; n != zombies+1 {
+		t.Errorf("%d processes, want %d", n, zombies+1)
+	}
+	// What the parent holds: a space, a thread, a dozen frames and tables.
+	const parents = 40
+	if s, th, fr := now.Spaces-before.Spaces, now.Threads-before.Threads, before.Frames-now.Frames; s != 1 || th != 1 || fr > parents {
+		t.Errorf("%d zombies hold %d vmspaces, %d threads, about %d frames", zombies, s-1, th-1, fr)
+	}
+	if f := now.Files - before.Files; f > 3 {
+		t.Errorf("%d zombies hold %d open files", zombies, f)
+	}
+	for _, c := range t.children(parent) {
+		if vs := c.VM(); vs != nil || c.Files() != nil || len(c.TIDs()) != 0 {
+			t.Errorf("zombie %d has memory, files or threads", c.PID())
+		}
+		t.check("signal to a zombie", c.Signal(&proc.Siginfo{Signo: unix.SIGKILL}))
+	}
+	close(g.open[0])
+	t.wants("parent of zombies", parent, proc.ExitStatus(3))
+}
+
+// zombiesToInit: the zombies of a parent that ends are process 1's, which is told,
+// asleep in wait as it is, and gets them. Broken by orphan without its announce.
+func zombiesToInit(t *T) {
+	const n = 20
+	var in program
+	in.spawnChild(cloneFork, func(c *program) {
+		c.waitAt(0)
+		c.exit(0)
+	})
+	in.waitAll(0, n+1)
+	in.exit(11)
+	vs := t.space(&in)
+	gate := t.gates(vs, 1)
+	init, err := t.Proc.Spawn(proc.SpawnArgs{
+		Name: "selftest-init", VM: vs, PC: codeVA, SP: stackVA - 64, Init: true, Policy: &t.Policy,
+	})
+	t.check("spawn of process 1", err)
+	t.await(gate, 0)
+	parent, g := t.zombieMaker(n, func(p *program) { p.exit(2) })
+	orphans := t.children(parent)
+	if len(orphans) != n {
+		t.Errorf("%d zombies, want %d", len(orphans), n)
+	}
+	close(g.open[0])
+	t.wants("parent that does not wait", parent, proc.ExitStatus(2))
+	t.eventually("process 1 has waited for the orphans", func() bool { return len(t.children(init)) == 1 })
+	for _, c := range orphans {
+		if c.State() != proc.Gone {
+			t.Errorf("orphan %d is %v", c.PID(), c.State())
+		}
+	}
+	close(gate.open[0])
+	t.wants("process 1", init, proc.ExitStatus(11))
+}
+
+// zombiesParentEnds: a parent may never wait. Its zombies go when it does, since
+// there is no process 1 yet to want them. Broken by orphan without its announce,
+// and by announce with nowait false always.
+func zombiesParentEnds(t *T) {
+	base := t.Proc.Counts().Processes
+	parent, g := t.zombieMaker(50, func(p *program) { p.exit(2) })
+	if n := len(t.children(parent)); n != 50 {
+		t.Errorf("%d zombies, want 50", n)
+	}
+	close(g.open[0])
+	t.wants("parent that never waits", parent, proc.ExitStatus(2))
+	t.processesEnd("zombies of an ended parent go", base)
+}
+
+// zombiesIgnored: with SIGCHLD ignored children do not become zombies, and wait
+// says ECHILD after the last. Broken by announce that asks for a parent
+// only.
+func zombiesIgnored(t *T) {
+	var p program
+	p.ignoreSIGCHLD(dataVA)
+	p.times(0, 50, func(b *program) {
+		b.spawnChild(cloneFork, func(c *program) { c.exit(3) })
+	})
+	p.call(unix.SYS_WAIT4, ^uint64(0), 0, 0, 0)
+	p.exitResult()
+	vs := t.space(&p)
+	t.dataPages(vs, 1)
+	t.wants("parent that ignores SIGCHLD", t.start(vs), proc.ExitStatus(-int(unix.ECHILD)))
+}

@@ -1,0 +1,305 @@
+package proc
+
+import (
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"grim/arch"
+	"grim/mm/vm"
+)
+
+func TestLimits(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		p := u.t.p
+		if l, err := p.Limit(syscall.RLIMIT_STACK); l.Cur != 8<<20 || err != nil {
+			t.Errorf("stack limit %+v, %v", l, err)
+		}
+		for _, c := range []struct {
+			which int
+			l     Rlimit
+			want  error
+		}{
+			{-1, Rlimit{}, syscall.EINVAL},
+			{NumLimits, Rlimit{}, syscall.EINVAL},
+			{3, Rlimit{2, 1}, syscall.EINVAL},
+			{3, Rlimit{1, 1}, nil},
+			{3, Rlimit{1, 2}, nil}, // the superuser may raise it
+		} {
+			if err := p.SetLimit(c.which, c.l); err != c.want {
+				t.Errorf("limit %d to %+v: %v, want %v", c.which, c.l, err, c.want)
+			}
+		}
+		p.SetCred(&Cred{UID: 1, EUID: 1})
+		if err := p.SetLimit(3, Rlimit{1, 3}); err != syscall.EPERM {
+			t.Errorf("raised by a user: %v, want EPERM", err)
+		}
+		u.Fork(func(c *user) {
+			if l, _ := c.t.p.Limit(3); l != (Rlimit{1, 2}) || c.t.p.Cred().UID != 1 {
+				t.Errorf("child: limit %+v, user %d", l, c.t.p.Cred().UID)
+			}
+		})
+		u.Wait(-1)
+		if _, err := p.Limit(99); err != syscall.EINVAL {
+			t.Errorf("limit 99: %v", err)
+		}
+	})
+}
+
+// Who may signal whom.
+func TestKillPermission(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		other := u.Fork(func(c *user) { c.Sleep() })
+		m.k.Process(other).SetCred(&Cred{UID: 2, EUID: 2, SUID: 2})
+		mine := u.Fork(func(c *user) { c.Sleep() })
+		m.k.Process(mine).SetCred(&Cred{UID: 1, EUID: 3, SUID: 3})
+		u.t.p.SetCred(&Cred{UID: 1, EUID: 1, SUID: 1})
+		if err := u.Kill(other, syscall.SIGTERM); err != syscall.EPERM {
+			t.Errorf("another's process: %v, want EPERM", err)
+		}
+		if err := u.Kill(other, syscall.SIGCONT); err != nil {
+			t.Errorf("SIGCONT in the session: %v", err)
+		}
+		if err := u.Kill(mine, 0); err != nil {
+			t.Errorf("a process of the same real user: %v", err)
+		}
+		if err := u.Kill(-1, syscall.SIGTERM); err != nil {
+			t.Errorf("everybody: %v, want nil as one may be signalled", err)
+		}
+		u.Wait(mine)
+		if err := u.Kill(-1, syscall.SIGTERM); err != syscall.EPERM {
+			t.Errorf("everybody, one left who may not: %v, want EPERM", err)
+		}
+		u.t.p.SetCred(&Cred{})
+		send := func() error {
+			_, err := u.Sys(func(t *Thread) (uint64, error) {
+				return 0, t.SendTo(m.k.Process(other), &Siginfo{Signo: syscall.SIGKILL})
+			})
+			return err
+		}
+		gone := m.k.Process(other)
+		if err := send(); err != nil {
+			t.Errorf("by process: %v", err)
+		}
+		u.Wait(other)
+		if _, err := u.Sys(func(t *Thread) (uint64, error) {
+			return 0, t.SendTo(gone, &Siginfo{Signo: syscall.SIGKILL})
+		}); err != syscall.ESRCH {
+			t.Errorf("to a process that is gone: %v, want ESRCH", err)
+		}
+	})
+}
+
+// What clone(2) refuses.
+func TestCloneFlags(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		for _, a := range []ForkArgs{
+			{Flags: syscall.CLONE_NEWPID},
+			{Flags: 1 << 40},
+			{Flags: CloneSighand},
+			{Flags: CloneThread | CloneVM},
+			{Flags: cloneThreadNeeds | CloneThread | CloneVfork},
+			{Flags: cloneThreadNeeds | CloneThread | ClonePidfd},
+			{Flags: CloneVM | CloneSighand | CloneClearSighand},
+			{ExitSignal: 65},
+			{ExitSignal: -1},
+		} {
+			if _, err := u.Clone(a, func(c *user) {}); err != syscall.EINVAL {
+				t.Errorf("%+v: %v, want EINVAL", a, err)
+			}
+		}
+		// What OnChild refuses is undone.
+		for _, f := range []CloneFlags{0, cloneThreadNeeds | CloneThread} {
+			if _, err := u.Clone(ForkArgs{Flags: f, OnChild: func(*Thread) error { return syscall.EMFILE }}, func(*user) {}); err != syscall.EMFILE {
+				t.Errorf("OnChild with flags %#x: %v", f, err)
+			}
+		}
+		// Signal actions: copied, shared, cleared.
+		u.Handle(syscall.SIGUSR1, 0, func(*user, Siginfo) {})
+		u.Action(syscall.SIGUSR2, Sigaction{Handler: SIG_IGN})
+		for _, c := range []struct {
+			flags  CloneFlags
+			caught Sigset
+			shared bool
+		}{
+			{0, SigBit(syscall.SIGUSR1), false},
+			{CloneVM | CloneSighand, SigBit(syscall.SIGUSR1), true},
+			{CloneClearSighand, 0, false},
+		} {
+			pid, err := u.Clone(ForkArgs{Flags: c.flags, ExitSignal: syscall.SIGCHLD}, func(x *user) {
+				if _, _, ignored, caught := x.t.p.SigMasks(); caught != c.caught || ignored != SigBit(syscall.SIGUSR2) {
+					t.Errorf("flags %#x: caught %#x, ignored %#x", c.flags, caught, ignored)
+				}
+				x.Action(syscall.SIGHUP, Sigaction{Handler: SIG_IGN})
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			u.Wait(pid)
+			act, _ := u.t.p.Sigaction(syscall.SIGHUP, nil)
+			if (act.Handler == SIG_IGN) != c.shared {
+				t.Errorf("flags %#x: the parent's action is %#x", c.flags, act.Handler)
+			}
+			u.Action(syscall.SIGHUP, Sigaction{})
+		}
+	})
+}
+
+// CLONE_PARENT makes a sibling.
+func TestCloneParent(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		var sibling atomic.Int64
+		child := u.Fork(func(c *user) {
+			pid, err := c.Clone(ForkArgs{Flags: CloneParent}, func(s *user) {
+				if s.t.p.PPID() != u.PID() {
+					t.Errorf("sibling's parent is %d, want %d", s.t.p.PPID(), u.PID())
+				}
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			sibling.Store(int64(pid))
+			if _, err := c.Wait(-1); err != syscall.ECHILD {
+				t.Errorf("the caller has a child: %v", err)
+			}
+		})
+		u.Wait(child)
+		if w, err := u.Wait(-1); err != nil || w.PID != int(sibling.Load()) {
+			t.Errorf("wait: %+v, %v, want the sibling %d", w, err, sibling.Load())
+		}
+	})
+}
+
+// What a fault costs the process when it cannot be served.
+func TestFaultErrors(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	o, _ := m.file(nil, 1)
+	cases := []struct {
+		want syscall.Signal
+		code int32
+		do   func(u *user) arch.VA
+	}{
+		{syscall.SIGSEGV, SEGV_MAPERR, func(u *user) arch.VA { return 0x10000 }},
+		{syscall.SIGSEGV, SEGV_ACCERR, func(u *user) arch.VA {
+			va := u.Map(4096, vm.Anon, nil)
+			u.must(func(t *Thread) (uint64, error) { return 0, t.VM().Protect(va, 4096, arch.Read) })
+			return va
+		}},
+		{syscall.SIGBUS, BUS_ADRERR, func(u *user) arch.VA { return u.Map(2<<12, vm.Shared, o) + 4096 }},
+	}
+	for _, c := range cases {
+		m.run(SignalStatus(c.want), func(u *user) { u.Store(c.do(u), 1) })
+		m.run(ExitStatus(9), func(u *user) {
+			va := c.do(u)
+			u.Handle(c.want, 0, func(u *user, info Siginfo) {
+				if info.Code != c.code || info.Addr != va {
+					t.Errorf("%v: %+v, want code %d at %#x", c.want, info, c.code, va)
+				}
+				u.ExitGroup(9)
+			})
+			u.Store(va, 1)
+		})
+	}
+	o.Unref()
+	// Out of memory: the asking process dies, the kernel does not.
+	m.run(SignalStatus(syscall.SIGKILL), func(u *user) {
+		va := u.Map(8000<<12, vm.Anon, nil)
+		u.Handle(syscall.SIGSEGV, 0, func(*user, Siginfo) { t.Error("SIGSEGV for want of memory") })
+		for i := range arch.VA(8000) {
+			u.Store(va+i<<12, 1)
+		}
+	})
+}
+
+// Knotes: told once of each thing, in order; attached late they hear of what has
+// been, and detached of nothing.
+func TestKnotes(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	var told []Note
+	n := Knote{Events: NoteExit | NoteReap | NoteFork | NoteExec, Told: func(ev Note) { told = append(told, ev) }}
+	quiet := Knote{Events: NoteExit, Told: func(Note) { t.Error("a detached knote was told") }}
+	exits := 0
+	gate := make(chan struct{})
+	p := m.spawn(SpawnArgs{}, func(u *user) {
+		u.Sys(func(t *Thread) (uint64, error) { return 0, t.Sleep(gate, Forever) })
+		u.Fork(func(c *user) {})
+		u.Wait(-1)
+		u.Exec("x", func(u *user) { u.ExitGroup(0) })
+	})
+	if missed := p.Attach(&n); missed != 0 {
+		t.Errorf("missed %#x of a live process", missed)
+	}
+	p.Attach(&quiet)
+	quiet.Detach()
+	quiet.Detach() // twice is nothing
+	cancel := p.OnExit(func() { exits++ })
+	p.OnExit(func() { t.Error("a cancelled OnExit was called") })()
+	close(gate)
+	eventually(t, "the end", p.Exited)
+	m.settle()
+	late := Knote{Events: NoteExit | NoteReap | NoteExec, Told: func(Note) {}}
+	if missed := p.Attach(&late); missed != NoteExit|NoteReap {
+		t.Errorf("attached to a zombie, missed %#x", missed)
+	}
+	late.Detach()
+	p.OnExit(func() { exits++ })()
+	if exits != 2 {
+		t.Errorf("OnExit was called %d times, want 2", exits)
+	}
+	cancel()
+	n.Detach()
+	p.Wait()
+	want := []Note{NoteFork, NoteExec, NoteExit, NoteReap}
+	if len(told) != len(want) {
+		t.Fatalf("told %v, want %v", told, want)
+	}
+	for i := range want {
+		if told[i] != want[i] {
+			t.Errorf("told %v, want %v", told, want)
+		}
+	}
+}
+
+// Policy and layout are each process's own, and inherited.
+func TestPolicyPerProcess(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	var a, b int
+	m.run(0, func(u *user) {
+		u.t.p.SetPolicy(PolicyReaper)
+		u.t.p.SetLayout(arch.Separate)
+		a = u.Fork(func(c *user) {
+			if c.t.p.Policy() != PolicyReaper || c.t.VM().Layout() != arch.SharedUK {
+				t.Errorf("child: %v, %v", c.t.p.Policy(), c.t.VM().Layout())
+			}
+			c.Exec("x", func(c *user) {
+				if c.t.VM().Layout() != arch.Separate {
+					t.Errorf("after exec: %v", c.t.VM().Layout())
+				}
+				b = c.Fork(func(c *user) {
+					if c.t.VM().Layout() != arch.Separate {
+						t.Errorf("child of it: %v", c.t.VM().Layout())
+					}
+				})
+				c.Wait(-1)
+				c.ExitGroup(0)
+			})
+		})
+		u.Wait(-1)
+	})
+	events, n := m.k.Events(0)
+	if n != uint64(len(m.events)) || len(events) != min(len(m.events), traceEvents) {
+		t.Errorf("%d events of %d, want %d", len(events), n, len(m.events))
+	}
+	for _, e := range events {
+		if pid := int(e.PID); (pid == a || pid == b) && e.Step == StepPurgeEnd && e.Context != InReaper {
+			t.Errorf("process %d was purged by %v", pid, e.Context)
+		}
+	}
+	if more, _ := m.k.Events(n); len(more) != 0 {
+		t.Errorf("%d events after the last", len(more))
+	}
+}

@@ -1,0 +1,159 @@
+package proc
+
+import (
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestSleep(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		sleep := func(ch chan struct{}, d time.Duration) error {
+			_, err := u.Sys(func(t *Thread) (uint64, error) { return 0, t.Sleep(ch, t.Kernel().Now()+int64(d)) })
+			return err
+		}
+		begin := m.k.Now()
+		if err := sleep(nil, 3*time.Millisecond); err != syscall.ETIMEDOUT || m.k.Now()-begin < int64(3*time.Millisecond) {
+			t.Errorf("sleep: %v after %d ns", err, m.k.Now()-begin)
+		}
+		ready := make(chan struct{}, 1)
+		ready <- struct{}{}
+		if err := sleep(ready, -time.Second); err != nil {
+			t.Errorf("ready and past the deadline: %v, want nil", err)
+		}
+		if err := sleep(ready, -time.Second); err != syscall.ETIMEDOUT {
+			t.Errorf("past the deadline: %v", err)
+		}
+		// A stale wake-up is not mistaken for anything.
+		u.t.Wake()
+		if err := sleep(ready, time.Millisecond); err != syscall.ETIMEDOUT {
+			t.Errorf("after a stale wake-up: %v", err)
+		}
+	})
+}
+
+// A relative sleep that is interrupted by something without a handler goes on to
+// its first deadline; with a handler it fails.
+func TestSavedDeadline(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		var asleep atomic.Int64
+		nap := func(t *Thread) (uint64, error) {
+			deadline, ok := t.SavedDeadline()
+			if !ok {
+				deadline = t.Kernel().Now() + int64(20*time.Millisecond)
+			}
+			asleep.Add(1)
+			err := t.Sleep(nil, deadline)
+			switch err {
+			case syscall.ETIMEDOUT:
+				return 0, nil
+			case ERESTARTSYS:
+				err = t.SaveDeadline(deadline)
+			}
+			return 0, err
+		}
+		interrupt := func(pid int, s ...syscall.Signal) {
+			asleep.Store(0)
+			u.Fork(func(c *user) {
+				c.Spin(func() bool { return asleep.Load() > 0 })
+				for _, s := range s {
+					time.Sleep(2 * time.Millisecond)
+					c.Kill(pid, s)
+				}
+			})
+		}
+		begin := m.k.Now()
+		interrupt(u.PID(), syscall.SIGSTOP, syscall.SIGCONT)
+		_, err := u.Sys(nap)
+		if took := m.k.Now() - begin; err != nil || asleep.Load() != 2 || took > int64(200*time.Millisecond) {
+			t.Errorf("stopped and continued: %v after %d ns and %d calls", err, took, asleep.Load())
+		}
+		u.Wait(-1)
+		u.Handle(syscall.SIGUSR1, SA_RESTART, func(*user, Siginfo) {})
+		interrupt(u.PID(), syscall.SIGUSR1)
+		if _, err := u.Sys(nap); err != syscall.EINTR || asleep.Load() != 1 {
+			t.Errorf("with a handler: %v after %d calls", err, asleep.Load())
+		}
+		if _, ok := u.t.SavedDeadline(); ok {
+			t.Error("a deadline outlived its call")
+		}
+		u.Wait(-1)
+	})
+}
+
+// The loop programs the timer for the end of the slice or the next runtime
+// timer, whichever comes first, and only when that has changed; a thread that
+// spins is made to yield.
+func TestSlices(t *testing.T) {
+	var now, next, sets, last atomic.Int64
+	var runnable atomic.Bool
+	next.Store(Forever)
+	tm := &timedMachine{sets: &sets, last: &last}
+	m := newMachine(t, 4096, func(c *Config) {
+		tm.machine = c.Machine.(*machine)
+		c.Machine = tm
+		c.Slice = 1000
+		c.Clock = now.Load
+		c.NextTimer = next.Load
+		c.Runnable = runnable.Load
+	})
+	m.run(0, func(u *user) {
+		null := func() { u.must(func(*Thread) (uint64, error) { return 0, nil }) }
+		null()
+		base, first := sets.Load(), last.Load()
+		for range 100 {
+			null()
+		}
+		if sets.Load() != base {
+			t.Errorf("%d settings of the timer in 100 system calls", sets.Load()-base)
+		}
+		next.Store(first - 500) // a runtime timer comes first
+		null()
+		if last.Load() != first-500 {
+			t.Errorf("timer at %d, want %d", last.Load(), first-500)
+		}
+		next.Store(Forever)
+		null()
+		if last.Load() != first-500 {
+			t.Errorf("timer put off to %d: it comes early once, and is set again then", last.Load())
+		}
+		yields := func() int64 { return u.t.usage.involuntary.Load() }
+		spin := func(at int64) (yielded bool) {
+			now.Store(at)
+			y := yields()
+			u.Spin(func() bool { ok := now.Load() != at; now.Add(1); return ok })
+			return yields() != y
+		}
+		if spin(first - 100) {
+			t.Error("yielded inside the slice with nobody waiting")
+		}
+		runnable.Store(true)
+		if !spin(first - 50) {
+			t.Error("did not yield to a waiting goroutine")
+		}
+		runnable.Store(false)
+		if !spin(last.Load() + 2000) {
+			t.Error("did not yield at the end of the slice")
+		}
+		base = sets.Load()
+		m.k.TimerMoved()
+		null()
+		if sets.Load() != base+1 {
+			t.Errorf("timer set %d times after the idle hook moved it", sets.Load()-base)
+		}
+	})
+}
+
+// timedMachine records the timer.
+type timedMachine struct {
+	*machine
+	sets, last *atomic.Int64
+}
+
+func (m *timedMachine) SetTimer(at int64) {
+	m.sets.Add(1)
+	m.last.Store(at)
+}

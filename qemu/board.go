@@ -1,0 +1,165 @@
+package qemu
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"grim/boot/card"
+	"grim/boot/fat"
+)
+
+// Board is what a machine needs beyond QEMU's own: it is modelled after hardware,
+// or starts through a boot loader.
+type Board struct {
+	Memory   string // what the board has; "" for any
+	Tree     string // device tree, where the loader (QEMU) brings none
+	Firmware string // boot loader; then kernel and initramfs are on a card,
+	Card     string // made for this board of package card
+	Since    int    // the major version of QEMU that has the machine; 0: any
+}
+
+// FilesDir is where qemu/boards.sh puts what boards need.
+const FilesDir = "build/boards"
+
+const (
+	uboot = "uboot/usr/lib/u-boot/qemu_arm64/u-boot.bin"
+	edk2  = "efi/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
+)
+
+// Newer QEMU, unpacked beside the installed one.
+const (
+	newerQEMU = FilesDir + "/qemu10/usr/bin/"
+	newerData = FilesDir + "/qemu10/usr/share/qemu"
+)
+
+// Needs are the arguments for qemu/boards.sh that get the files that the machine
+// needs; it has nothing to do for what is there. A newer QEMU is not among them:
+// nobody gets that without asking for it.
+func (m *Machine) Needs() []string {
+	if m.Board == nil {
+		return nil
+	}
+	var needs []string
+	if m.Board.Tree != "" {
+		needs = append(needs, "trees")
+	}
+	switch m.Board.Firmware {
+	case uboot:
+		needs = append(needs, "uboot")
+	case edk2:
+		needs = append(needs, "efi")
+	}
+	return needs
+}
+
+var versionText = regexp.MustCompile(`version (\d+)\.`)
+
+// version is the major version of an emulator, 0 if it does not run.
+func version(binary string) int {
+	out, err := exec.Command(binary, "--version").Output()
+	if m := versionText.FindSubmatch(out); err == nil && m != nil {
+		n, _ := strconv.Atoi(string(m[1]))
+		return n
+	}
+	return 0
+}
+
+// emulator is the program for a machine, with the arguments it needs to find its
+// data: the installed one if it has the machine, else the newer one beside it.
+func (m *Machine) emulator() ([]string, error) {
+	name := Binary(m.Arch)
+	have := version(name)
+	if m.Board == nil || have >= m.Board.Since {
+		if have == 0 {
+			return nil, fmt.Errorf("%s is not installed: run `make qemu-install ARCH=%s`", name, m.Arch)
+		}
+		return []string{name}, nil
+	}
+	if newer := newerQEMU + name; version(newer) >= m.Board.Since {
+		return []string{newer, "-L", newerData}, nil
+	}
+	return nil, fmt.Errorf("machine %s needs QEMU %d, %s is version %d: `qemu/boards.sh qemu10` unpacks Debian's backport of it beside the installed one, for this machine only", m.Name, m.Board.Since, name, have)
+}
+
+// Missing tells what a machine lacks here, with how to get it; nil if it can
+// start.
+func (m *Machine) Missing() error {
+	_, err := m.emulator()
+	if m.Board == nil {
+		return err
+	}
+	for _, f := range []string{m.Board.Tree, m.Board.Firmware} {
+		if f == "" {
+			continue
+		}
+		if _, e := os.Stat(filepath.Join(FilesDir, f)); e != nil {
+			err = errors.Join(err, fmt.Errorf("machine %s needs %s: `qemu/boards.sh %s` fetches it", m.Name, filepath.Join(FilesDir, f), strings.Join(m.Needs(), " ")))
+		}
+	}
+	return err
+}
+
+// boardArgs are the arguments that load the kernel, for a machine with a board.
+func (c *Config) boardArgs(args []string) []string {
+	b := c.Machine.Board
+	if b.Firmware != "" {
+		return append(args, "-bios", filepath.Join(FilesDir, b.Firmware),
+			"-drive", "if=none,id=card,format=raw,file="+c.card, "-device", "virtio-blk-device,drive=card")
+	}
+	args = append(args, "-kernel", c.Kernel)
+	if b.Tree != "" {
+		args = append(args, "-dtb", filepath.Join(FilesDir, b.Tree))
+	}
+	return c.loaded(args)
+}
+
+// writeCard makes the card that a boot through a boot loader starts from.
+func (c *Config) writeCard(path string) error {
+	p := &card.Parts{CommandLine: strings.Join(c.Append, " ")}
+	var err error
+	if p.Image, err = os.ReadFile(c.Kernel); err != nil {
+		return err
+	}
+	if p.Initrd, err = os.ReadFile(c.Initrd); err != nil {
+		return err
+	}
+	files, err := card.Files(c.Machine.Board.Card, p)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	c.card = path
+	return errors.Join(fat.Write(f, files), f.Close())
+}
+
+// boards is the list of machines that are boards, or start like one. The Raspberry
+// Pi's second serial port is the one that its tree names as the console; QEMU runs
+// all four of its CPUs, three of them in a loop, so they take turns.
+var boards = []Machine{
+	{Name: "virt-uboot", Arch: "arm64", Board: &Board{Firmware: uboot, Card: "imx8mp"},
+		Args: []string{"-machine", "virt", "-cpu", "cortex-a53", "-smp", "1", "-serial", "stdio"}},
+	{Name: "virt-uefi", Arch: "arm64", Board: &Board{Firmware: edk2, Card: "efi"},
+		Args: []string{"-machine", "virt,gic-version=3,acpi=off", "-cpu", "cortex-a72", "-smp", "1", "-serial", "stdio"}},
+	{Name: "raspi3b", Arch: "arm64", Board: &Board{Memory: "1G", Tree: "dtb/bcm2837-rpi-3-b.dtb"},
+		Args: []string{"-machine", "raspi3b", "-accel", "tcg,thread=single", "-serial", "null", "-serial", "stdio"}},
+	{Name: "raspi4b", Arch: "arm64", Board: &Board{Memory: "2G", Tree: "dtb/bcm2711-rpi-4-b.dtb", Since: 9},
+		Args: []string{"-machine", "raspi4b", "-accel", "tcg,thread=single", "-serial", "null", "-serial", "stdio"}},
+	{Name: "imx8mp-evk", Arch: "arm64", Board: &Board{Tree: "dtb/imx8mp-evk.dtb", Since: 10},
+		Args: []string{"-machine", "imx8mp-evk", "-smp", "1", "-serial", "null", "-serial", "stdio"}},
+	{Name: "xlnx-zcu102", Arch: "arm64", Board: &Board{Tree: "dtb/zynqmp-zcu102-rev1.0.dtb"},
+		Args: []string{"-machine", "xlnx-zcu102", "-smp", "1", "-audiodev", "none,id=none", "-serial", "stdio"}},
+	{Name: "xlnx-zcu102-el2", Arch: "arm64", Board: &Board{Tree: "dtb/zynqmp-zcu102-rev1.0.dtb"},
+		Args: []string{"-machine", "xlnx-zcu102,virtualization=on", "-smp", "1", "-audiodev", "none,id=none", "-serial", "stdio"}},
+}
+
+func init() { Machines = slices.Concat(Machines, boards) }

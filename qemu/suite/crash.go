@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"time"
+)
+
+// crashes are boots that must die, and what their report must say: the reason,
+// where it was in the code and, for an exception, registers and the
+// instruction.
+var crashes = []struct {
+	boot
+	want []string
+}{
+	{boot{arch: "amd64", machine: "q35", mem: "64M", args: []string{"crash=panic"}},
+		[]string{`^panic: kernel: crash=panic`, `^grim/kernel\.crash\(`, `kernel/crash\.go:\d+`}},
+	{boot{arch: "amd64", machine: "q35", mem: "64M", args: []string{"crash=nil"}},
+		[]string{`nil pointer dereference`, `^grim/kernel\.crash\(`, `^rip [0-9a-f]{16} `, `: MOVQ \$0x1, 0\(AX\)`}},
+	{boot{arch: "amd64", machine: "q35", mem: "64M", args: []string{"crash=text"}},
+		[]string{`^fatal error: fault`, `^grim/kernel\.crash\(`, `cr2 ffffffff80200000`, `: MOVB `}},
+	{boot{arch: "arm64", machine: "virt", mem: "64M", args: []string{"crash=panic"}},
+		[]string{`^panic: kernel: crash=panic`, `^grim/kernel\.crash\(`, `kernel/crash\.go:\d+`}},
+	{boot{arch: "arm64", machine: "virt", mem: "64M", args: []string{"crash=nil"}},
+		[]string{`nil pointer dereference`, `^grim/kernel\.crash\(`, `^pc  [0-9a-f]{16} `, `: MOVD R0, \(R1\)`}},
+	{boot{arch: "arm64", machine: "virt", mem: "64M", args: []string{"crash=text"}},
+		[]string{`^fatal error: fault`, `^grim/kernel\.crash\(`, `far ffffffff80200000`, `: MOVB `}},
+}
+
+// crashAll checks the crash report of each, one test a boot.
+func crashAll(ctx context.Context, pattern string, limit time.Duration) (t tally) {
+	for i := range crashes {
+		c := &crashes[i]
+		if !c.selected(pattern) {
+			continue
+		}
+		start := time.Now()
+		if err := c.check(ctx, c.want, limit); err != nil {
+			t.failed++
+			fmt.Printf("crash %s: FAILED: %v (serial output: %s)\n", c.title(), err, c.log())
+			continue
+		}
+		t.passed++
+		fmt.Printf("crash %s: reported as it should be, %s\n", c.title(), since(start))
+	}
+	return t
+}
+
+// check boots and wants a panic with every pattern on some line.
+func (b *boot) check(ctx context.Context, want []string, limit time.Duration) error {
+	v, err := b.run(ctx, limit)
+	if v.Panic == "" {
+		return fmt.Errorf("no panic, but: %w", err)
+	}
+	text, err := os.ReadFile(b.log())
+	if err != nil {
+		return err
+	}
+	for _, w := range want {
+		if !regexp.MustCompile(`(?m)` + w).Match(text) {
+			return fmt.Errorf("the report has no line that matches %q", w)
+		}
+	}
+	return nil
+}
