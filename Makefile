@@ -33,7 +33,7 @@ RUN = $(GO) run ./qemu/run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -time
 INITRD = $(B)/$(if $(PROGRAM),program.cpio,initramfs.cpio)
 
 .DEFAULT_GOAL := help
-.PHONY: help qemu-run qemu-gdb test image sdcard kernel initramfs qemu-install lint clean
+.PHONY: help qemu-run qemu-gdb test image sdcard kernel initramfs qemu-install lab-kernels bench compare profile lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -81,6 +81,24 @@ initramfs:
 qemu-install:
 	@qemu/install.sh $(QEMU)
 	@qemu/boards.sh $(shell $(GO) run ./qemu/run -arch $(ARCH) -machine "$(MACHINE)" -needs)
+
+# What the laboratory runs on: both architectures unless ARCH is given.
+ARCHS   := $(if $(filter file default,$(origin ARCH)),amd64 arm64,$(ARCH))
+CASE    ?=
+REPS    ?=
+LAB      = $(GO) run ./qemu/lab $(1) -arch "$(ARCHS)" $(if $(CASE),-case $(CASE)) $(if $(REPS),-n $(REPS))
+lab-kernels:
+	@qemu/install.sh $(if $(filter amd64,$(ARCHS)),qemu-system-x86_64) $(if $(filter arm64,$(ARCHS)),qemu-system-aarch64)
+	@$(foreach a,$(ARCHS),$(MAKE) --no-print-directory kernel ARCH=$(a) PROGRAM= &&) true
+
+bench: lab-kernels ## what an exit costs: Grim under every layout and policy (CASE=prefix REPS=n)
+	@$(call LAB,bench)
+
+compare: lab-kernels ## the same beside Debian's Linux kernel, which it fetches into build/linux
+	@$(call LAB,compare)
+
+profile: lab-kernels ## instructions for each kernel function: CASE=fork_exit_wait (LAYOUT=, EXIT=)
+	@$(call LAB,profile) -layout $(LAYOUT) -exit $(EXIT)
 
 # Tools that read the standard library's sources themselves get a GOROOT in which
 # the overlay has been carried out. Machine addresses are not Go pointers, which

@@ -169,17 +169,18 @@ func (t *Thread) deadLocked() {
 // leaveSpace is step 2c: this process does not use the vmspace any more, and a
 // parent that lent it may go on. It reports whether to purge now.
 func (p *Process) leaveSpace() (purge bool) {
-	p.mu.Lock()
-	s := p.space
-	policy := p.policy
-	p.mu.Unlock()
-	peak := s.vs.Stats().PeakRSS // while there is something to count
-	lastUser := s.leave()
+	// Only this thread and then the reaper change p.space.
+	peak := p.space.vs.PeakRSS() // while there is something to count
 	p.mu.Lock()
 	p.usage.MaxRSS = max(p.usage.MaxRSS, peak)
+	lastUser := p.space.leave()
+	policy := p.policy
 	p.unpurged = lastUser && policy == PolicyReaper
+	lent := p.vfork != nil
 	p.mu.Unlock()
-	p.releaseVfork()
+	if lent {
+		p.releaseVfork()
+	}
 	return lastUser && policy == PolicyPurge
 }
 

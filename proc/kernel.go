@@ -81,8 +81,8 @@ type Kernel struct {
 	m     arch.Machine
 	abi   *arch.ABI
 	mem   *phys.Memory
-	slice int64 // nanoseconds
-	epoch time.Time
+	slice int64        // nanoseconds
+	now   func() int64 // the monotonic clock, nanoseconds: Config.Clock
 
 	// armed is what the CPU's one-shot timer was last set to; math.MaxInt64 if
 	// disarmed or expired. Per CPU: with a second one it moves into a per-CPU
@@ -135,7 +135,11 @@ func New(cfg Config) (*Kernel, error) {
 	}
 	k := &Kernel{
 		cfg: cfg, m: cfg.Machine, abi: cfg.Machine.ABI(), mem: cfg.Memory,
-		slice: int64(cfg.Slice), epoch: time.Now(),
+		slice: int64(cfg.Slice), now: cfg.Clock,
+	}
+	if k.now == nil {
+		epoch := time.Now()
+		k.now = func() int64 { return int64(time.Since(epoch)) }
 	}
 	if k.cfg.NextTimer == nil {
 		k.cfg.NextTimer = func() int64 { return math.MaxInt64 }
@@ -153,14 +157,6 @@ func New(cfg Config) (*Kernel, error) {
 // Close stops the reaper once deadproc is empty. For tests: a machine runs its
 // reaper for ever. No thread may be live.
 func (k *Kernel) Close() { k.dead.close() }
-
-// now is the monotonic clock, nanoseconds.
-func (k *Kernel) now() int64 {
-	if k.cfg.Clock != nil {
-		return k.cfg.Clock()
-	}
-	return int64(time.Since(k.epoch))
-}
 
 // Now is the clock that all deadlines of this package use, nanoseconds.
 func (k *Kernel) Now() int64 { return k.now() }

@@ -26,6 +26,7 @@ const (
 type Knote struct {
 	Events     Note // which to be told; [I] while attached
 	Told       func(ev Note)
+	wakes      *Thread // instead of Told, of the thread's own wait: no closure to allocate
 	next, prev *Knote
 	p          *Process // attached to; Process.noteMu
 }
@@ -73,7 +74,11 @@ func (p *Process) notify(ev Note) {
 	p.noteMu.Lock()
 	for n := p.notes; n != nil; n = n.next {
 		if n.Events&ev != 0 {
-			n.Told(ev)
+			if n.wakes != nil {
+				n.wakes.Wake()
+			} else {
+				n.Told(ev)
+			}
 		}
 	}
 	p.noteMu.Unlock()

@@ -111,10 +111,12 @@ func (pt *pidTable) search(from, to int) int {
 	return -1
 }
 
-// setProcess and setThread publish what a number stands for; nil hides it.
-func (pt *pidTable) setProcess(n int, p *Process) {
+// setProcess and setThread publish what a number stands for: a process with its
+// first thread, a thread; nil hides it.
+func (pt *pidTable) setProcess(n int, p *Process, t *Thread) {
 	pt.mu.Lock()
-	pt.entry(n).p = p
+	e := pt.entry(n)
+	e.p, e.t = p, t
 	pt.mu.Unlock()
 }
 
@@ -149,6 +151,14 @@ func (pt *pidTable) releaseLocked(n int) {
 	pt.count--
 }
 
+// releaseProcess hides a process and drops its number.
+func (pt *pidTable) releaseProcess(n int) {
+	pt.mu.Lock()
+	pt.entry(n).p = nil
+	pt.releaseLocked(n)
+	pt.mu.Unlock()
+}
+
 // releaseThread hides a dead thread and, if the number was its own, drops it.
 func (pt *pidTable) releaseThread(n int, own bool) {
 	pt.mu.Lock()
@@ -161,11 +171,12 @@ func (pt *pidTable) releaseThread(n int, own bool) {
 
 func (pt *pidTable) process(n int) *Process {
 	pt.mu.Lock()
-	defer pt.mu.Unlock()
+	var p *Process
 	if e := pt.find(n); e != nil {
-		return e.p
+		p = e.p
 	}
-	return nil
+	pt.mu.Unlock()
+	return p
 }
 
 func (pt *pidTable) thread(n int) *Thread {

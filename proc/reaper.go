@@ -43,9 +43,9 @@ func (d *deadQueue) put(t *Thread) {
 // take waits for the next; nil once closed and empty.
 func (d *deadQueue) take() *Thread {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	for d.head == nil {
 		if d.closed {
+			d.mu.Unlock()
 			return nil
 		}
 		d.wake.Wait()
@@ -55,6 +55,7 @@ func (d *deadQueue) take() *Thread {
 		d.tail = nil
 	}
 	t.nextDead = nil
+	d.mu.Unlock()
 	return t
 }
 
@@ -157,10 +158,10 @@ func (k *Kernel) zombify(p *Process) {
 // parent's list of zombies.
 func (k *Kernel) announce(p *Process) {
 	parent := p.parent
-	nowait, silent := true, true
+	nowait, silent, moot := true, true, true
 	if parent != nil {
-		if nowait, silent = parent.ignoresChildren(); p.exitSignal != int(syscall.SIGCHLD) {
-			nowait, silent = false, p.exitSignal == 0
+		if nowait, silent, moot = parent.ignoresChildren(); p.exitSignal != int(syscall.SIGCHLD) {
+			nowait, silent, moot = false, p.exitSignal == 0, false
 		}
 	} else if p.ofKernel {
 		nowait = false // Process.Wait collects it
@@ -172,10 +173,12 @@ func (k *Kernel) announce(p *Process) {
 		p.advance(Zombie, InReaper)
 	}
 	if !silent {
-		info := p.childInfo(0)
-		info.Signo = syscall.Signal(p.exitSignal)
 		k.trace(StepSIGCHLD, p.pid, 0, InReaper, 0, 0)
-		parent.post(info, nil)
+		if !moot {
+			info := p.childInfo(0)
+			info.Signo = syscall.Signal(p.exitSignal)
+			parent.post(info, nil)
+		}
 	}
 	k.trace(StepWakeup, p.pid, 0, InReaper, 0, 0)
 	if news {
@@ -195,8 +198,7 @@ func (k *Kernel) release(p *Process, ctx Context) {
 	p.parent = nil
 	k.leaveGroup(p)
 	k.all.remove(linkAll, p)
-	k.pids.setProcess(p.pid, nil)
-	k.pids.release(p.pid)
+	k.pids.releaseProcess(p.pid)
 	k.counts.procs.Add(-1)
 	k.counts.reaped.Add(1)
 }

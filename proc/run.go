@@ -40,13 +40,15 @@ func (t *Thread) main() {
 func (k *Kernel) arm(t *Thread) {
 	at := t.sliceEnd
 	if at == 0 {
-		at = k.now() + k.slice
+		at = t.resumed + k.slice
 		t.sliceEnd = at
 	}
 	if n := k.cfg.NextTimer(); n < at {
 		at = n
 	}
-	if at != k.armed.Load() {
+	// A timer that comes too early costs one interrupt, which arms it again;
+	// putting it off at every switch of threads would cost more than that.
+	if a := k.armed.Load(); at < a || a == math.MinInt64 {
 		k.armed.Store(at)
 		k.m.SetTimer(at)
 	}

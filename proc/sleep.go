@@ -144,8 +144,6 @@ func (t *Thread) pause() {
 func (t *Thread) resume() {
 	t.resumed = t.p.k.now()
 	t.sliceEnd = 0
-	// The idle hook may have used the timer meanwhile.
-	t.p.k.TimerMoved()
 }
 
 // SaveDeadline keeps the absolute deadline of a system call that was cut short

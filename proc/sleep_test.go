@@ -117,8 +117,8 @@ func TestSlices(t *testing.T) {
 		}
 		next.Store(Forever)
 		null()
-		if last.Load() != first {
-			t.Errorf("timer at %d, want %d", last.Load(), first)
+		if last.Load() != first-500 {
+			t.Errorf("timer put off to %d: it comes early once, and is set again then", last.Load())
 		}
 		yields := func() int64 { return u.t.usage.involuntary.Load() }
 		spin := func(at int64) (yielded bool) {

@@ -88,7 +88,6 @@ func (k *Kernel) unmake(p *Process) {
 func (k *Kernel) publish(p *Process, t *Thread) {
 	k.linkChild(p)
 	k.all.push(linkAll, p)
-	k.pids.setProcess(p.pid, p)
-	k.pids.setThread(p.pid, t)
+	k.pids.setProcess(p.pid, p, t)
 	k.counts.forks.Add(1)
 }

@@ -1,6 +1,6 @@
 package proc
 
-import "sync"
+import "sync/atomic"
 
 // Step names a point of the exit contract (DESIGN.md section 5).
 type Step uint8
@@ -64,51 +64,70 @@ type Event struct {
 // about a hundred exits back.
 const traceEvents = 1024
 
-// traceRing keeps the last events.
+// traceRing keeps the last events. Writers take no lock: each has a slot of its
+// own until the ring comes round, and readers notice a slot that changes.
 type traceRing struct {
-	mu   sync.Mutex
-	n    uint64 // events ever
-	ring [traceEvents]Event
+	n    atomic.Uint64 // events ever
+	ring [traceEvents]traceSlot
 }
 
-// trace records a step. It costs a clock reading and a store, and is always on.
+// traceSlot is an Event in four words, valid for event number seq-1.
+type traceSlot struct {
+	seq   atomic.Uint64 // 0: being written
+	when  atomic.Int64
+	ids   atomic.Uint64 // PID, TID << 32
+	what  atomic.Uint64 // Step, Context << 8
+	freed atomic.Uint64 // Pages, Tables << 32
+}
+
+// trace records a step. It costs a clock reading and six stores, and is always on.
 // May be called with any lock of this package held.
 func (k *Kernel) trace(s Step, pid, tid int, ctx Context, pages, tables int) {
-	r := &k.traces
-	now := k.now()
-	r.mu.Lock()
-	e := &r.ring[r.n%traceEvents]
-	r.n++
-	e.When, e.PID, e.TID, e.Step, e.Context = now, int32(pid), int32(tid), s, ctx
-	e.Pages, e.Tables = int32(pages), int32(tables)
-	var told Event
+	n := k.traces.n.Add(1)
+	e := &k.traces.ring[(n-1)%traceEvents]
+	e.seq.Store(0)
+	e.ids.Store(uint64(uint32(pid)) | uint64(tid)<<32)
+	e.what.Store(uint64(s) | uint64(ctx)<<8)
+	e.freed.Store(uint64(uint32(pages)) | uint64(tables)<<32)
+	e.when.Store(k.now())
+	e.seq.Store(n)
 	if k.cfg.Trace != nil {
-		told = *e
-	}
-	r.mu.Unlock()
-	if k.cfg.Trace != nil {
-		k.tell(told)
+		k.tell(e)
 	}
 }
 
-// tell is apart from trace so that the event is copied to the heap only if
-// somebody looks: 150 instructions a step.
+// tell is apart from trace so that the event is on the heap only if somebody
+// looks: 150 instructions a step.
 //
 //go:noinline
-func (k *Kernel) tell(e Event) { k.cfg.Trace(&e) }
+func (k *Kernel) tell(slot *traceSlot) {
+	e := slot.event()
+	k.cfg.Trace(&e)
+}
+
+func (s *traceSlot) event() Event {
+	ids, what, freed := s.ids.Load(), s.what.Load(), s.freed.Load()
+	return Event{When: s.when.Load(), PID: int32(ids), TID: int32(ids >> 32),
+		Step: Step(what), Context: Context(what >> 8), Pages: int32(freed), Tables: int32(freed >> 32)}
+}
 
 // Events returns the events since number from (0: as far back as the ring
-// holds), oldest first, and the number to pass next time.
+// holds), oldest first, and the number to pass next time. An event that is being
+// written, or was overwritten meanwhile, is left out.
 func (k *Kernel) Events(from uint64) ([]Event, uint64) {
 	r := &k.traces
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.n > traceEvents && from < r.n-traceEvents {
-		from = r.n - traceEvents
+	end := r.n.Load()
+	if end > traceEvents && from < end-traceEvents {
+		from = end - traceEvents
 	}
 	var out []Event
-	for ; from < r.n; from++ {
-		out = append(out, r.ring[from%traceEvents])
+	for ; from < end; from++ {
+		s := &r.ring[from%traceEvents]
+		before := s.seq.Load()
+		e := s.event()
+		if before == from+1 && s.seq.Load() == before {
+			out = append(out, e)
+		}
 	}
-	return out, r.n
+	return out, end
 }

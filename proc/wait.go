@@ -92,15 +92,18 @@ func (w *waitFor) wants(c *Process) bool {
 // wait looks for a child that has what w wants, and sleeps on NoteChild until
 // one has.
 func (t *Thread) wait(w waitFor) (WaitResult, error) {
+	r, err := t.waitWatching(&w)
+	if t.waitNote.p != nil {
+		t.waitNote.Detach()
+	}
+	return r, err
+}
+
+// waitWatching is wait that leaves waitNote attached.
+func (t *Thread) waitWatching(w *waitFor) (WaitResult, error) {
 	p := t.p
-	watching := false
-	defer func() {
-		if watching {
-			t.waitNote.Detach()
-		}
-	}()
-	for {
-		r, any := p.pollChildren(&w)
+	for watching := false; ; {
+		r, any := p.pollChildren(w)
 		switch {
 		case r.PID != 0:
 			return r, nil
@@ -110,7 +113,7 @@ func (t *Thread) wait(w waitFor) (WaitResult, error) {
 			return r, nil
 		case !watching:
 			// Then look again: what happened since the first look woke nobody.
-			t.waitNote = Knote{Events: NoteChild, Told: func(Note) { t.Wake() }}
+			t.waitNote = Knote{Events: NoteChild, wakes: t}
 			p.Attach(&t.waitNote)
 			watching = true
 			continue
@@ -128,22 +131,23 @@ func (t *Thread) wait(w waitFor) (WaitResult, error) {
 func (p *Process) pollChildren(w *waitFor) (r WaitResult, any bool) {
 	k := p.k
 	k.treeMu.Lock()
+	if w.what == P_PID { // no need to look at the others
+		if c := k.pids.process(w.id); c != nil && c.parent == p && w.wants(c) {
+			any = true
+			r = p.collect(c, w.options)
+		}
+		k.treeMu.Unlock()
+		return r, any
+	}
 	defer k.treeMu.Unlock()
-	check := func(c *Process) bool {
+	p.children.each(func(c *Process) bool {
 		if !w.wants(c) {
 			return true
 		}
 		any = true
 		r = p.collect(c, w.options)
 		return r.PID == 0
-	}
-	if w.what == P_PID { // no need to look at the others
-		if c := k.pids.process(w.id); c != nil && c.parent == p {
-			check(c)
-		}
-		return r, any
-	}
-	p.children.each(check)
+	})
 	return r, any
 }
 
@@ -184,15 +188,15 @@ func (p *Process) collect(c *Process, options uint32) WaitResult {
 // result is what a wait for p returns.
 func (p *Process) result() WaitResult {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	r := WaitResult{PID: p.pid, UID: p.cred.UID, Status: p.status, Usage: p.usage}
 	for t := p.threads; t != nil; t = t.next {
 		r.Usage.add(t.usage.usage())
 	}
 	r.Usage.add(p.childUse)
-	r.Code, r.Value = CLD_EXITED, int32(p.status.ExitStatus())
-	if p.status.Signaled() {
-		r.Code, r.Value = CLD_KILLED, int32(p.status.Signal())
+	p.mu.Unlock()
+	r.Code, r.Value = CLD_EXITED, int32(r.Status.ExitStatus())
+	if r.Status.Signaled() {
+		r.Code, r.Value = CLD_KILLED, int32(r.Status.Signal())
 	}
 	return r
 }

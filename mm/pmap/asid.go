@@ -132,7 +132,6 @@ func (s *System) LimitIdentifiers(n int) {
 // identifier back. Nobody can load it again until leaving is false.
 func (s *System) leave(p *Pmap) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	p.leaving = true
 	// Shoot-down point: a CPU other than this one that has p loaded is told to
 	// move to the bare kernel root, and waited for.
@@ -142,15 +141,14 @@ func (s *System) leave(p *Pmap) {
 			s.cpus[i].current.Store(nil)
 		}
 	}
-	id := p.id.Load()
-	if id == 0 || id>>16 != s.gen.Load() {
-		return
+	if id := p.id.Load(); id != 0 && id>>16 == s.gen.Load() {
+		s.mmu.FlushASID(p.Root())
+		p.id.Store(0)
+		if asid := uint16(id); asid != 0 {
+			s.freeASID = append(s.freeASID, asid)
+		}
 	}
-	s.mmu.FlushASID(p.Root())
-	p.id.Store(0)
-	if asid := uint16(id); asid != 0 {
-		s.freeASID = append(s.freeASID, asid)
-	}
+	s.mu.Unlock()
 }
 
 // live tells whether a TLB may hold translations of p.

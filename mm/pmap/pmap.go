@@ -230,6 +230,7 @@ type Stats struct{ Resident, Tables int }
 // Stats returns current figures.
 func (p *Pmap) Stats() Stats {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return Stats{p.resident, p.tables}
+	st := Stats{p.resident, p.tables}
+	p.mu.Unlock()
+	return st
 }

@@ -12,6 +12,7 @@ import (
 const (
 	purgeStep  = 4096
 	purgeTable = 8
+	cutRoots   = 4 // root entries cut off under one lock
 )
 
 // Purge empties the user half, as the last user of the address space does on its
@@ -28,11 +29,13 @@ func (p *Pmap) Purge(v Visitor, yield func()) {
 	s.leave(p)
 	w := purger{s: s, td: s.getTeardown(), v: v, yield: yield}
 	for {
-		i, e := p.cutOff()
-		if e == 0 {
+		n := p.cutOff(&w.cut)
+		if n == 0 {
 			break
 		}
-		w.upper(s.frame(e), 2, arch.VA(i)<<(arch.PageShift+9*3))
+		for _, c := range w.cut[:n] {
+			w.upper(c.Frame, 2, c.VA)
+		}
 	}
 	w.flush()
 	s.putTeardown(w.td)
@@ -47,19 +50,19 @@ func (p *Pmap) Purge(v Visitor, yield func()) {
 	s.mu.Unlock()
 }
 
-// cutOff takes the first entry of the user half out of the root; 0 if there is
-// none.
-func (p *Pmap) cutOff() (int, arch.PTE) {
+// cutOff takes entries of the user half out of the root, as many as fit in cut,
+// and says how many. One look at the root is enough for all processes but odd
+// ones: a program, its heap and its stack are in two.
+func (p *Pmap) cutOff(cut *[cutRoots]DirtyPage) (n int) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	info := p.s.mem.Info(p.root)
-	if info.Used == 0 {
-		return 0, 0
+	for i := 0; info.Used > 0 && n < len(cut); n++ {
+		i = nextUsed(p.top, info.Groups, i)
+		cut[n] = DirtyPage{arch.VA(i) << (arch.PageShift + 9*3), p.s.frame(p.top[i])}
+		p.take(p.rootNode(), i)
 	}
-	i := nextUsed(p.top, info.Groups, 0)
-	e := p.top[i]
-	p.take(p.rootNode(), i)
-	return i, e
+	p.mu.Unlock()
+	return n
 }
 
 // purger frees subtrees that nobody else can reach.
@@ -72,6 +75,7 @@ type purger struct {
 	pages, tables int // freed so far
 	work          int // since others ran, in pages
 
+	cut    [cutRoots]DirtyPage   // level-2 tables cut off the root
 	empty  [stepEmpty]phys.Frame // table pages, all zero, on their way to the stock
 	nempty int
 }

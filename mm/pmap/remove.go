@@ -42,12 +42,13 @@ type teardown struct {
 
 func (s *System) getTeardown() *teardown {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if n := len(s.work); n > 0 {
 		td := s.work[n-1]
 		s.work = s.work[:n-1]
+		s.mu.Unlock()
 		return td
 	}
+	s.mu.Unlock()
 	return &teardown{batch: phys.Batch{M: s.mem}, tableBatch: phys.Batch{M: s.mem}}
 }
 

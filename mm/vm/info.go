@@ -45,6 +45,15 @@ type Stats struct {
 	Entries                                       int
 }
 
+// PeakRSS is the most memory that was resident, in bytes.
+func (vs *VMSpace) PeakRSS() uint64 {
+	vs.mu.Lock()
+	vs.sampleRSS()
+	n := vs.sizes.peakPages << arch.PageShift
+	vs.mu.Unlock()
+	return n
+}
+
 // Stats of the space.
 func (vs *VMSpace) Stats() Stats {
 	vs.mu.Lock()

@@ -43,9 +43,6 @@ const purgeEntries = 1024
 // empty, and may be filled and purged again. The cost is in the entries, the
 // resident pages and the table pages, not in the size of the address space.
 func (vs *VMSpace) Purge(trace *PurgeStats) {
-	if trace == nil {
-		trace = new(PurgeStats)
-	}
 	vs.mu.Lock()
 	vs.sampleRSS()
 	head, last, n := vs.tree.first, vs.tree.last, vs.tree.n
@@ -73,11 +70,14 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 	}
 
 	st := vs.pm.Stats()
-	trace.Entries += n
-	trace.Pages += st.Resident
-	trace.Tables += st.Tables
-	v := purgeVisitor{vs: vs, cur: head, trace: trace}
-	vs.pm.Purge(&v, vs.sys.yield)
+	// In the space, as what is passed to pmap would be allocated otherwise.
+	v := &vs.purging
+	*v = purgeVisitor{cur: head, did: PurgeStats{Entries: n, Pages: st.Resident, Tables: st.Tables}}
+	vs.pm.Purge(v, vs.sys.yield)
+	if trace != nil {
+		trace.add(&v.did)
+	}
+	*v = purgeVisitor{}
 
 	for e := head; e != nil; e = e.next {
 		if e.obj != nil {
@@ -104,15 +104,23 @@ func (vs *VMSpace) Purged() bool {
 // apart, finding the entry of each in the dead list: both are in order of
 // address.
 type purgeVisitor struct {
-	vs    *VMSpace
-	cur   *entry
-	trace *PurgeStats
+	cur *entry
+	did PurgeStats
+}
+
+func (s *PurgeStats) add(o *PurgeStats) {
+	s.Entries += o.Entries
+	s.Pages += o.Pages
+	s.Tables += o.Tables
+	s.Dirty += o.Dirty
+	s.DirtyErrors += o.DirtyErrors
+	s.DirtyTime += o.DirtyTime
 }
 
 // Dirty is called by pmap with no lock held. PutDirty may sleep.
 func (v *purgeVisitor) Dirty(pages []pmap.DirtyPage) {
 	t := time.Now()
-	v.trace.Dirty += len(pages)
+	v.did.Dirty += len(pages)
 	for len(pages) > 0 {
 		for v.cur != nil && v.cur.end <= pages[0].VA {
 			v.cur = v.cur.next
@@ -125,8 +133,8 @@ func (v *purgeVisitor) Dirty(pages []pmap.DirtyPage) {
 		if pages[n-1].VA >= e.end {
 			n = sort.Search(n, func(i int) bool { return pages[i].VA >= e.end })
 		}
-		v.trace.DirtyErrors += e.putDirty(pages[:n])
+		v.did.DirtyErrors += e.putDirty(pages[:n])
 		pages = pages[n:]
 	}
-	v.trace.DirtyTime += time.Since(t)
+	v.did.DirtyTime += time.Since(t)
 }

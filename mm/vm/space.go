@@ -25,6 +25,8 @@ type VMSpace struct {
 	sizes sizes
 	dirty handback // pages on their way back, of the operation that holds mu
 
+	purging purgeVisitor // of Purge alone, which has no company
+
 	limits     Limits
 	brkStart   arch.VA
 	brkEnd     arch.VA

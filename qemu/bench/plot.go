@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -44,10 +45,23 @@ func plotsOf(runs []*Run) ([]drawing, error) {
 	return list, nil
 }
 
+// newPlot is an empty plot in the report's kind of letters.
+func newPlot() *plot.Plot {
+	p := plot.New()
+	for _, f := range []*font.Font{
+		&p.Title.TextStyle.Font, &p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font,
+		&p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.Legend.TextStyle.Font,
+	} {
+		f.Variant = "Sans"
+	}
+	return p
+}
+
 // render draws a plot as an SVG element.
 func render(p *plot.Plot, width, height vg.Length) (string, error) {
 	c := vgsvg.New(width, height)
-	p.Draw(draw.New(c))
+	const margin = 12 // points; the axes' longest labels reach over the edge
+	p.Draw(draw.Crop(draw.New(c), margin, -margin, margin, -margin))
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
 		return "", err
@@ -66,7 +80,7 @@ func caseBars(runs []*Run) (*drawing, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
-	p := plot.New()
+	p := newPlot()
 	p.X.Label.Text = "median guest instructions"
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, decades{}
 	p.Legend.Top, p.Legend.Padding = true, vg.Points(2)
@@ -93,18 +107,20 @@ func caseBars(runs []*Run) (*drawing, error) {
 
 // residentLines is what an exit costs against the pages that were resident.
 func residentLines(runs []*Run) (*drawing, error) {
-	p := plot.New()
+	p := newPlot()
 	p.X.Label.Text, p.Y.Label.Text = "resident pages of 4 KB", "guest instructions from exit to wait"
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, decades{}
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, decades{}
 	p.Legend.Top, p.Legend.Left = true, true
 	p.Add(plotter.NewGrid())
 	some := false
+	lo, hi := math.Inf(1), 0.0
 	for k, r := range runs {
 		var pts plotter.XYs
 		for _, mb := range []int{1, 4, 16, 64} {
 			if c := r.Case(fmt.Sprintf("exit_anon_%dMB", mb)); c != nil {
 				pts = append(pts, plotter.XY{X: float64(mb << 8), Y: c.Median})
+				lo, hi = min(lo, c.Median), max(hi, c.Median)
 			}
 		}
 		if len(pts) < 2 {
@@ -122,6 +138,7 @@ func residentLines(runs []*Run) (*drawing, error) {
 	if !some {
 		return nil, nil
 	}
+	p.Y.Min, p.Y.Max = math.Pow(10, math.Floor(math.Log10(lo))), math.Pow(10, math.Ceil(math.Log10(hi)))
 	svg, err := render(p, 20*vg.Centimeter, 12*vg.Centimeter)
 	return &drawing{"Cost against resident pages", "exit_anon_1MB to exit_anon_64MB. A 2 MB block is one entry to purge, whatever it holds; 4 KB pages cost each.", svg}, err
 }

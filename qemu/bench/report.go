@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"html/template"
 	"io"
-	"strings"
 )
 
 // Report is what one command of the laboratory found: a section for each
@@ -93,9 +92,7 @@ func (r *Report) HTML(w io.Writer) error {
 	return page.Execute(w, map[string]any{"Title": r.Title, "Command": r.Command, "Parts": parts})
 }
 
-var page = template.Must(template.New("report").Funcs(template.FuncMap{
-	"number": func(s string) bool { return s != "" && strings.Trim(s, "0123456789 .%-") == "" },
-}).Parse(`<!DOCTYPE html>
+var page = template.Must(template.New("report").Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{{.Title}}</title>
 <style>

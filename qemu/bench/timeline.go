@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"html"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -35,6 +36,9 @@ func timelines(runs []*Run) (*drawing, error) {
 				return nil, err
 			}
 			all.WriteString(svg)
+			if svg != "" {
+				all.WriteString(steps(&r.Exits[i]))
+			}
 		}
 	}
 	if all.Len() == 0 {
@@ -51,7 +55,7 @@ func timeline(r *Run, e *Exit) (string, error) {
 	if e.Total() <= 0 {
 		return "", nil
 	}
-	p := plot.New()
+	p := newPlot()
 	pages, tables := 0, 0
 	for _, s := range e.Steps {
 		pages, tables = pages+s.Pages, tables+s.Tables
@@ -92,10 +96,27 @@ func timeline(r *Run, e *Exit) (string, error) {
 		}
 		for i := range l.TextStyle {
 			l.TextStyle[i].YAlign = draw.YCenter
+			l.TextStyle[i].Font.Variant = "Sans"
 		}
 		p.Add(l)
 	}
 	return render(p, 26*vg.Centimeter, 5.5*vg.Centimeter)
+}
+
+// steps is the list that folds out below the picture.
+func steps(e *Exit) string {
+	var b strings.Builder
+	b.WriteString("<details><summary>every step</summary><table><tr><th>step</th><th>by</th><th>since exit1</th><th>until the next</th><th>pages</th><th>table pages</th></tr>")
+	for i, s := range e.Steps {
+		next := none
+		if i+1 < len(e.Steps) {
+			next = Number(float64(e.Steps[i+1].NS - s.NS))
+		}
+		fmt.Fprintf(&b, "<tr><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%d</td><td>%d</td></tr>\n",
+			html.EscapeString(s.Name), html.EscapeString(s.Context), Number(float64(s.NS-e.Steps[0].NS)), next, s.Pages, s.Tables)
+	}
+	b.WriteString("</table></details>\n")
+	return b.String()
 }
 
 // thousands marks a linear axis in numbers with their thousands set apart.

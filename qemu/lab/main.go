@@ -25,6 +25,9 @@ type options struct {
 	reps     int      // most repetitions of a case; 0: as the program has it
 	jobs     int
 	limit    time.Duration
+	// Of profile: the setup.
+	layout, exit string
+	huge         bool
 }
 
 func main() {
@@ -39,6 +42,9 @@ func main() {
 	fs.IntVar(&o.reps, "n", 0, "at most this many repetitions of each case")
 	fs.IntVar(&o.jobs, "j", runtime.NumCPU(), "boots at a time")
 	fs.DurationVar(&o.limit, "timeout", 20*time.Minute, "time limit of one boot")
+	fs.StringVar(&o.layout, "layout", "shared", "profile: layout")
+	fs.StringVar(&o.exit, "exit", "purge", "profile: exit policy")
+	fs.BoolVar(&o.huge, "hugepages", true, "profile: 2 MB blocks")
 	fs.Parse(os.Args[2:])
 	o.archs, o.programs = strings.Fields(*arch), strings.Fields(*programs)
 

@@ -1,8 +1,194 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"debug/elf"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"grim/qemu"
+	"grim/qemu/bench"
 )
 
-func profile(ctx context.Context, o *options) error { return errors.New("not yet") }
+// warmup is how many repetitions user/exitbench makes before it counts.
+const warmup = 5
+
+// profile counts one case's instructions for each kernel function. QEMU itself
+// reports every instruction, one by one, into a pipe; it is told to do so when the
+// program says that it has come to the cases, and the program waits for that.
+func profile(ctx context.Context, o *options) error {
+	if o.cases == "" {
+		return errors.New("which case? CASE=fork_exit_wait, for example")
+	}
+	if o.reps == 0 {
+		o.reps = 3
+	}
+	for _, arch := range o.archs {
+		if err := profileOn(ctx, arch, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func profileOn(ctx context.Context, arch string, o *options) error {
+	path, err := buildProgram(ctx, arch, "exitbench")
+	if err != nil {
+		return err
+	}
+	initrd, err := archive(path)
+	if err != nil {
+		return err
+	}
+	counts, err := newProfile(path, grimImage(arch)+".elf", o.cases)
+	if err != nil {
+		return err
+	}
+	j := &job{
+		Setup:   bench.Setup{Kernel: grim, Arch: arch, Layout: o.layout, Exit: o.exit, Huge: o.huge},
+		program: "exitbench", image: grimImage(arch), initrd: initrd,
+	}
+	c, err := j.config(o)
+	if err != nil {
+		return err
+	}
+	c.Append = append(c.Append, "-trace")
+
+	dir, err := os.MkdirTemp("", "grim-profile")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	monitor, trace := filepath.Join(dir, "monitor"), filepath.Join(dir, "trace")
+	c.Extra = append(c.Extra, "-monitor", "unix:"+monitor+",server=on,wait=off", "-D", trace)
+	if err := syscall.Mkfifo(trace, 0o600); err != nil {
+		return err
+	}
+	// Open for writing too, so that there is no end before QEMU has opened it.
+	log, err := os.OpenFile(trace, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	read := make(chan error, 1)
+	go func() { read <- counts.Read(log) }()
+
+	keys, typed, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer keys.Close()
+	defer typed.Close()
+	start := &tracer{monitor: monitor, typed: typed}
+	_, bootErr := qemu.Boot(ctx, c, o.limit, "build/logs/profile-"+arch+".log", start, keys)
+	if err := errors.Join(bootErr, start.err); err != nil {
+		return fmt.Errorf("profile: %w (serial output: build/logs/profile-%s.log)", err, arch)
+	}
+	// QEMU has ended; the reader is done when the pipe is empty.
+	log.SetReadDeadline(time.Now().Add(time.Second))
+	if err := <-read; err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	t, err := counts.Table(o.cases + " on " + j.Setup.String())
+	if err != nil {
+		return err
+	}
+	t.Write(os.Stdout)
+	return nil
+}
+
+func newProfile(program, kernel, name string) (*bench.Profile, error) {
+	p, err := elf.Open(program)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	w, err := bench.FindWindow(p, name)
+	if err != nil {
+		return nil, err
+	}
+	k, err := openKernel(kernel)
+	if err != nil {
+		return nil, err
+	}
+	return bench.NewProfile(k, w, warmup)
+}
+
+// openKernel reads a kernel's sections and symbols, without its program headers:
+// the Go linker writes arm64 kernels one with a negative file offset, which
+// debug/elf refuses.
+func openKernel(path string) (*elf.File, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) < int(unsafe.Sizeof(elf.Header64{})) {
+		return nil, fmt.Errorf("%s is no ELF file", path)
+	}
+	binary.LittleEndian.PutUint16(b[unsafe.Offsetof(elf.Header64{}.Phnum):], 0)
+	return elf.NewFile(bytes.NewReader(b))
+}
+
+// tracer reads the console, switches the trace on when the program is ready, and
+// then lets the program go on.
+type tracer struct {
+	monitor string // socket
+	typed   *os.File
+	seen    bytes.Buffer
+	done    bool
+	err     error
+}
+
+func (t *tracer) Write(p []byte) (int, error) {
+	if t.done {
+		return len(p), nil
+	}
+	t.seen.Write(p)
+	if bytes.Contains(t.seen.Bytes(), []byte("trace ready")) {
+		t.done = true
+		t.err = command(t.monitor, "singlestep on", "log exec,nochain")
+		t.typed.WriteString("\n")
+	}
+	return len(p), nil
+}
+
+// command types lines at QEMU's monitor, each after the prompt that says that the
+// one before has been done.
+func command(socket string, lines ...string) error {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	for _, line := range lines {
+		if err := prompt(c); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(c, line); err != nil {
+			return err
+		}
+	}
+	return prompt(c)
+}
+
+func prompt(c net.Conn) error {
+	var b [4096]byte
+	var text []byte
+	for !bytes.HasSuffix(text, []byte("(qemu) ")) {
+		n, err := c.Read(b[:])
+		if err != nil {
+			return fmt.Errorf("QEMU's monitor: %w", err)
+		}
+		text = append(text, b[:n]...)
+	}
+	return nil
+}

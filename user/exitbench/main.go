@@ -12,8 +12,9 @@
 //	-exit-now   exit at once (case exec_exit_wait starts the program like this)
 //	-c PREFIX   only the cases whose names start so
 //	-n N        at most N repetitions of each case
-//	-trace      say "trace ready" and wait for a line of input before the cases,
-//	            so that a profiler can be switched on
+//	-trace      the one case whose name -c gives in full; before it say "trace
+//	            ready" and wait for a line of input, so that a profiler can be
+//	            switched on
 //
 // Others are ignored: Linux hands init the command-line words it does not know.
 package main
@@ -30,6 +31,8 @@ const (
 var (
 	// only is the prefix of the names of the cases to run.
 	only string
+	// trace: only is the whole name, and a profiler counts.
+	trace bool
 	// limit is the most repetitions of a case.
 	limit = len(sample)
 	// freq is the counter's ticks a second, 0 if not known.
@@ -42,7 +45,7 @@ var (
 
 func main() {
 	start := bare.Now()
-	trace := options()
+	options()
 	shared = (*uint64)(bare.SharedMemory(page))
 	if shared == nil {
 		bare.Fail("mmap of the shared page", "")
@@ -64,7 +67,7 @@ func main() {
 }
 
 // options reads the arguments; it does not return for -exit-now.
-func options() (trace bool) {
+func options() {
 	self = bare.Arg(0)
 	if bare.NumArgs() == 0 || *self != '/' {
 		self = bare.CString("/init\x00")
@@ -86,7 +89,6 @@ func options() (trace bool) {
 			}
 		}
 	}
-	return trace
 }
 
 func number(s string) (n int) {
@@ -98,6 +100,9 @@ func number(s string) (n int) {
 
 // selected says whether a case is among those to run.
 func selected(name string) bool {
+	if trace {
+		return name == only
+	}
 	return len(name) >= len(only) && name[:len(only)] == only
 }
 

@@ -1,0 +1,262 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sort"
+	"strconv"
+
+	"golang.org/x/arch/x86/x86asm"
+)
+
+// Window is the part of a program that a case measures: from the instruction
+// behind one reading of the counter to the other reading.
+type Window struct{ From, To uint64 }
+
+// sequences says which functions of user/exitbench hold the readings of a case:
+// of the first the first one, of the second the last one.
+var sequences = []struct{ prefix, from, to string }{
+	{"exit_", "main.stampAndExit", "main.timedCall"},
+	{"fork_", "main.timedFork", "main.timedFork"},
+	{"exec_", "main.timedFork", "main.timedFork"},
+	{"thread_", "grim/user/bare.ShortThread", "grim/user/bare.ShortThread"},
+	{"null_getpid", "main.timedCall", "main.timedCall"},
+	{"munmap_", "main.timedCall", "main.timedCall"},
+	{"page_fault", "main.timedStore", "main.timedStore"},
+}
+
+// FindWindow finds a case's readings in the program.
+func FindWindow(program *elf.File, name string) (Window, error) {
+	syms, err := program.Symbols()
+	if err != nil {
+		return Window{}, err
+	}
+	for _, s := range sequences {
+		if len(name) < len(s.prefix) || name[:len(s.prefix)] != s.prefix {
+			continue
+		}
+		from, err := readings(program, syms, s.from)
+		if err != nil {
+			return Window{}, err
+		}
+		to, err := readings(program, syms, s.to)
+		if err != nil {
+			return Window{}, err
+		}
+		return Window{from[0], to[len(to)-1]}, nil
+	}
+	return Window{}, fmt.Errorf("case %s cannot be profiled: only those that start with exit_, fork_, exec_, thread_, munmap_, null_getpid and page_fault can", name)
+}
+
+// readings lists the addresses at which a function reads the counter.
+func readings(f *elf.File, syms []elf.Symbol, name string) (at []uint64, err error) {
+	// An assembly function has a wrapper for Go callers of the same name; the
+	// readings are in the other one.
+	for _, s := range syms {
+		if s.Name != name && s.Name != name+".abi0" {
+			continue
+		}
+		text, err := textAt(f, s.Value, s.Size)
+		if err != nil {
+			return nil, err
+		}
+		at = append(at, counterReads(f.Machine, text, s.Value)...)
+	}
+	if at == nil {
+		return nil, fmt.Errorf("%s reads no counter in the program", name)
+	}
+	return at, nil
+}
+
+func textAt(f *elf.File, addr, size uint64) ([]byte, error) {
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && addr >= p.Vaddr && addr+size <= p.Vaddr+p.Filesz {
+			b := make([]byte, size)
+			_, err := p.ReadAt(b, int64(addr-p.Vaddr))
+			return b, err
+		}
+	}
+	return nil, fmt.Errorf("address %#x is not in the file", addr)
+}
+
+// counterReads finds RDTSC, or MRS Xt, CNTVCT_EL0 (Arm ARM, C6.2 MRS; op0 3, op1
+// 3, CRn 14, CRm 0, op2 2).
+func counterReads(m elf.Machine, text []byte, addr uint64) (at []uint64) {
+	if m == elf.EM_AARCH64 {
+		for i := 0; i+4 <= len(text); i += 4 {
+			if binary.LittleEndian.Uint32(text[i:])&^31 == 0xd53be040 {
+				at = append(at, addr+uint64(i))
+			}
+		}
+		return at
+	}
+	for i := 0; i < len(text); {
+		in, err := x86asm.Decode(text[i:], 64)
+		if err != nil {
+			i++ // padding
+			continue
+		}
+		if in.Op == x86asm.RDTSC {
+			at = append(at, addr+uint64(i))
+		}
+		i += in.Len
+	}
+	return at
+}
+
+// Function is what one function of the kernel cost.
+type Function struct {
+	Name         string
+	Instructions uint64
+	Calls        uint64 // times that its first instruction ran
+}
+
+// Profile counts executed instructions for each function, between the readings of
+// a case only.
+type Profile struct {
+	Windows uint64 // closed
+	funcs   []Function
+	addr    []uint64 // where funcs begin, ascending
+	end     []uint64
+	user    Function
+	unknown Function
+
+	window Window
+	skip   uint64
+	open   bool
+}
+
+// userEnd is above every user address and below every kernel address.
+const userEnd = 1 << 47
+
+// NewProfile counts for the functions of a kernel. The first windows, skip of
+// them, are the program's warm-up and are left out.
+func NewProfile(kernel *elf.File, w Window, skip int) (*Profile, error) {
+	syms, err := kernel.Symbols()
+	if err != nil {
+		return nil, fmt.Errorf("the kernel's symbols: %w", err)
+	}
+	p := &Profile{window: w, skip: uint64(skip), user: Function{Name: "(user mode)"}, unknown: Function{Name: "(unknown)"}}
+	slices.SortFunc(syms, func(a, b elf.Symbol) int { return cmp.Compare(a.Value, b.Value) })
+	for _, s := range syms {
+		if elf.ST_TYPE(s.Info) == elf.STT_FUNC && s.Size > 0 {
+			p.funcs = append(p.funcs, Function{Name: s.Name})
+			p.addr, p.end = append(p.addr, s.Value), append(p.end, s.Value+s.Size)
+		}
+	}
+	if p.funcs == nil {
+		return nil, errors.New("the kernel has no symbols")
+	}
+	return p, nil
+}
+
+// Executed says that the instruction at pc ran.
+func (p *Profile) Executed(pc uint64) {
+	if p.open && pc == p.window.To {
+		p.open = false
+		p.Windows++
+	}
+	if p.open && p.Windows >= p.skip {
+		f, first := p.function(pc)
+		f.Instructions++
+		if first {
+			f.Calls++
+		}
+	}
+	if pc == p.window.From {
+		p.open = true
+	}
+}
+
+func (p *Profile) function(pc uint64) (f *Function, first bool) {
+	if pc < userEnd {
+		return &p.user, false
+	}
+	i := sort.Search(len(p.addr), func(i int) bool { return p.addr[i] > pc }) - 1
+	if i < 0 || pc >= p.end[i] {
+		return &p.unknown, false
+	}
+	return &p.funcs[i], pc == p.addr[i]
+}
+
+// Read counts the lines of a QEMU log made with "-d exec,nochain" and single
+// stepping, a line an instruction:
+//
+//	Trace CPU: HOST [CS_BASE/PC/FLAGS/CFLAGS] SYMBOL
+func (p *Profile) Read(log io.Reader) error {
+	r := bufio.NewReaderSize(log, 1<<20)
+	for {
+		line, err := r.ReadSlice('\n')
+		if pc, ok := tracePC(line); ok {
+			p.Executed(pc)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil && err != bufio.ErrBufferFull {
+			return err
+		}
+	}
+}
+
+// tracePC is the program counter of a log line, if it is one of a trace.
+func tracePC(line []byte) (uint64, bool) {
+	if !bytes.HasPrefix(line, []byte("Trace ")) {
+		return 0, false
+	}
+	open := bytes.IndexByte(line, '[')
+	if open < 0 {
+		return 0, false
+	}
+	_, rest, ok := bytes.Cut(line[open:], []byte{'/'})
+	if !ok {
+		return 0, false
+	}
+	hex, _, ok := bytes.Cut(rest, []byte{'/'})
+	if !ok {
+		return 0, false
+	}
+	pc, err := strconv.ParseUint(string(hex), 16, 64)
+	return pc, err == nil
+}
+
+// Table lists the functions by their cost, for one repetition, until what is left
+// is below a thousandth.
+func (p *Profile) Table(title string) (*Table, error) {
+	if p.Windows <= p.skip {
+		return nil, fmt.Errorf("the case was measured %d times, %d of them warm-up: nothing to count", p.Windows, p.skip)
+	}
+	n := float64(p.Windows - p.skip)
+	all := append([]Function{p.user, p.unknown}, p.funcs...)
+	slices.SortStableFunc(all, func(a, b Function) int { return cmp.Compare(b.Instructions, a.Instructions) })
+	total := uint64(0)
+	for _, f := range all {
+		total += f.Instructions
+	}
+	t := &Table{
+		Title: fmt.Sprintf("%s: %s instructions, mean of %d", title, Number(float64(total)/n), int(n)),
+		Head:  []string{"function", "instructions", "share", "calls", "a call"},
+	}
+	for _, f := range all {
+		if f.Instructions*1000 < total || f.Instructions == 0 {
+			break
+		}
+		calls, each := none, none
+		if f.Calls > 0 {
+			calls = fmt.Sprintf("%.1f", float64(f.Calls)/n)
+			each = fmt.Sprintf("%.1f", float64(f.Instructions)/float64(f.Calls))
+		}
+		t.Rows = append(t.Rows, []string{
+			f.Name, fmt.Sprintf("%.1f", float64(f.Instructions)/n),
+			fmt.Sprintf("%.1f %%", 100*float64(f.Instructions)/float64(total)), calls, each,
+		})
+	}
+	return t, nil
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// The program runs on Linux as it is: every case gives a line of figures, so no
+// sequence in it is wrong, and none of it needs the runtime that is not there.
+func TestOnLinux(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the program makes Linux system calls")
+	}
+	bin := filepath.Join(t.TempDir(), "exitbench")
+	build := exec.Command("go", "build", "-ldflags", "-E grim/user/bare.start", "-o", bin, ".")
+	build.Env = append(build.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, name := range []string{
+		"null_timer", "null_getpid", "fork_exit_wait", "exit_anon_0MB", "exit_anon_1MB", "exit_shmem_1MB",
+		"exit_sparse_1024", "fork_dirty_1MB", "exit_maps_1000", "exit_maps_gap_1000", "thread_create_exit",
+		"exec_exit_wait", "munmap_anon_16MB", "exit_dense_10", "page_fault", "touch_each_2MB",
+	} {
+		out, err := exec.Command(bin, "-n", "2", "-c", name).CombinedOutput()
+		text := string(out)
+		if err != nil || !strings.Contains(text, "\ncase="+name+" n=2 min=") || !strings.HasSuffix(text, "exitbench done\n") {
+			t.Errorf("%s: %v\n%s", name, err, text)
+		}
+	}
+}
