@@ -198,6 +198,24 @@ func TestBadTrees(t *testing.T) {
 		}, "/memory@0: reg: base 0xffffffffffff0000"},
 		{"memory cut", func(r *dt.Node) { r.Children[2].UpdateProperty("reg", make([]byte, 7)) }, "/memory@0: reg has 7 bytes"},
 		{"cells", func(r *dt.Node) { r.UpdateProperty("#address-cells", []byte{0, 0, 0, 200}) }, "#address-cells 200"},
+		{"reservations overlap", func(r *dt.Node) {
+			r.Children[4].Children = append(r.Children[4].Children, &dt.Node{Name: "b@100f000",
+				Properties: []dt.Property{dt.PropertyU32Array("reg", []uint32{0, 0x100f000, 0x2000})}})
+		}, "/reserved-memory/b@100f000: [0x100f000, 0x1011000) overlaps [0x1000000, 0x1010000) of /reserved-memory/firmware@1000000"},
+		{"no RAM but what is not to be mapped", func(r *dt.Node) {
+			r.Children[4].Children = append(r.Children[4].Children, &dt.Node{Name: "all@0",
+				Properties: []dt.Property{{Name: "no-map"}, dt.PropertyU32Array("reg", []uint32{0, 0x2000000, 0xf0000000})}})
+			r.Children[2].UpdateProperty("reg", []byte{0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0})
+		}, "no RAM"},
+		{"initrd hidden", func(r *dt.Node) {
+			r.Children[4].Children[0].Properties = append(r.Children[4].Children[0].Properties, dt.Property{Name: "no-map"})
+			r.Children[1].Properties = append(r.Children[1].Properties,
+				dt.PropertyU32("linux,initrd-start", 0x100ff00), dt.PropertyU32("linux,initrd-end", 0x1020000))
+		}, "lies in reserved memory"},
+		{"spin table", func(r *dt.Node) {
+			c := r.Children[6].Children[1]
+			c.Properties = append(c.Properties, strs("enable-method", "spin-table"))
+		}, "/cpus/cpu@1: property \"cpu-release-addr\""},
 		{"initrd", func(r *dt.Node) {
 			r.Children[1].Properties = append(r.Children[1].Properties,
 				dt.PropertyU32("linux,initrd-start", 9), dt.PropertyU64("linux,initrd-end", 8))
@@ -214,6 +232,47 @@ func TestBadTrees(t *testing.T) {
 	}
 	if _, err := FromDeviceTree(memory{}.read, 0x1000); err == nil || !strings.Contains(err.Error(), "not readable") {
 		t.Errorf("unmapped: %v", err)
+	}
+}
+
+// TestConsoleOfBadTree: what is wrong behind the console is shown on it.
+func TestConsoleOfBadTree(t *testing.T) {
+	b := boardTree(t, func(r *dt.Node) { r.Children[8].UpdateProperty("interrupts", nil) })
+	in, err := FromDeviceTree(memory{treeAt: b}.read, treeAt)
+	if err == nil || in == nil || in.Console.Kind != MiniU {
+		t.Errorf("%+v, %v", in, err)
+	}
+}
+
+// TestConsoleChoice: what stdout-path names, if there is a driver; else the first
+// that has one, with a warning.
+func TestConsoleChoice(t *testing.T) {
+	for _, c := range []struct {
+		name, compatible string
+		kind             string
+		warning          string
+	}{
+		{"known", "cdns,uart-r1p12", Cadence, ""},
+		{"second string", "acme,uart\x00arm,pl011", PL011, ""},
+		{"unknown", "acme,uart", PL011, `/soc/serial@7e215040, is compatible with ["acme,uart"]: no driver`},
+	} {
+		b := boardTree(t, func(r *dt.Node) {
+			soc := r.Children[9]
+			soc.Children[1].UpdateProperty("status", []byte("okay\x00"))
+			soc.Children[2].UpdateProperty("compatible", []byte(c.compatible+"\x00"))
+		})
+		in, err := FromDeviceTree(memory{treeAt: b}.read, treeAt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if in.Console.Kind != c.kind || strings.Contains(strings.Join(in.Warnings, "\n"), "no driver") != (c.warning != "") ||
+			!strings.Contains(strings.Join(in.Warnings, "\n"), c.warning) {
+			t.Errorf("%s: console %+v, warnings %q", c.name, in.Console, in.Warnings)
+		}
+	}
+	b := boardTree(t, func(r *dt.Node) { r.Children[9].Children = r.Children[9].Children[:1] })
+	if in, err := FromDeviceTree(memory{treeAt: b}.read, treeAt); err != nil || in.Console.Kind != "" || len(in.Warnings) != 1 {
+		t.Errorf("no serial port: %+v, %v", in, err)
 	}
 }
 
