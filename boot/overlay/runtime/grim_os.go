@@ -9,6 +9,7 @@ package runtime
 
 import (
 	"internal/runtime/atomic"
+	"internal/stringslite"
 	"runtime/goos"
 	"unsafe"
 )
@@ -64,6 +65,25 @@ func osinit() {
 }
 
 func getCPUCount() int32 { return 1 }
+
+// userStart is the function that a goroutine outside of package runtime started
+// with last: a user thread's, nearly always.
+var userStart uintptr
+
+// startsSystem is isSystemGoroutine(gp, false) that remembers userStart, and so
+// seldom has to look for a function's name.
+func startsSystem(gp *g) bool {
+	if gp.startpc == userStart {
+		return false
+	}
+	if isSystemGoroutine(gp, false) {
+		return true
+	}
+	if f := findfunc(gp.startpc); f.valid() && !stringslite.HasPrefix(funcname(f), "runtime.") {
+		userStart = gp.startpc
+	}
+	return false
+}
 
 // mpreinit gives an M the stack and g that fault handlers run on; see
 // FaultStack.
