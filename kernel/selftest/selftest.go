@@ -217,6 +217,10 @@ func (t *T) settles(before census) {
 		if time.Now().After(deadline) {
 			t.Errorf("leak: before %+v", before)
 			t.Errorf("leak: after  %+v", after)
+			if after.Goroutines != before.Goroutines {
+				text := make([]byte, 16<<10)
+				t.Errorf("%s", text[:runtime.Stack(text, true)])
+			}
 			break
 		}
 	}
