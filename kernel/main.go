@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/goos"
-	"sync/atomic"
 	"unsafe"
 
 	"grim/arch"
@@ -44,8 +43,7 @@ type system struct {
 	sys   *sys.System
 	proc  *proc.Kernel
 
-	report     *tap.Report
-	onExitStep atomic.Pointer[func(*proc.Event)] // a self-test's; nil: none
+	report *tap.Report
 }
 
 // Main runs the machine from the end of the Go runtime's start to power-off. It

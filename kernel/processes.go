@@ -54,7 +54,6 @@ func (s *system) startProcesses() error {
 		Syscall: s.sys.Syscall, Signals: s.sys,
 		Policy: s.opts.Exit, Layout: s.opts.Layout, Slice: s.opts.Slice,
 		Clock: runtime.Nanotime, NextTimer: nextTimer, Runnable: runtime.Runnable,
-		Trace: s.exitStep,
 	})
 	if err != nil {
 		return err
@@ -79,13 +78,6 @@ func (s *system) procFiles() {
 	s.fs.ProcFile("uptime", func() []byte { return uptimeText(runtime.Nanotime()) })
 	s.fs.ProcFile("cmdline", func() []byte { return []byte(s.info.CommandLine + "\n") })
 	s.fs.ProcFile("cpuinfo", func() []byte { return cpuinfoText(s.board.Describe()) })
-}
-
-// exitStep shows a self-test the exit steps as they happen; see proc.Config.Trace.
-func (s *system) exitStep(e *proc.Event) {
-	if f := s.onExitStep.Load(); f != nil {
-		(*f)(e)
-	}
 }
 
 // nextTimer is runtime.NextTimer in package proc's terms.
@@ -174,13 +166,7 @@ func (s *system) selfTests() *selftest.Env {
 		Layout: s.opts.Layout, Policy: s.opts.Exit, Select: s.opts.SelfTest, Report: s.report,
 		NewFiles: s.sys.NewFiles,
 		Image:    image(), KernelRights: kernelRights, Format: pageFormat(),
-		OnExitStep: func(f func(*proc.Event)) {
-			if f == nil {
-				s.onExitStep.Store(nil)
-				return
-			}
-			s.onExitStep.Store(&f)
-		},
+		OnExitStep: s.proc.SetTrace,
 		Exec: func(path string, args []string, layout arch.Layout, policy proc.ExitPolicy) (*proc.Process, error) {
 			return s.sys.Start(sys.StartArgs{
 				Path: path, Argv: append([]string{path}, args...), Env: environment, Layout: layout, Policy: &policy,

@@ -132,7 +132,7 @@ func (t *Thread) changeSpace(s *space) (old *space) {
 func (p *Process) resetSignals(t *Thread) {
 	p.mu.Lock()
 	old := p.acts
-	p.acts = old.fork(false)
+	p.acts = old.fork(false, new(sigActions))
 	p.acts.reset()
 	p.mu.Unlock()
 	old.drop()

@@ -158,7 +158,7 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 		return nil, err
 	}
 	ct.tid.Store(int32(pid))
-	if err := t.shareWith(c, a.Flags); err != nil {
+	if err := t.shareWith(c, ct, a.Flags); err != nil {
 		ct.free()
 		k.unmake(c)
 		return nil, err
@@ -189,7 +189,7 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 
 // shareWith gives the child its space, files and signal actions, shared or
 // copied. On error it has none of them.
-func (t *Thread) shareWith(c *Process, f CloneFlags) error {
+func (t *Thread) shareWith(c *Process, ct *Thread, f CloneFlags) error {
 	p := t.p
 	if f&CloneVM != 0 {
 		c.space = t.space.borrow()
@@ -198,7 +198,7 @@ func (t *Thread) shareWith(c *Process, f CloneFlags) error {
 		if err != nil {
 			return err
 		}
-		c.space = newSpace(vs)
+		c.space = ct.ownSpace.init(vs)
 	}
 	if files := p.Files(); files != nil {
 		var err error
@@ -208,7 +208,7 @@ func (t *Thread) shareWith(c *Process, f CloneFlags) error {
 			return err
 		}
 	}
-	c.acts = p.acts.fork(f&CloneSighand != 0)
+	c.acts = p.acts.fork(f&CloneSighand != 0, &ct.ownActs)
 	if f&CloneClearSighand != 0 {
 		c.acts.reset()
 	}

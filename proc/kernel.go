@@ -100,6 +100,7 @@ type Kernel struct {
 	futexes [futexBuckets]futexBucket
 	dead    deadQueue
 	traces  traceRing
+	onTrace atomic.Pointer[func(e *Event)] // SetTrace
 	counts  counters
 	stopped atomic.Int64 // processes that job control has stopped
 }
@@ -148,6 +149,7 @@ func New(cfg Config) (*Kernel, error) {
 		k.cfg.Runnable = func() bool { return true }
 	}
 	k.armed.Store(math.MaxInt64)
+	k.SetTrace(cfg.Trace)
 	k.pids.init(cfg.PIDMax)
 	k.dead.init()
 	go k.reaper()

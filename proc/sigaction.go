@@ -12,10 +12,27 @@ import (
 type sigActions struct {
 	mu   sync.Mutex
 	uses int // processes
-	acts [NumSignals]Sigaction
+	// acts may be shared with other tables (cow) and is copied before the first
+	// change then: few processes ever change one, and it is 2 KB.
+	acts *actTable
+	cow  bool
 }
 
-func newSigActions() *sigActions { return &sigActions{uses: 1} }
+type actTable [NumSignals]Sigaction
+
+// defaultActs is what processes start with. Never changed.
+var defaultActs actTable
+
+func newSigActions() *sigActions { return &sigActions{uses: 1, acts: &defaultActs, cow: true} }
+
+// set changes an action. Preconditions: a.mu held.
+func (a *sigActions) set(s syscall.Signal, act Sigaction) {
+	if a.cow {
+		own := *a.acts
+		a.acts, a.cow = &own, false
+	}
+	a.acts[s-1] = act
+}
 
 func (a *sigActions) get(s syscall.Signal) Sigaction {
 	a.mu.Lock()
@@ -24,15 +41,17 @@ func (a *sigActions) get(s syscall.Signal) Sigaction {
 	return act
 }
 
-// fork copies the table, or shares it.
-func (a *sigActions) fork(share bool) *sigActions {
+// fork copies the table to fresh, or shares it.
+func (a *sigActions) fork(share bool, fresh *sigActions) *sigActions {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if share {
 		a.uses++
 		return a
 	}
-	return &sigActions{uses: 1, acts: a.acts}
+	a.cow = true
+	fresh.uses, fresh.acts, fresh.cow = 1, a.acts, true
+	return fresh
 }
 
 // reset sets caught signals to their default; ignored ones stay so (execve(2),
@@ -40,11 +59,14 @@ func (a *sigActions) fork(share bool) *sigActions {
 func (a *sigActions) reset() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for i := range a.acts {
-		if a.acts[i].Handler == SIG_IGN {
-			a.acts[i] = Sigaction{Handler: SIG_IGN}
-		} else {
-			a.acts[i] = Sigaction{}
+	if a.acts == &defaultActs {
+		return
+	}
+	old := a.acts
+	a.acts, a.cow = &defaultActs, true
+	for i := range old {
+		if old[i].Handler == SIG_IGN {
+			a.set(syscall.Signal(i+1), Sigaction{Handler: SIG_IGN})
 		}
 	}
 }
@@ -75,7 +97,7 @@ func (p *Process) Sigaction(s syscall.Signal, act *Sigaction) (Sigaction, error)
 	if act != nil {
 		a := *act
 		a.Mask &^= unblockable
-		p.acts.acts[s-1] = a
+		p.acts.set(s, a)
 		if a.ignores(s) { // POSIX: what is pending and now ignored is discarded
 			p.dropPendingLocked(SigBit(s))
 		}

@@ -67,7 +67,7 @@ func (p *Process) takeActionLocked(s syscall.Signal) Sigaction {
 	defer a.mu.Unlock()
 	act := a.acts[s-1]
 	if act.Flags&SA_RESETHAND != 0 && act.Handler != SIG_IGN {
-		a.acts[s-1] = Sigaction{}
+		a.set(s, Sigaction{})
 	}
 	return act
 }

@@ -365,3 +365,27 @@ func TestTimer(t *testing.T) {
 		u.Wait(-1)
 	})
 }
+
+// Tables of actions are shared after fork until one side changes its own.
+func TestActionsCopied(t *testing.T) {
+	caught := Sigaction{Handler: 0x1000}
+	a := newSigActions()
+	b := a.fork(false, new(sigActions))
+	a.set(syscall.SIGUSR1, caught)
+	if b.get(syscall.SIGUSR1).Handler != SIG_DFL || defaultActs[syscall.SIGUSR1-1].Handler != SIG_DFL {
+		t.Error("the parent's change is seen by the child, or by everybody")
+	}
+	c := a.fork(false, new(sigActions))
+	c.set(syscall.SIGUSR2, Sigaction{Handler: SIG_IGN})
+	if a.get(syscall.SIGUSR2).Handler != SIG_DFL || c.get(syscall.SIGUSR1) != caught {
+		t.Error("the child's change is seen by the parent, or lost what it inherited")
+	}
+	a.set(syscall.SIGUSR1, Sigaction{})
+	if c.get(syscall.SIGUSR1) != caught {
+		t.Error("the parent's change is seen by its second child")
+	}
+	c.reset()
+	if c.get(syscall.SIGUSR1).Handler != SIG_DFL || c.get(syscall.SIGUSR2).Handler != SIG_IGN {
+		t.Error("exec keeps ignored signals and nothing else")
+	}
+}

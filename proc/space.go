@@ -18,8 +18,10 @@ type space struct {
 	users atomic.Int32 // processes that may use the memory
 }
 
-func newSpace(vs *vm.VMSpace) *space {
-	s := &space{vs: vs}
+func newSpace(vs *vm.VMSpace) *space { return new(space).init(vs) }
+
+func (s *space) init(vs *vm.VMSpace) *space {
+	s.vs = vs
 	s.users.Store(1)
 	return s
 }

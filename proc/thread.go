@@ -67,6 +67,11 @@ type Thread struct {
 	pending  sigQueue // [m] signals for this thread alone
 	altStack AltStack // [o]
 
+	// What the process's space and acts point to if this is its first thread and
+	// nothing is shared: allocated together, and nothing that a zombie keeps.
+	ownSpace space
+	ownActs  sigActions
+
 	waitNote Knote       // [o] while in wait(2)
 	futex    futexWaiter // see futex.go
 }

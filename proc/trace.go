@@ -91,8 +91,8 @@ func (k *Kernel) trace(s Step, pid, tid int, ctx Context, pages, tables int) {
 	e.freed.Store(uint64(uint32(pages)) | uint64(tables)<<32)
 	e.when.Store(k.now())
 	e.seq.Store(n)
-	if k.cfg.Trace != nil {
-		k.tell(e)
+	if f := k.onTrace.Load(); f != nil {
+		tell(*f, e)
 	}
 }
 
@@ -100,9 +100,19 @@ func (k *Kernel) trace(s Step, pid, tid int, ctx Context, pages, tables int) {
 // looks: 150 instructions a step.
 //
 //go:noinline
-func (k *Kernel) tell(slot *traceSlot) {
+func tell(f func(*Event), slot *traceSlot) {
 	e := slot.event()
-	k.cfg.Trace(&e)
+	f(&e)
+}
+
+// SetTrace replaces Config.Trace; nil: nobody looks. A call of the old function
+// may still be running on return.
+func (k *Kernel) SetTrace(f func(e *Event)) {
+	if f == nil {
+		k.onTrace.Store(nil)
+		return
+	}
+	k.onTrace.Store(&f)
 }
 
 func (s *traceSlot) event() Event {

@@ -78,12 +78,7 @@ func (s *System) openExecutable(at fs.At, name string, flags int, argv []string)
 		if err != nil {
 			return nil, err
 		}
-		r := fileReader{f, at.Task}
-		size := f.Stat().Size
-		script, is, err := elf.ParseScript(r, size)
-		if err == nil && !is {
-			x.image, err = elf.Parse(r, size, delf.Machine(s.abi.Machine))
-		}
+		script, is, err := s.parse(x, f, at.Task)
 		if err == nil && !is && x.image.Interp != "" {
 			err = s.noInterpreter(at, x.image.Interp)
 		}
@@ -109,6 +104,35 @@ func (s *System) openExecutable(at fs.At, name string, flags int, argv []string)
 		x.argv, x.path, name, flags = args, script.Interpreter, script.Interpreter, 0
 		at.Dir = nil
 	}
+}
+
+// parse tells what an opened program is: a script, or an executable, which becomes
+// x's image. Images are kept with the page cache as long as the file does not
+// change: programs are started again and again, and parsing costs as much as all
+// else that execve(2) does.
+func (s *System) parse(x *executable, f *fs.File, t fs.Task) (script elf.Script, is bool, err error) {
+	var cache *vm.FileObject
+	var version uint64
+	if o, err := f.Object(); err == nil {
+		defer o.Unref()
+		if cache, _ = o.(*vm.FileObject); cache != nil {
+			var v any
+			v, version = cache.Derived()
+			if im, ok := v.(*elf.Image); ok {
+				x.image = im
+				return script, false, nil
+			}
+		}
+	}
+	r := fileReader{f, t}
+	size := f.Stat().Size
+	if script, is, err = elf.ParseScript(r, size); err != nil || is {
+		return script, is, err
+	}
+	if x.image, err = elf.Parse(r, size, delf.Machine(s.abi.Machine)); err == nil && cache != nil {
+		cache.SetDerived(x.image, version)
+	}
+	return script, false, err
 }
 
 // noInterpreter is the answer to a dynamically linked program: execve(2) has

@@ -241,11 +241,17 @@ func (m *Memory) Unreserve(base Frame, populated *[arch.BlockPages / 64]uint64, 
 	// check but that they are not free already. A sparse process has hundreds of
 	// reservations to give back at once.
 	old, n := b.nfree, arch.BlockPages-count
-	for w, p := range populated {
-		if b.free[w]&^p != 0 {
-			m.badRelease(i, w, b.free[w]&^p)
+	if old == 0 {
+		for w, p := range populated {
+			b.free[w] = ^p
 		}
-		b.free[w] |= ^p
+	} else {
+		for w, p := range populated {
+			if b.free[w]&^p != 0 {
+				m.badRelease(i, w, b.free[w]&^p)
+			}
+			b.free[w] |= ^p
+		}
 	}
 	if debugOwners {
 		for _, p := range populated {

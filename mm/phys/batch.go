@@ -96,12 +96,19 @@ func (b *Batch) Flush() {
 	}
 	m := b.M
 	m.mu.Lock()
-	m.release(b.cur, &b.mask, b.words)
+	if w := bits.TrailingZeros8(b.words) & 7; b.n == 1 && !debugOwners {
+		// A sparse process frees a page here and a page there.
+		m.releaseOne(m.first(b.cur) + Frame(w<<6+bits.TrailingZeros64(b.mask[w])))
+		b.mask[w] = 0
+		b.words = 0
+	} else {
+		m.release(b.cur, &b.mask, b.words)
+		for ; b.words != 0; b.words &= b.words - 1 {
+			b.mask[bits.TrailingZeros8(b.words)&7] = 0
+		}
+	}
 	m.mu.Unlock()
 	b.freed += int(b.n)
-	for ; b.words != 0; b.words &= b.words - 1 {
-		b.mask[bits.TrailingZeros8(b.words)] = 0
-	}
 	b.n = 0
 }
 

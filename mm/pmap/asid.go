@@ -32,10 +32,13 @@ func (p *Pmap) Root() arch.Root {
 // already. The caller stays on this CPU, and lets nothing else run on it, until
 // it has entered user mode.
 func (p *Pmap) Activate() {
-	s := p.s
-	if s.thisCPU().current.Load() == p && p.id.Load()>>16 == s.gen.Load() {
-		return
+	if s := p.s; s.thisCPU().current.Load() != p || p.id.Load()>>16 != s.gen.Load() {
+		p.activate() // apart, so that the rest is inlined in the system-call path
 	}
+}
+
+func (p *Pmap) activate() {
+	s := p.s
 	s.mu.Lock()
 	if p.leaving || p.root == 0 {
 		s.mu.Unlock()

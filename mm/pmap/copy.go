@@ -23,12 +23,18 @@ const (
 func (p *Pmap) Copy(dst *Pmap, start, end arch.VA, mode CopyMode) error {
 	checkRange(start, end)
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	dst.mu.Lock()
+	err := p.copyLocked(dst, start, end, mode)
+	dst.mu.Unlock()
+	p.mu.Unlock()
+	return err
+}
+
+// copyLocked is Copy with both locked.
+func (p *Pmap) copyLocked(dst *Pmap, start, end arch.VA, mode CopyMode) error {
 	if err := p.cutEdges(start, end); err != nil {
 		return err
 	}
-	dst.mu.Lock()
-	defer dst.mu.Unlock()
 	s := p.s
 	lose, gain := arch.PTE(0), arch.PTE(0)
 	if mode == CopyCOW {
@@ -80,13 +86,10 @@ func (dst *Pmap) copyLeaf(sp span, lose, gain arch.PTE, lost *bool) error {
 		return err
 	}
 	count, groups, changed := 0, uint64(0), arch.PTE(0)
-	for k := sp.lo; k < sp.hi; k++ {
-		if from.Groups>>(k>>3)&1 == 0 {
-			k |= 7 // the rest of the group is empty
-			continue
-		}
+	for k := nextUsed(sp.t, from.Groups, sp.lo); k < sp.hi; k++ {
 		e := sp.t[k]
 		if e == 0 {
+			k = nextUsed(sp.t, from.Groups, k) - 1
 			continue
 		}
 		if n.t[k] != 0 {

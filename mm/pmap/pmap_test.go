@@ -478,3 +478,29 @@ func TestNoMemory(t *testing.T) {
 		})
 	}
 }
+
+// FrameLocked agrees with LookupLocked for every kind of mapping and access.
+func TestFrameLocked(t *testing.T) {
+	onBoth(t, func(t *testing.T, b *bench) {
+		p := b.pmap(0)
+		ok(t, p.EnterBlock(1<<30, b.block(), rw, 0))
+		ok(t, p.EnterBlock(1<<30+blk, b.block(), r|arch.Exec, 0))
+		for i, prot := range []arch.Prot{0, r, rw, r | arch.Exec, rw | arch.Exec} {
+			ok(t, p.Enter(1<<40+arch.VA(i)*pg, b.frame(), prot, 0))
+			ok(t, p.Enter(1<<41+arch.VA(i)*pg, b.frame(), prot, pmap.COW))
+		}
+		p.Lock()
+		defer p.Unlock()
+		for _, va := range []arch.VA{pg, 1 << 30, 1<<30 + 77*pg, 1<<30 + blk + 5*pg, 1<<30 + 2*blk, 1 << 39,
+			1 << 40, 1<<40 + pg, 1<<40 + 2*pg, 1<<40 + 3*pg, 1<<40 + 4*pg, 1<<40 + 5*pg,
+			1 << 41, 1<<41 + pg, 1<<41 + 2*pg, 1<<41 + 3*pg, 1<<41 + 4*pg, arch.UserMax, ^arch.VA(0)} {
+			m, is := p.LookupLocked(va)
+			for want := range arch.Prot(8) {
+				f, got := p.FrameLocked(va+9, want)
+				if should := is && m.Prot&want == want; got != should || got && f != m.Frame {
+					t.Errorf("%#x for %v: frame %#x, %v; mapped %v to %+v", va, want, f, got, is, m)
+				}
+			}
+		}
+	})
+}

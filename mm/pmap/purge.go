@@ -113,14 +113,19 @@ func (w *purger) upper(f phys.Frame, level int, va arch.VA) {
 
 // leaf frees what a leaf table maps, then the table, which is all zero by then.
 func (w *purger) leaf(f phys.Frame, va arch.VA) {
-	info := w.s.mem.Info(f)
+	s := w.s
+	info := s.mem.Info(f)
 	n := int(info.Used)
 	w.pages += n
 	w.work += n + purgeTable
-	if n <= fewEntries {
-		w.s.releaseFew(DirtyPage{va, f}, info, w.td, w.v)
+	// A sparse mapping has one page in a table, most often the first of a group.
+	t := s.mem.Table(f)
+	k := bits.TrailingZeros64(info.Groups) << 3 & (arch.Entries - 1)
+	if e := t[k]; n == 1 && e != 0 && e&s.sharedDirty != s.sharedDirty {
+		t[k] = 0
+		w.td.batch.Unref(s.frame(e))
 	} else {
-		w.s.releaseLeaf(DirtyPage{va, f}, w.td, w.v)
+		s.releaseLeaf(DirtyPage{va, f}, w.td, w.v)
 	}
 	w.table(f)
 }

@@ -302,30 +302,6 @@ func (s *System) showDirty(va arch.VA, t *table, k, to int, td *teardown, v Visi
 	v.Dirty(out[:n])
 }
 
-// fewEntries is up to how many entries of a table are looked for one by one: a
-// sparse mapping has one, and the loops for long runs cost as much as ten.
-const fewEntries = 2
-
-// releaseFew is releaseLeaf for a table with few entries.
-func (s *System) releaseFew(u DirtyPage, info *phys.Info, td *teardown, v Visitor) {
-	t := s.mem.Table(u.Frame)
-	k := bits.TrailingZeros64(info.Groups) << 3
-	for range info.Used {
-		e := t[k&(arch.Entries-1)]
-		if e == 0 {
-			k = nextUsed(t, info.Groups, k)
-			e = t[k]
-		}
-		f := s.frame(e)
-		if v != nil && e&s.sharedDirty == s.sharedDirty {
-			td.dirty[0] = DirtyPage{u.VA + arch.VA(k)<<arch.PageShift, f}
-			v.Dirty(td.dirty[:1])
-		}
-		t[k] = 0
-		td.batch.Unref(f)
-	}
-}
-
 // addDirty keeps u for v, with its reference.
 func (td *teardown) addDirty(u DirtyPage, v Visitor) {
 	if td.ndirty == maxDirty {

@@ -164,6 +164,39 @@ func (p *Pmap) LookupLocked(va arch.VA) (Mapping, bool) {
 	return p.s.mapping(e, false), true
 }
 
+// FrameLocked is the frame behind va if its mapping allows the access want (0: any
+// resident page). It is LookupLocked for who only wants to copy: a third of the
+// cost, in every system call with a pointer. p is locked by the caller, who may
+// use the frame until it unlocks.
+func (p *Pmap) FrameLocked(va arch.VA, want arch.Prot) (phys.Frame, bool) {
+	if va >= arch.UserMax {
+		return 0, false
+	}
+	s := p.s
+	e := p.top[va.Index(3)]
+	if e == 0 {
+		return 0, false
+	}
+	if e = s.mem.Table(s.frame(e))[va.Index(2)]; e == 0 {
+		return 0, false
+	}
+	if e = s.mem.Table(s.frame(e))[va.Index(1)]; e == 0 {
+		return 0, false
+	}
+	in := phys.Frame(0) // place in a block
+	if s.isBlock(e) {
+		in = phys.Frame(va.Index(0))
+	} else if e = s.mem.Table(s.frame(e))[va.Index(0)]; e == 0 {
+		return 0, false
+	}
+	if want != 0 && e&s.f.Present == 0 ||
+		want&arch.Write != 0 && e&s.f.WriteMask != s.f.WriteBits ||
+		want&arch.Exec != 0 && e&s.f.ExecMask != s.f.ExecBits {
+		return 0, false
+	}
+	return s.frame(e) + in, true
+}
+
 // span is a piece of a table that leaves hands to its function: entries [lo, hi)
 // of n, the first of which maps va. level 0: any may be empty. level 1: one
 // entry, a block.

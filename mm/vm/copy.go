@@ -26,9 +26,8 @@ func (vs *VMSpace) access(va arch.VA, n uint64, want arch.Prot, fn func(f phys.F
 	k := int(min(n, uint64(arch.PageSize-off)))
 	for {
 		vs.pm.Lock()
-		m, ok := vs.pm.LookupLocked(va)
-		if ok && m.Prot&want == want {
-			fn(m.Frame, off, k)
+		if f, ok := vs.pm.FrameLocked(va, want); ok {
+			fn(f, off, k)
 			vs.pm.Unlock()
 			return k, nil
 		}
@@ -57,15 +56,15 @@ func (vs *VMSpace) CopyIn(dst []byte, src arch.VA) error {
 		off := int(src & (arch.PageSize - 1))
 		n := min(len(dst), arch.PageSize-off)
 		vs.pm.Lock()
-		m, ok := vs.pm.LookupLocked(src)
-		if !ok || m.Prot&arch.Read == 0 {
+		f, ok := vs.pm.FrameLocked(src, arch.Read)
+		if !ok {
 			vs.pm.Unlock()
 			if err := vs.Fault(src, arch.Read); err != nil {
 				return copyError(err)
 			}
 			continue
 		}
-		copy(dst[:n], mem.Bytes(m.Frame)[off:])
+		copy(dst[:n], mem.Bytes(f)[off:])
 		vs.pm.Unlock()
 		dst, src = dst[n:], src+arch.VA(n)
 	}
@@ -84,16 +83,16 @@ func (vs *VMSpace) CopyOut(dst arch.VA, src []byte) error {
 		off := int(dst & (arch.PageSize - 1))
 		n := min(len(src), arch.PageSize-off)
 		vs.pm.Lock()
-		m, ok := vs.pm.LookupLocked(dst)
-		if !ok || m.Prot&arch.Write == 0 {
+		f, ok := vs.pm.FrameLocked(dst, arch.Write)
+		if !ok {
 			vs.pm.Unlock()
 			if err := vs.Fault(dst, arch.Write); err != nil {
 				return copyError(err)
 			}
 			continue
 		}
-		copy(mem.Bytes(m.Frame)[off:], src[:n])
-		mem.Modified(m.Frame)
+		copy(mem.Bytes(f)[off:], src[:n])
+		mem.Modified(f)
 		vs.pm.Unlock()
 		src, dst = src[n:], dst+arch.VA(n)
 	}

@@ -59,8 +59,11 @@ func (o *FileObject) WriteAt(p []byte, off int64) (int, error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(p) > 0 && off > o.size {
-		o.clearTail(o.size)
+	if len(p) > 0 {
+		o.changed()
+		if off > o.size {
+			o.clearTail(o.size)
+		}
 	}
 	n := 0
 	for n < len(p) {

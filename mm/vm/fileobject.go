@@ -36,6 +36,10 @@ type FileObject struct {
 	mu    sync.Mutex // under VMSpace.mu and Mappings.mu
 	size  int64
 	pages pageIndex
+
+	version uint64 // counts changes of the contents
+	stored  bool   // a shared mapping may have stored, or may any time
+	derived any    // of this version; see SetDerived
 }
 
 // Pager keeps a file's pages elsewhere. page is one page of memory that belongs
@@ -108,10 +112,39 @@ func (o *FileObject) SetInode(ino uint64) { o.inode.Store(ino) }
 // a shared mapping come back: the file's modification time is then.
 func (o *FileObject) OnWrite(f func()) { o.onWrite.Store(&f) }
 
-// CachedPage returns a page that is in the cache.
-func (o *FileObject) CachedPage(index int64, _ bool) (phys.Frame, bool) {
+// changed notes that the contents are about to change. Preconditions: mu held.
+func (o *FileObject) changed() {
+	o.version++
+	o.derived = nil
+}
+
+// Derived is what SetDerived kept of the present contents, or nil; with nil comes
+// the version to give to SetDerived.
+func (o *FileObject) Derived() (v any, version uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.derived, o.version
+}
+
+// SetDerived keeps v, which was worked out from the contents since Derived
+// returned version, until they change. It is dropped at once if they have, if a
+// shared mapping can change them unseen, or if a pager may.
+func (o *FileObject) SetDerived(v any, version uint64) {
+	o.mu.Lock()
+	if version == o.version && !o.stored && o.pager == nil {
+		o.derived = v
+	}
+	o.mu.Unlock()
+}
+
+// CachedPage returns a page that is in the cache.
+func (o *FileObject) CachedPage(index int64, write bool) (phys.Frame, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if write && !o.stored {
+		o.changed()
+		o.stored = true
+	}
 	f := o.pages.get(index)
 	if f != 0 {
 		o.sys.mem.Ref(f)
@@ -129,6 +162,10 @@ func (o *FileObject) GetPage(index int64, write bool) (phys.Frame, error) {
 	defer o.mu.Unlock()
 	if index < 0 || index >= pagesOf(o.size) {
 		return 0, syscall.EIO
+	}
+	if write && !o.stored {
+		o.changed()
+		o.stored = true
 	}
 	f, err := o.pageLocked(index)
 	if err == nil {
@@ -214,6 +251,7 @@ func (o *FileObject) Truncate(size int64) error {
 	}
 	first := pagesOf(size)
 	o.mu.Lock()
+	o.changed()
 	shrunk := size < o.size
 	o.clearTail(min(size, o.size))
 	o.size = size

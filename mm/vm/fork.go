@@ -21,6 +21,7 @@ func (vs *VMSpace) Fork(l arch.Layout) (*VMSpace, error) {
 	c.limits, c.mmapBase, c.brkStart, c.brkEnd = vs.limits, vs.mmapBase, vs.brkStart, vs.brkEnd
 	vs.rs.BreakAll() // a reservation's frames have one owner
 	err = vs.forkEntries(c)
+	c.tree.build()
 	vs.mu.Unlock()
 	if err != nil {
 		c.Purge(nil)
@@ -81,7 +82,8 @@ func (vs *VMSpace) forkEntry(c *VMSpace, e *entry) {
 	if e.obj != nil {
 		e.obj.Ref()
 	}
-	c.link(n)
+	c.tree.append(n)
+	c.linked(n)
 }
 
 // forkFile copies the pages of a private mapping of an object. Truncation visits

@@ -36,8 +36,13 @@ func (vs *VMSpace) insert(va arch.VA, n uint64, like *entry) {
 
 // link adds an entry, whose reference of its object it owns, to the map.
 func (vs *VMSpace) link(e *entry) {
-	e.space = vs
 	vs.tree.insert(e)
+	vs.linked(e)
+}
+
+// linked is the rest of link.
+func (vs *VMSpace) linked(e *entry) {
+	e.space = vs
 	vs.account(e, 1)
 	if e.obj != nil {
 		m := e.obj.Mapped()

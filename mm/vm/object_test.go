@@ -88,3 +88,45 @@ func TestFileMappings(t *testing.T) {
 		wantErr(t, "page 5 of 4", vs.Fault(pr+4<<12, arch.Read), syscall.EFAULT)
 	})
 }
+
+// What was worked out from a file is forgotten with every kind of change, and
+// not kept at all once a mapping can change the file unseen. Broken once for each
+// kind by leaving out its call of changed: the old value comes back.
+func TestDerived(t *testing.T) {
+	m := newMachine(t, formats[0], 1024)
+	o := NewFileObject(m.System, "/f", nil)
+	defer o.Unref()
+	keep := func(what string) {
+		t.Helper()
+		_, v := o.Derived()
+		o.SetDerived(what, v)
+		if got, _ := o.Derived(); got != what {
+			t.Errorf("before %s: %v is kept", what, got)
+		}
+	}
+	gone := func(what string) {
+		t.Helper()
+		if got, _ := o.Derived(); got != nil {
+			t.Errorf("after %s: %v is still there", what, got)
+		}
+	}
+	keep("write")
+	o.WriteAt([]byte{1, 2, 3}, 4096)
+	gone("write")
+	keep("truncate")
+	o.Truncate(4097)
+	gone("truncate")
+	_, v := o.Derived()
+	o.WriteAt([]byte{4}, 0)
+	o.SetDerived("of the old contents", v)
+	gone("a write in between")
+	vs := m.space()
+	va := mustMap(t, vs, 0, 8192, rw, Shared, o, 0)
+	wantLoad(t, vs, va, 4)
+	keep("store")
+	mustStore(t, vs, va, 5)
+	gone("store")
+	_, v = o.Derived()
+	o.SetDerived("stale soon", v)
+	gone("a mapping that may store any time")
+}

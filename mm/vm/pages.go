@@ -5,8 +5,9 @@ import (
 )
 
 // chunkPages is how many frames one chunk of a page index holds: one Go
-// allocation of 256 bytes for 256 KB of file.
-const chunkPages = 64
+// allocation of 1 KB for 1 MB of file. Chunks are freed in any order, and each
+// costs some 400 instructions then.
+const chunkPages = 256
 
 // pageIndex maps an object's page numbers to frames. It holds one reference of
 // each frame. Its owner locks it.
@@ -18,7 +19,7 @@ type pageIndex struct {
 
 // yieldChunks is how many chunks are taken apart between two yields: 4096 pages,
 // as in a step of pmap.Purge, some 100 000 instructions.
-const yieldChunks = 64
+const yieldChunks = 4096 / chunkPages
 
 type chunk struct {
 	number int64

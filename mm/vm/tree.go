@@ -64,6 +64,37 @@ func (t *entryTree) insert(e *entry) {
 	t.n++
 }
 
+// append adds e behind all others, to the list alone: build makes the tree when
+// all are there. For fork, which has the entries in order: n insertions into a
+// tree would cost 250 instructions each, building it 30.
+func (t *entryTree) append(e *entry) {
+	e.prev, e.next = t.last, nil
+	if t.last != nil {
+		t.last.next = e
+	} else {
+		t.first = e
+	}
+	t.last = e
+	setGap(e)
+	t.n++
+}
+
+// build makes the tree of the entries in the list.
+func (t *entryTree) build() { t.root, _ = buildTree(t.first, t.n) }
+
+// buildTree makes a balanced tree of the n entries from first on, and returns the
+// entry after them.
+func buildTree(first *entry, n int) (root, rest *entry) {
+	if n == 0 {
+		return nil, first
+	}
+	left, e := buildTree(first, (n-1)/2)
+	e.left = left
+	e.right, rest = buildTree(e.next, n/2)
+	e.pull()
+	return e, rest
+}
+
 // remove takes e out.
 func (t *entryTree) remove(e *entry) {
 	t.root = treeRemove(t.root, e)

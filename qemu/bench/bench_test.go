@@ -124,12 +124,16 @@ func TestReport(t *testing.T) {
 	var r Report
 	r.Title, r.Command = "A <report>", "make bench"
 	r.Add("arm64", runs, Medians("arm64", runs))
+	r.Add("arm64, workloads", nil, Figures("arm64", []*Run{{}})) // none was run
 	r.Say(Words(runs[0], runs[1])...)
 	var b bytes.Buffer
 	if err := r.HTML(&b); err != nil {
 		t.Fatal(err)
 	}
 	s := b.String()
+	if n := len(r.Tables()); n != 1 {
+		t.Errorf("%d tables, want 1", n)
+	}
 	for _, want := range []string{"A &lt;report&gt;", "<svg", "Exit timelines", "16385 pages and 10", "purge-end", "Cost against resident pages", "4 096 bytes"} {
 		if !strings.Contains(s, want) {
 			t.Errorf("no %q in the report", want)

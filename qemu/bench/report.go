@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"html/template"
 	"io"
+	"slices"
 )
 
 // Report is what one command of the laboratory found: a section for each
@@ -21,8 +22,10 @@ type section struct {
 	words  []string
 }
 
-// Add appends an architecture's runs with the tables made of them.
+// Add appends an architecture's runs with the tables made of them; a nil table,
+// one of nothing, is left out.
 func (r *Report) Add(arch string, runs []*Run, tables ...*Table) {
+	tables = slices.DeleteFunc(tables, func(t *Table) bool { return t == nil })
 	r.sections = append(r.sections, section{arch: arch, runs: runs, tables: tables})
 }
 

@@ -29,9 +29,10 @@ func laneOf(context string) int {
 // each step to the next in the lane of whoever took it.
 func timelines(runs []*Run) (*drawing, error) {
 	var all strings.Builder
+	shades := map[string]int{} // a step has the same colour in all pictures
 	for _, r := range runs {
 		for i := range r.Exits {
-			svg, err := timeline(r, &r.Exits[i])
+			svg, err := timeline(r, &r.Exits[i], shades)
 			if err != nil {
 				return nil, err
 			}
@@ -51,7 +52,7 @@ func timelines(runs []*Run) (*drawing, error) {
 	}, nil
 }
 
-func timeline(r *Run, e *Exit) (string, error) {
+func timeline(r *Run, e *Exit, shades map[string]int) (string, error) {
 	if e.Total() <= 0 {
 		return "", nil
 	}
@@ -80,7 +81,12 @@ func timeline(r *Run, e *Exit) (string, error) {
 			continue
 		}
 		lane := float64(laneOf(from.Context))
-		b := &bars{color: colorOf(i)}
+		shade, ok := shades[from.Name]
+		if !ok {
+			shade = len(shades)
+			shades[from.Name] = shade
+		}
+		b := &bars{color: colorOf(shade)}
 		x0, x1 := float64(from.NS-start), float64(to.NS-start)
 		b.boxes = []box{{x0, x1, lane - 0.3, lane + 0.3}}
 		p.Add(b)

@@ -29,18 +29,26 @@ var vector *[1 << 20]uintptr
 // g stands for the goroutine that compiled code looks at in function prologues.
 // Its stack guard is 0, below every stack pointer, so no function asks for a
 // larger stack.
+//
+//lint:ignore U1000 assembly uses it
 var g [1024]byte
 
 // tls is the thread-local block of amd64: the word below FS holds g.
+//
+//lint:ignore U1000 assembly uses it
 var tls [2]uintptr
 
 // start is the entry point: it sets up g and calls run. Defined in start_$GOARCH.s.
+//
+//lint:ignore U1000 assembly uses it
 func start()
 
 //go:linkname programMain main.main
 func programMain()
 
 // run is the first Go function; start calls it.
+//
+//lint:ignore U1000 assembly uses it
 func run() {
 	programMain()
 	Exit(0)

@@ -1,6 +1,6 @@
 package bare
 
-import "strconv"
+import "unsafe"
 
 // One line is gathered here and written with one call, so that lines of several
 // processes do not mix.
@@ -14,9 +14,22 @@ func Put(s string) { used += copy(line[used:], s) }
 
 // PutInt adds a number to the line.
 func PutInt(v int) {
-	if used+20 <= len(line) {
-		used = len(strconv.AppendInt(line[:used], int64(v), 10))
+	if v < 0 {
+		Put("-")
+		v = -v
 	}
+	var b [20]byte
+	Put(Decimal(&b, v))
+}
+
+// Decimal writes a number that is not negative into b and gives the part used.
+func Decimal(b *[20]byte, v int) string {
+	i := len(b) - 1
+	for ; v >= 10; v, i = v/10, i-1 {
+		b[i] = byte('0' + v%10)
+	}
+	b[i] = byte('0' + v)
+	return unsafe.String(&b[i], len(b)-i)
 }
 
 // PutField adds " name=v".

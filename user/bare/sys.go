@@ -10,12 +10,13 @@ import (
 func Call(nr uintptr, a ...uintptr) int {
 	var v [6]uintptr
 	copy(v[:], a)
-	r, _, errno := syscall.RawSyscall6(nr, v[0], v[1], v[2], v[3], v[4], v[5])
-	if errno != 0 {
-		return -int(errno)
-	}
-	return int(r)
+	return call6(nr, v[0], v[1], v[2], v[3], v[4], v[5])
 }
+
+// call6 is the system call. The standard library's lies elsewhere in the file,
+// and each part of it that runs is mapped with its neighbours: pages that every
+// fork and exit then has to deal with. Defined in call_$GOARCH.s.
+func call6(nr, a0, a1, a2, a3, a4, a5 uintptr) int
 
 // Fork returns the child's pid, 0 in the child, or -errno.
 func Fork() int { return Call(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD)) }

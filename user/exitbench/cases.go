@@ -143,7 +143,7 @@ func munmapCase(name string, n int, size uintptr) {
 			return
 		}
 		bare.Touch(p, size, page)
-		t0, t1, _ := timedCall(&call{nr: syscall.SYS_MUNMAP, a0: uintptr(p), a1: size})
+		t0, t1, _ := timedCall(&call{syscall.SYS_MUNMAP, [6]uintptr{uintptr(p), size}})
 		if i >= 0 {
 			sample[i] = t1 - t0
 		}

@@ -30,7 +30,7 @@ func child(set setup, arg uintptr) int {
 // timedWait waits for a child and gives the time at which wait4 returned.
 func timedWait(pid int) (ret int, status uint32, t uint64) {
 	status = ^uint32(0)
-	c := call{nr: syscall.SYS_WAIT4, a0: uintptr(pid), a1: uintptr(unsafe.Pointer(&status))}
+	c := call{syscall.SYS_WAIT4, [6]uintptr{uintptr(pid), uintptr(unsafe.Pointer(&status))}}
 	for {
 		_, t, ret = timedCall(&c)
 		if ret != -int(syscall.EINTR) {

@@ -6,7 +6,10 @@ import "unsafe"
 // counter there is nothing but the work: seq_$GOARCH.s.
 
 // call is a system call with its arguments.
-type call struct{ nr, a0, a1, a2, a3, a4, a5 uintptr }
+type call struct {
+	nr  uintptr
+	arg [6]uintptr
+}
 
 // timedNothing reads the counter twice.
 func timedNothing() (t0, t1 uint64)

@@ -92,6 +92,8 @@ func setMaps(n uintptr) int {
 }
 
 // seen keeps the compiler from leaving out a read.
+//
+//lint:ignore U1000 it is written only
 var seen byte
 
 // setMapsGap makes n written mappings of one page with a hole of one page behind

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strconv"
 	"syscall"
 	"unsafe"
 
@@ -48,9 +47,10 @@ func collect() {
 func drive(size int) {
 	pid := must(bare.Fork(), "fork")
 	if pid == 0 {
-		var b [8]byte
-		b[len(strconv.AppendInt(b[:0], int64(size), 10))] = 0
-		exec(bare.CString("-job\x00"), &b[0])
+		var b [20]byte
+		var arg [21]byte // ends in a zero
+		copy(arg[:], bare.Decimal(&b, size))
+		exec(bare.CString("-job\x00"), &arg[0])
 	}
 	_, status := bare.Wait(pid)
 	bare.Exit(int(status >> 8 & 0xff))

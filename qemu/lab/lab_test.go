@@ -1,0 +1,72 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"grim/qemu/bench"
+)
+
+// Both kernels get the same machine; only what the command line says differs.
+func TestConfig(t *testing.T) {
+	for _, arch := range []string{"amd64", "arm64"} {
+		o := &options{cases: "exit_", reps: 7}
+		g := &job{Setup: bench.Setup{Kernel: grim, Arch: arch, Layout: "separate", Exit: "reaper"}, program: "exitbench"}
+		l := &job{Setup: bench.Setup{Kernel: "Linux 6.1", Arch: arch, Huge: true}, program: "exitbench"}
+		gc, err := g.config(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lc, err := l.config(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ga, la := strings.Join(gc.Append, " "), strings.Join(lc.Append, " ")
+		if want := "init=/init selftest=none layout=separate exit=reaper hugepages=off -- -c exit_ -n 7"; ga != want {
+			t.Errorf("Grim is given %q, want %q", ga, want)
+		}
+		if !strings.Contains(la, "transparent_hugepage=always") || !strings.HasSuffix(la, "-- -c exit_ -n 7") {
+			t.Errorf("Linux is given %q", la)
+		}
+		gc.Append, lc.Append = nil, nil
+		if !slices.Equal(gc.Command(), lc.Command()) || !gc.Icount {
+			t.Errorf("the machines differ:\n%v\n%v", gc.Command(), lc.Command())
+		}
+		if g.log() == l.log() {
+			t.Error("both boots write the same log")
+		}
+	}
+}
+
+// The text may come in pieces; what follows it does not move the time.
+func TestFirstLine(t *testing.T) {
+	f := &firstLine{start: time.Now().Add(-time.Hour), text: []byte("exitbench arch=")}
+	f.Write([]byte("boot\nexitb"))
+	if f.after != 0 {
+		t.Error("half of the text is taken for it")
+	}
+	f.Write([]byte("ench arch=amd64\n"))
+	if f.after < time.Hour {
+		t.Errorf("seen after %v, want an hour", f.after)
+	}
+}
+
+// Every setup of a program has a column and a log of its own.
+func TestSetups(t *testing.T) {
+	for _, program := range []string{"exitbench", "workload"} {
+		seen := map[string]bool{}
+		for _, s := range setups("amd64", program) {
+			if seen[s.Column()] {
+				t.Errorf("%s: two columns %q", program, s.Column())
+			}
+			seen[s.Column()] = true
+		}
+		for _, want := range []string{"shared purge", "shared reaper", "shared purge 4 KB"} {
+			if !seen[want] {
+				t.Errorf("%s: no column %q", program, want)
+			}
+		}
+	}
+}
