@@ -62,9 +62,9 @@ test: ## host tests with the race detector, then the boots of both architectures
 image: kernel ## the bootable file (arm64: Linux boot protocol's Image and EFI application)
 	@if [ $(ARCH) = arm64 ]; then cp $(B)/grim $(B)/Image && echo $(B)/Image; else echo $(B)/grim; fi
 
-sdcard: ARCH = arm64
-sdcard: kernel initramfs ## a card or stick for BOARD=rpi3|rpi4|imx8mp|zcu102|efi; boot/BOARDS.md tells more
-	@$(GO) run ./boot/mkcard -board "$(BOARD)" -image $(B)/grim -initrd $(INITRD) \
+sdcard: ## a card or stick for BOARD=rpi3|rpi4|imx8mp|zcu102|efi; boot/BOARDS.md tells more
+	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM= DEBUG=
+	@$(GO) run ./boot/mkcard -board "$(BOARD)" -image build/arm64/grim -initrd build/arm64/initramfs.cpio \
 		-append "$(strip layout=$(LAYOUT) exit=$(EXIT) $(APPEND))" -o build/grim-$(BOARD).img
 	@echo "build/grim-$(BOARD).img: write it to a card; README.txt in it says what to add"
 

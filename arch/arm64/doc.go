@@ -1,5 +1,6 @@
 // Package arm64 implements package arch for Armv8-A in AArch64: EL1 and EL0,
-// 4 KB granule, GICv2 or GICv3, the generic timer, PSCI.
+// 4 KB granule, GICv2, GICv3 or the BCM2836's interrupt controllers, the generic
+// timer, PSCI or a board's own power control. drivers.go lists the devices.
 //
 // # How the kernel uses the CPU
 //

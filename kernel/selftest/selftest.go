@@ -78,6 +78,9 @@ func Run(e *Env) {
 	if e.Select == "none" {
 		return
 	}
+	// The runtime counts its own goroutines too, and starts the one that marks
+	// with the first collection: not in the middle of a test.
+	runtime.GC()
 	for _, c := range tests {
 		if e.Select == "quick" && c.slow {
 			continue
@@ -217,6 +220,10 @@ func (t *T) settles(before census) {
 		if time.Now().After(deadline) {
 			t.Errorf("leak: before %+v", before)
 			t.Errorf("leak: after  %+v", after)
+			if after.Goroutines != before.Goroutines {
+				text := make([]byte, 16<<10)
+				t.Errorf("%s", text[:runtime.Stack(text, true)])
+			}
 			break
 		}
 	}
