@@ -53,7 +53,10 @@ func fromDeviceTree(read Reader, pa uint64, memory func(*Info) error) (*Info, er
 			return in, err
 		}
 	}
-	return in, in.finish()
+	if err := in.finish(); err != nil {
+		return in, err
+	}
+	return in, in.checkDevices()
 }
 
 // fdtMemory collects the memory nodes (Devicetree Specification, 3.4).

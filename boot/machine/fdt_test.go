@@ -212,6 +212,9 @@ func TestBadTrees(t *testing.T) {
 			r.Children[1].Properties = append(r.Children[1].Properties,
 				dt.PropertyU32("linux,initrd-start", 0x100ff00), dt.PropertyU32("linux,initrd-end", 0x1020000))
 		}, "lies in reserved memory"},
+		{"memory over devices", func(r *dt.Node) {
+			r.Children[2].UpdateProperty("reg", []byte{0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0})
+		}, "memory [0x0, 0xffff0000) is said to be where the device registers [0xfe215000, 0xfe216000) are"},
 		{"spin table", func(r *dt.Node) {
 			c := r.Children[6].Children[1]
 			c.Properties = append(c.Properties, strs("enable-method", "spin-table"))

@@ -180,6 +180,18 @@ func (in *Info) Devices() []Range {
 	return normalize(rs, true)
 }
 
+// checkDevices checks that no device that is driven lies in what is said to be RAM.
+func (in *Info) checkDevices() error {
+	for _, d := range in.Devices() {
+		for _, m := range in.Memory {
+			if d.overlaps(m) {
+				return fmt.Errorf("memory %v is said to be where the device registers %v are: the boot loader's memory size is wrong for this board", m, d)
+			}
+		}
+	}
+	return nil
+}
+
 // CheckImage checks that the loader put the kernel, which takes image, into
 // memory that there is and that nothing else needs.
 func (in *Info) CheckImage(image Range) error {

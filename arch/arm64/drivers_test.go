@@ -1,0 +1,161 @@
+package arm64
+
+import (
+	"testing"
+	"unsafe"
+)
+
+// registers is a device's window in ordinary memory: what was written is read back.
+type registers [256]uint32
+
+func (r *registers) window() window        { return window{unsafe.Pointer(r)} }
+func (r *registers) at(off uintptr) uint32 { return r[off/4] }
+
+// TestPins: each controller's direction and level registers, for a pin that is not
+// the first of its bank.
+func TestPins(t *testing.T) {
+	var b, z, i registers
+	for _, c := range []struct {
+		kind       string
+		regs       *registers
+		pin        uintptr
+		dir, level uintptr // registers
+		dirBits    uint32
+		bit        uint32
+		set        bool // a register each for setting and clearing
+	}{
+		{"bcm2835-gpio", &b, 42, 0x10, 0x20, 1 << 6, 1 << 10, true},
+		{"zynqmp-gpio", &z, 23, 0x204, 0x40, 1 << 23, 1 << 23, false},
+		{"imx-gpio", &i, 16, 0x04, 0x00, 1 << 16, 1 << 16, false},
+	} {
+		p := pinDrivers[c.kind](c.regs.window(), c.pin)
+		p.output()
+		if got := c.regs.at(c.dir); got != c.dirBits {
+			t.Errorf("%s: direction %#x, want %#x", c.kind, got, c.dirBits)
+		}
+		p.set(true)
+		if got := c.regs.at(c.level); got != c.bit {
+			t.Errorf("%s: high: %#x, want %#x", c.kind, got, c.bit)
+		}
+		p.set(false)
+		switch {
+		case c.set && c.regs.at(0x2c) != c.bit:
+			t.Errorf("%s: low: clear register %#x, want %#x", c.kind, c.regs.at(0x2c), c.bit)
+		case !c.set && c.regs.at(c.level) != 0:
+			t.Errorf("%s: low: %#x, want 0", c.kind, c.regs.at(c.level))
+		}
+	}
+	if bank, bit := (zynqPin{n: 78 + 33}).place(); bank != 4 || bit != 1 {
+		t.Errorf("EMIO pin 33 is bit %d of bank %d, want 1 of 4", bit, bank)
+	}
+}
+
+// TestActiveLow: a light that is on when its pin is low.
+func TestActiveLow(t *testing.T) {
+	var r registers
+	for _, low := range []bool{false, true} {
+		l := led{imxPin{r.window(), 3}, low}
+		for _, on := range []bool{true, false} {
+			l.set(on)
+			if high := r.at(imxDR) == 1<<3; high != (on != low) {
+				t.Errorf("active low %v: on %v makes the pin high: %v", low, on, high)
+			}
+		}
+	}
+}
+
+// TestPorts: a byte that came whole, one that did not, and none; and whether there
+// is room to send.
+func TestPorts(t *testing.T) {
+	type reg struct {
+		off uintptr
+		v   uint32
+	}
+	for _, c := range []struct {
+		kind           string
+		good, bad, non []reg
+		full, room     reg
+		data           uintptr
+	}{
+		{"pl011", []reg{{0x18, 0}, {0, 'x'}}, []reg{{0x18, 0}, {0, 'x' | 1<<8}}, []reg{{0x18, 1 << 4}}, reg{0x18, 1 << 5}, reg{0x18, 0}, 0},
+		{"16550", []reg{{0x14, 1}, {0, 'x'}}, []reg{{0x14, 1 | 1<<3}, {0, 'x'}}, []reg{{0x14, 0}}, reg{0x14, 0}, reg{0x14, 1 << 5}, 0},
+		{"bcm2835-aux", []reg{{0x14, 1}, {0, 'x'}}, []reg{{0x14, 1 | 1<<3}, {0, 'x'}}, []reg{{0x14, 0}}, reg{0x14, 0}, reg{0x14, 1 << 5}, 0},
+		{"cadence-uart", []reg{{0x2c, 0}, {0x30, 'x'}}, nil, []reg{{0x2c, 2}}, reg{0x2c, 1 << 4}, reg{0x2c, 0}, 0x30},
+		{"imx-uart", []reg{{0, 1<<15 | 'x'}}, []reg{{0, 1<<15 | 1<<14 | 'x'}}, []reg{{0, 0}}, reg{0xb4, 1 << 4}, reg{0xb4, 0}, 0x40},
+	} {
+		var r registers
+		p := portDrivers[c.kind](r.window(), &UARTConfig{Shift: 2})
+		p.init()
+		for _, x := range []struct {
+			name string
+			regs []reg
+			want received
+		}{{"whole", c.good, good}, {"broken", c.bad, bad}, {"none", c.non, nothing}} {
+			if x.regs == nil {
+				continue // the device does not tell
+			}
+			for _, v := range x.regs {
+				r[v.off/4] = v.v
+			}
+			if b, st := p.receive(); st != x.want || st == good && b != 'x' {
+				t.Errorf("%s: %s: %q, %d, want %d", c.kind, x.name, b, st, x.want)
+			}
+		}
+		r[c.full.off/4] = c.full.v
+		if p.room() {
+			t.Errorf("%s: room in a full FIFO", c.kind)
+		}
+		r[c.room.off/4] = c.room.v
+		if !p.room() {
+			t.Errorf("%s: no room in an empty FIFO", c.kind)
+		}
+		p.send('y')
+		if r.at(c.data) != 'y' {
+			t.Errorf("%s: sent byte is %#x", c.kind, r.at(c.data))
+		}
+	}
+}
+
+// TestUARTRing: what does not fit is dropped, what does comes out in order.
+func TestUARTRing(t *testing.T) {
+	f := &fifo{}
+	u := &UART{port: f}
+	for i := range 1100 {
+		f.in = append(f.in, byte(i))
+	}
+	u.drain()
+	var got []byte
+	for b := make([]byte, 100); ; {
+		n := u.take(b)
+		if n == 0 {
+			break
+		}
+		got = append(got, b[:n]...)
+	}
+	if len(got) != len(u.ring) || got[0] != 0 || got[1023] != byte(1023%256) {
+		t.Errorf("%d bytes came out, want %d", len(got), len(u.ring))
+	}
+	if len(f.in) != 0 || !f.cleared {
+		t.Errorf("%d bytes left in the device, interrupt cleared: %v", len(f.in), f.cleared)
+	}
+}
+
+// fifo is a port with bytes to receive.
+type fifo struct {
+	in      []byte
+	cleared bool
+}
+
+func (f *fifo) init()          {}
+func (f *fifo) room() bool     { return true }
+func (f *fifo) send(byte)      {}
+func (f *fifo) clear()         { f.cleared = true }
+func (f *fifo) status() uint32 { return 0 }
+func (f *fifo) receive() (byte, received) {
+	if len(f.in) == 0 {
+		return 0, nothing
+	}
+	c := f.in[0]
+	f.in = f.in[1:]
+	return c, good
+}
