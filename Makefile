@@ -12,6 +12,7 @@ PROGRAM    ?=
 ARGS       ?=
 TIMEOUT    ?= 300
 DEBUG      ?=
+ICOUNT     ?= $(if $(PROGRAM),,1)
 
 GO := go
 comma := ,
@@ -28,7 +29,7 @@ KERNEL_ENV   := GOOS=linux GOARCH=$(ARCH) CGO_ENABLED=0
 KERNEL_FLAGS := -trimpath -tags tamago$(if $(DEBUG),$(comma)grimdebug) -overlay=$(B)/overlay/overlay.json
 
 RUN = $(GO) run ./qemu/run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -timeout $(TIMEOUT)s \
-	-kernel $(B)/grim -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" \
+	-kernel $(B)/grim -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" $(if $(filter 1,$(ICOUNT)),-icount) \
 	-append "layout=$(LAYOUT) exit=$(EXIT) $(APPEND) $(if $(PROGRAM),init=/bin/$(notdir $(PROGRAM)) selftest=none -- $(ARGS))"
 INITRD = $(B)/$(if $(PROGRAM),program.cpio,initramfs.cpio)
 
@@ -43,6 +44,7 @@ help: ## this list
 	@echo "             MACHINE= of arm64: virt virt-gicv3 virt-el2 virt-uboot virt-uefi raspi3b raspi4b"
 	@echo "                      imx8mp-evk xlnx-zcu102 xlnx-zcu102-el2; of amd64: q35 microvm"
 	@echo "             DEBUG=1: every frame's owner is known and checked"
+	@echo "             ICOUNT=1: a nanosecond is an instruction (the default without PROGRAM); 0: wall time"
 
 qemu-run: qemu-install kernel initramfs ## build, boot in QEMU, run the self-tests and init (or PROGRAM)
 	@$(RUN)
