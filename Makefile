@@ -50,7 +50,7 @@ qemu-run: qemu-install kernel initramfs ## build, boot in QEMU, run the self-tes
 	@$(RUN)
 
 qemu-gdb: qemu-install kernel initramfs ## the same, waiting for gdb
-	@echo "In another terminal: gdb-multiarch $(B)/grim.elf -ex 'target remote :1234'"
+	@echo "In another terminal: gdb-multiarch $(B)/grim.elf -ex 'set substitute-path grim .' -ex 'target remote :1234'"
 	@$(RUN) -gdb
 
 test: ## host tests with the race detector, then the boots of both architectures
