@@ -28,7 +28,7 @@ LINK_arm64 := -T -2145382400 -R 4096
 KERNEL_ENV   := GOOS=linux GOARCH=$(ARCH) CGO_ENABLED=0
 KERNEL_FLAGS := -trimpath -tags tamago$(if $(DEBUG),$(comma)grimdebug) -overlay=$(B)/overlay/overlay.json
 
-RUN = $(GO) run ./qemu/run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -timeout $(TIMEOUT)s \
+RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -timeout $(TIMEOUT)s \
 	-kernel $(B)/grim -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" $(if $(filter 1,$(ICOUNT)),-icount) \
 	-append "layout=$(LAYOUT) exit=$(EXIT) $(APPEND) $(if $(PROGRAM),init=/bin/$(notdir $(PROGRAM)) selftest=none -- $(ARGS))"
 INITRD = $(B)/$(if $(PROGRAM),program.cpio,initramfs.cpio)
@@ -59,7 +59,7 @@ test: ## host tests with the race detector, then the boots of both architectures
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=amd64 PROGRAM=
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM=
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM= DEBUG=1
-	@$(GO) run ./qemu/suite
+	@$(GO) build -o build/bin/suite ./qemu/suite && build/bin/suite
 
 image: kernel ## the bootable file (arm64: Linux boot protocol's Image and EFI application)
 	@if [ $(ARCH) = arm64 ]; then cp $(B)/grim $(B)/Image && echo $(B)/Image; else echo $(B)/grim; fi
