@@ -22,13 +22,13 @@ func TestExec(t *testing.T) {
 				u.Action(syscall.SIGUSR2, Sigaction{Handler: SIG_IGN})
 				va := u.Map(4096, vm.Anon, nil)
 				u.Store(va, 1)
+				u.must(func(t *Thread) (uint64, error) { t.SetMask(SigBit(syscall.SIGHUP)); return 0, nil })
 				for range 5 {
 					u.Thread(func(c *user) { c.Sleep() })
 					u.Thread(func(c *user) { c.Spin(nil) })
 				}
 				exec := func(c *user) {
-					c.must(func(t *Thread) (uint64, error) { t.SetMask(SigBit(syscall.SIGHUP)); return 0, nil })
-					c.Kill(pid, syscall.SIGHUP)
+					c.Kill(pid, syscall.SIGHUP) // which all threads block
 					c.Exec("a-rather-long-name", func(c *user) {
 						p := c.t.p
 						if ids := p.TIDs(); len(ids) != 1 || ids[0] != pid || c.t.TID() != pid || m.k.Thread(pid) != c.t {

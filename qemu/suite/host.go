@@ -17,6 +17,29 @@ type event struct {
 	Elapsed                       float64
 }
 
+// output collects text by name.
+type output map[string]*strings.Builder
+
+func (o output) add(name, s string) {
+	if s == "" {
+		return
+	}
+	if o[name] == nil {
+		o[name] = &strings.Builder{}
+	}
+	o[name].WriteString(s)
+}
+
+// take returns what was collected and forgets it.
+func (o output) take(name string) string {
+	b := o[name]
+	if b == nil {
+		return ""
+	}
+	delete(o, name)
+	return b.String()
+}
+
 // hostTests runs every package's tests with the race detector and counts the
 // top-level ones. A package that does not build counts as one failure.
 func hostTests(ctx context.Context) tally {
@@ -33,7 +56,8 @@ func hostTests(ctx context.Context) tally {
 		return tally{failed: 1}
 	}
 	var t tally
-	text := map[string]*strings.Builder{}
+	text := output{}   // of each test, and of each package outside of its tests
+	failed := output{} // of each package's failed tests
 	packages := 0
 	sc := bufio.NewScanner(out)
 	sc.Buffer(nil, 1<<20)
@@ -43,11 +67,9 @@ func hostTests(ctx context.Context) tally {
 			fmt.Println(sc.Text())
 			continue
 		}
-		if e.Output != "" {
-			if text[e.Package] == nil {
-				text[e.Package] = &strings.Builder{}
-			}
-			text[e.Package].WriteString(e.Output)
+		text.add(e.Package+" "+e.Test, e.Output)
+		if e.Test != "" && e.Action == "fail" {
+			failed.add(e.Package, text.take(e.Package+" "+e.Test))
 		}
 		subtest := strings.Contains(e.Test, "/")
 		switch {
@@ -58,12 +80,9 @@ func hostTests(ctx context.Context) tally {
 		case e.Test == "" && e.Action == "pass":
 			packages++
 			fmt.Printf("  ok    %-28s %5.1f s\n", e.Package, e.Elapsed)
-			delete(text, e.Package)
 		case e.Test == "" && e.Action == "fail":
 			fmt.Printf("  FAIL  %s\n", e.Package)
-			if b := text[e.Package]; b != nil {
-				fmt.Println(tail(b.String(), 40))
-			}
+			fmt.Println(tail(failed.take(e.Package)+text.take(e.Package+" "), 60))
 		}
 	}
 	if err := cmd.Wait(); err != nil && t.failed == 0 {
