@@ -72,6 +72,20 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// A segment of zeros only may have any offset: linkers align it past the file's
+// end, on arm64 to 64 KB.
+func TestParseBSS(t *testing.T) {
+	h, progs := small(elf.ET_EXEC)
+	progs[1].Filesz, progs[1].Off = 0, 0xfff0
+	im, err := parse(file(h, progs, make([]byte, 512)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := im.Segments[1]; s.FileSize != 0 || s.MemSize != 0x5000 {
+		t.Errorf("segment %+v", s)
+	}
+}
+
 // Each case breaks one thing of a program that is accepted without it.
 func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct {
