@@ -114,10 +114,10 @@ lint: ## gofmt, go vet on the host and with the overlay, staticcheck
 	@for a in amd64 arm64; do \
 		echo "go vet and staticcheck, kernel, $$a"; \
 		$(GO) run ./boot/mkoverlay -goroot -arch $$a -o build/$$a/overlay || exit 1; \
-		export GOROOT=$$PWD/build/$$a/overlay/_goroot GOOS=linux GOARCH=$$a CGO_ENABLED=0; \
-		$(GO) vet -unsafeptr=false -tags tamago ./kernel/... ./arch/$$a || exit 1; \
-		build/bin/staticcheck -tags tamago ./kernel/... ./proc/... ./mm/... || exit 1; \
-		build/bin/staticcheck -tags tamago -checks inherit,-U1000 ./arch/$$a || exit 1; \
+		( export GOROOT=$$PWD/build/$$a/overlay/_goroot GOOS=linux GOARCH=$$a CGO_ENABLED=0; \
+		$(GO) vet -unsafeptr=false -tags tamago ./kernel/... ./arch/$$a && \
+		build/bin/staticcheck -tags tamago ./kernel/... ./proc/... ./mm/... && \
+		build/bin/staticcheck -tags tamago -checks inherit,-U1000 ./arch/$$a ) || exit 1; \
 	done
 
 clean: ## remove everything that was built
