@@ -15,8 +15,8 @@ import (
 type board interface {
 	arch.Machine
 
-	// Describe is the machine, CPU and features, for the banner.
-	Describe() string
+	// DescribeCPU is the CPU and its features, for people.
+	DescribeCPU() string
 	// Put sends one byte to the console; on any stack, and while the kernel
 	// dies. Read blocks until input has come in.
 	Put(c byte)

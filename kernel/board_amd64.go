@@ -111,7 +111,7 @@ func (p *pc) Exit(status int32) {
 // exitEarly ends a machine that openBoard has not taken over.
 func exitEarly(status int32) { amd64.Exit(status, amd64.SoftOff{}) }
 
-func (p *pc) Describe() string {
+func (p *pc) DescribeCPU() string {
 	f := &p.Features
 	var has []string
 	for _, x := range []struct {
@@ -125,7 +125,7 @@ func (p *pc) Describe() string {
 			has = append(has, x.name)
 		}
 	}
-	return fmt.Sprintf("%s\ncpu: %s, TSC %d MHz; %s", p.info.Model, strings.TrimSpace(f.Name), f.TSCHz/1_000_000, strings.Join(has, " "))
+	return fmt.Sprintf("%s, TSC %d MHz; %s", strings.TrimSpace(f.Name), f.TSCHz/1_000_000, strings.Join(has, " "))
 }
 
 // pageFormat is the CPU's page-table format.

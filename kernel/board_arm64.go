@@ -152,9 +152,7 @@ func (b *dtBoard) WallTime() (time.Time, error) {
 	return time.Time{}, errors.New("no real-time clock")
 }
 
-func (b *dtBoard) Describe() string {
-	return fmt.Sprintf("%s\ncpu: %s", b.info.Model, arm64.CPU())
-}
+func (b *dtBoard) DescribeCPU() string { return arm64.CPU() }
 
 // UserCPU is what programs are told of the CPU.
 func (b *dtBoard) UserCPU() elf.CPU {

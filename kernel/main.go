@@ -166,7 +166,7 @@ func (s *system) growHeap(boot *bootMemory) error {
 		if r := (-limit) % arch.BlockSize; r != 0 {
 			n = r
 		}
-		pa, err := boot.take(n, min(n, arch.BlockSize)&-min(n, arch.BlockSize), math.MaxUint64)
+		pa, err := boot.take(n, n&-n, math.MaxUint64)
 		if err != nil {
 			return fmt.Errorf("memory for the kernel's heap: %w", err)
 		}
@@ -199,7 +199,7 @@ func (s *system) startMemory(boot *bootMemory) error {
 func (s *system) banner() {
 	st := s.mem.Stats()
 	h := runtime.Heap()
-	fmt.Printf("Grim, %s, %s\nmachine: %s\n", runtime.GOARCH, runtime.Version(), s.board.Describe())
+	fmt.Printf("Grim, %s, %s\nmachine: %s\ncpu: %s\n", runtime.GOARCH, runtime.Version(), s.info.Model, s.board.DescribeCPU())
 	fmt.Printf("memory: %d MB, %d MB for processes, %d MB kernel heap\n",
 		memoryBytes(s.info.Memory)>>20, st.Total>>8, (h.Limit-h.Base)>>20)
 	fmt.Printf("layout: %s, exit: %s, 2 MB blocks: %s\n", s.opts.Layout, s.opts.Exit, onOff(s.opts.HugePages))

@@ -77,7 +77,7 @@ func (s *system) procFiles() {
 	s.fs.ProcFile("version", func() []byte { return versionText(sys.Release, runtime.Version()) })
 	s.fs.ProcFile("uptime", func() []byte { return uptimeText(runtime.Nanotime()) })
 	s.fs.ProcFile("cmdline", func() []byte { return []byte(s.info.CommandLine + "\n") })
-	s.fs.ProcFile("cpuinfo", func() []byte { return cpuinfoText(s.board.Describe()) })
+	s.fs.ProcFile("cpuinfo", func() []byte { return cpuinfoText(s.board.DescribeCPU()) })
 }
 
 // nextTimer is runtime.NextTimer in package proc's terms.
@@ -151,10 +151,9 @@ func (s *system) unpack() error {
 	first := (arch.PA(r.Base) + arch.PageSize - 1) &^ (arch.PageSize - 1)
 	last := arch.PA(r.Base+r.Size) &^ (arch.PageSize - 1)
 	if first < last {
-		if err := s.mem.Add(phys.Range{Start: first, End: last}); err != nil {
-			// It lies beside all memory that is ours: nothing is lost but it.
-			return nil
-		}
+		// An error means that it lies beside all memory that is ours: nothing
+		// is lost but it.
+		_ = s.mem.Add(phys.Range{Start: first, End: last})
 	}
 	return nil
 }

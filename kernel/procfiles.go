@@ -1,9 +1,6 @@
 package kernel
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // These are the machine's own texts in /proc (proc(5)).
 
@@ -18,7 +15,6 @@ func uptimeText(ns int64) []byte {
 }
 
 // cpuinfoText is /proc/cpuinfo, for one processor.
-func cpuinfoText(describe string) []byte {
-	_, cpu, _ := strings.Cut(describe, "cpu: ")
+func cpuinfoText(cpu string) []byte {
 	return fmt.Appendf(nil, "processor\t: 0\nmodel name\t: %s\n\n", cpu)
 }

@@ -81,20 +81,24 @@ func userPermissions(t *T) {
 
 // userNoKernel: no address of the kernel half can be read, written or run.
 func userNoKernel(t *T) {
-	segv := proc.SignalStatus(unix.SIGSEGV)
 	for _, va := range []arch.VA{arch.UserMax, arch.DirectBase, arch.DirectBase + 0x4020_0000, arch.KernelBase,
 		arch.KernelBase + 0x20_0000, 0xffff_ffff_ffff_f000, 0xffff_ffff_ffe0_0000, 0x8000_0000_0000_0000} {
-		for name, f := range map[string]func(*program){
-			"read":  func(p *program) { p.load(va) },
-			"write": func(p *program) { p.store(va, 1) },
-			"exec":  func(p *program) { p.jump(va) },
-		} {
-			var p program
-			f(&p)
-			p.exit(0)
-			if st := t.runProgram(&p); st != segv {
-				t.Errorf("%s of %#x: status %#x, want SIGSEGV", name, va, uint32(st))
-			}
+		t.noAccess("an address beyond user memory", va)
+	}
+}
+
+// noAccess wants user code that reads, writes or runs va to end by SIGSEGV.
+func (t *T) noAccess(what string, va arch.VA) {
+	for name, f := range map[string]func(*program){
+		"read":  func(p *program) { p.load(va) },
+		"write": func(p *program) { p.store(va, 1) },
+		"exec":  func(p *program) { p.jump(va) },
+	} {
+		var p program
+		f(&p)
+		p.exit(0)
+		if st := t.runProgram(&p); st != proc.SignalStatus(unix.SIGSEGV) {
+			t.Errorf("%s of %s, %#x: %s, want SIGSEGV", name, what, uint64(va), statusText(st))
 		}
 	}
 }

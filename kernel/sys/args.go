@@ -68,6 +68,16 @@ func (c ctx) at(i int, path string) (a fs.At, err error) {
 	return a, err
 }
 
+// pathAt is path argument p together with where it starts, descriptor argument
+// dir: what most calls named ...at begin with. The caller calls releaseAt.
+func (c ctx) pathAt(dir, p int) (a fs.At, path string, err error) {
+	if path, err = c.path(p); err != nil {
+		return a, "", err
+	}
+	a, err = c.at(dir, path)
+	return a, path, err
+}
+
 // cwd is where a path of a call without a dirfd starts.
 func (c ctx) cwd() fs.At { return fs.At{Task: c.task(), Place: c.files().place} }
 

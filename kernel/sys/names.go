@@ -172,11 +172,7 @@ func sysReadlink(c ctx) (uint64, error) {
 }
 
 func sysReadlinkat(c ctx) (uint64, error) {
-	path, err := c.path(1)
-	if err != nil {
-		return 0, err
-	}
-	at, err := c.at(0, path)
+	at, path, err := c.pathAt(0, 1)
 	if err != nil {
 		return 0, err
 	}

@@ -46,11 +46,7 @@ func sysCreat(c ctx) (uint64, error) {
 }
 
 func sysOpenat(c ctx) (uint64, error) {
-	path, err := c.path(1)
-	if err != nil {
-		return 0, err
-	}
-	at, err := c.at(0, path)
+	at, path, err := c.pathAt(0, 1)
 	if err != nil {
 		return 0, err
 	}
@@ -78,11 +74,7 @@ func sysOpenat2(c ctx) (uint64, error) {
 	if how.Resolve != 0 {
 		return 0, syscall.EINVAL // RESOLVE_*: none is offered
 	}
-	path, err := c.path(1)
-	if err != nil {
-		return 0, err
-	}
-	at, err := c.at(0, path)
+	at, path, err := c.pathAt(0, 1)
 	if err != nil {
 		return 0, err
 	}

@@ -169,11 +169,7 @@ func (c ctx) accessAt(flags int) (uint64, error) {
 	if err := onlyFlags(flags, unix.AT_EACCESS|unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH); err != nil {
 		return 0, err
 	}
-	path, err := c.path(1)
-	if err != nil {
-		return 0, err
-	}
-	at, err := c.at(0, path)
+	at, path, err := c.pathAt(0, 1)
 	if err != nil {
 		return 0, err
 	}
