@@ -74,13 +74,13 @@ func (t *Thread) exit1() {
 	// 2c. Not earlier: with several threads, any of them could still write to
 	// the space that the vfork parent gets back.
 	purge := p.leaveSpace()
-	k.trace(StepUserDone, p.pid, 0, InProcess, 0, 0)
+	k.trace(StepUserDone, p.pid, InProcess)
 
 	// 3. Before the purge: closing may flush and may sleep, and a timer must
 	// not fire at a dead process.
 	p.closeFiles()
 	p.stopTimers()
-	k.trace(StepFilesDone, p.pid, 0, InProcess, 0, 0)
+	k.trace(StepFilesDone, p.pid, InProcess)
 
 	// 4. Last thread and last user. May sleep for as long as a pager does; no
 	// lock is held. Before step 5, as the parent may not hear of an end whose
@@ -199,10 +199,10 @@ func (p *Process) closeFiles() {
 // purge is step 4, in the exiting process or, under PolicyReaper, in the
 // reaper. The space stays on the process, empty, until uvmspace_free.
 func (p *Process) purge(ctx Context) {
-	p.k.trace(StepPurgeBegin, p.pid, 0, ctx, 0, 0)
+	p.k.trace(StepPurgeBegin, p.pid, ctx)
 	var did vm.PurgeStats
 	p.space.vs.Purge(&did)
-	p.k.trace(StepPurgeEnd, p.pid, 0, ctx, did.Pages, did.Tables)
+	p.k.traceFreed(StepPurgeEnd, p.pid, ctx, did.Pages, did.Tables)
 }
 
 // die is step 5: state dead, off the look-up lists, children to init, usage
@@ -229,7 +229,7 @@ func (p *Process) die(t *Thread) {
 	k.treeMu.Unlock()
 	k.counts.exits.Add(1)
 
-	k.trace(StepNoteExit, p.pid, 0, InProcess, 0, 0)
+	k.trace(StepNoteExit, p.pid, InProcess)
 	p.notify(NoteExit)
 }
 
@@ -260,6 +260,6 @@ func (k *Kernel) exit2(t *Thread) {
 	if t.state != Dead {
 		panic("proc: exit2: thread is " + t.state.String() + ", not dead")
 	}
-	k.trace(StepDeadproc, t.p.pid, t.TID(), InProcess, 0, 0)
+	k.traceThread(StepDeadproc, t)
 	k.dead.put(t)
 }

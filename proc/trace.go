@@ -56,7 +56,7 @@ type Event struct {
 	TID     int32 // of a thread's own steps, else 0
 	Step    Step
 	Context Context
-	Pages   int32 // StepPurgeEnd: resident pages freed
+	Pages   int64 // StepPurgeEnd: resident pages freed
 	Tables  int32 // StepPurgeEnd: table pages freed
 }
 
@@ -71,32 +71,47 @@ type traceRing struct {
 	ring [traceEvents]traceSlot
 }
 
-// traceSlot is an Event in four words, valid for event number seq-1.
+// traceSlot is an Event in three words, valid for event number seq-1.
 type traceSlot struct {
-	seq   atomic.Uint64 // 0: being written
-	when  atomic.Int64
-	ids   atomic.Uint64 // PID, TID << 32
-	what  atomic.Uint64 // Step, Context << 8
-	freed atomic.Uint64 // Pages, Tables << 32
+	seq  atomic.Uint64 // 0: being written
+	when atomic.Int64
+	ids  atomic.Uint64 // PID, TID << 32
+	what atomic.Uint64 // Step, Context << 5, Pages << 7, Tables << 40
 }
 
-// trace records a step. It costs a clock reading and six stores, and is always on.
-// May be called with any lock of this package held.
-func (k *Kernel) trace(s Step, pid, tid int, ctx Context, pages, tables int) {
+// trace records a step of a process that frees nothing; see record.
+func (k *Kernel) trace(s Step, pid int, ctx Context) {
+	k.record(uint64(s)|uint64(ctx)<<5, uint64(pid))
+}
+
+// traceThread records a step of one thread.
+func (k *Kernel) traceThread(s Step, t *Thread) {
+	k.record(uint64(s)|uint64(InProcess)<<5, uint64(t.p.pid)|uint64(t.TID())<<32)
+}
+
+// traceFreed records a step that freed memory: less than 32 TB and 2^24 tables.
+func (k *Kernel) traceFreed(s Step, pid int, ctx Context, pages, tables int) {
+	k.record(uint64(s)|uint64(ctx)<<5|uint64(pages)<<7|uint64(tables)<<40, uint64(pid))
+}
+
+// record puts an event into the ring: a clock reading and five stores, some forty
+// instructions, and is always on. May be called with any lock of this package
+// held.
+func (k *Kernel) record(what, ids uint64) {
+	when := k.now()
 	n := k.traces.n.Add(1)
 	e := &k.traces.ring[(n-1)%traceEvents]
 	e.seq.Store(0)
-	e.ids.Store(uint64(uint32(pid)) | uint64(tid)<<32)
-	e.what.Store(uint64(s) | uint64(ctx)<<8)
-	e.freed.Store(uint64(uint32(pages)) | uint64(tables)<<32)
-	e.when.Store(k.now())
+	e.when.Store(when)
+	e.ids.Store(ids)
+	e.what.Store(what)
 	e.seq.Store(n)
 	if f := k.onTrace.Load(); f != nil {
 		tell(*f, e)
 	}
 }
 
-// tell is apart from trace so that the event is on the heap only if somebody
+// tell is apart from record so that the event is on the heap only if somebody
 // looks: 150 instructions a step.
 //
 //go:noinline
@@ -116,9 +131,10 @@ func (k *Kernel) SetTrace(f func(e *Event)) {
 }
 
 func (s *traceSlot) event() Event {
-	ids, what, freed := s.ids.Load(), s.what.Load(), s.freed.Load()
+	ids, what := s.ids.Load(), s.what.Load()
 	return Event{When: s.when.Load(), PID: int32(ids), TID: int32(ids >> 32),
-		Step: Step(what), Context: Context(what >> 8), Pages: int32(freed), Tables: int32(freed >> 32)}
+		Step: Step(what & 31), Context: Context(what >> 5 & 3),
+		Pages: int64(what >> 7 & (1<<33 - 1)), Tables: int32(what >> 40)}
 }
 
 // Events returns the events since number from (0: as far back as the ring
