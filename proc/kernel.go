@@ -108,7 +108,7 @@ type Kernel struct {
 	futexes [futexBuckets]futexBucket
 	dead    deadQueue
 	workers workerPool
-	traces  traceRing
+	traces  *traceRing                     // [I]
 	onTrace atomic.Pointer[func(e *Event)] // SetTrace
 	counts  counters
 	stopped atomic.Int64 // processes that job control has stopped
@@ -147,6 +147,7 @@ func New(cfg Config) (*Kernel, error) {
 	k := &Kernel{
 		cfg: cfg, m: cfg.Machine, abi: cfg.Machine.ABI(), mem: cfg.Memory,
 		slice: int64(cfg.Slice), now: cfg.Clock, syscalls: cfg.Syscalls, timers: cfg.Timers,
+		traces: new(traceRing),
 	}
 	if k.now == nil {
 		epoch := time.Now()

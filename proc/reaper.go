@@ -141,8 +141,10 @@ func (k *Kernel) freeSpace(p *Process) {
 // parent may return from wait(2) and expects everything of the child's to be
 // done (E1), and a zombie is to hold nothing (E10).
 func (k *Kernel) zombify(p *Process) {
-	status := p.Status() // p may be gone below
-	isInit := p.isInit()
+	isInit, status := p.isInit(), Status(0)
+	if isInit {
+		status = p.Status() // p may be gone below
+	}
 	k.treeMu.Lock()
 	k.unlinkChild(p)
 	p.onZombies = true

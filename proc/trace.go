@@ -65,18 +65,19 @@ type Event struct {
 const traceEvents = 1024
 
 // traceRing keeps the last events. Writers take no lock: each has a slot of its
-// own until the ring comes round, and readers notice a slot that changes.
+// own until the ring comes round, and readers notice a slot that changes. The
+// words are atomic, by functions and not by types: those cost instructions.
 type traceRing struct {
-	n    atomic.Uint64 // events ever
+	n    uint64 // events ever
 	ring [traceEvents]traceSlot
 }
 
 // traceSlot is an Event in three words, valid for event number seq-1.
 type traceSlot struct {
-	seq  atomic.Uint64 // 0: being written
-	when atomic.Int64
-	ids  atomic.Uint64 // PID, TID << 32
-	what atomic.Uint64 // Step, Context << 5, Pages << 7, Tables << 40
+	seq  uint64 // 0: being written
+	when int64
+	ids  uint64 // PID, TID << 32
+	what uint64 // Step, Context << 5, Pages << 7, Tables << 40
 }
 
 // trace records a step of a process that frees nothing; see record.
@@ -99,13 +100,14 @@ func (k *Kernel) traceFreed(s Step, pid int, ctx Context, pages, tables int) {
 // held.
 func (k *Kernel) record(what, ids uint64) {
 	when := k.now()
-	n := k.traces.n.Add(1)
-	e := &k.traces.ring[(n-1)%traceEvents]
-	e.seq.Store(0)
-	e.when.Store(when)
-	e.ids.Store(ids)
-	e.what.Store(what)
-	e.seq.Store(n)
+	r := k.traces
+	n := atomic.AddUint64(&r.n, 1)
+	e := &r.ring[(n-1)%traceEvents]
+	atomic.StoreUint64(&e.seq, 0)
+	atomic.StoreInt64(&e.when, when)
+	atomic.StoreUint64(&e.ids, ids)
+	atomic.StoreUint64(&e.what, what)
+	atomic.StoreUint64(&e.seq, n)
 	if f := k.onTrace.Load(); f != nil {
 		tell(*f, e)
 	}
@@ -131,8 +133,8 @@ func (k *Kernel) SetTrace(f func(e *Event)) {
 }
 
 func (s *traceSlot) event() Event {
-	ids, what := s.ids.Load(), s.what.Load()
-	return Event{When: s.when.Load(), PID: int32(ids), TID: int32(ids >> 32),
+	ids, what := atomic.LoadUint64(&s.ids), atomic.LoadUint64(&s.what)
+	return Event{When: atomic.LoadInt64(&s.when), PID: int32(ids), TID: int32(ids >> 32),
 		Step: Step(what & 31), Context: Context(what >> 5 & 3),
 		Pages: int64(what >> 7 & (1<<33 - 1)), Tables: int32(what >> 40)}
 }
@@ -141,17 +143,17 @@ func (s *traceSlot) event() Event {
 // holds), oldest first, and the number to pass next time. An event that is being
 // written, or was overwritten meanwhile, is left out.
 func (k *Kernel) Events(from uint64) ([]Event, uint64) {
-	r := &k.traces
-	end := r.n.Load()
+	r := k.traces
+	end := atomic.LoadUint64(&r.n)
 	if end > traceEvents && from < end-traceEvents {
 		from = end - traceEvents
 	}
 	var out []Event
 	for ; from < end; from++ {
 		s := &r.ring[from%traceEvents]
-		before := s.seq.Load()
+		before := atomic.LoadUint64(&s.seq)
 		e := s.event()
-		if before == from+1 && s.seq.Load() == before {
+		if before == from+1 && atomic.LoadUint64(&s.seq) == before {
 			out = append(out, e)
 		}
 	}

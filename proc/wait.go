@@ -113,7 +113,7 @@ func (t *Thread) waitWatching(w *waitFor) (WaitResult, error) {
 			return r, nil
 		case !watching:
 			// Then look again: what happened since the first look woke nobody.
-			t.waitNote = Knote{Events: NoteChild, wakes: t}
+			t.waitNote.Events, t.waitNote.wakes = NoteChild, t
 			p.Attach(&t.waitNote)
 			watching = true
 			continue
