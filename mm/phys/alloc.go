@@ -5,7 +5,6 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"syscall"
-	"unsafe"
 
 	"grim/arch"
 )
@@ -223,7 +222,9 @@ func (m *Memory) Populate(f Frame, n int, o Owner) {
 		}
 		info[k] = Info{refs: 1, owner: o}
 	}
-	clear(unsafe.Slice((*byte)(m.Pointer(f)), n*arch.PageSize))
+	for k := range n {
+		m.Zero(f + Frame(k))
+	}
 }
 
 // Unreserve ends the reservation at base: it frees the frames that are not in

@@ -168,7 +168,7 @@ func (vs *VMSpace) copyPage(e *entry, page arch.VA, old phys.Frame) error {
 	if err != nil {
 		return err
 	}
-	copy(mem.Bytes(f), mem.Bytes(old))
+	mem.CopyFrame(f, old)
 	if err := vs.pm.Enter(page, f, hardware(e.prot), e.pmapFlags()); err != nil {
 		mem.Unref(f)
 		return err
