@@ -73,3 +73,60 @@ func (p *Pmap) FillLocked(at Place, va arch.VA, f phys.Frame, n int, prot arch.P
 	p.resident += done
 	return done, nil
 }
+
+// AbsentMaskLocked has a bit for each of n <= 32 pages from va on, all in the 2 MB
+// block that at is the place for, at which nothing is mapped. p is locked by the
+// caller.
+func (p *Pmap) AbsentMaskLocked(at Place, va arch.VA, n int) (mask uint32) {
+	if at.leaf.t == nil {
+		return 1<<n - 1
+	}
+	i := va.Index(0)
+	for k, e := range at.leaf.t[i : i+n] {
+		if e == 0 {
+			mask |= 1 << k
+		}
+	}
+	return mask
+}
+
+// FillFramesLocked maps the pages from va on, all in the 2 MB block that at is the
+// place for, to frames, whose references become the pmap's; frame 0 leaves its page
+// alone. Nothing is mapped at the others. On ENOMEM nothing has changed, and the
+// references are given up. p is locked by the caller.
+func (p *Pmap) FillFramesLocked(at Place, va arch.VA, frames []phys.Frame, prot arch.Prot, fl Flags) (err error) {
+	checkVA(va)
+	s, leaf, i := p.s, at.leaf, va.Index(0)
+	if leaf.t == nil {
+		if leaf, err = p.makeLeaf(va); err != nil {
+			for _, f := range frames {
+				if f != 0 {
+					s.mem.Unref(f)
+				}
+			}
+			return err
+		}
+	}
+	bits := s.page[prot&7][fl&7]
+	groups, n := uint64(0), 0
+	t := leaf.t[i : i+len(frames)]
+	for k, f := range frames {
+		if f == 0 {
+			continue
+		}
+		if t[k] != 0 {
+			panic(fmt.Sprintf("pmap: fill of %#x: the page is mapped", uint64(va)+uint64(k)<<arch.PageShift))
+		}
+		if prot&arch.Exec != 0 {
+			s.syncFetch(f)
+		}
+		t[k] = bits | arch.PTE(f.PA())
+		groups |= 1 << ((i + k) >> 3)
+		n++
+	}
+	info := s.mem.Info(leaf.f)
+	info.Used += uint16(n)
+	info.Groups |= groups
+	p.resident += n
+	return nil
+}

@@ -140,7 +140,6 @@ func (o *FileObject) SetDerived(v any, version uint64) {
 // CachedPage returns a page that is in the cache.
 func (o *FileObject) CachedPage(index int64, write bool) (phys.Frame, bool) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	if write && !o.stored {
 		o.changed()
 		o.stored = true
@@ -149,7 +148,15 @@ func (o *FileObject) CachedPage(index int64, write bool) (phys.Frame, bool) {
 	if f != 0 {
 		o.sys.mem.Ref(f)
 	}
+	o.mu.Unlock()
 	return f, f != 0
+}
+
+// CachedRun returns pages that are in the cache.
+func (o *FileObject) CachedRun(first int64, want uint32, frames *[AroundPages]phys.Frame) {
+	o.mu.Lock()
+	o.pages.run(o.sys.mem, first, want, frames)
+	o.mu.Unlock()
 }
 
 // GetPage returns a page, from the pager if need be. EIO past the end or if the
