@@ -36,7 +36,7 @@ type Object interface {
 	Tracks() bool
 	// Size is the length in bytes.
 	Size() int64
-	// Name is what /proc/self/maps shows.
+	// Name is what /proc/self/maps shows. Called without locks.
 	Name() string
 	// Mapped is the record of who maps the object.
 	Mapped() *Mappings
