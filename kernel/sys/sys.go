@@ -8,7 +8,7 @@
 // error, a syscall.Errno, becomes the negative result of the call; package
 // proc's ERESTART errors among them are replaced before user mode sees them.
 //
-// The package has no locks but files.mu, which is taken alone.
+// The package has no locks but files.mu and System.execMu, which are taken alone.
 //
 // Manuals: man-pages section 2 for what the calls mean, include/uapi of Linux
 // 6.1 for layouts and numbers. What differs is said in the table.
@@ -16,6 +16,7 @@ package sys
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -62,6 +63,9 @@ type System struct {
 
 	unknown [maxNumber]atomic.Uint32
 	beyond  atomic.Uint32 // numbers past the table
+
+	execMu sync.Mutex    // taken alone
+	execs  []*executable // for the next execve(2); see getExecutable
 
 	transient budget // kernel memory of calls in progress
 

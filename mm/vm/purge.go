@@ -51,7 +51,6 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 	peak, pages := vs.sizes.peakTotal, vs.sizes.peakPages
 	vs.sizes = sizes{peakTotal: peak, peakPages: pages}
 	vs.brkStart, vs.brkEnd = 0, 0
-	vs.rs.BreakAll()
 	vs.mu.Unlock()
 
 	// Truncation need not look here any more: our pages hold references of
@@ -78,6 +77,7 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 		trace.add(&v.did)
 	}
 	*v = purgeVisitor{}
+	vs.rs.BreakAll() // after the pages: then a reservation's block is free as a whole
 
 	for e := head; e != nil; e = e.next {
 		if e.obj != nil {
