@@ -76,14 +76,13 @@ func (m *Memory) relist(i int32, old uint16) {
 // allWords as the words of release: look at all of the mask.
 const allWords = 0xff
 
-// release makes the frames of mask in block i free. words has a bit for each
-// word of mask that is not 0, or more.
+// release makes the frames of mask in block i free, and says how many they are.
+// words has a bit for each word of mask that is not 0, or more.
 //
 // Preconditions: m.mu held (or start-up); the frames' counts are 0.
-func (m *Memory) release(i int32, mask *blockMap, words uint8) {
+func (m *Memory) release(i int32, mask *blockMap, words uint8) (n int) {
 	b := &m.blocks[i]
 	old := b.nfree
-	n := 0
 	for ; words != 0; words &= words - 1 {
 		w := bits.TrailingZeros8(words)
 		bitsOf := mask[w]
@@ -99,6 +98,7 @@ func (m *Memory) release(i int32, mask *blockMap, words uint8) {
 	b.nfree += uint16(n)
 	m.nfree += n
 	m.relist(i, old)
+	return n
 }
 
 // releaseOne is release for one frame.

@@ -177,6 +177,12 @@ func (m *Memory) Table(f Frame) *[arch.Entries]arch.PTE {
 	return (*[arch.Entries]arch.PTE)(m.Pointer(f))
 }
 
+// Rows is a table page by rows of eight entries: a row for each bit of Info.Groups.
+type Rows [arch.Entries / 8][8]arch.PTE
+
+// Rows is f's memory as a table page.
+func (m *Memory) Rows(f Frame) *Rows { return (*Rows)(m.Pointer(f)) }
+
 // Zero clears f.
 func (m *Memory) Zero(f Frame) { clear(m.Bytes(f)) }
 

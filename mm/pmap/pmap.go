@@ -122,9 +122,9 @@ type Pmap struct {
 	// id is generation<<16 | ASID; 0 when the pmap has no translations in any
 	// TLB. Changed under System.mu.
 	id atomic.Uint64
-	// leaving: Purge has taken the pmap off every CPU and nobody may load it
-	// (System.mu).
-	leaving bool
+	// leaving: Purge has taken the pmap off every CPU and nobody may load it.
+	// Set under System.mu.
+	leaving atomic.Bool
 
 	mu       sync.Mutex
 	resident int // 4 KB pages with a leaf
