@@ -123,69 +123,40 @@ func (b *Batch) Flush() {
 const NoStop = ^arch.PTE(0)
 
 // ReleaseLeaf clears the entries of leaf table t and gives up one reference to
-// the frame of each (its address is in the bits addr). used entries of t are not
-// zero, all of them in groups (Info.Used, Info.Groups). It stops at an entry e with
-// e&stop == stop and returns its place, and how many entries remain, all from
-// there on: 0 at the end.
+// the frame of each. used entries of t are not zero, all of them in groups
+// (Info.Used, Info.Groups). It stops at an entry e with e&stop == stop and returns
+// its place, and how many entries remain, all from there on: 0 at the end.
 //
 // This is the innermost loop of every teardown: see BenchmarkPurgePages in package
 // pmap.
-func (b *Batch) ReleaseLeaf(t *Rows, groups uint64, used int, addr, stop arch.PTE) (at, left int) {
-	for {
-		if at, used = b.releaseRun(t, groups, used, addr, stop); used == 0 {
-			return at, 0
-		}
-		row := &t[at>>3&63]
-		e := row[at&7]
-		if e&stop == stop {
-			return at, used
-		}
-		// Not for releaseRun: a last reference in another superblock, or a whole
-		// block's frame.
-		row[at&7] = 0
-		b.Unref(Frame((e & addr) >> arch.PageShift))
-		if used--; used == 0 {
-			return at, 0
-		}
-		groups = groups >> (at >> 3) << (at >> 3)
-	}
-}
-
-// releaseRun is the inner loop of ReleaseLeaf: it stops at whatever is not simple,
-// says where, and how many entries remain. It calls nothing but releaseEight, so
-// that most of what it needs stays in registers.
-func (b *Batch) releaseRun(t *Rows, groups uint64, used int, addr, stop arch.PTE) (at, left int) {
+func (b *Batch) ReleaseLeaf(t *Rows, groups uint64, used int, stop arch.PTE) (at, left int) {
 	info, base := b.M.info, int(b.M.base)
 	for ; groups != 0; groups &= groups - 1 {
 		g := bits.TrailingZeros64(groups)
 		row := &t[g&63]
 		if e := row[0]; used >= 8 && row[7] == e+7<<arch.PageShift && e&stop != stop &&
-			b.releaseEight(row, info, int((e&addr)>>arch.PageShift)-base) {
+			b.releaseEight(row, info, int(frameOf(e))-base) {
 			if used -= 8; used == 0 {
 				return 0, 0
 			}
 			continue
 		}
-		for i, e := range row {
+		for i := FirstUsed(row); i < len(row); i++ {
+			e := row[i]
 			if e == 0 {
 				continue
 			}
-			x := int((e&addr)>>arch.PageShift) - base
-			p := &info[x].refs
 			if e&stop == stop {
 				return g<<3 + i, used
-			} else if r := atomic.LoadInt32(p); r == 1 && int32(x>>9) == b.cur {
-				// The only reference is ours, so nobody else can change it.
-				atomic.StoreInt32(p, 0)
-				b.mask[x>>6&7] |= 1 << (x & 63)
-				b.words |= 1 << (x >> 6 & 7)
-			} else if r <= 1 {
-				return g<<3 + i, used
-			} else if atomic.AddInt32(p, -1) == 0 {
-				// The others went meanwhile. The frame is ours alone now: put
-				// our reference back for the caller to give up.
-				atomic.StoreInt32(p, 1)
-				return g<<3 + i, used
+			}
+			x := int(frameOf(e)) - base
+			p := &info[x].refs
+			if r := atomic.LoadInt32(p); r <= 1 || atomic.AddInt32(p, -1) == 0 {
+				if r > 1 {
+					// The others went meanwhile. The frame is ours alone now.
+					atomic.StoreInt32(p, 1)
+				}
+				b.Unref(frameOf(e))
 			}
 			row[i] = 0
 			if used--; used == 0 {
@@ -196,7 +167,7 @@ func (b *Batch) releaseRun(t *Rows, groups uint64, used int, addr, stop arch.PTE
 	panic(fmt.Sprintf("phys: leaf table with %d entries more than are in use", used))
 }
 
-// releaseEight is releaseRun for a row of entries alike but for their frames: x,
+// releaseEight is ReleaseLeaf for a row of entries alike but for their frames: x,
 // x+1 and so on, each of which has one reference. Memory that was touched in order
 // is so; it costs 12 instructions a page instead of 25. False: they are not of that
 // kind, and nothing has changed.

@@ -425,7 +425,7 @@ func TestParallel(t *testing.T) {
 // a row and not, whole blocks, holes, and where ReleaseLeaf stops.
 func TestBatchLoops(t *testing.T) {
 	m := phystest.New(t, 8*512)
-	const addr, dirty = arch.PTE(0xffffffffff000), arch.PTE(1 << 60)
+	const dirty = arch.PTE(1 << 60)
 	whole, err := m.AllocBlock(phys.Anon)
 	if err != nil {
 		t.Fatal(err)
@@ -454,10 +454,10 @@ func TestBatchLoops(t *testing.T) {
 	table[63][5] = arch.PTE((whole + 7).PA()) | 3
 	table[63][6] = arch.PTE(frames[0].PA()) | dirty // frames[0] has two references
 	b := phys.Batch{M: m}
-	if at, left := b.ReleaseLeaf(&table, ^uint64(0), 302, addr, dirty); at != 510 || left != 1 {
+	if at, left := b.ReleaseLeaf(&table, ^uint64(0), 302, dirty); at != 510 || left != 1 {
 		t.Fatalf("stopped at %d, %d entries left, want 510 and 1", at, left)
 	}
-	b.ReleaseLeaf(&table, 1<<63, 1, addr, phys.NoStop)
+	b.ReleaseLeaf(&table, 1<<63, 1, phys.NoStop)
 	b.Flush()
 	if table != (phys.Rows{}) {
 		t.Fatalf("entries are left: %#x", table)

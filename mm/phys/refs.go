@@ -231,9 +231,9 @@ func (m *Memory) Synced(f Frame) (before bool) {
 // next Enter or Protect that maps it so synchronises instruction fetch again.
 func (m *Memory) Modified(f Frame) { atomic.StoreUint64(&m.info[f-m.base].Groups, 0) }
 
-// Sharing says how ShareLeaf changes entries. Addr: the bits of an entry's
-// address. Both sides lose the bits Lose and gain Gain, the copy loses Drop too.
-type Sharing struct{ Addr, Lose, Gain, Drop arch.PTE }
+// Sharing says how ShareLeaf changes entries. Both sides lose the bits Lose and
+// gain Gain, the copy loses Drop too.
+type Sharing struct{ Lose, Gain, Drop arch.PTE }
 
 // ShareLeaf copies those of entries [lo, hi) of leaf table src that are not zero to
 // dst, with one more reference to the frame of each. At most used entries of src
@@ -242,25 +242,12 @@ type Sharing struct{ Addr, Lose, Gain, Drop arch.PTE }
 // from before in any of src. It stops at an entry of dst that is not zero, and says
 // where: hi at the end.
 func (m *Memory) ShareLeaf(dst, src *Rows, groups uint64, used, lo, hi int, how *Sharing) (n int, changed arch.PTE, at int) {
-	for at = lo; ; {
-		k, ch := 0, arch.PTE(0)
-		k, ch, at = m.shareRun(dst, src, groups, used-n, at, hi, how)
-		n, changed = n+k, changed|ch
-		if at == hi || dst[at>>3&63][at&7] != 0 {
-			return n, changed, at
-		}
-		m.split(Frame((src[at>>3&63][at&7]&how.Addr)>>arch.PageShift), "ref")
-	}
-}
-
-// shareRun is the inner loop of ShareLeaf: it stops at whatever is not simple. It
-// calls nothing, so that all it needs stays in registers.
-func (m *Memory) shareRun(dst, src *Rows, groups uint64, used, lo, hi int, how *Sharing) (n int, changed arch.PTE, at int) {
 	info, base := m.info, int(m.base)
-	for groups = groups >> (lo >> 3) << (lo >> 3); groups != 0; groups &= groups - 1 {
+	for groups = groups >> (lo >> 3 & 63) << (lo >> 3 & 63); groups != 0; groups &= groups - 1 {
 		g := bits.TrailingZeros64(groups)
 		from, to := &src[g&63], &dst[g&63]
-		for i, e := range from {
+		for i := FirstUsed(from); i < len(from); i++ {
+			e := from[i]
 			if e == 0 {
 				continue
 			}
@@ -271,9 +258,12 @@ func (m *Memory) shareRun(dst, src *Rows, groups uint64, used, lo, hi int, how *
 			if k >= hi {
 				return n, changed, hi
 			}
-			p := &info[int((e&how.Addr)>>arch.PageShift)-base].refs
-			if to[i] != 0 || atomic.LoadInt32(p) <= 0 {
+			if to[i] != 0 {
 				return n, changed, k
+			}
+			p := &info[int(frameOf(e))-base].refs
+			if atomic.LoadInt32(p) <= 0 {
+				m.split(frameOf(e), "ref")
 			}
 			// Not 0 meanwhile: the reference that e stands for is there.
 			atomic.AddInt32(p, 1)

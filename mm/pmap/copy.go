@@ -19,25 +19,22 @@ const copyTables = 16
 // each frame gets a reference more, both sides lose Write and are COW from now on,
 // and Wired is not inherited. The ranges ascend; dst maps nothing in them and
 // nobody else uses it yet. On return no CPU can write to a page that is COW now.
-// ENOMEM if a table page is needed, in dst, or in p to cut a block at an edge; what
-// was copied until then stays in dst (Purge it), and COW in p, which is harmless:
-// Reuse undoes it at the next write.
-func (p *Pmap) Copy(dst *Pmap, ranges []Range) (err error) {
-	s := p.s
-	c := copier{p: p, dst: dst}
-	c.how = phys.Sharing{Addr: s.addr, Lose: s.f.WriteMask, Gain: s.f.ReadOnly | s.cow, Drop: s.wired}
-	p.mu.Lock()
-	dst.mu.Lock()
+// ENOMEM if a table page is needed, in dst, or in p to cut a block at an edge; then
+// dst is to be purged, and pages may be COW in p, which is harmless: Reuse undoes
+// it at the next write.
+func (p *Pmap) Copy(dst *Pmap, ranges []Range) error {
+	if len(ranges) == 0 {
+		return nil
+	}
 	for _, r := range ranges {
 		checkRange(r.Start, r.End)
-		if r.Start == r.End {
-			continue
-		}
-		c.start, c.last = r.Start, r.End-1
-		if err = c.upper(p.root, dst.root, 3, 0); err != nil {
-			break
-		}
 	}
+	s := p.s
+	c := copier{p: p, dst: dst, ranges: ranges}
+	c.how = phys.Sharing{Lose: s.f.WriteMask, Gain: s.f.ReadOnly | s.cow, Drop: s.wired}
+	p.mu.Lock()
+	dst.mu.Lock()
+	err := c.root()
 	if c.changed&^(s.cow|s.wired) != 0 {
 		p.flushAll() // a TLB may still give the rights that p lost
 	}
@@ -49,58 +46,38 @@ func (p *Pmap) Copy(dst *Pmap, ranges []Range) (err error) {
 	return err
 }
 
-// copier is one Copy's work: one walk over both trees at once for each range.
+// copier is one Copy's work: one walk over p's tables. dst's are made when the
+// first leaf below them is copied.
 type copier struct {
-	p, dst      *Pmap
-	start, last arch.VA // of the range; the last address in it
-	how         phys.Sharing
-	changed     arch.PTE // bits that any entry of p gained or lost
+	p, dst *Pmap
+	ranges []Range // the first ends above what has been done
+	how    phys.Sharing
+
+	changed arch.PTE // bits that any entry of p gained or lost
+
+	d2, d1 phys.Frame // dst's tables on the way to the current address; 0: none yet
 
 	spare  [copyTables]phys.Frame // zero, for dst's tables
 	nspare int
 }
 
-// upper copies what lies in the range from table src, of level 1 to 3, to dst;
-// both map from va on.
-func (c *copier) upper(src, dst phys.Frame, level int, va arch.VA) error {
+// root copies all ranges.
+func (c *copier) root() error {
 	s := c.p.s
-	shift := uint(arch.PageShift+9*level) & 63
-	info, rows := s.mem.Info(src), s.mem.Rows(src)
-	g := info.Groups
-	if c.start > va { // else from the first entry on
-		i := (c.start - va) >> (shift + 3) & 63
-		g = g >> i << i
-	}
-	for left := info.Used; g != 0; g &= g - 1 {
+	info, rows := s.mem.Info(c.p.root), s.mem.Rows(c.p.root)
+	left := info.Used
+	for g := info.Groups; left > 0; g = nextRow(g, left) {
 		r := bits.TrailingZeros64(g) & 63
-		for i := firstUsed(&rows[r]); i < 8; i++ {
+		for i := phys.FirstUsed(&rows[r]); i < 8; i++ {
 			e := rows[r][i]
 			if e == 0 {
 				continue
 			}
-			k := r<<3 + i
-			at := va + arch.VA(k)<<shift
-			if at > c.last {
-				return nil
+			c.d2 = s.frame(c.dst.top[r<<3+i])
+			if err := c.level2(s.frame(e), arch.VA(r<<3+i)<<(arch.PageShift+9*3)); err != nil {
+				return err
 			}
-			if at+(1<<shift-1) >= c.start {
-				if level == 1 && s.isBlock(e) {
-					if at >= c.start && at+(1<<shift-1) <= c.last {
-						rows[r][i] = c.block(e, dst, k, at)
-						goto next
-					}
-					cut, err := c.p.demote(node{s.mem.Table(src), src}, at)
-					if err != nil {
-						return err
-					}
-					e = c.p.tableEntry(cut.f)
-				}
-				if err := c.below(s.frame(e), dst, k, level-1, at); err != nil {
-					return err
-				}
-			}
-		next:
-			if left--; left == 0 {
+			if left--; left == 0 || len(c.ranges) == 0 {
 				return nil
 			}
 		}
@@ -108,93 +85,209 @@ func (c *copier) upper(src, dst phys.Frame, level int, va arch.VA) error {
 	return nil
 }
 
-// below copies what lies in the range from table src, of level 0 to 2, to the table
-// that entry k of dst, a level higher, points to; both map from va on.
-func (c *copier) below(src, dst phys.Frame, k, level int, va arch.VA) (err error) {
+// level2 copies what lies in the ranges below a table of level 2, which maps from
+// va on.
+func (c *copier) level2(f phys.Frame, va arch.VA) error {
+	s := c.p.s
+	info, rows := s.mem.Info(f), s.mem.Rows(f)
+	left := info.Used
+	for g := info.Groups; left > 0; g = nextRow(g, left) {
+		r := bits.TrailingZeros64(g) & 63
+		for i := phys.FirstUsed(&rows[r]); i < 8; i++ {
+			e := rows[r][i]
+			if e == 0 {
+				continue
+			}
+			c.d1 = 0
+			if c.d2 != 0 {
+				c.d1 = s.frame(s.mem.Rows(c.d2)[r][i])
+			}
+			if err := c.level1(s.frame(e), va+arch.VA(r<<3+i)<<(arch.PageShift+9*2)); err != nil {
+				return err
+			}
+			if left--; left == 0 || len(c.ranges) == 0 {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// level1 copies what lies in the ranges below a table of level 1, which maps from
+// va on.
+func (c *copier) level1(f phys.Frame, va arch.VA) error {
+	s := c.p.s
+	info, rows := s.mem.Info(f), s.mem.Rows(f)
+	left := info.Used
+	for g := info.Groups; left > 0; g = nextRow(g, left) {
+		r := bits.TrailingZeros64(g) & 63
+		for i := phys.FirstUsed(&rows[r]); i < 8; i++ {
+			e := rows[r][i]
+			if e == 0 {
+				continue
+			}
+			left--
+			at := va + arch.VA(r<<3+i)<<arch.BlockShift
+			for at >= c.ranges[0].End {
+				if c.ranges = c.ranges[1:]; len(c.ranges) == 0 {
+					return nil
+				}
+			}
+			if at+arch.BlockSize <= c.ranges[0].Start {
+				continue
+			}
+			if s.isBlock(e) {
+				if at >= c.ranges[0].Start && at+arch.BlockSize <= c.ranges[0].End {
+					ne, err := c.block(e, at)
+					if err != nil {
+						return err
+					}
+					rows[r][i] = ne
+					continue
+				}
+				cut, err := c.p.demote(node{s.mem.Table(f), f}, at)
+				if err != nil {
+					return err
+				}
+				e = c.p.tableEntry(cut.f)
+			}
+			if err := c.leaf(s.frame(e), at); err != nil {
+				return err
+			}
+			if left == 0 || len(c.ranges) == 0 {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// leaf copies what lies in the ranges of leaf table src, which maps from va on.
+func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 	mem := c.p.s.mem
-	if mem.Info(src).Used == 0 {
+	from := mem.Info(src)
+	if from.Used == 0 {
 		return nil
 	}
-	d := mem.Table(dst)[k&(arch.Entries-1)]
-	f := c.p.s.frame(d)
-	if d == 0 {
-		if f, err = c.newTable(); err != nil {
-			return err
+	if err := c.reserve(1); err != nil {
+		return err
+	}
+	e := arch.PTE(0)
+	if c.d1 != 0 {
+		e = mem.Table(c.d1)[va.Index(1)]
+	}
+	dst := c.p.s.frame(e)
+	if e == 0 {
+		dst = c.newTable()
+	} else if c.p.s.isBlock(e) {
+		c.panicMapped(va, e)
+	}
+	to := mem.Info(dst)
+	for end := va + arch.BlockSize; ; {
+		r := c.ranges[0]
+		lo, hi := 0, arch.Entries
+		if r.Start > va {
+			lo = r.Start.Index(0)
 		}
-	} else if level == 0 && c.p.s.isBlock(d) {
-		c.panicMapped(va, d)
+		if r.End < end {
+			hi = r.End.Index(0)
+		}
+		n, changed, at := mem.ShareLeaf(mem.Rows(dst), mem.Rows(src), from.Groups, int(from.Used), lo, hi, &c.how)
+		if at < hi {
+			c.panicMapped(va+arch.VA(at)<<arch.PageShift, mem.Table(dst)[at])
+		}
+		c.changed |= changed
+		to.Used += uint16(n)
+		c.dst.resident += n
+		if r.End > end {
+			break
+		}
+		if c.ranges = c.ranges[1:]; len(c.ranges) == 0 || c.ranges[0].Start >= end {
+			break
+		}
 	}
-	if level > 0 {
-		err = c.upper(src, f, level, va)
-	} else {
-		c.leaf(src, f, va)
+	if e != 0 {
+		to.Groups |= from.Groups
+		return nil
 	}
-	if d != 0 {
-		return err
-	}
-	if mem.Info(f).Used == 0 {
-		// Nothing of src lies in the range. No table is ever left empty.
+	if to.Used == 0 { // src maps nothing in the ranges
 		c.dst.tables--
-		mem.FreeZeroed(f)
-		return err
+		c.spare[c.nspare] = dst
+		c.nspare++
+		return nil
 	}
-	c.dst.put(node{mem.Table(dst), dst}, k, c.dst.tableEntry(f))
-	return err
+	to.Groups = from.Groups // more than there are, if only a part was copied
+	c.put(va, c.dst.tableEntry(dst))
+	return nil
 }
 
-// leaf copies the part of leaf table src that lies in the range.
-func (c *copier) leaf(src, dst phys.Frame, va arch.VA) {
+// block copies the block that e maps at va and returns what e is from now on.
+func (c *copier) block(e arch.PTE, va arch.VA) (arch.PTE, error) {
+	if err := c.reserve(0); err != nil {
+		return 0, err
+	}
 	mem := c.p.s.mem
-	lo, hi := 0, arch.Entries
-	if c.start > va {
-		lo = int((c.start - va) >> arch.PageShift)
-	}
-	if last := int((c.last - va) >> arch.PageShift); last < hi {
-		hi = last + 1
-	}
-	from, to := mem.Info(src), mem.Info(dst)
-	n, changed, at := mem.ShareLeaf(mem.Rows(dst), mem.Rows(src), from.Groups, int(from.Used), lo, hi, &c.how)
-	if at < hi {
-		c.panicMapped(va+arch.VA(at)<<arch.PageShift, mem.Table(dst)[at])
-	}
-	c.changed |= changed
-	to.Used += uint16(n)
-	to.Groups |= from.Groups // more than there are, if only a part was copied
-	c.dst.resident += n
-}
-
-// block copies the block that e, entry k of a level-1 table, maps at va to table
-// dst, and returns what e is from now on.
-func (c *copier) block(e arch.PTE, dst phys.Frame, k int, va arch.VA) arch.PTE {
-	mem := c.p.s.mem
-	t := mem.Table(dst)
-	if t[k] != 0 {
-		c.panicMapped(va, t[k])
+	if c.d1 != 0 {
+		if d := mem.Table(c.d1)[va.Index(1)]; d != 0 {
+			c.panicMapped(va, d)
+		}
 	}
 	mem.RefBlock(c.p.s.frame(e))
 	ne := e&^c.how.Lose | c.how.Gain
 	c.changed |= e ^ ne
-	c.dst.put(node{t, dst}, k, ne&^c.how.Drop)
+	c.put(va, ne&^c.how.Drop)
 	c.dst.resident += arch.BlockPages
-	return ne
+	return ne, nil
 }
 
 func (c *copier) panicMapped(va arch.VA, e arch.PTE) {
 	panic(fmt.Sprintf("pmap: copy to %#x: the new address space maps %#x there", uint64(va), uint64(e)))
 }
 
-// newTable is a table page for dst.
-func (c *copier) newTable() (phys.Frame, error) {
+// put writes e to dst's empty level-1 entry for va, with the tables above it if
+// they are not there. Preconditions: reserve.
+func (c *copier) put(va arch.VA, e arch.PTE) {
 	mem := c.p.s.mem
-	if c.nspare == 0 {
-		// As many as dst will need if all of p is copied.
-		n := min(max(c.p.tables-c.dst.tables, 1), copyTables)
-		if c.nspare = mem.Stocked(phys.Table, c.spare[:n]); c.nspare == 0 {
-			n, err := c.dst.newTable()
-			return n.f, err
+	if c.d1 == 0 {
+		if c.d2 == 0 {
+			c.d2 = c.newTable()
+			c.dst.put(c.dst.rootNode(), va.Index(3), c.dst.tableEntry(c.d2))
+		}
+		c.d1 = c.newTable()
+		c.dst.put(node{mem.Table(c.d2), c.d2}, va.Index(2), c.dst.tableEntry(c.d1))
+	}
+	c.dst.put(node{mem.Table(c.d1), c.d1}, va.Index(1), e)
+}
+
+// reserve gets the table pages that it takes to put an entry into dst, and n more,
+// so that no table is ever left empty. ENOMEM.
+func (c *copier) reserve(n int) error {
+	if c.d1 == 0 {
+		if n++; c.d2 == 0 {
+			n++
 		}
 	}
+	if c.nspare >= n {
+		return nil
+	}
+	// As many at once as dst will need if all of p is copied.
+	mem := c.p.s.mem
+	want := min(max(c.p.tables-c.dst.tables, n), copyTables)
+	c.nspare += mem.Stocked(phys.Table, c.spare[c.nspare:want])
+	for c.nspare < n {
+		f, err := mem.AllocZero(phys.Table)
+		if err != nil {
+			return err
+		}
+		c.spare[c.nspare] = f
+		c.nspare++
+	}
+	return nil
+}
+
+// newTable is a table page for dst, of those reserved.
+func (c *copier) newTable() phys.Frame {
 	c.nspare--
 	c.dst.tables++
-	return c.spare[c.nspare], nil
+	return c.spare[c.nspare]
 }

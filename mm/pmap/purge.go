@@ -27,8 +27,12 @@ const (
 // The cost is in resident pages and table pages.
 func (p *Pmap) Purge(v Visitor, yield func()) {
 	s := p.s
-	s.leave(p)
-	w := purger{s: s, td: s.getTeardown(), v: v, yield: yield}
+	s.mu.Lock()
+	s.leaveLocked(p)
+	td := s.getTeardownLocked()
+	s.mu.Unlock()
+	w := &td.purger
+	w.v, w.yield = v, yield
 	for more := true; more; {
 		var n int
 		n, more = p.cutOff(&w.cut)
@@ -37,13 +41,15 @@ func (p *Pmap) Purge(v Visitor, yield func()) {
 		}
 	}
 	w.flush()
-	s.putTeardown(w.td)
 	p.mu.Lock()
 	// What was freed must be what was counted in: Destroy and the vmspace's
 	// final free (E8) look whether anything is left over.
 	p.resident -= w.pages
 	p.tables -= w.tables
 	p.mu.Unlock()
+	w.v, w.yield = nil, nil
+	w.pages, w.tables, w.work = 0, 0, 0
+	s.putTeardown(td)
 	p.leaving.Store(false)
 }
 
@@ -57,7 +63,7 @@ func (p *Pmap) cutOff(cut *[cutRoots]DirtyPage) (n int, more bool) {
 	left := info.Used
 	for g := info.Groups; left > 0 && n < len(cut); {
 		r := bits.TrailingZeros64(g) & 63
-		k := firstUsed(&rows[r])
+		k := phys.FirstUsed(&rows[r])
 		if k == 8 {
 			g = nextRow(g, left)
 			continue
@@ -82,10 +88,10 @@ func nextRow(g uint64, left uint16) uint64 {
 	return g & (g - 1)
 }
 
-// purger frees subtrees that nobody else can reach.
+// purger frees subtrees that nobody else can reach. Part of a teardown.
 type purger struct {
-	s     *System
 	td    *teardown // its batches and its room for dirty pages
+	s     *System
 	v     Visitor
 	yield func()
 
@@ -94,7 +100,7 @@ type purger struct {
 
 	cut    [cutRoots]DirtyPage   // level-2 tables cut off the root
 	empty  [stepEmpty]phys.Frame // table pages, all zero, on their way to the stock
-	nempty int
+	nempty uint
 }
 
 // level2 frees a table of level 2 that maps from va on, and all below it.
@@ -104,7 +110,7 @@ func (w *purger) level2(f phys.Frame, va arch.VA) {
 	g := info.Groups
 	for left := info.Used; left > 0; {
 		r := bits.TrailingZeros64(g) & 63
-		k := firstUsed(&rows[r])
+		k := phys.FirstUsed(&rows[r])
 		if k == 8 {
 			g = nextRow(g, left)
 			continue
@@ -124,7 +130,7 @@ func (w *purger) level1(f phys.Frame, va arch.VA) {
 	g := info.Groups
 	for left := info.Used; left > 0; {
 		r := bits.TrailingZeros64(g) & 63
-		k := firstUsed(&rows[r])
+		k := phys.FirstUsed(&rows[r])
 		if k == 8 {
 			g = nextRow(g, left)
 			continue
@@ -137,7 +143,11 @@ func (w *purger) level1(f phys.Frame, va arch.VA) {
 			w.pages += arch.BlockPages
 			w.work += purgeTable
 		} else {
-			w.leaf(s.frame(e), va+arch.VA(r<<3+k)<<arch.BlockShift)
+			leaf := s.frame(e)
+			n := int(s.releaseLeaf(leaf, va+arch.VA(r<<3+k)<<arch.BlockShift, w.td, w.v))
+			w.pages += n
+			w.work += n + purgeTable
+			w.table(leaf)
 		}
 		if w.work >= purgeStep {
 			w.pause()
@@ -146,28 +156,17 @@ func (w *purger) level1(f phys.Frame, va arch.VA) {
 	w.table(f)
 }
 
-// leaf frees what a leaf table maps, then the table, which is all zero by then.
-func (w *purger) leaf(f phys.Frame, va arch.VA) {
-	s := w.s
-	n := int(s.mem.Info(f).Used)
-	w.pages += n
-	w.work += n + purgeTable
-	s.releaseLeaf(f, va, w.td, w.v)
-	w.table(f)
-}
-
-// table frees an empty table page.
+// table frees a table page, which is all zero.
 func (w *purger) table(f phys.Frame) {
-	if w.nempty == len(w.empty) {
+	w.empty[w.nempty%stepEmpty] = f
+	if w.nempty++; w.nempty == stepEmpty {
 		w.freeTables()
 	}
-	w.empty[w.nempty] = f
-	w.nempty++
 }
 
 func (w *purger) freeTables() {
 	w.td.tableBatch.FreeZeroed(w.empty[:w.nempty])
-	w.tables += w.nempty
+	w.tables += int(w.nempty)
 	w.nempty = 0
 }
 

@@ -38,18 +38,26 @@ type teardown struct {
 	blocks     [stepBlocks]DirtyPage
 	empty      [stepEmpty]DirtyPage // table pages without entries, all zero; VA in their reach
 	dirty      [maxDirty]DirtyPage
+	purger     purger
 }
 
 func (s *System) getTeardown() *teardown {
 	s.mu.Lock()
+	td := s.getTeardownLocked()
+	s.mu.Unlock()
+	return td
+}
+
+// getTeardownLocked is getTeardown with s locked by the caller.
+func (s *System) getTeardownLocked() *teardown {
 	if n := len(s.work); n > 0 {
 		td := s.work[n-1]
 		s.work = s.work[:n-1]
-		s.mu.Unlock()
 		return td
 	}
-	s.mu.Unlock()
-	return &teardown{batch: phys.Batch{M: s.mem}, tableBatch: phys.Batch{M: s.mem}}
+	td := &teardown{batch: phys.Batch{M: s.mem}, tableBatch: phys.Batch{M: s.mem}}
+	td.purger.td, td.purger.s = td, s
+	return td
 }
 
 func (s *System) putTeardown(td *teardown) {
@@ -265,46 +273,37 @@ func (p *Pmap) free(td *teardown, v Visitor) {
 }
 
 // releaseLeaf gives back the frames that the unlinked leaf table f maps, from va
-// on. The table is all zero then. Dirty Shared pages are shown to v while they are
-// still in place: no page is looked at more than twice.
-func (s *System) releaseLeaf(f phys.Frame, va arch.VA, td *teardown, v Visitor) {
+// on, and says how many. The table is all zero then. Dirty Shared pages are shown
+// to v while they are still in place: no page is looked at more than twice.
+func (s *System) releaseLeaf(f phys.Frame, va arch.VA, td *teardown, v Visitor) uint16 {
 	rows, info := s.mem.Rows(f), s.mem.Info(f)
+	n := info.Used
+	if n == 0 {
+		return 0
+	}
 	stop := s.sharedDirty
 	if v == nil {
 		stop = phys.NoStop
 	}
-	groups, used := info.Groups, int(info.Used)
-	// A sparse mapping has one page in a table, most often the first of a row.
-	if used == 1 {
-		row := &rows[bits.TrailingZeros64(groups)&63]
-		if e := row[0]; e != 0 && e&stop != stop {
-			row[0] = 0
-			td.batch.Unref(s.frame(e))
-			return
-		}
-	}
-	if used == 0 {
-		return
-	}
-	k, left := td.batch.ReleaseLeaf(rows, groups, used, s.addr, stop)
-	if left != 0 {
-		groups = groups >> (k >> 3) << (k >> 3)
+	if k, left := td.batch.ReleaseLeaf(rows, info.Groups, int(n), stop); left != 0 {
+		groups := info.Groups >> (k >> 3 & 63) << (k >> 3 & 63)
 		s.showDirty(va, rows, groups, td, v)
-		td.batch.ReleaseLeaf(rows, groups, left, s.addr, phys.NoStop)
+		td.batch.ReleaseLeaf(rows, groups, left, phys.NoStop)
 	}
+	return n
 }
 
 // showDirty shows the dirty Shared pages in groups of a leaf table that maps from
 // va on to v.
 func (s *System) showDirty(va arch.VA, rows *phys.Rows, groups uint64, td *teardown, v Visitor) {
-	stop, addr, out := s.sharedDirty, s.addr, td.dirty[:]
+	stop, out := s.sharedDirty, td.dirty[:]
 	n := 0
 	for ; groups != 0; groups &= groups - 1 {
 		g := bits.TrailingZeros64(groups)
 		at := va + arch.VA(g)<<(arch.PageShift+3)
 		for _, e := range &rows[g&63] {
 			if e&stop == stop && n < len(out) { // always: a table has no more
-				out[n] = DirtyPage{at, phys.Frame((e & addr) >> arch.PageShift)}
+				out[n] = DirtyPage{at, s.frame(e)}
 				n++
 			}
 			at += arch.PageSize

@@ -302,31 +302,6 @@ func nextUsed(t *table, groups uint64, i int) int {
 	return arch.Entries
 }
 
-// firstUsed is the first entry of a row that is not zero; 8 if all are. Written
-// out, as two instructions an entry are a third of what a loop takes, and every
-// table page that is copied or freed is searched so.
-func firstUsed(row *[8]arch.PTE) int {
-	switch {
-	case row[0] != 0:
-		return 0
-	case row[1] != 0:
-		return 1
-	case row[2] != 0:
-		return 2
-	case row[3] != 0:
-		return 3
-	case row[4] != 0:
-		return 4
-	case row[5] != 0:
-		return 5
-	case row[6] != 0:
-		return 6
-	case row[7] != 0:
-		return 7
-	}
-	return 8
-}
-
 // Walk calls fn for every mapped page and block (m.Block, its first page) of
 // [start, end), in order, until it returns false. p is locked meanwhile.
 func (p *Pmap) Walk(start, end arch.VA, fn func(va arch.VA, m Mapping) bool) {
