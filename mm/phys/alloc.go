@@ -198,9 +198,18 @@ func (b *Batch) FreeZeroed(frames []Frame) {
 	m.nzero = n
 	m.mu.Unlock()
 	for _, f := range frames[k:] {
-		m.dropLast(f) // panics where the loop above stopped for a count
 		x := int(f - m.base)
-		b.collect(x>>6, 1<<(x&63))
+		if p := &m.info[x].refs; atomic.LoadInt32(p) == 1 {
+			atomic.StoreInt32(p, 0)
+		} else {
+			m.dropLast(f) // panics where the loop above stopped for this
+		}
+		if i := int32(x >> 9); i != b.cur {
+			b.Flush()
+			b.cur = i
+		}
+		b.mask[x>>6&7] |= 1 << (x & 63)
+		b.words |= 1 << (x >> 6 & 7)
 	}
 }
 
@@ -265,7 +274,7 @@ func (m *Memory) Unreserve(base Frame, populated *[arch.BlockPages / 64]uint64, 
 	b.reserved = false
 	// Not by release: these frames never were anybody's, so there is nothing to
 	// check but that they are not free already. A sparse process has hundreds of
-	// reservations to give back at once.
+	// reservations to give back at once. The block was on no list until now.
 	old, n := b.nfree, arch.BlockPages-count
 	if old == 0 {
 		for w, p := range populated {
@@ -294,7 +303,7 @@ func (m *Memory) Unreserve(base Frame, populated *[arch.BlockPages / 64]uint64, 
 	}
 	b.nfree += uint16(n)
 	m.nfree += n
-	m.relist(i, old)
+	m.relist(i, 0)
 	m.mu.Unlock()
 	return n
 }

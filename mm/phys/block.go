@@ -20,11 +20,12 @@ type block struct {
 	// isWhole: used as one 2 MB block, with wholeRefs references to each of
 	// its frames; the frames' own counts are 0 meanwhile.
 	isWhole   bool
-	reserved  bool  // frames that are neither free nor referenced are a reservation's
+	reserved  bool  // on no list; frames neither free nor referenced are a reservation's
 	owner     Owner // of a whole block's frames
 	wholeRefs int32
 	// On Memory.whole if nfree is 512, on Memory.partial if it is 1..511,
-	// on no list if it is 0.
+	// on no list if it is 0 or the block is reserved: what was populated and
+	// is freed then is handed out again when the reservation has ended.
 	next, prev int32
 }
 
@@ -54,7 +55,7 @@ func (m *Memory) unlink(head *int32, i int32) {
 func (m *Memory) relist(i int32, old uint16) {
 	b := &m.blocks[i]
 	switch {
-	case old == b.nfree:
+	case old == b.nfree, b.reserved:
 		return
 	case old == arch.BlockPages:
 		m.unlink(&m.whole, i)
@@ -118,7 +119,9 @@ func (m *Memory) releaseOne(f Frame) {
 	b.free.set(k)
 	b.nfree++
 	m.nfree++
-	m.relist(i, old)
+	if old == 0 || old == arch.BlockPages-1 {
+		m.relist(i, old)
+	}
 }
 
 // poison fills freed frames in debug builds: as an entry it is present, as an

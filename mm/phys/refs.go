@@ -53,7 +53,10 @@ func (m *Memory) Owner(f Frame) Owner {
 // Unref gives up one reference to f and says whether it was the last, in which
 // case f is free now.
 func (m *Memory) Unref(f Frame) (freed bool) {
-	if !m.drop(f) {
+	if p := &m.info[f-m.base].refs; atomic.LoadInt32(p) == 1 {
+		// The only reference is ours, so nobody else can change it.
+		atomic.StoreInt32(p, 0)
+	} else if !m.drop(f) {
 		return false
 	}
 	m.mu.Lock()

@@ -144,7 +144,7 @@ func (w *purger) level1(f phys.Frame, va arch.VA) {
 			w.work += purgeTable
 		} else {
 			leaf := s.frame(e)
-			n := int(s.releaseLeaf(leaf, va+arch.VA(r<<3+k)<<arch.BlockShift, w.td, w.v))
+			n := s.releaseLeaf(leaf, va+arch.VA(r<<3+k)<<arch.BlockShift, w.td, w.v)
 			w.pages += n
 			w.work += n + purgeTable
 			w.table(leaf)

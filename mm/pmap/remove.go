@@ -275,17 +275,28 @@ func (p *Pmap) free(td *teardown, v Visitor) {
 // releaseLeaf gives back the frames that the unlinked leaf table f maps, from va
 // on, and says how many. The table is all zero then. Dirty Shared pages are shown
 // to v while they are still in place: no page is looked at more than twice.
-func (s *System) releaseLeaf(f phys.Frame, va arch.VA, td *teardown, v Visitor) uint16 {
+func (s *System) releaseLeaf(f phys.Frame, va arch.VA, td *teardown, v Visitor) int {
 	rows, info := s.mem.Rows(f), s.mem.Info(f)
-	n := info.Used
-	if n == 0 {
-		return 0
-	}
+	n := int(info.Used)
 	stop := s.sharedDirty
 	if v == nil {
 		stop = phys.NoStop
 	}
-	if k, left := td.batch.ReleaseLeaf(rows, info.Groups, int(n), stop); left != 0 {
+	switch n {
+	case 0:
+		return 0
+	case 1:
+		// A sparse mapping has one page in a table, and the next in another
+		// superblock: nothing to collect.
+		row := &rows[bits.TrailingZeros64(info.Groups)&63]
+		if k := phys.FirstUsed(row); k < 8 && row[k&7]&stop != stop {
+			e := row[k&7]
+			row[k&7] = 0
+			s.mem.Unref(s.frame(e))
+			return 1
+		}
+	}
+	if k, left := td.batch.ReleaseLeaf(rows, info.Groups, n, stop); left != 0 {
 		groups := info.Groups >> (k >> 3 & 63) << (k >> 3 & 63)
 		s.showDirty(va, rows, groups, td, v)
 		td.batch.ReleaseLeaf(rows, groups, left, phys.NoStop)

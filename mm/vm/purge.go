@@ -50,7 +50,6 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 	vs.hint = nil
 	vs.sizes = sizes{peakTotal: vs.sizes.peakTotal, peakPages: max(vs.sizes.peakPages, uint64(st.Resident))}
 	vs.brkStart, vs.brkEnd = 0, 0
-	vs.rs.BreakAll()
 	vs.mu.Unlock()
 
 	// Truncation need not look here any more: our pages hold references of
@@ -91,6 +90,7 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 		trace.add(&v.did)
 	}
 	v.cur = nil
+	vs.rs.BreakAll() // last, so that blocks become free all at once
 
 	for e := head; e != nil; e = e.next {
 		if e.obj != nil {
