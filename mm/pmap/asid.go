@@ -41,9 +41,9 @@ func (p *Pmap) Activate() {
 func (p *Pmap) activate() {
 	s := p.s
 	s.mu.Lock()
-	if p.leaving || p.root == 0 {
+	if p.leaving.Load() || p.root == 0 {
 		s.mu.Unlock()
-		panic(fmt.Sprintf("pmap: activate of root %#x while it is purged (%v) or after it was destroyed", p.root.PA(), p.leaving))
+		panic(fmt.Sprintf("pmap: activate of root %#x while it is purged (%v) or after it was destroyed", p.root.PA(), p.leaving.Load()))
 	}
 	s.identify(p)
 	s.load(p)
@@ -136,7 +136,13 @@ func (s *System) LimitIdentifiers(n int) {
 // identifier back. Nobody can load it again until leaving is false.
 func (s *System) leave(p *Pmap) {
 	s.mu.Lock()
-	p.leaving = true
+	s.leaveLocked(p)
+	s.mu.Unlock()
+}
+
+// leaveLocked is leave with s locked by the caller.
+func (s *System) leaveLocked(p *Pmap) {
+	p.leaving.Store(true)
 	// Shoot-down point: a CPU other than this one that has p loaded is told to
 	// move to the bare kernel root, and waited for.
 	for i := range s.cpus {
@@ -152,7 +158,6 @@ func (s *System) leave(p *Pmap) {
 			s.freeASID = append(s.freeASID, asid)
 		}
 	}
-	s.mu.Unlock()
 }
 
 // live tells whether a TLB may hold translations of p.
