@@ -109,16 +109,17 @@ func (k *Kernel) record(what, ids uint64) {
 	atomic.StoreUint64(&e.what, what)
 	atomic.StoreUint64(&e.seq, n)
 	if f := k.onTrace.Load(); f != nil {
-		tell(*f, e)
+		tell(*f, when, ids, what)
 	}
 }
 
 // tell is apart from record so that the event is on the heap only if somebody
-// looks: 150 instructions a step.
+// looks: 150 instructions a step. It does not read the slot, which may be another
+// event's by now.
 //
 //go:noinline
-func tell(f func(*Event), slot *traceSlot) {
-	e := slot.event()
+func tell(f func(*Event), when int64, ids, what uint64) {
+	e := decodeEvent(when, ids, what)
 	f(&e)
 }
 
@@ -132,9 +133,9 @@ func (k *Kernel) SetTrace(f func(e *Event)) {
 	k.onTrace.Store(&f)
 }
 
-func (s *traceSlot) event() Event {
-	ids, what := atomic.LoadUint64(&s.ids), atomic.LoadUint64(&s.what)
-	return Event{When: atomic.LoadInt64(&s.when), PID: int32(ids), TID: int32(ids >> 32),
+// decodeEvent takes a slot's three words apart.
+func decodeEvent(when int64, ids, what uint64) Event {
+	return Event{When: when, PID: int32(ids), TID: int32(ids >> 32),
 		Step: Step(what & 31), Context: Context(what >> 5 & 3),
 		Pages: int64(what >> 7 & (1<<33 - 1)), Tables: int32(what >> 40)}
 }
@@ -152,7 +153,7 @@ func (k *Kernel) Events(from uint64) ([]Event, uint64) {
 	for ; from < end; from++ {
 		s := &r.ring[from%traceEvents]
 		before := atomic.LoadUint64(&s.seq)
-		e := s.event()
+		e := decodeEvent(atomic.LoadInt64(&s.when), atomic.LoadUint64(&s.ids), atomic.LoadUint64(&s.what))
 		if before == from+1 && atomic.LoadUint64(&s.seq) == before {
 			out = append(out, e)
 		}
