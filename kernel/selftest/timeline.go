@@ -15,7 +15,7 @@ var timelineTests = []test{
 // exitTimeline (E6): what anybody may read of an exit afterwards, the text of
 // /proc/exits, has its steps in the contract's order with ascending times, done by
 // whom the policy says, and tells what the purge freed. Broken by p.purge after
-// p.die (exit1), by a trace that stores another step's time, and by exitsText
+// p.die (exit1), by a trace whose times run backwards, and by exitsText
 // without pages.
 func exitTimeline(t *T) {
 	const (

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"debug/elf"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +67,33 @@ func TestSetups(t *testing.T) {
 		for _, want := range []string{"shared purge", "shared reaper", "shared purge 4 KB"} {
 			if !seen[want] {
 				t.Errorf("%s: no column %q", program, want)
+			}
+		}
+	}
+}
+
+// The profiler knows how every case of the program is measured, on both
+// architectures. Broken by sequences without "touch_".
+func TestEveryCaseHasAWindow(t *testing.T) {
+	t.Chdir("../..")
+	names, err := list(t.Context(), "exitbench")
+	if err != nil || len(names) < 28 {
+		t.Fatalf("%d cases, %v", len(names), err)
+	}
+	for _, arch := range []string{"amd64", "arm64"} {
+		path, err := buildProgram(t.Context(), arch, "exitbench")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := elf.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for _, name := range names {
+			w, _, err := bench.FindWindow(f, name)
+			if err != nil || w.From == 0 || w.To == 0 {
+				t.Errorf("%s: %+v, %v", arch, w, err)
 			}
 		}
 	}
