@@ -133,7 +133,8 @@ func (j *job) boot(ctx context.Context, o *options) error {
 
 // bootAll runs the jobs, some at a time, and shows each as it ends. It gives up
 // with the first error, after those that run have ended.
-func bootAll(ctx context.Context, jobs []*job, o *options) error {
+func bootAll(ctx context.Context, jobs []*job, o *options) ([]*bench.Run, error) {
+	began := time.Now()
 	var (
 		mu    sync.Mutex // failed and the terminal
 		first error
@@ -165,5 +166,13 @@ func bootAll(ctx context.Context, jobs []*job, o *options) error {
 		})
 	}
 	wg.Wait()
-	return first
+	if first != nil {
+		return nil, first
+	}
+	fmt.Printf("%d boots in %v\n", len(jobs), time.Since(began).Round(time.Second))
+	var runs []*bench.Run
+	for _, j := range jobs {
+		runs = append(runs, j.run)
+	}
+	return runs, nil
 }
