@@ -203,7 +203,7 @@ func TestReport(t *testing.T) {
 	}
 	for _, want := range []string{
 		"A &lt;report&gt;", "<svg", "Exit timelines", "purge: 16 384 pages, 9 table pages", "purge-end", "Cost against resident pages",
-		"1 000 instructions: child 80.0 %, reaper 10.0 %, parent 0.0 %, from one to the other 10.0 %", "the other needs", "1.0 times",
+		"1 000 instructions: child 80.0 %, reaper 10.0 %, parent 0.0 %, on the way between them 10.0 %", "the other needs", "1.0 times",
 		"each holds 4 096 bytes under purge and as much under reaper.", "each holds 4 096 bytes on Grim and 4 096 bytes (1.0 times) on Linux 6.", "a word",
 	} {
 		if !strings.Contains(s, want) {

@@ -25,9 +25,9 @@ th:first-child, td:first-child { text-align: left } tr:hover td { background: va
 .wide { overflow-x: auto } figure { margin: 1em 0 }
 summary { cursor: pointer; color: var(--dim); margin: .3em 0 }
 code { background: var(--card); padding: .1em .3em }
-.means { display: flex; flex-wrap: wrap; gap: 1em; margin: 1em 0 }
-.means div { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: .6em 1em; min-width: 11em }
-.means b { display: block; font-size: 2em; line-height: 1.2 }
+.means { display: grid; grid-template-columns: repeat(auto-fit, minmax(16em, 1fr)); gap: 1em; margin: 1em 0 }
+.means div { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: .6em 1em }
+.means b { display: block; font-size: 1.8em; line-height: 1.2 } .means span { font-size: 13px }
 .legend { display: flex; flex-wrap: wrap; gap: .3em 1.4em; font-size: 13px; margin: .5em 0 }
 .legend i { display: inline-block; width: 1.6em; height: .8em; margin-right: .45em }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(26em, 1fr)); gap: 1em }

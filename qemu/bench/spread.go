@@ -25,7 +25,7 @@ func (c *Case) spread() float64 {
 // Spreads is the table of how far the longest run of each case lies above its
 // median.
 func Spreads(arch string, runs []*Run) *Table {
-	t := &Table{Title: arch + ": longest run of a case, in medians", Head: append([]string{"case"}, Names(runs)...)}
+	t := &Table{Title: arch + ": longest run of a case, in medians", Head: append([]string{"case"}, Names(runs)...), Folded: true}
 	for _, name := range CaseNames(runs) {
 		some := false
 		for _, r := range runs {

@@ -14,6 +14,8 @@ type Table struct {
 	Title string
 	Head  []string
 	Rows  [][]string
+	// Folded: a page shows the title only, until somebody asks for more.
+	Folded bool
 }
 
 // Write prints the table for a terminal.
@@ -41,7 +43,11 @@ func (t *Table) Write(w io.Writer) {
 
 // Markdown prints the table as GitHub shows it.
 func (t *Table) Markdown(w io.Writer) {
-	if t.Title != "" {
+	switch {
+	case t.Folded:
+		fmt.Fprintf(w, "<details><summary>%s</summary>\n\n", t.Title)
+		defer fmt.Fprint(w, "</details>\n\n")
+	case t.Title != "":
 		fmt.Fprintf(w, "%s\n\n", t.Title)
 	}
 	fmt.Fprintf(w, "| %s |\n|---%s|\n", strings.Join(t.Head, " | "), strings.Repeat("|--:", len(t.Head)-1))
@@ -71,8 +77,9 @@ const none = "-"
 // column for each run.
 func Medians(arch string, runs []*Run) *Table {
 	t := &Table{
-		Title: arch + ": median guest instructions (ns under -icount shift=0)",
-		Head:  []string{"case"},
+		Title:  arch + ": median guest instructions",
+		Head:   []string{"case"},
+		Folded: true,
 	}
 	t.Head = append(t.Head, Names(runs)...)
 	for _, name := range CaseNames(runs) {

@@ -59,7 +59,7 @@ func (e *Exit) Parts() string {
 		between -= in
 		parts = append(parts, fmt.Sprintf("%s %s", l.title, percent(in, total)))
 	}
-	return fmt.Sprintf("%s instructions: %s, from one to the other %s", Number(float64(total)), strings.Join(parts, ", "), percent(between, total))
+	return fmt.Sprintf("%s instructions: %s, on the way between them %s", Number(float64(total)), strings.Join(parts, ", "), percent(between, total))
 }
 
 func percent(part, whole int64) string {

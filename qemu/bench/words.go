@@ -173,7 +173,7 @@ func multiple(a, b *Figure) string {
 
 // Figures is the table of all workloads of one architecture; nil if none was run.
 func Figures(arch string, runs []*Run) *Table {
-	t := &Table{Title: arch + ": workloads", Head: append([]string{"figure"}, Names(runs)...)}
+	t := &Table{Title: arch + ": workloads", Head: append([]string{"figure"}, Names(runs)...), Folded: true}
 	type key struct{ workload, name string }
 	var keys []key
 	for _, r := range runs {
