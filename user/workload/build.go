@@ -125,8 +125,10 @@ func zombies(name string) {
 	leave(count)
 	frames, objects := (free-freeMemory())/count, (kernelHeap()-heap)/count
 	figure(name, "each_holds", frames+objects, "bytes")
-	figure(name, "each_frames", frames, "bytes")
-	figure(name, "each_heap", objects, "bytes")
+	if heap > 0 {
+		figure(name, "each_frames", frames, "bytes")
+		figure(name, "each_heap", objects, "bytes")
+	}
 	start := bare.Now()
 	for range 2 * count {
 		collect()
