@@ -24,6 +24,7 @@ th, td { padding: .2em .7em; border-bottom: 1px solid var(--rule); text-align: r
 th:first-child, td:first-child { text-align: left } tr:hover td { background: var(--card) }
 .wide { overflow-x: auto } figure { margin: 1em 0 }
 summary { cursor: pointer; color: var(--dim); margin: .3em 0 }
+pre { background: var(--card); padding: .5em .8em; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12px }
 code { background: var(--card); padding: .1em .3em }
 .means { display: grid; grid-template-columns: repeat(auto-fit, minmax(16em, 1fr)); gap: 1em; margin: 1em 0 }
 .means div { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: .6em 1em }
@@ -70,6 +71,7 @@ executed instruction is a nanosecond of guest time, so they are the same from ru
 <figure>{{.SVG}}</figure>
 {{range .Words}}<p>{{.}}</p>
 {{end}}{{end}}{{range .Tables}}<details><summary>table: {{.Title}}</summary>{{template "table" .}}</details>
+{{end}}{{with .Boots}}<details><summary>how each was booted</summary>{{range .}}<p>{{.Title}}</p><pre>{{.Command}}</pre>{{end}}</details>
 {{end}}{{end}}</body></html>
 {{define "legend"}}<div class="legend">{{range .}}<span><i class="{{.Class}}"></i>{{.Title}}</span>{{end}}</div>{{end}}
 {{define "table"}}<div class="wide"><table><tr>{{range .Head}}<th>{{.}}</th>{{end}}</tr>

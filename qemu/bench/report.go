@@ -108,7 +108,11 @@ type part struct {
 	Exits     []exitPicture
 	Jobs      []jobPicture
 	Tables    []*Table
+	Boots     []boot
 }
+
+// boot is how a run came about.
+type boot struct{ Title, Command string }
 
 // mean is a geometric mean in large figures.
 type mean struct{ Value, Title string }
@@ -149,6 +153,11 @@ func (s *section) part(id string) part {
 		p.Resident = append(p.Resident, picture(d, "cost against resident pages"))
 	}
 	p.Exits = s.exitPictures()
+	for i, name := range Names(s.runs) {
+		if s.runs[i].Command != "" {
+			p.Boots = append(p.Boots, boot{name, s.runs[i].Command})
+		}
+	}
 	for _, j := range jobs {
 		if d := workloadBars(j.name, j.figures, s.runs); d != nil {
 			p.Jobs = append(p.Jobs, jobPicture{j.title, j.about, WorkloadWords(j.name, s.runs), picture(d, j.title)})

@@ -85,6 +85,8 @@ type Figure struct {
 // Run is everything that one boot gave.
 type Run struct {
 	Setup
+	// Command is the boot's command line, with QEMU's version behind it.
+	Command string `json:",omitempty"`
 	// Boot is guest time from the machine's start to the program's first
 	// instruction.
 	Boot time.Duration

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -117,7 +118,7 @@ func (j *job) boot(ctx context.Context, o *options) error {
 		return bootErr
 	}
 	defer out.Close()
-	run := &bench.Run{Setup: j.Setup, Wall: first.after}
+	run := &bench.Run{Setup: j.Setup, Command: commandLine(c), Wall: first.after}
 	if err := run.Parse(out); err != nil {
 		return fmt.Errorf("%s: %w", j.log(), err)
 	}
@@ -129,6 +130,26 @@ func (j *job) boot(ctx context.Context, o *options) error {
 	}
 	j.run = run
 	return nil
+}
+
+// commandLine is what was booted, as somebody would type it, and QEMU's version.
+func commandLine(c *qemu.Config) string {
+	words := append([]string{qemu.Binary(c.Machine.Arch)}, c.Command()...)
+	for i, w := range words {
+		if strings.Contains(w, " ") {
+			words[i] = "'" + w + "'"
+		}
+	}
+	line := strings.Join(words, " ")
+	if dir, err := os.Getwd(); err == nil {
+		line = strings.ReplaceAll(line, dir+"/", "")
+	}
+	out, err := exec.Command(words[0], "--version").Output()
+	if err != nil {
+		return line
+	}
+	version, _, _ := strings.Cut(string(out), "\n")
+	return line + "   # " + version
 }
 
 // bootAll runs the jobs, some at a time, and shows each as it ends. It gives up
