@@ -73,6 +73,7 @@ func (s *system) startProcesses() error {
 // procFiles adds the texts that package fs cannot know to /proc.
 func (s *system) procFiles() {
 	s.fs.ProcFile("exits", s.exits)
+	s.fs.ProcFile("heap", heapText)
 	s.fs.ProcFile("version", func() []byte { return versionText(sys.Release, runtime.Version()) })
 	s.fs.ProcFile("uptime", func() []byte { return uptimeText(runtime.Nanotime()) })
 	s.fs.ProcFile("cmdline", func() []byte { return []byte(s.info.CommandLine + "\n") })
