@@ -72,6 +72,7 @@ func (r *realTimer) arm(value, interval int64) {
 	} else {
 		r.timer.Reset(time.Duration(value))
 	}
+	r.p.k.TimerMoved()
 }
 
 // fire runs in a goroutine of its own.
