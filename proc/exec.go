@@ -81,7 +81,7 @@ func (t *Thread) singleThread() error {
 			waited = true
 			t.pause()
 		}
-		<-t.note
+		t.parker.sleep()
 		p.mu.Lock()
 	}
 	p.execer = nil

@@ -124,7 +124,7 @@ func (p *Process) ignoresChildren() (nowait, silent, moot bool) {
 		return false, true, true
 	}
 	act := p.acts.get(syscall.SIGCHLD)
-	moot = p.discardsLocked(syscall.SIGCHLD, nil)
+	moot = p.discardsByLocked(&act, syscall.SIGCHLD, nil)
 	p.mu.Unlock()
 	return act.Handler == SIG_IGN || act.Flags&SA_NOCLDWAIT != 0, act.Handler == SIG_IGN, moot
 }

@@ -364,7 +364,7 @@ func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64,
 	}
 	c.files().setProgram(x.program())
 	// The registers are the new program's: the result is the one it starts with.
-	return c.f[c.s.abi.Ret], nil
+	return c.f[arch.RetSlot], nil
 }
 
 // StartArgs describe a process that the kernel starts from a file.

@@ -17,11 +17,34 @@ func (m *Memory) Alloc(o Owner) (Frame, error) {
 
 // AllocZero is Alloc of a frame that is all zero.
 func (m *Memory) AllocZero(o Owner) (Frame, error) {
+	var one [1]Frame
+	if m.Stocked(o, one[:]) == 1 {
+		return one[0], nil
+	}
 	f, zero, err := m.alloc(o, true)
 	if err == nil && !zero {
 		m.Zero(f)
 	}
 	return f, err
+}
+
+// Stocked is AllocZero of many frames, as far as there are zeroed frames in stock;
+// it says how many. Under FailAfter, none.
+func (m *Memory) Stocked(o Owner, frames []Frame) (n int) {
+	m.mu.Lock()
+	if m.failAfter < 0 {
+		n = min(len(frames), m.nzero)
+		m.nzero -= n
+		copy(frames, m.zero[m.nzero:][:n])
+	}
+	m.mu.Unlock()
+	for _, f := range frames[:n] {
+		if debugOwners {
+			m.checkZero(f)
+		}
+		m.info[f-m.base] = Info{refs: 1, owner: o}
+	}
+	return n
 }
 
 // alloc hands out a frame and says whether it is known to be zero. With wantZero
@@ -153,26 +176,38 @@ func (m *Memory) pushZero(f Frame) {
 }
 
 // FreeZeroed is Memory.FreeZeroed for many frames: one lock, and what the stock
-// has no room for is collected. A table page costs 25 instructions here and 100
-// there.
+// has no room for is collected.
 func (b *Batch) FreeZeroed(frames []Frame) {
 	m := b.M
-	for _, f := range frames {
-		if p := &m.info[f-m.base].refs; atomic.LoadInt32(p) == 1 {
+	m.mu.Lock()
+	n := m.nzero
+	k := 0
+	for ; k < len(frames) && n < zeroStock; k++ {
+		fi := &m.info[frames[k]-m.base]
+		if atomic.LoadInt32(&fi.refs) != 1 {
+			break
+		}
+		// The only reference is ours, so nobody else can change it.
+		atomic.StoreInt32(&fi.refs, 0)
+		fi.owner = Free
+		m.zero[n] = frames[k]
+		n++
+	}
+	m.nzero = n
+	m.mu.Unlock()
+	for _, f := range frames[k:] {
+		x := int(f - m.base)
+		if p := &m.info[x].refs; atomic.LoadInt32(p) == 1 {
 			atomic.StoreInt32(p, 0)
 		} else {
-			m.dropLast(f)
+			m.dropLast(f) // panics where the loop above stopped for this
 		}
-	}
-	m.mu.Lock()
-	n := min(len(frames), zeroStock-m.nzero)
-	for _, f := range frames[:n] {
-		m.pushZero(f)
-	}
-	m.mu.Unlock()
-	for _, f := range frames[n:] {
-		x := int(f - m.base)
-		b.collect(x>>6, 1<<(x&63))
+		if i := int32(x >> 9); i != b.cur {
+			b.Flush()
+			b.cur = i
+		}
+		b.mask[x>>6&7] |= 1 << (x & 63)
+		b.words |= 1 << (x >> 6 & 7)
 	}
 }
 

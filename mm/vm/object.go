@@ -14,7 +14,8 @@ import (
 // and Tracks.
 type Object interface {
 	// Ref adds a reference, Unref drops one; the last frees the pages. Neither
-	// sleeps, as both are called with VMSpace.mu held; Unref may yield.
+	// sleeps, as both are called with VMSpace.mu held, Ref also with Mappings.mu;
+	// Unref may yield.
 	Ref()
 	Unref()
 	// GetPage returns the frame of page index with a reference for the caller.
@@ -98,6 +99,7 @@ func (m *Mappings) Invalidate(first, last int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.gen.Add(1)
+	invalidations.Add(1)
 	for e := m.head; e != nil; e = e.mapNext {
 		lo := e.off >> arch.PageShift
 		hi := lo + int64(e.size()>>arch.PageShift)
