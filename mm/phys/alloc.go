@@ -182,9 +182,9 @@ func (m *Memory) pushZero(f Frame) {
 func (b *Batch) FreeZeroed(frames []Frame) {
 	m := b.M
 	m.mu.Lock()
-	n := m.nzero
+	stock := m.zero[m.nzero:]
 	k := 0
-	for ; k < len(frames) && n < zeroStock; k++ {
+	for ; k < len(frames) && k < len(stock); k++ {
 		fi := &m.info[frames[k]-m.base]
 		if atomic.LoadInt32(&fi.refs) != 1 {
 			break
@@ -192,11 +192,11 @@ func (b *Batch) FreeZeroed(frames []Frame) {
 		// The only reference is ours, so nobody else can change it.
 		atomic.StoreInt32(&fi.refs, 0)
 		fi.owner = Free
-		m.zero[n] = frames[k]
-		n++
+		stock[k] = frames[k]
 	}
-	m.nzero = n
+	m.nzero += k
 	m.mu.Unlock()
+	word, acc := 0, uint64(0)
 	for _, f := range frames[k:] {
 		x := int(f - m.base)
 		if p := &m.info[x].refs; atomic.LoadInt32(p) == 1 {
@@ -204,13 +204,13 @@ func (b *Batch) FreeZeroed(frames []Frame) {
 		} else {
 			m.dropLast(f) // panics where the loop above stopped for this
 		}
-		if i := int32(x >> 9); i != b.cur {
-			b.Flush()
-			b.cur = i
+		if x>>6 != word {
+			b.collect(word, acc)
+			word, acc = x>>6, 0
 		}
-		b.mask[x>>6&7] |= 1 << (x & 63)
-		b.words |= 1 << (x >> 6 & 7)
+		acc |= 1 << (x & 63)
 	}
+	b.collect(word, acc)
 }
 
 // Prezero clears up to n free frames into the stock and says how many; for the
@@ -261,6 +261,16 @@ func (m *Memory) Populate(f Frame, n int, o Owner) {
 	clear(unsafe.Slice((*byte)(m.Pointer(f)), n*arch.PageSize))
 }
 
+// freeRest makes the frames that are not in populated free, and returns those of a
+// word that were already, 0 if none.
+func freeRest(free *blockMap, populated *[arch.BlockPages / 64]uint64) (twice uint64) {
+	for w, p := range populated {
+		twice |= free[w] &^ p
+		free[w] |= ^p
+	}
+	return twice
+}
+
 // Unreserve ends the reservation at base: it frees the frames that are not in
 // populated, which has count bits set, and says how many.
 func (m *Memory) Unreserve(base Frame, populated *[arch.BlockPages / 64]uint64, count int) int {
@@ -275,18 +285,13 @@ func (m *Memory) Unreserve(base Frame, populated *[arch.BlockPages / 64]uint64, 
 	// Not by release: these frames never were anybody's, so there is nothing to
 	// check but that they are not free already. A sparse process has hundreds of
 	// reservations to give back at once. The block was on no list until now.
-	old, n := b.nfree, arch.BlockPages-count
-	if old == 0 {
-		for w, p := range populated {
-			b.free[w] = ^p
-		}
-	} else {
-		for w, p := range populated {
-			if b.free[w]&^p != 0 {
-				m.badRelease(i, w, b.free[w]&^p)
-			}
-			b.free[w] |= ^p
-		}
+	n := arch.BlockPages - count
+	if int(b.nfree) == count && !debugOwners {
+		// Exit: what was populated is free again, so everything is.
+		b.free = allFrames
+	} else if twice := freeRest(&b.free, populated); twice != 0 {
+		m.mu.Unlock()
+		panic(fmt.Sprintf("phys: unreserve of frame %#x: frames %#x of a 64 that were never handed out are free", uint32(base), twice))
 	}
 	if debugOwners {
 		for _, p := range populated {
