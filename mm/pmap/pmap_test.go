@@ -424,7 +424,7 @@ func TestNoMemory(t *testing.T) {
 		"wire":    func(b *bench, p, q *pmap.Pmap) error { return p.Wire(base+pg, base+blk+pg, true) },
 		"move":    func(b *bench, p, q *pmap.Pmap) error { return p.Move(base, 1<<45+pg, 4*blk) },
 		"copy": func(b *bench, p, q *pmap.Pmap) error {
-			err := p.Copy(q, []pmap.Range{{0, arch.UserMax}})
+			err := p.Copy(q, []pmap.Range{{0, arch.UserMax}}, pmap.Own{})
 			if err != nil {
 				q.Purge(nil, nil)
 			}
