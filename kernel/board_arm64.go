@@ -144,8 +144,9 @@ func (b *dtBoard) Exit(status int32) {
 // not at all.
 func exitEarly(status int32) { (&arm64.Machine{}).Exit(status) }
 
-func (b *dtBoard) XCR0() uint64 { return 0 }
-func (b *dtBoard) Restart()     { b.Reset() }
+func (b *dtBoard) PageOps() arch.PageOps { return arm64.PageOps() }
+func (b *dtBoard) XCR0() uint64          { return 0 }
+func (b *dtBoard) Restart()              { b.Reset() }
 
 // WallTime: no real-time clock is driven.
 func (b *dtBoard) WallTime() (time.Time, error) {

@@ -191,6 +191,7 @@ func (s *system) startMemory(boot *bootMemory) error {
 	if s.mem, err = phys.New(direct(0), boot.ranges()); err != nil {
 		return err
 	}
+	s.mem.SetPageOps(s.board.PageOps())
 	s.pmaps = pmap.NewSystem(s.mem, pageFormat(), s.board)
 	s.vm = vm.NewSystem(vm.Config{Mem: s.mem, Pmaps: s.pmaps, NoBlocks: !s.opts.HugePages})
 	return nil

@@ -113,7 +113,7 @@ func (t *Thread) waitWatching(w *waitFor) (WaitResult, error) {
 			return r, nil
 		case !watching:
 			// Then look again: what happened since the first look woke nobody.
-			t.waitNote = Knote{Events: NoteChild, wakes: t}
+			t.waitNote.Events, t.waitNote.wakes = NoteChild, t
 			p.Attach(&t.waitNote)
 			watching = true
 			continue
@@ -121,7 +121,7 @@ func (t *Thread) waitWatching(w *waitFor) (WaitResult, error) {
 			return r, t.Interrupt()
 		}
 		t.pause()
-		<-t.note
+		t.parker.sleep()
 		t.resume()
 	}
 }
@@ -162,7 +162,7 @@ func (p *Process) collect(c *Process, options uint32) WaitResult {
 			p.mu.Lock()
 			p.childUse.add(r.Usage)
 			p.mu.Unlock()
-			k.trace(StepWait, c.pid, 0, InParent, 0, 0)
+			k.trace(StepWait, c.pid, InParent)
 			k.release(c, InParent)
 		}
 		return r
@@ -225,7 +225,7 @@ func (p *Process) Wait() WaitResult {
 		panic("proc: Wait: not an ended child of the kernel (waited for twice?)")
 	}
 	r := p.result()
-	k.trace(StepWait, p.pid, 0, InParent, 0, 0)
+	k.trace(StepWait, p.pid, InParent)
 	k.release(p, InParent)
 	return r
 }

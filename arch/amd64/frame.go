@@ -76,7 +76,6 @@ var abi = arch.ABI{
 	SP:           slotSP,
 	Number:       slotAX,
 	Arg:          [6]int{slotDI, slotSI, slotDX, slotR10, slotR8, slotR9},
-	Ret:          slotAX,
 	TLS:          slotFS,
 	SyscallBytes: 2,
 }

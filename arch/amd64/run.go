@@ -4,7 +4,8 @@ package amd64
 
 import "grim/arch"
 
-// enter is the way to user mode and back; in run_amd64.s. area is the address
+// enter is the way to user mode and back; in run_amd64.s. It overwrites what user
+// code may not choose: CS, SS and the flags that are not its own. area is the address
 // in the entry area, where the interrupt stacks find it too.
 func enter(u *arch.UArea, area uint64)
 
@@ -15,12 +16,10 @@ func enter(u *arch.UArea, area uint64)
 // overwritten without looking.
 func (m *Machine) Run(u *arch.UArea) {
 	f := &u.Frame
-	if !enterable(f) {
+	if (f[slotPC]|f[slotFS]|f[slotGS])>>47 != 0 && !enterable(f) {
 		u.Trap = arch.Trap{Kind: arch.Protection, Code: 13 << 32}
 		return
 	}
-	f[slotCS], f[slotSS] = selUserCode, selUserData
-	f[slotFlags] = f[slotFlags]&userFlags | flagFixed | flagIF
 	if u != m.last {
 		m.last = u
 		clearSegments(m.area.kernelFS)

@@ -195,7 +195,7 @@ func (e *Env) census() census {
 	return census{
 		Frames: e.Mem.FreeFrames(), Spaces: v.Spaces, Entries: v.Entries, Objects: v.Objects,
 		Processes: p.Processes, Threads: p.Threads, PIDs: p.PIDs,
-		Inodes: f.Inodes, Files: f.Files, Goroutines: runtime.NumGoroutine(),
+		Inodes: f.Inodes, Files: f.Files, Goroutines: runtime.NumGoroutine() - p.IdleWorkers,
 	}
 }
 

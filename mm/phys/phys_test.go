@@ -422,10 +422,10 @@ func TestParallel(t *testing.T) {
 }
 
 // What the batch's loops do, entry by entry: last references and others, frames in
-// a row and not, whole blocks, holes, and where ReleaseEntries stops.
+// a row and not, whole blocks, holes, and where ReleaseLeaf stops.
 func TestBatchLoops(t *testing.T) {
 	m := phystest.New(t, 8*512)
-	const addr, dirty = arch.PTE(0xffffffffff000), arch.PTE(1 << 60)
+	const dirty = arch.PTE(1 << 60)
 	whole, err := m.AllocBlock(phys.Anon)
 	if err != nil {
 		t.Fatal(err)
@@ -447,22 +447,20 @@ func TestBatchLoops(t *testing.T) {
 	}
 	free := m.FreeFrames()
 
-	table := make([]arch.PTE, 512)
+	var table phys.Rows
 	for k, f := range frames {
-		table[k+k/5] = arch.PTE(f.PA()) | 3
+		table[(k+k/5)>>3][(k+k/5)&7] = arch.PTE(f.PA()) | 3
 	}
-	table[509] = arch.PTE((whole + 7).PA()) | 3
-	table[510] = arch.PTE(frames[0].PA()) | dirty // frames[0] has two references
+	table[63][5] = arch.PTE((whole + 7).PA()) | 3
+	table[63][6] = arch.PTE(frames[0].PA()) | dirty // frames[0] has two references
 	b := phys.Batch{M: m}
-	if at := b.ReleaseEntries(table, addr, dirty); at != 510 {
-		t.Fatalf("stopped at %d, want 510", at)
+	if at, left := b.ReleaseLeaf(&table, ^uint64(0), 302, dirty); at != 510 || left != 1 {
+		t.Fatalf("stopped at %d, %d entries left, want 510 and 1", at, left)
 	}
-	b.ReleaseEntries(table[510:], addr, phys.NoStop)
+	b.ReleaseLeaf(&table, 1<<63, 1, phys.NoStop)
 	b.Flush()
-	for k, e := range table {
-		if e != 0 {
-			t.Fatalf("entry %d is still %#x", k, e)
-		}
+	if table != (phys.Rows{}) {
+		t.Fatalf("entries are left: %#x", table)
 	}
 	// 200 had one reference, and frames[0] and the block's frame lost their last.
 	if n := m.FreeFrames() - free; n != 202 {

@@ -24,7 +24,7 @@ func TestFork(t *testing.T) {
 				t.Fatalf("%#x is not writable before the fork", a)
 			}
 		}
-		ok(t, p.Copy(c, 0, arch.UserMax, pmap.CopyCOW))
+		ok(t, p.Copy(c, []pmap.Range{{0, arch.UserMax}}))
 		for _, a := range []arch.VA{va, va + 77*pg, code + pg} {
 			if _, can := b.mmu.Access(a, rw); can {
 				t.Errorf("the parent can still write to %#x", a)

@@ -301,7 +301,7 @@ func TestAssertions(t *testing.T) {
 		mustPanic("not a user page", func() { b.pmap(0).Enter(arch.UserMax, b.frame(), r, 0) })
 		mustPanic("not a user page", func() { b.pmap(0).Enter(0, b.frame(), r, 0) })
 		mustPanic("not a range", func() { b.pmap(0).Remove(0, arch.UserMax+pg, nil) })
-		mustPanic("leaves its 2 MB block", func() { b.pmap(0).EnterRun(blk-pg, b.frame(), 2, r, 0) })
+		mustPanic("leaves its 2 MB block", func() { fill(b.pmap(0), blk-pg, b.frame(), 2, r, 0) })
 		p := b.pmap(0)
 		ok(t, p.Enter(pg, b.frame(), r, 0))
 		mustPanic("1 resident pages", func() { p.Destroy() })
@@ -424,7 +424,7 @@ func TestNoMemory(t *testing.T) {
 		"wire":    func(b *bench, p, q *pmap.Pmap) error { return p.Wire(base+pg, base+blk+pg, true) },
 		"move":    func(b *bench, p, q *pmap.Pmap) error { return p.Move(base, 1<<45+pg, 4*blk) },
 		"copy": func(b *bench, p, q *pmap.Pmap) error {
-			err := p.Copy(q, 0, arch.UserMax, pmap.CopyCOW)
+			err := p.Copy(q, []pmap.Range{{0, arch.UserMax}})
 			if err != nil {
 				q.Purge(nil, nil)
 			}
@@ -503,4 +503,15 @@ func TestFrameLocked(t *testing.T) {
 			}
 		}
 	})
+}
+
+// fill is FillLocked as a fault uses it.
+func fill(p *pmap.Pmap, va arch.VA, f phys.Frame, n int, prot arch.Prot, fl pmap.Flags) (int, error) {
+	p.Lock()
+	defer p.Unlock()
+	at, absent := p.AbsentLocked(va)
+	if _, there := p.LookupLocked(va); there == absent {
+		panic(fmt.Sprintf("%#x: absent %v, but found %v", va, absent, there))
+	}
+	return p.FillLocked(at, va, f, n, prot, fl)
 }

@@ -10,7 +10,7 @@ import (
 
 // A tree of forks in which everybody writes: nobody ever sees another's bytes,
 // and what nobody wrote is shared. Broken on purpose once by leaving the parent's
-// pages writable in forkEntries (CopyShare): fails at the first generation.
+// pages writable in forkEntries (a Sharing in pmap.Copy that loses nothing): fails at the first generation.
 func TestForkTree(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		for _, big := range []bool{false, true} {

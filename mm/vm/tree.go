@@ -14,6 +14,7 @@ type entryTree struct {
 	root        *entry
 	first, last *entry
 	n           int
+	unbuilt     bool // append put entries into the list alone: build before root is used
 }
 
 // find is the entry that contains va, or nil.
@@ -27,6 +28,7 @@ func (t *entryTree) find(va arch.VA) *entry {
 // ceil is the first entry that ends after va, or nil.
 func (t *entryTree) ceil(va arch.VA) *entry {
 	var best *entry
+	t.build()
 	for e := t.root; e != nil; {
 		if e.end > va {
 			best, e = e, e.left
@@ -64,10 +66,11 @@ func (t *entryTree) insert(e *entry) {
 	t.n++
 }
 
-// append adds e behind all others, to the list alone: build makes the tree when
-// all are there. For fork, which has the entries in order: n insertions into a
-// tree would cost 250 instructions each, building it 30.
+// append adds e behind all others, to the list alone. For fork, which has the
+// entries in order: n insertions into a tree would cost 250 instructions each,
+// building it 30, and most children are gone before anyone asks for it.
 func (t *entryTree) append(e *entry) {
+	t.unbuilt = true
 	e.prev, e.next = t.last, nil
 	if t.last != nil {
 		t.last.next = e
@@ -79,8 +82,13 @@ func (t *entryTree) append(e *entry) {
 	t.n++
 }
 
-// build makes the tree of the entries in the list.
-func (t *entryTree) build() { t.root, _ = buildTree(t.first, t.n) }
+// build makes the tree of the entries in the list, unless it is there.
+func (t *entryTree) build() {
+	if t.unbuilt {
+		t.unbuilt = false
+		t.root, _ = buildTree(t.first, t.n)
+	}
+}
 
 // buildTree makes a balanced tree of the n entries from first on, and returns the
 // entry after them.
@@ -97,6 +105,7 @@ func buildTree(first *entry, n int) (root, rest *entry) {
 
 // remove takes e out.
 func (t *entryTree) remove(e *entry) {
+	t.build()
 	t.root = treeRemove(t.root, e)
 	next := e.next
 	if e.prev != nil {
@@ -118,6 +127,7 @@ func (t *entryTree) remove(e *entry) {
 // moved repairs the gaps after e.start or e.end changed within e's free
 // surroundings: the order of the entries is the same.
 func (t *entryTree) moved(e *entry) {
+	t.build()
 	setGap(e)
 	treeRefresh(t.root, e)
 	if e.next != nil {
@@ -129,6 +139,7 @@ func (t *entryTree) moved(e *entry) {
 // findGap returns the highest address at which n bytes are free below limit,
 // with alignment align (a power of two); ok is false if there is none.
 func (t *entryTree) findGap(n uint64, limit arch.VA, align uint64) (va arch.VA, ok bool) {
+	t.build()
 	lo := arch.UserMin
 	if t.last != nil {
 		lo = t.last.end

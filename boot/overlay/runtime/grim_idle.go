@@ -91,6 +91,18 @@ func NextTimer() int64 {
 	return -1
 }
 
+// TimerWords returns where the scheduler keeps when its earliest timer is due, in
+// nanotime's terms: the earlier of the two words that are not 0. They are to be
+// read atomically. For who must know at each turn and cannot afford a call.
+func TimerWords() *[2]int64 {
+	// Safety: two atomic.Int64, one behind the other, are two words aligned for
+	// atomic access.
+	return (*[2]int64)(unsafe.Pointer(&getg().m.p.ptr().timers.minWhenHeap))
+}
+
+// The two words of TimerWords are neighbours.
+const _ = -(unsafe.Offsetof(timers{}.minWhenModified) ^ (unsafe.Offsetof(timers{}.minWhenHeap) + 8))
+
 // Runnable reports whether another goroutine is ready to run, or the garbage
 // collector wants a turn: whether Gosched would do anything but return. Timers
 // that have come due count only once the scheduler has seen them; compare
