@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // residents are the series of cases that differ in how much memory there is.
@@ -28,67 +29,64 @@ func residentLines(runs []*Run) (list []*drawing) {
 }
 
 func residentLine(runs []*Run, title, prefix string, sizes []int) *drawing {
-	const left, right, top, bottom = 54, 84, 30, 270
-	d := &drawing{width: 540, height: 310}
-	lo, hi := math.Inf(1), 0.0
-	each := func(f func(r *Run, mb int, cost float64)) {
-		for _, r := range runs {
-			for _, mb := range sizes {
-				if c := r.Case(fmt.Sprintf("%s%dMB", prefix, mb)); c != nil && c.Median > 0 {
-					f(r, mb, c.Median)
-				}
+	const left, right, top, bottom = 54, 456, 30, 270
+	lo, hi, points := math.Inf(1), 0.0, 0
+	for _, r := range runs {
+		for _, mb := range sizes {
+			if c := r.sized(prefix, mb); c != nil {
+				lo, hi, points = min(lo, c.Median), max(hi, c.Median), points+1
 			}
 		}
 	}
-	points := 0
-	each(func(_ *Run, _ int, cost float64) { lo, hi, points = min(lo, cost), max(hi, cost), points+1 })
 	if points < 2 {
 		return nil
 	}
-	y := decades(lo, hi, bottom, top)
-	x := logScale{256, 16384, left, 540 - right}
+	d := &drawing{width: 540, height: 310}
+	x, y := logScale{256, 16384, left, right}, decades(lo, hi, bottom, top)
 	d.text("family", 0, 16, title)
 	for _, v := range y.ticks() {
-		d.line("grid", left, y.at(v), 540-right, y.at(v))
+		d.line("grid", left, y.at(v), right, y.at(v))
 		d.text("tick right", left-6, y.at(v)+4, compact(v))
 	}
-	for _, mb := range []int{1, 4, 16, 64} {
-		at := x.at(float64(mb << 8))
-		d.line("grid", at, top, at, bottom)
-		d.text("tick middle", at, bottom+15, Number(float64(mb<<8)))
+	for v := x.lo; v <= x.hi; v *= 4 {
+		d.line("grid", x.at(v), top, x.at(v), bottom)
+		d.text("tick middle", x.at(v), bottom+15, Number(v))
 	}
-	d.text("tick middle", (left+540-right)/2, bottom+32, "resident pages of 4 KB")
+	d.text("tick middle", (left+right)/2, bottom+32, "resident pages of 4 KB")
 	names := Names(runs)
-	var labels []float64 // where a figure is written already
-	for _, r := range runs {
+	var written []float64 // where the lines' last figures stand
+	for k, r := range runs {
 		var pts [][2]float64
+		last := ""
 		for _, mb := range sizes {
-			if c := r.Case(fmt.Sprintf("%s%dMB", prefix, mb)); c != nil && c.Median > 0 {
-				pts = append(pts, [2]float64{x.at(float64(mb << 8)), y.at(c.Median)})
+			c := r.sized(prefix, mb)
+			if c == nil {
+				continue
 			}
+			pages := float64(mb << 8)
+			p := [2]float64{x.at(pages), y.at(c.Median)}
+			pts = append(pts, p)
+			last = Number(c.Median)
+			d.dot("dot "+r.class(), p[0], p[1], fmt.Sprintf("%s, %d MB: %s instructions, %.1f a page", names[k], mb, last, c.Median/pages))
 		}
-		if len(pts) > 1 {
-			d.path("line "+r.class(), pts)
+		if len(pts) < 2 {
+			continue
+		}
+		d.path("line "+r.class(), pts)
+		end := pts[len(pts)-1]
+		if !slices.ContainsFunc(written, func(y float64) bool { return math.Abs(y-end[1]) < 12 }) {
+			written = append(written, end[1])
+			d.text("value", end[0]+8, end[1]+4, last)
 		}
 	}
-	each(func(r *Run, mb int, cost float64) {
-		name := ""
-		for k := range runs {
-			if runs[k] == r {
-				name = names[k]
-			}
-		}
-		px, py := x.at(float64(mb<<8)), y.at(cost)
-		d.dot("dot "+r.class(), px, py, fmt.Sprintf("%s, %d MB: %s instructions, %.1f a page", name, mb, Number(cost), cost/float64(mb<<8)))
-		if mb == sizes[len(sizes)-1] {
-			for _, l := range labels {
-				if math.Abs(l-py) < 12 {
-					return
-				}
-			}
-			labels = append(labels, py)
-			d.text("value", px+8, py+4, Number(cost))
-		}
-	})
 	return d
+}
+
+// sized is the case of a series with so much memory; nil if it has no figures.
+func (r *Run) sized(prefix string, mb int) *Case {
+	c := r.Case(fmt.Sprintf("%s%dMB", prefix, mb))
+	if c == nil || c.Median <= 0 {
+		return nil
+	}
+	return c
 }

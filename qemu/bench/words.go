@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ var jobs = []struct {
 		"",
 		[]shown{{"command", "a command takes", true}, {"command_max", "the longest command", false}}},
 	{"server", "A server whose workers end",
-		"A service answers a client that asks every 50 us, while five workers, one after the other, touch 200 MB, sleep and exit.",
+		"A service answers a client that asks 50 us after each answer, while five workers, one after the other, touch 200 MB, sleep and exit. A request begins when it is due, so it includes what keeps the client itself from the CPU.",
 		"Under purge a worker takes its own memory apart, in its own turns on the CPU, and lets others run at bounded intervals. Under reaper a kernel task does, and every other exit of the machine waits behind it. Requests that meet no exit tell what a computing process costs the others, whatever its exit does.",
 		"Linux lets a process that wakes up take the CPU from one that computes; Grim lets that one finish its time slice of 5 ms, or its purge come to its next pause. The longest requests show this, not what an exit costs.",
 		[]shown{
@@ -38,6 +39,7 @@ var jobs = []struct {
 			{"exit_median", "a request during an exit, median", false},
 			{"exit_p99", "a request during an exit, 99th percentile", false},
 			{"exit_max", "the longest request during an exit", true},
+			{"exit_requests", "requests during an exit", false},
 			{"other_median", "a request without an exit, median", false},
 			{"other_p99", "a request without an exit, 99th percentile", false},
 			{"other_max", "the longest request without an exit", true},
@@ -186,6 +188,7 @@ func Figures(arch string, runs []*Run) *Table {
 	if keys == nil {
 		return nil
 	}
+	slices.SortStableFunc(keys, func(a, b key) int { return cmp.Compare(place(a.workload, a.name), place(b.workload, b.name)) })
 	for _, k := range keys {
 		t.add(k.workload+": "+figureTitle(k.workload, k.name), runs, func(r *Run) string {
 			if f := r.Figure(k.workload, k.name); f != nil {
@@ -195,6 +198,24 @@ func Figures(arch string, runs []*Run) *Table {
 		})
 	}
 	return t
+}
+
+// place is where a figure stands in tables: with its workload, in the order of
+// jobs, what those do not name last.
+func place(workload, name string) int {
+	const most = 100 // figures of a workload
+	for i, j := range jobs {
+		if j.name != workload {
+			continue
+		}
+		for k, f := range j.figures {
+			if f.name == name {
+				return i*most + k
+			}
+		}
+		return i*most + most - 1
+	}
+	return len(jobs) * most
 }
 
 // figureTitle is a figure's name for people.
@@ -243,6 +264,8 @@ func workloadBars(name string, figures []shown, runs []*Run) *drawing {
 				}
 				d.rect(run.class(), title, d.height, width, barHeight-1, names[k]+": "+f.Amount())
 				d.text("value", title+width+4, d.height+barHeight-1.5, f.Amount())
+			} else {
+				d.text("value", title+4, d.height+barHeight-1.5, none)
 			}
 			d.height += barHeight
 		}

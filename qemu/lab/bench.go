@@ -99,7 +99,7 @@ type results struct {
 }
 
 // publish prints the tables and words, and writes them with the pictures and the
-// raw figures; into README.md too if that is wanted.
+// raw figures; the tables into o.into too.
 func publish(r *bench.Report, name string, o *options) error {
 	dir := filepath.Join("build", "bench")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -132,13 +132,13 @@ func publish(r *bench.Report, name string, o *options) error {
 		return err
 	}
 	fmt.Printf("\n%s.json, %s.md, %s.html\n", base, base, base)
-	if o.readme == "" {
+	if o.into == "" {
 		return nil
 	}
-	if err := bench.Paste(o.readme, r.Command, markdown.String()); err != nil {
+	if err := bench.Paste(o.into, r.Command, markdown.String()); err != nil {
 		return err
 	}
-	fmt.Println(o.readme, "has these tables now")
+	fmt.Println(o.into, "has these tables now")
 	return nil
 }
 

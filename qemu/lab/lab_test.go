@@ -91,9 +91,9 @@ func TestChoosePrograms(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	o := &options{cases: "exit_", readme: "README.md"}
+	o := &options{cases: "exit_", into: "README.md"}
 	if err := o.run(t.Context(), "compare"); err == nil {
-		t.Error("a part of the cases may replace the readme's tables")
+		t.Error("a part of the cases may replace a whole run's tables")
 	}
 }
 

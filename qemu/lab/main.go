@@ -25,7 +25,7 @@ type options struct {
 	cases    string   // prefix of the names of the cases
 	reps     int      // most repetitions of a case; 0: as the program has it
 	jobs     int
-	readme   string // file to paste the tables into; "": none
+	into     string // file to paste the tables into; "": none
 	from     string // figures of an earlier run, instead of boots
 	limit    time.Duration
 	// Of profile: the setup.
@@ -45,7 +45,7 @@ func main() {
 	fs.IntVar(&o.reps, "n", 0, "at most this many repetitions of each case")
 	fs.IntVar(&o.jobs, "j", runtime.NumCPU(), "boots at a time")
 	fs.DurationVar(&o.limit, "timeout", 20*time.Minute, "time limit of one boot")
-	fs.StringVar(&o.readme, "readme", "", "bench, compare: put the tables into this file, between its marks")
+	fs.StringVar(&o.into, "into", "", "bench, compare: put the tables into this file, between its marks")
 	fs.StringVar(&o.from, "from", "", "bench, compare: take the figures from this JSON file and boot nothing")
 	fs.StringVar(&o.layout, "layout", "shared", "profile: layout")
 	fs.StringVar(&o.exit, "exit", "purge", "profile: exit policy")
@@ -72,8 +72,8 @@ func (o *options) run(ctx context.Context, command string) error {
 	default:
 		return fmt.Errorf("no command %q: it is bench, compare or profile", command)
 	}
-	if o.readme != "" && (o.cases != "" || o.reps != 0 || len(o.archs) != 2 || len(o.programs) != 2) {
-		return errors.New("the tables for the readme are those of a whole run: without CASE, REPS and ARCH")
+	if o.into != "" && (o.cases != "" || o.reps != 0 || len(o.archs) != 2 || len(o.programs) != 2) {
+		return errors.New("INTO= takes the tables of a whole run: without CASE, REPS and ARCH")
 	}
 	if o.from != "" {
 		return again(o, command, report)
