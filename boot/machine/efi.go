@@ -17,7 +17,8 @@ const (
 	efiInitrd  = 48
 	efiOptions = 64 // UTF-16
 	efiCommand = 80
-	efiFields  = 96
+	efiScreen  = 96 // address, size, then four of 4 bytes: width, height, format, pixels a line
+	efiFields  = 128
 	efiBlock   = 2 << 20 // all of it, with what it points at but the files
 	efiMaxMap  = 0x1c000
 )
@@ -44,9 +45,14 @@ func FromArm64(read Reader, pa uint64) (*Info, error) {
 	field := func(i int) uint64 { return le.Uint64(h[i:]) }
 	in, err := fromDeviceTree(read, field(efiTree), func(in *Info) error {
 		in.Reserved = append(in.Reserved, Range{pa, efiBlock})
+		in.efiScreen(h[efiScreen:])
 		return in.efiMemory(read, field(efiMap), field(efiMap+8), field(efiMap+16))
 	})
 	if err != nil {
+		if in == nil {
+			in = &Info{}
+			in.efiScreen(h[efiScreen:])
+		}
 		return in, fmt.Errorf("EFI, device tree at %#x: %w", field(efiTree), err)
 	}
 	if field(efiInitrd+8) != 0 {
@@ -58,6 +64,30 @@ func FromArm64(read Reader, pa uint64) (*Info, error) {
 		return in, err
 	}
 	return in, in.finish()
+}
+
+// efiScreen takes the framebuffer of a display that firmware has turned on, if there
+// is one, rather than the device tree's.
+func (in *Info) efiScreen(b []byte) {
+	if le.Uint64(b[8:]) == 0 {
+		return
+	}
+	r, err := newRange("EFI: framebuffer", le.Uint64(b), le.Uint64(b[8:]))
+	s := Screen{
+		Range: r, Format: "x8b8g8r8", // PixelRedGreenBlueReserved8BitPerColor, by bytes
+		Width: int(le.Uint32(b[16:])), Height: int(le.Uint32(b[20:])), Stride: 4 * int(le.Uint32(b[28:])),
+	}
+	if le.Uint32(b[24:]) == 1 { // PixelBlueGreenRedReserved8BitPerColor
+		s.Format = "x8r8g8b8"
+	}
+	if err == nil {
+		err = s.check()
+	}
+	if err != nil {
+		in.warn("%v", err)
+		return
+	}
+	in.Screen = s
 }
 
 // efiMemory takes memory from the firmware's map: what is free once boot services

@@ -9,8 +9,8 @@ import (
 // standard properties are those of the Devicetree Specification v0.4, devices
 // those of Linux's bindings.
 //
-// With an error, the Info is either nil or has no more than a console to show
-// the error on. Nothing in it points into the tree.
+// With an error, the Info is either nil or has no more than a screen and a console
+// to show the error on. Nothing in it points into the tree.
 func FromDeviceTree(read Reader, pa uint64) (*Info, error) {
 	in, err := fromDeviceTree(read, pa, nil)
 	if err != nil {
@@ -33,13 +33,13 @@ func fromDeviceTree(read Reader, pa uint64, memory func(*Info) error) (*Info, er
 	if in.Model == "" {
 		in.Model = root.text("compatible")
 	}
-	// The console first: the other steps' errors are shown on it.
+	// What errors are shown on comes first.
 	steps := []func(*node) error{
-		in.fdtConsole, in.fdtMemory, in.fdtReserved, in.fdtChosen, in.fdtInterrupts, in.fdtTimer,
+		in.fdtScreen, in.fdtConsole, in.fdtMemory, in.fdtReserved, in.fdtChosen, in.fdtInterrupts, in.fdtTimer,
 		in.fdtCPUs, in.fdtPower, in.fdtLEDs,
 	}
 	if memory != nil {
-		steps[1] = func(*node) error { return memory(in) }
+		steps[2] = func(*node) error { return memory(in) }
 	}
 	for _, e := range reserved {
 		r, err := newRange("memory reservation", e.Address, e.Size)
