@@ -75,7 +75,7 @@ func TestBoardTrees(t *testing.T) {
 					return nil
 				}
 			}
-			in, err := fromDeviceTree(read, at, memory)
+			in, err := fromDeviceTree(read, at, nil, memory)
 			if err != nil {
 				t.Fatal(err)
 			}

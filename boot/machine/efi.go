@@ -2,6 +2,7 @@ package machine
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf16"
@@ -35,6 +36,12 @@ const (
 // FromArm64 reads what an arm64 boot protocol handed over: a device tree, or the
 // EFI stub's block.
 func FromArm64(read Reader, pa uint64) (*Info, error) {
+	if pa == 0 {
+		return nil, errors.New("the boot loader gave no device tree")
+	}
+	if pa%8 != 0 {
+		return nil, fmt.Errorf("device tree at %#x: not on an 8-byte boundary", pa)
+	}
 	if h := read(pa, len(efiMagic)); string(h) != efiMagic {
 		return FromDeviceTree(read, pa)
 	}
@@ -43,15 +50,15 @@ func FromArm64(read Reader, pa uint64) (*Info, error) {
 		return nil, fmt.Errorf("EFI block at %#x is not readable", pa)
 	}
 	field := func(i int) uint64 { return le.Uint64(h[i:]) }
-	in, err := fromDeviceTree(read, field(efiTree), func(in *Info) error {
+	screen := func(in *Info) { in.efiScreen(h[efiScreen:]) }
+	in, err := fromDeviceTree(read, field(efiTree), screen, func(in *Info) error {
 		in.Reserved = append(in.Reserved, Range{pa, efiBlock})
-		in.efiScreen(h[efiScreen:])
 		return in.efiMemory(read, field(efiMap), field(efiMap+8), field(efiMap+16))
 	})
 	if err != nil {
 		if in == nil {
 			in = &Info{}
-			in.efiScreen(h[efiScreen:])
+			screen(in)
 		}
 		return in, fmt.Errorf("EFI, device tree at %#x: %w", field(efiTree), err)
 	}

@@ -2,11 +2,11 @@ package machine
 
 import "fmt"
 
-// fdtScreen finds a framebuffer (Linux binding simple-framebuffer.yaml). What is
+// fdtScreen finds a framebuffer, unless firmware has told of one (Linux binding simple-framebuffer.yaml). What is
 // wrong with one is no reason not to boot.
 func (in *Info) fdtScreen(root *node) error {
 	n := root.find(func(n *node) bool { return n.compatible("simple-framebuffer") && n.enabled() })
-	if n == nil {
+	if n == nil || in.Screen.Size != 0 {
 		return nil
 	}
 	at := n

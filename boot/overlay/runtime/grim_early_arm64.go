@@ -112,11 +112,13 @@ func earlyMap(pa uint64) unsafe.Pointer {
 }
 
 // earlyEnd ends a machine that the kernel has not taken over, once a debugger has
-// had its chance: it is turned off if what was wrong could be said on a serial line.
+// had its chance: it is turned off if it has a serial line, where the reason was said.
+// What is said on a screen only must stay there.
 //
 //go:nosplit
 func earlyEnd() {
-	if earlyPort.at != nil {
+	earlyLook()
+	if earlyPort.console.Kind != early.None {
 		powerOff(earlyPort.console.PSCI)
 	}
 }
