@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/goos"
-	"time"
 
 	"grim/arch"
 	"grim/arch/arm64"
@@ -118,6 +117,7 @@ func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
 	c := arm64.Config{
 		Controller: in.Kind, Distributor: arm64.Span(in.Dist), Interface: arm64.Span(in.CPU), TimerLine: info.Timer.IRQ,
 		Power: arm64.PowerConfig{Kind: info.Power.Kind, Regs: arm64.Span(info.Power.Range)},
+		Clock: arm64.ClockConfig{Kind: info.Clock.Kind, Regs: arm64.Span(info.Clock.Range)},
 		LED: arm64.LEDConfig{
 			Kind: info.LED.GPIO.Kind, Regs: arm64.Span(info.LED.GPIO.Range),
 			Pin: info.LED.Pin, ActiveLow: info.LED.ActiveLow,
@@ -170,11 +170,6 @@ func exitEarly(status int32) { os.Exit(int(status)) }
 
 func (b *dtBoard) XCR0() uint64 { return 0 }
 func (b *dtBoard) Restart()     { b.Reset() }
-
-// WallTime: no real-time clock is driven.
-func (b *dtBoard) WallTime() (time.Time, error) {
-	return time.Time{}, errors.New("no real-time clock")
-}
 
 func (b *dtBoard) DescribeCPU() string { return arm64.CPU() }
 

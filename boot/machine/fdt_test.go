@@ -64,6 +64,7 @@ func TestQEMUTrees(t *testing.T) {
 				Timer:       Timer{IRQ: 27, Level: true},
 				CPUs:        1,
 				PSCI:        "hvc",
+				Clock:       Device{PL031, Range{0x9010000, 0x1000}},
 			}
 			if !reflect.DeepEqual(in, want) {
 				t.Errorf("got  %+v\nwant %+v", in, want)

@@ -57,6 +57,7 @@ type Info struct {
 
 	PSCI  string // how to call PSCI: "hvc", "smc" or ""
 	Power Device // what else ends the machine
+	Clock Device // real-time clock
 	LED   LED    // a light to show pass or fail with
 	RSDP  uint64 // ACPI's root pointer, 0 if there is none
 
@@ -183,7 +184,7 @@ func subtract(memory, holes []Range) []Range {
 // Devices are the windows that the kernel maps as device memory, whole pages.
 func (in *Info) Devices() []Range {
 	rs := append([]Range{
-		in.Screen.Range, in.Interrupts.Dist, in.Interrupts.CPU, in.Power.Range, in.LED.GPIO.Range,
+		in.Screen.Range, in.Interrupts.Dist, in.Interrupts.CPU, in.Power.Range, in.Clock.Range, in.LED.GPIO.Range,
 	}, in.Interrupts.Redist...)
 	if in.Console.Kind != PortCOM {
 		rs = append(rs, Range{in.Console.Base, in.Console.Size})
