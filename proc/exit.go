@@ -81,7 +81,6 @@ func (t *Thread) exit1() {
 	// 3. Before the purge: closing may flush and may sleep, and a timer must
 	// not fire at a dead process.
 	p.closeFiles()
-	p.stopTimers()
 	k.trace(StepFilesDone, p.pid, InProcess)
 
 	// 4. Last thread and last user. May sleep for as long as a pager does; no
@@ -166,7 +165,7 @@ func (t *Thread) leaveSiblings(begin int64) (last bool) {
 // added up. Preconditions: p.mu held.
 func (t *Thread) deadLocked() {
 	p := t.p
-	p.usage.add(t.usage.usage())
+	t.usage.addTo(&p.usage)
 	p.unlinkThread(t)
 	t.advance(Dead)
 	t.pending = sigQueue{}
@@ -191,15 +190,18 @@ func (p *Process) leaveSpace() (purge bool) {
 	return lastUser && policy == PolicyPurge
 }
 
-// closeFiles is the first half of step 3. The table is hidden first, so that
-// /proc readers see it open or not at all.
+// closeFiles is step 3: descriptors, then timers. The table is hidden first, so
+// that /proc readers see it open or not at all.
 func (p *Process) closeFiles() {
 	p.mu.Lock()
-	files := p.files
-	p.files = nil
+	files, timer := p.files, p.timer
+	p.files, p.timer = nil, nil
 	p.mu.Unlock()
 	if files != nil {
 		files.CloseAll()
+	}
+	if timer != nil {
+		timer.stop()
 	}
 }
 

@@ -194,7 +194,7 @@ func (t *Thread) shareWith(c *Process, ct *Thread, f CloneFlags) error {
 	if f&CloneVM != 0 {
 		c.space = t.space.borrow()
 	} else {
-		vs, err := t.space.vs.Fork(t.space.vs.Layout())
+		vs, err := t.space.vs.Fork(t.space.vs.Layout(), arch.VA(t.U.Frame[p.k.abi.SP]))
 		if err != nil {
 			return err
 		}

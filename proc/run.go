@@ -25,11 +25,7 @@ func (t *Thread) main() {
 		// when it would come too late. One that comes too early costs an
 		// interrupt, which arms it again; putting it off at every switch of
 		// threads would cost more than that.
-		// As unsigned numbers, less one, "none" is the latest of all times.
-		armed, timers := k.armed.Load(), k.timers
-		if t.sliceEnd < armed ||
-			uint64(atomic.LoadInt64(&timers[0])-1) < uint64(armed-1) ||
-			uint64(atomic.LoadInt64(&timers[1])-1) < uint64(armed-1) {
+		if t.sliceEnd < k.armed.Load() {
 			k.arm(t)
 		}
 		k.m.Run(t.U)
@@ -44,7 +40,8 @@ func (t *Thread) main() {
 	t.exit1()
 }
 
-// nextTimer is when the earliest timer of the runtime is due.
+// nextTimer is when the earliest timer of the runtime is due. As unsigned numbers,
+// less one, "none" is the latest of all times.
 func (k *Kernel) nextTimer() int64 {
 	at := min(uint64(atomic.LoadInt64(&k.timers[0])-1), uint64(atomic.LoadInt64(&k.timers[1])-1))
 	return int64(min(at, math.MaxInt64-1) + 1)
@@ -59,8 +56,9 @@ func (k *Kernel) arm(t *Thread) {
 }
 
 // TimerMoved says that the machine's timer does not stand where the last thread
-// left it: the idle hook calls it after SetTimer. Safe to call without a
-// goroutine (g0): one store.
+// left it, or does not any more where it should: the idle hook calls it after
+// SetTimer, and who has started a timer of the runtime and does not wait for it.
+// (A wait looks for itself.) Safe to call without a goroutine (g0): one store.
 func (k *Kernel) TimerMoved() { k.armed.Store(math.MaxInt64) }
 
 // trap handles what is not a system call.

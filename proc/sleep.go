@@ -178,8 +178,12 @@ func (t *Thread) pause() {
 }
 
 func (t *Thread) resume() {
-	t.resumed = t.p.k.now()
-	t.sliceEnd = t.resumed + t.p.k.slice
+	k := t.p.k
+	t.resumed = k.now()
+	t.sliceEnd = t.resumed + k.slice
+	if k.nextTimer() < k.armed.Load() { // others have started timers meanwhile
+		k.TimerMoved()
+	}
 }
 
 // SaveDeadline keeps the absolute deadline of a system call that was cut short

@@ -111,6 +111,7 @@ func TestSlices(t *testing.T) {
 			t.Errorf("%d settings of the timer in 100 system calls", sets.Load()-base)
 		}
 		atomic.StoreInt64(&next[1], first-500) // a runtime timer comes first
+		m.k.TimerMoved()
 		null()
 		if last.Load() != first-500 {
 			t.Errorf("timer at %d, want %d", last.Load(), first-500)

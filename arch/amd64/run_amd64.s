@@ -11,18 +11,22 @@
 // func enter(u *arch.UArea, area uint64)
 //
 // Enters user mode and returns when it is left. Only RSP, RBP and, by the rules
-// of calls from Go to assembly, nothing else has to survive. The caller has
-// checked the frame (enterable).
+// of calls from Go to assembly, nothing else has to survive.
 TEXT ·enter(SB),NOSPLIT|NOFRAME,$0-16
 	MOVQ u+0(FP), DI
 	MOVQ area+8(FP), R8
 	PUSHQ BP
 	MOVQ SP, const_offSavedSP(DI)
-	MOVQ DI, cpuArea_uarea(R8)
 
 	MOVQ (const_slotFS*8)(DI), AX
 	MOVQ (const_slotGS*8)(DI), BX
 	MOVQ (const_slotPC*8)(DI), CX
+	MOVQ AX, DX
+	ORQ BX, DX
+	ORQ CX, DX
+	SHRQ $47, DX
+	JNE look
+good:
 	CMPQ cpuArea_modern(R8), $0
 	JEQ old
 	WRFSBASEQ AX
@@ -138,6 +142,14 @@ iretseparate:
 	MOVQ (const_slotR15*8)(DI), R15
 	MOVQ (cpuArea_userCR3-cpuArea_iret)(SP), DI
 	JMP (cpuArea_toIret-cpuArea_iret)(SP)
+
+look:
+	CMPQ const_offChecked(DI), $0
+	MOVQ $0, const_offChecked(DI)
+	JNE good
+	MOVQ $const_suspicious, const_offTrapKind(DI)
+	POPQ BP
+	RET
 
 old:
 	CMPQ cpuArea_fsgsbase(R8), $0

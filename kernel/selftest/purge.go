@@ -84,7 +84,7 @@ func purgeEveryKind(t *T) {
 	}
 	t.check("copyout", parent.CopyOut(kindShared, ones))
 
-	child, err := parent.Fork(t.Layout)
+	child, err := parent.Fork(t.Layout, 0)
 	t.check("fork", err)
 	t.check("lock", child.Lock(kindWired, 4*page)) // locks are not inherited
 	t.passes("every kind", child)

@@ -180,9 +180,9 @@ func (m *Memory) pushZero(f Frame) {
 func (b *Batch) FreeZeroed(frames []Frame) {
 	m := b.M
 	m.mu.Lock()
-	n := m.nzero
+	stock := m.zero[m.nzero:]
 	k := 0
-	for ; k < len(frames) && n < zeroStock; k++ {
+	for ; k < len(frames) && k < len(stock); k++ {
 		fi := &m.info[frames[k]-m.base]
 		if atomic.LoadInt32(&fi.refs) != 1 {
 			break
@@ -190,11 +190,11 @@ func (b *Batch) FreeZeroed(frames []Frame) {
 		// The only reference is ours, so nobody else can change it.
 		atomic.StoreInt32(&fi.refs, 0)
 		fi.owner = Free
-		m.zero[n] = frames[k]
-		n++
+		stock[k] = frames[k]
 	}
-	m.nzero = n
+	m.nzero += k
 	m.mu.Unlock()
+	word, acc := 0, uint64(0)
 	for _, f := range frames[k:] {
 		x := int(f - m.base)
 		if p := &m.info[x].refs; atomic.LoadInt32(p) == 1 {
@@ -202,13 +202,13 @@ func (b *Batch) FreeZeroed(frames []Frame) {
 		} else {
 			m.dropLast(f) // panics where the loop above stopped for this
 		}
-		if i := int32(x >> 9); i != b.cur {
-			b.Flush()
-			b.cur = i
+		if x>>6 != word {
+			b.collect(word, acc)
+			word, acc = x>>6, 0
 		}
-		b.mask[x>>6&7] |= 1 << (x & 63)
-		b.words |= 1 << (x >> 6 & 7)
+		acc |= 1 << (x & 63)
 	}
+	b.collect(word, acc)
 }
 
 // Prezero clears up to n free frames into the stock and says how many; for the

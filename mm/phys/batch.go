@@ -156,7 +156,12 @@ func (b *Batch) ReleaseLeaf(t *Rows, groups uint64, used int, stop arch.PTE) (at
 			row[i] = 0
 			x := int(frameOf(e)) - base
 			p := &info[x].refs
-			if r := atomic.LoadInt32(p); r <= 1 || atomic.AddInt32(p, -1) == 0 {
+			if r := atomic.LoadInt32(p); r == 1 && int32(x>>9) == b.cur {
+				// The only reference is ours, so nobody else can change it.
+				atomic.StoreInt32(p, 0)
+				b.mask[x>>6&7] |= 1 << (x & 63)
+				b.words |= 1 << (x >> 6 & 7)
+			} else if r <= 1 || atomic.AddInt32(p, -1) == 0 {
 				if r > 1 {
 					// The others went meanwhile. The frame is ours alone now.
 					atomic.StoreInt32(p, 1)

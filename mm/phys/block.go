@@ -118,7 +118,7 @@ func (m *Memory) releaseOne(f Frame) {
 	b.free.set(k)
 	b.nfree++
 	m.nfree++
-	if old == 0 || old == arch.BlockPages-1 {
+	if !b.reserved && (old == 0 || old == arch.BlockPages-1) {
 		m.relist(i, old)
 	}
 }

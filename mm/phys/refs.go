@@ -235,8 +235,11 @@ func (m *Memory) Synced(f Frame) (before bool) {
 func (m *Memory) Modified(f Frame) { atomic.StoreUint64(&m.info[f-m.base].Groups, 0) }
 
 // Sharing says how ShareLeaf changes entries. Both sides lose the bits Lose and
-// gain Gain, the copy loses Drop too.
-type Sharing struct{ Lose, Gain, Drop arch.PTE }
+// gain Gain, the copy loses Drop too. Entry Skip is left as it is; -1: none.
+type Sharing struct {
+	Lose, Gain, Drop arch.PTE
+	Skip             int
+}
 
 // ShareLeaf copies those of entries [lo, hi) of leaf table src that are not zero to
 // dst, with one more reference to the frame of each. At most used entries of src
@@ -255,7 +258,7 @@ func (m *Memory) ShareLeaf(dst, src *Rows, groups uint64, used, lo, hi int, how 
 				continue
 			}
 			k := g<<3 + i
-			if k < lo {
+			if k < lo || k == how.Skip {
 				continue
 			}
 			if k >= hi {

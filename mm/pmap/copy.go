@@ -11,6 +11,14 @@ import (
 // Range is [Start, End) of user addresses, in whole pages.
 type Range struct{ Start, End arch.VA }
 
+// Own is a page that a copy gets for itself, instead of sharing it: at VA, with
+// the rights Prot. No Frame: there is none.
+type Own struct {
+	VA    arch.VA
+	Frame phys.Frame
+	Prot  arch.Prot
+}
+
 // copyTables is how many table pages Copy takes from the stock at a time: more
 // than a small process has.
 const copyTables = 16
@@ -19,10 +27,14 @@ const copyTables = 16
 // each frame gets a reference more, both sides lose Write and are COW from now on,
 // and Wired is not inherited. The ranges ascend; dst maps nothing in them and
 // nobody else uses it yet. On return no CPU can write to a page that is COW now.
+//
+// own is a page that p maps, in a range and not by a block: p keeps its page as it
+// is, and dst has own's. The caller's reference to that is gone in any case.
+//
 // ENOMEM if a table page is needed, in dst, or in p to cut a block at an edge; then
 // dst is to be purged, and pages may be COW in p, which is harmless: Reuse undoes
 // it at the next write.
-func (p *Pmap) Copy(dst *Pmap, ranges []Range) error {
+func (p *Pmap) Copy(dst *Pmap, ranges []Range, own Own) error {
 	if len(ranges) == 0 {
 		return nil
 	}
@@ -30,8 +42,8 @@ func (p *Pmap) Copy(dst *Pmap, ranges []Range) error {
 		checkRange(r.Start, r.End)
 	}
 	s := p.s
-	c := copier{p: p, dst: dst, ranges: ranges}
-	c.how = phys.Sharing{Lose: s.f.WriteMask, Gain: s.f.ReadOnly | s.cow, Drop: s.wired}
+	c := copier{p: p, dst: dst, ranges: ranges, own: own}
+	c.how = phys.Sharing{Lose: s.f.WriteMask, Gain: s.f.ReadOnly | s.cow, Drop: s.wired, Skip: -1}
 	p.mu.Lock()
 	dst.mu.Lock()
 	err := c.root()
@@ -43,6 +55,12 @@ func (p *Pmap) Copy(dst *Pmap, ranges []Range) error {
 	for _, f := range c.spare[:c.nspare] {
 		s.mem.FreeZeroed(f)
 	}
+	if c.own.Frame != 0 {
+		if err == nil {
+			panic(fmt.Sprintf("pmap: copy: the old address space maps no page at %#x", uint64(own.VA)))
+		}
+		s.mem.Unref(c.own.Frame)
+	}
 	return err
 }
 
@@ -52,6 +70,7 @@ type copier struct {
 	p, dst *Pmap
 	ranges []Range // the first ends above what has been done
 	how    phys.Sharing
+	own    Own // no Frame: none, or dst has it
 
 	changed arch.PTE // bits that any entry of p gained or lost
 
@@ -183,6 +202,10 @@ func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 		c.panicMapped(va, e)
 	}
 	to := mem.Info(dst)
+	own := c.own.Frame != 0 && c.own.VA.BlockDown() == va
+	if own {
+		c.how.Skip = c.own.VA.Index(0)
+	}
 	for end := va + arch.BlockSize; ; {
 		r := c.ranges[0]
 		lo, hi := 0, arch.Entries
@@ -206,6 +229,9 @@ func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 			break
 		}
 	}
+	if own {
+		c.putOwn(mem.Table(src), node{mem.Table(dst), dst})
+	}
 	if e != 0 {
 		to.Groups |= from.Groups
 		return nil
@@ -216,9 +242,29 @@ func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 		c.nspare++
 		return nil
 	}
-	to.Groups = from.Groups // more than there are, if only a part was copied
+	to.Groups |= from.Groups // more than there are, if only a part was copied
 	c.put(va, c.dst.tableEntry(dst))
 	return nil
+}
+
+// putOwn gives dst, a leaf table, the page that it is to have for itself, if src
+// maps one there.
+func (c *copier) putOwn(src *table, dst node) {
+	k := c.how.Skip
+	c.how.Skip = -1
+	if src[k] == 0 {
+		return
+	}
+	if dst.t[k] != 0 {
+		c.panicMapped(c.own.VA, dst.t[k])
+	}
+	s := c.p.s
+	if c.own.Prot&arch.Exec != 0 {
+		s.syncFetch(c.own.Frame)
+	}
+	c.dst.put(dst, k, s.page[c.own.Prot&7][0]|arch.PTE(c.own.Frame.PA()))
+	c.dst.resident++
+	c.own.Frame = 0
 }
 
 // block copies the block that e maps at va and returns what e is from now on.

@@ -412,11 +412,32 @@ func (m *model) step(op int) {
 			hi := lo + (end-lo)/2&^(arch.PageSize-1)
 			ranges = []pmap.Range{{start, lo}, {hi, end}}
 		}
-		if err := s.p.Copy(other.p, ranges); err != nil {
+		in := func(va arch.VA) bool {
+			return slices.ContainsFunc(ranges, func(r pmap.Range) bool { return r.Start <= va && va < r.End })
+		}
+		var own pmap.Own
+		if prot&4 != 0 { // the first page that is not in a block
+			for va := range s.pages {
+				if l, _ := s.p.Lookup(va); !l.Block && in(va) && (own.VA == 0 || va < own.VA) {
+					own.VA = va
+				}
+			}
+			if f, err := m.mem.Alloc(phys.Anon); err == nil && own.VA != 0 {
+				own.Frame, own.Prot = f, rw
+			} else if err == nil {
+				m.mem.Unref(f)
+			}
+		}
+		if err := s.p.Copy(other.p, ranges, own); err != nil {
 			m.t.Fatal(err)
 		}
 		for va, pg := range s.pages {
-			if !slices.ContainsFunc(ranges, func(r pmap.Range) bool { return r.Start <= va && va < r.End }) {
+			if own.Frame != 0 && va == own.VA {
+				other.pages[va] = page{f: own.Frame, prot: rw, dirty: true}
+				m.refs[own.Frame]++
+				continue
+			}
+			if !in(va) {
 				continue
 			}
 			pg.fl |= pmap.COW

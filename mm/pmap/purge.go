@@ -13,7 +13,6 @@ import (
 const (
 	purgeStep  = 4096
 	purgeTable = 8
-	cutRoots   = 4 // root entries cut off under one lock
 )
 
 // Purge empties the user half, as the last user of the address space does on its
@@ -34,9 +33,8 @@ func (p *Pmap) Purge(v Visitor, yield func()) {
 	w := &td.purger
 	w.v, w.yield = v, yield
 	for more := true; more; {
-		var n int
-		n, more = p.cutOff(&w.cut)
-		for _, c := range w.cut[:n] {
+		var c DirtyPage
+		if c, more = p.cutOff(); c.Frame != 0 {
 			w.level2(c.Frame, c.VA)
 		}
 	}
@@ -53,30 +51,25 @@ func (p *Pmap) Purge(v Visitor, yield func()) {
 	p.leaving.Store(false)
 }
 
-// cutOff takes entries of the user half out of the root, as many as fit in cut,
-// and says how many, and whether there are more. One look at the root is enough
-// for all processes but odd ones: a program, its heap and its stack are in two.
-func (p *Pmap) cutOff(cut *[cutRoots]DirtyPage) (n int, more bool) {
+// cutOff takes the first entry of the user half out of the root, and returns its
+// table and what that maps, and whether there are more. No table: there was none.
+func (p *Pmap) cutOff() (cut DirtyPage, more bool) {
 	mem := p.s.mem
 	p.mu.Lock()
 	info, rows := mem.Info(p.root), mem.Rows(p.root)
-	left := info.Used
-	for g := info.Groups; left > 0 && n < len(cut); {
+	for g := info.Groups; info.Used > 0; g = nextRow(g, info.Used) {
 		r := bits.TrailingZeros64(g) & 63
-		k := phys.FirstUsed(&rows[r])
-		if k == 8 {
-			g = nextRow(g, left)
-			continue
+		if k := phys.FirstUsed(&rows[r]); k < 8 {
+			cut = DirtyPage{arch.VA(r<<3+k) << (arch.PageShift + 9*3), p.s.frame(rows[r][k&7])}
+			rows[r][k&7] = 0
+			info.Used--
+			info.Groups = g // nothing is left in the rows before
+			break
 		}
-		e := rows[r][k&7]
-		rows[r][k&7] = 0
-		left--
-		cut[n] = DirtyPage{arch.VA(r<<3+k) << (arch.PageShift + 9*3), p.s.frame(e)}
-		n++
 	}
-	info.Used = left
+	more = info.Used > 0
 	p.mu.Unlock()
-	return n, left > 0
+	return cut, more
 }
 
 // nextRow is g without its lowest row, in which no entry is left; left of the
@@ -98,7 +91,6 @@ type purger struct {
 	pages, tables int // freed so far
 	work          int // since others ran, in pages
 
-	cut    [cutRoots]DirtyPage   // level-2 tables cut off the root
 	empty  [stepEmpty]phys.Frame // table pages, all zero, on their way to the stock
 	nempty uint
 }
@@ -144,7 +136,11 @@ func (w *purger) level1(f phys.Frame, va arch.VA) {
 			w.work += purgeTable
 		} else {
 			leaf := s.frame(e)
-			n := s.releaseLeaf(leaf, va+arch.VA(r<<3+k)<<arch.BlockShift, w.td, w.v)
+			n := 1
+			info := s.mem.Info(leaf)
+			if info.Used != 1 || !w.single(s.mem.Rows(leaf), info.Groups) {
+				n = s.releaseLeaf(leaf, va+arch.VA(r<<3+k)<<arch.BlockShift, w.td, w.v)
+			}
 			w.pages += n
 			w.work += n + purgeTable
 			w.table(leaf)
@@ -154,6 +150,21 @@ func (w *purger) level1(f phys.Frame, va arch.VA) {
 		}
 	}
 	w.table(f)
+}
+
+// single frees what leaf table t maps if that is one page, which is not dirty
+// and Shared: a sparse mapping has a table for each page, and the next page in
+// another superblock, so that there is nothing to collect. False: it did nothing.
+func (w *purger) single(t *phys.Rows, groups uint64) bool {
+	row := &t[bits.TrailingZeros64(groups)&63]
+	k := phys.FirstUsed(row) & 7
+	e := row[k]
+	if e == 0 || e&w.s.sharedDirty == w.s.sharedDirty {
+		return false
+	}
+	row[k] = 0
+	w.s.mem.Unref(w.s.frame(e))
+	return true
 }
 
 // table frees a table page, which is all zero.

@@ -282,19 +282,8 @@ func (s *System) releaseLeaf(f phys.Frame, va arch.VA, td *teardown, v Visitor) 
 	if v == nil {
 		stop = phys.NoStop
 	}
-	switch n {
-	case 0:
+	if n == 0 {
 		return 0
-	case 1:
-		// A sparse mapping has one page in a table, and the next in another
-		// superblock: nothing to collect.
-		row := &rows[bits.TrailingZeros64(info.Groups)&63]
-		if k := phys.FirstUsed(row); k < 8 && row[k&7]&stop != stop {
-			e := row[k&7]
-			row[k&7] = 0
-			s.mem.Unref(s.frame(e))
-			return 1
-		}
 	}
 	if k, left := td.batch.ReleaseLeaf(rows, info.Groups, n, stop); left != 0 {
 		groups := info.Groups >> (k >> 3 & 63) << (k >> 3 & 63)

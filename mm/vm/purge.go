@@ -55,6 +55,7 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 	// Truncation need not look here any more: our pages hold references of
 	// their own, and PutDirty knows which are still the file's.
 	var held *Mappings // of the last entry with an object; locked
+	var mapped *entry  // the entries with an object, through mapNext
 	i := purgeEntries  // until others run
 	for e := head; e != nil; e = e.next {
 		if e.obj != nil {
@@ -67,6 +68,8 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 				held = m
 			}
 			m.removeLocked(e)
+			e.space = nil // whoever still follows this entry stops here
+			e.mapNext, mapped = mapped, e
 		}
 		if i--; i == 0 {
 			i = purgeEntries
@@ -92,12 +95,9 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 	v.cur = nil
 	vs.rs.BreakAll() // last, so that blocks become free all at once
 
-	for e := head; e != nil; e = e.next {
-		if e.obj != nil {
-			e.obj.Unref()
-			e.obj = nil
-		}
-		e.space = nil // whoever still follows this entry stops here
+	for e := mapped; e != nil; e = e.mapNext {
+		e.obj.Unref()
+		e.obj = nil
 		if i--; i == 0 {
 			i = purgeEntries
 			vs.sys.yield()

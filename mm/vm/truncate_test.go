@@ -77,7 +77,7 @@ func TestTruncateRace(t *testing.T) {
 					return
 				}
 				if k%64 == 0 && i == 1 {
-					c, err := vs.Fork(arch.SharedUK)
+					c, err := vs.Fork(arch.SharedUK, 0)
 					if err != nil {
 						t.Error(err)
 						return
