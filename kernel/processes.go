@@ -70,6 +70,14 @@ func (s *system) startProcesses() error {
 	return nil
 }
 
+// yield lets others run in the middle of long kernel work.
+func (s *system) yield() {
+	runtime.Yield()
+	if s.proc != nil {
+		s.proc.TimerMoved() // they may have set it, and the caller does not wait
+	}
+}
+
 // procFiles adds the texts that package fs cannot know to /proc.
 func (s *system) procFiles() {
 	s.fs.ProcFile("exits", s.exits)

@@ -86,8 +86,13 @@ func (t *Thread) interrupt() {
 	if now < t.sliceEnd && k.nextTimer() > now && !k.cfg.Runnable() {
 		return
 	}
-	t.usage.charge(&t.resumed, now)
 	t.usage.involuntary.Add(1)
+	t.Yield()
+}
+
+// Yield is sched_yield(2): every thread that is ready runs first.
+func (t *Thread) Yield() {
+	t.usage.charge(&t.resumed, t.p.k.now())
 	runtime.Gosched()
 	t.resume()
 }

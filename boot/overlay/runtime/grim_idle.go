@@ -153,5 +153,5 @@ const _ = -(unsafe.Offsetof(timers{}.minWhenModified) ^ (unsafe.Offsetof(timers{
 // NextTimer with Nanotime for those.
 func Runnable() bool {
 	pp := getg().m.p.ptr()
-	return !runqempty(pp) || !sched.runq.empty() || gcBlackenEnabled != 0
+	return !woken.empty() || !runqempty(pp) || !sched.runq.empty() || gcBlackenEnabled != 0
 }
