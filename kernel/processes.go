@@ -52,7 +52,7 @@ func (s *system) startProcesses() error {
 		Machine: s.board, Memory: s.mem, Pmaps: s.pmaps, VM: s.vm,
 		Syscalls: s.sys, Signals: s.sys,
 		Policy: s.opts.Exit, Layout: s.opts.Layout, Slice: s.opts.Slice,
-		Clock: runtime.Nanotime, Timers: runtime.TimerWords(), Runnable: runtime.Runnable,
+		Clock: runtime.Nanotime, Timers: runtime.TimerWords(), Woken: runtime.Woken,
 	})
 	if err != nil {
 		return err

@@ -74,16 +74,18 @@ func (t *Thread) trap() {
 	}
 }
 
-// interrupt lets the machine handle what is pending, then yields if the slice
-// is over or somebody else can run.
+// interrupt lets the machine handle what is pending, then yields if the slice is
+// over, or if there is somebody to run now that there was not before. Those that
+// waited already when this thread's turn came go on waiting.
 func (t *Thread) interrupt() {
 	k := t.p.k
+	waiting := k.cfg.Woken()
 	k.m.Dispatch()
 	now := k.now()
 	if now >= k.armed.Load() {
 		k.armed.Store(math.MaxInt64) // a one-shot timer: it has fired
 	}
-	if now < t.sliceEnd && k.nextTimer() > now && !k.cfg.Runnable() {
+	if now < t.sliceEnd && k.nextTimer() > now && k.cfg.Woken() <= waiting {
 		return
 	}
 	t.usage.involuntary.Add(1)

@@ -8,10 +8,10 @@ import (
 	"grim/mm/phys"
 )
 
-// How long a purge goes on before others run, in pages: about 100 000
+// How long a purge goes on before others run, in pages: about 25 000
 // instructions. A table page or block costs as much as a few pages.
 const (
-	purgeStep  = 4096
+	purgeStep  = 1024
 	purgeTable = 8
 )
 
