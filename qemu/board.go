@@ -20,8 +20,8 @@ import (
 type Board struct {
 	Memory   string // what the board has; "" for any
 	Tree     string // device tree, where the loader (QEMU) brings none
-	Firmware string // boot loader; then kernel and initramfs are on a card,
-	Card     string // made for this board of package card
+	Firmware string // boot loader; "" where QEMU does what the board's own would
+	Card     string // kernel and initramfs are on a card for this board of package card
 	Since    int    // the major version of QEMU that has the machine; 0: any
 }
 
@@ -147,6 +147,25 @@ func (c *Config) WriteCard(path string) error {
 	return errors.Join(fat.Write(f, files), f.Close())
 }
 
+// readCard does what a Raspberry Pi's firmware does with a card: it finds the kernel,
+// the initramfs and the arguments on it. QEMU then has to load them.
+func (c *Config) readCard() error {
+	b, err := os.ReadFile(c.card)
+	if err != nil {
+		return err
+	}
+	files, err := fat.Read(b)
+	if err != nil {
+		return err
+	}
+	p, err := card.PiBoot(files)
+	if err != nil {
+		return err
+	}
+	c.Kernel, c.Initrd, c.Append = c.card+".kernel", c.card+".initrd", []string{p.CommandLine}
+	return errors.Join(os.WriteFile(c.Kernel, p.Image, 0o666), os.WriteFile(c.Initrd, p.Initrd, 0o666))
+}
+
 // boards is the list of machines that are boards, or start like one. The Raspberry
 // Pi's second serial port is the one that its tree names as the console; QEMU runs
 // all four of its CPUs, three of them in a loop, so they take turns.
@@ -155,9 +174,9 @@ var boards = []Machine{
 		Args: []string{"-machine", "virt", "-cpu", "cortex-a53", "-smp", "1", "-serial", "stdio"}},
 	{Name: "virt-uefi", Arch: "arm64", Board: &Board{Firmware: edk2, Card: "efi"},
 		Args: []string{"-machine", "virt,gic-version=3,acpi=off", "-cpu", "cortex-a72", "-smp", "1", "-serial", "stdio"}},
-	{Name: "raspi3b", Arch: "arm64", Board: &Board{Memory: "1G", Tree: "dtb/bcm2837-rpi-3-b.dtb"},
+	{Name: "raspi3b", Arch: "arm64", Board: &Board{Memory: "1G", Tree: "dtb/bcm2837-rpi-3-b.dtb", Card: "rpi3"},
 		Args: []string{"-machine", "raspi3b", "-accel", "tcg,thread=single", "-serial", "null", "-serial", "stdio"}},
-	{Name: "raspi4b", Arch: "arm64", Board: &Board{Memory: "2G", Tree: "dtb/bcm2711-rpi-4-b.dtb", Since: 9},
+	{Name: "raspi4b", Arch: "arm64", Board: &Board{Memory: "2G", Tree: "dtb/bcm2711-rpi-4-b.dtb", Card: "rpi4", Since: 9},
 		Args: []string{"-machine", "raspi4b", "-accel", "tcg,thread=single", "-serial", "null", "-serial", "stdio"}},
 	{Name: "imx8mp-evk", Arch: "arm64", Board: &Board{Tree: "dtb/imx8mp-evk.dtb", Since: 10},
 		Args: []string{"-machine", "imx8mp-evk", "-smp", "1", "-serial", "null", "-serial", "stdio"}},

@@ -37,9 +37,18 @@ func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out i
 	}
 	if b := c.Machine.Board; b != nil && b.Card != "" {
 		path := log + ".img"
-		defer os.Remove(path)
+		defer func() {
+			for _, end := range []string{"", ".kernel", ".initrd"} {
+				os.Remove(path + end)
+			}
+		}()
 		if err := c.WriteCard(path); err != nil {
 			return v, err
+		}
+		if b.Firmware == "" {
+			if err := c.readCard(); err != nil {
+				return v, err
+			}
 		}
 	}
 	argv = append(argv, c.Command()...)
