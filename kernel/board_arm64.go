@@ -168,8 +168,9 @@ func (b *dtBoard) Exit(status int32) {
 // exitEarly ends a machine that openBoard has not taken over.
 func exitEarly(status int32) { os.Exit(int(status)) }
 
-func (b *dtBoard) XCR0() uint64 { return 0 }
-func (b *dtBoard) Restart()     { b.Reset() }
+func (b *dtBoard) PageOps() arch.PageOps { return arm64.PageOps() }
+func (b *dtBoard) XCR0() uint64          { return 0 }
+func (b *dtBoard) Restart()              { b.Reset() }
 
 func (b *dtBoard) DescribeCPU() string { return arm64.CPU() }
 

@@ -18,7 +18,7 @@ const flagVA = dataVA + 64*arch.BlockSize
 
 // cowBothDirections: after fork(2) neither process sees what the other writes,
 // whoever writes first, and though the parent had its pages writable in the TLB.
-// Broken by: Copy without its flush of the parent; Copy with CopyShared.
+// Broken by: Copy without its flush of the parent; Copy whose Sharing loses no right.
 func cowBothDirections(t *T) {
 	var child, p program
 	p.store(dataVA, 1)

@@ -37,7 +37,7 @@ const (
 // purgeEveryKind: a process that has one of every kind of mapping, half of it
 // copied on write from a parent that lives, is purged: the files have its
 // writes, the parent its own bytes, and nothing is left.
-// Broken by: ReleaseEntries that frees shared frames whatever their references;
+// Broken by: releaseRun that frees shared frames whatever their references;
 // purgeVisitor that leaves PutDirty out; Purge that ends at 512 GB.
 func purgeEveryKind(t *T) {
 	file, slow := t.newFile(nil, 4*pageBytes), &memoryPager{}
@@ -84,7 +84,7 @@ func purgeEveryKind(t *T) {
 	}
 	t.check("copyout", parent.CopyOut(kindShared, ones))
 
-	child, err := parent.Fork(t.Layout)
+	child, err := parent.Fork(t.Layout, 0)
 	t.check("fork", err)
 	t.check("lock", child.Lock(kindWired, 4*page)) // locks are not inherited
 	t.passes("every kind", child)

@@ -2,10 +2,8 @@ package phys
 
 import (
 	"fmt"
-	"math/bits"
 	"sync/atomic"
 	"syscall"
-	"unsafe"
 
 	"grim/arch"
 )
@@ -19,11 +17,34 @@ func (m *Memory) Alloc(o Owner) (Frame, error) {
 
 // AllocZero is Alloc of a frame that is all zero.
 func (m *Memory) AllocZero(o Owner) (Frame, error) {
+	var one [1]Frame
+	if m.Stocked(o, one[:]) == 1 {
+		return one[0], nil
+	}
 	f, zero, err := m.alloc(o, true)
 	if err == nil && !zero {
 		m.Zero(f)
 	}
 	return f, err
+}
+
+// Stocked is AllocZero of many frames, as far as there are zeroed frames in stock;
+// it says how many. Under FailAfter, none.
+func (m *Memory) Stocked(o Owner, frames []Frame) (n int) {
+	m.mu.Lock()
+	if m.failAfter < 0 {
+		n = min(len(frames), m.nzero)
+		m.nzero -= n
+		copy(frames, m.zero[m.nzero:][:n])
+	}
+	m.mu.Unlock()
+	for _, f := range frames[:n] {
+		if debugOwners {
+			m.checkZero(f)
+		}
+		m.info[f-m.base] = Info{refs: 1, owner: o}
+	}
+	return n
 }
 
 // alloc hands out a frame and says whether it is known to be zero. With wantZero
@@ -155,27 +176,39 @@ func (m *Memory) pushZero(f Frame) {
 }
 
 // FreeZeroed is Memory.FreeZeroed for many frames: one lock, and what the stock
-// has no room for is collected. A table page costs 25 instructions here and 100
-// there.
+// has no room for is collected.
 func (b *Batch) FreeZeroed(frames []Frame) {
 	m := b.M
-	for _, f := range frames {
-		if p := &m.info[f-m.base].refs; atomic.LoadInt32(p) == 1 {
+	m.mu.Lock()
+	stock := m.zero[m.nzero:]
+	k := 0
+	for ; k < len(frames) && k < len(stock); k++ {
+		fi := &m.info[frames[k]-m.base]
+		if atomic.LoadInt32(&fi.refs) != 1 {
+			break
+		}
+		// The only reference is ours, so nobody else can change it.
+		atomic.StoreInt32(&fi.refs, 0)
+		fi.owner = Free
+		stock[k] = frames[k]
+	}
+	m.nzero += k
+	m.mu.Unlock()
+	word, acc := 0, uint64(0)
+	for _, f := range frames[k:] {
+		x := int(f - m.base)
+		if p := &m.info[x].refs; atomic.LoadInt32(p) == 1 {
 			atomic.StoreInt32(p, 0)
 		} else {
-			m.dropLast(f)
+			m.dropLast(f) // panics where the loop above stopped for this
 		}
+		if x>>6 != word {
+			b.collect(word, acc)
+			word, acc = x>>6, 0
+		}
+		acc |= 1 << (x & 63)
 	}
-	m.mu.Lock()
-	n := min(len(frames), zeroStock-m.nzero)
-	for _, f := range frames[:n] {
-		m.pushZero(f)
-	}
-	m.mu.Unlock()
-	for _, f := range frames[n:] {
-		x := int(f - m.base)
-		b.collect(x>>6, 1<<(x&63))
-	}
+	b.collect(word, acc)
 }
 
 // Prezero clears up to n free frames into the stock and says how many; for the
@@ -194,81 +227,4 @@ func (m *Memory) Prezero(n int) int {
 		m.info[f-m.base] = Info{refs: 1}
 		m.FreeZeroed(f)
 	}
-}
-
-// Reservation takes a whole free block out of the free memory without handing it
-// out: its frames have no references until Populate. It never asks for reclaim;
-// false if no block is free.
-func (m *Memory) Reservation() (Frame, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.failAfter >= 0 && !m.mayAlloc() {
-		return 0, false
-	}
-	i := m.takeBlock()
-	if i < 0 {
-		return 0, false
-	}
-	m.blocks[i].reserved = true
-	return m.first(i), true
-}
-
-// Populate hands out n frames of a reservation from f on, one reference each, all
-// zero. The caller keeps record of which it populated.
-func (m *Memory) Populate(f Frame, n int, o Owner) {
-	info := m.info[f-m.base:][:n]
-	for k := range info {
-		if info[k].refs != 0 {
-			panic(fmt.Sprintf("phys: populate of frame %#x (%v) that has %d references", uint32(f)+uint32(k), info[k].owner, info[k].refs))
-		}
-		info[k] = Info{refs: 1, owner: o}
-	}
-	clear(unsafe.Slice((*byte)(m.Pointer(f)), n*arch.PageSize))
-}
-
-// Unreserve ends the reservation at base: it frees the frames that are not in
-// populated, which has count bits set, and says how many.
-func (m *Memory) Unreserve(base Frame, populated *[arch.BlockPages / 64]uint64, count int) int {
-	i, k := m.blockOf(base)
-	m.mu.Lock()
-	b := &m.blocks[i]
-	if !b.reserved || k != 0 {
-		m.mu.Unlock()
-		panic(fmt.Sprintf("phys: unreserve of frame %#x: not the start of a reservation", uint32(base)))
-	}
-	b.reserved = false
-	// Not by release: these frames never were anybody's, so there is nothing to
-	// check but that they are not free already. A sparse process has hundreds of
-	// reservations to give back at once.
-	old, n := b.nfree, arch.BlockPages-count
-	if old == 0 {
-		for w, p := range populated {
-			b.free[w] = ^p
-		}
-	} else {
-		for w, p := range populated {
-			if b.free[w]&^p != 0 {
-				m.badRelease(i, w, b.free[w]&^p)
-			}
-			b.free[w] |= ^p
-		}
-	}
-	if debugOwners {
-		for _, p := range populated {
-			count -= bits.OnesCount64(p)
-		}
-		if count != 0 {
-			panic(fmt.Sprintf("phys: unreserve of frame %#x: %d frames too many counted as populated", uint32(base), count))
-		}
-		for k := range arch.BlockPages {
-			if fi := &m.info[int(base-m.base)+k]; populated[k>>6]>>(k&63)&1 == 0 && fi.refs != 0 {
-				panic(fmt.Sprintf("phys: unreserve of frame %#x (%v) that has %d references", uint32(base)+uint32(k), fi.owner, fi.refs))
-			}
-		}
-	}
-	b.nfree += uint16(n)
-	m.nfree += n
-	m.relist(i, old)
-	m.mu.Unlock()
-	return n
 }

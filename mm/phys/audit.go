@@ -33,7 +33,7 @@ func (m *Memory) Audit() error {
 			return err
 		}
 		free += n
-		if n == arch.BlockPages {
+		if n == arch.BlockPages && !m.blocks[i].reserved {
 			whole++
 		}
 	}
@@ -53,6 +53,9 @@ func (m *Memory) auditBlock(i int32, stocked map[Frame]bool) (free int, err erro
 	}
 	if free != int(b.nfree) {
 		return 0, fmt.Errorf("phys: block at frame %#x has %d frames free, counted %d", uint32(m.first(i)), free, b.nfree)
+	}
+	if b.reserved && (b.next >= 0 || b.prev >= 0 || m.partial == i || m.whole == i) {
+		return 0, fmt.Errorf("phys: reserved block at frame %#x is on a list", uint32(m.first(i)))
 	}
 	if b.isWhole && (free != 0 || b.wholeRefs <= 0) {
 		return 0, fmt.Errorf("phys: whole block at frame %#x has %d frames free, %d references", uint32(m.first(i)), free, b.wholeRefs)
@@ -76,12 +79,12 @@ func (m *Memory) auditBlock(i int32, stocked map[Frame]bool) (free int, err erro
 func (m *Memory) auditList(name string, head int32, belongs func(nfree uint16) bool) error {
 	want, got := 0, 0
 	for i := range m.blocks {
-		if belongs(m.blocks[i].nfree) {
+		if b := &m.blocks[i]; belongs(b.nfree) && !b.reserved {
 			want++
 		}
 	}
 	for i := head; i >= 0; i = m.blocks[i].next {
-		if got++; !belongs(m.blocks[i].nfree) || got > want {
+		if got++; !belongs(m.blocks[i].nfree) || m.blocks[i].reserved || got > want {
 			return fmt.Errorf("phys: block at frame %#x with %d frames free is on the %s list (%d of %d)", uint32(m.first(i)), m.blocks[i].nfree, name, got, want)
 		}
 	}

@@ -20,11 +20,11 @@ type block struct {
 	// isWhole: used as one 2 MB block, with wholeRefs references to each of
 	// its frames; the frames' own counts are 0 meanwhile.
 	isWhole   bool
-	reserved  bool  // frames that are neither free nor referenced are a reservation's
+	reserved  bool  // on no list; frames neither free nor referenced are a reservation's
 	owner     Owner // of a whole block's frames
 	wholeRefs int32
 	// On Memory.whole if nfree is 512, on Memory.partial if it is 1..511,
-	// on no list if it is 0.
+	// on no list if it is 0 or the block is reserved.
 	next, prev int32
 }
 
@@ -54,7 +54,7 @@ func (m *Memory) unlink(head *int32, i int32) {
 func (m *Memory) relist(i int32, old uint16) {
 	b := &m.blocks[i]
 	switch {
-	case old == b.nfree:
+	case old == b.nfree || b.reserved:
 		return
 	case old == arch.BlockPages:
 		m.unlink(&m.whole, i)
@@ -76,14 +76,13 @@ func (m *Memory) relist(i int32, old uint16) {
 // allWords as the words of release: look at all of the mask.
 const allWords = 0xff
 
-// release makes the frames of mask in block i free. words has a bit for each
-// word of mask that is not 0, or more.
+// release makes the frames of mask in block i free, and says how many they are.
+// words has a bit for each word of mask that is not 0, or more.
 //
 // Preconditions: m.mu held (or start-up); the frames' counts are 0.
-func (m *Memory) release(i int32, mask *blockMap, words uint8) {
+func (m *Memory) release(i int32, mask *blockMap, words uint8) (n int) {
 	b := &m.blocks[i]
 	old := b.nfree
-	n := 0
 	for ; words != 0; words &= words - 1 {
 		w := bits.TrailingZeros8(words)
 		bitsOf := mask[w]
@@ -99,6 +98,7 @@ func (m *Memory) release(i int32, mask *blockMap, words uint8) {
 	b.nfree += uint16(n)
 	m.nfree += n
 	m.relist(i, old)
+	return n
 }
 
 // releaseOne is release for one frame.
@@ -118,7 +118,9 @@ func (m *Memory) releaseOne(f Frame) {
 	b.free.set(k)
 	b.nfree++
 	m.nfree++
-	m.relist(i, old)
+	if !b.reserved && (old == 0 || old == arch.BlockPages-1) {
+		m.relist(i, old)
+	}
 }
 
 // poison fills freed frames in debug builds: as an entry it is present, as an

@@ -37,8 +37,13 @@ type Frame uint32
 // PA is the frame's physical address.
 func (f Frame) PA() arch.PA { return arch.PA(f) << arch.PageShift }
 
-// FrameOf is the frame that holds pa.
+// FrameOf is the frame that holds pa. It is also what a leaf or table entry of
+// either format points to: they keep the frame number from bit 12 on, and none has
+// more than 32 bits.
 func FrameOf(pa arch.PA) Frame { return Frame(pa >> arch.PageShift) }
+
+// frameOf is the frame that entry e points to.
+func frameOf(e arch.PTE) Frame { return FrameOf(arch.PA(e)) }
 
 // Owner says what a frame is used for. It is recorded for messages, Owners and
 // Audit; no decision depends on it.
@@ -88,6 +93,7 @@ type Memory struct {
 	base   Frame          // [I] first frame of block 0, 2 MB aligned
 	total  int            // [I] frames of RAM
 	info   []Info         // [I] slice; by frame - base
+	ops    arch.PageOps   // [I] after start-up
 
 	mu        sync.Mutex
 	blocks    []block // by (frame - base) / 512
@@ -125,6 +131,7 @@ func New(direct unsafe.Pointer, ram []Range) (*Memory, error) {
 		direct: direct, base: FrameOf(first),
 		info: make([]Info, n*arch.BlockPages), blocks: make([]block, n),
 		partial: -1, whole: -1, failAfter: -1,
+		ops: arch.PageOps{Clear: clearPage, Copy: copyPage},
 	}
 	for i := range m.blocks {
 		m.blocks[i].next, m.blocks[i].prev = -1, -1
@@ -177,8 +184,59 @@ func (m *Memory) Table(f Frame) *[arch.Entries]arch.PTE {
 	return (*[arch.Entries]arch.PTE)(m.Pointer(f))
 }
 
+// SetPageOps tells how pages are cleared and copied on this machine. Only before
+// the first allocation.
+func (m *Memory) SetPageOps(o arch.PageOps) {
+	if o.Clear != nil {
+		m.ops.Clear = o.Clear
+	}
+	if o.Copy != nil {
+		m.ops.Copy = o.Copy
+	}
+}
+
+func clearPage(p unsafe.Pointer)       { clear(pageAt(p)) }
+func copyPage(dst, src unsafe.Pointer) { copy(pageAt(dst), pageAt(src)) }
+
+// pageAt is the page at p. Safety: PageOps are called with pages of the direct map.
+func pageAt(p unsafe.Pointer) []byte { return unsafe.Slice((*byte)(p), arch.PageSize) }
+
+// Rows is a table page by rows of eight entries: a row for each bit of Info.Groups.
+type Rows [arch.Entries / 8][8]arch.PTE
+
+// Rows is f's memory as a table page.
+func (m *Memory) Rows(f Frame) *Rows { return (*Rows)(m.Pointer(f)) }
+
+// FirstUsed is the first entry of a row that is not zero; 8 if all are. Written
+// out, as two instructions an entry are a third of what a loop takes, and every
+// table page that is copied or freed is searched so.
+func FirstUsed(row *[8]arch.PTE) int {
+	switch {
+	case row[0] != 0:
+		return 0
+	case row[1] != 0:
+		return 1
+	case row[2] != 0:
+		return 2
+	case row[3] != 0:
+		return 3
+	case row[4] != 0:
+		return 4
+	case row[5] != 0:
+		return 5
+	case row[6] != 0:
+		return 6
+	case row[7] != 0:
+		return 7
+	}
+	return 8
+}
+
 // Zero clears f.
-func (m *Memory) Zero(f Frame) { clear(m.Bytes(f)) }
+func (m *Memory) Zero(f Frame) { m.ops.Clear(m.Pointer(f)) }
+
+// CopyFrame fills dst with what src holds.
+func (m *Memory) CopyFrame(dst, src Frame) { m.ops.Copy(m.Pointer(dst), m.Pointer(src)) }
 
 // Info is f's record, for the table facts.
 func (m *Memory) Info(f Frame) *Info { return &m.info[f-m.base] }

@@ -2,6 +2,7 @@ package phys
 
 import (
 	"fmt"
+	"math/bits"
 	"sync/atomic"
 
 	"grim/arch"
@@ -52,7 +53,10 @@ func (m *Memory) Owner(f Frame) Owner {
 // Unref gives up one reference to f and says whether it was the last, in which
 // case f is free now.
 func (m *Memory) Unref(f Frame) (freed bool) {
-	if !m.drop(f) {
+	if p := &m.info[f-m.base].refs; atomic.LoadInt32(p) == 1 {
+		// The only reference is ours, so nobody else can change it.
+		atomic.StoreInt32(p, 0)
+	} else if !m.drop(f) {
 		return false
 	}
 	m.mu.Lock()
@@ -229,3 +233,54 @@ func (m *Memory) Synced(f Frame) (before bool) {
 // Modified tells that the kernel wrote to f, which may be mapped executable: the
 // next Enter or Protect that maps it so synchronises instruction fetch again.
 func (m *Memory) Modified(f Frame) { atomic.StoreUint64(&m.info[f-m.base].Groups, 0) }
+
+// Sharing says how ShareLeaf changes entries. Both sides lose the bits Lose and
+// gain Gain, the copy loses Drop too. Entry Skip is left as it is; -1: none.
+type Sharing struct {
+	Lose, Gain, Drop arch.PTE
+	Skip             int
+}
+
+// ShareLeaf copies those of entries [lo, hi) of leaf table src that are not zero to
+// dst, with one more reference to the frame of each. At most used entries of src
+// are not zero, all of them in groups (Info.Used, Info.Groups); the caller holds
+// the lock that keeps them. n entries were copied; changed has the bits that differ
+// from before in any of src. It stops at an entry of dst that is not zero, and says
+// where: hi at the end.
+func (m *Memory) ShareLeaf(dst, src *Rows, groups uint64, used, lo, hi int, how *Sharing) (n int, changed arch.PTE, at int) {
+	info, base := m.info, int(m.base)
+	for groups = groups >> (lo >> 3 & 63) << (lo >> 3 & 63); groups != 0; groups &= groups - 1 {
+		g := bits.TrailingZeros64(groups)
+		from, to := &src[g&63], &dst[g&63]
+		for i := FirstUsed(from); i < len(from); i++ {
+			e := from[i]
+			if e == 0 {
+				continue
+			}
+			k := g<<3 + i
+			if k < lo || k == how.Skip {
+				continue
+			}
+			if k >= hi {
+				return n, changed, hi
+			}
+			if to[i] != 0 {
+				return n, changed, k
+			}
+			p := &info[int(frameOf(e))-base].refs
+			if atomic.LoadInt32(p) <= 0 {
+				m.split(frameOf(e), "ref")
+			}
+			// Not 0 meanwhile: the reference that e stands for is there.
+			atomic.AddInt32(p, 1)
+			ne := e&^how.Lose | how.Gain
+			changed |= ne ^ e
+			from[i] = ne
+			to[i] = ne &^ how.Drop
+			if n++; n == used {
+				return n, changed, hi
+			}
+		}
+	}
+	return n, changed, hi
+}

@@ -32,7 +32,8 @@ func (p *Pmap) Root() arch.Root {
 // already. The caller stays on this CPU, and lets nothing else run on it, until
 // it has entered user mode.
 func (p *Pmap) Activate() {
-	if s := p.s; s.thisCPU().current.Load() != p || p.id.Load()>>16 != s.gen.Load() {
+	// A new generation of identifiers takes every pmap off its CPU.
+	if p.s.thisCPU().current.Load() != p {
 		p.activate() // apart, so that the rest is inlined in the system-call path
 	}
 }
@@ -40,9 +41,9 @@ func (p *Pmap) Activate() {
 func (p *Pmap) activate() {
 	s := p.s
 	s.mu.Lock()
-	if p.leaving || p.root == 0 {
+	if p.leaving.Load() || p.root == 0 {
 		s.mu.Unlock()
-		panic(fmt.Sprintf("pmap: activate of root %#x while it is purged (%v) or after it was destroyed", p.root.PA(), p.leaving))
+		panic(fmt.Sprintf("pmap: activate of root %#x while it is purged (%v) or after it was destroyed", p.root.PA(), p.leaving.Load()))
 	}
 	s.identify(p)
 	s.load(p)
@@ -135,7 +136,13 @@ func (s *System) LimitIdentifiers(n int) {
 // identifier back. Nobody can load it again until leaving is false.
 func (s *System) leave(p *Pmap) {
 	s.mu.Lock()
-	p.leaving = true
+	s.leaveLocked(p)
+	s.mu.Unlock()
+}
+
+// leaveLocked is leave with s locked by the caller.
+func (s *System) leaveLocked(p *Pmap) {
+	p.leaving.Store(true)
 	// Shoot-down point: a CPU other than this one that has p loaded is told to
 	// move to the bare kernel root, and waited for.
 	for i := range s.cpus {
@@ -151,7 +158,6 @@ func (s *System) leave(p *Pmap) {
 			s.freeASID = append(s.freeASID, asid)
 		}
 	}
-	s.mu.Unlock()
 }
 
 // live tells whether a TLB may hold translations of p.

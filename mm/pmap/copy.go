@@ -2,111 +2,338 @@ package pmap
 
 import (
 	"fmt"
+	"math/bits"
 
 	"grim/arch"
+	"grim/mm/phys"
 )
 
-// CopyMode says what Copy does with the pages it copies.
-type CopyMode uint8
+// Range is [Start, End) of user addresses, in whole pages.
+type Range struct{ Start, End arch.VA }
 
-const (
-	CopyCOW   CopyMode = iota // both sides lose Write and are COW from now on
-	CopyShare                 // the copy has the same rights and flags
-)
-
-// Copy maps what p maps in [start, end) in dst too, at the same addresses, for
-// fork: each frame gets a reference more, and Wired is not inherited. dst maps
-// nothing in the range and nobody else uses it yet. On return no CPU can write to
-// a page that is COW now. ENOMEM if dst needs a table page; what was copied until
-// then stays in dst (Purge it), and COW in p, which is harmless: Reuse undoes it
-// at the next write.
-func (p *Pmap) Copy(dst *Pmap, start, end arch.VA, mode CopyMode) error {
-	checkRange(start, end)
-	p.mu.Lock()
-	dst.mu.Lock()
-	err := p.copyLocked(dst, start, end, mode)
-	dst.mu.Unlock()
-	p.mu.Unlock()
-	return err
+// Own is a page that a copy gets for itself, instead of sharing it: at VA, with
+// the rights Prot. No Frame: there is none.
+type Own struct {
+	VA    arch.VA
+	Frame phys.Frame
+	Prot  arch.Prot
 }
 
-// copyLocked is Copy with both locked.
-func (p *Pmap) copyLocked(dst *Pmap, start, end arch.VA, mode CopyMode) error {
-	if err := p.cutEdges(start, end); err != nil {
-		return err
+// copyTables is how many table pages Copy takes from the stock at a time: more
+// than a small process has.
+const copyTables = 16
+
+// Copy maps what p maps in the ranges in dst too, at the same addresses, for fork:
+// each frame gets a reference more, both sides lose Write and are COW from now on,
+// and Wired is not inherited. The ranges ascend; dst maps nothing in them and
+// nobody else uses it yet. On return no CPU can write to a page that is COW now.
+//
+// own is a page that p maps, in a range and not by a block: p keeps its page as it
+// is, and dst has own's. The caller's reference to that is gone in any case.
+//
+// ENOMEM if a table page is needed, in dst, or in p to cut a block at an edge; then
+// dst is to be purged, and pages may be COW in p, which is harmless: Reuse undoes
+// it at the next write.
+func (p *Pmap) Copy(dst *Pmap, ranges []Range, own Own) error {
+	if len(ranges) == 0 {
+		return nil
+	}
+	for _, r := range ranges {
+		checkRange(r.Start, r.End)
 	}
 	s := p.s
-	lose, gain := arch.PTE(0), arch.PTE(0)
-	if mode == CopyCOW {
-		lose, gain = s.f.WriteMask, s.f.ReadOnly|s.cow
+	c := copier{p: p, dst: dst, ranges: ranges, own: own}
+	c.how = phys.Sharing{Lose: s.f.WriteMask, Gain: s.f.ReadOnly | s.cow, Drop: s.wired, Skip: -1}
+	p.mu.Lock()
+	dst.mu.Lock()
+	err := c.root()
+	if c.changed&^(s.cow|s.wired) != 0 {
+		p.flushAll() // a TLB may still give the rights that p lost
 	}
-	lost := false // p lost rights that a TLB may still give
-	var err error
-	p.leaves(start, end, func(sp span) bool {
-		if sp.level == 1 {
-			err = dst.copyBlock(sp, lose, gain, &lost)
-		} else {
-			err = dst.copyLeaf(sp, lose, gain, &lost)
+	dst.mu.Unlock()
+	p.mu.Unlock()
+	for _, f := range c.spare[:c.nspare] {
+		s.mem.FreeZeroed(f)
+	}
+	if c.own.Frame != 0 {
+		if err == nil {
+			panic(fmt.Sprintf("pmap: copy: the old address space maps no page at %#x", uint64(own.VA)))
 		}
-		return err == nil
-	})
-	if lost {
-		p.flushAll()
+		s.mem.Unref(c.own.Frame)
 	}
 	return err
 }
 
-func (dst *Pmap) copyBlock(sp span, lose, gain arch.PTE, lost *bool) error {
-	s := dst.s
-	n, err := dst.makeLevel1(sp.va)
-	if err != nil {
-		return err
+// copier is one Copy's work: one walk over p's tables. dst's are made when the
+// first leaf below them is copied.
+type copier struct {
+	p, dst *Pmap
+	ranges []Range // the first ends above what has been done
+	how    phys.Sharing
+	own    Own // no Frame: none, or dst has it
+
+	changed arch.PTE // bits that any entry of p gained or lost
+
+	d2, d1 phys.Frame // dst's tables on the way to the current address; 0: none yet
+
+	spare  [copyTables]phys.Frame // zero, for dst's tables
+	nspare int
+}
+
+// root copies all ranges.
+func (c *copier) root() error {
+	s := c.p.s
+	info, rows := s.mem.Info(c.p.root), s.mem.Rows(c.p.root)
+	left := info.Used
+	for g := info.Groups; left > 0; g = nextRow(g, left) {
+		r := bits.TrailingZeros64(g) & 63
+		for i := phys.FirstUsed(&rows[r]); i < 8; i++ {
+			e := rows[r][i]
+			if e == 0 {
+				continue
+			}
+			c.d2 = s.frame(c.dst.top[r<<3+i])
+			if err := c.level2(s.frame(e), arch.VA(r<<3+i)<<(arch.PageShift+9*3)); err != nil {
+				return err
+			}
+			if left--; left == 0 || len(c.ranges) == 0 {
+				return nil
+			}
+		}
 	}
-	e := sp.t[sp.lo]
-	ne := e&^lose | gain
-	if n.t[sp.lo] != 0 {
-		panic(fmt.Sprintf("pmap: copy to %#x: the new address space maps a table or block there", uint64(sp.va)))
-	}
-	s.mem.RefBlock(s.frame(e))
-	sp.t[sp.lo] = ne
-	dst.put(n, sp.lo, ne&^s.wired)
-	dst.resident += arch.BlockPages
-	*lost = *lost || ne != e
 	return nil
 }
 
-func (dst *Pmap) copyLeaf(sp span, lose, gain arch.PTE, lost *bool) error {
-	s := dst.s
-	from := s.mem.Info(sp.f)
+// level2 copies what lies in the ranges below a table of level 2, which maps from
+// va on.
+func (c *copier) level2(f phys.Frame, va arch.VA) error {
+	s := c.p.s
+	info, rows := s.mem.Info(f), s.mem.Rows(f)
+	left := info.Used
+	for g := info.Groups; left > 0; g = nextRow(g, left) {
+		r := bits.TrailingZeros64(g) & 63
+		for i := phys.FirstUsed(&rows[r]); i < 8; i++ {
+			e := rows[r][i]
+			if e == 0 {
+				continue
+			}
+			c.d1 = 0
+			if c.d2 != 0 {
+				c.d1 = s.frame(s.mem.Rows(c.d2)[r][i])
+			}
+			if err := c.level1(s.frame(e), va+arch.VA(r<<3+i)<<(arch.PageShift+9*2)); err != nil {
+				return err
+			}
+			if left--; left == 0 || len(c.ranges) == 0 {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// level1 copies what lies in the ranges below a table of level 1, which maps from
+// va on.
+func (c *copier) level1(f phys.Frame, va arch.VA) error {
+	s := c.p.s
+	info, rows := s.mem.Info(f), s.mem.Rows(f)
+	left := info.Used
+	for g := info.Groups; left > 0; g = nextRow(g, left) {
+		r := bits.TrailingZeros64(g) & 63
+		for i := phys.FirstUsed(&rows[r]); i < 8; i++ {
+			e := rows[r][i]
+			if e == 0 {
+				continue
+			}
+			left--
+			at := va + arch.VA(r<<3+i)<<arch.BlockShift
+			for at >= c.ranges[0].End {
+				if c.ranges = c.ranges[1:]; len(c.ranges) == 0 {
+					return nil
+				}
+			}
+			if at+arch.BlockSize <= c.ranges[0].Start {
+				continue
+			}
+			if s.isBlock(e) {
+				if at >= c.ranges[0].Start && at+arch.BlockSize <= c.ranges[0].End {
+					ne, err := c.block(e, at)
+					if err != nil {
+						return err
+					}
+					rows[r][i] = ne
+					continue
+				}
+				cut, err := c.p.demote(node{s.mem.Table(f), f}, at)
+				if err != nil {
+					return err
+				}
+				e = c.p.tableEntry(cut.f)
+			}
+			if err := c.leaf(s.frame(e), at); err != nil {
+				return err
+			}
+			if left == 0 || len(c.ranges) == 0 {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// leaf copies what lies in the ranges of leaf table src, which maps from va on.
+func (c *copier) leaf(src phys.Frame, va arch.VA) error {
+	mem := c.p.s.mem
+	from := mem.Info(src)
 	if from.Used == 0 {
 		return nil
 	}
-	n, err := dst.makeLeaf(sp.va)
-	if err != nil {
+	if err := c.reserve(1); err != nil {
 		return err
 	}
-	count, groups, changed := 0, uint64(0), arch.PTE(0)
-	for k := nextUsed(sp.t, from.Groups, sp.lo); k < sp.hi; k++ {
-		e := sp.t[k]
-		if e == 0 {
-			k = nextUsed(sp.t, from.Groups, k) - 1
-			continue
-		}
-		if n.t[k] != 0 {
-			panic(fmt.Sprintf("pmap: copy to %#x: the new address space maps %#x there", uint64(sp.va)+uint64(k-sp.lo)<<arch.PageShift, uint64(n.t[k])))
-		}
-		s.mem.Ref(s.frame(e))
-		ne := e&^lose | gain
-		changed |= ne ^ e
-		sp.t[k] = ne
-		n.t[k] = ne &^ s.wired
-		groups |= 1 << (k >> 3)
-		count++
+	e := arch.PTE(0)
+	if c.d1 != 0 {
+		e = mem.Table(c.d1)[va.Index(1)]
 	}
-	info := s.mem.Info(n.f)
-	info.Used += uint16(count)
-	info.Groups |= groups
-	dst.resident += count
-	*lost = *lost || changed != 0
+	dst := c.p.s.frame(e)
+	if e == 0 {
+		dst = c.newTable()
+	} else if c.p.s.isBlock(e) {
+		c.panicMapped(va, e)
+	}
+	to := mem.Info(dst)
+	own := c.own.Frame != 0 && c.own.VA.BlockDown() == va
+	if own {
+		c.how.Skip = c.own.VA.Index(0)
+	}
+	for end := va + arch.BlockSize; ; {
+		r := c.ranges[0]
+		lo, hi := 0, arch.Entries
+		if r.Start > va {
+			lo = r.Start.Index(0)
+		}
+		if r.End < end {
+			hi = r.End.Index(0)
+		}
+		n, changed, at := mem.ShareLeaf(mem.Rows(dst), mem.Rows(src), from.Groups, int(from.Used), lo, hi, &c.how)
+		if at < hi {
+			c.panicMapped(va+arch.VA(at)<<arch.PageShift, mem.Table(dst)[at])
+		}
+		c.changed |= changed
+		to.Used += uint16(n)
+		c.dst.resident += n
+		if r.End > end {
+			break
+		}
+		if c.ranges = c.ranges[1:]; len(c.ranges) == 0 || c.ranges[0].Start >= end {
+			break
+		}
+	}
+	if own {
+		c.putOwn(mem.Table(src), node{mem.Table(dst), dst})
+	}
+	if e != 0 {
+		to.Groups |= from.Groups
+		return nil
+	}
+	if to.Used == 0 { // src maps nothing in the ranges
+		c.dst.tables--
+		c.spare[c.nspare] = dst
+		c.nspare++
+		return nil
+	}
+	to.Groups |= from.Groups // more than there are, if only a part was copied
+	c.put(va, c.dst.tableEntry(dst))
 	return nil
+}
+
+// putOwn gives dst, a leaf table, the page that it is to have for itself, if src
+// maps one there.
+func (c *copier) putOwn(src *table, dst node) {
+	k := c.how.Skip
+	c.how.Skip = -1
+	if src[k] == 0 {
+		return
+	}
+	if dst.t[k] != 0 {
+		c.panicMapped(c.own.VA, dst.t[k])
+	}
+	s := c.p.s
+	if c.own.Prot&arch.Exec != 0 {
+		s.syncFetch(c.own.Frame)
+	}
+	c.dst.put(dst, k, s.page[c.own.Prot&7][0]|arch.PTE(c.own.Frame.PA()))
+	c.dst.resident++
+	c.own.Frame = 0
+}
+
+// block copies the block that e maps at va and returns what e is from now on.
+func (c *copier) block(e arch.PTE, va arch.VA) (arch.PTE, error) {
+	if err := c.reserve(0); err != nil {
+		return 0, err
+	}
+	mem := c.p.s.mem
+	if c.d1 != 0 {
+		if d := mem.Table(c.d1)[va.Index(1)]; d != 0 {
+			c.panicMapped(va, d)
+		}
+	}
+	mem.RefBlock(c.p.s.frame(e))
+	ne := e&^c.how.Lose | c.how.Gain
+	c.changed |= e ^ ne
+	c.put(va, ne&^c.how.Drop)
+	c.dst.resident += arch.BlockPages
+	return ne, nil
+}
+
+func (c *copier) panicMapped(va arch.VA, e arch.PTE) {
+	panic(fmt.Sprintf("pmap: copy to %#x: the new address space maps %#x there", uint64(va), uint64(e)))
+}
+
+// put writes e to dst's empty level-1 entry for va, with the tables above it if
+// they are not there. Preconditions: reserve.
+func (c *copier) put(va arch.VA, e arch.PTE) {
+	mem := c.p.s.mem
+	if c.d1 == 0 {
+		if c.d2 == 0 {
+			c.d2 = c.newTable()
+			c.dst.put(c.dst.rootNode(), va.Index(3), c.dst.tableEntry(c.d2))
+		}
+		c.d1 = c.newTable()
+		c.dst.put(node{mem.Table(c.d2), c.d2}, va.Index(2), c.dst.tableEntry(c.d1))
+	}
+	c.dst.put(node{mem.Table(c.d1), c.d1}, va.Index(1), e)
+}
+
+// reserve gets the table pages that it takes to put an entry into dst, and n more,
+// so that no table is ever left empty. ENOMEM.
+func (c *copier) reserve(n int) error {
+	if c.d1 == 0 {
+		if n++; c.d2 == 0 {
+			n++
+		}
+	}
+	if c.nspare >= n {
+		return nil
+	}
+	// As many at once as dst will need if all of p is copied.
+	mem := c.p.s.mem
+	want := min(max(c.p.tables-c.dst.tables, n), copyTables)
+	c.nspare += mem.Stocked(phys.Table, c.spare[c.nspare:want])
+	for c.nspare < n {
+		f, err := mem.AllocZero(phys.Table)
+		if err != nil {
+			return err
+		}
+		c.spare[c.nspare] = f
+		c.nspare++
+	}
+	return nil
+}
+
+// newTable is a table page for dst, of those reserved.
+func (c *copier) newTable() phys.Frame {
+	c.nspare--
+	c.dst.tables++
+	return c.spare[c.nspare]
 }

@@ -2,6 +2,7 @@ package pmap_test
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"grim/arch"
@@ -322,7 +323,7 @@ func (m *model) step(op int) {
 		for k := 0; k < arch.BlockPages; {
 			n := min(m.next()*3+1, arch.BlockPages-k)
 			at := va + arch.VA(k)<<arch.PageShift
-			if _, err := s.p.EnterRun(at, f+phys.Frame(k), n, prot, 0); err != nil {
+			if _, err := fill(s.p, at, f+phys.Frame(k), n, prot, 0); err != nil {
 				m.t.Fatal(err)
 			}
 			for ; n > 0; n-- {
@@ -401,23 +402,47 @@ func (m *model) step(op int) {
 		for va := range other.pages {
 			m.drop(other, va)
 		}
-		mode := pmap.CopyMode(prot & 1)
 		start, end := m.span()
 		if prot&2 != 0 {
 			start, end = 0, arch.UserMax
 		}
-		if err := s.p.Copy(other.p, start, end, mode); err != nil {
+		ranges := []pmap.Range{{start, end}}
+		if prot&1 != 0 { // a hole in the middle, often inside a block
+			lo := start + (end-start)/3&^(arch.PageSize-1)
+			hi := lo + (end-lo)/2&^(arch.PageSize-1)
+			ranges = []pmap.Range{{start, lo}, {hi, end}}
+		}
+		in := func(va arch.VA) bool {
+			return slices.ContainsFunc(ranges, func(r pmap.Range) bool { return r.Start <= va && va < r.End })
+		}
+		var own pmap.Own
+		if prot&4 != 0 { // the first page that is not in a block
+			for va := range s.pages {
+				if l, _ := s.p.Lookup(va); !l.Block && in(va) && (own.VA == 0 || va < own.VA) {
+					own.VA = va
+				}
+			}
+			if f, err := m.mem.Alloc(phys.Anon); err == nil && own.VA != 0 {
+				own.Frame, own.Prot = f, rw
+			} else if err == nil {
+				m.mem.Unref(f)
+			}
+		}
+		if err := s.p.Copy(other.p, ranges, own); err != nil {
 			m.t.Fatal(err)
 		}
 		for va, pg := range s.pages {
-			if va < start || va >= end {
+			if own.Frame != 0 && va == own.VA {
+				other.pages[va] = page{f: own.Frame, prot: rw, dirty: true}
+				m.refs[own.Frame]++
 				continue
 			}
-			if mode == pmap.CopyCOW {
-				pg.fl |= pmap.COW
-				pg.prot &^= arch.Write
-				s.pages[va] = pg
+			if !in(va) {
+				continue
 			}
+			pg.fl |= pmap.COW
+			pg.prot &^= arch.Write
+			s.pages[va] = pg
 			pg.fl &^= pmap.Wired
 			other.pages[va] = pg
 			m.refs[pg.f]++

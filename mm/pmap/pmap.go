@@ -122,14 +122,17 @@ type Pmap struct {
 	// id is generation<<16 | ASID; 0 when the pmap has no translations in any
 	// TLB. Changed under System.mu.
 	id atomic.Uint64
-	// leaving: Purge has taken the pmap off every CPU and nobody may load it
-	// (System.mu).
-	leaving bool
+	// leaving: Purge has taken the pmap off every CPU and nobody may load it.
+	// Set under System.mu.
+	leaving atomic.Bool
 
 	mu       sync.Mutex
 	resident int // 4 KB pages with a leaf
 	tables   int // table pages, root excluded
 }
+
+// frameBits are where an entry of either format has its frame number.
+const frameBits = arch.PTE(^phys.Frame(0)) << arch.PageShift
 
 // NewSystem makes the page-table state of a machine with the memory, entry
 // format and MMU given. m hands out frames already.
@@ -143,6 +146,9 @@ func NewSystem(m *phys.Memory, f *arch.Format, mmu arch.MMU) *System {
 	}
 	if f.DirtyMask != f.DirtyBits || bits.OnesCount64(uint64(f.DirtyBits)) != 1 {
 		panic(fmt.Sprintf("pmap: format %s: dirty mask %#x, bits %#x: want one bit that is set when dirty", f.Name, uint64(f.DirtyMask), uint64(f.DirtyBits)))
+	}
+	if f.Addr&frameBits != frameBits {
+		panic(fmt.Sprintf("pmap: format %s: address bits %#x do not have all of %#x", f.Name, uint64(f.Addr), uint64(frameBits)))
 	}
 	for prot := range s.page {
 		for fl := range s.page[prot] {
@@ -181,9 +187,8 @@ func (s *System) leafBits(base arch.PTE, prot arch.Prot, fl Flags) arch.PTE {
 	return e
 }
 
-func (s *System) frame(e arch.PTE) phys.Frame {
-	return phys.Frame((e & s.addr) >> arch.PageShift)
-}
+// frame is what e points to: FrameOf drops the bits above.
+func (s *System) frame(e arch.PTE) phys.Frame { return phys.FrameOf(arch.PA(e)) }
 
 func (s *System) flags(e arch.PTE) Flags { return Flags(e>>s.softShift) & 7 }
 

@@ -56,6 +56,17 @@ func runs(p *pmap.Pmap) (all []run) {
 	return all
 }
 
+func mustPanic(t *testing.T, want string, f func()) {
+	t.Helper()
+	defer func() {
+		t.Helper()
+		if r := fmt.Sprint(recover()); !strings.Contains(r, want) {
+			t.Errorf("panic %q, want one that says %q", r, want)
+		}
+	}()
+	f()
+}
+
 func same(t *testing.T, p *pmap.Pmap, want ...run) {
 	t.Helper()
 	if got := runs(p); !slices.Equal(got, want) {
@@ -288,30 +299,20 @@ func TestPurge(t *testing.T) {
 
 func TestAssertions(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *bench) {
-		mustPanic := func(want string, f func()) {
-			t.Helper()
-			defer func() {
-				t.Helper()
-				if r := fmt.Sprint(recover()); !strings.Contains(r, want) {
-					t.Errorf("panic %q, want one that says %q", r, want)
-				}
-			}()
-			f()
-		}
-		mustPanic("not a user page", func() { b.pmap(0).Enter(arch.UserMax, b.frame(), r, 0) })
-		mustPanic("not a user page", func() { b.pmap(0).Enter(0, b.frame(), r, 0) })
-		mustPanic("not a range", func() { b.pmap(0).Remove(0, arch.UserMax+pg, nil) })
-		mustPanic("leaves its 2 MB block", func() { b.pmap(0).EnterRun(blk-pg, b.frame(), 2, r, 0) })
+		mustPanic(t, "not a user page", func() { b.pmap(0).Enter(arch.UserMax, b.frame(), r, 0) })
+		mustPanic(t, "not a user page", func() { b.pmap(0).Enter(0, b.frame(), r, 0) })
+		mustPanic(t, "not a range", func() { b.pmap(0).Remove(0, arch.UserMax+pg, nil) })
+		mustPanic(t, "leaves its 2 MB block", func() { fill(b.pmap(0), blk-pg, b.frame(), 2, r, 0) })
 		p := b.pmap(0)
 		ok(t, p.Enter(pg, b.frame(), r, 0))
-		mustPanic("1 resident pages", func() { p.Destroy() })
+		mustPanic(t, "1 resident pages", func() { p.Destroy() })
 		p = b.pmap(0)
 		p.Activate()
-		mustPanic("is active on CPU", func() { p.Destroy() })
+		mustPanic(t, "is active on CPU", func() { p.Destroy() })
 		b.sys.Deactivate()
 		p = b.pmap(0)
 		p.Destroy()
-		mustPanic("after it was destroyed", func() { p.Activate() })
+		mustPanic(t, "after it was destroyed", func() { p.Activate() })
 		p = b.pmap(0)
 		b.mem.Table(phys.FrameOf(p.Root().Table))[300] ^= 1 << 30
 		if b.sys.CheckKernelHalf(p) == nil {
@@ -424,7 +425,17 @@ func TestNoMemory(t *testing.T) {
 		"wire":    func(b *bench, p, q *pmap.Pmap) error { return p.Wire(base+pg, base+blk+pg, true) },
 		"move":    func(b *bench, p, q *pmap.Pmap) error { return p.Move(base, 1<<45+pg, 4*blk) },
 		"copy": func(b *bench, p, q *pmap.Pmap) error {
-			err := p.Copy(q, 0, arch.UserMax, pmap.CopyCOW)
+			err := p.Copy(q, []pmap.Range{{0, arch.UserMax}}, pmap.Own{})
+			if err != nil {
+				q.Purge(nil, nil)
+			}
+			return err
+		},
+		"copy with a page of its own": func(b *bench, p, q *pmap.Pmap) error {
+			at := base + 3*blk + 9*pg
+			m, _ := p.Lookup(at)
+			b.mem.Ref(m.Frame) // as good as any other
+			err := p.Copy(q, []pmap.Range{{0, arch.UserMax}}, pmap.Own{VA: at, Frame: m.Frame, Prot: rw})
 			if err != nil {
 				q.Purge(nil, nil)
 			}
@@ -455,7 +466,7 @@ func TestNoMemory(t *testing.T) {
 						if err != syscall.ENOMEM {
 							t.Fatalf("allocation %d: %v, want ENOMEM", n, err)
 						}
-						if name != "copy" {
+						if !strings.HasPrefix(name, "copy") {
 							same(t, p, before...)
 						}
 					}
@@ -503,4 +514,15 @@ func TestFrameLocked(t *testing.T) {
 			}
 		}
 	})
+}
+
+// fill is FillLocked as a fault uses it.
+func fill(p *pmap.Pmap, va arch.VA, f phys.Frame, n int, prot arch.Prot, fl pmap.Flags) (int, error) {
+	p.Lock()
+	defer p.Unlock()
+	at, absent := p.AbsentLocked(va)
+	if _, there := p.LookupLocked(va); there == absent {
+		panic(fmt.Sprintf("%#x: absent %v, but found %v", va, absent, there))
+	}
+	return p.FillLocked(at, va, f, n, prot, fl)
 }

@@ -1,6 +1,7 @@
 package pmap
 
 import (
+	"fmt"
 	"math/bits"
 
 	"grim/arch"
@@ -12,7 +13,6 @@ import (
 const (
 	purgeStep  = 4096
 	purgeTable = 8
-	cutRoots   = 4 // root entries cut off under one lock
 )
 
 // Purge empties the user half, as the last user of the address space does on its
@@ -26,122 +26,158 @@ const (
 // The cost is in resident pages and table pages.
 func (p *Pmap) Purge(v Visitor, yield func()) {
 	s := p.s
-	s.leave(p)
-	w := purger{s: s, td: s.getTeardown(), v: v, yield: yield}
-	for {
-		n := p.cutOff(&w.cut)
-		if n == 0 {
-			break
-		}
-		for _, c := range w.cut[:n] {
-			w.upper(c.Frame, 2, c.VA)
+	s.mu.Lock()
+	s.leaveLocked(p)
+	td := s.getTeardownLocked()
+	s.mu.Unlock()
+	w := &td.purger
+	w.v, w.yield = v, yield
+	for more := true; more; {
+		var c DirtyPage
+		if c, more = p.cutOff(); c.Frame != 0 {
+			w.level2(c.Frame, c.VA)
 		}
 	}
 	w.flush()
-	s.putTeardown(w.td)
 	p.mu.Lock()
 	// What was freed must be what was counted in: Destroy and the vmspace's
 	// final free (E8) look whether anything is left over.
 	p.resident -= w.pages
 	p.tables -= w.tables
 	p.mu.Unlock()
-	s.mu.Lock()
-	p.leaving = false
-	s.mu.Unlock()
+	w.v, w.yield = nil, nil
+	w.pages, w.tables, w.work = 0, 0, 0
+	s.putTeardown(td)
+	p.leaving.Store(false)
 }
 
-// cutOff takes entries of the user half out of the root, as many as fit in cut,
-// and says how many. One look at the root is enough for all processes but odd
-// ones: a program, its heap and its stack are in two.
-func (p *Pmap) cutOff(cut *[cutRoots]DirtyPage) (n int) {
+// cutOff takes the first entry of the user half out of the root, and returns its
+// table and what that maps, and whether there are more. No table: there was none.
+func (p *Pmap) cutOff() (cut DirtyPage, more bool) {
+	mem := p.s.mem
 	p.mu.Lock()
-	info := p.s.mem.Info(p.root)
-	for i := 0; info.Used > 0 && n < len(cut); n++ {
-		i = nextUsed(p.top, info.Groups, i)
-		cut[n] = DirtyPage{arch.VA(i) << (arch.PageShift + 9*3), p.s.frame(p.top[i])}
-		p.take(p.rootNode(), i)
+	info, rows := mem.Info(p.root), mem.Rows(p.root)
+	for g := info.Groups; info.Used > 0; g = nextRow(g, info.Used) {
+		r := bits.TrailingZeros64(g) & 63
+		if k := phys.FirstUsed(&rows[r]); k < 8 {
+			cut = DirtyPage{arch.VA(r<<3+k) << (arch.PageShift + 9*3), p.s.frame(rows[r][k&7])}
+			rows[r][k&7] = 0
+			info.Used--
+			info.Groups = g // nothing is left in the rows before
+			break
+		}
 	}
+	more = info.Used > 0
 	p.mu.Unlock()
-	return n
+	return cut, more
 }
 
-// purger frees subtrees that nobody else can reach.
+// nextRow is g without its lowest row, in which no entry is left; left of the
+// table's entries are still in use. It panics if there are none, as Used is wrong.
+func nextRow(g uint64, left uint16) uint64 {
+	if g == 0 {
+		panic(fmt.Sprintf("pmap: table with %d entries more than are in use", left))
+	}
+	return g & (g - 1)
+}
+
+// purger frees subtrees that nobody else can reach. Part of a teardown.
 type purger struct {
-	s     *System
 	td    *teardown // its batches and its room for dirty pages
+	s     *System
 	v     Visitor
 	yield func()
 
 	pages, tables int // freed so far
 	work          int // since others ran, in pages
 
-	cut    [cutRoots]DirtyPage   // level-2 tables cut off the root
 	empty  [stepEmpty]phys.Frame // table pages, all zero, on their way to the stock
-	nempty int
+	nempty uint
 }
 
-// upper frees a table of level 2 or 1 that maps from va on, and all below it.
-func (w *purger) upper(f phys.Frame, level int, va arch.VA) {
+// level2 frees a table of level 2 that maps from va on, and all below it.
+func (w *purger) level2(f phys.Frame, va arch.VA) {
+	mem := w.s.mem
+	info, rows := mem.Info(f), mem.Rows(f)
+	g := info.Groups
+	for left := info.Used; left > 0; {
+		r := bits.TrailingZeros64(g) & 63
+		k := phys.FirstUsed(&rows[r])
+		if k == 8 {
+			g = nextRow(g, left)
+			continue
+		}
+		e := rows[r][k&7]
+		rows[r][k&7] = 0
+		left--
+		w.level1(w.s.frame(e), va+arch.VA(r<<3+k)<<(arch.PageShift+9*2))
+	}
+	w.table(f)
+}
+
+// level1 frees a table of level 1 that maps from va on, and all below it.
+func (w *purger) level1(f phys.Frame, va arch.VA) {
 	s := w.s
-	t := s.mem.Table(f)
-	for g := s.mem.Info(f).Groups; g != 0; g &= g - 1 {
-		k := bits.TrailingZeros64(g) << 3
-		for last := k + 8; k < last; k++ {
-			e := t[k]
-			if e == 0 {
-				continue
+	info, rows := s.mem.Info(f), s.mem.Rows(f)
+	g := info.Groups
+	for left := info.Used; left > 0; {
+		r := bits.TrailingZeros64(g) & 63
+		k := phys.FirstUsed(&rows[r])
+		if k == 8 {
+			g = nextRow(g, left)
+			continue
+		}
+		e := rows[r][k&7]
+		rows[r][k&7] = 0
+		left--
+		if s.isBlock(e) {
+			s.mem.UnrefBlock(s.frame(e))
+			w.pages += arch.BlockPages
+			w.work += purgeTable
+		} else {
+			leaf := s.frame(e)
+			n := 1
+			info := s.mem.Info(leaf)
+			if info.Used != 1 || !w.single(s.mem.Rows(leaf), info.Groups) {
+				n = s.releaseLeaf(leaf, va+arch.VA(r<<3+k)<<arch.BlockShift, w.td, w.v)
 			}
-			t[k] = 0
-			at := va + arch.VA(k)<<(uint(arch.PageShift)+9*uint(level))
-			switch {
-			case level == 2:
-				w.upper(s.frame(e), 1, at)
-			case s.isBlock(e):
-				s.mem.UnrefBlock(s.frame(e))
-				w.pages += arch.BlockPages
-				w.work += purgeTable
-			default:
-				w.leaf(s.frame(e), at)
-			}
-			if w.work >= purgeStep {
-				w.pause()
-			}
+			w.pages += n
+			w.work += n + purgeTable
+			w.table(leaf)
+		}
+		if w.work >= purgeStep {
+			w.pause()
 		}
 	}
 	w.table(f)
 }
 
-// leaf frees what a leaf table maps, then the table, which is all zero by then.
-func (w *purger) leaf(f phys.Frame, va arch.VA) {
-	s := w.s
-	info := s.mem.Info(f)
-	n := int(info.Used)
-	w.pages += n
-	w.work += n + purgeTable
-	// A sparse mapping has one page in a table, most often the first of a group.
-	t := s.mem.Table(f)
-	k := bits.TrailingZeros64(info.Groups) << 3 & (arch.Entries - 1)
-	if e := t[k]; n == 1 && e != 0 && e&s.sharedDirty != s.sharedDirty {
-		t[k] = 0
-		w.td.batch.Unref(s.frame(e))
-	} else {
-		s.releaseLeaf(DirtyPage{va, f}, w.td, w.v)
+// single frees what leaf table t maps if that is one page, which is not dirty
+// and Shared: a sparse mapping has a table for each page, and the next page in
+// another superblock, so that there is nothing to collect. False: it did nothing.
+func (w *purger) single(t *phys.Rows, groups uint64) bool {
+	row := &t[bits.TrailingZeros64(groups)&63]
+	k := phys.FirstUsed(row) & 7
+	e := row[k]
+	if e == 0 || e&w.s.sharedDirty == w.s.sharedDirty {
+		return false
 	}
-	w.table(f)
+	row[k] = 0
+	w.s.mem.Unref(w.s.frame(e))
+	return true
 }
 
-// table frees an empty table page.
+// table frees a table page, which is all zero.
 func (w *purger) table(f phys.Frame) {
-	w.tables++
-	if w.nempty == len(w.empty) {
+	w.empty[w.nempty%stepEmpty] = f
+	if w.nempty++; w.nempty == stepEmpty {
 		w.freeTables()
 	}
-	w.empty[w.nempty] = f
-	w.nempty++
 }
 
 func (w *purger) freeTables() {
 	w.td.tableBatch.FreeZeroed(w.empty[:w.nempty])
+	w.tables += int(w.nempty)
 	w.nempty = 0
 }
 

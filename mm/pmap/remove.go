@@ -38,18 +38,26 @@ type teardown struct {
 	blocks     [stepBlocks]DirtyPage
 	empty      [stepEmpty]DirtyPage // table pages without entries, all zero; VA in their reach
 	dirty      [maxDirty]DirtyPage
+	purger     purger
 }
 
 func (s *System) getTeardown() *teardown {
 	s.mu.Lock()
+	td := s.getTeardownLocked()
+	s.mu.Unlock()
+	return td
+}
+
+// getTeardownLocked is getTeardown with s locked by the caller.
+func (s *System) getTeardownLocked() *teardown {
 	if n := len(s.work); n > 0 {
 		td := s.work[n-1]
 		s.work = s.work[:n-1]
-		s.mu.Unlock()
 		return td
 	}
-	s.mu.Unlock()
-	return &teardown{batch: phys.Batch{M: s.mem}, tableBatch: phys.Batch{M: s.mem}}
+	td := &teardown{batch: phys.Batch{M: s.mem}, tableBatch: phys.Batch{M: s.mem}}
+	td.purger.td, td.purger.s = td, s
+	return td
 }
 
 func (s *System) putTeardown(td *teardown) {
@@ -251,7 +259,7 @@ func (p *Pmap) free(td *teardown, v Visitor) {
 	}
 	td.visit(v)
 	for _, u := range td.tables[:td.ntables] {
-		p.s.releaseLeaf(u, td, v)
+		p.s.releaseLeaf(u.Frame, u.VA, td, v)
 		mem.FreeZeroed(u.Frame)
 	}
 	td.batch.Flush()
@@ -264,40 +272,42 @@ func (p *Pmap) free(td *teardown, v Visitor) {
 	td.npages, td.ntables, td.nblocks, td.nempty, td.visible = 0, 0, 0, 0, false
 }
 
-// releaseLeaf gives back the frames that an unlinked leaf table maps. The table is
-// all zero then. Dirty Shared pages are shown to v while they are still in place:
-// no page is looked at more than twice.
-func (s *System) releaseLeaf(u DirtyPage, td *teardown, v Visitor) {
-	t := s.mem.Table(u.Frame)
+// releaseLeaf gives back the frames that the unlinked leaf table f maps, from va
+// on, and says how many. The table is all zero then. Dirty Shared pages are shown
+// to v while they are still in place: no page is looked at more than twice.
+func (s *System) releaseLeaf(f phys.Frame, va arch.VA, td *teardown, v Visitor) int {
+	rows, info := s.mem.Rows(f), s.mem.Info(f)
+	n := int(info.Used)
 	stop := s.sharedDirty
 	if v == nil {
 		stop = phys.NoStop
 	}
-	for g := s.mem.Info(u.Frame).Groups; g != 0; {
-		// The next run of groups that may be in use.
-		from := bits.TrailingZeros64(g)
-		to := (from + bits.TrailingZeros64(^(g >> from))) << 3
-		g &^= 1<<(to>>3) - 1 // Go: 1<<64 is 0, so a run to the end clears all
-		k := from << 3
-		if k += td.batch.ReleaseEntries(t[k:to], s.addr, stop); k < to {
-			s.showDirty(u.VA, t, k, to, td, v)
-			td.batch.ReleaseEntries(t[k:to], s.addr, phys.NoStop)
-		}
+	if n == 0 {
+		return 0
 	}
+	if k, left := td.batch.ReleaseLeaf(rows, info.Groups, n, stop); left != 0 {
+		groups := info.Groups >> (k >> 3 & 63) << (k >> 3 & 63)
+		s.showDirty(va, rows, groups, td, v)
+		td.batch.ReleaseLeaf(rows, groups, left, phys.NoStop)
+	}
+	return n
 }
 
-// showDirty shows the dirty Shared pages among entries [k, to) of leaf table t,
-// whose entry 0 maps va, to v.
-func (s *System) showDirty(va arch.VA, t *table, k, to int, td *teardown, v Visitor) {
-	stop, addr, out := s.sharedDirty, s.addr, td.dirty[:]
-	va += arch.VA(k) << arch.PageShift
+// showDirty shows the dirty Shared pages in groups of a leaf table that maps from
+// va on to v.
+func (s *System) showDirty(va arch.VA, rows *phys.Rows, groups uint64, td *teardown, v Visitor) {
+	stop, out := s.sharedDirty, td.dirty[:]
 	n := 0
-	for _, e := range t[k:to] { // at most len(out)
-		if e&stop == stop && n < len(out) {
-			out[n] = DirtyPage{va, phys.Frame((e & addr) >> arch.PageShift)}
-			n++
+	for ; groups != 0; groups &= groups - 1 {
+		g := bits.TrailingZeros64(groups)
+		at := va + arch.VA(g)<<(arch.PageShift+3)
+		for _, e := range &rows[g&63] {
+			if e&stop == stop && n < len(out) { // always: a table has no more
+				out[n] = DirtyPage{at, s.frame(e)}
+				n++
+			}
+			at += arch.PageSize
 		}
-		va += arch.PageSize
 	}
 	v.Dirty(out[:n])
 }

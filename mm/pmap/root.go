@@ -26,9 +26,7 @@ func (s *System) Init(p *Pmap, l arch.Layout) error {
 	p.s, p.layout, p.root, p.top = s, l, root, s.mem.Table(root)
 	p.resident, p.tables = 0, 0
 	p.id.Store(0)
-	s.mu.Lock()
-	p.leaving = false
-	s.mu.Unlock()
+	p.leaving.Store(false)
 	return nil
 }
 
@@ -51,26 +49,29 @@ func (s *System) newRoot(l arch.Layout) (phys.Frame, error) {
 	return f, nil
 }
 
-// Destroy frees the root, or keeps it for the next pmap of the layout. p must be
-// empty and on no CPU: either is a kernel panic.
+// Empty tells whether nothing is mapped and only the root is left. For the last
+// user, as it takes no lock.
+func (p *Pmap) Empty() bool {
+	return p.resident == 0 && p.tables == 0 && p.s.mem.Info(p.root).Used == 0
+}
+
+// Destroy frees the root, or keeps it for the next pmap of the layout. The caller
+// is the last user. p must be empty and on no CPU: either is a kernel panic.
 func (p *Pmap) Destroy() {
-	s := p.s
-	p.mu.Lock()
-	used, resident, tables := s.mem.Info(p.root).Used, p.resident, p.tables
-	p.mu.Unlock()
-	if resident != 0 || tables != 0 || used != 0 {
-		panic(fmt.Sprintf("pmap: destroy of root %#x: %d resident pages, %d table pages, %d root entries remain", p.root.PA(), resident, tables, used))
+	s, f := p.s, p.root
+	if !p.Empty() {
+		panic(fmt.Sprintf("pmap: destroy of root %#x: %d resident pages, %d table pages, %d root entries remain", f.PA(), p.resident, p.tables, s.mem.Info(f).Used))
 	}
+	s.mu.Lock()
 	for i := range s.cpus {
 		if s.cpus[i].current.Load() == p {
-			panic(fmt.Sprintf("pmap: destroy of root %#x: it is active on CPU %d", p.root.PA(), i))
+			s.mu.Unlock()
+			panic(fmt.Sprintf("pmap: destroy of root %#x: it is active on CPU %d", f.PA(), i))
 		}
 	}
-	s.leave(p)
-	f := p.root
+	s.leaveLocked(p)
 	p.root, p.top = 0, nil
 	s.mem.Info(f).Groups = 0
-	s.mu.Lock()
 	keep := len(s.roots[p.layout]) < rootStock
 	if keep {
 		s.roots[p.layout] = append(s.roots[p.layout], f)

@@ -74,7 +74,7 @@ func BenchmarkForkPurge(b *testing.B) {
 		store(vs, 0x40000000+i<<24, 1)
 	}
 	for b.Loop() {
-		c, err := vs.Fork(arch.SharedUK)
+		c, err := vs.Fork(arch.SharedUK, 0)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -10,7 +10,7 @@ import (
 
 // A tree of forks in which everybody writes: nobody ever sees another's bytes,
 // and what nobody wrote is shared. Broken on purpose once by leaving the parent's
-// pages writable in forkEntries (CopyShare): fails at the first generation.
+// pages writable in forkEntries (a Sharing in pmap.Copy that loses nothing): fails at the first generation.
 func TestForkTree(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		for _, big := range []bool{false, true} {
@@ -36,7 +36,7 @@ func TestForkTree(t *testing.T) {
 				vs := live[r.Intn(len(live))]
 				switch k := r.Intn(20); {
 				case k == 0 && len(live) < 12:
-					c, err := vs.Fork(arch.Layout(r.Intn(2)))
+					c, err := vs.Fork(arch.Layout(r.Intn(2)), 0)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -85,7 +85,7 @@ func TestForkShares(t *testing.T) {
 			mustStore(t, vs, base+arch.VA(i)<<12, 1)
 		}
 		before := m.mem.FreeFrames()
-		c, err := vs.Fork(arch.Separate)
+		c, err := vs.Fork(arch.Separate, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +120,7 @@ func TestForkAdvice(t *testing.T) {
 	if err := vs.Lock(base+8192, 4096); err != nil {
 		t.Fatal(err)
 	}
-	c, err := vs.Fork(arch.SharedUK)
+	c, err := vs.Fork(arch.SharedUK, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestProtect(t *testing.T) {
 		const base = 0x40000000
 		mustMap(t, vs, base, 4<<12, rw, Anon|Private|Fixed, nil, 0)
 		mustStore(t, vs, base, 1)
-		c, err := vs.Fork(arch.SharedUK)
+		c, err := vs.Fork(arch.SharedUK, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +187,7 @@ func TestReservationsEnd(t *testing.T) {
 			return err
 		},
 		"fork": func(m *machine, vs *VMSpace) error {
-			c, err := vs.Fork(arch.SharedUK)
+			c, err := vs.Fork(arch.SharedUK, 0)
 			if err == nil {
 				m.end(c)
 			}

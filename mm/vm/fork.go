@@ -1,7 +1,10 @@
 package vm
 
 import (
+	"sync/atomic"
+
 	"grim/arch"
+	"grim/mm/phys"
 	"grim/mm/pmap"
 )
 
@@ -10,9 +13,14 @@ import (
 // for faults to find. Memory locks are not inherited (mlock(2)). ENOMEM, and
 // then nothing is left of the copy. It does not sleep.
 //
+// The page of stack, the caller's stack pointer, is copied at once if it can be
+// written: parent and child return from the call on it, and write there first of
+// all. That saves both a fault; the one who came first would copy it anyway. 0, or
+// any other address: nothing is.
+//
 // The caller owns the space: no sibling thread changes it meanwhile for long,
 // because mu is held throughout.
-func (vs *VMSpace) Fork(l arch.Layout) (*VMSpace, error) {
+func (vs *VMSpace) Fork(l arch.Layout, stack arch.VA) (*VMSpace, error) {
 	c, err := New(vs.sys, l)
 	if err != nil {
 		return nil, err
@@ -20,8 +28,7 @@ func (vs *VMSpace) Fork(l arch.Layout) (*VMSpace, error) {
 	vs.mu.Lock()
 	c.limits, c.mmapBase, c.brkStart, c.brkEnd = vs.limits, vs.mmapBase, vs.brkStart, vs.brkEnd
 	vs.rs.BreakAll() // a reservation's frames have one owner
-	err = vs.forkEntries(c)
-	c.tree.build()
+	err = vs.forkMemory(c, stack.PageDown())
 	vs.mu.Unlock()
 	if err != nil {
 		c.Purge(nil)
@@ -31,67 +38,148 @@ func (vs *VMSpace) Fork(l arch.Layout) (*VMSpace, error) {
 	return c, nil
 }
 
-// forkEntries copies the map and the private pages to c, which nobody else can
-// see yet. Neighbours without objects are copied in one go: between them nothing
-// is mapped. Preconditions: mu held.
-func (vs *VMSpace) forkEntries(c *VMSpace) error {
-	var lo, hi arch.VA // private anonymous memory not copied yet
+// forkRanges is how many ranges are copied without an allocation: more than most
+// processes have, as only memory that the copy does not get ends one.
+const forkRanges = 8
+
+// forkMemory copies the map and the private pages to c, which nobody else can see
+// yet. Neighbours are copied in one go: between them nothing is mapped. stack is a
+// page. Preconditions: mu held.
+func (vs *VMSpace) forkMemory(c *VMSpace, stack arch.VA) error {
+	before := invalidations.Load()
+	vs.forkEntries(c)
+	var room [forkRanges]pmap.Range
+	ranges := room[:0]
+	ended := true // no range goes on at e
 	for e := vs.tree.first; e != nil; e = e.next {
-		keep := e.flags&entDontFork == 0
-		if keep {
-			vs.forkEntry(c, e)
-			keep = e.private() && e.flags&entWipeOnFork == 0
-		}
-		if keep && e.obj == nil {
-			if hi == 0 {
-				lo = e.start
-			}
-			hi = e.end
-			continue
-		}
-		if hi != 0 {
-			if err := vs.pm.Copy(c.pm, lo, hi, pmap.CopyCOW); err != nil {
-				return err
-			}
-			hi = 0
-		}
-		if keep {
-			if err := vs.forkFile(c, e); err != nil {
-				return err
-			}
+		switch {
+		case e.flags&(entShared|entDontFork|entWipeOnFork) != 0:
+			ended = true
+		case ended:
+			ranges = append(ranges, pmap.Range{Start: e.start, End: e.end})
+			ended = false
+		default:
+			ranges[len(ranges)-1].End = e.end
 		}
 	}
-	if hi != 0 {
-		return vs.pm.Copy(c.pm, lo, hi, pmap.CopyCOW)
+	if err := vs.pm.Copy(c.pm, ranges, vs.forkPage(stack)); err != nil {
+		return err
+	}
+	if invalidations.Load() != before {
+		return vs.forkAgain(c)
 	}
 	return nil
 }
 
-// forkEntry gives c an entry like e, as part of its last if only a memory lock
-// kept the two apart.
-func (vs *VMSpace) forkEntry(c *VMSpace, e *entry) {
-	n := vs.sys.newEntry()
-	n.start, n.end, n.off, n.obj, n.prot = e.start, e.end, e.off, e.obj, e.prot
-	n.flags = e.flags &^ (entWired | entDirtied)
-	if l := c.tree.last; l != nil && l.continues(n) {
-		c.resize(l, l.start, n.end)
-		n.obj = nil
-		vs.sys.freeEntries(n, n, 1)
-		return
+// forkPage is a copy of the page at va, for the child alone, if that is a page of
+// private anonymous memory that can be written now. Preconditions: mu held, which
+// keeps the page.
+func (vs *VMSpace) forkPage(va arch.VA) (none pmap.Own) {
+	e := vs.tree.find(va)
+	if e == nil || e.obj != nil || e.flags&(entDontFork|entWipeOnFork) != 0 {
+		return none
 	}
-	if e.obj != nil {
-		e.obj.Ref()
+	m, ok := vs.pm.Lookup(va)
+	if !ok || m.Block || m.Prot&arch.Write == 0 {
+		return none
 	}
-	c.tree.append(n)
-	c.linked(n)
+	mem := vs.sys.mem
+	f, err := mem.Alloc(phys.Anon)
+	if err != nil {
+		return none
+	}
+	copy(mem.Bytes(f), mem.Bytes(m.Frame))
+	return pmap.Own{VA: va, Frame: f, Prot: m.Prot}
 }
 
-// forkFile copies the pages of a private mapping of an object. Truncation visits
-// the mappings one by one and may have visited c's already: it must not find
-// pages in e afterwards that are then copied to c.
-func (vs *VMSpace) forkFile(c *VMSpace, e *entry) error {
-	m := e.obj.Mapped()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return vs.pm.Copy(c.pm, e.start, e.end, pmap.CopyCOW)
+// invalidations counts what Mappings.Invalidate does, in any object.
+var invalidations atomic.Uint64
+
+// forkAgain copies the private mappings of objects once more, because of a
+// truncation: it visits the mappings one by one, and may have visited c's first,
+// then the pages were copied, then it visited ours. Under Mappings.mu it has either
+// not begun or is over. Preconditions: mu held.
+func (vs *VMSpace) forkAgain(c *VMSpace) error {
+	for e := vs.tree.first; e != nil; e = e.next {
+		if e.obj == nil || e.flags&(entShared|entDontFork|entWipeOnFork) != 0 {
+			continue
+		}
+		m := e.obj.Mapped()
+		m.mu.Lock()
+		err := c.pm.Remove(e.start, e.end, nil)
+		if err == nil {
+			err = vs.pm.Copy(c.pm, []pmap.Range{{Start: e.start, End: e.end}}, pmap.Own{})
+		}
+		m.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forkEntries gives c the entries of the map. Those that only a memory lock kept
+// apart become one. c's tree is built when it is first asked for. Preconditions:
+// mu held.
+func (vs *VMSpace) forkEntries(c *VMSpace) {
+	c.sizes = sizes{total: vs.sizes.total, data: vs.sizes.data, stack: vs.sizes.stack, exec: vs.sizes.exec}
+	var held *Mappings // of the last entry with an object; locked
+	var prev *entry
+	link := &c.tree.first
+	gone := false // the entry before e has none in c
+	merge := vs.sizes.locked != 0
+	spare, left := vs.sys.newEntries(vs.tree.n), vs.tree.n
+	for e := vs.tree.first; e != nil; e = e.next {
+		if e.flags&entDontFork != 0 {
+			c.account(e, -1)
+			gone = true
+			continue
+		}
+		// All fields but what buildTree and addLocked set.
+		n := spare
+		n.start, n.end, n.off = e.start, e.end, e.off
+		n.prot, n.flags = e.prot, e.flags&^(entWired|entDirtied)
+		n.obj, n.space, n.prev = e.obj, c, prev
+		n.gap = e.gap
+		if gone {
+			setGap(n)
+			gone = false
+		}
+		if merge && prev != nil && prev.continues(n) {
+			prev.end = n.end
+			n.obj, n.space = nil, nil
+			continue
+		}
+		spare, left = n.next, left-1
+		*link, link, prev = n, &n.next, n
+		if vs.hint == e {
+			c.hint = n
+		}
+		if n.obj == nil {
+			continue
+		}
+		n.obj.Ref()
+		m := n.obj.Mapped()
+		if m != held {
+			if held != nil {
+				held.mu.Unlock()
+			}
+			m.mu.Lock()
+			held = m
+		}
+		m.addLocked(n)
+	}
+	if held != nil {
+		held.mu.Unlock()
+	}
+	*link = nil
+	c.tree.last, c.tree.n, c.tree.unbuilt = prev, vs.tree.n-left, true
+	c.sizes.locked, c.sizes.peakTotal = 0, c.sizes.total
+	if left > 0 {
+		end := spare
+		for end.next != nil {
+			end = end.next
+		}
+		vs.sys.freeEntries(spare, end, left)
+	}
 }

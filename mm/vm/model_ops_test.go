@@ -110,7 +110,7 @@ func (mo *model) fork(in *input, s *modelSpace) (string, error) {
 	if len(mo.spaces) == 4 {
 		return "fork: enough", nil
 	}
-	vs, err := s.vs.Fork(arch.Layout(in.n(2)))
+	vs, err := s.vs.Fork(arch.Layout(in.n(2)), 0)
 	if err != nil {
 		return "fork", err
 	}

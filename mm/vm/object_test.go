@@ -15,7 +15,7 @@ func TestSharedAnon(t *testing.T) {
 		vs := m.space()
 		va := mustMap(t, vs, 0, 4<<12, rw, Anon|Shared, nil, 0)
 		mustStore(t, vs, va, 1)
-		c, err := vs.Fork(arch.SharedUK)
+		c, err := vs.Fork(arch.SharedUK, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

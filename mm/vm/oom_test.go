@@ -43,14 +43,14 @@ func TestOutOfMemory(t *testing.T) {
 		}},
 		{"private copy", func(m *machine, vs *VMSpace, o *FileObject) error { return store(vs, base+1<<30+0x2000, 1) }},
 		{"fork", func(m *machine, vs *VMSpace, o *FileObject) error {
-			c, err := vs.Fork(arch.SharedUK)
+			c, err := vs.Fork(arch.SharedUK, 0)
 			if err == nil {
 				m.end(c)
 			}
 			return err
 		}},
 		{"write to a child's block", func(m *machine, vs *VMSpace, o *FileObject) error {
-			c, err := vs.Fork(arch.Separate)
+			c, err := vs.Fork(arch.Separate, 0)
 			if err == nil {
 				err = store(c, base+0x7000, 1)
 				m.end(c)
@@ -142,7 +142,7 @@ func TestExhaust(t *testing.T) {
 	}
 	ova := mustMap(t, other, 0, 4096, rw, Anon|Private, nil, 0)
 	wantErr(t, "nothing left for others", store(other, ova, 1), syscall.ENOMEM)
-	_, err := vs.Fork(arch.SharedUK)
+	_, err := vs.Fork(arch.SharedUK, 0)
 	wantErr(t, "fork", err, syscall.ENOMEM)
 	if err := vs.Advise(va, 512<<12, 4); err != nil {
 		t.Fatal(err)

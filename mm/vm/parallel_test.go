@@ -52,7 +52,7 @@ func TestParallel(t *testing.T) {
 					case 4:
 						err = vs.Protect(va, n, arch.Prot(r.Intn(8)))
 					case 5:
-						if c, ferr := vs.Fork(arch.Separate); ferr == nil {
+						if c, ferr := vs.Fork(arch.Separate, 0); ferr == nil {
 							store(c, shared, 1)
 							c.Purge(nil)
 							c.Release()

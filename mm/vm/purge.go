@@ -44,48 +44,62 @@ const purgeEntries = 1024
 // resident pages and the table pages, not in the size of the address space.
 func (vs *VMSpace) Purge(trace *PurgeStats) {
 	vs.mu.Lock()
-	vs.sampleRSS()
+	st := vs.pm.Stats()
 	head, last, n := vs.tree.first, vs.tree.last, vs.tree.n
 	vs.tree = entryTree{}
 	vs.hint = nil
-	peak, pages := vs.sizes.peakTotal, vs.sizes.peakPages
-	vs.sizes = sizes{peakTotal: peak, peakPages: pages}
+	vs.sizes = sizes{peakTotal: vs.sizes.peakTotal, peakPages: max(vs.sizes.peakPages, uint64(st.Resident))}
 	vs.brkStart, vs.brkEnd = 0, 0
-	vs.rs.BreakAll()
 	vs.mu.Unlock()
 
 	// Truncation need not look here any more: our pages hold references of
 	// their own, and PutDirty knows which are still the file's.
-	i := 0
+	var held *Mappings // of the last entry with an object; locked
+	var mapped *entry  // the entries with an object, through mapNext
+	i := purgeEntries  // until others run
 	for e := head; e != nil; e = e.next {
 		if e.obj != nil {
 			m := e.obj.Mapped()
-			m.mu.Lock()
+			if m != held {
+				if held != nil {
+					held.mu.Unlock()
+				}
+				m.mu.Lock()
+				held = m
+			}
 			m.removeLocked(e)
-			m.mu.Unlock()
+			e.space = nil // whoever still follows this entry stops here
+			e.mapNext, mapped = mapped, e
 		}
-		if i++; i%purgeEntries == 0 {
+		if i--; i == 0 {
+			i = purgeEntries
+			if held != nil {
+				held.mu.Unlock()
+				held = nil
+			}
 			vs.sys.yield()
 		}
 	}
+	if held != nil {
+		held.mu.Unlock()
+	}
 
-	st := vs.pm.Stats()
 	// In the space, as what is passed to pmap would be allocated otherwise.
 	v := &vs.purging
-	*v = purgeVisitor{cur: head, did: PurgeStats{Entries: n, Pages: st.Resident, Tables: st.Tables}}
+	v.cur = head
+	v.did = PurgeStats{Entries: n, Pages: st.Resident, Tables: st.Tables}
 	vs.pm.Purge(v, vs.sys.yield)
 	if trace != nil {
 		trace.add(&v.did)
 	}
-	*v = purgeVisitor{}
+	v.cur = nil
+	vs.rs.BreakAll() // last, so that blocks become free all at once
 
-	for e := head; e != nil; e = e.next {
-		if e.obj != nil {
-			e.obj.Unref()
-			e.obj = nil
-		}
-		e.space = nil // whoever still follows this entry stops here
-		if i--; i%purgeEntries == 0 {
+	for e := mapped; e != nil; e = e.mapNext {
+		e.obj.Unref()
+		e.obj = nil
+		if i--; i == 0 {
+			i = purgeEntries
 			vs.sys.yield()
 		}
 	}

@@ -22,7 +22,7 @@ func TestPurgeEverything(t *testing.T) {
 		for i := range arch.VA(1600) {
 			mustStore(t, parent, base+i<<12, 1)
 		}
-		vs, err := parent.Fork(arch.SharedUK)
+		vs, err := parent.Fork(arch.SharedUK, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -32,6 +32,8 @@ type VMSpace struct {
 	brkEnd     arch.VA
 	mmapBase   arch.VA
 	lockFuture bool // mlockall(MCL_FUTURE)
+
+	pooled *VMSpace // of System.unused
 }
 
 // sizes are running sums over the map, in bytes.
@@ -47,9 +49,11 @@ const topGap = 128<<20 + stackGuard
 
 // New makes an empty address space with one reference, the caller's. ENOMEM.
 func New(s *System, l arch.Layout) (*VMSpace, error) {
-	vs := &VMSpace{sys: s, id: nextID.Add(1), limits: noLimits, mmapBase: arch.UserMax - topGap}
+	vs := s.newSpace()
+	vs.sys, vs.id, vs.limits, vs.mmapBase = s, nextID.Add(1), noLimits, arch.UserMax-topGap
 	vs.pm = &vs.tables
 	if err := s.pmaps.Init(vs.pm, l); err != nil {
+		s.freeSpace(vs)
 		return nil, err
 	}
 	vs.dirty.vs = vs
@@ -80,12 +84,15 @@ func (vs *VMSpace) Release() (last bool) {
 	if n < 0 {
 		panic(fmt.Sprintf("vm: address space %d released %d times too often", vs.id, -n))
 	}
-	if st := vs.pm.Stats(); vs.tree.n != 0 || st.Resident != 0 || st.Tables != 0 {
+	if vs.tree.n != 0 || !vs.pm.Empty() {
+		st := vs.pm.Stats()
 		panic(fmt.Sprintf("vm: address space %d at final free: %d map entries, %d resident pages, %d table pages, want 0",
 			vs.id, vs.tree.n, st.Resident, st.Tables))
 	}
 	vs.pm.Destroy()
-	vs.sys.spaces.Add(-1)
+	s := vs.sys
+	s.spaces.Add(-1)
+	s.freeSpace(vs)
 	return true
 }
 

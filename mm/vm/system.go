@@ -19,7 +19,8 @@ type System struct {
 
 	spaces, entries, objects atomic.Int64 // alive, for leak tests
 
-	free entryPool
+	free   entryPool
+	unused spacePool
 }
 
 // Config tells NewSystem what to build on. Mem and Pmaps are required.
@@ -85,6 +86,26 @@ func (s *System) newEntry() *entry {
 	return e
 }
 
+// newEntries is newEntry for n entries, linked through next; the rest of them is
+// what it was.
+func (s *System) newEntries(n int) (first *entry) {
+	s.entries.Add(int64(n))
+	p := &s.free
+	p.mu.Lock()
+	end := &p.head
+	for n > 0 && *end != nil {
+		end = &(*end).next
+		n--
+		p.n--
+	}
+	first, p.head, *end = p.head, *end, nil
+	p.mu.Unlock()
+	for ; n > 0; n-- {
+		first = &entry{next: first}
+	}
+	return first
+}
+
 // freeEntries takes back a list of n entries linked through next, last the end
 // of it. Whoever still follows one finds no space in it.
 func (s *System) freeEntries(first, last *entry, n int) {
@@ -98,6 +119,46 @@ func (s *System) freeEntries(first, last *entry, n int) {
 		last.next = p.head
 		p.head = first
 		p.n += n
+	}
+	p.mu.Unlock()
+}
+
+// spacePool keeps address spaces for reuse, as entryPool does entries: they are
+// empty and destroyed.
+type spacePool struct {
+	mu   sync.Mutex
+	head *VMSpace // through pooled
+	n    int
+}
+
+// poolSpaces bounds the spaces kept: about 40 KB.
+const poolSpaces = 64
+
+// newSpace is a VMSpace that is zero.
+func (s *System) newSpace() *VMSpace {
+	p := &s.unused
+	p.mu.Lock()
+	vs := p.head
+	if vs != nil {
+		p.head = vs.pooled
+		p.n--
+	}
+	p.mu.Unlock()
+	if vs == nil {
+		return new(VMSpace)
+	}
+	*vs = VMSpace{}
+	return vs
+}
+
+// freeSpace takes back a space that nobody uses any more.
+func (s *System) freeSpace(vs *VMSpace) {
+	p := &s.unused
+	p.mu.Lock()
+	if p.n < poolSpaces { // else it is garbage
+		vs.pooled = p.head
+		p.head = vs
+		p.n++
 	}
 	p.mu.Unlock()
 }

@@ -2,6 +2,10 @@ package vm
 
 import "grim/arch"
 
+// lastEntries are looked at one by one before a tree is built to look in: some 5
+// instructions each.
+const lastEntries = 8
+
 // entryTree holds a map's entries by address: an AVL tree in which every node
 // knows the largest free gap of its subtree, so that look-up, insertion and the
 // search for free addresses take a logarithmic number of steps, and a list of
@@ -14,6 +18,7 @@ type entryTree struct {
 	root        *entry
 	first, last *entry
 	n           int
+	unbuilt     bool // there is only the list: build before root is used
 }
 
 // find is the entry that contains va, or nil.
@@ -27,6 +32,19 @@ func (t *entryTree) find(va arch.VA) *entry {
 // ceil is the first entry that ends after va, or nil.
 func (t *entryTree) ceil(va arch.VA) *entry {
 	var best *entry
+	if t.unbuilt {
+		// A child that soon execs or exits is asked for its stack, the last
+		// entry, and perhaps one near it: no tree is needed for that.
+		e := t.last
+		for range lastEntries {
+			if e == nil || e.end <= va {
+				return best
+			}
+			best, e = e, e.prev
+		}
+		best = nil
+		t.build()
+	}
 	for e := t.root; e != nil; {
 		if e.end > va {
 			best, e = e, e.left
@@ -39,6 +57,7 @@ func (t *entryTree) ceil(va arch.VA) *entry {
 
 // insert adds e, which overlaps nothing.
 func (t *entryTree) insert(e *entry) {
+	t.build()
 	e.next = t.ceil(e.start)
 	if e.next != nil {
 		e.prev = e.next.prev
@@ -64,23 +83,16 @@ func (t *entryTree) insert(e *entry) {
 	t.n++
 }
 
-// append adds e behind all others, to the list alone: build makes the tree when
-// all are there. For fork, which has the entries in order: n insertions into a
-// tree would cost 250 instructions each, building it 30.
-func (t *entryTree) append(e *entry) {
-	e.prev, e.next = t.last, nil
-	if t.last != nil {
-		t.last.next = e
-	} else {
-		t.first = e
+// build makes the tree of the entries in the list, unless it is there. For fork,
+// which has the entries in order: n insertions into a tree would cost 250
+// instructions each, building it 30, and most children are gone before anyone asks
+// for it.
+func (t *entryTree) build() {
+	if t.unbuilt {
+		t.unbuilt = false
+		t.root, _ = buildTree(t.first, t.n)
 	}
-	t.last = e
-	setGap(e)
-	t.n++
 }
-
-// build makes the tree of the entries in the list.
-func (t *entryTree) build() { t.root, _ = buildTree(t.first, t.n) }
 
 // buildTree makes a balanced tree of the n entries from first on, and returns the
 // entry after them.
@@ -97,6 +109,7 @@ func buildTree(first *entry, n int) (root, rest *entry) {
 
 // remove takes e out.
 func (t *entryTree) remove(e *entry) {
+	t.build()
 	t.root = treeRemove(t.root, e)
 	next := e.next
 	if e.prev != nil {
@@ -118,6 +131,7 @@ func (t *entryTree) remove(e *entry) {
 // moved repairs the gaps after e.start or e.end changed within e's free
 // surroundings: the order of the entries is the same.
 func (t *entryTree) moved(e *entry) {
+	t.build()
 	setGap(e)
 	treeRefresh(t.root, e)
 	if e.next != nil {
@@ -129,6 +143,7 @@ func (t *entryTree) moved(e *entry) {
 // findGap returns the highest address at which n bytes are free below limit,
 // with alignment align (a power of two); ok is false if there is none.
 func (t *entryTree) findGap(n uint64, limit arch.VA, align uint64) (va arch.VA, ok bool) {
+	t.build()
 	lo := arch.UserMin
 	if t.last != nil {
 		lo = t.last.end

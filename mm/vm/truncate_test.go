@@ -77,7 +77,7 @@ func TestTruncateRace(t *testing.T) {
 					return
 				}
 				if k%64 == 0 && i == 1 {
-					c, err := vs.Fork(arch.SharedUK)
+					c, err := vs.Fork(arch.SharedUK, 0)
 					if err != nil {
 						t.Error(err)
 						return
@@ -105,7 +105,8 @@ type hooked struct {
 	hook func()
 }
 
-func (h *hooked) CachedPage(int64, bool) (phys.Frame, bool) { return 0, false }
+func (h *hooked) CachedPage(int64, bool) (phys.Frame, bool)         { return 0, false }
+func (h *hooked) CachedRun(int64, uint32, *[AroundPages]phys.Frame) {}
 
 func (h *hooked) GetPage(index int64, write bool) (phys.Frame, error) {
 	f, err := h.FileObject.GetPage(index, write)

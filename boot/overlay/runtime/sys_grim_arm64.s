@@ -15,21 +15,28 @@ TEXT runtime·counter(SB),NOSPLIT,$0-8
 	MOVD	R0, ret+0(FP)
 	RET
 
-// func nanotime1() int64
-//
-// timeOffset + (counter-timeBase)*timeMult>>timeShift, with a 128-bit product.
-TEXT runtime·nanotime1(SB),NOSPLIT,$0-8
-	ISB	$15
-	MRS	CNTVCT_EL0, R0
-	MOVD	runtime·timeBase(SB), R1
-	MOVD	runtime·timeMult(SB), R2
-	MOVD	runtime·timeOffset(SB), R3
-	SUB	R1, R0
-	MUL	R2, R0, R4
-	UMULH	R2, R0, R5
-	EXTR	$const_timeShift, R4, R5, R0
+// NANOTIME is timeOffset + (counter-timeBase)*timeMult>>timeShift, with a 128-bit
+// product, in R0. It clobbers R1 to R5.
+#define NANOTIME \
+	ISB	$15; \
+	MRS	CNTVCT_EL0, R0; \
+	MOVD	runtime·timeBase(SB), R1; \
+	MOVD	runtime·timeMult(SB), R2; \
+	MOVD	runtime·timeOffset(SB), R3; \
+	SUB	R1, R0; \
+	MUL	R2, R0, R4; \
+	UMULH	R2, R0, R5; \
+	EXTR	$const_timeShift, R4, R5, R0; \
 	ADD	R3, R0
-	MOVD	R0, ret+0(FP)
+
+// func nanotime1() int64
+TEXT runtime·nanotime1<ABIInternal>(SB),NOSPLIT,$0-8
+	NANOTIME
+	RET
+
+// func Nanotime() int64
+TEXT runtime·Nanotime<ABIInternal>(SB),NOSPLIT,$0-8
+	NANOTIME
 	RET
 
 // func counterHz() uint64
