@@ -23,7 +23,17 @@ type Board struct {
 	Firmware string // boot loader; "" where QEMU does what the board's own would
 	Card     string // kernel and initramfs are on a card for this board of package card
 	Since    int    // the major version of QEMU that has the machine; 0: any
+	Keys     string // typed at the boot loader, instead of what the user types
 }
+
+// imxEnvironment makes the U-Boot for QEMU's virt machine, whose memory begins at the
+// same address, load a card as the one for the i.MX 8M Plus does (its board file
+// include/configs/imx8mp_evk.h): the script is where the kernel goes, which is not on a
+// 2 MB boundary, there is no ramdisk_addr_r, and a device tree is looked for. Line ends
+// in front stop the countdown; U-Boot loses the first few.
+const imxEnvironment = "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n" +
+	"setenv ramdisk_addr_r\nsetenv initrd_addr 0x43800000\nsetenv kernel_addr_r 0x40480000\nsetenv scriptaddr 0x40480000\n" +
+	"setenv fdt_addr_r 0x43000000\nsetenv fdtfile imx8mp-evk.dtb\nrun distro_bootcmd\n"
 
 // FilesDir is where qemu/boards.sh puts what boards need.
 const FilesDir = "build/boards"
@@ -171,6 +181,8 @@ func (c *Config) readCard() error {
 // all four of its CPUs, three of them in a loop, so they take turns.
 var boards = []Machine{
 	{Name: "virt-uboot", Arch: "arm64", Board: &Board{Firmware: uboot, Card: "imx8mp"},
+		Args: []string{"-machine", "virt", "-cpu", "cortex-a53", "-smp", "1", "-serial", "stdio"}},
+	{Name: "virt-uboot-imx8mp", Arch: "arm64", Board: &Board{Memory: "3G", Firmware: uboot, Card: "imx8mp", Keys: imxEnvironment},
 		Args: []string{"-machine", "virt", "-cpu", "cortex-a53", "-smp", "1", "-serial", "stdio"}},
 	{Name: "virt-uefi", Arch: "arm64", Board: &Board{Firmware: edk2, Card: "efi"},
 		Args: []string{"-machine", "virt,gic-version=3,acpi=off", "-cpu", "cortex-a72", "-smp", "1", "-serial", "stdio"}},

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -56,6 +57,9 @@ func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out i
 	cmd.WaitDelay = 5 * time.Second
 	if stdin != nil {
 		cmd.Stdin = stdin
+	}
+	if b := c.Machine.Board; b != nil && b.Keys != "" {
+		cmd.Stdin = strings.NewReader(b.Keys)
 	}
 	r, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w
