@@ -86,21 +86,24 @@ qemu-install:
 
 # What the laboratory runs on: both architectures unless ARCH is given.
 ARCHS   := $(if $(filter file default,$(origin ARCH)),amd64 arm64,$(ARCH))
-CASE    ?=
-REPS    ?=
-LAB      = $(GO) run ./qemu/lab $(1) -arch "$(ARCHS)" $(if $(CASE),-case $(CASE)) $(if $(REPS),-n $(REPS))
+CASE     ?=
+REPS     ?=
+INTO     ?=
+FROM     ?=
+LAB      = $(GO) run ./qemu/lab $(1) -arch "$(ARCHS)" $(if $(CASE),-case $(CASE)) $(if $(REPS),-n $(REPS)) \
+	$(if $(INTO),-into $(INTO)) $(if $(FROM),-from $(FROM))
 lab-kernels:
 	@qemu/install.sh $(if $(filter amd64,$(ARCHS)),qemu-system-x86_64) $(if $(filter arm64,$(ARCHS)),qemu-system-aarch64)
 	@$(foreach a,$(ARCHS),$(MAKE) --no-print-directory kernel ARCH=$(a) PROGRAM= &&) true
 
-bench: lab-kernels ## what an exit costs: Grim under every layout and policy (CASE=prefix REPS=n)
+bench: lab-kernels ## what an exit costs: Grim under every layout and policy (CASE=prefix REPS=n INTO=file)
 	@$(call LAB,bench)
 
 compare: lab-kernels ## the same beside Debian's Linux kernel, which it fetches into build/linux
 	@$(call LAB,compare)
 
-profile: lab-kernels ## instructions for each kernel function: CASE=fork_exit_wait (LAYOUT=, EXIT=)
-	@$(call LAB,profile) -layout $(LAYOUT) -exit $(EXIT)
+profile: lab-kernels ## instructions for each kernel function: CASE=fork_exit_wait (LAYOUT=, EXIT=, HUGEPAGES=off)
+	@$(call LAB,profile) -layout $(LAYOUT) -exit $(EXIT) -hugepages=$(if $(filter off,$(HUGEPAGES)),false,true)
 
 # Tools that read the standard library's sources themselves get a GOROOT in which
 # the overlay has been carried out. Machine addresses are not Go pointers, which

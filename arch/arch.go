@@ -11,6 +11,8 @@
 // says so.
 package arch
 
+import "unsafe"
+
 // PA is a physical address.
 type PA uint64
 
@@ -123,6 +125,13 @@ type MMU interface {
 	// SyncInstructions makes instructions just written to [pa, pa+n) visible
 	// to instruction fetch in every address space. n <= one 2 MB block.
 	SyncInstructions(pa PA, n int)
+}
+
+// PageOps clear and copy whole pages, which is most of what a fault costs. Pages
+// are aligned, mapped, and do not overlap. A nil function: plain Go code will do.
+type PageOps struct {
+	Clear func(p unsafe.Pointer)
+	Copy  func(dst, src unsafe.Pointer)
 }
 
 // Machine is the whole contract as package proc and the kernel see it.

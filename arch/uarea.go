@@ -20,15 +20,18 @@ const FrameRegs = 40
 // Frame holds a user thread's general registers; ABI says which is where.
 type Frame [FrameRegs]uint64
 
+// RetSlot is the slot of a system call's result, RAX or X0, on every architecture:
+// a constant, for each call needs it twice.
+const RetSlot = 0
+
 // ABI gives the Frame slots that portable code needs, by the Linux ABI of the
 // architecture (syscall(2), "Architecture calling conventions").
 type ABI struct {
 	Name         string // GOARCH
 	Machine      uint16 // ELF e_machine
 	PC, SP       int
-	Number       int    // system-call number, as user mode passes it; may be Ret's slot
+	Number       int    // system-call number, as user mode passes it; may be RetSlot
 	Arg          [6]int // system-call arguments
-	Ret          int    // system-call result
 	TLS          int    // thread pointer: FS base, TPIDR_EL0
 	SyscallBytes uint64 // length of the system-call instruction, to restart it
 }

@@ -26,6 +26,8 @@ type board interface {
 	// MapHeap maps physical memory behind the heap; table gives a frame for a
 	// page table.
 	MapHeap(va arch.VA, pa arch.PA, size uint64, table func() arch.PA) error
+	// PageOps are how this CPU clears and copies pages best.
+	PageOps() arch.PageOps
 	// Random fills p from the CPU's generator; false if there is none. Jitter
 	// is a number whose low bits nobody can predict.
 	Random(p []byte) bool

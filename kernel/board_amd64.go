@@ -94,6 +94,7 @@ func (p *pc) MapHeap(va arch.VA, pa arch.PA, size uint64, table func() arch.PA) 
 	return p.GrowWindow(va, pa, size, table)
 }
 
+func (p *pc) PageOps() arch.PageOps        { return amd64.PageOps(&p.Features) }
 func (p *pc) XCR0() uint64                 { return p.Features.XCR0 }
 func (p *pc) UserCPU() elf.CPU             { return elf.CPU{Platform: "x86_64", HWCap: p.HWCap()} }
 func (p *pc) WallTime() (time.Time, error) { return amd64.WallTime() }

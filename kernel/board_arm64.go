@@ -5,13 +5,14 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/goos"
-	"time"
 
 	"grim/arch"
 	"grim/arch/arm64"
 	"grim/boot/machine"
+	"grim/boot/screen"
 	"grim/proc/elf"
 )
 
@@ -21,26 +22,43 @@ type dtBoard struct {
 	info *machine.Info
 }
 
+// display is the framebuffer that firmware left, if there is one: it shows what the
+// serial port gets, from the first message on.
+var display *screen.Screen
+
 // discover reads the device tree, and opens the console first of all, so that
 // whatever is wrong with the rest is said where somebody reads it. Until then
-// messages are kept; without a console a debugger gets them.
+// messages are kept. A machine without a serial port that there is a driver for is
+// told so on its display and by a debugger, and does not start.
 func discover() (*machine.Info, error) {
 	info, err := machine.FromArm64(physical, goos.BootArg)
-	if info == nil || info.Console.Kind == "" {
+	if info == nil {
 		goos.Printk = runtime.EarlyConsole
-		return info, err
+		return nil, err
 	}
-	u := uartConfig(info)
-	port, openErr := arm64.OpenUART(&u)
-	if openErr != nil {
-		goos.Printk = runtime.EarlyConsole
-		return info, errors.Join(err, openErr)
+	put := runtime.EarlyConsole
+	if info.Console.Kind != "" {
+		u := uartConfig(info)
+		port, openErr := arm64.OpenUART(&u)
+		if openErr == nil {
+			put = func(c byte) {
+				if c == '\n' {
+					port.Put('\r')
+				}
+				port.Put(c)
+			}
+		}
+		err = errors.Join(err, openErr)
+	}
+	if s := info.Screen; s.Size != 0 {
+		var screenErr error
+		if display, screenErr = openScreen(&s); screenErr != nil {
+			info.Warnings = append(info.Warnings, screenErr.Error())
+		}
 	}
 	goos.Printk = func(c byte) {
-		if c == '\n' {
-			port.Put('\r')
-		}
-		port.Put(c)
+		put(c)
+		show(c)
 	}
 	for _, w := range info.Warnings {
 		fmt.Println("grim: warning:", w)
@@ -49,6 +67,20 @@ func discover() (*machine.Info, error) {
 		err = info.CheckImage(loadedImage())
 	}
 	return info, err
+}
+
+func openScreen(s *machine.Screen) (*screen.Screen, error) {
+	if err := arm64.EarlyMap(arm64.Span(s.Range)); err != nil {
+		return nil, err
+	}
+	return screen.New(arm64.Ptr(arch.PA(s.Base)), s.Size, screen.Config{Width: s.Width, Height: s.Height, Stride: s.Stride, Format: s.Format})
+}
+
+// show puts a byte on the display.
+func show(c byte) {
+	if display != nil {
+		display.Put(c)
+	}
 }
 
 // loadedImage is what the loader put into memory, from the header's page to the
@@ -85,11 +117,14 @@ func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
 	c := arm64.Config{
 		Controller: in.Kind, Distributor: arm64.Span(in.Dist), Interface: arm64.Span(in.CPU), TimerLine: info.Timer.IRQ,
 		Power: arm64.PowerConfig{Kind: info.Power.Kind, Regs: arm64.Span(info.Power.Range)},
+		Clock: arm64.ClockConfig{Kind: info.Clock.Kind, Regs: arm64.Span(info.Clock.Range)},
 		LED: arm64.LEDConfig{
 			Kind: info.LED.GPIO.Kind, Regs: arm64.Span(info.LED.GPIO.Range),
 			Pin: info.LED.Pin, ActiveLow: info.LED.ActiveLow,
 		},
-		Alloc: alloc, Raise: runtime.RaiseIRQ,
+		UART:    uartConfig(info),
+		Devices: []arm64.Span{arm64.Span(info.Screen.Range)},
+		Alloc:   alloc, Raise: runtime.RaiseIRQ,
 	}
 	for _, r := range info.Memory {
 		c.RAM = append(c.RAM, arm64.Span(r))
@@ -103,9 +138,6 @@ func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
 	case "smc":
 		c.PSCI = arm64.SMC
 	}
-	if info.Console.Kind != "" {
-		c.UART = uartConfig(info)
-	}
 	m, err := arm64.New(&c)
 	if err != nil {
 		return nil, err
@@ -114,18 +146,11 @@ func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
 }
 
 func (b *dtBoard) Put(c byte) {
-	if u := b.Console(); u != nil {
-		u.Put(c)
-	}
+	b.Console().Put(c)
+	show(c)
 }
 
-func (b *dtBoard) Read(p []byte) (int, error) {
-	u := b.Console()
-	if u == nil {
-		return 0, errors.New("the machine has no serial port")
-	}
-	return u.Read(p)
-}
+func (b *dtBoard) Read(p []byte) (int, error) { return b.Console().Read(p) }
 
 func (b *dtBoard) MapHeap(va arch.VA, pa arch.PA, size uint64, _ func() arch.PA) error {
 	return b.GrowWindow(va, pa, size)
@@ -140,17 +165,12 @@ func (b *dtBoard) Exit(status int32) {
 	b.Machine.Exit(status)
 }
 
-// exitEarly ends a machine that openBoard has not taken over: by semihosting, or
-// not at all.
-func exitEarly(status int32) { (&arm64.Machine{}).Exit(status) }
+// exitEarly ends a machine that openBoard has not taken over.
+func exitEarly(status int32) { os.Exit(int(status)) }
 
-func (b *dtBoard) XCR0() uint64 { return 0 }
-func (b *dtBoard) Restart()     { b.Reset() }
-
-// WallTime: no real-time clock is driven.
-func (b *dtBoard) WallTime() (time.Time, error) {
-	return time.Time{}, errors.New("no real-time clock")
-}
+func (b *dtBoard) PageOps() arch.PageOps { return arm64.PageOps() }
+func (b *dtBoard) XCR0() uint64          { return 0 }
+func (b *dtBoard) Restart()              { b.Reset() }
 
 func (b *dtBoard) DescribeCPU() string { return arm64.CPU() }
 

@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"runtime/goos"
 	"unsafe"
 
@@ -105,7 +104,12 @@ func (s *system) start() error {
 	if err := s.startProcesses(); err != nil {
 		return err
 	}
-	return s.unpack()
+	if err := s.unpack(); err != nil {
+		return err
+	}
+	runtime.PrepareHeap()
+	go collectWhenIdle()
+	return nil
 }
 
 func (s *system) parseOptions() error {
@@ -177,11 +181,7 @@ func (s *system) growHeap(boot *bootMemory) error {
 		size -= n
 	}
 	runtime.GrowHeap(uintptr(limit))
-	// A collection costs as much as a hundred exits, and hits whoever allocates
-	// just then. The memory is the heap's anyway, so let half of it fill up
-	// first; GrowHeap's limit sees to the rest. 100 stands for a least heap of
-	// 4 MB (runtime/debug.SetGCPercent, runtime's heapMinimum).
-	debug.SetGCPercent(max(100, int((limit-uint64(runtime.Heap().Base))/2*100>>22)))
+	limitCollections()
 	return nil
 }
 
@@ -191,6 +191,7 @@ func (s *system) startMemory(boot *bootMemory) error {
 	if s.mem, err = phys.New(direct(0), boot.ranges()); err != nil {
 		return err
 	}
+	s.mem.SetPageOps(s.board.PageOps())
 	s.pmaps = pmap.NewSystem(s.mem, pageFormat(), s.board)
 	s.vm = vm.NewSystem(vm.Config{Mem: s.mem, Pmaps: s.pmaps, NoBlocks: !s.opts.HugePages})
 	return nil

@@ -4,7 +4,6 @@ package kernel
 
 import (
 	"fmt"
-	"math"
 	"runtime"
 	"runtime/goos"
 	"syscall"
@@ -51,9 +50,9 @@ func (s *system) startProcesses() error {
 	}
 	s.proc, err = proc.New(proc.Config{
 		Machine: s.board, Memory: s.mem, Pmaps: s.pmaps, VM: s.vm,
-		Syscall: s.sys.Syscall, Signals: s.sys,
+		Syscalls: s.sys, Signals: s.sys,
 		Policy: s.opts.Exit, Layout: s.opts.Layout, Slice: s.opts.Slice,
-		Clock: runtime.Nanotime, NextTimer: nextTimer, Runnable: runtime.Runnable,
+		Clock: runtime.Nanotime, Timers: runtime.TimerWords(), Runnable: runtime.Runnable,
 	})
 	if err != nil {
 		return err
@@ -74,18 +73,11 @@ func (s *system) startProcesses() error {
 // procFiles adds the texts that package fs cannot know to /proc.
 func (s *system) procFiles() {
 	s.fs.ProcFile("exits", s.exits)
+	s.fs.ProcFile("heap", heapText)
 	s.fs.ProcFile("version", func() []byte { return versionText(sys.Release, runtime.Version()) })
 	s.fs.ProcFile("uptime", func() []byte { return uptimeText(runtime.Nanotime()) })
 	s.fs.ProcFile("cmdline", func() []byte { return []byte(s.info.CommandLine + "\n") })
 	s.fs.ProcFile("cpuinfo", func() []byte { return cpuinfoText(s.board.DescribeCPU()) })
-}
-
-// nextTimer is runtime.NextTimer in package proc's terms.
-func nextTimer() int64 {
-	if t := runtime.NextTimer(); t >= 0 {
-		return t
-	}
-	return math.MaxInt64
 }
 
 func (s *system) newPages(name string) (fs.Pages, error) {
@@ -163,8 +155,8 @@ func (s *system) selfTests() *selftest.Env {
 	return &selftest.Env{
 		Machine: s.board, Mem: s.mem, Pmaps: s.pmaps, VM: s.vm, FS: s.fs, Proc: s.proc,
 		Layout: s.opts.Layout, Policy: s.opts.Exit, Select: s.opts.SelfTest, Report: s.report,
-		NewFiles: s.sys.NewFiles,
-		Image:    image(), KernelRights: kernelRights, Format: pageFormat(),
+		NewFiles: s.sys.NewFiles, HeapBytes: heapBytes(),
+		Image: image(), KernelRights: kernelRights, Format: pageFormat(),
 		OnExitStep: s.proc.SetTrace,
 		Exec: func(path string, args []string, layout arch.Layout, policy proc.ExitPolicy) (*proc.Process, error) {
 			return s.sys.Start(sys.StartArgs{

@@ -1,6 +1,10 @@
 package kernel
 
-import "testing"
+import (
+	"fmt"
+	"runtime"
+	"testing"
+)
 
 func TestProcFiles(t *testing.T) {
 	for _, c := range []struct{ name, got, want string }{
@@ -11,5 +15,27 @@ func TestProcFiles(t *testing.T) {
 		if c.got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, c.got, c.want)
 		}
+	}
+}
+
+// What came to stay between two readings of /proc/heap is what they differ by.
+// Broken by heapText without its collections.
+func TestHeapText(t *testing.T) {
+	read := func() (live, objects, stacks int) {
+		if _, err := fmt.Sscanf(string(heapText()), "live %d\nobjects %d\nstacks %d\n", &live, &objects, &stacks); err != nil {
+			t.Fatal(err)
+		}
+		return live, objects, stacks
+	}
+	const size = 8 << 20
+	before, _, stacks := read()
+	held := make([]byte, size)
+	for range 8 {
+		_ = make([]byte, size) // is gone by the second reading
+	}
+	after, objects, _ := read()
+	runtime.KeepAlive(held)
+	if d := after - before; d < size || d > size+size/2 || objects == 0 || stacks == 0 {
+		t.Errorf("the heap grew by %d with %d held, %d objects, %d of stacks", d, size, objects, stacks)
 	}
 }

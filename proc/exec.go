@@ -81,7 +81,7 @@ func (t *Thread) singleThread() error {
 			waited = true
 			t.pause()
 		}
-		<-t.note
+		t.parker.sleep()
 		p.mu.Lock()
 	}
 	p.execer = nil
@@ -114,7 +114,7 @@ func (t *Thread) leadLocked() {
 func (t *Thread) changeSpace(s *space) (old *space) {
 	p := t.p
 	p.mu.Lock()
-	peak := p.space.vs.Stats().PeakRSS
+	peak := p.space.vs.PeakRSS()
 	p.usage.MaxRSS = max(p.usage.MaxRSS, peak)
 	old = p.space
 	p.space = s
@@ -131,11 +131,12 @@ func (t *Thread) changeSpace(s *space) (old *space) {
 // the kernel meant the old memory.
 func (p *Process) resetSignals(t *Thread) {
 	p.mu.Lock()
-	old := p.acts
-	p.acts = old.fork(false, new(sigActions))
+	if old := p.acts; !old.alone() {
+		p.acts = old.fork(false, new(sigActions))
+		old.drop()
+	}
 	p.acts.reset()
 	p.mu.Unlock()
-	old.drop()
 	t.altStack = AltStack{}
 	t.robust, t.clearTID = 0, 0
 }

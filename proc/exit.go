@@ -24,10 +24,10 @@ func (t *Thread) Exit(code int) {
 
 // ExitGroup is exit_group(2): every thread ends, this one like after Exit.
 func (t *Thread) ExitGroup(code int) {
+	t.todo.Or(todoExit) // also if another thread's exit came first
 	t.p.mu.Lock()
 	t.p.exitLocked(ExitStatus(code), InProcess)
 	t.p.mu.Unlock()
-	t.todo.Or(todoExit) // also if another thread's exit came first
 }
 
 // exitLocked is the beginning of every exit of a whole process: exit_group, a
@@ -43,8 +43,10 @@ func (p *Process) exitLocked(status Status, ctx Context) {
 	p.continueLocked()
 	p.stop.resume = false // nobody wants to know that any more
 	for t := p.threads; t != nil; t = t.next {
-		t.todo.Or(todoExit)
-		t.Wake()
+		if t.todo.Load()&todoExit == 0 {
+			t.todo.Or(todoExit)
+			t.Wake()
+		}
 	}
 }
 
@@ -74,13 +76,12 @@ func (t *Thread) exit1() {
 	// 2c. Not earlier: with several threads, any of them could still write to
 	// the space that the vfork parent gets back.
 	purge := p.leaveSpace()
-	k.trace(StepUserDone, p.pid, 0, InProcess, 0, 0)
+	k.trace(StepUserDone, p.pid, InProcess)
 
 	// 3. Before the purge: closing may flush and may sleep, and a timer must
 	// not fire at a dead process.
 	p.closeFiles()
-	p.stopTimers()
-	k.trace(StepFilesDone, p.pid, 0, InProcess, 0, 0)
+	k.trace(StepFilesDone, p.pid, InProcess)
 
 	// 4. Last thread and last user. May sleep for as long as a pager does; no
 	// lock is held. Before step 5, as the parent may not hear of an end whose
@@ -91,8 +92,7 @@ func (t *Thread) exit1() {
 
 	// 5. NOTE: FROM HERE ON THIS THREAD MAY NOT SLEEP. Locks are held for
 	// short; the process is invisible to everything but wait(2).
-	t.usage.system.Add(k.now() - begin)
-	t.usage.charge(&t.resumed, k.now())
+	t.chargeExit(begin)
 	p.die(t)
 
 	// 6. Hand the thread to the reaper. Not earlier: it frees the u-area, on
@@ -106,7 +106,6 @@ func (t *Thread) exit1() {
 func (t *Thread) markExiting() {
 	p := t.p
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	t.advance(Exiting)
 	if t.TID() == p.pid {
 		p.leaderCode = t.exitCode
@@ -117,6 +116,14 @@ func (t *Thread) markExiting() {
 			o.Wake()
 		}
 	}
+	p.mu.Unlock()
+}
+
+// chargeExit ends the thread's account; all since begin counts as system time.
+func (t *Thread) chargeExit(begin int64) {
+	now := t.p.k.now()
+	t.usage.system.Add(now - begin)
+	t.usage.charge(&t.resumed, now)
 }
 
 // leaveSiblings is step 2b. A thread that is not the last is dead and on
@@ -140,8 +147,7 @@ func (t *Thread) leaveSiblings(begin int64) (last bool) {
 		p.mu.Unlock()
 		return true
 	}
-	t.usage.system.Add(k.now() - begin)
-	t.usage.charge(&t.resumed, k.now())
+	t.chargeExit(begin)
 	t.deadLocked()
 	if p.live == 1 && p.execer != nil {
 		p.execer.Wake()
@@ -159,7 +165,7 @@ func (t *Thread) leaveSiblings(begin int64) (last bool) {
 // added up. Preconditions: p.mu held.
 func (t *Thread) deadLocked() {
 	p := t.p
-	p.usage.add(t.usage.usage())
+	t.usage.addTo(&p.usage)
 	p.unlinkThread(t)
 	t.advance(Dead)
 	t.pending = sigQueue{}
@@ -184,25 +190,28 @@ func (p *Process) leaveSpace() (purge bool) {
 	return lastUser && policy == PolicyPurge
 }
 
-// closeFiles is the first half of step 3. The table is hidden first, so that
-// /proc readers see it open or not at all.
+// closeFiles is step 3: descriptors, then timers. The table is hidden first, so
+// that /proc readers see it open or not at all.
 func (p *Process) closeFiles() {
 	p.mu.Lock()
-	files := p.files
-	p.files = nil
+	files, timer := p.files, p.timer
+	p.files, p.timer = nil, nil
 	p.mu.Unlock()
 	if files != nil {
 		files.CloseAll()
+	}
+	if timer != nil {
+		timer.stop()
 	}
 }
 
 // purge is step 4, in the exiting process or, under PolicyReaper, in the
 // reaper. The space stays on the process, empty, until uvmspace_free.
 func (p *Process) purge(ctx Context) {
-	p.k.trace(StepPurgeBegin, p.pid, 0, ctx, 0, 0)
+	p.k.trace(StepPurgeBegin, p.pid, ctx)
 	var did vm.PurgeStats
 	p.space.vs.Purge(&did)
-	p.k.trace(StepPurgeEnd, p.pid, 0, ctx, did.Pages, did.Tables)
+	p.k.traceFreed(StepPurgeEnd, p.pid, ctx, did.Pages, did.Tables)
 }
 
 // die is step 5: state dead, off the look-up lists, children to init, usage
@@ -229,7 +238,7 @@ func (p *Process) die(t *Thread) {
 	k.treeMu.Unlock()
 	k.counts.exits.Add(1)
 
-	k.trace(StepNoteExit, p.pid, 0, InProcess, 0, 0)
+	k.trace(StepNoteExit, p.pid, InProcess)
 	p.notify(NoteExit)
 }
 
@@ -260,6 +269,6 @@ func (k *Kernel) exit2(t *Thread) {
 	if t.state != Dead {
 		panic("proc: exit2: thread is " + t.state.String() + ", not dead")
 	}
-	k.trace(StepDeadproc, t.p.pid, t.TID(), InProcess, 0, 0)
+	k.traceThread(StepDeadproc, t)
 	k.dead.put(t)
 }

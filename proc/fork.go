@@ -83,7 +83,7 @@ func (t *Thread) Fork(a ForkArgs) (int, error) {
 		}
 		tid := c.TID() // c may be dead at once
 		t.usage.system.Add(t.p.k.now() - begin)
-		go c.main()
+		t.p.k.start(c)
 		return tid, nil
 	}
 	c, err := t.cloneProcess(&a)
@@ -94,7 +94,7 @@ func (t *Thread) Fork(a ForkArgs) (int, error) {
 	v := p.vfork
 	t.usage.system.Add(t.p.k.now() - begin)
 	t.p.notify(NoteFork)
-	go c.main()
+	t.p.k.start(c)
 	if v != nil {
 		v.wait(t)
 	}
@@ -250,7 +250,7 @@ func (t *Thread) adopt(c *Process, ct *Thread, f CloneFlags) error {
 func (t *Thread) copyTo(c *Thread, a *ForkArgs) {
 	k, abi := t.p.k, t.p.k.abi
 	k.m.CopyUser(c.U, t.U)
-	c.U.Frame[abi.Ret] = 0
+	c.U.Frame[arch.RetSlot] = 0
 	if a.Stack != 0 {
 		c.U.Frame[abi.SP] = uint64(a.Stack)
 	}

@@ -87,7 +87,7 @@ func (t *Thread) stopHere() {
 	}
 	t.pause()
 	for t.todo.Load()&(todoStop|todoExit) == todoStop {
-		<-t.note
+		t.parker.sleep()
 	}
 	t.resume()
 	p.mu.Lock()

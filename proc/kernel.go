@@ -39,7 +39,7 @@ const DefaultPIDMax = 32768
 // DefaultSlice is how long a thread may stay in user mode while others wait.
 const DefaultSlice = 5 * time.Millisecond
 
-// Config is what New builds on. Machine, VM, Pmaps, Memory and Syscall are
+// Config is what New builds on. Machine, VM, Pmaps, Memory and Syscalls are
 // required.
 type Config struct {
 	Machine arch.Machine
@@ -47,9 +47,7 @@ type Config struct {
 	Pmaps   *pmap.System
 	VM      *vm.System
 
-	// Syscall handles the system call in t's registers and stores its result
-	// there. It runs in t's goroutine and may block in Thread.Sleep alone.
-	Syscall func(t *Thread)
+	Syscalls Syscalls
 	// Signals builds signal frames; nil: a caught signal kills.
 	Signals SignalABI
 
@@ -61,9 +59,9 @@ type Config struct {
 	// Clock is the monotonic clock in nanoseconds that SetTimer and all
 	// deadlines use; nil: the Go runtime's, since New.
 	Clock func() int64
-	// NextTimer is when the earliest timer of the runtime is due, so that a
-	// thread in user mode is interrupted for it; nil: never.
-	NextTimer func() int64
+	// Timers are words that say when the runtime's earliest timers are due, 0
+	// for none, so that a thread in user mode is interrupted for them. nil: none.
+	Timers *[2]int64
 	// Runnable tells whether another goroutine waits for the CPU; nil: yes.
 	Runnable func() bool
 
@@ -75,6 +73,13 @@ type Config struct {
 	InitExited func(status Status)
 }
 
+// Syscalls is the system-call layer.
+type Syscalls interface {
+	// Syscall handles the system call in t's registers and stores its result
+	// there. It runs in t's goroutine and may block in Thread.Sleep alone.
+	Syscall(t *Thread)
+}
+
 // Kernel is the process side of one machine.
 type Kernel struct {
 	cfg   Config
@@ -84,8 +89,11 @@ type Kernel struct {
 	slice int64        // nanoseconds
 	now   func() int64 // the monotonic clock, nanoseconds: Config.Clock
 
+	syscalls Syscalls
+	timers   *[2]int64 // Config.Timers
+
 	// armed is what the CPU's one-shot timer was last set to; math.MaxInt64 if
-	// disarmed or expired. Per CPU: with a second one it moves into a per-CPU
+	// disarmed or expired, or if nobody knows. Per CPU: with a second one it moves into a per-CPU
 	// record.
 	armed atomic.Int64
 
@@ -99,7 +107,8 @@ type Kernel struct {
 
 	futexes [futexBuckets]futexBucket
 	dead    deadQueue
-	traces  traceRing
+	workers workerPool
+	traces  *traceRing                     // [I]
 	onTrace atomic.Pointer[func(e *Event)] // SetTrace
 	counts  counters
 	stopped atomic.Int64 // processes that job control has stopped
@@ -116,14 +125,15 @@ type counters struct {
 type Counts struct {
 	Processes, Threads     int64 // now; dead threads that wait for the reaper included
 	DeadThreads            int   // now on deadproc
+	IdleWorkers            int   // goroutines that wait for a thread to run
 	PIDs                   int   // numbers in use
 	Forks, Exits, Released int64 // since start: processes made, dead, gone
 }
 
 // New makes the kernel's process side and starts the reaper.
 func New(cfg Config) (*Kernel, error) {
-	if cfg.Machine == nil || cfg.VM == nil || cfg.Pmaps == nil || cfg.Memory == nil || cfg.Syscall == nil {
-		return nil, errors.New("proc: New: Config.Machine, Memory, Pmaps, VM and Syscall are required")
+	if cfg.Machine == nil || cfg.VM == nil || cfg.Pmaps == nil || cfg.Memory == nil || cfg.Syscalls == nil {
+		return nil, errors.New("proc: New: Config.Machine, Memory, Pmaps, VM and Syscalls are required")
 	}
 	if cfg.PIDMax == 0 {
 		cfg.PIDMax = DefaultPIDMax
@@ -136,14 +146,15 @@ func New(cfg Config) (*Kernel, error) {
 	}
 	k := &Kernel{
 		cfg: cfg, m: cfg.Machine, abi: cfg.Machine.ABI(), mem: cfg.Memory,
-		slice: int64(cfg.Slice), now: cfg.Clock,
+		slice: int64(cfg.Slice), now: cfg.Clock, syscalls: cfg.Syscalls, timers: cfg.Timers,
+		traces: new(traceRing),
 	}
 	if k.now == nil {
 		epoch := time.Now()
 		k.now = func() int64 { return int64(time.Since(epoch)) }
 	}
-	if k.cfg.NextTimer == nil {
-		k.cfg.NextTimer = func() int64 { return math.MaxInt64 }
+	if k.timers == nil {
+		k.timers = new([2]int64)
 	}
 	if k.cfg.Runnable == nil {
 		k.cfg.Runnable = func() bool { return true }
@@ -157,8 +168,11 @@ func New(cfg Config) (*Kernel, error) {
 }
 
 // Close stops the reaper once deadproc is empty. For tests: a machine runs its
-// reaper for ever. No thread may be live.
-func (k *Kernel) Close() { k.dead.close() }
+// reaper, and keeps its idle workers, for ever. No thread may be live.
+func (k *Kernel) Close() {
+	k.dead.close()
+	k.workers.close()
+}
 
 // Now is the clock that all deadlines of this package use, nanoseconds.
 func (k *Kernel) Now() int64 { return k.now() }
@@ -173,7 +187,7 @@ func (k *Kernel) Machine() arch.Machine { return k.m }
 func (k *Kernel) Counts() Counts {
 	return Counts{
 		Processes: k.counts.procs.Load(), Threads: k.counts.threads.Load(),
-		DeadThreads: k.dead.len(), PIDs: k.pids.used(),
+		DeadThreads: k.dead.len(), IdleWorkers: k.workers.len(), PIDs: k.pids.used(),
 		Forks: k.counts.forks.Load(), Exits: k.counts.exits.Load(), Released: k.counts.reaped.Load(),
 	}
 }

@@ -35,7 +35,7 @@ type Knote struct {
 // never will again (NoteExit, NoteReap): the caller acts on these itself.
 func (p *Process) Attach(n *Knote) (missed Note) {
 	p.noteMu.Lock()
-	defer p.noteMu.Unlock()
+	p.noted.Add(1) // before the state is read: see notify
 	switch s := p.State(); {
 	case s >= Zombie:
 		missed = n.Events & (NoteExit | NoteReap)
@@ -47,6 +47,7 @@ func (p *Process) Attach(n *Knote) (missed Note) {
 		p.notes.prev = n
 	}
 	p.notes = n
+	p.noteMu.Unlock()
 	return missed
 }
 
@@ -57,7 +58,7 @@ func (n *Knote) Detach() {
 		return
 	}
 	p.noteMu.Lock()
-	defer p.noteMu.Unlock()
+	p.noted.Add(-1)
 	if n.prev != nil {
 		n.prev.next = n.next
 	} else {
@@ -67,10 +68,15 @@ func (n *Knote) Detach() {
 		n.next.prev = n.prev
 	}
 	n.p, n.next, n.prev = nil, nil, nil
+	p.noteMu.Unlock()
 }
 
-// notify tells every knote that wants ev.
+// notify tells every knote that wants ev. Mostly there is none: whoever attaches
+// one right now finds that it missed ev, or looks itself once attached.
 func (p *Process) notify(ev Note) {
+	if p.noted.Load() == 0 {
+		return
+	}
 	p.noteMu.Lock()
 	for n := p.notes; n != nil; n = n.next {
 		if n.Events&ev != 0 {

@@ -47,8 +47,8 @@ type machine struct {
 // The two ABIs: the result shares a register with the number on amd64, and with
 // argument 0 on arm64, which is what restarting a system call has to undo.
 var testABIs = map[string]*arch.ABI{
-	"amd64": {Name: "amd64", PC: 0, SP: 1, Number: 2, Ret: 2, Arg: [6]int{3, 4, 5, 6, 7, 8}, TLS: 9, SyscallBytes: 2},
-	"arm64": {Name: "arm64", PC: 0, SP: 1, Number: 2, Ret: 3, Arg: [6]int{3, 4, 5, 6, 7, 8}, TLS: 9, SyscallBytes: 4},
+	"amd64": {Name: "amd64", PC: 2, SP: 1, Number: 0, Arg: [6]int{3, 4, 5, 6, 7, 8}, TLS: 9, SyscallBytes: 2},
+	"arm64": {Name: "arm64", PC: 2, SP: 1, Number: 8, Arg: [6]int{0, 3, 4, 5, 6, 7}, TLS: 9, SyscallBytes: 4},
 }
 
 // newMachine makes one with so many frames of RAM. When the test ends every
@@ -68,7 +68,7 @@ func newMachine(t testing.TB, frames int, change func(*Config)) *machine {
 	m.vm = vm.NewSystem(vm.Config{Mem: m.mem, Pmaps: m.pmaps})
 	m.free = m.mem.FreeFrames()
 	cfg := Config{
-		Machine: m, Memory: m.mem, Pmaps: m.pmaps, VM: m.vm, Syscall: m.syscall, Signals: m,
+		Machine: m, Memory: m.mem, Pmaps: m.pmaps, VM: m.vm, Syscalls: m, Signals: m,
 		Slice: time.Millisecond,
 		Trace: m.trace,
 	}
@@ -301,21 +301,21 @@ func (u *user) sys(fn func(t *Thread) (uint64, error), raw bool) (uint64, error)
 	u.doTrap(arch.Trap{Kind: arch.Syscall})
 	u.call = nil
 	f = &u.t.U.Frame
-	if r := int64(f[u.m.abi.Ret]); r < 0 && r > -4096 {
+	if r := int64(f[arch.RetSlot]); r < 0 && r > -4096 {
 		if r <= -512 {
 			panic(fmt.Sprintf("user code sees the kernel's own error %d", -r))
 		}
 		return 0, syscall.Errno(-r)
 	}
-	return f[u.m.abi.Ret], nil
+	return f[arch.RetSlot], nil
 }
 
-// syscall is Config.Syscall.
-func (m *machine) syscall(t *Thread) {
+// Syscall is Config.Syscalls.
+func (m *machine) Syscall(t *Thread) {
 	v, _ := m.users.Load(t.U)
 	u := v.(*user)
-	if t.sysNumber != 99 || t.sysArg0 != 0xa0 {
-		panic("machine: the loop lost the registers of a system call")
+	if t.sysRet != t.U.Frame[arch.RetSlot] {
+		panic("machine: the loop lost the register that the result overwrites")
 	}
 	raw := u.raw
 	r, err := u.call(t)
@@ -325,7 +325,7 @@ func (m *machine) syscall(t *Thread) {
 	if err != nil {
 		r = -uint64(err.(syscall.Errno))
 	}
-	t.U.Frame[m.abi.Ret] = r
+	t.U.Frame[arch.RetSlot] = r
 }
 
 // Push is SignalABI: the handler becomes the running code.

@@ -68,7 +68,8 @@ type Process struct {
 	unpurged   bool        // set by the last thread: the reaper is to purge (PolicyReaper)
 
 	noteMu sync.Mutex
-	notes  *Knote // [n]
+	notes  *Knote       // [n]
+	noted  atomic.Int32 // how many there are; changed with noteMu held
 }
 
 // PID is the process's number.

@@ -16,13 +16,13 @@ type deadQueue struct {
 	mu         sync.Mutex
 	head, tail *Thread
 	n          int       // on the list, plus the one the reaper holds
-	wake       sync.Cond // the reaper waits for a thread
+	reaper     parker    // where the reaper sleeps
 	room       sync.Cond // makers of threads wait for n < deadBound
 	closed     bool
 }
 
 func (d *deadQueue) init() {
-	d.wake.L = &d.mu
+	d.reaper.init()
 	d.room.L = &d.mu
 }
 
@@ -37,7 +37,7 @@ func (d *deadQueue) put(t *Thread) {
 	d.tail = t
 	d.n++
 	d.mu.Unlock()
-	d.wake.Signal()
+	d.reaper.wake()
 }
 
 // take waits for the next; nil once closed and empty.
@@ -48,7 +48,9 @@ func (d *deadQueue) take() *Thread {
 			d.mu.Unlock()
 			return nil
 		}
-		d.wake.Wait()
+		d.mu.Unlock()
+		d.reaper.sleep()
+		d.mu.Lock()
 	}
 	t := d.head
 	if d.head = t.nextDead; d.head == nil {
@@ -63,9 +65,9 @@ func (d *deadQueue) take() *Thread {
 func (d *deadQueue) done() {
 	d.mu.Lock()
 	d.n--
-	full := d.n >= deadBound
+	madeRoom := d.n == deadBound-1
 	d.mu.Unlock()
-	if !full {
+	if madeRoom {
 		d.room.Broadcast()
 	}
 }
@@ -90,7 +92,7 @@ func (d *deadQueue) close() {
 	d.mu.Lock()
 	d.closed = true
 	d.mu.Unlock()
-	d.wake.Signal()
+	d.reaper.wake()
 }
 
 // reaper is the kernel task that finishes exits: one for the machine. It never
@@ -112,7 +114,7 @@ func (k *Kernel) reap(t *Thread) {
 	if !last {
 		return
 	}
-	k.trace(StepReaper, p.pid, 0, InReaper, 0, 0)
+	k.trace(StepReaper, p.pid, InReaper)
 	k.freeSpace(p)
 	k.zombify(p)
 }
@@ -131,7 +133,7 @@ func (k *Kernel) freeSpace(p *Process) {
 	p.space = nil
 	p.mu.Unlock()
 	s.vs.Release()
-	k.trace(StepSpaceFreed, p.pid, 0, InReaper, 0, 0)
+	k.trace(StepSpaceFreed, p.pid, InReaper)
 }
 
 // zombify makes a dead process a zombie, sends SIGCHLD and wakes the parent; or
@@ -139,8 +141,10 @@ func (k *Kernel) freeSpace(p *Process) {
 // parent may return from wait(2) and expects everything of the child's to be
 // done (E1), and a zombie is to hold nothing (E10).
 func (k *Kernel) zombify(p *Process) {
-	status := p.Status() // p may be gone below
-	isInit := p.isInit()
+	isInit, status := p.isInit(), Status(0)
+	if isInit {
+		status = p.Status() // p may be gone below
+	}
 	k.treeMu.Lock()
 	k.unlinkChild(p)
 	p.onZombies = true
@@ -173,14 +177,14 @@ func (k *Kernel) announce(p *Process) {
 		p.advance(Zombie, InReaper)
 	}
 	if !silent {
-		k.trace(StepSIGCHLD, p.pid, 0, InReaper, 0, 0)
+		k.trace(StepSIGCHLD, p.pid, InReaper)
 		if !moot {
 			info := p.childInfo(0)
 			info.Signo = syscall.Signal(p.exitSignal)
 			parent.post(info, nil)
 		}
 	}
-	k.trace(StepWakeup, p.pid, 0, InReaper, 0, 0)
+	k.trace(StepWakeup, p.pid, InReaper)
 	if news {
 		p.notify(NoteReap)
 	}

@@ -3,61 +3,63 @@ package proc
 import (
 	"math"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 
 	"grim/arch"
 )
 
-// main is the thread's goroutine: user mode, trap, and again, until the thread
-// is to end. A null system call passes through here in about forty
+// main runs the thread to its end, in a worker: user mode, trap, and again, until the thread
+// is to end. A null system call passes through here in fewer than fifty
 // instructions beside Run and the call itself; keep it so.
 func (t *Thread) main() {
 	k := t.p.k
-	abi := k.abi
 	t.resume()
 	for {
 		if t.todo.Load() != 0 && t.work() {
 			break
 		}
 		t.pm.Activate()
-		k.arm(t)
+		// User mode is left in time: at the end of the slice, or when the
+		// runtime has a timer to run. Programming the timer is slow, so only
+		// when it would come too late. One that comes too early costs an
+		// interrupt, which arms it again; putting it off at every switch of
+		// threads would cost more than that.
+		if t.sliceEnd < k.armed.Load() {
+			k.arm(t)
+		}
 		k.m.Run(t.U)
 		if t.U.Trap.Kind != arch.Syscall {
 			t.trap()
 			continue
 		}
 		// What a restart needs, before the result overwrites it.
-		t.sysNumber = t.U.Frame[abi.Number]
-		t.sysArg0 = t.U.Frame[abi.Arg[0]]
-		k.cfg.Syscall(t)
+		t.sysRet = t.U.Frame[arch.RetSlot]
+		k.syscalls.Syscall(t)
 	}
 	t.exit1()
 }
 
-// arm makes sure that user mode is left in time: at the end of the slice, or
-// when the runtime has a timer to run. Programming the timer is slow, so only
-// when the time has changed.
+// nextTimer is when the earliest timer of the runtime is due. As unsigned numbers,
+// less one, "none" is the latest of all times.
+func (k *Kernel) nextTimer() int64 {
+	at := min(uint64(atomic.LoadInt64(&k.timers[0])-1), uint64(atomic.LoadInt64(&k.timers[1])-1))
+	return int64(min(at, math.MaxInt64-1) + 1)
+}
+
+// arm sets the machine's timer to the end of the slice or the first timer of the
+// runtime, whichever comes first.
 func (k *Kernel) arm(t *Thread) {
-	at := t.sliceEnd
-	if at == 0 {
-		at = t.resumed + k.slice
-		t.sliceEnd = at
-	}
-	if n := k.cfg.NextTimer(); n < at {
-		at = n
-	}
-	// A timer that comes too early costs one interrupt, which arms it again;
-	// putting it off at every switch of threads would cost more than that.
-	if a := k.armed.Load(); at < a || a == math.MinInt64 {
-		k.armed.Store(at)
-		k.m.SetTimer(at)
-	}
+	at := min(t.sliceEnd, k.nextTimer())
+	k.armed.Store(at)
+	k.m.SetTimer(at)
 }
 
 // TimerMoved says that the machine's timer does not stand where the last thread
-// left it: the idle hook calls it after SetTimer. Safe to call without a
-// goroutine (g0): one store.
-func (k *Kernel) TimerMoved() { k.armed.Store(math.MinInt64) }
+// left it, or does not any more where it should: the idle hook calls it after
+// SetTimer, and who has started a timer of the runtime and does not wait for it.
+// (A wait looks for itself.) Safe to call without a goroutine (g0): one store.
+func (k *Kernel) TimerMoved() { k.armed.Store(math.MaxInt64) }
 
 // trap handles what is not a system call.
 func (t *Thread) trap() {
@@ -79,16 +81,15 @@ func (t *Thread) interrupt() {
 	k.m.Dispatch()
 	now := k.now()
 	if now >= k.armed.Load() {
-		k.armed.Store(math.MinInt64) // a one-shot timer: it has fired
+		k.armed.Store(math.MaxInt64) // a one-shot timer: it has fired
 	}
-	if now < t.sliceEnd && k.cfg.NextTimer() > now && !k.cfg.Runnable() {
+	if now < t.sliceEnd && k.nextTimer() > now && !k.cfg.Runnable() {
 		return
 	}
 	t.usage.charge(&t.resumed, now)
 	t.usage.involuntary.Add(1)
 	runtime.Gosched()
-	t.resumed = k.now()
-	t.sliceEnd = 0
+	t.resume()
 }
 
 // fault asks the vmspace for the page, or ends in a signal. It may block in a

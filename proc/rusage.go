@@ -17,7 +17,7 @@ type Usage struct {
 	Involuntary          int64  // and by yielding in or at the end of a slice
 }
 
-func (u *Usage) add(v Usage) {
+func (u *Usage) add(v *Usage) {
 	u.UserTime += v.UserTime
 	u.SystemTime += v.SystemTime
 	u.MaxRSS = max(u.MaxRSS, v.MaxRSS)
@@ -38,12 +38,14 @@ func (u *threadUsage) charge(from *int64, now int64) {
 	*from = now
 }
 
-func (u *threadUsage) usage() Usage {
+// addTo adds the account to a process's.
+func (u *threadUsage) addTo(sum *Usage) {
 	sys := u.system.Load()
-	return Usage{
-		UserTime: max(u.total.Load()-sys, 0), SystemTime: sys, Faults: u.faults.Load(),
-		Voluntary: u.voluntary.Load(), Involuntary: u.involuntary.Load(),
-	}
+	sum.UserTime += max(u.total.Load()-sys, 0)
+	sum.SystemTime += sys
+	sum.Faults += u.faults.Load()
+	sum.Voluntary += u.voluntary.Load()
+	sum.Involuntary += u.involuntary.Load()
 }
 
 // Whose usage (getrusage(2)).
@@ -58,7 +60,8 @@ func (t *Thread) Usage(who int) (Usage, error) {
 	t.usage.charge(&t.resumed, t.p.k.now())
 	switch who {
 	case UsageThread:
-		u := t.usage.usage()
+		var u Usage
+		t.usage.addTo(&u)
 		u.MaxRSS = t.space.vs.Stats().PeakRSS
 		return u, nil
 	case UsageSelf:
@@ -83,7 +86,7 @@ func (p *Process) Usage() Usage {
 	defer p.mu.Unlock()
 	u := p.usage
 	for t := p.threads; t != nil; t = t.next {
-		u.add(t.usage.usage())
+		t.usage.addTo(&u)
 	}
 	u.MaxRSS = max(u.MaxRSS, peak)
 	return u

@@ -54,6 +54,14 @@ func (a *sigActions) fork(share bool, fresh *sigActions) *sigActions {
 	return fresh
 }
 
+// alone reports whether no other process uses the table. Only a user can make
+// another one, so a sole user may rely on it.
+func (a *sigActions) alone() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.uses == 1
+}
+
 // reset sets caught signals to their default; ignored ones stay so (execve(2),
 // and CLONE_CLEAR_SIGHAND of clone3(2)).
 func (a *sigActions) reset() {
@@ -116,7 +124,7 @@ func (p *Process) ignoresChildren() (nowait, silent, moot bool) {
 		return false, true, true
 	}
 	act := p.acts.get(syscall.SIGCHLD)
-	moot = p.discardsLocked(syscall.SIGCHLD, nil)
+	moot = p.discardsByLocked(&act, syscall.SIGCHLD, nil)
 	p.mu.Unlock()
 	return act.Handler == SIG_IGN || act.Flags&SA_NOCLDWAIT != 0, act.Handler == SIG_IGN, moot
 }

@@ -1,6 +1,10 @@
 package proc
 
-import "syscall"
+import (
+	"syscall"
+
+	"grim/arch"
+)
 
 // work does what todo asks for before the thread enters user mode. It reports
 // whether the thread is to end. It blocks while the process is stopped.
@@ -110,7 +114,7 @@ func (t *Thread) restart(act *Sigaction) {
 	abi := t.p.k.abi
 	f := &t.U.Frame
 	again := act == nil
-	switch e := syscall.Errno(-int64(f[abi.Ret])); e {
+	switch e := syscall.Errno(-int64(f[arch.RetSlot])); e {
 	case ERESTARTSYS:
 		again = again || act.Flags&SA_RESTART != 0
 	case ERESTARTNOINTR:
@@ -123,13 +127,11 @@ func (t *Thread) restart(act *Sigaction) {
 	}
 	if !again {
 		e := syscall.EINTR
-		f[abi.Ret] = -uint64(e) // as every errno is returned
+		f[arch.RetSlot] = -uint64(e) // as every errno is returned
 		return
 	}
 	// The instruction takes the number, or argument 0, from the register that
-	// got the result: RAX and X0. Whichever it is, this order puts it right.
-	f[abi.Ret] = t.sysNumber
-	f[abi.Number] = t.sysNumber
-	f[abi.Arg[0]] = t.sysArg0
+	// got the result: RAX and X0.
+	f[arch.RetSlot] = t.sysRet
 	f[abi.PC] -= abi.SyscallBytes
 }

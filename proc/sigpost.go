@@ -65,6 +65,11 @@ func (t *Thread) notifyLocked(s syscall.Signal) {
 // nobody blocks or waits for it. A blocked one is kept: its action may change.
 func (p *Process) discardsLocked(s syscall.Signal, target *Thread) bool {
 	act := p.acts.get(s)
+	return p.discardsByLocked(&act, s, target)
+}
+
+// discardsByLocked is discardsLocked for who knows the action.
+func (p *Process) discardsByLocked(act *Sigaction, s syscall.Signal, target *Thread) bool {
 	if !act.ignores(s) && !(p.isInit() && act.Handler == SIG_DFL) {
 		return false
 	}

@@ -64,6 +64,7 @@ func (t *Thread) Suspend(m Sigset) error {
 func (t *Thread) WaitSignal(set Sigset, deadline int64) (Siginfo, error) {
 	set &^= unblockable
 	p := t.p
+	woken := t.woken()
 	t.pause()
 	defer t.resume()
 	timeout := t.startTimer(deadline)
@@ -88,7 +89,7 @@ func (t *Thread) WaitSignal(set Sigset, deadline int64) (Siginfo, error) {
 		t.waitSet = set
 		p.mu.Unlock()
 		select {
-		case <-t.note:
+		case <-woken:
 		case <-timeout:
 		}
 	}

@@ -24,10 +24,32 @@ const (
 // Wake makes t look again at what it sleeps for. It never blocks, and may be
 // called with any lock held, for a thread that does not sleep, or is dead.
 func (t *Thread) Wake() {
+	t.parker.wake()
+	if n := t.note.Load(); n != nil {
+		n.wake()
+	}
+}
+
+// notifier is Wake as a channel, for sleeps that wait for a channel too.
+type notifier struct{ ch chan struct{} } // holds one wake-up; who sleeps looks again
+
+func (n *notifier) wake() {
 	select {
-	case t.note <- struct{}{}:
+	case n.ch <- struct{}{}:
 	default: // one is waiting to be read already
 	}
+}
+
+// woken is the channel of t's wake-ups. The caller looks at what it waits for
+// after this and before it sleeps: Wake has known the channel only since now. For
+// the thread itself only.
+func (t *Thread) woken() <-chan struct{} {
+	n := t.note.Load()
+	if n == nil {
+		n = &notifier{make(chan struct{}, 1)}
+		t.note.Store(n)
+	}
+	return n.ch
 }
 
 // Interrupted reports whether the thread is wanted elsewhere: a signal may be
@@ -56,6 +78,7 @@ func (t *Thread) Sleep(ch <-chan struct{}, deadline int64) error {
 		return nil
 	default:
 	}
+	woken := t.woken()
 	if t.Interrupted() {
 		return t.Interrupt()
 	}
@@ -66,7 +89,7 @@ func (t *Thread) Sleep(ch <-chan struct{}, deadline int64) error {
 		select {
 		case <-ch:
 			return t.stopTimer(timeout, nil)
-		case <-t.note:
+		case <-woken:
 		case <-timeout:
 		}
 		if t.Interrupted() {
@@ -90,6 +113,23 @@ func (t *Thread) sleepOn(done *atomic.Uint32, mask uint32, deadline int64) error
 	if done.Load() != 0 {
 		return nil
 	}
+	if deadline != Forever {
+		return t.sleepUntil(done, mask, deadline)
+	}
+	t.pause()
+	for done.Load() == 0 && t.todo.Load()&mask == 0 {
+		t.parker.sleep()
+	}
+	t.resume()
+	if done.Load() == 0 {
+		return t.Interrupt()
+	}
+	return nil
+}
+
+// sleepUntil is sleepOn with a deadline.
+func (t *Thread) sleepUntil(done *atomic.Uint32, mask uint32, deadline int64) error {
+	woken := t.woken()
 	t.pause()
 	defer t.resume()
 	timeout := t.startTimer(deadline)
@@ -99,16 +139,12 @@ func (t *Thread) sleepOn(done *atomic.Uint32, mask uint32, deadline int64) error
 			return t.stopTimer(timeout, nil)
 		case t.todo.Load()&mask != 0:
 			return t.stopTimer(timeout, t.Interrupt())
-		case deadline != Forever && t.p.k.now() >= deadline:
+		case t.p.k.now() >= deadline:
 			return t.stopTimer(timeout, syscall.ETIMEDOUT)
 		}
-		if timeout == nil {
-			<-t.note
-		} else {
-			select {
-			case <-t.note:
-			case <-timeout:
-			}
+		select {
+		case <-woken:
+		case <-timeout:
 		}
 	}
 }
@@ -142,8 +178,12 @@ func (t *Thread) pause() {
 }
 
 func (t *Thread) resume() {
-	t.resumed = t.p.k.now()
-	t.sliceEnd = 0
+	k := t.p.k
+	t.resumed = k.now()
+	t.sliceEnd = t.resumed + k.slice
+	if k.nextTimer() < k.armed.Load() { // others have started timers meanwhile
+		k.TimerMoved()
+	}
 }
 
 // SaveDeadline keeps the absolute deadline of a system call that was cut short

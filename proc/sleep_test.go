@@ -88,16 +88,16 @@ func TestSavedDeadline(t *testing.T) {
 // timer, whichever comes first, and only when that has changed; a thread that
 // spins is made to yield.
 func TestSlices(t *testing.T) {
-	var now, next, sets, last atomic.Int64
+	var now, sets, last atomic.Int64
+	var next [2]int64
 	var runnable atomic.Bool
-	next.Store(Forever)
 	tm := &timedMachine{sets: &sets, last: &last}
 	m := newMachine(t, 4096, func(c *Config) {
 		tm.machine = c.Machine.(*machine)
 		c.Machine = tm
 		c.Slice = 1000
 		c.Clock = now.Load
-		c.NextTimer = next.Load
+		c.Timers = &next
 		c.Runnable = runnable.Load
 	})
 	m.run(0, func(u *user) {
@@ -110,12 +110,13 @@ func TestSlices(t *testing.T) {
 		if sets.Load() != base {
 			t.Errorf("%d settings of the timer in 100 system calls", sets.Load()-base)
 		}
-		next.Store(first - 500) // a runtime timer comes first
+		atomic.StoreInt64(&next[1], first-500) // a runtime timer comes first
+		m.k.TimerMoved()
 		null()
 		if last.Load() != first-500 {
 			t.Errorf("timer at %d, want %d", last.Load(), first-500)
 		}
-		next.Store(Forever)
+		atomic.StoreInt64(&next[1], 0)
 		null()
 		if last.Load() != first-500 {
 			t.Errorf("timer put off to %d: it comes early once, and is set again then", last.Load())

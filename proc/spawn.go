@@ -67,7 +67,7 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 	}
 	k.publish(p, t)
 	k.treeMu.Unlock()
-	go t.main()
+	k.start(t)
 	return p, nil
 }
 

@@ -58,13 +58,13 @@ func (p *Process) advance(next State, ctx Context) {
 	p.state.Store(uint32(next))
 	switch next {
 	case Exiting:
-		p.k.trace(StepExit1, p.pid, 0, ctx, 0, 0)
+		p.k.trace(StepExit1, p.pid, ctx)
 	case Dead:
-		p.k.trace(StepDead, p.pid, 0, ctx, 0, 0)
+		p.k.trace(StepDead, p.pid, ctx)
 	case Zombie:
-		p.k.trace(StepZombie, p.pid, 0, ctx, 0, 0)
+		p.k.trace(StepZombie, p.pid, ctx)
 	case Gone:
-		p.k.trace(StepGone, p.pid, 0, ctx, 0, 0)
+		p.k.trace(StepGone, p.pid, ctx)
 	}
 }
 
@@ -77,6 +77,6 @@ func (t *Thread) advance(next State) {
 	}
 	t.state = next
 	if next == Dead {
-		t.p.k.trace(StepThreadDead, t.p.pid, t.TID(), InProcess, 0, 0)
+		t.p.k.traceThread(StepThreadDead, t)
 	}
 }

@@ -11,7 +11,7 @@ func TestStateTransitions(t *testing.T) {
 		{Live, Exiting}: true, {Exiting, Dead}: true, {Dead, Zombie}: true, {Dead, Gone}: true, {Zombie, Gone}: true,
 	}
 	thread := map[[2]State]bool{{Live, Exiting}: true, {Exiting, Dead}: true, {Dead, Gone}: true}
-	k := &Kernel{now: func() int64 { return 0 }}
+	k := &Kernel{now: func() int64 { return 0 }, traces: new(traceRing)}
 	advances := func(fn func()) (ok bool, msg string) {
 		defer func() {
 			if r := recover(); r != nil {

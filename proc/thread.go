@@ -37,13 +37,14 @@ type Thread struct {
 	U     *arch.UArea
 	frame phys.Frame // of U
 
-	todo  atomic.Uint32
-	note  chan struct{} // holds one wake-up; who sleeps looks again
-	timer *time.Timer   // [o] of sleeps with a deadline; made when first needed
+	todo   atomic.Uint32
+	parker parker                   // where it sleeps; who sleeps looks again when woken
+	note   atomic.Pointer[notifier] // the same as a channel; made when first needed
+	timer  *time.Timer              // [o] of sleeps with a deadline; made when first needed
 
 	space    *space     // [o] the process's
 	pm       *pmap.Pmap // [o] the space's
-	sliceEnd int64      // [o] Kernel.Now at which to yield; 0: start a slice
+	sliceEnd int64      // [o] Kernel.Now at which to yield
 
 	state      State   // [m]
 	next, prev *Thread // [m] Process.threads
@@ -53,13 +54,12 @@ type Thread struct {
 	usage   threadUsage // [a]
 	resumed int64       // [o] Kernel.Now when it last began to use the CPU
 
-	clearTID  arch.VA // [o] set_tid_address(2): zeroed and woken at exit; 0: none
-	robust    arch.VA // [o] head of the robust futex list; 0: none
-	exitCode  Status  // [o] of this thread's own exit(2)
-	sysNumber uint64  // [o] registers to start a system call again
-	sysArg0   uint64  // [o]
-	deadline  int64   // [o] of a system call that goes on after a stop; see SaveDeadline
-	resuming  bool    // [o]
+	clearTID arch.VA // [o] set_tid_address(2): zeroed and woken at exit; 0: none
+	robust   arch.VA // [o] head of the robust futex list; 0: none
+	exitCode Status  // [o] of this thread's own exit(2)
+	sysRet   uint64  // [o] what the result of a system call overwrites, to start it again
+	deadline int64   // [o] of a system call that goes on after a stop; see SaveDeadline
+	resuming bool    // [o]
 
 	mask     Sigset   // [om] blocked signals
 	oldMask  Sigset   // [o] what todoMask puts back
@@ -78,7 +78,8 @@ type Thread struct {
 
 // newThread makes a thread of p, not yet visible, with a u-area. ENOMEM.
 func newThread(p *Process) (*Thread, error) {
-	t := &Thread{p: p, note: make(chan struct{}, 1)}
+	t := &Thread{p: p}
+	t.parker.init()
 	t.futex.t = t
 	if err := p.k.allocUArea(t); err != nil {
 		return nil, err

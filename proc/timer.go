@@ -72,6 +72,7 @@ func (r *realTimer) arm(value, interval int64) {
 	} else {
 		r.timer.Reset(time.Duration(value))
 	}
+	r.p.k.TimerMoved()
 }
 
 // fire runs in a goroutine of its own.
@@ -89,15 +90,8 @@ func (r *realTimer) fire() {
 	r.p.post(&Siginfo{Signo: syscall.SIGALRM, Code: SI_KERNEL}, nil)
 }
 
-// stopTimers is the second half of step 3.
-func (p *Process) stopTimers() {
-	p.mu.Lock()
-	r := p.timer
-	p.timer = nil
-	p.mu.Unlock()
-	if r == nil {
-		return
-	}
+// stop disarms it for good: its process has let go of it.
+func (r *realTimer) stop() {
 	r.mu.Lock()
 	r.arm(0, 0)
 	r.mu.Unlock()

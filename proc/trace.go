@@ -56,7 +56,7 @@ type Event struct {
 	TID     int32 // of a thread's own steps, else 0
 	Step    Step
 	Context Context
-	Pages   int32 // StepPurgeEnd: resident pages freed
+	Pages   int64 // StepPurgeEnd: resident pages freed
 	Tables  int32 // StepPurgeEnd: table pages freed
 }
 
@@ -65,43 +65,61 @@ type Event struct {
 const traceEvents = 1024
 
 // traceRing keeps the last events. Writers take no lock: each has a slot of its
-// own until the ring comes round, and readers notice a slot that changes.
+// own until the ring comes round, and readers notice a slot that changes. The
+// words are atomic, by functions and not by types: those cost instructions.
 type traceRing struct {
-	n    atomic.Uint64 // events ever
+	n    uint64 // events ever
 	ring [traceEvents]traceSlot
 }
 
-// traceSlot is an Event in four words, valid for event number seq-1.
+// traceSlot is an Event in three words, valid for event number seq-1.
 type traceSlot struct {
-	seq   atomic.Uint64 // 0: being written
-	when  atomic.Int64
-	ids   atomic.Uint64 // PID, TID << 32
-	what  atomic.Uint64 // Step, Context << 8
-	freed atomic.Uint64 // Pages, Tables << 32
+	seq  uint64 // 0: being written
+	when int64
+	ids  uint64 // PID, TID << 32
+	what uint64 // Step, Context << 5, Pages << 7, Tables << 40
 }
 
-// trace records a step. It costs a clock reading and six stores, and is always on.
-// May be called with any lock of this package held.
-func (k *Kernel) trace(s Step, pid, tid int, ctx Context, pages, tables int) {
-	n := k.traces.n.Add(1)
-	e := &k.traces.ring[(n-1)%traceEvents]
-	e.seq.Store(0)
-	e.ids.Store(uint64(uint32(pid)) | uint64(tid)<<32)
-	e.what.Store(uint64(s) | uint64(ctx)<<8)
-	e.freed.Store(uint64(uint32(pages)) | uint64(tables)<<32)
-	e.when.Store(k.now())
-	e.seq.Store(n)
+// trace records a step of a process that frees nothing; see record.
+func (k *Kernel) trace(s Step, pid int, ctx Context) {
+	k.record(uint64(s)|uint64(ctx)<<5, uint64(pid))
+}
+
+// traceThread records a step of one thread.
+func (k *Kernel) traceThread(s Step, t *Thread) {
+	k.record(uint64(s)|uint64(InProcess)<<5, uint64(t.p.pid)|uint64(t.TID())<<32)
+}
+
+// traceFreed records a step that freed memory: less than 32 TB and 2^24 tables.
+func (k *Kernel) traceFreed(s Step, pid int, ctx Context, pages, tables int) {
+	k.record(uint64(s)|uint64(ctx)<<5|uint64(pages)<<7|uint64(tables)<<40, uint64(pid))
+}
+
+// record puts an event into the ring: a clock reading and five stores, some forty
+// instructions, and is always on. May be called with any lock of this package
+// held.
+func (k *Kernel) record(what, ids uint64) {
+	when := k.now()
+	r := k.traces
+	n := atomic.AddUint64(&r.n, 1)
+	e := &r.ring[(n-1)%traceEvents]
+	atomic.StoreUint64(&e.seq, 0)
+	atomic.StoreInt64(&e.when, when)
+	atomic.StoreUint64(&e.ids, ids)
+	atomic.StoreUint64(&e.what, what)
+	atomic.StoreUint64(&e.seq, n)
 	if f := k.onTrace.Load(); f != nil {
-		tell(*f, e)
+		tell(*f, when, ids, what)
 	}
 }
 
-// tell is apart from trace so that the event is on the heap only if somebody
-// looks: 150 instructions a step.
+// tell is apart from record so that the event is on the heap only if somebody
+// looks: 150 instructions a step. It does not read the slot, which may be another
+// event's by now.
 //
 //go:noinline
-func tell(f func(*Event), slot *traceSlot) {
-	e := slot.event()
+func tell(f func(*Event), when int64, ids, what uint64) {
+	e := decodeEvent(when, ids, what)
 	f(&e)
 }
 
@@ -115,27 +133,28 @@ func (k *Kernel) SetTrace(f func(e *Event)) {
 	k.onTrace.Store(&f)
 }
 
-func (s *traceSlot) event() Event {
-	ids, what, freed := s.ids.Load(), s.what.Load(), s.freed.Load()
-	return Event{When: s.when.Load(), PID: int32(ids), TID: int32(ids >> 32),
-		Step: Step(what), Context: Context(what >> 8), Pages: int32(freed), Tables: int32(freed >> 32)}
+// decodeEvent takes a slot's three words apart.
+func decodeEvent(when int64, ids, what uint64) Event {
+	return Event{When: when, PID: int32(ids), TID: int32(ids >> 32),
+		Step: Step(what & 31), Context: Context(what >> 5 & 3),
+		Pages: int64(what >> 7 & (1<<33 - 1)), Tables: int32(what >> 40)}
 }
 
 // Events returns the events since number from (0: as far back as the ring
 // holds), oldest first, and the number to pass next time. An event that is being
 // written, or was overwritten meanwhile, is left out.
 func (k *Kernel) Events(from uint64) ([]Event, uint64) {
-	r := &k.traces
-	end := r.n.Load()
+	r := k.traces
+	end := atomic.LoadUint64(&r.n)
 	if end > traceEvents && from < end-traceEvents {
 		from = end - traceEvents
 	}
 	var out []Event
 	for ; from < end; from++ {
 		s := &r.ring[from%traceEvents]
-		before := s.seq.Load()
-		e := s.event()
-		if before == from+1 && s.seq.Load() == before {
+		before := atomic.LoadUint64(&s.seq)
+		e := decodeEvent(atomic.LoadInt64(&s.when), atomic.LoadUint64(&s.ids), atomic.LoadUint64(&s.what))
+		if before == from+1 && atomic.LoadUint64(&s.seq) == before {
 			out = append(out, e)
 		}
 	}

@@ -35,38 +35,38 @@ type WaitResult struct {
 
 // Wait4 is wait4(2). ECHILD no such child, EINVAL options, ESRCH the one pid
 // that cannot be negated, ERESTARTSYS a signal.
-func (t *Thread) Wait4(pid int, options uint32) (WaitResult, error) {
+func (t *Thread) Wait4(pid int, options uint32) (r WaitResult, err error) {
 	if options&^(WNOHANG|WUNTRACED|WCONTINUED|WNOTHREAD|WALL|WCLONE) != 0 {
-		return WaitResult{}, syscall.EINVAL
+		return r, syscall.EINVAL
 	}
-	options |= WEXITED
+	w := waitFor{P_PID, pid, options | WEXITED}
 	switch {
 	case pid == -1<<31:
-		return WaitResult{}, syscall.ESRCH
+		return r, syscall.ESRCH
 	case pid < -1:
-		return t.wait(waitFor{P_PGID, -pid, options})
+		w.what, w.id = P_PGID, -pid
 	case pid == -1:
-		return t.wait(waitFor{P_ALL, 0, options})
+		w.what = P_ALL
 	case pid == 0:
-		return t.wait(waitFor{P_PGID, t.p.GroupID(), options})
+		w.what, w.id = P_PGID, t.p.GroupID()
 	}
-	return t.wait(waitFor{P_PID, pid, options})
+	return r, t.wait(&w, &r)
 }
 
 // Waitid is waitid(2); P_PIDFD is the caller's to turn into P_PID. Errors as
 // Wait4's.
-func (t *Thread) Waitid(what IDType, id int, options uint32) (WaitResult, error) {
+func (t *Thread) Waitid(what IDType, id int, options uint32) (r WaitResult, err error) {
 	if options&^(WNOHANG|WUNTRACED|WEXITED|WCONTINUED|WNOWAIT|WNOTHREAD|WALL|WCLONE) != 0 ||
 		options&(WUNTRACED|WEXITED|WCONTINUED) == 0 {
-		return WaitResult{}, syscall.EINVAL
+		return r, syscall.EINVAL
 	}
 	switch {
 	case what < P_ALL || what > P_PGID || what == P_PID && id <= 0 || what == P_PGID && id < 0:
-		return WaitResult{}, syscall.EINVAL
+		return r, syscall.EINVAL
 	case what == P_PGID && id == 0:
 		id = t.p.GroupID()
 	}
-	return t.wait(waitFor{what, id, options})
+	return r, t.wait(&waitFor{what, id, options}, &r)
 }
 
 // waitFor is whom a wait is for.
@@ -90,82 +90,81 @@ func (w *waitFor) wants(c *Process) bool {
 }
 
 // wait looks for a child that has what w wants, and sleeps on NoteChild until
-// one has.
-func (t *Thread) wait(w waitFor) (WaitResult, error) {
-	r, err := t.waitWatching(&w)
+// one has. Its change of state is put into r, which is zero before.
+func (t *Thread) wait(w *waitFor, r *WaitResult) error {
+	err := t.waitWatching(w, r)
 	if t.waitNote.p != nil {
 		t.waitNote.Detach()
 	}
-	return r, err
+	return err
 }
 
 // waitWatching is wait that leaves waitNote attached.
-func (t *Thread) waitWatching(w *waitFor) (WaitResult, error) {
+func (t *Thread) waitWatching(w *waitFor, r *WaitResult) error {
 	p := t.p
 	for watching := false; ; {
-		r, any := p.pollChildren(w)
+		any := p.pollChildren(w, r)
 		switch {
 		case r.PID != 0:
-			return r, nil
+			return nil
 		case !any:
-			return r, syscall.ECHILD
+			return syscall.ECHILD
 		case w.options&WNOHANG != 0:
-			return r, nil
+			return nil
 		case !watching:
 			// Then look again: what happened since the first look woke nobody.
-			t.waitNote = Knote{Events: NoteChild, wakes: t}
+			t.waitNote.Events, t.waitNote.wakes = NoteChild, t
 			p.Attach(&t.waitNote)
 			watching = true
 			continue
 		case t.Interrupted():
-			return r, t.Interrupt()
+			return t.Interrupt()
 		}
 		t.pause()
-		<-t.note
+		t.parker.sleep()
 		t.resume()
 	}
 }
 
 // pollChildren takes the first child that has what w wants. any: there are
 // children that may yet have.
-func (p *Process) pollChildren(w *waitFor) (r WaitResult, any bool) {
+func (p *Process) pollChildren(w *waitFor, r *WaitResult) (any bool) {
 	k := p.k
 	k.treeMu.Lock()
 	if w.what == P_PID { // no need to look at the others
 		if c := k.pids.process(w.id); c != nil && c.parent == p && w.wants(c) {
 			any = true
-			r = p.collect(c, w.options)
+			p.collect(c, w.options, r)
 		}
 		k.treeMu.Unlock()
-		return r, any
+		return any
 	}
-	defer k.treeMu.Unlock()
 	p.children.each(func(c *Process) bool {
 		if !w.wants(c) {
 			return true
 		}
 		any = true
-		r = p.collect(c, w.options)
+		p.collect(c, w.options, r)
 		return r.PID == 0
 	})
-	return r, any
+	k.treeMu.Unlock()
+	return any
 }
 
-// collect returns c's change of state if options want it, and consumes it.
+// collect puts c's change of state into r if options want it, and consumes it.
 // Preconditions: treeMu held, c is p's child.
-func (p *Process) collect(c *Process, options uint32) WaitResult {
+func (p *Process) collect(c *Process, options uint32, r *WaitResult) {
 	k := p.k
 	switch {
 	case c.State() == Zombie && options&WEXITED != 0:
-		r := c.result()
+		c.result(r)
 		if options&WNOWAIT == 0 {
 			p.mu.Lock()
-			p.childUse.add(r.Usage)
+			p.childUse.add(&r.Usage)
 			p.mu.Unlock()
-			k.trace(StepWait, c.pid, 0, InParent, 0, 0)
+			k.trace(StepWait, c.pid, InParent)
 			k.release(c, InParent)
 		}
-		return r
 	case c.jobEvent.code == CLD_STOPPED && options&WUNTRACED != 0,
 		c.jobEvent.code == CLD_CONTINUED && options&WCONTINUED != 0:
 		ev := c.jobEvent
@@ -175,35 +174,33 @@ func (p *Process) collect(c *Process, options uint32) WaitResult {
 		if options&WNOWAIT == 0 {
 			c.jobEvent = jobEvent{}
 		}
-		r := c.result()
+		c.result(r)
 		r.Status, r.Code, r.Value = ev.status, ev.code, int32(ev.status>>8&0xff)
 		if ev.code == CLD_CONTINUED {
 			r.Value = int32(syscall.SIGCONT)
 		}
-		return r
 	}
-	return WaitResult{}
 }
 
-// result is what a wait for p returns.
-func (p *Process) result() WaitResult {
+// result fills in what a wait for p returns.
+func (p *Process) result(r *WaitResult) {
 	p.mu.Lock()
-	r := WaitResult{PID: p.pid, UID: p.cred.UID, Status: p.status, Usage: p.usage}
+	r.PID, r.UID, r.Status, r.Usage = p.pid, p.cred.UID, p.status, p.usage
 	for t := p.threads; t != nil; t = t.next {
-		r.Usage.add(t.usage.usage())
+		t.usage.addTo(&r.Usage)
 	}
-	r.Usage.add(p.childUse)
+	r.Usage.add(&p.childUse)
 	p.mu.Unlock()
 	r.Code, r.Value = CLD_EXITED, int32(r.Status.ExitStatus())
 	if r.Status.Signaled() {
 		r.Code, r.Value = CLD_KILLED, int32(r.Status.Signal())
 	}
-	return r
 }
 
 // childInfo is the siginfo of p's SIGCHLD; code 0 means how it ended.
 func (p *Process) childInfo(code int32) *Siginfo {
-	r := p.result()
+	var r WaitResult
+	p.result(&r)
 	if code == 0 {
 		code = r.Code
 	}
@@ -224,8 +221,9 @@ func (p *Process) Wait() WaitResult {
 	if !p.ofKernel || p.State() != Zombie {
 		panic("proc: Wait: not an ended child of the kernel (waited for twice?)")
 	}
-	r := p.result()
-	k.trace(StepWait, p.pid, 0, InParent, 0, 0)
+	var r WaitResult
+	p.result(&r)
+	k.trace(StepWait, p.pid, InParent)
 	k.release(p, InParent)
 	return r
 }

@@ -110,8 +110,7 @@ func (m *Machine) Missing() error {
 func (c *Config) boardArgs(args []string) []string {
 	b := c.Machine.Board
 	if b.Firmware != "" {
-		return append(args, "-bios", filepath.Join(FilesDir, b.Firmware),
-			"-drive", "if=none,id=card,format=raw,file="+c.card, "-device", "virtio-blk-device,drive=card")
+		return append(args, c.Disk()...)
 	}
 	args = append(args, "-kernel", c.Kernel)
 	if b.Tree != "" {
@@ -120,8 +119,14 @@ func (c *Config) boardArgs(args []string) []string {
 	return c.loaded(args)
 }
 
-// writeCard makes the card that a boot through a boot loader starts from.
-func (c *Config) writeCard(path string) error {
+// Disk are the arguments for the boot loader, and the card that it starts from.
+func (c *Config) Disk() []string {
+	return []string{"-bios", filepath.Join(FilesDir, c.Machine.Board.Firmware),
+		"-drive", "if=none,id=card,format=raw,file=" + c.card, "-device", "virtio-blk-device,drive=card"}
+}
+
+// WriteCard makes the card that a boot through a boot loader starts from.
+func (c *Config) WriteCard(path string) error {
 	p := &card.Parts{CommandLine: strings.Join(c.Append, " ")}
 	var err error
 	if p.Image, err = os.ReadFile(c.Kernel); err != nil {

@@ -38,7 +38,7 @@ func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out i
 	if b := c.Machine.Board; b != nil && b.Card != "" {
 		path := log + ".img"
 		defer os.Remove(path)
-		if err := c.writeCard(path); err != nil {
+		if err := c.WriteCard(path); err != nil {
 			return v, err
 		}
 	}

@@ -76,7 +76,7 @@ type Config struct {
 	// GDB makes QEMU wait for a debugger on port 1234.
 	GDB bool
 
-	card string // written by Boot for a machine with a boot loader
+	card string // of WriteCard, for a machine with a boot loader
 }
 
 // Command is the argument vector of the boot, behind the emulator's own.

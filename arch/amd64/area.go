@@ -53,6 +53,7 @@ type cpuArea struct {
 	onFault    uint64 // exception in kernel mode
 	toSysret   uint64 // entry-area text that ends the separate layout's return
 	toIret     uint64
+	modern     uint64 // 1: both of the following
 	fsgsbase   uint64 // 1: RDFSBASE and so on may be used
 	xsave      uint64 // 1: XSAVE, else FXSAVE
 	mxcsr      uint64 // MXCSR for kernel code, in the low half

@@ -129,6 +129,7 @@ func (m *Machine) buildArea(table arch.PA) {
 	a.toSysret, a.toIret = areaText+textSysret, areaText+textIret
 	a.mxcsr = resetMXCSR
 	a.fsgsbase, a.xsave = flag(m.Features.FSGSBase), flag(m.Features.XSAVE)
+	a.modern = a.fsgsbase & a.xsave
 }
 
 func flag(b bool) uint64 {

@@ -36,8 +36,13 @@ const (
 	offTrapCode = 328
 	offTrapAddr = 336
 	offSavedSP  = 344 // Mach[0]: the kernel stack of the goroutine in Run
+	offChecked  = 352 // Mach[machChecked]
 	offFPU      = 512
 )
+
+// machChecked is the word of UArea.Mach that says, once, that enterable has found
+// the frame good.
+const machChecked = 1
 
 // Flags register, SDM volume 1, 3.4.3.
 const (
@@ -76,7 +81,6 @@ var abi = arch.ABI{
 	SP:           slotSP,
 	Number:       slotAX,
 	Arg:          [6]int{slotDI, slotSI, slotDX, slotR10, slotR8, slotR9},
-	Ret:          slotAX,
 	TLS:          slotFS,
 	SyscallBytes: 2,
 }
@@ -99,7 +103,8 @@ func initUser(u *arch.UArea, pc, sp arch.VA) {
 // mode: IRETQ and SYSRETQ fault there on a non-canonical PC (SDM volume 2,
 // IRET; the SYSRET case has been a privilege escalation in other kernels), as
 // do WRFSBASE and WRMSR on a non-canonical base. User code can ask for each of
-// them: by a SYSCALL in the last bytes of its half, or by a signal frame.
+// them: by a SYSCALL in the last bytes of its half, or by a signal frame. A frame
+// with none of the three in the upper half is, and is not asked about.
 func enterable(f *arch.Frame) bool {
 	bad := f[slotPC]>>47 |
 		(f[slotFS]+1<<47)>>48 |

@@ -2,10 +2,17 @@
 
 package amd64
 
-import "grim/arch"
+import (
+	"unsafe"
 
-// enter is the way to user mode and back; in run_amd64.s. area is the address
-// in the entry area, where the interrupt stacks find it too.
+	"grim/arch"
+)
+
+// enter is the way to user mode and back; in run_amd64.s. It overwrites what user
+// code may not choose: CS, SS and the flags that are not its own. Of a frame that
+// may not be enterable it makes a suspicious trap, unless u.Mach says that somebody
+// has looked. area is the address in the entry area, where the interrupt stacks
+// find it too.
 func enter(u *arch.UArea, area uint64)
 
 // Run implements arch.Machine.
@@ -14,23 +21,33 @@ func enter(u *arch.UArea, area uint64)
 // wrong with a frame is tested at once, what user code may not choose is
 // overwritten without looking.
 func (m *Machine) Run(u *arch.UArea) {
-	f := &u.Frame
-	if !enterable(f) {
-		u.Trap = arch.Trap{Kind: arch.Protection, Code: 13 << 32}
-		return
-	}
-	f[slotCS], f[slotSS] = selUserCode, selUserData
-	f[slotFlags] = f[slotFlags]&userFlags | flagFixed | flagIF
 	if u != m.last {
 		m.last = u
+		m.area.uarea = uint64(uintptr(unsafe.Pointer(u))) // where traps find it
 		clearSegments(m.area.kernelFS)
 	}
 	enter(u, m.areaVA)
 	if u.Trap.Kind != arch.Syscall {
-		decodeTrap(&u.Trap)
-		if u.Trap.Kind == arch.Interrupt {
-			m.area.pending |= 1 << (uint8(u.Trap.Code>>32) - vecIRQ)
+		m.trapped(u)
+	}
+}
+
+// trapped is Run for all but system calls.
+func (m *Machine) trapped(u *arch.UArea) {
+	if u.Trap.Kind == suspicious {
+		if !enterable(&u.Frame) {
+			u.Trap = arch.Trap{Kind: arch.Protection, Code: 13 << 32}
+			return
 		}
+		u.Mach[machChecked] = 1
+		enter(u, m.areaVA)
+		if u.Trap.Kind == arch.Syscall {
+			return
+		}
+	}
+	decodeTrap(&u.Trap)
+	if u.Trap.Kind == arch.Interrupt {
+		m.area.pending |= 1 << (uint8(u.Trap.Code>>32) - vecIRQ)
 	}
 }
 

@@ -11,28 +11,29 @@
 // func enter(u *arch.UArea, area uint64)
 //
 // Enters user mode and returns when it is left. Only RSP, RBP and, by the rules
-// of calls from Go to assembly, nothing else has to survive. The caller has
-// checked the frame (enterable) and set CS, SS and RFLAGS.
+// of calls from Go to assembly, nothing else has to survive.
 TEXT ·enter(SB),NOSPLIT|NOFRAME,$0-16
 	MOVQ u+0(FP), DI
 	MOVQ area+8(FP), R8
 	PUSHQ BP
 	MOVQ SP, const_offSavedSP(DI)
-	MOVQ DI, cpuArea_uarea(R8)
 
 	MOVQ (const_slotFS*8)(DI), AX
 	MOVQ (const_slotGS*8)(DI), BX
-	CMPQ cpuArea_fsgsbase(R8), $0
-	JEQ slowbase
+	MOVQ (const_slotPC*8)(DI), CX
+	MOVQ AX, DX
+	ORQ BX, DX
+	ORQ CX, DX
+	SHRQ $47, DX
+	JNE look
+good:
+	CMPQ cpuArea_modern(R8), $0
+	JEQ old
 	WRFSBASEQ AX
 	WRGSBASEQ BX
-fpu:
-	CMPQ cpuArea_xsave(R8), $0
-	JEQ slowfpu
 	ALL_COMPONENTS
 	XRSTOR64 const_offFPU(DI)
 registers:
-	MOVQ (const_slotPC*8)(DI), CX
 	MOVQ (const_slotFlags*8)(DI), R11
 	// SYSRETQ leaves RCX = RIP and R11 = RFLAGS: right after a system call,
 	// wrong after anything else. It loses RF, and TF must not trap in here.
@@ -40,8 +41,10 @@ registers:
 	JNE iret
 	CMPQ R11, (const_slotR11*8)(DI)
 	JNE iret
-	TESTQ $(const_flagRF|const_flagTF), R11
+	TESTL $(const_flagRF|const_flagTF), R11
 	JNE iret
+	ANDL $const_userFlags, R11
+	ORL $(const_flagFixed|const_flagIF), R11
 	CMPQ cpuArea_userCR3(R8), $0
 	JNE sysretseparate
 
@@ -84,6 +87,11 @@ sysretseparate:
 	JMP cpuArea_toSysret(SP)
 
 iret:
+	ANDL $const_userFlags, R11
+	ORL $(const_flagFixed|const_flagIF), R11
+	MOVQ R11, (const_slotFlags*8)(DI)
+	MOVQ $const_selUserCode, (const_slotCS*8)(DI)
+	MOVQ $const_selUserData, (const_slotSS*8)(DI)
 	CMPQ cpuArea_userCR3(R8), $0
 	JNE iretseparate
 	MOVQ (const_slotAX*8)(DI), AX
@@ -135,6 +143,27 @@ iretseparate:
 	MOVQ (cpuArea_userCR3-cpuArea_iret)(SP), DI
 	JMP (cpuArea_toIret-cpuArea_iret)(SP)
 
+look:
+	CMPQ const_offChecked(DI), $0
+	MOVQ $0, const_offChecked(DI)
+	JNE good
+	MOVQ $const_suspicious, const_offTrapKind(DI)
+	POPQ BP
+	RET
+
+old:
+	CMPQ cpuArea_fsgsbase(R8), $0
+	JEQ slowbase
+	WRFSBASEQ AX
+	WRGSBASEQ BX
+fpu:
+	CMPQ cpuArea_xsave(R8), $0
+	JEQ slowfpu
+	ALL_COMPONENTS
+	XRSTOR64 const_offFPU(DI)
+	MOVQ (const_slotPC*8)(DI), CX
+	JMP registers
+
 slowbase:
 	MOVL $const_msrFSBase, CX
 	MOVQ AX, DX
@@ -149,6 +178,7 @@ slowbase:
 
 slowfpu:
 	FXRSTOR64 const_offFPU(DI)
+	MOVQ (const_slotPC*8)(DI), CX
 	JMP registers
 
 // syscallEntry: from textSyscall. RSP is the u-area, CR3 the kernel's.
@@ -223,6 +253,24 @@ TEXT ·trapEntry(SB),NOSPLIT|NOFRAME,$0
 TEXT leave<>(SB),NOSPLIT|NOFRAME,$0
 	MOVQ BP, (const_slotBP*8)(DI)
 	MOVQ cpuArea_kernelFS(R8), BX
+	CMPQ cpuArea_modern(R8), $0
+	JEQ old
+	RDFSBASEQ AX
+	MOVQ AX, (const_slotFS*8)(DI)
+	RDGSBASEQ AX
+	MOVQ AX, (const_slotGS*8)(DI)
+	WRFSBASEQ BX
+	ALL_COMPONENTS
+	XSAVE64 const_offFPU(DI)
+done:
+	// User code may have unmasked SIMD exceptions.
+	LDMXCSR cpuArea_mxcsr(R8)
+	MOVQ const_offSavedSP(DI), SP
+	MOVQ 0(SP), BP
+	ADDQ $8, SP
+	RET
+
+old:
 	CMPQ cpuArea_fsgsbase(R8), $0
 	JEQ slowbase
 	RDFSBASEQ AX
@@ -235,13 +283,7 @@ fpu:
 	JEQ slowfpu
 	ALL_COMPONENTS
 	XSAVE64 const_offFPU(DI)
-done:
-	// User code may have unmasked SIMD exceptions.
-	LDMXCSR cpuArea_mxcsr(R8)
-	MOVQ const_offSavedSP(DI), SP
-	MOVQ 0(SP), BP
-	ADDQ $8, SP
-	RET
+	JMP done
 
 slowbase:
 	MOVL $const_msrFSBase, CX

@@ -52,6 +52,10 @@ var kinds = [vecIRQ]arch.TrapKind{
 // only. It is no arch.TrapKind.
 const undecoded = 0xff
 
+// suspicious marks a frame that was not entered: its PC or a base lies outside of
+// the lower half, and enterable has not been asked. It is no arch.TrapKind.
+const suspicious = 0xfe
+
 // trapSyscall is arch.Syscall for the assembly.
 const trapSyscall = uint64(arch.Syscall)
 

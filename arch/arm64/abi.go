@@ -18,7 +18,6 @@ var ABI = arch.ABI{
 	SP:           slotSP,
 	Number:       8,
 	Arg:          [6]int{0, 1, 2, 3, 4, 5},
-	Ret:          0,
 	TLS:          slotTPIDR,
 	SyscallBytes: 4,
 }

@@ -26,19 +26,25 @@ var (
 	powerDrivers = map[string]func(window) power{
 		"bcm2835-pm": func(w window) power { return &bcmPower{w} },
 	}
+	clockDrivers = map[string]func(window) clock{
+		"pl031":      func(w window) clock { return pl031{w} },
+		"zynqmp-rtc": func(w window) clock { return zynqRTC{w} },
+	}
 	pinDrivers = map[string]func(w window, pin uintptr) pin{
-		"bcm2835-gpio": func(w window, n uintptr) pin { return bcmPin{w, n} },
-		"zynqmp-gpio":  func(w window, n uintptr) pin { return zynqPin{w, n} },
-		"imx-gpio":     func(w window, n uintptr) pin { return imxPin{w, n} },
+		"bcm2835-gpio":      func(w window, n uintptr) pin { return bcmPin{w, n} },
+		"rpi-firmware-gpio": func(w window, n uintptr) pin { return firmwarePin{w, uint32(n)} },
+		"zynqmp-gpio":       func(w window, n uintptr) pin { return zynqPin{w, n} },
+		"imx-gpio":          func(w window, n uintptr) pin { return imxPin{w, n} },
 	}
 )
 
-// Kinds lists the drivers: "console", "controller", "power" and "gpio".
+// Kinds lists the drivers: "console", "controller", "power", "clock" and "gpio".
 func Kinds() map[string][]string {
 	return map[string][]string{
 		"console":    slices.Sorted(maps.Keys(portDrivers)),
 		"controller": {"bcm2836", "gicv2", "gicv3"},
 		"power":      slices.Sorted(maps.Keys(powerDrivers)),
+		"clock":      slices.Sorted(maps.Keys(clockDrivers)),
 		"gpio":       slices.Sorted(maps.Keys(pinDrivers)),
 	}
 }

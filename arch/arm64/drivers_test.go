@@ -50,6 +50,53 @@ func TestPins(t *testing.T) {
 	}
 }
 
+// TestFirmwarePin: the messages that a Raspberry Pi 3's firmware is sent, and their
+// address.
+func TestFirmwarePin(t *testing.T) {
+	defer func(f func(unsafe.Pointer) uint64) { message.physical = f }(message.physical)
+	var sent unsafe.Pointer
+	message.physical = func(p unsafe.Pointer) uint64 { sent = p; return 0x2345_0040 }
+	var r registers
+	p := pinDrivers["rpi-firmware-gpio"](r.window(), 2)
+	for _, c := range []struct {
+		do   func()
+		want [16]uint32
+	}{
+		{p.output, [16]uint32{64, 0, 0x38043, 24, 0, 130, 1}},
+		{func() { p.set(true) }, [16]uint32{64, 0, 0x38041, 8, 0, 130, 1}},
+		{func() { p.set(false) }, [16]uint32{64, 0, 0x38041, 8, 0, 130}},
+	} {
+		const letter = 0xe345_0048 // the bus's address, with the channel
+		r[mboxWrite/4], r[mboxRead/4] = 0, letter
+		c.do()
+		if got := *(*[16]uint32)(sent); got != c.want || uintptr(sent)%64 != 0 || r[mboxWrite/4] != letter {
+			t.Errorf("message %#x at %p, sent as %#x, want %#x", got, sent, r[mboxWrite/4], c.want)
+		}
+	}
+	message.physical = func(unsafe.Pointer) uint64 { return 0x4000_0000 }
+	r[mboxWrite/4] = 0
+	if p.set(true); r[mboxWrite/4] != 0 {
+		t.Error("a message was sent from memory that the firmware does not see")
+	}
+}
+
+// TestClocks: each driver's register.
+func TestClocks(t *testing.T) {
+	for kind, off := range map[string]uintptr{"pl031": 0, "zynqmp-rtc": 0x10} {
+		var r registers
+		r[off/4] = 1_700_000_000
+		if got := clockDrivers[kind](r.window()).seconds(); got != 1_700_000_000 {
+			t.Errorf("%s: %d", kind, got)
+		}
+	}
+	if _, err := (ClockConfig{}).time(); err != ErrNoClock {
+		t.Errorf("no clock: %v", err)
+	}
+	if _, err := (ClockConfig{Kind: "sundial"}).time(); err == nil {
+		t.Error("a clock without a driver was read")
+	}
+}
+
 // TestActiveLow: a light that is on when its pin is low.
 func TestActiveLow(t *testing.T) {
 	var r registers

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"time"
 
 	"grim/arch"
 )
@@ -25,6 +26,7 @@ type Config struct {
 
 	PSCI  Conduit
 	Power PowerConfig
+	Clock ClockConfig
 	LED   LEDConfig
 
 	// Alloc gives a frame for the page tables of GrowWindow and MapDevice. New
@@ -43,6 +45,7 @@ type Machine struct {
 	uart      *UART // nil for none
 	conduit   Conduit
 	power     power // nil for none
+	clock     ClockConfig
 	led       led
 	timerLine int
 	uartLine  int
@@ -70,7 +73,7 @@ var opened *UART
 // once, on the boot CPU, in an ordinary goroutine. After an error the UART
 // prints if it was found, and the machine can only be stopped.
 func New(c *Config) (*Machine, error) {
-	m := &Machine{conduit: c.PSCI, timerLine: c.TimerLine, uartLine: c.UART.Line, raise: c.Raise}
+	m := &Machine{conduit: c.PSCI, clock: c.Clock, timerLine: c.TimerLine, uartLine: c.UART.Line, raise: c.Raise}
 	setFaultMachine(m)
 	if len(c.RAM) == 0 {
 		return nil, errors.New("arm64: no RAM given")
@@ -111,12 +114,15 @@ func New(c *Config) (*Machine, error) {
 // windows lists the device registers that the drivers use, in whole pages: on
 // some boards several devices share one.
 func (c *Config) windows() []Span {
-	all := slices.Concat([]Span{c.Distributor, c.Interface, c.UART.Regs, c.Power.Regs, c.LED.Regs}, c.Redistributors, c.Devices)
+	all := slices.Concat([]Span{c.Distributor, c.Interface, c.UART.Regs, c.Power.Regs, c.Clock.Regs, c.LED.Regs}, c.Redistributors, c.Devices)
 	return pages(all)
 }
 
 // Console is the serial port; nil if the machine has none.
 func (m *Machine) Console() *UART { return m.uart }
+
+// WallTime is the time of day by the machine's clock; ErrNoClock if it has none.
+func (m *Machine) WallTime() (time.Time, error) { return m.clock.time() }
 
 // MaskLine stops interrupts of a device line; UnmaskLine lets them come. All are
 // masked at first but the UART's. A line is masked each time it is raised, until

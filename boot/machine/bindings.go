@@ -19,7 +19,11 @@ const (
 
 	BCMPower = "bcm2835-pm" // watchdog that resets and powers off
 
+	PL031   = "pl031"      // real-time clock
+	ZynqRTC = "zynqmp-rtc" // the same
+
 	BCMGPIO  = "bcm2835-gpio"
+	FirmGPIO = "rpi-firmware-gpio" // Raspberry Pi 3: behind the firmware's mailbox
 	ZynqGPIO = "zynqmp-gpio"
 	IMXGPIO  = "imx-gpio"
 )
@@ -56,8 +60,13 @@ var (
 	powers = []binding{
 		{"brcm,bcm2835-pm-wdt", BCMPower},
 	}
+	clocks = []binding{
+		{"arm,pl031", PL031},
+		{"xlnx,zynqmp-rtc", ZynqRTC},
+	}
 	gpios = []binding{
 		{"brcm,bcm2835-gpio", BCMGPIO},
+		{"raspberrypi,firmware-gpio", FirmGPIO},
 		{"brcm,bcm2711-gpio", BCMGPIO},
 		{"xlnx,zynqmp-gpio-1.0", ZynqGPIO},
 		{"fsl,imx35-gpio", IMXGPIO},
@@ -68,7 +77,7 @@ var (
 func Kinds() map[string][]string {
 	m := map[string][]string{}
 	for sort, list := range map[string][]binding{
-		"console": consoles, "controller": controllers, "power": powers, "gpio": gpios,
+		"console": consoles, "controller": controllers, "power": powers, "clock": clocks, "gpio": gpios,
 	} {
 		for _, b := range list {
 			m[sort] = append(m[sort], b.kind)

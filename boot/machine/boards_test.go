@@ -27,6 +27,7 @@ func TestBoardTrees(t *testing.T) {
 			Timer:      Timer{IRQ: BCMLocalTimer, Level: true},
 			CPUs:       4,
 			Power:      Device{BCMPower, Range{0x3f100000, 0x114}},
+			LED:        LED{Device{FirmGPIO, Range{0x3f00b880, 0x40}}, 2, false, "ACT"},
 		}},
 		{"bcm2711-rpi-4-b.dtb", pi, Info{
 			Model:      "Raspberry Pi 4 Model B",
@@ -58,6 +59,7 @@ func TestBoardTrees(t *testing.T) {
 			Timer:       Timer{IRQ: 27, Level: true},
 			CPUs:        4,
 			PSCI:        "smc",
+			Clock:       Device{ZynqRTC, Range{0xffa60000, 0x100}},
 			LED:         LED{Device{ZynqGPIO, Range{0xff0a0000, 0x1000}}, 23, false, "heartbeat"},
 		}},
 	} {
@@ -75,7 +77,7 @@ func TestBoardTrees(t *testing.T) {
 					return nil
 				}
 			}
-			in, err := fromDeviceTree(read, at, memory)
+			in, err := fromDeviceTree(read, at, nil, memory)
 			if err != nil {
 				t.Fatal(err)
 			}

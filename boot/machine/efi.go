@@ -2,6 +2,7 @@ package machine
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf16"
@@ -17,7 +18,8 @@ const (
 	efiInitrd  = 48
 	efiOptions = 64 // UTF-16
 	efiCommand = 80
-	efiFields  = 96
+	efiScreen  = 96 // address, size, then four of 4 bytes: width, height, format, pixels a line
+	efiFields  = 128
 	efiBlock   = 2 << 20 // all of it, with what it points at but the files
 	efiMaxMap  = 0x1c000
 )
@@ -34,6 +36,12 @@ const (
 // FromArm64 reads what an arm64 boot protocol handed over: a device tree, or the
 // EFI stub's block.
 func FromArm64(read Reader, pa uint64) (*Info, error) {
+	if pa == 0 {
+		return nil, errors.New("the boot loader gave no device tree")
+	}
+	if pa%8 != 0 {
+		return nil, fmt.Errorf("device tree at %#x: not on an 8-byte boundary", pa)
+	}
 	if h := read(pa, len(efiMagic)); string(h) != efiMagic {
 		return FromDeviceTree(read, pa)
 	}
@@ -42,11 +50,16 @@ func FromArm64(read Reader, pa uint64) (*Info, error) {
 		return nil, fmt.Errorf("EFI block at %#x is not readable", pa)
 	}
 	field := func(i int) uint64 { return le.Uint64(h[i:]) }
-	in, err := fromDeviceTree(read, field(efiTree), func(in *Info) error {
+	screen := func(in *Info) { in.efiScreen(h[efiScreen:]) }
+	in, err := fromDeviceTree(read, field(efiTree), screen, func(in *Info) error {
 		in.Reserved = append(in.Reserved, Range{pa, efiBlock})
 		return in.efiMemory(read, field(efiMap), field(efiMap+8), field(efiMap+16))
 	})
 	if err != nil {
+		if in == nil {
+			in = &Info{}
+			screen(in)
+		}
 		return in, fmt.Errorf("EFI, device tree at %#x: %w", field(efiTree), err)
 	}
 	if field(efiInitrd+8) != 0 {
@@ -58,6 +71,30 @@ func FromArm64(read Reader, pa uint64) (*Info, error) {
 		return in, err
 	}
 	return in, in.finish()
+}
+
+// efiScreen takes the framebuffer of a display that firmware has turned on, if there
+// is one, rather than the device tree's.
+func (in *Info) efiScreen(b []byte) {
+	if le.Uint64(b[8:]) == 0 {
+		return
+	}
+	r, err := newRange("EFI: framebuffer", le.Uint64(b), le.Uint64(b[8:]))
+	s := Screen{
+		Range: r, Format: "x8b8g8r8", // PixelRedGreenBlueReserved8BitPerColor, by bytes
+		Width: int(le.Uint32(b[16:])), Height: int(le.Uint32(b[20:])), Stride: 4 * int(le.Uint32(b[28:])),
+	}
+	if le.Uint32(b[24:]) == 1 { // PixelBlueGreenRedReserved8BitPerColor
+		s.Format = "x8r8g8b8"
+	}
+	if err == nil {
+		err = s.check()
+	}
+	if err != nil {
+		in.warn("%v", err)
+		return
+	}
+	in.Screen = s
 }
 
 // efiMemory takes memory from the firmware's map: what is free once boot services

@@ -3,6 +3,7 @@ package machine
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -88,10 +89,33 @@ func TestEFI(t *testing.T) {
 	if in, err = FromArm64(memory{efiAt: b}.read, efiAt); err != nil || in.CommandLine != "exit=reaper ä" {
 		t.Errorf("command line of the boot manager: %+v, %v", in, err)
 	}
+	// A display of the firmware's, and one that makes no sense.
+	b = goodEFI(t)
+	for i, v := range []uint32{0x51000000, 0, 0x300000, 0, 1024, 768, 1, 1024} {
+		le.PutUint32(b[efiScreen+4*i:], v)
+	}
+	screen := Screen{Range{0x51000000, 0x300000}, 1024, 768, 4096, "x8r8g8b8"}
+	if in, err = FromArm64(memory{efiAt: b}.read, efiAt); err != nil || in.Screen != screen || memoryHas(in, 0x51000000) {
+		t.Errorf("screen %+v, %v, memory %v", in.Screen, err, in.Memory)
+	}
+	b[0x20000] = 0 // the tree
+	if in, err = FromArm64(memory{efiAt: b}.read, efiAt); err == nil || in == nil || in.Screen != screen {
+		t.Errorf("no tree: %+v, %v", in, err)
+	}
+	b = goodEFI(t)
+	le.PutUint64(b[efiScreen:], 12)
+	le.PutUint64(b[efiScreen+8:], 12)
+	if in, err = FromArm64(memory{efiAt: b}.read, efiAt); err != nil || in.Screen.Size != 0 || len(in.Warnings) != 1 {
+		t.Errorf("bad screen: %+v, %v", in, err)
+	}
 	// Without the magic it is a device tree.
 	if in, err = FromArm64(memory{treeAt: boardTree(t)}.read, treeAt); err != nil || in.Model != "Some Board" {
 		t.Errorf("device tree: %v, %v", in, err)
 	}
+}
+
+func memoryHas(in *Info, pa uint64) bool {
+	return slices.ContainsFunc(in.Memory, func(r Range) bool { return r.overlaps(Range{pa, 1}) })
 }
 
 func TestBadEFI(t *testing.T) {

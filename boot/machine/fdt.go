@@ -9,19 +9,19 @@ import (
 // standard properties are those of the Devicetree Specification v0.4, devices
 // those of Linux's bindings.
 //
-// With an error, the Info is either nil or has no more than a console to show
-// the error on. Nothing in it points into the tree.
+// With an error, the Info is either nil or has no more than a screen and a console
+// to show the error on. Nothing in it points into the tree.
 func FromDeviceTree(read Reader, pa uint64) (*Info, error) {
-	in, err := fromDeviceTree(read, pa, nil)
+	in, err := fromDeviceTree(read, pa, nil, nil)
 	if err != nil {
 		err = fmt.Errorf("device tree at %#x: %w", pa, err)
 	}
 	return in, err
 }
 
-// fromDeviceTree does the same; memory, if it is not nil, takes the place of the
-// tree's memory nodes.
-func fromDeviceTree(read Reader, pa uint64, memory func(*Info) error) (*Info, error) {
+// fromDeviceTree does the same. screen and memory, if they are not nil, fill in what
+// the firmware says better than the tree.
+func fromDeviceTree(read Reader, pa uint64, screen func(*Info), memory func(*Info) error) (*Info, error) {
 	tree, reserved, size, err := parseTree(read, pa)
 	if err != nil {
 		return nil, err
@@ -33,13 +33,16 @@ func fromDeviceTree(read Reader, pa uint64, memory func(*Info) error) (*Info, er
 	if in.Model == "" {
 		in.Model = root.text("compatible")
 	}
-	// The console first: the other steps' errors are shown on it.
+	// What errors are shown on comes first.
 	steps := []func(*node) error{
-		in.fdtConsole, in.fdtMemory, in.fdtReserved, in.fdtChosen, in.fdtInterrupts, in.fdtTimer,
-		in.fdtCPUs, in.fdtPower, in.fdtLEDs,
+		in.fdtScreen, in.fdtConsole, in.fdtMemory, in.fdtReserved, in.fdtChosen, in.fdtInterrupts, in.fdtTimer,
+		in.fdtCPUs, in.fdtPower, in.fdtClock, in.fdtLEDs,
+	}
+	if screen != nil {
+		screen(in)
 	}
 	if memory != nil {
-		steps[1] = func(*node) error { return memory(in) }
+		steps[2] = func(*node) error { return memory(in) }
 	}
 	for _, e := range reserved {
 		r, err := newRange("memory reservation", e.Address, e.Size)

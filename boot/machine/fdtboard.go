@@ -67,6 +67,17 @@ func (in *Info) fdtPower(root *node) error {
 	return err
 }
 
+// fdtClock finds a clock that knows the time of day.
+func (in *Info) fdtClock(root *node) error {
+	n, kind := root.findBound(clocks)
+	if n == nil {
+		return nil
+	}
+	r, err := n.reg()
+	in.Clock = Device{kind, r}
+	return err
+}
+
 // fdtLEDs finds the first light on a GPIO that there is a driver for. What is
 // wrong with one is no reason not to boot.
 func (in *Info) fdtLEDs(root *node) error {
@@ -82,8 +93,15 @@ func (in *Info) fdtLEDs(root *node) error {
 		if gpio == nil || gpio.u32("#gpio-cells", 0) != 2 {
 			return false
 		}
-		r, err := gpio.reg()
 		kind, pin := gpio.bind(gpios), be.Uint32(v[4:])
+		if kind == FirmGPIO {
+			// Its registers are those of the mailbox that the firmware is asked through.
+			fw := gpio.parent
+			if gpio = root.phandle(fw.u32("mboxes", 0)); gpio == nil {
+				return false
+			}
+		}
+		r, err := gpio.reg()
 		if err != nil || kind == "" || pin > 255 {
 			return false
 		}

@@ -25,8 +25,7 @@ func (n *node) stdout() *node {
 }
 
 // fdtConsole finds what stdout-path names, or else the first serial port that
-// there is a driver for. A machine without one boots silently, but for what a
-// debugger shows.
+// there is a driver for. Without one nobody would see what the kernel does.
 func (in *Info) fdtConsole(root *node) error {
 	in.Console.IRQ = -1
 	n := root.stdout()
@@ -38,8 +37,7 @@ func (in *Info) fdtConsole(root *node) error {
 		n, _ = root.findBound(consoles)
 	}
 	if n == nil {
-		in.warn("no serial port that there is a driver for: compatible with one of %s", names(consoles))
-		return nil
+		return fmt.Errorf("no serial port that there is a driver for: compatible with one of %s", names(consoles))
 	}
 	r, err := n.reg()
 	if err != nil {

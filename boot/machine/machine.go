@@ -50,12 +50,14 @@ type Info struct {
 	Seed        []byte
 
 	Console    Console
+	Screen     Screen
 	Interrupts Interrupts
 	Timer      Timer
 	CPUs       int // at least 1
 
 	PSCI  string // how to call PSCI: "hvc", "smc" or ""
 	Power Device // what else ends the machine
+	Clock Device // real-time clock
 	LED   LED    // a light to show pass or fail with
 	RSDP  uint64 // ACPI's root pointer, 0 if there is none
 
@@ -78,6 +80,14 @@ type Console struct {
 	Hz   uint32 // input clock; 0: leave the baud rate as it is
 
 	RegShift, RegWidth int // 16550: log2 of the distance, and bytes, of registers
+}
+
+// Screen is a framebuffer that firmware left. Width and Height are in pixels, Stride
+// is in bytes; Size 0: none.
+type Screen struct {
+	Range
+	Width, Height, Stride int
+	Format                string // as the binding simple-framebuffer has it
 }
 
 // Interrupts is the interrupt controller.
@@ -173,7 +183,9 @@ func subtract(memory, holes []Range) []Range {
 
 // Devices are the windows that the kernel maps as device memory, whole pages.
 func (in *Info) Devices() []Range {
-	rs := append([]Range{in.Interrupts.Dist, in.Interrupts.CPU, in.Power.Range, in.LED.GPIO.Range}, in.Interrupts.Redist...)
+	rs := append([]Range{
+		in.Screen.Range, in.Interrupts.Dist, in.Interrupts.CPU, in.Power.Range, in.Clock.Range, in.LED.GPIO.Range,
+	}, in.Interrupts.Redist...)
 	if in.Console.Kind != PortCOM {
 		rs = append(rs, Range{in.Console.Base, in.Console.Size})
 	}
@@ -217,6 +229,10 @@ func (in *Info) finish() error {
 		in.Reserved = append(in.Reserved, in.Initrd)
 	}
 	in.Memory = normalize(in.Memory, false)
+	// Memory that is looked at from outside is device memory here.
+	if in.Screen.Size != 0 {
+		in.noMap = append(in.noMap, in.Screen.Range)
+	}
 	for _, r := range in.noMap {
 		if in.Initrd.overlaps(r) {
 			return fmt.Errorf("the initramfs at %v lies in reserved memory that is not to be mapped: %v", in.Initrd, r)

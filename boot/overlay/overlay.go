@@ -4,9 +4,9 @@
 // and our own additions to a folder, and lists them in an overlay.json for
 // "go build -overlay". GOROOT itself is never touched, and nothing of it is
 // kept in this repository. What is changed and why is in rules.go; what is
-// added is in the folders runtime and goos beside this file. Those carry the
-// build constraint "grim_overlay" so that no ordinary build sees them; the
-// generated copies lose it.
+// added is in the folders runtime, goos and early beside this file. The first two
+// carry the build constraint "grim_overlay" so that no ordinary build sees them;
+// the generated copies lose it.
 //
 // A changed Go release is noticed here, on the host: every file and every
 // anchor text that a rule names must be there, exactly once.
@@ -39,11 +39,11 @@ const InitialHeap = image.HeapSize
 // keeps "./..." patterns out of it.
 const sources = "_src"
 
-//go:embed runtime/*.go runtime/*.s goos/*.go
+//go:embed runtime/*.go runtime/*.s goos/*.go early/early.go early/put.go
 var own embed.FS
 
 // ownDirs says where in GOROOT/src our own folders go.
-var ownDirs = map[string]string{"runtime": "runtime", "goos": "runtime/goos"}
+var ownDirs = map[string]string{"runtime": "runtime", "goos": "runtime/goos", "early": "runtime/early"}
 
 // Config says which overlay to make, from what and to where.
 type Config struct {

@@ -19,6 +19,10 @@ type FDTable struct {
 	free  int // no number below is free
 	limit int
 	fixed bool // CloseAll is done: nothing may come in any more
+
+	// few holds the slots while these do: most processes have standard input,
+	// output and error and a file or two.
+	few [6]fdSlot
 }
 
 type fdSlot struct {
@@ -28,7 +32,12 @@ type fdSlot struct {
 
 // NewFDTable makes an empty table with one user; limit is RLIMIT_NOFILE.
 func NewFDTable(limit int) *FDTable {
-	d := &FDTable{limit: min(limit, MaxFDs)}
+	return new(FDTable).init(limit)
+}
+
+func (d *FDTable) init(limit int) *FDTable {
+	d.limit = min(limit, MaxFDs)
+	d.slots = d.few[:0]
 	d.users.Store(1)
 	return d
 }
@@ -226,30 +235,32 @@ func (d *FDTable) CloseAll() {
 	slots := d.slots
 	d.slots, d.fixed = nil, true
 	d.mu.Unlock()
-	for _, s := range slots {
-		if s.file != nil {
-			s.file.Release()
+	for i := range slots {
+		if f := slots[i].file; f != nil {
+			slots[i].file = nil
+			f.Release()
 		}
 	}
 }
 
-// Fork copies the table: same numbers, same open file descriptions, one user.
-func (d *FDTable) Fork() (*FDTable, error) {
+// Fork copies the table to c, a new one, and returns it: same numbers, same open
+// file descriptions, one user.
+func (d *FDTable) Fork(c *FDTable) *FDTable {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := NewFDTable(d.limit)
+	c.init(d.limit)
 	n := len(d.slots)
 	for n > 0 && d.slots[n-1].file == nil {
 		n--
 	}
-	c.slots = append([]fdSlot(nil), d.slots[:n]...)
+	c.slots = append(c.slots, d.slots[:n]...)
 	c.free = min(d.free, n)
 	for _, s := range c.slots {
 		if s.file != nil {
 			s.file.Ref()
 		}
 	}
-	return c, nil
+	return c
 }
 
 // Limit is RLIMIT_NOFILE.

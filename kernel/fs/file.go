@@ -45,7 +45,16 @@ const (
 // newFile makes a description with one reference. It takes over the caller's
 // reference on n.
 func (s *FS) newFile(n node, h handle, from place, flags int) *File {
-	f := &File{fs: s, node: n, h: h, from: from}
+	var f *File
+	switch h := h.(type) { // what is opened all the time has it in the handle
+	case *regHandle:
+		f = &h.desc
+	case *pipeEnd:
+		f = &h.desc
+	default:
+		f = new(File)
+	}
+	f.fs, f.node, f.h, f.from = s, n, h, from
 	f.refs.Store(1)
 	f.flags.Store(int32(flags & keptFlags))
 	s.files.Add(1)

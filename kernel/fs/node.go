@@ -170,12 +170,10 @@ func (s *FS) statfsOf(n node) Statfs {
 	return st
 }
 
-// anon is the node of a pipe end, socket, event or memory descriptor: it never
-// had a name.
+// anon is the node of a socket, event or other descriptor: it never had a name.
 type anon struct {
 	inode
 	label string
-	again func(c call, flags int) (handle, error) // nil: cannot be reopened
 }
 
 func (s *FS) newAnon(label string, mode uint32) *anon {
@@ -185,10 +183,5 @@ func (s *FS) newAnon(label string, mode uint32) *anon {
 	return a
 }
 
-// open serves /proc/self/fd/N.
-func (a *anon) open(c call, flags int) (handle, error) {
-	if a.again == nil {
-		return nil, syscall.ENXIO
-	}
-	return a.again(c, flags)
-}
+// open is for /proc/self/fd/N: there is no second way in.
+func (a *anon) open(call, int) (handle, error) { return nil, syscall.ENXIO }

@@ -39,6 +39,7 @@ type pipeEnd struct {
 	reads  bool
 	writes bool
 	seen   uint64 // writerGen when a FIFO's reading end was opened
+	desc   File   // see newFile
 }
 
 // Pipe is pipe2(2); flags: O_NONBLOCK, O_DIRECT is refused (EINVAL), O_CLOEXEC
@@ -47,14 +48,53 @@ func (s *FS) Pipe(flags int) (r, w *File, err error) {
 	if flags&^(unix.O_NONBLOCK|unix.O_CLOEXEC) != 0 {
 		return nil, nil, syscall.EINVAL
 	}
-	p := newPipe()
-	n := s.newAnon("", syscall.S_IFIFO|0o600)
-	n.again = p.open
-	from := place{nil, fmt.Sprintf("pipe:[%d]", n.ino)}
+	n := &pipeNode{pipe: pipe{limit: pipeSize}}
+	n.init(s, devAnon, syscall.S_IFIFO|0o600)
+	newborn(n)
 	hold(n) // two Files
 	flags &= unix.O_NONBLOCK
-	return s.newFile(n, p.end(true, false), from, unix.O_RDONLY|flags),
-		s.newFile(n, p.end(false, true), from, unix.O_WRONLY|flags), nil
+	return s.newFile(n, n.pipe.end(true, false), place{}, unix.O_RDONLY|flags),
+		s.newFile(n, n.pipe.end(false, true), place{}, unix.O_WRONLY|flags), nil
+}
+
+// pipeNode is the node of a pipe without a name.
+type pipeNode struct {
+	inode
+	pipe pipe
+}
+
+// open serves /proc/self/fd/N.
+func (n *pipeNode) open(c call, flags int) (handle, error) { return n.pipe.open(c, flags) }
+
+// label is what /proc/self/fd shows for the name it has not.
+func (n *pipeNode) label() string { return fmt.Sprintf("pipe:[%d]", n.ino) }
+
+// pipeBuffers keeps the smallest buffers of closed pipes for the next: most pipes
+// never need another. They are not cleared, as nobody reads what was not written.
+var pipeBuffers = struct {
+	sync.Mutex
+	free [][]byte
+}{free: make([][]byte, 0, 32)}
+
+func newPipeBuffer(size int) []byte {
+	b := &pipeBuffers
+	b.Lock()
+	defer b.Unlock()
+	if n := len(b.free); size == pipeAtomic && n > 0 {
+		buf := b.free[n-1]
+		b.free = b.free[:n-1]
+		return buf
+	}
+	return make([]byte, size)
+}
+
+func freePipeBuffer(buf []byte) {
+	b := &pipeBuffers
+	b.Lock()
+	if len(buf) == pipeAtomic && len(b.free) < cap(b.free) {
+		b.free = append(b.free, buf)
+	}
+	b.Unlock()
 }
 
 // end opens an end.
@@ -90,6 +130,7 @@ func (e *pipeEnd) close() {
 		}
 	}
 	if p.readers+p.writers == 0 { // a FIFO's name may keep p alive
+		freePipeBuffer(p.buf)
 		p.buf, p.start, p.n = nil, 0, 0
 	}
 	p.mu.Unlock()
@@ -250,9 +291,10 @@ func (p *pipe) grow(n int) {
 	if size == len(p.buf) {
 		return
 	}
-	buf := make([]byte, size)
+	buf := newPipeBuffer(size)
 	k := copy(buf, p.buf[p.start:min(len(p.buf), p.start+p.n)])
 	copy(buf[k:p.n], p.buf)
+	freePipeBuffer(p.buf)
 	p.buf, p.start = buf, 0
 }
 

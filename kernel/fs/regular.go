@@ -128,6 +128,7 @@ func full(err error) error {
 type regHandle struct {
 	plain
 	file *regular
+	desc File // see newFile
 }
 
 func (h *regHandle) size() int64 { return h.file.size() }
@@ -169,7 +170,7 @@ func (f *File) Object() (vm.Object, error) {
 	}
 	o, err := m.object()
 	if v, ok := o.(*vm.FileObject); ok {
-		v.SetName(f.Path()) // for /proc/PID/maps: the name it was last mapped by
+		v.SetNamer(f) // for /proc/PID/maps: what it was last mapped as, by its present name
 	}
 	return o, err
 }

@@ -194,7 +194,7 @@ func TestGetcwd(t *testing.T) {
 	must(t, w.Mkdir(w.at, "a", 0o755))
 	must(t, w.Mkdir(w.at, "a/b", 0o755))
 	must(t, w.Chdir(w.at, "a/b"))
-	child := w.at.Place.Fork()
+	child := w.at.Place.Fork(new(Place))
 	must(t, w.Rename(w.at, "/a", w.at, "/c", 0))
 	if got, err := w.at.Place.Getcwd(); got != "/c/b" || err != nil {
 		t.Errorf("getcwd %q, %v", got, err)

@@ -19,11 +19,12 @@ type Place struct {
 // NewPlace is the first process's: "/" and umask 022.
 func (s *FS) NewPlace() *Place { return &Place{cwd: s.root, umask: 0o022} }
 
-// Fork copies p.
-func (p *Place) Fork() *Place {
+// Fork copies p to c, a new one, and returns it.
+func (p *Place) Fork(c *Place) *Place {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return &Place{cwd: p.cwd, umask: p.umask}
+	c.cwd, c.umask = p.cwd, p.umask
+	p.mu.Unlock()
+	return c
 }
 
 // Umask is umask(2): it sets the mask and returns the one before.
@@ -299,6 +300,9 @@ func (s *FS) pathOf(n node, p place) string {
 		return path
 	}
 	if p.dir == nil {
+		if l, ok := n.(interface{ label() string }); ok {
+			return l.label()
+		}
 		if n.base().dev == devAnon && n.base().typ == syscall.S_IFREG {
 			return p.name + " (deleted)"
 		}

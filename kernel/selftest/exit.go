@@ -13,7 +13,7 @@ import (
 )
 
 // exitPathTests are the tests of exit, reaper and wait.
-var exitPathTests = slices.Concat(exitTests, orderTests, threadTests, borrowTests, zombieTests, waitTests, reaperTests)
+var exitPathTests = slices.Concat(exitTests, orderTests, timelineTests, threadTests, borrowTests, zombieTests, waitTests, reaperTests)
 
 var exitTests = []test{
 	{name: "exit/coherent", run: exitCoherent, layouts: true, policies: true},

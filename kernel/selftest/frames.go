@@ -11,6 +11,7 @@ import (
 var frameTests = []test{
 	{name: "frames/counts", run: framesCounts},
 	{name: "frames/zero-is-zero", run: framesZero},
+	{name: "frames/whole-pages", run: framesPages},
 	{name: "frames/zero-for-user", run: framesZeroUser, layouts: true},
 	{name: "frames/blocks", run: framesBlocks},
 	{name: "frames/all-of-them", run: framesAll, slow: true},
@@ -101,6 +102,41 @@ func framesZero(t *T) {
 		t.wantZero(f + i)
 		t.Mem.Unref(f + i)
 	}
+}
+
+// framesPages: clearing and copying a page, which the machine may do in ways of its
+// own, does all of the page and nothing beside it.
+// Broken by: a loop of clearPage or copyPage that runs once less, or once more.
+func framesPages(t *T) {
+	b, err := t.Mem.AllocBlock(phys.Kernel)
+	t.check("alloc", err)
+	word := func(f phys.Frame, j int) arch.PTE { return arch.PTE(f-b+1)<<32 | arch.PTE(j) }
+	fill := func() {
+		for f := b; f < b+4; f++ {
+			for j := range t.Mem.Table(f) {
+				t.Mem.Table(f)[j] = word(f, j)
+			}
+		}
+	}
+	want := func(what string, f phys.Frame, value func(j int) arch.PTE) {
+		for j, e := range t.Mem.Table(f) {
+			if e != value(j) {
+				t.Fatalf("%s: page %d has %#x in word %d, want %#x", what, f-b, uint64(e), j, uint64(value(j)))
+			}
+		}
+	}
+	fill()
+	t.Mem.Zero(b + 1)
+	want("clear", b, func(j int) arch.PTE { return word(b, j) })
+	want("clear", b+1, func(int) arch.PTE { return 0 })
+	want("clear", b+2, func(j int) arch.PTE { return word(b+2, j) })
+	fill()
+	t.Mem.CopyFrame(b+1, b+3)
+	want("copy", b, func(j int) arch.PTE { return word(b, j) })
+	want("copy", b+1, func(j int) arch.PTE { return word(b+3, j) })
+	want("copy", b+2, func(j int) arch.PTE { return word(b+2, j) })
+	want("copy", b+3, func(j int) arch.PTE { return word(b+3, j) })
+	t.Mem.UnrefBlock(b)
 }
 
 func (t *T) wantZero(f phys.Frame) {

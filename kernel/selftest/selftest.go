@@ -47,6 +47,8 @@ type Env struct {
 	// with locks of package proc held: f must not call back.
 	OnExitStep func(f func(e *proc.Event))
 
+	// HeapBytes is the size of the kernel's heap, full.
+	HeapBytes uint64
 	// NewFiles makes a descriptor table for a process, the console on 0 to 2.
 	NewFiles func() (proc.Files, error)
 	// Exec starts a program of the file system as a child of the kernel.
@@ -71,7 +73,7 @@ type test struct {
 
 // tests by topic, in the order they run: what the later ones stand on first.
 var tests = slices.Concat(frameTests, pageTableTests, kernelMapTests, userModeTests, mapTests,
-	cowTests, purgeTests, exitPathTests, pressureTests)
+	cowTests, purgeTests, exitPathTests, pressureTests, heapTests)
 
 // Run runs the selected tests and reports each.
 func Run(e *Env) {
@@ -195,7 +197,7 @@ func (e *Env) census() census {
 	return census{
 		Frames: e.Mem.FreeFrames(), Spaces: v.Spaces, Entries: v.Entries, Objects: v.Objects,
 		Processes: p.Processes, Threads: p.Threads, PIDs: p.PIDs,
-		Inodes: f.Inodes, Files: f.Files, Goroutines: runtime.NumGoroutine(),
+		Inodes: f.Inodes, Files: f.Files, Goroutines: runtime.NumGoroutine() - p.IdleWorkers,
 	}
 }
 

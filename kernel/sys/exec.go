@@ -5,6 +5,7 @@ import (
 	"path"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -23,75 +24,194 @@ const (
 	maxExecString  = 128<<10 - 1
 )
 
-// strings reads a NULL-terminated array of strings; size counts what it and the
-// list before it take, out of the budget of kernel memory. A null array is an
-// empty one, as on Linux. E2BIG, EFAULT, ENOMEM.
-func (c ctx) strings(va arch.VA, size *int) ([]string, error) {
-	var out []string
-	if va == 0 {
-		return nil, nil
+// executable is a program on its way into an address space: what an execve(2) works
+// with. It is used again by later ones (getExecutable), so that a start costs no
+// heap.
+type executable struct {
+	s *System
+
+	// The strings of argv and envp, a NUL after each, as /proc shows them; where
+	// each of them starts; and the same as Go strings, which alias text.
+	text    []byte
+	starts  []int
+	strings []string
+	envAt   int // in text
+
+	argv, env []string
+	scripts   bool   // argv is not what text holds: interpreters were put before
+	path      string // as AT_EXECFN and /proc/self/exe have it
+
+	file  *fs.File  // holds a reference
+	obj   vm.Object // the file's pages, with a reference
+	image *elf.Image
+
+	limits  *proc.Process // whose memory limits the new space gets; nil: nobody's
+	cred    *proc.Cred
+	args    elf.Args
+	taken   int // bytes of the budget of kernel memory
+	loadFor func(vs *vm.VMSpace) (pc, sp arch.VA, err error)
+}
+
+// keptExecutables is how many executables are kept for the next execve(2), and
+// keptText how long the strings of one may be: most commands have far less than
+// 16 KB of arguments and environment.
+const (
+	keptExecutables = 4
+	keptText        = 16 << 10
+)
+
+// getExecutable returns an executable that holds nothing; put it back.
+func (s *System) getExecutable() *executable {
+	s.execMu.Lock()
+	if n := len(s.execs); n > 0 {
+		x := s.execs[n-1]
+		s.execs = s.execs[:n-1]
+		s.execMu.Unlock()
+		return x
 	}
-	for ; ; va += 8 {
-		p, err := get[uint64](c, va)
-		if err != nil {
-			return nil, err
+	s.execMu.Unlock()
+	x := &executable{s: s}
+	x.loadFor = x.load
+	return x
+}
+
+// put gives back what x holds, the file excepted, and x itself.
+func (x *executable) put() {
+	s := x.s
+	s.transient.give(x.taken)
+	if x.obj != nil {
+		x.obj.Unref()
+	}
+	clear(x.strings)
+	*x = executable{
+		s: s, loadFor: x.loadFor, text: x.text[:0], starts: x.starts[:0], strings: x.strings[:0],
+		args: elf.Args{Room: x.args.Room},
+	}
+	if cap(x.text) > keptText {
+		return
+	}
+	s.execMu.Lock()
+	if len(s.execs) < keptExecutables {
+		s.execs = append(s.execs, x)
+	}
+	s.execMu.Unlock()
+}
+
+// read takes argv and envp from the caller's memory, out of the budget of kernel
+// memory. E2BIG, EFAULT, ENOMEM.
+func (x *executable) read(c ctx, argv, envp arch.VA) error {
+	if err := x.readArray(c, argv); err != nil {
+		return err
+	}
+	if len(x.starts) == 0 { // no program sees argc 0 (Linux 5.18)
+		x.starts = append(x.starts, 0)
+		x.text = append(x.text, 0)
+	}
+	args := len(x.starts)
+	x.envAt = len(x.text)
+	if err := x.readArray(c, envp); err != nil {
+		return err
+	}
+	for i, start := range x.starts {
+		end := len(x.text)
+		if i+1 < len(x.starts) {
+			end = x.starts[i+1]
 		}
-		if p == 0 {
-			return out, nil
+		// Safety: text does not change until put, which forgets the strings.
+		x.strings = append(x.strings, unsafe.String(unsafe.SliceData(x.text[start:]), end-start-1))
+	}
+	x.argv, x.env = x.strings[:args:args], x.strings[args:]
+	return nil
+}
+
+// readArray adds a NULL-terminated array of strings to text. A null array is an
+// empty one, as on Linux.
+func (x *executable) readArray(c ctx, va arch.VA) error {
+	if va == 0 {
+		return nil
+	}
+	for {
+		// As many pointers as there are in this page: the array may be the last
+		// thing before an unmapped one.
+		var p [16]uint64
+		n := min(uint64(len(p)), max(uint64(arch.PageSize-va&(arch.PageSize-1))/8, 1))
+		// Safety: p is plain memory.
+		if err := c.mem().CopyIn(unsafe.Slice((*byte)(unsafe.Pointer(&p)), 8*n), va); err != nil {
+			return err
 		}
-		s, err := c.mem().CopyInString(arch.VA(p), maxExecString)
+		for _, at := range p[:n] {
+			if at == 0 {
+				return nil
+			}
+			if err := x.readString(c, arch.VA(at)); err != nil {
+				return err
+			}
+		}
+		va += arch.VA(8 * n)
+	}
+}
+
+func (x *executable) readString(c ctx, va arch.VA) error {
+	start := len(x.text)
+	text, err := c.mem().AppendString(x.text, va, maxExecString)
+	if err != nil {
 		if err == syscall.ENAMETOOLONG {
 			err = syscall.E2BIG
 		}
-		if err != nil {
-			return nil, err
-		}
-		n := len(s) + 1 + 8
-		if *size+n > maxExecStrings {
-			return nil, syscall.E2BIG
-		}
-		if !c.s.transient.take(n) {
-			return nil, syscall.ENOMEM
-		}
-		*size += n
-		out = append(out, s)
+		return err
 	}
+	x.text = append(text, 0)
+	n := len(x.text) - start + 8
+	if x.taken+n > maxExecStrings {
+		return syscall.E2BIG
+	}
+	if !x.s.transient.take(n) {
+		return syscall.ENOMEM
+	}
+	x.taken += n
+	x.starts = append(x.starts, start)
+	return nil
 }
 
-// executable is an opened program, ready to load.
-type executable struct {
-	file  *fs.File // holds a reference
-	image *elf.Image
-	argv  []string // with what scripts put before
-	path  string   // as /proc/self/exe and AT_EXECFN have it
+// program is what /proc keeps of x, whose file it takes over.
+func (x *executable) program() program {
+	if x.scripts {
+		return program{x.file, joined(x.argv), joined(x.env)}
+	}
+	args, env := x.text[:x.envAt], x.text[x.envAt:]
+	args, env = args[:min(len(args), maxShown)], env[:min(len(env), maxShown)]
+	b := make([]byte, len(args)+len(env)) // one allocation for both
+	n := copy(b, args)
+	copy(b[n:], env)
+	return program{x.file, b[:n:n], b[n:]}
 }
 
-// openExecutable opens the program at a path, or the interpreter that it names
-// as a script, and parses it. It gives up nothing else on error.
+// open opens the program at a path, or the interpreter that it names as a script,
+// and parses it. On error x holds no file.
 //
 // EACCES: not a regular file, or not executable. ELOOP: scripts upon scripts.
 // ENOENT: there is none, or an interpreter it names is missing. ENOEXEC.
-func (s *System) openExecutable(at fs.At, name string, flags int, argv []string) (*executable, error) {
-	x := &executable{argv: argv, path: name}
+func (x *executable) open(at fs.At, name string, flags int) error {
+	x.path = name
 	for depth := 0; ; depth++ {
-		f, err := s.openExec(at, name, flags)
+		f, err := x.s.openExec(at, name, flags)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		script, is, err := s.parse(x, f, at.Task)
+		script, is, err := x.parse(f, at.Task)
 		if err == nil && !is && x.image.Interp != "" {
-			err = s.noInterpreter(at, x.image.Interp)
+			err = x.s.noInterpreter(at, x.image.Interp)
 		}
 		if err == nil && is && depth == elf.MaxScripts {
 			err = syscall.ELOOP
 		}
 		if err == nil && !is {
 			x.file = f
-			return x, nil
+			return nil
 		}
 		f.Release()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		args := []string{script.Interpreter}
 		if script.HasArg {
@@ -101,21 +221,25 @@ func (s *System) openExecutable(at fs.At, name string, flags int, argv []string)
 		if len(x.argv) > 0 {
 			args = append(args, x.argv[1:]...)
 		}
-		x.argv, x.path, name, flags = args, script.Interpreter, script.Interpreter, 0
+		x.argv, x.scripts = args, true
+		x.path, name, flags = script.Interpreter, script.Interpreter, 0
 		at.Dir = nil
 	}
 }
 
 // parse tells what an opened program is: a script, or an executable, which becomes
-// x's image. Images are kept with the page cache as long as the file does not
-// change: programs are started again and again, and parsing costs as much as all
-// else that execve(2) does.
-func (s *System) parse(x *executable, f *fs.File, t fs.Task) (script elf.Script, is bool, err error) {
+// x's image and object. Images are kept with the page cache as long as the file does
+// not change: programs are started again and again, and parsing costs as much as
+// all else that execve(2) does.
+func (x *executable) parse(f *fs.File, t fs.Task) (script elf.Script, is bool, err error) {
+	if x.obj != nil { // a script's
+		x.obj.Unref()
+		x.obj = nil
+	}
 	var cache *vm.FileObject
 	var version uint64
-	if o, err := f.Object(); err == nil {
-		defer o.Unref()
-		if cache, _ = o.(*vm.FileObject); cache != nil {
+	if x.obj, err = f.Object(); err == nil {
+		if cache, _ = x.obj.(*vm.FileObject); cache != nil {
 			var v any
 			v, version = cache.Derived()
 			if im, ok := v.(*elf.Image); ok {
@@ -129,7 +253,7 @@ func (s *System) parse(x *executable, f *fs.File, t fs.Task) (script elf.Script,
 	if script, is, err = elf.ParseScript(r, size); err != nil || is {
 		return script, is, err
 	}
-	if x.image, err = elf.Parse(r, size, delf.Machine(s.abi.Machine)); err == nil && cache != nil {
+	if x.image, err = elf.Parse(r, size, delf.Machine(x.s.abi.Machine)); err == nil && cache != nil {
 		cache.SetDerived(x.image, version)
 	}
 	return script, false, err
@@ -176,19 +300,20 @@ type fileReader struct {
 func (r fileReader) ReadAt(p []byte, off int64) (int, error) { return r.f.Pread(r.t, p, off) }
 
 // load fills an empty address space with the program.
-func (s *System) load(x *executable, vs *vm.VMSpace, env []string, cred *proc.Cred) (pc, sp arch.VA, err error) {
-	obj, err := x.file.Object()
-	if err != nil {
+func (x *executable) load(vs *vm.VMSpace) (pc, sp arch.VA, err error) {
+	s := x.s
+	if x.limits != nil {
+		setMemoryLimits(vs, x.limits)
+	}
+	if x.obj == nil {
 		return 0, 0, syscall.ENOEXEC // nothing that could be mapped
 	}
-	defer obj.Unref()
-	args := elf.Args{
-		Argv: x.argv, Envp: env, ExecFn: x.path, CPU: s.cfg.CPU,
-		ID: elf.Identity{UID: cred.UID, EUID: cred.EUID, GID: cred.GID, EGID: cred.EGID,
-			Secure: cred.UID != cred.EUID || cred.GID != cred.EGID},
-	}
-	s.cfg.Random(args.Random[:])
-	if pc, sp, err = elf.Load(vs, x.image, obj, &args); err != nil {
+	a := &x.args
+	a.Argv, a.Envp, a.ExecFn, a.CPU = x.argv, x.env, x.path, s.cfg.CPU
+	a.ID = elf.Identity{UID: x.cred.UID, EUID: x.cred.EUID, GID: x.cred.GID, EGID: x.cred.EGID,
+		Secure: x.cred.UID != x.cred.EUID || x.cred.GID != x.cred.EGID}
+	s.cfg.Random(a.Random[:])
+	if pc, sp, err = elf.Load(vs, x.image, x.obj, a); err != nil {
 		return 0, 0, err
 	}
 	if s.sigPage != nil {
@@ -223,35 +348,23 @@ func sysExecveat(c ctx) (uint64, error) {
 }
 
 func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64, error) {
-	size := 0
-	defer func() { c.s.transient.give(size) }()
-	args, err := c.strings(argv, &size)
-	if err != nil {
+	x := c.s.getExecutable()
+	defer x.put()
+	if err := x.read(c, argv, envp); err != nil {
 		return 0, err
 	}
-	env, err := c.strings(envp, &size)
-	if err != nil {
-		return 0, err
-	}
-	if len(args) == 0 {
-		args = []string{""} // no program sees argc 0 (Linux 5.18)
-	}
-	x, err := c.s.openExecutable(at, name, flags, args)
-	if err != nil {
+	if err := x.open(at, name, flags); err != nil {
 		return 0, err
 	}
 	p := c.t.Process()
-	err = c.t.Exec(path.Base(x.path), func(vs *vm.VMSpace) (pc, sp arch.VA, err error) {
-		setMemoryLimits(vs, p)
-		return c.s.load(x, vs, env, p.Cred())
-	})
-	if err != nil {
+	x.limits, x.cred = p, p.Cred()
+	if err := c.t.Exec(path.Base(x.path), x.loadFor); err != nil {
 		x.file.Release()
 		return 0, err
 	}
-	c.files().setProgram(program{x.file, joined(x.argv), joined(env)})
+	c.files().setProgram(x.program())
 	// The registers are the new program's: the result is the one it starts with.
-	return c.f[c.s.abi.Ret], nil
+	return c.f[arch.RetSlot], nil
 }
 
 // StartArgs describe a process that the kernel starts from a file.
@@ -302,20 +415,23 @@ func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error)
 	if _, err := fl.fds.Install(tty, 0, false); err != nil {
 		return nil, err
 	}
-	x, err := s.openExecutable(at, a.Path, 0, a.Argv)
-	if err != nil {
+	x := s.getExecutable()
+	defer x.put()
+	x.argv, x.env, x.cred = a.Argv, a.Env, &proc.Cred{}
+	if err := x.open(at, a.Path, 0); err != nil {
 		return nil, err
 	}
-	fl.setProgram(program{x.file, joined(x.argv), joined(a.Env)})
+	name := path.Base(x.path)
+	fl.setProgram(program{x.file, joined(x.argv), joined(x.env)})
 	vs, err := vm.New(s.cfg.VM, a.Layout)
 	if err != nil {
 		return nil, err
 	}
-	pc, sp, err := s.load(x, vs, a.Env, &proc.Cred{})
+	pc, sp, err := x.load(vs)
 	if err == nil {
 		var p *proc.Process
 		p, err = s.k.Spawn(proc.SpawnArgs{
-			Name: path.Base(x.path), VM: vs, PC: pc, SP: sp, Files: fl, Init: a.Init, Policy: a.Policy,
+			Name: name, VM: vs, PC: pc, SP: sp, Files: fl, Init: a.Init, Policy: a.Policy,
 			Setup: func(t *proc.Thread) { setMemoryLimits(vs, t.Process()) },
 		})
 		if err == nil {

@@ -15,6 +15,11 @@ type files struct {
 
 	mu      sync.Mutex // guards program
 	program program
+
+	// What fds and place point to unless they are another's: a fork is one
+	// allocation.
+	ownFDs   fs.FDTable
+	ownPlace fs.Place
 }
 
 // program is what execve(2) was given.
@@ -47,18 +52,16 @@ func (s *System) NewFiles() (proc.Files, error) {
 
 // Fork implements proc.Files.
 func (f *files) Fork(flags proc.CloneFlags) (proc.Files, error) {
-	n := &files{fds: f.fds, place: f.place}
+	n := new(files)
 	if flags&proc.CloneFiles != 0 {
 		n.fds = f.fds.Share()
 	} else {
-		fds, err := f.fds.Fork()
-		if err != nil {
-			return nil, err
-		}
-		n.fds = fds
+		n.fds = f.fds.Fork(&n.ownFDs)
 	}
-	if flags&proc.CloneFS == 0 {
-		n.place = f.place.Fork()
+	if flags&proc.CloneFS != 0 {
+		n.place = f.place
+	} else {
+		n.place = f.place.Fork(&n.ownPlace)
 	}
 	n.program = f.getProgram()
 	return n, nil

@@ -107,7 +107,7 @@ func newMachine(t *testing.T, i, frames int) *machine {
 		t.Fatal(err)
 	}
 	m.k, err = proc.New(proc.Config{
-		Machine: m, Memory: m.mem, Pmaps: m.pm, VM: m.vm, Syscall: m.s.Syscall, Signals: m.s,
+		Machine: m, Memory: m.mem, Pmaps: m.pm, VM: m.vm, Syscalls: m.s, Signals: m.s,
 		Slice: time.Millisecond,
 	})
 	if err != nil {
@@ -250,7 +250,7 @@ func (u *user) callNumber(n uint64, args ...uint64) uint64 {
 			u.handle()
 		}
 		if f[abi.PC] != start {
-			return f[abi.Ret]
+			return f[arch.RetSlot]
 		}
 		f[abi.PC] = start + abi.SyscallBytes // started again
 	}

@@ -181,7 +181,11 @@ func sysWait4(c ctx) (uint64, error) {
 	}
 	if va := c.va(1); va != 0 {
 		status := uint32(r.Status)
-		if err := put(c, va, &status); err != nil {
+		err = c.mem().WriteUint32(va, status)
+		if err == syscall.EINVAL { // misaligned
+			err = put(c, va, &status)
+		}
+		if err != nil {
 			return 0, err
 		}
 	}

@@ -318,14 +318,14 @@ func sysRtSigreturn(c ctx) (uint64, error) {
 	mask, stack, err := c.s.tab.frame.restore(c.mem(), c.t.U)
 	if err != nil {
 		c.t.Force(&proc.Siginfo{Signo: syscall.SIGSEGV, Code: proc.SI_KERNEL})
-		return c.f[c.s.abi.Ret], nil
+		return c.f[arch.RetSlot], nil
 	}
 	c.t.SetMask(proc.Sigset(mask))
 	// As Linux, a setting that is no longer possible is passed over.
 	if set, err := c.s.checkAltStack(stack); err == nil && !c.t.OnAltStack(c.sp()) {
 		c.t.SetAltStack(set)
 	}
-	return c.f[c.s.abi.Ret], nil
+	return c.f[arch.RetSlot], nil
 }
 
 // raise sends a signal to the calling thread from itself (SIGPIPE).

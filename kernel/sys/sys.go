@@ -8,7 +8,7 @@
 // error, a syscall.Errno, becomes the negative result of the call; package
 // proc's ERESTART errors among them are replaced before user mode sees them.
 //
-// The package has no locks but files.mu, which is taken alone.
+// The package has no locks but files.mu and System.execMu, which are taken alone.
 //
 // Manuals: man-pages section 2 for what the calls mean, include/uapi of Linux
 // 6.1 for layouts and numbers. What differs is said in the table.
@@ -16,6 +16,7 @@ package sys
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -56,8 +57,15 @@ type System struct {
 	abi *arch.ABI
 	tab *table
 
+	// What every call needs: the slot of its number, and the handlers.
+	number int
+	fn     [maxNumber]handler
+
 	unknown [maxNumber]atomic.Uint32
 	beyond  atomic.Uint32 // numbers past the table
+
+	execMu sync.Mutex    // taken alone
+	execs  []*executable // for the next execve(2); see getExecutable
 
 	transient budget // kernel memory of calls in progress
 
@@ -79,7 +87,17 @@ func New(cfg Config) (*System, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &System{cfg: cfg, abi: cfg.ABI, tab: tab}
+	s := &System{cfg: cfg, abi: cfg.ABI, tab: tab, number: cfg.ABI.Number}
+	for n, e := range tab.ent {
+		switch {
+		case e == nil:
+			s.fn[n] = sysUnknown
+		case cfg.Trace != nil:
+			s.fn[n] = e.traced
+		default:
+			s.fn[n] = e.fn
+		}
+	}
 	if tab.sigPage != nil {
 		o := vm.NewFileObject(cfg.VM, "[sigpage]", nil)
 		if _, err := o.WriteAt(tab.sigPage, 0); err != nil {
@@ -100,21 +118,15 @@ func (s *System) now() int64 { return s.k.Now() }
 // null call costs an index, an indirect call and a store.
 func (s *System) Syscall(t *proc.Thread) {
 	f := &t.U.Frame
-	n := f[s.abi.Number]
-	if n >= maxNumber || s.tab.fn[n] == nil {
-		s.countUnknown(n)
-		f[s.abi.Ret] = result(0, syscall.ENOSYS)
-		return
+	fn := handler(sysUnknown)
+	if n := f[s.number]; n < maxNumber {
+		fn = s.fn[n]
 	}
-	if s.cfg.Trace != nil {
-		s.traced(t, n)
-		return
-	}
-	v, err := s.tab.fn[n](ctx{s, t, f})
+	v, err := fn(ctx{s, t, f})
 	if err != nil {
 		v = result(v, err)
 	}
-	f[s.abi.Ret] = v
+	f[arch.RetSlot] = v
 }
 
 // result is what the result register gets: -errno for an error.
@@ -130,24 +142,25 @@ func result(v uint64, err error) uint64 {
 	return -uint64(e)
 }
 
-func (s *System) traced(t *proc.Thread, n uint64) {
-	e := s.tab.ent[n]
-	f := &t.U.Frame
+// traced is e.fn that tells Config.Trace.
+func (e *sysent) traced(c ctx) (uint64, error) {
 	var args [6]uint64
-	for i, slot := range s.abi.Arg {
-		args[i] = f[slot]
+	for i := range args {
+		args[i] = c.arg(i)
 	}
-	v, err := e.fn(ctx{s, t, f})
-	f[s.abi.Ret] = result(v, err)
-	s.cfg.Trace(t, e.name, args[:e.nargs], v, err)
+	v, err := e.fn(c)
+	c.s.cfg.Trace(c.t, e.name, args[:e.nargs], v, err)
+	return v, err
 }
 
-func (s *System) countUnknown(n uint64) {
-	if n < maxNumber {
-		s.unknown[n].Add(1)
+// sysUnknown is the handler of numbers that are not offered: it counts them.
+func sysUnknown(c ctx) (uint64, error) {
+	if n := c.f[c.s.number]; n < maxNumber {
+		c.s.unknown[n].Add(1)
 	} else {
-		s.beyond.Add(1)
+		c.s.beyond.Add(1)
 	}
+	return 0, syscall.ENOSYS
 }
 
 // Unknown is a system call that programs made and this layer does not have.

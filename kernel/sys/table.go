@@ -23,8 +23,7 @@ type sysent struct {
 // table is an architecture's side of the layer: its numbers, and the structures
 // and conventions in which it differs from the other.
 type table struct {
-	fn    [maxNumber]handler // by number; nil: not offered
-	ent   [maxNumber]*sysent
+	ent   [maxNumber]*sysent // by number; nil: not offered
 	names []string
 
 	putStat      func(b *[statSizeAMD64]byte, st *fs.Stat) int
@@ -75,7 +74,7 @@ func newTable(cfg *Config) (*table, error) {
 	for i := range sysents {
 		e := &sysents[i]
 		if n, ok := numbers[e.name]; ok {
-			t.fn[n], t.ent[n] = e.fn, e
+			t.ent[n] = e
 		}
 	}
 	return t, nil

@@ -44,7 +44,7 @@ func TestTable(t *testing.T) {
 			for n, x := range tab.ent {
 				if x == e {
 					found++
-					if tab.name(n) != e.name || tab.fn[n] == nil {
+					if tab.name(n) != e.name || tab.ent[n] == nil {
 						t.Errorf("%s at number %d, which is %q", e.name, n, tab.name(n))
 					}
 				}

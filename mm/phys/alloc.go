@@ -2,10 +2,8 @@ package phys
 
 import (
 	"fmt"
-	"math/bits"
 	"sync/atomic"
 	"syscall"
-	"unsafe"
 
 	"grim/arch"
 )
@@ -229,86 +227,4 @@ func (m *Memory) Prezero(n int) int {
 		m.info[f-m.base] = Info{refs: 1}
 		m.FreeZeroed(f)
 	}
-}
-
-// Reservation takes a whole free block out of the free memory without handing it
-// out: its frames have no references until Populate. It never asks for reclaim;
-// false if no block is free.
-func (m *Memory) Reservation() (Frame, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.failAfter >= 0 && !m.mayAlloc() {
-		return 0, false
-	}
-	i := m.takeBlock()
-	if i < 0 {
-		return 0, false
-	}
-	m.blocks[i].reserved = true
-	return m.first(i), true
-}
-
-// Populate hands out n frames of a reservation from f on, one reference each, all
-// zero. The caller keeps record of which it populated.
-func (m *Memory) Populate(f Frame, n int, o Owner) {
-	info := m.info[f-m.base:][:n]
-	for k := range info {
-		if info[k].refs != 0 {
-			panic(fmt.Sprintf("phys: populate of frame %#x (%v) that has %d references", uint32(f)+uint32(k), info[k].owner, info[k].refs))
-		}
-		info[k] = Info{refs: 1, owner: o}
-	}
-	clear(unsafe.Slice((*byte)(m.Pointer(f)), n*arch.PageSize))
-}
-
-// freeRest makes the frames that are not in populated free, and returns those of a
-// word that were already, 0 if none.
-func freeRest(free *blockMap, populated *[arch.BlockPages / 64]uint64) (twice uint64) {
-	for w, p := range populated {
-		twice |= free[w] &^ p
-		free[w] |= ^p
-	}
-	return twice
-}
-
-// Unreserve ends the reservation at base: it frees the frames that are not in
-// populated, which has count bits set, and says how many.
-func (m *Memory) Unreserve(base Frame, populated *[arch.BlockPages / 64]uint64, count int) int {
-	i, k := m.blockOf(base)
-	m.mu.Lock()
-	b := &m.blocks[i]
-	if !b.reserved || k != 0 {
-		m.mu.Unlock()
-		panic(fmt.Sprintf("phys: unreserve of frame %#x: not the start of a reservation", uint32(base)))
-	}
-	b.reserved = false
-	// Not by release: these frames never were anybody's, so there is nothing to
-	// check but that they are not free already. A sparse process has hundreds of
-	// reservations to give back at once. The block was on no list until now.
-	n := arch.BlockPages - count
-	if int(b.nfree) == count && !debugOwners {
-		// Exit: what was populated is free again, so everything is.
-		b.free = allFrames
-	} else if twice := freeRest(&b.free, populated); twice != 0 {
-		m.mu.Unlock()
-		panic(fmt.Sprintf("phys: unreserve of frame %#x: frames %#x of a 64 that were never handed out are free", uint32(base), twice))
-	}
-	if debugOwners {
-		for _, p := range populated {
-			count -= bits.OnesCount64(p)
-		}
-		if count != 0 {
-			panic(fmt.Sprintf("phys: unreserve of frame %#x: %d frames too many counted as populated", uint32(base), count))
-		}
-		for k := range arch.BlockPages {
-			if fi := &m.info[int(base-m.base)+k]; populated[k>>6]>>(k&63)&1 == 0 && fi.refs != 0 {
-				panic(fmt.Sprintf("phys: unreserve of frame %#x (%v) that has %d references", uint32(base)+uint32(k), fi.owner, fi.refs))
-			}
-		}
-	}
-	b.nfree += uint16(n)
-	m.nfree += n
-	m.relist(i, 0)
-	m.mu.Unlock()
-	return n
 }

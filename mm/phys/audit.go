@@ -84,7 +84,7 @@ func (m *Memory) auditList(name string, head int32, belongs func(nfree uint16) b
 		}
 	}
 	for i := head; i >= 0; i = m.blocks[i].next {
-		if got++; !belongs(m.blocks[i].nfree) || got > want {
+		if got++; !belongs(m.blocks[i].nfree) || m.blocks[i].reserved || got > want {
 			return fmt.Errorf("phys: block at frame %#x with %d frames free is on the %s list (%d of %d)", uint32(m.first(i)), m.blocks[i].nfree, name, got, want)
 		}
 	}

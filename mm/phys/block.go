@@ -24,8 +24,7 @@ type block struct {
 	owner     Owner // of a whole block's frames
 	wholeRefs int32
 	// On Memory.whole if nfree is 512, on Memory.partial if it is 1..511,
-	// on no list if it is 0 or the block is reserved: what was populated and
-	// is freed then is handed out again when the reservation has ended.
+	// on no list if it is 0 or the block is reserved.
 	next, prev int32
 }
 
@@ -55,7 +54,7 @@ func (m *Memory) unlink(head *int32, i int32) {
 func (m *Memory) relist(i int32, old uint16) {
 	b := &m.blocks[i]
 	switch {
-	case old == b.nfree, b.reserved:
+	case old == b.nfree || b.reserved:
 		return
 	case old == arch.BlockPages:
 		m.unlink(&m.whole, i)

@@ -93,6 +93,7 @@ type Memory struct {
 	base   Frame          // [I] first frame of block 0, 2 MB aligned
 	total  int            // [I] frames of RAM
 	info   []Info         // [I] slice; by frame - base
+	ops    arch.PageOps   // [I] after start-up
 
 	mu        sync.Mutex
 	blocks    []block // by (frame - base) / 512
@@ -130,6 +131,7 @@ func New(direct unsafe.Pointer, ram []Range) (*Memory, error) {
 		direct: direct, base: FrameOf(first),
 		info: make([]Info, n*arch.BlockPages), blocks: make([]block, n),
 		partial: -1, whole: -1, failAfter: -1,
+		ops: arch.PageOps{Clear: clearPage, Copy: copyPage},
 	}
 	for i := range m.blocks {
 		m.blocks[i].next, m.blocks[i].prev = -1, -1
@@ -182,6 +184,23 @@ func (m *Memory) Table(f Frame) *[arch.Entries]arch.PTE {
 	return (*[arch.Entries]arch.PTE)(m.Pointer(f))
 }
 
+// SetPageOps tells how pages are cleared and copied on this machine. Only before
+// the first allocation.
+func (m *Memory) SetPageOps(o arch.PageOps) {
+	if o.Clear != nil {
+		m.ops.Clear = o.Clear
+	}
+	if o.Copy != nil {
+		m.ops.Copy = o.Copy
+	}
+}
+
+func clearPage(p unsafe.Pointer)       { clear(pageAt(p)) }
+func copyPage(dst, src unsafe.Pointer) { copy(pageAt(dst), pageAt(src)) }
+
+// pageAt is the page at p. Safety: PageOps are called with pages of the direct map.
+func pageAt(p unsafe.Pointer) []byte { return unsafe.Slice((*byte)(p), arch.PageSize) }
+
 // Rows is a table page by rows of eight entries: a row for each bit of Info.Groups.
 type Rows [arch.Entries / 8][8]arch.PTE
 
@@ -214,7 +233,10 @@ func FirstUsed(row *[8]arch.PTE) int {
 }
 
 // Zero clears f.
-func (m *Memory) Zero(f Frame) { clear(m.Bytes(f)) }
+func (m *Memory) Zero(f Frame) { m.ops.Clear(m.Pointer(f)) }
+
+// CopyFrame fills dst with what src holds.
+func (m *Memory) CopyFrame(dst, src Frame) { m.ops.Copy(m.Pointer(dst), m.Pointer(src)) }
 
 // Info is f's record, for the table facts.
 func (m *Memory) Info(f Frame) *Info { return &m.info[f-m.base] }

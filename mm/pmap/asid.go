@@ -32,7 +32,8 @@ func (p *Pmap) Root() arch.Root {
 // already. The caller stays on this CPU, and lets nothing else run on it, until
 // it has entered user mode.
 func (p *Pmap) Activate() {
-	if s := p.s; s.thisCPU().current.Load() != p || p.id.Load()>>16 != s.gen.Load() {
+	// A new generation of identifiers takes every pmap off its CPU.
+	if p.s.thisCPU().current.Load() != p {
 		p.activate() // apart, so that the rest is inlined in the system-call path
 	}
 }

@@ -1,8 +1,6 @@
 package pmap
 
 import (
-	"fmt"
-
 	"grim/arch"
 	"grim/mm/phys"
 )
@@ -52,48 +50,6 @@ func (p *Pmap) EnterLocked(va arch.VA, f phys.Frame, prot arch.Prot, fl Flags) e
 	}
 	s.mem.Unref(of)
 	return nil
-}
-
-// EnterRun maps n pages from va on to the frames f, f+1, ..., all in one 2 MB
-// block of addresses. Pages that are mapped already keep their mapping; done
-// tells how many were entered. The references to the frames of entered pages are
-// the pmap's afterwards, those of the others are given up. On ENOMEM nothing has
-// changed.
-func (p *Pmap) EnterRun(va arch.VA, f phys.Frame, n int, prot arch.Prot, fl Flags) (done int, err error) {
-	checkVA(va)
-	i := va.Index(0)
-	if n < 1 || i+n > arch.Entries {
-		panic(fmt.Sprintf("pmap: run of %d pages at %#x leaves its 2 MB block", n, uint64(va)))
-	}
-	s := p.s
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	leaf, err := p.makeLeaf(va)
-	if err != nil {
-		return 0, err
-	}
-	if prot&arch.Exec != 0 {
-		for k := range n {
-			s.syncFetch(f + phys.Frame(k))
-		}
-	}
-	e := s.page[prot&7][fl&7] | arch.PTE(f.PA())
-	groups := uint64(0)
-	for k := i; k < i+n; k++ {
-		if leaf.t[k] == 0 {
-			leaf.t[k] = e
-			groups |= 1 << (k >> 3)
-			done++
-		} else {
-			s.mem.Unref(f + phys.Frame(k-i))
-		}
-		e += arch.PageSize
-	}
-	info := s.mem.Info(leaf.f)
-	info.Used += uint16(done)
-	info.Groups |= groups
-	p.resident += done
-	return done, nil
 }
 
 // syncFetch makes f's contents visible to instruction fetch if that was not done

@@ -323,7 +323,7 @@ func (m *model) step(op int) {
 		for k := 0; k < arch.BlockPages; {
 			n := min(m.next()*3+1, arch.BlockPages-k)
 			at := va + arch.VA(k)<<arch.PageShift
-			if _, err := s.p.EnterRun(at, f+phys.Frame(k), n, prot, 0); err != nil {
+			if _, err := fill(s.p, at, f+phys.Frame(k), n, prot, 0); err != nil {
 				m.t.Fatal(err)
 			}
 			for ; n > 0; n-- {

@@ -302,7 +302,7 @@ func TestAssertions(t *testing.T) {
 		mustPanic(t, "not a user page", func() { b.pmap(0).Enter(arch.UserMax, b.frame(), r, 0) })
 		mustPanic(t, "not a user page", func() { b.pmap(0).Enter(0, b.frame(), r, 0) })
 		mustPanic(t, "not a range", func() { b.pmap(0).Remove(0, arch.UserMax+pg, nil) })
-		mustPanic(t, "leaves its 2 MB block", func() { b.pmap(0).EnterRun(blk-pg, b.frame(), 2, r, 0) })
+		mustPanic(t, "leaves its 2 MB block", func() { fill(b.pmap(0), blk-pg, b.frame(), 2, r, 0) })
 		p := b.pmap(0)
 		ok(t, p.Enter(pg, b.frame(), r, 0))
 		mustPanic(t, "1 resident pages", func() { p.Destroy() })
@@ -514,4 +514,15 @@ func TestFrameLocked(t *testing.T) {
 			}
 		}
 	})
+}
+
+// fill is FillLocked as a fault uses it.
+func fill(p *pmap.Pmap, va arch.VA, f phys.Frame, n int, prot arch.Prot, fl pmap.Flags) (int, error) {
+	p.Lock()
+	defer p.Unlock()
+	at, absent := p.AbsentLocked(va)
+	if _, there := p.LookupLocked(va); there == absent {
+		panic(fmt.Sprintf("%#x: absent %v, but found %v", va, absent, there))
+	}
+	return p.FillLocked(at, va, f, n, prot, fl)
 }

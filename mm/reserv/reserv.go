@@ -2,10 +2,11 @@
 //
 // The first fault in a 2 MB block of addresses that lies inside one anonymous
 // mapping sets a free 2 MB block of frames aside. Faults there take the frame
-// that lies as far into the block as the page; faults in a row take more than one
-// at a time (fill-ahead). Only pages handed out are used memory: the others go
-// back when the reservation is broken, by unmapping, fork, exit, or when memory
-// runs short, the least recently used first. When all 512 have been handed out,
+// that lies as far into the block as the page; faults in a row, and the later of
+// many faults all over the block, take more than one at a time (fill-ahead). Only
+// pages handed out are used memory: the others go back when the reservation is
+// broken, by unmapping, fork, exit, or when memory runs short, the least recently
+// used first. When all 512 have been handed out,
 // the reservation is over and the caller makes the pages one block
 // (pmap.Promote).
 //
@@ -23,36 +24,31 @@ import (
 	"grim/mm/phys"
 )
 
-// maxWindow bounds the fill-ahead, in pages. The window doubles with each fault
-// in a row, so that at most as much is filled ahead as was touched.
+// maxWindow bounds the fill-ahead, in pages.
+//
+// In a row the window doubles with each fault: at most as much is filled ahead as
+// was touched. Elsewhere it is a power of two, at its own multiple, and smaller than
+// the number of faults in the block: one page of a block costs one page, two cost
+// two, 16 cost at most 86, and 42 fill it, where each page would fault otherwise. A
+// page table full of 4 KB pages is what a program that uses its memory at random
+// pays for on every TLB miss, and in every fork and exit.
 const maxWindow = 32
+
+// plenty is the part of memory that must be free for filling ahead where nobody was
+// seen to go: 1/8.
+const plenty = 8
 
 // Pool holds the machine's reservations.
 type Pool struct {
 	m       *phys.Memory // [I]
 	enabled bool         // [I]
+	lru     int32        // [I] the record that heads the ring: its lruNext is the least recently populated
 
 	mu          sync.Mutex
-	buckets     []*resv // by Set and block, chained by hashNext
-	lru         resv    // ring: lru.lruNext is the least recently populated
-	spare       *resv   // records to use again, chained by hashNext
+	records     []resv  // by number of the block of memory, and one more for lru
+	buckets     []int32 // by Set and block, chained by hashNext
 	sets        uint64
 	unpopulated int
-}
-
-// resv is one reservation. All fields under Pool.mu.
-type resv struct {
-	set       *Set
-	va        arch.VA // of the block
-	base      phys.Frame
-	populated [arch.BlockPages / 64]uint64
-	count     int // bits in populated
-	next      int // page after the last run: a fault here is in a row
-	window    int // pages of the last run
-
-	hashNext         *resv
-	lruPrev, lruNext *resv
-	setPrev, setNext *resv
 }
 
 // Set holds one address space's reservations. Call Init first. All methods may be
@@ -60,7 +56,7 @@ type resv struct {
 type Set struct {
 	p    *Pool
 	id   uint64
-	head *resv   // by setNext
+	head int32   // by setNext
 	n    int     // in the list
 	row  arch.VA // block after the one filled up last: a fault here is in a row
 }
@@ -69,9 +65,13 @@ type Set struct {
 // enabled false (hugepages=off) there are none, and Alloc hands out single frames.
 func NewPool(m *phys.Memory, enabled bool) *Pool {
 	// One bucket for each 2 MB of memory: there are no more reservations.
+	blocks := m.NumBlocks()
 	n := 1 << bits.Len(uint(m.Total()/arch.BlockPages))
-	p := &Pool{m: m, enabled: enabled, buckets: make([]*resv, n)}
-	p.lru.lruNext, p.lru.lruPrev = &p.lru, &p.lru
+	p := &Pool{m: m, enabled: enabled, buckets: make([]int32, n), records: make([]resv, blocks+1), lru: int32(blocks)}
+	for i := range p.buckets {
+		p.buckets[i] = none
+	}
+	p.records[p.lru].lruNext, p.records[p.lru].lruPrev = p.lru, p.lru
 	m.AddReclaim(p.reclaim)
 	return p
 }
@@ -80,7 +80,7 @@ func NewPool(m *phys.Memory, enabled bool) *Pool {
 func (s *Set) Init(p *Pool) {
 	p.mu.Lock()
 	p.sets++
-	*s = Set{p: p, id: p.sets}
+	*s = Set{p: p, id: p.sets, head: none}
 	p.mu.Unlock()
 }
 
@@ -94,9 +94,9 @@ type Run struct {
 }
 
 // Alloc gets memory for a fault at va (page aligned) where nothing is mapped,
-// inside the anonymous mapping [lo, hi), and for up to max-1 pages after it (max
-// >= 1). The pages after it may be mapped to other frames only if the range was
-// not broken as Break asks. ENOMEM.
+// inside the anonymous mapping [lo, hi), and for up to max-1 pages around it (max
+// >= 1), all in its 2 MB block if there are any. These may be mapped to other frames
+// only if the range was not broken as Break asks. ENOMEM.
 func (s *Set) Alloc(va, lo, hi arch.VA, max int) (Run, error) {
 	if s.p.enabled {
 		if run, ok := s.reserved(va, lo, hi, max); ok {
@@ -115,50 +115,67 @@ func (s *Set) reserved(va, lo, hi arch.VA, max int) (Run, bool) {
 		return Run{}, false
 	}
 	p.mu.Lock()
-	r := p.find(s, block)
-	if r == nil {
-		if r = p.reserve(s, block); r == nil {
+	k := p.find(s, block)
+	if k < 0 {
+		if k = p.reserve(s, block); k < 0 {
 			p.mu.Unlock()
 			return Run{}, false
 		}
 	}
+	r := &p.records[k]
 	i := va.Index(0)
 	if r.populated[i>>6]>>(i&63)&1 != 0 {
 		p.mu.Unlock()
 		return Run{}, false // handed out before and unmapped since
 	}
-	n := r.take(i, max)
+	from, n := p.take(r, i, max)
 	p.unpopulated -= n
-	run := Run{VA: va, F: r.base + phys.Frame(i), N: n}
+	run := Run{VA: block + arch.VA(from)<<arch.PageShift, F: p.m.BlockFrame(int(k)) + phys.Frame(from), N: n}
 	if r.count == arch.BlockPages {
 		run.Full = true
 		s.row = block + arch.BlockSize
-		p.end(r)
+		p.end(k)
 	} else {
-		p.touch(r)
+		p.touch(k)
 	}
 	p.mu.Unlock()
 	p.m.Populate(run.F, n, phys.Anon)
 	return run, true
 }
 
-// take marks the run that starts at page i as populated and returns its length.
-func (r *resv) take(i, max int) int {
-	if i == r.next {
+// take marks a run of at most max pages with page i in it as populated.
+// Preconditions: p.mu held.
+func (p *Pool) take(r *resv, i, max int) (from, n int) {
+	r.faults++
+	lo, hi := i, i+1
+	switch {
+	case int32(i) == r.next:
 		r.window = min(2*r.window, maxWindow)
-	} else {
+		hi = i + min(int(r.window), max)
+	case r.faults > 2 && max >= maxWindow && p.m.FreeFrames() > p.m.Total()/plenty:
+		r.window = 1
+		w := min(1<<(bits.Len32(uint32(r.faults-1))-1), maxWindow)
+		lo = i &^ (w - 1)
+		hi = lo + w
+	default:
 		r.window = 1
 	}
-	end := min(i+min(r.window, max), arch.BlockPages)
-	n := 0
-	for k := i; k < end && r.populated[k>>6]>>(k&63)&1 == 0; k++ {
-		r.populated[k>>6] |= 1 << (k & 63)
-		n++
+	hi = min(hi, arch.BlockPages)
+	for from = i; from > lo && !r.has(from-1); from-- {
 	}
-	r.count += n
-	r.next = i + n
-	return n
+	to := i + 1
+	for to < hi && !r.has(to) {
+		to++
+	}
+	for k := from; k < to; k++ {
+		r.populated[k>>6] |= 1 << (k & 63)
+	}
+	r.count += int32(to - from)
+	r.next = int32(to)
+	return from, to - from
 }
+
+func (r *resv) has(k int) bool { return r.populated[k>>6]>>(k&63)&1 != 0 }
 
 // Break ends the reservations that overlap [start, end): to be called before a
 // part of a mapping is unmapped, moved or gets other rights.
@@ -171,29 +188,34 @@ func (s *Set) Break(start, end arch.VA) {
 	}
 	if blocks := uint64((end-1)>>arch.BlockShift-start>>arch.BlockShift) + 1; blocks <= uint64(s.n) {
 		for va := start.BlockDown(); va < end; va += arch.BlockSize {
-			if r := p.find(s, va); r != nil {
-				p.end(r)
+			if i := p.find(s, va); i >= 0 {
+				p.end(i)
 			}
 		}
 		return
 	}
-	for r := s.head; r != nil; {
+	for i := s.head; i >= 0; {
+		r := &p.records[i]
 		next := r.setNext
 		if r.va < end && r.va+arch.BlockSize > start {
-			p.end(r)
+			p.end(i)
 		}
-		r = next
+		i = next
 	}
 }
 
-// BreakAll ends all reservations of s (exit, exec, fork).
+// BreakAll ends all reservations of s (exit, exec, fork). It is cheapest when the
+// pages that were handed out are back already.
 func (s *Set) BreakAll() {
-	s.p.mu.Lock()
-	for s.head != nil {
-		s.p.end(s.head)
+	p := s.p
+	p.mu.Lock()
+	for i := s.head; i >= 0; {
+		next := p.records[i].setNext
+		p.release(i)
+		i = next
 	}
-	s.row = 0
-	s.p.mu.Unlock()
+	s.head, s.n, s.row = none, 0, 0
+	p.mu.Unlock()
 }
 
 // Unpopulated is how many frames are set aside and not handed out.
@@ -208,8 +230,12 @@ func (p *Pool) Unpopulated() int {
 func (p *Pool) reclaim(want int) (got int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for got < want && p.lru.lruNext != &p.lru {
-		got += p.end(p.lru.lruNext)
+	for got < want {
+		oldest := p.records[p.lru].lruNext
+		if oldest == p.lru {
+			break
+		}
+		got += p.end(oldest)
 	}
 	return got
 }

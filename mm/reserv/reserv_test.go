@@ -109,6 +109,75 @@ func TestSequential(t0 *testing.T) {
 	}
 }
 
+// scatter faults all over the block at lo, and returns how many pages it had after
+// each fault.
+func (t *tester) scatter(s *reserv.Set, max int) (had []int) {
+	t.Helper()
+	var there [512]bool
+	n := 0
+	for k := range 512 {
+		i := (5*k + 300) & 511
+		if there[i] {
+			continue
+		}
+		run := t.alloc(s, lo+arch.VA(i)*pg, lo+blk, max)
+		from := int(run.VA-lo) / pg
+		if i < from || i >= from+run.N || run.F%512 != phys.Frame(from) {
+			t.Fatalf("fault at page %d: %+v", i, run)
+		}
+		for j := from; j < from+run.N; j++ {
+			if there[j] {
+				t.Fatalf("page %d handed out twice", j)
+			}
+			there[j] = true
+		}
+		if n += run.N; run.Full != (n == 512) {
+			t.Fatalf("%d pages are there, full %v", n, run.Full)
+		}
+		had = append(had, n)
+	}
+	return had
+}
+
+// Faults all over a block fill it ahead, later ones more than early ones: little
+// memory for few pages, few faults for all of them; and not when memory is short,
+// nor when the caller wants one page only.
+// Broken by: take without its second case (512 faults); windows twice as wide (86
+// pages after 16 faults); without the look at FreeFrames.
+func TestScattered(t0 *testing.T) {
+	t := setup(t0, 8*512, true)
+	var s reserv.Set
+	s.Init(t.p)
+	had := t.scatter(&s, 512)
+	if had[0] != 1 || had[1] != 2 || had[15] > 86 || len(had) > 80 {
+		t.Errorf("pages after each fault: %v", had)
+	}
+	t.balance(512)
+
+	t = setup(t0, 8*512, true)
+	s.Init(t.p)
+	if had := t.scatter(&s, 1); len(had) != 512 {
+		t.Errorf("%d faults for single pages", len(had))
+	}
+
+	t = setup(t0, 8*512, true)
+	s.Init(t.p)
+	t.alloc(&s, lo, lo+blk, 1) // reserve the block before memory goes
+	used := 1
+	for ; t.m.FreeFrames() > t.m.Total()/8; used++ {
+		if _, err := t.m.Alloc(phys.Kernel); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range arch.VA(40) {
+		if run := t.alloc(&s, lo+(9+7*i)*pg, lo+blk, 512); run.N != 1 {
+			t.Fatalf("fault %d while memory is short: %d pages", i, run.N)
+		}
+		used++
+	}
+	t.balance(used)
+}
+
 // Blocks that stick out of the mapping, a page asked for twice, and
 // hugepages=off get single frames.
 func TestSingle(t0 *testing.T) {

@@ -48,16 +48,17 @@ func (o *anonObject) GetPage(index int64, _ bool) (phys.Frame, error) {
 		return 0, syscall.EIO
 	}
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	f := o.pages.get(index)
 	if f == 0 {
 		var err error
 		if f, err = o.sys.mem.AllocZero(phys.Anon); err != nil {
+			o.mu.Unlock()
 			return 0, err
 		}
 		o.pages.set(index, f)
 	}
 	o.sys.mem.Ref(f)
+	o.mu.Unlock()
 	return f, nil
 }
 
@@ -66,6 +67,14 @@ func (o *anonObject) GetPage(index int64, _ bool) (phys.Frame, error) {
 func (o *anonObject) CachedPage(index int64, write bool) (phys.Frame, bool) {
 	f, err := o.GetPage(index, write)
 	return f, err == nil
+}
+
+// CachedRun returns pages that were touched before: reading around one does not
+// allocate.
+func (o *anonObject) CachedRun(first int64, want uint32, frames *[AroundPages]phys.Frame) {
+	o.mu.Lock()
+	o.pages.run(o.sys.mem, first, want, frames)
+	o.mu.Unlock()
 }
 
 func (o *anonObject) PutDirty(int64, phys.Frame) error { return nil }

@@ -161,32 +161,43 @@ func (vs *VMSpace) EnsureWritable(va arch.VA, n uint64) error {
 // CopyInString reads the string at src up to its NUL, which is not returned.
 // EFAULT; ENAMETOOLONG if there is no NUL in the first max+1 bytes. It may sleep.
 func (vs *VMSpace) CopyInString(src arch.VA, max int) (string, error) {
-	if src >= arch.UserMax {
-		return "", syscall.EFAULT
+	var room [256]byte
+	b, err := vs.AppendString(room[:0], src, max)
+	if err != nil {
+		return "", err
 	}
-	var buf []byte
+	return string(b), nil
+}
+
+// AppendString is CopyInString that adds the string to dst.
+func (vs *VMSpace) AppendString(dst []byte, src arch.VA, max int) ([]byte, error) {
 	mem := vs.sys.mem
-	for {
+	for left := max + 1; left > 0; {
 		if src >= arch.UserMax {
-			return "", syscall.EFAULT
+			return dst, syscall.EFAULT
 		}
-		done := false
-		k, err := vs.access(src, uint64(max+1-len(buf)), arch.Read, func(f phys.Frame, off, k int) {
-			b := mem.Bytes(f)[off : off+k]
-			if i := bytes.IndexByte(b, 0); i >= 0 {
-				b, done = b[:i], true
+		off := int(src & (arch.PageSize - 1))
+		n := min(left, arch.PageSize-off)
+		vs.pm.Lock()
+		f, ok := vs.pm.FrameLocked(src, arch.Read)
+		if !ok {
+			vs.pm.Unlock()
+			if err := vs.Fault(src, arch.Read); err != nil {
+				return dst, copyError(err)
 			}
-			buf = append(buf, b...)
-		})
-		if err != nil {
-			return "", err
+			continue
 		}
-		if done {
-			return string(buf), nil
+		b := mem.Bytes(f)[off : off+n]
+		end := bytes.IndexByte(b, 0)
+		if end >= 0 {
+			b = b[:end]
 		}
-		if len(buf) > max {
-			return "", syscall.ENAMETOOLONG
+		dst = append(dst, b...)
+		vs.pm.Unlock()
+		if end >= 0 {
+			return dst, nil
 		}
-		src += arch.VA(k)
+		left, src = left-n, src+arch.VA(n)
 	}
+	return dst, syscall.ENAMETOOLONG
 }

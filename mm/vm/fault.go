@@ -20,27 +20,45 @@ func (vs *VMSpace) Fault(va arch.VA, access arch.Prot) error {
 	if access == 0 {
 		access = arch.Read
 	}
-	page := va.PageDown()
-	var got fetched
 	vs.mu.Lock()
-	for {
-		e, err := vs.faultEntry(va, access)
-		if err == nil {
-			if e.obj == nil {
-				err = vs.faultAnon(e, page, access)
-			} else if err = vs.faultObject(e, page, access, &got); err == errFetch {
-				vs.mu.Unlock()
-				err = got.fetch(vs.sys)
-				vs.mu.Lock()
-				if err == nil {
-					continue // the map may have changed meanwhile
-				}
-			}
+	e, err := vs.faultEntry(va, access)
+	if err == nil && e.obj != nil {
+		return vs.faultFetching(e, va, access) // unlocks
+	}
+	if err == nil {
+		err = vs.faultAnon(e, va.PageDown(), access)
+	}
+	vs.mu.Unlock()
+	return err
+}
+
+// faultFetching is Fault where an object is mapped, by e: it fetches the page if
+// need be, and starts over then, as the map may have changed meanwhile.
+// Preconditions: mu held; it is not on return.
+func (vs *VMSpace) faultFetching(e *entry, va arch.VA, access arch.Prot) (err error) {
+	var got fetched
+	for page := va.PageDown(); ; {
+		if e.obj == nil {
+			err = vs.faultAnon(e, page, access)
+		} else {
+			err = vs.faultObject(e, page, access, &got)
+		}
+		if err != errFetch {
+			break
 		}
 		vs.mu.Unlock()
-		got.drop(vs.sys)
-		return err
+		err = got.fetch(vs.sys)
+		vs.mu.Lock()
+		if err == nil {
+			e, err = vs.faultEntry(va, access)
+		}
+		if err != nil {
+			break
+		}
 	}
+	vs.mu.Unlock()
+	got.drop(vs.sys)
+	return err
 }
 
 // errFetch asks for a page that must be fetched with the map unlocked.
@@ -92,39 +110,40 @@ func (vs *VMSpace) growStack(e *entry, va arch.VA) error {
 
 // faultAnon resolves a fault on zero-filled memory. Preconditions: mu held.
 func (vs *VMSpace) faultAnon(e *entry, page arch.VA, access arch.Prot) error {
-	if m, ok := vs.pm.Lookup(page); ok {
-		return vs.faultPresent(e, page, m, access)
-	}
 	ahead := arch.BlockPages // as far as reserv thinks useful
 	if vs.limits.Resident != Unlimited {
 		// Near a limit, pages that nobody asked for would count.
 		ahead = 1
-		if err := vs.mayHold(1); err != nil {
-			return err
+		if _, ok := vs.pm.Lookup(page); !ok {
+			if err := vs.mayHold(1); err != nil {
+				return err
+			}
 		}
+	}
+	pm := vs.pm
+	pm.Lock()
+	at, absent := pm.AbsentLocked(page)
+	if !absent {
+		m, _ := pm.LookupLocked(page)
+		pm.Unlock()
+		return vs.faultPresent(e, page, m, access)
 	}
 	run, err := vs.rs.Alloc(page, e.start, e.end, ahead)
-	if err != nil {
-		return err
-	}
-	if run.N == 1 {
-		err = vs.pm.Enter(run.VA, run.F, hardware(e.prot), e.pmapFlags())
-	} else {
-		_, err = vs.pm.EnterRun(run.VA, run.F, run.N, hardware(e.prot), e.pmapFlags())
-	}
-	if err != nil {
-		for i := range run.N {
-			vs.sys.mem.Unref(run.F + phys.Frame(i))
+	if err == nil {
+		if _, err = pm.FillLocked(at, run.VA, run.F, run.N, hardware(e.prot), e.pmapFlags()); err != nil {
+			for i := range run.N {
+				vs.sys.mem.Unref(run.F + phys.Frame(i))
+			}
+			// What was handed out is never handed out again: the next fault must
+			// find no reservation here.
+			vs.rs.Break(run.VA, run.VA+arch.PageSize)
 		}
-		// What was handed out is never handed out again: the next fault must
-		// find no reservation here.
-		vs.rs.Break(run.VA, run.VA+arch.PageSize)
-		return err
 	}
-	if run.Full {
-		vs.pm.Promote(run.VA) // if it cannot, the pages stay as they are
+	pm.Unlock()
+	if run.Full && err == nil {
+		pm.Promote(run.VA) // if it cannot, the pages stay as they are
 	}
-	return nil
+	return err
 }
 
 // pmapFlags are the flags of a page of anonymous memory or of a private copy.
@@ -168,7 +187,7 @@ func (vs *VMSpace) copyPage(e *entry, page arch.VA, old phys.Frame) error {
 	if err != nil {
 		return err
 	}
-	copy(mem.Bytes(f), mem.Bytes(old))
+	mem.CopyFrame(f, old)
 	if err := vs.pm.Enter(page, f, hardware(e.prot), e.pmapFlags()); err != nil {
 		mem.Unref(f)
 		return err

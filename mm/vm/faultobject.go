@@ -1,7 +1,6 @@
 package vm
 
 import (
-	"math/bits"
 	"syscall"
 
 	"grim/arch"
@@ -60,20 +59,40 @@ func (g *fetched) drop(s *System) {
 // faultObject resolves a fault on a mapped object. errFetch: the page has to be
 // fetched first, g says which. Preconditions: mu held.
 func (vs *VMSpace) faultObject(e *entry, page arch.VA, access arch.Prot, g *fetched) error {
-	index := e.index(page)
 	m := e.obj.Mapped()
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if index >= pagesOf(e.obj.Size()) {
+	err := vs.faultMapped(e, page, access, g)
+	m.mu.Unlock()
+	return err
+}
+
+// faultMapped is faultObject with the object's Mappings.mu held.
+func (vs *VMSpace) faultMapped(e *entry, page arch.VA, access arch.Prot, g *fetched) error {
+	index := e.index(page)
+	size := pagesOf(e.obj.Size())
+	if index >= size {
 		return syscall.EIO
 	}
 	write := access&arch.Write != 0
-	if old, ok := vs.pm.Lookup(page); ok {
+	vs.pm.Lock()
+	at, absent := vs.pm.AbsentLocked(page)
+	if !absent {
+		old, _ := vs.pm.LookupLocked(page)
+		vs.pm.Unlock()
 		if e.private() || old.Prot&access == access || e.flags&entTracked == 0 || !write {
 			return vs.faultPresent(e, page, old, access)
 		}
-	} else if err := vs.mayHold(1); err != nil {
-		return err
+	} else {
+		vs.pm.Unlock()
+		if vs.limits.Resident != Unlimited {
+			if err := vs.mayHold(1); err != nil {
+				return err
+			}
+		} else if !write && g.f == 0 {
+			if done, err := vs.enterAround(e, page, at, size); done {
+				return err
+			}
+		}
 	}
 	toObject := write && !e.private()
 	f, ok := g.take(e, index, toObject)
@@ -86,68 +105,71 @@ func (vs *VMSpace) faultObject(e *entry, page arch.VA, access arch.Prot, g *fetc
 	return vs.enterObject(e, page, f, write)
 }
 
-// enterObject maps an object's page, whose reference it takes over.
-// Preconditions: mu and Mappings.mu held.
-func (vs *VMSpace) enterObject(e *entry, page arch.VA, f phys.Frame, write bool) error {
-	mem := vs.sys.mem
-	prot, fl := hardware(e.prot), e.pmapFlags()
+// objectRights are the protection and the flags of an object's page that is
+// entered as it is.
+func (e *entry) objectRights(write bool) (prot arch.Prot, fl pmap.Flags) {
+	prot, fl = hardware(e.prot), e.pmapFlags()
 	switch {
-	case e.private() && write:
-		err := vs.copyPage(e, page, f)
-		mem.Unref(f)
-		return err
 	case e.private():
 		prot &^= arch.Write
 		fl |= pmap.COW
 	case e.flags&entTracked != 0:
 		fl |= pmap.Shared
-		if write {
-			e.flags |= entDirtied
-		} else {
+		if !write {
 			prot &^= arch.Write // the first write must be seen
 		}
 	}
-	if err := vs.pm.Enter(page, f, prot, fl); err != nil {
-		mem.Unref(f)
-		return err
-	}
-	if !write {
-		vs.mapAround(e, page, prot, fl)
-	}
-	return nil
+	return prot, fl
 }
 
-// aroundPages is how many pages of a file are looked at when one is read: the
-// aligned 64 KB around it (Linux's fault_around_bytes).
-const aroundPages = 16
+// enterObject maps an object's page, whose reference it takes over.
+// Preconditions: mu and Mappings.mu held.
+func (vs *VMSpace) enterObject(e *entry, page arch.VA, f phys.Frame, write bool) error {
+	var err error
+	if e.private() && write {
+		err = vs.copyPage(e, page, f)
+		vs.sys.mem.Unref(f)
+		return err
+	}
+	if write && e.flags&entTracked != 0 {
+		e.flags |= entDirtied
+	}
+	prot, fl := e.objectRights(write)
+	if err = vs.pm.Enter(page, f, prot, fl); err != nil {
+		vs.sys.mem.Unref(f)
+	}
+	return err
+}
 
-// mapAround maps the neighbours of a page just read that the object has at
-// hand: program text and data come from the cache, and a fault costs more than
-// a few look-ups. Preconditions: as enterObject.
-func (vs *VMSpace) mapAround(e *entry, page arch.VA, prot arch.Prot, fl pmap.Flags) {
-	if vs.limits.Resident != Unlimited {
-		return
-	}
-	lo := max(e.start, page&^(aroundPages*arch.PageSize-1))
-	hi := min(e.end, page&^(aroundPages*arch.PageSize-1)+aroundPages*arch.PageSize)
-	hi = min(hi, e.start+arch.VA(pagesOf(e.obj.Size())<<arch.PageShift-e.off)) // page is below it
-	var absent uint32
-	vs.pm.Lock()
-	for va := lo; va < hi; va += arch.PageSize {
-		if _, ok := vs.pm.LookupLocked(va); !ok {
-			absent |= 1 << ((va - lo) >> arch.PageShift)
+// enterAround answers a read of an absent page together with its neighbours, as far
+// as the object has them at hand: program text and data come from the cache, and a
+// fault costs more than a few entries. at is page's place, size the object's in
+// pages. done is false if the page itself is not at hand; nothing has changed then.
+// Preconditions: mu and Mappings.mu held.
+func (vs *VMSpace) enterAround(e *entry, page arch.VA, at pmap.Place, size int64) (done bool, err error) {
+	const around = AroundPages * arch.PageSize
+	lo := max(e.start, page&^(around-1))
+	hi := min(e.end, page&^(around-1)+around)
+	hi = min(hi, e.start+arch.VA(size<<arch.PageShift-e.off)) // page is below it
+	n := int((hi - lo) >> arch.PageShift)
+	// Nobody maps or unmaps pages here meanwhile: that takes mu, or Mappings.mu.
+	pm := vs.pm
+	pm.Lock()
+	want := pm.AbsentMaskLocked(at, lo, n)
+	pm.Unlock()
+	var frames [AroundPages]phys.Frame
+	e.obj.CachedRun(e.index(lo), want, &frames)
+	if frames[(page-lo)>>arch.PageShift] == 0 {
+		for _, f := range frames {
+			if f != 0 {
+				vs.sys.mem.Unref(f)
+			}
 		}
+		return false, nil
 	}
-	vs.pm.Unlock()
-	for ; absent != 0; absent &= absent - 1 {
-		va := lo + arch.VA(bits.TrailingZeros32(absent))<<arch.PageShift
-		f, ok := e.obj.CachedPage(e.index(va), false)
-		if !ok {
-			continue
-		}
-		if vs.pm.Enter(va, f, prot, fl) != nil {
-			vs.sys.mem.Unref(f)
-			return
-		}
-	}
+	prot, fl := e.objectRights(false)
+	pm.Lock()
+	err = pm.FillFramesLocked(at, lo, frames[:n], prot, fl)
+	pm.Unlock()
+	return true, err
 }

@@ -26,7 +26,7 @@ type FileObject struct {
 	pager   Pager // nil: none
 	refs    atomic.Int32
 	inode   atomic.Uint64
-	name    atomic.Pointer[string]
+	name    string // [I]
 	onWrite atomic.Pointer[func()]
 
 	// ioMu makes the pager's reads and writes one at a time. It may be held for
@@ -36,6 +36,8 @@ type FileObject struct {
 	mu    sync.Mutex // under VMSpace.mu and Mappings.mu
 	size  int64
 	pages pageIndex
+
+	namer Namer // nil: name will do
 
 	version uint64 // counts changes of the contents
 	stored  bool   // a shared mapping may have stored, or may any time
@@ -57,9 +59,8 @@ const maxFileSize = 1 << 62
 // NewFileObject makes an empty file with one reference; Truncate gives it a
 // size. pager may be nil.
 func NewFileObject(s *System, name string, pager Pager) *FileObject {
-	o := &FileObject{sys: s, pager: pager}
+	o := &FileObject{sys: s, pager: pager, name: name}
 	o.refs.Store(1)
-	o.name.Store(&name)
 	s.objects.Add(1)
 	return o
 }
@@ -72,7 +73,7 @@ func (o *FileObject) Unref() {
 	if n := o.refs.Add(-1); n > 0 {
 		return
 	} else if n < 0 {
-		panic("vm: file object " + o.Name() + " released more often than referenced")
+		panic("vm: file object " + o.name + " released more often than referenced")
 	}
 	o.sys.freePages(&o.pages, 0, o.sys.yield)
 	o.sys.objects.Add(-1)
@@ -100,9 +101,26 @@ func (o *FileObject) Pages() int64 {
 	return o.pages.n
 }
 
-// Name is what /proc/self/maps shows; SetName changes it (rename, unlink).
-func (o *FileObject) Name() string        { return *o.name.Load() }
-func (o *FileObject) SetName(name string) { o.name.Store(&name) }
+// Namer knows what a file is called.
+type Namer interface{ Path() string }
+
+// SetNamer gives the object a name that can change (rename, unlink), or several.
+func (o *FileObject) SetNamer(n Namer) {
+	o.mu.Lock()
+	o.namer = n
+	o.mu.Unlock()
+}
+
+// Name is what /proc/self/maps shows. It calls the Namer, with no lock held.
+func (o *FileObject) Name() string {
+	o.mu.Lock()
+	n := o.namer
+	o.mu.Unlock()
+	if n != nil {
+		return n.Path()
+	}
+	return o.name
+}
 
 // Inode is what /proc/self/maps shows as inode number.
 func (o *FileObject) Inode() uint64       { return o.inode.Load() }
@@ -140,7 +158,6 @@ func (o *FileObject) SetDerived(v any, version uint64) {
 // CachedPage returns a page that is in the cache.
 func (o *FileObject) CachedPage(index int64, write bool) (phys.Frame, bool) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	if write && !o.stored {
 		o.changed()
 		o.stored = true
@@ -149,7 +166,15 @@ func (o *FileObject) CachedPage(index int64, write bool) (phys.Frame, bool) {
 	if f != 0 {
 		o.sys.mem.Ref(f)
 	}
+	o.mu.Unlock()
 	return f, f != 0
+}
+
+// CachedRun returns pages that are in the cache.
+func (o *FileObject) CachedRun(first int64, want uint32, frames *[AroundPages]phys.Frame) {
+	o.mu.Lock()
+	o.pages.run(o.sys.mem, first, want, frames)
+	o.mu.Unlock()
 }
 
 // GetPage returns a page, from the pager if need be. EIO past the end or if the

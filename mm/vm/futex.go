@@ -20,16 +20,18 @@ func (vs *VMSpace) FutexKey(va arch.VA) (Key, error) {
 	if va&3 != 0 {
 		return Key{}, syscall.EINVAL
 	}
+	key := Key{vs.id, uint64(va)}
 	vs.mu.Lock()
-	defer vs.mu.Unlock()
 	e := vs.tree.find(va)
 	if e == nil {
+		vs.mu.Unlock()
 		return Key{}, syscall.EFAULT
 	}
-	if e.private() {
-		return Key{vs.id, uint64(va)}, nil
+	if !e.private() {
+		key = Key{e.obj.Mapped().identity(), uint64(e.off) + uint64(va-e.start)}
 	}
-	return Key{e.obj.Mapped().identity(), uint64(e.off) + uint64(va-e.start)}, nil
+	vs.mu.Unlock()
+	return key, nil
 }
 
 // PrivateFutexKey is the key under FUTEX_PRIVATE_FLAG; nothing is looked up.

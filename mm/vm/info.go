@@ -17,23 +17,31 @@ type EntryInfo struct {
 // Entries lists the map in order of address.
 func (vs *VMSpace) Entries() []EntryInfo {
 	vs.mu.Lock()
-	defer vs.mu.Unlock()
 	l := make([]EntryInfo, 0, vs.tree.n)
+	objects := make([]Object, 0, vs.tree.n) // referenced; nil: none
 	for e := vs.tree.first; e != nil; e = e.next {
 		i := EntryInfo{Start: e.start, End: e.end, Prot: e.prot, Off: e.off,
 			Shared: e.flags&entShared != 0, GrowsDown: e.flags&entGrowsDown != 0, Locked: e.flags&entWired != 0}
 		switch {
 		case e.obj != nil:
-			i.Name = e.obj.Name()
-			if o, ok := e.obj.(interface{ Inode() uint64 }); ok {
-				i.Inode = o.Inode()
-			}
+			e.obj.Ref()
 		case e.flags&entHeap != 0:
 			i.Name = "[heap]"
 		case e.flags&entGrowsDown != 0:
 			i.Name = "[stack]"
 		}
-		l = append(l, i)
+		l, objects = append(l, i), append(objects, e.obj)
+	}
+	vs.mu.Unlock()
+	for k, obj := range objects {
+		if obj == nil {
+			continue
+		}
+		l[k].Name = obj.Name()
+		if o, ok := obj.(interface{ Inode() uint64 }); ok {
+			l[k].Inode = o.Inode()
+		}
+		obj.Unref()
 	}
 	return l
 }

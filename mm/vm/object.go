@@ -10,8 +10,8 @@ import (
 )
 
 // Object is what can be mapped: a file, or memory shared between processes.
-// An implementation embeds Mappings, which supplies Mapped, CachedPage and
-// Tracks.
+// An implementation embeds Mappings, which supplies Mapped, CachedPage, CachedRun
+// and Tracks.
 type Object interface {
 	// Ref adds a reference, Unref drops one; the last frees the pages. Neither
 	// sleeps, as both are called with VMSpace.mu held, Ref also with Mappings.mu;
@@ -25,6 +25,9 @@ type Object interface {
 	// CachedPage is GetPage for a page at hand: it never sleeps. ok is false
 	// when GetPage must be asked.
 	CachedPage(index int64, write bool) (f phys.Frame, ok bool)
+	// CachedRun is CachedPage for reading many: for each bit k of want it stores
+	// the frame of page first+k with a reference, if that is at hand.
+	CachedRun(first int64, want uint32, frames *[AroundPages]phys.Frame)
 	// PutDirty takes back a page that was written through a shared mapping
 	// ("the pager takes the page back"). It may be slow and may sleep; it is
 	// called without locks. The caller keeps its reference of f.
@@ -34,11 +37,15 @@ type Object interface {
 	Tracks() bool
 	// Size is the length in bytes.
 	Size() int64
-	// Name is what /proc/self/maps shows.
+	// Name is what /proc/self/maps shows. Called without locks.
 	Name() string
 	// Mapped is the record of who maps the object.
 	Mapped() *Mappings
 }
+
+// AroundPages is how many pages of an object are looked at when one is read: the
+// aligned 64 KB around it (Linux's fault_around_bytes).
+const AroundPages = 16
 
 // runObject is an Object that takes back many pages at the price of one call.
 type runObject interface {
@@ -76,6 +83,9 @@ func (m *Mappings) Mapped() *Mappings { return m }
 
 // CachedPage says that no page is at hand.
 func (m *Mappings) CachedPage(int64, bool) (phys.Frame, bool) { return 0, false }
+
+// CachedRun says the same.
+func (m *Mappings) CachedRun(int64, uint32, *[AroundPages]phys.Frame) {}
 
 // Tracks says that the object wants its dirty pages.
 func (m *Mappings) Tracks() bool { return true }

@@ -1,6 +1,8 @@
 package vm
 
 import (
+	"math/bits"
+
 	"grim/mm/phys"
 )
 
@@ -44,6 +46,18 @@ func (x *pageIndex) get(index int64) phys.Frame {
 		return c.frames[index%chunkPages]
 	}
 	return 0
+}
+
+// run stores the frames that there are of the pages first+k for each bit k of want,
+// with a reference to each.
+func (x *pageIndex) run(m *phys.Memory, first int64, want uint32, frames *[AroundPages]phys.Frame) {
+	for ; want != 0; want &= want - 1 {
+		k := bits.TrailingZeros32(want) & (AroundPages - 1)
+		if f := x.get(first + int64(k)); f != 0 {
+			m.Ref(f)
+			frames[k] = f
+		}
+	}
 }
 
 // set stores a frame where there is none.

@@ -105,7 +105,8 @@ type hooked struct {
 	hook func()
 }
 
-func (h *hooked) CachedPage(int64, bool) (phys.Frame, bool) { return 0, false }
+func (h *hooked) CachedPage(int64, bool) (phys.Frame, bool)         { return 0, false }
+func (h *hooked) CachedRun(int64, uint32, *[AroundPages]phys.Frame) {}
 
 func (h *hooked) GetPage(index int64, write bool) (phys.Frame, error) {
 	f, err := h.FileObject.GetPage(index, write)

@@ -1,8 +1,8 @@
 package elf
 
 import (
-	"encoding/binary"
 	"syscall"
+	"unsafe"
 
 	"grim/arch"
 )
@@ -62,6 +62,9 @@ type Args struct {
 	Random     [16]byte
 	CPU        CPU
 	ID         Identity
+	// Room is memory that Load may use for an image of the stack, instead of the
+	// heap's; it is as large as was ever needed afterwards. It may be nil.
+	Room []uint64
 }
 
 // size checks the limits and gives the bytes that the strings take, NULs
@@ -83,83 +86,92 @@ func (a *Args) size() (int, error) {
 }
 
 // stackImage lays out the initial stack so that it ends at top (16-byte
-// aligned) and returns its bytes; the first of them is where SP points: argc,
-// argv, NULL, envp, NULL, the auxiliary vector, and above them the strings.
-// (System V ABI AMD64 supplement 3.4.1; AAPCS64 wants the same alignment.)
+// aligned) and returns its bytes, which are Room's; the first of them is where SP
+// points: argc, argv, NULL, envp, NULL, the auxiliary vector, and above them the
+// strings. (System V ABI AMD64 supplement 3.4.1; AAPCS64 wants the same alignment.)
 func (a *Args) stackImage(top arch.VA, im *Image, bias arch.VA) ([]byte, error) {
 	n, err := a.size()
 	if err != nil {
 		return nil, err
 	}
-	secure := uint64(0)
-	if a.ID.Secure {
-		secure = 1
+	words := 1 + len(a.Argv) + 1 + len(a.Envp) + 1 + auxWords
+	// Strings, the random bytes and the NULL word that Linux ends the stack with.
+	n += len(a.Random) + 8
+	total := (words*8 + n + 15) &^ 15
+	if cap(a.Room) < total/8 {
+		a.Room = make([]uint64, total/8)
 	}
-	phdr := uint64(0)
+	room := a.Room[:total/8]
+	// Safety: the same memory as bytes. Both architectures are little-endian, so
+	// that words are stored as the program reads them.
+	buf := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(room))), total)
+	b := stackWriter{words: room[:0:words], text: buf[words*8:], va: uint64(top) - uint64(total-words*8)}
+	b.word(uint64(len(a.Argv)))
+	for _, s := range a.Argv {
+		b.word(b.string(s))
+	}
+	b.word(0)
+	for _, s := range a.Envp {
+		b.word(b.string(s))
+	}
+	b.word(0)
+
+	random := b.va
+	b.skip(copy(b.text, a.Random[:]))
+	phdr, secure := uint64(0), uint64(0)
 	if im.Phdr != 0 {
 		phdr = uint64(im.Phdr + bias)
 	}
-	aux := [...][2]uint64{
-		{atHWCap, a.CPU.HWCap},
-		{atPagesz, arch.PageSize},
-		{atClkTck, ClockTicks},
-		{atPhdr, phdr},
-		{atPhent, phdrSize},
-		{atPhnum, uint64(im.PhNum)},
-		{atBase, 0},
-		{atFlags, 0},
-		{atEntry, uint64(im.Entry + bias)},
-		{atUID, uint64(a.ID.UID)},
-		{atEUID, uint64(a.ID.EUID)},
-		{atGID, uint64(a.ID.GID)},
-		{atEGID, uint64(a.ID.EGID)},
-		{atSecure, secure},
-		{atHWCap2, a.CPU.HWCap2},
-		{atRandom, 0},   // filled in below
-		{atExecFn, 0},   //
-		{atPlatform, 0}, //
-		{atNull, 0},
+	if a.ID.Secure {
+		secure = 1
 	}
-	const random, execFn, platform = 15, 16, 17
-
-	words := 1 + len(a.Argv) + 1 + len(a.Envp) + 1 + 2*len(aux)
-	// Strings, the random bytes and the NULL word that Linux ends the stack with.
-	n += 16 + 8
-	total := (words*8 + n + 15) &^ 15
-	b := stackWriter{buf: make([]byte, total), sp: top - arch.VA(total), str: words * 8}
-	b.word(uint64(len(a.Argv)))
-	for _, list := range [2][]string{a.Argv, a.Envp} {
-		for _, s := range list {
-			b.word(b.string(s))
-		}
-		b.word(0)
-	}
-	aux[random][1] = uint64(b.sp) + uint64(b.str)
-	b.str += copy(b.buf[b.str:], a.Random[:])
-	aux[execFn][1] = b.string(a.ExecFn)
-	aux[platform][1] = b.string(a.CPU.Platform)
-	for _, e := range aux {
-		b.word(e[0])
-		b.word(e[1])
-	}
-	return b.buf, nil
+	b.aux(atHWCap, a.CPU.HWCap)
+	b.aux(atPagesz, arch.PageSize)
+	b.aux(atClkTck, ClockTicks)
+	b.aux(atPhdr, phdr)
+	b.aux(atPhent, phdrSize)
+	b.aux(atPhnum, uint64(im.PhNum))
+	b.aux(atBase, 0)
+	b.aux(atFlags, 0)
+	b.aux(atEntry, uint64(im.Entry+bias))
+	b.aux(atUID, uint64(a.ID.UID))
+	b.aux(atEUID, uint64(a.ID.EUID))
+	b.aux(atGID, uint64(a.ID.GID))
+	b.aux(atEGID, uint64(a.ID.EGID))
+	b.aux(atSecure, secure)
+	b.aux(atHWCap2, a.CPU.HWCap2)
+	b.aux(atRandom, random)
+	b.aux(atExecFn, b.string(a.ExecFn))
+	b.aux(atPlatform, b.string(a.CPU.Platform))
+	b.aux(atNull, 0)
+	clear(b.text) // the NULL word, and what aligns
+	return buf, nil
 }
+
+// auxWords is the size of the auxiliary vector that stackImage makes.
+const auxWords = 2 * 19
 
 // stackWriter fills the words from the bottom and the strings above them.
 type stackWriter struct {
-	buf      []byte
-	sp       arch.VA
-	pos, str int
+	words []uint64 // those written; the capacity is that of all
+	text  []byte   // room for strings
+	va    uint64   // user address of text
 }
 
-func (b *stackWriter) word(v uint64) {
-	binary.LittleEndian.PutUint64(b.buf[b.pos:], v)
-	b.pos += 8
-}
+func (b *stackWriter) word(v uint64) { b.words = append(b.words, v) }
+
+func (b *stackWriter) aux(tag, v uint64) { b.words = append(b.words, tag, v) }
 
 // string places s and its NUL and returns its user address.
 func (b *stackWriter) string(s string) uint64 {
-	va := uint64(b.sp) + uint64(b.str)
-	b.str += copy(b.buf[b.str:], s) + 1
-	return va
+	at := b.va
+	n := copy(b.text, s)
+	b.text[n] = 0
+	b.skip(n + 1)
+	return at
+}
+
+func (b *stackWriter) skip(n int) {
+	b.text = b.text[n:]
+	b.va += uint64(n)
 }

@@ -50,37 +50,33 @@ func (r *Ratio) Of(name string) float64 {
 	return 0
 }
 
+// Title says what is divided by what.
+func (r *Ratio) Title() string {
+	n := Names([]*Run{r.Base, r.Other})
+	return n[1] + " / " + n[0]
+}
+
 // Comparison is the table of one architecture: the medians of all runs, then how
 // many times as much the others need as Grim.
 func Comparison(arch string, runs []*Run, ratios []*Ratio) *Table {
 	t := &Table{
 		Title: arch + ": median guest instructions, and how many times Grim's they are",
-		Head:  []string{"case"},
-	}
-	for _, r := range runs {
-		t.Head = append(t.Head, r.Column())
+		Head:  append([]string{"case"}, Names(runs)...),
 	}
 	for _, r := range ratios {
-		t.Head = append(t.Head, r.Other.Column()+" / "+r.Base.Column())
+		t.Head = append(t.Head, r.Title())
 	}
 	for _, name := range CaseNames(runs) {
-		row := []string{name}
-		for _, r := range runs {
-			if c := r.Case(name); c != nil {
-				row = append(row, Number(c.Median))
-			} else {
-				row = append(row, none)
-			}
+		if name == "null_timer" {
+			continue // the counter's own cost
 		}
+		t.add(name, runs, func(r *Run) string { return median(r, name) })
+		row := &t.Rows[len(t.Rows)-1]
 		for _, r := range ratios {
-			row = append(row, times(r.Of(name)))
+			*row = append(*row, times(r.Of(name)))
 		}
-		t.Rows = append(t.Rows, row)
 	}
-	row := []string{"geometric mean"}
-	for range runs {
-		row = append(row, "")
-	}
+	row := append([]string{"geometric mean"}, make([]string, len(runs))...)
 	for _, r := range ratios {
 		row = append(row, times(r.Mean()))
 	}

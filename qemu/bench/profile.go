@@ -12,47 +12,78 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"strings"
 
 	"golang.org/x/arch/x86/x86asm"
 )
 
 // Window is the part of a program that a case measures: from the instruction
-// behind one reading of the counter to the other reading.
+// behind one reading of the counter to the other reading. From and To are the
+// same where one function takes both: then every other time begins a window.
 type Window struct{ From, To uint64 }
 
-// sequences says which functions of user/exitbench hold the readings of a case:
-// of the first the first one, of the second the last one.
-var sequences = []struct{ prefix, from, to string }{
-	{"exit_", "main.stampAndExit", "main.timedCall"},
-	{"fork_", "main.timedFork", "main.timedFork"},
-	{"exec_", "main.timedFork", "main.timedFork"},
-	{"thread_", "grim/user/bare.ShortThread", "grim/user/bare.ShortThread"},
-	{"null_getpid", "main.timedCall", "main.timedCall"},
-	{"munmap_", "main.timedCall", "main.timedCall"},
-	{"page_fault", "main.timedStore", "main.timedStore"},
+// sequence is how cases whose names start with prefix are measured: the functions
+// of user/exitbench that hold the readings (of from the first, of to the last),
+// how many windows are warm-up, and how many behind them give a profile in
+// minutes.
+type sequence struct {
+	prefix, from, to string
+	warmup, reps     int
 }
 
-// FindWindow finds a case's readings in the program.
-func FindWindow(program *elf.File, name string) (Window, error) {
+// sequences, longer prefixes before shorter ones.
+var sequences = []sequence{
+	{"null_timer", "main.timedNothing", "main.timedNothing", 0, 3},
+	{"null_", "main.timedCall", "main.timedCall", 5, 3},
+	{"fork_exit_wait_x100", "grim/user/bare.Now", "grim/user/bare.Now", 2, 1},
+	{"fork_", "main.timedFork", "main.timedFork", 5, 3},
+	{"exec_", "main.timedFork", "main.timedFork", 5, 3},
+	{"exit_", "main.stampAndExit", "main.timedCall", 5, 3},
+	{"thread_", "grim/user/bare.ShortThread", "grim/user/bare.ShortThread", 5, 3},
+	{"munmap_", "main.timedCall", "main.timedCall", 5, 3},
+	{"page_fault", "main.timedStore", "main.timedStore", 5, 3},
+	{"touch_", "grim/user/bare.Now", "grim/user/bare.Now", 1, 1},
+}
+
+func sequenceOf(name string) *sequence {
+	for i := range sequences {
+		if strings.HasPrefix(name, sequences[i].prefix) {
+			return &sequences[i]
+		}
+	}
+	return nil
+}
+
+// CanProfile says whether the profiler knows how a case is measured, and how many
+// repetitions of it are enough.
+func CanProfile(name string) (reps int, ok bool) {
+	s := sequenceOf(name)
+	if s == nil {
+		return 0, false
+	}
+	return s.reps, true
+}
+
+// FindWindow finds a case's readings in the program, and how many of its windows
+// are warm-up.
+func FindWindow(program *elf.File, name string) (w Window, warmup int, err error) {
+	s := sequenceOf(name)
+	if s == nil {
+		return w, 0, fmt.Errorf("case %s: the profiler does not know how it is measured (sequences in qemu/bench/profile.go)", name)
+	}
 	syms, err := program.Symbols()
 	if err != nil {
-		return Window{}, err
+		return w, 0, err
 	}
-	for _, s := range sequences {
-		if len(name) < len(s.prefix) || name[:len(s.prefix)] != s.prefix {
-			continue
-		}
-		from, err := readings(program, syms, s.from)
-		if err != nil {
-			return Window{}, err
-		}
-		to, err := readings(program, syms, s.to)
-		if err != nil {
-			return Window{}, err
-		}
-		return Window{from[0], to[len(to)-1]}, nil
+	from, err := readings(program, syms, s.from)
+	if err != nil {
+		return w, 0, err
 	}
-	return Window{}, fmt.Errorf("case %s cannot be profiled: only those that start with exit_, fork_, exec_, thread_, munmap_, null_getpid and page_fault can", name)
+	to, err := readings(program, syms, s.to)
+	if err != nil {
+		return w, 0, err
+	}
+	return Window{from[0], to[len(to)-1]}, s.warmup, nil
 }
 
 // readings lists the addresses at which a function reads the counter.
@@ -159,7 +190,8 @@ func NewProfile(kernel *elf.File, w Window, skip int) (*Profile, error) {
 
 // Executed says that the instruction at pc ran.
 func (p *Profile) Executed(pc uint64) {
-	if p.open && pc == p.window.To {
+	closed := p.open && pc == p.window.To
+	if closed {
 		p.open = false
 		p.Windows++
 	}
@@ -170,7 +202,7 @@ func (p *Profile) Executed(pc uint64) {
 			f.Calls++
 		}
 	}
-	if pc == p.window.From {
+	if pc == p.window.From && !closed {
 		p.open = true
 	}
 }

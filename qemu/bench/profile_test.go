@@ -54,6 +54,37 @@ func TestProfileWindows(t *testing.T) {
 	}
 }
 
+// One function takes both readings: what lies between two repetitions is not
+// counted. Broken by opening a window at every reading.
+func TestProfileOneReading(t *testing.T) {
+	p := testProfile()
+	p.window.To = p.window.From
+	for range 3 {
+		for _, pc := range []uint64{f1, 0x401000, f0, f0 + 4, 0x401000, f1} {
+			p.Executed(pc)
+		}
+	}
+	if p.Windows != 3 || p.funcs[0].Instructions != 4 || p.funcs[1].Instructions != 0 {
+		t.Errorf("%d windows, %+v", p.Windows, p.funcs)
+	}
+}
+
+// The longest name decides: a batch is not measured like its parts. Broken by
+// "fork_" in front of it.
+func TestSequences(t *testing.T) {
+	for name, want := range map[string]string{
+		"fork_exit_wait": "main.timedFork", "fork_exit_wait_x100": "grim/user/bare.Now", "null_timer": "main.timedNothing",
+		"null_getpid": "main.timedCall", "touch_each_2MB": "grim/user/bare.Now", "munmap_anon_16MB": "main.timedCall",
+	} {
+		if s := sequenceOf(name); s == nil || s.from != want {
+			t.Errorf("%s: %+v, want readings in %s", name, s, want)
+		}
+	}
+	if _, ok := CanProfile("no_such_case"); ok {
+		t.Error("any name can be profiled")
+	}
+}
+
 func TestProfileRead(t *testing.T) {
 	p := testProfile()
 	p.skip = 0

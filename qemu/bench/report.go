@@ -2,13 +2,14 @@ package bench
 
 import (
 	"bytes"
+	"fmt"
 	"html/template"
 	"io"
 	"slices"
 )
 
 // Report is what one command of the laboratory found: a section for each
-// architecture.
+// architecture's cases and one for its workloads.
 type Report struct {
 	Title    string
 	Command  string // that makes it
@@ -16,29 +17,47 @@ type Report struct {
 }
 
 type section struct {
-	arch   string
+	title  string
 	runs   []*Run
+	ratios []*Ratio
 	tables []*Table
 	words  []string
 }
 
-// Add appends an architecture's runs with the tables made of them; a nil table,
+// Add appends the runs of a section with the tables made of them; a nil table,
 // one of nothing, is left out.
-func (r *Report) Add(arch string, runs []*Run, tables ...*Table) {
+func (r *Report) Add(title string, runs []*Run, tables ...*Table) {
 	tables = slices.DeleteFunc(tables, func(t *Table) bool { return t == nil })
-	r.sections = append(r.sections, section{arch: arch, runs: runs, tables: tables})
+	r.sections = append(r.sections, section{title: title, runs: runs, tables: tables})
 }
 
-// Say adds a paragraph to the section added last.
+// Compare gives the section added last its comparisons.
+func (r *Report) Compare(ratios ...*Ratio) {
+	r.sections[len(r.sections)-1].ratios = ratios
+}
+
+// Say adds paragraphs to the section added last; empty ones are left out.
 func (r *Report) Say(text ...string) {
 	s := &r.sections[len(r.sections)-1]
-	s.words = append(s.words, text...)
+	for _, t := range text {
+		if t != "" {
+			s.words = append(s.words, t)
+		}
+	}
 }
 
 // Tables lists all tables in order.
 func (r *Report) Tables() (list []*Table) {
 	for _, s := range r.sections {
 		list = append(list, s.tables...)
+	}
+	return list
+}
+
+// Words lists all paragraphs in order.
+func (r *Report) Words() (list []string) {
+	for _, s := range r.sections {
+		list = append(list, s.words...)
 	}
 	return list
 }
@@ -66,59 +85,108 @@ func (r *Report) Markdown(w io.Writer) error {
 	return err
 }
 
-// HTML writes the whole report as one file that needs nothing else: the plots
+// HTML writes the whole report as one file that needs nothing else: the pictures
 // are SVG in the page.
 func (r *Report) HTML(w io.Writer) error {
-	type picture struct {
-		Title, Note string
-		SVG         template.HTML
-	}
-	type part struct {
-		Arch     string
-		Words    []string
-		Tables   []*Table
-		Pictures []picture
-	}
 	var parts []part
-	for _, s := range r.sections {
-		p := part{Arch: s.arch, Tables: s.tables, Words: s.words}
-		plots, err := plotsOf(s.runs)
-		if err != nil {
-			return err
-		}
-		for _, pl := range plots {
-			// The library wrote it, from names and numbers only.
-			p.Pictures = append(p.Pictures, picture{pl.title, pl.note, template.HTML(pl.svg)})
-		}
-		parts = append(parts, p)
+	for i, s := range r.sections {
+		parts = append(parts, s.part(fmt.Sprint("s", i)))
 	}
-	return page.Execute(w, map[string]any{"Title": r.Title, "Command": r.Command, "Parts": parts})
+	return page.Execute(w, map[string]any{"Title": r.Title, "Command": r.Command, "Parts": parts, "Phases": phases})
 }
 
-var page = template.Must(template.New("report").Parse(`<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{{.Title}}</title>
-<style>
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1200px; padding: 0 1em; color: #222 }
-table { border-collapse: collapse; font-size: 13px; margin: 1em 0 }
-th, td { padding: .2em .7em; border-bottom: 1px solid #ddd; text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
-tr:hover td { background: #f3f6fa }
-.wide { overflow-x: auto }
-figure { margin: 1.5em 0 } figcaption { color: #555 }
-svg { max-width: 100%; height: auto }
-code { background: #f3f3f3; padding: .1em .3em }
-</style></head><body>
-<h1>{{.Title}}</h1>
-<p>Made by <code>{{.Command}}</code>. Times are guest time in QEMU with <code>-icount shift=0</code>: one
-executed guest instruction is one nanosecond, so the figures are the same from run to run and say nothing
-of caches. <code>qemu/BENCH.md</code> says what is inside each number.</p>
-{{range .Parts}}<h2>{{.Arch}}</h2>
-{{range .Words}}<p>{{.}}</p>
-{{end}}{{range .Pictures}}<figure><h3>{{.Title}}</h3>{{.SVG}}<figcaption>{{.Note}}</figcaption></figure>
-{{end}}{{range .Tables}}<h3>{{.Title}}</h3>
-<div class="wide"><table><tr>{{range .Head}}<th>{{.}}</th>{{end}}</tr>
-{{range .Rows}}<tr>{{range .}}<td>{{.}}</td>{{end}}</tr>
-{{end}}</table></div>
-{{end}}{{end}}</body></html>
-`))
+// part is a section as the page shows it.
+type part struct {
+	ID, Title string
+	Words     []string
+	Means     []mean
+	Legend    []legend
+	RatioKeys []legend
+	Ratios    template.HTML
+	Cases     template.HTML
+	Resident  []template.HTML
+	Exits     []exitPicture
+	Jobs      []jobPicture
+	Tables    []*Table
+	Boots     []boot
+}
+
+// boot is how a run came about.
+type boot struct{ Title, Command string }
+
+// mean is a geometric mean in large figures.
+type mean struct{ Value, Title string }
+
+type exitPicture struct {
+	Title, Parts string
+	SVG          template.HTML
+	Table        *Table
+	Aside        bool // folded: it differs little from the one before
+}
+
+type jobPicture struct {
+	Title, About string
+	Words        []string
+	SVG          template.HTML
+}
+
+// picture makes a drawing part of the page: this package wrote it, of names that
+// are escaped and of numbers.
+func picture(d *drawing, label string) template.HTML {
+	if d == nil {
+		return ""
+	}
+	return template.HTML(d.svg(label))
+}
+
+func (s *section) part(id string) part {
+	p := part{ID: id, Title: s.title, Words: s.words, Tables: s.tables, Legend: legendOf(s.runs)}
+	for _, r := range s.ratios {
+		if m := r.Mean(); m > 0 {
+			p.Means = append(p.Means, mean{fmt.Sprintf("%.1f", m), r.Title()})
+		}
+	}
+	p.RatioKeys = legendOfRatios(s.ratios)
+	p.Ratios = picture(ratioBars(s.ratios), "ratios")
+	p.Cases = picture(caseBars(s.runs), "every case")
+	for _, d := range residentLines(s.runs) {
+		p.Resident = append(p.Resident, picture(d, "cost against resident pages"))
+	}
+	p.Exits = s.exitPictures()
+	for i, name := range Names(s.runs) {
+		if s.runs[i].Command != "" {
+			p.Boots = append(p.Boots, boot{name, s.runs[i].Command})
+		}
+	}
+	for _, j := range jobs {
+		if d := workloadBars(j.name, j.figures, s.runs); d != nil {
+			p.Jobs = append(p.Jobs, jobPicture{j.title, j.about, WorkloadWords(j.name, s.runs), picture(d, j.title)})
+		}
+	}
+	return p
+}
+
+// exitPictures are the timelines, those of one case under each other; the
+// separate layout's are folded.
+func (s *section) exitPictures() (list []exitPicture) {
+	var cases []string
+	for _, r := range s.runs {
+		for _, e := range r.Exits {
+			if !slices.Contains(cases, e.Case) {
+				cases = append(cases, e.Case)
+			}
+		}
+	}
+	names := Names(s.runs)
+	for _, name := range cases {
+		for i, r := range s.runs {
+			e := r.ExitOf(name)
+			if e == nil || e.Total() <= 0 {
+				continue
+			}
+			title := name + ", " + names[i]
+			list = append(list, exitPicture{title, e.Parts(), picture(timeline(e, e.Total()), title), e.Table(), r.Layout == "separate"})
+		}
+	}
+	return list
+}

@@ -18,16 +18,27 @@ type Setup struct {
 	Huge   bool   // 2 MB pages for anonymous memory
 }
 
-// Column is the setup's heading in a table of one architecture.
-func (s *Setup) Column() string {
-	words := []string{s.Kernel}
-	if s.Layout != "" {
-		words = []string{s.Layout, s.Exit}
+// Names are the runs' headings in tables and pictures: layout and policy where
+// all runs are Grim's, else the kernel. Linux's 2 MB pages are Grim's 2 MB blocks.
+func Names(runs []*Run) (names []string) {
+	alone := true
+	for _, r := range runs {
+		alone = alone && r.Layout != ""
 	}
-	if !s.Huge {
-		words = append(words, "4 KB")
+	for _, r := range runs {
+		name := r.Kernel
+		if alone {
+			name = r.Layout + " " + r.Exit
+		}
+		switch {
+		case !r.Huge:
+			name += " 4 KB"
+		case !alone:
+			name += " 2 MB"
+		}
+		names = append(names, name)
 	}
-	return strings.Join(words, " ")
+	return names
 }
 
 func (s *Setup) String() string {
@@ -74,6 +85,8 @@ type Figure struct {
 // Run is everything that one boot gave.
 type Run struct {
 	Setup
+	// Command is the boot's command line, with QEMU's version behind it.
+	Command string `json:",omitempty"`
 	// Boot is guest time from the machine's start to the program's first
 	// instruction.
 	Boot time.Duration
@@ -94,6 +107,21 @@ func (r *Run) Case(name string) *Case {
 		}
 	}
 	return nil
+}
+
+// failed says why a case was run and has no figures; empty: it has, or was not.
+func (r *Run) failed(name string) string {
+	for i := range r.Cases {
+		c := &r.Cases[i]
+		if c.Name != name || c.Failed == "" {
+			continue
+		}
+		if c.Failed == "status=9" { // of wait4: SIGKILL
+			return "killed"
+		}
+		return "failed"
+	}
+	return ""
 }
 
 // ExitOf finds a recorded exit; nil if there is none.

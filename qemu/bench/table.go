@@ -14,6 +14,8 @@ type Table struct {
 	Title string
 	Head  []string
 	Rows  [][]string
+	// Folded: a page shows the title only, until somebody asks for more.
+	Folded bool
 }
 
 // Write prints the table for a terminal.
@@ -41,7 +43,11 @@ func (t *Table) Write(w io.Writer) {
 
 // Markdown prints the table as GitHub shows it.
 func (t *Table) Markdown(w io.Writer) {
-	if t.Title != "" {
+	switch {
+	case t.Folded:
+		fmt.Fprintf(w, "<details><summary>%s</summary>\n\n", t.Title)
+		defer fmt.Fprint(w, "</details>\n\n")
+	case t.Title != "":
 		fmt.Fprintf(w, "%s\n\n", t.Title)
 	}
 	fmt.Fprintf(w, "| %s |\n|---%s|\n", strings.Join(t.Head, " | "), strings.Repeat("|--:", len(t.Head)-1))
@@ -71,27 +77,27 @@ const none = "-"
 // column for each run.
 func Medians(arch string, runs []*Run) *Table {
 	t := &Table{
-		Title: arch + ": median guest instructions (ns under -icount shift=0)",
-		Head:  []string{"case"},
+		Title:  arch + ": median guest instructions",
+		Head:   []string{"case"},
+		Folded: true,
 	}
-	for _, r := range runs {
-		t.Head = append(t.Head, r.Column())
-	}
+	t.Head = append(t.Head, Names(runs)...)
 	for _, name := range CaseNames(runs) {
-		t.add(name, runs, func(r *Run) string {
-			if c := r.Case(name); c != nil {
-				return Number(c.Median)
-			}
-			for _, c := range r.Cases {
-				if c.Name == name {
-					return "failed"
-				}
-			}
-			return none
-		})
+		t.add(name, runs, func(r *Run) string { return median(r, name) })
 	}
 	t.derived(runs)
 	return t
+}
+
+// median is a case's figure in a run's column.
+func median(r *Run, name string) string {
+	if c := r.Case(name); c != nil {
+		return Number(c.Median)
+	}
+	if why := r.failed(name); why != "" {
+		return why
+	}
+	return none
 }
 
 func (t *Table) add(name string, runs []*Run, value func(*Run) string) {
@@ -139,18 +145,6 @@ var derivations = []struct {
 		return fmt.Sprintf("%.2f", sparse.Median/dense.Median)
 	}},
 	{"reaper's share of exit_anon_64MB", share("exit_anon_64MB")},
-	{"longest / median, worst case", func(r *Run) string {
-		worst := 0.0
-		for _, c := range r.Cases {
-			if c.Median >= 100 { // not the counter's own grain
-				worst = max(worst, c.Max/c.Median)
-			}
-		}
-		if worst == 0 {
-			return none
-		}
-		return fmt.Sprintf("%.1f", worst)
-	}},
 }
 
 func milliseconds(d time.Duration) string {

@@ -2,18 +2,12 @@ package bench
 
 import (
 	"fmt"
-	"html"
 	"strings"
-
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 )
 
-// lanes of the picture from below, and what the kernel calls their contexts.
+// lanes of the picture from above, and what the kernel calls their contexts.
 var lanes = []struct{ context, title string }{
-	{"parent", "parent"}, {"reaper", "reaper"}, {"process", "child"},
+	{"process", "child"}, {"reaper", "reaper"}, {"parent", "parent"},
 }
 
 func laneOf(context string) int {
@@ -25,116 +19,109 @@ func laneOf(context string) int {
 	return 0
 }
 
-// timelines draws the recorded exits of all runs under each other: a bar from
-// each step to the next in the lane of whoever took it.
-func timelines(runs []*Run) (*drawing, error) {
-	var all strings.Builder
-	shades := map[string]int{} // a step has the same colour in all pictures
-	for _, r := range runs {
-		for i := range r.Exits {
-			svg, err := timeline(r, &r.Exits[i], shades)
-			if err != nil {
-				return nil, err
-			}
-			all.WriteString(svg)
-			if svg != "" {
-				all.WriteString(steps(&r.Exits[i]))
+// phases are what an exit does between its steps, each with a colour: the steps
+// behind which it goes on.
+var phases = []struct {
+	Class, Title string
+	steps        []string
+}{
+	{"ph-tell", "threads, futexes, signals", []string{"exit1"}},
+	{"ph-close", "descriptors, timers", []string{"user-done", "files-done"}},
+	{"ph-purge", "purge", []string{"purge-begin"}},
+	{"ph-die", "dead: children to init, knotes, deadproc", []string{"purge-end", "dead", "note-exit", "thread-dead", "deadproc"}},
+	{"ph-reap", "u-area, thread, root freed", []string{"reaper"}},
+	{"ph-tell-parent", "zombie, SIGCHLD, wake-up", []string{"space-freed", "zombie", "sigchld", "wakeup"}},
+	{"ph-wait", "wait", []string{"wait", "gone"}},
+}
+
+// phaseOf is the colour of the bar from a step to the next.
+func phaseOf(step string) string {
+	for _, p := range phases {
+		for _, s := range p.steps {
+			if s == step {
+				return p.Class
 			}
 		}
 	}
-	if all.Len() == 0 {
-		return nil, nil
-	}
-	return &drawing{
-		"Exit timelines", "Who worked when, from exit1 to the last step, as /proc/exits recorded it. " +
-			"A bar lasts from a step to the next one and is named after the step that it follows; gaps are switches between lanes.",
-		all.String(),
-	}, nil
+	return "ph-die"
 }
 
-func timeline(r *Run, e *Exit, shades map[string]int) (string, error) {
-	if e.Total() <= 0 {
-		return "", nil
+// Parts says in words where an exit's time went.
+func (e *Exit) Parts() string {
+	total := e.Total()
+	if total == 0 {
+		return ""
 	}
-	p := newPlot()
-	pages, tables := 0, 0
-	for _, s := range e.Steps {
-		pages, tables = pages+s.Pages, tables+s.Tables
+	var parts []string
+	between := total
+	for _, l := range lanes {
+		in := e.In(l.context)
+		between -= in
+		parts = append(parts, fmt.Sprintf("%s %s", l.title, percent(in, total)))
 	}
-	p.Title.Text = fmt.Sprintf("%s, %s: %s instructions, %d pages and %d table pages freed",
-		e.Case, r.Column(), Number(float64(e.Total())), pages, tables)
-	p.X.Label.Text = "guest instructions since exit1"
-	p.X.Tick.Marker = thousands{}
-	p.Legend.Top = true
-	names := make([]string, len(lanes))
+	return fmt.Sprintf("%s instructions: %s, on the way between them %s", Number(float64(total)), strings.Join(parts, ", "), percent(between, total))
+}
+
+func percent(part, whole int64) string {
+	return fmt.Sprintf("%.1f %%", 100*float64(part)/float64(whole))
+}
+
+// timeline draws a recorded exit: a bar from each step to the next in the lane of
+// whoever took it, and thin lines where the CPU goes from one to another. hi is
+// how much time the picture spans.
+func timeline(e *Exit, hi int64) *drawing {
+	const (
+		left, top, lane = 64.0, 6.0, 28.0
+		floor           = top + 3*lane
+		letter          = 6.3 // a small letter's width
+	)
+	d := &drawing{width: pictureWidth, height: floor + 22}
+	x := func(ns int64) float64 { return left + float64(ns)/float64(hi)*(pictureWidth-left-30) }
 	for i, l := range lanes {
-		names[i] = l.title
+		d.text("name right", left-8, top+float64(i)*lane+18, l.title)
+		d.line("grid", left, top+float64(i+1)*lane, pictureWidth-30, top+float64(i+1)*lane)
 	}
-	p.NominalY(names...)
-	p.X.Min, p.X.Max = 0, float64(e.Total())
-	p.Y.Min, p.Y.Max = -0.5, float64(len(lanes))-0.5
+	for _, v := range roundTicks(float64(hi), 8) {
+		d.line("grid", x(int64(v)), top, x(int64(v)), floor)
+		d.text("tick middle", x(int64(v)), floor+15, Number(v))
+	}
 	start := e.Steps[0].NS
-	var labels plotter.XYLabels
 	for i := 1; i < len(e.Steps); i++ {
 		from, to := e.Steps[i-1], e.Steps[i]
+		x0, x1 := x(from.NS-start), x(to.NS-start)
+		y := top + float64(laneOf(from.Context))*lane
 		if from.Context != to.Context {
+			mid := y + lane/2
+			d.path("switch", [][2]float64{{x0, mid}, {x1, mid}, {x1, top + float64(laneOf(to.Context))*lane + lane/2}})
 			continue
 		}
-		lane := float64(laneOf(from.Context))
-		shade, ok := shades[from.Name]
-		if !ok {
-			shade = len(shades)
-			shades[from.Name] = shade
+		note := fmt.Sprintf("%s to %s: %s instructions", from.Name, to.Name, Number(float64(to.NS-from.NS)))
+		label := from.Name
+		if to.Pages > 0 || to.Tables > 0 {
+			freed := fmt.Sprintf("%s pages, %d table pages", Number(float64(to.Pages)), to.Tables)
+			note += ", " + freed
+			label = "purge: " + freed
 		}
-		b := &bars{color: colorOf(shade)}
-		x0, x1 := float64(from.NS-start), float64(to.NS-start)
-		b.boxes = []box{{x0, x1, lane - 0.3, lane + 0.3}}
-		p.Add(b)
-		if x1-x0 > 0.06*float64(e.Total()) { // room for a name
-			labels.XYs = append(labels.XYs, plotter.XY{X: x0, Y: lane})
-			labels.Labels = append(labels.Labels, " "+from.Name)
+		d.rect(phaseOf(from.Name), x0, y+4, x1-x0, lane-8, note)
+		if x1-x0 > letter*float64(len(label))+10 {
+			d.text("inside", x0+5, y+lane/2+4, label)
 		}
 	}
-	if len(labels.Labels) > 0 {
-		l, err := plotter.NewLabels(labels)
-		if err != nil {
-			return "", err
-		}
-		for i := range l.TextStyle {
-			l.TextStyle[i].YAlign = draw.YCenter
-			l.TextStyle[i].Font.Variant = "Sans"
-		}
-		p.Add(l)
-	}
-	return render(p, 26*vg.Centimeter, 5.5*vg.Centimeter)
+	return d
 }
 
-// steps is the list that folds out below the picture.
-func steps(e *Exit) string {
-	var b strings.Builder
-	b.WriteString("<details><summary>every step</summary><table><tr><th>step</th><th>by</th><th>since exit1</th><th>until the next</th><th>pages</th><th>table pages</th></tr>")
+// Table is the list of an exit's steps.
+func (e *Exit) Table() *Table {
+	t := &Table{Head: []string{"step", "by", "since exit1", "until the next", "pages", "table pages"}}
 	for i, s := range e.Steps {
 		next := none
 		if i+1 < len(e.Steps) {
 			next = Number(float64(e.Steps[i+1].NS - s.NS))
 		}
-		fmt.Fprintf(&b, "<tr><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%d</td><td>%d</td></tr>\n",
-			html.EscapeString(s.Name), html.EscapeString(s.Context), Number(float64(s.NS-e.Steps[0].NS)), next, s.Pages, s.Tables)
+		t.Rows = append(t.Rows, []string{
+			s.Name, s.Context, Number(float64(s.NS - e.Steps[0].NS)), next,
+			Number(float64(s.Pages)), Number(float64(s.Tables)),
+		})
 	}
-	b.WriteString("</table></details>\n")
-	return b.String()
-}
-
-// thousands marks a linear axis in numbers with their thousands set apart.
-type thousands struct{}
-
-// Ticks implements plot.Ticker.
-func (thousands) Ticks(lo, hi float64) []plot.Tick {
-	ticks := plot.DefaultTicks{}.Ticks(lo, hi)
-	for i := range ticks {
-		if ticks[i].Label != "" {
-			ticks[i].Label = Number(ticks[i].Value)
-		}
-	}
-	return ticks
+	return t
 }

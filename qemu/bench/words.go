@@ -1,84 +1,73 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 )
 
-// Figures is the table of all workloads of one architecture; nil if none was run.
-func Figures(arch string, runs []*Run) *Table {
-	t := &Table{Title: arch + ": workloads", Head: []string{"figure"}}
-	type key struct{ workload, name string }
-	var keys []key
-	for _, r := range runs {
-		t.Head = append(t.Head, r.Column())
-		for _, f := range r.Figures {
-			if k := (key{f.Workload, f.Name}); !slices.Contains(keys, k) {
-				keys = append(keys, k)
-			}
-		}
-	}
-	if keys == nil {
-		return nil
-	}
-	for _, k := range keys {
-		unit := ""
-		for _, r := range runs {
-			if f := r.Figure(k.workload, k.name); f != nil {
-				unit = f.Unit
-			}
-		}
-		t.add(fmt.Sprintf("%s: %s, %s", k.workload, strings.ReplaceAll(k.name, "_", " "), unit), runs, func(r *Run) string {
-			if f := r.Figure(k.workload, k.name); f != nil {
-				return Number(f.Value)
-			}
-			return none
-		})
-	}
-	return t
+// shown is a workload's figure in the report's pictures and tables, and in its
+// sentences if it is said.
+type shown struct {
+	name, title string
+	said        bool
 }
 
-// Words says for each workload what the other policy does to it, in a sentence
-// made of the figures. Both runs differ in the policy only.
-func Words(purge, reaper *Run) (text []string) {
-	pair := func(workload, name string) (a, b float64, ok bool) {
-		f, g := purge.Figure(workload, name), reaper.Figure(workload, name)
-		if f == nil || g == nil {
-			return 0, 0, false
-		}
-		return f.Value, g.Value, true
-	}
-	pages := "2 MB blocks"
-	if !purge.Huge {
-		pages = "4 KB pages"
-	}
-	say := func(format string, a ...any) {
-		text = append(text, "With "+pages+": "+fmt.Sprintf(format, a...))
-	}
-	if a, b, ok := pair("build", "total"); ok {
-		say("the build takes %s under purge; under reaper it takes %s.", duration(a), change(a, b))
-	}
-	if a, b, ok := pair("storm", "command"); ok {
-		say("a command of the shell script costs %s under purge and %s under reaper.", duration(a), change(a, b))
-	}
-	if a, b, ok := pair("server", "exit"); ok {
-		s := fmt.Sprintf("the server's 200 MB worker is gone after %s under purge and %s under reaper", duration(a), change(a, b))
-		if a, b, ok := pair("server", "exit_max"); ok {
-			s += fmt.Sprintf("; the longest request that meets an exit takes %s under purge, %s under reaper", duration(a), change(a, b))
-		}
-		say("%s.", s)
-	}
-	if a, b, ok := pair("threads", "thread"); ok {
-		say("one of 100 000 threads costs %s under purge and %s under reaper: a thread that is not its process's last has no memory to purge, so the policies differ in nothing else.", duration(a), change(a, b))
-	}
-	if a, b, ok := pair("zombies", "each_holds"); ok {
-		say("a child that nobody waits for holds %s bytes of page frames under purge and %s under reaper; both free its memory before it becomes a zombie.", Number(a), Number(b))
-	}
-	return text
+// jobs are the workloads as the report tells them: what each does, what an exit
+// policy and what another kernel changes about it, and its figures.
+var jobs = []struct {
+	name, title, about, policies, kernels string
+	figures                               []shown
+}{
+	{"build", "A build",
+		"40 files, four at a time: for each a driver process that starts a compiler, which touches 1 to 30 MB, computes, writes a file and exits.",
+		"Under purge a compiler gives its memory back in its own turn, before make hears of its end. Under reaper all of them queue for one task, and make's wait for the next free place includes what is in front in that queue. The work is the same.",
+		"Most of it is the compilers' first touch of their memory, then giving it back.",
+		[]shown{{"total", "the whole build takes", true}}},
+	{"storm", "A shell script",
+		"500 tiny commands, one after another: fork, exec, exit, wait.",
+		"Such a process has a few dozen pages. What the policies can move from one context to the other is that little, so they differ by the way to the reaper only.",
+		"",
+		[]shown{{"command", "a command takes", true}, {"command_max", "the longest command", false}}},
+	{"server", "A server whose workers end",
+		"A service answers a client that asks 50 us after each answer, while five workers, one after the other, touch 200 MB, sleep and exit. A request begins when it is due, so it includes what keeps the client itself from the CPU.",
+		"Under purge a worker takes its own memory apart, in its own turns on the CPU, and lets others run at bounded intervals. Under reaper a kernel task does, and every other exit of the machine waits behind it. Requests that meet no exit tell what a computing process costs the others, whatever its exit does.",
+		"Linux lets a process that wakes up take the CPU from one that computes; Grim lets that one finish its time slice of 5 ms, or its purge come to its next pause, and a request has three turns to wait for: the client's, the service's, the client's again. The longest requests without an exit show this.",
+		[]shown{
+			{"exit", "a worker's exit takes", true},
+			{"exit_median", "a request during an exit, median", false},
+			{"exit_p99", "a request during an exit, 99th percentile", false},
+			{"exit_max", "the longest request during an exit", true},
+			{"exit_requests", "requests during an exit", false},
+			{"other_median", "a request without an exit, median", false},
+			{"other_p99", "a request without an exit, 99th percentile", false},
+			{"other_max", "the longest request without an exit", true},
+		}},
+	{"threads", "100 000 threads",
+		"One process makes and ends them, one after another.",
+		"A thread that is not its process's last has no memory to purge; the reaper frees its u-area at once, under either policy. What is held stays bounded, however many there were.",
+		"",
+		[]shown{{"thread", "a thread costs", true}, {"held_most", "memory held at the worst moment", false}}},
+	{"zombies", "Children nobody waits for",
+		"Children of 1 MB each that have ended while their parent does something else: 500 that fill the kernel's stocks, then 500 that are measured.",
+		"A zombie is what wait still wants to know. Both policies have freed its memory, its u-area and its page tables before it becomes one, so they do not differ.",
+		"Linux takes a zombie's objects from page frames, a slab at a time, and frees some things later; Grim takes them from its heap. Both are counted.",
+		[]shown{{"each_holds", "each holds", true}, {"each_frames", "of it page frames", false}, {"each_heap", "of it kernel heap", false}, {"wait", "waiting for one", false}}},
 }
 
-// duration writes guest nanoseconds for people.
+// Amount writes a figure with its unit, for people.
+func (f *Figure) Amount() string {
+	switch f.Unit {
+	case "ns":
+		return duration(f.Value)
+	case "bytes":
+		return size(f.Value)
+	}
+	return Number(f.Value) + " " + f.Unit
+}
+
+// duration writes guest nanoseconds.
 func duration(ns float64) string {
 	switch {
 	case ns >= 1e6:
@@ -89,13 +78,198 @@ func duration(ns float64) string {
 	return fmt.Sprintf("%.0f ns", ns)
 }
 
+func size(bytes float64) string {
+	switch {
+	case bytes >= 10<<20:
+		return fmt.Sprintf("%.1f MB", bytes/(1<<20))
+	case bytes >= 10<<10:
+		return fmt.Sprintf("%.1f KB", bytes/(1<<10))
+	}
+	return Number(bytes) + " bytes"
+}
+
 // change writes b, and how it differs from a.
-func change(a, b float64) string {
-	switch d := 100 * (b/a - 1); {
+func change(a, b *Figure) string {
+	switch d := 100 * (b.Value/a.Value - 1); {
+	case a.Value == 0 && b.Value != 0:
+		return b.Amount()
 	case d >= 0.1:
-		return fmt.Sprintf("%s (%.1f %% more)", duration(b), d)
+		return fmt.Sprintf("%s, %.1f %% more", b.Amount(), d)
 	case d <= -0.1:
-		return fmt.Sprintf("%s (%.1f %% less)", duration(b), -d)
+		return fmt.Sprintf("%s, %.1f %% less", b.Amount(), -d)
 	}
 	return "as much"
+}
+
+// setupOf finds a run; nil if there is none.
+func setupOf(runs []*Run, layout, exit string, huge bool) *Run {
+	i := slices.IndexFunc(runs, func(r *Run) bool { return r.Layout == layout && r.Exit == exit && r.Huge == huge })
+	if i < 0 {
+		return nil
+	}
+	return runs[i]
+}
+
+// WorkloadWords says what the other policy does to a workload and why, and how
+// another kernel does, in sentences made of the figures.
+func WorkloadWords(name string, runs []*Run) (text []string) {
+	for _, j := range jobs {
+		if j.name != name {
+			continue
+		}
+		if setupOf(runs, "shared", "reaper", true) != nil {
+			text = append(text, j.policies)
+		}
+		if j.kernels != "" && setupOf(runs, "", "", true) != nil {
+			text = append(text, j.kernels)
+		}
+		for _, huge := range []bool{true, false} {
+			pages := "With 2 MB blocks"
+			if !huge {
+				pages = "With 4 KB pages"
+			}
+			purge := setupOf(runs, "shared", "purge", huge)
+			if s := sentence(j.name, j.figures, purge, setupOf(runs, "shared", "reaper", huge), "under purge", "under reaper", change); s != "" {
+				text = append(text, pages+": "+s)
+			}
+			other := setupOf(runs, "", "", huge)
+			if other == nil {
+				continue
+			}
+			if s := sentence(j.name, j.figures, purge, other, "on Grim", "on "+other.Kernel, multiple); s != "" {
+				text = append(text, pages+": "+s)
+			}
+		}
+	}
+	return text
+}
+
+// sentence lists the figures of two runs side by side; empty if either has none.
+func sentence(workload string, figures []shown, a, b *Run, inA, inB string, compare func(a, b *Figure) string) string {
+	if a == nil || b == nil {
+		return ""
+	}
+	var parts []string
+	for _, f := range figures {
+		if !f.said {
+			continue
+		}
+		x, y := a.Figure(workload, f.name), b.Figure(workload, f.name)
+		if x != nil && y != nil {
+			parts = append(parts, fmt.Sprintf("%s %s %s and %s %s", f.title, x.Amount(), inA, compare(x, y), inB))
+		}
+	}
+	if parts == nil {
+		return ""
+	}
+	return strings.Join(parts, "; ") + "."
+}
+
+// multiple writes b as so many times a.
+func multiple(a, b *Figure) string {
+	if a.Value <= 0 || b.Value <= 0 {
+		return b.Amount()
+	}
+	return fmt.Sprintf("%s (%s)", b.Amount(), timesText(b.Value/a.Value))
+}
+
+// Figures is the table of all workloads of one architecture; nil if none was run.
+func Figures(arch string, runs []*Run) *Table {
+	t := &Table{Title: arch + ": workloads", Head: append([]string{"figure"}, Names(runs)...), Folded: true}
+	type key struct{ workload, name string }
+	var keys []key
+	for _, r := range runs {
+		for _, f := range r.Figures {
+			if k := (key{f.Workload, f.Name}); !slices.Contains(keys, k) {
+				keys = append(keys, k)
+			}
+		}
+	}
+	if keys == nil {
+		return nil
+	}
+	slices.SortStableFunc(keys, func(a, b key) int { return cmp.Compare(place(a.workload, a.name), place(b.workload, b.name)) })
+	for _, k := range keys {
+		t.add(k.workload+": "+figureTitle(k.workload, k.name), runs, func(r *Run) string {
+			if f := r.Figure(k.workload, k.name); f != nil {
+				return f.Amount()
+			}
+			return none
+		})
+	}
+	return t
+}
+
+// place is where a figure stands in tables: with its workload, in the order of
+// jobs, what those do not name last.
+func place(workload, name string) int {
+	const most = 100 // figures of a workload
+	for i, j := range jobs {
+		if j.name != workload {
+			continue
+		}
+		for k, f := range j.figures {
+			if f.name == name {
+				return i*most + k
+			}
+		}
+		return i*most + most - 1
+	}
+	return len(jobs) * most
+}
+
+// figureTitle is a figure's name for people.
+func figureTitle(workload, name string) string {
+	for _, j := range jobs {
+		for _, f := range j.figures {
+			if j.name == workload && f.name == name {
+				return strings.TrimSuffix(strings.TrimSuffix(f.title, " takes"), " costs")
+			}
+		}
+	}
+	return strings.ReplaceAll(name, "_", " ")
+}
+
+// workloadBars draws a workload's figures, each on a linear scale of its own.
+func workloadBars(name string, figures []shown, runs []*Run) *drawing {
+	const title = 270
+	d := &drawing{width: pictureWidth, height: 4}
+	type row struct {
+		f    shown
+		most float64
+	}
+	var rows []row
+	for _, f := range figures {
+		most, some := 0.0, false
+		for _, r := range runs {
+			if v := r.Figure(name, f.name); v != nil {
+				most, some = max(most, v.Value), true
+			}
+		}
+		if some {
+			rows = append(rows, row{f, most})
+		}
+	}
+	if rows == nil {
+		return nil
+	}
+	names := Names(runs)
+	for _, r := range rows {
+		d.text("name right", title-8, d.height+float64(len(runs))*barHeight/2+4, figureTitle(name, r.f.name))
+		for k, run := range runs {
+			if f := run.Figure(name, r.f.name); f != nil {
+				width := 0.0
+				if r.most > 0 {
+					width = max(0, f.Value) / r.most * (pictureWidth - title - 120)
+				}
+				d.rect(run.class(), title, d.height, width, barHeight-1, names[k]+": "+f.Amount())
+				d.text("value", title+width+4, d.height+barHeight-1.5, f.Amount())
+			} else {
+				d.text("value", title+4, d.height+barHeight-1.5, none)
+			}
+			d.height += barHeight
+		}
+		d.height += rowGap
+	}
+	return d
 }

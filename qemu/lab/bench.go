@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -59,47 +60,47 @@ func benchmark(ctx context.Context, o *options) error {
 			}
 		}
 	}
-	if err := bootAll(ctx, jobs, o); err != nil {
+	runs, err := bootAll(ctx, jobs, o)
+	if err != nil {
 		return err
 	}
+	return publish(benchReport(runs, o.archs), "bench", o)
+}
+
+func benchReport(runs []*bench.Run, archs []string) *bench.Report {
 	report := &bench.Report{Title: "Grim: what an exit costs", Command: "make bench"}
-	for _, arch := range o.archs {
-		if runs := runsOf(jobs, arch, "exitbench"); len(runs) > 0 {
-			report.Add(arch, runs, bench.Medians(arch, runs))
+	for _, arch := range archs {
+		if runs := runsOf(runs, arch, "exitbench"); len(runs) > 0 {
+			report.Add(arch, runs, bench.Medians(arch, runs), bench.Spreads(arch, runs))
+			report.Say(bench.Verdict(arch, runs))
 		}
-		if runs := runsOf(jobs, arch, "workload"); len(runs) > 0 {
+		if runs := runsOf(runs, arch, "workload"); len(runs) > 0 {
 			report.Add(arch+", workloads", runs, bench.Figures(arch, runs))
-			for _, huge := range []bool{true, false} {
-				purge, reaper := find(runs, "purge", huge), find(runs, "reaper", huge)
-				report.Say(bench.Words(purge, reaper)...)
-			}
 		}
 	}
-	return publish(report, "bench")
+	return report
 }
 
-// find is the run of the shared layout under a policy.
-func find(runs []*bench.Run, exit string, huge bool) *bench.Run {
-	for _, r := range runs {
-		if r.Layout == "shared" && r.Exit == exit && r.Huge == huge {
-			return r
-		}
-	}
-	return &bench.Run{}
-}
-
-// runsOf are the results of one architecture's boots of one program.
-func runsOf(jobs []*job, arch, program string) (runs []*bench.Run) {
-	for _, j := range jobs {
-		if j.Arch == arch && j.program == program {
-			runs = append(runs, j.run)
+// runsOf are the results of one architecture's boots of one program, which prints
+// cases, or else figures.
+func runsOf(all []*bench.Run, arch, program string) (runs []*bench.Run) {
+	for _, r := range all {
+		if r.Arch == arch && (program == "workload") == (len(r.Figures) > 0) {
+			runs = append(runs, r)
 		}
 	}
 	return runs
 }
 
-// publish prints the tables and writes them with the plots and the raw figures.
-func publish(r *bench.Report, name string) error {
+// results are the raw figures of a command, as build/bench/NAME.json has them.
+type results struct {
+	Command, Go string
+	Runs        []*bench.Run
+}
+
+// publish prints the tables and words, and writes them with the pictures and the
+// raw figures; the tables into o.into too.
+func publish(r *bench.Report, name string, o *options) error {
 	dir := filepath.Join("build", "bench")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -108,10 +109,11 @@ func publish(r *bench.Report, name string) error {
 		fmt.Println()
 		t.Write(os.Stdout)
 	}
-	data, err := json.MarshalIndent(struct {
-		Command, Go string
-		Runs        []*bench.Run
-	}{r.Command, runtime.Version(), r.Runs()}, "", "\t")
+	fmt.Println()
+	for _, w := range r.Words() {
+		fmt.Println(w)
+	}
+	data, err := json.MarshalIndent(results{r.Command, runtime.Version(), r.Runs()}, "", "\t")
 	if err != nil {
 		return err
 	}
@@ -119,16 +121,41 @@ func publish(r *bench.Report, name string) error {
 	if err := os.WriteFile(base+".json", append(data, '\n'), 0o644); err != nil {
 		return err
 	}
-	for ext, write := range map[string]func(*os.File) error{
-		".html": func(f *os.File) error { return r.HTML(f) },
-		".md":   func(f *os.File) error { return r.Markdown(f) },
-	} {
-		if err := writeFile(base+ext, write); err != nil {
-			return err
-		}
+	var markdown bytes.Buffer
+	if err := r.Markdown(&markdown); err != nil {
+		return err
+	}
+	if err := os.WriteFile(base+".md", markdown.Bytes(), 0o644); err != nil {
+		return err
+	}
+	if err := writeFile(base+".html", func(f *os.File) error { return r.HTML(f) }); err != nil {
+		return err
 	}
 	fmt.Printf("\n%s.json, %s.md, %s.html\n", base, base, base)
+	if o.into == "" {
+		return nil
+	}
+	if err := bench.Paste(o.into, r.Command, markdown.String()); err != nil {
+		return err
+	}
+	fmt.Println(o.into, "has these tables now")
 	return nil
+}
+
+// again makes the reports anew from the figures of an earlier run.
+func again(o *options, name string, report func([]*bench.Run, []string) *bench.Report) error {
+	data, err := os.ReadFile(o.from)
+	if err != nil {
+		return err
+	}
+	var was results
+	if err := json.Unmarshal(data, &was); err != nil {
+		return fmt.Errorf("%s: %w", o.from, err)
+	}
+	if was.Command != "make "+name {
+		return fmt.Errorf("%s has the figures of %q, not of make %s", o.from, was.Command, name)
+	}
+	return publish(report(was.Runs, o.archs), name, o)
 }
 
 func writeFile(path string, write func(*os.File) error) error {

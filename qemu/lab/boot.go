@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -117,7 +118,7 @@ func (j *job) boot(ctx context.Context, o *options) error {
 		return bootErr
 	}
 	defer out.Close()
-	run := &bench.Run{Setup: j.Setup, Wall: first.after}
+	run := &bench.Run{Setup: j.Setup, Command: commandLine(c), Wall: first.after}
 	if err := run.Parse(out); err != nil {
 		return fmt.Errorf("%s: %w", j.log(), err)
 	}
@@ -131,9 +132,30 @@ func (j *job) boot(ctx context.Context, o *options) error {
 	return nil
 }
 
+// commandLine is what was booted, as somebody would type it, and QEMU's version.
+func commandLine(c *qemu.Config) string {
+	words := append([]string{qemu.Binary(c.Machine.Arch)}, c.Command()...)
+	for i, w := range words {
+		if strings.Contains(w, " ") {
+			words[i] = "'" + w + "'"
+		}
+	}
+	line := strings.Join(words, " ")
+	if dir, err := os.Getwd(); err == nil {
+		line = strings.ReplaceAll(line, dir+"/", "")
+	}
+	out, err := exec.Command(words[0], "--version").Output()
+	if err != nil {
+		return line
+	}
+	version, _, _ := strings.Cut(string(out), "\n")
+	return line + "   # " + version
+}
+
 // bootAll runs the jobs, some at a time, and shows each as it ends. It gives up
 // with the first error, after those that run have ended.
-func bootAll(ctx context.Context, jobs []*job, o *options) error {
+func bootAll(ctx context.Context, jobs []*job, o *options) ([]*bench.Run, error) {
+	began := time.Now()
 	var (
 		mu    sync.Mutex // failed and the terminal
 		first error
@@ -165,5 +187,13 @@ func bootAll(ctx context.Context, jobs []*job, o *options) error {
 		})
 	}
 	wg.Wait()
-	return first
+	if first != nil {
+		return nil, first
+	}
+	fmt.Printf("%d boots in %v\n", len(jobs), time.Since(began).Round(time.Second))
+	var runs []*bench.Run
+	for _, j := range jobs {
+		runs = append(runs, j.run)
+	}
+	return runs, nil
 }

@@ -21,34 +21,41 @@ func compare(ctx context.Context, o *options) error {
 			if err != nil {
 				return err
 			}
-			for _, huge := range []bool{true, false} {
+			for _, huge := range []bool{false, true} {
 				jobs = append(jobs,
-					&job{
-						Setup:   bench.Setup{Kernel: grim, Arch: arch, Layout: "shared", Exit: "purge", Huge: huge},
-						program: program, image: grimImage(arch), initrd: initrd,
-					},
 					&job{
 						Setup:   bench.Setup{Kernel: k.name, Arch: arch, Huge: huge},
 						program: program, image: k.image, initrd: initrd,
+					},
+					&job{
+						Setup:   bench.Setup{Kernel: grim, Arch: arch, Layout: "shared", Exit: "purge", Huge: huge},
+						program: program, image: grimImage(arch), initrd: initrd,
 					})
 			}
 		}
 	}
-	if err := bootAll(ctx, jobs, o); err != nil {
+	runs, err := bootAll(ctx, jobs, o)
+	if err != nil {
 		return err
 	}
+	return publish(compareReport(runs, o.archs), "compare", o)
+}
+
+// compareReport puts the kernels side by side: each Linux with the Grim of the
+// same page size, and Linux without huge pages with Grim as it is by default too.
+func compareReport(runs []*bench.Run, archs []string) *bench.Report {
 	report := &bench.Report{Title: "Grim and Linux: what an exit costs", Command: "make compare"}
-	for _, arch := range o.archs {
-		if runs := runsOf(jobs, arch, "exitbench"); len(runs) > 0 {
-			// In the order in which they were added above.
-			grimHuge, linuxHuge, grimSmall, linuxSmall := runs[0], runs[1], runs[2], runs[3]
-			report.Add(arch, runs, bench.Comparison(arch, runs, []*bench.Ratio{
-				bench.NewRatio(grimHuge, linuxHuge), bench.NewRatio(grimHuge, linuxSmall), bench.NewRatio(grimSmall, linuxSmall),
-			}))
+	for _, arch := range archs {
+		if runs := runsOf(runs, arch, "exitbench"); len(runs) > 0 {
+			linux4, grim4, linux2, grim2 := runs[0], runs[1], runs[2], runs[3]
+			ratios := []*bench.Ratio{bench.NewRatio(grim4, linux4), bench.NewRatio(grim2, linux2), bench.NewRatio(grim2, linux4)}
+			report.Add(arch, runs, bench.Comparison(arch, runs, ratios))
+			report.Compare(ratios...)
+			report.Say(bench.Verdict(arch, runs))
 		}
-		if runs := runsOf(jobs, arch, "workload"); len(runs) > 0 {
+		if runs := runsOf(runs, arch, "workload"); len(runs) > 0 {
 			report.Add(arch+", workloads", runs, bench.Figures(arch, runs))
 		}
 	}
-	return publish(report, "compare")
+	return report
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strings"
 
 	"github.com/u-root/u-root/pkg/cpio"
 )
@@ -22,6 +24,35 @@ func buildProgram(ctx context.Context, arch, name string) (string, error) {
 		return "", fmt.Errorf("building user/%s for %s: %w", name, arch, err)
 	}
 	return out, nil
+}
+
+// list names the cases of a program, in their order: it is built for this machine
+// and asked.
+func list(ctx context.Context, program string) ([]string, error) {
+	path, err := buildProgram(ctx, runtime.GOARCH, program)
+	if err != nil {
+		return nil, err
+	}
+	out, err := exec.CommandContext(ctx, path, "-list").Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s -list: %w", path, err)
+	}
+	return strings.Fields(string(out)), nil
+}
+
+// wrap sets names into lines that fit a terminal.
+func wrap(names []string) string {
+	var b strings.Builder
+	at := 0
+	for _, n := range names {
+		if at > 0 && at+len(n) > 76 {
+			b.WriteString("\n")
+			at = 0
+		}
+		b.WriteString("  " + n)
+		at += 2 + len(n)
+	}
+	return b.String()
 }
 
 // archive writes an initramfs whose init is the program, and gives its path. Both

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"debug/elf"
 	"slices"
 	"strings"
 	"testing"
@@ -56,16 +57,68 @@ func TestFirstLine(t *testing.T) {
 // Every setup of a program has a column and a log of its own.
 func TestSetups(t *testing.T) {
 	for _, program := range []string{"exitbench", "workload"} {
-		seen := map[string]bool{}
+		var runs []*bench.Run
+		logs := map[string]bool{}
 		for _, s := range setups("amd64", program) {
-			if seen[s.Column()] {
-				t.Errorf("%s: two columns %q", program, s.Column())
-			}
-			seen[s.Column()] = true
+			runs = append(runs, &bench.Run{Setup: s})
+			logs[(&job{Setup: s, program: program}).log()] = true
+		}
+		names := bench.Names(runs)
+		slices.Sort(names)
+		if len(slices.Compact(names)) != len(runs) || len(logs) != len(runs) {
+			t.Errorf("%s: %d setups, columns %q, %d logs", program, len(runs), names, len(logs))
 		}
 		for _, want := range []string{"shared purge", "shared reaper", "shared purge 4 KB"} {
-			if !seen[want] {
+			if !slices.Contains(names, want) {
 				t.Errorf("%s: no column %q", program, want)
+			}
+		}
+	}
+}
+
+// A name chooses the programs that have a case of it; one that is nobody's is an
+// error which lists what there is. Broken by choosePrograms that looks for the
+// whole name.
+func TestChoosePrograms(t *testing.T) {
+	t.Chdir("../..")
+	for name, want := range map[string]string{"": "exitbench workload", "exit_anon": "exitbench", "zomb": "workload", "exit_nothing": ""} {
+		o := &options{programs: []string{"exitbench", "workload"}, cases: name}
+		err := o.choosePrograms(t.Context())
+		if err != nil && (want != "" || !strings.Contains(err.Error(), "touch_each_2MB")) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := strings.Join(o.programs, " "); err == nil && got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	o := &options{cases: "exit_", into: "README.md"}
+	if err := o.run(t.Context(), "compare"); err == nil {
+		t.Error("a part of the cases may replace a whole run's tables")
+	}
+}
+
+// The profiler knows how every case of the program is measured, on both
+// architectures. Broken by sequences without "touch_".
+func TestEveryCaseHasAWindow(t *testing.T) {
+	t.Chdir("../..")
+	names, err := list(t.Context(), "exitbench")
+	if err != nil || len(names) < 28 {
+		t.Fatalf("%d cases, %v", len(names), err)
+	}
+	for _, arch := range []string{"amd64", "arm64"} {
+		path, err := buildProgram(t.Context(), arch, "exitbench")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := elf.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for _, name := range names {
+			w, _, err := bench.FindWindow(f, name)
+			if err != nil || w.From == 0 || w.To == 0 {
+				t.Errorf("%s: %+v, %v", arch, w, err)
 			}
 		}
 	}

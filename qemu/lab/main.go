@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,6 +25,8 @@ type options struct {
 	cases    string   // prefix of the names of the cases
 	reps     int      // most repetitions of a case; 0: as the program has it
 	jobs     int
+	into     string // file to paste the tables into; "": none
+	from     string // figures of an earlier run, instead of boots
 	limit    time.Duration
 	// Of profile: the setup.
 	layout, exit string
@@ -42,6 +45,8 @@ func main() {
 	fs.IntVar(&o.reps, "n", 0, "at most this many repetitions of each case")
 	fs.IntVar(&o.jobs, "j", runtime.NumCPU(), "boots at a time")
 	fs.DurationVar(&o.limit, "timeout", 20*time.Minute, "time limit of one boot")
+	fs.StringVar(&o.into, "into", "", "bench, compare: put the tables into this file, between its marks")
+	fs.StringVar(&o.from, "from", "", "bench, compare: take the figures from this JSON file and boot nothing")
 	fs.StringVar(&o.layout, "layout", "shared", "profile: layout")
 	fs.StringVar(&o.exit, "exit", "purge", "profile: exit policy")
 	fs.BoolVar(&o.huge, "hugepages", true, "profile: 2 MB blocks")
@@ -50,20 +55,53 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	var err error
-	switch os.Args[1] {
-	case "bench":
-		err = benchmark(ctx, &o)
-	case "compare":
-		err = compare(ctx, &o)
-	case "profile":
-		err = profile(ctx, &o)
-	default:
-		err = fmt.Errorf("no command %q: it is bench, compare or profile", os.Args[1])
-	}
-	if err != nil {
+	if err := o.run(ctx, os.Args[1]); err != nil {
 		fatal(err)
 	}
+}
+
+func (o *options) run(ctx context.Context, command string) error {
+	if command == "profile" {
+		return profile(ctx, o)
+	}
+	measure, report := benchmark, benchReport
+	switch command {
+	case "bench":
+	case "compare":
+		measure, report = compare, compareReport
+	default:
+		return fmt.Errorf("no command %q: it is bench, compare or profile", command)
+	}
+	if o.into != "" && (o.cases != "" || o.reps != 0 || len(o.archs) != 2 || len(o.programs) != 2) {
+		return errors.New("INTO= takes the tables of a whole run: without CASE, REPS and ARCH")
+	}
+	if o.from != "" {
+		return again(o, command, report)
+	}
+	if err := o.choosePrograms(ctx); err != nil {
+		return err
+	}
+	return measure(ctx, o)
+}
+
+// choosePrograms leaves out the programs that have no case of the wanted names.
+func (o *options) choosePrograms(ctx context.Context) error {
+	var all, with []string
+	for _, program := range o.programs {
+		names, err := list(ctx, program)
+		if err != nil {
+			return err
+		}
+		all = append(all, names...)
+		if slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, o.cases) }) {
+			with = append(with, program)
+		}
+	}
+	if with == nil {
+		return fmt.Errorf("no case or workload starts with %q; there are\n%s", o.cases, wrap(all))
+	}
+	o.programs = with
+	return nil
 }
 
 func fatal(err error) {

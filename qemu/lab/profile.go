@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 	"unsafe"
@@ -18,18 +19,23 @@ import (
 	"grim/qemu/bench"
 )
 
-// warmup is how many repetitions user/exitbench makes before it counts.
-const warmup = 5
-
 // profile counts one case's instructions for each kernel function. QEMU itself
 // reports every instruction, one by one, into a pipe; it is told to do so when the
 // program says that it has come to the cases, and the program waits for that.
 func profile(ctx context.Context, o *options) error {
-	if o.cases == "" {
-		return errors.New("which case? CASE=fork_exit_wait, for example")
+	names, err := list(ctx, "exitbench")
+	if err != nil {
+		return err
 	}
+	switch {
+	case o.cases == "":
+		return fmt.Errorf("which case? CASE= takes one of\n%s", wrap(names))
+	case !slices.Contains(names, o.cases):
+		return fmt.Errorf("no case %q: CASE= takes one of\n%s", o.cases, wrap(names))
+	}
+	reps, _ := bench.CanProfile(o.cases) // FindWindow tells why it cannot
 	if o.reps == 0 {
-		o.reps = 3
+		o.reps = reps
 	}
 	for _, arch := range o.archs {
 		if err := profileOn(ctx, arch, o); err != nil {
@@ -111,7 +117,7 @@ func newProfile(program, kernel, name string) (*bench.Profile, error) {
 		return nil, err
 	}
 	defer p.Close()
-	w, err := bench.FindWindow(p, name)
+	w, warmup, err := bench.FindWindow(p, name)
 	if err != nil {
 		return nil, err
 	}

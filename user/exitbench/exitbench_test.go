@@ -34,14 +34,14 @@ func TestOnLinux(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, name := range []string{
-		"null_timer", "null_getpid", "fork_exit_wait", "exit_anon_0MB", "exit_anon_1MB", "exit_shmem_1MB",
-		"exit_sparse_1024", "fork_dirty_1MB", "exit_maps_1000", "exit_maps_gap_1000", "thread_create_exit",
-		"exec_exit_wait", "munmap_anon_16MB", "exit_dense_10", "page_fault", "touch_each_2MB",
-	} {
-		out, err := exec.Command(bin, "-n", "2", "-c", name).CombinedOutput()
+	names, err := exec.Command(bin, "-list").Output()
+	if n := strings.Count(string(names), "\n"); err != nil || n < 28 {
+		t.Fatalf("-list: %d cases, want 28 and more; %v", n, err)
+	}
+	for name := range strings.FieldsSeq(string(names)) {
+		out, err := exec.Command(bin, "-n", "1", "-c", name).CombinedOutput()
 		text := string(out)
-		if err != nil || !strings.Contains(text, "\ncase="+name+" n=2 min=") || !strings.HasSuffix(text, "exitbench done\n") {
+		if err != nil || !strings.Contains(text, "\ncase="+name+" n=1 min=") || !strings.HasSuffix(text, "exitbench done\n") {
 			t.Errorf("%s: %v\n%s", name, err, text)
 		}
 	}

@@ -62,7 +62,7 @@ func exitCase(name string, n int, set setup, arg uintptr) {
 
 // timeline prints what /proc/exits recorded of one exit, if there is such a file.
 func timeline(name string, set setup, arg uintptr) {
-	if trace || !selected(name) {
+	if trace || list || !selected(name) {
 		return
 	}
 	pid := child(set, arg)

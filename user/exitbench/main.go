@@ -9,6 +9,7 @@
 //
 // Arguments:
 //
+//	-list       print the names of the cases and measure nothing
 //	-exit-now   exit at once (case exec_exit_wait starts the program like this)
 //	-c PREFIX   only the cases whose names start so
 //	-n N        at most N repetitions of each case
@@ -33,6 +34,8 @@ var (
 	only string
 	// trace: only is the whole name, and a profiler counts.
 	trace bool
+	// list: name the cases, do not run them.
+	list bool
 	// limit is the most repetitions of a case.
 	limit = len(sample)
 	// freq is the counter's ticks a second, 0 if not known.
@@ -46,6 +49,11 @@ var (
 func main() {
 	start := bare.Now()
 	options()
+	if list {
+		theExitSet()
+		theRest()
+		return
+	}
 	shared = (*uint64)(bare.SharedMemory(page))
 	if shared == nil {
 		bare.Fail("mmap of the shared page", "")
@@ -79,6 +87,8 @@ func options() {
 			bare.Exit(0)
 		case "-trace":
 			trace = true
+		case "-list":
+			list = true
 		case "-c":
 			if !last {
 				only = bare.String(bare.Arg(i + 1))
@@ -100,7 +110,12 @@ func number(s string) (n int) {
 
 // selected says whether a case is among those to run.
 func selected(name string) bool {
-	if trace {
+	switch {
+	case list:
+		bare.Put(name)
+		bare.Flush()
+		return false
+	case trace:
 		return name == only
 	}
 	return len(name) >= len(only) && name[:len(only)] == only

@@ -114,12 +114,31 @@ func threads(name string) {
 	figure(name, "held_after", before-freeMemory(), "bytes")
 }
 
-// zombies makes 500 children of 1 MB that end while nobody waits for them, and
-// shows what each still holds.
+// zombies makes children of 1 MB that end while nobody waits for them, and shows
+// what each still holds: page frames, and the kernel's heap where the kernel tells
+// (Linux takes its objects from page frames). The first 500 use up and fill what
+// the kernel keeps in stock; the next 500 are measured.
 func zombies(name string) {
 	const count = 500
-	warm(count)
-	before := freeMemory()
+	leave(count)
+	free, heap := freeMemory(), kernelHeap()
+	leave(count)
+	frames, objects := (free-freeMemory())/count, (kernelHeap()-heap)/count
+	figure(name, "each_holds", frames+objects, "bytes")
+	if heap > 0 {
+		figure(name, "each_frames", frames, "bytes")
+		figure(name, "each_heap", objects, "bytes")
+	}
+	start := bare.Now()
+	for range 2 * count {
+		collect()
+	}
+	figure(name, "wait", int(bare.Now()-start)/(2*count), "ticks")
+}
+
+// leave makes children that become zombies, one at a time: all at once would not
+// fit into memory.
+func leave(count int) {
 	for range count {
 		if must(bare.Fork(), "fork") == 0 {
 			p := bare.Anon(mb)
@@ -129,29 +148,35 @@ func zombies(name string) {
 			bare.Touch(p, mb, page)
 			bare.Exit(0)
 		}
-		// One at a time: all at once would not fit into memory.
 		peek()
 	}
-	sleep(100e6)
-	figure(name, "each_holds", (before-freeMemory())/count, "bytes")
-	start := bare.Now()
-	for range count {
-		collect()
-	}
-	figure(name, "wait", int(bare.Now()-start)/count, "ticks")
+	sleep(100e6) // for what kernels free later
 }
 
-// warm makes and collects as many processes as a workload will hold, so that what
-// the kernel keeps in stock is not taken for what they hold.
-func warm(count int) {
-	for range count {
-		if must(bare.Fork(), "fork") == 0 {
-			bare.Exit(0)
+// kernelHeap is what Grim's objects occupy, in bytes; 0 on a kernel without
+// /proc/heap.
+func kernelHeap() (bytes int) {
+	fd := bare.Open("/proc/heap\x00", syscall.O_RDONLY, 0)
+	if fd < 0 {
+		return 0
+	}
+	var b [256]byte
+	n := bare.Read(fd, b[:])
+	bare.Close(fd)
+	for text := b[:max(0, n)]; len(text) > 0; {
+		end := 0
+		for end < len(text) && text[end] != '\n' {
+			end++
 		}
+		line := unsafe.String(&text[0], end)
+		for _, want := range [...]string{"live ", "stacks "} {
+			if len(line) > len(want) && line[:len(want)] == want {
+				bytes += number(line[len(want):])
+			}
+		}
+		text = text[min(end+1, len(text)):]
 	}
-	for range count {
-		collect()
-	}
+	return bytes
 }
 
 // peek waits until some child is a zombie and leaves it. The first call that

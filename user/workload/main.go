@@ -6,6 +6,7 @@
 // Arguments:
 //
 //	-c PREFIX  only the workloads whose names start so
+//	-list      print the names of the workloads and run none
 //	-job MB    be a compiler's process: touch that much, compute, exit
 //	-exit-now  be a tiny program: exit at once
 package main
@@ -31,12 +32,14 @@ func main() {
 	if bare.NumArgs() == 0 || *self != '/' {
 		self = bare.CString("/init\x00")
 	}
-	only := ""
+	only, list := "", false
 	for i := 1; i < bare.NumArgs(); i++ {
 		last := i+1 == bare.NumArgs()
 		switch bare.String(bare.Arg(i)) {
 		case "-exit-now":
 			bare.Exit(0)
+		case "-list":
+			list = true
 		case "-job":
 			if !last {
 				compile(number(bare.String(bare.Arg(i + 1))))
@@ -46,6 +49,13 @@ func main() {
 				only = bare.String(bare.Arg(i + 1))
 			}
 		}
+	}
+	if list {
+		for i := range workloads {
+			bare.Put(workloads[i].name)
+			bare.Flush()
+		}
+		return
 	}
 	bare.Flush() // firmware may have left the console's line unfinished
 	bare.Put("workload arch=" + arch)

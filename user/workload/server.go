@@ -1,6 +1,7 @@
 package main
 
 import (
+	"syscall"
 	"unsafe"
 
 	"grim/user/bare"
@@ -9,6 +10,7 @@ import (
 const (
 	workerSize  = 200 * mb
 	workers     = 5
+	pause       = 50_000 // ns between an answer and the next request
 	maxRequests = 60_000
 )
 
@@ -20,8 +22,8 @@ type serverState struct {
 	exit    [workers]interval // from a worker's exit to its wait
 }
 
-// interval is two readings of the counter.
-type interval struct{ from, to uint64 }
+// interval is two readings of the monotonic clock, in ns.
+type interval struct{ from, to int64 }
 
 // server is a service with a client, and workers of 200 MB that end while both
 // are busy: how long do requests take that meet an exit, and others?
@@ -57,13 +59,13 @@ func server(name string) {
 			}
 			bare.Touch(p, workerSize, page)
 			sleep(2e6) // requests between the work and the exit
-			s.exit[i].from = bare.Now()
+			s.exit[i].from = bare.Monotonic()
 			bare.Exit(0)
 		}
 		if r, status := bare.Wait(pid); r != pid || status != 0 {
 			bare.Fail("a worker did not end well", "")
 		}
-		s.exit[i].to = bare.Now()
+		s.exit[i].to = bare.Monotonic()
 		sleep(2e6)
 	}
 	s.stop = 1
@@ -82,34 +84,48 @@ func answer(r, w int) {
 	bare.Exit(0)
 }
 
-// ask is the client: it sends a request, waits for the answer and pauses, and
-// notes when. The pause lets the workers get on.
+// ask is the client: at the time that it has set itself it sends a request and
+// waits for the answer; then it pauses, which lets the workers get on. A request
+// begins when it is due: that the client itself is kept from the CPU is part of
+// what it waits for.
 func ask(s *serverState, w, r int) {
+	// Linux would round a sleep up by 50 us.
+	const setTimerSlack = 29 // PR_SET_TIMERSLACK, linux/prctl.h
+	bare.Call(syscall.SYS_PRCTL, setTimerSlack, 1)
 	var b [1]byte
+	due := bare.Monotonic()
 	for s.stop == 0 && s.count < maxRequests {
 		v := &s.request[s.count]
-		v.from = bare.Now()
+		v.from = due
 		if bare.Write(w, b[:]) != 1 || bare.Read(r, b[:]) != 1 {
 			bare.Exit(1)
 		}
-		v.to = bare.Now()
+		v.to = bare.Monotonic()
 		s.count++
-		sleep(50e3)
+		due = v.to + pause
+		sleepUntil(due)
 	}
 	bare.Exit(0)
+}
+
+// sleepUntil sleeps to a time of the monotonic clock.
+func sleepUntil(ns int64) {
+	const monotonic, absolute = 1, 1 // CLOCK_MONOTONIC, TIMER_ABSTIME: linux/time.h
+	ts := syscall.NsecToTimespec(ns)
+	must(bare.Call(syscall.SYS_CLOCK_NANOSLEEP, monotonic, absolute, uintptr(unsafe.Pointer(&ts)), 0), "clock_nanosleep")
 }
 
 // figures prints the latencies of the requests that were under way during an
 // exit, then of all others.
 func (s *serverState) figures(name string) {
-	exits := [workers]uint64{}
+	exits := [workers]int64{}
 	for i, e := range s.exit {
 		exits[i] = e.to - e.from
 	}
 	sortUp(exits[:])
-	figure(name, "exit", int(exits[workers/2]), "ticks")
+	figure(name, "exit", int(exits[workers/2]), "ns")
 	n := 0
-	latency := (*[maxRequests]uint64)(bare.Anon(maxRequests * 8))
+	latency := (*[maxRequests]int64)(bare.Anon(maxRequests * 8))
 	if latency == nil {
 		bare.Fail("mmap of the latencies", "")
 	}
@@ -139,15 +155,15 @@ func (s *serverState) figures(name string) {
 }
 
 // spread prints the number, median, 99th percentile and maximum of sorted values.
-func (s *serverState) spread(name, kind string, sorted []uint64) {
+func (s *serverState) spread(name, kind string, sorted []int64) {
 	n := len(sorted)
 	putFigure(name, kind, "requests", n, "requests")
 	if n == 0 {
 		return
 	}
-	putFigure(name, kind, "median", int(sorted[n/2]), "ticks")
-	putFigure(name, kind, "p99", int(sorted[(n*99-1)/100]), "ticks")
-	putFigure(name, kind, "max", int(sorted[n-1]), "ticks")
+	putFigure(name, kind, "median", int(sorted[n/2]), "ns")
+	putFigure(name, kind, "p99", int(sorted[(n*99-1)/100]), "ns")
+	putFigure(name, kind, "max", int(sorted[n-1]), "ns")
 }
 
 // putFigure is figure with a name of two parts.
@@ -165,7 +181,7 @@ func putFigure(workload, kind, name string, value int, unit string) {
 
 // sortUp sorts in place (Shell's method with gaps of Knuth's series), for there
 // is no heap to sort with the standard library.
-func sortUp(v []uint64) {
+func sortUp(v []int64) {
 	gap := 1
 	for gap < len(v) {
 		gap = 3*gap + 1

@@ -9,7 +9,8 @@
 // that block in place of the device tree.
 //
 // Offsets are from the UEFI specification 2.10: sections 4.3 (system table), 4.4
-// (boot services), 9.1 (loaded image), 12.4 and 13.5 (files), 12.4.3 (text output).
+// (boot services), 9.1 (loaded image), 12.9 (graphics output), 13.5 (files),
+// 12.4.3 (text output).
 // UEFI keeps R19 to R28; R27 is the assembler's.
 //
 // R19 image handle, R20 system table, R21 boot services, R22 the block,
@@ -27,6 +28,8 @@
 #define bsHandleProtocol	152
 #define bsExit		216
 #define bsExitBoot	232
+#define bsLocateHandles	312
+#define goMode		24
 #define liDevice	24
 #define liOptionsSize	48
 #define liOptions	56
@@ -79,10 +82,14 @@ table:	CBZ	R1, notree
 	CMP	R0, R25
 	BHI	bigtree
 
-	MOVD	$(efiBlockSize/4096), R2
+	// On a 2 MB boundary, with as much behind it, so that the first direct map, of
+	// 4 MB from there, has nothing else in it.
+	MOVD	$(3*efiBlockSize/4096-1), R2
 	MOVD	loaderData, R1
 	BL	efiAllocate<>(SB)
 	CBZ	R0, nomemory
+	ADD	$(efiBlockSize-1), R0
+	AND	$~(efiBlockSize-1), R0
 	MOVD	R0, R22
 	ADD	$efiTree, R22, R1
 	MOVD	ZR, R2				// the block's head is zero, the rest is filled
@@ -98,6 +105,43 @@ clear:	MOVD	ZR, (R0)(R2)
 	MOVD	R25, R2
 	BL	efiCopy<>(SB)
 
+	// The first display whose framebuffer is in memory, in a format that needs no
+	// masks: PixelFormat 0 or 1.
+	MOVD	$0x4a3823dc9042a9de, R1
+	MOVD	$0x6a5180d0de7afb96, R2
+	STP	(R1, R2), 16(RSP)
+	MOVD	$2, R0				// ByProtocol
+	ADD	$16, RSP, R1
+	MOVD	ZR, R2
+	ADD	$8, RSP, R3
+	ADD	$32, RSP, R4
+	CALL(R21, bsLocateHandles)
+	CBNZ	R0, options
+	MOVD	8(RSP), R23
+	MOVD	32(RSP), R24
+display:
+	CBZ	R23, options
+	SUB	$1, R23
+	MOVD.P	8(R24), R0
+	LDP	16(RSP), (R1, R2)
+	BL	efiProtocol<>(SB)
+	CBZ	R0, display
+	MOVD	goMode(R0), R0
+	MOVD	8(R0), R3			// Info
+	LDP	24(R0), (R1, R2)		// FrameBufferBase, FrameBufferSize
+	MOVWU	12(R3), R4			// PixelFormat
+	CMP	$1, R4
+	BHI	display
+	CBZ	R2, display
+	STP	(R1, R2), 96(R22)
+	MOVWU	4(R3), R1			// HorizontalResolution
+	MOVWU	8(R3), R2			// VerticalResolution
+	MOVWU	32(R3), R3			// PixelsPerScanLine
+	MOVW	R1, 112(R22)
+	MOVW	R2, 116(R22)
+	MOVW	R4, 120(R22)
+	MOVW	R3, 124(R22)
+options:
 	// The command line that a boot manager or shell passes, UTF-16, and the files
 	// beside: only what there is.
 	MOVD	$0x11d295625b1b31a1, R1

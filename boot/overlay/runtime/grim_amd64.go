@@ -16,6 +16,9 @@ const (
 	_SYS_getrandom  = 318
 )
 
+// earlyPutc puts a byte on COM1; in sys_grim_amd64.s.
+func earlyPutc(c byte)
+
 func archinit() {}
 
 // injectCall makes it look as if the faulting instruction were a call. The

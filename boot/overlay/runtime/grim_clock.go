@@ -19,16 +19,16 @@ const timeShift = 32
 // wallBase is the Unix time in nanoseconds when nanotime was 0.
 var wallBase int64
 
-// nanotime1 is monotonic time by goos's clock parameters; in assembly.
+// nanotime1 is monotonic time by the parameters above; in assembly, as is
+// Nanotime.
 func nanotime1() int64
 
 // counter reads the TSC or CNTVCT_EL0; in assembly.
 func counter() uint64
 
-// Nanotime is the monotonic clock.
-//
-//go:nosplit
-func Nanotime() int64 { return nanotime() }
+// Nanotime is the monotonic clock. Every step of an exit reads it, so it is
+// assembly by Go's own calling convention, without a wrapper.
+func Nanotime() int64
 
 func walltime() (sec int64, nsec int32) {
 	t := wallBase + nanotime()

@@ -65,6 +65,7 @@ func flushEarly() {
 }
 
 // EarlyConsole may serve as goos.Printk until the kernel has found its console:
-// COM1 on amd64, a debugger's semihosting console on arm64 (which stops the CPU
-// if there is no debugger).
+// COM1 on amd64; on arm64 the serial port that the device tree names, as far as the
+// tree can be read, or else a debugger's semihosting console. After grim/arch/arm64
+// has made its own page tables it must not be used for the first time.
 func EarlyConsole(c byte) { earlyPutc(c) }

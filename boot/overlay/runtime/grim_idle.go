@@ -13,6 +13,12 @@ import (
 // parks, so timers, garbage collection and interrupts all wake it the same
 // way.
 func beforeIdle(now, pollUntil int64) (gp *g, otherReady bool) {
+	if w := &idleWaiter; w.g != 0 && allocatedBytes() >= w.allocated &&
+		(pollUntil == 0 || pollUntil-nanotime() >= w.quiet) {
+		gp = (*g)(unsafe.Pointer(w.g))
+		w.g = 0
+		return gp, false
+	}
 	if goos.Idle != nil {
 		until := pollUntil
 		if until == 0 {
@@ -21,6 +27,44 @@ func beforeIdle(now, pollUntil int64) (gp *g, otherReady bool) {
 		goos.Idle(until)
 	}
 	return nil, true
+}
+
+// idleWaiter is the goroutine in WaitIdle, if g is not 0, and what it waits for. A g
+// is never freed, so the collector need not see it here. Only the one CPU's scheduler
+// and WaitIdle look at it.
+var idleWaiter struct {
+	g         uintptr
+	allocated uint64
+	quiet     int64
+}
+
+// WaitIdle blocks the calling goroutine until there is nothing else to do: no
+// goroutine is ready, no timer of the runtime's is due within quiet nanoseconds, and
+// at least allocated bytes have been taken from the heap since the last garbage
+// collection (as far as the runtime has counted them: it counts spans). One goroutine
+// may wait at a time. An interrupt that comes while it runs then is seen when it
+// blocks again.
+func WaitIdle(allocated uint64, quiet int64) {
+	w := &idleWaiter
+	if w.g != 0 {
+		panic(plainError("runtime.WaitIdle: two goroutines"))
+	}
+	w.allocated, w.quiet = allocated, quiet
+	gopark(idleCommit, nil, waitReasonGCScavengeWait, traceBlockGeneric, 1)
+}
+
+// idleCommit publishes the parked goroutine.
+func idleCommit(gp *g, _ unsafe.Pointer) bool {
+	idleWaiter.g = uintptr(unsafe.Pointer(gp))
+	return true
+}
+
+// allocatedBytes is what has been allocated since the last collection.
+func allocatedBytes() uint64 {
+	if live, marked := gcController.heapLive.Load(), gcController.heapMarked; live > marked {
+		return live - marked
+	}
+	return 0
 }
 
 // checkTimeouts would wake notes with a time limit; ours sleep on semaphores.
@@ -90,6 +134,18 @@ func NextTimer() int64 {
 	}
 	return -1
 }
+
+// TimerWords returns where the scheduler keeps when its earliest timer is due, in
+// nanotime's terms: the earlier of the two words that are not 0. They are to be
+// read atomically. For who must know at each turn and cannot afford a call.
+func TimerWords() *[2]int64 {
+	// Safety: two atomic.Int64, one behind the other, are two words aligned for
+	// atomic access.
+	return (*[2]int64)(unsafe.Pointer(&getg().m.p.ptr().timers.minWhenHeap))
+}
+
+// The two words of TimerWords are neighbours.
+const _ = -(unsafe.Offsetof(timers{}.minWhenModified) ^ (unsafe.Offsetof(timers{}.minWhenHeap) + 8))
 
 // Runnable reports whether another goroutine is ready to run, or the garbage
 // collector wants a turn: whether Gosched would do anything but return. Timers

@@ -18,6 +18,11 @@ func initHeapBounds() {
 	blocMax = bloc + grimInitialHeap
 }
 
+// heapUsed is the highest address that sbrk has handed out the memory below of.
+// heapZeroed is where the zeroed memory from there on ends. bloc may go down again
+// (mem_sbrk.go), and what it gives up is not zero then. memlock must be held.
+var heapUsed, heapZeroed uintptr
+
 // sbrk hands out the next n bytes of the kernel window, zeroed: neither
 // firmware nor the frame allocator promises that for us. nil at the limit,
 // which ends in the runtime's "out of memory".
@@ -29,9 +34,31 @@ func sbrk(n uintptr) unsafe.Pointer {
 	if n > blocMax-p {
 		return nil
 	}
-	memclrNoHeapPointers(unsafe.Pointer(p), n)
-	bloc = p + n
+	end := p + n
+	clearHeap(p, min(end, heapUsed))
+	clearHeap(max(p, heapUsed, heapZeroed), end)
+	heapUsed, heapZeroed = max(heapUsed, end), max(heapZeroed, end)
+	bloc = end
 	return unsafe.Pointer(p)
+}
+
+func clearHeap(from, to uintptr) {
+	if from < to {
+		memclrNoHeapPointers(unsafe.Pointer(from), to-from)
+	}
+}
+
+// PrepareHeap zeroes what the heap will take next, an arena of 4 MB, so that whoever
+// happens to allocate then need not wait for that (300 000 instructions). It does
+// nothing if that is done.
+func PrepareHeap() {
+	systemstack(func() {
+		lock(&memlock)
+		end := min(alignUp(bloc, heapArenaBytes)+heapArenaBytes, blocMax)
+		clearHeap(max(bloc, heapUsed, heapZeroed), end)
+		heapZeroed = max(heapZeroed, end)
+		unlock(&memlock)
+	})
 }
 
 // HeapStats tells how much of the memory given to the runtime it uses.

@@ -27,10 +27,6 @@ func haltCPU(code int32)
 // has none, from its counter.
 func hwseed() uint64
 
-// earlyPutc puts a byte on a console that needs no set-up, if the machine can
-// have one. Used when the kernel dies before goos.Printk is set.
-func earlyPutc(c byte)
-
 const _PAGESIZE = 4096
 
 type mOS struct {

@@ -67,23 +67,35 @@ DATA	rt0Link<>+0(SB)/8, $rt0Link<>(SB)
 GLOBL	rt0Link<>(SB), NOPTR, $8
 DATA	rt0HighLink<>+0(SB)/8, $rt0high<>(SB)
 GLOBL	rt0HighLink<>(SB), NOPTR, $8
+DATA	rt0Bounds<>+0(SB)/8, $rt0Bounds<>(SB)
+DATA	rt0Bounds<>+8(SB)/8, $runtime·text(SB)
+DATA	rt0Bounds<>+16(SB)/8, $runtime·edata(SB)
+GLOBL	rt0Bounds<>(SB), NOPTR, $24
+
+// What refuseNext works from: the reason, how to call PSCI, steps taken.
+GLOBL	runtime·refusal(SB), NOPTR, $24
 
 TEXT _rt0_arm64_linux(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
-	MSR	$0xf, DAIFSet
+start:	MSR	$0xf, DAIFSet
 	MOVD	R0, R20
+	// Addresses of symbols are made from the page of the PC: right only if the
+	// image is on a page boundary.
+	ADR	start, R0
+	MOVD	$_rt0_arm64_linux(SB), R1
+	SUBS	R1, R0, R2
+	BNE	slide
 	MOVD	$runtime·refuseGranule(SB), R1
 	MRS	ID_AA64MMFR0_EL1, R0
 	UBFX	$28, R0, $4, R0			// TGran4: no 4 KB pages
 	CMP	$15, R0
 	BEQ	refuse
 	// The header's page is the one before the text.
-	MOVD	$runtime·refusePlace(SB), R1
 	MOVD	$runtime·text(SB), R0
 	SUB	$PAGE, R0
 	AND	$0x1fffff, R0, R2
-	CBNZ	R2, refuse
+	CBNZ	R2, misplaced
 	LSR	$47, R0				// for the identity map
-	CBNZ	R0, refuse
+	CBNZ	R0, misplaced
 	MRS	CurrentEL, R0
 	UBFX	$2, R0, $2, R0
 	CMP	$1, R0
@@ -91,28 +103,92 @@ TEXT _rt0_arm64_linux(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	CMP	$2, R0
 	BEQ	el2
 	MOVD	$runtime·refuseEL3(SB), R1
-refuse:	// The reason is at R1. Nothing is known yet of where the console is; there
-	// may be a debugger. Without one its instruction is undefined, which ends in
-	// the vectors.
+	B	refuse
+misplaced:
+	MOVD	$runtime·refusePlace(SB), R1
+	B	refuse
+	B	runtime·efiEntry(SB)	// never here: the image's header refers to it
+
+slide:	// To a page boundary above, into the memory behind the image that the header
+	// asks for, just to be able to say what is wrong. R4 is how far over a boundary
+	// it is. The address in R1 is as much too low, and a page too high if that
+	// moved its instruction over a boundary.
+	AND	$(PAGE-1), R2, R4
+	ADR	bounds, R0
+bounds:	MOVD	$rt0Bounds<>(SB), R1
+	ADD	R4, R1
+	AND	$(PAGE-1), R0
+	CMP	R4, R0
+	BHS	place
+	SUB	$PAGE, R1
+place:	MOVWU	0(R1), R5			// link addresses: of this, of the text,
+	MOVWU	8(R1), R6			// and of the end of what is in the file
+	MOVWU	16(R1), R7
+	SUB	R5, R1, R5
+	ADD	R5, R6				// where they are
+	ADD	R5, R7
+	SUB	$PAGE, R6
+	ADD	$3, R7
+	AND	$~3, R7
+	MOVD	$(2*PAGE), R8			// by over a page, which keeps the upper part,
+	SUB	R4, R8				// moved first, off the code that moves it
+	ADR	slide, R9
+	ADR	moved, R10
+move:	MOVD	R7, R0
+word:	MOVWU.W	-4(R0), R1			// from the end: old and new place overlap
+	MOVW	R1, (R0)(R8)
+	CMP	R9, R0
+	BHI	word
+	MOVD	R6, R11
+	ADD	R8, R9, R6
+	ADD	R8, R7
+	BL	rt0drop<>(SB)			// what caches have of what was there
+	WORD	$0xd508751f			// ic iallu
+	DSB	$15
+	ISB	$15
+	ADD	R8, R10
+	JMP	(R10)
+moved:	MOVD	R9, R7				// this is the new place: now the lower part
+	MOVD	R11, R6
+	MOVD	R11, R9
+	ADR	misplaced, R10
+	SUB	R8, R10
+	B	move
+
+refuse:	// The reason is at R1. It is said on the tree's console, or by a debugger if
+	// there is none; then the machine is turned off, or stops.
+	MOVD	$runtime·refusal(SB), R3
+	MOVD	$const_noConsole, R0
+	STP	(R1, R0), (R3)
+	MOVD	ZR, 16(R3)
 	MOVD	$runtime·refuseVectors(SB), R0
+	MOVD	$(3<<20 | 0x33ff), R4		// FP and SIMD on, with or without E2H
 	MRS	CurrentEL, R2
 	UBFX	$2, R2, $2, R2
 	CMP	$2, R2
-	BLO	vbar1
-	BEQ	vbar2
-	WORD	$0xd51ec000		// msr vbar_el3, x0
-	B	say
-vbar2:	WORD	$0xd51cc000		// msr vbar_el2, x0
-	B	say
-vbar1:	MSR	R0, VBAR_EL1
-say:	ISB	$15
-	MOVD	$4, R0			// SYS_WRITE0
-	WORD	$0xd45e0000		// hlt #0xf000
-	MOVD	$runtime·earlyExit(SB), R1
-	MOVD	$0x20, R0		// SYS_EXIT_EXTENDED
-	WORD	$0xd45e0000
-	B	runtime·refuseVectors(SB)
-	B	runtime·efiEntry(SB)	// never here: the image's header refers to it
+	BLO	fp1
+	BEQ	fp2
+	WORD	$0xd51ec000			// msr vbar_el3, x0
+	WORD	$0xd51e115f			// msr cptr_el3, xzr
+	B	fp
+fp2:	WORD	$0xd51cc000			// msr vbar_el2, x0
+	WORD	$0xd51c1144			// msr cptr_el2, x4
+	B	fp
+fp1:	MSR	R0, VBAR_EL1
+	MOVD	$(3<<20), R4
+	MSR	R4, CPACR_EL1
+fp:	ISB	$15
+	MOVD	$runtime·rt0Stack+(STACK+4096)(SB), R0
+	AND	$~15, R0
+	SUB	$48, R0
+	MOVD	R0, RSP
+	MOVD	R20, 8(RSP)
+	MOVD	R1, 16(RSP)
+	BL	runtime·earlyRefuse(SB)
+	MOVWU	24(RSP), R0
+	MOVD	$runtime·refusal(SB), R3
+	MOVD	R0, 8(R3)
+	B	refuseNext<>(SB)
 
 el2:	// Hand the machine to EL1 with nothing trapped or virtualised. The
 	// assembler does not know the EL2 registers; Arm ARM D19.2 has the encodings.
@@ -292,38 +368,80 @@ on:	MSR	R0, SCTLR_EL1
 	ISB	$15
 	JMP	(R1)
 
-// refuseVectors park the CPU, from whatever exception.
-TEXT runtime·refuseVectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
-	PCALIGN	$2048
+// refuseNext goes on with the end of a machine that is refused. It is entered by
+// exceptions too: a step that is not possible here gives way to the next one.
+TEXT refuseNext<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+next:	MOVD	$runtime·refusal(SB), R3
+	LDP	(R3), (R1, R4)			// reason, how to call PSCI
+	MOVD	16(R3), R5			// steps taken
+	ADD	$1, R5
+	MOVD	R5, 16(R3)
+	CMP	$2, R5
+	BEQ	exit
+	BHI	off
+	CMP	$const_noConsole, R4
+	BNE	exit
+	MOVD	$4, R0				// SYS_WRITE0
+	WORD	$0xd45e0000			// hlt #0xf000
+	B	next
+exit:	MOVD	$2, R5
+	MOVD	R5, 16(R3)
+	MOVD	$runtime·earlyExit(SB), R1
+	MOVD	$0x20, R0			// SYS_EXIT_EXTENDED
+	WORD	$0xd45e0000
+	B	next
+off:	CMP	$3, R5
+	BNE	stop
+	MRS	CurrentEL, R2			// EL3 has nobody to ask, EL2 not the hypervisor
+	MOVD	$0x84000008, R0			// SYSTEM_OFF (DEN 0022, section 5.1.9)
+	CMP	$const_earlySMC, R4
+	BEQ	smc
+	CMP	$const_earlyHVC, R4
+	BNE	stop
+	CMP	$(1<<2), R2
+	BNE	stop
+	HVC	$0
+	B	stop
+smc:	CMP	$(3<<2), R2
+	BEQ	stop
+	SMC	$0
 stop:	WFI
 	B	stop
-	PCALIGN	$128
-	B	stop
-	PCALIGN	$128
-	B	stop
-	PCALIGN	$128
-	B	stop
-	PCALIGN	$128
-	B	stop
-	PCALIGN	$128
-	B	stop
-	PCALIGN	$128
-	B	stop
-	PCALIGN	$128
-	B	stop
 
-// rt0invalidate drops the data cache lines of the early tables at R22, without
-// writing them back. It changes R0-R2.
+TEXT runtime·refuseVectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	PCALIGN	$2048
+	B	refuseNext<>(SB)
+	PCALIGN	$128
+	B	refuseNext<>(SB)
+	PCALIGN	$128
+	B	refuseNext<>(SB)
+	PCALIGN	$128
+	B	refuseNext<>(SB)
+	PCALIGN	$128
+	B	refuseNext<>(SB)
+	PCALIGN	$128
+	B	refuseNext<>(SB)
+	PCALIGN	$128
+	B	refuseNext<>(SB)
+	PCALIGN	$128
+	B	refuseNext<>(SB)
+
+// rt0invalidate is rt0drop for the early tables at R22.
 TEXT rt0invalidate<>(SB),NOSPLIT|NOFRAME,$0
+	MOVD	R22, R6
+	ADD	$(TABLES*PAGE), R22, R7
+	B	rt0drop<>(SB)
+
+// rt0drop drops the data cache lines of [R6, R7), without writing them back: what is
+// there was stored with the cache off. It changes R0, R1 and R6.
+TEXT rt0drop<>(SB),NOSPLIT|NOFRAME,$0
 	MRS	CTR_EL0, R0
 	UBFX	$16, R0, $4, R0			// DminLine, log2 of words
 	MOVD	$4, R1
 	LSL	R0, R1, R1
-	MOVD	R22, R0
-	ADD	$(TABLES*PAGE), R22, R2
-line:	DC	IVAC, R0
-	ADD	R1, R0
-	CMP	R2, R0
+line:	DC	IVAC, R6
+	ADD	R1, R6
+	CMP	R7, R6
 	BLO	line
 	DSB	$15
 	RET

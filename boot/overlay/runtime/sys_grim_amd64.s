@@ -11,19 +11,25 @@ TEXT runtime·counter(SB),NOSPLIT,$0-8
 	MOVQ	AX, ret+0(FP)
 	RET
 
-// func nanotime1() int64
-//
-// timeOffset + (counter-timeBase)*timeMult>>32; the shift is a constant of
-// grim_clock.go.
-TEXT runtime·nanotime1(SB),NOSPLIT,$0-8
-	RDTSC
-	SHLQ	$32, DX
-	ORQ	DX, AX
-	SUBQ	runtime·timeBase(SB), AX
-	MULQ	runtime·timeMult(SB)
-	SHRQ	$const_timeShift, DX, AX
+// NANOTIME is timeOffset + (counter-timeBase)*timeMult>>32 in AX; the shift is a
+// constant of grim_clock.go. It clobbers DX.
+#define NANOTIME \
+	RDTSC; \
+	SHLQ	$32, DX; \
+	ORQ	DX, AX; \
+	SUBQ	runtime·timeBase(SB), AX; \
+	MULQ	runtime·timeMult(SB); \
+	SHRQ	$const_timeShift, DX, AX; \
 	ADDQ	runtime·timeOffset(SB), AX
-	MOVQ	AX, ret+0(FP)
+
+// func nanotime1() int64
+TEXT runtime·nanotime1<ABIInternal>(SB),NOSPLIT,$0-8
+	NANOTIME
+	RET
+
+// func Nanotime() int64
+TEXT runtime·Nanotime<ABIInternal>(SB),NOSPLIT,$0-8
+	NANOTIME
 	RET
 
 // func hwseed() uint64

@@ -15,21 +15,28 @@ TEXT runtime·counter(SB),NOSPLIT,$0-8
 	MOVD	R0, ret+0(FP)
 	RET
 
-// func nanotime1() int64
-//
-// timeOffset + (counter-timeBase)*timeMult>>timeShift, with a 128-bit product.
-TEXT runtime·nanotime1(SB),NOSPLIT,$0-8
-	ISB	$15
-	MRS	CNTVCT_EL0, R0
-	MOVD	runtime·timeBase(SB), R1
-	MOVD	runtime·timeMult(SB), R2
-	MOVD	runtime·timeOffset(SB), R3
-	SUB	R1, R0
-	MUL	R2, R0, R4
-	UMULH	R2, R0, R5
-	EXTR	$const_timeShift, R4, R5, R0
+// NANOTIME is timeOffset + (counter-timeBase)*timeMult>>timeShift, with a 128-bit
+// product, in R0. It clobbers R1 to R5.
+#define NANOTIME \
+	ISB	$15; \
+	MRS	CNTVCT_EL0, R0; \
+	MOVD	runtime·timeBase(SB), R1; \
+	MOVD	runtime·timeMult(SB), R2; \
+	MOVD	runtime·timeOffset(SB), R3; \
+	SUB	R1, R0; \
+	MUL	R2, R0, R4; \
+	UMULH	R2, R0, R5; \
+	EXTR	$const_timeShift, R4, R5, R0; \
 	ADD	R3, R0
-	MOVD	R0, ret+0(FP)
+
+// func nanotime1() int64
+TEXT runtime·nanotime1<ABIInternal>(SB),NOSPLIT,$0-8
+	NANOTIME
+	RET
+
+// func Nanotime() int64
+TEXT runtime·Nanotime<ABIInternal>(SB),NOSPLIT,$0-8
+	NANOTIME
 	RET
 
 // func counterHz() uint64
@@ -75,18 +82,42 @@ TEXT runtime·semihostCall(SB),NOSPLIT|NOFRAME,$0
 	WORD	$0xd45e0000		// hlt #0xf000; must stay the first instruction
 	RET
 
-// func earlyPutc(c byte)
-//
-// Without a device tree read there is no UART, but there may be a debugger.
-TEXT runtime·earlyPutc(SB),NOSPLIT,$16-1
+// func semihostPutc(c byte)
+TEXT runtime·semihostPutc(SB),NOSPLIT,$16-1
 	MOVD	$c+0(FP), R1
 	MOVD	$3, R0			// SYS_WRITEC
 	BL	runtime·semihostCall(SB)
 	RET
 
+// func powerOff(psci uint32)
+TEXT runtime·powerOff(SB),NOSPLIT,$0-4
+	MOVWU	psci+0(FP), R4
+	MOVD	$0x84000008, R0		// SYSTEM_OFF (DEN 0022, section 5.1.9)
+	CMP	$const_earlyHVC, R4
+	BNE	smc
+	HVC	$0
+	RET
+smc:	CMP	$const_earlySMC, R4
+	BNE	none
+	SMC	$0
+none:	RET
+
+// func tableRoot() uint64
+TEXT runtime·tableRoot(SB),NOSPLIT,$0-8
+	MRS	TTBR1_EL1, R0
+	MOVD	R0, ret+0(FP)
+	RET
+
+// func publish()
+TEXT runtime·publish(SB),NOSPLIT,$0-0
+	DSB	$15
+	ISB	$15
+	RET
+
 // func haltCPU(code int32)
 //
-// SYS_EXIT_EXTENDED ends QEMU with the code under -semihosting.
+// SYS_EXIT_EXTENDED ends QEMU with the code under -semihosting. Where there is no
+// debugger, it may be turned off by PSCI.
 TEXT runtime·haltCPU(SB),NOSPLIT,$32-4
 	MOVD	$0x20026, R0		// ADP_Stopped_ApplicationExit
 	MOVD	R0, block-16(SP)
@@ -95,12 +126,13 @@ TEXT runtime·haltCPU(SB),NOSPLIT,$32-4
 	MOVD	$block-16(SP), R1
 	MOVD	$0x20, R0
 	BL	runtime·semihostCall(SB)
+	BL	runtime·earlyEnd(SB)
 stop:	WFI
 	B	stop
 
 // earlyVectors serve until grim/arch/arm64 installs its own: a HLT that no
 // debugger took answers -1, everything else is the end, with status 3.
-// TPIDR_EL1 is not 0 from there on, so that the end comes once.
+// TPIDR_EL1 counts, so that the end comes at the second time at the latest.
 TEXT runtime·earlyVectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	PCALIGN	$2048
 	B	sync
@@ -130,24 +162,22 @@ sync:	MRS	ELR_EL1, R2
 	MOVD	$-1, R0
 	ERET
 fault:	MRS	TPIDR_EL1, R0
-	CBNZ	R0, stop
-	MOVD	$1, R0
-	MSR	R0, TPIDR_EL1
-	MOVD	$runtime·earlyMessage(SB), R1
-	MOVD	$4, R0			// SYS_WRITE0
-	BL	runtime·semihostCall(SB)
-	MOVD	$runtime·earlyExit(SB), R1
-	MOVD	$0x20, R0		// SYS_EXIT_EXTENDED
-	BL	runtime·semihostCall(SB)
+	CMP	$2, R0
+	BHS	stop
+	ADD	$1, R0, R1
+	MSR	R1, TPIDR_EL1
+	SUB	$48, RSP			// R0 is "again" for earlyFault
+	MRS	ESR_EL1, R1
+	MRS	FAR_EL1, R2
+	MRS	ELR_EL1, R3
+	MOVD	R0, 8(RSP)
+	MOVD	R1, 16(RSP)
+	MOVD	R2, 24(RSP)
+	MOVD	R3, 32(RSP)
+	BL	runtime·earlyFault(SB)
 stop:	WFI
 	B	stop
 
-DATA	runtime·earlyMessage+0(SB)/8, $"exceptio"
-DATA	runtime·earlyMessage+8(SB)/8, $"n before"
-DATA	runtime·earlyMessage+16(SB)/8, $" the ker"
-DATA	runtime·earlyMessage+24(SB)/8, $"nel star"
-DATA	runtime·earlyMessage+32(SB)/8, $"ted\n\x00\x00\x00\x00"
-GLOBL	runtime·earlyMessage(SB), RODATA|NOPTR, $40
 DATA	runtime·earlyExit+0(SB)/8, $0x20026
 DATA	runtime·earlyExit+8(SB)/8, $3
 GLOBL	runtime·earlyExit(SB), RODATA|NOPTR, $16

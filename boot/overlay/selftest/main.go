@@ -91,6 +91,8 @@ var tests = []struct {
 	{"fault becomes a panic", faultRecovered},
 	{"heap figures", heap},
 	{"GrowHeap", growHeap},
+	{"PrepareHeap", prepareHeap},
+	{"WaitIdle", waitIdle},
 }
 
 func maps() error {
@@ -448,4 +450,70 @@ func fill() {
 	for {
 		sink = append(sink, make([]byte, 64<<10))
 	}
+}
+
+// prepareHeap: what is prepared takes no time afterwards, and is zero, also where the
+// heap has been before.
+func prepareHeap() error {
+	runtime.PrepareHeap()
+	t0 := runtime.Nanotime()
+	runtime.PrepareHeap()
+	if d := runtime.Nanotime() - t0; d > 10_000 {
+		return fmt.Errorf("nothing to prepare took %d ns", d)
+	}
+	defer func() { sink = nil }()
+	for taken := runtime.Heap().Taken; runtime.Heap().Taken == taken && len(sink) < 16; {
+		b := make([]byte, 1<<20)
+		for i, x := range b {
+			if x != 0 {
+				return fmt.Errorf("byte %d of fresh memory is %#x", i, x)
+			}
+			b[i] = 1
+		}
+		sink = append(sink, b)
+	}
+	return nil
+}
+
+var last []byte // kept from the compiler
+
+func waitIdle() error {
+	ran := 0
+	go func() {
+		for range 2 {
+			runtime.WaitIdle(1<<20, int64(5*time.Millisecond))
+			ran++
+			runtime.GC()
+		}
+	}()
+	garbage := func() {
+		for range 32 {
+			last = make([]byte, 64<<10)
+		}
+	}
+	want := func(n int, when string) error {
+		if ran != n {
+			return fmt.Errorf("WaitIdle has returned %d times, want %d: %s", ran, n, when)
+		}
+		return nil
+	}
+	runtime.GC()
+	time.Sleep(20 * time.Millisecond)
+	err := want(0, "nothing allocated")
+	garbage()
+	for range 1000 {
+		runtime.Gosched()
+	}
+	err = errors.Join(err, want(0, "never idle"))
+	t := time.NewTicker(2 * time.Millisecond)
+	for range 10 {
+		<-t.C
+	}
+	t.Stop()
+	err = errors.Join(err, want(0, "a timer was always near"))
+	time.Sleep(20 * time.Millisecond)
+	err = errors.Join(err, want(1, "idle"))
+	garbage()
+	time.Sleep(20 * time.Millisecond)
+	return errors.Join(err, want(2, "idle again"))
 }

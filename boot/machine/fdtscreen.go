@@ -1,0 +1,41 @@
+package machine
+
+import "fmt"
+
+// fdtScreen finds a framebuffer, unless firmware has told of one (Linux binding simple-framebuffer.yaml). What is
+// wrong with one is no reason not to boot.
+func (in *Info) fdtScreen(root *node) error {
+	n := root.find(func(n *node) bool { return n.compatible("simple-framebuffer") && n.enabled() })
+	if n == nil || in.Screen.Size != 0 {
+		return nil
+	}
+	at := n
+	if m := root.phandle(n.u32("memory-region", 0)); m != nil {
+		at = m
+	}
+	r, err := at.reg()
+	s := Screen{
+		Range: r, Format: n.text("format"),
+		Width: int(n.u32("width", 0)), Height: int(n.u32("height", 0)), Stride: int(n.u32("stride", 0)),
+	}
+	if err == nil {
+		err = s.check()
+	}
+	if err != nil {
+		in.warn("%s: %v", n, err)
+		return nil
+	}
+	in.Screen = s
+	return nil
+}
+
+// maxScreen bounds a framebuffer's bytes: 8K at 4 bytes a pixel.
+const maxScreen = 256 << 20
+
+// check looks at what could do harm; package boot/screen, at what it cannot show.
+func (s *Screen) check() error {
+	if s.Size == 0 || s.Size > maxScreen || s.Base%pageSize != 0 {
+		return fmt.Errorf("framebuffer %v is empty, over %d MB or not on a page boundary", s.Range, maxScreen>>20)
+	}
+	return nil
+}

@@ -1,0 +1,453 @@
+// Package early finds the console of a machine that cannot be started, or whose
+// device tree cannot be read as a whole, and writes to it.
+//
+// It runs before anything else can: at any exception level, with the MMU off, at an
+// address that is not the link address, and with no goroutine to speak of. So it is
+// Go of a reduced kind, which is held together by the tests that boot it like that:
+//
+//   - every function is nosplit, nothing allocates or panics;
+//   - no variables, no tables of strings, no switch with eight cases or more: those
+//     hold link addresses, code has none;
+//   - memory is read by aligned words and by bytes, never by copying or comparing a
+//     string or a structure as a whole, and what is on the stack is made of 64-bit
+//     fields: without MMU memory is device memory, where an unaligned access is a
+//     fault. (The floating-point unit must be on.)
+//
+// A tree is read as far as it makes sense: what comes before the damage is used.
+package early
+
+import "unsafe"
+
+// Kinds of consoles, those of grim/boot/machine.
+const (
+	None = iota
+	PL011
+	UART16
+	MiniU
+	Cadence
+	IMX
+)
+
+// Ways to call PSCI.
+const (
+	NoPSCI = iota
+	HVC
+	SMC
+)
+
+// Console is what Find found.
+type Console struct {
+	Kind  uint32
+	Shift uint32 // UART16: log2 of the distance of registers
+	Base  uint64 // physical address of the registers
+	PSCI  uint32 // the machine can be turned off
+}
+
+const (
+	magic    = 0xd00dfeed
+	headSize = 40
+	maxSize  = 2 << 20
+	maxDepth = 10
+	efiTree  = 8 // in the EFI stub's block: the tree's address
+	efiMagic = 0x314946454d495247
+
+	tokBegin = 1
+	tokEnd   = 2
+	tokProp  = 3
+	tokNop   = 4
+)
+
+// tree is a flattened device tree (Devicetree Specification v0.4, chapter 5). All
+// offsets are from its start.
+type tree struct {
+	at           unsafe.Pointer
+	size         uint
+	structs, end uint
+	strings      uint
+}
+
+// token is one of the structure block, with the offset of the next one. What it
+// names is text up to a zero byte.
+type token struct {
+	kind, next uint
+	name       uint
+	value, n   uint // of a property
+}
+
+// Find finds the console that the device tree at physical address arg names, or
+// else the first that can be written to. arg may also be the EFI stub's block.
+// delta is what to add to a physical address to reach it. c.Kind is None if there
+// is none.
+//
+//go:nosplit
+func Find(arg uint64, delta uintptr, c *Console) {
+	c.Kind, c.Shift, c.Base, c.PSCI = None, 0, 0, NoPSCI
+	if arg == 0 || arg%8 != 0 {
+		return
+	}
+	p := unsafe.Add(unsafe.Pointer(nil), uintptr(arg)+delta)
+	if *(*uint64)(p) == efiMagic {
+		arg = *(*uint64)(unsafe.Add(p, efiTree))
+		if arg == 0 || arg%8 != 0 {
+			return
+		}
+		p = unsafe.Add(unsafe.Pointer(nil), uintptr(arg)+delta)
+	}
+	FindIn(p, c)
+}
+
+// FindIn is Find for a tree at p, which is on an eight-byte boundary.
+//
+//go:nosplit
+func FindIn(p unsafe.Pointer, c *Console) {
+	c.Kind, c.Shift, c.Base, c.PSCI = None, 0, 0, NoPSCI
+	var t tree
+	t.at, t.size = p, headSize
+	if t.word(0) != magic {
+		return
+	}
+	size := t.word(4)
+	if size < headSize || size > maxSize {
+		return
+	}
+	t.size = size &^ 3
+	t.structs, t.strings = t.word(8), t.word(12)
+	t.end = t.size
+	if n := t.word(36); t.structs < t.size && n < t.size-t.structs {
+		t.end = t.structs + n
+	}
+	if t.structs%4 != 0 {
+		return
+	}
+	if v, n := t.find("psci", "method"); n != 0 {
+		if t.text(v, "hvc") {
+			c.PSCI = HVC
+		} else if t.text(v, "smc") {
+			c.PSCI = SMC
+		}
+	}
+	t.console(t.stdout(), c)
+}
+
+// word is a big-endian number; 0 outside of the tree.
+//
+//go:nosplit
+func (t *tree) word(off uint) uint {
+	if off%4 != 0 || off >= t.size {
+		return 0
+	}
+	v := *(*uint32)(unsafe.Add(t.at, uintptr(off)))
+	return uint(v<<24 | v>>24 | v<<8&0xff0000 | v>>8&0xff00)
+}
+
+//go:nosplit
+func (t *tree) byte(off uint) byte {
+	if off >= t.size {
+		return 0
+	}
+	return *(*byte)(unsafe.Add(t.at, uintptr(off)))
+}
+
+// text reports whether the text at off is s.
+//
+//go:nosplit
+func (t *tree) text(off uint, s string) bool {
+	for i := 0; i < len(s); i++ {
+		if t.byte(off+uint(i)) != s[i] {
+			return false
+		}
+	}
+	return t.byte(off+uint(len(s))) == 0
+}
+
+// next reads the token at off; kind 0 is the end, or something wrong.
+//
+//go:nosplit
+func (t *tree) next(off uint, k *token) {
+	k.kind = 0
+	if off%4 != 0 || off >= t.end {
+		return
+	}
+	kind := t.word(off)
+	off += 4
+	switch kind {
+	case tokBegin:
+		k.name = off
+		for off < t.end && t.byte(off) != 0 {
+			off++
+		}
+		off = (off + 4) &^ 3
+	case tokProp:
+		k.n, k.name, k.value = t.word(off), t.strings+t.word(off+4), off+8
+		if k.value > t.end || k.n > t.end-k.value {
+			return
+		}
+		off = (k.value + k.n + 3) &^ 3
+	case tokEnd, tokNop:
+	default:
+		return
+	}
+	k.kind, k.next = kind, off
+}
+
+// find is a property of a node below the root; n is 0 if there is none.
+//
+//go:nosplit
+func (t *tree) find(node, property string) (value, n uint) {
+	var k token
+	depth, here := 0, false
+	for t.next(t.structs, &k); k.kind != 0; t.next(k.next, &k) {
+		switch k.kind {
+		case tokBegin:
+			depth++
+			here = depth == 2 && t.text(k.name, node)
+		case tokEnd:
+			depth--
+			here = false
+		case tokProp:
+			if here && t.text(k.name, property) {
+				return k.value, k.n
+			}
+		}
+	}
+	return 0, 0
+}
+
+// stdout is the path of the console in /chosen, an alias followed; 0 for none. It
+// ends with a zero byte or a colon.
+//
+//go:nosplit
+func (t *tree) stdout() uint {
+	path, n := t.find("chosen", "stdout-path")
+	if n == 0 || t.byte(path) == '/' {
+		return path
+	}
+	var k token
+	depth, here := 0, false
+	for t.next(t.structs, &k); k.kind != 0; t.next(k.next, &k) {
+		switch k.kind {
+		case tokBegin:
+			depth++
+			here = depth == 2 && t.text(k.name, "aliases")
+		case tokEnd:
+			depth--
+			here = false
+		case tokProp:
+			if here && t.same(path, k.name) && t.byte(k.value) == '/' {
+				return k.value
+			}
+		}
+	}
+	return 0
+}
+
+// ended reports whether a byte ends a path's component.
+//
+//go:nosplit
+func ended(c byte) bool { return c == 0 || c == ':' || c == '/' }
+
+// same reports whether a component of a path is the name at off. A unit address may
+// be left out in the path.
+//
+//go:nosplit
+func (t *tree) same(path, name uint) bool {
+	for ; !ended(t.byte(path)); path, name = path+1, name+1 {
+		if t.byte(path) != t.byte(name) {
+			return false
+		}
+	}
+	return t.byte(name) == 0 || t.byte(name) == '@'
+}
+
+// bus is what a node says of its children's addresses: #address-cells,
+// #size-cells << 8, and the offset of "ranges" with its length << 32. Packed, for
+// there is one for each node on the way.
+type bus struct {
+	cells  uint
+	ranges uint
+}
+
+const cellsDefault = 2 | 1<<8
+
+//go:nosplit
+func (b *bus) address() uint { return b.cells & 0xff }
+
+//go:nosplit
+func (b *bus) size() uint { return b.cells >> 8 }
+
+// way is a bus for each depth up to the present node's.
+type way [maxDepth]bus
+
+// at is an element, without the check that could panic; depth is less than maxDepth.
+//
+//go:nosplit
+func (w *way) at(depth uint) *bus {
+	return (*bus)(unsafe.Add(unsafe.Pointer(w), uintptr(depth)*unsafe.Sizeof(bus{})))
+}
+
+// device is what the properties of the present node say.
+type device struct {
+	kind, shift, width uint
+	reg, regN          uint
+	off                bool
+}
+
+// console looks for the node at path, and fills in c from it or from the first
+// device that can be a console.
+//
+//go:nosplit
+func (t *tree) console(path uint, c *Console) {
+	var (
+		k       token
+		above   way
+		d       device
+		depth   uint // of the present node; the root's is 1
+		matched uint // how many nodes of the path we are inside of
+		fresh   bool // the present node's properties are being read
+	)
+	for t.next(t.structs, &k); k.kind != 0 && depth < maxDepth; t.next(k.next, &k) {
+		if fresh && k.kind != tokProp && k.kind != tokNop {
+			wanted := path != 0 && matched == depth && t.byte(path) != '/'
+			if d.kind != None && !d.off && (wanted || c.Kind == None) {
+				if base := t.address(&d, &above, depth); base != 0 {
+					c.Kind, c.Shift, c.Base = uint32(d.kind), uint32(d.shift), base
+					if wanted {
+						return
+					}
+				}
+			}
+			if wanted {
+				path = 0 // not that one
+			}
+			fresh = false
+		}
+		switch k.kind {
+		case tokBegin:
+			if depth == 0 {
+				matched = 1
+			} else if path != 0 && matched == depth && t.same(path+1, k.name) {
+				matched++
+				for path++; !ended(t.byte(path)); path++ {
+				}
+			}
+			if depth++; depth == maxDepth {
+				return
+			}
+			b := above.at(depth)
+			b.cells, b.ranges = cellsDefault, 0
+			d.kind, d.shift, d.width, d.reg, d.regN, d.off = None, 0, 1, 0, 0, false
+			fresh = true
+		case tokEnd:
+			if depth == 0 {
+				return
+			}
+			if matched == depth {
+				path = 0 // the path leads nowhere
+			}
+			depth--
+		case tokProp:
+			t.property(&k, above.at(depth), &d)
+		}
+	}
+}
+
+// property takes in what matters here.
+//
+//go:nosplit
+func (t *tree) property(k *token, b *bus, d *device) {
+	n := k.name
+	if t.text(n, "reg") {
+		d.reg, d.regN = k.value, k.n
+	} else if t.text(n, "ranges") {
+		b.ranges = k.value | k.n<<32
+	} else if t.text(n, "#address-cells") {
+		b.cells = b.cells&^0xff | min(t.word(k.value), 0xff)
+	} else if t.text(n, "#size-cells") {
+		b.cells = b.cells&0xff | min(t.word(k.value), 0xff)<<8
+	} else if t.text(n, "reg-shift") {
+		d.shift = t.word(k.value)
+	} else if t.text(n, "reg-io-width") {
+		d.width = t.word(k.value)
+	} else if t.text(n, "status") {
+		d.off = !t.text(k.value, "okay") && !t.text(k.value, "ok")
+	} else if t.text(n, "compatible") {
+		for off := k.value; d.kind == None && off < k.value+k.n; off++ {
+			d.kind = t.bind(off)
+			for t.byte(off) != 0 {
+				off++
+			}
+		}
+	}
+}
+
+// bind is the kind of a "compatible" string: those of grim/boot/machine, bindings.go.
+//
+//go:nosplit
+func (t *tree) bind(s uint) uint {
+	if t.text(s, "arm,pl011") {
+		return PL011
+	} else if t.text(s, "brcm,bcm2835-aux-uart") {
+		return MiniU
+	} else if t.text(s, "cdns,uart-r1p8") || t.text(s, "cdns,uart-r1p12") || t.text(s, "xlnx,xuartps") {
+		return Cadence
+	} else if t.text(s, "fsl,imx6q-uart") || t.text(s, "fsl,imx21-uart") {
+		return IMX
+	} else if t.text(s, "ns16550a") || t.text(s, "ns16550") || t.text(s, "snps,dw-apb-uart") {
+		return UART16
+	}
+	return None
+}
+
+// address is where the device's registers are, through the buses above; 0 if that
+// makes no sense.
+//
+//go:nosplit
+func (t *tree) address(d *device, above *way, depth uint) uint64 {
+	if depth < 2 || depth >= maxDepth || d.kind == UART16 && (d.width != 4 || d.shift > 3) {
+		return 0
+	}
+	if d.kind != UART16 {
+		d.shift = 0
+	}
+	depth--
+	n := above.at(depth).address()
+	if n > 4 || d.regN < 4*n {
+		return 0
+	}
+	a := t.number(d.reg, n)
+	for ; depth > 1; depth-- {
+		b := above.at(depth)
+		off, end := b.ranges&(1<<32-1), b.ranges>>32
+		if end == 0 {
+			continue
+		}
+		end += off
+		n, up, size := b.address(), above.at(depth-1).address(), b.size()
+		step := 4 * (n + up + size)
+		if n > 4 || up > 4 || size > 4 || step == 0 {
+			return 0
+		}
+		found := false
+		for ; !found && off+step <= end; off += step {
+			child := t.number(off, n)
+			if a-child < t.number(off+4*(n+up), size) {
+				a, found = t.number(off+4*n, up)+(a-child), true
+			}
+		}
+		if !found {
+			return 0
+		}
+	}
+	return a
+}
+
+// number is the last 64 bits of some cells.
+//
+//go:nosplit
+func (t *tree) number(off, cells uint) (v uint64) {
+	for ; cells > 0; cells-- {
+		v = v<<32 | uint64(t.word(off))
+		off += 4
+	}
+	return v
+}

@@ -1,0 +1,55 @@
+package early
+
+import "unsafe"
+
+// spins bounds the wait for a port that is stuck.
+const spins = 1 << 20
+
+// Put sends a byte to the port whose registers are at p, once it has room for one or
+// is stuck. Registers are those of the drivers in grim/arch/arm64. The baud rate is
+// what firmware left; the transmitter is turned on.
+//
+//go:nosplit
+func (c *Console) Put(p unsafe.Pointer, b byte) {
+	status, busy, full, data := uint32(0x18), uint32(1<<5), uint32(1<<5), uint32(0) // PL011
+	switch c.Kind {
+	case PL011:
+		set(p, 0x30, 1<<0|1<<8)
+	case MiniU:
+		status, full = 0x14, 0
+		set(p, 0x20, 1<<1)
+	case UART16:
+		status, full = 5<<c.Shift, 0
+	case Cadence:
+		status, busy, full, data = 0x2c, 1<<4, 1<<4, 0x30
+		store(p, 0, load(p, 0)&^(1<<5|1<<7)|1<<4)
+	case IMX:
+		status, busy, full, data = 0xb4, 1<<4, 1<<4, 0x40
+		set(p, 0x80, 1<<0)
+		set(p, 0x84, 1<<0|1<<2|1<<5|1<<14)
+	default:
+		return
+	}
+	for i := 0; load(p, status)&busy == full && i < spins; i++ {
+	}
+	store(p, data, uint32(b))
+}
+
+// set sets bits of a register, if they are not.
+//
+//go:nosplit
+func set(p unsafe.Pointer, off, bits uint32) {
+	if v := load(p, off); v&bits != bits {
+		store(p, off, v|bits)
+	}
+}
+
+// load and store are not inlined, so that each is one access of 32 bits.
+//
+//go:nosplit
+//go:noinline
+func load(p unsafe.Pointer, off uint32) uint32 { return *(*uint32)(unsafe.Add(p, uintptr(off))) }
+
+//go:nosplit
+//go:noinline
+func store(p unsafe.Pointer, off, v uint32) { *(*uint32)(unsafe.Add(p, uintptr(off))) = v }

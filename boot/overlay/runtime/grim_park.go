@@ -1,0 +1,83 @@
+//go:build grim_overlay
+
+package runtime
+
+import (
+	"internal/runtime/atomic"
+	"unsafe"
+)
+
+// parkerSet is a Parker's word when a wake-up is waiting to be taken.
+const parkerSet uintptr = 1
+
+// Parker is a place for one goroutine to sleep. It does what a channel does for
+// one receiver, at a third of the price: without a lock, a queue and a pool of
+// waiters, and with a short way from the goroutine that goes to sleep to the next
+// that is ready. The zero value is ready for use; it must not be copied
+// once used.
+//
+// Its word is 0, parkerSet, or the sleeping g. A g is never freed, so the
+// collector need not see it there.
+type Parker struct{ word uintptr }
+
+// Park sleeps until the next Unpark, or takes one that has come already. Only
+// one goroutine may be in it.
+func (p *Parker) Park() {
+	if atomic.Casuintptr(&p.word, parkerSet, 0) {
+		return
+	}
+	gp := getg()
+	gp.waitreason = waitReasonSyncCondWait
+	gp.m.waitlock = unsafe.Pointer(p)
+	mcall(parkerSleep)
+	// A second wake-up that is lost here came before the caller looks again.
+	atomic.Storeuintptr(&p.word, 0)
+}
+
+// parkerSleep is Park on the scheduler's stack. It does what the runtime's own
+// park_m does, less what is for the execution tracer, which this kernel lacks.
+// Nobody can call Unpark meanwhile: there is one M.
+func parkerSleep(gp *g) {
+	mp := gp.m
+	p := (*Parker)(mp.waitlock)
+	mp.waitlock = nil
+	if !gp.atomicstatus.CompareAndSwap(_Grunning, _Gwaiting) {
+		casgstatus(gp, _Grunning, _Gwaiting) // waits for who scans its stack
+	}
+	dropg()
+	atomic.Storeuintptr(&p.word, uintptr(unsafe.Pointer(gp)))
+	if next := handOver(mp.p.ptr()); next != nil {
+		execute(next, false)
+	}
+	schedule()
+}
+
+// handOvers counts the calls of handOver.
+var handOvers uint32
+
+// handOver takes the goroutine that has been ready longest, as the scheduler would
+// without looking at anything else; nil if there is none, or the scheduler has
+// something else to look at. It is asked every so often in any case, for timers
+// and its global queue.
+func handOver(pp *p) *g {
+	handOvers++
+	if handOvers%32 == 0 || gcBlackenEnabled != 0 || sched.gcwaiting.Load() || pp.runSafePointFn != 0 {
+		return nil
+	}
+	next, _ := runqget(pp)
+	return next
+}
+
+// Unpark wakes the goroutine in Park, or makes the next Park return at once;
+// several in a row count as one. It does not block or allocate.
+func (p *Parker) Unpark() {
+	old := atomic.Xchguintptr(&p.word, parkerSet)
+	if old == 0 || old == parkerSet {
+		return
+	}
+	gp := (*g)(unsafe.Pointer(old))
+	if !gp.atomicstatus.CompareAndSwap(_Gwaiting, _Grunnable) {
+		casgstatus(gp, _Gwaiting, _Grunnable)
+	}
+	runqput(getg().m.p.ptr(), gp, false)
+}

@@ -1,0 +1,44 @@
+package selftest
+
+import (
+	"runtime"
+	"time"
+)
+
+var heapTests = []test{
+	{name: "heap/collected-when-idle", run: heapIdle},
+}
+
+// garbage keeps the compiler from leaving allocations out.
+var garbage []byte
+
+// heapIdle: garbage is collected while the machine has nothing to do, and not while
+// it is busy.
+// Broken by: collectWhenIdle not started; beforeIdle without the count of bytes (a
+// collection at every rest).
+func heapIdle(t *T) {
+	collections := func() uint32 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.NumGC
+	}
+	runtime.GC()
+	begin := collections()
+	rest := func() { time.Sleep(50 * time.Millisecond) }
+	rest()
+	if n := collections() - begin; n != 0 {
+		t.Errorf("%d collections without garbage", n)
+	}
+	for n := uint64(0); n < t.HeapBytes/8; n += 32 << 10 {
+		garbage = make([]byte, 32<<10)
+		runtime.Gosched()
+	}
+	garbage = nil
+	if n := collections() - begin; n != 0 {
+		t.Errorf("%d collections while busy", n)
+	}
+	rest()
+	if n := collections() - begin; n != 1 {
+		t.Errorf("%d collections while idle, want 1", n)
+	}
+}

@@ -1,0 +1,132 @@
+package pmap
+
+import (
+	"fmt"
+
+	"grim/arch"
+	"grim/mm/phys"
+)
+
+// Place is the leaf table in which the page that AbsentLocked was asked about has
+// its entry. It is good until the pmap is unlocked.
+type Place struct{ leaf node }
+
+// AbsentLocked reports whether nothing is mapped at va, and if so in which table
+// its entry would be: what a fault asks first of all, at the price of the walk.
+// p is locked by the caller.
+func (p *Pmap) AbsentLocked(va arch.VA) (at Place, absent bool) {
+	s := p.s
+	e := p.top[va.Index(3)]
+	if e == 0 {
+		return Place{}, true
+	}
+	if e = s.mem.Table(s.frame(e))[va.Index(2)]; e == 0 {
+		return Place{}, true
+	}
+	if e = s.mem.Table(s.frame(e))[va.Index(1)]; e == 0 {
+		return Place{}, true
+	}
+	if s.isBlock(e) {
+		return Place{}, false
+	}
+	leaf := p.below(e)
+	return Place{leaf}, leaf.t[va.Index(0)] == 0
+}
+
+// FillLocked maps n pages from va on to the frames f, f+1, ..., all in one 2 MB
+// block of addresses: the one of the page that AbsentLocked gave at for. Pages that
+// are mapped already keep their mapping; done tells how many were entered. The
+// references to the frames of entered pages are the pmap's afterwards, those of the
+// others are given up. On ENOMEM nothing has changed. p is locked by the caller.
+func (p *Pmap) FillLocked(at Place, va arch.VA, f phys.Frame, n int, prot arch.Prot, fl Flags) (done int, err error) {
+	checkVA(va)
+	i := va.Index(0)
+	if n < 1 || i+n > arch.Entries {
+		panic(fmt.Sprintf("pmap: run of %d pages at %#x leaves its 2 MB block", n, uint64(va)))
+	}
+	s, leaf := p.s, at.leaf
+	if leaf.t == nil {
+		if leaf, err = p.makeLeaf(va); err != nil {
+			return 0, err
+		}
+	}
+	if prot&arch.Exec != 0 {
+		for k := range n {
+			s.syncFetch(f + phys.Frame(k))
+		}
+	}
+	e := s.page[prot&7][fl&7] | arch.PTE(f.PA())
+	groups := uint64(0)
+	for k := i; k < i+n; k++ {
+		if leaf.t[k] == 0 {
+			leaf.t[k] = e
+			groups |= 1 << (k >> 3)
+			done++
+		} else {
+			s.mem.Unref(f + phys.Frame(k-i))
+		}
+		e += arch.PageSize
+	}
+	info := s.mem.Info(leaf.f)
+	info.Used += uint16(done)
+	info.Groups |= groups
+	p.resident += done
+	return done, nil
+}
+
+// AbsentMaskLocked has a bit for each of n <= 32 pages from va on, all in the 2 MB
+// block that at is the place for, at which nothing is mapped. p is locked by the
+// caller.
+func (p *Pmap) AbsentMaskLocked(at Place, va arch.VA, n int) (mask uint32) {
+	if at.leaf.t == nil {
+		return 1<<n - 1
+	}
+	i := va.Index(0)
+	for k, e := range at.leaf.t[i : i+n] {
+		if e == 0 {
+			mask |= 1 << k
+		}
+	}
+	return mask
+}
+
+// FillFramesLocked maps the pages from va on, all in the 2 MB block that at is the
+// place for, to frames, whose references become the pmap's; frame 0 leaves its page
+// alone. Nothing is mapped at the others. On ENOMEM nothing has changed, and the
+// references are given up. p is locked by the caller.
+func (p *Pmap) FillFramesLocked(at Place, va arch.VA, frames []phys.Frame, prot arch.Prot, fl Flags) (err error) {
+	checkVA(va)
+	s, leaf, i := p.s, at.leaf, va.Index(0)
+	if leaf.t == nil {
+		if leaf, err = p.makeLeaf(va); err != nil {
+			for _, f := range frames {
+				if f != 0 {
+					s.mem.Unref(f)
+				}
+			}
+			return err
+		}
+	}
+	bits := s.page[prot&7][fl&7]
+	groups, n := uint64(0), 0
+	t := leaf.t[i : i+len(frames)]
+	for k, f := range frames {
+		if f == 0 {
+			continue
+		}
+		if t[k] != 0 {
+			panic(fmt.Sprintf("pmap: fill of %#x: the page is mapped", uint64(va)+uint64(k)<<arch.PageShift))
+		}
+		if prot&arch.Exec != 0 {
+			s.syncFetch(f)
+		}
+		t[k] = bits | arch.PTE(f.PA())
+		groups |= 1 << ((i + k) >> 3)
+		n++
+	}
+	info := s.mem.Info(leaf.f)
+	info.Used += uint16(n)
+	info.Groups |= groups
+	p.resident += n
+	return nil
+}

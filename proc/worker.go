@@ -1,0 +1,90 @@
+package proc
+
+import "sync"
+
+// maxIdleWorkers is how many goroutines wait for a thread to run. Each holds its
+// stack, 8 KB or what the last thread's calls made it grow to.
+const maxIdleWorkers = 16
+
+// worker is a goroutine that runs one user thread after the other. To wake one
+// that is parked costs 500 instructions less than to start a new goroutine and
+// later end it. Nothing of a thread stays with it: Thread.main returns with
+// nothing above it, and what the thread held is the reaper's.
+type worker struct {
+	parker parker
+	t      *Thread // to run next; nil: end
+	next   *worker // workerPool.mu
+}
+
+// workerPool is the parked workers.
+type workerPool struct {
+	mu   sync.Mutex
+	idle *worker
+	n    int
+	// closed: none is kept any more.
+	closed bool
+}
+
+// start runs t.main in a goroutine of its own. t is ready in every respect.
+func (k *Kernel) start(t *Thread) {
+	l := &k.workers
+	l.mu.Lock()
+	w := l.idle
+	if w == nil {
+		l.mu.Unlock()
+		w = &worker{t: t}
+		w.parker.init()
+		go l.work(w)
+		return
+	}
+	l.idle = w.next
+	l.n--
+	l.mu.Unlock()
+	w.t = t
+	w.parker.wake()
+}
+
+// work is the worker's goroutine.
+func (l *workerPool) work(w *worker) {
+	for w.t != nil {
+		w.t.main()
+		w.t = nil
+		if !l.put(w) {
+			return
+		}
+		w.parker.sleep()
+	}
+}
+
+// put makes w one of those that wait; false: there are enough, w is to end.
+func (l *workerPool) put(w *worker) bool {
+	l.mu.Lock()
+	keep := l.n < maxIdleWorkers && !l.closed
+	if keep {
+		w.next = l.idle
+		l.idle = w
+		l.n++
+	}
+	l.mu.Unlock()
+	return keep
+}
+
+// close ends the workers that wait, and lets no other wait again.
+func (l *workerPool) close() {
+	l.mu.Lock()
+	l.closed = true
+	w := l.idle
+	l.idle, l.n = nil, 0
+	l.mu.Unlock()
+	for w != nil {
+		next := w.next // w may be gone once woken
+		w.parker.wake()
+		w = next
+	}
+}
+
+func (l *workerPool) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.n
+}

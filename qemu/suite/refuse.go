@@ -1,0 +1,364 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/u-root/u-root/pkg/dt"
+
+	"grim/boot/screen"
+	"grim/qemu"
+)
+
+// Where a refused kernel, its device tree and the code that jumps from one to the
+// other are in the memory of QEMU's virt machine.
+const (
+	refuseImage = 0x40200000
+	refuseTree  = 0x48000000
+	refuseShim  = 0x4f000000
+	refuseFB    = 0x4a000000
+	refuseRAM   = "256M"
+)
+
+// refusal is a start that must end with a message, on the console that there is, and
+// with the machine off or stopped. QEMU's own loader would not do any of this, so
+// the image is put into memory as it is and entered by four instructions.
+type refusal struct {
+	name    string
+	machine string // -machine
+	args    []string
+	off     uint64 // where the image is, from refuseImage on
+	noTree  bool
+	edit    func(*dt.Node) // of the machine's own tree
+	damage  func([]byte)   // the same, afterwards, to its bytes
+
+	want   string // on the serial port, or on the screen
+	screen *screen.Config
+	uefi   bool // by UEFI instead, which has a screen of its own
+	ends   bool // QEMU does, with this status
+	status int
+}
+
+// refusals were seen to fail with the entry code's checks left out one by one, and
+// with earlyRefuse not looking for a console.
+var refusals = []refusal{
+	{name: "entered at EL3", machine: "virt,secure=on", want: "grim: entered at EL3: "},
+	{name: "image off a 2 MB boundary", machine: "virt", off: 0x1000,
+		want: "grim: the image is not on a 2 MB boundary ", ends: true},
+	{name: "image off a page, EL2", machine: "virt,virtualization=on", off: 0x7f4,
+		want: "grim: the image is not on a 2 MB boundary ", ends: true},
+	{name: "image just below a boundary", machine: "virt", off: 0x1ffffc,
+		want: "grim: the image is not on a 2 MB boundary ", ends: true},
+	{name: "image misplaced, no tree", machine: "virt", off: 0x1000, noTree: true, args: []string{"-semihosting"},
+		want: "grim: the image is not on a 2 MB boundary ", ends: true, status: 3},
+	{name: "no tree", machine: "virt", noTree: true, args: []string{"-semihosting"},
+		want: "grim: boot: the boot loader gave no device tree", ends: true, status: 1},
+	{name: "damaged tree", machine: "virt", damage: func(b []byte) {
+		be := binary.BigEndian // the structure block's last word, the end token
+		be.PutUint32(b[be.Uint32(b[8:])+be.Uint32(b[36:])-4:], 77)
+	}, want: "grim: boot: device tree at 0x48000000: token 0x4d", ends: true},
+	{name: "tree without memory", machine: "virt", edit: func(r *dt.Node) {
+		node(r, "memory@40000000").UpdateProperty("device_type", []byte("x\x00"))
+	}, want: "grim: boot: device tree at 0x48000000: no RAM in the memory map", ends: true},
+	{name: "overlapping reservations", machine: "virt", edit: func(r *dt.Node) {
+		r.Children = append(r.Children, tree("reserved-memory", dt.PropertyU32("#address-cells", 2), dt.PropertyU32("#size-cells", 2), dt.Property{Name: "ranges"},
+			tree("a@4c000000", reg(0x4c000000, 0x2000)),
+			tree("b@4c001000", reg(0x4c001000, 0x1000))))
+	}, want: "/reserved-memory/b@4c001000: [0x4c001000, 0x4c002000) overlaps [0x4c000000, 0x4c002000) of /reserved-memory/a@4c000000", ends: true},
+	{name: "image over reserved memory", machine: "virt", edit: func(r *dt.Node) {
+		r.Children = append(r.Children, tree("reserved-memory", dt.PropertyU32("#address-cells", 2), dt.PropertyU32("#size-cells", 2), dt.Property{Name: "ranges"},
+			tree("a@40300000", reg(0x40300000, 0x2000))))
+	}, want: "was loaded over a reserved range", ends: true},
+	{name: "no console", machine: "virt", edit: strangeConsole, args: []string{"-semihosting"},
+		want: "no serial port that there is a driver for", ends: true, status: 1},
+	{name: "no console, 32-bit screen", machine: "virt",
+		screen: &screen.Config{Width: 1000, Height: 300, Stride: 4096, Format: "a8r8g8b8"}, want: "no serial port that there is a driver for"},
+	{name: "no console, 16-bit screen", machine: "virt",
+		screen: &screen.Config{Width: 1300, Height: 700, Stride: 2600, Format: "r5g6b5"}, want: "no serial port that there is a driver for"},
+	{name: "no console, UEFI's screen", machine: "virt,acpi=off", uefi: true, args: []string{"-device", "ramfb"},
+		edit: strangeConsole, want: "no serial port that there is a driver for"},
+}
+
+// strangeConsole makes the machine's serial port one that nobody has heard of.
+func strangeConsole(r *dt.Node) {
+	node(r, "pl011@9000000").UpdateProperty("compatible", []byte("acme,uart\x00"))
+}
+
+// node is a child of the root.
+func node(r *dt.Node, name string) *dt.Node {
+	for _, c := range r.Children {
+		if c.Name == name {
+			return c
+		}
+	}
+	panic("QEMU's tree has no node " + name)
+}
+
+// reg is an address and a size of two cells each.
+func reg(base, size uint64) dt.Property {
+	return dt.Property{Name: "reg", Value: binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, base), size)}
+}
+
+// tree makes a node of properties and children.
+func tree(name string, parts ...any) *dt.Node {
+	n := dt.NewNode(name)
+	for _, p := range parts {
+		switch p := p.(type) {
+		case dt.Property:
+			n.Properties = append(n.Properties, p)
+		case *dt.Node:
+			n.Children = append(n.Children, p)
+		}
+	}
+	return n
+}
+
+// withScreen adds the framebuffer, in RAM, where it can be read.
+func (r *refusal) withScreen(root *dt.Node) {
+	strangeConsole(root)
+	s, chosen := r.screen, node(root, "chosen")
+	fb := tree("framebuffer@4a000000", dt.PropertyString("compatible", "simple-framebuffer"), dt.PropertyString("format", s.Format),
+		reg(refuseFB, uint64(s.Stride*s.Height)),
+		dt.PropertyU32("width", uint32(s.Width)), dt.PropertyU32("height", uint32(s.Height)), dt.PropertyU32("stride", uint32(s.Stride)))
+	chosen.Properties = append(chosen.Properties, dt.PropertyU32("#address-cells", 2), dt.PropertyU32("#size-cells", 2), dt.Property{Name: "ranges"})
+	chosen.Children = append(chosen.Children, fb)
+}
+
+// refuseAll checks each refusal, one test a boot.
+func refuseAll(ctx context.Context, pattern string) (t tally) {
+	for i := range refusals {
+		r := &refusals[i]
+		if title := "refusal: " + r.name; strings.Contains(title, pattern) {
+			start := time.Now()
+			if err := r.check(ctx); err != nil {
+				t.failed++
+				fmt.Printf("%s: FAILED: %v\n", title, err)
+				continue
+			}
+			t.passed++
+			fmt.Printf("%s: said, %s\n", title, since(start))
+		}
+	}
+	return t
+}
+
+// refuseLimit is for one boot, most of it for UEFI.
+const refuseLimit = 60 * time.Second
+
+func (r *refusal) check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, refuseLimit)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "grim")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	args, err := r.command(ctx, dir)
+	if err != nil {
+		return err
+	}
+	monitor := filepath.Join(dir, "monitor")
+	cmd := exec.CommandContext(ctx, qemu.Binary("arm64"), append(args, "-monitor", "unix:"+monitor+",server,nowait")...)
+	var out lockedBuffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func() { cmd.Wait(); close(ended) }()
+	defer func() { cancel(); <-ended }()
+	look := func() (string, error) { return out.String(), nil }
+	if r.screen != nil || r.uefi {
+		look = func() (string, error) { return r.look(monitor, dir) }
+	}
+	if r.ends {
+		<-ended
+		text := out.String()
+		if ctx.Err() != nil || !strings.Contains(text, r.want) || cmd.ProcessState.ExitCode() != r.status {
+			return fmt.Errorf("status %d after %q, want %d and %q", cmd.ProcessState.ExitCode(), text, r.status, r.want)
+		}
+		return nil
+	}
+	var text string
+	for {
+		select {
+		case <-ended:
+			if ctx.Err() != nil {
+				return errors.Join(err, fmt.Errorf("%q and serial output %q, want %q", text, out.String(), r.want))
+			}
+			return fmt.Errorf("QEMU ended after %q, want it to stay, with %q", out.String(), r.want)
+		case <-time.After(300 * time.Millisecond):
+		}
+		var t string
+		if t, err = look(); err != nil {
+			continue
+		}
+		if t == text && strings.Contains(unfold(t), r.want) {
+			return nil // and nothing more since the last look
+		}
+		text = t
+	}
+}
+
+// unfold puts long lines of the screen together again.
+func unfold(s string) string { return strings.ReplaceAll(s, "\n", "") }
+
+// command prepares the files, and is QEMU's arguments.
+func (r *refusal) command(ctx context.Context, dir string) ([]string, error) {
+	args := append([]string{"-machine", r.machine, "-cpu", "cortex-a53", "-m", refuseRAM, "-display", "none",
+		"-nic", "none", "-no-reboot", "-serial", "stdio"}, r.args...)
+	file := func(name string, b []byte) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, b, 0o666); err != nil {
+			panic(err)
+		}
+		return name
+	}
+	load := func(name string, at uint64) {
+		args = append(args, "-device", fmt.Sprintf("loader,file=%s,addr=%#x,force-raw=on", name, at))
+	}
+	tree, err := r.tree(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	if r.uefi {
+		c := &qemu.Config{Kernel: "build/arm64/grim", Initrd: "build/arm64/initramfs.cpio"}
+		if c.Machine, err = qemu.Lookup("arm64", "virt-uefi"); err == nil {
+			err = errors.Join(c.Machine.Missing(), c.WriteCard(filepath.Join(dir, "card")))
+		}
+		if err != nil {
+			return nil, err
+		}
+		return append(args, append(c.Disk(), "-dtb", file("tree", tree))...), nil
+	}
+	load("build/arm64/grim", refuseImage+r.off)
+	at := uint64(0)
+	if !r.noTree {
+		at = refuseTree
+		load(file("tree", tree), at)
+	}
+	// ldr x0, tree; ldr x4, image; br x4; nop
+	shim := binary.LittleEndian.AppendUint64(nil, 0x580000a4_58000080)
+	shim = binary.LittleEndian.AppendUint64(shim, 0xd503201f_d61f0080)
+	shim = binary.LittleEndian.AppendUint64(shim, at)
+	shim = binary.LittleEndian.AppendUint64(shim, refuseImage+r.off)
+	load(file("shim", shim), refuseShim)
+	return append(args, "-device", fmt.Sprintf("loader,addr=%#x,cpu-num=0", refuseShim)), nil
+}
+
+// tree is the machine's own device tree, changed.
+func (r *refusal) tree(ctx context.Context, dir string) ([]byte, error) {
+	name := filepath.Join(dir, "dumped")
+	machine, _, _ := strings.Cut(r.machine, ",acpi")
+	out, err := exec.CommandContext(ctx, qemu.Binary("arm64"), "-machine", machine+",dumpdtb="+name, "-cpu", "cortex-a53",
+		"-m", refuseRAM, "-display", "none", "-nic", "none").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("dumpdtb: %w: %s", err, out)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	fdt, err := dt.ReadFDT(io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b))))
+	if err != nil {
+		return nil, err
+	}
+	if r.edit != nil {
+		r.edit(fdt.RootNode)
+	}
+	if r.screen != nil {
+		r.withScreen(fdt.RootNode)
+	}
+	var w bytes.Buffer
+	if _, err := fdt.Write(&w); err != nil {
+		return nil, err
+	}
+	b = w.Bytes()
+	if r.damage != nil {
+		r.damage(b)
+	}
+	return b, nil
+}
+
+// look reads the text off the screen: the framebuffer in memory, or the display that
+// QEMU shows.
+func (r *refusal) look(monitor, dir string) (string, error) {
+	name := filepath.Join(dir, "screen")
+	if s := r.screen; s != nil {
+		size := s.Stride * s.Height
+		if err := order(monitor, fmt.Sprintf("pmemsave %#x %d %q", refuseFB, size, name)); err != nil {
+			return "", err
+		}
+		b, err := os.ReadFile(name)
+		if err != nil || len(b) != size {
+			return "", fmt.Errorf("framebuffer of %d bytes, want %d: %w", len(b), size, err)
+		}
+		bytes := s.Stride / s.Width // a pixel's
+		return screen.Read(s.Width, s.Height, func(x, y int) bool { return b[y*s.Stride+x*bytes] != 0 }), nil
+	}
+	if err := order(monitor, fmt.Sprintf("screendump %q", name)); err != nil {
+		return "", err
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return "", err
+	}
+	var width, height, most int
+	if _, err := fmt.Sscanf(string(b[:min(len(b), 32)]), "P6\n%d %d\n%d\n", &width, &height, &most); err != nil || len(b) < 3*width*height {
+		return "", fmt.Errorf("screendump of %d bytes: %w", len(b), err)
+	}
+	b = b[len(b)-3*width*height:]
+	return screen.Read(width, height, func(x, y int) bool { return b[3*(y*width+x)] != 0 }), nil
+}
+
+// order gives QEMU's monitor a command and waits until it is carried out, which the
+// next prompt says.
+func order(monitor, command string) error {
+	c, err := net.Dial("unix", monitor)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.WriteString(c, command+"\n"); err != nil {
+		return err
+	}
+	var seen []byte
+	for b := make([]byte, 4096); bytes.Count(seen, []byte("(qemu) ")) < 2; {
+		n, err := c.Read(b)
+		if err != nil {
+			return fmt.Errorf("monitor, %s: %w: %q", command, err, seen)
+		}
+		seen = append(seen, b[:n]...)
+	}
+	return nil
+}
+
+// lockedBuffer is written by QEMU while it is read.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
