@@ -40,6 +40,10 @@ func (b *Batch) UnrefAll(frames []Frame) {
 			k++
 			continue
 		}
+		if n := b.unrefRows(frames[k:]); n > 0 {
+			k += n
+			continue
+		}
 		x := int(frames[k]) - int(m.base)
 		n, acc := unrefRun(frames[k:], m.info, int(m.base), x>>6)
 		b.collect(x>>6, acc)
@@ -135,7 +139,11 @@ func (b *Batch) ReleaseLeaf(t *Rows, groups uint64, used int, stop arch.PTE) (at
 		g := bits.TrailingZeros64(groups) & 63
 		row := &t[g]
 		if e := row[0]; used >= 8 && row[7] == e+7<<arch.PageShift {
-			if left := b.releaseRows(t, g, used, stop); left < used {
+			left := b.releaseRows(t, g, used, stop)
+			if left == used {
+				left = b.dropRows(t, g, used, stop)
+			}
+			if left < used {
 				if left == 0 {
 					return 0, 0
 				}
@@ -206,13 +214,7 @@ func (b *Batch) releaseRows(t *Rows, g, used int, stop arch.PTE) (left int) {
 		in[0].refs, in[1].refs, in[2].refs, in[3].refs = 0, 0, 0, 0
 		in[4].refs, in[5].refs, in[6].refs, in[7].refs = 0, 0, 0, 0
 		*row = [8]arch.PTE{}
-		w, bit := x>>6&7, x&63
-		b.mask[w] |= 0xff << bit
-		b.words |= 1 << w
-		if bit > 64-8 {
-			b.mask[(w+1)&7] |= 0xff >> (64 - bit)
-			b.words |= 1 << ((w + 1) & 7)
-		}
+		b.maskRow(x)
 		used -= 8
 	}
 	return used
