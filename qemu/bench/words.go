@@ -33,7 +33,7 @@ var jobs = []struct {
 	{"server", "A server whose workers end",
 		"A service answers a client that asks 50 us after each answer, while five workers, one after the other, touch 200 MB, sleep and exit. A request begins when it is due, so it includes what keeps the client itself from the CPU.",
 		"Under purge a worker takes its own memory apart, in its own turns on the CPU, and lets others run at bounded intervals. Under reaper a kernel task does, and every other exit of the machine waits behind it. Requests that meet no exit tell what a computing process costs the others, whatever its exit does.",
-		"Linux lets a process that wakes up take the CPU from one that computes; Grim lets that one finish its time slice of 5 ms, or its purge come to its next pause. The longest requests show this, not what an exit costs.",
+		"Linux lets a process that wakes up take the CPU from one that computes; Grim lets that one finish its time slice of 5 ms, or its purge come to its next pause, and a request has three turns to wait for: the client's, the service's, the client's again. The longest requests without an exit show this.",
 		[]shown{
 			{"exit", "a worker's exit takes", true},
 			{"exit_median", "a request during an exit, median", false},
