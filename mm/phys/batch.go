@@ -139,11 +139,7 @@ func (b *Batch) ReleaseLeaf(t *Rows, groups uint64, used int, stop arch.PTE) (at
 		g := bits.TrailingZeros64(groups) & 63
 		row := &t[g]
 		if e := row[0]; used >= 8 && row[7] == e+7<<arch.PageShift {
-			left := b.releaseRows(t, g, used, stop)
-			if left == used {
-				left = b.dropRows(t, g, used, stop)
-			}
-			if left < used {
+			if left := b.releaseRows(t, g, used, stop); left < used {
 				if left == 0 {
 					return 0, 0
 				}
@@ -202,12 +198,13 @@ func (b *Batch) releaseRows(t *Rows, g, used int, stop arch.PTE) (left int) {
 		}
 		x := int(frameOf(e)) - base
 		in := (*[8]Info)(info[x:])
-		if atomic.LoadInt32(&in[0].refs) > 1 {
-			*row = [8]arch.PTE{}
-			if dropEight(in) {
-				b.unrefEight(in, e)
-				cur = b.cur
+		if r := atomic.LoadInt32(&in[0].refs); r != 1 {
+			if r <= 0 || x>>9 != (x+7)>>9 {
+				break // in a whole block, or in two blocks: not all counted alike
 			}
+			*row = [8]arch.PTE{}
+			b.dropEight(in, x)
+			cur = b.cur
 			used -= 8
 			continue
 		}
@@ -228,29 +225,4 @@ func (b *Batch) releaseRows(t *Rows, g, used int, stop arch.PTE) (left int) {
 		used -= 8
 	}
 	return used
-}
-
-// dropEight gives up a reference to each of eight frames, and reports whether one
-// was the last: its count, minus one, is below zero, and so is the union of all.
-func dropEight(in *[8]Info) (last bool) {
-	a := atomic.AddInt32(&in[0].refs, -1) - 1
-	a |= atomic.AddInt32(&in[1].refs, -1) - 1
-	a |= atomic.AddInt32(&in[2].refs, -1) - 1
-	a |= atomic.AddInt32(&in[3].refs, -1) - 1
-	a |= atomic.AddInt32(&in[4].refs, -1) - 1
-	a |= atomic.AddInt32(&in[5].refs, -1) - 1
-	a |= atomic.AddInt32(&in[6].refs, -1) - 1
-	a |= atomic.AddInt32(&in[7].refs, -1) - 1
-	return a < 0
-}
-
-// unrefEight frees those of eight frames, from that of entry e on, whose count
-// dropEight has brought to zero: they are ours alone now.
-func (b *Batch) unrefEight(in *[8]Info, e arch.PTE) {
-	for i := range in {
-		if atomic.LoadInt32(&in[i].refs) == 0 {
-			atomic.StoreInt32(&in[i].refs, 1)
-			b.Unref(frameOf(e) + Frame(i))
-		}
-	}
 }

@@ -1,37 +1,18 @@
 package phys
 
-import (
-	"sync/atomic"
+import "sync/atomic"
 
-	"grim/arch"
-)
-
-// dropRows is releaseRows for frames that others hold references to as well, as the
-// pages of files and of shared memory are.
-func (b *Batch) dropRows(t *Rows, g, used int, stop arch.PTE) (left int) {
-	const pg = arch.PageSize
-	info, base := b.M.info, int(b.M.base)
-	for ; g < len(t) && used >= 8; g++ {
-		row := &t[g]
-		e := row[0]
-		if e&stop == stop || e == 0 || row[1] != e+pg || row[2] != e+2*pg || row[3] != e+3*pg ||
-			row[4] != e+4*pg || row[5] != e+5*pg || row[6] != e+6*pg || row[7] != e+7*pg {
-			break
-		}
-		x := int(frameOf(e)) - base
-		in := (*[8]Info)(info[x:])
-		if x>>9 != (x+7)>>9 || atomic.LoadInt32(&in[0].refs) <= 0 {
-			break // in a whole block: not counted one by one
-		}
-		*row = [8]arch.PTE{}
-		used -= 8
-		r0, r1, r2, r3 := drop1(&in[0]), drop1(&in[1]), drop1(&in[2]), drop1(&in[3])
-		r4, r5, r6, r7 := drop1(&in[4]), drop1(&in[5]), drop1(&in[6]), drop1(&in[7])
-		if r0 == 0 || r1 == 0 || r2 == 0 || r3 == 0 || r4 == 0 || r5 == 0 || r6 == 0 || r7 == 0 {
-			b.collectRow(x, [8]int32{r0, r1, r2, r3, r4, r5, r6, r7})
-		}
+// dropEight gives up a reference to each of frames x to x+7, counted from the memory's
+// base, all of one superblock and counted one by one: to the pages of a file or of
+// shared memory, others hold references as well.
+func (b *Batch) dropEight(in *[8]Info, x int) {
+	// What is left is known at once or never: another CPU may give up the last
+	// reference right after us, and the frame is its to free then.
+	r0, r1, r2, r3 := drop1(&in[0]), drop1(&in[1]), drop1(&in[2]), drop1(&in[3])
+	r4, r5, r6, r7 := drop1(&in[4]), drop1(&in[5]), drop1(&in[6]), drop1(&in[7])
+	if r0 == 0 || r1 == 0 || r2 == 0 || r3 == 0 || r4 == 0 || r5 == 0 || r6 == 0 || r7 == 0 {
+		b.collectRow(x, [8]int32{r0, r1, r2, r3, r4, r5, r6, r7})
 	}
-	return used
 }
 
 // drop1 gives up a reference and says how many are left.
