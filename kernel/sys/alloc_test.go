@@ -66,11 +66,11 @@ func TestAllocations(t *testing.T) {
 		most float64
 		run  func(u *user)
 	}{
-		{"fork, exit and wait", 6, func(u *user) {
+		{"fork, exit and wait", 4, func(u *user) {
 			u.fork(func(u *user) {})
 			u.ok("wait4", ^uint64(0), 0x20_0000, 0, 0)
 		}},
-		{"fork, exec, exit and wait", 11, func(u *user) {
+		{"fork, exec, exit and wait", 8, func(u *user) {
 			u.fork(func(u *user) {
 				u.call("execve", u.str("/tmp/prog"), u.strings(dataVA, "prog", "arg"), u.strings(dataVA+4096, "PATH=/bin", "HOME=/"))
 			})

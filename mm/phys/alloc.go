@@ -17,15 +17,31 @@ func (m *Memory) Alloc(o Owner) (Frame, error) {
 
 // AllocZero is Alloc of a frame that is all zero.
 func (m *Memory) AllocZero(o Owner) (Frame, error) {
-	var one [1]Frame
-	if m.Stocked(o, one[:]) == 1 {
-		return one[0], nil
+	var f Frame
+	zero := false
+	m.mu.Lock()
+	if m.failAfter < 0 {
+		if zero = m.nzero > 0; zero {
+			f = m.popZero()
+		} else {
+			f = m.takeOne()
+		}
 	}
-	f, zero, err := m.alloc(o, true)
-	if err == nil && !zero {
+	m.mu.Unlock()
+	if f == 0 { // with reclaim, or by FailAfter
+		var err error
+		if f, zero, err = m.alloc(o, true); err != nil {
+			return 0, err
+		}
+	} else {
+		m.info[f-m.base] = Info{refs: 1, owner: o}
+	}
+	if !zero {
 		m.Zero(f)
+	} else if debugOwners {
+		m.checkZero(f)
 	}
-	return f, err
+	return f, nil
 }
 
 // Stocked is AllocZero of many frames, as far as there are zeroed frames in stock;

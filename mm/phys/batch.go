@@ -40,6 +40,10 @@ func (b *Batch) UnrefAll(frames []Frame) {
 			k++
 			continue
 		}
+		if n := b.unrefRows(frames[k:]); n > 0 {
+			k += n
+			continue
+		}
 		x := int(frames[k]) - int(m.base)
 		n, acc := unrefRun(frames[k:], m.info, int(m.base), x>>6)
 		b.collect(x>>6, acc)
@@ -202,19 +206,17 @@ func (b *Batch) releaseRows(t *Rows, g, used int, stop arch.PTE) (left int) {
 		}
 		x := int(frameOf(e)) - base
 		in := (*[8]Info)(info[x:])
-		if atomic.LoadInt32(&in[0].refs) > 1 {
-			if x&(arch.BlockPages-1) > arch.BlockPages-8 {
-				break // the next superblock may be whole: no counts there
+		if r := atomic.LoadInt32(&in[0].refs); r != 1 {
+			if r <= 0 || x>>9 != (x+7)>>9 {
+				break // in a whole block, or in two blocks: not all counted alike
 			}
 			*row = [8]arch.PTE{}
-			if dropEight(in) {
-				b.unrefEight(in, e)
-				cur = b.cur
-			}
+			b.dropEight(in, x)
+			cur = b.cur
 			used -= 8
 			continue
 		}
-		if int32(x>>9) != cur || x&(arch.BlockPages-1) > arch.BlockPages-8 {
+		if int32(x>>9) != cur || int32((x+7)>>9) != cur {
 			break
 		}
 		if atomic.LoadInt32(&in[0].refs) != 1 || atomic.LoadInt32(&in[1].refs) != 1 ||
@@ -227,39 +229,8 @@ func (b *Batch) releaseRows(t *Rows, g, used int, stop arch.PTE) (left int) {
 		in[0].refs, in[1].refs, in[2].refs, in[3].refs = 0, 0, 0, 0
 		in[4].refs, in[5].refs, in[6].refs, in[7].refs = 0, 0, 0, 0
 		*row = [8]arch.PTE{}
-		w, bit := x>>6&7, x&63
-		b.mask[w] |= 0xff << bit
-		b.words |= 1 << w
-		if bit > 64-8 {
-			b.mask[(w+1)&7] |= 0xff >> (64 - bit)
-			b.words |= 1 << ((w + 1) & 7)
-		}
+		b.maskRow(x)
 		used -= 8
 	}
 	return used
-}
-
-// dropEight gives up a reference to each of eight frames, and reports whether one
-// was the last: its count, minus one, is below zero, and so is the union of all.
-func dropEight(in *[8]Info) (last bool) {
-	a := atomic.AddInt32(&in[0].refs, -1) - 1
-	a |= atomic.AddInt32(&in[1].refs, -1) - 1
-	a |= atomic.AddInt32(&in[2].refs, -1) - 1
-	a |= atomic.AddInt32(&in[3].refs, -1) - 1
-	a |= atomic.AddInt32(&in[4].refs, -1) - 1
-	a |= atomic.AddInt32(&in[5].refs, -1) - 1
-	a |= atomic.AddInt32(&in[6].refs, -1) - 1
-	a |= atomic.AddInt32(&in[7].refs, -1) - 1
-	return a < 0
-}
-
-// unrefEight frees those of eight frames, from that of entry e on, whose count
-// dropEight has brought to zero: they are ours alone now.
-func (b *Batch) unrefEight(in *[8]Info, e arch.PTE) {
-	for i := range in {
-		if atomic.LoadInt32(&in[i].refs) == 0 {
-			atomic.StoreInt32(&in[i].refs, 1)
-			b.Unref(frameOf(e) + Frame(i))
-		}
-	}
 }

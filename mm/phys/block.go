@@ -20,6 +20,7 @@ type block struct {
 	// isWhole: used as one 2 MB block, with wholeRefs references to each of
 	// its frames; the frames' own counts are 0 meanwhile.
 	isWhole   bool
+	cursor    uint8 // word of free where takeOne begins to look
 	reserved  bool  // on no list; frames neither free nor referenced are a reservation's
 	owner     Owner // of a whole block's frames
 	wholeRefs int32
@@ -83,6 +84,7 @@ const allWords = 0xff
 func (m *Memory) release(i int32, mask *blockMap, words uint8) (n int) {
 	b := &m.blocks[i]
 	old := b.nfree
+	b.cursor = min(b.cursor, uint8(bits.TrailingZeros8(words)))
 	for ; words != 0; words &= words - 1 {
 		w := bits.TrailingZeros8(words)
 		bitsOf := mask[w]
@@ -166,9 +168,11 @@ func (m *Memory) takeOne() Frame {
 		}
 	}
 	b := &m.blocks[i]
-	for w := range b.free {
+	for k := range b.free {
+		w := (int(b.cursor) + k) & (len(b.free) - 1)
 		if v := b.free[w]; v != 0 {
 			b.free[w] = v & (v - 1)
+			b.cursor = uint8(w)
 			old := b.nfree
 			b.nfree--
 			m.nfree--
