@@ -37,7 +37,7 @@ const (
 // purgeEveryKind: a process that has one of every kind of mapping, half of it
 // copied on write from a parent that lives, is purged: the files have its
 // writes, the parent its own bytes, and nothing is left.
-// Broken by: releaseRun that frees shared frames whatever their references;
+// Broken by: ReleaseLeaf that frees shared frames whatever their references;
 // purgeVisitor that leaves PutDirty out; Purge that ends at 512 GB.
 func purgeEveryKind(t *T) {
 	file, slow := t.newFile(nil, 4*pageBytes), &memoryPager{}
