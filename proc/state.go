@@ -56,17 +56,11 @@ func (p *Process) advance(next State, ctx Context) {
 		panic(fmt.Sprintf("proc: advance: process %d from %v to %v", p.pid, old, next))
 	}
 	p.state.Store(uint32(next))
-	switch next {
-	case Exiting:
-		p.k.trace(StepExit1, p.pid, ctx)
-	case Dead:
-		p.k.trace(StepDead, p.pid, ctx)
-	case Zombie:
-		p.k.trace(StepZombie, p.pid, ctx)
-	case Gone:
-		p.k.trace(StepGone, p.pid, ctx)
-	}
+	p.k.trace(stateSteps[next], p.pid, ctx)
 }
+
+// stateSteps are the steps at which a process enters its states.
+var stateSteps = [...]Step{Exiting: StepExit1, Dead: StepDead, Zombie: StepZombie, Gone: StepGone}
 
 // advance moves t to its next state. Preconditions: t.p.mu held up to Dead;
 // the reaper alone owns a dead thread.
