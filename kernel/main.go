@@ -193,7 +193,7 @@ func (s *system) startMemory(boot *bootMemory) error {
 	}
 	s.mem.SetPageOps(s.board.PageOps())
 	s.pmaps = pmap.NewSystem(s.mem, pageFormat(), s.board)
-	s.vm = vm.NewSystem(vm.Config{Mem: s.mem, Pmaps: s.pmaps, NoBlocks: !s.opts.HugePages})
+	s.vm = vm.NewSystem(vm.Config{Mem: s.mem, Pmaps: s.pmaps, Yield: s.yield, NoBlocks: !s.opts.HugePages})
 	return nil
 }
 

@@ -52,7 +52,7 @@ func (s *system) startProcesses() error {
 		Machine: s.board, Memory: s.mem, Pmaps: s.pmaps, VM: s.vm,
 		Syscalls: s.sys, Signals: s.sys,
 		Policy: s.opts.Exit, Layout: s.opts.Layout, Slice: s.opts.Slice,
-		Clock: runtime.Nanotime, Timers: runtime.TimerWords(), Runnable: runtime.Runnable,
+		Clock: runtime.Nanotime, Timers: runtime.TimerWords(), Woken: runtime.Woken,
 	})
 	if err != nil {
 		return err
@@ -68,6 +68,14 @@ func (s *system) startProcesses() error {
 	s.procFiles()
 	go s.readConsole()
 	return nil
+}
+
+// yield lets others run in the middle of long kernel work.
+func (s *system) yield() {
+	runtime.Yield()
+	if s.proc != nil {
+		s.proc.TimerMoved() // they may have set it, and the caller does not wait
+	}
 }
 
 // procFiles adds the texts that package fs cannot know to /proc.

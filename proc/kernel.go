@@ -62,8 +62,9 @@ type Config struct {
 	// Timers are words that say when the runtime's earliest timers are due, 0
 	// for none, so that a thread in user mode is interrupted for them. nil: none.
 	Timers *[2]int64
-	// Runnable tells whether another goroutine waits for the CPU; nil: yes.
-	Runnable func() bool
+	// Woken is how many goroutines have been made ready and not run since; nil:
+	// one more at each call.
+	Woken func() int
 
 	// Trace sees every exit step as it happens, with locks of this package
 	// held: it must not call back. nil: the ring only.
@@ -156,8 +157,9 @@ func New(cfg Config) (*Kernel, error) {
 	if k.timers == nil {
 		k.timers = new([2]int64)
 	}
-	if k.cfg.Runnable == nil {
-		k.cfg.Runnable = func() bool { return true }
+	if k.cfg.Woken == nil {
+		var calls atomic.Int64
+		k.cfg.Woken = func() int { return int(calls.Add(1)) }
 	}
 	k.armed.Store(math.MaxInt64)
 	k.SetTrace(cfg.Trace)

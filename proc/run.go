@@ -74,20 +74,27 @@ func (t *Thread) trap() {
 	}
 }
 
-// interrupt lets the machine handle what is pending, then yields if the slice
-// is over or somebody else can run.
+// interrupt lets the machine handle what is pending, then yields if the slice is
+// over, or if there is somebody to run now that there was not before. Those that
+// waited already when this thread's turn came go on waiting.
 func (t *Thread) interrupt() {
 	k := t.p.k
+	waiting := k.cfg.Woken()
 	k.m.Dispatch()
 	now := k.now()
 	if now >= k.armed.Load() {
 		k.armed.Store(math.MaxInt64) // a one-shot timer: it has fired
 	}
-	if now < t.sliceEnd && k.nextTimer() > now && !k.cfg.Runnable() {
+	if now < t.sliceEnd && k.nextTimer() > now && k.cfg.Woken() <= waiting {
 		return
 	}
-	t.usage.charge(&t.resumed, now)
 	t.usage.involuntary.Add(1)
+	t.Yield()
+}
+
+// Yield is sched_yield(2): every thread that is ready runs first.
+func (t *Thread) Yield() {
+	t.usage.charge(&t.resumed, t.p.k.now())
 	runtime.Gosched()
 	t.resume()
 }

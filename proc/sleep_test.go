@@ -90,15 +90,15 @@ func TestSavedDeadline(t *testing.T) {
 func TestSlices(t *testing.T) {
 	var now, sets, last atomic.Int64
 	var next [2]int64
-	var runnable atomic.Bool
-	tm := &timedMachine{sets: &sets, last: &last}
+	var woken atomic.Int64
+	tm := &timedMachine{sets: &sets, last: &last, wakes: new(atomic.Int64), woken: &woken}
 	m := newMachine(t, 4096, func(c *Config) {
 		tm.machine = c.Machine.(*machine)
 		c.Machine = tm
 		c.Slice = 1000
 		c.Clock = now.Load
 		c.Timers = &next
-		c.Runnable = runnable.Load
+		c.Woken = func() int { return int(woken.Load()) }
 	})
 	m.run(0, func(u *user) {
 		null := func() { u.must(func(*Thread) (uint64, error) { return 0, nil }) }
@@ -131,11 +131,15 @@ func TestSlices(t *testing.T) {
 		if spin(first - 100) {
 			t.Error("yielded inside the slice with nobody waiting")
 		}
-		runnable.Store(true)
-		if !spin(first - 50) {
-			t.Error("did not yield to a waiting goroutine")
+		woken.Store(1)
+		if spin(first - 70) {
+			t.Error("yielded to a goroutine that was waiting already")
 		}
-		runnable.Store(false)
+		tm.wakes.Store(1)
+		if !spin(first - 50) {
+			t.Error("did not yield to a goroutine that the interrupt woke")
+		}
+		tm.wakes.Store(0)
 		if !spin(last.Load() + 2000) {
 			t.Error("did not yield at the end of the slice")
 		}
@@ -151,7 +155,13 @@ func TestSlices(t *testing.T) {
 // timedMachine records the timer.
 type timedMachine struct {
 	*machine
-	sets, last *atomic.Int64
+	sets, last   *atomic.Int64
+	wakes, woken *atomic.Int64 // how many each Dispatch wakes, and how many it has
+}
+
+func (m *timedMachine) Dispatch() {
+	m.machine.Dispatch()
+	m.woken.Add(m.wakes.Load())
 }
 
 func (m *timedMachine) SetTimer(at int64) {

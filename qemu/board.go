@@ -20,10 +20,20 @@ import (
 type Board struct {
 	Memory   string // what the board has; "" for any
 	Tree     string // device tree, where the loader (QEMU) brings none
-	Firmware string // boot loader; then kernel and initramfs are on a card,
-	Card     string // made for this board of package card
+	Firmware string // boot loader; "" where QEMU does what the board's own would
+	Card     string // kernel and initramfs are on a card for this board of package card
 	Since    int    // the major version of QEMU that has the machine; 0: any
+	Keys     string // typed at the boot loader, instead of what the user types
 }
+
+// imxEnvironment makes the U-Boot for QEMU's virt machine, whose memory begins at the
+// same address, load a card as the one for the i.MX 8M Plus does (its board file
+// include/configs/imx8mp_evk.h): the script is where the kernel goes, which is not on a
+// 2 MB boundary, there is no ramdisk_addr_r, and a device tree is looked for. Line ends
+// in front stop the countdown; U-Boot loses the first few.
+const imxEnvironment = "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n" +
+	"setenv ramdisk_addr_r\nsetenv initrd_addr 0x43800000\nsetenv kernel_addr_r 0x40480000\nsetenv scriptaddr 0x40480000\n" +
+	"setenv fdt_addr_r 0x43000000\nsetenv fdtfile imx8mp-evk.dtb\nrun distro_bootcmd\n"
 
 // FilesDir is where qemu/boards.sh puts what boards need.
 const FilesDir = "build/boards"
@@ -147,17 +157,38 @@ func (c *Config) WriteCard(path string) error {
 	return errors.Join(fat.Write(f, files), f.Close())
 }
 
+// readCard does what a Raspberry Pi's firmware does with a card: it finds the kernel,
+// the initramfs and the arguments on it. QEMU then has to load them.
+func (c *Config) readCard() error {
+	b, err := os.ReadFile(c.card)
+	if err != nil {
+		return err
+	}
+	files, err := fat.Read(b)
+	if err != nil {
+		return err
+	}
+	p, err := card.PiBoot(files)
+	if err != nil {
+		return err
+	}
+	c.Kernel, c.Initrd, c.Append = c.card+".kernel", c.card+".initrd", []string{p.CommandLine}
+	return errors.Join(os.WriteFile(c.Kernel, p.Image, 0o666), os.WriteFile(c.Initrd, p.Initrd, 0o666))
+}
+
 // boards is the list of machines that are boards, or start like one. The Raspberry
 // Pi's second serial port is the one that its tree names as the console; QEMU runs
 // all four of its CPUs, three of them in a loop, so they take turns.
 var boards = []Machine{
 	{Name: "virt-uboot", Arch: "arm64", Board: &Board{Firmware: uboot, Card: "imx8mp"},
 		Args: []string{"-machine", "virt", "-cpu", "cortex-a53", "-smp", "1", "-serial", "stdio"}},
+	{Name: "virt-uboot-imx8mp", Arch: "arm64", Board: &Board{Memory: "3G", Firmware: uboot, Card: "imx8mp", Keys: imxEnvironment},
+		Args: []string{"-machine", "virt", "-cpu", "cortex-a53", "-smp", "1", "-serial", "stdio"}},
 	{Name: "virt-uefi", Arch: "arm64", Board: &Board{Firmware: edk2, Card: "efi"},
 		Args: []string{"-machine", "virt,gic-version=3,acpi=off", "-cpu", "cortex-a72", "-smp", "1", "-serial", "stdio"}},
-	{Name: "raspi3b", Arch: "arm64", Board: &Board{Memory: "1G", Tree: "dtb/bcm2837-rpi-3-b.dtb"},
+	{Name: "raspi3b", Arch: "arm64", Board: &Board{Memory: "1G", Tree: "dtb/bcm2837-rpi-3-b.dtb", Card: "rpi3"},
 		Args: []string{"-machine", "raspi3b", "-accel", "tcg,thread=single", "-serial", "null", "-serial", "stdio"}},
-	{Name: "raspi4b", Arch: "arm64", Board: &Board{Memory: "2G", Tree: "dtb/bcm2711-rpi-4-b.dtb", Since: 9},
+	{Name: "raspi4b", Arch: "arm64", Board: &Board{Memory: "2G", Tree: "dtb/bcm2711-rpi-4-b.dtb", Card: "rpi4", Since: 9},
 		Args: []string{"-machine", "raspi4b", "-accel", "tcg,thread=single", "-serial", "null", "-serial", "stdio"}},
 	{Name: "imx8mp-evk", Arch: "arm64", Board: &Board{Tree: "dtb/imx8mp-evk.dtb", Since: 10},
 		Args: []string{"-machine", "imx8mp-evk", "-smp", "1", "-serial", "null", "-serial", "stdio"}},

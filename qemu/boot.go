@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -37,9 +38,18 @@ func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out i
 	}
 	if b := c.Machine.Board; b != nil && b.Card != "" {
 		path := log + ".img"
-		defer os.Remove(path)
+		defer func() {
+			for _, end := range []string{"", ".kernel", ".initrd"} {
+				os.Remove(path + end)
+			}
+		}()
 		if err := c.WriteCard(path); err != nil {
 			return v, err
+		}
+		if b.Firmware == "" {
+			if err := c.readCard(); err != nil {
+				return v, err
+			}
 		}
 	}
 	argv = append(argv, c.Command()...)
@@ -47,6 +57,9 @@ func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out i
 	cmd.WaitDelay = 5 * time.Second
 	if stdin != nil {
 		cmd.Stdin = stdin
+	}
+	if b := c.Machine.Board; b != nil && b.Keys != "" {
+		cmd.Stdin = strings.NewReader(b.Keys)
 	}
 	r, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w

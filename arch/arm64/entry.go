@@ -45,18 +45,23 @@ func (m *Machine) ABI() *arch.ABI { return &ABI }
 // Run is arch.Machine's. A trapped read of an identification register is
 // answered here and not seen above.
 func (m *Machine) Run(u *arch.UArea) {
+	run(u)
+	// The short way for what comes most often: of a system call everything is
+	// in place, fromSync being arch.Syscall.
+	if u.Trap.Kind != fromSync || ec(u.Trap.Code) != ecSVC {
+		m.trapped(u)
+	}
+}
+
+// trapped is Run for all but system calls that come first.
+func (m *Machine) trapped(u *arch.UArea) {
 	for {
-		run(u)
 		t := &u.Trap
-		// The short way for what comes most often.
-		if t.Kind == fromSync && ec(t.Code) == ecSVC {
-			t.Kind = arch.Syscall
-			return
-		}
 		*t = decode(uint64(t.Kind), t.Code, uint64(t.Addr), u.Frame[slotSP])
 		if t.Kind != arch.Illegal || !m.emulate(u) {
 			return
 		}
+		run(u)
 	}
 }
 

@@ -32,7 +32,7 @@ const (
 
 // Vectors that lead out of user mode, as entry.s stores them in Trap.Kind.
 const (
-	fromSync = iota
+	fromSync = iota // must be arch.Syscall, see Run
 	fromIRQ
 	fromFIQ
 	fromSError

@@ -79,3 +79,10 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// Run takes a trap from fromSync with the class of SVC for complete as it is.
+func TestSyscallNeedsNoDecoding(t *testing.T) {
+	if arch.TrapKind(fromSync) != arch.Syscall {
+		t.Errorf("fromSync is %d, arch.Syscall %d", fromSync, arch.Syscall)
+	}
+}

@@ -63,7 +63,7 @@ arm_64bit=1
 kernel=` + image + `
 kernel_address=0x200000
 initramfs initrd.cpio 0x8000000
-# Console on GPIO 14 and 15. This also keeps the mini UART's clock from changing.
+# Console on GPIO 14 and 15. This also keeps the mini UART's clock steady.
 enable_uart=1
 `
 		return []fat.File{
@@ -78,8 +78,10 @@ enable_uart=1
 // uboot is started by U-Boot's standard boot: it looks for boot.scr on each disk.
 func uboot(p *Parts) []fat.File {
 	script := `# U-Boot: start Grim. The board's own device tree is used, with the tree that U-Boot
-# was given, or has built in, where there is no file of one.
+# was given, or has built in, where there is no file of one. Some boards' U-Boot has
+# another name for where an initramfs goes.
 setenv bootargs "` + p.CommandLine + `"
+if test -z "${ramdisk_addr_r}"; then setenv ramdisk_addr_r ${initrd_addr}; fi
 load ${devtype} ${devnum}:${distro_bootpart} ${kernel_addr_r} grim/Image
 load ${devtype} ${devnum}:${distro_bootpart} ${ramdisk_addr_r} grim/initrd.cpio
 setenv grim_initrd ${ramdisk_addr_r}:${filesize}

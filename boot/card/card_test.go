@@ -44,6 +44,51 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestPiBoot: the firmware finds on a Raspberry Pi's card what was put there, and
+// anything it would not take is noticed.
+func TestPiBoot(t *testing.T) {
+	image := make([]byte, 1<<20)
+	binary.LittleEndian.PutUint64(image[16:], 20<<20)
+	p := &Parts{Image: image, Initrd: []byte("initrd"), CommandLine: "layout=separate"}
+	boot := func(edit func(name, text string) string) (*Parts, error) {
+		files, err := Files("rpi3", p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := map[string][]byte{}
+		for _, f := range files {
+			m[strings.ToUpper(f.Name)] = []byte(edit(f.Name, string(f.Data)))
+		}
+		return PiBoot(m)
+	}
+	got, err := boot(func(_, text string) string { return text })
+	if err != nil || string(got.Image) != string(image) || string(got.Initrd) != "initrd" || !strings.HasSuffix(got.CommandLine, " layout=separate") {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, c := range []struct{ from, to, want string }{
+		{"kernel8.img", "kernel9.img", `wants a file "kernel9.img"`},
+		{"initramfs initrd.cpio 0x8000000", "initramfs=initrd.cpio", "initramfs at 0x0"},
+		{"0x8000000", "0x1000000", "initramfs at 0x1000000"},
+		{"0x200000", "0x80000", "kernel at 0x80000"},
+		{"arm_64bit=1", "", "not a 64-bit kernel"},
+		{"enable_uart=1", "enable_uar=1", `no option "enable_uar"`},
+		{"arm_64bit=1", "# " + strings.Repeat("x", 80), "reads 78 characters"},
+	} {
+		_, err := boot(func(name, text string) string {
+			if name == "config.txt" {
+				if !strings.Contains(text, c.from) {
+					t.Errorf("config.txt has no %q", c.from)
+				}
+				text = strings.Replace(text, c.from, c.to, 1)
+			}
+			return text
+		})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q for %q: %v, want %q", c.to, c.from, err, c.want)
+		}
+	}
+}
+
 // TestBootScript checks the header as U-Boot does.
 func TestBootScript(t *testing.T) {
 	const text = "echo hello\n"

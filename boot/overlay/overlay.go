@@ -181,6 +181,9 @@ func (c Config) added(replace map[string]string) error {
 			}
 			// Replaced, not removed, so that line numbers stay.
 			text = []byte(strings.Replace(string(text), "//go:build grim_overlay", "//go:build tamago", 1))
+			if dir == "early" { // it runs without a goroutine
+				text = []byte(strings.ReplaceAll(string(text), "\nfunc ", "\n//go:nosplit\nfunc "))
+			}
 			if err := c.put(replace, name, text); err != nil {
 				return err
 			}

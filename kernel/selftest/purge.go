@@ -37,7 +37,7 @@ const (
 // purgeEveryKind: a process that has one of every kind of mapping, half of it
 // copied on write from a parent that lives, is purged: the files have its
 // writes, the parent its own bytes, and nothing is left.
-// Broken by: releaseRun that frees shared frames whatever their references;
+// Broken by: ReleaseLeaf that frees shared frames whatever their references;
 // purgeVisitor that leaves PutDirty out; Purge that ends at 512 GB.
 func purgeEveryKind(t *T) {
 	file, slow := t.newFile(nil, 4*pageBytes), &memoryPager{}
@@ -313,7 +313,7 @@ func purgeOthersGoOn(t *T) {
 }
 
 // purgeYields (E7): a purge of 64 MB in 4 KB pages lets others run after every
-// eight leaf tables, be it private memory or an object's last mapping.
+// few leaf tables, be it private memory or an object's last mapping.
 // Broken by: vm.Purge without yield; Unref that gives freePages no yield.
 func purgeYields(t *T) {
 	const size = 64 << 20
@@ -332,8 +332,8 @@ func purgeYields(t *T) {
 	t.yieldsIn("shared memory", object, size, 2*(size/arch.BlockSize/8-1))
 }
 
-// yieldsIn touches size bytes from dataVA on, and counts how often another task
-// runs during their purge.
+// yieldsIn touches size bytes from dataVA on, and counts how often another task,
+// which waits for a timer each time, runs during their purge.
 func (t *T) yieldsIn(what string, vs *vm.VMSpace, size uint64, want int) {
 	t.check("touch", vs.EnsureWritable(dataVA, size))
 	if m, ok := vs.Pmap().Lookup(dataVA); !ok || m.Block {
@@ -345,7 +345,7 @@ func (t *T) yieldsIn(what string, vs *vm.VMSpace, size uint64, want int) {
 		defer close(other)
 		for !done {
 			runs++
-			runtime.Gosched()
+			time.Sleep(time.Microsecond)
 		}
 	}()
 	runtime.Gosched()

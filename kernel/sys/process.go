@@ -1,7 +1,6 @@
 package sys
 
 import (
-	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -321,7 +320,7 @@ func sysGetRobustList(c ctx) (uint64, error) {
 }
 
 func sysSchedYield(c ctx) (uint64, error) {
-	runtime.Gosched()
+	c.t.Yield()
 	return 0, nil
 }
 

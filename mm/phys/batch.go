@@ -135,10 +135,13 @@ const NoStop = ^arch.PTE(0)
 // pmap.
 func (b *Batch) ReleaseLeaf(t *Rows, groups uint64, used int, stop arch.PTE) (at, left int) {
 	info, base := b.M.info, int(b.M.base)
+	word, acc := -1, uint64(0) // frames of a word not collected yet
 	for groups != 0 {
 		g := bits.TrailingZeros64(groups) & 63
 		row := &t[g]
 		if e := row[0]; used >= 8 && row[7] == e+7<<arch.PageShift {
+			b.collect(word, acc)
+			acc = 0
 			if left := b.releaseRows(t, g, used, stop); left < used {
 				if left == 0 {
 					return 0, 0
@@ -155,17 +158,21 @@ func (b *Batch) ReleaseLeaf(t *Rows, groups uint64, used int, stop arch.PTE) (at
 				continue
 			}
 			if e&stop == stop {
+				b.collect(word, acc)
 				return g<<3 + i, used
 			}
 			row[i] = 0
 			x := int(frameOf(e)) - base
 			p := &info[x].refs
-			if r := atomic.LoadInt32(p); r == 1 && int32(x>>9) == b.cur {
+			if r := atomic.LoadInt32(p); r == 1 {
 				// The only reference is ours, so nobody else can change it.
 				atomic.StoreInt32(p, 0)
-				b.mask[x>>6&7] |= 1 << (x & 63)
-				b.words |= 1 << (x >> 6 & 7)
-			} else if r <= 1 || atomic.AddInt32(p, -1) == 0 {
+				if x>>6 != word {
+					b.collect(word, acc)
+					word, acc = x>>6, 0
+				}
+				acc |= 1 << (x & 63)
+			} else if r < 1 || atomic.AddInt32(p, -1) == 0 {
 				if r > 1 {
 					// The others went meanwhile. The frame is ours alone now.
 					atomic.StoreInt32(p, 1)
@@ -173,6 +180,7 @@ func (b *Batch) ReleaseLeaf(t *Rows, groups uint64, used int, stop arch.PTE) (at
 				b.Unref(frameOf(e))
 			}
 			if used--; used == 0 {
+				b.collect(word, acc)
 				return 0, 0
 			}
 		}

@@ -582,7 +582,34 @@ func TestReleaseRows(t *testing.T) {
 			audit(t, m)
 		}
 	}
-	m := phystest.New(t, 512)
+	// Shared frames up to the end of a superblock, then those of a whole block.
+	// Seen to fail without the look at the end of the superblock.
+	m := phystest.New(t, 4*512)
+	a, _ := m.AllocBlock(phys.Anon)
+	c, _ := m.AllocBlock(phys.Anon)
+	c = max(a, c)
+	var table phys.Rows
+	for k := range phys.Frame(16) {
+		table[k/8][k%8] = arch.PTE((c - 8 + k - 4).PA()) | 7
+		if k < 12 {
+			m.Ref(c - 8 + k - 4)
+		}
+	}
+	b := phys.Batch{M: m}
+	b.ReleaseLeaf(&table, 3, 16, phys.NoStop)
+	b.Flush()
+	for k := range phys.Frame(16) {
+		f := c - 8 + k - 4
+		if want := map[bool]int32{true: 1, false: 0}[f < c]; m.Refs(f) != want {
+			t.Errorf("frame %d has %d references, want %d", k, m.Refs(f), want)
+		}
+	}
+	if m.Refs(c+100) != 1 {
+		t.Errorf("the whole block's other frames have %d references, want 1", m.Refs(c+100))
+	}
+	audit(t, m)
+
+	m = phystest.New(t, 512)
 	mustPanic(t, "1 entries more than are in use", func() {
 		b := phys.Batch{M: m}
 		b.ReleaseLeaf(new(phys.Rows), 1, 1, phys.NoStop)

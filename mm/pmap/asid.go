@@ -132,15 +132,9 @@ func (s *System) LimitIdentifiers(n int) {
 	s.mu.Unlock()
 }
 
-// leave takes p off every CPU, drops all its translations at once, and gives its
-// identifier back. Nobody can load it again until leaving is false.
-func (s *System) leave(p *Pmap) {
-	s.mu.Lock()
-	s.leaveLocked(p)
-	s.mu.Unlock()
-}
-
-// leaveLocked is leave with s locked by the caller.
+// leaveLocked takes p off every CPU, drops all its translations at once, and gives
+// its identifier back. Nobody can load it again until leaving is false.
+// Preconditions: s.mu held.
 func (s *System) leaveLocked(p *Pmap) {
 	p.leaving.Store(true)
 	// Shoot-down point: a CPU other than this one that has p loaded is told to

@@ -8,10 +8,10 @@ import (
 	"grim/mm/phys"
 )
 
-// How long a purge goes on before others run, in pages: about 100 000
+// How long a purge goes on before others run, in pages: about 25 000
 // instructions. A table page or block costs as much as a few pages.
 const (
-	purgeStep  = 4096
+	purgeStep  = 1024
 	purgeTable = 8
 )
 
@@ -23,8 +23,8 @@ const (
 // rest needs no lock, and none is held while v or yield runs. It touches no entry
 // of the kernel half; the root stays. Dirty Shared pages are shown to v before
 // their references go; yield (may be nil) is called now and then; both may sleep.
-// The cost is in resident pages and table pages.
-func (p *Pmap) Purge(v Visitor, yield func()) {
+// The cost is in resident pages and table pages. It says how many it freed.
+func (p *Pmap) Purge(v Visitor, yield func()) Stats {
 	s := p.s
 	s.mu.Lock()
 	s.leaveLocked(p)
@@ -45,10 +45,12 @@ func (p *Pmap) Purge(v Visitor, yield func()) {
 	p.resident -= w.pages
 	p.tables -= w.tables
 	p.mu.Unlock()
+	did := Stats{w.pages, w.tables}
 	w.v, w.yield = nil, nil
 	w.pages, w.tables, w.work = 0, 0, 0
 	s.putTeardown(td)
 	p.leaving.Store(false)
+	return did
 }
 
 // cutOff takes the first entry of the user half out of the root, and returns its
@@ -136,35 +138,30 @@ func (w *purger) level1(f phys.Frame, va arch.VA) {
 			w.work += purgeTable
 		} else {
 			leaf := s.frame(e)
-			n := 1
 			info := s.mem.Info(leaf)
-			if info.Used != 1 || !w.single(s.mem.Rows(leaf), info.Groups) {
-				n = s.releaseLeaf(leaf, va+arch.VA(r<<3+k)<<arch.BlockShift, w.td, w.v)
-			}
+			n := int(info.Used)
 			w.pages += n
 			w.work += n + purgeTable
-			w.table(leaf)
+			// A sparse mapping has a table for each page, and the next page in
+			// another superblock, so that there is nothing to collect.
+			row := &s.mem.Rows(leaf)[bits.TrailingZeros64(info.Groups)&63]
+			i := phys.FirstUsed(row) & 7
+			if e := row[i]; n == 1 && e != 0 && e&s.sharedDirty != s.sharedDirty {
+				row[i] = 0
+				s.mem.Unref(s.frame(e))
+			} else {
+				s.releaseLeaf(leaf, va+arch.VA(r<<3+k)<<arch.BlockShift, w.td, w.v)
+			}
+			w.empty[w.nempty%stepEmpty] = leaf // w.table, written out
+			if w.nempty++; w.nempty == stepEmpty {
+				w.freeTables()
+			}
 		}
 		if w.work >= purgeStep {
 			w.pause()
 		}
 	}
 	w.table(f)
-}
-
-// single frees what leaf table t maps if that is one page, which is not dirty
-// and Shared: a sparse mapping has a table for each page, and the next page in
-// another superblock, so that there is nothing to collect. False: it did nothing.
-func (w *purger) single(t *phys.Rows, groups uint64) bool {
-	row := &t[bits.TrailingZeros64(groups)&63]
-	k := phys.FirstUsed(row) & 7
-	e := row[k]
-	if e == 0 || e&w.s.sharedDirty == w.s.sharedDirty {
-		return false
-	}
-	row[k] = 0
-	w.s.mem.Unref(w.s.frame(e))
-	return true
 }
 
 // table frees a table page, which is all zero.

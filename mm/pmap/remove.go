@@ -273,24 +273,22 @@ func (p *Pmap) free(td *teardown, v Visitor) {
 }
 
 // releaseLeaf gives back the frames that the unlinked leaf table f maps, from va
-// on, and says how many. The table is all zero then. Dirty Shared pages are shown
+// on. The table is all zero then. Dirty Shared pages are shown
 // to v while they are still in place: no page is looked at more than twice.
-func (s *System) releaseLeaf(f phys.Frame, va arch.VA, td *teardown, v Visitor) int {
+func (s *System) releaseLeaf(f phys.Frame, va arch.VA, td *teardown, v Visitor) {
 	rows, info := s.mem.Rows(f), s.mem.Info(f)
-	n := int(info.Used)
+	if info.Used == 0 {
+		return
+	}
 	stop := s.sharedDirty
 	if v == nil {
 		stop = phys.NoStop
 	}
-	if n == 0 {
-		return 0
-	}
-	if k, left := td.batch.ReleaseLeaf(rows, info.Groups, n, stop); left != 0 {
+	if k, left := td.batch.ReleaseLeaf(rows, info.Groups, int(info.Used), stop); left != 0 {
 		groups := info.Groups >> (k >> 3 & 63) << (k >> 3 & 63)
 		s.showDirty(va, rows, groups, td, v)
 		td.batch.ReleaseLeaf(rows, groups, left, phys.NoStop)
 	}
-	return n
 }
 
 // showDirty shows the dirty Shared pages in groups of a leaf table that maps from

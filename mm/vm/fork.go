@@ -158,12 +158,13 @@ func (vs *VMSpace) forkEntries(c *VMSpace) {
 		if n.obj == nil {
 			continue
 		}
-		n.obj.Ref()
 		m := n.obj.Mapped()
-		if m != held {
-			if held != nil {
-				held.mu.Unlock()
-			}
+		if m != held && held != nil {
+			held.mu.Unlock()
+			held = nil
+		}
+		n.obj.Ref()
+		if held == nil {
 			m.mu.Lock()
 			held = m
 		}

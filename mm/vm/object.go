@@ -14,8 +14,8 @@ import (
 // and Tracks.
 type Object interface {
 	// Ref adds a reference, Unref drops one; the last frees the pages. Neither
-	// sleeps, as both are called with VMSpace.mu held, Ref also with Mappings.mu;
-	// Unref may yield.
+	// sleeps, as both are called with VMSpace.mu held, Ref also with the object's
+	// own Mappings.mu; Unref may yield.
 	Ref()
 	Unref()
 	// GetPage returns the frame of page index with a reference for the caller.

@@ -44,11 +44,10 @@ const purgeEntries = 1024
 // resident pages and the table pages, not in the size of the address space.
 func (vs *VMSpace) Purge(trace *PurgeStats) {
 	vs.mu.Lock()
-	st := vs.pm.Stats()
 	head, last, n := vs.tree.first, vs.tree.last, vs.tree.n
 	vs.tree = entryTree{}
 	vs.hint = nil
-	vs.sizes = sizes{peakTotal: vs.sizes.peakTotal, peakPages: max(vs.sizes.peakPages, uint64(st.Resident))}
+	vs.sizes = sizes{peakTotal: vs.sizes.peakTotal, peakPages: vs.sizes.peakPages}
 	vs.brkStart, vs.brkEnd = 0, 0
 	vs.mu.Unlock()
 
@@ -87,8 +86,12 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 	// In the space, as what is passed to pmap would be allocated otherwise.
 	v := &vs.purging
 	v.cur = head
-	v.did = PurgeStats{Entries: n, Pages: st.Resident, Tables: st.Tables}
-	vs.pm.Purge(v, vs.sys.yield)
+	v.did = PurgeStats{Entries: n}
+	st := vs.pm.Purge(v, vs.sys.yield)
+	v.did.Pages, v.did.Tables = st.Resident, st.Tables
+	vs.mu.Lock()
+	vs.sizes.peakPages = max(vs.sizes.peakPages, uint64(st.Resident))
+	vs.mu.Unlock()
 	if trace != nil {
 		trace.add(&v.did)
 	}

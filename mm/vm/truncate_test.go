@@ -9,6 +9,7 @@ import (
 
 	"grim/arch"
 	"grim/mm/phys"
+	"grim/mm/pmap"
 )
 
 // Truncation takes pages away from every mapping, and private copies with them.
@@ -146,4 +147,60 @@ func TestTruncateDuringFetch(t *testing.T) {
 		vs.Advise(va, 4096, 4)
 		wantErr(t, "truncated meanwhile", vs.Fault(va, arch.Write), syscall.EIO)
 	}
+}
+
+// refHooked is a file to which something happens when it is referred to again.
+type refHooked struct {
+	*FileObject
+	hook func()
+}
+
+func (h *refHooked) Ref() {
+	h.FileObject.Ref()
+	if fn := h.hook; fn != nil {
+		h.hook = nil
+		fn()
+	}
+}
+
+// A truncation visits the child's mapping before the pages are copied there, and
+// the parent's afterwards: the child is left with a page that is none any more, and
+// fork must take it away. The order is made by hand: the page is put into the child
+// when fork comes to the next mapping. Seen to fail without forkAgain.
+func TestTruncateDuringFork(t *testing.T) {
+	m := newMachine(t, formats[0], 1024)
+	o, next := NewFileObject(m.System, "/f", nil), NewFileObject(m.System, "/g", nil)
+	defer o.Unref()
+	defer next.Unref()
+	o.Truncate(8192)
+	next.Truncate(4096)
+	h := &refHooked{FileObject: next}
+	vs := m.space()
+	const va = 0x40000000
+	mustMap(t, vs, va, 8192, rw, Private|Fixed, o, 0)
+	mustMap(t, vs, va+1<<30, 4096, rw, Private|Fixed, h, 0)
+	mustStore(t, vs, va, 5)
+	h.hook = func() {
+		c := o.Mapped().head.space // linked last
+		f, err := m.mem.Alloc(phys.Anon)
+		if err == nil {
+			err = c.pm.Enter(va+4096, f, arch.Read, pmap.COW)
+		}
+		if err != nil || c == vs {
+			t.Error("the child does not map the file yet, or: ", err)
+		}
+		invalidations.Add(1)
+	}
+	c, err := vs.Fork(arch.SharedUK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.hook != nil {
+		t.Fatal("fork took no reference: the case tests nothing")
+	}
+	if l, ok := c.pm.Lookup(va + 4096); ok {
+		t.Errorf("the child has a page that was truncated: %+v", l)
+	}
+	wantLoad(t, c, va, 5)
+	m.end(c)
 }

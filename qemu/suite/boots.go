@@ -36,6 +36,7 @@ var suiteBoots = []boot{
 	// 2 million frames: the recount after each test takes its time.
 	{arch: "arm64", machine: "virt", mem: "8G", args: []string{"selftest=frames/"}},
 	{arch: "arm64", machine: "virt-uboot", mem: "1G", args: []string{"selftest=quick"}},
+	{arch: "arm64", machine: "virt-uboot-imx8mp", mem: "3G", args: []string{"selftest=frames/"}},
 	{arch: "arm64", machine: "virt-uefi", mem: "1G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "raspi3b", mem: "1G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "raspi4b", mem: "2G", args: []string{"selftest=quick"}},

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,13 +46,14 @@ type refusal struct {
 
 	want   string // on the serial port, or on the screen
 	screen *screen.Config
-	uefi   bool // by UEFI instead, which has a screen of its own
+	uefi   bool // by UEFI instead; with a ramfb, the text is on its screen
 	ends   bool // QEMU does, with this status
 	status int
 }
 
-// refusals were seen to fail with the entry code's checks left out one by one, and
-// with earlyRefuse not looking for a console.
+// refusals were seen to fail with the entry code's checks of the place left out, with
+// earlyRefuse not looking for a console, with earlyEnd not asking PSCI, and with UEFI's
+// framebuffer not taken over.
 var refusals = []refusal{
 	{name: "entered at EL3", machine: "virt,secure=on", want: "grim: entered at EL3: "},
 	{name: "image off a 2 MB boundary", machine: "virt", off: 0x1000,
@@ -80,6 +82,9 @@ var refusals = []refusal{
 		r.Children = append(r.Children, tree("reserved-memory", dt.PropertyU32("#address-cells", 2), dt.PropertyU32("#size-cells", 2), dt.Property{Name: "ranges"},
 			tree("a@40300000", reg(0x40300000, 0x2000))))
 	}, want: "was loaded over a reserved range", ends: true},
+	{name: "UEFI without a tree", machine: "virt", uefi: true, want: "grim: the firmware gives no device tree"},
+	{name: "image far away, no initramfs", machine: "virt", off: 0xa000000,
+		want: "grim: boot: the boot loader handed over no initramfs", ends: true}, // the place is all right
 	{name: "no console", machine: "virt", edit: strangeConsole, args: []string{"-semihosting"},
 		want: "no serial port that there is a driver for", ends: true, status: 1},
 	{name: "no console, 32-bit screen", machine: "virt",
@@ -179,7 +184,7 @@ func (r *refusal) check(ctx context.Context) error {
 	go func() { cmd.Wait(); close(ended) }()
 	defer func() { cancel(); <-ended }()
 	look := func() (string, error) { return out.String(), nil }
-	if r.screen != nil || r.uefi {
+	if r.screen != nil || slices.Contains(r.args, "ramfb") {
 		look = func() (string, error) { return r.look(monitor, dir) }
 	}
 	if r.ends {
@@ -240,7 +245,10 @@ func (r *refusal) command(ctx context.Context, dir string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		return append(args, append(c.Disk(), "-dtb", file("tree", tree))...), nil
+		if r.edit != nil {
+			args = append(args, "-dtb", file("tree", tree))
+		}
+		return append(args, c.Disk()...), nil
 	}
 	load("build/arm64/grim", refuseImage+r.off)
 	at := uint64(0)

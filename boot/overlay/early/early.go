@@ -5,7 +5,8 @@
 // address that is not the link address, and with no goroutine to speak of. So it is
 // Go of a reduced kind, which is held together by the tests that boot it like that:
 //
-//   - every function is nosplit, nothing allocates or panics;
+//   - nothing allocates or panics, and every function is nosplit: boot/overlay sees
+//     to that in the kernel's copy, so that the fuzzer's is free of it;
 //   - no variables, no tables of strings, no switch with eight cases or more: those
 //     hold link addresses, code has none;
 //   - memory is read by aligned words and by bytes, never by copying or comparing a
@@ -78,8 +79,6 @@ type token struct {
 // else the first that can be written to. arg may also be the EFI stub's block.
 // delta is what to add to a physical address to reach it. c.Kind is None if there
 // is none.
-//
-//go:nosplit
 func Find(arg uint64, delta uintptr, c *Console) {
 	c.Kind, c.Shift, c.Base, c.PSCI = None, 0, 0, NoPSCI
 	if arg == 0 || arg%8 != 0 {
@@ -97,8 +96,6 @@ func Find(arg uint64, delta uintptr, c *Console) {
 }
 
 // FindIn is Find for a tree at p, which is on an eight-byte boundary.
-//
-//go:nosplit
 func FindIn(p unsafe.Pointer, c *Console) {
 	c.Kind, c.Shift, c.Base, c.PSCI = None, 0, 0, NoPSCI
 	var t tree
@@ -130,8 +127,6 @@ func FindIn(p unsafe.Pointer, c *Console) {
 }
 
 // word is a big-endian number; 0 outside of the tree.
-//
-//go:nosplit
 func (t *tree) word(off uint) uint {
 	if off%4 != 0 || off >= t.size {
 		return 0
@@ -140,7 +135,6 @@ func (t *tree) word(off uint) uint {
 	return uint(v<<24 | v>>24 | v<<8&0xff0000 | v>>8&0xff00)
 }
 
-//go:nosplit
 func (t *tree) byte(off uint) byte {
 	if off >= t.size {
 		return 0
@@ -149,8 +143,6 @@ func (t *tree) byte(off uint) byte {
 }
 
 // text reports whether the text at off is s.
-//
-//go:nosplit
 func (t *tree) text(off uint, s string) bool {
 	for i := 0; i < len(s); i++ {
 		if t.byte(off+uint(i)) != s[i] {
@@ -161,8 +153,6 @@ func (t *tree) text(off uint, s string) bool {
 }
 
 // next reads the token at off; kind 0 is the end, or something wrong.
-//
-//go:nosplit
 func (t *tree) next(off uint, k *token) {
 	k.kind = 0
 	if off%4 != 0 || off >= t.end {
@@ -191,8 +181,6 @@ func (t *tree) next(off uint, k *token) {
 }
 
 // find is a property of a node below the root; n is 0 if there is none.
-//
-//go:nosplit
 func (t *tree) find(node, property string) (value, n uint) {
 	var k token
 	depth, here := 0, false
@@ -215,8 +203,6 @@ func (t *tree) find(node, property string) (value, n uint) {
 
 // stdout is the path of the console in /chosen, an alias followed; 0 for none. It
 // ends with a zero byte or a colon.
-//
-//go:nosplit
 func (t *tree) stdout() uint {
 	path, n := t.find("chosen", "stdout-path")
 	if n == 0 || t.byte(path) == '/' {
@@ -242,14 +228,10 @@ func (t *tree) stdout() uint {
 }
 
 // ended reports whether a byte ends a path's component.
-//
-//go:nosplit
 func ended(c byte) bool { return c == 0 || c == ':' || c == '/' }
 
 // same reports whether a component of a path is the name at off. A unit address may
 // be left out in the path.
-//
-//go:nosplit
 func (t *tree) same(path, name uint) bool {
 	for ; !ended(t.byte(path)); path, name = path+1, name+1 {
 		if t.byte(path) != t.byte(name) {
@@ -269,18 +251,14 @@ type bus struct {
 
 const cellsDefault = 2 | 1<<8
 
-//go:nosplit
 func (b *bus) address() uint { return b.cells & 0xff }
 
-//go:nosplit
 func (b *bus) size() uint { return b.cells >> 8 }
 
 // way is a bus for each depth up to the present node's.
 type way [maxDepth]bus
 
 // at is an element, without the check that could panic; depth is less than maxDepth.
-//
-//go:nosplit
 func (w *way) at(depth uint) *bus {
 	return (*bus)(unsafe.Add(unsafe.Pointer(w), uintptr(depth)*unsafe.Sizeof(bus{})))
 }
@@ -294,8 +272,6 @@ type device struct {
 
 // console looks for the node at path, and fills in c from it or from the first
 // device that can be a console.
-//
-//go:nosplit
 func (t *tree) console(path uint, c *Console) {
 	var (
 		k       token
@@ -352,8 +328,6 @@ func (t *tree) console(path uint, c *Console) {
 }
 
 // property takes in what matters here.
-//
-//go:nosplit
 func (t *tree) property(k *token, b *bus, d *device) {
 	n := k.name
 	if t.text(n, "reg") {
@@ -381,8 +355,6 @@ func (t *tree) property(k *token, b *bus, d *device) {
 }
 
 // bind is the kind of a "compatible" string: those of grim/boot/machine, bindings.go.
-//
-//go:nosplit
 func (t *tree) bind(s uint) uint {
 	if t.text(s, "arm,pl011") {
 		return PL011
@@ -400,8 +372,6 @@ func (t *tree) bind(s uint) uint {
 
 // address is where the device's registers are, through the buses above; 0 if that
 // makes no sense.
-//
-//go:nosplit
 func (t *tree) address(d *device, above *way, depth uint) uint64 {
 	if depth < 2 || depth >= maxDepth || d.kind == UART16 && (d.width != 4 || d.shift > 3) {
 		return 0
@@ -442,8 +412,6 @@ func (t *tree) address(d *device, above *way, depth uint) uint64 {
 }
 
 // number is the last 64 bits of some cells.
-//
-//go:nosplit
 func (t *tree) number(off, cells uint) (v uint64) {
 	for ; cells > 0; cells-- {
 		v = v<<32 | uint64(t.word(off))

@@ -8,8 +8,6 @@ const spins = 1 << 20
 // Put sends a byte to the port whose registers are at p, once it has room for one or
 // is stuck. Registers are those of the drivers in grim/arch/arm64. The baud rate is
 // what firmware left; the transmitter is turned on.
-//
-//go:nosplit
 func (c *Console) Put(p unsafe.Pointer, b byte) {
 	status, busy, full, data := uint32(0x18), uint32(1<<5), uint32(1<<5), uint32(0) // PL011
 	switch c.Kind {
@@ -36,8 +34,6 @@ func (c *Console) Put(p unsafe.Pointer, b byte) {
 }
 
 // set sets bits of a register, if they are not.
-//
-//go:nosplit
 func set(p unsafe.Pointer, off, bits uint32) {
 	if v := load(p, off); v&bits != bits {
 		store(p, off, v|bits)
@@ -46,10 +42,8 @@ func set(p unsafe.Pointer, off, bits uint32) {
 
 // load and store are not inlined, so that each is one access of 32 bits.
 //
-//go:nosplit
 //go:noinline
 func load(p unsafe.Pointer, off uint32) uint32 { return *(*uint32)(unsafe.Add(p, uintptr(off))) }
 
-//go:nosplit
 //go:noinline
 func store(p unsafe.Pointer, off, v uint32) { *(*uint32)(unsafe.Add(p, uintptr(off))) = v }

@@ -146,12 +146,3 @@ func TimerWords() *[2]int64 {
 
 // The two words of TimerWords are neighbours.
 const _ = -(unsafe.Offsetof(timers{}.minWhenModified) ^ (unsafe.Offsetof(timers{}.minWhenHeap) + 8))
-
-// Runnable reports whether another goroutine is ready to run, or the garbage
-// collector wants a turn: whether Gosched would do anything but return. Timers
-// that have come due count only once the scheduler has seen them; compare
-// NextTimer with Nanotime for those.
-func Runnable() bool {
-	pp := getg().m.p.ptr()
-	return !runqempty(pp) || !sched.runq.empty() || gcBlackenEnabled != 0
-}

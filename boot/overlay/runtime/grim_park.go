@@ -55,17 +55,16 @@ func parkerSleep(gp *g) {
 // handOvers counts the calls of handOver.
 var handOvers uint32
 
-// handOver takes the goroutine that has been ready longest, as the scheduler would
-// without looking at anything else; nil if there is none, or the scheduler has
-// something else to look at. It is asked every so often in any case, for timers
-// and its global queue.
+// handOver takes the goroutine that is to run next, as the scheduler would without
+// looking at anything else; nil if there is none, or the scheduler has something
+// else to look at. It is asked every so often in any case, for timers and its
+// global queue.
 func handOver(pp *p) *g {
 	handOvers++
 	if handOvers%32 == 0 || gcBlackenEnabled != 0 || sched.gcwaiting.Load() || pp.runSafePointFn != 0 {
 		return nil
 	}
-	next, _ := runqget(pp)
-	return next
+	return nextReady(pp)
 }
 
 // Unpark wakes the goroutine in Park, or makes the next Park return at once;
@@ -79,5 +78,5 @@ func (p *Parker) Unpark() {
 	if !gp.atomicstatus.CompareAndSwap(_Gwaiting, _Grunnable) {
 		casgstatus(gp, _Gwaiting, _Grunnable)
 	}
-	runqput(getg().m.p.ptr(), gp, false)
+	woken.pushBack(gp)
 }

@@ -81,7 +81,7 @@ var tests = []struct {
 	{"LockOSThread keeps others running", locked},
 	{"interrupt wakes goroutine", interrupts},
 	{"interrupt from the idle hook", idleInterrupt},
-	{"NextTimer and Runnable", scheduler},
+	{"NextTimer and Woken", scheduler},
 	{"SetClock keeps time continuous", clock},
 	{"TicksAt", ticks},
 	{"wall clock", wall},
@@ -306,13 +306,13 @@ func scheduler() error {
 		return fmt.Errorf("NextTimer is %d, want %d", n, want)
 	}
 	t.Stop()
-	if runtime.Runnable() {
-		return errors.New("Runnable with nobody there")
+	if n := runtime.Woken(); n != 0 {
+		return fmt.Errorf("%d goroutines woken with nobody there", n)
 	}
 	ran := false
 	go func() { ran = true }()
-	if !runtime.Runnable() {
-		return errors.New("not Runnable after a go statement")
+	if n := runtime.Woken(); n != 1 {
+		return fmt.Errorf("%d goroutines woken after a go statement", n)
 	}
 	runtime.Gosched()
 	if !ran {
