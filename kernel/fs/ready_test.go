@@ -342,9 +342,9 @@ func TestTimerfd(t *testing.T) {
 	f, err := w.Timerfd(unix.CLOCK_MONOTONIC, 0)
 	must(t, err)
 	defer f.Release()
+	buf, total, start := make([]byte, 8), uint64(0), time.Now()
 	_, _, err = f.TimerfdSet(5e6, 2e6, false)
 	must(t, err)
-	buf, total, start := make([]byte, 8), uint64(0), time.Now()
 	for total < 10 {
 		if _, err := f.Read(w.task, buf); err != nil {
 			t.Fatal(err)
