@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+)
+
+// parking: an Unpark before the Park is kept, two count as one, and the goroutine
+// in Park does not run before it is woken.
+func parking() error {
+	var p runtime.Parker
+	p.Unpark()
+	p.Unpark()
+	p.Park() // must return
+	steps := 0
+	go func() {
+		for {
+			p.Park()
+			steps++
+		}
+	}()
+	for want := range 100 {
+		runtime.Gosched()
+		if steps != want {
+			return fmt.Errorf("%d wake-ups, and the goroutine was awake %d times", want, steps)
+		}
+		p.Unpark()
+	}
+	return nil
+}
+
+// wokenFirst: who is woken runs before those that compute and give way, whoever
+// was there first; and a goroutine in the middle of long work lets it run, but not
+// them, with Yield. Seen to fail: Unpark and runqput onto the P's queue.
+func wokenFirst() error {
+	var p runtime.Parker
+	turns, stop, awake := 0, false, -1
+	for range 5 {
+		go func() {
+			for !stop {
+				turns++
+				runtime.Gosched()
+			}
+		}()
+	}
+	defer func() { stop = true; time.Sleep(time.Millisecond) }()
+	go func() {
+		for {
+			p.Park()
+			awake = turns
+		}
+	}()
+	for range 3 {
+		runtime.Gosched()
+	}
+	for _, giveWay := range []func(){runtime.Gosched, runtime.Yield} {
+		before := turns
+		p.Unpark()
+		giveWay()
+		if awake != before {
+			return fmt.Errorf("woken at turn %d of the others, awake at %d", before, awake)
+		}
+	}
+	before := turns
+	runtime.Yield()
+	if turns != before {
+		return errors.New("Yield let goroutines run that only compute")
+	}
+	return nil
+}
+
+// turnForAll: two goroutines that wake each other for ever do not keep the CPU from
+// one that computes. Seen to fail (it hangs): nextReady without maxTurns.
+func turnForAll() error {
+	var a, b runtime.Parker
+	stop, ended, rounds := false, make(chan bool), 0
+	go func() {
+		for !stop {
+			rounds++
+			b.Unpark()
+			a.Park()
+		}
+		b.Unpark()
+		ended <- true
+	}()
+	go func() {
+		for !stop {
+			a.Unpark()
+			b.Park()
+		}
+		a.Unpark()
+		ended <- true
+	}()
+	for range 10 {
+		runtime.Gosched()
+	}
+	stop = true
+	a.Unpark()
+	<-ended
+	a.Unpark()
+	b.Unpark()
+	<-ended
+	if rounds < 10 {
+		return fmt.Errorf("only %d rounds in 10 turns of the third", rounds)
+	}
+	return nil
+}
