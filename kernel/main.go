@@ -107,7 +107,7 @@ func (s *system) start() error {
 	if err := s.unpack(); err != nil {
 		return err
 	}
-	runtime.PrepareHeap()
+	runtime.PrepareHeap(uintptr(heapBytes() / heapAhead))
 	go collectWhenIdle()
 	return nil
 }

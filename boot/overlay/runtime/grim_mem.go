@@ -48,13 +48,13 @@ func clearHeap(from, to uintptr) {
 	}
 }
 
-// PrepareHeap zeroes what the heap will take next, an arena of 4 MB, so that whoever
-// happens to allocate then need not wait for that (300 000 instructions). It does
-// nothing if that is done.
-func PrepareHeap() {
+// PrepareHeap zeroes the next ahead bytes that the heap will take, in whole arenas
+// of 4 MB and at least one, so that whoever happens to allocate then need not wait
+// for that (300 000 instructions an arena). It does nothing if that is done.
+func PrepareHeap(ahead uintptr) {
 	systemstack(func() {
 		lock(&memlock)
-		end := min(alignUp(bloc, heapArenaBytes)+heapArenaBytes, blocMax)
+		end := min(alignUp(bloc+max(ahead, heapArenaBytes), heapArenaBytes), blocMax)
 		clearHeap(max(bloc, heapUsed, heapZeroed), end)
 		heapZeroed = max(heapZeroed, end)
 		unlock(&memlock)

@@ -458,9 +458,9 @@ func fill() {
 // prepareHeap: what is prepared takes no time afterwards, and is zero, also where the
 // heap has been before.
 func prepareHeap() error {
-	runtime.PrepareHeap()
+	runtime.PrepareHeap(6 << 20)
 	t0 := runtime.Nanotime()
-	runtime.PrepareHeap()
+	runtime.PrepareHeap(6 << 20)
 	if d := runtime.Nanotime() - t0; d > 10_000 {
 		return fmt.Errorf("nothing to prepare took %d ns", d)
 	}
