@@ -94,8 +94,8 @@ type Kernel struct {
 	timers   *[2]int64 // Config.Timers
 
 	// armed is what the CPU's one-shot timer was last set to; math.MaxInt64 if
-	// disarmed or expired, or if nobody knows. Per CPU: with a second one it moves into a per-CPU
-	// record.
+	// disarmed or expired, or if nobody knows. Per CPU: with a second one it moves
+	// into a per-CPU record.
 	armed atomic.Int64
 
 	pids pidTable
