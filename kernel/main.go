@@ -150,12 +150,7 @@ func (s *system) console() {
 	}
 	goos.Exit = s.board.Exit
 	goos.Idle = s.board.Idle
-	seeded := newSeedRandom(s.info.Seed, s.board.Jitter)
-	goos.RandomData = func(p []byte) {
-		if !s.board.Random(p) {
-			seeded.fill(p)
-		}
-	}
+	goos.RandomData = newGenerator(s.info.Seed, s.board.Random, s.board.Jitter).fill
 	runtime.Reseed()
 }
 

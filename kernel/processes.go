@@ -33,6 +33,7 @@ func (s *system) startProcesses() error {
 		Version: "grim",
 		CPU:     s.board.UserCPU(),
 		XCR0:    s.board.XCR0(),
+		ASLR:    s.opts.ASLR,
 	})
 	if err != nil {
 		return err
@@ -83,6 +84,7 @@ func (s *system) procFiles() {
 	s.fs.ProcFile("exits", s.exits)
 	s.fs.ProcFile("heap", heapText)
 	s.fs.ProcFile("version", func() []byte { return versionText(sys.Release, runtime.Version()) })
+	s.fs.ProcFile("sys/kernel/randomize_va_space", func() []byte { return randomizeText(s.opts.ASLR) })
 	s.fs.ProcFile("uptime", func() []byte { return uptimeText(runtime.Nanotime()) })
 	s.fs.ProcFile("cmdline", func() []byte { return []byte(s.info.CommandLine + "\n") })
 	s.fs.ProcFile("cpuinfo", func() []byte { return cpuinfoText(s.board.DescribeCPU()) })

@@ -12,6 +12,15 @@ func versionText(release, goVersion string) []byte {
 	return fmt.Appendf(nil, "Linux version %s (grim) (%s)\n", release, goVersion)
 }
 
+// randomizeText is /proc/sys/kernel/randomize_va_space: 2, everything is, the heap
+// included, or 0. It cannot be written: aslr= decides.
+func randomizeText(on bool) []byte {
+	if on {
+		return []byte("2\n")
+	}
+	return []byte("0\n")
+}
+
 // uptimeText is /proc/uptime: seconds since start; idle time is not counted.
 func uptimeText(ns int64) []byte {
 	return fmt.Appendf(nil, "%d.%02d 0.00\n", ns/1e9, ns%1e9/1e7)

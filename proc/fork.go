@@ -149,7 +149,7 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 	}
 	p.mu.Lock()
 	c := k.newProcess(pid, p.name)
-	c.cred, c.limits, c.policy, c.layout = p.cred, p.limits, p.policy, p.layout
+	c.cred, c.limits, c.policy, c.layout, c.persona = p.cred, p.limits, p.policy, p.layout, p.persona
 	p.mu.Unlock()
 	c.exitSignal = int(a.ExitSignal)
 	ct, err := newThread(c)

@@ -61,6 +61,7 @@ type Process struct {
 	limits     Limits      // [m]
 	policy     ExitPolicy  // [m]
 	layout     arch.Layout // [m] of the vmspace that exec makes
+	persona    uint32      // [m] personality(2); exec keeps it
 	usage      Usage       // [m] of dead threads
 	childUse   Usage       // [m] of children waited for, and theirs
 	timer      *realTimer  // [m] ITIMER_REAL
@@ -108,6 +109,20 @@ func (p *Process) Name() string {
 func (p *Process) SetName(s string) {
 	p.mu.Lock()
 	p.name = s[:min(len(s), 15)]
+	p.mu.Unlock()
+}
+
+// Personality is personality(2)'s word. Fork and exec inherit it.
+func (p *Process) Personality() uint32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.persona
+}
+
+// SetPersonality replaces it.
+func (p *Process) SetPersonality(v uint32) {
+	p.mu.Lock()
+	p.persona = v
 	p.mu.Unlock()
 }
 

@@ -22,6 +22,7 @@ type Options struct {
 	Layout    arch.Layout     // layout=: of processes that ask for no other
 	Exit      proc.ExitPolicy // exit=: the same
 	HugePages bool            // hugepages=: 2 MB blocks for anonymous memory
+	ASLR      bool            // aslr=: programs get addresses that cannot be guessed
 	SelfTest  string          // selftest=: all, quick, none, or part of the names to run
 	Init      string          // init=: path of the first process
 	Slice     time.Duration   // slice=: how long a thread runs while others wait
@@ -65,12 +66,13 @@ func parseSlice(s string) (time.Duration, error) {
 // Parse reads a command line. The warnings name the words it does not know, one
 // each; the error a word whose value is not one of the good ones, which it lists.
 func Parse(line string) (o Options, warnings []string, err error) {
-	o = Options{HugePages: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no"}
+	o = Options{HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no"}
 	fs := flag.NewFlagSet("command line", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Var(choice[arch.Layout]{&o.Layout, []string{"shared", "separate"}, []arch.Layout{arch.SharedUK, arch.Separate}}, "layout", "")
 	fs.Var(choice[proc.ExitPolicy]{&o.Exit, []string{"purge", "reaper"}, []proc.ExitPolicy{proc.PolicyPurge, proc.PolicyReaper}}, "exit", "")
 	fs.Var(choice[bool]{&o.HugePages, []string{"on", "off"}, []bool{true, false}}, "hugepages", "")
+	fs.Var(choice[bool]{&o.ASLR, []string{"on", "off"}, []bool{true, false}}, "aslr", "")
 	fs.Var(choice[string]{&o.Crash, crashes, crashes}, "crash", "")
 	fs.StringVar(&o.SelfTest, "selftest", o.SelfTest, "")
 	fs.StringVar(&o.Init, "init", o.Init, "")

@@ -11,7 +11,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	def := Options{HugePages: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no"}
+	def := Options{HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no"}
 	with := func(f func(*Options)) Options { o := def; f(&o); return o }
 	for _, c := range []struct {
 		line     string
@@ -27,6 +27,7 @@ func TestParse(t *testing.T) {
 		{`init=/bin/sh -- -c 'echo a  b; exit 3' "it's"`, with(func(o *Options) {
 			o.Init, o.Args = "/bin/sh", []string{"-c", "echo a  b; exit 3", "it's"}
 		}), 0},
+		{"aslr=off", with(func(o *Options) { o.ASLR = false }), 0},
 		{"slice=2ms quiet panic=-1", with(func(o *Options) { o.Slice = 2 * time.Millisecond }), 2},
 	} {
 		got, warnings, err := Parse(c.line)

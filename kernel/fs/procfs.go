@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"grim/mm/vm"
 )
 
 // procfs is /proc: a static tree of texts, registered by ProcFile, and a
@@ -253,7 +255,7 @@ func (s *FS) mountProc() {
 		"sys/kernel/cap_last_cap":  "40\n",
 		"sys/vm/overcommit_memory": "0\n",
 		"sys/vm/max_map_count":     "65530\n",
-		"sys/vm/mmap_min_addr":     "4096\n",
+		"sys/vm/mmap_min_addr":     strconv.FormatUint(uint64(vm.MinAddr), 10) + "\n",
 		"sys/fs/nr_open":           strconv.Itoa(MaxFDs) + "\n",
 		"sys/fs/pipe-max-size":     strconv.Itoa(1<<20) + "\n",
 	} {

@@ -47,6 +47,7 @@ type executable struct {
 
 	limits  *proc.Process // whose memory limits the new space gets; nil: nobody's
 	cred    *proc.Cred
+	fixed   bool // the caller wants no random addresses (personality(2))
 	args    elf.Args
 	taken   int // bytes of the budget of kernel memory
 	loadFor func(vs *vm.VMSpace) (pc, sp arch.VA, err error)
@@ -312,12 +313,16 @@ func (x *executable) load(vs *vm.VMSpace) (pc, sp arch.VA, err error) {
 	a.Argv, a.Envp, a.ExecFn, a.CPU = x.argv, x.env, x.path, s.cfg.CPU
 	a.ID = elf.Identity{UID: x.cred.UID, EUID: x.cred.EUID, GID: x.cred.GID, EGID: x.cred.EGID,
 		Secure: x.cred.UID != x.cred.EUID || x.cred.GID != x.cred.EGID}
+	a.Low = x.cred.EUID == 0
 	s.cfg.Random(a.Random[:])
+	if a.Randomize = s.cfg.ASLR && !x.fixed; a.Randomize {
+		s.cfg.Random(a.Draw[:])
+	}
 	if pc, sp, err = elf.Load(vs, x.image, x.obj, a); err != nil {
 		return 0, 0, err
 	}
 	if s.sigPage != nil {
-		_, err = vs.Map(elf.SigPage, arch.PageSize, arch.Read|arch.Exec, vm.Fixed|vm.Private, s.sigPage, 0)
+		_, err = vs.Map(vs.Marks().SigPage, arch.PageSize, arch.Read|arch.Exec, vm.Fixed|vm.Private, s.sigPage, 0)
 	}
 	return pc, sp, err
 }
@@ -357,7 +362,7 @@ func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64,
 		return 0, err
 	}
 	p := c.t.Process()
-	x.limits, x.cred = p, p.Cred()
+	x.limits, x.cred, x.fixed = p, p.Cred(), p.Personality()&addrNoRandomize != 0
 	if err := c.t.Exec(path.Base(x.path), x.loadFor); err != nil {
 		x.file.Release()
 		return 0, err

@@ -15,7 +15,6 @@ import (
 	"grim/kernel/fs"
 	"grim/mm/vm"
 	"grim/proc"
-	"grim/proc/elf"
 )
 
 // program builds an executable: text at 0x400000 whose first page holds the
@@ -147,7 +146,7 @@ func TestExec(t *testing.T) {
 			}
 			u.want(syscall.EBADF, "close", 5) // it was close-on-exec
 			u.ok("close", 4)
-			if m.s.sigPage != nil && !bytes.Equal(u.load(elf.SigPage, 8), sigReturnARM64) {
+			if m.s.sigPage != nil && !bytes.Equal(u.load(u.vs().Marks().SigPage, 8), sigReturnARM64) {
 				m.t.Error("no code at SigPage")
 			}
 			u.exit(7)
@@ -181,6 +180,109 @@ func TestExec(t *testing.T) {
 				m.t.Errorf("%s: argv %q env %q", c.path, got.argv, got.env)
 			}
 		}
+	})
+}
+
+// randomly replaces the machine's random bytes, which are the same at each call, by
+// real ones.
+func (m *machine) randomly() {
+	m.s.cfg.ASLR = true
+	r := rand.New(rand.NewSource(1))
+	m.s.cfg.Random = func(p []byte) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		r.Read(p)
+	}
+}
+
+// Each run of a program has its parts at other addresses, all five of them; with
+// ADDR_NO_RANDOMIZE, which fork and exec inherit, and without ASLR, at the same.
+func TestExecRandom(t *testing.T) {
+	type places struct{ text, stack, mmap, brk, sig arch.VA }
+	onBoth(t, func(m *machine) {
+		m.litters = true
+		m.randomly()
+		m.writeFile("/tmp/pie", m.executable(delf.ET_DYN, nil), 0o755)
+		var got places
+		m.anywhere = func(u *user) { // the program's entry
+			st := u.stack()
+			sp, top := arch.VA(u.u.Frame[m.abi.SP]), u.vs().Marks().StackTop
+			if sp > top || top-sp > 12<<10 || u.m.entry(u, sp).End != top {
+				m.t.Errorf("sp %#x, stack ends at %#x", sp, top)
+			}
+			got = places{text: arch.VA(st.aux[9]), stack: sp, brk: arch.VA(u.ok("brk", 0)), sig: u.vs().Marks().SigPage}
+			got.mmap = arch.VA(u.ok("mmap", 0, 4096, 3, unix.MAP_PRIVATE|unix.MAP_ANON, ^uint64(0), 0))
+			u.exit(0)
+		}
+		run := func(persona uint64) places {
+			m.passes(func(u *user) {
+				u.ok("personality", persona)
+				pid := u.fork(func(u *user) {
+					u.call("execve", u.str("/tmp/pie"), u.strings(dataVA, "pie"), 0)
+					m.t.Error("execve came back")
+				})
+				u.ok("wait4", pid, 0, 0, 0)
+				if p := u.ok("personality", 0xffffffff); p != persona {
+					m.t.Errorf("personality %#x", p)
+				}
+				u.exit(0)
+			})
+			return got
+		}
+		a, b := run(0), run(0)
+		if a.text == b.text || a.stack == b.stack || a.mmap == b.mmap || a.brk == b.brk || a.sig == b.sig {
+			m.t.Errorf("a part is where it was: %+x, then %+x", a, b)
+		}
+		// No part tells where another is.
+		if a.text-b.text == a.brk-b.brk || a.mmap-b.mmap == a.stack-b.stack || a.sig-b.sig == a.stack-b.stack {
+			m.t.Errorf("a part is at a distance from another that does not change: %+x, %+x", a, b)
+		}
+		c, d := run(addrNoRandomize), run(addrNoRandomize|8)
+		if c != d || c.text != 0x555555555000 {
+			m.t.Errorf("ADDR_NO_RANDOMIZE: %+x, then %+x", c, d)
+		}
+		m.s.cfg.ASLR = false
+		if e := run(0); e != c {
+			m.t.Errorf("without ASLR: %+x, want %+x", e, c)
+		}
+	})
+}
+
+// Below mmap_min_addr only the superuser can map anything, programs included.
+func TestMmapMinAddr(t *testing.T) {
+	onBoth(t, func(m *machine) {
+		m.litters = true
+		m.writeFile("/tmp/low", m.executable(delf.ET_EXEC, func(h *delf.Header64, p []delf.Prog64) {
+			h.Entry -= 0x3ff000
+			p[0].Vaddr, p[1].Vaddr = p[0].Vaddr-0x3ff000, p[1].Vaddr-0x3ff000
+		}), 0o755)
+		const fixed = unix.MAP_PRIVATE | unix.MAP_ANON | unix.MAP_FIXED
+		m.anywhere = func(u *user) { u.exit(9) }
+		m.passes(func(u *user) {
+			u.want(syscall.EPERM, "mmap", 0, 4096, 3, fixed, 0, 0)
+			u.ok("mmap", 0x1000, 4096, 3, fixed, 0, 0)
+			u.ok("mremap", 0x1000, 4096, 4096, unix.MREMAP_FIXED|unix.MREMAP_MAYMOVE, 0x2000)
+			pid := u.fork(func(u *user) {
+				u.call("execve", u.str("/tmp/low"), u.strings(dataVA, "low"), 0)
+				u.exit(1)
+			})
+			u.ok("wait4", pid, dataVA, 0, 0)
+			if st := u.word(dataVA) & 0xffff; st != 9<<8 {
+				m.t.Errorf("a low program of the superuser: status %#x", st)
+			}
+			u.ok("munmap", 0x2000, 4096)
+			u.ok("setuid", 1000)
+			u.want(syscall.EPERM, "mmap", 0x1000, 4096, 3, fixed, 0, 0)
+			u.want(syscall.EPERM, "mmap", 0xf000, 4096, 3, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED_NOREPLACE, 0, 0)
+			u.want(syscall.EINVAL, "mmap", 0xf001, 4096, 3, fixed, 0, 0)
+			u.ok("mmap", 0x10000, 4096, 3, fixed, 0, 0)
+			u.want(syscall.EPERM, "mremap", 0x10000, 4096, 4096, unix.MREMAP_FIXED|unix.MREMAP_MAYMOVE, 0xf000)
+			if va := u.ok("mmap", 0x1000, 4096, 3, unix.MAP_PRIVATE|unix.MAP_ANON, 0, 0); va < 0x10000 {
+				m.t.Errorf("a hint led to %#x", va)
+			}
+			u.want(syscall.EPERM, "execve", u.str("/tmp/low"), u.strings(dataVA, "low"), 0)
+			u.exit(0)
+		})
 	})
 }
 

@@ -346,11 +346,18 @@ func sysSetpriority(c ctx) (uint64, error) {
 	return 0, nil
 }
 
+// addrNoRandomize is ADDR_NO_RANDOMIZE (personality(2)).
+const addrNoRandomize = 0x0040000
+
+// sysPersonality keeps whatever it is given, as Linux does. Only ADDR_NO_RANDOMIZE
+// means something here.
 func sysPersonality(c ctx) (uint64, error) {
-	if p := c.uint32(0); p != 0 && p != 0xffffffff {
-		return 0, syscall.EINVAL
+	p := c.t.Process()
+	old := p.Personality()
+	if v := c.uint32(0); v != 0xffffffff { // the query
+		p.SetPersonality(v)
 	}
-	return 0, nil
+	return uint64(old), nil
 }
 
 // sysGetrandom fills the buffer from the kernel's generator, a chunk at a time.

@@ -58,9 +58,21 @@ func sysMmap(c ctx) (uint64, error) {
 	return c.mapAnon(addr, length, prot, fl)
 }
 
+// mayPlace says whether the caller may map memory exactly at addr: below vm.MinAddr,
+// CAP_SYS_RAWIO is needed. EPERM. (An address inside a page is EINVAL, later.)
+func (c ctx) mayPlace(addr arch.VA, fl vm.MapFlags) error {
+	if fl&(vm.Fixed|vm.FixedNoReplace) != 0 && addr < vm.MinAddr && addr%arch.PageSize == 0 && c.t.Process().Cred().EUID != 0 {
+		return syscall.EPERM
+	}
+	return nil
+}
+
 // mapAnon maps zero-filled memory; shared, it is an object of its own that
 // children of fork have too.
 func (c ctx) mapAnon(addr arch.VA, length uint64, prot arch.Prot, fl vm.MapFlags) (uint64, error) {
+	if err := c.mayPlace(addr, fl); err != nil {
+		return 0, err
+	}
 	if fl&vm.Shared == 0 {
 		va, err := c.mem().Map(addr, length, prot, fl|vm.Anon, nil, 0)
 		return uint64(va), err
@@ -96,6 +108,9 @@ func (c ctx) mapFile(addr arch.VA, length uint64, prot arch.Prot, fl vm.MapFlags
 	if f.Zero() {
 		return c.mapAnon(addr, length, prot, fl)
 	}
+	if err := c.mayPlace(addr, fl); err != nil {
+		return 0, err
+	}
 	obj, err := f.Object()
 	if err != nil {
 		return 0, err
@@ -115,6 +130,11 @@ func sysMprotect(c ctx) (uint64, error) {
 }
 
 func sysMremap(c ctx) (uint64, error) {
+	if c.int(3)&unix.MREMAP_FIXED != 0 {
+		if err := c.mayPlace(c.va(4), vm.Fixed); err != nil {
+			return 0, err
+		}
+	}
 	va, err := c.mem().Remap(c.va(0), c.arg(1), c.arg(2), c.int(3), c.va(4))
 	return uint64(va), err
 }

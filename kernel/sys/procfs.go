@@ -8,7 +8,6 @@ import (
 	"grim/kernel/fs"
 	"grim/mm/vm"
 	"grim/proc"
-	"grim/proc/elf"
 )
 
 // procSource shows the kernel's processes under /proc.
@@ -73,9 +72,9 @@ func (ps procSource) Process(pid int) (fs.ProcInfo, bool) {
 	}
 	if vs := p.VM(); vs != nil {
 		i.Mem = vs.Stats()
+		i.Frame.StackStart = uint64(vs.Marks().StackTop)
 		vs.Release()
 		i.Maps = func() []vm.EntryInfo { return maps(p) }
-		i.Frame.StackStart = uint64(elf.StackTop)
 	}
 	i.Settings = settings(p)
 	return i, true

@@ -290,7 +290,7 @@ func (s *System) Push(t *proc.Thread, info *proc.Siginfo, act *proc.Sigaction, o
 	case act.Flags&saRestorer != 0:
 		d.restorer = act.Restorer
 	case s.tab.sigPage != nil:
-		d.restorer = elf.SigPage
+		d.restorer = t.VM().Marks().SigPage
 	default:
 		return syscall.EFAULT // sa_restorer is not optional on amd64
 	}

@@ -41,6 +41,7 @@ type Config struct {
 	CPU     elf.CPU                     // for the auxiliary vector
 	CPUs    int                         // processors; 0: one
 	XCR0    uint64                      // amd64: state that XSAVE saves; 0: FXSAVE
+	ASLR    bool                        // programs get random addresses (package elf says which)
 
 	// Trace, if set, sees every system call when it returns (strace).
 	Trace func(t *proc.Thread, name string, args []uint64, ret uint64, err error)

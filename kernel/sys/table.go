@@ -223,7 +223,7 @@ var sysents = []sysent{
 	{"sched_yield", 0, sysSchedYield, ""},
 	{"arch_prctl", 2, sysArchPrctl, "FS and GS base"},
 	{"prctl", 5, sysPrctl, "names, dumpable, no_new_privs"},
-	{"personality", 1, sysPersonality, "Linux's own"},
+	{"personality", 1, sysPersonality, "kept; only ADDR_NO_RANDOMIZE has an effect"},
 
 	// Signals.
 	{"rt_sigaction", 4, sysRtSigaction, ""},

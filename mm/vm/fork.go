@@ -26,7 +26,7 @@ func (vs *VMSpace) Fork(l arch.Layout, stack arch.VA) (*VMSpace, error) {
 		return nil, err
 	}
 	vs.mu.Lock()
-	c.limits, c.mmapBase, c.brkStart, c.brkEnd = vs.limits, vs.mmapBase, vs.brkStart, vs.brkEnd
+	c.limits, c.mmapBase, c.brkStart, c.brkEnd, c.marks = vs.limits, vs.mmapBase, vs.brkStart, vs.brkEnd, vs.marks
 	vs.rs.BreakAll() // a reservation's frames have one owner
 	err = vs.forkMemory(c, stack.PageDown())
 	vs.mu.Unlock()

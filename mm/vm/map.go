@@ -26,8 +26,11 @@ const (
 // Stack is GrowsDown by its other name.
 const Stack = GrowsDown
 
-// minHint is the lowest address that Map picks by itself (Linux's mmap_min_addr).
-const minHint arch.VA = 0x10000
+// MinAddr is the lowest address that Map picks by itself, that a stack grows to, and
+// that a process without CAP_SYS_RAWIO can map at all (/proc/sys/vm/mmap_min_addr;
+// the system-call layer and the program loader know who asks). A nil pointer with
+// an offset below it hits nothing.
+const MinAddr arch.VA = 0x10000
 
 // Map maps length bytes of obj from off, or zero-filled memory, and returns the
 // address. It takes its own reference of obj. Errors as mmap(2): EINVAL, ENOMEM
@@ -138,7 +141,7 @@ func (vs *VMSpace) place(addr arch.VA, n uint64, flags MapFlags, like *entry) (a
 // possible below mmapBase, else anywhere. Preconditions: mu held.
 func (vs *VMSpace) pick(hint arch.VA, n uint64, like *entry) (arch.VA, error) {
 	if hint != 0 {
-		hint = max(hint.PageDown(), minHint)
+		hint = max(hint.PageDown(), MinAddr)
 		end := hint + arch.VA(n)
 		if end > hint && end <= arch.UserMax && vs.free(hint, end) {
 			return hint, nil
@@ -151,7 +154,7 @@ func (vs *VMSpace) pick(hint arch.VA, n uint64, like *entry) (arch.VA, error) {
 	}
 	for _, limit := range [...]arch.VA{vs.mmapBase, arch.UserMax} {
 		for ; ; align = arch.PageSize {
-			if va, ok := vs.tree.findGap(n, limit, align); ok && va >= minHint {
+			if va, ok := vs.tree.findGap(n, limit, align); ok && va >= MinAddr {
 				return va, nil
 			}
 			if align == arch.PageSize {

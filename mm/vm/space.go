@@ -31,6 +31,7 @@ type VMSpace struct {
 	brkStart   arch.VA
 	brkEnd     arch.VA
 	mmapBase   arch.VA
+	marks      Marks
 	lockFuture bool // mlockall(MCL_FUTURE)
 
 	pooled *VMSpace // of System.unused
@@ -117,6 +118,26 @@ func (vs *VMSpace) SetMmapBase(va arch.VA) {
 	vs.mu.Lock()
 	vs.mmapBase = va.PageDown()
 	vs.mu.Unlock()
+}
+
+// Marks are addresses that the program loader leaves with the space for others to
+// find. Package vm does not use them.
+type Marks struct {
+	StackTop arch.VA // end of the main stack
+	SigPage  arch.VA // where the system-call layer may have a page
+}
+
+// SetMarks and Marks store and fetch them. Fork copies them.
+func (vs *VMSpace) SetMarks(m Marks) {
+	vs.mu.Lock()
+	vs.marks = m
+	vs.mu.Unlock()
+}
+
+func (vs *VMSpace) Marks() Marks {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	return vs.marks
 }
 
 // account adds an entry to the sums, or takes it out (sign -1).

@@ -201,7 +201,7 @@ func (im *Image) check() error {
 	if len(im.Segments) == 0 {
 		return syscall.ENOEXEC
 	}
-	bias := im.bias()
+	bias := im.biasAt(pieBase)
 	if im.Low()+bias < arch.UserMin || im.High()+bias > mmapTop || im.High()+bias <= im.Low()+bias {
 		return syscall.ENOEXEC
 	}

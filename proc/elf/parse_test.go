@@ -108,7 +108,7 @@ func TestParseRefuses(t *testing.T) {
 		{"kernel address", func(h *elf.Header64, p []elf.Prog64) { p[1].Vaddr = 0xffffffff80200070 }},
 		{"past the user half", func(h *elf.Header64, p []elf.Prog64) { p[1].Memsz = 1 << 47 }},
 		{"memory wraps", func(h *elf.Header64, p []elf.Prog64) { p[1].Memsz = ^uint64(0) }},
-		{"over the stack", func(h *elf.Header64, p []elf.Prog64) { p[1].Vaddr = uint64(StackTop) - 0x6000 + 0x70 }},
+		{"over the stack", func(h *elf.Header64, p []elf.Prog64) { p[1].Vaddr = uint64(stackTop) - 0x6000 + 0x70 }},
 		{"page 0", func(h *elf.Header64, p []elf.Prog64) {
 			p[0].Vaddr, p[1].Vaddr, h.Entry = 0, 0x3070, 4096
 		}},
@@ -257,7 +257,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		bias := im.bias()
+		bias := im.biasAt(pieBase)
 		if uint64(bias)%im.Align != 0 && im.Align <= arch.BlockSize {
 			t.Fatalf("bias %#x, align %#x", bias, im.Align)
 		}

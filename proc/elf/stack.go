@@ -62,6 +62,12 @@ type Args struct {
 	Random     [16]byte
 	CPU        CPU
 	ID         Identity
+	// Randomize has Load choose places by Draw, which is random then, in place of
+	// the fixed ones.
+	Randomize bool
+	Draw      Draw
+	// Low allows a program below vm.MinAddr (CAP_SYS_RAWIO).
+	Low bool
 	// Room is memory that Load may use for an image of the stack, instead of the
 	// heap's; it is as large as was ever needed afterwards. It may be nil.
 	Room []uint64

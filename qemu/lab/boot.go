@@ -33,6 +33,8 @@ func (j *job) log() string {
 }
 
 // arguments is the kernel command line; the program's options are at its end.
+// Addresses are not random: how many table pages a process has depends on them, and
+// figures are to be the same from run to run.
 func (j *job) arguments(o *options) []string {
 	var args []string
 	switch {
@@ -41,7 +43,7 @@ func (j *job) arguments(o *options) []string {
 		if !j.Huge {
 			huge = "off"
 		}
-		args = []string{"init=/init", "selftest=none", "layout=" + j.Layout, "exit=" + j.Exit, "hugepages=" + huge, "--"}
+		args = []string{"init=/init", "selftest=none", "layout=" + j.Layout, "exit=" + j.Exit, "hugepages=" + huge, "aslr=off", "--"}
 	default:
 		console := "ttyS0"
 		if j.Arch == "arm64" {
@@ -51,7 +53,7 @@ func (j *job) arguments(o *options) []string {
 		if !j.Huge {
 			huge = "never"
 		}
-		args = []string{"console=" + console, "quiet", "panic=-1", "transparent_hugepage=" + huge, "--"}
+		args = []string{"console=" + console, "quiet", "panic=-1", "norandmaps", "transparent_hugepage=" + huge, "--"}
 	}
 	return append(args, o.programArguments()...)
 }

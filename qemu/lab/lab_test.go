@@ -25,7 +25,7 @@ func TestConfig(t *testing.T) {
 			t.Fatal(err)
 		}
 		ga, la := strings.Join(gc.Append, " "), strings.Join(lc.Append, " ")
-		if want := "init=/init selftest=none layout=separate exit=reaper hugepages=off -- -c exit_ -n 7"; ga != want {
+		if want := "init=/init selftest=none layout=separate exit=reaper hugepages=off aslr=off -- -c exit_ -n 7"; ga != want {
 			t.Errorf("Grim is given %q, want %q", ga, want)
 		}
 		if !strings.Contains(la, "transparent_hugepage=always") || !strings.HasSuffix(la, "-- -c exit_ -n 7") {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,9 +16,11 @@ var execTests = []test{
 	{name: "exec-many", run: execMany, slow: true},
 	{name: "exec-bad-files", run: execBad},
 	{name: "exec-closes-descriptors", run: execCloexec},
+	{name: "exec-random-addresses", run: execRandom},
 }
 
 func init() {
+	helpers["helper-places"] = func([]string) { fmt.Print(places()) }
 	helpers["helper-echo"] = func(args []string) {
 		fmt.Print(strings.Join(args, "|"), "|", os.Getenv("GRIM_TEST"))
 	}
@@ -76,6 +79,47 @@ func execBad() {
 	}
 	if err := unix.Exec(dir, []string{"x"}, nil); err != unix.EACCES {
 		fail("exec of a directory: %v, want EACCES", err)
+	}
+}
+
+// places are where this process has its stack, its heap and what mmap gives.
+func places() [3]uintptr {
+	stat, err := os.ReadFile("/proc/self/stat")
+	check("stat", err)
+	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	var stack uintptr
+	fmt.Sscan(f[28-3], &stack) // startstack, field 28; the state is field 3
+	brk, _, _ := unix.RawSyscall(unix.SYS_BRK, 0, 0, 0)
+	m, err := unix.MmapPtr(-1, 0, nil, 4096, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON)
+	check("mmap", err)
+	return [3]uintptr{stack, brk, uintptr(m)}
+}
+
+// execRandom: two runs of a program have their parts at different addresses, unless
+// the machine is set to the contrary or the parent asks for that.
+func execRandom() {
+	const addrNoRandomize = 0x0040000
+	level, err := os.ReadFile("/proc/sys/kernel/randomize_va_space")
+	check("randomize_va_space", err)
+	run := func() (p [3]uintptr) {
+		out, err := self("helper-places").Output()
+		check("run", err)
+		fmt.Sscanf(string(out), "[%d %d %d]", &p[0], &p[1], &p[2])
+		return p
+	}
+	a, b := run(), run()
+	for i, part := range [...]string{"stack", "heap", "mmap"} {
+		random := level[0] == '2' || level[0] == '1' && part != "heap"
+		if (a[i] != b[i]) != random {
+			fail("randomize_va_space is %s, %s at %#x, then at %#x", level[:1], part, a[i], b[i])
+		}
+	}
+	runtime.LockOSThread() // personality(2) is the calling thread's
+	if old, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, addrNoRandomize, 0, 0); errno != 0 || old&addrNoRandomize != 0 {
+		fail("personality: %#x, %v", old, errno)
+	}
+	if c, d := run(), run(); c[1] != d[1] || c[2] != d[2] {
+		fail("ADDR_NO_RANDOMIZE: %#x, then %#x", c, d)
 	}
 }
 
