@@ -40,6 +40,7 @@ func (s *system) startProcesses() error {
 	}
 	s.fs, err = fs.New(fs.Config{
 		NewPages:  s.newPages,
+		Frames:    s.mem,
 		Monotonic: runtime.Nanotime,
 		Console:   s.print,
 		Interrupt: s.interrupt,
@@ -53,7 +54,7 @@ func (s *system) startProcesses() error {
 		Machine: s.board, Memory: s.mem, Pmaps: s.pmaps, VM: s.vm,
 		Syscalls: s.sys, Signals: s.sys,
 		Policy: s.opts.Exit, Layout: s.opts.Layout, Slice: s.opts.Slice,
-		Clock: runtime.Nanotime, Timers: runtime.TimerWords(), Woken: runtime.Woken,
+		Clock: runtime.Nanotime, Timers: runtime.TimerWords(), Woken: runtime.Woken, Yield: s.yield,
 	})
 	if err != nil {
 		return err

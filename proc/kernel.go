@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"math"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +66,8 @@ type Config struct {
 	// Woken is how many goroutines have been made ready and not run since; nil:
 	// one more at each call.
 	Woken func() int
+	// Yield lets the goroutines run that were made ready; nil: runtime.Gosched.
+	Yield func()
 
 	// Trace sees every exit step as it happens, with locks of this package
 	// held: it must not call back. nil: the ring only.
@@ -160,6 +163,9 @@ func New(cfg Config) (*Kernel, error) {
 	if k.cfg.Woken == nil {
 		var calls atomic.Int64
 		k.cfg.Woken = func() int { return int(calls.Add(1)) }
+	}
+	if k.cfg.Yield == nil {
+		k.cfg.Yield = runtime.Gosched
 	}
 	k.armed.Store(math.MaxInt64)
 	k.SetTrace(cfg.Trace)

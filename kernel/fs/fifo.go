@@ -9,11 +9,12 @@ import (
 // fifo is a named pipe. Its data lives while somebody has it open.
 type fifo struct {
 	inode
-	pipe *pipe
+	pipe pipe
 }
 
 func (s *FS) newFIFO(perm uint32) *fifo {
-	f := &fifo{pipe: newPipe()}
+	f := new(fifo)
+	f.pipe.init(s)
 	f.init(s, devRoot, syscall.S_IFIFO|perm)
 	return f
 }

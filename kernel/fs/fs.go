@@ -39,6 +39,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"grim/mm/phys"
 )
 
 // Never is the deadline of a wait without one, in monotonic nanoseconds.
@@ -50,6 +51,10 @@ type Task interface {
 	// the thread to leave the kernel (EINTR, or the caller's restart error), or
 	// the monotonic clock passes deadline (ETIMEDOUT). A nil ch never is ready.
 	Sleep(ch <-chan struct{}, deadline int64) error
+	// Pause gives way to other threads in the middle of a long call, which holds
+	// no lock then. An error (EINTR, or the caller's restart error) says that the
+	// process has been killed: the call ends with what it has done.
+	Pause() error
 	// IDs are the process (thread group) and thread numbers, for /proc/self.
 	IDs() (pid, tid int)
 }
@@ -60,6 +65,8 @@ type Task interface {
 type Config struct {
 	// NewPages makes the page cache of a new, empty regular file. Required.
 	NewPages func(name string) (Pages, error)
+	// Frames is where pipes get their memory. Required.
+	Frames *phys.Memory
 	// Now is the wall clock, nanoseconds since 1970; nil: time.Now.
 	Now func() int64
 	// Monotonic is the clock of deadlines, nanoseconds; nil: since New.
@@ -105,7 +112,7 @@ func (s *FS) Stats() Stats {
 // New makes the tree: an empty root with /dev, /proc and /tmp. It fails only if
 // c cannot serve.
 func New(c Config) (*FS, error) {
-	if c.NewPages == nil {
+	if c.NewPages == nil || c.Frames == nil {
 		return nil, syscall.EINVAL
 	}
 	if c.Now == nil {

@@ -12,6 +12,14 @@ type call struct {
 	append   bool // O_APPEND
 }
 
+// pause gives way in the middle of a long call; an error ends the call.
+func (c call) pause() error {
+	if c.task == nil {
+		return nil
+	}
+	return c.task.Pause()
+}
+
 // handle is the part of an open file description that depends on the kind of
 // file. Read, write and ioctl run without any lock of the File but posMu of
 // seekable files. off is meaningless for streams.

@@ -6,32 +6,48 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"grim/arch"
+	"grim/mm/phys"
 )
 
-// Sizes of pipe(7). Writes of up to pipeAtomic bytes are not split.
+// Sizes of pipe(7). Writes of up to pipeAtomic bytes are not split. A pipe holds
+// pages, so its size is a multiple of theirs.
 const (
-	pipeSize   = 65536
-	pipeAtomic = 4096
+	pipePages    = 16
+	pipeMaxPages = 256 // fs.pipe-max-size: 1 MB
+	pipeSize     = pipePages * pipePage
+	pipePage     = arch.PageSize
+	pipeAtomic   = 4096
 )
 
-// pipe is a stream of bytes between any number of readers and writers.
+// pipe is a stream of bytes between any number of readers and writers. Its bytes
+// are in page frames, which come when they are written and go when they are read.
 type pipe struct {
-	q WaitQueue
+	q   WaitQueue
+	mem *phys.Memory
 
-	mu      sync.Mutex
-	buf     []byte // ring; grows as it fills, up to limit; nil when closed
-	start   int    // first byte
-	n       int    // bytes held
-	limit   int
+	mu sync.Mutex
+	// ring has a frame for each page of the bytes held, from slot head on; the
+	// other slots are 0. Its length is the pipe's size in pages.
+	ring    []phys.Frame
+	head    int
+	start   int // first byte, in the frame at head
+	n       int // bytes held
 	readers int
 	writers int
 	// Openings so far, so that opening a FIFO waits for a peer that came and
 	// went meanwhile (fifo(7)), and a FIFO that nobody has written to is not at
 	// its end.
 	readerGen, writerGen uint64
+
+	few [pipePages]phys.Frame // ring, unless F_SETPIPE_SZ has made it longer
 }
 
-func newPipe() *pipe { return &pipe{limit: pipeSize} }
+func (p *pipe) init(s *FS) *pipe {
+	p.mem = s.cfg.Frames
+	p.ring = p.few[:]
+	return p
+}
 
 // pipeEnd is one open end; a FIFO opened O_RDWR is both.
 type pipeEnd struct {
@@ -48,7 +64,8 @@ func (s *FS) Pipe(flags int) (r, w *File, err error) {
 	if flags&^(unix.O_NONBLOCK|unix.O_CLOEXEC) != 0 {
 		return nil, nil, syscall.EINVAL
 	}
-	n := &pipeNode{pipe: pipe{limit: pipeSize}}
+	n := new(pipeNode)
+	n.pipe.init(s)
 	n.init(s, devAnon, syscall.S_IFIFO|0o600)
 	newborn(n)
 	hold(n) // two Files
@@ -68,34 +85,6 @@ func (n *pipeNode) open(c call, flags int) (handle, error) { return n.pipe.open(
 
 // label is what /proc/self/fd shows for the name it has not.
 func (n *pipeNode) label() string { return fmt.Sprintf("pipe:[%d]", n.ino) }
-
-// pipeBuffers keeps the smallest buffers of closed pipes for the next: most pipes
-// never need another. They are not cleared, as nobody reads what was not written.
-var pipeBuffers = struct {
-	sync.Mutex
-	free [][]byte
-}{free: make([][]byte, 0, 32)}
-
-func newPipeBuffer(size int) []byte {
-	b := &pipeBuffers
-	b.Lock()
-	defer b.Unlock()
-	if n := len(b.free); size == pipeAtomic && n > 0 {
-		buf := b.free[n-1]
-		b.free = b.free[:n-1]
-		return buf
-	}
-	return make([]byte, size)
-}
-
-func freePipeBuffer(buf []byte) {
-	b := &pipeBuffers
-	b.Lock()
-	if len(buf) == pipeAtomic && len(b.free) < cap(b.free) {
-		b.free = append(b.free, buf)
-	}
-	b.Unlock()
-}
 
 // end opens an end.
 func (p *pipe) end(reads, writes bool) *pipeEnd {
@@ -130,8 +119,7 @@ func (e *pipeEnd) close() {
 		}
 	}
 	if p.readers+p.writers == 0 { // a FIFO's name may keep p alive
-		freePipeBuffer(p.buf)
-		p.buf, p.start, p.n = nil, 0, 0
+		p.dropLocked(p.n)
 	}
 	p.mu.Unlock()
 	if wake != 0 {
@@ -155,7 +143,7 @@ func (e *pipeEnd) ready() uint32 {
 		}
 	}
 	if e.writes {
-		if p.limit-p.n >= pipeAtomic {
+		if p.roomLocked() >= pipeAtomic {
 			r |= EPOLLOUT | EPOLLWRNORM
 		}
 		if p.readers == 0 {
@@ -165,85 +153,171 @@ func (e *pipeEnd) ready() uint32 {
 	return r
 }
 
-// read takes what there is, at least a byte; 0 when the last writer has gone.
-func (e *pipeEnd) read(c call, b []byte, _ int64) (int, error) {
-	if !e.reads {
-		return 0, syscall.EBADF
+// roomLocked is how many bytes fit. Bytes that have been read from the first page
+// take part of the size until the page is empty. Precondition: mu held.
+func (p *pipe) roomLocked() int { return len(p.ring)*pipePage - p.start - p.n }
+
+// slotLocked is where the frame of byte i is, and the byte's place in that frame.
+// Precondition: mu held.
+func (p *pipe) slotLocked(i int) (slot, off int) {
+	i += p.start
+	slot = p.head + i/pipePage
+	if slot >= len(p.ring) {
+		slot -= len(p.ring)
 	}
-	if len(b) == 0 {
-		return 0, nil
-	}
-	for {
-		n, eof := e.p.take(b)
-		switch {
-		case n > 0:
-			e.p.q.Wake(EPOLLOUT | EPOLLWRNORM)
-			return n, nil
-		case eof:
-			return 0, nil
-		case c.nonblock:
-			return 0, syscall.EAGAIN
-		}
-		if err := await(c.task, e, EPOLLIN, Never); err != nil {
-			return 0, err
-		}
-	}
+	return slot, i % pipePage
 }
 
-func (p *pipe) take(b []byte) (n int, eof bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for n < len(b) && p.n > 0 {
-		part := p.buf[p.start:min(len(p.buf), p.start+p.n)]
-		k := copy(b[n:], part)
-		n += k
-		p.n -= k
-		p.start = (p.start + k) % len(p.buf)
+// dropLocked takes the first n bytes out, and frees the frames that are empty
+// then. Precondition: mu held.
+func (p *pipe) dropLocked(n int) {
+	p.n -= n
+	p.start += n
+	for p.start >= pipePage || p.n == 0 && p.start > 0 {
+		p.mem.Unref(p.ring[p.head])
+		p.ring[p.head] = 0
+		if p.head++; p.head == len(p.ring) {
+			p.head = 0
+		}
+		p.start = max(p.start-pipePage, 0)
 	}
 	if p.n == 0 {
 		p.start = 0
 	}
-	return n, p.writers == 0
 }
 
-// write puts all of b, waiting for room; writes of up to pipeAtomic bytes in one
-// piece. EPIPE without readers. A signal or O_NONBLOCK gives what was written.
+// turnPages is how many pages are copied under one hold of mu.
+const turnPages = 16
+
+// Reasons why a copy stopped.
+const (
+	errAbsent = syscall.EFAULT // the other side's page is absent; ask it to fault
+	errFull   = syscall.EAGAIN // no room, or not enough for an atomic write
+	errEmpty  = syscall.ENODATA
+)
+
+// read and write are for callers with a buffer in kernel memory.
+func (e *pipeEnd) read(c call, b []byte, _ int64) (int, error) {
+	return e.readTo(c, (*flat)(&b))
+}
+
 func (e *pipeEnd) write(c call, b []byte, _ int64) (int, error) {
+	return e.writeFrom(c, (*flat)(&b))
+}
+
+// readTo takes what there is, at least a byte; 0 when the last writer has gone.
+func (e *pipeEnd) readTo(c call, d Dest) (int, error) {
+	if !e.reads {
+		return 0, syscall.EBADF
+	}
+	for done := 0; ; {
+		n, err := e.p.take(d, done)
+		if n > 0 {
+			e.p.q.Wake(EPOLLOUT | EPOLLWRNORM)
+		}
+		switch done += n; {
+		case done == d.Len():
+			return done, nil
+		case err == errAbsent:
+			err = d.Fault(done)
+		case err == errEmpty && done > 0:
+			return done, nil
+		case err == errEmpty && e.p.atEnd():
+			return 0, nil
+		case err == errEmpty && c.nonblock:
+			return 0, syscall.EAGAIN
+		case err == errEmpty:
+			err = await(c.task, e, EPOLLIN, Never)
+		default:
+			err = c.pause()
+		}
+		if err != nil {
+			return partial(done, err)
+		}
+	}
+}
+
+// partial is the result of a transfer that stopped: an error shows only if nothing
+// was moved.
+func partial(done int, err error) (int, error) {
+	if done > 0 {
+		return done, nil
+	}
+	return 0, err
+}
+
+// take moves bytes to offset off of d and on: as many as there are, up to
+// turnPages. It says why it stopped before that: errAbsent, errEmpty.
+func (p *pipe) take(d Dest, off int) (n int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for range turnPages {
+		want := min(d.Len()-off-n, p.n)
+		if want == 0 {
+			if p.n == 0 {
+				return n, errEmpty
+			}
+			return n, nil
+		}
+		b := p.mem.Bytes(p.ring[p.head])[p.start:]
+		b = b[:min(len(b), want)]
+		k := d.CopyOut(off+n, b)
+		p.dropLocked(k)
+		if n += k; k < len(b) {
+			return n, errAbsent
+		}
+	}
+	return n, nil
+}
+
+// atEnd says whether the last writer has gone and left nothing.
+func (p *pipe) atEnd() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.n == 0 && p.writers == 0
+}
+
+// writeFrom puts all of s, waiting for room; writes of up to pipeAtomic bytes in
+// one piece. EPIPE without readers, together with the count of what was written
+// before the last one went. A signal or O_NONBLOCK gives what was written.
+func (e *pipeEnd) writeFrom(c call, s Source) (int, error) {
 	if !e.writes {
 		return 0, syscall.EBADF
 	}
-	done := 0
-	for {
-		n, err := e.p.put(b[done:], len(b) <= pipeAtomic)
-		done += n
+	if s.Len() == 0 {
+		return 0, nil
+	}
+	whole := s.Len() <= pipeAtomic
+	for done := 0; ; {
+		n, missing, err := e.p.put(s, done, whole)
 		if n > 0 {
 			e.p.q.Wake(EPOLLIN | EPOLLRDNORM)
 		}
-		if err == nil && done < len(b) {
-			if c.nonblock {
-				err = syscall.EAGAIN
-			} else {
-				err = e.p.awaitRoom(c.task, e, len(b)-done)
-			}
-		} else if err == nil {
+		switch done += n; {
+		case done == s.Len():
 			return done, nil
+		case err == syscall.EPIPE:
+			return done, err
+		case err == errAbsent:
+			err = s.Fault(missing)
+		case err == errFull && !c.nonblock:
+			err = e.p.awaitRoom(c.task, s.Len()-done)
+		case err == nil:
+			err = c.pause()
 		}
 		if err != nil {
-			if done > 0 {
-				return done, nil
-			}
-			return 0, err
+			return partial(done, err)
 		}
 	}
 }
 
 // awaitRoom blocks until a write of n bytes can make progress.
-func (p *pipe) awaitRoom(t Task, e *pipeEnd, n int) error {
+func (p *pipe) awaitRoom(t Task, n int) error {
 	b := bells.Get().(*bell)
 	defer b.put()
 	p.q.add(&b.w, EPOLLOUT)
 	defer b.w.remove()
-	for !p.room(n) {
+	for !p.fits(n) {
 		if err := sleep(t, b.ch, Never); err != nil {
 			return err
 		}
@@ -251,51 +325,76 @@ func (p *pipe) awaitRoom(t Task, e *pipeEnd, n int) error {
 	return nil
 }
 
-// room says whether n bytes, or a part if they are many, fit now, or never will.
-func (p *pipe) room(n int) bool {
+// fits says whether n bytes, or a part if they are many, fit now, or never will.
+func (p *pipe) fits(n int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.readers == 0 || p.limit-p.n >= min(n, pipeAtomic)
+	return p.readers == 0 || p.roomLocked() >= min(n, pipeAtomic)
 }
 
-// put adds what fits: all of b or nothing, if whole.
-func (p *pipe) put(b []byte, whole bool) (int, error) {
+// put adds what fits of s from offset off on, up to turnPages; all of it or
+// nothing, if whole. It says why it stopped before that: EPIPE, ENOMEM, errFull, or
+// errAbsent and the offset of the byte that could not be had.
+func (p *pipe) put(s Source, off int, whole bool) (n, missing int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(b) == 0 {
-		return 0, nil
-	}
 	if p.readers == 0 {
-		return 0, syscall.EPIPE
+		return 0, 0, syscall.EPIPE
 	}
-	n := min(len(b), p.limit-p.n)
-	if whole && n < len(b) {
-		return 0, nil
+	if whole && s.Len()-off > p.roomLocked() {
+		return 0, 0, errFull
 	}
-	p.grow(p.n + n)
-	for i := 0; i < n; {
-		at := (p.start + p.n) % len(p.buf)
-		k := copy(p.buf[at:min(len(p.buf), at+n-i)], b[i:])
-		i += k
-		p.n += k
+	for range turnPages {
+		want := min(s.Len()-off-n, p.roomLocked()-n)
+		if want == 0 {
+			break
+		}
+		slot, at := p.slotLocked(p.n + n)
+		f := p.ring[slot]
+		if f == 0 {
+			if f, err = p.mem.Alloc(phys.Pipe); err != nil {
+				break
+			}
+			p.ring[slot] = f
+		}
+		b := p.mem.Bytes(f)[at:]
+		b = b[:min(len(b), want)]
+		k := s.CopyIn(b, off+n)
+		if n += k; k < len(b) {
+			missing, err = off+n, errAbsent
+			break
+		}
 	}
-	return n, nil
+	if err != nil && whole {
+		n = 0
+	}
+	p.n += n
+	p.trimLocked()
+	if err == nil && off+n < s.Len() && p.roomLocked() == 0 {
+		err = errFull
+	}
+	return n, missing, err
 }
 
-// grow makes the ring hold at least n bytes. Precondition: mu held.
-func (p *pipe) grow(n int) {
-	size := max(len(p.buf), pipeAtomic)
-	for size < n {
-		size *= 2
+// trimLocked frees the frames past the last byte, which a write that failed has
+// left: at most two. Precondition: mu held.
+func (p *pipe) trimLocked() {
+	last := p.n
+	if last+p.start > 0 {
+		last = (p.start+p.n+pipePage-1)&^(pipePage-1) - p.start
 	}
-	if size == len(p.buf) {
-		return
+	for range 2 {
+		if last+p.start >= len(p.ring)*pipePage {
+			return
+		}
+		slot, _ := p.slotLocked(last)
+		if p.ring[slot] == 0 {
+			return
+		}
+		p.mem.Unref(p.ring[slot])
+		p.ring[slot] = 0
+		last += pipePage
 	}
-	buf := newPipeBuffer(size)
-	k := copy(buf, p.buf[p.start:min(len(p.buf), p.start+p.n)])
-	copy(buf[k:p.n], p.buf)
-	freePipeBuffer(p.buf)
-	p.buf, p.start = buf, 0
 }
 
 // ioctl: FIONREAD.
@@ -309,47 +408,73 @@ func (e *pipeEnd) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64,
 	return putInt(mem, arg, n)
 }
 
-// PipeSize is fcntl F_GETPIPE_SZ; EBADF if f is no pipe.
-func (f *File) PipeSize() (int, error) {
+// pipe is the pipe that f is an end of; EBADF if it is none.
+func (f *File) pipe() (*pipe, error) {
 	e, ok := f.h.(*pipeEnd)
 	if !ok {
-		return 0, syscall.EBADF
+		return nil, syscall.EBADF
 	}
-	e.p.mu.Lock()
-	defer e.p.mu.Unlock()
-	return e.p.limit, nil
+	return e.p, nil
+}
+
+// PipeSize is fcntl F_GETPIPE_SZ; EBADF if f is no pipe.
+func (f *File) PipeSize() (int, error) {
+	p, err := f.pipe()
+	if err != nil {
+		return 0, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.ring) * pipePage, nil
 }
 
 // SetPipeSize is fcntl F_SETPIPE_SZ: the next power of two pages, up to 1 MB
-// (EPERM); EBUSY if more is in the pipe. It returns the new size.
+// (EPERM); EBUSY if more pages are in use. It returns the new size.
 func (f *File) SetPipeSize(n int) (int, error) {
-	e, ok := f.h.(*pipeEnd)
-	if !ok {
-		return 0, syscall.EBADF
+	p, err := f.pipe()
+	if err != nil {
+		return 0, err
 	}
 	if n < 0 {
 		return 0, syscall.EINVAL
 	}
-	if n > 1<<20 { // pipe-max-size of Linux
+	if n > pipeMaxPages*pipePage {
 		return 0, syscall.EPERM
 	}
-	size := pipeAtomic
-	for size < n {
-		size *= 2
+	pages := 1
+	for pages*pipePage < n {
+		pages *= 2
 	}
-	e.p.mu.Lock()
-	defer e.p.mu.Unlock()
-	if e.p.n > size {
-		return 0, syscall.EBUSY
+	p.mu.Lock()
+	old := len(p.ring)
+	err = p.resizeLocked(pages)
+	p.mu.Unlock()
+	if err != nil {
+		return 0, err
 	}
-	e.p.limit = size
-	if len(e.p.buf) > size {
-		p := e.p
-		old := make([]byte, p.n)
-		for i := range old {
-			old[i] = p.buf[(p.start+i)%len(p.buf)]
-		}
-		p.buf, p.start = append(old, make([]byte, size-len(old))...), 0
+	if pages > old {
+		p.q.Wake(EPOLLOUT | EPOLLWRNORM)
 	}
-	return size, nil
+	return pages * pipePage, nil
+}
+
+// resizeLocked makes the ring so many pages long. Precondition: mu held.
+func (p *pipe) resizeLocked(pages int) error {
+	if p.start+p.n > pages*pipePage {
+		return syscall.EBUSY
+	}
+	if pages == len(p.ring) {
+		return nil
+	}
+	old := append([]phys.Frame(nil), p.ring[p.head:]...)
+	old = append(old, p.ring[:p.head]...)
+	if pages <= pipePages {
+		p.few = [pipePages]phys.Frame{}
+		p.ring = p.few[:pages]
+	} else {
+		p.ring = make([]phys.Frame, pages)
+	}
+	copy(p.ring, old)
+	p.head = 0
+	return nil
 }

@@ -22,7 +22,7 @@ func (s *FS) Socketpair(typ int) (a, b *File, err error) {
 	if typ&^(unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC) != unix.SOCK_STREAM {
 		return nil, nil, syscall.EOPNOTSUPP
 	}
-	p, q := newPipe(), newPipe()
+	p, q := new(pipe).init(s), new(pipe).init(s)
 	x, y := newSocket(p, q), newSocket(q, p)
 	return s.socketFile(x, typ), s.socketFile(y, typ), nil
 }
@@ -47,6 +47,8 @@ func (s *FS) socketFile(k *socket, typ int) *File {
 
 func (k *socket) read(c call, p []byte, off int64) (int, error)  { return k.r.read(c, p, off) }
 func (k *socket) write(c call, p []byte, off int64) (int, error) { return k.w.write(c, p, off) }
+func (k *socket) readTo(c call, d Dest) (int, error)             { return k.r.readTo(c, d) }
+func (k *socket) writeFrom(c call, s Source) (int, error)        { return k.w.writeFrom(c, s) }
 func (k *socket) queue() *WaitQueue                              { return &k.q }
 
 // ready: both ends; a peer that has closed is a hang-up of both directions, not

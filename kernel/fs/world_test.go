@@ -62,6 +62,7 @@ func newWorldOf(t testing.TB, frames int, proc ProcSource) *world {
 	w.vm = vm.NewSystem(vm.Config{Mem: mem, Pmaps: pmap.NewSystem(mem, &amd64.Format, noTLB{arch.PageSize})})
 	w.FS, err = New(Config{
 		NewPages: func(name string) (Pages, error) { return vm.NewFileObject(w.vm, name, nil), nil },
+		Frames:   mem,
 		Console:  func(p []byte) { w.out = append(w.out, p...) },
 		Proc:     proc,
 		Memory: func() (uint64, uint64) {
@@ -186,6 +187,8 @@ func newTask() *testTask {
 }
 
 func (t *testTask) now() int64 { return 1 + int64(time.Since(t.start)) }
+
+func (t *testTask) Pause() error { return nil }
 
 func (t *testTask) IDs() (int, int) { return 7, 8 }
 

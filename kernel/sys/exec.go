@@ -454,6 +454,9 @@ type kernelTask struct{ s *System }
 // IDs are 0: no process.
 func (kernelTask) IDs() (pid, tid int) { return 0, 0 }
 
+// Pause does not give way: what the kernel itself starts is short.
+func (kernelTask) Pause() error { return nil }
+
 // Sleep implements fs.Task.
 func (k kernelTask) Sleep(ch <-chan struct{}, deadline int64) error {
 	if deadline == proc.Forever {

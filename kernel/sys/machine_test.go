@@ -115,7 +115,7 @@ func newMachine(t *testing.T, i, frames int) *machine {
 	}
 	m.fs, err = fs.New(fs.Config{
 		NewPages: func(name string) (fs.Pages, error) { return vm.NewFileObject(m.vm, name, nil), nil },
-		Proc:     m.s.ProcSource(), Monotonic: m.k.Now,
+		Frames:   m.mem, Proc: m.s.ProcSource(), Monotonic: m.k.Now,
 		Console: func(p []byte) { m.mu.Lock(); m.out.Write(p); m.mu.Unlock() },
 	})
 	if err != nil {

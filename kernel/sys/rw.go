@@ -1,12 +1,14 @@
 package sys
 
 import (
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"grim/arch"
 	"grim/kernel/fs"
+	"grim/mm/vm"
 )
 
 const (
@@ -30,13 +32,13 @@ type fileIO func(p []byte, off int64) (int, error)
 
 // read copies from io to the spans until they are full, io gives less than it
 // was asked for, or fails. Only a regular file is asked more than once: a
-// second read of a stream might block although there is something to return.
+// second read of a device might block although there is something to return.
 func (c ctx) read(f *fs.File, io fileIO, off int64, spans []span) (uint64, error) {
 	regular := f.Stat().Mode&unix.S_IFMT == unix.S_IFREG
 	buf := getBuffer(total(spans))
 	defer buf.put()
 	if !regular && len(spans) > 0 {
-		// What was taken out of a stream cannot be put back.
+		// What was taken out of a device cannot be put back.
 		if err := c.mem().EnsureWritable(spans[0].va, 1); err != nil {
 			return 0, err
 		}
@@ -163,8 +165,8 @@ func (c ctx) transfer(out, vec, at bool) (uint64, error) {
 		return 0, err
 	}
 	defer f.Release()
-	var one [1]span
-	spans := one[:]
+	var one span
+	var pieces []span
 	if vec {
 		if n := c.int(2) * iovCost; n > iovFree*iovCost && n <= maxIov*iovCost {
 			if !c.s.transient.take(n) {
@@ -172,9 +174,9 @@ func (c ctx) transfer(out, vec, at bool) (uint64, error) {
 			}
 			defer c.s.transient.give(n)
 		}
-		spans, err = c.iovec(1)
-	} else if one[0], err = c.buffer(1); one[0].n == 0 {
-		spans = nil
+		pieces, err = c.iovec(1)
+	} else {
+		one, err = c.buffer(1)
 	}
 	if err != nil {
 		return 0, err
@@ -185,7 +187,14 @@ func (c ctx) transfer(out, vec, at bool) (uint64, error) {
 			return 0, syscall.EINVAL
 		}
 	}
+	if !at && f.Streams() {
+		return c.stream(f, out, one, pieces)
+	}
 	t := c.task()
+	spans := pieces
+	if !vec && one.n > 0 {
+		spans = []span{one}
+	}
 	switch {
 	case out && at:
 		return c.write(func(p []byte, off int64) (int, error) { return f.Pwrite(t, p, off) }, off, spans)
@@ -195,6 +204,125 @@ func (c ctx) transfer(out, vec, at bool) (uint64, error) {
 		return c.read(f, func(p []byte, off int64) (int, error) { return f.Pread(t, p, off) }, off, spans)
 	}
 	return c.read(f, func(p []byte, _ int64) (int, error) { return f.Read(t, p) }, 0, spans)
+}
+
+// userSpans is the memory of a transfer as a fs.Dest and a fs.Source.
+type userSpans struct {
+	vs    *vm.VMSpace
+	spans []span
+	one   [1]span
+	n     int // total(spans)
+
+	// Where the last copy was: offset base is the first byte of spans[i].
+	i, base int
+}
+
+var userSpansPool = sync.Pool{New: func() any { return new(userSpans) }}
+
+// copySpans is how many pieces one copy touches: it may run under a lock.
+const copySpans = 32
+
+// at finds the piece that offset off is in, and the byte in it. Offsets hardly
+// ever go back.
+func (u *userSpans) at(off int) (s span, skip uint64) {
+	if off < u.base {
+		u.i, u.base = 0, 0
+	}
+	for uint64(off-u.base) >= u.spans[u.i].n {
+		u.base += int(u.spans[u.i].n)
+		u.i++
+	}
+	return u.spans[u.i], uint64(off - u.base)
+}
+
+func (u *userSpans) Len() int { return u.n }
+
+func (u *userSpans) CopyOut(off int, p []byte) (n int) {
+	for turns := 0; n < len(p) && turns < copySpans; turns++ {
+		s, skip := u.at(off + n)
+		part := p[n:][:min(uint64(len(p)-n), s.n-skip)]
+		k := u.vs.CopyOutPresent(s.va+arch.VA(skip), part)
+		if n += k; k < len(part) {
+			break
+		}
+	}
+	return n
+}
+
+func (u *userSpans) CopyIn(p []byte, off int) (n int) {
+	for turns := 0; n < len(p) && turns < copySpans; turns++ {
+		s, skip := u.at(off + n)
+		part := p[n:][:min(uint64(len(p)-n), s.n-skip)]
+		k := u.vs.CopyInPresent(part, s.va+arch.VA(skip))
+		if n += k; k < len(part) {
+			break
+		}
+	}
+	return n
+}
+
+// userDest and userSource differ in the access that a fault asks for.
+type userDest struct{ *userSpans }
+type userSource struct{ *userSpans }
+
+func (u userDest) Fault(off int) error {
+	s, skip := u.at(off)
+	return u.vs.EnsureWritable(s.va+arch.VA(skip), 1)
+}
+
+func (u userSource) Fault(off int) error {
+	s, skip := u.at(off)
+	return u.vs.EnsureReadable(s.va+arch.VA(skip), 1)
+}
+
+// stream is a transfer of a file whose bytes can be read only once: of the piece
+// one, or of the pieces in vec.
+func (c ctx) stream(f *fs.File, out bool, one span, vec []span) (uint64, error) {
+	n := one.n
+	if vec != nil {
+		n = total(vec)
+	}
+	if out && len(vec) > 1 && n <= smallChunk {
+		return c.streamGathered(f, vec, n)
+	}
+	u := userSpansPool.Get().(*userSpans)
+	defer func() {
+		*u = userSpans{}
+		userSpansPool.Put(u)
+	}()
+	u.vs, u.n, u.spans = c.mem(), int(n), vec
+	if vec == nil {
+		u.one[0] = one
+		u.spans = u.one[:]
+	}
+	if !out {
+		k, err := f.ReadTo(c.task(), userDest{u})
+		return uint64(k), err
+	}
+	return c.streamed(f.WriteFrom(c.task(), userSource{u}))
+}
+
+// streamGathered writes many pieces that must not be divided: copying them may be
+// long for the locks of the stream.
+func (c ctx) streamGathered(f *fs.File, vec []span, n uint64) (uint64, error) {
+	buf := getBuffer(n)
+	defer buf.put()
+	b := buf.b[:0]
+	for _, s := range vec {
+		b = b[:uint64(len(b))+s.n]
+		if err := c.mem().CopyIn(b[uint64(len(b))-s.n:], s.va); err != nil {
+			return 0, err
+		}
+	}
+	return c.streamed(f.Write(c.task(), b))
+}
+
+// streamed is the result of a write. SIGPIPE comes even if a part was written.
+func (c ctx) streamed(n int, err error) (uint64, error) {
+	if err == syscall.EPIPE {
+		c.raise(syscall.SIGPIPE)
+	}
+	return partial(uint64(n), err)
 }
 
 func sysRead(c ctx) (uint64, error)    { return c.transfer(false, false, false) }

@@ -57,11 +57,12 @@ const (
 	Root
 	UArea
 	Kernel
+	Pipe
 	Reserve // in a 2 MB reservation and not handed out yet (Owners only)
 	owners
 )
 
-var ownerNames = [owners]string{"free", "anon", "file cache", "table", "root", "u-area", "kernel", "reservation"}
+var ownerNames = [owners]string{"free", "anon", "file cache", "table", "root", "u-area", "kernel", "pipe", "reservation"}
 
 func (o Owner) String() string {
 	if o < owners {

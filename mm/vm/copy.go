@@ -99,6 +99,49 @@ func (vs *VMSpace) CopyOut(dst arch.VA, src []byte) error {
 	return nil
 }
 
+// CopyInPresent is CopyIn as far as the pages are there: it takes no fault, never
+// sleeps, and returns how many bytes it copied. A caller may hold locks; without
+// them it calls EnsureReadable and tries again. The range must be in the user half.
+func (vs *VMSpace) CopyInPresent(dst []byte, src arch.VA) (n int) {
+	for n < len(dst) {
+		off := int(src & (arch.PageSize - 1))
+		k := min(len(dst)-n, arch.PageSize-off)
+		vs.pm.Lock()
+		f, ok := vs.pm.FrameLocked(src, arch.Read)
+		if ok {
+			copy(dst[n:n+k], vs.sys.mem.Bytes(f)[off:])
+		}
+		vs.pm.Unlock()
+		if !ok {
+			break
+		}
+		n, src = n+k, src+arch.VA(k)
+	}
+	return n
+}
+
+// CopyOutPresent is CopyOut as far as the pages are there and may be written, in
+// the way of CopyInPresent.
+func (vs *VMSpace) CopyOutPresent(dst arch.VA, src []byte) (n int) {
+	mem := vs.sys.mem
+	for n < len(src) {
+		off := int(dst & (arch.PageSize - 1))
+		k := min(len(src)-n, arch.PageSize-off)
+		vs.pm.Lock()
+		f, ok := vs.pm.FrameLocked(dst, arch.Write)
+		if ok {
+			copy(mem.Bytes(f)[off:], src[n:n+k])
+			mem.Modified(f)
+		}
+		vs.pm.Unlock()
+		if !ok {
+			break
+		}
+		n, dst = n+k, dst+arch.VA(k)
+	}
+	return n
+}
+
 // ZeroOut clears n bytes of user memory at dst. Errors as CopyOut.
 func (vs *VMSpace) ZeroOut(dst arch.VA, n uint64) error {
 	if err := vs.ensureRest(dst, n, arch.Write); err != nil {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,6 +16,8 @@ var fileTests = []test{
 	{name: "file-read-write", run: fileReadWrite},
 	{name: "file-directories", run: fileDirectories},
 	{name: "file-pipe", run: filePipe},
+	{name: "file-pipe-edge", run: filePipeEdge},
+	{name: "file-pipe-broken", run: filePipeBroken},
 	{name: "file-devices", run: fileDevices},
 	{name: "file-unlinked-stays", run: fileUnlinked},
 }
@@ -125,4 +129,58 @@ func fileUnlinked() {
 	var st unix.Stat_t
 	check("fstat", unix.Fstat(int(f.Fd()), &st))
 	equal("links", int(st.Nlink), 0)
+}
+
+// filePipeEdge: a read of a pipe whose buffer ends in the middle loses nothing.
+// Linux says EFAULT where Grim returns the part that arrived.
+func filePipeEdge() {
+	two := anon(8192)
+	check("mprotect", unix.Mprotect(two[4096:], unix.PROT_NONE))
+	edge := addr(two) + 4095
+	var p [2]int
+	check("pipe", unix.Pipe2(p[:], unix.O_NONBLOCK))
+	_, err := unix.Write(p[1], []byte("ab"))
+	check("write", err)
+	n, _, errno := syscall.Syscall(unix.SYS_READ, uintptr(p[0]), edge, 2)
+	got := ""
+	switch {
+	case errno == 0 && n == 1:
+		got = string(two[4095:4096])
+	case errno != unix.EFAULT:
+		fail("read at the edge: %d %v", n, errno)
+	}
+	rest := make([]byte, 4)
+	k, err := unix.Read(p[0], rest)
+	check("read of the rest", err)
+	equal("bytes", got+string(rest[:k]), "ab")
+
+	// An atomic write from such a buffer writes nothing, a long one what it can.
+	wantErr("write from the edge", unix.EFAULT, unix.SYS_WRITE, uintptr(p[1]), edge, 2)
+	_, err = unix.Read(p[0], rest)
+	equal("read after it", err, error(unix.EAGAIN))
+	many := anon(5 * 4096)
+	check("mprotect", unix.Mprotect(many[4*4096:], unix.PROT_NONE))
+	n, _, errno = syscall.Syscall(unix.SYS_WRITE, uintptr(p[1]), addr(many), 5*4096)
+	if errno != 0 || n != 4*4096 {
+		fail("write of 5 pages, 4 there: %d %v", n, errno)
+	}
+}
+
+// filePipeBroken: SIGPIPE comes too when a part was written before the reader went.
+func filePipeBroken() {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, unix.SIGPIPE)
+	var p [2]int
+	check("pipe", unix.Pipe(p[:]))
+	go func() {
+		b := make([]byte, 1)
+		_, err := unix.Read(p[0], b)
+		check("read", err)
+		check("close", unix.Close(p[0]))
+	}()
+	n, err := unix.Write(p[1], make([]byte, 200_000))
+	if n < 65536 || err != nil {
+		fail("write whose reader goes: %d %v", n, err)
+	}
+	<-c
 }

@@ -1,0 +1,49 @@
+package proc
+
+import "syscall"
+
+// Pause gives way in the middle of a system call whose length the program
+// chooses. Call it, without locks, at least every 10 000 instructions. Threads
+// that were woken run at once; those that compute get their turn when the slice
+// of this one is over. The result is Interrupt's error if the process has been
+// told to end: the call returns what it has done so far. For the thread itself
+// only.
+func (t *Thread) Pause() error {
+	if t.todo.Load()&(todoExit|todoSignal) != 0 && t.killed() {
+		return t.Interrupt()
+	}
+	k := t.p.k
+	before := k.now()
+	if before >= t.sliceEnd {
+		t.usage.involuntary.Add(1)
+		t.Yield()
+		return nil
+	}
+	k.cfg.Yield()
+	if gone := k.now() - before; gone > 0 { // others used it
+		t.resumed += gone
+		t.sliceEnd += gone
+	}
+	return nil
+}
+
+// killed reports whether the thread will end as soon as it looks at its signals:
+// its exit has begun, or a signal is deliverable that terminates by default.
+func (t *Thread) killed() bool {
+	if t.Dying() {
+		return true
+	}
+	p := t.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	set := (p.pending.set | t.pending.set) &^ (t.mask | harmless | stopSignals)
+	if p.isInit() {
+		set &= synchronous
+	}
+	for s := syscall.Signal(1); set>>(s-1) != 0; s++ {
+		if set.Has(s) && p.acts.get(s).Handler == SIG_DFL {
+			return true
+		}
+	}
+	return false
+}
