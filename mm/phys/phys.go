@@ -81,7 +81,7 @@ type Info struct {
 	owner  Owner
 	_      uint8
 	Used   uint16 // table pages: entries that are not zero
-	Groups uint64 // table pages: bit g set if entries 8g..8g+7 may be in use. Others: bit 0, atomic, see Synced
+	Groups uint64 // table pages: bit g set if entries 8g..8g+7 may be in use. Others: a Fetch, atomic
 }
 
 // zeroStock is how many zeroed frames are kept: enough for the tables of a

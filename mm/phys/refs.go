@@ -105,7 +105,8 @@ func (m *Memory) split(f Frame, op string) {
 	first := int(m.first(i) - m.base)
 	for k := first; k < first+arch.BlockPages; k++ {
 		fi := &m.info[k]
-		fi.owner, fi.Used, fi.Groups = b.owner, 0, 0
+		fi.owner, fi.Used = b.owner, 0
+		atomic.StoreUint64(&fi.Groups, 0)
 		atomic.StoreInt32(&fi.refs, b.wholeRefs)
 	}
 	b.isWhole, b.wholeRefs = false, 0
@@ -219,20 +220,47 @@ func (m *Memory) BlockRefs(f Frame) int32 {
 // InUse tells whether somebody holds a reference to f.
 func (m *Memory) InUse(f Frame) bool { return m.Contains(f) && m.Refs(f) > 0 }
 
-// Synced tells whether instruction fetch has been synchronised with f's contents
-// (arm64: data and instruction caches are not coherent), and sets it.
-func (m *Memory) Synced(f Frame) (before bool) {
-	p := &m.info[f-m.base].Groups
-	if atomic.LoadUint64(p) != 0 {
-		return true
+// Fetch is what instruction fetch knows of a frame's contents: the state that
+// FetchOf read, for SetSynced.
+type Fetch uint64
+
+// fetchSynced is the bit of a Fetch that is set once instruction fetch sees the
+// contents. The bits above count the changes since, so that a synchronisation that
+// began before a change cannot be taken for one after it.
+const fetchSynced Fetch = 1
+
+// Synced tells whether instruction fetch sees the contents that f had at FetchOf.
+func (s Fetch) Synced() bool { return s&fetchSynced != 0 }
+
+// FetchOf is the state of f (arm64: data and instruction caches are not coherent).
+// If it is not Synced, synchronise the caches first and call SetSynced afterwards:
+// another CPU that finds the frame synced maps it executable at once. A frame of a
+// whole block is never synced: its record is of the time before the block.
+func (m *Memory) FetchOf(f Frame) Fetch {
+	fi := &m.info[f-m.base]
+	if atomic.LoadInt32(&fi.refs) <= 0 {
+		return 0
 	}
-	atomic.StoreUint64(p, 1)
-	return false
+	return Fetch(atomic.LoadUint64(&fi.Groups))
+}
+
+// SetSynced records that the caches were synchronised after FetchOf returned old.
+// It does nothing if the contents have changed since.
+func (m *Memory) SetSynced(f Frame, old Fetch) {
+	atomic.CompareAndSwapUint64(&m.info[f-m.base].Groups, uint64(old), uint64(old|fetchSynced))
 }
 
 // Modified tells that the kernel wrote to f, which may be mapped executable: the
 // next Enter or Protect that maps it so synchronises instruction fetch again.
-func (m *Memory) Modified(f Frame) { atomic.StoreUint64(&m.info[f-m.base].Groups, 0) }
+func (m *Memory) Modified(f Frame) {
+	p := &m.info[f-m.base].Groups
+	for {
+		old := atomic.LoadUint64(p)
+		if atomic.CompareAndSwapUint64(p, old, (old|uint64(fetchSynced))+1) {
+			return
+		}
+	}
+}
 
 // Sharing says how ShareLeaf changes entries. Both sides lose the bits Lose and
 // gain Gain, the copy loses Drop too. Entry Skip is left as it is; -1: none.

@@ -55,7 +55,8 @@ func (p *Pmap) EnterLocked(va arch.VA, f phys.Frame, prot arch.Prot, fl Flags) e
 // syncFetch makes f's contents visible to instruction fetch if that was not done
 // since the kernel last wrote them.
 func (s *System) syncFetch(f phys.Frame) {
-	if !s.mem.Synced(f) {
+	if state := s.mem.FetchOf(f); !state.Synced() {
 		s.mmu.SyncInstructions(f.PA(), arch.PageSize)
+		s.mem.SetSynced(f, state)
 	}
 }

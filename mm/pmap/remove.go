@@ -230,7 +230,11 @@ func (p *Pmap) flushUnlinked(td *teardown) {
 		p.flushAll()
 		return
 	}
-	var last arch.VA // flushed; its walk-cache entries went with it
+	// The flush of an address drops the walk-cache entries above it too, so a table
+	// in the same 2 MB needs none of its own. No address is flushed yet: every user
+	// address, those of the first 2 MB included, differs from noAddress.
+	const noAddress = ^arch.VA(0)
+	last := noAddress
 	for _, u := range td.pages[:td.npages] {
 		p.flushPage(u.VA)
 		last = u.VA

@@ -1,6 +1,9 @@
 // Package pmaptest is a CPU's view of page tables for host tests: an arch.MMU
 // with a TLB and walk caches that never forget anything by themselves, so that a
-// missing flush shows.
+// missing flush shows. The walk caches hold the tables of all levels below the
+// root. A CPU may walk at any time, for addresses that nobody asked for: after each
+// flush the model walks again to every address that was accessed before, as a CPU
+// does that speculates, so that a flush that comes too early shows as well.
 //
 // Whenever something is dropped from it, and in Verify, it checks that what was
 // cached was still in use: a frame or table page that is freed before its flush
@@ -23,23 +26,47 @@ type MMU struct {
 	asids int
 	half  [2]phys.Frame
 
-	// OnFlush, if set, is called by FlushPage before it drops anything.
+	// OnFlush, if set, is called by FlushPage before it drops anything, and OnSync
+	// by SyncInstructions.
 	OnFlush func(r arch.Root, va arch.VA)
+	OnSync  func(pa arch.PA, n int)
 
 	mu     sync.Mutex
 	on     bool
 	active arch.Root
 	tlb    map[key]leaf
-	walks  map[key]phys.Frame // leaf table of a 2 MB block of addresses
+	walks  map[walkKey]phys.Frame // tables below the root
+	hot    map[hotKey]struct{}    // 2 MB that were accessed: walked again after a flush
 	count  Counts
 }
+
+// walkKey names the table that a walk of level, in the reach of the table, went
+// through: level 0 is a leaf table.
+type walkKey struct {
+	asid  uint16
+	level int
+	reach uint64 // va >> (21 + 9*level)
+}
+
+func walkOf(asid uint16, va arch.VA, level int) walkKey {
+	return walkKey{asid, level, uint64(va) >> (arch.BlockShift + 9*uint(level))}
+}
+
+type hotKey struct {
+	root arch.PA
+	asid uint16
+	va   arch.VA
+}
+
+// maxHot bounds what a flush walks again.
+const maxHot = 64
 
 // Counts of what the kernel asked for.
 type Counts struct{ Activate, Deactivate, FlushPage, FlushASID, FlushAll, Sync int }
 
 type key struct {
 	asid uint16
-	page uint64 // va >> 12; in walks and for blocks va >> 21
+	page uint64 // va >> 12; for blocks va >> 21
 	big  bool
 }
 
@@ -52,7 +79,7 @@ type leaf struct {
 // New makes an MMU with asids identifiers (0: none) whose kernel halves, one per
 // layout, are recognisable entries.
 func New(m *phys.Memory, f *arch.Format, asids int) *MMU {
-	u := &MMU{mem: m, f: *f, asids: asids, tlb: map[key]leaf{}, walks: map[key]phys.Frame{}}
+	u := &MMU{mem: m, f: *f, asids: asids, tlb: map[key]leaf{}, walks: map[walkKey]phys.Frame{}, hot: map[hotKey]struct{}{}}
 	for l := range u.half {
 		frame, err := m.AllocZero(phys.Kernel)
 		if err != nil {
@@ -85,7 +112,7 @@ func (u *MMU) Activate(r arch.Root) {
 		panic(fmt.Sprintf("mmu: identifier %d of %d", r.ASID, u.asids))
 	}
 	if r.ASID == 0 {
-		u.drop(func(key) bool { return true })
+		u.dropAll()
 	}
 	u.active, u.on = r, true
 }
@@ -96,7 +123,7 @@ func (u *MMU) Deactivate() {
 	defer u.mu.Unlock()
 	u.count.Deactivate++
 	if u.asids == 0 {
-		u.drop(func(key) bool { return true })
+		u.dropAll()
 	}
 	u.on = false
 }
@@ -111,7 +138,8 @@ func (u *MMU) FlushPage(r arch.Root, va arch.VA) {
 	u.count.FlushPage++
 	u.drop(func(k key) bool {
 		return k.asid == r.ASID && (!k.big && k.page == uint64(va)>>arch.PageShift || k.big && k.page == uint64(va)>>arch.BlockShift)
-	})
+	}, func(k walkKey) bool { return k == walkOf(r.ASID, va, k.level) })
+	u.speculate(r)
 }
 
 // FlushASID drops everything of r's address space.
@@ -119,7 +147,22 @@ func (u *MMU) FlushASID(r arch.Root) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.count.FlushASID++
-	u.drop(func(k key) bool { return r.ASID == 0 || k.asid == r.ASID })
+	u.drop(func(k key) bool { return r.ASID == 0 || k.asid == r.ASID },
+		func(k walkKey) bool { return r.ASID == 0 || k.asid == r.ASID })
+	u.speculate(r)
+}
+
+// speculate walks to what was accessed before in the address space of r, if its
+// root is loaded: the flush of r comes with its tables locked.
+func (u *MMU) speculate(r arch.Root) {
+	if !u.on || u.active.Table != r.Table {
+		return
+	}
+	for h := range u.hot {
+		if h.root == u.active.Table && h.asid == u.active.ASID {
+			u.walk(h.va)
+		}
+	}
 }
 
 // FlushAll drops everything. A root that is loaded meanwhile could be walked again
@@ -131,11 +174,14 @@ func (u *MMU) FlushAll() {
 		panic(fmt.Sprintf("mmu: everything flushed while root %#x is loaded with identifier %d", u.active.Table, u.active.ASID))
 	}
 	u.count.FlushAll++
-	u.drop(func(key) bool { return true })
+	u.dropAll()
 }
 
 // SyncInstructions only counts.
 func (u *MMU) SyncInstructions(pa arch.PA, n int) {
+	if u.OnSync != nil {
+		u.OnSync(pa, n)
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.count.Sync++
@@ -155,25 +201,35 @@ func (u *MMU) Active() (arch.Root, bool) {
 	return u.active, u.on
 }
 
-// drop forgets what match tells, after checking that it was still in use.
-func (u *MMU) drop(match func(key) bool) {
+func (u *MMU) dropAll() {
+	u.drop(func(key) bool { return true }, func(walkKey) bool { return true })
+}
+
+// drop forgets what the functions tell, after checking that it was still in use.
+func (u *MMU) drop(leaves func(key) bool, tables func(walkKey) bool) {
 	for k, e := range u.tlb {
-		if match(k) {
-			u.check(k, e.frame, "leaf")
+		if leaves(k) {
+			u.check(k, e.frame)
 			delete(u.tlb, k)
 		}
 	}
 	for k, f := range u.walks {
-		if match(k) {
-			u.check(k, f, "table")
+		if tables(k) {
+			u.checkTable(k, f)
 			delete(u.walks, k)
 		}
 	}
 }
 
-func (u *MMU) check(k key, f phys.Frame, what string) {
-	if !u.mem.InUse(f) || what == "table" && u.mem.Owner(f) != phys.Table {
-		panic(fmt.Sprintf("mmu: cached %s %#x (identifier %d, page %#x, block %v) was freed before it was flushed", what, uint32(f), k.asid, k.page, k.big))
+func (u *MMU) check(k key, f phys.Frame) {
+	if !u.mem.InUse(f) {
+		panic(fmt.Sprintf("mmu: cached leaf %#x (identifier %d, page %#x, block %v) was freed before it was flushed", uint32(f), k.asid, k.page, k.big))
+	}
+}
+
+func (u *MMU) checkTable(k walkKey, f phys.Frame) {
+	if !u.mem.InUse(f) || u.mem.Owner(f) != phys.Table {
+		panic(fmt.Sprintf("mmu: cached table %#x (%+v) was freed before it was flushed", uint32(f), k))
 	}
 }
 
@@ -190,7 +246,7 @@ func (u *MMU) Access(va arch.VA, want arch.Prot) (arch.PA, bool) {
 	big := key{u.active.ASID, uint64(va) >> arch.BlockShift, true}
 	for _, k := range [2]key{small, big} {
 		if e, ok := u.tlb[k]; ok {
-			u.check(k, e.frame, "leaf")
+			u.check(k, e.frame)
 			if want&^e.prot != 0 {
 				// Both architectures take the fault; the retry walks again.
 				delete(u.tlb, k)
@@ -199,9 +255,16 @@ func (u *MMU) Access(va arch.VA, want arch.Prot) (arch.PA, bool) {
 			return u.at(k, e, va), true
 		}
 	}
-	k, e, ok := u.walk(va, small, big)
+	if len(u.hot) < maxHot {
+		u.hot[hotKey{u.active.Table, u.active.ASID, va.BlockDown()}] = struct{}{}
+	}
+	e, block, ok := u.walk(va)
 	if !ok || want&^e.prot != 0 {
 		return 0, false
+	}
+	k := small
+	if block {
+		k = big
 	}
 	u.tlb[k] = e
 	return u.at(k, e, va), true
@@ -214,17 +277,23 @@ func (u *MMU) at(k key, e leaf, va arch.VA) arch.PA {
 	return e.frame.PA() + arch.PA(va&(arch.PageSize-1))
 }
 
-func (u *MMU) walk(va arch.VA, small, big key) (key, leaf, bool) {
+// walk translates va from the lowest table that is cached down, and caches the
+// tables on its way.
+func (u *MMU) walk(va arch.VA) (l leaf, block, ok bool) {
 	frame := func(e arch.PTE) phys.Frame { return phys.FrameOf(arch.PA(e & u.f.Addr)) }
 	f, level := phys.FrameOf(u.active.Table), 3
-	if c, ok := u.walks[big]; ok {
-		u.check(big, c, "table")
-		f, level = c, 0
+	for low := range 3 {
+		k := walkOf(u.active.ASID, va, low)
+		if c, ok := u.walks[k]; ok {
+			u.checkTable(k, c)
+			f, level = c, low
+			break
+		}
 	}
 	for ; ; level-- {
 		e := u.mem.Table(f)[va.Index(level)]
 		if e&u.f.Present == 0 {
-			return key{}, leaf{}, false
+			return leaf{}, false, false
 		}
 		if level == 0 || level == 1 && e&u.f.LeafMask == u.f.LeafBits {
 			l := leaf{frame: frame(e), prot: arch.Read, va: va}
@@ -234,16 +303,24 @@ func (u *MMU) walk(va arch.VA, small, big key) (key, leaf, bool) {
 			if e&u.f.ExecMask == u.f.ExecBits {
 				l.prot |= arch.Exec
 			}
-			if level == 1 {
-				return big, l, true
-			}
-			return small, l, true
+			return l, level == 1, true
 		}
 		f = frame(e)
-		if level == 1 {
-			u.walks[big] = f
-		}
+		u.walks[walkOf(u.active.ASID, va, level-1)] = f
 	}
+}
+
+// tableOf is the table of a level that p's tables have for va; 0 if there is none.
+func (u *MMU) tableOf(r arch.Root, va arch.VA, level int) phys.Frame {
+	f := phys.FrameOf(r.Table)
+	for l := 3; l > level; l-- {
+		e := u.mem.Table(f)[va.Index(l)]
+		if e&u.f.Present == 0 || l == 1 && e&u.f.LeafMask == u.f.LeafBits {
+			return 0
+		}
+		f = phys.FrameOf(arch.PA(e & u.f.Addr))
+	}
+	return f
 }
 
 // Verify checks that everything cached for p agrees with its tables, in the
@@ -258,6 +335,15 @@ func (u *MMU) Verify(p *pmap.Pmap) error {
 		}
 	}
 	r := p.Root()
+	for k, f := range u.walks {
+		if k.asid != r.ASID || r.ASID == 0 && u.active.Table != r.Table {
+			continue
+		}
+		va := arch.VA(k.reach << (arch.BlockShift + 9*uint(k.level)))
+		if now := u.tableOf(r, va, k.level); now != f {
+			return fmt.Errorf("walk cache %+v holds table %#x, the tables have %#x", k, uint32(f), uint32(now))
+		}
+	}
 	for k, e := range u.tlb {
 		if !u.mem.InUse(e.frame) {
 			return fmt.Errorf("TLB entry %+v holds frame %#x, which is free", k, uint32(e.frame))
