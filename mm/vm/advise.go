@@ -25,10 +25,9 @@ func (vs *VMSpace) Advise(addr arch.VA, length uint64, advice int) error {
 		return vs.advisePopulate(addr, end, advice == unix.MADV_POPULATE_WRITE)
 	}
 	vs.mu.Lock()
-	err := vs.advise(addr, end, advice)
-	dirty := vs.dirty.take()
+	o, err := vs.advise(addr, end, advice)
 	vs.mu.Unlock()
-	dirty.finish(vs.sys)
+	o.settle(vs.sys)
 	return err
 }
 
@@ -45,8 +44,9 @@ func knownAdvice(advice int) bool {
 	return false
 }
 
-// advise works through the entries of the range. Preconditions: mu held.
-func (vs *VMSpace) advise(start, end arch.VA, advice int) (err error) {
+// advise works through the entries of the range, and returns what the caller owes.
+// Preconditions: mu held.
+func (vs *VMSpace) advise(start, end arch.VA, advice int) (o owed, err error) {
 	if vs.mapped(start, end) != uint64(end-start) {
 		err = syscall.ENOMEM
 	}
@@ -57,13 +57,14 @@ func (vs *VMSpace) advise(start, end arch.VA, advice int) (err error) {
 			// FREE may drop pages whenever it likes: now, so that it means the
 			// same every time.
 			if e.flags&entWired != 0 || advice == unix.MADV_FREE && (e.obj != nil || !e.private()) {
-				return syscall.EINVAL
+				return o, syscall.EINVAL
 			}
-			if e := vs.removePages(max(e.start, start), min(e.end, end)); e != nil {
-				return e
+			p, e := vs.removePages(max(e.start, start), min(e.end, end))
+			if o.add(p); e != nil {
+				return o, e
 			}
 		}
-		return err
+		return o, err
 	case unix.MADV_DONTFORK:
 		set = entDontFork
 	case unix.MADV_DOFORK:
@@ -73,15 +74,15 @@ func (vs *VMSpace) advise(start, end arch.VA, advice int) (err error) {
 	case unix.MADV_KEEPONFORK:
 		unset = entWipeOnFork
 	default:
-		return err
+		return o, err
 	}
 	if vs.tree.n+2 > maxEntries {
-		return syscall.ENOMEM
+		return o, syscall.ENOMEM
 	}
 	if set == entWipeOnFork {
 		for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {
 			if e.obj != nil {
-				return syscall.EINVAL // private anonymous memory only
+				return o, syscall.EINVAL // private anonymous memory only
 			}
 		}
 	}
@@ -89,7 +90,7 @@ func (vs *VMSpace) advise(start, end arch.VA, advice int) (err error) {
 		e.flags = e.flags&^unset | set
 	}
 	vs.merge(start, end)
-	return err
+	return o, err
 }
 
 // advisePopulate is MADV_POPULATE_READ and _WRITE.

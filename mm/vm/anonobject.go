@@ -44,7 +44,7 @@ func (o *anonObject) Unref() {
 }
 
 func (o *anonObject) GetPage(index int64, _ bool) (phys.Frame, error) {
-	if index < 0 || index >= pagesOf(o.size) {
+	if !inObject(index, pagesOf(o.size)) {
 		return 0, syscall.EIO
 	}
 	o.mu.Lock()

@@ -14,19 +14,20 @@ func (vs *VMSpace) SetBrk(start arch.VA) {
 // allow it (brk(2)).
 func (vs *VMSpace) Brk(addr arch.VA) arch.VA {
 	vs.mu.Lock()
-	end := vs.brk(addr)
+	end, o := vs.brk(addr)
 	wired := vs.lockFuture
 	vs.mu.Unlock()
+	o.settle(vs.sys)
 	if wired {
 		vs.populate(vs.brkStart.PageUp(), end.PageUp())
 	}
 	return end
 }
 
-// brk does the work. Preconditions: mu held.
-func (vs *VMSpace) brk(addr arch.VA) arch.VA {
+// brk does the work, and returns what the caller owes. Preconditions: mu held.
+func (vs *VMSpace) brk(addr arch.VA) (now arch.VA, o owed) {
 	if vs.brkStart == 0 || addr < vs.brkStart || addr >= arch.UserMax-arch.PageSize {
-		return vs.brkEnd
+		return vs.brkEnd, o
 	}
 	old, end := vs.brkEnd.PageUp(), addr.PageUp()
 	switch {
@@ -38,14 +39,15 @@ func (vs *VMSpace) brk(addr arch.VA) arch.VA {
 		}
 		// RLIMIT_DATA counts the heap with all private writable memory.
 		if !vs.free(old, end) || vs.mayGrow(n, 0, &like) != nil || like.flags&entWired != 0 && !vs.mayLock(n) {
-			return vs.brkEnd
+			return vs.brkEnd, o
 		}
 		vs.insert(old, n, &like)
 	case end < old:
-		if vs.unmap(end, old) != nil {
-			return vs.brkEnd
+		var err error
+		if o, err = vs.unmap(end, old); err != nil {
+			return vs.brkEnd, o
 		}
 	}
 	vs.brkEnd = addr
-	return addr
+	return addr, o
 }

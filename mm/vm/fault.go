@@ -91,7 +91,7 @@ func (vs *VMSpace) faultEntry(va arch.VA, access arch.Prot) (*entry, error) {
 // expand_downwards). Preconditions: mu held.
 func (vs *VMSpace) growStack(e *entry, va arch.VA) error {
 	start := va.PageDown()
-	if e.flags&entGrowsDown == 0 || start < MinAddr {
+	if e.flags&entGrowsDown == 0 || e.obj != nil || start < MinAddr {
 		return syscall.EFAULT
 	}
 	if p := e.prev; p != nil && p.flags&entGrowsDown == 0 && p.prot != 0 && start < p.end+stackGuard {

@@ -70,7 +70,7 @@ func (vs *VMSpace) faultObject(e *entry, page arch.VA, access arch.Prot, g *fetc
 func (vs *VMSpace) faultMapped(e *entry, page arch.VA, access arch.Prot, g *fetched) error {
 	index := e.index(page)
 	size := pagesOf(e.obj.Size())
-	if index >= size {
+	if !inObject(index, size) {
 		return syscall.EIO
 	}
 	write := access&arch.Write != 0

@@ -90,7 +90,7 @@ func (o *FileObject) fill(f phys.Frame, p []byte, off int64) int {
 func (o *FileObject) pageIn(index int64) (phys.Frame, error) {
 	o.ioMu.Lock() // so that nobody writes to the page, or truncates, while it comes in
 	defer o.ioMu.Unlock()
-	if index < 0 || index >= pagesOf(o.Size()) {
+	if !inObject(index, pagesOf(o.Size())) {
 		return 0, syscall.EIO
 	}
 	if f, ok := o.CachedPage(index, false); ok {

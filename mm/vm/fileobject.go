@@ -185,7 +185,7 @@ func (o *FileObject) GetPage(index int64, write bool) (phys.Frame, error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if index < 0 || index >= pagesOf(o.size) {
+	if !inObject(index, pagesOf(o.size)) {
 		return 0, syscall.EIO
 	}
 	if write && !o.stored {

@@ -1,6 +1,10 @@
 package vm
 
-import "grim/arch"
+import (
+	"fmt"
+
+	"grim/arch"
+)
 
 // Entries come into the map, leave it and change their bounds here and nowhere
 // else, so that tree, sums and the objects' lists agree. Preconditions of all:
@@ -52,8 +56,8 @@ func (vs *VMSpace) linked(e *entry) {
 	}
 }
 
-// unlink takes an entry out of the map and of its object's list, gives up its
-// reference and frees it.
+// unlink takes an entry out of the map and of its object's list. The caller owes
+// what is left of it: bury it, or drop it.
 func (vs *VMSpace) unlink(e *entry) {
 	if vs.hint == e {
 		vs.hint = nil
@@ -65,21 +69,36 @@ func (vs *VMSpace) unlink(e *entry) {
 		m.mu.Lock()
 		m.removeLocked(e)
 		m.mu.Unlock()
-		e.obj.Unref()
 	}
-	e.obj, e.space = nil, nil
+	e.space = nil
+}
+
+// drop unlinks and frees an entry whose object another entry of the map holds as
+// well, so that its reference is not the last.
+func (vs *VMSpace) drop(e *entry) {
+	vs.unlink(e)
+	if e.obj != nil {
+		e.obj.Unref()
+		e.obj = nil
+	}
 	vs.sys.freeEntries(e, e, 1)
 }
 
 // resize moves the bounds of an entry into free space or off its own ends; the
-// object offset follows start.
+// object offset follows start. All offsets of an entry with an object stay between 0
+// and the largest int64, so that its pages have an index: a caller that asks for
+// others has not checked what the user gave.
 func (vs *VMSpace) resize(e *entry, start, end arch.VA) {
 	vs.account(e, -1)
 	if e.obj != nil {
+		off := e.off + (int64(start) - int64(e.start))
+		if off < 0 || off+int64(end-start) < off {
+			panic(fmt.Sprintf("vm: entry %#x..%#x at object offset %#x: resized to %#x..%#x, which has no offset", e.start, e.end, e.off, start, end))
+		}
 		m := e.obj.Mapped()
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		e.off += int64(start) - int64(e.start)
+		e.off = off
 	}
 	e.start, e.end = start, end
 	vs.tree.moved(e)
@@ -90,7 +109,7 @@ func (vs *VMSpace) resize(e *entry, start, end arch.VA) {
 func (vs *VMSpace) absorb(e, next *entry) {
 	end := next.end
 	e.flags |= next.flags & entDirtied
-	vs.unlink(next)
+	vs.drop(next)
 	vs.resize(e, e.start, end)
 }
 

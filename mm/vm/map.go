@@ -48,8 +48,8 @@ func (vs *VMSpace) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFla
 	if off+int64(n) < off {
 		return 0, syscall.EOVERFLOW
 	}
-	if flags&Shared != 0 && flags&GrowsDown != 0 {
-		return 0, syscall.EINVAL
+	if flags&GrowsDown != 0 && (flags&Shared != 0 || obj != nil) {
+		return 0, syscall.EINVAL // there are no object pages below the first
 	}
 	if flags&(Shared|MayNotWrite) == Shared|MayNotWrite && prot&arch.Write != 0 {
 		return 0, syscall.EACCES
@@ -71,13 +71,12 @@ func (vs *VMSpace) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFla
 		vs.mu.Unlock()
 		return 0, syscall.EAGAIN
 	}
-	va, err := vs.place(addr, n, flags, &like)
+	va, o, err := vs.place(addr, n, flags, &like)
 	if err == nil {
 		vs.insert(va, n, &like)
 	}
-	dirty := vs.dirty.take()
 	vs.mu.Unlock()
-	dirty.finish(vs.sys)
+	o.settle(vs.sys)
 	if err != nil {
 		return 0, err
 	}
@@ -106,35 +105,38 @@ func entryFlagsOf(flags MapFlags, obj Object) (f entryFlags) {
 	return f
 }
 
-// place finds the address for n bytes, makes it free, and checks the limits.
-// Preconditions: mu held. On error nothing has changed.
-func (vs *VMSpace) place(addr arch.VA, n uint64, flags MapFlags, like *entry) (arch.VA, error) {
+// place finds the address for n bytes, makes it free, and checks the limits. It
+// returns what the caller owes for what was there. Preconditions: mu held. On error
+// nothing has changed.
+func (vs *VMSpace) place(addr arch.VA, n uint64, flags MapFlags, like *entry) (va arch.VA, o owed, err error) {
 	if flags&(Fixed|FixedNoReplace) == 0 {
 		if err := vs.mayGrow(n, 0, like); err != nil {
-			return 0, err
+			return 0, o, err
 		}
-		return vs.pick(addr, n, like)
+		va, err = vs.pick(addr, n, like)
+		return va, o, err
 	}
 	if addr != addr.PageDown() {
-		return 0, syscall.EINVAL
+		return 0, o, syscall.EINVAL
 	}
 	end := addr + arch.VA(n)
 	if end < addr || end > arch.UserMax {
-		return 0, syscall.ENOMEM
+		return 0, o, syscall.ENOMEM
 	}
 	if addr < arch.UserMin {
-		return 0, syscall.EPERM
+		return 0, o, syscall.EPERM
 	}
 	if flags&FixedNoReplace != 0 {
 		if !vs.free(addr, end) {
-			return 0, syscall.EEXIST
+			return 0, o, syscall.EEXIST
 		}
-		return addr, vs.mayGrow(n, 0, like)
+		return addr, o, vs.mayGrow(n, 0, like)
 	}
 	if err := vs.mayGrow(n, vs.mapped(addr, end), like); err != nil {
-		return 0, err
+		return 0, o, err
 	}
-	return addr, vs.unmap(addr, end)
+	o, err = vs.unmap(addr, end)
+	return addr, o, err
 }
 
 // pick chooses a free range: at the hint if that is free, else as high as

@@ -43,6 +43,10 @@ type Object interface {
 	Mapped() *Mappings
 }
 
+// inObject reports whether an object of so many pages has page index. Indexes below
+// 0 are never of an object.
+func inObject(index, pages int64) bool { return uint64(index) < uint64(pages) }
+
 // AroundPages is how many pages of an object are looked at when one is read: the
 // aligned 64 KB around it (Linux's fault_around_bytes).
 const AroundPages = 16

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"fmt"
 	"math/bits"
 
 	"grim/mm/phys"
@@ -9,7 +10,10 @@ import (
 // chunkPages is how many frames one chunk of a page index holds: one Go
 // allocation of 1 KB for 1 MB of file. Chunks are freed in any order, and each
 // costs some 400 instructions then.
-const chunkPages = 256
+const (
+	chunkShift = 8
+	chunkPages = 1 << chunkShift
+)
 
 // pageIndex maps an object's page numbers to frames. It holds one reference of
 // each frame. Its owner locks it.
@@ -29,11 +33,18 @@ type chunk struct {
 	frames [chunkPages]phys.Frame
 }
 
-func (x *pageIndex) chunk(index int64) *chunk {
-	if c := x.last; c != nil && c.number == index/chunkPages {
+// slotOf is where page index is kept: the number of a chunk and the place in it. An
+// index below 0 has a number that no chunk has.
+func slotOf(index int64) (number int64, in uint) {
+	return index >> chunkShift, uint(index) % chunkPages
+}
+
+// chunk is the chunk of a number, nil if there is none.
+func (x *pageIndex) chunk(number int64) *chunk {
+	if c := x.last; c != nil && c.number == number {
 		return c
 	}
-	c := x.chunks[index/chunkPages]
+	c := x.chunks[number]
 	if c != nil {
 		x.last = c
 	}
@@ -42,8 +53,9 @@ func (x *pageIndex) chunk(index int64) *chunk {
 
 // get is the frame of a page, 0 if there is none.
 func (x *pageIndex) get(index int64) phys.Frame {
-	if c := x.chunk(index); c != nil {
-		return c.frames[index%chunkPages]
+	number, in := slotOf(index)
+	if c := x.chunk(number); c != nil {
+		return c.frames[in]
 	}
 	return 0
 }
@@ -62,16 +74,20 @@ func (x *pageIndex) run(m *phys.Memory, first int64, want uint32, frames *[Aroun
 
 // set stores a frame where there is none.
 func (x *pageIndex) set(index int64, f phys.Frame) {
-	c := x.chunk(index)
+	if index < 0 {
+		panic(fmt.Sprintf("vm: page %d of an object", index))
+	}
+	number, in := slotOf(index)
+	c := x.chunk(number)
 	if c == nil {
 		if x.chunks == nil {
 			x.chunks = make(map[int64]*chunk)
 		}
-		c = &chunk{number: index / chunkPages}
+		c = &chunk{number: number}
 		x.chunks[c.number] = c
 		x.last = c
 	}
-	c.frames[index%chunkPages] = f
+	c.frames[in] = f
 	c.n++
 	x.n++
 }

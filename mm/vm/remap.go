@@ -40,9 +40,8 @@ func (vs *VMSpace) Remap(old arch.VA, oldLen, newLen uint64, flags int, to arch.
 	if e := vs.tree.find(va); err == nil && e != nil {
 		wired = e.flags&entWired != 0
 	}
-	dirty := vs.dirty.take()
 	vs.mu.Unlock()
-	dirty.finish(vs.sys)
+	r.owed.settle(vs.sys)
 	if err == nil && wired {
 		vs.populate(va, va+arch.VA(n))
 	}
@@ -56,6 +55,14 @@ type remap struct {
 	n           uint64  // new length
 	to          arch.VA // where to, 0: anywhere
 	keep        bool    // leave the old range mapped, empty
+	owed        owed    // to be settled by Remap
+}
+
+// unmap removes [start, end). Preconditions: mu held.
+func (r *remap) unmap(start, end arch.VA) error {
+	o, err := r.vs.unmap(start, end)
+	r.owed.add(o)
+	return err
 }
 
 // do chooses between shrinking, growing in place, and moving. Preconditions: mu held.
@@ -71,16 +78,17 @@ func (r *remap) do(flags int) (arch.VA, error) {
 		if e.private() || flags&mremapMayMove == 0 {
 			return 0, syscall.EINVAL
 		}
-		return r.move(e)
 	}
 	if r.to == 0 && !r.keep && r.n <= have {
-		return r.old, r.vs.unmap(r.old+arch.VA(r.n), r.oldEnd)
+		return r.old, r.unmap(r.old+arch.VA(r.n), r.oldEnd)
 	}
 	if r.oldEnd > e.end {
 		return 0, syscall.EFAULT
 	}
-	if r.keep && (e.obj != nil || !e.private()) {
-		return 0, syscall.EINVAL
+	if e.obj != nil {
+		if off := e.off + int64(r.old-e.start); off+int64(r.n) < off {
+			return 0, syscall.EINVAL
+		}
 	}
 	if r.n > have {
 		more := r.n - have
@@ -111,12 +119,12 @@ func (r *remap) move(e *entry) (arch.VA, error) {
 	}
 	if r.to != 0 {
 		if r.oldEnd > r.old+arch.VA(r.n) { // Linux cuts the tail off first
-			if err := vs.unmap(r.old+arch.VA(r.n), r.oldEnd); err != nil {
+			if err := r.unmap(r.old+arch.VA(r.n), r.oldEnd); err != nil {
 				return 0, err
 			}
 			r.oldEnd = r.old + arch.VA(r.n)
 		}
-		if err := vs.unmap(r.to, r.to+arch.VA(r.n)); err != nil {
+		if err := r.unmap(r.to, r.to+arch.VA(r.n)); err != nil {
 			return 0, err
 		}
 		if e = vs.tree.find(r.old); e == nil {
@@ -132,9 +140,6 @@ func (r *remap) move(e *entry) (arch.VA, error) {
 	like := entry{prot: e.prot, obj: e.obj, flags: e.flags &^ entHeap}
 	if e.obj != nil {
 		like.off = e.off + int64(r.old-e.start)
-		if like.off+int64(r.n) < like.off {
-			return 0, syscall.EINVAL
-		}
 	}
 	if r.to == 0 {
 		var err error
@@ -150,11 +155,18 @@ func (r *remap) move(e *entry) (arch.VA, error) {
 	}
 	vs.link(c)
 	if err := r.movePages(e, moved); err != nil {
-		vs.unlink(c)
+		vs.drop(c) // its object is e's as well
 		return 0, err
 	}
+	if r.keep && e.flags&entWired != 0 {
+		// The lock has moved with the pages (mremap(2), MREMAP_DONTUNMAP).
+		for o := vs.clipRange(r.old, r.oldEnd); o != nil && o.start < r.oldEnd; o = o.next {
+			vs.setWired(o, false)
+		}
+		vs.merge(r.old, r.oldEnd)
+	}
 	if moved != 0 && !r.keep {
-		if err := vs.unmap(r.old, r.oldEnd); err != nil {
+		if err := r.unmap(r.old, r.oldEnd); err != nil {
 			panic("vm: mremap could not unmap an empty range: " + err.Error())
 		}
 	}

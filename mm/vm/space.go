@@ -23,7 +23,7 @@ type VMSpace struct {
 	hint  *entry // where the last fault was; nil or in the tree
 	rs    reserv.Set
 	sizes sizes
-	dirty handback // pages on their way back, of the operation that holds mu
+	dirty dirtyCollector // of the operation that holds mu
 
 	purging purgeVisitor // of Purge alone, which has no company
 

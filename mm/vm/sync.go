@@ -26,6 +26,7 @@ func (vs *VMSpace) Sync(addr arch.VA, length uint64, flags int) error {
 		return syscall.ENOMEM
 	}
 	var err error
+	var o owed
 	vs.mu.Lock()
 	if vs.mapped(addr, end) != uint64(end-addr) {
 		err = syscall.ENOMEM
@@ -36,12 +37,11 @@ func (vs *VMSpace) Sync(addr arch.VA, length uint64, flags int) error {
 			break
 		}
 		if e.flags&entDirtied != 0 {
-			vs.pm.Clean(max(e.start, addr), min(e.end, end), &vs.dirty)
+			o.add(vs.cleanPages(max(e.start, addr), min(e.end, end)))
 		}
 	}
-	dirty := vs.dirty.take()
 	vs.mu.Unlock()
-	if e := dirty.finish(vs.sys); e != nil && err == nil {
+	if e := o.settle(vs.sys); e != nil && err == nil {
 		err = syscall.EIO
 	}
 	return err

@@ -16,37 +16,47 @@ func (vs *VMSpace) Unmap(addr arch.VA, length uint64) error {
 		return syscall.EINVAL
 	}
 	vs.mu.Lock()
-	err := vs.unmap(addr, end)
-	dirty := vs.dirty.take()
+	o, err := vs.unmap(addr, end)
 	vs.mu.Unlock()
-	dirty.finish(vs.sys)
+	o.settle(vs.sys)
 	return err
 }
 
-// unmap removes [start, end). Dirty pages are left in vs.dirty. Preconditions: mu held.
-func (vs *VMSpace) unmap(start, end arch.VA) error {
+// unmap removes [start, end), and returns what the caller owes, on error too.
+// Preconditions: mu held.
+func (vs *VMSpace) unmap(start, end arch.VA) (o owed, err error) {
 	first := vs.tree.ceil(start)
 	if first == nil || first.start >= end {
-		return nil
+		return o, nil
 	}
 	if first.start < start && first.end > end && vs.tree.n >= maxEntries {
-		return syscall.ENOMEM
+		return o, syscall.ENOMEM
 	}
-	if err := vs.removePages(start, end); err != nil {
-		return err
+	if o, err = vs.removePages(start, end); err != nil {
+		return o, err
 	}
 	for e := vs.clipRange(start, end); e != nil && e.start < end; {
 		next := e.next
 		vs.unlink(e)
+		o.bury(e)
 		e = next
 	}
-	return nil
+	return o, nil
 }
 
 // removePages drops the pages of a range, whatever maps them, and ends its
-// reservations. Preconditions: mu held; the entries are still there.
-func (vs *VMSpace) removePages(start, end arch.VA) error {
+// reservations. It returns what the caller owes. Preconditions: mu held; the
+// entries are still there.
+func (vs *VMSpace) removePages(start, end arch.VA) (owed, error) {
 	vs.sampleRSS()
 	vs.rs.Break(start, end)
-	return vs.pm.Remove(start, end, &vs.dirty)
+	err := vs.pm.Remove(start, end, &vs.dirty)
+	return vs.dirty.take(), err
+}
+
+// cleanPages write-protects the dirty pages of a range, which the caller owes to
+// their objects. Preconditions: mu held.
+func (vs *VMSpace) cleanPages(start, end arch.VA) owed {
+	vs.pm.Clean(start, end, &vs.dirty)
+	return vs.dirty.take()
 }

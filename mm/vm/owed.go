@@ -1,0 +1,99 @@
+package vm
+
+import (
+	"grim/mm/phys"
+	"grim/mm/pmap"
+)
+
+// owed is what an operation on the map owes to others when it lets go of the map:
+// dirty pages of shared mappings go back to their objects, and objects that are no
+// longer mapped lose a reference. Both may take long or sleep, so they happen with
+// the map unlocked. Every function that removes pages or entries returns what it
+// owes, and its caller passes that on or settles it.
+type owed struct {
+	dirty []dirtyPage
+	// Entries that are no longer in the map, linked through next. Each still holds
+	// the reference of its object.
+	first, last *entry
+	entries     int
+}
+
+// dirtyPage holds a reference of obj and of f.
+type dirtyPage struct {
+	obj   Object
+	index int64
+	f     phys.Frame
+}
+
+// add makes what p owes part of o.
+func (o *owed) add(p owed) {
+	if o.dirty == nil {
+		o.dirty = p.dirty
+	} else {
+		o.dirty = append(o.dirty, p.dirty...)
+	}
+	if p.first == nil {
+		return
+	}
+	if o.first == nil {
+		o.first = p.first
+	} else {
+		o.last.next = p.first
+	}
+	o.last = p.last
+	o.entries += p.entries
+}
+
+// bury adds an entry that has left the map.
+func (o *owed) bury(e *entry) {
+	o.add(owed{first: e, last: e, entries: 1})
+}
+
+// settle hands the dirty pages over, then drops the references, and returns the
+// first error of an object. No lock is held; it may sleep.
+func (o owed) settle(s *System) (err error) {
+	for _, p := range o.dirty {
+		if e := p.obj.PutDirty(p.index, p.f); e != nil && err == nil {
+			err = e
+		}
+		s.mem.Unref(p.f)
+		p.obj.Unref()
+	}
+	for e := o.first; e != nil; e = e.next {
+		if e.obj != nil {
+			e.obj.Unref()
+			e.obj = nil
+		}
+	}
+	s.freeEntries(o.first, o.last, o.entries)
+	return err
+}
+
+// dirtyCollector is shown the dirty pages that package pmap unlinks or cleans. It
+// is part of the address space because an allocation for each call would cost more.
+type dirtyCollector struct {
+	vs    *VMSpace // [I]
+	pages []dirtyPage
+}
+
+// Dirty is called by pmap. Preconditions: vs.mu held, the entries not yet removed.
+func (c *dirtyCollector) Dirty(pages []pmap.DirtyPage) {
+	var e *entry
+	for _, p := range pages {
+		if e == nil || p.VA < e.start || p.VA >= e.end {
+			if e = c.vs.tree.find(p.VA); e == nil || e.obj == nil {
+				panic("vm: dirty shared page outside every object mapping")
+			}
+		}
+		e.obj.Ref()
+		c.vs.sys.mem.Ref(p.Frame)
+		c.pages = append(c.pages, dirtyPage{e.obj, e.index(p.VA), p.Frame})
+	}
+}
+
+// take is what has been collected. Preconditions: vs.mu held.
+func (c *dirtyCollector) take() owed {
+	p := c.pages
+	c.pages = nil
+	return owed{dirty: p}
+}
