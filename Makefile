@@ -91,12 +91,12 @@ REPS     ?=
 INTO     ?=
 FROM     ?=
 LAB      = $(GO) run ./qemu/lab $(1) -arch "$(ARCHS)" $(if $(CASE),-case $(CASE)) $(if $(REPS),-n $(REPS)) \
-	$(if $(INTO),-into $(INTO)) $(if $(FROM),-from $(FROM))
+	$(if $(INTO),-into $(INTO)) $(if $(FROM),-from $(FROM)) $(if $(APPEND),-append "$(APPEND)")
 lab-kernels:
 	@qemu/install.sh $(if $(filter amd64,$(ARCHS)),qemu-system-x86_64) $(if $(filter arm64,$(ARCHS)),qemu-system-aarch64)
 	@$(foreach a,$(ARCHS),$(MAKE) --no-print-directory kernel ARCH=$(a) PROGRAM= &&) true
 
-bench: lab-kernels ## what an exit costs: Grim under every layout and policy (CASE=prefix REPS=n INTO=file)
+bench: lab-kernels ## what an exit costs: Grim under every layout and policy (CASE=prefix REPS=n INTO=file APPEND=)
 	@$(call LAB,bench)
 
 compare: lab-kernels ## the same beside Debian's Linux kernel, which it fetches into build/linux

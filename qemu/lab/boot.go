@@ -43,7 +43,8 @@ func (j *job) arguments(o *options) []string {
 		if !j.Huge {
 			huge = "off"
 		}
-		args = []string{"init=/init", "selftest=none", "layout=" + j.Layout, "exit=" + j.Exit, "hugepages=" + huge, "aslr=off", "--"}
+		args = []string{"init=/init", "selftest=none", "layout=" + j.Layout, "exit=" + j.Exit, "hugepages=" + huge, "aslr=off"}
+		args = append(append(args, strings.Fields(o.args)...), "--")
 	default:
 		console := "ttyS0"
 		if j.Arch == "arm64" {

@@ -28,6 +28,7 @@ type options struct {
 	into     string // file to paste the tables into; "": none
 	from     string // figures of an earlier run, instead of boots
 	limit    time.Duration
+	args     string // further kernel arguments, of Grim
 	// Of profile: the setup.
 	layout, exit string
 	huge         bool
@@ -46,6 +47,7 @@ func main() {
 	fs.IntVar(&o.jobs, "j", runtime.NumCPU(), "boots at a time")
 	fs.DurationVar(&o.limit, "timeout", 20*time.Minute, "time limit of one boot")
 	fs.StringVar(&o.into, "into", "", "bench, compare: put the tables into this file, between its marks")
+	fs.StringVar(&o.args, "append", "", "further arguments of Grim's kernel")
 	fs.StringVar(&o.from, "from", "", "bench, compare: take the figures from this JSON file and boot nothing")
 	fs.StringVar(&o.layout, "layout", "shared", "profile: layout")
 	fs.StringVar(&o.exit, "exit", "purge", "profile: exit policy")
@@ -72,8 +74,8 @@ func (o *options) run(ctx context.Context, command string) error {
 	default:
 		return fmt.Errorf("no command %q: it is bench, compare or profile", command)
 	}
-	if o.into != "" && (o.cases != "" || o.reps != 0 || len(o.archs) != 2 || len(o.programs) != 2) {
-		return errors.New("INTO= takes the tables of a whole run: without CASE, REPS and ARCH")
+	if o.into != "" && (o.args != "" || o.cases != "" || o.reps != 0 || len(o.archs) != 2 || len(o.programs) != 2) {
+		return errors.New("INTO= takes the tables of a whole run: without CASE, REPS, ARCH and APPEND")
 	}
 	if o.from != "" {
 		return again(o, command, report)
