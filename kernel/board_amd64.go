@@ -129,6 +129,11 @@ func (p *pc) DescribeCPU() string {
 	return fmt.Sprintf("%s, TSC %d MHz; %s", strings.TrimSpace(f.Name), f.TSCHz/1_000_000, strings.Join(has, " "))
 }
 
+func overflowStack() { amd64.OverflowStack() }
+
+// stackGuards are the unmapped pages below the kernel's fixed stacks.
+func stackGuards() []arch.StackGuard { return amd64.StackGuards() }
+
 // pageFormat is the CPU's page-table format.
 func pageFormat() *arch.Format { return &amd64.Format }
 

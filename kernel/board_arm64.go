@@ -180,6 +180,11 @@ func (b *dtBoard) UserCPU() elf.CPU {
 	return elf.CPU{Platform: "aarch64", HWCap: caps, HWCap2: caps2}
 }
 
+func overflowStack() { arm64.OverflowStack() }
+
+// stackGuards are the unmapped pages below the kernel's fixed stacks.
+func stackGuards() []arch.StackGuard { return arm64.StackGuards() }
+
 // pageFormat is the CPU's page-table format.
 func pageFormat() *arch.Format { return &arm64.Format }
 

@@ -19,5 +19,7 @@ func crash(how string) {
 	case "text": // a write that the page tables forbid
 		text, _ := runtime.TextRegion()
 		*(*byte)(unsafe.Add(nil, text)) = 0
+	case "stack":
+		overflowStack()
 	}
 }

@@ -184,6 +184,7 @@ func image() selftest.Image {
 		Text: arch.VA(text), EText: arch.VA(etext),
 		Rodata: arch.VA(rodata), ERodata: arch.VA(erodata),
 		Data: arch.VA(data), End: arch.VA(end),
+		Guards: stackGuards(),
 	}
 }
 

@@ -1,6 +1,10 @@
 package amd64
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"grim/arch"
+)
 
 // The entry area is the memory that must be mapped whichever root is active:
 // the text that switches CR3, IDT, GDT, TSS and the interrupt stacks. It is the
@@ -34,6 +38,14 @@ const (
 	nmiStackTop   = 0xa000
 	faultStackTop = 0xe000
 )
+
+// areaGuards are the pages below the interrupt stacks of the first CPU, which are
+// not mapped because nothing is mapped there.
+var areaGuards = [...]arch.StackGuard{
+	{Page: areaCPU0 + trapStack - arch.PageSize, Stack: "interrupt stack"},
+	{Page: areaCPU0 + nmiStack - arch.PageSize, Stack: "NMI stack"},
+	{Page: areaCPU0 + faultStack - arch.PageSize, Stack: "double-fault stack"},
+}
 
 // cpuArea is a CPU's page of the entry area. The assembly reaches it as GS base
 // after SYSCALL and relative to IST1 otherwise, and takes the offsets from

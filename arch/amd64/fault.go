@@ -28,6 +28,12 @@ var lastFault struct {
 	cr2   uint64
 }
 
+// stackGuards are all guard pages, for the crash report.
+var stackGuards []arch.StackGuard
+
+// StackGuards are the guard pages of the kernel's fixed stacks.
+func StackGuards() []arch.StackGuard { return stackGuards }
+
 // faultKind says what an exception is for the runtime.
 func faultKind(vector, code uint64) runtime.FaultKind {
 	switch vector {
@@ -80,6 +86,9 @@ func kernelFault(r *faultRegs, g uintptr) {
 	runtime.FatalFault(&c)
 }
 
+// OverflowStack writes over the end of the boot stack, for crash tests.
+func OverflowStack()
+
 // nestedFault ends the machine after a fault in the fault handler, or one that
 // came before there was a handler. It runs on an interrupt stack and relies on
 // nothing but the console.
@@ -107,6 +116,13 @@ func ReportFault() {
 	}
 	lastFault.valid = false // a fault in here must not come back
 	r := &lastFault.regs
+	if r.vector == vecPageFault {
+		if stack := arch.Overflowed(stackGuards, arch.VA(lastFault.cr2), arch.VA(r.sp)); stack != "" {
+			say("kernel stack overflow: ")
+			say(stack)
+			say("\n")
+		}
+	}
 	say("kernel exception: ")
 	say(vectorNames[r.vector&31])
 	show(", vector ", r.vector)

@@ -78,3 +78,20 @@ nested:
 	MOVQ BX, 0(SP)
 	CALL ·nestedFault(SB)
 	INT $3 // it does not return
+
+// eat overflows the stack that it is on, a word at a time. The push is spelled in
+// bytes because the linker counts what it knows to be pushed.
+TEXT eat<>(SB),NOSPLIT|NOFRAME,$0-0
+again:
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	JMP again
+
+DATA eatFunc<>+0(SB)/8, $eat<>(SB)
+GLOBL eatFunc<>(SB), RODATA, $8
+
+// func OverflowStack()
+TEXT ·OverflowStack(SB),NOSPLIT,$8-0
+	LEAQ eatFunc<>(SB), AX
+	MOVQ AX, 0(SP)
+	CALL runtime·systemstack(SB)
+	RET

@@ -98,7 +98,8 @@ type Span struct{ Base, Size uint64 }
 type Image struct {
 	Text, EText     uint64
 	Rodata, ERodata uint64
-	Data, End       uint64 // to the end of the first heap
+	Data, End       uint64            // to the end of the first heap
+	Guards          []arch.StackGuard // inside of Data and End, in order: not mapped
 }
 
 // kernelRoots builds the two root pages of the contract's KernelHalf. Both lead
@@ -137,7 +138,10 @@ func (t *tables) kernelRoots(ram, devices []Span, im Image) (shared, separate, a
 	}
 	window(im.Text, im.EText, kernText)
 	window(im.Rodata, im.ERodata, kernRead)
-	window(im.Data, im.End, kernData)
+	arch.AroundGuards(im.Guards, arch.VA(im.Data), arch.VA(pageUp(im.End)), func(from, to arch.VA) error {
+		window(uint64(from), uint64(to), kernData)
+		return nil
+	})
 
 	for _, root := range []arch.PA{shared, separate} {
 		at := root

@@ -5,6 +5,8 @@ package amd64
 import (
 	"fmt"
 	"math"
+	"runtime"
+	"slices"
 	"unsafe"
 
 	"grim/arch"
@@ -77,6 +79,9 @@ func New(c Config) (*Machine, error) {
 	}
 	wrmsr(msrAPICBase, apicBase|apicEnable)
 
+	boot, fault := runtime.StackGuards()
+	c.Image.Guards = []arch.StackGuard{{Page: arch.VA(boot), Stack: "boot stack (g0)"}, {Page: arch.VA(fault), Stack: "fault handler's stack"}}
+	stackGuards = slices.Concat(c.Image.Guards, areaGuards[:])
 	m.tables = tables{alloc: c.Alloc, view: directPage, huge: m.Features.Page1GB}
 	devices := append([]Span{{c.LAPIC, 4096}, {c.IOAPIC, 4096}}, c.Devices...)
 	var areaTable arch.PA

@@ -23,6 +23,13 @@ func translateEL0(va uint64) uint64
 // package's exception stack. gp and top are where Go code handles faults.
 func installVectors(gp, top uintptr)
 
+// exceptionStackBase is where the memory of the exception stack begins, and the
+// first whole page in it is its guard.
+func exceptionStackBase() uintptr
+
+// OverflowStack writes over the end of the boot stack, for crash tests.
+func OverflowStack()
+
 // InitUser is arch.Machine's.
 func (m *Machine) InitUser(u *arch.UArea, pc, sp arch.VA) {
 	u.Frame = arch.Frame{}

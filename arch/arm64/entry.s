@@ -24,7 +24,10 @@
 #define PSTATE_USER	0xf1001000
 #define PSTATE_FIXED	0x40
 
-GLOBL	·exceptionStack(SB), NOPTR, $8192
+// EXCSTACK has room for a page to leave unmapped below what is used, wherever page
+// bounds lie (mmu.init): three frames are the most.
+#define EXCSTACK	12288
+GLOBL	·exceptionStack(SB), NOPTR, $EXCSTACK
 GLOBL	·faultG(SB), NOPTR, $8
 GLOBL	·faultStack(SB), NOPTR, $8
 GLOBL	·faultDepth(SB), NOPTR, $8
@@ -155,7 +158,7 @@ TEXT ·trap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 #define BROKEN(off) \
 	PCALIGN	$128 \
 	MSR	R0, TPIDR_EL1 \
-	MOVD	$·exceptionStack+(8192-K_SIZE)(SB), R0 \
+	MOVD	$·exceptionStack+(EXCSTACK-K_SIZE)(SB), R0 \
 	MOVD	R0, RSP \
 	MRS	TPIDR_EL1, R0 \
 	STP	(R0, R1), (RSP) \
@@ -278,12 +281,34 @@ TEXT ·installVectors(SB),NOSPLIT|NOFRAME,$0-16
 	MOVD	top+8(FP), R0
 	MOVD	R0, ·faultStack(SB)
 	MSR	$1, SPSel
-	MOVD	$·exceptionStack+8192(SB), R0
+	MOVD	$·exceptionStack+EXCSTACK(SB), R0
 	MOVD	R0, RSP
 	MSR	$0, SPSel
 	MOVD	$·vectors(SB), R0
 	MSR	R0, VBAR_EL1
 	ISB	$15
+	RET
+
+// func exceptionStackBase() uintptr
+TEXT ·exceptionStackBase(SB),NOSPLIT,$0-8
+	MOVD	$·exceptionStack(SB), R0
+	MOVD	R0, ret+0(FP)
+	RET
+
+// eat overflows the stack that it is on, a word at a time. The store is spelled as a
+// word because the linker counts what it knows to be pushed.
+TEXT eat<>(SB),NOSPLIT|NOFRAME,$0-0
+again:	WORD	$0xf81f0fff	// str xzr, [sp, #-16]!
+	B	again
+
+DATA	eatFunc<>+0(SB)/8, $eat<>(SB)
+GLOBL	eatFunc<>(SB), RODATA, $8
+
+// func OverflowStack()
+TEXT ·OverflowStack(SB),NOSPLIT,$16-0
+	MOVD	$eatFunc<>(SB), R0
+	MOVD	R0, 8(RSP)
+	BL	runtime·systemstack(SB)
 	RET
 
 // func semihost(op, arg uintptr) uintptr

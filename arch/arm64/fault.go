@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"runtime"
 	"unsafe"
+
+	"grim/arch"
 )
 
 // lastFault is the latest exception in kernel code, for the crash report.
@@ -14,6 +16,12 @@ var (
 	faulted    bool
 	faultOwner *Machine // to end the machine
 )
+
+// stackGuards are all guard pages, for the crash report.
+var stackGuards []arch.StackGuard
+
+// StackGuards are the guard pages of the kernel's fixed stacks.
+func StackGuards() []arch.StackGuard { return stackGuards }
 
 // setFaultMachine installs the vectors.
 func setFaultMachine(m *Machine) {
@@ -79,6 +87,9 @@ func ReportFault() {
 	}
 	faulted = false // a fault in here must not come back
 	k := &lastFault
+	if stack := arch.Overflowed(stackGuards, arch.VA(k.FAR), arch.VA(k.SP)); ec(k.ESR) == ecDataSame && stack != "" {
+		print("kernel stack overflow: ", stack, "\n")
+	}
 	print("kernel exception: ", ecName(k.ESR), ", vector ")
 	printHex(k.Vector, 3)
 	show(" esr ", k.ESR)

@@ -3,11 +3,13 @@
 package arm64
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"runtime"
 	"runtime/goos"
+	"slices"
 	"unsafe"
 
 	"grim/arch"
@@ -129,8 +131,17 @@ func (u *mmu) init(ram, devices []Span) error {
 		{down(rodata), up(erodata), kernelRodata},
 		{down(data), up(heap.Limit), kernelData},
 	}
+	boot, fault := runtime.StackGuards()
+	stackGuards = []arch.StackGuard{
+		{Page: arch.VA(exceptionStackBase()).PageUp(), Stack: "exception stack (SP_EL1)"},
+		{Page: arch.VA(boot), Stack: "boot stack (g0)"},
+		{Page: arch.VA(fault), Stack: "fault handler's stack"},
+	}
+	slices.SortFunc(stackGuards, func(a, b arch.StackGuard) int { return cmp.Compare(a.Page, b.Page) })
 	for _, s := range image {
-		if err := t.mapRange(arch.VA(s.from), physOfImage(s.from), uint64(s.to-s.from), s.leaf); err != nil {
+		if err := arch.AroundGuards(stackGuards, arch.VA(s.from), arch.VA(s.to), func(from, to arch.VA) error {
+			return t.mapRange(from, physOfImage(uintptr(from)), uint64(to-from), s.leaf)
+		}); err != nil {
 			return err
 		}
 	}

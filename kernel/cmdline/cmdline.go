@@ -31,7 +31,7 @@ type Options struct {
 }
 
 // crashes are the values of crash=.
-var crashes = []string{"no", "panic", "nil", "text"}
+var crashes = []string{"no", "panic", "nil", "text", "stack"}
 
 // choice is a flag.Value that accepts a fixed list of words.
 type choice[T any] struct {

@@ -38,7 +38,7 @@ func TestParse(t *testing.T) {
 	for line, want := range map[string]string{
 		"layout=both":   "one of shared, separate",
 		"exit=parent":   "one of purge, reaper",
-		"crash=now":     "one of no, panic, nil, text",
+		"crash=now":     "one of no, panic, nil, text, stack",
 		"layout":        "write layout=VALUE",
 		"slice=1us":     "from 100us to 1s",
 		"hugepages=yes": "one of on, off",

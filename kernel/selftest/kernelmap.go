@@ -12,6 +12,7 @@ import (
 
 var kernelMapTests = []test{
 	{name: "kernelmap/write-xor-execute", run: kernelWriteXorExecute, layouts: true},
+	{name: "kernelmap/stack-guards", run: kernelStackGuards},
 	{name: "kernelmap/user-reaches-nothing", run: kernelUnreachable, layouts: true},
 	{name: "kernelmap/kernel-half-stays", run: kernelHalfStays, layouts: true, policies: true},
 	{name: "kernelmap/root-off-the-cpu", run: rootOffCPU, layouts: true, policies: true},
@@ -106,6 +107,30 @@ func kernelWriteXorExecute(t *T) {
 				t.Errorf("%#x, %v, maps the kernel's text or constants at %#x", uint64(k.va), k.prot, uint64(x.from))
 				return
 			}
+		}
+	}
+}
+
+// kernelStackGuards: below each fixed stack of the kernel a page is not mapped, and
+// the page above it, the stack's last, is.
+// Broken by: kernel roots built without Image.Guards; a stack that starts a page
+// lower than its guard says.
+func kernelStackGuards(t *T) {
+	leaves := t.kernelLeaves(arch.SharedUK)
+	mapped := func(va arch.VA) bool {
+		for _, k := range leaves {
+			if va >= k.va && va-k.va < arch.VA(k.size) {
+				return true
+			}
+		}
+		return false
+	}
+	if len(t.Image.Guards) < 3 {
+		t.Errorf("%d guard pages: boot stack, fault handler's stack and an exception stack have one each", len(t.Image.Guards))
+	}
+	for _, g := range t.Image.Guards {
+		if mapped(g.Page) || !mapped(g.Page+arch.PageSize) {
+			t.Errorf("%s: guard page %#x is mapped, or the page above is not", g.Stack, uint64(g.Page))
 		}
 	}
 }

@@ -58,6 +58,8 @@ type Env struct {
 // Image is the kernel in its window: bounds in bytes, ends exclusive.
 type Image struct {
 	Text, EText, Rodata, ERodata, Data, End arch.VA
+
+	Guards []arch.StackGuard // below the kernel's fixed stacks
 }
 
 // test is one self-test. Those with layouts run once under each layout, those

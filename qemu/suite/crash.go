@@ -21,12 +21,16 @@ var crashes = []struct {
 		[]string{`nil pointer dereference`, `^grim/kernel\.crash\(`, `^rip [0-9a-f]{16} `, `: MOVQ \$0x1, 0\(AX\)`}},
 	{boot{arch: "amd64", machine: "q35", mem: "64M", args: []string{"crash=text"}},
 		[]string{`^fatal error: fault`, `^grim/kernel\.crash\(`, `cr2 ffffffff8020[01]000`, `: MOVB `}},
+	{boot{arch: "amd64", machine: "q35", mem: "64M", args: []string{"crash=stack"}},
+		[]string{`^kernel stack overflow: boot stack \(g0\)`, `^fatal fault in kernel code`, `^grim/kernel\.crash\(`}},
 	{boot{arch: "arm64", machine: "virt", mem: "64M", args: []string{"crash=panic"}},
 		[]string{`^panic: kernel: crash=panic`, `^grim/kernel\.crash\(`, `kernel/crash\.go:\d+`}},
 	{boot{arch: "arm64", machine: "virt", mem: "64M", args: []string{"crash=nil"}},
 		[]string{`nil pointer dereference`, `^grim/kernel\.crash\(`, `^pc  [0-9a-f]{16} `, `: MOVD R0, \(R1\)`}},
 	{boot{arch: "arm64", machine: "virt", mem: "64M", args: []string{"crash=text"}},
 		[]string{`^fatal error: fault`, `^grim/kernel\.crash\(`, `far ffffffff8020[01]000`, `: MOVB `}},
+	{boot{arch: "arm64", machine: "virt", mem: "64M", args: []string{"crash=stack"}},
+		[]string{`^kernel stack overflow: boot stack \(g0\)`, `^fatal fault in kernel code`, `^grim/kernel\.crash\(`}},
 }
 
 // crashAll checks the crash report of each, one test a boot.

@@ -81,11 +81,28 @@ func startsSystem(gp *g) bool {
 	return false
 }
 
-// mpreinit gives an M the stack and g that fault handlers run on; see
-// FaultStack.
+// faultStackBytes is the size of the stack that fault handlers run on.
+const faultStackBytes = 32 << 10
+
+// mpreinit gives an M the stack and g that fault handlers run on; see FaultStack.
+// The stack has a page below it that StackGuards tells of, so it is no memory of the
+// heap.
 func mpreinit(mp *m) {
-	mp.gsignal = malg(32 << 10)
-	mp.gsignal.m = mp
+	gs := malg(-1)
+	mem := persistentalloc(_PAGESIZE+faultStackBytes, _PAGESIZE, &memstats.other_sys)
+	gs.stack.lo = uintptr(mem) + _PAGESIZE
+	gs.stack.hi = gs.stack.lo + faultStackBytes
+	gs.stackguard0, gs.stackguard1 = gs.stack.lo+stackGuard, ^uintptr(0) // as malg
+	gs.m = mp
+	mp.gsignal = gs
+}
+
+// StackGuards are the pages below the runtime's own fixed stacks, which nobody
+// uses: the kernel leaves them unmapped when it makes its page tables. boot is g0's,
+// which is the entry code's, fault is FaultStack's.
+func StackGuards() (boot, fault uintptr) {
+	below := func(lo uintptr) uintptr { return lo&^(_PAGESIZE-1) - _PAGESIZE }
+	return below(m0.g0.stack.lo), below(m0.gsignal.stack.lo)
 }
 
 func minit()        { getg().m.procid = uint64(getg().m.id) + 1 }

@@ -5,7 +5,8 @@
 // STACK is what rt0_go takes to be the size of g0's stack.
 #define STACK (64<<10)
 
-GLOBL runtime·rt0Stack(SB), NOPTR, $(STACK+4096)
+// Below it there is a page to leave unmapped, wherever page bounds lie: StackGuards.
+GLOBL runtime·rt0Stack(SB), NOPTR, $(STACK+8192)
 
 // _rt0_amd64_linux is entered by boot/image's code: 64-bit mode, interrupts
 // off, the image at its link address, BSS zeroed by the loader, DI = physical
@@ -14,7 +15,7 @@ GLOBL runtime·rt0Stack(SB), NOPTR, $(STACK+4096)
 // SSE is switched on, as Go code needs it from the first instruction on. AVX is
 // not: kernel code then never touches the upper halves of user registers.
 TEXT _rt0_amd64_linux(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
-	MOVQ	$runtime·rt0Stack+(STACK+4096)(SB), SP
+	MOVQ	$runtime·rt0Stack+(STACK+8192)(SB), SP
 	MOVQ	CR0, AX
 	ANDQ	$~(1<<2|1<<3), AX	// EM, TS
 	ORQ	$(1<<1), AX		// MP

@@ -58,7 +58,8 @@
 #define SCTLR_ON	0x34d5d91d
 
 GLOBL	runtime·earlyTables(SB), NOPTR, $((TABLES+1)*PAGE)
-GLOBL	runtime·rt0Stack(SB), NOPTR, $(STACK+4096)
+// Below it there is a page to leave unmapped, wherever page bounds lie: StackGuards.
+GLOBL	runtime·rt0Stack(SB), NOPTR, $(STACK+8192)
 GLOBL	runtime·exceptionStack(SB), NOPTR, $EXCSTACK
 GLOBL	runtime·rt0Argv(SB), NOPTR, $64
 
@@ -178,7 +179,7 @@ fp1:	MSR	R0, VBAR_EL1
 	MOVD	$(3<<20), R4
 	MSR	R4, CPACR_EL1
 fp:	ISB	$15
-	MOVD	$runtime·rt0Stack+(STACK+4096)(SB), R0
+	MOVD	$runtime·rt0Stack+(STACK+8192)(SB), R0
 	AND	$~15, R0
 	SUB	$48, R0
 	MOVD	R0, RSP
@@ -477,7 +478,7 @@ TEXT rt0high<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	SUB	R21, R0, R0
 	MOVD	R0, runtime·physBase(SB)
 	MSR	$0, SPSel
-	MOVD	$runtime·rt0Stack+(STACK+4096)(SB), R0
+	MOVD	$runtime·rt0Stack+(STACK+8192)(SB), R0
 	AND	$~15, R0
 	MOVD	R0, RSP
 	MOVD	$0, R0				// argc; argv: NULLs end it, environment and auxv
