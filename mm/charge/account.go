@@ -1,0 +1,95 @@
+package charge
+
+import (
+	"fmt"
+	"sync"
+)
+
+// Account is what one holder, a process or an address space, has been charged.
+// Init makes it ready, Close ends it. The holder embeds it.
+type Account struct {
+	mu   sync.Mutex
+	user *User            // [mu] holds a reference
+	used [resources]int64 // [mu]
+}
+
+// Init makes the account charge to u, of which it takes a reference.
+func (a *Account) Init(u *User) {
+	a.user = u.Ref()
+	a.used = [resources]int64{}
+}
+
+// Close ends the account. Everything must have been given back.
+func (a *Account) Close() {
+	a.mu.Lock()
+	u, used := a.user, a.used
+	a.user = nil
+	a.mu.Unlock()
+	if used != [resources]int64{} {
+		panic(fmt.Sprintf("charge: account of user %d closed with %d bytes of heap and %d of frames charged",
+			u.uid, used[Heap], used[Frames]))
+	}
+	u.Release()
+}
+
+// User is to whom the account charges. The reference stays the account's.
+func (a *Account) User() *User {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.user
+}
+
+// Used is how much of a resource has been charged through the account, in bytes.
+func (a *Account) Used(r Resource) int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.used[r]
+}
+
+// Take charges n bytes and reports whether the user may have them.
+func (a *Account) Take(k Kind, n int64) bool {
+	a.mu.Lock()
+	ok := a.user.Take(k, n)
+	if ok {
+		a.used[kindTable[k].resource] += n
+	}
+	a.mu.Unlock()
+	return ok
+}
+
+// Give gives back n bytes that Take has charged.
+func (a *Account) Give(k Kind, n int64) {
+	a.mu.Lock()
+	a.used[kindTable[k].resource] -= n
+	a.user.Give(k, n)
+	a.mu.Unlock()
+}
+
+// Move makes another user pay for all that the account holds: the process has
+// become that user's. It is never refused, because the objects exist already and
+// the change of user has been permitted; the new user cannot take more until it
+// is below its share.
+func (a *Account) Move(to *User) {
+	a.mu.Lock()
+	from := a.user
+	if from == to {
+		a.mu.Unlock()
+		return
+	}
+	a.user = to.Ref()
+	for r, n := range a.used {
+		to.move(Resource(r), n)
+		from.move(Resource(r), -n)
+	}
+	a.mu.Unlock()
+	from.Release()
+}
+
+// move adds to what the user holds. The kinds' totals stay. The kernel's own is
+// not part of the machine's use.
+func (u *User) move(r Resource, n int64) {
+	u.used[r].Add(n)
+	if !u.kernel {
+		u.sys.used[r].Add(n)
+	}
+}

@@ -1,0 +1,160 @@
+// Package charge gives kernel memory an owner.
+//
+// Whatever a user program makes the kernel keep, in variable number or of
+// variable size, is charged to a user when it is made, and given back in the
+// same place as the object. When a user's share or the machine's limit is used
+// up, Take refuses, the caller gets an error, and everybody else goes on. What
+// lies beyond the limit is the kernel's reserve: no user program can touch it.
+//
+// There are three levels. System is the machine: limits, and totals for each
+// kind of object. User is one user number: objects that can outlive a process,
+// such as pipes and inodes, are charged to it directly. Account belongs to one
+// holder, a process or an address space: it adds up what is charged through it,
+// and can move to another user as a whole when a process changes its user.
+//
+// The rule that shares the machine out among users is in User.Take.
+//
+// Locks, outermost first:
+//
+//	Account.mu    what is charged through the account, and to whom
+//	    System.mu the table of users
+//
+// Totals are atomic. Nothing here blocks, but for the gate that the kernel
+// installs (Config.Gate), which may collect garbage: other threads may wait for a
+// caller's locks meanwhile, the collector needs none of them.
+package charge
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+)
+
+// Resource is one of the two things that are shared out.
+type Resource uint8
+
+// The resources, both counted in bytes.
+const (
+	Heap   Resource = iota // the kernel's own heap, goroutine stacks included
+	Frames                 // physical memory that kernel objects hold as a store
+	resources
+)
+
+// Kind says what sort of object is charged. Limits do not depend on it; it is
+// what /proc/meminfo and the self-tests' leak check show.
+type Kind uint8
+
+// The kinds of objects.
+const (
+	Process   Kind = iota // process, signal actions, its files structure
+	Thread                // thread, and the goroutine stack that it runs on
+	Space                 // address space
+	MapEntry              // map entries
+	Object                // memory objects
+	PageIndex             // what finds the pages of an object
+	Signal                // queued signals
+	Timer                 // interval timers and timer descriptors
+	FDTable               // descriptor tables
+	OpenFile              // open file descriptions of every sort
+	Inode                 // files, directories and links of the memory file system
+	Name                  // directory entries
+	Pipe                  // pipes and socket pairs, without their buffers
+	Epoll                 // epoll instances and items
+	Lock                  // file locks
+	Call                  // memory of system calls in progress
+	PipePages             // pipe buffers
+	kinds
+)
+
+var kindTable = [kinds]struct {
+	name     string
+	resource Resource
+}{
+	Process: {"Processes", Heap}, Thread: {"Threads", Heap}, Space: {"Spaces", Heap},
+	MapEntry: {"MapEntries", Heap}, Object: {"Objects", Heap}, PageIndex: {"PageIndex", Heap},
+	Signal: {"Signals", Heap}, Timer: {"Timers", Heap}, FDTable: {"FDTables", Heap},
+	OpenFile: {"OpenFiles", Heap}, Inode: {"Inodes", Heap}, Name: {"Names", Heap},
+	Pipe: {"Pipes", Heap}, Epoll: {"Epoll", Heap}, Lock: {"FileLocks", Heap}, Call: {"Calls", Heap},
+	PipePages: {"PipePages", Frames},
+}
+
+func (k Kind) String() string {
+	if k < kinds {
+		return kindTable[k].name
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// gateStep is how many bytes may be charged between two looks at the gate.
+const gateStep = 64 << 10
+
+// Config are the machine's limits.
+type Config struct {
+	HeapLimit  int64 // bytes of kernel heap that user programs may make the kernel hold
+	FrameLimit int64 // bytes of frames likewise
+	// Gate is asked each time gateStep more bytes of Heap have been charged, and
+	// for every thread. It answers whether the heap really has room, as charges
+	// know nothing of garbage, of fragments and of stacks that have grown. It may
+	// collect garbage for that. nil: there is always room.
+	Gate func() bool
+}
+
+// System is the machine's account.
+type System struct {
+	gate  func() bool      // [I]
+	limit [resources]int64 // [I] once SetLimits was called
+	used  [resources]atomic.Int64
+	kinds [kinds]atomic.Int64 // bytes, the kernel's own included
+	own   User                // the kernel's
+
+	mu    sync.Mutex
+	users map[uint32]*User // [mu]
+}
+
+// New makes the machine's account.
+func New(c Config) *System {
+	s := &System{users: make(map[uint32]*User)}
+	s.own.sys, s.own.kernel = s, true
+	s.gate = func() bool { return true }
+	s.SetLimits(c)
+	return s
+}
+
+// Unlimited is an account without limits, for tests of other packages.
+func Unlimited() *System {
+	return New(Config{HeapLimit: math.MaxInt64, FrameLimit: math.MaxInt64})
+}
+
+// SetLimits replaces the limits. What was charged before stays. Only at start-up,
+// before there are user programs: limits depend on what the kernel takes first.
+func (s *System) SetLimits(c Config) {
+	s.limit[Heap], s.limit[Frames] = c.HeapLimit, c.FrameLimit
+	if c.Gate != nil {
+		s.gate = c.Gate
+	}
+}
+
+// Limit is how much of a resource user programs may hold together.
+func (s *System) Limit(r Resource) int64 { return s.limit[r] }
+
+// Used is how much they hold.
+func (s *System) Used(r Resource) int64 { return s.used[r].Load() }
+
+// Kernel is the kernel itself as a user: counted, never refused.
+func (s *System) Kernel() *User { return &s.own }
+
+// Usage is what objects of one kind hold, in bytes.
+type Usage struct {
+	Kind  Kind
+	Bytes int64
+}
+
+// Usage lists every kind.
+func (s *System) Usage() []Usage {
+	out := make([]Usage, kinds)
+	for k := range out {
+		out[k] = Usage{Kind(k), s.kinds[k].Load()}
+	}
+	return out
+}

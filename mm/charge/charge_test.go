@@ -1,0 +1,214 @@
+package charge
+
+import (
+	"math/rand"
+	"sync"
+	"testing"
+)
+
+func limited(heap int64) *System { return New(Config{HeapLimit: heap, FrameLimit: heap}) }
+
+// empty checks that nothing is charged and that no user is left.
+func (s *System) empty(t *testing.T) {
+	t.Helper()
+	for _, u := range s.Usage() {
+		if u.Bytes != 0 {
+			t.Errorf("%d bytes of %s left", u.Bytes, u.Kind)
+		}
+	}
+	for r := range resources {
+		if n := s.Used(r); n != 0 {
+			t.Errorf("resource %d: %d bytes left", r, n)
+		}
+	}
+	if len(s.users) != 0 {
+		t.Errorf("%d users left", len(s.users))
+	}
+}
+
+// TestShares: each user, however late, gets three quarters of what is left.
+func TestShares(t *testing.T) {
+	s := limited(1 << 20)
+	left := int64(1 << 20)
+	var users []*User
+	var got []int64
+	for uid := range uint32(4) {
+		u := s.User(uid)
+		n := int64(0)
+		for u.Take(Inode, 16) {
+			n += 16
+		}
+		if want := left * 3 / 4; n < want-64 || n > want+64 {
+			t.Errorf("user %d got %d of %d bytes, want %d", uid, n, left, want)
+		}
+		left -= n
+		users, got = append(users, u), append(got, n)
+	}
+	if !s.Kernel().Take(Inode, 1<<30) {
+		t.Error("the kernel was refused")
+	}
+	s.Kernel().Give(Inode, 1<<30)
+	for i, u := range users {
+		u.Give(Inode, got[i])
+		u.Release()
+	}
+	s.empty(t)
+}
+
+// TestResources: frames and heap have limits of their own.
+func TestResources(t *testing.T) {
+	s := limited(1 << 20)
+	u := s.User(1)
+	for u.Take(Thread, 4096) {
+	}
+	held := u.Used(Heap)
+	if !u.Take(PipePages, 4096) {
+		t.Error("no frames because the heap is used up")
+	}
+	u.Give(PipePages, 4096)
+	u.Give(Thread, held)
+	u.Release()
+	s.empty(t)
+}
+
+// TestGate: what the gate refuses is not charged, and it is asked once a step.
+func TestGate(t *testing.T) {
+	asked, open := 0, true
+	s := New(Config{HeapLimit: 1 << 40, Gate: func() bool { asked++; return open }})
+	u := s.User(0)
+	for range 4 * gateStep / 1024 {
+		u.Take(Inode, 1024)
+	}
+	if asked != 4 {
+		t.Errorf("gate asked %d times for 4 steps", asked)
+	}
+	open = false
+	if u.Take(Inode, gateStep) || u.Take(Thread, 1) {
+		t.Error("charged though the gate was closed")
+	}
+	if n := u.Used(Heap); n != 4*gateStep {
+		t.Errorf("%d bytes charged", n)
+	}
+	u.Give(Inode, 4*gateStep)
+	u.Release()
+	s.empty(t)
+}
+
+func mustPanic(t *testing.T, what string, f func()) {
+	t.Helper()
+	defer func() {
+		if recover() == nil {
+			t.Errorf("%s: no panic", what)
+		}
+	}()
+	f()
+}
+
+func TestMisuse(t *testing.T) {
+	s := limited(1 << 20)
+	u := s.User(7)
+	u.Take(Inode, 100)
+	mustPanic(t, "given back as another kind", func() { u.Give(Name, 100) })
+	var a Account
+	a.Init(u)
+	a.Take(Inode, 10)
+	mustPanic(t, "closed with charges", a.Close)
+}
+
+// TestMove: a user pays for the accounts that it has become the owner of, and what
+// is given back later is the new user's.
+func TestMove(t *testing.T) {
+	s := limited(1 << 20)
+	u, v := s.User(1), s.User(2)
+	var a Account
+	a.Init(u)
+	a.Take(Thread, 1000)
+	a.Move(v)
+	if u.Used(Heap) != 0 || v.Used(Heap) != 1000 || s.Used(Heap) != 1000 || a.User() != v {
+		t.Errorf("after Move: %d, %d, machine %d", u.Used(Heap), v.Used(Heap), s.Used(Heap))
+	}
+	a.Move(s.Kernel())
+	if v.Used(Heap) != 0 || s.Used(Heap) != 0 {
+		t.Errorf("moved to the kernel: %d, machine %d", v.Used(Heap), s.Used(Heap))
+	}
+	a.Move(v)
+	a.Give(Thread, 1000)
+	a.Close()
+	u.Release()
+	v.Release()
+	s.empty(t)
+}
+
+// TestUserOutlives: a user without processes is known as long as it holds something.
+func TestUserOutlives(t *testing.T) {
+	s := limited(1 << 20)
+	u := s.User(5)
+	u.Take(Inode, 64)
+	u.Release()
+	if again := s.User(5); again != u {
+		t.Error("a user with charges was forgotten")
+	} else {
+		again.Release()
+	}
+	u.Give(Inode, 64)
+	s.empty(t)
+}
+
+// TestStorm charges, gives back and moves in parallel; nothing may be left, and no
+// total may ever pass the limit by more than what is being refused at that moment.
+func TestStorm(t *testing.T) {
+	const limit = 1 << 20
+	s := limited(limit)
+	accounts := make([]Account, 4)
+	for i := range accounts {
+		u := s.User(uint32(i))
+		accounts[i].Init(u)
+		u.Release()
+	}
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			r := rand.New(rand.NewSource(int64(g)))
+			held := make([][]int64, len(accounts))
+			for range 3000 {
+				i := r.Intn(len(accounts))
+				a := &accounts[i]
+				switch r.Intn(8) {
+				case 0:
+					u := s.User(uint32(r.Intn(6)))
+					a.Move(u)
+					u.Release()
+				case 1, 2, 3:
+					if h := held[i]; len(h) > 0 {
+						a.Give(Signal, h[0])
+						held[i] = h[1:]
+					}
+				default:
+					if n := int64(r.Intn(1000)); a.Take(Signal, n) {
+						held[i] = append(held[i], n)
+					}
+				}
+			}
+			for i, h := range held {
+				for _, n := range h {
+					accounts[i].Give(Signal, n)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for i := range accounts {
+		accounts[i].Close()
+	}
+	s.empty(t)
+}
+
+func BenchmarkTakeGive(b *testing.B) {
+	s := limited(1 << 30)
+	var a Account
+	a.Init(s.User(1))
+	for b.Loop() {
+		a.Take(MapEntry, 2048)
+		a.Give(MapEntry, 2048)
+	}
+}

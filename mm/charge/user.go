@@ -1,0 +1,136 @@
+package charge
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// User is what one user number holds. The kernel is a user too, with no number
+// and no limits.
+type User struct {
+	sys    *System // [I]
+	uid    uint32  // [I]
+	kernel bool    // [I]
+	used   [resources]atomic.Int64
+
+	// Tasks counts the user's threads, for RLIMIT_NPROC; package proc keeps it.
+	Tasks atomic.Int64
+
+	refs int // [System.mu] accounts, and others that will charge
+}
+
+// User returns the user with a number, with a reference for the caller.
+func (s *System) User(uid uint32) *User {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.users[uid]
+	if u == nil {
+		u = &User{sys: s, uid: uid}
+		s.users[uid] = u
+	}
+	u.refs++
+	return u
+}
+
+// Ref takes another reference. The caller has one, or holds something charged.
+func (u *User) Ref() *User {
+	if !u.kernel {
+		u.sys.mu.Lock()
+		u.refs++
+		u.sys.mu.Unlock()
+	}
+	return u
+}
+
+// Release gives a reference back.
+func (u *User) Release() {
+	if u.kernel {
+		return
+	}
+	s := u.sys
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u.refs--; u.refs < 0 {
+		panic(fmt.Sprintf("charge: user %d released more often than referenced", u.uid))
+	}
+	u.forgetLocked()
+}
+
+// forgetLocked drops a user that has no references and holds nothing. The user
+// that holds something is kept in the table until the last byte is given back, so
+// that a new login finds the old charges. Preconditions: System.mu held.
+func (u *User) forgetLocked() {
+	if u.refs == 0 && u.idle() {
+		delete(u.sys.users, u.uid)
+	}
+}
+
+func (u *User) idle() bool {
+	for r := range u.used {
+		if u.used[r].Load() != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// UID is the user's number.
+func (u *User) UID() uint32 { return u.uid }
+
+// System is the machine's account.
+func (u *User) System() *System { return u.sys }
+
+// Used is how much of a resource the user holds, in bytes.
+func (u *User) Used(r Resource) int64 { return u.used[r].Load() }
+
+// greed is how many times as much as is left for others a user may hold. With 3,
+// the first user gets at most three quarters of the limit, the second at most
+// three quarters of the rest, and so on: there is always something left for the
+// next, whoever came first. (Memory of switches is shared out so: Choudhury and
+// Hahne, "Dynamic queue length thresholds", 1998.)
+const greed = 3
+
+// Take charges n bytes and reports whether the user may have them. n is not
+// negative. The caller gives the same number back when the object goes.
+func (u *User) Take(k Kind, n int64) bool {
+	s, r := u.sys, kindTable[k].resource
+	if u.kernel {
+		u.used[r].Add(n)
+		s.kinds[k].Add(n)
+		return true
+	}
+	used, total := u.used[r].Add(n), s.used[r].Add(n)
+	if left := s.limit[r] - total; left < 0 || used/greed > left ||
+		r == Heap && (total/gateStep != (total-n)/gateStep || k == Thread) && !s.gate() {
+		s.used[r].Add(-n)
+		u.used[r].Add(-n)
+		return false
+	}
+	s.kinds[k].Add(n)
+	return true
+}
+
+// Give gives back n bytes that Take has charged.
+func (u *User) Give(k Kind, n int64) {
+	s, r := u.sys, kindTable[k].resource
+	if s.kinds[k].Add(-n) < 0 {
+		panic(fmt.Sprintf("charge: %d bytes of %s given back that were not charged (user %d)", n, k, u.uid))
+	}
+	left := u.used[r].Add(-n)
+	if u.kernel {
+		return
+	}
+	s.used[r].Add(-n)
+	if left > 0 {
+		return
+	}
+	if left < 0 {
+		panic(fmt.Sprintf("charge: user %d gave back %d bytes of %s more than it held", u.uid, -left, k))
+	}
+	s.mu.Lock()
+	// A user may have come back and gone since, as another entry of the table.
+	if s.users[u.uid] == u {
+		u.forgetLocked()
+	}
+	s.mu.Unlock()
+}
