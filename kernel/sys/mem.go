@@ -80,7 +80,10 @@ func (c ctx) mapAnon(addr arch.VA, length uint64, prot arch.Prot, fl vm.MapFlags
 	if length > uint64(arch.UserMax) {
 		return 0, syscall.ENOMEM
 	}
-	obj := vm.NewAnonObject(c.s.cfg.VM, int64(length))
+	obj, err := vm.NewAnonObject(c.s.cfg.VM, int64(length), c.mem().Account().User())
+	if err != nil {
+		return 0, err
+	}
 	defer obj.Unref()
 	va, err := c.mem().Map(addr, length, prot, fl, obj, 0)
 	return uint64(va), err

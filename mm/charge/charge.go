@@ -49,8 +49,7 @@ type Kind uint8
 const (
 	Process   Kind = iota // process, signal actions, its files structure
 	Thread                // thread, and the goroutine stack that it runs on
-	Space                 // address space
-	MapEntry              // map entries
+	Space                 // address spaces with their map entries
 	Object                // memory objects
 	PageIndex             // what finds the pages of an object
 	Signal                // queued signals
@@ -72,7 +71,7 @@ var kindTable = [kinds]struct {
 	resource Resource
 }{
 	Process: {"Processes", Heap}, Thread: {"Threads", Heap}, Space: {"Spaces", Heap},
-	MapEntry: {"MapEntries", Heap}, Object: {"Objects", Heap}, PageIndex: {"PageIndex", Heap},
+	Object: {"Objects", Heap}, PageIndex: {"PageIndex", Heap},
 	Signal: {"Signals", Heap}, Timer: {"Timers", Heap}, FDTable: {"FDTables", Heap},
 	OpenFile: {"OpenFiles", Heap}, Inode: {"Inodes", Heap}, Name: {"Names", Heap},
 	Pipe: {"Pipes", Heap}, Epoll: {"Epoll", Heap}, Lock: {"FileLocks", Heap}, Call: {"Calls", Heap},

@@ -16,7 +16,9 @@ type User struct {
 	// Tasks counts the user's threads, for RLIMIT_NPROC; package proc keeps it.
 	Tasks atomic.Int64
 
-	refs int // [System.mu] accounts, and others that will charge
+	// refs counts accounts, and others that will charge. Only System.User brings it
+	// up from 0, with System.mu held.
+	refs atomic.Int64
 }
 
 // User returns the user with a number, with a reference for the caller.
@@ -28,41 +30,42 @@ func (s *System) User(uid uint32) *User {
 		u = &User{sys: s, uid: uid}
 		s.users[uid] = u
 	}
-	u.refs++
+	u.refs.Add(1)
 	return u
 }
 
 // Ref takes another reference. The caller has one, or holds something charged.
 func (u *User) Ref() *User {
-	if !u.kernel {
-		u.sys.mu.Lock()
-		u.refs++
-		u.sys.mu.Unlock()
-	}
+	u.refs.Add(1)
 	return u
 }
 
 // Release gives a reference back.
 func (u *User) Release() {
+	n := u.refs.Add(-1)
+	if n < 0 {
+		panic(fmt.Sprintf("charge: user %d released more often than referenced", u.uid))
+	}
+	if n == 0 && u.idle() {
+		u.forget()
+	}
+}
+
+// forget drops a user that has no references and holds nothing. A user that holds
+// something stays in the table until the last byte is given back, so that the next
+// login finds the old charges.
+func (u *User) forget() {
 	if u.kernel {
 		return
 	}
 	s := u.sys
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if u.refs--; u.refs < 0 {
-		panic(fmt.Sprintf("charge: user %d released more often than referenced", u.uid))
+	// Another may have come meanwhile, or come and gone: then the number's entry
+	// in the table is not this one.
+	if u.refs.Load() == 0 && u.idle() && s.users[u.uid] == u {
+		delete(s.users, u.uid)
 	}
-	u.forgetLocked()
-}
-
-// forgetLocked drops a user that has no references and holds nothing. The user
-// that holds something is kept in the table until the last byte is given back, so
-// that a new login finds the old charges. Preconditions: System.mu held.
-func (u *User) forgetLocked() {
-	if u.refs == 0 && u.idle() {
-		delete(u.sys.users, u.uid)
-	}
+	s.mu.Unlock()
 }
 
 func (u *User) idle() bool {
@@ -127,10 +130,7 @@ func (u *User) Give(k Kind, n int64) {
 	if left < 0 {
 		panic(fmt.Sprintf("charge: user %d gave back %d bytes of %s more than it held", u.uid, -left, k))
 	}
-	s.mu.Lock()
-	// A user may have come back and gone since, as another entry of the table.
-	if s.users[u.uid] == u {
-		u.forgetLocked()
+	if u.refs.Load() == 0 && u.idle() {
+		u.forget()
 	}
-	s.mu.Unlock()
 }

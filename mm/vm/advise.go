@@ -76,8 +76,8 @@ func (vs *VMSpace) advise(start, end arch.VA, advice int) (o owed, err error) {
 	default:
 		return o, err
 	}
-	if vs.tree.n+2 > maxEntries {
-		return o, syscall.ENOMEM
+	if err := vs.room(2); err != nil {
+		return o, err
 	}
 	if set == entWipeOnFork {
 		for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {

@@ -4,8 +4,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"unsafe"
 
 	"grim/arch"
+	"grim/mm/charge"
 	"grim/mm/phys"
 )
 
@@ -22,13 +24,21 @@ type anonObject struct {
 	pages pageIndex
 }
 
+// anonCost is what shared anonymous memory is charged, without its page index.
+const anonCost = int64(unsafe.Sizeof(anonObject{}))
+
 // NewAnonObject makes shared anonymous memory of size bytes, all zero, with one
-// reference. Frames are allocated as pages are touched.
-func NewAnonObject(s *System, size int64) Object {
+// reference. owner pays for what the kernel keeps of it. Frames are allocated as
+// pages are touched. ENOMEM.
+func NewAnonObject(s *System, size int64, owner *charge.User) (Object, error) {
+	if !owner.Take(charge.Object, anonCost) {
+		return nil, syscall.ENOMEM
+	}
 	o := &anonObject{sys: s, size: size}
+	o.pages.owner = owner
 	o.refs.Store(1)
 	s.objects.Add(1)
-	return o
+	return o, nil
 }
 
 func (o *anonObject) Ref() { o.refs.Add(1) }
@@ -40,6 +50,7 @@ func (o *anonObject) Unref() {
 		panic("vm: shared memory object released more often than referenced")
 	}
 	o.sys.freePages(&o.pages, 0, o.sys.yield)
+	o.pages.owner.Give(charge.Object, anonCost)
 	o.sys.objects.Add(-1)
 }
 
@@ -55,7 +66,11 @@ func (o *anonObject) GetPage(index int64, _ bool) (phys.Frame, error) {
 			o.mu.Unlock()
 			return 0, err
 		}
-		o.pages.set(index, f)
+		if err := o.pages.set(index, f); err != nil {
+			o.mu.Unlock()
+			o.sys.mem.Unref(f)
+			return 0, err
+		}
 	}
 	o.sys.mem.Ref(f)
 	o.mu.Unlock()

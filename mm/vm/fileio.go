@@ -106,7 +106,10 @@ func (o *FileObject) pageIn(index int64) (phys.Frame, error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.pages.set(index, f)
+	if err := o.pages.set(index, f); err != nil {
+		o.sys.mem.Unref(f)
+		return 0, err
+	}
 	if index == o.size>>arch.PageShift {
 		o.clearTail(o.size)
 	}

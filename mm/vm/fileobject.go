@@ -5,8 +5,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"unsafe"
 
 	"grim/arch"
+	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/pmap"
 )
@@ -56,13 +58,29 @@ type Pager interface {
 // maxFileSize keeps sums of offsets and sizes inside an int64.
 const maxFileSize = 1 << 62
 
-// NewFileObject makes an empty file with one reference; Truncate gives it a
-// size. pager may be nil.
+// fileCost is what a file's object is charged, without its page index.
+const fileCost = int64(unsafe.Sizeof(FileObject{}))
+
+// NewFileObject makes an empty file of the kernel's own, with one reference;
+// Truncate gives it a size. pager may be nil.
 func NewFileObject(s *System, name string, pager Pager) *FileObject {
+	o, err := NewUserFile(s, name, pager, s.charges.Kernel())
+	if err != nil {
+		panic("vm: the kernel was refused a file object of its own")
+	}
+	return o
+}
+
+// NewUserFile is NewFileObject of a file that owner pays for: ENOMEM.
+func NewUserFile(s *System, name string, pager Pager, owner *charge.User) (*FileObject, error) {
+	if !owner.Take(charge.Object, fileCost) {
+		return nil, syscall.ENOMEM
+	}
 	o := &FileObject{sys: s, pager: pager, name: name}
+	o.pages.owner = owner
 	o.refs.Store(1)
 	s.objects.Add(1)
-	return o
+	return o, nil
 }
 
 // Ref adds a reference: an inode, an open file, a mapping.
@@ -76,6 +94,7 @@ func (o *FileObject) Unref() {
 		panic("vm: file object " + o.name + " released more often than referenced")
 	}
 	o.sys.freePages(&o.pages, 0, o.sys.yield)
+	o.pages.owner.Give(charge.Object, fileCost)
 	o.sys.objects.Add(-1)
 }
 
@@ -205,10 +224,14 @@ func (o *FileObject) pageLocked(index int64) (phys.Frame, error) {
 		return f, nil
 	}
 	f, err := o.sys.mem.AllocZero(phys.FileCache)
-	if err == nil {
-		o.pages.set(index, f)
+	if err != nil {
+		return 0, err
 	}
-	return f, err
+	if err := o.pages.set(index, f); err != nil {
+		o.sys.mem.Unref(f)
+		return 0, err
+	}
+	return f, nil
 }
 
 // PutDirtyRun takes back pages written through a mapping. Without a pager the

@@ -8,7 +8,8 @@ import (
 	"grim/mm/pmap"
 )
 
-// Fork makes a copy of the space, with one reference, under layout l. Private
+// Fork makes a copy of the space, with one reference, under layout l. The same user
+// pays for it. Private
 // memory is shared copy-on-write; objects are mapped again, and their pages left
 // for faults to find. Memory locks are not inherited (mlock(2)). ENOMEM, and
 // then nothing is left of the copy. It does not sleep.
@@ -21,11 +22,16 @@ import (
 // The caller owns the space: no sibling thread changes it meanwhile for long,
 // because mu is held throughout.
 func (vs *VMSpace) Fork(l arch.Layout, stack arch.VA) (*VMSpace, error) {
-	c, err := New(vs.sys, l)
+	c, err := New(vs.sys, l, vs.account.User())
 	if err != nil {
 		return nil, err
 	}
 	vs.mu.Lock()
+	if err := c.room(vs.tree.n); err != nil {
+		vs.mu.Unlock()
+		c.Release()
+		return nil, err
+	}
 	c.limits, c.mmapBase, c.brkStart, c.brkEnd, c.marks = vs.limits, vs.mmapBase, vs.brkStart, vs.brkEnd, vs.marks
 	vs.rs.BreakAll() // a reservation's frames have one owner
 	err = vs.forkMemory(c, stack.PageDown())
@@ -131,7 +137,7 @@ func (vs *VMSpace) forkEntries(c *VMSpace) {
 	spare, left := vs.sys.newEntries(vs.tree.n), vs.tree.n
 	for e := vs.tree.first; e != nil; e = e.next {
 		if e.flags&entDontFork != 0 {
-			c.account(e, -1)
+			c.count(e, -1)
 			gone = true
 			continue
 		}

@@ -54,7 +54,7 @@ func TestForkStack(t *testing.T) {
 // fail without any one of forkPage's conditions, most often by a panic of Copy.
 func TestForkOddStack(t *testing.T) {
 	m := newMachine(t, formats[0], 4096)
-	vs, err := New(m.System, arch.SharedUK) // not m.space: after a panic mu is locked
+	vs, err := New(m.System, arch.SharedUK, m.charges.Kernel()) // not m.space: after a panic mu is locked
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestForkOddStack(t *testing.T) {
 // went through. Seen to fail: newSpace that does not clear.
 func TestSpacePool(t *testing.T) {
 	m := newMachine(t, formats[0], 1024)
-	vs, err := New(m.System, arch.SharedUK)
+	vs, err := New(m.System, arch.SharedUK, m.charges.Kernel())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestSpacePool(t *testing.T) {
 		}
 	}
 	m.freeSpace(got)
-	again, err := New(m.System, arch.Separate)
+	again, err := New(m.System, arch.Separate, m.charges.Kernel())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,10 +47,10 @@ func (vs *VMSpace) mayGrow(n, gone uint64, like *entry) error {
 	if like.data() && exceeds(vs.sizes.data, n, vs.limits.Data) {
 		return syscall.ENOMEM
 	}
-	if vs.tree.n >= maxEntries {
-		return syscall.ENOMEM
+	if gone != 0 {
+		return vs.room(2) // what goes may be the middle of an entry
 	}
-	return nil
+	return vs.room(1)
 }
 
 // maxEntries bounds the kernel memory that a map can take (Linux's

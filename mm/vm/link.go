@@ -47,7 +47,7 @@ func (vs *VMSpace) link(e *entry) {
 // linked is the rest of link.
 func (vs *VMSpace) linked(e *entry) {
 	e.space = vs
-	vs.account(e, 1)
+	vs.count(e, 1)
 	if e.obj != nil {
 		m := e.obj.Mapped()
 		m.mu.Lock()
@@ -62,7 +62,7 @@ func (vs *VMSpace) unlink(e *entry) {
 	if vs.hint == e {
 		vs.hint = nil
 	}
-	vs.account(e, -1)
+	vs.count(e, -1)
 	vs.tree.remove(e)
 	if e.obj != nil {
 		m := e.obj.Mapped()
@@ -82,6 +82,9 @@ func (vs *VMSpace) drop(e *entry) {
 		e.obj = nil
 	}
 	vs.sys.freeEntries(e, e, 1)
+	if vs.paid-vs.tree.n > 3*entryStep {
+		vs.repay()
+	}
 }
 
 // resize moves the bounds of an entry into free space or off its own ends; the
@@ -89,7 +92,7 @@ func (vs *VMSpace) drop(e *entry) {
 // and the largest int64, so that its pages have an index: a caller that asks for
 // others has not checked what the user gave.
 func (vs *VMSpace) resize(e *entry, start, end arch.VA) {
-	vs.account(e, -1)
+	vs.count(e, -1)
 	if e.obj != nil {
 		off := e.off + (int64(start) - int64(e.start))
 		if off < 0 || off+int64(end-start) < off {
@@ -102,7 +105,7 @@ func (vs *VMSpace) resize(e *entry, start, end arch.VA) {
 	}
 	e.start, e.end = start, end
 	vs.tree.moved(e)
-	vs.account(e, 1)
+	vs.count(e, 1)
 }
 
 // absorb makes next part of e, which it continues.

@@ -8,6 +8,7 @@ import (
 	"grim/arch"
 	"grim/arch/amd64"
 	"grim/arch/arm64"
+	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/pmap"
 )
@@ -82,6 +83,11 @@ func (m *machine) checkBaseline() {
 	if s := m.Stats(); s != (SystemStats{}) {
 		m.t.Errorf("still alive: %+v", s)
 	}
+	for _, u := range m.charges.Usage() {
+		if u.Bytes != 0 {
+			m.t.Errorf("%d bytes of %s still charged", u.Bytes, u.Kind)
+		}
+	}
 	if n := m.pool.Unpopulated(); n != 0 {
 		m.t.Errorf("%d frames still reserved", n)
 	}
@@ -90,7 +96,7 @@ func (m *machine) checkBaseline() {
 // space makes an address space that is purged and released when the test ends.
 func (m *machine) space() *VMSpace {
 	m.t.Helper()
-	vs, err := New(m.System, arch.SharedUK)
+	vs, err := New(m.System, arch.SharedUK, m.charges.Kernel())
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -212,12 +218,18 @@ func check(t testing.TB, vs *VMSpace) {
 		if vs.tree.find(e.start) != e || vs.tree.find(e.end-1) != e {
 			t.Errorf("entry %#x: not found by its address", e.start)
 		}
-		vs.account(e, 1)
+		vs.count(e, 1)
 		prev = e
 		n++
 	}
 	if vs.tree.last != prev || vs.tree.n != n {
 		t.Errorf("map says %d entries, has %d", vs.tree.n, n)
+	}
+	if vs.paid < n || vs.paid > n+4*entryStep {
+		t.Errorf("%d entries paid for, there are %d", vs.paid, n)
+	}
+	if want := spaceCost + int64(vs.paid-entryStep)*entryCost; vs.account.Used(charge.Heap) != want {
+		t.Errorf("%d bytes charged for %d entries paid for, want %d", vs.account.Used(charge.Heap), vs.paid, want)
 	}
 	if vs.sizes != saved {
 		t.Errorf("sizes %+v, recount %+v", saved, vs.sizes)

@@ -57,7 +57,10 @@ func (vs *VMSpace) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFla
 	if flags&Anon != 0 {
 		off = 0
 		if flags&Shared != 0 {
-			obj = NewAnonObject(vs.sys, int64(n))
+			var err error
+			if obj, err = NewAnonObject(vs.sys, int64(n), vs.account.User()); err != nil {
+				return 0, err
+			}
 			defer obj.Unref() // the entry takes its own
 		}
 	}

@@ -259,7 +259,7 @@ func runModel(t *testing.T, f *arch.Format, b []byte) {
 		o.Truncate(16 << arch.PageShift)
 		mo.files = append(mo.files, &modelObject{obj: o, file: o, data: make([]byte, 64), size: 16})
 	}
-	vs, err := New(m.System, arch.SharedUK)
+	vs, err := New(m.System, arch.SharedUK, m.charges.Kernel())
 	if err != nil {
 		t.Fatal(err)
 	}

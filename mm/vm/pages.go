@@ -3,7 +3,10 @@ package vm
 import (
 	"fmt"
 	"math/bits"
+	"syscall"
+	"unsafe"
 
+	"grim/mm/charge"
 	"grim/mm/phys"
 )
 
@@ -15,9 +18,13 @@ const (
 	chunkPages = 1 << chunkShift
 )
 
+// chunkCost is what a chunk is charged, with its part of the map.
+const chunkCost = int64(unsafe.Sizeof(chunk{})) + 64
+
 // pageIndex maps an object's page numbers to frames. It holds one reference of
-// each frame. Its owner locks it.
+// each frame. The object locks it.
 type pageIndex struct {
+	owner  *charge.User // [I] pays for the chunks
 	chunks map[int64]*chunk
 	last   *chunk // the chunk used last: pages come in order
 	n      int64  // frames held
@@ -72,14 +79,17 @@ func (x *pageIndex) run(m *phys.Memory, first int64, want uint32, frames *[Aroun
 	}
 }
 
-// set stores a frame where there is none.
-func (x *pageIndex) set(index int64, f phys.Frame) {
+// set stores a frame where there is none: nil or ENOMEM.
+func (x *pageIndex) set(index int64, f phys.Frame) error {
 	if index < 0 {
 		panic(fmt.Sprintf("vm: page %d of an object", index))
 	}
 	number, in := slotOf(index)
 	c := x.chunk(number)
 	if c == nil {
+		if !x.owner.Take(charge.PageIndex, chunkCost) {
+			return syscall.ENOMEM
+		}
 		if x.chunks == nil {
 			x.chunks = make(map[int64]*chunk)
 		}
@@ -90,6 +100,7 @@ func (x *pageIndex) set(index int64, f phys.Frame) {
 	c.frames[in] = f
 	c.n++
 	x.n++
+	return nil
 }
 
 // cut takes out every frame of page first or above and gives up the index's
@@ -123,9 +134,11 @@ func (x *pageIndex) cut(first int64, b *phys.Batch, yield func()) {
 		x.n -= int64(cut)
 		if c.n == 0 && first > 0 {
 			delete(x.chunks, k)
+			x.owner.Give(charge.PageIndex, chunkCost)
 		}
 	}
 	if first <= 0 {
+		x.owner.Give(charge.PageIndex, int64(len(x.chunks))*chunkCost)
 		x.chunks = nil
 	}
 	x.last = nil

@@ -32,17 +32,20 @@ func (vs *VMSpace) Protect(addr arch.VA, length uint64, prot arch.Prot) error {
 			return err
 		}
 		e = vs.clipRange(lo, hi)
-		vs.account(e, -1)
+		vs.count(e, -1)
 		e.prot = prot
-		vs.account(e, 1)
+		vs.count(e, 1)
 	}
 	return nil
 }
 
 // mayProtect checks everything that can be known first. Preconditions: mu held.
 func (vs *VMSpace) mayProtect(start, end arch.VA, prot arch.Prot) error {
-	if vs.mapped(start, end) != uint64(end-start) || vs.tree.n+2 > maxEntries {
+	if vs.mapped(start, end) != uint64(end-start) {
 		return syscall.ENOMEM
+	}
+	if err := vs.room(2); err != nil {
+		return err
 	}
 	var data uint64
 	for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {

@@ -107,6 +107,9 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 		}
 	}
 	vs.sys.freeEntries(head, last, n)
+	vs.mu.Lock()
+	vs.repay()
+	vs.mu.Unlock()
 }
 
 // Purged reports whether map and pmap are empty.

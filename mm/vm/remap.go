@@ -114,8 +114,8 @@ func (r *remap) do(flags int) (arch.VA, error) {
 // e contains the old range.
 func (r *remap) move(e *entry) (arch.VA, error) {
 	vs := r.vs
-	if vs.tree.n+3 > maxEntries {
-		return 0, syscall.ENOMEM
+	if err := vs.room(3); err != nil {
+		return 0, err
 	}
 	if r.to != 0 {
 		if r.oldEnd > r.old+arch.VA(r.n) { // Linux cuts the tail off first

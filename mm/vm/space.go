@@ -4,22 +4,26 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"grim/arch"
+	"grim/mm/charge"
 	"grim/mm/pmap"
 	"grim/mm/reserv"
 )
 
 // VMSpace is a user address space: map, page tables, limits.
 type VMSpace struct {
-	sys    *System    // [I]
-	pm     *pmap.Pmap // [I] &tables
-	id     uint64     // [I] futex identity
-	tables pmap.Pmap
-	refs   atomic.Int32 // users: threads' processes, vfork and CLONE_VM borrowers, readers
+	sys     *System    // [I]
+	pm      *pmap.Pmap // [I] &tables
+	id      uint64     // [I] futex identity
+	tables  pmap.Pmap
+	account charge.Account // of the kernel memory that the space takes; see charge.go
+	refs    atomic.Int32   // users: threads' processes, vfork and CLONE_VM borrowers, readers
 
 	mu    sync.Mutex // the outermost lock of this package; protects what follows
 	tree  entryTree
+	paid  int    // map entries that are charged, tree.n or more
 	hint  *entry // where the last fault was; nil or in the tree
 	rs    reserv.Set
 	sizes sizes
@@ -48,12 +52,22 @@ type sizes struct {
 // the stack and its growth: 128 MB, Linux's MIN_GAP, plus the guard gap.
 const topGap = 128<<20 + stackGuard
 
-// New makes an empty address space with one reference, the caller's. ENOMEM.
-func New(s *System, l arch.Layout) (*VMSpace, error) {
+// New makes an empty address space with one reference, the caller's, that owner
+// pays for. ENOMEM.
+func New(s *System, l arch.Layout, owner *charge.User) (*VMSpace, error) {
 	vs := s.newSpace()
+	vs.account.Init(owner)
+	if !vs.account.Take(charge.Space, spaceCost) {
+		vs.account.Close()
+		s.freeSpace(vs)
+		return nil, syscall.ENOMEM
+	}
+	vs.paid = entryStep
 	vs.sys, vs.id, vs.limits, vs.mmapBase = s, nextID.Add(1), noLimits, arch.UserMax-topGap
 	vs.pm = &vs.tables
 	if err := s.pmaps.Init(vs.pm, l); err != nil {
+		vs.account.Give(charge.Space, spaceCost)
+		vs.account.Close()
 		s.freeSpace(vs)
 		return nil, err
 	}
@@ -91,6 +105,8 @@ func (vs *VMSpace) Release() (last bool) {
 			vs.id, vs.tree.n, st.Resident, st.Tables))
 	}
 	vs.pm.Destroy()
+	vs.account.Give(charge.Space, spaceCost)
+	vs.account.Close()
 	s := vs.sys
 	s.spaces.Add(-1)
 	s.freeSpace(vs)
@@ -140,8 +156,8 @@ func (vs *VMSpace) Marks() Marks {
 	return vs.marks
 }
 
-// account adds an entry to the sums, or takes it out (sign -1).
-func (vs *VMSpace) account(e *entry, sign int64) {
+// count adds an entry to the sums, or takes it out (sign -1).
+func (vs *VMSpace) count(e *entry, sign int64) {
 	n := uint64(sign * int64(e.size()))
 	s := &vs.sizes
 	s.total += n

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/pmap"
 	"grim/mm/reserv"
@@ -17,6 +18,8 @@ type System struct {
 	pool  *reserv.Pool
 	yield func()
 
+	charges *charge.System // [I]
+
 	spaces, entries, objects atomic.Int64 // alive, for leak tests
 
 	free   entryPool
@@ -27,15 +30,19 @@ type System struct {
 type Config struct {
 	Mem      *phys.Memory
 	Pmaps    *pmap.System
-	NoBlocks bool   // hugepages=off: 4 KB pages only
-	Yield    func() // lets other tasks run during a long purge; nil: runtime.Gosched
+	NoBlocks bool           // hugepages=off: 4 KB pages only
+	Yield    func()         // lets other tasks run during a long purge; nil: runtime.Gosched
+	Charges  *charge.System // who pays for kernel memory; nil: no limits
 }
 
 // NewSystem makes the machine's System.
 func NewSystem(c Config) *System {
-	s := &System{mem: c.Mem, pmaps: c.Pmaps, yield: c.Yield}
+	s := &System{mem: c.Mem, pmaps: c.Pmaps, yield: c.Yield, charges: c.Charges}
 	if s.yield == nil {
 		s.yield = runtime.Gosched
+	}
+	if s.charges == nil {
+		s.charges = charge.Unlimited()
 	}
 	s.pool = reserv.NewPool(c.Mem, !c.NoBlocks)
 	return s
@@ -49,6 +56,9 @@ func (s *System) Pmaps() *pmap.System { return s.pmaps }
 
 // Reservations is the pool of 2 MB reservations.
 func (s *System) Reservations() *reserv.Pool { return s.pool }
+
+// Charges is the machine's account of kernel memory.
+func (s *System) Charges() *charge.System { return s.charges }
 
 // SystemStats counts the kernel objects alive in a System (E4).
 type SystemStats struct{ Spaces, Entries, Objects int64 }

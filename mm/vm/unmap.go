@@ -29,8 +29,10 @@ func (vs *VMSpace) unmap(start, end arch.VA) (o owed, err error) {
 	if first == nil || first.start >= end {
 		return o, nil
 	}
-	if first.start < start && first.end > end && vs.tree.n >= maxEntries {
-		return o, syscall.ENOMEM
+	if first.start < start && first.end > end {
+		if err := vs.room(1); err != nil {
+			return o, err
+		}
 	}
 	if o, err = vs.removePages(start, end); err != nil {
 		return o, err

@@ -50,8 +50,11 @@ func lockRange(addr arch.VA, length uint64) (start, end arch.VA, err error) {
 // wire sets or clears the lock of a range. Preconditions: mu held. On error
 // nothing has changed.
 func (vs *VMSpace) wire(start, end arch.VA, on bool) error {
-	if vs.mapped(start, end) != uint64(end-start) || vs.tree.n+2 > maxEntries {
+	if vs.mapped(start, end) != uint64(end-start) {
 		return syscall.ENOMEM
+	}
+	if err := vs.room(2); err != nil {
+		return err
 	}
 	if on {
 		var more uint64
@@ -75,13 +78,13 @@ func (vs *VMSpace) wire(start, end arch.VA, on bool) error {
 }
 
 func (vs *VMSpace) setWired(e *entry, on bool) {
-	vs.account(e, -1)
+	vs.count(e, -1)
 	if on {
 		e.flags |= entWired
 	} else {
 		e.flags &^= entWired
 	}
-	vs.account(e, 1)
+	vs.count(e, 1)
 }
 
 // Flags of LockAll: Linux's MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT.

@@ -1,0 +1,58 @@
+package vm
+
+import (
+	"syscall"
+	"unsafe"
+
+	"grim/mm/charge"
+)
+
+// What the map makes the kernel hold is charged to the user whose space it is.
+// Map entries are paid for some at a time, so that most operations only compare
+// two numbers: every operation that may add entries calls room first, for as many
+// as it can need, and then cannot fail for want of them.
+
+const (
+	// entryStep is how many entries are paid for at a time. A small process has
+	// 8 to 16, so that New pays for all it will ever have.
+	entryStep = 16
+	entryCost = int64(unsafe.Sizeof(entry{}))
+	// spaceCost is what a new space is charged, first entries included.
+	spaceCost = int64(unsafe.Sizeof(VMSpace{})) + entryStep*entryCost
+)
+
+// Account is what the space has been charged.
+func (vs *VMSpace) Account() *charge.Account { return &vs.account }
+
+// room makes sure that the map may get n more entries: nil or ENOMEM, for
+// maxEntries as well as for kernel memory. Preconditions: mu held.
+func (vs *VMSpace) room(n int) error {
+	if vs.tree.n+n <= vs.paid {
+		return nil
+	}
+	return vs.pay(vs.tree.n + n)
+}
+
+// pay charges for as many entries as given. Preconditions: mu held.
+func (vs *VMSpace) pay(entries int) error {
+	if entries > maxEntries {
+		return syscall.ENOMEM
+	}
+	more := (entries - vs.paid + entryStep - 1) / entryStep * entryStep
+	if !vs.account.Take(charge.Space, int64(more)*entryCost) {
+		return syscall.ENOMEM
+	}
+	vs.paid += more
+	return nil
+}
+
+// repay gives back what is paid for entries that are gone, once that is much. It
+// leaves entryStep unused ones, which is more than any operation has asked room
+// for and not used yet. Preconditions: mu held.
+func (vs *VMSpace) repay() {
+	less := (vs.paid-vs.tree.n)/entryStep*entryStep - entryStep
+	if less >= entryStep {
+		vs.paid -= less
+		vs.account.Give(charge.Space, int64(less)*entryCost)
+	}
+}
