@@ -21,7 +21,10 @@ import (
 //     then never collects otherwise.
 //   - Busy: when half of the heap is full (limitCollections). The memory is the
 //     heap's anyway.
-//   - Full: at seven eighths, whatever that costs (runtime.GrowHeap).
+//   - Full: at three quarters, whatever that costs (runtime.GrowHeap).
+//
+// What user programs make the kernel keep is limited by package charge, and that
+// limit is such that the heap cannot be full of live objects (limitCharges).
 
 // idlePart: see above.
 const idlePart = 16

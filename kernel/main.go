@@ -19,6 +19,7 @@ import (
 	"grim/kernel/selftest"
 	"grim/kernel/sys"
 	"grim/kernel/tap"
+	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/pmap"
 	"grim/mm/vm"
@@ -35,12 +36,13 @@ type system struct {
 	opts  cmdline.Options
 	board board
 
-	mem   *phys.Memory
-	pmaps *pmap.System
-	vm    *vm.System
-	fs    *fs.FS
-	sys   *sys.System
-	proc  *proc.Kernel
+	charges *charge.System
+	mem     *phys.Memory
+	pmaps   *pmap.System
+	vm      *vm.System
+	fs      *fs.FS
+	sys     *sys.System
+	proc    *proc.Kernel
 
 	report *tap.Report
 }
@@ -107,6 +109,7 @@ func (s *system) start() error {
 	if err := s.unpack(); err != nil {
 		return err
 	}
+	s.limitCharges()
 	runtime.PrepareHeap(uintptr(heapBytes() / heapAhead))
 	go collectWhenIdle()
 	return nil
@@ -188,7 +191,10 @@ func (s *system) startMemory(boot *bootMemory) error {
 	}
 	s.mem.SetPageOps(s.board.PageOps())
 	s.pmaps = pmap.NewSystem(s.mem, pageFormat(), s.board)
-	s.vm = vm.NewSystem(vm.Config{Mem: s.mem, Pmaps: s.pmaps, Yield: s.yield, NoBlocks: !s.opts.HugePages})
+	s.charges = charge.New(charge.Config{})
+	s.vm = vm.NewSystem(vm.Config{
+		Mem: s.mem, Pmaps: s.pmaps, Charges: s.charges, Yield: s.yield, NoBlocks: !s.opts.HugePages,
+	})
 	return nil
 }
 

@@ -46,6 +46,7 @@ func (s *system) startProcesses() error {
 		Interrupt: s.interrupt,
 		Proc:      s.sys.ProcSource(),
 		Memory:    s.memory,
+		Charges:   s.charges,
 	})
 	if err != nil {
 		return err

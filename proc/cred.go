@@ -23,6 +23,7 @@ func (p *Process) SetCred(c *Cred) {
 	p.mu.Lock()
 	p.cred = c
 	p.mu.Unlock()
+	p.payFor(c.UID)
 }
 
 // mayKill is kill(2)'s rule: the superuser may, and who shares a user number.

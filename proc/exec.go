@@ -19,7 +19,7 @@ func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, e
 	p.mu.Lock()
 	layout := p.layout
 	p.mu.Unlock()
-	vs, err := vm.New(k.cfg.VM, layout)
+	vs, err := vm.New(k.cfg.VM, layout, p.account.User())
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"grim/arch"
+	"grim/mm/charge"
 	"grim/mm/vm"
 )
 
@@ -247,9 +248,9 @@ func TestE9Borrowed(t *testing.T) {
 	})
 }
 
-// zombieFields are what a zombie may hold (E10): identity, status, usage, its
-// place in the tree, and who watches it.
-var zombieFields = []string{"k", "pid", "start", "state", "parent", "ofKernel", "onZombies", "links", "group",
+// zombieFields are what a zombie may hold (E10): identity, status, usage, the
+// account that these are charged to, its place in the tree, and who watches it.
+var zombieFields = []string{"k", "pid", "start", "account", "state", "parent", "ofKernel", "onZombies", "links", "group",
 	"exitSignal", "execed", "mu", "groupExit", "status", "leaderCode", "name", "cred", "limits", "policy", "layout",
 	"usage", "childUse", "noteMu", "notes"}
 
@@ -279,6 +280,9 @@ func TestE10Zombie(t *testing.T) {
 					if name := v.Type().Field(i).Name; !slices.Contains(zombieFields, name) && !v.Field(i).IsZero() {
 						t.Errorf("a zombie holds %s = %v", name, v.Field(i))
 					}
+				}
+				if n := z.account.Used(charge.Heap); n != processCost {
+					t.Errorf("a zombie is charged %d bytes, want the process's %d", n, processCost)
 				}
 				frames = append(frames, m.mem.FreeFrames())
 				if n := open.Load(); n != int64(1+len(frames)) { // ours, and the sleeping grandchildren's

@@ -147,9 +147,12 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
+	c, err := k.newProcess(pid, p.Name(), p.Cred())
+	if err != nil {
+		return nil, err
+	}
 	p.mu.Lock()
-	c := k.newProcess(pid, p.name)
-	c.cred, c.limits, c.policy, c.layout, c.persona = p.cred, p.limits, p.policy, p.layout, p.persona
+	c.limits, c.policy, c.layout, c.persona = p.limits, p.policy, p.layout, p.persona
 	p.mu.Unlock()
 	c.exitSignal = int(a.ExitSignal)
 	ct, err := newThread(c)
@@ -202,7 +205,7 @@ func (t *Thread) shareWith(c *Process, ct *Thread, f CloneFlags) error {
 	}
 	if files := p.Files(); files != nil {
 		var err error
-		if c.files, err = files.Fork(f & (CloneFiles | CloneFS)); err != nil {
+		if c.files, err = files.Fork(f&(CloneFiles|CloneFS), c.account.User()); err != nil {
 			c.space.discard()
 			c.space = nil
 			return err

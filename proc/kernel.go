@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grim/arch"
+	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/pmap"
 	"grim/mm/vm"
@@ -101,6 +102,8 @@ type Kernel struct {
 	// into a per-CPU record.
 	armed atomic.Int64
 
+	charges *charge.System // [I]
+
 	pids pidTable
 
 	treeMu sync.Mutex
@@ -151,7 +154,7 @@ func New(cfg Config) (*Kernel, error) {
 	k := &Kernel{
 		cfg: cfg, m: cfg.Machine, abi: cfg.Machine.ABI(), mem: cfg.Memory,
 		slice: int64(cfg.Slice), now: cfg.Clock, syscalls: cfg.Syscalls, timers: cfg.Timers,
-		traces: new(traceRing),
+		traces: new(traceRing), charges: cfg.VM.Charges(),
 	}
 	if k.now == nil {
 		epoch := time.Now()

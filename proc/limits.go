@@ -1,6 +1,10 @@
 package proc
 
-import "syscall"
+import (
+	"syscall"
+
+	"grim/mm/charge"
+)
 
 // Unlimited is RLIM_INFINITY.
 const Unlimited = ^uint64(0)
@@ -15,7 +19,8 @@ type Rlimit struct{ Cur, Max uint64 }
 // ones about memory and files are kept here and obeyed by their owners.
 type Limits [NumLimits]Rlimit
 
-// DefaultLimits are those of a process that Spawn makes without any.
+// DefaultLimits are those of a process that Spawn makes without any, but for
+// defaultLimits.
 func DefaultLimits() Limits {
 	var l Limits
 	for i := range l {
@@ -24,6 +29,15 @@ func DefaultLimits() Limits {
 	l[syscall.RLIMIT_STACK] = Rlimit{8 << 20, Unlimited}
 	l[syscall.RLIMIT_CORE] = Rlimit{0, Unlimited}
 	l[syscall.RLIMIT_NOFILE] = Rlimit{1024, 4096}
+	return l
+}
+
+// defaultLimits are DefaultLimits with those that depend on the machine's memory: as
+// on Linux, one user may have half of the threads that there could be at all.
+func (k *Kernel) defaultLimits() Limits {
+	l := DefaultLimits()
+	threads := max(uint64(k.charges.Limit(charge.Heap)/threadCost/2), 16)
+	l[rlimitNPROC] = Rlimit{threads, threads}
 	return l
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"grim/arch"
 	"grim/arch/amd64"
+	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/phys/phystest"
 	"grim/mm/pmap"
@@ -100,6 +101,9 @@ func (m *machine) baseline() {
 	}
 	if s := m.vm.Stats(); s != (vm.SystemStats{}) {
 		m.t.Errorf("still alive: %+v", s)
+	}
+	if n := m.vm.Charges().Totals(); n != (charge.Totals{}) {
+		m.t.Errorf("still charged: %v", n)
 	}
 	if c := m.k.Counts(); c.Processes != 0 || c.Threads != 0 || c.PIDs != 0 || c.DeadThreads != 0 || c.Forks != c.Released {
 		m.t.Errorf("still alive: %+v", c)
@@ -526,7 +530,7 @@ func (u *user) Uint32(va arch.VA) uint32 {
 // spawn starts a process of the kernel's that runs fn.
 func (m *machine) spawn(a SpawnArgs, fn program) *Process {
 	m.t.Helper()
-	vs, err := vm.New(m.vm, arch.SharedUK)
+	vs, err := vm.New(m.vm, arch.SharedUK, m.vm.Charges().Kernel())
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -573,8 +577,9 @@ func newFiles(open *atomic.Int64, closed func()) *files {
 	return &files{open, closed}
 }
 
-func (f *files) Fork(CloneFlags) (Files, error) { return newFiles(f.open, f.closed), nil }
-func (f *files) CloseOnExec()                   {}
+func (f *files) PayFor(*charge.User)                          {}
+func (f *files) Fork(CloneFlags, *charge.User) (Files, error) { return newFiles(f.open, f.closed), nil }
+func (f *files) CloseOnExec()                                 {}
 func (f *files) CloseAll() {
 	f.open.Add(-1)
 	if f.closed != nil {

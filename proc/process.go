@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"grim/arch"
+	"grim/mm/charge"
 	"grim/mm/vm"
 )
 
@@ -12,9 +13,11 @@ import (
 // else the system-call layer ties to a process (working directory, umask).
 // Threads share it. Methods may block, but not on another process's Files.
 type Files interface {
-	// Fork makes the child's. Flags CloneFiles and CloneFS ask for sharing
-	// instead of a copy. ENOMEM.
-	Fork(flags CloneFlags) (Files, error)
+	// Fork makes the child's, which owner pays for. Flags CloneFiles and CloneFS
+	// ask for sharing instead of a copy. ENOMEM.
+	Fork(flags CloneFlags, owner *charge.User) (Files, error)
+	// PayFor makes another user pay for what they take.
+	PayFor(owner *charge.User)
 	// CloseAll ends this process's use, at exit. User memory is still there.
 	CloseAll()
 	// CloseOnExec makes a shared table private and closes what is marked.
@@ -26,9 +29,12 @@ type Files interface {
 // [I] never changes, [a] atomic, [k] Kernel.treeMu, [m] Process.mu,
 // [n] Process.noteMu.
 type Process struct {
-	k     *Kernel // [I]
-	pid   int     // [I]
-	start int64   // [I] Kernel.Now at creation
+	k   *Kernel // [I]
+	pid int     // [I]
+	// account is of the kernel memory that the process takes, its address space
+	// excepted, which has its own.
+	account charge.Account
+	start   int64 // [I] Kernel.Now at creation
 
 	// state is changed by advance alone. An unlocked reader may only conclude
 	// that the process is at least that far.

@@ -203,6 +203,7 @@ func (k *Kernel) release(p *Process, ctx Context) {
 	k.leaveGroup(p)
 	k.all.remove(linkAll, p)
 	k.pids.releaseProcess(p.pid)
+	p.endAccount()
 	k.counts.procs.Add(-1)
 	k.counts.reaped.Add(1)
 }

@@ -4,13 +4,14 @@ import (
 	"syscall"
 
 	"grim/arch"
+	"grim/mm/charge"
 	"grim/mm/vm"
 )
 
 // SpawnArgs describe a process that the kernel starts itself.
 type SpawnArgs struct {
 	Name   string
-	VM     *vm.VMSpace // Spawn takes over the caller's reference, unless it fails
+	VM     *vm.VMSpace // Spawn takes over the caller's reference, unless it fails; Cred's user pays for it
 	PC     arch.VA
 	SP     arch.VA
 	Files  Files       // the same; nil: none
@@ -30,21 +31,28 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := k.newProcess(pid, a.Name)
+	if a.Cred == nil {
+		a.Cred = root
+	}
+	p, err := k.newProcess(pid, a.Name, a.Cred)
+	if err != nil {
+		return nil, err
+	}
 	t, err := newThread(p)
 	if err != nil {
 		k.unmake(p)
 		return nil, err
 	}
 	p.ofKernel = true
+	a.VM.Account().Move(p.account.User())
+	if a.Files != nil {
+		a.Files.PayFor(p.account.User())
+	}
 	p.exitSignal = int(syscall.SIGCHLD)
 	p.space = newSpace(a.VM)
 	p.files = a.Files
 	p.acts = newSigActions()
-	p.cred, p.limits = root, DefaultLimits()
-	if a.Cred != nil {
-		p.cred = a.Cred
-	}
+	p.limits = k.defaultLimits()
 	if a.Limits != nil {
 		p.limits = *a.Limits
 	}
@@ -71,16 +79,33 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 	return p, nil
 }
 
-// newProcess makes the object; nothing can find it yet.
-func (k *Kernel) newProcess(pid int, name string) *Process {
+// newProcess makes the object, which the user of cred pays for; nothing can find it
+// yet. On error the number is free again: EAGAIN.
+func (k *Kernel) newProcess(pid int, name string, cred *Cred) (*Process, error) {
+	p := &Process{k: k, pid: pid, start: k.now(), name: name[:min(len(name), 15)], cred: cred}
+	u := k.charges.User(cred.UID)
+	p.account.Init(u)
+	u.Release()
+	if !p.account.Take(charge.Process, processCost) {
+		p.account.Close()
+		k.pids.release(pid)
+		return nil, syscall.EAGAIN
+	}
 	k.counts.procs.Add(1)
-	return &Process{k: k, pid: pid, start: k.now(), name: name[:min(len(name), 15)]}
+	return p, nil
 }
 
 // unmake undoes newProcess and the number's alloc.
 func (k *Kernel) unmake(p *Process) {
 	k.counts.procs.Add(-1)
+	p.endAccount()
 	k.pids.release(p.pid)
+}
+
+// endAccount gives back what newProcess has charged. Nothing else may be left.
+func (p *Process) endAccount() {
+	p.account.Give(charge.Process, processCost)
+	p.account.Close()
 }
 
 // publish makes a new process visible with its first thread. Preconditions:

@@ -76,12 +76,17 @@ type Thread struct {
 	futex    futexWaiter // see futex.go
 }
 
-// newThread makes a thread of p, not yet visible, with a u-area. ENOMEM.
+// newThread makes a thread of p, not yet visible, with a u-area. ENOMEM; EAGAIN:
+// the user has too many, or no share of kernel memory left.
 func newThread(p *Process) (*Thread, error) {
+	if err := p.chargeThread(); err != nil {
+		return nil, err
+	}
 	t := &Thread{p: p}
 	t.parker.init()
 	t.futex.t = t
 	if err := p.k.allocUArea(t); err != nil {
+		p.account.GiveThread(threadCost)
 		return nil, err
 	}
 	p.k.counts.threads.Add(1)
@@ -92,6 +97,7 @@ func newThread(p *Process) (*Thread, error) {
 func (t *Thread) free() {
 	t.p.k.freeUArea(t)
 	t.p.k.counts.threads.Add(-1)
+	t.p.account.GiveThread(threadCost)
 }
 
 // linkThread puts t on p's list. Preconditions: p.mu held.

@@ -4,15 +4,21 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"unsafe"
+
+	"grim/mm/charge"
 )
 
-// MaxFDs is the largest RLIMIT_NOFILE (NR_OPEN of Linux).
-const MaxFDs = 1 << 20
+// MaxFDs is the largest RLIMIT_NOFILE (/proc/sys/fs/nr_open). Linux has 1<<20 there;
+// a table is one allocation, and this one is 1 MB, which the smallest kernel heap of
+// 20 MB has in one piece.
+const MaxFDs = 1 << 16
 
 // FDTable maps descriptors to open file descriptions. Threads share one, and
 // processes made with CLONE_FILES do.
 type FDTable struct {
-	users atomic.Int32
+	users   atomic.Int32
+	account charge.Account // open from init to the last CloseAll
 
 	mu    sync.Mutex
 	slots []fdSlot
@@ -30,17 +36,37 @@ type fdSlot struct {
 	cloexec bool
 }
 
-// NewFDTable makes an empty table with one user; limit is RLIMIT_NOFILE.
-func NewFDTable(limit int) *FDTable {
-	return new(FDTable).init(limit)
+// Bytes of kernel heap that are charged: for a table, and for each slot of one that
+// has grown beyond the first few.
+const (
+	tableCost = int64(unsafe.Sizeof(FDTable{}))
+	slotCost  = int64(unsafe.Sizeof(fdSlot{}))
+)
+
+// NewFDTable makes an empty table with one user, a process or several that share it;
+// limit is RLIMIT_NOFILE. payer is charged for it: nil if it may not have it.
+func NewFDTable(limit int, payer *charge.User) *FDTable {
+	return new(FDTable).Init(limit, payer)
 }
 
-func (d *FDTable) init(limit int) *FDTable {
+// Init is NewFDTable for a table that has been allocated.
+func (d *FDTable) Init(limit int, payer *charge.User) *FDTable {
+	d.account.Init(payer)
+	if !d.account.Take(charge.FDTable, tableCost) {
+		d.account.Close()
+		return nil
+	}
 	d.limit = min(limit, MaxFDs)
 	d.slots = d.few[:0]
 	d.users.Store(1)
 	return d
 }
+
+// PayFor makes payer the one who is charged for the table.
+func (d *FDTable) PayFor(payer *charge.User) { d.account.Move(payer) }
+
+// Charged is how much kernel memory the table is charged, in bytes.
+func (d *FDTable) Charged() int64 { return d.account.Used(charge.Heap) }
 
 // Share adds a user (CLONE_FILES) and returns d; CloseAll takes it away.
 func (d *FDTable) Share() *FDTable {
@@ -69,7 +95,7 @@ func (d *FDTable) slotLocked(fd int) *fdSlot {
 
 // Install puts f at the lowest free number that is at least min. It takes over
 // the caller's reference, on error too. EMFILE, and EINVAL if min is out of
-// range (fcntl F_DUPFD).
+// range (fcntl F_DUPFD). ENOMEM.
 func (d *FDTable) Install(f *File, min int, cloexec bool) (int, error) {
 	fd, err := d.install(f, min, cloexec)
 	if err != nil {
@@ -91,19 +117,48 @@ func (d *FDTable) install(f *File, min int, cloexec bool) (int, error) {
 	if fd >= d.limit || d.fixed {
 		return 0, syscall.EMFILE
 	}
-	d.putLocked(fd, fdSlot{f, cloexec})
+	if err := d.putLocked(fd, fdSlot{f, cloexec}); err != nil {
+		return 0, err
+	}
 	if min <= d.free {
 		d.free = fd + 1
 	}
 	return fd, nil
 }
 
-// putLocked fills a slot, growing the table. Precondition: mu held.
-func (d *FDTable) putLocked(fd int, s fdSlot) {
+// putLocked fills a slot, growing the table: nil or ENOMEM. Precondition: mu held.
+func (d *FDTable) putLocked(fd int, s fdSlot) error {
 	if fd >= len(d.slots) {
-		d.slots = append(d.slots, make([]fdSlot, fd+1-len(d.slots))...)
+		if err := d.growLocked(fd + 1); err != nil {
+			return err
+		}
 	}
 	d.slots[fd] = s
+	return nil
+}
+
+// growLocked makes room for n slots. Slots are charged once they do not fit into
+// few. Precondition: mu held, n above the present number.
+func (d *FDTable) growLocked(n int) error {
+	if n > cap(d.slots) {
+		room := min(max(n, 2*cap(d.slots)), max(n, d.limit))
+		if !d.account.Take(charge.FDTable, int64(room)*slotCost) {
+			return syscall.ENOMEM
+		}
+		slots := make([]fdSlot, len(d.slots), room)
+		copy(slots, d.slots)
+		d.giveSlots()
+		d.slots = slots
+	}
+	d.slots = d.slots[:n]
+	return nil
+}
+
+// giveSlots gives back what growLocked has charged for the present slots.
+func (d *FDTable) giveSlots() {
+	if n := cap(d.slots); n > len(d.few) {
+		d.account.Give(charge.FDTable, int64(n)*slotCost)
+	}
 }
 
 // Close is close(2): EBADF.
@@ -159,9 +214,14 @@ func (d *FDTable) dupTo(fd, to int, cloexec bool) (old *File, err error) {
 	case fd == to:
 		return nil, nil
 	}
-	f := s.file.Ref() // before putLocked, which may move the slots
+	f := s.file
+	if to >= len(d.slots) { // this moves the slots
+		if err := d.growLocked(to + 1); err != nil {
+			return nil, err
+		}
+	}
 	old = d.takeLocked(to)
-	d.putLocked(to, fdSlot{f, cloexec})
+	d.slots[to] = fdSlot{f.Ref(), cloexec}
 	return old, nil
 }
 
@@ -233,8 +293,11 @@ func (d *FDTable) CloseAll() {
 	}
 	d.mu.Lock()
 	slots := d.slots
+	d.giveSlots()
 	d.slots, d.fixed = nil, true
 	d.mu.Unlock()
+	d.account.Give(charge.FDTable, tableCost)
+	d.account.Close()
 	for i := range slots {
 		if f := slots[i].file; f != nil {
 			slots[i].file = nil
@@ -244,16 +307,22 @@ func (d *FDTable) CloseAll() {
 }
 
 // Fork copies the table to c, a new one, and returns it: same numbers, same open
-// file descriptions, one user.
-func (d *FDTable) Fork(c *FDTable) *FDTable {
+// file descriptions, one user, charged to payer. nil if that may not have it.
+func (d *FDTable) Fork(c *FDTable, payer *charge.User) *FDTable {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c.init(d.limit)
+	if c.Init(d.limit, payer) == nil {
+		return nil
+	}
 	n := len(d.slots)
 	for n > 0 && d.slots[n-1].file == nil {
 		n--
 	}
-	c.slots = append(c.slots, d.slots[:n]...)
+	if n > cap(c.slots) && c.growLocked(n) != nil {
+		c.CloseAll()
+		return nil
+	}
+	c.slots = append(c.slots[:0], d.slots[:n]...)
 	c.free = min(d.free, n)
 	for _, s := range c.slots {
 		if s.file != nil {

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"grim/mm/charge"
 )
 
 // TestFDTableModel does random calls on a table and on a plain map.
@@ -12,7 +14,7 @@ func TestFDTableModel(t *testing.T) {
 	w := newWorld(t)
 	const limit = 20
 	r := rand.New(rand.NewPCG(1, 2))
-	d := NewFDTable(limit)
+	d := NewFDTable(limit, charge.Unlimited().Kernel())
 	model := map[int]*File{}
 	cloexec := map[int]bool{}
 	lowest := func(min int) int {
@@ -67,7 +69,7 @@ func TestFDTableModel(t *testing.T) {
 			}
 		case 5:
 			if r.IntN(10) == 0 { // exec in a child of fork
-				c := d.Fork(new(FDTable))
+				c := d.Fork(new(FDTable), charge.Unlimited().Kernel())
 				d.CloseAll()
 				d = c
 				d.CloseOnExec()
@@ -110,7 +112,7 @@ func TestFDTableModel(t *testing.T) {
 // CLONE_FILES closes when its last user goes.
 func TestFDTableParallel(t *testing.T) {
 	w := newWorld(t)
-	d := NewFDTable(64)
+	d := NewFDTable(64, charge.Unlimited().Kernel())
 	var wg sync.WaitGroup
 	for range 6 {
 		d.Share()
@@ -136,7 +138,7 @@ func TestFDTableParallel(t *testing.T) {
 				}
 				d.Close(fd)
 				if i%50 == 0 {
-					d.Fork(new(FDTable)).CloseAll()
+					d.Fork(new(FDTable), charge.Unlimited().Kernel()).CloseAll()
 					d.CloseOnExec()
 				}
 			}

@@ -39,6 +39,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"grim/mm/charge"
 	"grim/mm/phys"
 )
 
@@ -82,6 +83,8 @@ type Config struct {
 	Proc ProcSource
 	// Memory tells total and free bytes, for statfs and /proc/meminfo.
 	Memory func() (total, free uint64)
+	// Charges is the machine's account of kernel memory; nil: no limits.
+	Charges *charge.System
 }
 
 // FS is the machine's one file tree with its devices.
@@ -139,6 +142,9 @@ func New(c Config) (*FS, error) {
 				p = p[n:]
 			}
 		}
+	}
+	if c.Charges == nil {
+		c.Charges = charge.Unlimited()
 	}
 	if c.Memory == nil {
 		c.Memory = func() (uint64, uint64) { return 0, 0 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 
+	"grim/mm/charge"
 	"grim/mm/vm"
 )
 
@@ -268,7 +269,8 @@ func mounts() []byte {
 	return []byte("tmpfs / tmpfs rw 0 0\nproc /proc proc ro 0 0\n")
 }
 
-// meminfo is /proc/meminfo from the frame counts.
+// meminfo is /proc/meminfo from the frame counts and the charges. Other systems do
+// not have the lines that begin with Kernel and Buffer.
 func (p *procfs) meminfo() []byte {
 	total, free := p.fs.cfg.Memory()
 	var b bytes.Buffer
@@ -277,6 +279,15 @@ func (p *procfs) meminfo() []byte {
 		bytes uint64
 	}{{"MemTotal", total}, {"MemFree", free}, {"MemAvailable", free}, {"SwapTotal", 0}, {"SwapFree", 0}} {
 		field(&b, l.name, l.bytes)
+	}
+	// What user programs make the kernel hold, and the limits (package charge).
+	c := p.fs.cfg.Charges
+	field(&b, "KernelCharged", uint64(c.Used(charge.Heap)))
+	field(&b, "KernelChargeLimit", uint64(c.Limit(charge.Heap)))
+	field(&b, "BufferCharged", uint64(c.Used(charge.Frames)))
+	field(&b, "BufferChargeLimit", uint64(c.Limit(charge.Frames)))
+	for k, n := range c.Totals() {
+		field(&b, "Kernel"+charge.Kind(k).String(), uint64(n))
 	}
 	return b.Bytes()
 }

@@ -31,6 +31,7 @@ type ProcInfo struct {
 	Files                *FDTable // nil for a zombie
 	Maps                 func() []vm.EntryInfo
 	Mem                  vm.Stats
+	Charged              uint64 // bytes of kernel memory
 	Frame                FrameInfo
 	MinFlt, MajFlt       uint64
 	UTime, STime         int64 // ns

@@ -66,6 +66,7 @@ func statusText(i *ProcInfo) []byte {
 			fmt.Fprintf(&b, "%s:\t%8d kB\n", l.name, l.bytes/1024)
 		}
 	}
+	fmt.Fprintf(&b, "KernelMem:\t%8d kB\n", i.Charged/1024)
 	fmt.Fprintf(&b, "Threads:\t%d\n", len(i.Threads))
 	fmt.Fprintf(&b, "SigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\nSigIgn:\t%016x\nSigCgt:\t%016x\n",
 		i.Pending, 0, i.Blocked, i.Ignored, i.Caught)

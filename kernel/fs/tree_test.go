@@ -135,7 +135,7 @@ func TestMapped(t *testing.T) {
 	w := newWorld(t)
 	w.put("/f", strings.Repeat("a", 5000))
 	f := w.open("/f", unix.O_RDWR)
-	vs, err := vm.New(w.vm, arch.SharedUK)
+	vs, err := vm.New(w.vm, arch.SharedUK, w.vm.Charges().Kernel())
 	must(t, err)
 	o, err := f.Object()
 	must(t, err)

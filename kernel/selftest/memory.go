@@ -44,7 +44,7 @@ func (t *T) byteAt(vs *vm.VMSpace, va arch.VA) byte {
 
 // newSpace is an address space without a program.
 func (t *T) newSpace() *vm.VMSpace {
-	vs, err := vm.New(t.VM, t.Layout)
+	vs, err := vm.New(t.VM, t.Layout, t.VM.Charges().Kernel())
 	t.check("vm.New", err)
 	return vs
 }

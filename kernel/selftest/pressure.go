@@ -238,7 +238,7 @@ func pressureSpawn(t *T) {
 
 // trySpawn makes a process as start does, and reports whether it ended well.
 func (t *T) trySpawn(p *program) bool {
-	vs, err := vm.New(t.VM, t.Layout)
+	vs, err := vm.New(t.VM, t.Layout, t.VM.Charges().Kernel())
 	if err != nil {
 		return false
 	}

@@ -57,7 +57,7 @@ func (p *program) exitThread() { p.call(unix.SYS_EXIT, 0) }
 // space makes an address space with the program's code (read and execute) and a
 // small stack.
 func (t *T) space(p *program) *vm.VMSpace {
-	vs, err := vm.New(t.VM, t.Layout)
+	vs, err := vm.New(t.VM, t.Layout, t.VM.Charges().Kernel())
 	t.check("vm.New", err)
 	if err := t.populate(vs, p); err != nil {
 		vs.Purge(nil)

@@ -17,6 +17,7 @@ import (
 	"grim/arch"
 	"grim/kernel/fs"
 	"grim/kernel/tap"
+	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/pmap"
 	"grim/mm/vm"
@@ -191,6 +192,7 @@ type census struct {
 	Inodes     int64
 	Files      int64
 	Goroutines int
+	Charges    charge.Totals
 }
 
 func (e *Env) census() census {
@@ -200,6 +202,7 @@ func (e *Env) census() census {
 		Frames: e.Mem.FreeFrames(), Spaces: v.Spaces, Entries: v.Entries, Objects: v.Objects,
 		Processes: p.Processes, Threads: p.Threads, PIDs: p.PIDs,
 		Inodes: f.Inodes, Files: f.Files, Goroutines: runtime.NumGoroutine() - p.IdleWorkers,
+		Charges: e.VM.Charges().Totals(),
 	}
 }
 

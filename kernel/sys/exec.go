@@ -393,7 +393,7 @@ func (s *System) Start(a StartArgs) (*proc.Process, error) {
 	if len(a.Argv) == 0 {
 		a.Argv = []string{a.Path}
 	}
-	fl := &files{fds: fs.NewFDTable(fdLimit), place: s.fs.NewPlace()}
+	fl := s.newFiles()
 	at := fs.At{Task: kernelTask{s}, Place: fl.place}
 	p, err := s.start(&a, fl, at)
 	if err != nil {
@@ -428,7 +428,7 @@ func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error)
 	}
 	name := path.Base(x.path)
 	fl.setProgram(program{x.file, joined(x.argv), joined(x.env)})
-	vs, err := vm.New(s.cfg.VM, a.Layout)
+	vs, err := vm.New(s.cfg.VM, a.Layout, s.cfg.VM.Charges().Kernel())
 	if err != nil {
 		return nil, err
 	}

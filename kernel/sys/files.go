@@ -2,8 +2,10 @@ package sys
 
 import (
 	"sync"
+	"syscall"
 
 	"grim/kernel/fs"
+	"grim/mm/charge"
 	"grim/proc"
 )
 
@@ -47,16 +49,26 @@ func joined(list []string) []byte {
 // NewFiles is an empty descriptor table in the root directory, for a process
 // that no program file stands behind.
 func (s *System) NewFiles() (proc.Files, error) {
-	return &files{fds: fs.NewFDTable(fdLimit), place: s.fs.NewPlace()}, nil
+	return s.newFiles(), nil
 }
 
+// newFiles is NewFiles. The kernel pays until a process has it.
+func (s *System) newFiles() *files {
+	return &files{fds: fs.NewFDTable(fdLimit, s.cfg.VM.Charges().Kernel()), place: s.fs.NewPlace()}
+}
+
+// PayFor implements proc.Files.
+func (f *files) PayFor(u *charge.User) { f.fds.PayFor(u) }
+
 // Fork implements proc.Files.
-func (f *files) Fork(flags proc.CloneFlags) (proc.Files, error) {
+func (f *files) Fork(flags proc.CloneFlags, owner *charge.User) (proc.Files, error) {
 	n := new(files)
 	if flags&proc.CloneFiles != 0 {
 		n.fds = f.fds.Share()
 	} else {
-		n.fds = f.fds.Fork(&n.ownFDs)
+		if n.fds = f.fds.Fork(&n.ownFDs, owner); n.fds == nil {
+			return nil, syscall.ENOMEM
+		}
 	}
 	if flags&proc.CloneFS != 0 {
 		n.place = f.place

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"grim/arch"
+	"grim/kernel/fs"
 	"grim/mm/vm"
 	"grim/proc"
 	"grim/proc/elf"
@@ -77,9 +78,6 @@ func sysTimes(c ctx) (uint64, error) {
 	return uint64(c.s.now() / tick), nil
 }
 
-// maxOpen is Linux's fs.nr_open: nobody's RLIMIT_NOFILE goes past it.
-const maxOpen = 1 << 20
-
 // limit is prlimit(2) for process p: it tells the old limit, and with a new one
 // sets it, here and where it is obeyed.
 func (c ctx) limit(p *proc.Process, which int, set *proc.Rlimit) (proc.Rlimit, error) {
@@ -87,7 +85,7 @@ func (c ctx) limit(p *proc.Process, which int, set *proc.Rlimit) (proc.Rlimit, e
 	if err != nil || set == nil {
 		return old, err
 	}
-	if which == unix.RLIMIT_NOFILE && set.Max > maxOpen {
+	if which == unix.RLIMIT_NOFILE && set.Max > fs.MaxFDs {
 		return old, syscall.EPERM
 	}
 	if err := p.SetLimit(which, *set); err != nil {

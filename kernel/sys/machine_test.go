@@ -386,7 +386,7 @@ func (u *user) str(s string) uint64 {
 // run spawns a process whose code is fn and returns its wait status.
 func (m *machine) run(fn func(u *user)) proc.Status {
 	m.t.Helper()
-	vs, err := vm.New(m.vm, arch.SharedUK)
+	vs, err := vm.New(m.vm, arch.SharedUK, m.vm.Charges().Kernel())
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -401,7 +401,7 @@ func (m *machine) run(fn func(u *user)) proc.Status {
 	m.programs.Store(pc, fn)
 	p, err := m.k.Spawn(proc.SpawnArgs{
 		Name: "test", VM: vs, PC: arch.VA(pc), SP: 0x30_0000,
-		Files: &files{fds: fs.NewFDTable(64), place: m.fs.NewPlace()},
+		Files: &files{fds: fs.NewFDTable(64, m.vm.Charges().Kernel()), place: m.fs.NewPlace()},
 	})
 	if err != nil {
 		m.t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 
 	"grim/arch"
 	"grim/kernel/fs"
+	"grim/mm/charge"
 	"grim/mm/vm"
 	"grim/proc"
 )
@@ -60,11 +61,13 @@ func (ps procSource) Process(pid int) (fs.ProcInfo, bool) {
 	if cred := p.Cred(); cred != nil {
 		i.UID, i.GID = int(cred.UID), int(cred.GID)
 	}
+	i.Charged = uint64(p.Account().Used(charge.Heap))
 	pending, blocked, ignored, caught := p.SigMasks()
 	i.Pending, i.Blocked = uint64(pending), uint64(blocked)
 	i.Ignored, i.Caught = uint64(ignored), uint64(caught)
 	if fl, ok := p.Files().(*files); ok {
 		i.Files, i.Place = fl.fds, fl.place
+		i.Charged += uint64(fl.fds.Charged())
 		fl.mu.Lock()
 		i.Exe = fl.program.exe
 		i.Args, i.Env = fl.program.argv, fl.program.env
@@ -72,6 +75,7 @@ func (ps procSource) Process(pid int) (fs.ProcInfo, bool) {
 	}
 	if vs := p.VM(); vs != nil {
 		i.Mem = vs.Stats()
+		i.Charged += uint64(vs.Account().Used(charge.Heap))
 		i.Frame.StackStart = uint64(vs.Marks().StackTop)
 		vs.Release()
 		i.Maps = func() []vm.EntryInfo { return maps(p) }

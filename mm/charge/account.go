@@ -8,26 +8,27 @@ import (
 // Account is what one holder, a process or an address space, has been charged.
 // Init makes it ready, Close ends it. The holder embeds it.
 type Account struct {
-	mu   sync.Mutex
-	user *User            // [mu] holds a reference
-	used [resources]int64 // [mu]
+	mu    sync.Mutex
+	user  *User            // [mu] holds a reference
+	used  [resources]int64 // [mu]
+	tasks int64            // [mu] threads, for RLIMIT_NPROC
 }
 
 // Init makes the account charge to u, of which it takes a reference.
 func (a *Account) Init(u *User) {
 	a.user = u.Ref()
-	a.used = [resources]int64{}
+	a.used, a.tasks = [resources]int64{}, 0
 }
 
 // Close ends the account. Everything must have been given back.
 func (a *Account) Close() {
 	a.mu.Lock()
-	u, used := a.user, a.used
+	u, used, tasks := a.user, a.used, a.tasks
 	a.user = nil
 	a.mu.Unlock()
-	if used != [resources]int64{} {
-		panic(fmt.Sprintf("charge: account of user %d closed with %d bytes of heap and %d of frames charged",
-			u.uid, used[Heap], used[Frames]))
+	if used != [resources]int64{} || tasks != 0 {
+		panic(fmt.Sprintf("charge: account of user %d closed with %d bytes of heap, %d of frames, %d threads charged",
+			u.uid, used[Heap], used[Frames], tasks))
 	}
 	u.Release()
 }
@@ -65,6 +66,31 @@ func (a *Account) Give(k Kind, n int64) {
 	a.mu.Unlock()
 }
 
+// TakeThread charges n bytes for a thread and counts it. It is refused if the user
+// has limit threads already (RLIMIT_NPROC).
+func (a *Account) TakeThread(n int64, limit uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	u := a.user
+	if uint64(u.tasks.Add(1)) > limit || !u.Take(Thread, n) {
+		u.tasks.Add(-1)
+		return false
+	}
+	a.tasks++
+	a.used[Heap] += n
+	return true
+}
+
+// GiveThread undoes TakeThread.
+func (a *Account) GiveThread(n int64) {
+	a.mu.Lock()
+	a.tasks--
+	a.used[Heap] -= n
+	a.user.tasks.Add(-1)
+	a.user.Give(Thread, n)
+	a.mu.Unlock()
+}
+
 // Move makes another user pay for all that the account holds: the process has
 // become that user's. It is never refused, because the objects exist already and
 // the change of user has been permitted; the new user cannot take more until it
@@ -81,6 +107,8 @@ func (a *Account) Move(to *User) {
 		to.move(Resource(r), n)
 		from.move(Resource(r), -n)
 	}
+	to.tasks.Add(a.tasks)
+	from.tasks.Add(-a.tasks)
 	a.mu.Unlock()
 	from.Release()
 }

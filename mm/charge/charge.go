@@ -27,6 +27,7 @@ package charge
 import (
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -143,17 +144,25 @@ func (s *System) Used(r Resource) int64 { return s.used[r].Load() }
 // Kernel is the kernel itself as a user: counted, never refused.
 func (s *System) Kernel() *User { return &s.own }
 
-// Usage is what objects of one kind hold, in bytes.
-type Usage struct {
-	Kind  Kind
-	Bytes int64
+// Totals are the bytes that objects of each kind hold, by Kind, the kernel's own
+// included. Two of them can be compared.
+type Totals [kinds]int64
+
+// Totals adds up all users.
+func (s *System) Totals() (t Totals) {
+	for k := range t {
+		t[k] = s.kinds[k].Load()
+	}
+	return t
 }
 
-// Usage lists every kind.
-func (s *System) Usage() []Usage {
-	out := make([]Usage, kinds)
-	for k := range out {
-		out[k] = Usage{Kind(k), s.kinds[k].Load()}
+// String lists the kinds that hold something.
+func (t Totals) String() string {
+	var words []string
+	for k, n := range t {
+		if n != 0 {
+			words = append(words, fmt.Sprintf("%s:%d", Kind(k), n))
+		}
 	}
-	return out
+	return "[" + strings.Join(words, " ") + "]"
 }

@@ -11,10 +11,8 @@ func limited(heap int64) *System { return New(Config{HeapLimit: heap, FrameLimit
 // empty checks that nothing is charged and that no user is left.
 func (s *System) empty(t *testing.T) {
 	t.Helper()
-	for _, u := range s.Usage() {
-		if u.Bytes != 0 {
-			t.Errorf("%d bytes of %s left", u.Bytes, u.Kind)
-		}
+	if n := s.Totals(); n != (Totals{}) {
+		t.Errorf("left: %v", n)
 	}
 	for r := range resources {
 		if n := s.Used(r); n != 0 {
@@ -134,6 +132,37 @@ func TestMove(t *testing.T) {
 	a.Move(v)
 	a.Give(Thread, 1000)
 	a.Close()
+	u.Release()
+	v.Release()
+	s.empty(t)
+}
+
+// TestThreads: the limit on threads is the user's, through all accounts, and moves.
+func TestThreads(t *testing.T) {
+	s := limited(1 << 20)
+	u, v := s.User(1), s.User(2)
+	accounts := make([]Account, 2)
+	for i := range accounts {
+		accounts[i].Init(u)
+		if !accounts[i].TakeThread(100, 2) {
+			t.Errorf("thread %d was refused", i)
+		}
+	}
+	if accounts[0].TakeThread(100, 2) || u.Tasks() != 2 || u.Used(Heap) != 200 {
+		t.Errorf("third thread of 2: %d threads, %d bytes", u.Tasks(), u.Used(Heap))
+	}
+	accounts[0].Move(v)
+	if u.Tasks() != 1 || v.Tasks() != 1 {
+		t.Errorf("after Move: %d and %d threads", u.Tasks(), v.Tasks())
+	}
+	if !accounts[1].TakeThread(100, 2) {
+		t.Error("no room though a thread has moved")
+	}
+	accounts[1].GiveThread(100)
+	for i := range accounts {
+		accounts[i].GiveThread(100)
+		accounts[i].Close()
+	}
 	u.Release()
 	v.Release()
 	s.empty(t)

@@ -13,8 +13,7 @@ type User struct {
 	kernel bool    // [I]
 	used   [resources]atomic.Int64
 
-	// Tasks counts the user's threads, for RLIMIT_NPROC; package proc keeps it.
-	Tasks atomic.Int64
+	tasks atomic.Int64 // threads, for RLIMIT_NPROC
 
 	// refs counts accounts, and others that will charge. Only System.User brings it
 	// up from 0, with System.mu held.
@@ -82,6 +81,9 @@ func (u *User) UID() uint32 { return u.uid }
 
 // System is the machine's account.
 func (u *User) System() *System { return u.sys }
+
+// Tasks is how many threads the user has.
+func (u *User) Tasks() int64 { return u.tasks.Load() }
 
 // Used is how much of a resource the user holds, in bytes.
 func (u *User) Used(r Resource) int64 { return u.used[r].Load() }

@@ -83,10 +83,8 @@ func (m *machine) checkBaseline() {
 	if s := m.Stats(); s != (SystemStats{}) {
 		m.t.Errorf("still alive: %+v", s)
 	}
-	for _, u := range m.charges.Usage() {
-		if u.Bytes != 0 {
-			m.t.Errorf("%d bytes of %s still charged", u.Bytes, u.Kind)
-		}
+	if n := m.charges.Totals(); n != (charge.Totals{}) {
+		m.t.Errorf("still charged: %v", n)
 	}
 	if n := m.pool.Unpopulated(); n != 0 {
 		m.t.Errorf("%d frames still reserved", n)

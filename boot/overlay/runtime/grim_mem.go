@@ -65,7 +65,7 @@ func PrepareHeap(ahead uintptr) {
 type HeapStats struct {
 	Base, Limit uintptr // the address range
 	Taken       uintptr // bytes from Base that the runtime manages
-	InUse       uintptr // bytes of it in spans that hold objects or stacks
+	Free        uintptr // bytes up to Limit that are in no span: pages for objects and stacks
 }
 
 // Heap returns the present figures; it only reads counters.
@@ -74,14 +74,18 @@ func Heap() HeapStats {
 		Base:  heapBase,
 		Limit: blocMax,
 		Taken: bloc - heapBase,
-		InUse: uintptr(gcController.heapInUse.load()) + uintptr(memstats.stacks_sys.load()),
+		Free:  blocMax - bloc + uintptr(gcController.heapFree.load()) + uintptr(gcController.heapReleased.load()),
 	}
 }
 
+// AllocatedBytes is what has been allocated since the last garbage collection, as
+// far as the runtime has counted it: it counts spans.
+func AllocatedBytes() uint64 { return allocatedBytes() }
+
 // GrowHeap raises the end of the heap to limit, which the caller has mapped,
 // contiguous with what was there, readable and writable. It also sets the
-// collector's soft memory limit a little below, so that the heap is collected
-// before it is full. limit is rounded down to a page; a limit below the
+// collector's soft memory limit to three quarters of it: a collection takes a while,
+// and what is allocated meanwhile must fit. limit is rounded down to a page; a limit below the
 // present one panics.
 func GrowHeap(limit uintptr) {
 	limit &^= physPageSize - 1
@@ -93,7 +97,7 @@ func GrowHeap(limit uintptr) {
 		blocMax = limit
 		unlock(&memlock)
 	})
-	setMemoryLimit(int64((limit - heapBase) / 8 * 7))
+	setMemoryLimit(int64((limit - heapBase) / 4 * 3))
 }
 
 // MemRegion, TextRegion and DataRegion are addresses as TamaGo's packages ask

@@ -1,0 +1,65 @@
+package proc
+
+import (
+	"math"
+	"syscall"
+	"unsafe"
+
+	"grim/mm/charge"
+)
+
+// What a process and a thread are charged, in bytes of kernel heap.
+const (
+	// processCost is of a process until it is gone: the process itself, its
+	// number, its group and session. Its files charge for themselves.
+	processCost = int64(unsafe.Sizeof(Process{}) + unsafe.Sizeof(pidEntry{}) + unsafe.Sizeof(Group{}))
+	// threadCost is of a thread until the reaper has freed it: the thread, its
+	// worker, its number, and the stack of the goroutine that runs it, which starts
+	// at 8 KB (package runtime, osinit) and may grow. The gate of package charge
+	// sees to what has grown.
+	threadCost = int64(unsafe.Sizeof(Thread{})+unsafe.Sizeof(worker{})+unsafe.Sizeof(pidEntry{})) + stackCost
+	stackCost  = 8<<10 + 512 // with the goroutine's own record
+)
+
+// Account is what the process has been charged, its address space excepted.
+func (p *Process) Account() *charge.Account { return &p.account }
+
+// chargeThread pays for another thread of p: nil, or EAGAIN, as Linux has it for
+// too many threads.
+func (p *Process) chargeThread() error {
+	if !p.account.TakeThread(threadCost, p.threadLimit()) {
+		return syscall.EAGAIN
+	}
+	return nil
+}
+
+// threadLimit is RLIMIT_NPROC, which does not bind the superuser.
+func (p *Process) threadLimit() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cred == nil || p.cred.UID == 0 || p.cred.EUID == 0 {
+		return math.MaxUint64
+	}
+	return p.limits[rlimitNPROC].Cur
+}
+
+// rlimitNPROC is RLIMIT_NPROC, which package syscall lacks.
+const rlimitNPROC = 6
+
+// payFor makes the process's present user pay for it, after a change of
+// credentials. Preconditions: the caller is one of its threads.
+func (p *Process) payFor(uid uint32) {
+	if p.account.User().UID() == uid {
+		return
+	}
+	u := p.k.charges.User(uid)
+	p.account.Move(u)
+	if vs := p.VM(); vs != nil {
+		vs.Account().Move(u)
+		vs.Release()
+	}
+	if files := p.Files(); files != nil {
+		files.PayFor(u)
+	}
+	u.Release()
+}
