@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"grim/arch"
+	"grim/mm/charge"
 )
 
 // Every operation that ends a shared mapping hands its dirty pages back, whichever
@@ -98,8 +99,8 @@ func TestGrowsDownObject(t *testing.T) {
 	e.flags &^= entGrowsDown
 	vs.mu.Unlock()
 	wantErr(t, "growing", err, syscall.EFAULT)
-	var x pageIndex
-	x.set(0, 5)
+	x := pageIndex{owner: charge.Unlimited().Kernel()}
+	wantErr(t, "set", x.set(0, 5), nil)
 	for _, i := range []int64{-1, -chunkPages, math.MinInt64} {
 		if f := x.get(i); f != 0 {
 			t.Errorf("page %d of an object is frame %#x", i, f)
