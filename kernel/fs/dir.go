@@ -1,7 +1,7 @@
 package fs
 
 import (
-	"sort"
+	"strings"
 	"syscall"
 )
 
@@ -13,8 +13,10 @@ type directory interface {
 	// where is the parent and the name in it. The root is its own parent; a
 	// removed directory has none.
 	where() (directory, string)
-	// list gives the entries in an order that does not change while they live.
-	list(t Task) ([]entry, error)
+	// entries calls yield for the entries whose cookies are greater than after, in
+	// the order of their cookies, until it returns false. yield must not block: the
+	// directory may be locked.
+	entries(t Task, after int64, yield func(entry) bool)
 }
 
 // entry is a directory entry. Its cookie is its d_off: unique in the directory,
@@ -32,21 +34,74 @@ const cookieDots = 2
 // dir is a directory of the in-memory tree. Everything is protected by FS.tree.
 type dir struct {
 	inode
-	up      directory // nil: removed
-	name    string    // in up
-	entries map[string]*slot
-	cookie  int64 // last one given out
+	up     directory // nil: removed
+	name   string    // in up
+	names  map[string]*slot
+	order  *slot // the same, by cookie: the root of a treap
+	cookie int64 // last one given out
 }
 
-// slot is one name. cookie only grows, so that a reader of the directory meets
+// slot is one name. Its cookie never changes and is not used again, so that a
+// reader of the directory, who goes on after the cookie of its last entry, meets
 // every name that stays exactly once, whatever is added and removed meanwhile.
 type slot struct {
 	node   node
+	name   string
 	cookie int64
+	// The order is a treap: a search tree by cookie, a heap by weight.
+	before, after *slot
+}
+
+// weight is pseudo-random, which keeps the treap flat; any fixed mixing of the
+// cookie's bits will do (this is the 64-bit golden ratio, and its high half).
+func (e *slot) weight() uint64 {
+	x := uint64(e.cookie) * 0x9e3779b97f4a7c15
+	return x ^ x>>32
+}
+
+// joinSlots is the treap of a and b; all cookies of a are less than those of b.
+func joinSlots(a, b *slot) *slot {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	case a.weight() > b.weight():
+		a.after = joinSlots(a.after, b)
+		return a
+	}
+	b.before = joinSlots(a, b.before)
+	return b
+}
+
+// remove takes e out of the treap.
+func (d *dir) remove(e *slot) {
+	at := &d.order
+	for *at != e {
+		if e.cookie < (*at).cookie {
+			at = &(*at).before
+		} else {
+			at = &(*at).after
+		}
+	}
+	*at = joinSlots(e.before, e.after)
+}
+
+// ascend is directory.entries for the treap below e; false if yield ended it.
+func (e *slot) ascend(after int64, yield func(*slot) bool) bool {
+	if e == nil {
+		return true
+	}
+	if e.cookie > after {
+		if !e.before.ascend(after, yield) || !yield(e) {
+			return false
+		}
+	}
+	return e.after.ascend(after, yield)
 }
 
 func (s *FS) newDir(perm uint32) *dir {
-	d := &dir{entries: map[string]*slot{}, cookie: cookieDots}
+	d := &dir{names: map[string]*slot{}, cookie: cookieDots}
 	d.init(s, devRoot, syscall.S_IFDIR|perm)
 	d.nlink.Store(1) // "."; attach adds the name's
 	return d
@@ -55,7 +110,7 @@ func (s *FS) newDir(perm uint32) *dir {
 func (d *dir) lookup(t Task, name string) (node, error) {
 	d.fs.tree.RLock()
 	defer d.fs.tree.RUnlock()
-	if e := d.entries[name]; e != nil {
+	if e := d.names[name]; e != nil {
 		return e.node, nil
 	}
 	return nil, syscall.ENOENT
@@ -69,28 +124,28 @@ func (d *dir) where() (directory, string) {
 
 func (d *dir) size() int64 { return 4096 }
 
-func (d *dir) list(t Task) ([]entry, error) {
+func (d *dir) entries(t Task, after int64, yield func(entry) bool) {
 	d.fs.tree.RLock()
 	defer d.fs.tree.RUnlock()
-	es := make([]entry, 0, len(d.entries))
-	for name, e := range d.entries {
+	d.order.ascend(after, func(e *slot) bool {
 		b := e.node.base()
-		es = append(es, entry{name, e.cookie, b.ino, b.typ})
-	}
-	sort.Slice(es, func(i, j int) bool { return es[i].cookie < es[j].cookie })
-	return es, nil
+		return yield(entry{e.name, e.cookie, b.ino, b.typ})
+	})
 }
 
 // attach gives n the name in d: it takes a reference of its own and counts the
 // link. FS.tree is held, or nobody knows d yet; the name is free.
 func (d *dir) attach(name string, n node) {
 	d.cookie++
-	d.entries[name] = &slot{n, d.cookie}
+	// A clone: the name may be a part of a long path.
+	e := &slot{node: n, name: strings.Clone(name), cookie: d.cookie}
+	d.names[e.name] = e
+	d.order = joinSlots(d.order, e)
 	b := n.base()
 	b.refs.Add(1)
 	b.nlink.Add(1)
 	if c, ok := n.(*dir); ok {
-		c.up, c.name = d, name
+		c.up, c.name = d, e.name
 		d.nlink.Add(1) // its ".."
 	}
 	d.changed()
@@ -99,8 +154,10 @@ func (d *dir) attach(name string, n node) {
 // detach takes the name away and returns the node, whose reference the caller
 // must give back after unlocking FS.tree.
 func (d *dir) detach(name string) node {
-	n := d.entries[name].node
-	delete(d.entries, name)
+	e := d.names[name]
+	delete(d.names, name)
+	d.remove(e)
+	n := e.node
 	b := n.base()
 	b.nlink.Add(-1)
 	b.ctime.Store(d.fs.cfg.Now())

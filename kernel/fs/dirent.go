@@ -2,7 +2,6 @@ package fs
 
 import (
 	"encoding/binary"
-	"sort"
 	"syscall"
 )
 
@@ -22,51 +21,45 @@ func (h *dirHandle) size() int64                            { return 0 }
 const direntHeader = 19
 
 // getdents fills buf with whole linux_dirent64 records after position pos and
-// returns the bytes used and the new position; EINVAL if the first record does
-// not fit.
-func (h *dirHandle) getdents(t Task, buf []byte, pos int64) (int, int64, error) {
-	es, err := h.entries(t, pos)
-	if err != nil {
-		return 0, pos, err
-	}
-	n := 0
-	for _, e := range es {
-		size := putDirent(buf[n:], e)
-		if size == 0 {
-			if n == 0 {
-				return 0, pos, syscall.EINVAL
-			}
-			break
-		}
-		n += size
-		pos = e.cookie
-	}
-	return n, pos, nil
-}
-
-// entries are those after position pos, the dots first. A removed directory is
-// empty: not even dots (Linux: ENOENT, which readdir callers take for the end).
-func (h *dirHandle) entries(t Task, pos int64) ([]entry, error) {
+// returns the bytes used; EINVAL if the first record does not fit. A removed
+// directory is empty: not even dots (Linux: ENOENT, which readdir callers take for
+// the end).
+func (h *dirHandle) getdents(t Task, buf []byte, pos int64) (n int, err error) {
 	up, _ := h.dir.where()
 	if up == nil {
-		return nil, syscall.ENOENT
+		return 0, syscall.ENOENT
 	}
-	es, err := h.dir.list(t)
-	if err != nil {
-		return nil, err
+	put := func(e entry) bool {
+		size := putDirent(buf[n:], e)
+		if size == 0 && n == 0 {
+			err = syscall.EINVAL
+		}
+		n += size
+		return size > 0
 	}
-	es = es[sort.Search(len(es), func(i int) bool { return es[i].cookie > pos }):]
-	dots := []entry{
-		{".", 1, h.dir.base().ino, syscall.S_IFDIR},
-		{"..", cookieDots, up.base().ino, syscall.S_IFDIR},
+	if pos < 1 && !put(entry{".", 1, h.dir.base().ino, syscall.S_IFDIR}) {
+		return n, err
 	}
-	if pos < 0 {
-		pos = 0
+	if pos < cookieDots && !put(entry{"..", cookieDots, up.base().ino, syscall.S_IFDIR}) {
+		return n, err
 	}
-	if pos < cookieDots {
-		es = append(dots[pos:], es...)
+	h.dir.entries(t, max(pos, cookieDots), put)
+	return n, err
+}
+
+// arrived is how many whole records are in the first n bytes of buf, in bytes, and
+// the cookie of the last of them; pos if there is none.
+func arrived(buf []byte, n int, pos int64) (int, int64) {
+	at := 0
+	for at < n {
+		size := int(binary.LittleEndian.Uint16(buf[at+16:]))
+		if at+size > n {
+			break
+		}
+		pos = int64(binary.LittleEndian.Uint64(buf[at+8:]))
+		at += size
 	}
-	return es, nil
+	return at, pos
 }
 
 // putDirent encodes e at the start of b; 0 if it does not fit. Records are

@@ -117,62 +117,21 @@ func (f *File) may(mode int) error {
 
 // Read reads at the offset and moves it. 0 without error is the end of file.
 // It may block; EINTR and EAGAIN only if nothing was read.
-func (f *File) Read(t Task, p []byte) (int, error) {
-	if err := f.may(unix.O_RDONLY); err != nil {
-		return 0, err
-	}
-	if _, ok := f.h.(seekable); !ok {
-		return f.h.read(f.call(t), p, 0)
-	}
-	f.posMu.Lock()
-	defer f.posMu.Unlock()
-	n, err := f.h.read(f.call(t), p, f.pos)
-	f.pos += int64(n)
-	return n, err
-}
+func (f *File) Read(t Task, p []byte) (int, error) { return f.ReadTo(t, (*flat)(&p)) }
 
 // Write writes at the offset (O_APPEND: at the end) and moves it. It may block;
-// an error only if nothing was written. EPIPE: the caller sends SIGPIPE.
-func (f *File) Write(t Task, p []byte) (int, error) {
-	if err := f.may(unix.O_WRONLY); err != nil {
-		return 0, err
-	}
-	c := f.call(t)
-	if _, ok := f.h.(seekable); !ok {
-		return f.h.write(c, p, 0)
-	}
-	f.posMu.Lock()
-	defer f.posMu.Unlock()
-	if a, ok := f.h.(appender); ok && c.append {
-		n, end, err := a.writeEnd(c, p)
-		f.pos = end
-		return n, err
-	}
-	n, err := f.h.write(c, p, f.pos)
-	f.pos += int64(n)
-	return n, err
-}
+// an error only if nothing was written, but for EPIPE: the caller sends SIGPIPE.
+func (f *File) Write(t Task, p []byte) (int, error) { return f.WriteFrom(t, (*flat)(&p)) }
 
 // Pread reads at off and leaves the offset alone. ESPIPE for streams.
 func (f *File) Pread(t Task, p []byte, off int64) (int, error) {
-	if err := f.positional(unix.O_RDONLY, off); err != nil {
-		return 0, err
-	}
-	return f.h.read(f.call(t), p, off)
+	return f.PreadTo(t, (*flat)(&p), off)
 }
 
 // Pwrite writes at off and leaves the offset alone; with O_APPEND it appends
 // (pwrite(2), BUGS). ESPIPE for streams.
 func (f *File) Pwrite(t Task, p []byte, off int64) (int, error) {
-	if err := f.positional(unix.O_WRONLY, off); err != nil {
-		return 0, err
-	}
-	c := f.call(t)
-	if a, ok := f.h.(appender); ok && c.append {
-		n, _, err := a.writeEnd(c, p)
-		return n, err
-	}
-	return f.h.write(c, p, off)
+	return f.PwriteFrom(t, (*flat)(&p), off)
 }
 
 func (f *File) positional(mode int, off int64) error {
@@ -231,8 +190,11 @@ func addOffsets(base, off int64) int64 {
 	return base + off
 }
 
-// Getdents fills buf with linux_dirent64 records (getdents64(2)); 0 at the end.
-func (f *File) Getdents(t Task, buf []byte) (int, error) {
+// Getdents is getdents64(2): it fills buf, kernel memory, with linux_dirent64
+// records and gives them to deliver, which says how many bytes arrived. The offset
+// moves over the whole records among those, which are the result; 0 at the end, and
+// deliver's error only if there are none.
+func (f *File) Getdents(t Task, buf []byte, deliver func(p []byte) (int, error)) (int, error) {
 	if f.Flags()&unix.O_PATH != 0 {
 		return 0, syscall.EBADF
 	}
@@ -242,10 +204,17 @@ func (f *File) Getdents(t Task, buf []byte) (int, error) {
 	}
 	f.posMu.Lock()
 	defer f.posMu.Unlock()
-	n, pos, err := h.getdents(t, buf, f.pos)
-	f.pos = pos
-	return n, err
+	n, err := h.getdents(t, buf, f.pos)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	k, err := deliver(buf[:n])
+	n, f.pos = arrived(buf[:n], k, f.pos)
+	return partial(n, err)
 }
+
+// SameFile says whether two descriptions are of one file.
+func (f *File) SameFile(g *File) bool { return f.node == g.node }
 
 // Stat is fstat(2).
 func (f *File) Stat() Stat { return statOf(f.node) }

@@ -38,10 +38,12 @@ type handle interface {
 // seekable is a handle with an offset. size is where SEEK_END counts from.
 type seekable interface{ size() int64 }
 
-// appender is a handle whose O_APPEND writes find the end themselves, in one
-// step with the write; they return the new offset.
+// appender is a handle whose writes do not interleave, and that knows its end.
 type appender interface {
-	writeEnd(c call, p []byte) (n int, end int64, err error)
+	// beginWrite keeps other writes out until endWrite, and says where this one
+	// goes: at off, or at the end (O_APPEND).
+	beginWrite(c call, off int64) int64
+	endWrite()
 }
 
 // UserMemory is the caller's memory, for the ioctl requests that carry a

@@ -212,7 +212,7 @@ func (c *comparer) ourList(p string) string {
 		return err.Error()
 	}
 	defer f.Release()
-	return listText(func(b []byte) (int, error) { return f.Getdents(c.w.task, b) })
+	return listText(func(b []byte) (int, error) { return f.Getdents(c.w.task, b, arrives) })
 }
 
 func (c *comparer) hostList(p string) string {

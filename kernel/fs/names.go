@@ -15,7 +15,7 @@ func (s *FS) link(d *dir, name string, n node) error {
 	if d.removed() {
 		return syscall.ENOENT
 	}
-	if d.entries[name] != nil {
+	if d.names[name] != nil {
 		return syscall.EEXIST
 	}
 	d.attach(name, n)
@@ -126,7 +126,7 @@ func (s *FS) Link(oldAt At, oldPath string, newAt At, newPath string, flags int)
 	switch {
 	case d.removed() || t.node.base().nlink.Load() == 0:
 		return syscall.ENOENT
-	case d.entries[name] != nil:
+	case d.names[name] != nil:
 		return syscall.EEXIST
 	}
 	d.attach(name, t.node)
@@ -181,7 +181,7 @@ func unlinkUnnamed(path string, flags int) error {
 func (s *FS) detach(d *dir, name string, rmdir bool) (node, error) {
 	s.tree.Lock()
 	defer s.tree.Unlock()
-	e := d.entries[name]
+	e := d.names[name]
 	if e == nil {
 		return nil, syscall.ENOENT
 	}
@@ -208,7 +208,7 @@ func removable(d directory) error {
 	switch {
 	case !ok:
 		return syscall.EBUSY
-	case len(c.entries) > 0:
+	case len(c.names) > 0:
 		return syscall.ENOTEMPTY
 	}
 	return nil

@@ -113,14 +113,15 @@ func (d *procDir) lookup(t Task, name string) (node, error) {
 	return nil, syscall.ENOENT
 }
 
-func (d *procDir) list(t Task) ([]entry, error) {
+func (d *procDir) entries(t Task, after int64, yield func(entry) bool) {
 	kids := d.kids(t)
-	es := make([]entry, len(kids))
-	for i, k := range kids {
-		es[i] = entry{k.name, k.cookie, d.inoOf(k.name), k.typ}
+	sort.Slice(kids, func(i, j int) bool { return kids[i].cookie < kids[j].cookie })
+	first := sort.Search(len(kids), func(i int) bool { return kids[i].cookie > after })
+	for _, k := range kids[first:] {
+		if !yield(entry{k.name, k.cookie, d.inoOf(k.name), k.typ}) {
+			return
+		}
 	}
-	sort.Slice(es, func(i, j int) bool { return es[i].cookie < es[j].cookie })
-	return es, nil
 }
 
 // inoOf is a number that stays the same each time the node is made.

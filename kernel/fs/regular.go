@@ -144,18 +144,19 @@ func (h *regHandle) read(c call, p []byte, off int64) (int, error) {
 	return 0, err
 }
 
-func (h *regHandle) write(c call, p []byte, off int64) (int, error) {
+func (h *regHandle) beginWrite(c call, off int64) int64 {
 	h.file.writeMu.Lock()
-	defer h.file.writeMu.Unlock()
-	return h.file.writeLocked(p, off)
+	if c.append {
+		return h.file.size()
+	}
+	return off
 }
 
-func (h *regHandle) writeEnd(c call, p []byte) (int, int64, error) {
-	h.file.writeMu.Lock()
-	defer h.file.writeMu.Unlock()
-	end := h.file.size()
-	n, err := h.file.writeLocked(p, end)
-	return n, end + int64(n), err
+func (h *regHandle) endWrite() { h.file.writeMu.Unlock() }
+
+// write: between beginWrite and endWrite.
+func (h *regHandle) write(c call, p []byte, off int64) (int, error) {
+	return h.file.writeLocked(p, off)
 }
 
 // Object is what mmap(2) maps, with a reference for the caller to Unref. ENODEV

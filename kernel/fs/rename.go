@@ -58,7 +58,7 @@ type move struct {
 func (s *FS) move(m move, flags uint) (node, error) {
 	s.tree.Lock()
 	defer s.tree.Unlock()
-	from, to := m.fd.entries[m.fn], m.td.entries[m.tn]
+	from, to := m.fd.names[m.fn], m.td.names[m.tn]
 	if from == nil || m.td.removed() {
 		return nil, syscall.ENOENT
 	}

@@ -1,6 +1,10 @@
 package fs
 
-import "syscall"
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // Dest is where the bytes of a stream go, and Source is where they come from: the
 // caller's memory, or a buffer of the kernel. Offsets count from the start of the
@@ -43,26 +47,161 @@ type streamer interface {
 	writeFrom(c call, s Source) (int, error)
 }
 
-// Streams says whether ReadTo and WriteFrom are there.
+// Streams says that a write of up to PipeAtomic bytes is not divided.
 func (f *File) Streams() bool {
 	_, ok := f.h.(streamer)
 	return ok
 }
 
-// ReadTo is Read into d. Bytes that did not arrive stay in the stream: EFAULT
-// only if none arrived.
+// PipeAtomic is PIPE_BUF (pipe(7)).
+const PipeAtomic = pipeAtomic
+
+// ReadTo is Read into d. What did not arrive stays in a stream, and the offset
+// moves by what arrived: EFAULT only if nothing did.
 func (f *File) ReadTo(t Task, d Dest) (int, error) {
-	if err := f.may(syscall.O_RDONLY); err != nil {
+	if err := f.may(unix.O_RDONLY); err != nil {
 		return 0, err
 	}
-	return f.h.(streamer).readTo(f.call(t), d)
+	c := f.call(t)
+	if s, ok := f.h.(streamer); ok {
+		return s.readTo(c, d)
+	}
+	if _, ok := f.h.(seekable); !ok {
+		return copyTo(c, f.h, d, 0, false)
+	}
+	f.posMu.Lock()
+	defer f.posMu.Unlock()
+	n, err := copyTo(c, f.h, d, f.pos, true)
+	f.pos += int64(n)
+	return n, err
+}
+
+// PreadTo is Pread into d.
+func (f *File) PreadTo(t Task, d Dest, off int64) (int, error) {
+	if err := f.positional(unix.O_RDONLY, off); err != nil {
+		return 0, err
+	}
+	return copyTo(f.call(t), f.h, d, off, true)
+}
+
+// copyTo reads from h into d through a buffer, until d is full, h gives less than
+// it was asked for, or either fails. Only a seekable file is asked more than once:
+// a second read of a stream might block although there is something to return.
+func copyTo(c call, h handle, d Dest, off int64, again bool) (int, error) {
+	if !again && d.Len() > 0 {
+		// What was taken out of a stream cannot be put back.
+		if err := d.Fault(0); err != nil {
+			return 0, err
+		}
+	}
+	buf := NewBuffer(uint64(d.Len()))
+	defer buf.Put()
+	for done := 0; ; {
+		want := min(len(buf.B), d.Len()-done)
+		n, err := h.read(c, buf.B[:want], off+int64(done))
+		if err != nil || n == 0 {
+			return partial(done, err)
+		}
+		k, err := deliver(c, d, done, buf.B[:n])
+		done += k
+		if err != nil {
+			return partial(done, err)
+		}
+		if n < want || !again || done == d.Len() {
+			return done, nil
+		}
+		if err := c.pause(); err != nil {
+			return partial(done, err)
+		}
+	}
+}
+
+// deliver copies p to offset off of d, as far as there is memory.
+func deliver(c call, d Dest, off int, p []byte) (n int, err error) {
+	for {
+		if n += d.CopyOut(off+n, p[n:]); n == len(p) {
+			return n, nil
+		}
+		if err := d.Fault(off + n); err != nil {
+			return n, err
+		}
+		if err := c.pause(); err != nil {
+			return n, err
+		}
+	}
 }
 
 // WriteFrom is Write from s. EPIPE may come with a count: the caller sends SIGPIPE
 // and returns the count.
 func (f *File) WriteFrom(t Task, s Source) (int, error) {
-	if err := f.may(syscall.O_WRONLY); err != nil {
+	if err := f.may(unix.O_WRONLY); err != nil {
 		return 0, err
 	}
-	return f.h.(streamer).writeFrom(f.call(t), s)
+	c := f.call(t)
+	if w, ok := f.h.(streamer); ok {
+		return w.writeFrom(c, s)
+	}
+	if _, ok := f.h.(seekable); !ok {
+		n, _, err := copyFrom(c, f.h, s, 0)
+		return n, err
+	}
+	f.posMu.Lock()
+	defer f.posMu.Unlock()
+	n, end, err := copyFrom(c, f.h, s, f.pos)
+	f.pos = end
+	return n, err
+}
+
+// PwriteFrom is Pwrite from s.
+func (f *File) PwriteFrom(t Task, s Source, off int64) (int, error) {
+	if err := f.positional(unix.O_WRONLY, off); err != nil {
+		return 0, err
+	}
+	n, _, err := copyFrom(f.call(t), f.h, s, off)
+	return n, err
+}
+
+// copyFrom writes s to h through a buffer, until all is written, h takes less than
+// it was given, or either fails. end is the offset after the last byte.
+func copyFrom(c call, h handle, s Source, off int64) (n int, end int64, err error) {
+	if a, ok := h.(appender); ok {
+		off = a.beginWrite(c, off)
+		defer a.endWrite()
+	}
+	buf := NewBuffer(uint64(s.Len()))
+	defer buf.Put()
+	for {
+		b := buf.B[:min(len(buf.B), s.Len()-n)]
+		k, bad := gather(c, s, n, b)
+		if k == 0 && len(b) > 0 {
+			n, err = partial(n, bad)
+			return n, off, err
+		}
+		w, err := h.write(c, b[:k], off)
+		n, off = n+w, off+int64(w)
+		if err == nil && w == k && n < s.Len() && bad == nil {
+			if err = c.pause(); err == nil {
+				continue
+			}
+		}
+		if err != syscall.EPIPE {
+			n, err = partial(n, err)
+		}
+		return n, off, err
+	}
+}
+
+// gather fills p from offset off of s, as far as there is memory.
+func gather(c call, s Source, off int, p []byte) (n int, err error) {
+	for {
+		if n += s.CopyIn(p[n:], off+n); n == len(p) {
+			return n, nil
+		}
+		if err := s.Fault(off + n); err != nil {
+			return n, err
+		}
+		if err := c.pause(); err != nil {
+			return n, err
+		}
+	}
 }

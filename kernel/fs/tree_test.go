@@ -225,7 +225,7 @@ func TestReaddirWhileChanging(t *testing.T) {
 	seen := map[string]int{}
 	buf := make([]byte, 128)
 	for i := 0; ; i++ {
-		n, err := f.Getdents(w.task, buf)
+		n, err := f.Getdents(w.task, buf, arrives)
 		must(t, err)
 		if n == 0 {
 			break
@@ -245,10 +245,10 @@ func TestReaddirWhileChanging(t *testing.T) {
 			t.Errorf("stay%d seen %d times", i, n)
 		}
 	}
-	_, err := f.Getdents(w.task, make([]byte, 8))
+	_, err := f.Getdents(w.task, make([]byte, 8), arrives)
 	want(t, "getdents at the end", err, nil)
 	f.Seek(0, unix.SEEK_SET)
-	_, err = f.Getdents(w.task, make([]byte, 8))
+	_, err = f.Getdents(w.task, make([]byte, 8), arrives)
 	want(t, "getdents into 8 bytes", err, syscall.EINVAL)
 }
 

@@ -122,7 +122,7 @@ func (w *world) names(path string) []string {
 	var names []string
 	buf := make([]byte, 256) // small, so that it takes several reads
 	for {
-		n, err := f.Getdents(w.task, buf)
+		n, err := f.Getdents(w.task, buf, arrives)
 		if err != nil {
 			w.t.Fatalf("getdents %s: %v", path, err)
 		}
@@ -132,6 +132,9 @@ func (w *world) names(path string) []string {
 		_, _, names = syscall.ParseDirent(buf[:n], -1, names)
 	}
 }
+
+// arrives is memory without bounds, for Getdents.
+func arrives(p []byte) (int, error) { return len(p), nil }
 
 // open opens or makes a file, or ends the test.
 func (w *world) open(path string, flags int) *File {

@@ -45,6 +45,19 @@ func put[T any](c ctx, va arch.VA, v *T) error {
 	return c.mem().CopyOut(va, unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)))
 }
 
+// copyOut copies p to user memory as far as there is memory: EFAULT comes with the
+// number of bytes before it.
+func (c ctx) copyOut(va arch.VA, p []byte) (n int, err error) {
+	for {
+		if n += c.mem().CopyOutPresent(va+arch.VA(n), p[n:]); n == len(p) {
+			return n, nil
+		}
+		if err := c.mem().EnsureWritable(va+arch.VA(n), 1); err != nil {
+			return n, err
+		}
+	}
+}
+
 // path reads a path argument: EFAULT, ENAMETOOLONG.
 func (c ctx) path(i int) (string, error) {
 	return c.mem().CopyInString(c.va(i), unix.PathMax-1)

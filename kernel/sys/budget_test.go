@@ -6,31 +6,6 @@ import (
 	"testing"
 )
 
-// However many transfers wait, only so many hold a big buffer.
-func TestBuffers(t *testing.T) {
-	var held []buffer
-	for i := range bigBuffers + 5 {
-		b := getBuffer(1 << 20)
-		held = append(held, b)
-		if want := i < bigBuffers; (len(b.b) == chunk) != want {
-			t.Errorf("buffer %d has %d bytes", i, len(b.b))
-		}
-	}
-	if b := getBuffer(100); len(b.b) != smallChunk {
-		t.Errorf("%d bytes for 100", len(b.b))
-	} else {
-		b.put()
-	}
-	for i := range held {
-		held[i].put()
-	}
-	if b := getBuffer(1 << 20); len(b.b) != chunk {
-		t.Error("the big buffers are not given back")
-	} else {
-		b.put()
-	}
-}
-
 // With the budget spent, what could need much kernel memory fails with ENOMEM,
 // and works again later.
 func TestBudget(t *testing.T) {

@@ -358,7 +358,10 @@ func sysPersonality(c ctx) (uint64, error) {
 	return uint64(old), nil
 }
 
-// sysGetrandom fills the buffer from the kernel's generator, a chunk at a time.
+// randomTurn is how much the generator makes between two pauses.
+const randomTurn = 4096
+
+// sysGetrandom fills the buffer from the kernel's generator, a turn at a time.
 func sysGetrandom(c ctx) (uint64, error) {
 	if err := onlyFlags(c.int(2), unix.GRND_NONBLOCK|unix.GRND_RANDOM|unix.GRND_INSECURE); err != nil {
 		return 0, err
@@ -367,16 +370,20 @@ func sysGetrandom(c ctx) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	buf := getBuffer(s.n)
-	defer buf.put()
+	buf := fs.NewBuffer(min(s.n, randomTurn))
+	defer buf.Put()
 	done := uint64(0)
 	for done < s.n && (done == 0 || !c.t.Interrupted()) {
-		b := buf.b[:min(s.n-done, uint64(len(buf.b)))]
+		b := buf.B[:min(s.n-done, uint64(len(buf.B)), randomTurn)]
 		c.s.cfg.Random(b)
-		if err := c.mem().CopyOut(s.va+arch.VA(done), b); err != nil {
+		k, err := c.copyOut(s.va+arch.VA(done), b)
+		done += uint64(k)
+		if err == nil {
+			err = c.t.Pause()
+		}
+		if err != nil {
 			return partial(done, err)
 		}
-		done += uint64(len(b))
 	}
 	return done, nil
 }

@@ -150,7 +150,7 @@ func (m *machine) baseline() {
 	if st := m.fs.Stats(); st.Files != 0 {
 		m.t.Errorf("open files: %+v", st)
 	}
-	if used, big := m.s.transient.used.Load(), bigInUse.Load(); used != 0 || big != 0 {
+	if used, big := m.s.transient.used.Load(), fs.BuffersInUse(); used != 0 || big != 0 {
 		m.t.Errorf("%d bytes of the budget and %d buffers are not given back", used, big)
 	}
 	if n := m.mem.FreeFrames(); n != m.free && !m.litters {

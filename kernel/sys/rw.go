@@ -27,73 +27,6 @@ type span struct {
 	n  uint64
 }
 
-// fileIO reads or writes p at a file, at its own offset or at one given.
-type fileIO func(p []byte, off int64) (int, error)
-
-// read copies from io to the spans until they are full, io gives less than it
-// was asked for, or fails. Only a regular file is asked more than once: a
-// second read of a device might block although there is something to return.
-func (c ctx) read(f *fs.File, io fileIO, off int64, spans []span) (uint64, error) {
-	regular := f.Stat().Mode&unix.S_IFMT == unix.S_IFREG
-	buf := getBuffer(total(spans))
-	defer buf.put()
-	if !regular && len(spans) > 0 {
-		// What was taken out of a device cannot be put back.
-		if err := c.mem().EnsureWritable(spans[0].va, 1); err != nil {
-			return 0, err
-		}
-	}
-	done := uint64(0)
-	for {
-		want := int(min(total(spans), uint64(len(buf.b))))
-		n, err := io(buf.b[:want], off+int64(done))
-		if err != nil || n == 0 {
-			return partial(done, err)
-		}
-		for b := buf.b[:n]; len(b) > 0; {
-			k := min(uint64(len(b)), spans[0].n)
-			if err := c.mem().CopyOut(spans[0].va, b[:k]); err != nil {
-				return partial(done, err)
-			}
-			b, done = b[k:], done+k
-			spans = advance(spans, k)
-		}
-		if n < want || !regular || len(spans) == 0 {
-			return done, nil
-		}
-	}
-}
-
-// write copies from the spans to io until all is written or io fails or takes
-// less than it was given.
-func (c ctx) write(io fileIO, off int64, spans []span) (uint64, error) {
-	buf := getBuffer(total(spans))
-	defer buf.put()
-	done := uint64(0)
-	for {
-		b := buf.b[:0]
-		for len(b) < len(buf.b) && len(spans) > 0 {
-			k := min(uint64(len(buf.b)-len(b)), spans[0].n)
-			if err := c.mem().CopyIn(buf.b[len(b):len(b)+int(k)], spans[0].va); err != nil {
-				if len(b) > 0 || done > 0 {
-					spans = nil // write what is there, then stop
-					break
-				}
-				return 0, err
-			}
-			b, spans = buf.b[:len(b)+int(k)], advance(spans, k)
-		}
-		n, err := io(b, off+int64(done))
-		done += uint64(n)
-		if err == syscall.EPIPE {
-			c.raise(syscall.SIGPIPE)
-		}
-		if err != nil || n < len(b) || len(spans) == 0 {
-			return partial(done, err)
-		}
-	}
-}
-
 // partial is the result of a transfer that stopped: what was done counts, and
 // an error shows only if nothing was.
 func partial(done uint64, err error) (uint64, error) {
@@ -109,15 +42,6 @@ func total(spans []span) (n uint64) {
 		n += s.n
 	}
 	return n
-}
-
-// advance takes k bytes, all of the first span, and drops it when it is empty.
-func advance(spans []span, k uint64) []span {
-	spans[0].va += arch.VA(k)
-	if spans[0].n -= k; spans[0].n == 0 {
-		return spans[1:]
-	}
-	return spans
 }
 
 // buffer is the span of a pointer and a length argument.
@@ -187,23 +111,59 @@ func (c ctx) transfer(out, vec, at bool) (uint64, error) {
 			return 0, syscall.EINVAL
 		}
 	}
-	if !at && f.Streams() {
-		return c.stream(f, out, one, pieces)
+	n := one.n
+	if vec {
+		n = total(pieces)
+	}
+	if out && vec && !at && n <= fs.PipeAtomic && f.Streams() {
+		return c.writeGathered(f, pieces, n)
+	}
+	u := userSpansPool.Get().(*userSpans)
+	defer func() {
+		*u = userSpans{}
+		userSpansPool.Put(u)
+	}()
+	u.vs, u.n, u.spans = c.mem(), int(n), pieces
+	if !vec {
+		u.one[0] = one
+		u.spans = u.one[:]
 	}
 	t := c.task()
-	spans := pieces
-	if !vec && one.n > 0 {
-		spans = []span{one}
-	}
+	var k int
 	switch {
 	case out && at:
-		return c.write(func(p []byte, off int64) (int, error) { return f.Pwrite(t, p, off) }, off, spans)
+		k, err = f.PwriteFrom(t, userSource{u}, off)
 	case out:
-		return c.write(func(p []byte, _ int64) (int, error) { return f.Write(t, p) }, 0, spans)
+		k, err = f.WriteFrom(t, userSource{u})
 	case at:
-		return c.read(f, func(p []byte, off int64) (int, error) { return f.Pread(t, p, off) }, off, spans)
+		k, err = f.PreadTo(t, userDest{u}, off)
+	default:
+		k, err = f.ReadTo(t, userDest{u})
 	}
-	return c.read(f, func(p []byte, _ int64) (int, error) { return f.Read(t, p) }, 0, spans)
+	return c.moved(k, err)
+}
+
+// writeGathered writes many pieces that must not be divided: copying them may be
+// long for the locks of a stream.
+func (c ctx) writeGathered(f *fs.File, pieces []span, n uint64) (uint64, error) {
+	buf := fs.NewBuffer(n)
+	defer buf.Put()
+	b := buf.B[:0]
+	for _, s := range pieces {
+		b = b[:uint64(len(b))+s.n]
+		if err := c.mem().CopyIn(b[uint64(len(b))-s.n:], s.va); err != nil {
+			return 0, err
+		}
+	}
+	return c.moved(f.Write(c.task(), b))
+}
+
+// moved is the result of a transfer. SIGPIPE comes even if a part was written.
+func (c ctx) moved(n int, err error) (uint64, error) {
+	if err == syscall.EPIPE {
+		c.raise(syscall.SIGPIPE)
+	}
+	return partial(uint64(n), err)
 }
 
 // userSpans is the memory of a transfer as a fs.Dest and a fs.Source.
@@ -275,56 +235,6 @@ func (u userSource) Fault(off int) error {
 	return u.vs.EnsureReadable(s.va+arch.VA(skip), 1)
 }
 
-// stream is a transfer of a file whose bytes can be read only once: of the piece
-// one, or of the pieces in vec.
-func (c ctx) stream(f *fs.File, out bool, one span, vec []span) (uint64, error) {
-	n := one.n
-	if vec != nil {
-		n = total(vec)
-	}
-	if out && len(vec) > 1 && n <= smallChunk {
-		return c.streamGathered(f, vec, n)
-	}
-	u := userSpansPool.Get().(*userSpans)
-	defer func() {
-		*u = userSpans{}
-		userSpansPool.Put(u)
-	}()
-	u.vs, u.n, u.spans = c.mem(), int(n), vec
-	if vec == nil {
-		u.one[0] = one
-		u.spans = u.one[:]
-	}
-	if !out {
-		k, err := f.ReadTo(c.task(), userDest{u})
-		return uint64(k), err
-	}
-	return c.streamed(f.WriteFrom(c.task(), userSource{u}))
-}
-
-// streamGathered writes many pieces that must not be divided: copying them may be
-// long for the locks of the stream.
-func (c ctx) streamGathered(f *fs.File, vec []span, n uint64) (uint64, error) {
-	buf := getBuffer(n)
-	defer buf.put()
-	b := buf.b[:0]
-	for _, s := range vec {
-		b = b[:uint64(len(b))+s.n]
-		if err := c.mem().CopyIn(b[uint64(len(b))-s.n:], s.va); err != nil {
-			return 0, err
-		}
-	}
-	return c.streamed(f.Write(c.task(), b))
-}
-
-// streamed is the result of a write. SIGPIPE comes even if a part was written.
-func (c ctx) streamed(n int, err error) (uint64, error) {
-	if err == syscall.EPIPE {
-		c.raise(syscall.SIGPIPE)
-	}
-	return partial(uint64(n), err)
-}
-
 func sysRead(c ctx) (uint64, error)    { return c.transfer(false, false, false) }
 func sysWrite(c ctx) (uint64, error)   { return c.transfer(true, false, false) }
 func sysReadv(c ctx) (uint64, error)   { return c.transfer(false, true, false) }
@@ -344,73 +254,140 @@ func sysLseek(c ctx) (uint64, error) {
 	return uint64(off), err
 }
 
-// sysSendfile and sysCopyFileRange move file data through a kernel buffer.
+// sysSendfile moves data of a seekable file to any other.
 func sysSendfile(c ctx) (uint64, error) {
-	return c.copyFile(c.int(1), c.va(2), c.int(0), 0, c.arg(3))
-}
-
-func sysCopyFileRange(c ctx) (uint64, error) {
-	if c.arg(5) != 0 {
-		return 0, syscall.EINVAL
-	}
-	return c.copyFile(c.int(0), c.va(1), c.int(2), c.va(3), c.arg(4))
-}
-
-// copyFile copies up to n bytes between descriptors. An offset pointer that is
-// not null is used instead of the file's own offset, and updated.
-func (c ctx) copyFile(in int, inOff arch.VA, out int, outOff arch.VA, n uint64) (uint64, error) {
-	src, err := c.files().fds.Get(in)
+	src, dst, err := c.twoFiles(1, 0)
 	if err != nil {
 		return 0, err
 	}
 	defer src.Release()
-	dst, err := c.files().fds.Get(out)
+	defer dst.Release()
+	if dst.Flags()&unix.O_APPEND != 0 {
+		return 0, syscall.EINVAL
+	}
+	return c.copyFile(src, c.va(2), dst, 0, c.arg(3), false)
+}
+
+// sysCopyFileRange moves data of one regular file to another, or to another part
+// of the same.
+func sysCopyFileRange(c ctx) (uint64, error) {
+	if c.arg(5) != 0 {
+		return 0, syscall.EINVAL
+	}
+	src, dst, err := c.twoFiles(0, 2)
 	if err != nil {
 		return 0, err
 	}
+	defer src.Release()
 	defer dst.Release()
-	var offs [2]int64
-	for i, va := range [2]arch.VA{inOff, outOff} {
-		if va != 0 {
-			if offs[i], err = get[int64](c, va); err != nil {
-				return 0, err
-			}
-			if offs[i] < 0 {
-				return 0, syscall.EINVAL
-			}
+	if dst.Flags()&unix.O_APPEND != 0 {
+		return 0, syscall.EBADF
+	}
+	for _, f := range [2]*fs.File{src, dst} {
+		switch f.Stat().Mode & unix.S_IFMT {
+		case unix.S_IFREG:
+		case unix.S_IFDIR:
+			return 0, syscall.EISDIR
+		default:
+			return 0, syscall.EINVAL
 		}
 	}
-	done, err := c.pump(src, inOff != 0, offs[0], dst, outOff != 0, offs[1], min(n, maxRW))
-	for i, va := range [2]arch.VA{inOff, outOff} {
-		if end := offs[i] + int64(done); va != 0 && done > 0 {
-			if err := put(c, va, &end); err != nil {
-				return 0, err
+	return c.copyFile(src, c.va(1), dst, c.va(3), c.arg(4), true)
+}
+
+// twoFiles opens two descriptor arguments; the caller releases both.
+func (c ctx) twoFiles(in, out int) (src, dst *fs.File, err error) {
+	if src, err = c.file(in); err != nil {
+		return nil, nil, err
+	}
+	if dst, err = c.file(out); err != nil {
+		src.Release()
+		return nil, nil, err
+	}
+	return src, dst, nil
+}
+
+// fileOffset is where a copy begins: at a number in user memory that is used and
+// updated, or at the file's own offset.
+type fileOffset struct {
+	va  arch.VA // 0: the file's own
+	off int64
+}
+
+func (c ctx) fileOffset(f *fs.File, va arch.VA) (o fileOffset, err error) {
+	o.va = va
+	if va == 0 {
+		o.off, err = f.Seek(0, unix.SEEK_CUR)
+		return o, err
+	}
+	if o.off, err = get[int64](c, va); err == nil && o.off < 0 {
+		err = syscall.EINVAL
+	}
+	return o, err
+}
+
+// advance moves the offset by what was copied.
+func (o *fileOffset) advance(c ctx, f *fs.File, n uint64) error {
+	end := o.off + int64(n)
+	if o.va == 0 {
+		_, err := f.Seek(end, unix.SEEK_SET)
+		return err
+	}
+	return put(c, o.va, &end)
+}
+
+// copyFile copies up to n bytes between files through a kernel buffer. As on
+// Linux, the offsets are read at the beginning and stored at the end. apart: two
+// ranges of one file must not overlap.
+func (c ctx) copyFile(src *fs.File, srcVA arch.VA, dst *fs.File, dstVA arch.VA, n uint64, apart bool) (uint64, error) {
+	n = min(n, maxRW)
+	from, err := c.fileOffset(src, srcVA)
+	if err == syscall.ESPIPE && srcVA == 0 {
+		err = syscall.EINVAL // a stream: what was read could not be put back
+	}
+	if err != nil {
+		return 0, err
+	}
+	to, err := c.fileOffset(dst, dstVA)
+	seeks := true
+	if err == syscall.ESPIPE && dstVA == 0 {
+		seeks, err = false, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if apart && dst.SameFile(src) && from.off < to.off+int64(n) && to.off < from.off+int64(n) {
+		return 0, syscall.EINVAL
+	}
+	done, err := c.pump(src, from.off, dst, to.off, seeks, n)
+	if done > 0 {
+		if e := from.advance(c, src, done); e != nil {
+			return 0, e
+		}
+		if seeks {
+			if e := to.advance(c, dst, done); e != nil {
+				return 0, e
 			}
 		}
 	}
 	return partial(done, err)
 }
 
-func (c ctx) pump(src *fs.File, srcAt bool, srcOff int64, dst *fs.File, dstAt bool, dstOff int64, n uint64) (uint64, error) {
-	buf := getBuffer(n)
-	defer buf.put()
+// pump is the loop of copyFile. It gives way at every turn and ends early when the
+// process is killed.
+func (c ctx) pump(src *fs.File, from int64, dst *fs.File, to int64, seeks bool, n uint64) (done uint64, err error) {
+	buf := fs.NewBuffer(n)
+	defer buf.Put()
 	t := c.task()
-	done := uint64(0)
 	for done < n {
-		b := buf.b[:min(n-done, uint64(len(buf.b)))]
-		var k int
-		var err error
-		if srcAt {
-			k, err = src.Pread(t, b, srcOff+int64(done))
-		} else {
-			k, err = src.Read(t, b)
-		}
+		b := buf.B[:min(n-done, uint64(len(buf.B)))]
+		k, err := src.Pread(t, b, from+int64(done))
 		if err != nil || k == 0 {
 			return done, err
 		}
 		var w int
-		if dstAt {
-			w, err = dst.Pwrite(t, b[:k], dstOff+int64(done))
+		if seeks {
+			w, err = dst.Pwrite(t, b[:k], to+int64(done))
 		} else {
 			w, err = dst.Write(t, b[:k])
 		}
@@ -418,11 +395,10 @@ func (c ctx) pump(src *fs.File, srcAt bool, srcOff int64, dst *fs.File, dstAt bo
 		if err == syscall.EPIPE {
 			c.raise(syscall.SIGPIPE)
 		}
-		if w < k && !srcAt {
-			// Give back what was read and not written; a stream cannot.
-			_, _ = src.Seek(int64(w-k), unix.SEEK_CUR)
-		}
 		if err != nil || w < k {
+			return done, err
+		}
+		if err := c.t.Pause(); err != nil {
 			return done, err
 		}
 	}

@@ -180,7 +180,7 @@ func (c ctx) accessAt(flags int) (uint64, error) {
 func sysFaccessat(c ctx) (uint64, error)  { return c.accessAt(0) }
 func sysFaccessat2(c ctx) (uint64, error) { return c.accessAt(c.int(3)) }
 
-// sysGetdents64 fills the buffer with whole records; one chunk a call.
+// sysGetdents64 fills the buffer with whole records.
 func sysGetdents64(c ctx) (uint64, error) {
 	f, err := c.file(0)
 	if err != nil {
@@ -191,17 +191,15 @@ func sysGetdents64(c ctx) (uint64, error) {
 	if err := userRange(c.va(1), n); err != nil {
 		return 0, err
 	}
-	buf := getBuffer(n)
-	defer buf.put()
-	// The directory's offset moves with the read: see first that it can be stored.
-	if err := c.mem().EnsureWritable(c.va(1), min(n, arch.PageSize)); err != nil {
-		return 0, err
-	}
-	k, err := f.Getdents(c.task(), buf.b[:min(n, uint64(len(buf.b)))])
-	if err != nil {
-		return 0, err
-	}
-	return uint64(k), c.mem().CopyOut(c.va(1), buf.b[:k])
+	// One page a call: the records are built in kernel memory, and the offset of
+	// the directory moves over those that arrived.
+	buf := fs.NewBuffer(min(n, arch.PageSize))
+	defer buf.Put()
+	va := c.va(1)
+	k, err := f.Getdents(c.task(), buf.B[:min(n, uint64(len(buf.B)))], func(p []byte) (int, error) {
+		return c.copyOut(va, p)
+	})
+	return uint64(k), err
 }
 
 // The structures that are copied as they are have one size on both
