@@ -34,7 +34,15 @@ type ABI struct {
 	Arg          [6]int // system-call arguments
 	TLS          int    // thread pointer: FS base, TPIDR_EL0
 	SyscallBytes uint64 // length of the system-call instruction, to restart it
+
+	// Cause is what Linux tells a signal handler of the exception in u.Trap, whose
+	// kind is one of Illegal to MachineCheck: si_code and si_addr. Code 0: there is
+	// no cause any more, and the thread goes on.
+	Cause func(u *UArea) (code int32, addr VA)
 }
+
+// CodeKernel is SI_KERNEL: a cause without a code of its own.
+const CodeKernel = 0x80
 
 // TrapKind says why user mode was left.
 type TrapKind uint64

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"grim/arch"
+	"grim/arch/amd64"
 	"grim/proc/elf"
 )
 
@@ -32,10 +33,10 @@ type board interface {
 	// is a number whose low bits nobody can predict.
 	Random(p []byte) bool
 	Jitter() uint64
-	// UserCPU is what programs are told of the CPU (auxiliary vector); XCR0 is
-	// the state that XSAVE keeps for them, 0 where there is none.
+	// UserCPU is what programs are told of the CPU (auxiliary vector); FPU is
+	// the form of their FPU state on amd64.
 	UserCPU() elf.CPU
-	XCR0() uint64
+	FPU() amd64.FPU
 	// WallTime is the time of day, if the machine has a clock.
 	WallTime() (time.Time, error)
 	// Exit ends the machine with a status, as far as it can; Restart resets it.

@@ -95,7 +95,7 @@ func (p *pc) MapHeap(va arch.VA, pa arch.PA, size uint64, table func() arch.PA) 
 }
 
 func (p *pc) PageOps() arch.PageOps        { return amd64.PageOps(&p.Features) }
-func (p *pc) XCR0() uint64                 { return p.Features.XCR0 }
+func (p *pc) FPU() amd64.FPU               { return p.Features.FPU() }
 func (p *pc) UserCPU() elf.CPU             { return elf.CPU{Platform: "x86_64", HWCap: p.HWCap()} }
 func (p *pc) WallTime() (time.Time, error) { return amd64.WallTime() }
 func (p *pc) Restart()                     { amd64.Restart() }

@@ -10,6 +10,7 @@ import (
 	"runtime/goos"
 
 	"grim/arch"
+	"grim/arch/amd64"
 	"grim/arch/arm64"
 	"grim/boot/machine"
 	"grim/boot/screen"
@@ -169,7 +170,7 @@ func (b *dtBoard) Exit(status int32) {
 func exitEarly(status int32) { os.Exit(int(status)) }
 
 func (b *dtBoard) PageOps() arch.PageOps { return arm64.PageOps() }
-func (b *dtBoard) XCR0() uint64          { return 0 }
+func (b *dtBoard) FPU() amd64.FPU        { return amd64.FPU{} }
 func (b *dtBoard) Restart()              { b.Reset() }
 
 func (b *dtBoard) DescribeCPU() string { return arm64.CPU() }

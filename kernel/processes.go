@@ -32,8 +32,8 @@ func (s *system) startProcesses() error {
 		Reboot:  s.reboot,
 		Version: "grim",
 		CPU:     s.board.UserCPU(),
-		XCR0:    s.board.XCR0(),
 		ASLR:    s.opts.ASLR,
+		FPU:     s.board.FPU(),
 	})
 	if err != nil {
 		return err

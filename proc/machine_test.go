@@ -48,9 +48,12 @@ type machine struct {
 // The two ABIs: the result shares a register with the number on amd64, and with
 // argument 0 on arm64, which is what restarting a system call has to undo.
 var testABIs = map[string]*arch.ABI{
-	"amd64": {Name: "amd64", PC: 2, SP: 1, Number: 0, Arg: [6]int{3, 4, 5, 6, 7, 8}, TLS: 9, SyscallBytes: 2},
-	"arm64": {Name: "arm64", PC: 2, SP: 1, Number: 8, Arg: [6]int{0, 3, 4, 5, 6, 7}, TLS: 9, SyscallBytes: 4},
+	"amd64": {Name: "amd64", PC: 2, SP: 1, Number: 0, Arg: [6]int{3, 4, 5, 6, 7, 8}, TLS: 9, SyscallBytes: 2, Cause: testCause},
+	"arm64": {Name: "arm64", PC: 2, SP: 1, Number: 8, Arg: [6]int{0, 3, 4, 5, 6, 7}, TLS: 9, SyscallBytes: 4, Cause: testCause},
 }
+
+// testCause finds the code of an exception in its trap.
+func testCause(u *arch.UArea) (int32, arch.VA) { return int32(u.Trap.Code), u.Trap.Addr }
 
 // newMachine makes one with so many frames of RAM. When the test ends every
 // frame, process, thread and number must be back (E4).

@@ -109,43 +109,43 @@ func (t *Thread) fault(va arch.VA, access arch.Prot) {
 		// Out of memory, and no call to return it from: the asking process ends.
 		t.p.kill(SignalStatus(syscall.SIGKILL))
 	case syscall.EACCES:
-		t.Force(&Siginfo{Signo: syscall.SIGSEGV, Code: SEGV_ACCERR, Addr: va})
+		t.forceTrap(&Siginfo{Signo: syscall.SIGSEGV, Code: SEGV_ACCERR, Addr: va})
 	case syscall.EIO:
-		t.Force(&Siginfo{Signo: syscall.SIGBUS, Code: BUS_ADRERR, Addr: va})
+		t.forceTrap(&Siginfo{Signo: syscall.SIGBUS, Code: BUS_ADRERR, Addr: va})
 	default:
-		t.Force(&Siginfo{Signo: syscall.SIGSEGV, Code: SEGV_MAPERR, Addr: va})
+		t.forceTrap(&Siginfo{Signo: syscall.SIGSEGV, Code: SEGV_MAPERR, Addr: va})
 	}
 }
 
-// vectorDivide is the amd64 vector of the integer divide error (#DE, Intel SDM
-// volume 3, 6.3.1).
-const vectorDivide = 0
+// exceptionSignals are the signals of the kinds of traps that are the thread's own
+// fault.
+var exceptionSignals = map[arch.TrapKind]syscall.Signal{
+	arch.Illegal:      syscall.SIGILL,
+	arch.Protection:   syscall.SIGSEGV,
+	arch.Alignment:    syscall.SIGBUS,
+	arch.Arithmetic:   syscall.SIGFPE,
+	arch.Breakpoint:   syscall.SIGTRAP,
+	arch.MachineCheck: syscall.SIGBUS,
+}
 
 // exception turns a trap that is the thread's own fault into its signal.
 func (t *Thread) exception(trap *arch.Trap) {
-	pc := arch.VA(t.U.Frame[t.p.k.abi.PC])
-	info := &Siginfo{Addr: pc}
-	switch trap.Kind {
-	case arch.Illegal:
-		info.Signo, info.Code = syscall.SIGILL, ILL_ILLOPC
-	case arch.Protection:
-		info.Signo, info.Code, info.Addr = syscall.SIGSEGV, SI_KERNEL, 0
-	case arch.Alignment:
-		info.Signo, info.Code, info.Addr = syscall.SIGBUS, BUS_ADRALN, trap.Addr
-	case arch.Arithmetic:
-		info.Signo, info.Code = syscall.SIGFPE, FPE_FLTINV
-		// arm64 traps no integer divide.
-		if t.p.k.abi.Name == "amd64" && uint8(trap.Code>>32) == vectorDivide {
-			info.Code = FPE_INTDIV
-		}
-	case arch.Breakpoint:
-		info.Signo, info.Code = syscall.SIGTRAP, TRAP_BRKPT
-	case arch.MachineCheck:
-		info.Signo, info.Code, info.Addr = syscall.SIGBUS, BUS_OBJERR, trap.Addr
-	default:
+	s, ok := exceptionSignals[trap.Kind]
+	if !ok {
 		// A trap that the contract does not name is the machine layer's error,
 		// but the thread cannot go on: end it, not the kernel.
-		info.Signo, info.Code = syscall.SIGKILL, SI_KERNEL
+		t.Force(&Siginfo{Signo: syscall.SIGKILL, Code: SI_KERNEL})
+		return
 	}
+	code, addr := t.p.k.abi.Cause(t.U)
+	if code == 0 {
+		return
+	}
+	t.forceTrap(&Siginfo{Signo: s, Code: code, Addr: addr})
+}
+
+// forceTrap is Force for the signal of a trap, which the signal's frame then shows.
+func (t *Thread) forceTrap(info *Siginfo) {
+	t.faultCode, t.faultAddr = t.U.Trap.Code, t.U.Trap.Addr
 	t.Force(info)
 }

@@ -161,7 +161,16 @@ func (p *Process) SigMasks() (pending, blocked, ignored, caught Sigset) {
 func (t *Thread) AltStack() AltStack     { return t.altStack }
 func (t *Thread) SetAltStack(s AltStack) { t.altStack = s }
 
-// OnAltStack reports whether sp lies on the alternate stack.
+// Holds reports whether a stack pointer lies on the stack. A full stack is empty
+// below its end, so that the end itself counts and the base does not. Base plus
+// size may wrap: sigaltstack(2) takes any.
+func (a *AltStack) Holds(sp arch.VA) bool {
+	return sp > a.SP && uint64(sp-a.SP) <= a.Size
+}
+
+// OnAltStack reports whether a thread with that stack pointer runs on its alternate
+// stack. It never does on one that a handler's start switches off: user code then
+// has set it while it was there.
 func (t *Thread) OnAltStack(sp arch.VA) bool {
-	return t.altStack.Size != 0 && sp-t.altStack.SP-1 < arch.VA(t.altStack.Size)
+	return t.altStack.Flags&SS_AUTODISARM == 0 && t.altStack.Holds(sp)
 }

@@ -63,15 +63,18 @@ func (t *Thread) deliver() {
 	}
 }
 
-// takeActionLocked is the action for a signal about to be delivered; a one-shot
-// handler is reset on the way. Preconditions: p.mu held.
+// takeActionLocked is the action for a signal about to be delivered. On the way
+// the handler of a one-shot action is reset; its flags and mask stay, as on Linux.
+// Preconditions: p.mu held.
 func (p *Process) takeActionLocked(s syscall.Signal) Sigaction {
 	a := p.acts
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	act := a.acts[s-1]
-	if act.Flags&SA_RESETHAND != 0 && act.Handler != SIG_IGN {
-		a.set(s, Sigaction{})
+	if act.Flags&SA_RESETHAND != 0 && act.Handler != SIG_IGN && act.Handler != SIG_DFL {
+		used := act
+		used.Handler = SIG_DFL
+		a.set(s, used)
 	}
 	return act
 }

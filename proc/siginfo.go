@@ -37,19 +37,16 @@ const (
 		1<<(syscall.SIGTRAP-1) | 1<<(syscall.SIGFPE-1) | 1<<(syscall.SIGSYS-1))
 )
 
-// Codes of Siginfo (sigaction(2), asm-generic/siginfo.h).
+// Codes of Siginfo (sigaction(2), asm-generic/siginfo.h). Those of exceptions are
+// in arch.ABI's Cause.
 const (
 	SI_USER                                 = 0
-	SI_KERNEL                               = 0x80
+	SI_KERNEL                               = arch.CodeKernel
 	SI_QUEUE                                = -1
 	SI_TIMER                                = -2
 	SI_TKILL                                = -6
-	ILL_ILLOPC                              = 1
-	FPE_INTDIV                              = 1
-	FPE_FLTINV                              = 7
 	SEGV_MAPERR, SEGV_ACCERR                = 1, 2
-	BUS_ADRALN, BUS_ADRERR, BUS_OBJERR      = 1, 2, 3
-	TRAP_BRKPT                              = 1
+	BUS_ADRERR                              = 2
 	CLD_EXITED, CLD_KILLED, CLD_DUMPED      = 1, 2, 3
 	CLD_TRAPPED, CLD_STOPPED, CLD_CONTINUED = 4, 5, 6
 )
@@ -94,13 +91,20 @@ type Sigaction struct {
 	Mask     Sigset
 }
 
-// AltStack is sigaltstack(2)'s stack_t. Flags as there: SS_ONSTACK is computed
-// by who knows the stack pointer, SS_DISABLE when there is none.
+// AltStack is an alternate signal stack as the program has set it (sigaltstack(2)).
+// Size 0: there is none.
 type AltStack struct {
 	SP    arch.VA
 	Flags int32
 	Size  uint64
 }
+
+// Flags of AltStack (sigaltstack(2)).
+const (
+	SS_ONSTACK    = 1
+	SS_DISABLE    = 2
+	SS_AUTODISARM = -1 << 31
+)
 
 // SignalABI builds signal frames; the system-call layer implements it.
 type SignalABI interface {

@@ -61,8 +61,9 @@ func (t *Thread) notifyLocked(s syscall.Signal) {
 	}
 }
 
-// discardsLocked reports whether a signal is thrown away at once: ignored, and
-// nobody blocks or waits for it. A blocked one is kept: its action may change.
+// discardsLocked reports whether a signal is thrown away at once: it is ignored and
+// no thread blocks it. A blocked one is kept, for its action may change. That a
+// thread waits for it with sigtimedwait(2) does not keep it.
 func (p *Process) discardsLocked(s syscall.Signal, target *Thread) bool {
 	act := p.acts.get(s)
 	return p.discardsByLocked(&act, s, target)
@@ -74,10 +75,10 @@ func (p *Process) discardsByLocked(act *Sigaction, s syscall.Signal, target *Thr
 		return false
 	}
 	if target != nil {
-		return !target.mask.Has(s) && !target.waitSet.Has(s)
+		return !target.mask.Has(s)
 	}
 	for t := p.threads; t != nil; t = t.next {
-		if t.mask.Has(s) || t.waitSet.Has(s) {
+		if t.mask.Has(s) {
 			return false
 		}
 	}

@@ -69,22 +69,23 @@ func (t *Thread) WaitSignal(set Sigset, deadline int64) (Siginfo, error) {
 	defer t.resume()
 	timeout := t.startTimer(deadline)
 	defer t.stopTimer(timeout, nil)
-	for {
+	for first := true; ; first = false {
 		p.mu.Lock()
 		info, ok := t.pending.take(set)
 		if !ok {
 			info, ok = p.pending.take(set)
 		}
-		if ok || t.Interrupted() || deadline != Forever && p.k.now() >= deadline {
+		late := deadline != Forever && p.k.now() >= deadline
+		if ok || t.Interrupted() || late {
 			t.waitSet = 0
 			p.mu.Unlock()
 			switch {
 			case ok:
 				return info, nil
-			case t.Interrupted():
-				return Siginfo{}, syscall.EINTR
+			case late && (first || !t.Interrupted()): // a call that may not wait is not interrupted
+				return Siginfo{}, syscall.EAGAIN
 			}
-			return Siginfo{}, syscall.EAGAIN
+			return Siginfo{}, syscall.EINTR
 		}
 		t.waitSet = set
 		p.mu.Unlock()

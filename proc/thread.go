@@ -67,6 +67,11 @@ type Thread struct {
 	pending  sigQueue // [m] signals for this thread alone
 	altStack AltStack // [o]
 
+	// faultCode and faultAddr are those of the latest trap that became a signal
+	// of this thread. [o]
+	faultCode uint64
+	faultAddr arch.VA
+
 	// What the process's space and acts point to if this is its first thread and
 	// nothing is shared: allocated together, and nothing that a zombie keeps.
 	ownSpace space
@@ -148,6 +153,10 @@ func (t *Thread) VM() *vm.VMSpace { return t.space.vs }
 
 // Files are the process's. For the thread itself only.
 func (t *Thread) Files() Files { return t.p.Files() }
+
+// LastFault is the code and the address of the latest trap that became a signal of
+// this thread (arch.Trap): what signal frames show. For the thread itself only.
+func (t *Thread) LastFault() (code uint64, addr arch.VA) { return t.faultCode, t.faultAddr }
 
 // SetClearTID is set_tid_address(2).
 func (t *Thread) SetClearTID(va arch.VA) { t.clearTID = va }

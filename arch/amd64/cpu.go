@@ -19,6 +19,8 @@ func getCR0() uint64
 func setCR0(v uint64)
 func getCR2() uint64
 func getCR3() uint64
+func getDR6() uint64
+func setDR6(v uint64)
 func setCR3(v uint64)
 func getCR4() uint64
 func setCR4(v uint64)
@@ -74,6 +76,9 @@ const (
 	cr0NE = 1 << 5
 	cr0WP = 1 << 16
 	cr0AM = 1 << 18
+
+	dr6BS    = 1 << 14    // single step, SDM volume 3, 17.2.3
+	dr6Reset = 0xffff0ff0 // nothing
 
 	cr4DE         = 1 << 3
 	cr4MCE        = 1 << 6

@@ -214,6 +214,18 @@ TEXT ·getCR2(SB),NOSPLIT,$0-8
 	MOVQ AX, ret+0(FP)
 	RET
 
+// func getDR6() uint64
+TEXT ·getDR6(SB),NOSPLIT,$0-8
+	MOVQ DR6, AX
+	MOVQ AX, ret+0(FP)
+	RET
+
+// func setDR6(v uint64)
+TEXT ·setDR6(SB),NOSPLIT,$0-8
+	MOVQ v+0(FP), AX
+	MOVQ AX, DR6
+	RET
+
 // func setXCR0(v uint64)
 TEXT ·setXCR0(SB),NOSPLIT,$0-8
 	MOVQ v+0(FP), AX

@@ -12,7 +12,7 @@ type Features struct {
 	FSGSBase bool
 	XSAVE    bool
 	XCR0     uint64 // components to enable, of those that fit a u-area
-	FPUBytes int    // of a u-area's FPU state that FXSAVE or XSAVE fills
+	FPUBytes int    // of UArea.FPU that FXSAVE or XSAVE fills
 	Page1GB  bool
 	Deadline bool // LAPIC timer with TSC deadline
 	RDRAND   bool
@@ -24,7 +24,8 @@ type Features struct {
 // State components, SDM volume 1, 13.1. AVX-512's three are all or none, and
 // need AVX.
 const (
-	xcr0Base   = 1<<0 | 1<<1 // x87 and SSE
+	xcr0SSE    = 1 << 1
+	xcr0Base   = 1<<0 | xcr0SSE // x87 and SSE
 	xcr0AVX    = 1 << 2
 	xcr0AVX512 = 7 << 5
 )

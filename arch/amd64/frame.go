@@ -83,20 +83,27 @@ var abi = arch.ABI{
 	Arg:          [6]int{slotDI, slotSI, slotDX, slotR10, slotR8, slotR9},
 	TLS:          slotFS,
 	SyscallBytes: 2,
+	Cause:        cause,
 }
 
-// initUser makes u the state of a program's first instruction. The FPU image
-// says "initial state" for every component (an all-zero XSAVE header), with the
-// two control words that FXRSTOR and XRSTOR load regardless.
-func initUser(u *arch.UArea, pc, sp arch.VA) {
-	u.Frame = arch.Frame{}
-	u.Trap = arch.Trap{}
+// initUser makes u the state of a program's first instruction. The u-area may hold
+// anything before.
+func initUser(u *arch.UArea, fpu FPU, pc, sp arch.VA) {
+	u.Frame, u.Trap, u.Mach = arch.Frame{}, arch.Trap{}, [len(u.Mach)]uint64{}
 	u.Frame[slotPC] = uint64(pc)
 	u.Frame[slotSP] = uint64(sp)
 	u.Frame[slotFlags] = flagFixed | flagIF
-	clear(u.FPU[:])
-	u.FPU[0], u.FPU[1] = resetFCW&0xff, resetFCW>>8
-	u.FPU[fpuMXCSR], u.FPU[fpuMXCSR+1] = resetMXCSR&0xff, resetMXCSR>>8
+	clear(u.FPU[fpuMask:][:4])
+	fpu.Reset(u)
+}
+
+// copyUser makes dst a copy of src's user state; dst may hold anything before. Of
+// the FPU state only what the CPU saves is copied: without AVX-512 that is a
+// quarter of the room for it. Mach is cleared, for a word of old memory in
+// Mach[machChecked] would say that the frame has been found good.
+func copyUser(dst, src *arch.UArea, fpu FPU) {
+	dst.Frame, dst.Trap, dst.Mach = src.Frame, arch.Trap{}, [len(dst.Mach)]uint64{}
+	copy(dst.FPU[:fpu.Size], src.FPU[:fpu.Size])
 }
 
 // enterable reports whether the CPU can be given f without a fault in kernel

@@ -51,7 +51,8 @@ func TestInitUser(t *testing.T) {
 	for i := range u.FPU {
 		u.FPU[i] = 0xff
 	}
-	initUser(&u, 0x401000, 0x7ffffff0)
+	u.Mach[machChecked] = 1
+	initUser(&u, avx, 0x401000, 0x7ffffff0)
 	for i, v := range u.Frame {
 		want := map[int]uint64{slotPC: 0x401000, slotSP: 0x7ffffff0, slotFlags: 0x202}[i]
 		if v != want {
@@ -71,6 +72,26 @@ func TestInitUser(t *testing.T) {
 	}
 	if !enterable(&u.Frame) {
 		t.Error("a fresh frame is not enterable")
+	}
+	if u.Mach[machChecked] != 0 || u.FPU[fpuMask] != 0 {
+		t.Error("old memory of the u-area counts as state")
+	}
+}
+
+// A u-area comes from a frame that held anything. Without clearing Mach, a word of
+// that would let a frame into user mode that nobody has looked at.
+func TestCopyUser(t *testing.T) {
+	var src, dst arch.UArea
+	for i := range dst.Mach {
+		dst.Mach[i] = 1
+	}
+	for i := range dst.FPU {
+		dst.FPU[i], src.FPU[i] = 0xdd, 0x55
+	}
+	src.Frame[slotPC] = 7
+	copyUser(&dst, &src, avx)
+	if dst.Frame != src.Frame || dst.Mach != [len(dst.Mach)]uint64{} || dst.FPU[avx.Size-1] != 0x55 {
+		t.Error("not a copy")
 	}
 }
 
@@ -111,41 +132,5 @@ func TestUserFlags(t *testing.T) {
 		if uint64(kernelClears)&bit == 0 {
 			t.Errorf("%s survives SYSCALL", name)
 		}
-	}
-}
-
-func TestSetFPU(t *testing.T) {
-	le := binary.LittleEndian
-	var u arch.UArea
-	if setFPU(&u, make([]byte, 511), xcr0Base) {
-		t.Error("511 bytes taken for an FXSAVE image")
-	}
-	image := make([]byte, len(u.FPU))
-	for i := range image {
-		image[i] = 0xff
-	}
-	if !setFPU(&u, image, xcr0Base|xcr0AVX) {
-		t.Fatal("full image refused")
-	}
-	if mx := le.Uint32(u.FPU[fpuMXCSR:]); mx != 0xffbf {
-		t.Errorf("MXCSR %#x has reserved bits", mx)
-	}
-	if bv := le.Uint64(u.FPU[xstateBV:]); bv != 7 {
-		t.Errorf("XSTATE_BV %#x, enabled are 7", bv)
-	}
-	for i := xstateBV + 8; i < xstateBV+fpuHeader; i++ {
-		if u.FPU[i] != 0 {
-			t.Fatalf("header byte %d is %#x", i-xstateBV, u.FPU[i])
-		}
-	}
-	if u.FPU[200] != 0xff || u.FPU[len(u.FPU)-1] != 0xff {
-		t.Error("register contents are lost")
-	}
-	// A bare FXSAVE image brings x87 and SSE and leaves nothing of the old state.
-	if !setFPU(&u, image[:512], xcr0Base|xcr0AVX) {
-		t.Fatal("FXSAVE image refused")
-	}
-	if bv := le.Uint64(u.FPU[xstateBV:]); bv != 3 || u.FPU[600] != 0 {
-		t.Errorf("XSTATE_BV %#x, byte 600 %#x after a short image", bv, u.FPU[600])
 	}
 }

@@ -124,15 +124,13 @@ func (m *Machine) ABI() *arch.ABI { return &abi }
 // InitUser implements arch.Machine.
 func (m *Machine) InitUser(u *arch.UArea, pc, sp arch.VA) {
 	m.last = nil // u may be a u-area used anew: Run must take it for another
-	initUser(u, pc, sp)
+	initUser(u, m.Features.FPU(), pc, sp)
 }
 
-// CopyUser implements arch.Machine. Of the FPU state only what the CPU saves is
-// copied: without AVX-512 that is a quarter of the room for it.
+// CopyUser implements arch.Machine.
 func (m *Machine) CopyUser(dst, src *arch.UArea) {
 	m.last = nil // see InitUser
-	dst.Frame = src.Frame
-	copy(dst.FPU[:m.Features.FPUBytes], src.FPU[:m.Features.FPUBytes])
+	copyUser(dst, src, m.Features.FPU())
 }
 
 // GrowWindow maps size bytes of physical memory at va in the kernel window,

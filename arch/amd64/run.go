@@ -46,14 +46,14 @@ func (m *Machine) trapped(u *arch.UArea) {
 		}
 	}
 	decodeTrap(&u.Trap)
+	if uint8(u.Trap.Code>>32) == vecDebug {
+		// The CPU sets the bits of DR6 and never clears one.
+		if getDR6()&dr6BS != 0 {
+			u.Trap.Code |= trapStep
+		}
+		setDR6(dr6Reset)
+	}
 	if u.Trap.Kind == arch.Interrupt {
 		m.area.pending |= 1 << (uint8(u.Trap.Code>>32) - vecIRQ)
 	}
-}
-
-// LoadFPU gives u the FPU state of an image from user memory (rt_sigreturn(2)),
-// made harmless. It returns false if the image is too short. The image to give
-// to a signal handler is u.FPU itself.
-func (m *Machine) LoadFPU(u *arch.UArea, image []byte) bool {
-	return setFPU(u, image, m.Features.XCR0)
 }

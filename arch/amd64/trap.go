@@ -5,12 +5,17 @@ import "grim/arch"
 // Vectors. The entry code has stubs for vectors of them; an INT instruction
 // beyond the last is a general protection fault.
 const (
+	vecDivide      = 0
 	vecDebug       = 1
 	vecNMI         = 2
 	vecBreakpoint  = 3
+	vecInvalid     = 6
 	vecDoubleFault = 8
 	vecPageFault   = 14
+	vecX87         = 16
+	vecAlignment   = 17
 	vecMachine     = 18
+	vecSIMD        = 19
 	vecIRQ         = 32 // I/O APIC inputs 0..27
 	irqLines       = 28
 	vecTimer       = vecIRQ + irqLines // 60
@@ -59,11 +64,16 @@ const suspicious = 0xfe
 // trapSyscall is arch.Syscall for the assembly.
 const trapSyscall = uint64(arch.Syscall)
 
+// trapStep is a bit of Trap.Code for vecDebug: a single step (DR6.BS), not an
+// instruction that asks for the exception.
+const trapStep = 1 << 40
+
 // Page-fault error code, SDM volume 3, 4.7.
 const (
-	pfWrite = 1 << 1
-	pfUser  = 1 << 2
-	pfFetch = 1 << 4
+	pfPresent = 1 << 0
+	pfWrite   = 1 << 1
+	pfUser    = 1 << 2
+	pfFetch   = 1 << 4
 )
 
 // decodeTrap completes what the entry code left in t for anything but a system
@@ -94,4 +104,69 @@ func decodeTrap(t *arch.Trap) {
 		access = arch.Write
 	}
 	t.Code |= uint64(access) << 56
+	if t.Addr >= arch.UserMax {
+		t.Code |= pfPresent // a signal handler must not learn what the kernel has mapped
+	}
+}
+
+// Codes of siginfo_t (sigaction(2), asm-generic/siginfo.h).
+const (
+	illIllOpn  = 2 // not 1: so it is on x86
+	fpeIntDiv  = 1
+	fpeFltDiv  = 3
+	fpeFltOvf  = 4
+	fpeFltUnd  = 5
+	fpeFltRes  = 6
+	fpeFltInv  = 7
+	busAdrAln  = 1
+	busObjErr  = 3
+	trapBrkpt  = 1
+	trapTrace  = 2
+	fpInvalid  = 1 << 0 // bits of exceptions
+	fpDenormal = 1 << 1
+	fpDivide   = 1 << 2
+	fpOverflow = 1 << 3
+	fpUnder    = 1 << 4
+)
+
+// cause is arch.ABI's Cause. Linux gives an address, that of the instruction, with
+// a few vectors only, and most have no code of their own.
+func cause(u *arch.UArea) (code int32, addr arch.VA) {
+	pc := arch.VA(u.Frame[slotPC])
+	switch vector := uint8(u.Trap.Code >> 32); vector {
+	case vecDivide:
+		return fpeIntDiv, pc
+	case vecDebug:
+		if u.Trap.Code&trapStep != 0 {
+			return trapTrace, pc
+		}
+		return trapBrkpt, pc
+	case vecInvalid:
+		return illIllOpn, pc
+	case vecX87, vecSIMD:
+		return floatCause(exceptions(u, vector == vecSIMD)), pc
+	case vecAlignment:
+		return busAdrAln, 0
+	case vecMachine:
+		return busObjErr, u.Trap.Addr
+	}
+	return arch.CodeKernel, 0
+}
+
+// floatCause picks the code, in Linux's order. 0: nothing is unmasked, as when an
+// exception of x87 is reported late.
+func floatCause(raised uint32) int32 {
+	switch {
+	case raised&fpInvalid != 0:
+		return fpeFltInv
+	case raised&fpDivide != 0:
+		return fpeFltDiv
+	case raised&fpOverflow != 0:
+		return fpeFltOvf
+	case raised&(fpUnder|fpDenormal) != 0:
+		return fpeFltUnd
+	case raised != 0:
+		return fpeFltRes
+	}
+	return 0
 }

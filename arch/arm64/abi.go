@@ -10,6 +10,10 @@ const (
 	slotTPIDR  = 34 // TPIDR_EL0
 )
 
+// UserPSTATE are the bits of PSTATE that user code may choose: N, Z, C, V, DIT and
+// SSBS (Arm ARM C5.2.18). run overwrites all others; entry.s has the number too.
+const UserPSTATE = 0xf1001000
+
 // ABI is the Linux arm64 ABI: system-call number in X8, arguments in X0 to X5.
 var ABI = arch.ABI{
 	Name:         "arm64",
@@ -20,4 +24,5 @@ var ABI = arch.ABI{
 	Arg:          [6]int{0, 1, 2, 3, 4, 5},
 	TLS:          slotTPIDR,
 	SyscallBytes: 4,
+	Cause:        cause,
 }

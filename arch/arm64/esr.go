@@ -23,11 +23,16 @@ const (
 	ecWatchLower    = 0x34
 	ecWatchSame     = 0x35
 	ecBRK           = 0x3c
-	esrWnR          = 1 << 6 // a write
-	esrCM           = 1 << 8 // by cache maintenance, which needs read access only
+	esrIL           = 1 << 25
+	esrTFV          = 1 << 23 // of ecFP: the trapped exceptions are named
+	esrWnR          = 1 << 6  // a write
+	esrCM           = 1 << 8  // by cache maintenance, which needs read access only
 	esrFnV          = 1 << 10
 	accessShift     = 56 // of arch.Trap.Code
 	faultStatusMask = 0x3f
+	statusNoLevel0  = 0x04 // translation fault, level 0
+	statusAlignment = 0x21
+	statusExclusive = 0x35
 )
 
 // Vectors that lead out of user mode, as entry.s stores them in Trap.Kind.
@@ -86,8 +91,12 @@ func decodeAbort(t *arch.Trap, far uint64, access arch.Prot) {
 	switch s := t.Code & faultStatusMask; {
 	case s>>2 == 1, s>>2 == 2, s>>2 == 3: // translation, access flag, permission
 		t.Kind = arch.PageFault
+		if t.Addr >= arch.UserMax {
+			// A signal handler must not learn what the kernel has mapped.
+			t.Code = t.Code&(0x3f<<26|esrIL|esrCM|esrWnR) | statusNoLevel0
+		}
 		t.Code |= uint64(access) << accessShift
-	case s == 0x21, s == 0x35: // misaligned; exclusive or atomic on memory that has none
+	case s == statusAlignment, s == statusExclusive: // misaligned; exclusive or atomic on memory that has none
 		t.Kind = arch.Alignment
 	default: // external aborts, ECC, address size, TLB conflict
 		t.Kind = arch.MachineCheck
@@ -95,4 +104,54 @@ func decodeAbort(t *arch.Trap, far uint64, access arch.Prot) {
 			t.Addr = 0
 		}
 	}
+}
+
+// Codes of siginfo_t (sigaction(2), asm-generic/siginfo.h).
+const (
+	illIllOpc = 1
+	fpeFltUnk = 14
+	busAdrAln = 1
+	busObjErr = 3
+	trapBrkpt = 1
+	trapTrace = 2
+	trapHW    = 4
+)
+
+// floatCodes are the codes of a trapped floating-point exception by bit of the
+// syndrome: invalid, divide by zero, overflow, underflow, inexact.
+var floatCodes = [...]int32{7, 3, 4, 5, 6}
+
+// cause is arch.ABI's Cause.
+func cause(u *arch.UArea) (code int32, addr arch.VA) {
+	pc := arch.VA(u.Frame[slotPC])
+	esr := u.Trap.Code
+	switch u.Trap.Kind {
+	case arch.Illegal:
+		return illIllOpc, pc
+	case arch.Alignment:
+		if ec(esr) == ecDataLower && esr&faultStatusMask == statusExclusive {
+			return busObjErr, u.Trap.Addr
+		}
+		return busAdrAln, u.Trap.Addr
+	case arch.MachineCheck:
+		return busObjErr, u.Trap.Addr
+	case arch.Breakpoint:
+		switch ec(esr) {
+		case ecStepLower:
+			return trapTrace, pc
+		case ecBreakLower, ecWatchLower:
+			return trapHW, pc
+		}
+		return trapBrkpt, pc
+	case arch.Arithmetic:
+		if esr&esrTFV != 0 {
+			for bit, code := range floatCodes {
+				if esr>>bit&1 != 0 {
+					return code, pc
+				}
+			}
+		}
+		return fpeFltUnk, pc
+	}
+	return arch.CodeKernel, 0
 }

@@ -100,7 +100,7 @@ func newMachine(t *testing.T, i, frames int) *machine {
 			}
 		},
 		Reboot: func(restart bool) { m.reboots = append(m.reboots, restart) },
-		XCR0:   7,
+		FPU:    amd64.FPU{Features: 7, Size: 832},
 		CPU:    elf.CPU{Platform: "test", HWCap: 3},
 	})
 	if err != nil {

@@ -35,21 +35,14 @@ const (
 	ucSigcontextSS    = 2 // the ss field is meaningful
 	ucStrictRestoreSS = 4
 
-	// FXSAVE area: the first 512 bytes, of which Linux uses the last 48 to say
-	// what follows them (struct _fpx_sw_bytes); then the XSAVE header of 64.
+	// The FXSAVE area: 512 bytes, of which Linux uses the last 48 to say what
+	// follows them (struct _fpx_sw_bytes): a magic number, the length up to and
+	// with the closing magic number, the components, the length without it.
 	fxSize        = 512
-	fxMXCSR       = 24
-	fxMXCSRMask   = 28
 	fxSoftware    = 464
-	xsHeader      = 512
-	xsHeaderLen   = 64
-	fpXStateMagic = 0x46505853 // FP_XSTATE_MAGIC1, at fxSoftware
-	fpXStateEnd   = 0x46505845 // FP_XSTATE_MAGIC2, after the area
-
-	xfeatureFPSSE   = 3      // x87 and SSE, Intel SDM vol. 1, 13.1
-	defaultMXCSR    = 0x1f80 // all exceptions masked, SDM vol. 1, 10.2.3
-	defaultFCW      = 0x037f // SDM vol. 1, 8.1.5
-	fallbackMXCSRMk = 0xffbf // when the CPU reports mask 0, SDM vol. 1, 11.6.6
+	fpXStateMagic = 0x46505853 // FP_XSTATE_MAGIC1
+	fpXStateEnd   = 0x46505845 // FP_XSTATE_MAGIC2
+	fpXStateMin   = 576        // the shortest XSAVE area
 
 	// RFLAGS that a handler may change in its frame, as Linux's FIX_EFLAGS:
 	// CF PF AF ZF SF TF DF OF RF AC.
@@ -67,49 +60,35 @@ var amd64Order = [18]int{
 	amd64.RIP, amd64.RFLAGS,
 }
 
-// amd64Sigframe carries what of the FPU state the CPU saves.
-type amd64Sigframe struct {
-	// xsave is the length of the XSAVE area in UArea.FPU, standard format; 0
-	// where the CPU has FXSAVE only. features is XCR0.
-	xsave    int
-	features uint64
-}
+// amd64Sigframe knows the form of the FPU state.
+type amd64Sigframe struct{ fpu amd64.FPU }
 
-// newAMD64Sigframe knows the area's length from the state components: Intel has
-// AVX-512's at fixed places up to 2688 bytes, AMD closer together, so that this
-// is enough for either (SDM vol. 1, 13.4.3; CPUID leaf 0Dh).
-func newAMD64Sigframe(xcr0 uint64) *amd64Sigframe {
-	a := &amd64Sigframe{features: xcr0}
-	switch {
-	case xcr0 == 0:
-	case xcr0&^xfeatureFPSSE == 0:
-		a.xsave = xsHeader + xsHeaderLen
-	case xcr0&^7 == 0: // and AVX
-		a.xsave = xsHeader + xsHeaderLen + 256
-	default:
-		a.xsave = 2688
-	}
-	return a
-}
-
-func (a *amd64Sigframe) fpuLen() int {
-	if a.xsave == 0 {
+// fpuLen is the length of the FPU state in a frame: the image and, with XSAVE, the
+// closing magic number.
+func (a amd64Sigframe) fpuLen() int {
+	if a.fpu.Features == 0 {
 		return fxSize
 	}
-	return a.xsave + 4 // the closing magic
+	return a.fpu.Size + 4
 }
 
-func (a *amd64Sigframe) push(mem userMemory, u *arch.UArea, d *delivery) error {
+// size is what push takes, with all that is lost to alignment.
+func (a amd64Sigframe) size() int { return (a.fpuLen() + 63 + amd64FrameLen + 15 + 8 + 15) &^ 15 }
+
+func (a amd64Sigframe) push(mem userMemory, u *arch.UArea, d *delivery) error {
 	if d.top > arch.UserMax || d.top < 2*arch.PageSize {
 		return syscall.EFAULT
 	}
 	fp := (d.top - arch.VA(a.fpuLen())) &^ 63
 	// At a function's first instruction SP+8 is 16-byte aligned (3.2.2).
 	frame := (fp-amd64FrameLen)&^15 - 8
+	if !d.fits(frame) {
+		return syscall.EFAULT
+	}
 	buf := make([]byte, int(fp-frame)+a.fpuLen())
 	le.PutUint64(buf[0:], uint64(d.restorer))
 	flags := uint64(ucSigcontextSS | ucStrictRestoreSS)
-	if a.xsave != 0 {
+	if a.fpu.Features != 0 {
 		flags |= ucFPXState
 	}
 	le.PutUint64(buf[amd64Flags:], flags)
@@ -138,25 +117,25 @@ func (a *amd64Sigframe) push(mem userMemory, u *arch.UArea, d *delivery) error {
 	f[amd64.RSP] = uint64(frame)
 	f[amd64.RIP] = uint64(d.handler)
 	f[amd64.RFLAGS] &^= amd64ClearFlags
+	a.fpu.Reset(u)
 	return nil
 }
 
-func (a *amd64Sigframe) putFPU(b []byte, u *arch.UArea) {
-	if a.xsave == 0 {
-		copy(b[:fxSize], u.FPU[:])
-		clear(b[fxSoftware:fxSize])
+// putFPU writes the FPU state: what the CPU has filled in, and no more.
+func (a amd64Sigframe) putFPU(b []byte, u *arch.UArea) {
+	copy(b, u.FPU[:a.fpu.Size])
+	clear(b[fxSoftware:fxSize])
+	if a.fpu.Features == 0 {
 		return
 	}
-	copy(b[:a.xsave], u.FPU[:])
-	clear(b[fxSoftware:fxSize])
 	le.PutUint32(b[fxSoftware:], fpXStateMagic)
 	le.PutUint32(b[fxSoftware+4:], uint32(a.fpuLen()))
-	le.PutUint64(b[fxSoftware+8:], a.features)
-	le.PutUint32(b[fxSoftware+16:], uint32(a.xsave))
-	le.PutUint32(b[a.xsave:], fpXStateEnd)
+	le.PutUint64(b[fxSoftware+8:], a.fpu.Features)
+	le.PutUint32(b[fxSoftware+16:], uint32(a.fpu.Size))
+	le.PutUint32(b[a.fpu.Size:], fpXStateEnd)
 }
 
-func (a *amd64Sigframe) restore(mem userMemory, u *arch.UArea) (uint64, sigStack, error) {
+func (a amd64Sigframe) restore(mem userMemory, u *arch.UArea) (uint64, sigStack, error) {
 	// The handler's RET has taken the return address off.
 	frame := arch.VA(u.Frame[amd64.RSP]) - 8
 	var buf [amd64Info]byte
@@ -167,11 +146,17 @@ func (a *amd64Sigframe) restore(mem userMemory, u *arch.UArea) (uint64, sigStack
 	if arch.VA(le.Uint64(buf[amd64Regs+8*16:])) >= arch.UserMax {
 		return 0, sigStack{}, syscall.EFAULT
 	}
-	fpu := u.FPU // the old state stays if the new one cannot be read
-	if err := a.getFPU(&fpu, mem, arch.VA(le.Uint64(buf[amd64FPState:]))); err != nil {
+	// IRETQ faults on selectors that are not user code's and data's. As Linux, the
+	// requested privilege counts for nothing, and a wrong SS is mended if the frame
+	// does not say that it is meant.
+	cs, ss := le.Uint16(buf[amd64CS:])|3, le.Uint16(buf[amd64CS+6:])|3
+	strict := le.Uint64(buf[amd64Flags:])&ucStrictRestoreSS != 0
+	if cs != userCS || strict && ss != userSS {
+		return 0, sigStack{}, syscall.EINVAL
+	}
+	if err := a.getFPU(mem, u, arch.VA(le.Uint64(buf[amd64FPState:]))); err != nil {
 		return 0, sigStack{}, err
 	}
-	u.FPU = fpu
 	flags := u.Frame[amd64.RFLAGS]
 	for i, slot := range amd64Order {
 		u.Frame[slot] = le.Uint64(buf[amd64Regs+8*i:])
@@ -180,42 +165,58 @@ func (a *amd64Sigframe) restore(mem userMemory, u *arch.UArea) (uint64, sigStack
 	return le.Uint64(buf[amd64Mask:]), getSigStack(buf[amd64Stack:]), nil
 }
 
-// getFPU makes fpu what the user's area at va says, less everything that would
-// make XRSTOR or FXRSTOR fault: reserved MXCSR bits (SDM vol. 1, 10.5.1.2),
-// unknown XSTATE_BV bits, a compact format, a non-zero reserved header (13.8.1).
-func (a *amd64Sigframe) getFPU(fpu *[len(arch.UArea{}.FPU)]byte, mem userMemory, va arch.VA) error {
-	mask := le.Uint32(fpu[fxMXCSRMask:])
-	if mask == 0 {
-		mask = fallbackMXCSRMk
-	}
+// getFPU gives u the FPU state of the user's area at va. Without extended state
+// that is well described there, x87 and SSE are taken and all else starts anew. On
+// an error, and for an area that the CPU would refuse, u is unchanged.
+func (a amd64Sigframe) getFPU(mem userMemory, u *arch.UArea, va arch.VA) error {
 	if va == 0 {
-		clear(fpu[:])
-		le.PutUint16(fpu[0:], defaultFCW)
-		le.PutUint32(fpu[fxMXCSR:], defaultMXCSR)
-		le.PutUint32(fpu[fxMXCSRMask:], mask)
+		a.fpu.Reset(u)
 		return nil
 	}
 	if va&15 != 0 {
 		return syscall.EINVAL
 	}
-	if err := mem.CopyIn(fpu[:fxSize], va); err != nil {
+	var image [len(u.FPU)]byte
+	if err := mem.CopyIn(image[:fxSize], va); err != nil {
 		return err
 	}
-	extended := a.xsave != 0 && le.Uint32(fpu[fxSoftware:]) == fpXStateMagic &&
-		int(le.Uint32(fpu[fxSoftware+16:])) == a.xsave
-	clear(fpu[fxSize:])
-	if extended {
-		if err := mem.CopyIn(fpu[fxSize:a.xsave], va+fxSize); err != nil {
-			return err
-		}
-		bv := le.Uint64(fpu[xsHeader:]) & a.features
-		clear(fpu[xsHeader : xsHeader+xsHeaderLen])
-		le.PutUint64(fpu[xsHeader:], bv)
-	} else if a.xsave != 0 {
-		le.PutUint64(fpu[xsHeader:], xfeatureFPSSE)
+	size, components, err := a.extended(mem, image[:fxSize], va)
+	if err != nil {
+		return err
 	}
-	clear(fpu[fxSoftware:fxSize])
-	le.PutUint32(fpu[fxMXCSR:], le.Uint32(fpu[fxMXCSR:])&mask)
-	le.PutUint32(fpu[fxMXCSRMask:], mask)
+	if size == 0 {
+		if !a.fpu.Load(u, image[:fxSize], 0) {
+			return syscall.EINVAL
+		}
+		return nil
+	}
+	if va&63 != 0 {
+		return syscall.EINVAL
+	}
+	if err := mem.CopyIn(image[fxSize:size], va+fxSize); err != nil {
+		return err
+	}
+	if !a.fpu.Load(u, image[:a.fpu.Size], components) {
+		return syscall.EINVAL
+	}
 	return nil
+}
+
+// extended reads what the FXSAVE area says of the state after it: its length, 0 if
+// there is none, and which components are to be restored.
+func (a amd64Sigframe) extended(mem userMemory, fx []byte, va arch.VA) (size int, components uint64, err error) {
+	software := fx[fxSoftware:]
+	n := le.Uint32(software[16:])
+	if a.fpu.Features == 0 || le.Uint32(software) != fpXStateMagic ||
+		n < fpXStateMin || n > uint32(a.fpu.Size) || n > le.Uint32(software[4:]) {
+		return 0, 0, nil
+	}
+	var end [4]byte
+	if err := mem.CopyIn(end[:], va+arch.VA(n)); err != nil {
+		return 0, 0, err
+	}
+	if le.Uint32(end[:]) != fpXStateEnd {
+		return 0, 0, nil
+	}
+	return int(n), le.Uint64(software[8:]), nil
 }

@@ -34,20 +34,28 @@ const (
 	esrMagic    = 0x45535201 // struct esr_context: ESR_EL1 of a fault
 	esrLen      = 16
 
-	// PSTATE that user code chooses: N Z C V (Arm ARM C5.2.18). Everything else,
-	// the mode and the interrupt masks above all, stays as it was.
-	arm64UserFlags = 0xf << 28
+	// PSTATE that no frame may have set: AArch32, another exception level or stack
+	// pointer, and the interrupt masks. Bits that the architecture reserves are
+	// ignored, as in Linux, and what else user code must not choose stays as it is.
+	arm64BadFlags = 0x1f | 0xf<<6
 	// PSTATE that a handler starts without: TCO, SS, BTYPE.
 	arm64ClearFlags = 1<<25 | 1<<21 | 3<<10
 )
 
 type arm64Sigframe struct{}
 
+func (arm64Sigframe) size() int { return arm64FrameLen + 16 + 16 }
+
+// push leaves the FPU state as it is: on arm64 Linux's handlers start with that of
+// the interrupted code, FPCR and FPSR included.
 func (arm64Sigframe) push(mem userMemory, u *arch.UArea, d *delivery) error {
 	if d.top > arch.UserMax || d.top < arm64FrameLen+arch.PageSize {
 		return syscall.EFAULT
 	}
 	frame := d.top&^15 - arm64FrameLen
+	if !d.fits(frame) {
+		return syscall.EFAULT
+	}
 	var buf [arm64Records + fpsimdLen + esrLen + 8]byte
 	copy(buf[:], d.info[:])
 	putSigStack(buf[arm64Stack:], d.stack)
@@ -58,7 +66,7 @@ func (arm64Sigframe) push(mem userMemory, u *arch.UArea, d *delivery) error {
 	}
 	le.PutUint64(buf[arm64SP:], u.Frame[arm64.SP])
 	le.PutUint64(buf[arm64PC:], u.Frame[arm64.PC])
-	le.PutUint64(buf[arm64PState:], u.Frame[arm64.PSTATE])
+	le.PutUint64(buf[arm64PState:], u.Frame[arm64.PSTATE]&arm64.UserPSTATE)
 	rec := buf[arm64Records:]
 	le.PutUint32(rec, fpsimdMagic)
 	le.PutUint32(rec[4:], fpsimdLen)
@@ -101,6 +109,10 @@ func (arm64Sigframe) restore(mem userMemory, u *arch.UArea) (uint64, sigStack, e
 	if err := mem.CopyIn(buf[:], frame); err != nil {
 		return 0, sigStack{}, err
 	}
+	pstate := le.Uint64(buf[arm64PState:])
+	if pstate&arm64BadFlags != 0 {
+		return 0, sigStack{}, syscall.EINVAL
+	}
 	var fp [fpsimdLen]byte
 	if err := findFPSIMD(mem, frame+arm64Records, &fp); err != nil {
 		return 0, sigStack{}, err
@@ -110,8 +122,7 @@ func (arm64Sigframe) restore(mem userMemory, u *arch.UArea) (uint64, sigStack, e
 	}
 	u.Frame[arm64.SP] = le.Uint64(buf[arm64SP:])
 	u.Frame[arm64.PC] = le.Uint64(buf[arm64PC:])
-	pstate := u.Frame[arm64.PSTATE]
-	u.Frame[arm64.PSTATE] = pstate&^arm64UserFlags | le.Uint64(buf[arm64PState:])&arm64UserFlags
+	u.Frame[arm64.PSTATE] = u.Frame[arm64.PSTATE]&^arm64.UserPSTATE | pstate&arm64.UserPSTATE
 	copy(u.FPU[arm64.FPSR:], fp[8:12])
 	copy(u.FPU[arm64.FPCR:], fp[12:16])
 	copy(u.FPU[arm64.V0:], fp[16:])

@@ -2,6 +2,7 @@ package sys
 
 import (
 	"grim/arch"
+	"grim/proc"
 )
 
 // userMemory is the caller's memory: *vm.VMSpace, or a fake in tests.
@@ -27,25 +28,32 @@ type delivery struct {
 	sig      int
 	info     *siginfo
 	handler  arch.VA
-	restorer arch.VA  // where the handler returns to
-	top      arch.VA  // the frame goes below it
-	mask     uint64   // blocked set to restore on return
-	stack    sigStack // alternate stack settings to restore on return
-	fault    arch.VA  // fault address and code, when a trap caused the signal
+	restorer arch.VA        // where the handler returns to
+	top      arch.VA        // the frame goes below it
+	within   *proc.AltStack // the frame must not leave this stack; nil: none
+	mask     uint64         // blocked set to restore on return
+	stack    sigStack       // alternate stack settings to restore on return
+	fault    arch.VA        // fault address and code, when a trap caused the signal
 	code     uint64
 }
 
 // sigframe builds and undoes the signal frame of one architecture. Both work on
 // a u-area that is not in user mode, in any host test as well as in the kernel.
 type sigframe interface {
+	// size is the room that a frame takes at most: AT_MINSIGSTKSZ.
+	size() int
 	// push writes the frame and, only if that worked, points the registers at
-	// the handler. EFAULT: no room on the user's stack.
+	// the handler, with the FPU state that handlers start with. EFAULT: no room
+	// on the user's stack.
 	push(mem userMemory, u *arch.UArea, d *delivery) error
 	// restore reads the frame that the stack pointer shows and replaces the
 	// registers, keeping every bit that user mode must not choose. EFAULT or
 	// EINVAL: the frame is not one, and u is unchanged.
 	restore(mem userMemory, u *arch.UArea) (mask uint64, stack sigStack, err error)
 }
+
+// fits reports whether a frame at va lies where it may.
+func (d *delivery) fits(va arch.VA) bool { return d.within == nil || d.within.Holds(va) }
 
 func putSigStack(b []byte, s sigStack) {
 	le.PutUint64(b, s.SP)

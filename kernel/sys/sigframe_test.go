@@ -9,6 +9,7 @@ import (
 	"grim/arch"
 	"grim/arch/amd64"
 	"grim/arch/arm64"
+	"grim/proc"
 )
 
 // stackMemory is a user stack at base.
@@ -48,12 +49,22 @@ type frameCase struct {
 }
 
 var frameCases = []frameCase{
-	{"amd64-fxsave", newAMD64Sigframe(0), amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
-	{"amd64-sse", newAMD64Sigframe(3), amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
-	{"amd64-avx", newAMD64Sigframe(7), amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
-	{"amd64-avx512", newAMD64Sigframe(0xe7), amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
-	{"arm64", arm64Sigframe{}, &arm64.ABI, arm64.PSTATE, arm64UserFlags, 512},
+	{"amd64-fxsave", amd64Sigframe{amd64.FPU{Size: 512}}, amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
+	{"amd64-sse", amd64Sigframe{amd64.FPU{Features: 3, Size: 576}}, amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
+	{"amd64-avx", amd64Sigframe{amd64.FPU{Features: 7, Size: 832}}, amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
+	// AVX-512 where AMD has it: closer together than Intel.
+	{"amd64-avx512", amd64Sigframe{amd64.FPU{Features: 0xe7, Size: 2432}}, amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
+	{"amd64-avx512-intel", amd64Sigframe{amd64.FPU{Features: 0xe7, Size: 2688}}, amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
+	{"arm64", arm64Sigframe{}, &arm64.ABI, arm64.PSTATE, arm64.UserPSTATE, 512},
 }
+
+// Offsets in an FPU image.
+const (
+	fxMXCSR     = 24
+	fxMXCSRMask = 28
+	xsHeader    = 512
+	xsHeaderLen = 64
+)
 
 // newThread is a u-area with arbitrary but possible contents, and a stack.
 func (c *frameCase) newThread(seed int64) (*arch.UArea, *stackMemory, arch.VA) {
@@ -64,11 +75,14 @@ func (c *frameCase) newThread(seed int64) (*arch.UArea, *stackMemory, arch.VA) {
 	}
 	r.Read(u.FPU[:])
 	u.Frame[c.abi.PC] &= uint64(arch.UserMax - 1)
-	if a, ok := c.frame.(*amd64Sigframe); ok {
+	if c.abi.Name == "arm64" {
+		u.Frame[c.flags] = u.Frame[c.flags]&arm64.UserPSTATE | 0x40 // as the kernel lets user code run
+	}
+	if a, ok := c.frame.(amd64Sigframe); ok {
 		le.PutUint32(u.FPU[fxMXCSR:], 0x1fa0)
 		le.PutUint32(u.FPU[fxMXCSRMask:], 0xffff)
 		clear(u.FPU[xsHeader : xsHeader+xsHeaderLen])
-		le.PutUint64(u.FPU[xsHeader:], a.features)
+		le.PutUint64(u.FPU[xsHeader:], a.fpu.Features)
 	}
 	sp := stackBase + stackLen - arch.VA(r.Intn(100))
 	u.Frame[c.abi.SP] = uint64(sp)
@@ -97,6 +111,10 @@ func TestSigframeRoundTrip(t *testing.T) {
 					t.Fatalf("seed %d: written below the frame", seed)
 				}
 				c.checkEntry(t, u, mem, &d)
+				c.checkHandlerFPU(t, u, &before)
+				if n := int(sp-128) - int(frame); n > c.frame.size() {
+					t.Fatalf("seed %d: a frame of %d bytes, AT_MINSIGSTKSZ says %d", seed, n, c.frame.size())
+				}
 				keep := u.Frame[c.flags] // what the kernel owns of it must not change
 				for i := range u.Frame {
 					if i != c.abi.SP && i != c.flags && i != c.abi.TLS && (c.abi.Name == "arm64" || inOrder(i)) {
@@ -148,10 +166,28 @@ func (c *frameCase) checkFPU(t *testing.T, u, before *arch.UArea) {
 		if !bytes.Equal(u.FPU[512:516], before.FPU[512:516]) || !bytes.Equal(u.FPU[520:524], before.FPU[520:524]) {
 			t.Fatal("FPCR, FPSR")
 		}
-	case *amd64Sigframe:
-		if a.xsave > 0 && !bytes.Equal(u.FPU[xsHeader:a.xsave], before.FPU[xsHeader:a.xsave]) {
+	case amd64Sigframe:
+		if a.fpu.Features != 0 && !bytes.Equal(u.FPU[xsHeader:a.fpu.Size], before.FPU[xsHeader:a.fpu.Size]) {
 			t.Fatal("extended state")
 		}
+	}
+}
+
+// checkHandlerFPU: a handler has the FPU state that Linux starts it with. That is
+// the initial one on amd64, and the interrupted code's on arm64.
+func (c *frameCase) checkHandlerFPU(t *testing.T, u, before *arch.UArea) {
+	t.Helper()
+	if c.abi.Name == "arm64" {
+		if u.FPU != before.FPU {
+			t.Fatal("FPU state changed for the handler")
+		}
+		return
+	}
+	if le.Uint16(u.FPU[:]) != 0x37f || le.Uint32(u.FPU[fxMXCSR:]) != 0x1f80 {
+		t.Fatalf("the handler starts with FCW %#x, MXCSR %#x", le.Uint16(u.FPU[:]), le.Uint32(u.FPU[fxMXCSR:]))
+	}
+	if size := c.frame.(amd64Sigframe).fpu.Size; len(bytes.Trim(u.FPU[32:size], "\x00")) != 0 {
+		t.Fatal("the handler sees registers of the interrupted code")
 	}
 }
 
@@ -248,21 +284,153 @@ func TestSigreturnHostile(t *testing.T) {
 
 // loadable is what XRSTOR and FXRSTOR check.
 func (c *frameCase) loadable(t *testing.T, u *arch.UArea) {
-	a, ok := c.frame.(*amd64Sigframe)
+	a, ok := c.frame.(amd64Sigframe)
 	if !ok {
 		return
 	}
 	if m := le.Uint32(u.FPU[fxMXCSR:]); m&^0xffff != 0 {
 		t.Fatalf("MXCSR %#x", m)
 	}
-	if a.xsave == 0 {
+	if a.fpu.Features == 0 {
 		return
 	}
-	if bv := le.Uint64(u.FPU[xsHeader:]); bv&^a.features != 0 {
+	if bv := le.Uint64(u.FPU[xsHeader:]); bv&^a.fpu.Features != 0 {
 		t.Fatalf("XSTATE_BV %#x", bv)
 	}
 	if len(bytes.Trim(u.FPU[xsHeader+8:xsHeader+xsHeaderLen], "\x00")) != 0 {
 		t.Fatal("XSAVE header")
+	}
+}
+
+// No byte of a frame comes from memory that nobody has written. The CPU fills
+// fpu.Size bytes of the u-area: with the length of Intel's area on a CPU with
+// AMD's, this test found 256 bytes of old memory in the frame.
+func TestSigframeNothingOld(t *testing.T) {
+	for _, c := range frameCases {
+		old := func(poison byte) []byte {
+			u, mem, sp := c.newThread(3)
+			used := 528 // arm64
+			if a, ok := c.frame.(amd64Sigframe); ok {
+				used = a.fpu.Size
+			}
+			for i := used; i < len(u.FPU); i++ {
+				u.FPU[i] = poison
+			}
+			for i := range u.Mach {
+				u.Mach[i] = uint64(poison) * 0x0101010101010101
+			}
+			u.Trap = arch.Trap{Kind: arch.TrapKind(poison), Code: uint64(poison), Addr: arch.VA(poison)}
+			for i := range c.unusedSlots() {
+				u.Frame[i] = uint64(poison)
+			}
+			if err := c.frame.push(mem, u, &delivery{info: new(siginfo), top: sp}); err != nil {
+				t.Fatal(err)
+			}
+			return mem.b
+		}
+		if !bytes.Equal(old(0xaa), old(0x55)) {
+			t.Errorf("%s: the frame has bytes of what the u-area held before", c.name)
+		}
+	}
+}
+
+// unusedSlots are those of the frame that hold no register.
+func (c *frameCase) unusedSlots() map[int]bool {
+	slots := map[int]bool{}
+	for i := range arch.FrameRegs {
+		if c.abi.Name == "arm64" && i > arm64.PSTATE+1 || c.abi.Name == "amd64" && i > amd64.GSBase {
+			slots[i] = true
+		}
+	}
+	return slots
+}
+
+// What Linux refuses in a frame is refused: privileged modes, interrupt masks,
+// selectors that are not user mode's, FPU state that the CPU would refuse. What it
+// repairs or ignores is repaired or ignored.
+func TestSigreturnRefuses(t *testing.T) {
+	put16 := func(off int, v uint16) func([]byte) { return func(b []byte) { le.PutUint16(b[off:], v) } }
+	put32 := func(off int, v uint32) func([]byte) { return func(b []byte) { le.PutUint32(b[off:], v) } }
+	put64 := func(off int, v uint64) func([]byte) { return func(b []byte) { le.PutUint64(b[off:], v) } }
+	fpu := func(f func([]byte)) func([]byte) {
+		return func(b []byte) {
+			// The FPU state lies where the frame says; the frame starts at b.
+			at := int(le.Uint64(b[amd64FPState:])) - int(le.Uint64(b[len(b)-8:]))
+			f(b[at:])
+		}
+	}
+	type edit struct {
+		name   string
+		change func(frame []byte)
+		ok     bool
+	}
+	cases := map[string][]edit{
+		"arm64": {
+			{"nothing", func([]byte) {}, true},
+			{"EL1h", put64(arm64PState, 5), false},
+			{"EL1t", put64(arm64PState, 4), false},
+			{"EL2h", put64(arm64PState, 9), false},
+			{"EL0 with SP_EL1", put64(arm64PState, 1), false},
+			{"AArch32", put64(arm64PState, 0x10), false},
+			{"D", put64(arm64PState, 1<<9), false},
+			{"A", put64(arm64PState, 1<<8), false},
+			{"I", put64(arm64PState, 1<<7), false},
+			{"F", put64(arm64PState, 1<<6), false},
+			{"reserved bits", put64(arm64PState, 0xffffffff<<32|3<<26|3<<22|0xff<<13|1<<5), true},
+			{"flags", put64(arm64PState, 0xf<<28), true},
+			{"no FPSIMD record", put64(arm64Records, 0), false},
+			{"record of size 8", put32(arm64Records+4, 8), false},
+			{"unknown record", put32(arm64Records+fpsimdLen, 0x77777777), false},
+		},
+		"amd64": {
+			{"nothing", func([]byte) {}, true},
+			{"CS 0", put16(amd64CS, 0), false},
+			{"kernel CS", put16(amd64CS, 0x10), false},
+			{"CS without RPL", put16(amd64CS, 0x30), true},
+			{"CS of the data segment", put16(amd64CS, 0x2b), false},
+			{"SS 0", put16(amd64CS+6, 0), false},
+			{"kernel SS", put16(amd64CS+6, 0x18), false},
+			{"SS 0, not strict", func(b []byte) { put16(amd64CS+6, 0)(b); put64(amd64Flags, 3)(b) }, true},
+			{"flags of the kernel", put64(amd64Regs+8*17, ^uint64(0)), true},
+			{"RIP of the kernel", put64(amd64Regs+8*16, 0xffffffff80200000), false},
+			{"RIP not canonical", put64(amd64Regs+8*16, 1<<47), false},
+			{"no FPU state", put64(amd64FPState, 0), true},
+			{"FPU state at 8", put64(amd64FPState, 8), false},
+			{"FPU state unmapped", put64(amd64FPState, 0x1000), false},
+			{"MXCSR", fpu(put32(fxMXCSR, 1<<20)), false},
+			{"MXCSR_MASK", fpu(put32(fxMXCSRMask, ^uint32(0))), true},
+		},
+		"extended": {
+			{"XSTATE_BV", fpu(put64(xsHeader, 1<<9)), false},
+			{"compact", fpu(put64(xsHeader+8, 1<<63)), false},
+			{"header", fpu(put64(xsHeader+16, 1)), false},
+			{"no magic: legacy state", fpu(put32(fxSoftware, 0)), true},
+			{"components that are not there", fpu(put64(fxSoftware+8, ^uint64(0))), true},
+			{"too long: legacy state", fpu(put32(fxSoftware+16, 1<<20)), true},
+		},
+	}
+	for _, c := range frameCases {
+		edits := cases[c.abi.Name]
+		if a, ok := c.frame.(amd64Sigframe); ok && a.fpu.Features != 0 {
+			edits = append(edits, cases["extended"]...)
+		}
+		for _, e := range edits {
+			u, mem, sp := c.newThread(1)
+			if err := c.frame.push(mem, u, &delivery{info: new(siginfo), top: sp - 256}); err != nil {
+				t.Fatal(err)
+			}
+			frame := mem.b[arch.VA(u.Frame[c.abi.SP])-stackBase:]
+			le.PutUint64(frame[len(frame)-8:], u.Frame[c.abi.SP]) // for fpu
+			e.change(frame)
+			if c.abi.Name == "amd64" {
+				u.Frame[c.abi.SP] += 8
+			}
+			before := *u
+			_, _, err := c.frame.restore(mem, u)
+			if (err == nil) != e.ok || err != nil && *u != before {
+				t.Errorf("%s, %s: %v, changed: %v", c.name, e.name, err, *u != before)
+			}
+		}
 	}
 }
 
@@ -275,6 +443,24 @@ func TestSigframeNoRoom(t *testing.T) {
 			if err := c.frame.push(mem, u, &delivery{info: new(siginfo), top: top}); err != syscall.EFAULT || *u != before {
 				t.Errorf("%s at %#x: %v", c.name, top, err)
 			}
+		}
+	}
+}
+
+// A frame that would leave the alternate stack is refused, even if the memory below
+// is there.
+func TestSigframeLeavesStack(t *testing.T) {
+	for _, c := range frameCases {
+		u, mem, sp := c.newThread(1)
+		before := *u
+		room := arch.VA(c.frame.size()) - 400
+		d := delivery{info: new(siginfo), top: sp, within: &proc.AltStack{SP: sp - room, Size: uint64(room)}}
+		if err := c.frame.push(mem, u, &d); err != syscall.EFAULT || *u != before {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		d.within = &proc.AltStack{SP: stackBase, Size: uint64(sp - stackBase)}
+		if err := c.frame.push(mem, u, &d); err != nil {
+			t.Errorf("%s: %v with room enough", c.name, err)
 		}
 	}
 }

@@ -11,12 +11,8 @@ import (
 	"grim/proc/elf"
 )
 
-const (
-	saRestorer   = 0x04000000 // Sigaction.Restorer is meant
-	ssOnstack    = 1
-	ssDisable    = 2
-	ssAutodisarm = -1 << 31 // SS_AUTODISARM: the alternate stack is off in a handler
-)
+// saRestorer says that Sigaction.Restorer is meant.
+const saRestorer = 0x04000000
 
 // userSigaction is the kernel's struct sigaction, the same on both
 // architectures (arm64 has the restorer field too).
@@ -228,49 +224,54 @@ func sysRtTgsigqueueinfo(c ctx) (uint64, error) {
 
 func (c ctx) sp() arch.VA { return arch.VA(c.f[c.s.abi.SP]) }
 
-// altStack is the alternate stack as sigaltstack(2) shows it.
-func altStack(t *proc.Thread, sp arch.VA) sigStack {
+// altStack is the alternate stack as signal frames show it.
+func altStack(t *proc.Thread) sigStack {
 	a := t.AltStack()
-	s := sigStack{SP: uint64(a.SP), Flags: a.Flags & ssAutodisarm, Size: a.Size}
-	switch {
-	case a.Size == 0:
-		s.Flags |= ssDisable
-	case t.OnAltStack(sp):
-		s.Flags |= ssOnstack
+	if a.Size == 0 {
+		a.Flags |= proc.SS_DISABLE
 	}
-	return s
+	return sigStack{SP: uint64(a.SP), Flags: a.Flags, Size: a.Size}
 }
 
-// checkAltStack turns what the user gave into a setting: EINVAL, ENOMEM.
-func (s *System) checkAltStack(u sigStack) (proc.AltStack, error) {
-	switch u.Flags &^ ssAutodisarm {
-	case ssDisable:
-		return proc.AltStack{}, nil
-	case 0, ssOnstack:
+// setAltStack is sigaltstack(2)'s second half, for a thread whose stack pointer
+// is sp: EPERM while it is in use, EINVAL flags, ENOMEM too small. Where the stack
+// lies is not looked at before there is a frame to put on it.
+func (s *System) setAltStack(t *proc.Thread, u sigStack, sp arch.VA) error {
+	if t.OnAltStack(sp) {
+		return syscall.EPERM
+	}
+	set := proc.AltStack{SP: arch.VA(u.SP), Flags: u.Flags, Size: u.Size}
+	switch u.Flags &^ proc.SS_AUTODISARM {
+	case proc.SS_DISABLE:
+		set.SP, set.Size = 0, 0
+	case 0, proc.SS_ONSTACK:
+		if u.Size < s.tab.minSigStack {
+			return syscall.ENOMEM
+		}
 	default:
-		return proc.AltStack{}, syscall.EINVAL
+		return syscall.EINVAL
 	}
-	if u.Size < s.tab.minSigStack {
-		return proc.AltStack{}, syscall.ENOMEM
-	}
-	return proc.AltStack{SP: arch.VA(u.SP), Flags: u.Flags & ssAutodisarm, Size: u.Size}, nil
+	t.SetAltStack(set)
+	return nil
 }
 
 func sysSigaltstack(c ctx) (uint64, error) {
-	old := altStack(c.t, c.sp())
+	a := c.t.AltStack()
+	old := sigStack{SP: uint64(a.SP), Flags: a.Flags & proc.SS_AUTODISARM, Size: a.Size}
+	switch {
+	case a.Size == 0:
+		old.Flags |= proc.SS_DISABLE
+	case c.t.OnAltStack(c.sp()):
+		old.Flags |= proc.SS_ONSTACK
+	}
 	if va := c.va(0); va != 0 {
 		u, err := get[sigStack](c, va)
 		if err != nil {
 			return 0, err
 		}
-		if old.Flags&ssOnstack != 0 && old.Flags&ssAutodisarm == 0 {
-			return 0, syscall.EPERM
-		}
-		set, err := c.s.checkAltStack(u)
-		if err != nil {
+		if err := c.s.setAltStack(c.t, u, c.sp()); err != nil {
 			return 0, err
 		}
-		c.t.SetAltStack(set)
 	}
 	if c.va(1) == 0 {
 		return 0, nil
@@ -284,7 +285,7 @@ func (s *System) Push(t *proc.Thread, info *proc.Siginfo, act *proc.Sigaction, o
 	sp := arch.VA(t.U.Frame[s.abi.SP])
 	d := delivery{
 		sig: int(info.Signo), info: &si, handler: act.Handler,
-		top: sp - s.tab.redZone, mask: uint64(oldMask), stack: altStack(t, sp),
+		top: sp - s.tab.redZone, mask: uint64(oldMask), stack: altStack(t),
 	}
 	switch {
 	case act.Flags&saRestorer != 0:
@@ -294,21 +295,22 @@ func (s *System) Push(t *proc.Thread, info *proc.Siginfo, act *proc.Sigaction, o
 	default:
 		return syscall.EFAULT // sa_restorer is not optional on amd64
 	}
-	if info.Code > 0 && info.Code != proc.SI_KERNEL && info.Signo != syscall.SIGCHLD {
-		d.fault, d.code = info.Addr, t.U.Trap.Code
-	}
+	d.code, d.fault = t.LastFault()
+	// A handler starts at the top of the alternate stack, unless the thread is
+	// there already. Its frame stays on that stack: below it lies memory of
+	// something else, and a thread that has left it starts at the top once more.
 	alt := t.AltStack()
-	if act.Flags&proc.SA_ONSTACK != 0 && alt.Size != 0 && (!t.OnAltStack(sp) || alt.Flags&ssAutodisarm != 0) {
-		d.top = alt.SP + arch.VA(alt.Size)
-		if d.top < alt.SP {
-			return syscall.EFAULT
-		}
+	if t.OnAltStack(sp) {
+		d.within = &alt
+	}
+	if act.Flags&proc.SA_ONSTACK != 0 && alt.Size != 0 && !t.OnAltStack(d.top) {
+		d.top, d.within = alt.SP+arch.VA(alt.Size), &alt
 	}
 	if err := s.tab.frame.push(t.VM(), t.U, &d); err != nil {
 		return err
 	}
-	if alt.Flags&ssAutodisarm != 0 {
-		t.SetAltStack(proc.AltStack{})
+	if alt.Flags&proc.SS_AUTODISARM != 0 {
+		t.SetAltStack(proc.AltStack{Flags: proc.SS_DISABLE})
 	}
 	return nil
 }
@@ -317,14 +319,16 @@ func (s *System) Push(t *proc.Thread, info *proc.Siginfo, act *proc.Sigaction, o
 func sysRtSigreturn(c ctx) (uint64, error) {
 	mask, stack, err := c.s.tab.frame.restore(c.mem(), c.t.U)
 	if err != nil {
-		c.t.Force(&proc.Siginfo{Signo: syscall.SIGSEGV, Code: proc.SI_KERNEL})
+		info := proc.Siginfo{Signo: syscall.SIGSEGV, Code: proc.SI_KERNEL}
+		if c.s.tab.blameSP {
+			info.Code, info.Addr = proc.SEGV_ACCERR, c.sp()
+		}
+		c.t.Force(&info)
 		return c.f[arch.RetSlot], nil
 	}
 	c.t.SetMask(proc.Sigset(mask))
 	// As Linux, a setting that is no longer possible is passed over.
-	if set, err := c.s.checkAltStack(stack); err == nil && !c.t.OnAltStack(c.sp()) {
-		c.t.SetAltStack(set)
-	}
+	_ = c.s.setAltStack(c.t, stack, c.sp())
 	return c.f[arch.RetSlot], nil
 }
 

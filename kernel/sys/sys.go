@@ -21,13 +21,14 @@ import (
 	"syscall"
 
 	"grim/arch"
+	"grim/arch/amd64"
 	"grim/kernel/fs"
 	"grim/mm/vm"
 	"grim/proc"
 	"grim/proc/elf"
 )
 
-// Config is what the layer is built on. All but CPUs, XCR0 and Trace are
+// Config is what the layer is built on. All but CPUs, FPU and Trace are
 // required.
 type Config struct {
 	ABI *arch.ABI
@@ -40,8 +41,8 @@ type Config struct {
 	Version string                      // uname(2)'s version
 	CPU     elf.CPU                     // for the auxiliary vector
 	CPUs    int                         // processors; 0: one
-	XCR0    uint64                      // amd64: state that XSAVE saves; 0: FXSAVE
 	ASLR    bool                        // programs get random addresses (package elf says which)
+	FPU     amd64.FPU                   // amd64: how the CPU keeps the FPU state
 
 	// Trace, if set, sees every system call when it returns (strace).
 	Trace func(t *proc.Thread, name string, args []uint64, ret uint64, err error)
@@ -88,6 +89,7 @@ func New(cfg Config) (*System, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.CPU.MinSigStack = uint64(tab.frame.size())
 	s := &System{cfg: cfg, abi: cfg.ABI, tab: tab, number: cfg.ABI.Number}
 	for n, e := range tab.ent {
 		switch {

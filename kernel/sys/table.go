@@ -33,6 +33,7 @@ type table struct {
 	redZone      arch.VA
 	tlsBeforeTID bool // argument order of clone(2)
 	frame        sigframe
+	blameSP      bool   // the SIGSEGV of a bad signal frame has its address
 	sigPage      []byte // code to return from a handler with; nil: programs bring it
 }
 
@@ -56,13 +57,13 @@ func newTable(cfg *Config) (*table, error) {
 		t = &table{
 			names: namesAMD64[:], putStat: putStatAMD64, epollSize: epollSizeAMD64,
 			machine: "x86_64", minSigStack: 2048, redZone: 128,
-			frame: newAMD64Sigframe(cfg.XCR0),
+			frame: amd64Sigframe{cfg.FPU},
 		}
 	case "arm64":
 		t = &table{
 			names: namesARM64[:], putStat: putStatARM64, epollSize: epollSizeARM64,
 			machine: "aarch64", minSigStack: 5120, tlsBeforeTID: true,
-			frame: arm64Sigframe{}, sigPage: sigReturnARM64,
+			frame: arm64Sigframe{}, blameSP: true, sigPage: sigReturnARM64,
 		}
 	default:
 		return nil, fmt.Errorf("sys: no system-call table for %q: have amd64 and arm64", cfg.ABI.Name)

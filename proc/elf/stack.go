@@ -29,6 +29,7 @@ const (
 	atRandom   = 25
 	atHWCap2   = 26
 	atExecFn   = 31
+	atMinSig   = 51
 )
 
 const (
@@ -47,6 +48,7 @@ const (
 type CPU struct {
 	Platform      string // AT_PLATFORM: "x86_64", "aarch64"
 	HWCap, HWCap2 uint64
+	MinSigStack   uint64 // AT_MINSIGSTKSZ: what a signal frame takes
 }
 
 // Identity is what the auxiliary vector tells about the process.
@@ -148,6 +150,7 @@ func (a *Args) stackImage(top arch.VA, im *Image, bias arch.VA) ([]byte, error) 
 	b.aux(atHWCap2, a.CPU.HWCap2)
 	b.aux(atRandom, random)
 	b.aux(atExecFn, b.string(a.ExecFn))
+	b.aux(atMinSig, a.CPU.MinSigStack)
 	b.aux(atPlatform, b.string(a.CPU.Platform))
 	b.aux(atNull, 0)
 	clear(b.text) // the NULL word, and what aligns
@@ -155,7 +158,7 @@ func (a *Args) stackImage(top arch.VA, im *Image, bias arch.VA) ([]byte, error) 
 }
 
 // auxWords is the size of the auxiliary vector that stackImage makes.
-const auxWords = 2 * 19
+const auxWords = 2 * 20
 
 // stackWriter fills the words from the bottom and the strings above them.
 type stackWriter struct {

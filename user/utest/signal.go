@@ -3,20 +3,21 @@ package main
 import (
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-var signalTests = []test{
+var signalTests = slices.Concat([]test{
 	{name: "signal-kills", run: signalKills},
 	{name: "signal-handler", run: signalHandler},
 	{name: "signal-sigchld", run: signalChild},
 	{name: "signal-interrupts-sleep", run: signalSleep},
 	{name: "signal-mask-holds-back", run: signalMask},
 	{name: "signal-kill-spinning", run: signalSpinning},
-}
+}, sigframeTests)
 
 // signalKills: the default action of each of these ends the process, and the
 // parent is told which it was.
