@@ -54,12 +54,12 @@ func TestFatalTraps(t *testing.T) {
 	}{
 		{arch.Trap{Kind: arch.PageFault, Addr: 0x10000, Code: uint64(arch.Read) << 56}, syscall.SIGSEGV},
 		{arch.Trap{Kind: arch.PageFault, Addr: arch.DirectBase, Code: uint64(arch.Write) << 56}, syscall.SIGSEGV},
-		{arch.Trap{Kind: arch.Illegal}, syscall.SIGILL},
-		{arch.Trap{Kind: arch.Protection}, syscall.SIGSEGV},
-		{arch.Trap{Kind: arch.Alignment}, syscall.SIGBUS},
-		{arch.Trap{Kind: arch.Arithmetic}, syscall.SIGFPE},
-		{arch.Trap{Kind: arch.Breakpoint}, syscall.SIGTRAP},
-		{arch.Trap{Kind: arch.MachineCheck}, syscall.SIGBUS},
+		{arch.Trap{Kind: arch.Illegal, Code: SI_KERNEL}, syscall.SIGILL},
+		{arch.Trap{Kind: arch.Protection, Code: SI_KERNEL}, syscall.SIGSEGV},
+		{arch.Trap{Kind: arch.Alignment, Code: SI_KERNEL}, syscall.SIGBUS},
+		{arch.Trap{Kind: arch.Arithmetic, Code: SI_KERNEL}, syscall.SIGFPE},
+		{arch.Trap{Kind: arch.Breakpoint, Code: SI_KERNEL}, syscall.SIGTRAP},
+		{arch.Trap{Kind: arch.MachineCheck, Code: SI_KERNEL}, syscall.SIGBUS},
 		{arch.Trap{Kind: 77}, syscall.SIGKILL},
 	}
 	for _, c := range cases {
@@ -388,4 +388,87 @@ func TestActionsCopied(t *testing.T) {
 	if c.get(syscall.SIGUSR1).Handler != SIG_DFL || c.get(syscall.SIGUSR2).Handler != SIG_IGN {
 		t.Error("exec keeps ignored signals and nothing else")
 	}
+}
+
+// A one-shot handler is reset when it is taken; the flags and the mask stay.
+func TestResetHand(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		n := 0
+		u.Handle(syscall.SIGUSR1, SA_RESETHAND|SA_NODEFER|SA_RESTART, func(*user, Siginfo) { n++ })
+		act, _ := u.t.p.Sigaction(syscall.SIGUSR1, nil)
+		act.Mask = SigBit(syscall.SIGUSR2)
+		u.Action(syscall.SIGUSR1, act)
+		u.Kill(u.PID(), syscall.SIGUSR1)
+		got, _ := u.t.p.Sigaction(syscall.SIGUSR1, nil)
+		act.Handler = SIG_DFL
+		if n != 1 || got != act {
+			t.Errorf("%d handlers ran; the action is %+v, want %+v", n, got, act)
+		}
+	})
+}
+
+// sigtimedwait does not make an ignored signal one to keep: it is discarded when it
+// is sent, unless it is blocked. A call that may not wait says EAGAIN, whatever
+// else is pending.
+func TestWaitSignalIgnored(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		u.Action(syscall.SIGUSR1, Sigaction{Handler: SIG_IGN})
+		wait := func(set Sigset, d time.Duration) (info Siginfo, err error) {
+			u.Sys(func(t *Thread) (uint64, error) {
+				info, err = t.WaitSignal(set, t.p.k.now()+int64(d))
+				return 0, err
+			})
+			return info, err
+		}
+		main := u.PID()
+		send := func(s syscall.Signal) {
+			u.Fork(func(c *user) { time.Sleep(2 * time.Millisecond); c.Kill(main, s) })
+		}
+		for _, s := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGURG} { // ignored, and ignored by default
+			send(s)
+			if info, err := wait(SigBit(s), 20*time.Millisecond); err != syscall.EAGAIN {
+				t.Errorf("signal %d, ignored: %+v, %v", s, info, err)
+			}
+			u.Wait(-1)
+			u.must(func(t *Thread) (uint64, error) { t.SetMask(SigBit(s)); return 0, nil })
+			send(s)
+			if info, err := wait(SigBit(s), time.Second); err != nil || info.Signo != s {
+				t.Errorf("signal %d, ignored and blocked: %+v, %v", s, info, err)
+			}
+			u.must(func(t *Thread) (uint64, error) { t.SetMask(0); return 0, nil })
+			u.Wait(-1)
+		}
+		u.Handle(syscall.SIGUSR2, 0, func(*user, Siginfo) {})
+		_, err := u.Sys(func(t *Thread) (uint64, error) {
+			t.Kill(t.p.pid, &Siginfo{Signo: syscall.SIGUSR2})
+			_, err := t.WaitSignal(SigBit(syscall.SIGUSR1), 0)
+			return 0, err
+		})
+		if err != syscall.EAGAIN {
+			t.Errorf("a signal is deliverable, and no time to wait: %v", err)
+		}
+	})
+}
+
+// An exception's code and address are the architecture's; one without a cause is
+// no signal.
+func TestExceptionCause(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		var got Siginfo
+		u.Handle(syscall.SIGFPE, 0, func(_ *user, info Siginfo) { got = info })
+		u.doTrap(arch.Trap{Kind: arch.Arithmetic})
+		if got != (Siginfo{}) {
+			t.Errorf("an exception without a cause: %+v", got)
+		}
+		u.doTrap(arch.Trap{Kind: arch.Arithmetic, Code: 3, Addr: 0x1234})
+		if got != (Siginfo{Signo: syscall.SIGFPE, Code: 3, Addr: 0x1234}) {
+			t.Errorf("siginfo %+v", got)
+		}
+		if code, addr := u.t.LastFault(); code != 3 || addr != 0x1234 {
+			t.Errorf("the frame shows %#x, %#x", code, addr)
+		}
+	})
 }

@@ -42,6 +42,13 @@ func TestDecodeTrap(t *testing.T) {
 		if trap.Kind != c.kind || trap.Addr != c.addr || trap.Access() != c.access {
 			t.Errorf("%s: kind %d addr %#x access %v; want %d %#x %v", c.name, trap.Kind, trap.Addr, trap.Access(), c.kind, c.addr, c.access)
 		}
+		// An address of the kernel's is "present" always: a handler sees the code.
+		if c.kind == arch.PageFault {
+			trap := arch.Trap{Kind: undecoded, Code: c.code | c.vector<<32, Addr: arch.DirectBase}
+			if decodeTrap(&trap); trap.Code&pfPresent == 0 {
+				t.Errorf("%s: user code can see that %#x is not mapped", c.name, trap.Addr)
+			}
+		}
 		if uint32(trap.Code) != uint32(c.code) || uint8(trap.Code>>32) != uint8(c.vector) {
 			t.Errorf("%s: code %#x lost the error code or vector", c.name, trap.Code)
 		}
@@ -68,6 +75,49 @@ func TestDisassemble(t *testing.T) {
 	} {
 		if got := Disassemble(0x1000, c.text); !strings.HasPrefix(got, c.want) {
 			t.Errorf("% x: %q, want %q", c.text, got, c.want)
+		}
+	}
+}
+
+// TestCause has si_code and si_addr as Linux gives them, by vector.
+func TestCause(t *testing.T) {
+	const pc = arch.VA(0x401000)
+	u := &arch.UArea{}
+	for _, c := range []struct {
+		name   string
+		vector uint64
+		bits   uint64
+		change func()
+		code   int32
+		addr   arch.VA
+	}{
+		{"divide", 0, 0, nil, 1, pc},
+		{"INT1", 1, 0, nil, 1, pc},
+		{"step", 1, trapStep, nil, 2, pc},
+		{"INT3", 3, 0, nil, 0x80, 0},
+		{"undefined", 6, 0, nil, 2, pc},
+		{"segment", 11, 0, nil, 0x80, 0},
+		{"stack", 12, 0, nil, 0x80, 0},
+		{"protection", 13, 0, nil, 0x80, 0},
+		{"alignment", 17, 0, nil, 1, 0},
+		{"x87, nothing unmasked", 16, 0, func() { u.FPU[0], u.FPU[2] = 0x7f, 0x3f }, 0, pc},
+		{"x87 divide", 16, 0, func() { u.FPU[0], u.FPU[2] = 0x7b, 0x04 }, 3, pc},
+		{"x87 invalid first", 16, 0, func() { u.FPU[0], u.FPU[2] = 0x40, 0x3f }, 7, pc},
+		{"SSE divide", 19, 0, func() { u.FPU[24], u.FPU[25] = 0x84, 0x1d }, 3, pc},
+		{"SSE overflow", 19, 0, func() { u.FPU[24], u.FPU[25] = 0x88, 0x1b }, 4, pc},
+		{"SSE underflow", 19, 0, func() { u.FPU[24], u.FPU[25] = 0x90, 0x17 }, 5, pc},
+		{"SSE denormal", 19, 0, func() { u.FPU[24], u.FPU[25] = 0x82, 0x1e }, 5, pc},
+		{"SSE precision", 19, 0, func() { u.FPU[24], u.FPU[25] = 0xa0, 0x0f }, 6, pc},
+	} {
+		*u = arch.UArea{}
+		u.Frame[slotPC] = uint64(pc)
+		u.Trap.Code = c.vector<<32 | c.bits
+		if c.change != nil {
+			c.change()
+		}
+		code, addr := cause(u)
+		if code != c.code || code != 0 && addr != c.addr {
+			t.Errorf("%s: %d at %#x, want %d at %#x", c.name, code, addr, c.code, c.addr)
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package arm64
 
 import (
+	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"grim/arch"
@@ -84,5 +87,56 @@ func FuzzDecode(f *testing.F) {
 func TestSyscallNeedsNoDecoding(t *testing.T) {
 	if arch.TrapKind(fromSync) != arch.Syscall {
 		t.Errorf("fromSync is %d, arch.Syscall %d", fromSync, arch.Syscall)
+	}
+}
+
+// A syndrome does not tell user code whether an address of the kernel's is mapped.
+func TestKernelAddressSyndrome(t *testing.T) {
+	const far = 0xffff_8000_0000_0000
+	for _, class := range []uint64{0x24, 0x20} {
+		absent, present := decode(0, class<<26|0x07, far, 0), decode(0, class<<26|0x0f, far, 0)
+		if absent != present || absent.Code>>26&0x3f != class || absent.Kind != arch.PageFault {
+			t.Errorf("class %#x: %+v and %+v", class, absent, present)
+		}
+	}
+}
+
+// TestCause has si_code and si_addr as Linux gives them.
+func TestCause(t *testing.T) {
+	const pc, far = arch.VA(0x401000), arch.VA(0x7fff_0000_1234)
+	for _, c := range []struct {
+		name string
+		esr  uint64
+		code int32
+		addr arch.VA
+	}{
+		{"udf", 0, 1, pc},
+		{"mrs", 0x18 << 26, 1, pc},
+		{"illegal state", 0x0e << 26, 1, pc},
+		{"brk", 0x3c << 26, 1, pc},
+		{"step", 0x32 << 26, 2, pc},
+		{"breakpoint", 0x30 << 26, 4, pc},
+		{"pc alignment", 0x22 << 26, 1, far},
+		{"data alignment", 0x24<<26 | 0x21, 1, far},
+		{"exclusive", 0x24<<26 | 0x35, 3, far},
+		{"external", 0x24<<26 | 0x10, 3, far},
+		{"floating point", 0x2c << 26, 14, pc},
+		{"divide", 0x2c<<26 | 1<<23 | 2, 3, pc},
+		{"invalid", 0x2c<<26 | 1<<23 | 0x13, 7, pc},
+	} {
+		u := &arch.UArea{}
+		u.Frame[slotPC] = uint64(pc)
+		u.Trap = decode(0, c.esr, uint64(far), 0)
+		if code, addr := cause(u); code != c.code || addr != c.addr {
+			t.Errorf("%s: %d at %#x, want %d at %#x", c.name, code, addr, c.code, c.addr)
+		}
+	}
+}
+
+// entry.s has what user code may choose of PSTATE built in.
+func TestUserPSTATE(t *testing.T) {
+	text, err := os.ReadFile("entry.s")
+	if err != nil || !strings.Contains(string(text), fmt.Sprintf("#define PSTATE_USER\t%#x\n", uint64(UserPSTATE))) {
+		t.Errorf("entry.s: %v, or another PSTATE_USER than %#x", err, uint64(UserPSTATE))
 	}
 }

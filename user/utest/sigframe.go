@@ -301,6 +301,7 @@ func signalAltstackWraps() {
 		{sp: 0xffffffff00000000, size: 0x100000000},
 		{sp: 0xfffffffffffff000, size: 0x100000},
 		{sp: 0xffff800000000000, size: 1 << 20},
+		{sp: 0xffffffffffff0000, size: 1 << 47}, // as if around the current stack
 	} {
 		killedBy("stack at "+hex(s.sp), wait(fork(func() int {
 			if sigaltstack(&s, nil) != 0 || rawAction(unix.SIGUSR1, saOnstack, 0) != 0 {
