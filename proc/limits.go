@@ -19,6 +19,9 @@ type Rlimit struct{ Cur, Max uint64 }
 // ones about memory and files are kept here and obeyed by their owners.
 type Limits [NumLimits]Rlimit
 
+// rlimitMemlock is RLIMIT_MEMLOCK, which package syscall lacks.
+const rlimitMemlock = 8
+
 // DefaultLimits are those of a process that Spawn makes without any, but for
 // defaultLimits.
 func DefaultLimits() Limits {
@@ -29,6 +32,7 @@ func DefaultLimits() Limits {
 	l[syscall.RLIMIT_STACK] = Rlimit{8 << 20, Unlimited}
 	l[syscall.RLIMIT_CORE] = Rlimit{0, Unlimited}
 	l[syscall.RLIMIT_NOFILE] = Rlimit{1024, 4096}
+	l[rlimitMemlock] = Rlimit{8 << 20, 8 << 20} // Linux's since 5.16
 	return l
 }
 

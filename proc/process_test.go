@@ -208,7 +208,7 @@ func TestFaultErrors(t *testing.T) {
 	o.Unref()
 	// Out of memory: the asking process dies, the kernel does not.
 	m.run(SignalStatus(syscall.SIGKILL), func(u *user) {
-		va := u.Map(8000<<12, vm.Anon, nil)
+		va := u.Map(8000<<12, vm.Anon|vm.NoReserve, nil)
 		u.Handle(syscall.SIGSEGV, 0, func(*user, Siginfo) { t.Error("SIGSEGV for want of memory") })
 		for i := range arch.VA(8000) {
 			u.Store(va+i<<12, 1)

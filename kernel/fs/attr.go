@@ -155,7 +155,7 @@ func (s *FS) Utimes(at At, path string, atime, mtime int64, flags int) error {
 	return s.change(at, path, flags, setTimes(atime, mtime))
 }
 
-// Truncate is truncate(2).
+// Truncate is truncate(2). ETXTBSY: a program runs from the file.
 func (s *FS) Truncate(at At, path string, size int64) error {
 	t, err := s.node(at, path, 0)
 	if err != nil {
@@ -170,7 +170,7 @@ func (s *FS) Truncate(at At, path string, size int64) error {
 			return syscall.ENOENT
 		}
 		defer unhold(n)
-		return n.truncate(size)
+		return n.truncatePath(size)
 	}
 	return syscall.EINVAL
 }

@@ -97,7 +97,7 @@ func (s *FS) openNode(t Task, n node, from place, flags int) (*File, error) {
 	h, err := n.open(call{task: t, nonblock: flags&unix.O_NONBLOCK != 0}, flags)
 	if err == nil && flags&unix.O_TRUNC != 0 {
 		if r, ok := n.(*regular); ok {
-			if err = r.truncate(0); err != nil {
+			if err = r.truncatePath(0); err != nil {
 				h.close()
 			}
 		}
@@ -120,14 +120,68 @@ func (s *FS) create(at At, t found, flags int, mode uint32) (*File, error) {
 		return nil, full(err)
 	}
 	newborn(r) // the File's reference
-	if err := s.link(d, t.name, r); err != nil {
+	h, err := r.open(call{}, flags)
+	if err == nil {
+		if err = s.link(d, t.name, r); err != nil {
+			h.close()
+		}
+	}
+	if err != nil {
 		unhold(r)
 		if err == syscall.EEXIST && flags&unix.O_EXCL == 0 {
 			return nil, errRetry
 		}
 		return nil, err
 	}
-	return s.newFile(r, &regHandle{file: r}, t.place, flags), nil
+	return s.newFile(r, h, t.place, flags), nil
+}
+
+// OpenExec opens a file to run a program from it, for reading: until the File is
+// released for the last time, nobody else can write to the file or open it for
+// writing. flags are AT_EMPTY_PATH (with an empty path: at.Dir's own file, opened
+// anew) and AT_SYMLINK_NOFOLLOW. EACCES: not a regular file, or not executable.
+// ETXTBSY: somebody has it open for writing.
+func (s *FS) OpenExec(at At, path string, flags int) (*File, error) {
+	if path == "" && flags&unix.AT_EMPTY_PATH != 0 && at.Dir != nil {
+		n := at.Dir.node
+		if !hold(n) {
+			return nil, syscall.ENOENT
+		}
+		return s.openExec(n, at.Dir.from)
+	}
+	end := follow
+	if flags&unix.AT_SYMLINK_NOFOLLOW != 0 {
+		end = noFollow
+	}
+	t, err := s.walk(at, path, end)
+	if err != nil {
+		return nil, err
+	}
+	defer t.done()
+	if err := t.existing(); err != nil {
+		return nil, err
+	}
+	if err := openable(t, unix.O_RDONLY); err != nil {
+		return nil, err
+	}
+	if !hold(t.node) {
+		return nil, syscall.ENOENT
+	}
+	return s.openExec(t.node, t.place)
+}
+
+// openExec is OpenExec of a node, whose reference it takes over, on error too.
+func (s *FS) openExec(n node, from place) (*File, error) {
+	r, ok := n.(*regular)
+	err := error(syscall.EACCES)
+	if ok && r.perm.Load()&0o111 != 0 {
+		err = r.denyWrite()
+	}
+	if err != nil {
+		unhold(n)
+		return nil, err
+	}
+	return s.newFile(n, &regHandle{file: r, access: denies}, from, unix.O_RDONLY), nil
 }
 
 // openPath is open(2) with O_PATH: a name, whatever it is, not opened.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +37,52 @@ type regular struct {
 	writeMu sync.Mutex
 	seals   int // F_SEAL_*; under writeMu
 	locks   flockQueue
+	// writers counts the open descriptions that can write, or, below zero, those
+	// that a program runs from: never both are there (ETXTBSY; Linux's
+	// i_writecount). A memfd's first description does not count, as on Linux.
+	writers atomic.Int32
 }
+
+// getWrite lets the caller write, or open for writing, until putWrite. ETXTBSY: a
+// program runs from the file.
+func (r *regular) getWrite() error {
+	for {
+		n := r.writers.Load()
+		if n < 0 {
+			return syscall.ETXTBSY
+		}
+		if r.writers.CompareAndSwap(n, n+1) {
+			return nil
+		}
+	}
+}
+
+func (r *regular) putWrite() { r.writers.Add(-1) }
+
+// denyWrite keeps everybody from writing until allowWrite. ETXTBSY: the file is open
+// for writing, or mapped so by a description that is closed already.
+func (r *regular) denyWrite() error {
+	for {
+		n := r.writers.Load()
+		if n > 0 {
+			return syscall.ETXTBSY
+		}
+		if r.writers.CompareAndSwap(n, n-1) {
+			break
+		}
+	}
+	// A new writable mapping needs a description that can write: there is none.
+	if m, ok := r.pages.(mapped); ok && r.dev != devAnon && m.Mapped().Writable() {
+		r.allowWrite()
+		return syscall.ETXTBSY
+	}
+	return nil
+}
+
+func (r *regular) allowWrite() { r.writers.Add(1) }
+
+// mapped are pages that know their mappings.
+type mapped interface{ Mapped() *vm.Mappings }
 
 // newRegular makes an empty file that nobody else knows, without references.
 func (s *FS) newRegular(name string, dev uint64, perm uint32) (*regular, error) {
@@ -70,8 +116,27 @@ func (r *regular) blocks(size int64) int64 {
 	return (size + 511) / 512
 }
 
-// open is the data path of open(2); O_TRUNC is the caller's work.
-func (r *regular) open(call, int) (handle, error) { return &regHandle{file: r}, nil }
+// open is the data path of open(2); O_TRUNC is the caller's work. ETXTBSY.
+func (r *regular) open(_ call, flags int) (handle, error) {
+	h := &regHandle{file: r}
+	if flags&unix.O_ACCMODE != unix.O_RDONLY {
+		if err := r.getWrite(); err != nil {
+			return nil, err
+		}
+		h.access = writes
+	}
+	return h, nil
+}
+
+// truncatePath is truncate for a caller without a description that can write.
+// ETXTBSY.
+func (r *regular) truncatePath(size int64) error {
+	if err := r.getWrite(); err != nil {
+		return err
+	}
+	defer r.putWrite()
+	return r.truncate(size)
+}
 
 // truncate sets the size. EFBIG, ENOSPC, EPERM (sealed).
 func (r *regular) truncate(size int64) error {
@@ -127,8 +192,27 @@ func full(err error) error {
 // regHandle is a regular file opened.
 type regHandle struct {
 	plain
-	file *regular
-	desc File // see newFile
+	file   *regular
+	desc   File // see newFile
+	access access
+}
+
+// access is what a description holds of regular.writers.
+type access uint8
+
+const (
+	neither access = iota
+	writes         // of those that can write
+	denies         // of those that a program runs from
+)
+
+func (h *regHandle) close() {
+	switch h.access {
+	case writes:
+		h.file.putWrite()
+	case denies:
+		h.file.allowWrite()
+	}
 }
 
 func (h *regHandle) size() int64 { return h.file.size() }
@@ -236,20 +320,32 @@ func (f *File) Seals() (int, error) {
 	return r.seals, nil
 }
 
-// AddSeals is fcntl F_ADD_SEALS. Mappings made before F_SEAL_WRITE stay writable.
+// AddSeals is fcntl F_ADD_SEALS. EPERM: not open for writing, or sealed against
+// seals. EINVAL. EBUSY: F_SEAL_WRITE while a shared mapping can write. Mappings made
+// before F_SEAL_FUTURE_WRITE stay as they are.
 func (f *File) AddSeals(seals int) error {
 	const known = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_FUTURE_WRITE
+	if f.may(unix.O_WRONLY) != nil {
+		return syscall.EPERM
+	}
 	r, ok := f.node.(*regular)
 	if !ok || r.dev != devAnon || seals&^known != 0 {
 		return syscall.EINVAL
-	}
-	if f.may(unix.O_WRONLY) != nil {
-		return syscall.EPERM
 	}
 	r.writeMu.Lock()
 	defer r.writeMu.Unlock()
 	if r.seals&unix.F_SEAL_SEAL != 0 {
 		return syscall.EPERM
+	}
+	if m, ok := r.pages.(mapped); ok {
+		switch {
+		case seals&^r.seals&unix.F_SEAL_WRITE != 0:
+			if !m.Mapped().SealWrite() {
+				return syscall.EBUSY
+			}
+		case seals&unix.F_SEAL_FUTURE_WRITE != 0:
+			m.Mapped().SealFutureWrite()
+		}
 	}
 	r.seals |= seals
 	return nil

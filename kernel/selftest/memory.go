@@ -18,7 +18,7 @@ const (
 
 // mapped maps private anonymous memory, readable and writable, at va.
 func (t *T) mapped(vs *vm.VMSpace, va arch.VA, n uint64) {
-	t.mapFlags(vs, va, n, readWrite, private, nil)
+	t.mapFlags(vs, va, n, readWrite, private|vm.NoReserve, nil) // any size
 }
 
 func (t *T) mapFlags(vs *vm.VMSpace, va arch.VA, n uint64, prot arch.Prot, flags vm.MapFlags, obj vm.Object) {

@@ -194,7 +194,7 @@ func pressureCutBlock(t *T) {
 		"munmap":   func() error { return vs.Unmap(dataVA+page, 4*page) },
 		"mprotect": func() error { return vs.Protect(dataVA+page, 4*page, arch.Read) },
 		"madvise":  func() error { return vs.Advise(dataVA+page, 4*page, unix.MADV_DONTNEED) },
-		"mlock":    func() error { return vs.Lock(dataVA+page, 4*page) },
+		"mlock":    func() error { return vs.Lock(dataVA+page, 4*page, false) },
 	}
 	t.Mem.FailAfter(0)
 	errs := map[string]error{}

@@ -86,7 +86,7 @@ func purgeEveryKind(t *T) {
 
 	child, err := parent.Fork(t.Layout, 0)
 	t.check("fork", err)
-	t.check("lock", child.Lock(kindWired, 4*page)) // locks are not inherited
+	t.check("lock", child.Lock(kindWired, 4*page, false)) // locks are not inherited
 	t.passes("every kind", child)
 
 	for _, va := range private {
@@ -139,7 +139,7 @@ func purgeMapStaysValid(t *T) {
 		if err := vs.EnsureReadable(dataVA, 1); err == nil {
 			t.Errorf("memory can be read after a purge")
 		}
-		if _, err := vs.Map(0, 1<<40, readWrite, vm.Private|vm.Anon, nil, 0); err != nil {
+		if _, err := vs.Map(0, 1<<40, readWrite, vm.Private|vm.Anon|vm.NoReserve, nil, 0); err != nil {
 			t.Errorf("map after a purge: %v", err)
 		}
 		vs.Purge(nil)

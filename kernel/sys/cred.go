@@ -20,11 +20,15 @@ const same = ^uint32(0)
 // change replaces the caller's credentials with what fn makes of a copy.
 func (c ctx) change(fn func(n *proc.Cred, privileged bool) error) (uint64, error) {
 	p := c.t.Process()
-	n := *p.Cred()
+	n0 := p.Cred()
+	n := *n0
 	if err := fn(&n, n.EUID == 0); err != nil {
 		return 0, err
 	}
 	p.SetCred(&n)
+	if (n0.EUID == 0) != (n.EUID == 0) {
+		setMemoryLimits(c.mem(), p) // the superuser may lock memory
+	}
 	return 0, nil
 }
 

@@ -49,6 +49,7 @@ type executable struct {
 	cred    *proc.Cred
 	fixed   bool // the caller wants no random addresses (personality(2))
 	args    elf.Args
+	max     int // bytes that the strings may take
 	taken   int // bytes of the budget of kernel memory
 	loadFor func(vs *vm.VMSpace) (pc, sp arch.VA, err error)
 }
@@ -60,6 +61,18 @@ const (
 	keptExecutables = 4
 	keptText        = 16 << 10
 )
+
+// maxStrings is how many bytes of arguments and environment a process may give to
+// execve(2): a quarter of its RLIMIT_STACK, 128 KB at least (execve(2), "Limits on size
+// of arguments"). Linux goes up to 6 MB, this kernel to maxExecStrings: they are in
+// kernel memory for a while.
+func maxStrings(p *proc.Process) int {
+	l, err := p.Limit(unix.RLIMIT_STACK)
+	if err != nil {
+		return maxExecStrings
+	}
+	return int(min(maxExecStrings, max(l.Cur/4, maxExecString+1)))
+}
 
 // getExecutable returns an executable that holds nothing; put it back.
 func (s *System) getExecutable() *executable {
@@ -101,6 +114,7 @@ func (x *executable) put() {
 // read takes argv and envp from the caller's memory, out of the budget of kernel
 // memory. E2BIG, EFAULT, ENOMEM.
 func (x *executable) read(c ctx, argv, envp arch.VA) error {
+	x.max = maxStrings(c.t.Process())
 	if err := x.readArray(c, argv); err != nil {
 		return err
 	}
@@ -163,7 +177,7 @@ func (x *executable) readString(c ctx, va arch.VA) error {
 	}
 	x.text = append(text, 0)
 	n := len(x.text) - start + 8
-	if x.taken+n > maxExecStrings {
+	if x.taken+n > x.max {
 		return syscall.E2BIG
 	}
 	if !x.s.transient.take(n) {
@@ -190,12 +204,14 @@ func (x *executable) program() program {
 // open opens the program at a path, or the interpreter that it names as a script,
 // and parses it. On error x holds no file.
 //
-// EACCES: not a regular file, or not executable. ELOOP: scripts upon scripts.
+// While it runs, or is on its way there, nobody can write to it.
+//
+// EACCES: not a regular file, or not executable. ETXTBSY: open for writing. ELOOP: scripts upon scripts.
 // ENOENT: there is none, or an interpreter it names is missing. ENOEXEC.
 func (x *executable) open(at fs.At, name string, flags int) error {
 	x.path = name
 	for depth := 0; ; depth++ {
-		f, err := x.s.openExec(at, name, flags)
+		f, err := x.s.fs.OpenExec(at, name, flags)
 		if err != nil {
 			return err
 		}
@@ -268,28 +284,6 @@ func (s *System) noInterpreter(at fs.At, interp string) error {
 		return err
 	}
 	return syscall.ENOEXEC
-}
-
-// openExec opens a file to run it.
-func (s *System) openExec(at fs.At, name string, flags int) (*fs.File, error) {
-	var f *fs.File
-	var err error
-	if name == "" && flags&unix.AT_EMPTY_PATH != 0 && at.Dir != nil {
-		f = at.Dir.Ref()
-	} else {
-		open := unix.O_RDONLY | unix.O_CLOEXEC
-		if flags&unix.AT_SYMLINK_NOFOLLOW != 0 {
-			open |= unix.O_NOFOLLOW
-		}
-		if f, err = s.fs.Open(at, name, open, 0); err != nil {
-			return nil, err
-		}
-	}
-	if st := f.Stat(); st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
-		f.Release()
-		return nil, syscall.EACCES
-	}
-	return f, nil
 }
 
 // fileReader makes a file an io.ReaderAt.

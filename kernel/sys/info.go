@@ -118,6 +118,9 @@ func setMemoryLimits(vs *vm.VMSpace, p *proc.Process) {
 			*x.to = r.Cur
 		}
 	}
+	if p.Cred().EUID == 0 {
+		l.Memlock = vm.Unlimited // CAP_IPC_LOCK
+	}
 	vs.SetLimits(l)
 }
 

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"grim/arch"
+	"grim/kernel/fs"
 	"grim/mm/vm"
 )
 
@@ -29,39 +30,74 @@ var mmapFlags = [...]struct {
 	{unix.MAP_LOCKED, vm.Locked},
 }
 
+// legacyFlags are the flags that MAP_SHARED_VALIDATE accepts (Linux's
+// LEGACY_MAP_MASK): those that there were before it, MAP_HUGE_* among them. All
+// others are refused, MAP_FIXED_NOREPLACE too; without VALIDATE they are ignored.
+const legacyFlags = unix.MAP_TYPE | unix.MAP_FIXED | unix.MAP_ANONYMOUS | unix.MAP_DENYWRITE |
+	unix.MAP_EXECUTABLE | unix.MAP_GROWSDOWN | unix.MAP_LOCKED | unix.MAP_NORESERVE | unix.MAP_POPULATE |
+	unix.MAP_NONBLOCK | unix.MAP_STACK | unix.MAP_HUGETLB | map32Bit | unix.MAP_HUGE_MASK<<unix.MAP_HUGE_SHIFT
+
+// sysMmap checks in Linux's order: offset, descriptor, length, address, then what the
+// file allows.
 func sysMmap(c ctx) (uint64, error) {
-	addr, length, flags, off := c.va(0), c.arg(1), c.int(3), int64(c.arg(5))
-	prot := arch.Prot(c.arg(2) & protMask)
-	if off < 0 || off%arch.PageSize != 0 || length == 0 {
+	m := mapping{addr: c.va(0), length: c.arg(1), prot: arch.Prot(c.arg(2) & protMask), flags: c.int(3), off: c.arg(5)}
+	if m.off%arch.PageSize != 0 {
 		return 0, syscall.EINVAL
 	}
-	var fl vm.MapFlags
-	switch flags & unix.MAP_TYPE {
-	case unix.MAP_SHARED, unix.MAP_SHARED_VALIDATE:
-		fl = vm.Shared
-	case unix.MAP_PRIVATE:
-		fl = vm.Private
-	default:
-		return 0, syscall.EINVAL
-	}
-	if flags&(unix.MAP_HUGETLB|map32Bit) != 0 {
-		return 0, syscall.ENOMEM
-	}
-	for _, m := range mmapFlags {
-		if flags&m.linux != 0 {
-			fl |= m.vm
+	var f *fs.File
+	if m.flags&unix.MAP_ANONYMOUS == 0 {
+		var err error
+		if f, err = c.file(4); err != nil {
+			return 0, err
+		}
+		defer f.Release()
+		if f.Flags()&unix.O_PATH != 0 {
+			return 0, syscall.EBADF
 		}
 	}
-	if flags&unix.MAP_ANONYMOUS == 0 {
-		return c.mapFile(addr, length, prot, fl, off)
+	if m.length == 0 {
+		return 0, syscall.EINVAL
 	}
-	return c.mapAnon(addr, length, prot, fl)
+	if m.length > uint64(arch.UserMax) || m.flags&(unix.MAP_HUGETLB|map32Bit) != 0 {
+		return 0, syscall.ENOMEM
+	}
+	m.length = uint64(arch.VA(m.length).PageUp())
+	for _, x := range mmapFlags {
+		if m.flags&x.linux != 0 {
+			m.vm |= x.vm
+		}
+	}
+	if err := c.mayPlace(m.addr, m.length, m.vm); err != nil {
+		return 0, err
+	}
+	if f == nil {
+		return c.mapAnon(&m)
+	}
+	return c.mapFile(f, &m)
 }
 
-// mayPlace says whether the caller may map memory exactly at addr: below vm.MinAddr,
-// CAP_SYS_RAWIO is needed. EPERM. (An address inside a page is EINVAL, later.)
-func (c ctx) mayPlace(addr arch.VA, fl vm.MapFlags) error {
-	if fl&(vm.Fixed|vm.FixedNoReplace) != 0 && addr < vm.MinAddr && addr%arch.PageSize == 0 && c.t.Process().Cred().EUID != 0 {
+// mapping is what mmap(2) is asked for.
+type mapping struct {
+	addr   arch.VA
+	length uint64 // whole pages
+	prot   arch.Prot
+	flags  int
+	off    uint64
+	vm     vm.MapFlags
+}
+
+// mayPlace says whether the caller may map n bytes exactly at addr. ENOMEM: not in
+// the user half. EINVAL: inside a page. EPERM: below vm.MinAddr, without
+// CAP_SYS_RAWIO.
+func (c ctx) mayPlace(addr arch.VA, n uint64, fl vm.MapFlags) error {
+	switch {
+	case fl&(vm.Fixed|vm.FixedNoReplace) == 0:
+		return nil
+	case userRange(addr, n) != nil:
+		return syscall.ENOMEM
+	case addr%arch.PageSize != 0:
+		return syscall.EINVAL
+	case addr < vm.MinAddr && c.t.Process().Cred().EUID != 0:
 		return syscall.EPERM
 	}
 	return nil
@@ -69,57 +105,68 @@ func (c ctx) mayPlace(addr arch.VA, fl vm.MapFlags) error {
 
 // mapAnon maps zero-filled memory; shared, it is an object of its own that
 // children of fork have too.
-func (c ctx) mapAnon(addr arch.VA, length uint64, prot arch.Prot, fl vm.MapFlags) (uint64, error) {
-	if err := c.mayPlace(addr, fl); err != nil {
-		return 0, err
+func (c ctx) mapAnon(m *mapping) (uint64, error) {
+	switch m.flags & unix.MAP_TYPE {
+	case unix.MAP_PRIVATE:
+		m.vm |= vm.Private
+	case unix.MAP_SHARED:
+		m.vm |= vm.Shared
+	default:
+		return 0, syscall.EINVAL
 	}
-	if fl&vm.Shared == 0 {
-		va, err := c.mem().Map(addr, length, prot, fl|vm.Anon, nil, 0)
-		return uint64(va), err
-	}
-	if length > uint64(arch.UserMax) {
-		return 0, syscall.ENOMEM
-	}
-	obj, err := vm.NewAnonObject(c.s.cfg.VM, int64(length), c.mem().Account().User())
-	if err != nil {
-		return 0, err
-	}
-	defer obj.Unref()
-	va, err := c.mem().Map(addr, length, prot, fl, obj, 0)
+	va, err := c.mem().Map(m.addr, m.length, m.prot, m.vm|vm.Anon, nil, 0)
 	return uint64(va), err
 }
 
-func (c ctx) mapFile(addr arch.VA, length uint64, prot arch.Prot, fl vm.MapFlags, off int64) (uint64, error) {
-	f, err := c.file(4)
-	if err != nil {
-		return 0, err
+func (c ctx) mapFile(f *fs.File, m *mapping) (uint64, error) {
+	// A device's offset is its own affair; a file has none beyond the largest int64.
+	end := m.off + m.length
+	if end < m.off || f.Stat().Mode&unix.S_IFMT == unix.S_IFREG && int64(end) < 0 {
+		return 0, syscall.EOVERFLOW
 	}
-	defer f.Release()
-	acc := f.Flags()
-	if acc&unix.O_PATH != 0 {
-		return 0, syscall.EBADF
+	acc := f.Flags() & unix.O_ACCMODE
+	switch m.flags & unix.MAP_TYPE {
+	case unix.MAP_SHARED_VALIDATE:
+		if m.flags&^legacyFlags != 0 {
+			return 0, syscall.EOPNOTSUPP
+		}
+		fallthrough
+	case unix.MAP_SHARED:
+		m.vm |= vm.Shared
+		if acc != unix.O_RDWR {
+			if m.prot&arch.Write != 0 {
+				return 0, syscall.EACCES
+			}
+			m.vm |= vm.MayNotWrite
+		}
+	case unix.MAP_PRIVATE:
+		m.vm |= vm.Private
+	default:
+		return 0, syscall.EINVAL
 	}
-	if acc&unix.O_ACCMODE == unix.O_WRONLY {
+	if acc == unix.O_WRONLY {
 		return 0, syscall.EACCES // every mapping can be read
 	}
-	if fl&vm.Shared != 0 && acc&unix.O_ACCMODE != unix.O_RDWR {
-		if prot&arch.Write != 0 {
-			return 0, syscall.EACCES
+	zero := f.Zero()
+	var obj vm.Object
+	if !zero {
+		var err error
+		if obj, err = f.Object(); err != nil {
+			return 0, err
 		}
-		fl |= vm.MayNotWrite
+		defer obj.Unref()
 	}
-	if f.Zero() {
-		return c.mapAnon(addr, length, prot, fl)
+	if m.vm&vm.GrowsDown != 0 {
+		return 0, syscall.EINVAL
 	}
-	if err := c.mayPlace(addr, fl); err != nil {
-		return 0, err
+	if zero {
+		m.flags = m.flags&^unix.MAP_TYPE | unix.MAP_PRIVATE
+		if m.vm&vm.Shared != 0 {
+			m.flags = m.flags&^unix.MAP_TYPE | unix.MAP_SHARED
+		}
+		return c.mapAnon(m)
 	}
-	obj, err := f.Object()
-	if err != nil {
-		return 0, err
-	}
-	defer obj.Unref()
-	va, err := c.mem().Map(addr, length, prot, fl, obj, off)
+	va, err := c.mem().Map(m.addr, m.length, m.prot, m.vm, obj, int64(m.off))
 	return uint64(va), err
 }
 
@@ -127,14 +174,21 @@ func sysMunmap(c ctx) (uint64, error) { return 0, c.mem().Unmap(c.va(0), c.arg(1
 
 func sysMprotect(c ctx) (uint64, error) {
 	if c.arg(2)&^protMask != 0 {
+		switch addr, n := c.va(0), c.arg(1); {
+		case addr%arch.PageSize != 0:
+		case n == 0:
+			return 0, nil
+		case addr+arch.VA(n) < addr:
+			return 0, syscall.ENOMEM
+		}
 		return 0, syscall.EINVAL
 	}
 	return 0, c.mem().Protect(c.va(0), c.arg(1), arch.Prot(c.arg(2)))
 }
 
 func sysMremap(c ctx) (uint64, error) {
-	if c.int(3)&unix.MREMAP_FIXED != 0 {
-		if err := c.mayPlace(c.va(4), vm.Fixed); err != nil {
+	if to := c.va(4); c.int(3)&unix.MREMAP_FIXED != 0 && to%arch.PageSize == 0 {
+		if err := c.mayPlace(to, 0, vm.Fixed); err == syscall.EPERM {
 			return 0, err
 		}
 	}
@@ -145,14 +199,14 @@ func sysMremap(c ctx) (uint64, error) {
 func sysMadvise(c ctx) (uint64, error) { return 0, c.mem().Advise(c.va(0), c.arg(1), c.int(2)) }
 func sysMsync(c ctx) (uint64, error)   { return 0, c.mem().Sync(c.va(0), c.arg(1), c.int(2)) }
 func sysBrk(c ctx) (uint64, error)     { return uint64(c.mem().Brk(c.va(0))), nil }
-func sysMlock(c ctx) (uint64, error)   { return 0, c.mem().Lock(c.va(0), c.arg(1)) }
+func sysMlock(c ctx) (uint64, error)   { return 0, c.mem().Lock(c.va(0), c.arg(1), false) }
 func sysMunlock(c ctx) (uint64, error) { return 0, c.mem().Unlock(c.va(0), c.arg(1)) }
 
 func sysMlock2(c ctx) (uint64, error) {
 	if c.int(2)&^unix.MLOCK_ONFAULT != 0 {
 		return 0, syscall.EINVAL
 	}
-	return sysMlock(c)
+	return 0, c.mem().Lock(c.va(0), c.arg(1), c.int(2) != 0)
 }
 
 func sysMlockall(c ctx) (uint64, error) {

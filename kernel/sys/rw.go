@@ -356,6 +356,9 @@ func (c ctx) copyFile(src *fs.File, srcVA arch.VA, dst *fs.File, dstVA arch.VA, 
 	if err != nil {
 		return 0, err
 	}
+	if apart { // no more than there is to read
+		n = min(n, uint64(max(src.Stat().Size-from.off, 0)))
+	}
 	if apart && dst.SameFile(src) && from.off < to.off+int64(n) && to.off < from.off+int64(n) {
 		return 0, syscall.EINVAL
 	}

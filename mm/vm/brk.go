@@ -15,7 +15,7 @@ func (vs *VMSpace) SetBrk(start arch.VA) {
 func (vs *VMSpace) Brk(addr arch.VA) arch.VA {
 	vs.mu.Lock()
 	end, o := vs.brk(addr)
-	wired := vs.lockFuture
+	wired := vs.lockFuture && !vs.lockOnFault
 	vs.mu.Unlock()
 	o.settle(vs.sys)
 	if wired {

@@ -117,7 +117,7 @@ func TestForkAdvice(t *testing.T) {
 	}
 	vs.Advise(base, 4096, 10)      // DONTFORK
 	vs.Advise(base+4096, 4096, 18) // WIPEONFORK
-	if err := vs.Lock(base+8192, 4096); err != nil {
+	if err := vs.Lock(base+8192, 4096, false); err != nil {
 		t.Fatal(err)
 	}
 	c, err := vs.Fork(arch.SharedUK, 0)

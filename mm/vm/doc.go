@@ -25,6 +25,7 @@
 // Sync, Purge. Unmap and the others that end a shared mapping return after the
 // object has taken its dirty pages back.
 //
-// Memory is never reserved in advance: a mapping may be larger than RAM, and
-// the fault that finds no frame fails with ENOMEM (Linux's overcommit_memory=1).
+// Memory is not reserved in advance: all mappings together may be larger than RAM,
+// and the fault that finds no frame fails with ENOMEM. What is refused is one request
+// that is larger than RAM by itself: see mayCommit (Linux's overcommit_memory=0).
 package vm

@@ -42,10 +42,12 @@ const (
 	entHeap                               // the brk area
 	entDontFork                           // MADV_DONTFORK
 	entWipeOnFork                         // MADV_WIPEONFORK
+	entNoReserve                          // MAP_NORESERVE: any size goes
 )
 
 // entSame are the flags that two neighbours must share to be one entry.
-const entSame = entShared | entGrowsDown | entWired | entMayNotWrite | entTracked | entHeap | entDontFork | entWipeOnFork
+const entSame = entShared | entGrowsDown | entWired | entMayNotWrite | entTracked | entHeap | entDontFork | entWipeOnFork |
+	entNoReserve
 
 func (e *entry) size() uint64 { return uint64(e.end - e.start) }
 
@@ -69,10 +71,26 @@ func (e *entry) index(va arch.VA) int64 {
 // private reports copy-on-write semantics.
 func (e *entry) private() bool { return e.flags&entShared == 0 }
 
+// mayWriteObject reports whether stores can reach the object, now or after an
+// mprotect(2). It is the same as long as the entry lives.
+func (e *entry) mayWriteObject() bool { return e.flags&(entShared|entMayNotWrite) == entShared }
+
 // data reports whether the entry counts against RLIMIT_DATA: private, writable
 // and not a stack (Linux's is_data_mapping).
 func (e *entry) data() bool {
 	return e.prot&arch.Write != 0 && e.flags&(entShared|entGrowsDown) == 0
+}
+
+// commits reports whether the overcommit rule is about the entry: see mayCommit.
+func (e *entry) commits() bool {
+	if e.flags&entNoReserve != 0 {
+		return false
+	}
+	if e.private() {
+		return e.prot&arch.Write != 0
+	}
+	_, anon := e.obj.(*anonObject)
+	return anon
 }
 
 // allows reports whether an access is permitted. Any right implies reading: no

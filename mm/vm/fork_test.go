@@ -21,7 +21,7 @@ func TestForkStack(t *testing.T) {
 		for i := range 4 {
 			mustStore(t, vs, base+arch.VA(i)<<12, byte(i+1))
 		}
-		if err := vs.Lock(base, 4<<12); err != nil {
+		if err := vs.Lock(base, 4<<12, false); err != nil {
 			t.Fatal(err)
 		}
 		used := m.mem.FreeFrames()

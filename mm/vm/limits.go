@@ -9,12 +9,15 @@ import (
 // Unlimited is no limit (RLIM_INFINITY).
 const Unlimited = ^uint64(0)
 
-// Limits are the resource limits that an address space obeys, in bytes.
+// Limits are the resource limits that an address space obeys, in bytes. They bind
+// where something grows, as on Linux: mmap(2), brk(2), mremap(2), mprotect(2) (Data),
+// a stack's growth, mlock(2) and its relatives (Memlock). fork(2) copies what there
+// is, whatever the limits are.
 type Limits struct {
 	AS       uint64 // RLIMIT_AS: all mappings together
 	Data     uint64 // RLIMIT_DATA: private writable mappings, stacks excluded
 	Stack    uint64 // RLIMIT_STACK: how far a stack grows by itself
-	Memlock  uint64 // RLIMIT_MEMLOCK
+	Memlock  uint64 // RLIMIT_MEMLOCK; Unlimited for a process with CAP_IPC_LOCK
 	Resident uint64 // memory in frames; the fault that would exceed it fails with ENOMEM
 }
 
@@ -38,19 +41,36 @@ func (vs *VMSpace) SetLimits(l Limits) {
 // exceeds reports whether have+more is over a limit.
 func exceeds(have, more, limit uint64) bool { return more > limit || have > limit-more }
 
-// mayGrow says whether the map may grow by n bytes with the protection and
-// flags given: nil or ENOMEM. gone is what the operation unmaps first.
+// mayGrow says whether the map may grow by n bytes that look like the entry given:
+// nil or ENOMEM. gone is what the operation unmaps first.
 func (vs *VMSpace) mayGrow(n, gone uint64, like *entry) error {
 	if exceeds(vs.sizes.total-gone, n, vs.limits.AS) {
 		return syscall.ENOMEM
 	}
-	if like.data() && exceeds(vs.sizes.data, n, vs.limits.Data) {
+	if like.data() && exceeds(vs.sizes.data, n-min(n, gone), vs.limits.Data) {
 		return syscall.ENOMEM
 	}
+	more := 1
 	if gone != 0 {
-		return vs.room(2) // what goes may be the middle of an entry
+		more = 2 // what goes may be the middle of an entry
 	}
-	return vs.room(1)
+	if err := vs.room(more); err != nil {
+		return err
+	}
+	return vs.mayCommit(n, like)
+}
+
+// mayCommit is the overcommit rule, the heuristic of Linux's overcommit_memory 0:
+// memory is not reserved in advance, but one request for more than all of the
+// machine's RAM (there is no swap) is a mistake, and gets ENOMEM. It is asked for
+// memory that will need frames of its own: private and writable, or shared and
+// anonymous. MAP_NORESERVE, which sparse tables are mapped with, turns it off. fork(2)
+// asks for nothing.
+func (vs *VMSpace) mayCommit(n uint64, like *entry) error {
+	if like.commits() && n > uint64(vs.sys.mem.Total())<<arch.PageShift {
+		return syscall.ENOMEM
+	}
+	return nil
 }
 
 // maxEntries bounds the kernel memory that a map can take (Linux's
@@ -61,6 +81,14 @@ const maxEntries = 65530
 func (vs *VMSpace) mayHold(n int) error {
 	if l := vs.limits.Resident; l != Unlimited && exceeds(uint64(vs.pm.Stats().Resident)<<arch.PageShift, uint64(n)<<arch.PageShift, l) {
 		return syscall.ENOMEM
+	}
+	return nil
+}
+
+// mayLockAny says whether the process may lock memory at all: EPERM with a limit of 0.
+func (vs *VMSpace) mayLockAny() error {
+	if vs.limits.Memlock == 0 {
+		return syscall.EPERM
 	}
 	return nil
 }

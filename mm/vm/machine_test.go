@@ -202,11 +202,17 @@ func check(t testing.TB, vs *VMSpace) {
 			t.Errorf("entries at %#x and %#x could be one", prev.start, e.start)
 		}
 		if e.obj != nil {
-			found := false
+			found, writable := false, 0
 			m := e.obj.Mapped()
 			m.mu.Lock()
 			for x := m.head; x != nil; x = x.mapNext {
 				found = found || x == e
+				if x.mayWriteObject() {
+					writable++
+				}
+			}
+			if m.writable != writable {
+				t.Errorf("entry %#x: its object counts %d mappings that can write, has %d", e.start, m.writable, writable)
 			}
 			m.mu.Unlock()
 			if !found {

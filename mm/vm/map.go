@@ -17,7 +17,7 @@ const (
 	FixedNoReplace                      // exactly at addr; EEXIST if something is there
 	Anon                                // no object: zero-filled
 	GrowsDown                           // a stack: grows towards lower addresses on faults
-	NoReserve                           // accepted: memory is never reserved in advance
+	NoReserve                           // may be larger than the machine's memory; see mayCommit
 	Populate                            // fault everything in now, as far as memory allows
 	Locked                              // as mlock
 	MayNotWrite                         // the file is not open for writing: a Shared mapping never becomes writable
@@ -35,7 +35,8 @@ const MinAddr arch.VA = 0x10000
 // Map maps length bytes of obj from off, or zero-filled memory, and returns the
 // address. It takes its own reference of obj. Errors as mmap(2): EINVAL, ENOMEM
 // (no addresses, limits), EEXIST, EPERM (page 0), EACCES (writable shared
-// mapping of a file not open for writing), EAGAIN (RLIMIT_MEMLOCK), EOVERFLOW.
+// mapping of a file not open for writing), EPERM also for such a mapping of an object
+// that is sealed or MAP_LOCKED without any right to lock, EAGAIN (RLIMIT_MEMLOCK), EOVERFLOW.
 func (vs *VMSpace) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFlags, obj Object, off int64) (arch.VA, error) {
 	if length == 0 || flags&(Shared|Private) == Shared|Private ||
 		off < 0 || off&(arch.PageSize-1) != 0 || (obj == nil) != (flags&Anon != 0) {
@@ -56,7 +57,7 @@ func (vs *VMSpace) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFla
 	}
 	if flags&Anon != 0 {
 		off = 0
-		if flags&Shared != 0 {
+		if flags&Shared != 0 { // children of fork have it too
 			var err error
 			if obj, err = NewAnonObject(vs.sys, int64(n), vs.account.User()); err != nil {
 				return 0, err
@@ -65,14 +66,26 @@ func (vs *VMSpace) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFla
 		}
 	}
 	like := entry{prot: prot, obj: obj, off: off, end: arch.VA(n), flags: entryFlagsOf(flags, obj)}
+	if like.mayWriteObject() {
+		// Counted before the map is locked, so that sealing it meanwhile fails.
+		if m := obj.Mapped(); m.claim() {
+			defer m.unclaim()
+		} else if prot&arch.Write != 0 {
+			return 0, syscall.EPERM
+		} else {
+			like.flags |= entMayNotWrite
+		}
+	}
 
 	vs.mu.Lock()
+	populate := flags&(Populate|Locked) != 0
 	if vs.lockFuture {
 		like.flags |= entWired
+		populate = populate || !vs.lockOnFault
 	}
-	if like.flags&entWired != 0 && !vs.mayLock(n) {
+	if err := vs.mayMapLocked(n, flags, &like); err != nil {
 		vs.mu.Unlock()
-		return 0, syscall.EAGAIN
+		return 0, err
 	}
 	va, o, err := vs.place(addr, n, flags, &like)
 	if err == nil {
@@ -83,10 +96,24 @@ func (vs *VMSpace) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFla
 	if err != nil {
 		return 0, err
 	}
-	if flags&Populate != 0 || like.flags&entWired != 0 {
+	if populate {
 		vs.populate(va, va+arch.VA(n)) // as Linux: what fails here fails again at the access
 	}
 	return va, nil
+}
+
+// mayMapLocked says whether a mapping of n bytes may be locked, if it is to be. EPERM,
+// EAGAIN. Preconditions: mu held.
+func (vs *VMSpace) mayMapLocked(n uint64, flags MapFlags, like *entry) error {
+	if flags&Locked != 0 {
+		if err := vs.mayLockAny(); err != nil {
+			return err
+		}
+	}
+	if like.flags&entWired != 0 && !vs.mayLock(n) {
+		return syscall.EAGAIN
+	}
+	return nil
 }
 
 func entryFlagsOf(flags MapFlags, obj Object) (f entryFlags) {
@@ -104,6 +131,9 @@ func entryFlagsOf(flags MapFlags, obj Object) (f entryFlags) {
 	}
 	if flags&Locked != 0 {
 		f |= entWired
+	}
+	if flags&NoReserve != 0 {
+		f |= entNoReserve
 	}
 	return f
 }

@@ -156,11 +156,11 @@ func (mo *model) step(in *input) (desc string, err error) {
 		prot := arch.Prot(in.n(8))
 		desc = fmt.Sprintf("mprotect %d+%d %v", first, n, prot)
 		got = s.vs.Protect(va, length, prot)
-		if holes {
-			want = syscall.ENOMEM
-			break
-		}
 		for i := range pages {
+			if !pages[i].mapped { // what comes before a hole is changed
+				want = syscall.ENOMEM
+				break
+			}
 			pages[i].prot = prot
 		}
 	case 14, 15:
@@ -183,18 +183,18 @@ func (mo *model) step(in *input) (desc string, err error) {
 			return desc, nil // would fill the machine
 		}
 		if on {
-			got = s.vs.Lock(va, length)
+			got = s.vs.Lock(va, length, false)
 		} else {
 			got = s.vs.Unlock(va, length)
 		}
-		if holes {
-			want = syscall.ENOMEM
-			break
-		}
 		for i := range pages {
 			p := &pages[i]
+			if !p.mapped { // what comes before a hole is locked, but not faulted in
+				want = syscall.ENOMEM
+				break
+			}
 			p.wired = on
-			if !on || want != nil || p.prot == 0 || p.obj == nil {
+			if !on || holes || want != nil || p.prot == 0 || p.obj == nil {
 				continue
 			}
 			if p.idx >= p.obj.size {

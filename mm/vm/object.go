@@ -78,8 +78,12 @@ func (e *entry) putDirty(pages []pmap.DirtyPage) (refused int) {
 type Mappings struct {
 	mu   sync.Mutex // under VMSpace.mu, above pmap.mu
 	head *entry     // [mu] list through mapNext
-	gen  atomic.Uint64
-	id   atomic.Uint64 // futex identity; 0 until asked for
+	// writable counts the shared mappings that can write, or can be made to by
+	// mprotect(2), and those that Map is about to make. [mu]
+	writable int
+	sealed   bool // [mu] no more of them: F_SEAL_WRITE, F_SEAL_FUTURE_WRITE
+	gen      atomic.Uint64
+	id       atomic.Uint64 // futex identity; 0 until asked for
 }
 
 // Mapped makes a type that embeds Mappings satisfy that part of Object.
@@ -118,8 +122,55 @@ func (m *Mappings) Invalidate(first, last int64) {
 	}
 }
 
+// Writable reports whether a shared mapping can write to the object.
+func (m *Mappings) Writable() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.writable > 0
+}
+
+// SealWrite makes that no shared mapping can write to the object from now on, and
+// reports whether it could: not while there is one that can.
+func (m *Mappings) SealWrite() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.writable > 0 {
+		return false
+	}
+	m.sealed = true
+	return true
+}
+
+// SealFutureWrite is SealWrite for the mappings that are still to come.
+func (m *Mappings) SealFutureWrite() {
+	m.mu.Lock()
+	m.sealed = true
+	m.mu.Unlock()
+}
+
+// claim counts a shared mapping that can write and is about to be made, until
+// unclaim. It reports whether the object allows it.
+func (m *Mappings) claim() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sealed {
+		return false
+	}
+	m.writable++
+	return true
+}
+
+func (m *Mappings) unclaim() {
+	m.mu.Lock()
+	m.writable--
+	m.mu.Unlock()
+}
+
 // add and remove keep the list. Preconditions: m.mu held.
 func (m *Mappings) addLocked(e *entry) {
+	if e.mayWriteObject() {
+		m.writable++
+	}
 	e.mapPrev, e.mapNext = nil, m.head
 	if m.head != nil {
 		m.head.mapPrev = e
@@ -128,6 +179,9 @@ func (m *Mappings) addLocked(e *entry) {
 }
 
 func (m *Mappings) removeLocked(e *entry) {
+	if e.mayWriteObject() {
+		m.writable--
+	}
 	if e.mapPrev != nil {
 		e.mapPrev.mapNext = e.mapNext
 	} else {

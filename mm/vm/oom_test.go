@@ -61,7 +61,7 @@ func TestOutOfMemory(t *testing.T) {
 		{"protect in a block", func(m *machine, vs *VMSpace, o *FileObject) error {
 			return vs.Protect(base+0x5000, 4096, arch.Read)
 		}},
-		{"mlock in a block", func(m *machine, vs *VMSpace, o *FileObject) error { return vs.Lock(base+0x5000, 4096) }},
+		{"mlock in a block", func(m *machine, vs *VMSpace, o *FileObject) error { return vs.Lock(base+0x5000, 4096, false) }},
 		{"dontneed in a block", func(m *machine, vs *VMSpace, o *FileObject) error { return vs.Advise(base+0x5000, 4096, 4) }},
 		{"mremap", func(m *machine, vs *VMSpace, o *FileObject) error {
 			_, err := vs.Remap(base+0x5000, 0x300000, 0x300000, mremapMayMove|mremapFixed, base+1<<46+0x1000)

@@ -6,11 +6,15 @@ import (
 	"grim/arch"
 )
 
-// Protect is mprotect(2). EINVAL, ENOMEM (a hole in the range, limits, no memory
-// to cut a block: then what lies before is changed, as in Linux), EACCES.
+// Protect is mprotect(2). EINVAL; ENOMEM (a hole in the range, limits, no memory to
+// cut a block) and EACCES (a file not open for writing): what lies before that is
+// changed, as in Linux.
 func (vs *VMSpace) Protect(addr arch.VA, length uint64, prot arch.Prot) error {
 	if addr != addr.PageDown() {
 		return syscall.EINVAL
+	}
+	if length == 0 {
+		return nil
 	}
 	end, ok := userRange(addr, length)
 	if !ok {
@@ -18,15 +22,20 @@ func (vs *VMSpace) Protect(addr arch.VA, length uint64, prot arch.Prot) error {
 	}
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	if err := vs.mayProtect(addr, end, prot); err != nil {
-		return err
-	}
 	defer vs.merge(addr, end)
+	at := addr // what is below has been changed
 	for e := vs.tree.ceil(addr); e != nil && e.start < end; e = e.next {
+		lo, hi := max(e.start, addr), min(e.end, end)
+		if lo != at {
+			return syscall.ENOMEM
+		}
+		at = hi
 		if e.prot == prot {
 			continue
 		}
-		lo, hi := max(e.start, addr), min(e.end, end)
+		if err := vs.mayProtect(e, uint64(hi-lo), prot); err != nil {
+			return err
+		}
 		vs.rs.Break(lo, hi)
 		if err := vs.pm.Protect(lo, hi, hardware(prot)); err != nil {
 			return err
@@ -36,33 +45,32 @@ func (vs *VMSpace) Protect(addr arch.VA, length uint64, prot arch.Prot) error {
 		e.prot = prot
 		vs.count(e, 1)
 	}
+	if at != end {
+		return syscall.ENOMEM
+	}
 	return nil
 }
 
-// mayProtect checks everything that can be known first. Preconditions: mu held.
-func (vs *VMSpace) mayProtect(start, end arch.VA, prot arch.Prot) error {
-	if vs.mapped(start, end) != uint64(end-start) {
-		return syscall.ENOMEM
-	}
+// mayProtect says whether n bytes of e may get the protection. Preconditions: mu
+// held.
+func (vs *VMSpace) mayProtect(e *entry, n uint64, prot arch.Prot) error {
 	if err := vs.room(2); err != nil {
 		return err
 	}
-	var data uint64
-	for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {
-		if prot&arch.Write == 0 {
-			continue
-		}
-		if e.flags&(entShared|entMayNotWrite) == entShared|entMayNotWrite {
-			return syscall.EACCES
-		}
-		if after := (&entry{prot: prot, flags: e.flags}); after.data() && !e.data() {
-			data += uint64(min(e.end, end) - max(e.start, start))
-		}
+	if prot&arch.Write == 0 {
+		return nil
 	}
-	if data != 0 && exceeds(vs.sizes.data, data, vs.limits.Data) {
+	if e.flags&(entShared|entMayNotWrite) == entShared|entMayNotWrite {
+		return syscall.EACCES
+	}
+	after := entry{prot: prot, flags: e.flags, obj: e.obj}
+	if after.data() && !e.data() && exceeds(vs.sizes.data, n, vs.limits.Data) {
 		return syscall.ENOMEM
 	}
-	return nil
+	if e.commits() {
+		return nil
+	}
+	return vs.mayCommit(n, &after)
 }
 
 // merge joins neighbours in and around a range that are now alike.

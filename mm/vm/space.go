@@ -31,12 +31,13 @@ type VMSpace struct {
 
 	purging purgeVisitor // of Purge alone, which has no company
 
-	limits     Limits
-	brkStart   arch.VA
-	brkEnd     arch.VA
-	mmapBase   arch.VA
-	marks      Marks
-	lockFuture bool // mlockall(MCL_FUTURE)
+	limits   Limits
+	brkStart arch.VA
+	brkEnd   arch.VA
+	mmapBase arch.VA
+	marks    Marks
+	// mlockall(MCL_FUTURE), and MCL_ONFAULT with it: pages are locked when they come.
+	lockFuture, lockOnFault bool
 
 	pooled *VMSpace // of System.unused
 }

@@ -6,26 +6,35 @@ import (
 	"grim/arch"
 )
 
-// Lock is mlock(2): the pages are faulted in and stay. ENOMEM (a hole, limits, no
-// memory), EINVAL. It may sleep.
-func (vs *VMSpace) Lock(addr arch.VA, length uint64) error {
+// Lock is mlock2(2): the pages are faulted in and stay; with onFault they stay once
+// they come. ENOMEM (a hole: what comes before it is locked; limits; no memory), EPERM
+// (no right to lock any), EINVAL. It may sleep.
+func (vs *VMSpace) Lock(addr arch.VA, length uint64, onFault bool) error {
+	vs.mu.Lock()
+	err := vs.mayLockAny()
+	vs.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	start, end, err := lockRange(addr, length)
 	if err != nil || start == end {
 		return err
 	}
 	vs.mu.Lock()
-	if err = vs.wire(start, end, true); err != nil {
-		vs.mu.Unlock()
-		return err
+	if err = vs.mayLockRange(start, end); err == nil {
+		err = vs.wire(start, end, true)
 	}
 	vs.mu.Unlock()
+	if err != nil || onFault {
+		return err
+	}
 	if err := vs.populate(start, end); err != nil {
 		return syscall.ENOMEM
 	}
 	return nil
 }
 
-// Unlock is munlock(2). ENOMEM (a hole), EINVAL.
+// Unlock is munlock(2). ENOMEM (a hole: what comes before it is unlocked), EINVAL.
 func (vs *VMSpace) Unlock(addr arch.VA, length uint64) error {
 	start, end, err := lockRange(addr, length)
 	if err != nil || start == end {
@@ -47,33 +56,48 @@ func lockRange(addr arch.VA, length uint64) (start, end arch.VA, err error) {
 	return addr.PageDown(), (addr + arch.VA(length)).PageUp(), nil
 }
 
-// wire sets or clears the lock of a range. Preconditions: mu held. On error
-// nothing has changed.
-func (vs *VMSpace) wire(start, end arch.VA, on bool) error {
-	if vs.mapped(start, end) != uint64(end-start) {
+// mayLockRange says whether the limit allows to lock what of the range is not locked
+// yet: nil or ENOMEM. Preconditions: mu held.
+func (vs *VMSpace) mayLockRange(start, end arch.VA) error {
+	if vs.mayLock(uint64(end - start)) {
+		return nil
+	}
+	var more uint64
+	for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {
+		if e.flags&entWired == 0 {
+			more += uint64(min(e.end, end) - max(e.start, start))
+		}
+	}
+	if more != 0 && !vs.mayLock(more) {
 		return syscall.ENOMEM
 	}
+	return nil
+}
+
+// wire sets or clears the lock of a range, up to the first hole in it: ENOMEM, also
+// without memory to cut a block. Preconditions: mu held.
+func (vs *VMSpace) wire(start, end arch.VA, on bool) error {
 	if err := vs.room(2); err != nil {
 		return err
 	}
-	if on {
-		var more uint64
-		for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {
-			if e.flags&entWired == 0 {
-				more += uint64(min(e.end, end) - max(e.start, start))
-			}
-		}
-		if more != 0 && !vs.mayLock(more) {
+	defer vs.merge(start, end)
+	at := start // what is below has been done
+	for e := vs.clipRange(start, end); e != nil && e.start < end; e = e.next {
+		if e.start != at {
 			return syscall.ENOMEM
 		}
-	}
-	if err := vs.pm.Wire(start, end, on); err != nil {
-		return err
-	}
-	for e := vs.clipRange(start, end); e != nil && e.start < end; e = e.next {
+		at = e.end
+		if on == (e.flags&entWired != 0) {
+			continue
+		}
+		if err := vs.pm.Wire(e.start, e.end, on); err != nil {
+			return err
+		}
 		vs.setWired(e, on)
 	}
-	vs.merge(start, end)
+	if at < end {
+		return syscall.ENOMEM
+	}
 	return nil
 }
 
@@ -94,12 +118,17 @@ const (
 	mclOnFault = 4
 )
 
-// LockAll is mlockall(2) with Linux's MCL_* flags. EINVAL, ENOMEM. It may sleep.
+// LockAll is mlockall(2) with Linux's MCL_* flags. EINVAL, EPERM (no right to lock
+// any), ENOMEM. It may sleep.
 func (vs *VMSpace) LockAll(flags int) error {
 	if flags&^(mclCurrent|mclFuture|mclOnFault) != 0 || flags&(mclCurrent|mclFuture) == 0 {
 		return syscall.EINVAL
 	}
 	vs.mu.Lock()
+	if err := vs.mayLockAny(); err != nil {
+		vs.mu.Unlock()
+		return err
+	}
 	if flags&mclCurrent != 0 {
 		if vs.sizes.total > vs.limits.Memlock {
 			vs.mu.Unlock()
@@ -111,6 +140,7 @@ func (vs *VMSpace) LockAll(flags int) error {
 		}
 	}
 	vs.lockFuture = flags&mclFuture != 0
+	vs.lockOnFault = flags&mclOnFault != 0
 	var ranges [][2]arch.VA
 	if flags&(mclCurrent|mclOnFault) == mclCurrent {
 		for e := vs.tree.first; e != nil; e = e.next {
@@ -128,7 +158,7 @@ func (vs *VMSpace) LockAll(flags int) error {
 func (vs *VMSpace) UnlockAll() {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	vs.lockFuture = false
+	vs.lockFuture, vs.lockOnFault = false, false
 	vs.wireAll(false) // whole entries: nothing to cut, it cannot fail
 }
 

@@ -36,7 +36,8 @@ func Load(vs *vm.VMSpace, im *Image, obj vm.Object, a *Args) (pc, sp arch.VA, er
 		}
 	}
 	vs.SetBrk(at.Brk)
-	vs.SetMmapBase(at.MmapBase)
+	limit := vs.Limits().Stack
+	vs.SetMmapBase(min(at.MmapBase, at.StackTop-stackGap(limit)))
 	vs.SetMarks(vm.Marks{StackTop: at.StackTop, SigPage: at.SigPage})
 	top := at.StackTop - at.SPGap
 	stack, err := a.stackImage(top, im, bias)
@@ -49,6 +50,9 @@ func Load(vs *vm.VMSpace, im *Image, obj vm.Object, a *Args) (pc, sp arch.VA, er
 		prot |= arch.Exec
 	}
 	low := (sp - stackInitial).PageDown()
+	if uint64(at.StackTop-low) > limit { // the strings alone may exceed it
+		low = min(sp.PageDown(), (at.StackTop - arch.VA(limit)).PageUp())
+	}
 	if _, err := vs.Map(low, uint64(at.StackTop-low), prot, vm.Fixed|vm.Private|vm.Anon|vm.Stack, nil, 0); err != nil {
 		return 0, 0, err
 	}

@@ -17,7 +17,7 @@ const (
 	stackTop = sigPage - arch.PageSize
 	// mmapTop is where mmap(2) begins to search downwards: below everything
 	// that the stack may grow into, and a gap.
-	mmapTop = stackTop - StackSize - 1<<20
+	mmapTop = stackTop - StackSize - 1<<20 // stackGap(StackSize)
 	// pieBase is where a static PIE goes: two thirds up, as on Linux, so that
 	// the heap after it has room.
 	pieBase arch.VA = 0x555555554000
@@ -52,6 +52,10 @@ const (
 	mmapMax = stackTop - 1<<(stackBits+arch.PageShift) - 128<<20 - 1<<20
 	mmapMin = mmapMax - 1<<(mmapBits+arch.PageShift)
 )
+
+// stackGap is what stays free below the top of a stack that may grow to limit bytes,
+// for mmap(2) not to stand in its way: up to 1 TB, and a guard gap.
+func stackGap(limit uint64) arch.VA { return arch.VA(min(max(limit, StackSize), 1<<40)) + 1<<20 }
 
 // Draw is random bytes, as many as the places of one program take.
 type Draw [6 * 8]byte
