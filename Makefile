@@ -25,8 +25,11 @@ QEMU := $(if $(filter arm64,$(ARCH)),qemu-system-aarch64,qemu-system-x86_64)
 # the 64 KB of arm64 that would move the text.
 LINK_amd64 := -T -2145386496
 LINK_arm64 := -T -2145382400 -R 4096
-KERNEL_ENV   := GOOS=linux GOARCH=$(ARCH) CGO_ENABLED=0
-KERNEL_FLAGS := -trimpath -tags tamago$(if $(DEBUG),$(comma)grimdebug) -overlay=$(B)/overlay/overlay.json
+# boot/mkoverlay makes the GOROOT. Its own go command must not start another
+# toolchain, which would take another GOROOT.
+KERNEL_ROOT  := $(CURDIR)/$(B)/overlay/_goroot
+KERNEL_GO    := GOROOT=$(KERNEL_ROOT) GOTOOLCHAIN=local GOOS=linux GOARCH=$(ARCH) CGO_ENABLED=0 $(KERNEL_ROOT)/bin/go
+KERNEL_FLAGS := -trimpath -tags tamago$(if $(DEBUG),$(comma)grimdebug)
 
 RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -timeout $(TIMEOUT)s \
 	-kernel $(B)/grim -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" $(if $(filter 1,$(ICOUNT)),-icount) \
@@ -34,7 +37,7 @@ RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $
 INITRD = $(B)/$(if $(PROGRAM),program.cpio,initramfs.cpio)
 
 .DEFAULT_GOAL := help
-.PHONY: help qemu-run qemu-gdb test image sdcard kernel initramfs qemu-install lab-kernels bench compare profile lint clean
+.PHONY: help go-check qemu-run qemu-gdb test image sdcard kernel initramfs qemu-install lab-kernels bench compare profile lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -53,13 +56,13 @@ qemu-gdb: qemu-install kernel initramfs ## the same, waiting for gdb
 	@echo "In another terminal: gdb-multiarch $(B)/grim.elf -ex 'set substitute-path grim .' -ex 'target remote :1234'"
 	@$(RUN) -gdb
 
-test: ## host tests with the race detector, then the boots of both architectures
+test: go-check ## host tests with the race detector, builds with both releases of Go, all boots
 	@qemu/install.sh qemu-system-x86_64 qemu-system-aarch64
 	@qemu/boards.sh trees uboot efi
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=amd64 PROGRAM=
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM=
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM= DEBUG=1
-	@$(GO) build -o build/bin/suite ./qemu/suite && build/bin/suite
+	@$(GO) build -o build/bin/suite ./qemu/suite && MAKE="$(MAKE)" build/bin/suite
 
 image: kernel ## the bootable file (arm64: Linux boot protocol's Image and EFI application)
 	@if [ $(ARCH) = arm64 ]; then cp $(B)/grim $(B)/Image && echo $(B)/Image; else echo $(B)/grim; fi
@@ -70,17 +73,21 @@ sdcard: ## a card or stick for BOARD=rpi3|rpi4|imx8mp|zcu102|efi; boot/BOARDS.md
 		-append "$(strip layout=$(LAYOUT) exit=$(EXIT) $(APPEND))" -o build/grim-$(BOARD).img
 	@echo "build/grim-$(BOARD).img: write it to a card; README.txt in it says what to add"
 
-kernel:
+# What every target that runs the go command starts with.
+go-check:
+	@boot/checkgo.sh
+
+kernel: go-check
 	@echo "kernel $(ARCH)$(if $(DEBUG), with checks)"
 	@$(GO) run ./boot/mkoverlay -arch $(ARCH) -o $(B)/overlay
-	@$(KERNEL_ENV) $(GO) build $(KERNEL_FLAGS) -ldflags "$(LINK_$(ARCH))" -o $(B)/grim.elf ./kernel/grim
+	@$(KERNEL_GO) build $(KERNEL_FLAGS) -ldflags "$(LINK_$(ARCH))" -o $(B)/grim.elf ./kernel/grim
 	@$(GO) run ./boot/mkimage -arch $(ARCH) -o $(B)/grim $(B)/grim.elf
 
-initramfs:
+initramfs: go-check
 	@echo "initramfs $(ARCH)"
 	@$(GO) run ./user/pack -arch $(ARCH) $(if $(PROGRAM),-program "$(PROGRAM)") -o $(INITRD)
 
-qemu-install:
+qemu-install: go-check
 	@qemu/install.sh $(QEMU)
 	@qemu/boards.sh $(shell $(GO) run ./qemu/run -arch $(ARCH) -machine "$(MACHINE)" -needs)
 
@@ -92,7 +99,7 @@ INTO     ?=
 FROM     ?=
 LAB      = $(GO) run ./qemu/lab $(1) -arch "$(ARCHS)" $(if $(CASE),-case $(CASE)) $(if $(REPS),-n $(REPS)) \
 	$(if $(INTO),-into $(INTO)) $(if $(FROM),-from $(FROM)) $(if $(APPEND),-append "$(APPEND)")
-lab-kernels:
+lab-kernels: go-check
 	@qemu/install.sh $(if $(filter amd64,$(ARCHS)),qemu-system-x86_64) $(if $(filter arm64,$(ARCHS)),qemu-system-aarch64)
 	@$(foreach a,$(ARCHS),$(MAKE) --no-print-directory kernel ARCH=$(a) PROGRAM= &&) true
 
@@ -105,20 +112,26 @@ compare: lab-kernels ## the same beside Debian's Linux kernel, which it fetches 
 profile: lab-kernels ## instructions for each kernel function: CASE=fork_exit_wait (LAYOUT=, EXIT=, HUGEPAGES=off)
 	@$(call LAB,profile) -layout $(LAYOUT) -exit $(EXIT) -hugepages=$(if $(filter off,$(HUGEPAGES)),false,true)
 
-# Tools that read the standard library's sources themselves get a GOROOT in which
-# the overlay has been carried out. Machine addresses are not Go pointers, which
-# is what unsafeptr would report; what only one build uses is not unused (U1000),
-# so that check is made on the target alone, and not where assembly is the user.
-lint: ## gofmt, go vet on the host and with the overlay, staticcheck
+# Machine addresses are not Go pointers, which is what unsafeptr would report. What
+# only one build uses is not unused (U1000), so that check is made on the target
+# alone, and not where assembly is the user.
+HOST_TOOLS := ./boot/mkoverlay ./boot/mkimage ./boot/mkcard ./user/pack ./qemu/run ./qemu/suite ./qemu/lab
+lint: go-check ## gofmt, go vet and staticcheck on the host and for the kernel, host tools for other systems
 	@! git ls-files "*.go" | xargs gofmt -d | grep . || { echo "lint: gofmt (above)"; exit 1; }
 	$(GO) vet ./...
 	@GOBIN=$$PWD/build/bin $(GO) install honnef.co/go/tools/cmd/staticcheck@v0.8.2
 	build/bin/staticcheck -checks inherit,-U1000 ./...
+	@for s in darwin/arm64 freebsd/amd64; do \
+		echo "host tools, $$s"; \
+		GOOS=$${s%/*} GOARCH=$${s#*/} $(GO) vet $(HOST_TOOLS) && \
+		GOOS=$${s%/*} GOARCH=$${s#*/} $(GO) build -o build/bin/$$s/ $(HOST_TOOLS) || exit 1; \
+	done
 	@for a in amd64 arm64; do \
 		echo "go vet and staticcheck, kernel, $$a"; \
-		$(GO) run ./boot/mkoverlay -goroot -arch $$a -o build/$$a/overlay || exit 1; \
-		( export GOROOT=$$PWD/build/$$a/overlay/_goroot GOOS=linux GOARCH=$$a CGO_ENABLED=0; \
-		$(GO) vet -unsafeptr=false -tags tamago ./kernel/... ./arch/$$a && \
+		$(GO) run ./boot/mkoverlay -arch $$a -o build/$$a/overlay || exit 1; \
+		( export GOROOT=$$PWD/build/$$a/overlay/_goroot GOTOOLCHAIN=local GOOS=linux GOARCH=$$a CGO_ENABLED=0; \
+		export PATH=$$GOROOT/bin:$$PATH; \
+		go vet -unsafeptr=false -tags tamago ./kernel/... ./arch/$$a && \
 		build/bin/staticcheck -tags tamago ./kernel/... ./proc/... ./mm/... && \
 		build/bin/staticcheck -tags tamago -checks inherit,-U1000 ./arch/$$a ) || exit 1; \
 	done

@@ -5,7 +5,7 @@
 #   trees   device trees of real boards, from Debian's kernel package for arm64
 #   uboot   U-Boot for QEMU's virt machine
 #   efi     UEFI firmware for the same
-#   qemu10  a QEMU with newer boards, from Debian's backports
+#   qemu10  a QEMU with newer boards, from Debian's backports, if the installed one is older
 set -eu
 cd "$(dirname "$0")/.."
 dir=$PWD/build/boards
@@ -73,6 +73,8 @@ get_efi() {
 # Its libraries are those that the release's own QEMU has installed.
 get_qemu10() {
 	[ -e "$dir/qemu10/usr/bin/qemu-system-aarch64" ] && return
+	have=$(qemu-system-aarch64 --version 2> /dev/null | sed -n 's/.* version \([0-9]*\)\..*/\1/p')
+	[ "${have:-0}" -lt 10 ] || return 0
 	setup; fetch "$release-backports" "$host" qemu-system-arm qemu-system-common qemu-system-data; unpack qemu10
 	"$dir/qemu10/usr/bin/qemu-system-aarch64" --version > /dev/null || fail "the backported QEMU does not start"
 }

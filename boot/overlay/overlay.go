@@ -1,20 +1,25 @@
 // Package overlay makes the Go distribution's runtime run on bare metal.
 //
 // It reads the user's own GOROOT, writes changed copies of a few of its files
-// and our own additions to a folder, and lists them in an overlay.json for
-// "go build -overlay". GOROOT itself is never touched, and nothing of it is
-// kept in this repository. What is changed and why is in rules.go; what is
-// added is in the folders runtime, goos and early beside this file. The first two
-// carry the build constraint "grim_overlay" so that no ordinary build sees them;
-// the generated copies lose it.
+// and our own additions to a folder, and makes a second GOROOT of symbolic links
+// (goroot.go) in which those files lie over the first one's. GOROOT itself is never
+// touched, and nothing of it is kept in this repository. What is changed and why is
+// in rules.go; what is added is in the folders runtime, goos and early beside this
+// file. The first two carry the build constraint "grim_overlay" so that no ordinary
+// build sees them; the generated copies lose it.
 //
-// A changed Go release is noticed here, on the host: every file and every
-// anchor text that a rule names must be there, exactly once.
+// The flag -overlay of the go command would do for most users, but not for a
+// toolchain that the go command has fetched by itself: that one lies in the module
+// cache, where the flag refuses to replace files. Tools that know of no overlays
+// (staticcheck, go vet) need the links as well.
+//
+// A changed Go release is noticed here, on the host: the release must be one that
+// the rules were checked with (releases.go), and every file and every anchor text
+// that a rule names must be there, exactly once.
 package overlay
 
 import (
 	"embed"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -49,7 +54,7 @@ var ownDirs = map[string]string{"runtime": "runtime", "goos": "runtime/goos", "e
 type Config struct {
 	Arch    string // GOARCH
 	GOROOT  string
-	Version string // of Go, for messages only
+	Version string // of Go, as "go env GOVERSION" prints it
 	Out     string // folder; made if missing, old contents removed
 }
 
@@ -69,7 +74,8 @@ func (e *AnchorError) Error() string {
 		e.File, e.Version, e.Found, e.Anchor)
 }
 
-// GoEnv fills GOROOT and Version from "go env".
+// GoEnv fills GOROOT and Version from "go env". Inside "go run" and "go test" the
+// go command is the one that runs them.
 func (c *Config) GoEnv() error {
 	out, err := exec.Command("go", "env", "GOROOT", "GOVERSION").Output()
 	if err != nil {
@@ -83,39 +89,37 @@ func (c *Config) GoEnv() error {
 	return nil
 }
 
-// Generate writes the overlay and returns the name of its overlay.json.
+// Generate makes the changed GOROOT, and returns where it is.
 func Generate(c Config) (string, error) {
 	if !slices.Contains(Archs, c.Arch) {
 		return "", fmt.Errorf("overlay: no port for GOARCH %q, only for %s", c.Arch, strings.Join(Archs, " and "))
 	}
-	out, err := filepath.Abs(c.Out)
+	minor, err := supported(c.Version)
 	if err != nil {
 		return "", err
 	}
-	c.Out = out
-	if err := os.RemoveAll(filepath.Join(out, sources)); err != nil {
+	if c.Out, err = filepath.Abs(c.Out); err != nil {
+		return "", err
+	}
+	if err := os.RemoveAll(filepath.Join(c.Out, sources)); err != nil {
 		return "", err
 	}
 	replace := map[string]string{}
-	if err := c.changed(replace); err != nil {
+	if err := c.changed(replace, minor); err != nil {
 		return "", err
 	}
 	if err := c.added(replace); err != nil {
 		return "", err
 	}
-	text, err := json.MarshalIndent(struct{ Replace map[string]string }{replace}, "", "\t")
-	if err != nil {
-		return "", err
-	}
-	name := filepath.Join(out, "overlay.json")
-	return name, writeIfChanged(name, append(text, '\n'))
+	return c.link(replace)
 }
 
-// changed applies the rules to the files of GOROOT.
-func (c Config) changed(replace map[string]string) error {
+// changed applies the rules for Go 1.minor to the files of GOROOT. The map is by
+// name below GOROOT; the value is the file that takes its place, or empty.
+func (c Config) changed(replace map[string]string, minor int) error {
 	texts := map[string]string{}
 	for _, r := range rules() {
-		if r.arch != "" && r.arch != c.Arch {
+		if !r.applies(c.Arch, minor) {
 			continue
 		}
 		text, seen := texts[r.file]
@@ -129,7 +133,7 @@ func (c Config) changed(replace map[string]string) error {
 			text = string(b)
 		}
 		if r.action == drop {
-			replace[c.goFile(r.file)] = ""
+			replace[filepath.Join("src", filepath.FromSlash(r.file))] = ""
 			continue
 		}
 		text, err := r.apply(text, c.Version)
@@ -147,6 +151,11 @@ func (c Config) changed(replace map[string]string) error {
 }
 
 var constraint = regexp.MustCompile(`(?m)^//go:build .*$`)
+
+// applies tells whether the rule is for an architecture and Go 1.minor.
+func (r rule) applies(arch string, minor int) bool {
+	return (r.arch == "" || r.arch == arch) && minor >= r.since
+}
 
 // apply does a retag or edit and returns the new text.
 func (r rule) apply(text, version string) (string, error) {
@@ -201,18 +210,9 @@ func (c Config) goFile(name string) string {
 // put writes the overlay's version of a file.
 func (c Config) put(replace map[string]string, name string, text []byte) error {
 	to := filepath.Join(c.Out, sources, filepath.FromSlash(name))
-	replace[c.goFile(name)] = to
+	replace[filepath.Join("src", filepath.FromSlash(name))] = to
 	if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
 		return err
 	}
 	return os.WriteFile(to, text, 0o666)
-}
-
-// writeIfChanged leaves a file alone that is as it should be, so that tools
-// that compare times do not rebuild.
-func writeIfChanged(name string, text []byte) error {
-	if old, err := os.ReadFile(name); err == nil && string(old) == string(text) {
-		return nil
-	}
-	return os.WriteFile(name, text, 0o666)
 }

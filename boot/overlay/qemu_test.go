@@ -116,14 +116,14 @@ func kernel(t *testing.T, arch, mode string) []byte {
 	c := config(t, arch)
 	// Always the same folder, so that the build cache has the runtime.
 	c.Out = filepath.Join("..", "..", "build", "test", arch, "overlay")
-	overlay, err := Generate(c)
+	root, err := Generate(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	elf := filepath.Join(t.TempDir(), "kernel.elf")
-	cmd := exec.Command("go", "build", "-trimpath", "-tags", "tamago", "-overlay", overlay,
+	cmd := exec.Command(filepath.Join(root, "bin", "go"), "build", "-trimpath", "-tags", "tamago",
 		"-ldflags", linkAt[arch]+" -X main.mode="+mode, "-o", elf, "./selftest")
-	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
+	cmd.Env = targetEnv(root, arch)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

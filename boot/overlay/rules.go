@@ -26,6 +26,7 @@ type rule struct {
 	action action
 	file   string // below GOROOT/src, slash separated
 	arch   string // GOARCH the rule is for; empty: all
+	since  int    // the minor number of the first release of Go it is for; 0: any
 	old    string // edit: the anchor, which must occur exactly once
 	new    string // edit: what takes its place
 	reason string
@@ -71,6 +72,10 @@ func dropped() []rule {
 	both("memory comes by mmap; ours grows by sbrk", "mem_nonsbrk.go")
 	both("a summary tree for 48-bit heaps needs demand paging", "mpagealloc_64bit.go")
 	both("no epoll", "netpoll_epoll.go")
+	for _, r := range runtimeFiles(drop, "", "start-up of a C library made from Go code, on a thread of its own", "libinit.go") {
+		r.since = 27
+		rs = append(rs, r)
+	}
 	both("walltime is Go code here: grim_clock.go", "timestub2.go")
 	for _, a := range Archs {
 		rs = append(rs, runtimeFiles(drop, a, "Linux entry, system calls and signal frames; ours: *_grim_"+a+".s",

@@ -15,7 +15,8 @@ import (
 type boot struct {
 	arch, machine, mem string
 	args               []string
-	debug              bool // the kernel that `make kernel DEBUG=1` built
+	debug              bool   // the kernel that `make kernel DEBUG=1` built
+	release            string // the kernel that this release of Go built; "" for the go command's own
 }
 
 // suiteBoots covers both architectures, both layouts and both policies with
@@ -49,6 +50,9 @@ func (b *boot) title() string {
 	words := append([]string{b.arch, b.machine, b.mem}, b.args...)
 	if b.debug {
 		words = append(words, "DEBUG=1")
+	}
+	if b.release != "" {
+		words = append(words, "go"+b.release)
 	}
 	return strings.Join(words, " ")
 }
@@ -132,7 +136,7 @@ func (b *boot) run(ctx context.Context, limit time.Duration) (*qemu.Verdict, err
 	if err != nil {
 		return &qemu.Verdict{}, err
 	}
-	dir := "build/" + b.arch
+	dir := buildDir(b.release, b.arch)
 	if b.debug {
 		dir += "-debug"
 	}

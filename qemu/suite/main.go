@@ -1,5 +1,5 @@
 // Command suite is `make test`: the host tests of every package under the race
-// detector, then the boots. It ends with one line "N passed, N failed" and
+// detector, builds with the other supported releases of Go, then the boots. It ends with one line "N passed, N failed" and
 // fails if anything failed, nothing ran, or a boot ended any way but well.
 package main
 
@@ -33,7 +33,9 @@ func main() {
 	if *host {
 		total.add(hostTests(ctx))
 	}
-	total.add(bootAll(ctx, selectBoots(*boots), *jobs, *limit))
+	built, others := buildOthers(ctx, *boots)
+	total.add(built)
+	total.add(bootAll(ctx, append(selectBoots(*boots), others...), *jobs, *limit))
 	total.add(crashAll(ctx, *boots, *limit))
 	total.add(refuseAll(ctx, *boots))
 	fmt.Printf("whole suite: %s\n", since(start))

@@ -1,0 +1,63 @@
+package overlay
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// rootName is the folder below Config.Out that link makes. The underscore keeps
+// "./..." patterns out of it.
+const rootName = "_goroot"
+
+// link makes a GOROOT of symbolic links to c.GOROOT in which files are replaced, and
+// returns where it is. The map is by name below GOROOT; the value is the file that
+// takes its place, or empty for a file that is left out.
+//
+// The go command inside it must be started with GOTOOLCHAIN=local. Without that it
+// may decide to start another toolchain, and would set GOROOT to that one's.
+func (c Config) link(replace map[string]string) (string, error) {
+	root := filepath.Join(c.Out, rootName)
+	if err := os.RemoveAll(root); err != nil {
+		return "", err
+	}
+
+	// Folders with a changed file somewhere below are folders here too; all
+	// else in them is a link.
+	dirs := map[string]bool{".": true}
+	for file := range replace {
+		for dir := filepath.Dir(file); !dirs[dir]; dir = filepath.Dir(dir) {
+			dirs[dir] = true
+		}
+	}
+	for _, dir := range slices.SortedFunc(maps.Keys(dirs), strings.Compare) {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o777); err != nil {
+			return "", err
+		}
+		// A distribution's package may have links for folders: ReadDir follows them.
+		entries, err := os.ReadDir(filepath.Join(c.GOROOT, dir))
+		if err != nil && !os.IsNotExist(err) { // runtime/goos is ours alone
+			return "", err
+		}
+		for _, e := range entries {
+			file := filepath.Join(dir, e.Name())
+			if _, changed := replace[file]; changed || dirs[file] {
+				continue
+			}
+			if err := os.Symlink(filepath.Join(c.GOROOT, file), filepath.Join(root, file)); err != nil {
+				return "", err
+			}
+		}
+	}
+	for file, by := range replace {
+		if by == "" {
+			continue // dropped
+		}
+		if err := os.Symlink(by, filepath.Join(root, file)); err != nil {
+			return "", err
+		}
+	}
+	return root, nil
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"grim/boot/overlay"
+)
+
+// fetchLimit is for one toolchain, about 80 MB.
+const fetchLimit = 5 * time.Minute
+
+// otherRelease is a supported release of Go that is not the go command's own.
+type otherRelease struct {
+	overlay.Release
+	boots []boot // of what it builds; only the newest release has some
+}
+
+// otherReleases are those; the newest, if it is among them, boots the quick set on
+// both architectures.
+func otherReleases(ctx context.Context) ([]otherRelease, error) {
+	version, err := exec.CommandContext(ctx, "go", "env", "GOVERSION").Output()
+	if err != nil {
+		return nil, fmt.Errorf("go env GOVERSION: %w", err)
+	}
+	all := overlay.Releases()
+	var others []otherRelease
+	for _, r := range all {
+		if r.Minor == overlay.Minor(string(version)) {
+			continue
+		}
+		o := otherRelease{Release: r}
+		if r == all[len(all)-1] {
+			o.boots = []boot{
+				{arch: "amd64", machine: "q35", mem: "256M", args: []string{"selftest=quick"}, release: r.String()},
+				{arch: "arm64", machine: "virt", mem: "256M", args: []string{"selftest=quick"}, release: r.String()},
+			}
+		}
+		others = append(others, o)
+	}
+	return others, nil
+}
+
+// buildOthers builds kernel and user programs of both architectures with every other
+// supported release of Go, one test a build, and returns the boots of what was built.
+// The go command fetches the toolchain. A toolchain that cannot be had here is
+// skipped; .ci/run fetches it first and fails.
+func buildOthers(ctx context.Context, pattern string) (t tally, boots []boot) {
+	others, err := otherReleases(ctx)
+	if err != nil {
+		fmt.Printf("other releases of Go: %v\n", err)
+		return tally{failed: 1}, nil
+	}
+	for _, o := range others {
+		var selected []boot
+		for _, b := range o.boots {
+			if b.selected(pattern) {
+				selected = append(selected, b)
+			}
+		}
+		if pattern != "" && selected == nil {
+			continue
+		}
+		if err := o.fetch(ctx); err != nil {
+			fmt.Printf("Go %v: skipped: %v\n", o, err)
+			continue
+		}
+		if o.build(ctx, &t) {
+			boots = append(boots, selected...)
+		}
+	}
+	return t, boots
+}
+
+// fetch makes sure that the go command has the toolchain.
+func (o *otherRelease) fetch(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "version")
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+o.Toolchain)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("the go command cannot fetch %s: %w\n%s", o.Toolchain, err, tail(string(out), 5))
+	}
+	return nil
+}
+
+// build runs make for both architectures and tells whether both were built.
+func (o *otherRelease) build(ctx context.Context, t *tally) bool {
+	good := true
+	for _, arch := range overlay.Archs {
+		start := time.Now()
+		tool := os.Getenv("MAKE") // GNU make has another name on some systems
+		if tool == "" {
+			tool = "make"
+		}
+		cmd := exec.CommandContext(ctx, tool, "--no-print-directory", "kernel", "initramfs",
+			"ARCH="+arch, "PROGRAM=", "DEBUG=", "B="+buildDir(o.String(), arch))
+		cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+o.Toolchain)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.failed++
+			good = false
+			fmt.Printf("%s with %s: FAILED: %v\n%s\n", arch, o.Toolchain, err, tail(string(out), 30))
+			continue
+		}
+		t.passed++
+		fmt.Printf("%s with %s: built, %s\n", arch, o.Toolchain, since(start))
+	}
+	return good
+}
+
+// buildDir is where the Makefile puts what a release of Go builds; "" is the go
+// command's own.
+func buildDir(release, arch string) string {
+	if release == "" {
+		return filepath.Join("build", arch)
+	}
+	return filepath.Join("build", "go"+release, arch)
+}
