@@ -41,6 +41,7 @@ func (s *system) startProcesses() error {
 	s.fs, err = fs.New(fs.Config{
 		NewPages:  s.newPages,
 		Frames:    s.mem,
+		Yield:     s.yield,
 		Monotonic: runtime.Nanotime,
 		Console:   s.print,
 		Interrupt: s.interrupt,

@@ -14,7 +14,9 @@
 //	        VM object locks (package mm/vm)
 //	    FS.tree             names: directory entries, parents, link counts
 //	Place.mu                working directory, umask; taken alone
-//	epoll.ctlMu, scanMu     set of items; the one look through the ready list
+//	nestMu                  which epoll instance watches which
+//	    epoll.ctlMu         set of items
+//	epoll.scanMu            the one look through the ready list; an outer instance's first
 //	    pipe.mu, TTY.mu ... state of one stream
 //	    WaitQueue.mu        who waits for it
 //	        epoll.mu        ready list of one epoll instance
@@ -33,6 +35,7 @@ package fs
 
 import (
 	"math"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -74,6 +77,9 @@ type Config struct {
 	Monotonic func() int64
 	// Console prints bytes on the console; nil: nowhere.
 	Console func(p []byte)
+	// Yield lets other threads run in the middle of long work that no Task stands
+	// behind; nil: runtime.Gosched.
+	Yield func()
 	// Interrupt is called when the console's VINTR, VQUIT or VSUSP character is
 	// typed, with the foreground process group (0: none set) and the signal.
 	Interrupt func(pgid int, sig syscall.Signal)
@@ -127,6 +133,9 @@ func New(c Config) (*FS, error) {
 	}
 	if c.Console == nil {
 		c.Console = func([]byte) {}
+	}
+	if c.Yield == nil {
+		c.Yield = runtime.Gosched
 	}
 	if c.Interrupt == nil {
 		c.Interrupt = func(int, syscall.Signal) {}

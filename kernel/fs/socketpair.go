@@ -30,10 +30,15 @@ func (s *FS) Socketpair(typ int) (a, b *File, err error) {
 func newSocket(in, out *pipe) *socket {
 	k := &socket{in: in, out: out, r: in.end(true, false), w: out.end(false, true)}
 	for i, p := range []*pipe{in, out} {
-		k.relays[i].wake = k.q.Wake
+		k.relays[i].wake = k.relay
 		p.q.add(&k.relays[i], ^uint32(0))
 	}
 	return k
+}
+
+func (k *socket) relay(events uint32) bool {
+	k.q.Wake(events)
+	return true
 }
 
 func (s *FS) socketFile(k *socket, typ int) *File {

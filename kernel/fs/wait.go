@@ -28,15 +28,18 @@ const (
 // then; whoever waits queues first and looks at the state then; so no wake-up
 // is lost. The zero value is empty.
 type WaitQueue struct {
-	mu   sync.Mutex
-	head *waiter
+	mu         sync.Mutex
+	head, tail *waiter // exclusive waiters are last, in the order they came
 }
 
 // waiter is one entry of a queue.
 type waiter struct {
-	events     uint32       // what it waits for
-	wake       func(uint32) // called with WaitQueue.mu held; must not block
-	queue      *WaitQueue   // nil: not queued
+	events uint32 // what it waits for
+	// wake is called with WaitQueue.mu held and must not block. It says whether
+	// somebody will see to the event: then no further exclusive waiter is woken.
+	wake       func(uint32) bool
+	exclusive  bool
+	queue      *WaitQueue // nil: not queued
 	prev, next *waiter
 }
 
@@ -45,11 +48,15 @@ func (q *WaitQueue) add(w *waiter, events uint32) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w.queue, w.events = q, events|always
-	w.prev, w.next = nil, q.head
-	if q.head != nil {
-		q.head.prev = w
+	w.prev, w.next = nil, nil
+	switch {
+	case q.head == nil:
+		q.head, q.tail = w, w
+	case w.exclusive:
+		w.prev, q.tail.next, q.tail = q.tail, w, w
+	default:
+		w.next, q.head.prev, q.head = q.head, w, w
 	}
-	q.head = w
 }
 
 // remove takes w off its queue; when it returns, w.wake does not run any more.
@@ -67,19 +74,29 @@ func (w *waiter) remove() {
 	}
 	if w.next != nil {
 		w.next.prev = w.prev
+	} else {
+		q.tail = w.prev
 	}
 	w.queue, w.prev, w.next = nil, nil, nil
 }
 
-// Wake tells every waiter that waits for one of events.
+// Wake tells every waiter that waits for one of events; of the exclusive ones only
+// as many as it takes until one says that it will see to it.
 func (q *WaitQueue) Wake(events uint32) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for w := q.head; w != nil; w = w.next {
-		if w.events&events != 0 {
-			w.wake(events)
+		if w.events&events != 0 && w.wake(events) && w.exclusive {
+			return
 		}
 	}
+}
+
+// waiting says whether anybody is queued.
+func (q *WaitQueue) waiting() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.head != nil
 }
 
 // bell is what a sleeping thread waits for: any number of wake-ups ring it once.
@@ -94,11 +111,12 @@ var bells = sync.Pool{New: func() any {
 	return b
 }}
 
-func (b *bell) ring(uint32) {
+func (b *bell) ring(uint32) bool {
 	select {
 	case b.ch <- struct{}{}:
 	default:
 	}
+	return true
 }
 
 // put gives b back, silent, for the next sleeper.

@@ -321,9 +321,6 @@ func sysEpollCtl(c ctx) (uint64, error) {
 		return 0, err
 	}
 	defer f.Release()
-	if ep == f {
-		return 0, syscall.EINVAL
-	}
 	return 0, ep.EpollCtl(c.int(1), c.int(2), f, ev)
 }
 
@@ -345,16 +342,16 @@ func (c ctx) epollWait(deadline int64) (uint64, error) {
 		return 0, err
 	}
 	defer ep.Release()
-	evs := make([]fs.EpollEvent, min(n, maxEpollEvents))
-	k, err := ep.EpollWait(c.task(), evs, deadline)
-	if err != nil || k == 0 {
-		return 0, err
-	}
-	raw := make([]byte, k*size)
-	for i, ev := range evs[:k] {
-		putEpollEvent(raw[i*size:(i+1)*size], size, ev)
-	}
-	return uint64(k), c.mem().CopyOut(c.va(1), raw)
+	va := c.va(1)
+	k, err := ep.EpollWaitTo(c.task(), min(n, maxEpollEvents), deadline, func(evs []fs.EpollEvent) (int, error) {
+		raw := make([]byte, len(evs)*size)
+		for i, ev := range evs {
+			putEpollEvent(raw[i*size:(i+1)*size], size, ev)
+		}
+		k, err := c.copyOut(va, raw)
+		return k / size, err
+	})
+	return uint64(k), err
 }
 
 func sysEpollWait(c ctx) (uint64, error) {

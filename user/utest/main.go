@@ -23,7 +23,8 @@ type test struct {
 
 // tests by topic, in the order they run.
 var tests = slices.Concat(runtimeTests, forkTests, exitTests, waitTests, memoryTests,
-	signalTests, faultTests, execTests, busyTests, mapTests, limitTests, fileTests, shortTests, badInputTests, privilegeTests)
+	signalTests, faultTests, execTests, busyTests, mapTests, limitTests, fileTests, shortTests,
+	epollTests, badInputTests, privilegeTests)
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.
 var helpers = map[string]func(args []string){}

@@ -1,0 +1,135 @@
+package fs
+
+import "sync"
+
+// nestMu makes checking for cycles and adding an edge one step. It is taken before
+// epoll.ctlMu.
+var nestMu sync.Mutex
+
+// maxNest is how many epoll instances may watch each other in a row (epoll_ctl(2),
+// ELOOP).
+const maxNest = 5
+
+// maxPaths is over how many ways of a length an event of one file may reach epoll
+// instances that nobody watches (EINVAL): it bounds what one wake-up costs. Length 1,
+// instances that watch the file itself and nothing else, is not bounded.
+var maxPaths = [maxNest + 1]int{2: 500, 3: 100, 4: 50, 5: 10}
+
+// watched says whether an epoll instance watches f.
+func (f *File) watched() bool {
+	f.watchMu.Lock()
+	defer f.watchMu.Unlock()
+	return len(f.watch) > 0
+}
+
+// inner lists the instances that ep watches.
+func (ep *epoll) inner() (list []*epoll) {
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	for k := range ep.items {
+		if e, ok := k.file.h.(*epoll); ok {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// outer lists the instances that watch f.
+func (f *File) outer() (list []*epoll) {
+	f.watchMu.Lock()
+	defer f.watchMu.Unlock()
+	for it := range f.watch {
+		list = append(list, it.ep)
+	}
+	return list
+}
+
+// reaches says whether ep is target or watches it, directly or through others.
+// Precondition, of all below: nestMu held, so that there are no cycles.
+func (ep *epoll) reaches(target *epoll) bool {
+	seen := map[*epoll]bool{}
+	var walk func(e *epoll) bool
+	walk = func(e *epoll) bool {
+		if e == target {
+			return true
+		}
+		if seen[e] {
+			return false
+		}
+		seen[e] = true
+		for _, i := range e.inner() {
+			if walk(i) {
+				return true
+			}
+		}
+		return false
+	}
+	return walk(ep)
+}
+
+// below is how many instances are watched one behind the other under ep, at least
+// up to maxNest; above is the same for those that watch f.
+func (ep *epoll) below(depth int) (n int) {
+	if depth >= maxNest {
+		return 0
+	}
+	for _, e := range ep.inner() {
+		n = max(n, 1+e.below(depth+1))
+	}
+	return n
+}
+
+func (f *File) above(depth int) (n int) {
+	if depth >= maxNest {
+		return 0
+	}
+	for _, e := range f.outer() {
+		n = max(n, 1+e.file.above(depth+1))
+	}
+	return n
+}
+
+// pathsAllowed checks maxPaths for f, and if it is an epoll instance for what it
+// watches.
+func (f *File) pathsAllowed() bool {
+	var count [maxNest + 1]int
+	if !f.countPaths(1, &count) {
+		return false
+	}
+	ep, ok := f.h.(*epoll)
+	if !ok {
+		return true
+	}
+	ep.mu.Lock()
+	files := make([]*File, 0, len(ep.items))
+	for k := range ep.items {
+		files = append(files, k.file)
+	}
+	ep.mu.Unlock()
+	for _, f := range files {
+		if !f.pathsAllowed() {
+			return false
+		}
+	}
+	return true
+}
+
+// countPaths adds up the ways that an event of f goes, by length; false if there are
+// too many of one.
+func (f *File) countPaths(length int, count *[maxNest + 1]int) bool {
+	for _, e := range f.outer() {
+		switch {
+		case length > maxNest:
+			return false
+		case e.file.watched():
+			if !e.file.countPaths(length+1, count) {
+				return false
+			}
+		case length > 1:
+			if count[length]++; count[length] > maxPaths[length] {
+				return false
+			}
+		}
+	}
+	return true
+}
