@@ -18,14 +18,28 @@ const FutexAny = ^uint32(0)
 
 // futexWaiter is a thread's place in a bucket. A thread waits for one word at a
 // time, so it is a part of Thread.
+//
+// Its owner, the thread, may write all of it while it is not queued. While it is
+// queued (woken is 0) everything but woken is guarded by the mu of the bucket that
+// the field names. Three rules make that right on several CPUs:
+//
+//   - The bucket of a queued waiter changes from one to the other in one store,
+//     with both locked (requeue). So a thread that has locked the bucket that it
+//     read, and reads the same one again, holds the waiter until it unlocks.
+//   - The store to woken is the last thing a waker does with a waiter, after the
+//     links are taken apart. The owner may queue it anew from then on.
+//   - The owner leaves a wait in two ways only: it sees woken, or it takes the
+//     waiter off itself (cancel), which is possible only while woken is 0.
+//
+// So each waiter is taken off once, by one thread, and a wake-up that was counted
+// is a FutexWait that returns nil.
 type futexWaiter struct {
-	t     *Thread       // [I]
-	woken atomic.Uint32 // set by who took it off
-	// bucket is where it is queued, and whose mu guards the rest; requeue
-	// changes it with both locked. nil: not queued.
-	bucket     atomic.Pointer[futexBucket]
-	key        vm.Key
-	bits       uint32
+	t      *Thread       // [I]
+	woken  atomic.Uint32 // 1: off the list, and nobody else touches the waiter
+	bucket atomic.Pointer[futexBucket]
+	key    vm.Key
+	bits   uint32
+
 	next, prev *futexWaiter
 }
 
@@ -35,6 +49,8 @@ type futexBucket struct {
 	head, tail *futexWaiter
 }
 
+// push appends w. Preconditions: b.mu held, and if w moves from another bucket,
+// that one's.
 func (b *futexBucket) push(w *futexWaiter) {
 	w.prev, w.next = b.tail, nil
 	if b.tail != nil {
@@ -46,7 +62,8 @@ func (b *futexBucket) push(w *futexWaiter) {
 	w.bucket.Store(b)
 }
 
-func (b *futexBucket) remove(w *futexWaiter) {
+// unlink takes w off the list, and nothing else. Preconditions: b.mu held.
+func (b *futexBucket) unlink(w *futexWaiter) {
 	if w.prev != nil {
 		w.prev.next = w.next
 	} else {
@@ -58,19 +75,21 @@ func (b *futexBucket) remove(w *futexWaiter) {
 		b.tail = w.prev
 	}
 	w.next, w.prev = nil, nil
-	w.bucket.Store(nil)
 }
 
-// wake takes up to n waiters of key off and wakes them. Preconditions: b.mu held.
+// wake takes up to n waiters of key off and wakes them; like Linux at least one if
+// there is one. Preconditions: b.mu held.
 func (b *futexBucket) wake(key vm.Key, n int, bits uint32) (woken int) {
-	for w := b.head; w != nil && woken < n; {
+	for w := b.head; w != nil; {
 		next := w.next
 		if w.key == key && w.bits&bits != 0 {
 			t := w.t
-			b.remove(w)
+			b.unlink(w)
 			w.woken.Store(1) // from here on w may be in use for another wait
 			t.Wake()
-			woken++
+			if woken++; woken >= n {
+				break
+			}
 		}
 		w = next
 	}
@@ -107,16 +126,21 @@ func (t *Thread) FutexWait(va arch.VA, val, bits uint32, deadline int64, private
 	}
 	w := &t.futex
 	b := t.p.k.futexBucket(key)
-	b.mu.Lock()
-	// The word is read under the lock that a waker takes: who changes it and
-	// then wakes finds us queued, or we see the change.
-	have, err := t.space.vs.ReadUint32(va)
-	if err == nil && have != val {
-		err = syscall.EAGAIN
-	}
-	if err != nil {
+	// The word is read under the lock that a waker takes: a thread that changes it
+	// and then wakes finds this one queued, or this one sees the change.
+	for {
+		b.mu.Lock()
+		have, there := t.space.vs.TryReadUint32(va)
+		if there && have == val {
+			break
+		}
 		b.mu.Unlock()
-		return err
+		if there {
+			return syscall.EAGAIN
+		}
+		if _, err := t.space.vs.ReadUint32(va); err != nil { // it may wait for a pager
+			return err
+		}
 	}
 	w.key, w.bits = key, bits
 	w.woken.Store(0)
@@ -130,25 +154,29 @@ func (t *Thread) FutexWait(va arch.VA, val, bits uint32, deadline int64, private
 	return err
 }
 
-// cancel takes w off its bucket; false if a waker was faster.
+// cancel takes w off its bucket; false if a waker was faster. For the thread that
+// waits.
 func (w *futexWaiter) cancel() bool {
-	for {
+	for w.woken.Load() == 0 {
 		b := w.bucket.Load()
-		if b == nil {
-			return false
-		}
 		b.mu.Lock()
-		if w.bucket.Load() == b { // not requeued meanwhile
-			b.remove(w)
+		if w.bucket.Load() != b { // moved by a requeue meanwhile
 			b.mu.Unlock()
-			return true
+			continue
+		}
+		queued := w.woken.Load() == 0
+		if queued {
+			b.unlink(w)
 		}
 		b.mu.Unlock()
+		return queued
 	}
+	return false
 }
 
 // FutexWake wakes up to n waiters of the word at va (FUTEX_WAKE,
-// FUTEX_WAKE_BITSET) and returns how many. EFAULT, EINVAL.
+// FUTEX_WAKE_BITSET) and returns how many: like Linux's, one even if n is 0 or
+// less. EFAULT, EINVAL.
 func (t *Thread) FutexWake(va arch.VA, n int, bits uint32, private bool) (int, error) {
 	if bits == 0 {
 		return 0, syscall.EINVAL
@@ -196,21 +224,28 @@ func (t *Thread) FutexRequeue(va arch.VA, wake, move int, va2 arch.VA, cmp *uint
 		return 0, 0, err
 	}
 	x, y := t.p.k.lockTwo(from, to)
-	defer unlockTwo(x, y)
-	if cmp != nil {
-		have, err := t.space.vs.ReadUint32(va)
-		if err != nil {
-			return 0, 0, err
+	for cmp != nil {
+		have, there := t.space.vs.TryReadUint32(va)
+		if there && have == *cmp {
+			break
 		}
-		if have != *cmp {
+		unlockTwo(x, y)
+		if there {
 			return 0, 0, syscall.EAGAIN
 		}
+		if _, err := t.space.vs.ReadUint32(va); err != nil {
+			return 0, 0, err
+		}
+		x, y = t.p.k.lockTwo(from, to)
 	}
-	woken = x.wake(from, wake, FutexAny)
+	defer unlockTwo(x, y)
+	if wake > 0 { // unlike FUTEX_WAKE
+		woken = x.wake(from, wake, FutexAny)
+	}
 	for w := x.head; w != nil && moved < move && from != to; {
 		next := w.next
 		if w.key == from {
-			x.remove(w)
+			x.unlink(w)
 			w.key = to
 			y.push(w)
 			moved++
@@ -233,8 +268,16 @@ func (t *Thread) FutexWakeOp(va arch.VA, n int, va2 arch.VA, n2 int, op uint32, 
 		return 0, err
 	}
 	x, y := t.p.k.lockTwo(key, key2)
+	old, there, err := t.futexModify(va2, op)
+	for ; !there && err == nil; old, there, err = t.futexModify(va2, op) {
+		unlockTwo(x, y)
+		// 0 for 0 changes nothing, and asks for a page that can be written.
+		if _, err := t.space.vs.CompareAndSwapUint32(va2, 0, 0); err != nil {
+			return 0, err
+		}
+		x, y = t.p.k.lockTwo(key, key2)
+	}
 	defer unlockTwo(x, y)
-	old, err := t.futexModify(va2, op)
 	if err != nil {
 		return 0, err
 	}
@@ -249,16 +292,16 @@ func (t *Thread) FutexWakeOp(va arch.VA, n int, va2 arch.VA, n2 int, op uint32, 
 // signed12 is the 12-bit signed field of op at a shift.
 func signed12(op uint32, shift uint) int32 { return int32(op<<(20-shift)) >> 20 }
 
-// futexModify applies op to the word, atomically, and returns the old value.
-func (t *Thread) futexModify(va arch.VA, op uint32) (uint32, error) {
+// futexModify applies op to the word, atomically, and returns the old value. there
+// is false, and nothing done, if the word's page has to be faulted in first.
+func (t *Thread) futexModify(va arch.VA, op uint32) (old uint32, there bool, err error) {
 	arg := uint32(signed12(op, 12))
 	if op>>28&8 != 0 { // FUTEX_OP_OPARG_SHIFT
 		arg = 1 << (arg & 31)
 	}
 	for {
-		old, err := t.space.vs.ReadUint32(va)
-		if err != nil {
-			return 0, err
+		if old, there = t.space.vs.TryReadUint32(va); !there {
+			return 0, false, nil
 		}
 		now := old
 		switch op >> 28 & 7 {
@@ -273,10 +316,10 @@ func (t *Thread) futexModify(va arch.VA, op uint32) (uint32, error) {
 		case 4:
 			now ^= arg
 		default:
-			return 0, syscall.ENOSYS
+			return 0, false, syscall.ENOSYS
 		}
-		if done, err := t.space.vs.CompareAndSwapUint32(va, old, now); done || err != nil {
-			return old, err
+		if done, there := t.space.vs.TryCompareAndSwapUint32(va, old, now); done || !there {
+			return old, there, nil
 		}
 	}
 }

@@ -150,6 +150,76 @@ func TestFutexErrors(t *testing.T) {
 	})
 }
 
+// Waits that time out, wakes and requeues meet on three words from eight threads:
+// each wake-up that is counted is a wait that returned nil, and nothing stays
+// queued. With a requeue that takes a waiter off its bucket for an instant, or a
+// wake-up that marks it after its links and bucket say that it is off, the counts
+// differ, a list is corrupted, or (the second) the race detector speaks.
+func TestFutexStorm(t *testing.T) {
+	const threads, rounds, words = 8, 4000, 3
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		va := u.Map(4096, vm.Anon, nil)
+		u.SetUint32(va, 0)
+		word := func(n uint32) arch.VA { return va + arch.VA(n%words*64) }
+		var waiting, done, woken, returned, moved atomic.Int64
+		waiter := func(t *Thread) (uint64, error) {
+			for i := range uint32(rounds) {
+				waiting.Add(1)
+				err := t.FutexWait(word(i), 0, 1<<(i%2), m.k.Now()+int64(i%7*2000), true)
+				waiting.Add(-1)
+				switch err {
+				case nil:
+					returned.Add(1)
+				case syscall.ETIMEDOUT:
+				default:
+					return 0, err
+				}
+			}
+			return 0, nil
+		}
+		waker := func(t *Thread) (uint64, error) {
+			for i := uint32(0); done.Load() < threads; i++ {
+				n, err := t.FutexWake(word(i), int(i%3), 1<<(i/5%2), true)
+				woken.Add(int64(n))
+				if err != nil {
+					return 0, err
+				}
+				n, mv, err := t.FutexRequeue(word(i), int(i%2), 4, word(i+1+i/11%2), nil, true)
+				woken.Add(int64(n))
+				moved.Add(int64(mv))
+				if err != nil {
+					return 0, err
+				}
+				if waiting.Load() == 0 || i%64 == 0 {
+					t.Yield()
+				}
+			}
+			return 0, nil
+		}
+		for range threads {
+			u.Thread(func(c *user) { c.must(waiter); done.Add(1) })
+		}
+		var ended atomic.Int64
+		for range 2 {
+			u.Thread(func(c *user) { c.must(waker); ended.Add(1) })
+		}
+		u.Spin(func() bool { return ended.Load() == 2 })
+		if woken.Load() != returned.Load() {
+			t.Errorf("%d waiters were woken, %d waits returned nil", woken.Load(), returned.Load())
+		}
+		if moved.Load() == 0 || woken.Load() == 0 {
+			t.Errorf("nothing met: %d moved, %d woken", moved.Load(), woken.Load())
+		}
+		for i := range m.k.futexes {
+			if b := &m.k.futexes[i]; b.head != nil || b.tail != nil {
+				t.Error("a waiter was left behind")
+			}
+		}
+		u.ExitGroup(0)
+	})
+}
+
 // Bit sets, requeue and wake-op move and wake the right waiters; a shared word is
 // the same in two processes.
 func TestFutexOperations(t *testing.T) {
@@ -246,9 +316,9 @@ func TestFutexOps(t *testing.T) {
 		} {
 			u.SetUint32(va, c.old)
 			u.must(func(th *Thread) (uint64, error) {
-				old, err := th.futexModify(va, c.op)
+				old, there, err := th.futexModify(va, c.op)
 				also, err2 := futexCompare(old, c.op)
-				if old != c.old || also != c.also || err != nil || err2 != nil {
+				if !there || old != c.old || also != c.also || err != nil || err2 != nil {
 					t.Errorf("op %#x of %d: old %d, compares %v, %v %v", c.op, c.old, old, also, err, err2)
 				}
 				return 0, nil

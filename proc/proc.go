@@ -18,14 +18,13 @@
 //	        sigActions.mu       a table of signal actions, maybe shared
 //	            pidTable.mu     the pid table
 //	futexBucket.mu              waiters of the words that hash there
-//	    locks of mm/vm          the word is read while the bucket is locked
+//	    pmap.mu (mm/pmap)       the word is read while the bucket is locked
 //	Process.noteMu              knotes; taken alone or inside Process.mu
 //	deadQueue.mu                deadproc only; taken alone or inside Process.mu
 //
 // Two Process.mu are never held at once, nor two futex buckets but by requeue,
 // in order of address. No lock of this package is held while blocking, other
-// than on another of these locks; the exception is a futex bucket, under which
-// a fault may wait for a pager.
+// than on another of these locks.
 //
 // Invariant: a zombie has no vmspace, no threads, no files and no signals; only
 // its identity, exit status and usage remain (E10).

@@ -4,7 +4,9 @@ import "grim/arch"
 
 // What a thread owes others in user memory when it ends (set_robust_list(2),
 // set_tid_address(2)). Bad pointers are the program's own fault and end the
-// walk, nothing else: nobody is left to get an error.
+// walk, nothing else: nobody is left to get an error. The wake-ups are shared
+// operations, as on Linux: C libraries wait for these words without
+// FUTEX_PRIVATE_FLAG.
 
 const (
 	futexWaiters   = 1 << 31
@@ -68,7 +70,7 @@ func (t *Thread) ownerDied(va arch.VA, pi, pending bool) bool {
 			return false
 		}
 		if pending && !pi && have == 0 {
-			t.wakeEither(va)
+			t.FutexWake(va, 1, FutexAny, false)
 			return true
 		}
 		if have&futexTIDMask != uint32(t.TID()) {
@@ -80,18 +82,10 @@ func (t *Thread) ownerDied(va arch.VA, pi, pending bool) bool {
 		}
 		if done {
 			if !pi && have&futexWaiters != 0 {
-				t.wakeEither(va)
+				t.FutexWake(va, 1, FutexAny, false)
 			}
 			return true
 		}
-	}
-}
-
-// wakeEither wakes one waiter that waits for the word as shared or as private:
-// the kernel does not know which the program uses.
-func (t *Thread) wakeEither(va arch.VA) {
-	if n, _ := t.FutexWake(va, 1, FutexAny, false); n == 0 {
-		t.FutexWake(va, 1, FutexAny, true)
 	}
 }
 
@@ -111,6 +105,6 @@ func (t *Thread) clearChildTID() {
 		return
 	}
 	if t.space.vs.WriteUint32(va, 0) == nil {
-		t.wakeEither(va)
+		t.FutexWake(va, 1, FutexAny, false)
 	}
 }

@@ -13,32 +13,48 @@ type Key struct {
 	Off uint64 // into it
 }
 
-// FutexKey is the key of the aligned word at va: by object and offset in a
-// shared mapping, so that processes meet, by space and address otherwise.
-// EINVAL misaligned, EFAULT not mapped.
+// What a word of private memory is asked for, in the low bits of Key.Off: private
+// and shared operations on it do not meet, as on Linux.
+const (
+	keyPrivate = 1
+	keyShared  = 2
+)
+
+// FutexKey is the key of the aligned word at va for a shared operation: by object
+// and offset in a shared mapping, so that processes meet, by space and address
+// otherwise. A private mapping of a file that cannot be written shows the file's
+// own pages and counts as shared. EINVAL misaligned; EFAULT not a user address, not
+// mapped, not readable, or private memory that nobody can write.
 func (vs *VMSpace) FutexKey(va arch.VA) (Key, error) {
-	if va&3 != 0 {
-		return Key{}, syscall.EINVAL
+	if err := checkWord(va); err != nil {
+		return Key{}, err
 	}
-	key := Key{vs.id, uint64(va)}
+	key := Key{vs.id, uint64(va) | keyShared}
 	vs.mu.Lock()
+	defer vs.mu.Unlock()
 	e := vs.tree.find(va)
-	if e == nil {
-		vs.mu.Unlock()
+	switch {
+	case e == nil || hardware(e.prot)&arch.Read == 0:
+		return Key{}, syscall.EFAULT
+	case e.private() && e.prot&arch.Write != 0:
+		return key, nil
+	case e.obj == nil:
 		return Key{}, syscall.EFAULT
 	}
-	if !e.private() {
-		key = Key{e.obj.Mapped().identity(), uint64(e.off) + uint64(va-e.start)}
-	}
-	vs.mu.Unlock()
-	return key, nil
+	return Key{e.obj.Mapped().identity(), uint64(e.off) + uint64(va-e.start)}, nil
 }
 
 // PrivateFutexKey is the key under FUTEX_PRIVATE_FLAG; nothing is looked up.
-// EINVAL misaligned.
+// EINVAL misaligned, EFAULT not a user address.
 func (vs *VMSpace) PrivateFutexKey(va arch.VA) (Key, error) {
+	return Key{vs.id, uint64(va) | keyPrivate}, checkWord(va)
+}
+
+// checkWord is EINVAL for a misaligned address, EFAULT for one outside of the user
+// half.
+func checkWord(va arch.VA) error {
 	if va&3 != 0 {
-		return Key{}, syscall.EINVAL
+		return syscall.EINVAL
 	}
-	return Key{vs.id, uint64(va)}, nil
+	return userBuffer(va, 4)
 }

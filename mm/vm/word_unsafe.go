@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"grim/arch"
+	"grim/mm/phys"
 )
 
 // Words of user memory are read and written atomically, with respect to user
@@ -23,7 +24,7 @@ func (vs *VMSpace) lockWord(va arch.VA, n uint64, want arch.Prot) (unsafe.Pointe
 		vs.pm.Lock()
 		// User addresses only: FrameLocked knows no others.
 		if f, ok := vs.pm.FrameLocked(va, want); ok {
-			return unsafe.Add(vs.sys.mem.Pointer(f), va&(arch.PageSize-1)), nil
+			return vs.word(f, va), nil
 		}
 		vs.pm.Unlock()
 		if err := userBuffer(va, n); err != nil {
@@ -33,6 +34,36 @@ func (vs *VMSpace) lockWord(va arch.VA, n uint64, want arch.Prot) (unsafe.Pointe
 			return nil, copyError(err)
 		}
 	}
+}
+
+// TryReadUint32 is ReadUint32 for an aligned word whose page is there; false if it
+// would have to fault. It does not sleep, and may be called with locks held.
+func (vs *VMSpace) TryReadUint32(va arch.VA) (v uint32, there bool) {
+	vs.pm.Lock()
+	f, there := vs.pm.FrameLocked(va, arch.Read)
+	if there {
+		v = atomic.LoadUint32((*uint32)(vs.word(f, va)))
+	}
+	vs.pm.Unlock()
+	return v, there
+}
+
+// TryCompareAndSwapUint32 is CompareAndSwapUint32 for an aligned word whose page is
+// there and can be written; there is false, and nothing done, if it would have to
+// fault. It does not sleep.
+func (vs *VMSpace) TryCompareAndSwapUint32(va arch.VA, old, new uint32) (swapped, there bool) {
+	vs.pm.Lock()
+	f, there := vs.pm.FrameLocked(va, arch.Write)
+	if there {
+		swapped = atomic.CompareAndSwapUint32((*uint32)(vs.word(f, va)), old, new)
+	}
+	vs.pm.Unlock()
+	return swapped, there
+}
+
+// word is the address in the direct map of the word at va, in frame f.
+func (vs *VMSpace) word(f phys.Frame, va arch.VA) unsafe.Pointer {
+	return unsafe.Add(vs.sys.mem.Pointer(f), va&(arch.PageSize-1))
 }
 
 // ReadUint32 loads an aligned word. EINVAL misaligned, EFAULT; it may sleep.

@@ -22,9 +22,11 @@ type test struct {
 }
 
 // tests by topic, in the order they run.
-var tests = slices.Concat(runtimeTests, forkTests, exitTests, waitTests, memoryTests,
-	signalTests, faultTests, execTests, busyTests, mapTests, limitTests, fileTests, shortTests,
-	epollTests, badInputTests, privilegeTests)
+var tests = slices.Concat(
+	runtimeTests, forkTests, exitTests, waitTests, memoryTests, signalTests,
+	faultTests, execTests, busyTests, mapTests, limitTests, fileTests,
+	shortTests, epollTests, badInputTests, privilegeTests, futexTests,
+)
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.
 var helpers = map[string]func(args []string){}
