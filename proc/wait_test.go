@@ -77,10 +77,10 @@ func TestWaitOptions(t *testing.T) {
 		want("one pid", w, err, b, nil)
 
 		// Clone children: another exit signal.
+		u.Action(syscall.SIGUSR1, Sigaction{Handler: SIG_IGN})
 		d, _ := u.Clone(ForkArgs{ExitSignal: syscall.SIGUSR1}, func(c *user) {
 			c.Kill(c.PID(), syscall.SIGSEGV)
 		})
-		u.Action(syscall.SIGUSR1, Sigaction{Handler: SIG_IGN})
 		w, err = u.Wait4(-1, 0)
 		want("clone child without __WCLONE", w, err, 0, syscall.ECHILD)
 		w, err = u.Wait4(-1, WCLONE)

@@ -86,7 +86,7 @@ func futexAddresses() {
 	readOnly, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON)
 	check("mmap", err)
 	gone := va // unmapped below
-	kernel := ^uintptr(0) << 47
+	kernel := uintptr(0xffff800000000000)
 	for _, c := range []struct {
 		what string
 		va   uintptr
