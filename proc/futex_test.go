@@ -354,7 +354,9 @@ func TestClearChildTID(t *testing.T) {
 					t.Errorf("clone: %d, %v, stored %d", tid, err, u.Uint32(va+8))
 				}
 				for u.Uint32(va) != 0 {
-					u.futexWait(va, uint32(tid))
+					u.Sys(func(t *Thread) (uint64, error) {
+						return 0, t.FutexWait(va, uint32(tid), FutexAny, Forever, false)
+					})
 				}
 				if seen.Load() != uint32(tid) {
 					t.Errorf("the thread saw %d, want %d", seen.Load(), tid)
