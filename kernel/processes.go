@@ -46,6 +46,7 @@ func (s *system) startProcesses() error {
 		Console:   s.print,
 		Interrupt: s.interrupt,
 		Proc:      s.sys.ProcSource(),
+		Jobs:      s.sys.Jobs(),
 		Memory:    s.memory,
 		Charges:   s.charges,
 	})

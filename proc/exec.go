@@ -32,7 +32,7 @@ func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, e
 		fresh.discard()
 		return err
 	}
-	// POINT OF NO RETURN: the other threads are gone. Nothing below fails.
+	// POINT OF NO RETURN: the other threads are gone. A failure below ends the process.
 
 	t.releaseRobustFutexes() // what others are owed in the old memory
 	t.clearChildTID()
@@ -41,8 +41,10 @@ func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, e
 	old.discard()
 
 	p.resetSignals(t)
-	if files := p.Files(); files != nil {
-		files.CloseOnExec()
+	if err := t.ownFiles(); err != nil {
+		p.kill(SignalStatus(syscall.SIGSEGV)) // as Linux: there is no program to tell
+		t.Interrupt()
+		return ERESTARTNOINTR
 	}
 	p.SetName(name)
 	k.treeMu.Lock()
@@ -79,7 +81,7 @@ func (t *Thread) singleThread() error {
 		p.mu.Unlock()
 		if !waited {
 			waited = true
-			t.pause()
+			t.pause('D')
 		}
 		t.parker.sleep()
 		p.mu.Lock()
@@ -107,6 +109,29 @@ func (t *Thread) leadLocked() {
 	pids.releaseThread(t.TID(), true)
 	t.tid.Store(int32(t.p.pid))
 	pids.setThread(t.p.pid, t)
+}
+
+// ownFiles makes the descriptors of the only thread the process's own, which nobody
+// shares, and closes those that are marked. ENOMEM.
+func (t *Thread) ownFiles() error {
+	p := t.p
+	own := t.files
+	if own != nil && own.Shared() {
+		var err error
+		if own, err = own.Fork(CloneFS, p.account.User()); err != nil {
+			return err
+		}
+		t.files.CloseAll()
+	}
+	// If the thread had its own, the last of the others has closed the process's.
+	p.mu.Lock()
+	p.files, p.split = own, false
+	p.mu.Unlock()
+	t.files, t.ownsFiles = own, false
+	if own != nil {
+		own.CloseOnExec()
+	}
+	return nil
 }
 
 // changeSpace moves the only thread of a process to another space, root

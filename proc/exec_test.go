@@ -131,7 +131,7 @@ func TestForkOutOfMemory(t *testing.T) {
 				return uint64(id), err
 			}},
 			{"thread", func(t *Thread) (uint64, error) {
-				id, err := t.Fork(ForkArgs{Flags: cloneThreadNeeds | CloneThread,
+				id, err := t.Fork(ForkArgs{Flags: threadFlags,
 					OnChild: func(c *Thread) error { m.bind(c, func(c *user) { c.Exit(0) }); return nil }})
 				return uint64(id), err
 			}},
@@ -207,7 +207,7 @@ func TestStorm(t *testing.T) {
 						}
 					case 3:
 						if made.Add(1) < limit && depth < 5 {
-							u.Clone(ForkArgs{Flags: cloneThreadNeeds | CloneThread}, grow(rnd, depth+1))
+							u.Clone(ForkArgs{Flags: threadFlags}, grow(rnd, depth+1))
 						}
 					case 4:
 						if made.Add(1) < limit && depth < 5 {

@@ -31,13 +31,13 @@ func (t *Thread) ExitGroup(code int) {
 }
 
 // exitLocked is the beginning of every exit of a whole process: exit_group, a
-// fatal signal, running out of memory. Each thread is told to end, and ends by
-// itself; the first status stands. ctx is who asks. Preconditions: p.mu held.
+// fatal signal, running out of memory, the exit of the last thread that runs. Each
+// thread is told to end, and ends by itself; the first status stands. ctx is who
+// asks. Preconditions: p.mu held.
 func (p *Process) exitLocked(status Status, ctx Context) {
 	if p.State() != Live {
 		return
 	}
-	p.groupExit = true
 	p.status = status
 	p.advance(Exiting, ctx)
 	p.continueLocked()
@@ -59,12 +59,18 @@ func (t *Thread) exit1() {
 
 	// 1. Every other thread has been told (exitLocked), if the process exits.
 	// Which of them comes last is decided in step 2b, so nobody waits here.
-	t.markExiting()
+	alone := t.markExiting()
 
 	// 2a. What other threads are owed in user memory, while it exists: no
 	// thread purges it before every thread has passed this point.
 	t.releaseRobustFutexes()
 	t.clearChildTID()
+	if alone != nil { // descriptors that no other thread uses
+		alone.CloseAll()
+	}
+	if t.kids.Load() > 0 {
+		t.leaveKids()
+	}
 
 	// 2b. From here on this thread never touches user memory again, and is off
 	// its root. One that finds others left is the reaper's on return; who finds
@@ -102,13 +108,18 @@ func (t *Thread) exit1() {
 }
 
 // markExiting is step 1 for one thread: it takes no more signals, and hands on
-// those of the process that it may have been woken for.
-func (t *Thread) markExiting() {
+// those of the process that it may have been woken for. If no other thread runs,
+// the process exits with this one's status, as on Linux since 5.17. It returns the
+// descriptors that the thread is the only one to use, if other threads run.
+func (t *Thread) markExiting() (alone Files) {
 	p := t.p
 	p.mu.Lock()
 	t.advance(Exiting)
-	if t.TID() == p.pid {
-		p.leaderCode = t.exitCode
+	if p.running--; p.running == 0 {
+		p.exitLocked(t.exitCode, InProcess)
+	}
+	if p.split {
+		alone = t.leaveFilesLocked()
 	}
 	for o := p.threads; o != nil && p.pending.set != 0; o = o.next {
 		if o.state == Live && p.pending.set&^o.mask != 0 {
@@ -117,6 +128,21 @@ func (t *Thread) markExiting() {
 		}
 	}
 	p.mu.Unlock()
+	return alone
+}
+
+// leaveFilesLocked ends t's use of its descriptors, and returns them if nobody is
+// left to use them but who waits for the process's end. The process's own are
+// closed in step 3, with the last thread. Preconditions: p.mu held.
+func (t *Thread) leaveFilesLocked() (alone Files) {
+	p := t.p
+	if t.ownsFiles {
+		return t.files
+	}
+	if p.sharers--; p.sharers == 0 && p.running > 0 {
+		alone, p.files = p.files, nil
+	}
+	return alone
 }
 
 // chargeExit ends the thread's account; all since begin counts as system time.
@@ -140,10 +166,6 @@ func (t *Thread) leaveSiblings(begin int64) (last bool) {
 	k.cfg.Pmaps.Deactivate()
 	if p.live == 1 {
 		t.last = true
-		if p.State() == Live { // its threads ended one by one
-			p.status = p.leaderCode
-			p.advance(Exiting, InProcess)
-		}
 		p.mu.Unlock()
 		return true
 	}
@@ -195,7 +217,7 @@ func (p *Process) leaveSpace() (purge bool) {
 func (p *Process) closeFiles() {
 	p.mu.Lock()
 	files, timer := p.files, p.timer
-	p.files, p.timer = nil, nil
+	p.files, p.timer, p.split = nil, nil, false
 	p.mu.Unlock()
 	if files != nil {
 		files.CloseAll()
@@ -231,10 +253,10 @@ func (p *Process) die(t *Thread) {
 	if k.init == p {
 		k.init = nil
 	}
+	k.orphan(p, t)
 	if k.stopped.Load() > 0 { // rare; else nobody could need the SIGHUP
-		k.hangUp(p.group.Load(), p)
+		k.hangUp(p.group.Load(), p.parent, p)
 	}
-	k.orphan(p)
 	k.treeMu.Unlock()
 	k.counts.exits.Add(1)
 
@@ -242,25 +264,104 @@ func (p *Process) die(t *Thread) {
 	p.notify(NoteExit)
 }
 
-// orphan gives p's children to init, or to nobody if there is none. Those that
-// are zombies are init's to wait for at once. Preconditions: k.treeMu held.
-func (k *Kernel) orphan(p *Process) {
+// orphan gives p's children, p being dead and t its last thread, to the nearest
+// ancestor that adopts them (PR_SET_CHILD_SUBREAPER), to init, or to nobody if
+// there is none. Those that are zombies are the new parent's to wait for at once.
+// Preconditions: k.treeMu held.
+func (k *Kernel) orphan(p *Process, t *Thread) {
+	if p.children.live.n+p.children.zombies.n == 0 {
+		return
+	}
+	to := p.reaperOfKids()
 	p.children.each(func(c *Process) bool {
-		if k.stopped.Load() > 0 {
-			k.hangUp(c.group.Load(), p)
-		}
-		zombie := c.State() == Zombie
+		zombie, g := c.State() == Zombie, c.group.Load()
 		k.unlinkChild(c)
-		c.parent = k.init
-		if c.exitSignal != 0 {
-			c.exitSignal = int(syscall.SIGCHLD) // init knows no other
-		}
+		c.parent = to
+		c.exitSignal = int(syscall.SIGCHLD) // a new parent expects no other, and none not at all
+		c.madeBy(nil)
 		k.linkChild(c)
+		c.parentDied(t)
 		if zombie {
 			k.announce(c)
 		}
+		if k.stopped.Load() > 0 {
+			k.hangUp(g, p, nil) // the last child of p in g is the one that counts
+		}
 		return true
 	})
+}
+
+// reaperOfKids is the process that gets p's children when p ends; nil: nobody.
+// Preconditions: k.treeMu held, p is dead.
+func (p *Process) reaperOfKids() *Process {
+	for a := p.parent; p.adopted && a != nil; a = a.parent {
+		if a.adopts && a.State() == Live {
+			return a
+		}
+	}
+	return p.k.init
+}
+
+// leaveKids gives the children whose maker t is to another thread of the process
+// that runs, and tells those that asked (PR_SET_PDEATHSIG). If none runs, the
+// children go with the process: die gives them away.
+func (t *Thread) leaveKids() {
+	p, k := t.p, t.p.k
+	k.treeMu.Lock()
+	defer k.treeMu.Unlock()
+	var moved []*Process
+	p.mu.Lock()
+	heir := p.threads
+	for heir != nil && heir.state != Live {
+		heir = heir.next
+	}
+	if heir != nil {
+		// The lock keeps the heir running: when it comes to leave its own kids, it
+		// finds these.
+		p.children.each(func(c *Process) bool {
+			if c.maker == t {
+				c.madeBy(heir)
+				moved = append(moved, c)
+			}
+			return true
+		})
+	}
+	p.mu.Unlock()
+	for _, c := range moved {
+		c.parentDied(t)
+	}
+}
+
+// madeBy makes t, or with nil no thread, the one whose child p is. Preconditions:
+// k.treeMu held.
+func (p *Process) madeBy(t *Thread) {
+	if p.maker != nil {
+		p.maker.kids.Add(-1)
+	}
+	if p.maker = t; t != nil {
+		t.kids.Add(1)
+	}
+}
+
+// parentDied sends the signals that p's threads want when t, the thread whose child
+// p was, ends. They come from t: it must be allowed to send them. Preconditions:
+// k.treeMu held.
+func (p *Process) parentDied(t *Thread) {
+	if !p.k.pdeaths.Load() {
+		return
+	}
+	var sigs []syscall.Signal
+	p.mu.Lock()
+	for c := p.threads; c != nil; c = c.next {
+		if c.pdeath != 0 {
+			sigs = append(sigs, c.pdeath)
+		}
+	}
+	p.mu.Unlock()
+	for _, s := range sigs {
+		// An error means that t may not, or that a queue is full: nobody to tell.
+		_ = t.send(p, nil, &Siginfo{Signo: s, Code: SI_USER, PID: int32(t.p.pid), UID: t.p.Cred().UID})
+	}
 }
 
 // exit2 is step 6: the thread goes onto deadproc and the reaper is woken. On

@@ -251,7 +251,7 @@ func TestE9Borrowed(t *testing.T) {
 // zombieFields are what a zombie may hold (E10): identity, status, usage, the
 // account that these are charged to, its place in the tree, and who watches it.
 var zombieFields = []string{"k", "pid", "start", "account", "state", "parent", "ofKernel", "onZombies", "links", "group",
-	"exitSignal", "execed", "mu", "groupExit", "status", "leaderCode", "name", "cred", "limits", "policy", "layout",
+	"exitSignal", "execed", "adopts", "adopted", "maker", "mu", "status", "name", "cred", "limits", "policy", "layout",
 	"usage", "childUse", "noteMu", "notes"}
 
 // E10: a zombie holds nothing else. It fails if a step of exit1 or reap leaves
@@ -299,11 +299,11 @@ func TestE10Zombie(t *testing.T) {
 	})
 }
 
-// A process whose threads end one by one has its leader's status, as on Linux,
-// and the thread that happens to be last takes it apart.
+// A process whose threads end one by one has the status of the last to exit, as on
+// Linux since 5.17, and the thread that happens to be last takes it apart.
 func TestLastThread(t *testing.T) {
 	forBothPolicies(t, 4096, func(t *testing.T, m *machine) {
-		m.run(ExitStatus(4), func(u *user) {
+		m.run(ExitStatus(5), func(u *user) {
 			leader := u.PID()
 			u.Thread(func(c *user) {
 				c.Spin(func() bool { return m.k.Thread(leader) == nil })
@@ -394,7 +394,7 @@ func TestThreadsFreedBeforeZombie(t *testing.T) {
 // that the kill has missed. It fails without the look at Dying in adopt.
 func TestKillGroupWhileForking(t *testing.T) {
 	m := newMachine(t, 4096, nil)
-	for _, flags := range []CloneFlags{0, CloneVM | CloneVfork, cloneThreadNeeds | CloneThread} {
+	for _, flags := range []CloneFlags{0, CloneVM | CloneVfork, threadFlags} {
 		var ran atomic.Bool
 		m.run(SignalStatus(syscall.SIGKILL), func(u *user) {
 			u.Clone(ForkArgs{Flags: flags, OnChild: func(c *Thread) error {

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"math/bits"
 	"syscall"
 
 	"grim/arch"
@@ -31,8 +32,6 @@ const (
 	cloneKnown = CloneVM | CloneFS | CloneFiles | CloneSighand | ClonePidfd | CloneVfork |
 		CloneParent | CloneThread | CloneSetTLS | CloneParentSetTID | CloneChildClearTID |
 		CloneChildSetTID | CloneClearSighand | cloneIgnored
-	// cloneThreadNeeds: a thread shares these with its process always.
-	cloneThreadNeeds = CloneVM | CloneSighand | CloneFS | CloneFiles
 )
 
 // ForkArgs are clone(2)'s arguments.
@@ -54,7 +53,7 @@ func (a *ForkArgs) check(p *Process) error {
 	switch {
 	case f&^cloneKnown != 0, // namespaces among them
 		f&CloneSighand != 0 && f&CloneVM == 0,
-		f&CloneThread != 0 && f&cloneThreadNeeds != cloneThreadNeeds,
+		f&CloneThread != 0 && f&CloneSighand == 0,
 		f&CloneThread != 0 && f&(ClonePidfd|CloneVfork) != 0,
 		f&CloneClearSighand != 0 && f&CloneSighand != 0,
 		f&CloneParent != 0 && p.isInit(),
@@ -68,14 +67,20 @@ func (a *ForkArgs) check(p *Process) error {
 // new thread, that returns 0 from the same system call. It returns the child's
 // number. With CloneVfork it sleeps until the child has exec'd or exited.
 // EINVAL flags, ENOMEM with everything undone, EAGAIN no number free,
-// ERESTARTNOINTR the caller is about to end.
+// ERESTARTNOINTR the caller is about to end, or has a signal to take first.
 func (t *Thread) Fork(a ForkArgs) (int, error) {
 	if err := a.check(t.p); err != nil {
 		return 0, err
 	}
+	if t.Interrupted() {
+		t.Interrupt()
+		return 0, ERESTARTNOINTR
+	}
 	begin := t.p.k.now()
 	// Threads are made no faster than the reaper can free them (E5).
-	t.p.k.dead.waitRoom()
+	if err := t.p.k.dead.waitRoom(t); err != nil {
+		return 0, err
+	}
 	if a.Flags&CloneThread != 0 {
 		c, err := t.cloneThread(&a)
 		if err != nil {
@@ -116,7 +121,15 @@ func (t *Thread) cloneThread(a *ForkArgs) (*Thread, error) {
 	c.tid.Store(int32(tid))
 	c.useSpace(t.space)
 	t.copyTo(c, a)
-	if a.OnChild != nil {
+	// A thread that does not share both descriptors and directory with the others
+	// has a Files of its own, which may share one of them.
+	c.files = t.files
+	const share = CloneFiles | CloneFS
+	if t.files != nil && (t.ownsFiles || a.Flags&share != share) {
+		c.ownsFiles = true
+		c.files, err = t.files.Fork(a.Flags&share, p.account.User())
+	}
+	if err == nil && a.OnChild != nil {
 		err = a.OnChild(c)
 	}
 	p.mu.Lock()
@@ -127,11 +140,19 @@ func (t *Thread) cloneThread(a *ForkArgs) (*Thread, error) {
 	}
 	if err != nil {
 		p.mu.Unlock()
+		if c.ownsFiles && c.files != nil {
+			c.files.CloseAll()
+		}
 		k.pids.release(tid)
 		c.free()
 		return nil, err
 	}
 	k.pids.setThread(tid, c)
+	if c.ownsFiles && !p.split {
+		p.split, p.sharers = true, p.running
+	} else if p.split && !c.ownsFiles {
+		p.sharers++
+	}
 	p.linkThread(c)
 	if p.stop.on {
 		c.todo.Or(todoStop)
@@ -153,20 +174,54 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 	}
 	p.mu.Lock()
 	c.limits, c.policy, c.layout, c.persona = p.limits, p.policy, p.layout, p.persona
+	f := &t.fork
+	*f = forking{next: p.forks}
+	p.forks = f
 	p.mu.Unlock()
+	ct, err := t.makeProcess(c, a, f)
+	if err != nil {
+		p.mu.Lock()
+		p.endFork(f)
+		p.mu.Unlock()
+		k.unmake(c)
+	}
+	return ct, err
+}
+
+// forking is a fork in progress: a child that is not yet a member of the group. It is
+// a part of the Thread that forks.
+type forking struct {
+	next *forking // Process.mu
+	// sigs came for the group meanwhile. The child gets them too once it can be
+	// found, as on Linux since 4.19: to start the fork again for each of them, a
+	// timer's among them, could go on for ever.
+	sigs Sigset
+}
+
+// endFork takes f off the list. Preconditions: p.mu held.
+func (p *Process) endFork(f *forking) {
+	at := &p.forks
+	for *at != f {
+		at = &(*at).next
+	}
+	*at, f.next = f.next, nil
+}
+
+// makeProcess gives the new process c its first thread and all else, and makes it
+// visible. On error c has nothing.
+func (t *Thread) makeProcess(c *Process, a *ForkArgs, f *forking) (*Thread, error) {
 	c.exitSignal = int(a.ExitSignal)
 	ct, err := newThread(c)
 	if err != nil {
-		k.unmake(c)
 		return nil, err
 	}
-	ct.tid.Store(int32(pid))
+	ct.tid.Store(int32(c.pid))
 	if err := t.shareWith(c, ct, a.Flags); err != nil {
 		ct.free()
-		k.unmake(c)
 		return nil, err
 	}
 	ct.useSpace(c.space)
+	ct.files = c.files
 	t.copyTo(ct, a)
 	if a.Flags&CloneVM == 0 || a.Flags&CloneVfork != 0 {
 		ct.altStack = t.altStack // sigaltstack(2): kept unless the memory is shared
@@ -179,12 +234,11 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 		err = a.OnChild(ct)
 	}
 	if err == nil {
-		err = t.adopt(c, ct, a.Flags)
+		err = t.adopt(c, ct, a.Flags, f)
 	}
 	if err != nil {
 		t.unshare(c)
 		ct.free()
-		k.unmake(c)
 		return nil, err
 	}
 	return ct, nil
@@ -203,9 +257,9 @@ func (t *Thread) shareWith(c *Process, ct *Thread, f CloneFlags) error {
 		}
 		c.space = ct.ownSpace.init(vs)
 	}
-	if files := p.Files(); files != nil {
+	if t.files != nil {
 		var err error
-		if c.files, err = files.Fork(f&(CloneFiles|CloneFS), c.account.User()); err != nil {
+		if c.files, err = t.files.Fork(f&(CloneFiles|CloneFS), c.account.User()); err != nil {
 			c.space.discard()
 			c.space = nil
 			return err
@@ -227,9 +281,11 @@ func (t *Thread) unshare(c *Process) {
 	c.space.discard()
 }
 
-// adopt puts the child into the tree. It fails if the caller is to end: a kill
-// of the whole group, just done, would miss the child.
-func (t *Thread) adopt(c *Process, ct *Thread, f CloneFlags) error {
+// adopt puts the child into the tree, and gives it the signals that the group got
+// meanwhile: they are sent with treeMu held, so that the child is a member or f
+// has them. It fails if the caller is to end: a kill of the whole group, just done,
+// would miss the child.
+func (t *Thread) adopt(c *Process, ct *Thread, flags CloneFlags, f *forking) error {
 	p, k := t.p, t.p.k
 	k.treeMu.Lock()
 	defer k.treeMu.Unlock()
@@ -237,13 +293,23 @@ func (t *Thread) adopt(c *Process, ct *Thread, f CloneFlags) error {
 		t.Interrupt()
 		return ERESTARTNOINTR
 	}
-	c.parent = p
-	if f&CloneParent != 0 {
-		c.parent, c.exitSignal = p.parent, p.exitSignal
+	c.parent, c.adopted = p, p.adopts || p.adopted
+	maker := t
+	if flags&CloneParent != 0 {
+		c.parent, maker, c.exitSignal = p.parent, p.maker, p.exitSignal
+		c.adopted = p.adopted
 		c.ofKernel = false
 	}
+	c.madeBy(maker)
 	k.join(c, p.group.Load())
 	k.publish(c, ct)
+	p.mu.Lock()
+	p.endFork(f)
+	p.mu.Unlock()
+	for m := f.sigs; m != 0; m &= m - 1 {
+		s := syscall.Signal(bits.TrailingZeros64(uint64(m)) + 1)
+		c.post(&Siginfo{Signo: s, Code: SI_USER}, nil)
+	}
 	return nil
 }
 

@@ -347,7 +347,7 @@ func TestClearChildTID(t *testing.T) {
 			for range 50 {
 				var seen atomic.Uint32
 				tid, err := u.Clone(ForkArgs{
-					Flags:     cloneThreadNeeds | CloneThread | CloneChildClearTID | CloneParentSetTID | CloneChildSetTID,
+					Flags:     threadFlags | CloneChildClearTID | CloneParentSetTID | CloneChildSetTID,
 					ParentTID: va + 8, ChildTID: va,
 				}, func(c *user) { seen.Store(c.Uint32(va)); c.Exit(0) })
 				if err != nil || u.Uint32(va+8) != uint32(tid) {

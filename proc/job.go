@@ -85,7 +85,7 @@ func (t *Thread) stopHere() {
 	if tell {
 		p.tellStopped()
 	}
-	t.pause()
+	t.pause('T')
 	for t.todo.Load()&(todoStop|todoExit) == todoStop {
 		t.parker.sleep()
 	}

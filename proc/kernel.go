@@ -119,6 +119,7 @@ type Kernel struct {
 	onTrace atomic.Pointer[func(e *Event)] // SetTrace
 	counts  counters
 	stopped atomic.Int64 // processes that job control has stopped
+	pdeaths atomic.Bool  // a thread has used PR_SET_PDEATHSIG
 }
 
 // counters are statistics and leak checks; all monotonic but the live ones.
@@ -184,6 +185,9 @@ func (k *Kernel) Close() {
 	k.dead.close()
 	k.workers.close()
 }
+
+// PIDMax is the highest number of a process or thread, plus one.
+func (k *Kernel) PIDMax() int { return k.cfg.PIDMax }
 
 // Now is the clock that all deadlines of this package use, nanoseconds.
 func (k *Kernel) Now() int64 { return k.now() }

@@ -426,9 +426,12 @@ func (u *user) Fork(fn program) int {
 	return pid
 }
 
+// threadFlags are those of an ordinary thread.
+const threadFlags = CloneVM | CloneSighand | CloneFS | CloneFiles | CloneThread
+
 // Thread makes a thread; it must not fail.
 func (u *user) Thread(fn program) int {
-	tid, err := u.Clone(ForkArgs{Flags: cloneThreadNeeds | CloneThread}, fn)
+	tid, err := u.Clone(ForkArgs{Flags: threadFlags}, fn)
 	if err != nil {
 		panic(fmt.Sprintf("clone: %v", err))
 	}
@@ -583,6 +586,7 @@ func newFiles(open *atomic.Int64, closed func()) *files {
 func (f *files) PayFor(*charge.User)                          {}
 func (f *files) Fork(CloneFlags, *charge.User) (Files, error) { return newFiles(f.open, f.closed), nil }
 func (f *files) CloseOnExec()                                 {}
+func (f *files) Shared() bool                                 { return false }
 func (f *files) CloseAll() {
 	f.open.Add(-1)
 	if f.closed != nil {

@@ -68,6 +68,14 @@ func (p *Process) SessionID() int {
 	return 0
 }
 
+// GroupSession is the session of the group numbered pgid; 0 if there is no such group.
+func (k *Kernel) GroupSession(pgid int) int {
+	if g := k.pids.group(pgid); g != nil {
+		return g.session.id
+	}
+	return 0
+}
+
 // Setsid is setsid(2): a new session and group, named after the caller. EPERM
 // if it leads a group already.
 func (t *Thread) Setsid() (int, error) {
@@ -84,17 +92,28 @@ func (t *Thread) Setsid() (int, error) {
 }
 
 // Setpgid is setpgid(2); 0 means the caller, and the process's own number.
-// EINVAL a negative group, ESRCH not the caller nor a child, EACCES a child that
-// has exec'd, EPERM a session leader, another session, or no such group there.
+// A zombie is a process like another. EINVAL a negative group, or the number of a
+// thread that does not lead its process; ESRCH not the caller nor a child, EACCES a
+// child that has exec'd, EPERM a session leader, another session, or no such group
+// there.
 func (t *Thread) Setpgid(pid, pgid int) error {
 	k, p := t.p.k, t.p
+	if pid == 0 {
+		pid = p.pid
+	}
+	if pgid == 0 {
+		pgid = pid
+	}
 	if pgid < 0 {
 		return syscall.EINVAL
 	}
 	k.treeMu.Lock()
 	defer k.treeMu.Unlock()
-	if pid != 0 && pid != p.pid {
-		if p = k.pids.process(pid); p == nil || p.parent != t.p || p.State() >= Dead {
+	if pid != p.pid {
+		if p = k.pids.process(pid); p == nil && k.pids.thread(pid) != nil {
+			return syscall.EINVAL
+		}
+		if p == nil || p.parent != t.p {
 			return syscall.ESRCH
 		}
 		if p.SessionID() != t.p.SessionID() {
@@ -107,9 +126,6 @@ func (t *Thread) Setpgid(pid, pgid int) error {
 	old := p.group.Load()
 	if old.session.id == p.pid {
 		return syscall.EPERM
-	}
-	if pgid == 0 {
-		pgid = p.pid
 	}
 	if pgid == old.id {
 		return nil
@@ -126,26 +142,34 @@ func (t *Thread) Setpgid(pid, pgid int) error {
 	return nil
 }
 
-// orphaned reports whether no member, gone aside, has a parent in another group
-// of the session (POSIX 3.264, orphaned process group). Preconditions:
-// Kernel.treeMu held.
+// connects reports whether parent, a process in another group of g's session, keeps
+// g from being orphaned: it could continue g's stopped members (POSIX 3.264). Init
+// does not count, as on Linux. Preconditions: Kernel.treeMu held.
+func (g *Group) connects(parent *Process) bool {
+	if parent == nil || parent.isInit() {
+		return false
+	}
+	pg := parent.group.Load()
+	return pg != nil && pg != g && pg.session == g.session
+}
+
+// orphaned reports whether no member, gone aside, has a parent that connects.
+// Preconditions: Kernel.treeMu held.
 func (g *Group) orphaned(gone *Process) bool {
 	for p := g.members.head; p != nil; p = p.links[linkGroup].next {
-		if p == gone || p.State() >= Dead || p.parent == nil || p.parent == gone {
-			continue
-		}
-		if pg := p.parent.group.Load(); pg != nil && pg != g && pg.session == g.session {
+		if p != gone && p.State() < Dead && g.connects(p.parent) {
 			return false
 		}
 	}
 	return true
 }
 
-// hangUp sends SIGHUP and SIGCONT to a group that the exit of gone leaves
-// orphaned with a stopped member: nobody would continue it. Preconditions:
-// k.treeMu held; gone still is on its lists.
-func (k *Kernel) hangUp(g *Group, gone *Process) {
-	if !g.orphaned(gone) {
+// hangUp sends SIGHUP and SIGCONT to group g if it has a stopped member and an exit
+// has made it orphaned just now: the exit of parent, which connected it, or with
+// gone, that of its member gone, the child of parent. A group that was orphaned
+// before gets nothing. Preconditions: k.treeMu held; gone still is on its lists.
+func (k *Kernel) hangUp(g *Group, parent, gone *Process) {
+	if !g.connects(parent) || !g.orphaned(gone) {
 		return
 	}
 	stopped := false
@@ -153,7 +177,7 @@ func (k *Kernel) hangUp(g *Group, gone *Process) {
 		stopped = stopped || p != gone && p.Stopped()
 	}
 	for p := g.members.head; stopped && p != nil; p = p.links[linkGroup].next {
-		p.post(&Siginfo{Signo: syscall.SIGHUP, Code: SI_KERNEL}, nil)
-		p.post(&Siginfo{Signo: syscall.SIGCONT, Code: SI_KERNEL}, nil)
+		p.postGroup(&Siginfo{Signo: syscall.SIGHUP, Code: SI_KERNEL})
+		p.postGroup(&Siginfo{Signo: syscall.SIGCONT, Code: SI_KERNEL})
 	}
 }

@@ -212,5 +212,17 @@ func (pt *pidTable) used() int {
 // Process is the process numbered pid, zombies included; nil if there is none.
 func (k *Kernel) Process(pid int) *Process { return k.pids.process(pid) }
 
+// Holder is the process with a thread numbered tid, or the process of that number,
+// zombies included; nil if there is none.
+func (k *Kernel) Holder(tid int) *Process {
+	if p := k.pids.process(tid); p != nil {
+		return p
+	}
+	if t := k.pids.thread(tid); t != nil {
+		return t.p
+	}
+	return nil
+}
+
 // Thread is the live thread numbered tid; nil if there is none.
 func (k *Kernel) Thread(tid int) *Thread { return k.pids.thread(tid) }

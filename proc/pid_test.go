@@ -111,7 +111,7 @@ func TestPIDReuse(t *testing.T) {
 			}
 			n++
 		}
-		if _, err := u.Clone(ForkArgs{Flags: cloneThreadNeeds | CloneThread}, func(c *user) {}); err != syscall.EAGAIN {
+		if _, err := u.Clone(ForkArgs{Flags: threadFlags}, func(c *user) {}); err != syscall.EAGAIN {
 			t.Errorf("thread: %v, want EAGAIN", err)
 		}
 		if n != 11 {

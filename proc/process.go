@@ -11,7 +11,8 @@ import (
 
 // Files is what a process holds beside memory: its descriptors, and whatever
 // else the system-call layer ties to a process (working directory, umask).
-// Threads share it. Methods may block, but not on another process's Files.
+// Threads share it, but for those that clone(2) made without CLONE_FILES or
+// CLONE_FS. Methods may block, but not on another process's Files.
 type Files interface {
 	// Fork makes the child's, which owner pays for. Flags CloneFiles and CloneFS
 	// ask for sharing instead of a copy. ENOMEM.
@@ -20,7 +21,10 @@ type Files interface {
 	PayFor(owner *charge.User)
 	// CloseAll ends this process's use, at exit. User memory is still there.
 	CloseAll()
-	// CloseOnExec makes a shared table private and closes what is marked.
+	// Shared reports whether another process, or a thread that has its own, uses
+	// the same descriptors. Only a user can make it so.
+	Shared() bool
+	// CloseOnExec closes what is marked. The table is not shared.
 	CloseOnExec()
 }
 
@@ -41,6 +45,7 @@ type Process struct {
 	state atomic.Uint32
 
 	parent     *Process              // [k] nil: the kernel, or nobody
+	maker      *Thread               // [k] the parent's thread whose child it is (__WNOTHREAD); nil: none
 	ofKernel   bool                  // [k] Spawn made it and Process.Wait will collect it
 	onZombies  bool                  // [k] on its parent's list of zombies
 	children   procTree              // [k]
@@ -49,30 +54,34 @@ type Process struct {
 	exitSignal int                   // [k] sent to the parent at the end; 0: none
 	jobEvent   jobEvent              // [k] not yet waited for: stopped or continued
 	execed     bool                  // [k] setpgid(2) by the parent is too late
+	adopts     bool                  // [k] PR_SET_CHILD_SUBREAPER
+	adopted    bool                  // [k] an ancestor adopts, or did when this process was made
 
-	mu         sync.Mutex
-	threads    *Thread     // [m] list head
-	live       int         // [m] threads on the list, those in exit1 included
-	groupExit  bool        // [m] exit_group, a fatal signal, or the last thread's exit
-	status     Status      // [m] how it ended; final once Dead
-	leaderCode Status      // [m] of the leader's own exit(2)
-	execer     *Thread     // [m] waits in Exec to be the only thread
-	space      *space      // [m] nil from the reaper's uvmspace_free on
-	files      Files       // [m]
-	acts       *sigActions // [m]
-	pending    sigQueue    // [m] signals for any thread
-	stop       stopState   // [m] job control
-	name       string      // [m] comm, up to 15 bytes
-	cred       *Cred       // [m] replaced, never changed in place
-	limits     Limits      // [m]
-	policy     ExitPolicy  // [m]
-	layout     arch.Layout // [m] of the vmspace that exec makes
-	persona    uint32      // [m] personality(2); exec keeps it
-	usage      Usage       // [m] of dead threads
-	childUse   Usage       // [m] of children waited for, and theirs
-	timer      *realTimer  // [m] ITIMER_REAL
-	vfork      *vforkWait  // [m] a parent that sleeps until we exec or exit
-	unpurged   bool        // set by the last thread: the reaper is to purge (PolicyReaper)
+	mu       sync.Mutex
+	threads  *Thread     // [m] list head
+	live     int         // [m] threads on the list, those in exit1 included
+	running  int         // [m] of them, those in state Live
+	status   Status      // [m] how it ends; final once Exiting
+	execer   *Thread     // [m] waits in Exec to be the only thread
+	space    *space      // [m] nil from the reaper's uvmspace_free on
+	files    Files       // [m] of most threads; see Thread.files
+	sharers  int         // [m] if split: threads that use files
+	split    bool        // [m] a thread has, or had, files of its own
+	forks    *forking    // [m] forks in progress
+	acts     *sigActions // [m]
+	pending  sigQueue    // [m] signals for any thread
+	stop     stopState   // [m] job control
+	name     string      // [m] comm, up to 15 bytes
+	cred     *Cred       // [m] replaced, never changed in place
+	limits   Limits      // [m]
+	policy   ExitPolicy  // [m]
+	layout   arch.Layout // [m] of the vmspace that exec makes
+	persona  uint32      // [m] personality(2); exec keeps it
+	usage    Usage       // [m] of dead threads
+	childUse Usage       // [m] of children waited for, and theirs
+	timer    *realTimer  // [m] ITIMER_REAL
+	vfork    *vforkWait  // [m] a parent that sleeps until we exec or exit
+	unpurged bool        // set by the last thread: the reaper is to purge (PolicyReaper)
 
 	noteMu sync.Mutex
 	notes  *Knote       // [n]
@@ -94,7 +103,7 @@ func (p *Process) Exited() bool { return p.State() >= Zombie }
 // StartTime is Kernel.Now at its creation.
 func (p *Process) StartTime() int64 { return p.start }
 
-// Parent's number; 0 for a child of the kernel.
+// PPID is the parent's number; 0 for a child of the kernel.
 func (p *Process) PPID() int {
 	p.k.treeMu.Lock()
 	defer p.k.treeMu.Unlock()
@@ -102,6 +111,35 @@ func (p *Process) PPID() int {
 		return 0
 	}
 	return p.parent.pid
+}
+
+// Adopts and SetAdopts are PR_GET_CHILD_SUBREAPER and PR_SET_CHILD_SUBREAPER: whether
+// the process becomes the parent of its descendants' orphans, as init otherwise.
+// Children do not inherit it, but know that there is such an ancestor.
+func (p *Process) Adopts() bool {
+	p.k.treeMu.Lock()
+	defer p.k.treeMu.Unlock()
+	return p.adopts
+}
+
+func (p *Process) SetAdopts(on bool) {
+	p.k.treeMu.Lock()
+	defer p.k.treeMu.Unlock()
+	p.adopts = on
+	if !on {
+		return
+	}
+	for todo := []*Process{p}; len(todo) > 0; {
+		last := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		last.children.each(func(c *Process) bool {
+			if !c.adopted { // else its descendants know too
+				c.adopted = true
+				todo = append(todo, c)
+			}
+			return true
+		})
+	}
 }
 
 // Name is the command name, at most 15 bytes (PR_GET_NAME, /proc/PID/comm).
@@ -160,6 +198,36 @@ func (p *Process) TIDs() []int {
 		ids = append(ids, t.TID())
 	}
 	return ids
+}
+
+// StateLetter is the state of the thread numbered tid as proc_pid_stat(5) has it; with
+// the process's own number, that of its leader, which is Z if it has ended before
+// the other threads.
+func (p *Process) StateLetter(tid int) byte {
+	switch p.State() {
+	case Zombie:
+		return 'Z'
+	case Gone:
+		return 'X'
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for t := p.threads; t != nil; t = t.next {
+		if t.TID() != tid {
+			continue
+		}
+		if how := t.waits.Load(); how != 0 {
+			return byte(how)
+		}
+		return 'R'
+	}
+	switch {
+	case p.live == 0: // the last thread is dead, the reaper not there yet
+		return 'R'
+	case tid == p.pid:
+		return 'Z'
+	}
+	return 'X'
 }
 
 // Policy is who will take the memory apart; SetPolicy changes it and is

@@ -102,8 +102,8 @@ func TestCloneFlags(t *testing.T) {
 			{Flags: 1 << 40},
 			{Flags: CloneSighand},
 			{Flags: CloneThread | CloneVM},
-			{Flags: cloneThreadNeeds | CloneThread | CloneVfork},
-			{Flags: cloneThreadNeeds | CloneThread | ClonePidfd},
+			{Flags: threadFlags | CloneVfork},
+			{Flags: threadFlags | ClonePidfd},
 			{Flags: CloneVM | CloneSighand | CloneClearSighand},
 			{ExitSignal: 65},
 			{ExitSignal: -1},
@@ -113,7 +113,7 @@ func TestCloneFlags(t *testing.T) {
 			}
 		}
 		// What OnChild refuses is undone.
-		for _, f := range []CloneFlags{0, cloneThreadNeeds | CloneThread} {
+		for _, f := range []CloneFlags{0, threadFlags} {
 			if _, err := u.Clone(ForkArgs{Flags: f, OnChild: func(*Thread) error { return syscall.EMFILE }}, func(*user) {}); err != syscall.EMFILE {
 				t.Errorf("OnChild with flags %#x: %v", f, err)
 			}

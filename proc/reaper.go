@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -17,14 +18,11 @@ type deadQueue struct {
 	head, tail *Thread
 	n          int       // on the list, plus the one the reaper holds
 	reaper     parker    // where the reaper sleeps
-	room       sync.Cond // makers of threads wait for n < deadBound
+	room       []*Thread // makers of threads that wait for n < deadBound
 	closed     bool
 }
 
-func (d *deadQueue) init() {
-	d.reaper.init()
-	d.room.L = &d.mu
-}
+func (d *deadQueue) init() { d.reaper.init() }
 
 // put appends a dead thread. It does not block.
 func (d *deadQueue) put(t *Thread) {
@@ -65,21 +63,44 @@ func (d *deadQueue) take() *Thread {
 func (d *deadQueue) done() {
 	d.mu.Lock()
 	d.n--
-	madeRoom := d.n == deadBound-1
-	d.mu.Unlock()
-	if madeRoom {
-		d.room.Broadcast()
+	if d.n == deadBound-1 {
+		for _, t := range d.room {
+			t.Wake()
+		}
+		clear(d.room) // a thread that waits again has to be added again
+		d.room = d.room[:0]
 	}
+	d.mu.Unlock()
 }
 
-// waitRoom blocks while too many threads wait to be freed. The reaper always
-// gets on, so this ends by itself; no lock is held.
-func (d *deadQueue) waitRoom() {
+// waitRoom blocks t while too many threads wait to be freed. The reaper always
+// gets on, so this ends by itself, but maybe late: under PolicyReaper it may wait
+// for a pager. The end of t cuts it short: ERESTARTNOINTR. No lock is held.
+func (d *deadQueue) waitRoom(t *Thread) error {
 	d.mu.Lock()
-	for d.n >= deadBound {
-		d.room.Wait()
+	if d.n < deadBound {
+		d.mu.Unlock()
+		return nil
+	}
+	t.pause('D')
+	for d.n >= deadBound && !t.Dying() {
+		if !slices.Contains(d.room, t) {
+			d.room = append(d.room, t)
+		}
+		d.mu.Unlock()
+		t.parker.sleep()
+		d.mu.Lock()
+	}
+	if i := slices.Index(d.room, t); i >= 0 {
+		d.room = slices.Delete(d.room, i, i+1)
 	}
 	d.mu.Unlock()
+	t.resume()
+	if t.Dying() {
+		t.Interrupt()
+		return ERESTARTNOINTR
+	}
+	return nil
 }
 
 func (d *deadQueue) len() int {
@@ -109,7 +130,6 @@ func (k *Kernel) reaper() {
 // no CPU is on its u-area or root (exit1, steps 2b and 6), so both may go (E3).
 func (k *Kernel) reap(t *Thread) {
 	p, last := t.p, t.last
-	t.advance(Gone)
 	t.free()
 	if !last {
 		return
@@ -200,6 +220,7 @@ func (k *Kernel) release(p *Process, ctx Context) {
 	k.unlinkChild(p)
 	p.advance(Gone, ctx)
 	p.parent = nil
+	p.madeBy(nil)
 	k.leaveGroup(p)
 	k.all.remove(linkAll, p)
 	k.pids.releaseProcess(p.pid)

@@ -91,6 +91,12 @@ func (act *Sigaction) ignores(s syscall.Signal) bool {
 	return act.Handler == SIG_IGN || act.Handler == SIG_DFL && harmless.Has(s)
 }
 
+// kills reports whether the action ends the process. Init's are not asked about: it
+// has none.
+func (act *Sigaction) kills(s syscall.Signal) bool {
+	return act.Handler == SIG_DFL && !harmless.Has(s) && !stopSignals.Has(s)
+}
+
 // Sigaction is rt_sigaction(2): the old action, and with act set a new one.
 // EINVAL for a number that does not exist, or to change SIGKILL or SIGSTOP.
 func (p *Process) Sigaction(s syscall.Signal, act *Sigaction) (Sigaction, error) {

@@ -59,10 +59,11 @@ type Siginfo struct {
 	Errno  int32
 	PID    int32   // sender, or the child
 	UID    uint32  // its real user
-	Status int32   // SIGCHLD: exit code or signal
+	Child  bool    // it tells of a child: SIGCHLD, or another signal that clone(2) named
+	Status int32   // with Child: exit code or signal
 	Addr   arch.VA // SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP
 	Value  uint64  // sigqueue(3), timers
-	UTime  int64   // SIGCHLD: the child's CPU times, nanoseconds
+	UTime  int64   // with Child: the child's CPU times, nanoseconds
 	STime  int64
 }
 

@@ -10,6 +10,23 @@ func (p *Process) post(info *Siginfo, target *Thread) error {
 	return p.postLocked(info, target)
 }
 
+// postGroup is post of a signal that goes to all of a group or of the machine: a
+// child that p is making gets it too. Preconditions: k.treeMu held.
+func (p *Process) postGroup(info *Siginfo) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for f := p.forks; f != nil; f = f.next {
+		switch s := info.Signo; { // as jobControlLocked
+		case s == syscall.SIGCONT:
+			f.sigs &^= stopSignals
+		case stopSignals.Has(s):
+			f.sigs &^= SigBit(syscall.SIGCONT)
+		}
+		f.sigs |= SigBit(info.Signo)
+	}
+	return p.postLocked(info, nil)
+}
+
 // postLocked is post. Preconditions: p.mu held.
 func (p *Process) postLocked(info *Siginfo, target *Thread) error {
 	if p.State() != Live || p.live == 0 {
@@ -26,26 +43,31 @@ func (p *Process) postLocked(info *Siginfo, target *Thread) error {
 		}
 		return nil
 	}
-	if p.discardsLocked(s, target) {
+	act := p.acts.get(s)
+	if p.discardsByLocked(&act, s, target) {
 		return nil
-	}
-	if target != nil {
-		if err := target.pending.add(info); err != nil {
-			return err
-		}
-		target.notifyLocked(s)
-		return nil
-	}
-	if err := p.pending.add(info); err != nil {
-		return err
 	}
 	// Any thread that does not block it will do; others see it when they
 	// unblock it.
-	for t := p.threads; t != nil; t = t.next {
-		if t.state == Live && (!t.mask.Has(s) || t.waitSet.Has(s)) {
-			t.notifyLocked(s)
-			break
+	t, q := target, &p.pending
+	if target != nil {
+		q = &target.pending
+	} else {
+		for t = p.threads; t != nil && (t.state != Live || t.mask.Has(s) && !t.waitSet.Has(s)); {
+			t = t.next
 		}
+	}
+	if t != nil && act.kills(s) && !p.isInit() && !p.stop.on && !t.mask.Has(s) {
+		// The end is certain, and begins now: a thread may sleep where only that
+		// wakes it.
+		p.exitLocked(SignalStatus(s), InParent)
+		return nil
+	}
+	if err := q.add(info); err != nil {
+		return err
+	}
+	if t != nil {
+		t.notifyLocked(s)
 	}
 	return nil
 }
@@ -61,15 +83,10 @@ func (t *Thread) notifyLocked(s syscall.Signal) {
 	}
 }
 
-// discardsLocked reports whether a signal is thrown away at once: it is ignored and
-// no thread blocks it. A blocked one is kept, for its action may change. That a
-// thread waits for it with sigtimedwait(2) does not keep it.
-func (p *Process) discardsLocked(s syscall.Signal, target *Thread) bool {
-	act := p.acts.get(s)
-	return p.discardsByLocked(&act, s, target)
-}
-
-// discardsByLocked is discardsLocked for who knows the action.
+// discardsByLocked reports whether a signal with that action is thrown away at once:
+// it is ignored and no thread blocks it. A blocked one is kept, for its action may
+// change. That a thread waits for it with sigtimedwait(2) does not keep it.
+// Preconditions: p.mu held.
 func (p *Process) discardsByLocked(act *Sigaction, s syscall.Signal, target *Thread) bool {
 	if !act.ignores(s) && !(p.isInit() && act.Handler == SIG_DFL) {
 		return false
@@ -139,8 +156,8 @@ func checkSignal(s syscall.Signal) error {
 	return nil
 }
 
-// Kill is kill(2): pid > 0 a process, 0 the caller's group, -1 all but init and
-// the caller, below that a group. info.Signo 0 only checks. ESRCH if nobody is
+// Kill is kill(2): pid > 0 a process, by the number of any of its threads; 0 the
+// caller's group, -1 all but init and the caller, below that a group. info.Signo 0 only checks. ESRCH if nobody is
 // there, EPERM if there are some and none may be signalled, EINVAL.
 func (t *Thread) Kill(pid int, info *Siginfo) error {
 	if info.Signo != 0 {
@@ -150,7 +167,7 @@ func (t *Thread) Kill(pid int, info *Siginfo) error {
 	}
 	k := t.p.k
 	if pid > 0 {
-		p := k.pids.process(pid)
+		p := k.Holder(pid)
 		if p == nil {
 			return syscall.ESRCH
 		}
@@ -175,8 +192,13 @@ func (t *Thread) Kill(pid int, info *Siginfo) error {
 		if pid == -1 && (p == t.p || p.isInit()) {
 			continue
 		}
-		if e := t.send(p, nil, info); e == nil {
-			sent = true
+		if e := t.maySend(p, info); e == nil {
+			if info.Signo != 0 {
+				e = p.postGroup(info)
+			}
+			if e == nil {
+				sent = true
+			}
 		} else {
 			err = e
 		}
@@ -219,6 +241,14 @@ func (t *Thread) SendTo(p *Process, info *Siginfo) error {
 
 // send checks permission and posts; signal 0 only checks.
 func (t *Thread) send(p *Process, target *Thread, info *Siginfo) error {
+	if err := t.maySend(p, info); err != nil || info.Signo == 0 {
+		return err
+	}
+	return p.post(info, target)
+}
+
+// maySend is EPERM if t may not send the signal to p.
+func (t *Thread) maySend(p *Process, info *Siginfo) error {
 	if p != t.p {
 		mine := t.p.Cred()
 		p.mu.Lock()
@@ -229,10 +259,7 @@ func (t *Thread) send(p *Process, target *Thread, info *Siginfo) error {
 			return syscall.EPERM
 		}
 	}
-	if info.Signo == 0 {
-		return nil
-	}
-	return p.post(info, target)
+	return nil
 }
 
 // SignalGroup sends from the kernel to a process group (the console's ^C).
@@ -247,7 +274,7 @@ func (k *Kernel) SignalGroup(pgid int, info *Siginfo) error {
 		return syscall.ESRCH
 	}
 	for p := g.members.head; p != nil; p = p.links[linkGroup].next {
-		p.post(info, nil)
+		p.postGroup(info)
 	}
 	return nil
 }

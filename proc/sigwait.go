@@ -65,7 +65,7 @@ func (t *Thread) WaitSignal(set Sigset, deadline int64) (Siginfo, error) {
 	set &^= unblockable
 	p := t.p
 	woken := t.woken()
-	t.pause()
+	t.pause('S')
 	defer t.resume()
 	timeout := t.startTimer(deadline)
 	defer t.stopTimer(timeout, nil)

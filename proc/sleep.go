@@ -82,7 +82,7 @@ func (t *Thread) Sleep(ch <-chan struct{}, deadline int64) error {
 	if t.Interrupted() {
 		return t.Interrupt()
 	}
-	t.pause()
+	t.pause('S')
 	defer t.resume()
 	timeout := t.startTimer(deadline)
 	for {
@@ -116,7 +116,11 @@ func (t *Thread) sleepOn(done *atomic.Uint32, mask uint32, deadline int64) error
 	if deadline != Forever {
 		return t.sleepUntil(done, mask, deadline)
 	}
-	t.pause()
+	how := byte('S')
+	if mask == todoExit {
+		how = 'D'
+	}
+	t.pause(how)
 	for done.Load() == 0 && t.todo.Load()&mask == 0 {
 		t.parker.sleep()
 	}
@@ -130,7 +134,7 @@ func (t *Thread) sleepOn(done *atomic.Uint32, mask uint32, deadline int64) error
 // sleepUntil is sleepOn with a deadline.
 func (t *Thread) sleepUntil(done *atomic.Uint32, mask uint32, deadline int64) error {
 	woken := t.woken()
-	t.pause()
+	t.pause('S')
 	defer t.resume()
 	timeout := t.startTimer(deadline)
 	for {
@@ -171,14 +175,17 @@ func (t *Thread) stopTimer(timeout <-chan time.Time, err error) error {
 }
 
 // pause ends the time the thread used the CPU, resume begins a new one with a
-// fresh slice. Every wait of this package stands between them.
-func (t *Thread) pause() {
+// fresh slice. Every wait of this package stands between them. how is the letter
+// that /proc shows meanwhile: S, D or T.
+func (t *Thread) pause(how byte) {
 	t.usage.charge(&t.resumed, t.p.k.now())
 	t.usage.voluntary.Add(1)
+	t.waits.Store(uint32(how))
 }
 
 func (t *Thread) resume() {
 	k := t.p.k
+	t.waits.Store(0)
 	t.resumed = k.now()
 	t.sliceEnd = t.resumed + k.slice
 	if k.nextTimer() < k.armed.Load() { // others have started timers meanwhile

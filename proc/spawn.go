@@ -61,6 +61,7 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 		p.policy = *a.Policy
 	}
 	t.useSpace(p.space)
+	t.files = p.files
 	t.tid.Store(int32(pid))
 	k.m.InitUser(t.U, a.PC, a.SP)
 	if a.Setup != nil {

@@ -17,13 +17,14 @@ const (
 	Exiting
 	// Dead: off every CPU, on deadproc. Of a process the pid, the vmspace
 	// (empty under the purge policy) with its root, and the last u-area remain.
-	// Of a thread the u-area alone; it is off the look-up lists already.
+	// Of a thread the u-area alone; it is off the look-up lists already. It is a
+	// thread's last state: the reaper frees what is left.
 	Dead
 	// Zombie: identity, status and usage; the parent may wait for it. Threads
 	// are never zombies.
 	Zombie
 	// Gone: the pid may be used again once no group or session has it. Dead
-	// comes here at once if nobody will wait, and for every thread.
+	// comes here at once if nobody will wait. Threads are never gone.
 	Gone
 )
 
@@ -41,10 +42,8 @@ func (s State) follows(next State) bool {
 	return next == s+1 && next <= Gone || s == Dead && next == Gone
 }
 
-// followsThread is follows for a thread, which has no zombie state.
-func (s State) followsThread(next State) bool {
-	return next == s+1 && next <= Dead || s == Dead && next == Gone
-}
+// followsThread is follows for a thread, whose last state is Dead.
+func (s State) followsThread(next State) bool { return next == s+1 && next <= Dead }
 
 // advance moves p to its next state and traces it.
 //
@@ -62,8 +61,7 @@ func (p *Process) advance(next State, ctx Context) {
 // stateSteps are the steps at which a process enters its states.
 var stateSteps = [...]Step{Exiting: StepExit1, Dead: StepDead, Zombie: StepZombie, Gone: StepGone}
 
-// advance moves t to its next state. Preconditions: t.p.mu held up to Dead;
-// the reaper alone owns a dead thread.
+// advance moves t to its next state. Preconditions: t.p.mu held.
 func (t *Thread) advance(next State) {
 	if !t.state.followsThread(next) {
 		panic(fmt.Sprintf("proc: advance: thread %d of process %d from %v to %v",

@@ -10,7 +10,7 @@ func TestStateTransitions(t *testing.T) {
 	process := map[[2]State]bool{
 		{Live, Exiting}: true, {Exiting, Dead}: true, {Dead, Zombie}: true, {Dead, Gone}: true, {Zombie, Gone}: true,
 	}
-	thread := map[[2]State]bool{{Live, Exiting}: true, {Exiting, Dead}: true, {Dead, Gone}: true}
+	thread := map[[2]State]bool{{Live, Exiting}: true, {Exiting, Dead}: true}
 	k := &Kernel{now: func() int64 { return 0 }, traces: new(traceRing)}
 	advances := func(fn func()) (ok bool, msg string) {
 		defer func() {

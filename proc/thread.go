@@ -2,6 +2,7 @@ package proc
 
 import (
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"grim/arch"
@@ -42,9 +43,15 @@ type Thread struct {
 	note   atomic.Pointer[notifier] // the same as a channel; made when first needed
 	timer  *time.Timer              // [o] of sleeps with a deadline; made when first needed
 
+	// waits is how the thread waits, as a letter of proc_pid_stat(5): 0 for not at all.
+	waits atomic.Uint32
+
 	space    *space     // [o] the process's
+	files    Files      // [o] the process's, or with ownsFiles the thread's own
 	pm       *pmap.Pmap // [o] the space's
 	sliceEnd int64      // [o] Kernel.Now at which to yield
+
+	ownsFiles bool // [o] see cloneThread
 
 	state      State   // [m]
 	next, prev *Thread // [m] Process.threads
@@ -53,6 +60,9 @@ type Thread struct {
 
 	usage   threadUsage // [a]
 	resumed int64       // [o] Kernel.Now when it last began to use the CPU
+
+	kids   atomic.Int32   // children whose maker it is; changed with treeMu held
+	pdeath syscall.Signal // [m] PR_SET_PDEATHSIG; 0: none
 
 	clearTID arch.VA // [o] set_tid_address(2): zeroed and woken at exit; 0: none
 	robust   arch.VA // [o] head of the robust futex list; 0: none
@@ -78,6 +88,7 @@ type Thread struct {
 	ownActs  sigActions
 
 	waitNote Knote       // [o] while in wait(2)
+	fork     forking     // [m] while in fork(2)
 	futex    futexWaiter // see futex.go
 }
 
@@ -113,6 +124,7 @@ func (p *Process) linkThread(t *Thread) {
 	}
 	p.threads = t
 	p.live++
+	p.running++
 }
 
 // unlinkThread takes it off. Preconditions: p.mu held.
@@ -151,8 +163,31 @@ func (t *Thread) IDs() (pid, tid int) { return t.p.pid, t.TID() }
 // not exec or exit. For the thread itself only.
 func (t *Thread) VM() *vm.VMSpace { return t.space.vs }
 
-// Files are the process's. For the thread itself only.
-func (t *Thread) Files() Files { return t.p.Files() }
+// Files are those that the thread uses. For the thread itself only.
+func (t *Thread) Files() Files { return t.files }
+
+// ParentDeath and SetParentDeath are PR_GET_PDEATHSIG and PR_SET_PDEATHSIG: the
+// signal that the thread's process gets when the thread ends that made the process,
+// or that it was given to since; 0: none. EINVAL no signal of that number. For the
+// thread itself only.
+func (t *Thread) ParentDeath() syscall.Signal {
+	t.p.mu.Lock()
+	defer t.p.mu.Unlock()
+	return t.pdeath
+}
+
+func (t *Thread) SetParentDeath(s syscall.Signal) error {
+	if s < 0 || s > NumSignals {
+		return syscall.EINVAL
+	}
+	if s != 0 {
+		t.p.k.pdeaths.Store(true)
+	}
+	t.p.mu.Lock()
+	t.pdeath = s
+	t.p.mu.Unlock()
+	return nil
+}
 
 // LastFault is the code and the address of the latest trap that became a signal of
 // this thread (arch.Trap): what signal frames show. For the thread itself only.

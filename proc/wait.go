@@ -76,9 +76,12 @@ type waitFor struct {
 	options uint32
 }
 
-// wants reports whether the wait is about child c. Preconditions: treeMu held.
-func (w *waitFor) wants(c *Process) bool {
+// wants reports whether the wait of thread t is about child c. Preconditions:
+// treeMu held.
+func (w *waitFor) wants(c *Process, t *Thread) bool {
 	switch {
+	case w.options&WNOTHREAD != 0 && c.maker != t:
+		return false
 	case w.what == P_PID && c.pid != w.id,
 		w.what == P_PGID && c.GroupID() != w.id:
 		return false
@@ -103,7 +106,7 @@ func (t *Thread) wait(w *waitFor, r *WaitResult) error {
 func (t *Thread) waitWatching(w *waitFor, r *WaitResult) error {
 	p := t.p
 	for watching := false; ; {
-		any := p.pollChildren(w, r)
+		any := t.pollChildren(w, r)
 		switch {
 		case r.PID != 0:
 			return nil
@@ -120,30 +123,30 @@ func (t *Thread) waitWatching(w *waitFor, r *WaitResult) error {
 		case t.Interrupted():
 			return t.Interrupt()
 		}
-		t.pause()
+		t.pause('S')
 		t.parker.sleep()
 		t.resume()
 	}
 }
 
 // pollChildren takes the first child that has what w wants. any: there are
-// children that may yet have.
-func (p *Process) pollChildren(w *waitFor, r *WaitResult) (any bool) {
-	k := p.k
+// children that may yet have. A zombie has had all but its end.
+func (t *Thread) pollChildren(w *waitFor, r *WaitResult) (any bool) {
+	p, k := t.p, t.p.k
 	k.treeMu.Lock()
 	if w.what == P_PID { // no need to look at the others
-		if c := k.pids.process(w.id); c != nil && c.parent == p && w.wants(c) {
-			any = true
+		if c := k.pids.process(w.id); c != nil && c.parent == p && w.wants(c, t) {
+			any = c.State() < Zombie
 			p.collect(c, w.options, r)
 		}
 		k.treeMu.Unlock()
 		return any
 	}
 	p.children.each(func(c *Process) bool {
-		if !w.wants(c) {
+		if !w.wants(c, t) {
 			return true
 		}
-		any = true
+		any = any || c.State() < Zombie
 		p.collect(c, w.options, r)
 		return r.PID == 0
 	})
@@ -204,7 +207,7 @@ func (p *Process) childInfo(code int32) *Siginfo {
 	if code == 0 {
 		code = r.Code
 	}
-	return &Siginfo{Signo: syscall.SIGCHLD, Code: code, PID: int32(r.PID), UID: r.UID,
+	return &Siginfo{Signo: syscall.SIGCHLD, Child: true, Code: code, PID: int32(r.PID), UID: r.UID,
 		Status: r.Value, UTime: r.Usage.UserTime, STime: r.Usage.SystemTime}
 }
 

@@ -74,6 +74,10 @@ func (d *FDTable) Share() *FDTable {
 	return d
 }
 
+// Shared reports whether more than one user has the table. Only a user can make
+// another one.
+func (d *FDTable) Shared() bool { return d.users.Load() > 1 }
+
 // Get is the file at fd, with a reference for the caller to Release; EBADF.
 func (d *FDTable) Get(fd int) (*File, error) {
 	d.mu.Lock()

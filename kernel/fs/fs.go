@@ -63,6 +63,14 @@ type Task interface {
 	IDs() (pid, tid int)
 }
 
+// Jobs is what the terminal must know of job control.
+type Jobs interface {
+	// SessionOf is the session of a process; 0 if there is none or it has ended.
+	SessionOf(pid int) int
+	// GroupSession is the session of a process group; 0 if there is no such group.
+	GroupSession(pgid int) int
+}
+
 // Config is what the file system needs from the rest of the kernel. Every
 // function may be called from any goroutine and must not block, nor call back
 // into this package, unless it says so.
@@ -87,6 +95,9 @@ type Config struct {
 	Random func(p []byte)
 	// Proc is what /proc shows of processes; nil: none.
 	Proc ProcSource
+	// Jobs tells of sessions and process groups; nil: every process may use the
+	// terminal as if its session had it.
+	Jobs Jobs
 	// Memory tells total and free bytes, for statfs and /proc/meminfo.
 	Memory func() (total, free uint64)
 	// Charges is the machine's account of kernel memory; nil: no limits.

@@ -252,8 +252,6 @@ func (s *FS) mountProc() {
 	s.ProcFile("filesystems", func() []byte { return []byte("nodev\ttmpfs\nnodev\tproc\n") })
 	for path, text := range map[string]string{
 		"sys/kernel/ostype":        "Linux\n",
-		"sys/kernel/pid_max":       "4194304\n",
-		"sys/kernel/ngroups_max":   "65536\n",
 		"sys/kernel/cap_last_cap":  "40\n",
 		"sys/vm/overcommit_memory": "0\n",
 		"sys/vm/max_map_count":     "65530\n",

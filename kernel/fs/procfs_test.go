@@ -23,16 +23,24 @@ func (p *fakeProcs) Process(pid int) (ProcInfo, bool) {
 	case pid == 7 && p.self.PID == 7:
 		return p.self, true
 	case pid == 9:
-		return ProcInfo{PID: 9, PPID: 7, Name: "dead", State: 'Z', Status: 256}, true
+		return ProcInfo{TID: 9, PID: 9, PPID: 7, Name: "dead", State: 'Z', Status: 256}, true
 	}
 	return ProcInfo{}, false
+}
+
+func (p *fakeProcs) Thread(pid, tid int) (ProcInfo, bool) {
+	i, ok := p.Process(pid)
+	if i.TID = tid; tid == 8 {
+		i.State = 'S'
+	}
+	return i, ok
 }
 
 func newProcWorld(t *testing.T) (*world, *fakeProcs) {
 	p := &fakeProcs{}
 	w := newWorldOf(t, 1024, p)
 	p.self = ProcInfo{
-		PID: 7, PPID: 1, PGID: 7, SID: 1, Threads: []int{7, 8}, Name: "a b", State: 'R',
+		TID: 7, PID: 7, PPID: 1, PGID: 7, SID: 1, Threads: []int{7, 8}, Name: "a b", State: 'R',
 		Args: []byte("a b\x00-x\x00"), Auxv: []byte("auxv"), Place: w.at.Place,
 		Files: NewFDTable(100, charge.Unlimited().Kernel()),
 		Mem:   vm.Stats{VSize: 8 << 20, RSS: 4 << 20, PeakRSS: 5 << 20},

@@ -15,15 +15,19 @@ type ProcSource interface {
 	PIDs() []int
 	// Process describes one; false if there is none.
 	Process(pid int) (ProcInfo, bool)
+	// Thread describes one of its threads: what is the thread's own, and the rest
+	// is the process's. False if there is none.
+	Thread(pid, tid int) (ProcInfo, bool)
 }
 
 // ProcInfo is a snapshot of a process. Pointers in it may go out of use while
 // they are looked at: everything here copes with a closed File or table.
 type ProcInfo struct {
+	TID                  int // the thread it is about; PID for a process
 	PID, PPID, PGID, SID int
 	Threads              []int  // thread numbers
 	Name                 string // comm, up to 15 bytes
-	State                byte   // R S T Z X
+	State                byte   // R S D T Z X, of the thread; of a process its leader's
 	UID, GID             int
 	Args, Env, Auxv      []byte   // as on the stack: strings end with NUL
 	Exe                  *File    // nil: none
@@ -55,12 +59,20 @@ type FrameInfo struct{ StackStart uint64 }
 // pidKid is /proc/PID.
 func (p *procfs) pidKid(pid int) kid {
 	return kid{name: strconv.Itoa(pid), typ: syscall.S_IFDIR, perm: 0o555, cookie: cookiePIDs + int64(pid),
-		dir: func(Task) []kid { return p.pidKids(pid, false) }}
+		dir: func(Task) []kid { return p.pidKids(pid, 0) }}
 }
 
 // info is the process, or ESRCH.
-func (p *procfs) info(pid int) (ProcInfo, error) {
-	i, ok := p.src.Process(pid)
+func (p *procfs) info(pid int) (ProcInfo, error) { return p.infoOf(pid, 0) }
+
+// infoOf is a thread of the process, or with 0 the process.
+func (p *procfs) infoOf(pid, tid int) (i ProcInfo, err error) {
+	ok := false
+	if tid != 0 {
+		i, ok = p.src.Thread(pid, tid)
+	} else {
+		i, ok = p.src.Process(pid)
+	}
 	if !ok {
 		return i, syscall.ESRCH
 	}
@@ -85,8 +97,8 @@ var pidTexts = []struct {
 	{"status", 0o444, statusText},
 }
 
-// pidKids lists /proc/PID, or /proc/PID/task/TID.
-func (p *procfs) pidKids(pid int, thread bool) []kid {
+// pidKids lists /proc/PID, or with a tid /proc/PID/task/TID.
+func (p *procfs) pidKids(pid, tid int) []kid {
 	var kids []kid
 	add := func(k kid) {
 		k.cookie = cookieDots + 1 + int64(len(kids))
@@ -94,7 +106,7 @@ func (p *procfs) pidKids(pid int, thread bool) []kid {
 	}
 	for _, f := range pidTexts {
 		add(kid{name: f.name, typ: syscall.S_IFREG, perm: f.perm, text: func() ([]byte, error) {
-			i, err := p.info(pid)
+			i, err := p.infoOf(pid, tid)
 			if err != nil {
 				return nil, err
 			}
@@ -123,7 +135,7 @@ func (p *procfs) pidKids(pid int, thread bool) []kid {
 		return p.fs.root, place{p.fs.root, ""}, nil
 	}))
 	add(kid{name: "fd", typ: syscall.S_IFDIR, perm: 0o500, dir: func(Task) []kid { return p.fdKids(pid) }})
-	if !thread {
+	if tid == 0 {
 		add(kid{name: "task", typ: syscall.S_IFDIR, perm: 0o555, dir: func(Task) []kid { return p.taskKids(pid) }})
 	}
 	return kids
@@ -210,7 +222,7 @@ func (p *procfs) taskKids(pid int) []kid {
 	for _, tid := range i.Threads {
 		kids = append(kids, kid{name: strconv.Itoa(tid), typ: syscall.S_IFDIR, perm: 0o555,
 			cookie: cookieDots + 1 + int64(tid),
-			dir:    func(Task) []kid { return p.pidKids(pid, true) }})
+			dir:    func(Task) []kid { return p.pidKids(pid, tid) }})
 	}
 	return kids
 }

@@ -15,7 +15,7 @@ func ticks(ns int64) int64 { return ns / (1e9 / hertz) }
 // meaning here are 0, as Linux shows them to those who may not see them.
 func statText(i *ProcInfo) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%d (%s) %c %d %d %d", i.PID, i.Name, i.State, i.PPID, i.PGID, i.SID) // 1-6
+	fmt.Fprintf(&b, "%d (%s) %c %d %d %d", i.TID, i.Name, i.State, i.PPID, i.PGID, i.SID) // 1-6
 	b.WriteString(" 0 -1 0")                                                              // tty_nr tpgid flags
 	fmt.Fprintf(&b, " %d 0 %d 0", i.MinFlt, i.MajFlt)                                     // 10-13
 	fmt.Fprintf(&b, " %d %d 0 0", ticks(i.UTime), ticks(i.STime))                         // 14-17
@@ -36,7 +36,7 @@ func statmText(i *ProcInfo) []byte {
 }
 
 var stateNames = map[byte]string{
-	'R': "running", 'S': "sleeping", 'T': "stopped", 'Z': "zombie", 'X': "dead",
+	'R': "running", 'S': "sleeping", 'D': "disk sleep", 'T': "stopped", 'Z': "zombie", 'X': "dead",
 }
 
 // statusText is /proc/PID/status. A zombie has no Vm lines: it has no memory.
@@ -49,7 +49,7 @@ func statusText(i *ProcInfo) []byte {
 		i.Place.mu.Unlock()
 	}
 	fmt.Fprintf(&b, "State:\t%c (%s)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n",
-		i.State, stateNames[i.State], i.PID, i.PID, i.PPID)
+		i.State, stateNames[i.State], i.PID, i.TID, i.PPID)
 	fmt.Fprintf(&b, "Uid:\t%[1]d\t%[1]d\t%[1]d\t%[1]d\nGid:\t%[2]d\t%[2]d\t%[2]d\t%[2]d\n", i.UID, i.GID)
 	if i.Files != nil {
 		fmt.Fprintf(&b, "FDSize:\t%d\n", i.Files.size())

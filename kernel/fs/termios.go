@@ -120,14 +120,23 @@ func (y *TTY) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64, err
 		y.mu.Lock()
 		y.win = win
 		y.mu.Unlock()
-	case unix.TIOCGPGRP:
+	case unix.TIOCGPGRP, unix.TIOCGSID:
 		y.mu.Lock()
-		pgid := y.pgid
+		id, mine := y.pgid, y.mineLocked(c)
+		if req == unix.TIOCGSID {
+			id = y.sid
+		}
 		y.mu.Unlock()
-		return putInt(mem, arg, pgid)
+		if !mine {
+			return 0, syscall.ENOTTY
+		}
+		return putInt(mem, arg, id)
 	case unix.TIOCSPGRP:
-		return 0, y.setGroup(mem, va)
-	case unix.TIOCSCTTY, unix.TIOCNOTTY: // the console is everybody's terminal
+		return 0, y.setGroup(c, mem, va)
+	case unix.TIOCSCTTY:
+		return 0, y.control(c, arg == 1)
+	case unix.TIOCNOTTY:
+		return 0, y.leave(c)
 	case fionread:
 		y.mu.Lock()
 		n := len(y.input)
@@ -179,7 +188,62 @@ func (y *TTY) flush() {
 // flushLocked throws typed input away. Precondition: mu held.
 func (y *TTY) flushLocked() { y.line, y.input, y.ends = nil, nil, nil }
 
-func (y *TTY) setGroup(mem UserMemory, va arch.VA) error {
+// mineLocked reports whether the terminal is the controlling terminal of the
+// caller's session. Precondition: mu held.
+func (y *TTY) mineLocked(c call) bool {
+	j := y.fs.cfg.Jobs
+	if j == nil {
+		return true
+	}
+	pid, _ := c.task.IDs()
+	return y.sid != 0 && y.sid == j.SessionOf(pid)
+}
+
+// Control makes the terminal the controlling terminal of a session, with a group
+// of it in the foreground.
+func (y *TTY) Control(sid, pgid int) {
+	y.mu.Lock()
+	y.sid, y.pgid = sid, pgid
+	y.mu.Unlock()
+}
+
+// control is TIOCSCTTY. A session keeps the terminal while its leader lives, unless
+// it is stolen. EPERM: the caller leads no session, or another one has the terminal.
+func (y *TTY) control(c call, steal bool) error {
+	j := y.fs.cfg.Jobs
+	if j == nil {
+		return nil
+	}
+	pid, _ := c.task.IDs()
+	sid := j.SessionOf(pid)
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	switch {
+	case sid == y.sid && sid == pid:
+		return nil
+	case sid != pid, y.sid != 0 && j.SessionOf(y.sid) == y.sid && !steal:
+		return syscall.EPERM
+	}
+	y.sid, y.pgid = sid, sid
+	return nil
+}
+
+// leave is TIOCNOTTY: the leader gives the terminal up for its session. ENOTTY.
+func (y *TTY) leave(c call) error {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if !y.mineLocked(c) {
+		return syscall.ENOTTY
+	}
+	if pid, _ := c.task.IDs(); pid == y.sid {
+		y.sid, y.pgid = 0, 0
+	}
+	return nil
+}
+
+// setGroup is TIOCSPGRP. ENOTTY not the caller's controlling terminal, EINVAL a
+// negative number, ESRCH no such group, EPERM a group of another session.
+func (y *TTY) setGroup(c call, mem UserMemory, va arch.VA) error {
 	var b [4]byte
 	if err := mem.CopyIn(b[:], va); err != nil {
 		return err
@@ -189,8 +253,20 @@ func (y *TTY) setGroup(mem UserMemory, va arch.VA) error {
 		return syscall.EINVAL
 	}
 	y.mu.Lock()
+	defer y.mu.Unlock()
+	if !y.mineLocked(c) {
+		return syscall.ENOTTY
+	}
+	if j := y.fs.cfg.Jobs; j != nil {
+		switch j.GroupSession(pgid) {
+		case y.sid:
+		case 0:
+			return syscall.ESRCH
+		default:
+			return syscall.EPERM
+		}
+	}
 	y.pgid = pgid
-	y.mu.Unlock()
 	return nil
 }
 

@@ -22,7 +22,8 @@ type TTY struct {
 	mu    sync.Mutex
 	tio   termios
 	win   [8]byte // struct winsize
-	pgid  int     // foreground process group; 0: none set
+	sid   int     // session whose controlling terminal it is; 0: none
+	pgid  int     // foreground process group, of that session; 0: none set
 	line  []byte  // being edited (ICANON)
 	input []byte  // ready to be read
 	ends  []int   // in ICANON: where each line in input ends; empty line = EOF

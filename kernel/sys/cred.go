@@ -20,14 +20,17 @@ const same = ^uint32(0)
 // change replaces the caller's credentials with what fn makes of a copy.
 func (c ctx) change(fn func(n *proc.Cred, privileged bool) error) (uint64, error) {
 	p := c.t.Process()
-	n0 := p.Cred()
-	n := *n0
+	old := p.Cred()
+	n := *old
 	if err := fn(&n, n.EUID == 0); err != nil {
 		return 0, err
 	}
 	p.SetCred(&n)
-	if (n0.EUID == 0) != (n.EUID == 0) {
+	if (old.EUID == 0) != (n.EUID == 0) {
 		setMemoryLimits(c.mem(), p) // the superuser may lock memory
+	}
+	if n.EUID != old.EUID || n.EGID != old.EGID || n.FSUID != old.FSUID || n.FSGID != old.FSGID {
+		return 0, c.t.SetParentDeath(0) // PR_SET_PDEATHSIG(2const)
 	}
 	return 0, nil
 }

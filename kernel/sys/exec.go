@@ -434,6 +434,9 @@ func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error)
 			Setup: func(t *proc.Thread) { setMemoryLimits(vs, t.Process()) },
 		})
 		if err == nil {
+			if a.Init {
+				s.fs.TTY().Control(p.PID(), p.PID())
+			}
 			return p, nil
 		}
 	}

@@ -85,6 +85,9 @@ func (f *files) CloseAll() {
 	f.setProgram(program{})
 }
 
+// Shared implements proc.Files.
+func (f *files) Shared() bool { return f.fds.Shared() }
+
 // CloseOnExec implements proc.Files.
 func (f *files) CloseOnExec() { f.fds.CloseOnExec() }
 

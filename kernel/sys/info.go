@@ -164,12 +164,13 @@ func sysSetrlimit(c ctx) (uint64, error) {
 	return 0, err
 }
 
-// process finds the process that a pid argument names; 0 is the caller's.
+// process finds the process that a pid argument names, by its own number or that
+// of any of its threads; 0 is the caller's.
 func (c ctx) process(pid int) (*proc.Process, error) {
 	if pid == 0 || pid == c.t.Process().PID() {
 		return c.t.Process(), nil
 	}
-	if p := c.s.k.Process(pid); p != nil {
+	if p := c.s.k.Holder(pid); p != nil {
 		return p, nil
 	}
 	return nil, syscall.ESRCH
@@ -208,6 +209,23 @@ func sysPrctl(c ctx) (uint64, error) {
 		return 0, nil // no executable changes credentials here
 	case unix.PR_GET_NO_NEW_PRIVS:
 		return 1, nil
+	case unix.PR_SET_CHILD_SUBREAPER:
+		p.SetAdopts(arg != 0)
+		return 0, nil
+	case unix.PR_GET_CHILD_SUBREAPER:
+		var on int32
+		if p.Adopts() {
+			on = 1
+		}
+		return 0, put(c, c.va(1), &on)
+	case unix.PR_SET_PDEATHSIG:
+		if arg > proc.NumSignals {
+			return 0, syscall.EINVAL
+		}
+		return 0, c.t.SetParentDeath(syscall.Signal(arg))
+	case unix.PR_GET_PDEATHSIG:
+		sig := int32(c.t.ParentDeath())
+		return 0, put(c, c.va(1), &sig)
 	}
 	return 0, syscall.EINVAL
 }
@@ -215,7 +233,7 @@ func sysPrctl(c ctx) (uint64, error) {
 // Scheduling: one CPU, one policy (SCHED_OTHER, nice 0).
 
 func sysSchedGetaffinity(c ctx) (uint64, error) {
-	if _, err := c.process(c.int(0)); err != nil && c.int(0) != c.t.TID() {
+	if _, err := c.process(c.int(0)); err != nil {
 		return 0, err
 	}
 	if n := c.uint32(1); n < 8 || n%8 != 0 {
@@ -226,7 +244,7 @@ func sysSchedGetaffinity(c ctx) (uint64, error) {
 }
 
 func sysSchedSetaffinity(c ctx) (uint64, error) {
-	if _, err := c.process(c.int(0)); err != nil && c.int(0) != c.t.TID() {
+	if _, err := c.process(c.int(0)); err != nil {
 		return 0, err
 	}
 	var mask [8]byte

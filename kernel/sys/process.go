@@ -239,7 +239,7 @@ func (c ctx) waitid(what proc.IDType, id int, options uint32, none error) (uint6
 		var b siginfo
 		if r.PID != 0 {
 			b = encodeSiginfo(&proc.Siginfo{
-				Signo: syscall.SIGCHLD, Code: r.Code, PID: int32(r.PID), UID: r.UID, Status: r.Value,
+				Signo: syscall.SIGCHLD, Child: true, Code: r.Code, PID: int32(r.PID), UID: r.UID, Status: r.Value,
 			})
 		}
 		return 0, c.mem().CopyOut(va, b[:])

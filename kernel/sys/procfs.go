@@ -2,6 +2,7 @@ package sys
 
 import (
 	"fmt"
+	"slices"
 	"syscall"
 
 	"grim/arch"
@@ -17,6 +18,28 @@ type procSource struct{ s *System }
 // ProcSource is what fs.Config.Proc takes. Before Attach there are no processes.
 func (s *System) ProcSource() fs.ProcSource { return procSource{s} }
 
+// Jobs is what fs.Config.Jobs takes. Before Attach there are no processes.
+func (s *System) Jobs() fs.Jobs { return procSource{s} }
+
+// SessionOf implements fs.Jobs.
+func (ps procSource) SessionOf(pid int) int {
+	if ps.s.k == nil {
+		return 0
+	}
+	if p := ps.s.k.Process(pid); p != nil && !p.Exited() {
+		return p.SessionID()
+	}
+	return 0
+}
+
+// GroupSession implements fs.Jobs.
+func (ps procSource) GroupSession(pgid int) int {
+	if ps.s.k == nil {
+		return 0
+	}
+	return ps.s.k.GroupSession(pgid)
+}
+
 // PIDs implements fs.ProcSource.
 func (ps procSource) PIDs() []int {
 	if ps.s.k == nil {
@@ -29,21 +52,17 @@ func (ps procSource) PIDs() []int {
 	return out
 }
 
-// stateLetter is the state as ps(1) shows it.
-func stateLetter(p *proc.Process) byte {
-	switch {
-	case p.State() == proc.Gone:
-		return 'X'
-	case p.State() == proc.Zombie:
-		return 'Z'
-	case p.Stopped():
-		return 'T'
-	}
-	return 'R'
+// Process implements fs.ProcSource.
+func (ps procSource) Process(pid int) (fs.ProcInfo, bool) { return ps.describe(pid, pid) }
+
+// Thread implements fs.ProcSource.
+func (ps procSource) Thread(pid, tid int) (fs.ProcInfo, bool) {
+	i, ok := ps.describe(pid, tid)
+	return i, ok && slices.Contains(i.Threads, tid)
 }
 
-// Process implements fs.ProcSource.
-func (ps procSource) Process(pid int) (fs.ProcInfo, bool) {
+// describe is thread tid of process pid; the leader's number is the process's.
+func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 	if ps.s.k == nil {
 		return fs.ProcInfo{}, false
 	}
@@ -53,8 +72,8 @@ func (ps procSource) Process(pid int) (fs.ProcInfo, bool) {
 	}
 	u := p.Usage()
 	i := fs.ProcInfo{
-		PID: pid, PPID: p.PPID(), PGID: p.GroupID(), SID: p.SessionID(),
-		Threads: p.TIDs(), Name: p.Name(), State: stateLetter(p),
+		TID: tid, PID: pid, PPID: p.PPID(), PGID: p.GroupID(), SID: p.SessionID(),
+		Threads: p.TIDs(), Name: p.Name(), State: p.StateLetter(tid),
 		MinFlt: uint64(u.Faults), UTime: u.UserTime, STime: u.SystemTime, Start: p.StartTime(),
 		Status: int(p.Status()),
 	}

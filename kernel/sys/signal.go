@@ -123,20 +123,19 @@ func encodeSiginfo(i *proc.Siginfo) (b siginfo) {
 	le.PutUint32(b[0:], uint32(i.Signo))
 	le.PutUint32(b[4:], uint32(i.Errno))
 	le.PutUint32(b[8:], uint32(i.Code))
+	if i.Child {
+		const tick = second / elf.ClockTicks
+		le.PutUint32(b[16:], uint32(i.PID))
+		le.PutUint32(b[20:], i.UID)
+		le.PutUint32(b[24:], uint32(i.Status))
+		le.PutUint64(b[32:], uint64(i.UTime/tick))
+		le.PutUint64(b[40:], uint64(i.STime/tick))
+		return b
+	}
 	switch i.Signo {
 	case syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGILL, syscall.SIGFPE, syscall.SIGTRAP:
 		if i.Code > 0 {
 			le.PutUint64(b[16:], uint64(i.Addr))
-			return b
-		}
-	case syscall.SIGCHLD:
-		if i.Code > 0 {
-			const tick = second / elf.ClockTicks
-			le.PutUint32(b[16:], uint32(i.PID))
-			le.PutUint32(b[20:], i.UID)
-			le.PutUint32(b[24:], uint32(i.Status))
-			le.PutUint64(b[32:], uint64(i.UTime/tick))
-			le.PutUint64(b[40:], uint64(i.STime/tick))
 			return b
 		}
 	}
@@ -186,15 +185,16 @@ func sysTgkill(c ctx) (uint64, error) {
 	return 0, c.t.Tgkill(c.int(0), c.int(1), c.sender(c.int(2), proc.SI_TKILL))
 }
 
-// queued reads the siginfo argument at va of a signal that process pid is to
-// get. Nobody may pretend that the kernel or kill(2) sent it, but to himself.
-func (c ctx) queued(pid, sig int, va arch.VA) (*proc.Siginfo, error) {
+// queued reads the siginfo argument at va of a signal for the thread, or the process
+// of the thread, numbered tid. A thread may pretend that the kernel or kill(2) sent
+// it only to itself.
+func (c ctx) queued(tid, sig int, va arch.VA) (*proc.Siginfo, error) {
 	var b siginfo
 	if err := c.mem().CopyIn(b[:], va); err != nil {
 		return nil, err
 	}
 	info := decodeSiginfo(&b, syscall.Signal(sig))
-	if (info.Code >= 0 || info.Code == proc.SI_TKILL) && pid != c.t.Process().PID() {
+	if (info.Code >= 0 || info.Code == proc.SI_TKILL) && tid != c.t.TID() {
 		return nil, syscall.EPERM
 	}
 	return &info, nil
@@ -215,7 +215,7 @@ func sysRtTgsigqueueinfo(c ctx) (uint64, error) {
 	if c.int(0) <= 0 || c.int(1) <= 0 {
 		return 0, syscall.EINVAL
 	}
-	info, err := c.queued(c.int(0), c.int(2), c.va(3))
+	info, err := c.queued(c.int(1), c.int(2), c.va(3))
 	if err != nil {
 		return 0, err
 	}

@@ -16,6 +16,7 @@ package sys
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -112,7 +113,16 @@ func New(cfg Config) (*System, error) {
 }
 
 // Attach tells the layer which processes and files it serves.
-func (s *System) Attach(k *proc.Kernel, f *fs.FS) { s.k, s.fs = k, f }
+func (s *System) Attach(k *proc.Kernel, f *fs.FS) {
+	s.k, s.fs = k, f
+	for path, n := range map[string]int{
+		"sys/kernel/pid_max":     k.PIDMax(),
+		"sys/kernel/ngroups_max": maxGroups,
+	} {
+		text := fmt.Appendln(nil, n)
+		f.ProcFile(path, func() []byte { return text })
+	}
+}
 
 // now is the monotonic clock, nanoseconds.
 func (s *System) now() int64 { return s.k.Now() }

@@ -223,7 +223,7 @@ var sysents = []sysent{
 	{"futex", 6, sysFutex, "no priority inheritance"},
 	{"sched_yield", 0, sysSchedYield, ""},
 	{"arch_prctl", 2, sysArchPrctl, "FS and GS base"},
-	{"prctl", 5, sysPrctl, "names, dumpable, no_new_privs"},
+	{"prctl", 5, sysPrctl, "names, dumpable, no_new_privs, subreapers, parent death"},
 	{"personality", 1, sysPersonality, "kept; only ADDR_NO_RANDOMIZE has an effect"},
 
 	// Signals.

@@ -25,7 +25,7 @@ type test struct {
 var tests = slices.Concat(
 	runtimeTests, forkTests, exitTests, waitTests, memoryTests, signalTests,
 	faultTests, execTests, busyTests, mapTests, limitTests, fileTests,
-	shortTests, epollTests, badInputTests, privilegeTests, futexTests,
+	shortTests, epollTests, badInputTests, privilegeTests, futexTests, familyTests,
 )
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.

@@ -1,0 +1,239 @@
+package proc
+
+import (
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// spawnInit starts process 1, which runs fn and then ends.
+func (m *machine) runInit(fn program) {
+	m.t.Helper()
+	p := m.spawn(SpawnArgs{Init: true}, func(u *user) { fn(u); u.ExitGroup(0) })
+	done := make(chan WaitResult, 1)
+	go func() { done <- p.Wait() }()
+	select {
+	case r := <-done:
+		if r.Status != 0 {
+			m.t.Errorf("init ended with status %#x", r.Status)
+		}
+	case <-time.After(60 * time.Second):
+		m.t.Fatalf("init hangs: %+v", m.k.Counts())
+	}
+}
+
+// An orphan of clone(2) with no exit signal, or another than SIGCHLD, tells its new
+// parent by SIGCHLD: a plain wait of init's finds it. Without, the zombie stays.
+func TestOrphanExitSignal(t *testing.T) {
+	m := newMachine(t, 8192, nil)
+	m.runInit(func(u *user) {
+		for _, sig := range []syscall.Signal{0, syscall.SIGUSR1, syscall.SIGCHLD} {
+			for _, before := range []bool{false, true} { // is it a zombie when its parent ends?
+				var pid atomic.Int64
+				var go1 atomic.Bool
+				parent := u.Fork(func(c *user) {
+					c.Action(syscall.SIGUSR1, Sigaction{Handler: SIG_IGN})
+					n, _ := c.Clone(ForkArgs{ExitSignal: sig}, func(g *user) {
+						g.Spin(func() bool { return before || go1.Load() })
+						g.ExitGroup(9)
+					})
+					g := m.k.Process(n)
+					c.Spin(func() bool { return !before || g.State() == Zombie })
+					pid.Store(int64(n))
+					c.ExitGroup(0)
+				})
+				u.Wait(parent)
+				go1.Store(true)
+				if w, err := u.Wait4(-1, 0); w.PID != int(pid.Load()) || err != nil {
+					t.Errorf("exit signal %d, zombie before %v: wait gives %d, %v, want %d", sig, before, w.PID, err, pid.Load())
+				}
+			}
+		}
+	})
+}
+
+// Orphans go to the nearest ancestor that adopts them and lives; a process knows of
+// such an ancestor although the ancestor asked later, and children of one inherit
+// nothing but that knowledge.
+func TestSubreaper(t *testing.T) {
+	m := newMachine(t, 8192, nil)
+	m.runInit(func(u *user) {
+		adopts := func(u *user, on bool) {
+			u.must(func(t *Thread) (uint64, error) { t.p.SetAdopts(on); return 0, nil })
+		}
+		// far, near and the parent of an orphan: the orphan tells its new parent.
+		family := func(farAdopts, nearAdopts, nearEnds bool) (got, far, near int) {
+			var ppid, nearPID, ended atomic.Int64
+			far = u.Fork(func(f *user) {
+				near := f.Fork(func(n *user) {
+					nearPID.Store(int64(n.PID()))
+					middle := n.Fork(func(c *user) {
+						if n.t.p.Adopts() && c.t.p.Adopts() {
+							t.Error("a child inherits the flag")
+						}
+						c.Fork(func(o *user) {
+							o.Spin(func() bool { return ended.Load() == 2 })
+							ppid.Store(int64(o.t.p.PPID()))
+						})
+						c.Spin(func() bool { return ended.Load() > 0 })
+						c.ExitGroup(0)
+					})
+					adopts(n, nearAdopts) // after the descendants were made
+					if nearEnds {
+						n.ExitGroup(0)
+					}
+					n.Wait(middle)
+					ended.Store(2)
+					for _, err := n.Wait(-1); err == nil; {
+						_, err = n.Wait(-1)
+					}
+				})
+				adopts(f, farAdopts)
+				if nearEnds {
+					f.Wait(near)
+				}
+				ended.Store(1)
+				if nearEnds { // middle is ours or init's; its end makes the orphan one
+					f.Spin(func() bool { return m.k.Counts().Processes <= 4 })
+					ended.Store(2)
+				}
+				for _, err := f.Wait(-1); err == nil; {
+					_, err = f.Wait(-1)
+				}
+			})
+			stop := make(chan struct{})
+			go func() { // init collects what comes to it while it waits for far
+				eventually(t, "the orphan tells its parent", func() bool { return ppid.Load() != 0 })
+				close(stop)
+			}()
+			for _, err := u.Wait(-1); err == nil; {
+				_, err = u.Wait(-1)
+			}
+			<-stop
+			return int(ppid.Load()), far, int(nearPID.Load())
+		}
+		if got, _, near := family(true, true, false); got != near {
+			t.Errorf("both adopt: the orphan went to %d, want the nearest, %d", got, near)
+		}
+		if got, far, _ := family(true, false, false); got != far {
+			t.Errorf("the far one adopts: the orphan went to %d, want %d", got, far)
+		}
+		if got, _, _ := family(false, false, false); got != 1 {
+			t.Errorf("nobody adopts: the orphan went to %d, want init", got)
+		}
+		if got, far, _ := family(true, true, true); got != far {
+			t.Errorf("the nearest has ended: the orphan went to %d, want %d", got, far)
+		}
+	})
+}
+
+// PR_SET_PDEATHSIG: the end of the thread that made the process counts, not that of
+// another; fork clears it.
+func TestParentDeath(t *testing.T) {
+	m := newMachine(t, 8192, nil)
+	m.run(0, func(u *user) {
+		var ready, got, fromThread atomic.Int64
+		child := func(c *user) {
+			c.Handle(syscall.SIGUSR1, 0, func(_ *user, info Siginfo) {
+				if info.PID != int32(u.PID()) {
+					t.Errorf("the signal comes from %d, want %d", info.PID, u.PID())
+				}
+				got.Add(1)
+			})
+			c.must(func(t *Thread) (uint64, error) { return 0, t.SetParentDeath(syscall.SIGUSR1) })
+			c.Fork(func(g *user) {
+				if s := g.t.ParentDeath(); s != 0 {
+					t.Errorf("fork inherits signal %d", s)
+				}
+			})
+			c.Wait(-1)
+			ready.Add(1)
+			c.Spin(func() bool { return got.Load() > 0 })
+			c.ExitGroup(3)
+		}
+		var tid atomic.Int64
+		u.Thread(func(c *user) {
+			tid.Store(int64(c.t.TID()))
+			fromThread.Store(int64(c.Fork(child)))
+			c.Spin(func() bool { return ready.Load() == 1 })
+			c.Thread(func(*user) {}) // another thread's end changes nothing
+			time.Sleep(time.Millisecond)
+			if got.Load() != 0 {
+				t.Error("another thread's end sent the signal")
+			}
+			c.Exit(0)
+		})
+		u.Spin(func() bool { return fromThread.Load() != 0 })
+		w, err := u.Wait(-1)
+		if err != nil || w.PID != int(fromThread.Load()) || w.Status != ExitStatus(3) || got.Load() != 1 {
+			t.Errorf("wait: %+v, %v; %d signals", w, err, got.Load())
+		}
+		if _, err := u.Sys(func(t *Thread) (uint64, error) { return 0, t.SetParentDeath(65) }); err != syscall.EINVAL {
+			t.Errorf("signal 65: %v, want EINVAL", err)
+		}
+	})
+}
+
+// A group that was orphaned before gets no SIGHUP when one of its members exits
+// while another is stopped; it does when the exit is that of the last parent that
+// connected it (TestGroups).
+func TestNoHangUp(t *testing.T) {
+	m := newMachine(t, 8192, nil)
+	m.run(0, func(u *user) {
+		a := u.Fork(func(c *user) { c.Sleep() })
+		u.Kill(a, syscall.SIGSTOP)
+		u.Wait4(a, WUNTRACED)
+		u.Wait(u.Fork(func(c *user) { c.ExitGroup(0) }))
+		if p := m.k.Process(a); !p.Stopped() {
+			t.Error("a sibling's exit continued a stopped process of a group that was orphaned before")
+		}
+		u.Kill(a, syscall.SIGKILL)
+		if w, _ := u.Wait(a); w.Status != SignalStatus(syscall.SIGKILL) {
+			t.Errorf("status %#x, want SIGKILL", w.Status)
+		}
+	})
+}
+
+// A wait for stops alone has nothing to wait for in zombies; with __WNOTHREAD a
+// thread has only the children that it made, or was given by one that ended.
+func TestWaitWhose(t *testing.T) {
+	m := newMachine(t, 8192, nil)
+	m.run(0, func(u *user) {
+		z := u.Fork(func(c *user) { c.ExitGroup(0) })
+		u.Spin(func() bool { return m.k.Process(z).State() == Zombie })
+		for _, o := range []uint32{WUNTRACED, WCONTINUED, WUNTRACED | WCONTINUED} {
+			for _, what := range []IDType{P_ALL, P_PID} {
+				if w, err := u.Waitid(what, z, o); err != syscall.ECHILD {
+					t.Errorf("waitid(%d) with %#x and only a zombie: %+v, %v, want ECHILD", what, o, w, err)
+				}
+			}
+		}
+		var pid, done atomic.Int64
+		var release atomic.Bool
+		u.Thread(func(c *user) {
+			if _, err := c.Wait4(z, WNOTHREAD); err != syscall.ECHILD {
+				t.Errorf("__WNOTHREAD for another thread's child: %v, want ECHILD", err)
+			}
+			pid.Store(int64(c.Fork(func(g *user) {
+				g.Spin(release.Load)
+				g.ExitGroup(0)
+			})))
+			c.Spin(func() bool { return done.Load() == 1 })
+			c.Exit(0)
+		})
+		if w, err := u.Wait4(-1, WNOTHREAD); w.PID != z || err != nil {
+			t.Errorf("__WNOTHREAD for one's own: %d, %v, want %d", w.PID, err, z)
+		}
+		u.Spin(func() bool { return pid.Load() != 0 })
+		if _, err := u.Wait4(-1, WNOTHREAD); err != syscall.ECHILD {
+			t.Errorf("__WNOTHREAD without own children: %v, want ECHILD", err)
+		}
+		done.Store(1)
+		u.Spin(func() bool { return len(u.t.p.TIDs()) == 1 })
+		release.Store(true)
+		if w, err := u.Wait4(-1, WNOTHREAD); w.PID != int(pid.Load()) || err != nil {
+			t.Errorf("__WNOTHREAD for the child of a thread that has ended: %d, %v, want %d", w.PID, err, pid.Load())
+		}
+	})
+}
