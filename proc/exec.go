@@ -164,4 +164,5 @@ func (p *Process) resetSignals(t *Thread) {
 	p.mu.Unlock()
 	t.altStack = AltStack{}
 	t.robust, t.clearTID = 0, 0
+	t.rseq = rseqArea{}
 }

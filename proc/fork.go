@@ -327,6 +327,10 @@ func (t *Thread) copyTo(c *Thread, a *ForkArgs) {
 		c.U.Frame[abi.TLS] = a.TLS
 	}
 	c.mask = t.mask
+	if a.Flags&CloneVM == 0 && t.rseq.at != 0 { // the area is in the copy
+		c.rseq = t.rseq
+		c.todo.Or(todoRseq)
+	}
 	if a.Flags&CloneChildClearTID != 0 {
 		c.clearTID = a.ChildTID
 	}

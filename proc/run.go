@@ -103,6 +103,9 @@ func (t *Thread) Yield() {
 // pager.
 func (t *Thread) fault(va arch.VA, access arch.Prot) {
 	t.usage.faults.Add(1)
+	if t.rseq.at != 0 {
+		t.todo.Or(todoRseq)
+	}
 	switch t.space.vs.Fault(va, access) {
 	case nil:
 	case syscall.ENOMEM:

@@ -27,6 +27,12 @@ func (t *Thread) work() (exit bool) {
 				t.todo.And(^uint32(todoMask))
 				t.SetMask(t.oldMask)
 			}
+			if todo&todoRseq != 0 { // after a restart, which moves the program counter
+				t.todo.And(^uint32(todoRseq))
+				if t.rseq.at != 0 && t.fixRseq() != nil {
+					t.Force(&Siginfo{Signo: syscall.SIGSEGV, Code: SI_KERNEL})
+				}
+			}
 			if t.todo.Load() == 0 {
 				return false
 			}
@@ -91,9 +97,15 @@ func (t *Thread) push(info *Siginfo, act *Sigaction) {
 		t.todo.And(^uint32(todoMask))
 		old = t.oldMask
 	}
-	err := error(syscall.EFAULT)
-	if abi := t.p.k.cfg.Signals; abi != nil {
-		err = abi.Push(t, info, act, old)
+	var err error
+	if t.rseq.at != 0 { // the frame has the abort address
+		err = t.fixRseq()
+	}
+	if err == nil {
+		err = syscall.EFAULT
+		if abi := t.p.k.cfg.Signals; abi != nil {
+			err = abi.Push(t, info, act, old)
+		}
 	}
 	if err != nil {
 		if info.Signo == syscall.SIGSEGV {

@@ -186,6 +186,9 @@ func (t *Thread) pause(how byte) {
 func (t *Thread) resume() {
 	k := t.p.k
 	t.waits.Store(0)
+	if t.rseq.at != 0 {
+		t.todo.Or(todoRseq)
+	}
 	t.resumed = k.now()
 	t.sliceEnd = t.resumed + k.slice
 	if k.nextTimer() < k.armed.Load() { // others have started timers meanwhile

@@ -13,7 +13,7 @@ import (
 
 // What a thread has to do before it may enter user mode again, as bits of
 // Thread.todo. The loop looks at them once a turn, sleeps look at them before
-// and after every wake-up. All but todoRestart and todoMask are set under the
+// and after every wake-up. All but todoRestart, todoMask and todoRseq are set under the
 // process's mu, so that clearing them there loses none.
 const (
 	todoExit    = 1 << iota // end this thread: exit1
@@ -21,6 +21,7 @@ const (
 	todoStop                // job control: the process is stopped
 	todoRestart             // a sleep was cut short: its system call may want to start again
 	todoMask                // the signal mask of before sigsuspend(2) is to come back
+	todoRseq                // others may have run: see rseq.go
 
 	// todoWake are those that end an interruptible sleep.
 	todoWake = todoExit | todoSignal | todoStop
@@ -87,6 +88,7 @@ type Thread struct {
 	ownSpace space
 	ownActs  sigActions
 
+	rseq     rseqArea    // [o]
 	waitNote Knote       // [o] while in wait(2)
 	fork     forking     // [m] while in fork(2)
 	futex    futexWaiter // see futex.go

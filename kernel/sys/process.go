@@ -319,6 +319,18 @@ func sysGetRobustList(c ctx) (uint64, error) {
 	return 0, put(c, c.va(2), &size)
 }
 
+func sysRseq(c ctx) (uint64, error) {
+	const unregister = 1 // RSEQ_FLAG_UNREGISTER
+	at, size, sig := c.va(0), c.uint32(1), c.uint32(3)
+	switch c.int(2) {
+	case 0:
+		return 0, c.t.Rseq(at, size, sig)
+	case unregister:
+		return 0, c.t.Unrseq(at, size, sig)
+	}
+	return 0, syscall.EINVAL
+}
+
 func sysSchedYield(c ctx) (uint64, error) {
 	c.t.Yield()
 	return 0, nil

@@ -221,6 +221,7 @@ var sysents = []sysent{
 	{"set_robust_list", 2, sysSetRobustList, ""},
 	{"get_robust_list", 3, sysGetRobustList, "the caller's own"},
 	{"futex", 6, sysFutex, "no priority inheritance"},
+	{"rseq", 4, sysRseq, ""},
 	{"sched_yield", 0, sysSchedYield, ""},
 	{"arch_prctl", 2, sysArchPrctl, "FS and GS base"},
 	{"prctl", 5, sysPrctl, "names, dumpable, no_new_privs, subreapers, parent death"},
