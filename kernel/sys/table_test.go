@@ -118,8 +118,8 @@ func TestNeeded(t *testing.T) {
 				t.Errorf("%s: %s", name, call)
 			}
 		}
-		if has(tab, "rseq") {
-			t.Errorf("%s offers rseq", name)
+		if has(tab, "ptrace") {
+			t.Errorf("%s offers ptrace", name)
 		}
 	}
 }
@@ -127,14 +127,14 @@ func TestNeeded(t *testing.T) {
 func TestUnknownCounted(t *testing.T) {
 	onBoth(t, func(m *machine) {
 		m.passes(func(u *user) {
-			for _, n := range []uint64{511, 512, 1 << 40, ^uint64(0), uint64(m.nums["rseq"]), uint64(m.nums["rseq"])} {
+			for _, n := range []uint64{511, 512, 1 << 40, ^uint64(0), uint64(m.nums["ptrace"]), uint64(m.nums["ptrace"])} {
 				if r := u.callNumber(n); errno(r) != syscall.ENOSYS {
 					m.t.Errorf("%d: %#x", n, r)
 				}
 			}
 		})
 		got := m.s.UnknownCalls()
-		want := []Unknown{{m.nums["rseq"], "rseq", 2}, {511, "", 1}, {-1, "", 3}}
+		want := []Unknown{{m.nums["ptrace"], "ptrace", 2}, {511, "", 1}, {-1, "", 3}}
 		if len(got) != 3 || got[0] != want[0] || got[1] != want[1] || got[2] != want[2] {
 			m.t.Errorf("%+v, want %+v", got, want)
 		}

@@ -26,6 +26,7 @@ var tests = slices.Concat(
 	runtimeTests, forkTests, exitTests, waitTests, memoryTests, signalTests,
 	faultTests, execTests, busyTests, mapTests, limitTests, fileTests,
 	shortTests, epollTests, badInputTests, privilegeTests, futexTests, familyTests,
+	rseqTests,
 )
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.
