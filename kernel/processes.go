@@ -49,6 +49,8 @@ func (s *system) startProcesses() error {
 		Jobs:      s.sys.Jobs(),
 		Memory:    s.memory,
 		Charges:   s.charges,
+
+		TimerMoved: func() { s.proc.TimerMoved() },
 	})
 	if err != nil {
 		return err

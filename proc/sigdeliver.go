@@ -45,10 +45,7 @@ func (t *Thread) work() (exit bool) {
 func (t *Thread) deliver() {
 	p := t.p
 	p.mu.Lock()
-	info, ok := t.pending.take(^t.mask)
-	if !ok {
-		info, ok = p.pending.take(^t.mask)
-	}
+	info, ok := t.takeLocked(^t.mask)
 	if !ok {
 		t.todo.And(^uint32(todoSignal))
 		p.mu.Unlock()

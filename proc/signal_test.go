@@ -366,6 +366,58 @@ func TestTimer(t *testing.T) {
 	})
 }
 
+// An interval timer starts again when its signal is taken, so that one of a
+// nanosecond costs an expiry for each signal and no more. When it started again at
+// its expiry, the fires below ran without end.
+func TestTimerStartsAgainWhenTaken(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		alarm := SigBit(syscall.SIGALRM)
+		set := func(v, i int64) (left, interval int64) {
+			u.must(func(t *Thread) (uint64, error) { left, interval = t.p.SetTimer(v, i); return 0, nil })
+			return left, interval
+		}
+		pending := func() bool {
+			return Sigset(u.must(func(t *Thread) (uint64, error) { return uint64(t.Pending()), nil })).Has(syscall.SIGALRM)
+		}
+		u.must(func(t *Thread) (uint64, error) { t.SetMask(alarm); return 0, nil })
+		set(1, 1)
+		for range 5 {
+			u.Spin(pending)
+			for range 100 {
+				time.Sleep(20 * time.Microsecond)
+				if left, interval := u.t.p.Timer(); left != 0 || interval != 1 {
+					t.Fatalf("an expired timer whose signal is pending: %d left, interval %d", left, interval)
+				}
+			}
+			u.must(func(t *Thread) (uint64, error) {
+				info, err := t.WaitSignal(alarm, Forever)
+				if info.Code != SI_KERNEL {
+					err = syscall.EINVAL
+				}
+				return 0, err
+			})
+		}
+		// The series keeps its phase: expiries that have passed are left out.
+		begin := m.k.Now()
+		set(int64(time.Millisecond), int64(time.Hour))
+		u.Spin(pending)
+		u.must(func(t *Thread) (uint64, error) { _, err := t.WaitSignal(alarm, Forever); return 0, err })
+		left, _ := u.t.p.Timer()
+		if end := m.k.Now() + left - begin; end < int64(time.Hour) || end > int64(time.Hour+time.Minute) {
+			t.Errorf("the second expiry is %v after the start", time.Duration(end))
+		}
+		// Times that no clock will show.
+		set(Forever, Forever)
+		if left, interval := set(0, Forever); left < Forever/2 || interval != Forever {
+			t.Errorf("a timer for ever: %d left, interval %d", left, interval)
+		}
+		if left, interval := set(0, 0); left != 0 || interval != 0 {
+			t.Errorf("a disarmed timer: %d left, interval %d", left, interval)
+		}
+	})
+}
+
 // Tables of actions are shared after fork until one side changes its own.
 func TestActionsCopied(t *testing.T) {
 	caught := Sigaction{Handler: 0x1000}

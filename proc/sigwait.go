@@ -59,6 +59,20 @@ func (t *Thread) Suspend(m Sigset) error {
 	return ERESTARTNOHAND
 }
 
+// takeLocked takes the pending signal of a set that goes first: the thread's own
+// ones before the process's. Preconditions: t.p.mu held.
+func (t *Thread) takeLocked(among Sigset) (Siginfo, bool) {
+	if info, ok := t.pending.take(among); ok {
+		return info, true
+	}
+	p := t.p
+	info, ok := p.pending.take(among)
+	if ok && info.Signo == syscall.SIGALRM && p.timer != nil {
+		p.timer.taken()
+	}
+	return info, ok
+}
+
 // WaitSignal is rt_sigtimedwait(2): it takes a pending signal of set, or waits
 // for one. EAGAIN at the deadline, EINTR when another signal is delivered.
 func (t *Thread) WaitSignal(set Sigset, deadline int64) (Siginfo, error) {
@@ -71,10 +85,7 @@ func (t *Thread) WaitSignal(set Sigset, deadline int64) (Siginfo, error) {
 	defer t.stopTimer(timeout, nil)
 	for first := true; ; first = false {
 		p.mu.Lock()
-		info, ok := t.pending.take(set)
-		if !ok {
-			info, ok = p.pending.take(set)
-		}
+		info, ok := t.takeLocked(set)
 		late := deadline != Forever && p.k.now() >= deadline
 		if ok || t.Interrupted() || late {
 			t.waitSet = 0

@@ -8,12 +8,19 @@ import (
 
 // realTimer is ITIMER_REAL (setitimer(2), alarm(2)): SIGALRM when the monotonic
 // clock gets there. It lives on the process until exit1's step 3.
+//
+// A timer with an interval does not start again when it expires, but when its
+// SIGALRM is taken from the queue, by a handler's start or by sigtimedwait(2). So a
+// program that cannot keep up with its timer costs one expiry for each signal that
+// it takes, however short the interval is. A SIGALRM that is ignored is never
+// taken, and ends the timer; so it is on Linux.
 type realTimer struct {
 	p *Process
 
 	mu       sync.Mutex // alone, or inside Process.mu
 	timer    *time.Timer
 	at       int64 // Kernel.Now; 0: not armed
+	expired  int64 // when it last expired, and has not started again since; 0: it has
 	interval int64
 }
 
@@ -49,10 +56,11 @@ func (p *Process) Timer() (value, interval int64) {
 	return p.timer.left()
 }
 
-// left: an armed timer has at least 1 ns left. Preconditions: r.mu held.
+// left: an armed timer has at least 1 ns left; one that has expired and waits for
+// its signal to be taken has none. Preconditions: r.mu held.
 func (r *realTimer) left() (value, interval int64) {
 	if r.at == 0 {
-		return 0, 0
+		return 0, r.interval
 	}
 	return max(r.at-r.p.k.now(), 1), r.interval
 }
@@ -62,17 +70,31 @@ func (r *realTimer) arm(value, interval int64) {
 	if r.timer != nil {
 		r.timer.Stop()
 	}
-	r.at, r.interval = 0, interval
-	if value <= 0 {
-		return
+	r.at, r.expired, r.interval = 0, 0, 0
+	if value > 0 {
+		r.interval = interval
+		r.start(later(r.p.k.now(), value))
 	}
-	r.at = r.p.k.now() + value
+}
+
+// start lets it expire at a time. Preconditions: r.mu held.
+func (r *realTimer) start(at int64) {
+	r.at, r.expired = at, 0
+	d := time.Duration(at - r.p.k.now())
 	if r.timer == nil {
-		r.timer = time.AfterFunc(time.Duration(value), r.fire)
+		r.timer = time.AfterFunc(d, r.fire)
 	} else {
-		r.timer.Reset(time.Duration(value))
+		r.timer.Reset(d)
 	}
 	r.p.k.TimerMoved()
+}
+
+// later is a time that many nanoseconds after another, or the last of all times.
+func later(at, d int64) int64 {
+	if d > Forever-at {
+		return Forever
+	}
+	return at + d
 }
 
 // fire runs in a goroutine of its own.
@@ -82,12 +104,21 @@ func (r *realTimer) fire() {
 		r.mu.Unlock()
 		return
 	}
-	r.at = 0
-	if r.interval > 0 {
-		r.arm(r.interval, r.interval)
-	}
+	r.at, r.expired = 0, r.at
 	r.mu.Unlock()
 	r.p.post(&Siginfo{Signo: syscall.SIGALRM, Code: SI_KERNEL}, nil)
+}
+
+// taken is called when a SIGALRM for the process is taken from the queue: a timer
+// with an interval goes on, with the first expiry of its series that is still to
+// come. Those that have passed are one signal.
+func (r *realTimer) taken() {
+	r.mu.Lock()
+	if r.expired != 0 && r.interval > 0 {
+		n := (r.p.k.now() - r.expired) / r.interval
+		r.start(later(r.expired+n*r.interval, r.interval))
+	}
+	r.mu.Unlock()
 }
 
 // stop disarms it for good: its process has let go of it.

@@ -60,6 +60,7 @@ type cpuArea struct {
 	kernelRoot uint64 // the bare kernel root, for the paths that trust nothing
 	kernelFS   uint64 // FS base of kernel code: the runtime's thread pointer
 	pending    uint64 // interrupts taken and not yet dispatched, by vector-32
+	nmis       uint64 // NMIs taken
 	onTrap     uint64 // kernel text to go on in: exception or interrupt
 	onSyscall  uint64 // SYSCALL
 	onFault    uint64 // exception in kernel mode
@@ -85,6 +86,6 @@ const (
 	textSyscall = 0x00
 	textSysret  = 0x40
 	textIret    = 0x60
-	textVectors = 0x100
+	textVectors = 0x200
 	vectorSize  = 16
 )

@@ -63,6 +63,18 @@ irq:
 	ADDQ $16, SP
 	IRETQ
 
+nmi:
+	// May come anywhere, with any CR3, on IST2. Nothing here sends one, so it is
+	// from the machine (a watchdog, a button, memory that has failed): count it, for
+	// Dispatch to report, and go on. IRETQ lets the next one come.
+	MOVQ AX, 0(SP)
+	MOVQ SP, AX
+	ANDQ $~(const_areaStride-1), AX
+	INCQ (const_cpuPage+cpuArea_nmis)(AX)
+	MOVQ 0(SP), AX
+	ADDQ $16, SP
+	IRETQ
+
 fatal:
 	// May come anywhere, with any CR3 and not on IST1: find cpuArea by the
 	// stack pointer, go to the bare kernel root, then to onFault with the stack
@@ -78,7 +90,7 @@ fatal:
 
 	// textVectors: 16 bytes for each vector. The pushes are spelled in bytes
 	// because the linker adds them all up to one deep stack otherwise.
-	PCALIGN $256
+	PCALIGN $512
 	PCALIGN $16
 	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
 	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
@@ -90,7 +102,7 @@ fatal:
 	PCALIGN $16
 	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
 	BYTE $0x6a; BYTE $0x02 // PUSHQ $2
-	JMP fatal
+	JMP nmi
 	PCALIGN $16
 	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
 	BYTE $0x6a; BYTE $0x03 // PUSHQ $3

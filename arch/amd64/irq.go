@@ -8,8 +8,11 @@ import (
 )
 
 // Dispatch implements arch.Machine: pending has one bit for each vector taken
-// since the last call.
+// since the last call. NMIs are shown here too.
 func (m *Machine) Dispatch() {
+	if m.area.nmis != m.reported {
+		m.reportNMIs()
+	}
 	for m.area.pending != 0 {
 		n := bits.TrailingZeros64(m.area.pending)
 		m.area.pending &^= 1 << n

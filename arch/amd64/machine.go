@@ -47,9 +47,10 @@ type Machine struct {
 	area     *cpuArea
 	areaVA   uint64
 
-	active arch.Root   // the user root; Table is 0 when there is none
-	last   *arch.UArea // the latest to run here; compared, never followed
-	raise  func(line int)
+	active   arch.Root   // the user root; Table is 0 when there is none
+	last     *arch.UArea // the latest to run here; compared, never followed
+	raise    func(line int)
+	reported uint64 // NMIs that have been shown
 
 	lines    [irqLines]Line
 	lapic    uintptr // direct-map addresses

@@ -83,6 +83,9 @@ type Config struct {
 	Now func() int64
 	// Monotonic is the clock of deadlines, nanoseconds; nil: since New.
 	Monotonic func() int64
+	// TimerMoved is called when a timer has been started that its maker may not
+	// wait for (proc.Kernel.TimerMoved); nil: nothing needs to know.
+	TimerMoved func()
 	// Console prints bytes on the console; nil: nowhere.
 	Console func(p []byte)
 	// Yield lets other threads run in the middle of long work that no Task stands
@@ -141,6 +144,9 @@ func New(c Config) (*FS, error) {
 	if c.Monotonic == nil {
 		start := time.Now()
 		c.Monotonic = func() int64 { return int64(time.Since(start)) }
+	}
+	if c.TimerMoved == nil {
+		c.TimerMoved = func() {}
 	}
 	if c.Console == nil {
 		c.Console = func([]byte) {}

@@ -371,6 +371,50 @@ func TestTimerfd(t *testing.T) {
 	want(t, "unknown clock", err, syscall.EINVAL)
 }
 
+// A timer of a nanosecond that nobody reads expires once, and counts what has passed
+// when it is read. When it started again at the expiry, it expired without end.
+func TestTimerfdStartsAgainWhenRead(t *testing.T) {
+	w := newWorld(t)
+	f, err := w.Timerfd(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK)
+	must(t, err)
+	defer f.Release()
+	h := f.h.(*timerfd)
+	var last uint64
+	for i := range 5 {
+		if i == 0 {
+			_, _, err := f.TimerfdSet(1, 1, false)
+			must(t, err)
+		}
+		n, err := Poll(w.task, []PollFD{{File: f, Events: EPOLLIN}}, Never)
+		if n != 1 || err != nil {
+			t.Fatalf("poll: %d, %v", n, err)
+		}
+		start := time.Now()
+		time.Sleep(2 * time.Millisecond)
+		h.mu.Lock()
+		gen, count := h.gen, h.count
+		h.mu.Unlock()
+		if count != 1 || gen == last {
+			t.Errorf("%d expirations counted, generation %d after %d", count, gen, last)
+		}
+		last = gen
+		buf := make([]byte, 8)
+		if _, err := f.Read(w.task, buf); err != nil {
+			t.Fatal(err)
+		}
+		if n := binary.LittleEndian.Uint64(buf); n < 2e6 || n > 2*uint64(time.Since(start))+1e9 {
+			t.Errorf("%d expirations in %v", n, time.Since(start))
+		}
+	}
+	if _, _, err := f.TimerfdSet(1, Never, false); err != nil { // no overflow at the next expiry
+		t.Fatal(err)
+	}
+	Poll(w.task, []PollFD{{File: f, Events: EPOLLIN}}, Never)
+	if value, _, err := f.TimerfdGet(); value < Never/2 || err != nil {
+		t.Errorf("TimerfdGet: %d, %v", value, err)
+	}
+}
+
 // fakeProcess is a PidTarget.
 type fakeProcess struct {
 	mu     sync.Mutex

@@ -11,6 +11,10 @@ import (
 
 // timerfd counts expirations of a timer (timerfd_create(2)). CLOCK_BOOTTIME is
 // CLOCK_MONOTONIC here: the machine never sleeps.
+//
+// A timer with an interval starts again when somebody looks at it after it has
+// expired, not at the expiry: a short interval that nobody keeps up with costs
+// nothing. The expirations that have passed meanwhile are counted then.
 type timerfd struct {
 	plain
 	fs       *FS
@@ -23,6 +27,7 @@ type timerfd struct {
 	next     int64       // of the timer's clock, ns
 	interval int64       // 0: once
 	count    uint64      // expirations not read yet
+	expired  bool        // at next, and not started again since
 }
 
 // Timerfd is timerfd_create(2); flags: TFD_NONBLOCK, TFD_CLOEXEC.
@@ -57,6 +62,7 @@ func (f *File) TimerfdSet(value, interval int64, abs bool) (oldValue, oldInterva
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.goOnLocked()
 	oldValue, oldInterval = t.leftLocked()
 	t.stopLocked()
 	t.count = 0
@@ -83,6 +89,7 @@ func (f *File) TimerfdGet() (value, interval int64, err error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.goOnLocked()
 	value, interval = t.leftLocked()
 	return value, interval, nil
 }
@@ -99,17 +106,33 @@ func (t *timerfd) startLocked() {
 	t.gen++
 	gen := t.gen
 	t.timer = time.AfterFunc(time.Duration(t.next-t.now()), func() { t.expire(gen) })
+	t.fs.cfg.TimerMoved()
+}
+
+// goOnLocked starts a timer with an interval again that has expired, and counts
+// the expirations that have passed since. Precondition: mu held.
+func (t *timerfd) goOnLocked() {
+	if !t.expired || t.interval == 0 {
+		return
+	}
+	t.expired = false
+	n := max((t.now()-t.next)/t.interval, 0) // beside the one that is counted
+	t.count += uint64(n)
+	if t.next = addOffsets(t.next+n*t.interval, t.interval); t.next < 0 {
+		t.next = Never
+	}
+	t.startLocked()
 }
 
 func (t *timerfd) stopLocked() {
 	if t.timer != nil {
 		t.timer.Stop()
 	}
-	t.timer, t.interval = nil, 0
+	t.timer, t.interval, t.expired = nil, 0, false
 	t.gen++
 }
 
-// expire counts what has passed and starts the timer again.
+// expire tells those that wait.
 func (t *timerfd) expire(gen uint64) {
 	t.mu.Lock()
 	if gen != t.gen {
@@ -117,18 +140,13 @@ func (t *timerfd) expire(gen uint64) {
 		return
 	}
 	t.timer = nil
-	if now := t.now(); now < t.next { // the clock was set back, or runs slower
+	if t.now() < t.next { // the clock was set back, or runs slower
 		t.startLocked()
 		t.mu.Unlock()
 		return
-	} else if t.interval == 0 {
-		t.count++
-	} else {
-		n := (now-t.next)/t.interval + 1
-		t.count += uint64(n)
-		t.next += n * t.interval
-		t.startLocked()
 	}
+	t.count++
+	t.expired = true
 	t.mu.Unlock()
 	t.q.Wake(EPOLLIN | EPOLLRDNORM)
 }
@@ -151,6 +169,7 @@ func (t *timerfd) read(c call, b []byte, _ int64) (int, error) {
 	}
 	for {
 		t.mu.Lock()
+		t.goOnLocked()
 		n := t.count
 		t.count = 0
 		t.mu.Unlock()

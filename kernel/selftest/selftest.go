@@ -75,7 +75,7 @@ type test struct {
 }
 
 // tests by topic, in the order they run: what the later ones stand on first.
-var tests = slices.Concat(frameTests, pageTableTests, kernelMapTests, userModeTests, mapTests,
+var tests = slices.Concat(frameTests, pageTableTests, kernelMapTests, userModeTests, machineTests, mapTests,
 	cowTests, purgeTests, exitPathTests, pressureTests, heapTests)
 
 // Run runs the selected tests and reports each.

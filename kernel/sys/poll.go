@@ -69,9 +69,11 @@ func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
 	if invalid > 0 {
 		deadline = 0
 	}
-	ready, err := fs.Poll(c.task(), fds, deadline)
-	if err != nil {
-		return 0, err
+	// A signal that ends the wait leaves revents written all the same, as on Linux:
+	// nothing is ready.
+	ready, waitErr := fs.Poll(c.task(), fds, deadline)
+	if waitErr != nil && waitErr != proc.ERESTARTSYS {
+		return 0, waitErr
 	}
 	for i := range fds {
 		rev := fds[i].Revents
@@ -85,7 +87,7 @@ func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
 			return 0, err
 		}
 	}
-	return uint64(ready + invalid), nil
+	return uint64(ready + invalid), waitErr
 }
 
 func releasePoll(fds []fs.PollFD) {

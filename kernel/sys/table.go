@@ -9,8 +9,11 @@ import (
 
 //go:generate go run ./gen
 
-// maxNumber is past every system-call number of both architectures.
+// maxNumber is past every system-call number of both architectures, and a power of
+// two, for Syscall masks with it.
 const maxNumber = 512
+
+const _ = -uint(maxNumber & (maxNumber - 1)) // does not compile for another number
 
 // sysent is one system call.
 type sysent struct {

@@ -1,6 +1,10 @@
 package sys
 
 import (
+	"bytes"
+	"os"
+	"os/exec"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -162,4 +166,31 @@ func TestNullCallAllocates(t *testing.T) {
 			m.t.Errorf("getpid allocates %v times", n)
 		}
 	})
+}
+
+// The index into the handlers is masked in the machine code, on both architectures:
+// a compiler that sees that the mask changes nothing might leave it out.
+func TestSyscallIndexMasked(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles the package")
+	}
+	for _, c := range []struct {
+		arch string
+		mask *regexp.Regexp
+	}{
+		{"amd64", regexp.MustCompile(`\tAND[LQ]\t\$511, `)},
+		{"arm64", regexp.MustCompile(`\tAND[W]?\t\$511, `)},
+	} {
+		cmd := exec.Command("go", "build", "-gcflags=grim/kernel/sys=-S", "-o", os.DevNull, ".")
+		cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+c.arch, "CGO_ENABLED=0")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		_, text, found := bytes.Cut(out, []byte("grim/kernel/sys.(*System).Syscall STEXT"))
+		text, _, _ = bytes.Cut(text, []byte(" STEXT"))
+		if !found || !c.mask.Match(text) {
+			t.Errorf("%s: no mask in the code of Syscall (found: %v)", c.arch, found)
+		}
+	}
 }

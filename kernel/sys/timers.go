@@ -102,7 +102,6 @@ func sysTimerfdSettime(c ctx) (uint64, error) {
 	}
 	defer f.Release()
 	v, i, err := f.TimerfdSet(value, interval, c.int(1)&unix.TFD_TIMER_ABSTIME != 0)
-	c.s.k.TimerMoved()
 	if err != nil || c.va(3) == 0 {
 		return 0, err
 	}

@@ -17,6 +17,11 @@ var signalTests = slices.Concat([]test{
 	{name: "signal-interrupts-sleep", run: signalSleep},
 	{name: "signal-mask-holds-back", run: signalMask},
 	{name: "signal-kill-spinning", run: signalSpinning},
+	{name: "signal-tiny-timers", run: signalTinyTimers},
+	{name: "signal-tiny-timers-kill", run: signalTinyTimersKill},
+	{name: "signal-timed-wait", run: signalTimedWait},
+	{name: "signal-one-shot", run: signalOneShot},
+	{name: "signal-poll", run: signalPoll},
 }, sigframeTests)
 
 // signalKills: the default action of each of these ends the process, and the
@@ -111,4 +116,146 @@ func signalSpinning() {
 	time.Sleep(20 * time.Millisecond)
 	check("kill", unix.Kill(pid, unix.SIGKILL))
 	killedBy("spinner", wait(pid), unix.SIGKILL)
+}
+
+// tinyTimers starts timers with intervals of a microsecond and a nanosecond.
+func tinyTimers() (fd uintptr, ok bool) {
+	errno := rawSys(unix.SYS_SETITIMER, unix.ITIMER_REAL, ptr(&[4]uintptr{0, 1, 0, 1}), 0)
+	fd, errno2 := rawSys2(unix.SYS_TIMERFD_CREATE, unix.CLOCK_MONOTONIC, 0)
+	errno3 := rawSys(unix.SYS_TIMERFD_SETTIME, fd, 0, ptr(&[4]uintptr{0, 1, 0, 1}), 0)
+	return fd, errno == 0 && errno2 == 0 && errno3 == 0
+}
+
+// signalTinyTimers: with a timer that expires faster than the program can run, it
+// runs all the same, and the expirations are counted. When timers started again at
+// their expiry, no instruction of it was run.
+func signalTinyTimers() {
+	quiet()
+	child("tiny timers", func() int {
+		set := uint64(1) << (unix.SIGALRM - 1)
+		rawSys(unix.SYS_RT_SIGPROCMASK, 0 /* SIG_BLOCK */, ptr(&set), 0, 8)
+		fd, ok := tinyTimers()
+		if !ok {
+			return 1
+		}
+		for round := range 3 {
+			for i := range 2000000 {
+				sink = i
+			}
+			var count uint64
+			if n, _ := rawSys2(unix.SYS_READ, fd, ptr(&count), 8); n != 8 || count < 1000 {
+				return 10 + round
+			}
+			var info [16]int64
+			if n, _ := rawSys2(unix.SYS_RT_SIGTIMEDWAIT, ptr(&set), ptr(&info), 0, 8); n != uintptr(unix.SIGALRM) {
+				return 20 + round
+			}
+		}
+		return 0
+	})
+}
+
+// signalTinyTimersKill: a program that does nothing but handle the signals of its
+// timers does not stop others, and can be killed.
+func signalTinyTimersKill() {
+	quiet()
+	pid := fork(func() int {
+		if rawAction(unix.SIGALRM, 0, 0) != 0 {
+			return 1
+		}
+		if _, ok := tinyTimers(); !ok {
+			return 2
+		}
+		for i := 0; ; i++ {
+			sink = i
+		}
+	})
+	for i := range 1000000 {
+		sink = i
+	}
+	time.Sleep(20 * time.Millisecond)
+	check("kill", unix.Kill(pid, unix.SIGKILL))
+	killedBy("the program", wait(pid), unix.SIGKILL)
+}
+
+// signalTimedWait: sigtimedwait(2) does not get an ignored signal that is not
+// blocked, and does not wait if it may not.
+func signalTimedWait() {
+	quiet()
+	child("timed wait", func() int {
+		sigaction(unix.SIGCHLD, 0)
+		me, _ := rawSys2(unix.SYS_GETPID)
+		sigaction(unix.SIGUSR1, 1)
+		set := uint64(1) << (unix.SIGUSR1 - 1)
+		timedWait := func(ns uintptr) (uintptr, syscall.Errno) {
+			return rawSys2(unix.SYS_RT_SIGTIMEDWAIT, ptr(&set), 0, ptr(&[2]uintptr{0, ns}), 8)
+		}
+		helper, _ := rawSys2(unix.SYS_CLONE, uintptr(unix.SIGCHLD))
+		if helper == 0 {
+			sleepRaw(10 * time.Millisecond)
+			rawSys(unix.SYS_KILL, me, uintptr(unix.SIGUSR1))
+			exit(0)
+		}
+		if _, errno := timedWait(50e6); errno != unix.EAGAIN {
+			return 1
+		}
+		rawSys(unix.SYS_RT_SIGPROCMASK, 0 /* SIG_BLOCK */, ptr(&set), 0, 8)
+		rawSys(unix.SYS_KILL, me, uintptr(unix.SIGUSR1))
+		if n, _ := timedWait(0); n != uintptr(unix.SIGUSR1) {
+			return 2
+		}
+		if _, errno := timedWait(0); errno != unix.EAGAIN {
+			return 3
+		}
+		return 0
+	})
+}
+
+// signalOneShot: SA_RESETHAND resets the handler, and nothing else of the action.
+func signalOneShot() {
+	quiet()
+	child("one shot", func() int {
+		if rawAction(unix.SIGUSR1, saResethand|saRestart|saNodefer, 0x1234) != 0 {
+			return 1
+		}
+		before := rawGetAction(unix.SIGUSR1)
+		raise(unix.SIGUSR1)
+		before[0] = 0
+		if sigRec.n != 1 || rawGetAction(unix.SIGUSR1) != before {
+			return 2
+		}
+		return 0
+	})
+}
+
+// signalPoll: a poll that a signal ends has written revents.
+func signalPoll() {
+	quiet()
+	child("poll", func() int {
+		if rawAction(unix.SIGALRM, 0, 0) != 0 {
+			return 1
+		}
+		var p [2]int32
+		rawSys(unix.SYS_PIPE2, ptr(&p), 0)
+		for i := range 2 {
+			fds := [2]unix.PollFd{{Fd: p[0], Events: unix.POLLIN, Revents: 0x55}, {Fd: -1, Revents: 0x55}}
+			rawSys(unix.SYS_SETITIMER, unix.ITIMER_REAL, ptr(&[4]uintptr{0, 0, 0, 20000}), 0)
+			var errno syscall.Errno
+			if i == 0 {
+				errno = rawSys(unix.SYS_PPOLL, ptr(&fds), 2, 0, 0, 0)
+			} else {
+				errno = rawSys(unix.SYS_PPOLL, ptr(&fds), 2, ptr(&[2]uintptr{100, 0}), 0, 0)
+			}
+			if errno != unix.EINTR || fds[0].Revents != 0 || fds[1].Revents != 0 {
+				return 10 + i
+			}
+		}
+		// select(2) leaves its sets alone.
+		set := [16]uint64{1 << uint(p[0])}
+		rawSys(unix.SYS_SETITIMER, unix.ITIMER_REAL, ptr(&[4]uintptr{0, 0, 0, 20000}), 0)
+		if errno := rawSys(unix.SYS_PSELECT6, uintptr(p[0]+1), ptr(&set), 0, 0, 0, 0); errno != unix.EINTR || set[0] != 1<<uint(p[0]) {
+			return 3
+		}
+		return 0
+	})
 }

@@ -1,0 +1,4 @@
+package selftest
+
+// machineTests are this architecture's alone.
+var machineTests []test
