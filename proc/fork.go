@@ -251,7 +251,7 @@ func (t *Thread) shareWith(c *Process, ct *Thread, f CloneFlags) error {
 	if f&CloneVM != 0 {
 		c.space = t.space.borrow()
 	} else {
-		vs, err := t.space.vs.Fork(t.space.vs.Layout(), arch.VA(t.U.Frame[p.k.abi.SP]))
+		vs, err := t.space.vs.For(t).Fork(t.space.vs.Layout(), arch.VA(t.U.Frame[p.k.abi.SP]))
 		if err != nil {
 			return err
 		}

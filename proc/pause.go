@@ -27,6 +27,10 @@ func (t *Thread) Pause() error {
 	return nil
 }
 
+// MayEnd is a hint whether Pause would return an error: it is true also if a signal is
+// pending that does not end the process. It takes no lock.
+func (t *Thread) MayEnd() bool { return t.todo.Load()&(todoExit|todoSignal) != 0 }
+
 // killed reports whether the thread will end as soon as it looks at its signals:
 // its exit has begun, or a signal is deliverable that terminates by default.
 func (t *Thread) killed() bool {

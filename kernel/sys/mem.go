@@ -76,6 +76,9 @@ func sysMmap(c ctx) (uint64, error) {
 	return c.mapFile(f, &m)
 }
 
+// memory is the caller's address space for calls that may take long.
+func (c ctx) memory() vm.Caller { return c.mem().For(c.t) }
+
 // mapping is what mmap(2) is asked for.
 type mapping struct {
 	addr   arch.VA
@@ -114,7 +117,7 @@ func (c ctx) mapAnon(m *mapping) (uint64, error) {
 	default:
 		return 0, syscall.EINVAL
 	}
-	va, err := c.mem().Map(m.addr, m.length, m.prot, m.vm|vm.Anon, nil, 0)
+	va, err := c.memory().Map(m.addr, m.length, m.prot, m.vm|vm.Anon, nil, 0)
 	return uint64(va), err
 }
 
@@ -166,7 +169,7 @@ func (c ctx) mapFile(f *fs.File, m *mapping) (uint64, error) {
 		}
 		return c.mapAnon(m)
 	}
-	va, err := c.mem().Map(m.addr, m.length, m.prot, m.vm, obj, int64(m.off))
+	va, err := c.memory().Map(m.addr, m.length, m.prot, m.vm, obj, int64(m.off))
 	return uint64(va), err
 }
 
@@ -192,21 +195,21 @@ func sysMremap(c ctx) (uint64, error) {
 			return 0, err
 		}
 	}
-	va, err := c.mem().Remap(c.va(0), c.arg(1), c.arg(2), c.int(3), c.va(4))
+	va, err := c.memory().Remap(c.va(0), c.arg(1), c.arg(2), c.int(3), c.va(4))
 	return uint64(va), err
 }
 
-func sysMadvise(c ctx) (uint64, error) { return 0, c.mem().Advise(c.va(0), c.arg(1), c.int(2)) }
+func sysMadvise(c ctx) (uint64, error) { return 0, c.memory().Advise(c.va(0), c.arg(1), c.int(2)) }
 func sysMsync(c ctx) (uint64, error)   { return 0, c.mem().Sync(c.va(0), c.arg(1), c.int(2)) }
-func sysBrk(c ctx) (uint64, error)     { return uint64(c.mem().Brk(c.va(0))), nil }
-func sysMlock(c ctx) (uint64, error)   { return 0, c.mem().Lock(c.va(0), c.arg(1), false) }
+func sysBrk(c ctx) (uint64, error)     { return uint64(c.memory().Brk(c.va(0))), nil }
+func sysMlock(c ctx) (uint64, error)   { return 0, c.memory().Lock(c.va(0), c.arg(1), false) }
 func sysMunlock(c ctx) (uint64, error) { return 0, c.mem().Unlock(c.va(0), c.arg(1)) }
 
 func sysMlock2(c ctx) (uint64, error) {
 	if c.int(2)&^unix.MLOCK_ONFAULT != 0 {
 		return 0, syscall.EINVAL
 	}
-	return 0, c.mem().Lock(c.va(0), c.arg(1), c.int(2) != 0)
+	return 0, c.memory().Lock(c.va(0), c.arg(1), c.int(2) != 0)
 }
 
 func sysMlockall(c ctx) (uint64, error) {
@@ -214,7 +217,7 @@ func sysMlockall(c ctx) (uint64, error) {
 	if f := c.int(0); f&^known != 0 || f == 0 || f == unix.MCL_ONFAULT {
 		return 0, syscall.EINVAL
 	}
-	return 0, c.mem().LockAll(c.int(0))
+	return 0, c.memory().LockAll(c.int(0))
 }
 
 func sysMunlockall(c ctx) (uint64, error) {
@@ -241,6 +244,9 @@ func sysMincore(c ctx) (uint64, error) {
 			return 0, err
 		}
 		if err := c.mem().CopyOut(vec, buf[:k]); err != nil {
+			return 0, err
+		}
+		if err := c.t.Pause(); err != nil {
 			return 0, err
 		}
 		addr, vec, pages = addr+arch.VA(k*arch.PageSize), vec+arch.VA(k), pages-k

@@ -1,8 +1,10 @@
 package pmap
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
+	"syscall"
 
 	"grim/arch"
 	"grim/mm/phys"
@@ -23,6 +25,16 @@ type Own struct {
 // than a small process has.
 const copyTables = 16
 
+// copyStep is how many pages are copied until others run, some 80 instructions each;
+// a block or a table counts as copyTable pages.
+const (
+	copyStep  = 256
+	copyTable = 8
+)
+
+// errMore says that a step of a copy is done, and ranges tell where to go on.
+var errMore = errors.New("more to copy")
+
 // Copy maps what p maps in the ranges in dst too, at the same addresses, for fork:
 // each frame gets a reference more, both sides lose Write and are COW from now on,
 // and Wired is not inherited. The ranges ascend; dst maps nothing in them and
@@ -34,7 +46,11 @@ const copyTables = 16
 // ENOMEM if a table page is needed, in dst, or in p to cut a block at an edge; then
 // dst is to be purged, and pages may be COW in p, which is harmless: Reuse undoes
 // it at the next write.
-func (p *Pmap) Copy(dst *Pmap, ranges []Range, own Own) error {
+//
+// It works in steps, between which others run. Pages may be unmapped meanwhile, but
+// none is mapped. If stop, which may be nil, is true after a step, it ends: EINTR, with
+// dst as after ENOMEM.
+func (p *Pmap) Copy(dst *Pmap, ranges []Range, own Own, stop func() bool) error {
 	if len(ranges) == 0 {
 		return nil
 	}
@@ -42,11 +58,28 @@ func (p *Pmap) Copy(dst *Pmap, ranges []Range, own Own) error {
 		checkRange(r.Start, r.End)
 	}
 	s := p.s
-	c := copier{p: p, dst: dst, ranges: ranges, own: own}
+	c := copier{p: p, dst: dst, ranges: ranges, own: own, left: copyStep}
 	c.how = phys.Sharing{Lose: s.f.WriteMask, Gain: s.f.ReadOnly | s.cow, Drop: s.wired, Skip: -1}
 	p.mu.Lock()
 	dst.mu.Lock()
 	err := c.root()
+	for err == errMore {
+		// Others may write by what their TLB knows until the flush below, to frames
+		// that dst has too: dst does not run yet, so that this comes before the fork.
+		// What they unmap meanwhile is flushed then.
+		dst.mu.Unlock()
+		p.mu.Unlock()
+		s.yield()
+		if stop != nil && stop() {
+			err = syscall.EINTR
+		}
+		p.mu.Lock()
+		dst.mu.Lock()
+		if err == errMore {
+			c.left = copyStep
+			err = c.root()
+		}
+	}
 	if c.changed&^(s.cow|s.wired) != 0 {
 		p.flushAll() // a TLB may still give the rights that p lost
 	}
@@ -72,6 +105,8 @@ type copier struct {
 	how    phys.Sharing
 	own    Own // no Frame: none, or dst has it
 
+	left    int      // pages until others run
+	from    arch.VA  // what is below was done in earlier steps
 	changed arch.PTE // bits that any entry of p gained or lost
 
 	d2, d1 phys.Frame // dst's tables on the way to the current address; 0: none yet
@@ -92,9 +127,12 @@ func (c *copier) root() error {
 			if e == 0 {
 				continue
 			}
-			c.d2 = s.frame(c.dst.top[r<<3+i])
-			if err := c.level2(s.frame(e), arch.VA(r<<3+i)<<(arch.PageShift+9*3)); err != nil {
-				return err
+			at := arch.VA(r<<3+i) << (arch.PageShift + 9*3)
+			if at+1<<(arch.PageShift+9*3) > c.from {
+				c.d2 = s.frame(c.dst.top[r<<3+i])
+				if err := c.level2(s.frame(e), at); err != nil {
+					return err
+				}
 			}
 			if left--; left == 0 || len(c.ranges) == 0 {
 				return nil
@@ -117,12 +155,15 @@ func (c *copier) level2(f phys.Frame, va arch.VA) error {
 			if e == 0 {
 				continue
 			}
-			c.d1 = 0
-			if c.d2 != 0 {
-				c.d1 = s.frame(s.mem.Rows(c.d2)[r][i])
-			}
-			if err := c.level1(s.frame(e), va+arch.VA(r<<3+i)<<(arch.PageShift+9*2)); err != nil {
-				return err
+			at := va + arch.VA(r<<3+i)<<(arch.PageShift+9*2)
+			if at+1<<(arch.PageShift+9*2) > c.from {
+				c.d1 = 0
+				if c.d2 != 0 {
+					c.d1 = s.frame(s.mem.Rows(c.d2)[r][i])
+				}
+				if err := c.level1(s.frame(e), at); err != nil {
+					return err
+				}
 			}
 			if left--; left == 0 || len(c.ranges) == 0 {
 				return nil
@@ -152,9 +193,14 @@ func (c *copier) level1(f phys.Frame, va arch.VA) error {
 					return nil
 				}
 			}
-			if at+arch.BlockSize <= c.ranges[0].Start {
+			if at+arch.BlockSize <= max(c.ranges[0].Start, c.from) {
 				continue
 			}
+			if c.left <= 0 {
+				c.from = at
+				return errMore
+			}
+			c.left -= copyTable
 			if s.isBlock(e) {
 				if at >= c.ranges[0].Start && at+arch.BlockSize <= c.ranges[0].End {
 					ne, err := c.block(e, at)
@@ -202,18 +248,26 @@ func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 		c.panicMapped(va, e)
 	}
 	to := mem.Info(dst)
-	own := c.own.Frame != 0 && c.own.VA.BlockDown() == va
-	if own {
-		c.how.Skip = c.own.VA.Index(0)
-	}
+	var more error
 	for end := va + arch.BlockSize; ; {
 		r := c.ranges[0]
 		lo, hi := 0, arch.Entries
-		if r.Start > va {
-			lo = r.Start.Index(0)
+		if start := max(r.Start, c.from); start > va {
+			lo = start.Index(0)
 		}
 		if r.End < end {
 			hi = r.End.Index(0)
+		}
+		// A table that has much more than what is left of the step is cut.
+		if int(from.Used) > c.left+copyTable {
+			if stop := lo + max(c.left, copyTable); stop < hi {
+				hi = stop
+				more = errMore
+			}
+		}
+		own := c.own.Frame != 0 && c.own.VA >= va+arch.VA(lo)<<arch.PageShift && c.own.VA < va+arch.VA(hi)<<arch.PageShift
+		if own {
+			c.how.Skip = c.own.VA.Index(0)
 		}
 		n, changed, at := mem.ShareLeaf(mem.Rows(dst), mem.Rows(src), from.Groups, int(from.Used), lo, hi, &c.how)
 		if at < hi {
@@ -222,6 +276,14 @@ func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 		c.changed |= changed
 		to.Used += uint16(n)
 		c.dst.resident += n
+		c.left -= n
+		if own {
+			c.putOwn(mem.Table(src), node{mem.Table(dst), dst})
+		}
+		if more != nil {
+			c.from = va + arch.VA(hi)<<arch.PageShift
+			break
+		}
 		if r.End > end {
 			break
 		}
@@ -229,22 +291,19 @@ func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 			break
 		}
 	}
-	if own {
-		c.putOwn(mem.Table(src), node{mem.Table(dst), dst})
-	}
 	if e != 0 {
 		to.Groups |= from.Groups
-		return nil
+		return more
 	}
 	if to.Used == 0 { // src maps nothing in the ranges
 		c.dst.tables--
 		c.spare[c.nspare] = dst
 		c.nspare++
-		return nil
+		return more
 	}
 	to.Groups |= from.Groups // more than there are, if only a part was copied
 	c.put(va, c.dst.tableEntry(dst))
-	return nil
+	return more
 }
 
 // putOwn gives dst, a leaf table, the page that it is to have for itself, if src

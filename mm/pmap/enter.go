@@ -53,10 +53,13 @@ func (p *Pmap) EnterLocked(va arch.VA, f phys.Frame, prot arch.Prot, fl Flags) e
 }
 
 // syncFetch makes f's contents visible to instruction fetch if that was not done
-// since the kernel last wrote them.
-func (s *System) syncFetch(f phys.Frame) {
-	if state := s.mem.FetchOf(f); !state.Synced() {
-		s.mmu.SyncInstructions(f.PA(), arch.PageSize)
-		s.mem.SetSynced(f, state)
+// since the kernel last wrote them, and says whether it was to do.
+func (s *System) syncFetch(f phys.Frame) bool {
+	state := s.mem.FetchOf(f)
+	if state.Synced() {
+		return false
 	}
+	s.mmu.SyncInstructions(f.PA(), arch.PageSize)
+	s.mem.SetSynced(f, state)
+	return true
 }

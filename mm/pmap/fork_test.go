@@ -24,7 +24,7 @@ func TestFork(t *testing.T) {
 				t.Fatalf("%#x is not writable before the fork", a)
 			}
 		}
-		ok(t, p.Copy(c, []pmap.Range{{0, arch.UserMax}}, pmap.Own{}))
+		ok(t, p.Copy(c, []pmap.Range{{0, arch.UserMax}}, pmap.Own{}, nil))
 		for _, a := range []arch.VA{va, va + 77*pg, code + pg} {
 			if _, can := b.mmu.Access(a, rw); can {
 				t.Errorf("the parent can still write to %#x", a)
@@ -90,7 +90,7 @@ func TestForkOwn(t *testing.T) {
 			p.Activate()
 			b.mmu.Access(va, rw)
 			before := b.mmu.Counts().FlushASID
-			ok(t, p.Copy(c, []pmap.Range{{va - 2*pg, va + blk}}, pmap.Own{VA: va, Frame: own, Prot: rw}))
+			ok(t, p.Copy(c, []pmap.Range{{va - 2*pg, va + blk}}, pmap.Own{VA: va, Frame: own, Prot: rw}, nil))
 			if n := b.mmu.Counts().FlushASID - before; alone != (n == 0) {
 				t.Errorf("alone %v: %d flushes", alone, n)
 			}
@@ -110,7 +110,7 @@ func TestForkOwn(t *testing.T) {
 		}
 		p, c := b.pmap(arch.SharedUK), b.pmap(arch.SharedUK)
 		mustPanic(t, "maps no page at", func() {
-			p.Copy(c, []pmap.Range{{0, arch.UserMax}}, pmap.Own{VA: blk, Frame: b.frame(), Prot: rw})
+			p.Copy(c, []pmap.Range{{0, arch.UserMax}}, pmap.Own{VA: blk, Frame: b.frame(), Prot: rw}, nil)
 		})
 	})
 }
@@ -131,7 +131,7 @@ func TestForkRanges(t *testing.T) {
 		ok(t, p.Enter(1<<45, lone, rw, 0))
 		ok(t, p.Copy(c, []pmap.Range{
 			{pg, 2 * pg}, {base + pg, base + 2*pg}, {base + 3*pg, base + blk + 2*pg}, {base + blk + 511*pg, base + 8*blk}, {1<<45 + pg, 1 << 46},
-		}, pmap.Own{}))
+		}, pmap.Own{}, nil))
 		same(t, c, run{base + pg, pg, pages[1].PA(), r, pmap.COW}, run{base + 3*pg, pg, pages[3].PA(), r, pmap.COW},
 			run{base + blk, 2 * pg, block.PA(), r, pmap.COW}, run{base + blk + 511*pg, pg, (block + 511).PA(), r, pmap.COW})
 		if n := c.Stats().Tables; n != 6 {
@@ -142,12 +142,12 @@ func TestForkRanges(t *testing.T) {
 		}
 		b.check(p, c)
 		// The second copy finds tables there.
-		ok(t, p.Copy(c, []pmap.Range{{base + 2*pg, base + 3*pg}, {base + blk + 2*pg, base + blk + 3*pg}}, pmap.Own{}))
+		ok(t, p.Copy(c, []pmap.Range{{base + 2*pg, base + 3*pg}, {base + blk + 2*pg, base + blk + 3*pg}}, pmap.Own{}, nil))
 		if m, _ := c.Lookup(base + blk + 2*pg); m.Frame != block+2 {
 			t.Errorf("second copy: %+v", m)
 		}
 		b.check(p, c)
-		mustPanic(t, "the new address space maps", func() { p.Copy(c, []pmap.Range{{base, base + blk}}, pmap.Own{}) })
+		mustPanic(t, "the new address space maps", func() { p.Copy(c, []pmap.Range{{base, base + blk}}, pmap.Own{}, nil) })
 	})
 }
 

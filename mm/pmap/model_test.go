@@ -237,6 +237,10 @@ func (m *model) promotable(s *space, va arch.VA) bool {
 func runModel(t testing.TB, f *arch.Format, asids int, in []byte) {
 	m := &model{bench: newBench(t, f, 24*512, asids), refs: map[phys.Frame]int{}, in: in}
 	m.free = m.mem.FreeFrames()
+	m.sys.SetYield(func() { // no lock is held
+		m.s[0].p.Stats()
+		m.s[1].p.Stats()
+	})
 	layouts := [2]arch.Layout{arch.SharedUK, arch.Separate}
 	for i := range m.s {
 		m.s[i] = space{m.pmap(layouts[i]), map[arch.VA]page{}}
@@ -428,7 +432,7 @@ func (m *model) step(op int) {
 				m.mem.Unref(f)
 			}
 		}
-		if err := s.p.Copy(other.p, ranges, own); err != nil {
+		if err := s.p.Copy(other.p, ranges, own, nil); err != nil {
 			m.t.Fatal(err)
 		}
 		for va, pg := range s.pages {

@@ -9,6 +9,9 @@ import (
 // Move maps what p maps in [old, old+n) at [to, to+n) instead (mremap). The
 // ranges do not overlap and nothing is mapped in the new one. ENOMEM if a table
 // page is needed; then nothing has moved.
+//
+// It works in steps, between which others run. The caller sees to it that nobody else
+// maps or unmaps anything in the ranges meanwhile; both may be looked at.
 func (p *Pmap) Move(old, to arch.VA, n uint64) error {
 	end := old + arch.VA(n)
 	checkRange(old, end)
@@ -19,11 +22,57 @@ func (p *Pmap) Move(old, to arch.VA, n uint64) error {
 		return err
 	}
 	aligned := (old^to)&(arch.BlockSize-1) == 0
-	if err := p.prepareMove(old, end, to, aligned); err != nil {
-		return err
+	for at := old; at < end; {
+		var err error
+		if at, err = p.prepareMove(at, end, to-old, aligned); err != nil {
+			return err
+		}
+		p.rest(at < end)
 	}
-	p.leaves(old, end, func(sp span) bool {
-		dest := sp.va - old + to
+	for at := old; at < end; {
+		at = p.moveSome(at, end, to-old)
+		p.flushAll()
+		p.rest(at < end)
+	}
+	td := p.s.getTeardown()
+	for at := old; at < end; {
+		at = p.unlink(at, end, td) // tables only
+		p.flushUnlinked(td)
+		p.free(td, nil)
+		p.rest(at < end)
+	}
+	p.s.putTeardown(td)
+	return nil
+}
+
+// rest lets others run in the middle of work, if there is more of it. Preconditions:
+// p.mu held; it is given up.
+func (p *Pmap) rest(more bool) {
+	if more {
+		p.mu.Unlock()
+		p.s.yield()
+		p.mu.Lock()
+	}
+}
+
+// How much Move does in a step: pages moved, some 100 instructions each, and tables
+// made, some 1000 each if they must be cleared.
+const (
+	moveStep    = 256
+	prepareStep = 16
+)
+
+// moveSome moves what is mapped from at on by the distance given, and returns where
+// to go on.
+func (p *Pmap) moveSome(at, end, by arch.VA) (next arch.VA) {
+	left := moveStep
+	next = end
+	p.leaves(at, end, func(sp span) bool {
+		if left -= 8; left <= 0 {
+			next = sp.va
+			return false
+		}
+		dest := sp.va + by
 		if sp.level == 1 {
 			n, err := p.makeLevel1(dest)
 			if err != nil || !p.vacate(n, dest.Index(1), dest) {
@@ -34,26 +83,31 @@ func (p *Pmap) Move(old, to arch.VA, n uint64) error {
 			return true
 		}
 		for k := sp.lo; k < sp.hi; k++ {
-			if e := sp.t[k]; e != 0 {
-				d := dest + arch.VA(k-sp.lo)<<arch.PageShift
-				n, err := p.makeLeaf(d)
-				if err != nil || n.t[d.Index(0)] != 0 {
-					panic(fmt.Sprintf("pmap: move of a page to %#x: %v, or mapped", uint64(d), err))
-				}
-				p.put(n, d.Index(0), e)
-				p.take(sp.node, k)
+			e := sp.t[k]
+			if e == 0 {
+				continue
 			}
+			off := arch.VA(k-sp.lo) << arch.PageShift
+			if left--; left <= 0 {
+				next = sp.va + off
+				return false
+			}
+			d := dest + off
+			n, err := p.makeLeaf(d)
+			if err != nil || n.t[d.Index(0)] != 0 {
+				panic(fmt.Sprintf("pmap: move of a page to %#x: %v, or mapped", uint64(d), err))
+			}
+			p.put(n, d.Index(0), e)
+			p.take(sp.node, k)
 		}
 		return true
 	})
-	p.flushAll()
-	p.removeEmpty(old, end)
-	return nil
+	return next
 }
 
-// prepareMove makes every table that the move needs, so that it cannot fail
-// half-way. Blocks are cut unless they stay aligned.
-func (p *Pmap) prepareMove(old, end, to arch.VA, aligned bool) (err error) {
+// prepareMove makes the tables that the move needs from at on, so that it cannot fail
+// half-way, and returns where to go on. Blocks are cut unless they stay aligned.
+func (p *Pmap) prepareMove(at, end, by arch.VA, aligned bool) (next arch.VA, err error) {
 	prepare := func(d arch.VA, level int) error {
 		if level == 1 {
 			_, err := p.makeLevel1(d)
@@ -62,20 +116,23 @@ func (p *Pmap) prepareMove(old, end, to arch.VA, aligned bool) (err error) {
 		_, err := p.makeLeaf(d)
 		return err
 	}
-	for again := true; again && err == nil; {
-		again = false
-		p.leaves(old, end, func(sp span) bool {
-			if sp.level == 1 && !aligned {
-				err = p.cut(sp.va)
-				again = true
-				return err == nil
-			}
-			last := sp.va + arch.VA(sp.hi-sp.lo-1)<<arch.PageShift
-			if err = prepare(sp.va-old+to, sp.level); err == nil && sp.level == 0 {
-				err = prepare(last-old+to, 0)
-			}
-			return err == nil
-		})
-	}
-	return err
+	left := prepareStep
+	next = end
+	p.leaves(at, end, func(sp span) bool {
+		if left--; left < 0 {
+			next = sp.va
+			return false
+		}
+		if sp.level == 1 && !aligned {
+			err = p.cut(sp.va)
+			next = sp.va // what took its place comes next
+			return false
+		}
+		last := sp.va + arch.VA(sp.hi-sp.lo-1)<<arch.PageShift
+		if err = prepare(sp.va+by, sp.level); err == nil && sp.level == 0 {
+			err = prepare(last+by, 0)
+		}
+		return err == nil
+	})
+	return next, err
 }

@@ -83,7 +83,7 @@ func worker(t *testing.T, b *bench, p *pmap.Pmap, rnd *rand.Rand) {
 			if err != nil {
 				break
 			}
-			if err := p.Copy(child, []pmap.Range{{0, arch.UserMax}}, pmap.Own{}); err != nil && err != syscall.ENOMEM {
+			if err := p.Copy(child, []pmap.Range{{0, arch.UserMax}}, pmap.Own{}, nil); err != nil && err != syscall.ENOMEM {
 				t.Error(err)
 			}
 			p.Reuse(va, rw)

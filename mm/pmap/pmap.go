@@ -90,9 +90,10 @@ type table = [arch.Entries]arch.PTE
 
 // System is the machine's page-table state.
 type System struct {
-	mem *phys.Memory // [I]
-	f   arch.Format  // [I]
-	mmu arch.MMU     // [I]
+	mem   *phys.Memory // [I]
+	f     arch.Format  // [I]
+	mmu   arch.MMU     // [I]
+	yield func()       // [I] after start-up; see SetYield
 
 	// [I] Derived from f, for the loops. Index: prot & 7, flags & 7.
 	page, block [8][8]arch.PTE
@@ -137,7 +138,7 @@ const frameBits = arch.PTE(^phys.Frame(0)) << arch.PageShift
 // NewSystem makes the page-table state of a machine with the memory, entry
 // format and MMU given. m hands out frames already.
 func NewSystem(m *phys.Memory, f *arch.Format, mmu arch.MMU) *System {
-	s := &System{mem: m, f: *f, mmu: mmu, addr: f.Addr, asidLimit: math.MaxInt}
+	s := &System{mem: m, f: *f, mmu: mmu, addr: f.Addr, asidLimit: math.MaxInt, yield: func() {}}
 	s.softShift = uint(bits.TrailingZeros64(uint64(f.Soft[0])))
 	for i, b := range f.Soft {
 		if b != 1<<(s.softShift+uint(i)) {
@@ -162,6 +163,14 @@ func NewSystem(m *phys.Memory, f *arch.Format, mmu arch.MMU) *System {
 	s.nextASID = 1
 	return s
 }
+
+// SetYield gives the function that lets others run. Whatever works on a range calls
+// it, with no lock held, at least every stepWork pages' worth of work.
+func (s *System) SetYield(yield func()) { s.yield = yield }
+
+// stepWork is how much is done under a pmap's lock before others run, in entries
+// looked at and changed: some 20 instructions each, so about 20 000.
+const stepWork = 1024
 
 // Memory is the frame allocator that the tables come from.
 func (s *System) Memory() *phys.Memory { return s.mem }

@@ -425,7 +425,7 @@ func TestNoMemory(t *testing.T) {
 		"wire":    func(b *bench, p, q *pmap.Pmap) error { return p.Wire(base+pg, base+blk+pg, true) },
 		"move":    func(b *bench, p, q *pmap.Pmap) error { return p.Move(base, 1<<45+pg, 4*blk) },
 		"copy": func(b *bench, p, q *pmap.Pmap) error {
-			err := p.Copy(q, []pmap.Range{{0, arch.UserMax}}, pmap.Own{})
+			err := p.Copy(q, []pmap.Range{{0, arch.UserMax}}, pmap.Own{}, nil)
 			if err != nil {
 				q.Purge(nil, nil)
 			}
@@ -435,7 +435,7 @@ func TestNoMemory(t *testing.T) {
 			at := base + 3*blk + 9*pg
 			m, _ := p.Lookup(at)
 			b.mem.Ref(m.Frame) // as good as any other
-			err := p.Copy(q, []pmap.Range{{0, arch.UserMax}}, pmap.Own{VA: at, Frame: m.Frame, Prot: rw})
+			err := p.Copy(q, []pmap.Range{{0, arch.UserMax}}, pmap.Own{VA: at, Frame: m.Frame, Prot: rw}, nil)
 			if err != nil {
 				q.Purge(nil, nil)
 			}

@@ -4,13 +4,27 @@ import (
 	"grim/arch"
 )
 
-// change applies fn to every leaf of [start, end) and flushes what was present
-// and changed. fn is given the entry, its flags, and the row of leaf bits for its
-// level. Preconditions: p.mu held, edges cut.
-func (p *Pmap) change(start, end arch.VA, fn func(e arch.PTE, bits *[8][8]arch.PTE) arch.PTE) {
+// change applies fn to every leaf of [start, end) and flushes what was present and
+// changed. fn is given the entry and the row of leaf bits for its level, and says how
+// much work it was, in entries. Preconditions: edges cut, p.mu held; it is given up
+// now and then, to let others run.
+func (p *Pmap) change(start, end arch.VA, fn func(e arch.PTE, bits *[8][8]arch.PTE) (ne arch.PTE, work int)) {
+	for {
+		if start = p.changeSome(start, end, fn); start >= end {
+			return
+		}
+		p.mu.Unlock()
+		p.s.yield()
+		p.mu.Lock()
+	}
+}
+
+// changeSome is change as far as one step goes: it returns where to go on.
+func (p *Pmap) changeSome(start, end arch.VA, fn func(e arch.PTE, bits *[8][8]arch.PTE) (ne arch.PTE, work int)) (next arch.VA) {
 	s := p.s
-	n := 0
+	n, work := 0, 0
 	var where [flushEach]arch.VA
+	next = end
 	p.leaves(start, end, func(sp span) bool {
 		row := &s.page
 		if sp.level == 1 {
@@ -21,7 +35,12 @@ func (p *Pmap) change(start, end arch.VA, fn func(e arch.PTE, bits *[8][8]arch.P
 			if e == 0 {
 				continue
 			}
-			ne := fn(e, row)
+			if work >= stepWork {
+				next = sp.va + arch.VA(k-sp.lo)<<arch.PageShift
+				return false
+			}
+			ne, w := fn(e, row)
+			work += w
 			if ne == e {
 				continue
 			}
@@ -33,16 +52,24 @@ func (p *Pmap) change(start, end arch.VA, fn func(e arch.PTE, bits *[8][8]arch.P
 				n++
 			}
 		}
+		work += tableWork
 		return true
 	})
 	if n > flushEach {
 		p.flushAll()
-		return
+		return next
 	}
 	for _, va := range where[:n] {
 		p.flushPage(va)
 	}
+	return next
 }
+
+// Work of changeSome and its like, in entries of a table.
+const (
+	tableWork = 64 // to find a table, and to look at its 512 entries, if they are empty
+	syncWork  = 64 // to synchronise a page for instruction fetch
+)
 
 // Protect sets the rights of what is mapped in [start, end), and flushes. It never
 // makes a COW page writable, nor a clean Shared one: their next write faults.
@@ -57,7 +84,8 @@ func (p *Pmap) Protect(start, end arch.VA, prot arch.Prot) error {
 	}
 	s := p.s
 	prot &= 7
-	p.change(start, end, func(e arch.PTE, row *[8][8]arch.PTE) arch.PTE {
+	p.change(start, end, func(e arch.PTE, row *[8][8]arch.PTE) (ne arch.PTE, work int) {
+		work = 1
 		fl := s.flags(e)
 		dirty := e & s.f.DirtyBits
 		r := prot // a COW page's row has no writable entry
@@ -68,12 +96,16 @@ func (p *Pmap) Protect(start, end arch.VA, prot arch.Prot) error {
 		}
 		if r&arch.Exec != 0 {
 			if row == &s.page {
-				s.syncFetch(s.frame(e))
+				if s.syncFetch(s.frame(e)) {
+					work = syncWork
+				}
 			} else {
+				// All at once: giving way in between would mean to look the block up again.
 				s.mmu.SyncInstructions(s.frame(e).PA(), arch.BlockSize)
+				work = stepWork
 			}
 		}
-		return row[r][fl] | dirty | e&s.addr
+		return row[r][fl] | dirty | e&s.addr, work
 	})
 	return nil
 }
@@ -87,11 +119,11 @@ func (p *Pmap) Wire(start, end arch.VA, on bool) error {
 	if err := p.cutEdges(start, end); err != nil {
 		return err
 	}
-	p.change(start, end, func(e arch.PTE, _ *[8][8]arch.PTE) arch.PTE {
+	p.change(start, end, func(e arch.PTE, _ *[8][8]arch.PTE) (arch.PTE, int) {
 		if on {
-			return e | p.s.wired
+			return e | p.s.wired, 1
 		}
-		return e &^ p.s.wired
+		return e &^ p.s.wired, 1
 	})
 	return nil
 }
@@ -104,23 +136,29 @@ func (p *Pmap) Clean(start, end arch.VA, v Visitor) {
 	td := s.getTeardown()
 	for start < end {
 		next := end
+		work := 0
 		p.mu.Lock()
 		p.leaves(start, end, func(sp span) bool {
 			for k := sp.lo; k < sp.hi; k++ {
 				e := sp.t[k]
-				if e&s.sharedDirty != s.sharedDirty || sp.level != 0 {
+				if e == 0 || sp.level != 0 {
 					continue
 				}
-				va := sp.va + arch.VA(k-sp.lo)<<arch.PageShift
-				if td.ndirty == maxDirty {
-					next = va
+				if work >= stepWork {
+					next = sp.va + arch.VA(k-sp.lo)<<arch.PageShift
 					return false
 				}
+				work++
+				if e&s.sharedDirty != s.sharedDirty {
+					continue
+				}
+				work += dirtyWork
 				sp.t[k] = e&^(s.f.DirtyBits|s.f.WriteMask) | s.f.ReadOnly
 				s.mem.Ref(s.frame(e))
-				td.dirty[td.ndirty] = DirtyPage{va, s.frame(e)}
+				td.dirty[td.ndirty] = DirtyPage{sp.va + arch.VA(k-sp.lo)<<arch.PageShift, s.frame(e)}
 				td.ndirty++
 			}
+			work += tableWork
 			return true
 		})
 		if td.ndirty > flushEach {
@@ -133,10 +171,19 @@ func (p *Pmap) Clean(start, end arch.VA, v Visitor) {
 		p.mu.Unlock()
 		td.visit(v)
 		td.batch.Flush()
-		start = next
+		if start = next; start < end {
+			s.yield()
+		}
 	}
 	s.putTeardown(td)
 }
+
+// dirtyWork is what a dirty page costs Clean and the visitor, in entries. A step finds
+// no more of them than there is room for.
+const (
+	dirtyWork = 7
+	_         = uint(maxDirty - (stepWork+dirtyWork)/(1+dirtyWork))
+)
 
 // Reuse makes the COW leaf at va (page or block) writable in place, with the
 // rights given and COW cleared, if this pmap holds the only reference to its

@@ -8,10 +8,10 @@ import (
 )
 
 // How much one step of Remove unlinks before it flushes once, lets go of the
-// lock and frees. A step of full tables is 4096 pages, about 100 000
+// lock and frees. A step of full tables is 1024 pages, about 25 000
 // instructions: the bound on how long others wait.
 const (
-	stepTables = 8
+	stepTables = 2
 	stepPages  = 64
 	stepBlocks = 64
 	stepEmpty  = 16
@@ -87,22 +87,11 @@ func (p *Pmap) Remove(start, end arch.VA, v Visitor) error {
 		if va >= end {
 			break
 		}
+		p.s.yield()
 		p.mu.Lock()
 	}
 	p.s.putTeardown(td)
 	return nil
-}
-
-// removeEmpty takes out the tables of [start, end), in which nothing is mapped.
-// Preconditions: p.mu held.
-func (p *Pmap) removeEmpty(start, end arch.VA) {
-	td := p.s.getTeardown()
-	for va := start; va < end; {
-		va = p.unlink(va, end, td)
-		p.flushUnlinked(td)
-		p.free(td, nil)
-	}
-	p.s.putTeardown(td)
 }
 
 // unlink takes mappings of [va, end) out of the tables until td is full, and
@@ -312,6 +301,7 @@ func (s *System) showDirty(va arch.VA, rows *phys.Rows, groups uint64, td *teard
 		}
 	}
 	v.Dirty(out[:n])
+	s.yield()
 }
 
 // addDirty keeps u for v, with its reference.

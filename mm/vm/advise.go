@@ -13,6 +13,12 @@ import (
 // Linux is accepted and does nothing. EINVAL, ENOMEM (a hole: what is mapped has
 // been advised), EFAULT (POPULATE_* could not). It may sleep.
 func (vs *VMSpace) Advise(addr arch.VA, length uint64, advice int) error {
+	return vs.For(nil).Advise(addr, length, advice)
+}
+
+// Advise is VMSpace.Advise. EINTR: the thread is to end.
+func (c Caller) Advise(addr arch.VA, length uint64, advice int) error {
+	vs := c.vs
 	end, ok := userRange(addr, length)
 	if !ok || !knownAdvice(advice) {
 		return syscall.EINVAL
@@ -22,7 +28,7 @@ func (vs *VMSpace) Advise(addr arch.VA, length uint64, advice int) error {
 	}
 	switch advice {
 	case unix.MADV_POPULATE_READ, unix.MADV_POPULATE_WRITE:
-		return vs.advisePopulate(addr, end, advice == unix.MADV_POPULATE_WRITE)
+		return c.advisePopulate(addr, end, advice == unix.MADV_POPULATE_WRITE)
 	}
 	vs.mu.Lock()
 	o, err := vs.advise(addr, end, advice)
@@ -56,6 +62,7 @@ func (vs *VMSpace) advise(start, end arch.VA, advice int) (o owed, err error) {
 		for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {
 			// FREE may drop pages whenever it likes: now, so that it means the
 			// same every time.
+			vs.spend(costChange)
 			if e.flags&entWired != 0 || advice == unix.MADV_FREE && (e.obj != nil || !e.private()) {
 				return o, syscall.EINVAL
 			}
@@ -81,6 +88,7 @@ func (vs *VMSpace) advise(start, end arch.VA, advice int) (o owed, err error) {
 	}
 	if set == entWipeOnFork {
 		for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {
+			vs.spend(costEntry)
 			if e.obj != nil {
 				return o, syscall.EINVAL // private anonymous memory only
 			}
@@ -88,13 +96,15 @@ func (vs *VMSpace) advise(start, end arch.VA, advice int) (o owed, err error) {
 	}
 	for e := vs.clipRange(start, end); e != nil && e.start < end; e = e.next {
 		e.flags = e.flags&^unset | set
+		vs.spend(costEntry)
 	}
 	vs.merge(start, end)
 	return o, err
 }
 
 // advisePopulate is MADV_POPULATE_READ and _WRITE.
-func (vs *VMSpace) advisePopulate(start, end arch.VA, write bool) error {
+func (c Caller) advisePopulate(start, end arch.VA, write bool) error {
+	vs := c.vs
 	vs.mu.Lock()
 	holes := vs.mapped(start, end) != uint64(end-start)
 	vs.mu.Unlock()
@@ -105,9 +115,13 @@ func (vs *VMSpace) advisePopulate(start, end arch.VA, write bool) error {
 	if write {
 		access = arch.Write
 	}
+	n := 0
 	for va := start; va < end; va += arch.PageSize {
 		switch err := vs.Fault(va, access); err {
 		case nil:
+			if err := c.faulted(&n); err != nil {
+				return err
+			}
 		case syscall.EACCES:
 			return syscall.EINVAL
 		case syscall.ENOMEM:

@@ -12,14 +12,18 @@ func (vs *VMSpace) SetBrk(start arch.VA) {
 // Brk moves the end of the heap to addr and returns the end that holds now: the
 // old one if addr is out of range, or memory, limits or a neighbour did not
 // allow it (brk(2)).
-func (vs *VMSpace) Brk(addr arch.VA) arch.VA {
+func (vs *VMSpace) Brk(addr arch.VA) arch.VA { return vs.For(nil).Brk(addr) }
+
+// Brk is VMSpace.Brk.
+func (c Caller) Brk(addr arch.VA) arch.VA {
+	vs := c.vs
 	vs.mu.Lock()
 	end, o := vs.brk(addr)
 	wired := vs.lockFuture && !vs.lockOnFault
 	vs.mu.Unlock()
 	o.settle(vs.sys)
 	if wired {
-		vs.populate(vs.brkStart.PageUp(), end.PageUp())
+		c.populate(vs.brkStart.PageUp(), end.PageUp())
 	}
 	return end
 }

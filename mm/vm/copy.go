@@ -38,6 +38,9 @@ func (vs *VMSpace) access(va arch.VA, n uint64, want arch.Prot, fn func(f phys.F
 	}
 }
 
+// copyCost is what copying n bytes costs, in instructions.
+func copyCost(n int) int { return costLookup + n/8 }
+
 // copyError is what a system call returns for a user page that cannot be had.
 func copyError(err error) error {
 	if err == syscall.ENOMEM {
@@ -52,9 +55,11 @@ func (vs *VMSpace) CopyIn(dst []byte, src arch.VA) error {
 		return err
 	}
 	mem := vs.sys.mem
+	var work pace
 	for len(dst) > 0 {
 		off := int(src & (arch.PageSize - 1))
 		n := min(len(dst), arch.PageSize-off)
+		work.spend(vs.sys, copyCost(n))
 		vs.pm.Lock()
 		f, ok := vs.pm.FrameLocked(src, arch.Read)
 		if !ok {
@@ -79,9 +84,11 @@ func (vs *VMSpace) CopyOut(dst arch.VA, src []byte) error {
 		return err
 	}
 	mem := vs.sys.mem
+	var work pace
 	for len(src) > 0 {
 		off := int(dst & (arch.PageSize - 1))
 		n := min(len(src), arch.PageSize-off)
+		work.spend(vs.sys, copyCost(n))
 		vs.pm.Lock()
 		f, ok := vs.pm.FrameLocked(dst, arch.Write)
 		if !ok {
@@ -148,7 +155,9 @@ func (vs *VMSpace) ZeroOut(dst arch.VA, n uint64) error {
 		return err
 	}
 	mem := vs.sys.mem
+	var work pace
 	for n > 0 {
+		work.spend(vs.sys, copyCost(arch.PageSize))
 		k, err := vs.access(dst, n, arch.Write, func(f phys.Frame, off, k int) {
 			clear(mem.Bytes(f)[off : off+k])
 			mem.Modified(f)
@@ -177,7 +186,9 @@ func (vs *VMSpace) ensureRest(va arch.VA, n uint64, want arch.Prot) error {
 // ensure faults in the pages of a range that the user could not access as
 // wanted. The range has been checked.
 func (vs *VMSpace) ensure(va arch.VA, n uint64, want arch.Prot) error {
+	var work pace
 	for p := va.PageDown(); p < va+arch.VA(n); p += arch.PageSize {
+		work.spend(vs.sys, costFault)
 		if _, err := vs.access(p, 1, want, func(phys.Frame, int, int) {}); err != nil {
 			return err
 		}

@@ -304,7 +304,7 @@ func (o *FileObject) Truncate(size int64) error {
 	o.clearTail(min(size, o.size))
 	o.size = size
 	if shrunk {
-		o.sys.freePages(&o.pages, first, nil) // mu is held
+		o.sys.freePages(&o.pages, first, o.sys.yield) // others who want mu wait
 	}
 	o.mu.Unlock()
 	if shrunk {

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"sync/atomic"
+	"syscall"
 
 	"grim/arch"
 	"grim/mm/phys"
@@ -12,16 +13,32 @@ import (
 // pays for it. Private
 // memory is shared copy-on-write; objects are mapped again, and their pages left
 // for faults to find. Memory locks are not inherited (mlock(2)). ENOMEM, and
-// then nothing is left of the copy. It does not sleep.
+// then nothing is left of the copy. It does not sleep, but others run now and then.
 //
 // The page of stack, the caller's stack pointer, is copied at once if it can be
 // written: parent and child return from the call on it, and write there first of
 // all. That saves both a fault; the one who came first would copy it anyway. 0, or
 // any other address: nothing is.
 //
-// The caller owns the space: no sibling thread changes it meanwhile for long,
-// because mu is held throughout.
+// The caller owns the space: no sibling thread changes it meanwhile, because mu is
+// held throughout.
 func (vs *VMSpace) Fork(l arch.Layout, stack arch.VA) (*VMSpace, error) {
+	return vs.fork(l, stack, nil)
+}
+
+// Fork is VMSpace.Fork. EINTR: the thread is to end.
+func (c Caller) Fork(l arch.Layout, stack arch.VA) (*VMSpace, error) {
+	child, err := c.vs.fork(l, stack, c.w.MayEnd)
+	if err == syscall.EINTR && c.w.Pause() == nil {
+		// A signal has come that does not end the thread. It will wait now.
+		return c.vs.fork(l, stack, nil)
+	}
+	return child, err
+}
+
+// fork is Fork that ends early, with EINTR, if stop is true in the middle; stop may be
+// nil, and takes no lock.
+func (vs *VMSpace) fork(l arch.Layout, stack arch.VA, stop func() bool) (*VMSpace, error) {
 	c, err := New(vs.sys, l, vs.account.User())
 	if err != nil {
 		return nil, err
@@ -34,7 +51,7 @@ func (vs *VMSpace) Fork(l arch.Layout, stack arch.VA) (*VMSpace, error) {
 	}
 	c.limits, c.mmapBase, c.brkStart, c.brkEnd, c.marks = vs.limits, vs.mmapBase, vs.brkStart, vs.brkEnd, vs.marks
 	vs.rs.BreakAll() // a reservation's frames have one owner
-	err = vs.forkMemory(c, stack.PageDown())
+	err = vs.forkMemory(c, stack.PageDown(), stop)
 	vs.mu.Unlock()
 	if err != nil {
 		c.Purge(nil)
@@ -51,13 +68,14 @@ const forkRanges = 8
 // forkMemory copies the map and the private pages to c, which nobody else can see
 // yet. Neighbours are copied in one go: between them nothing is mapped. stack is a
 // page. Preconditions: mu held.
-func (vs *VMSpace) forkMemory(c *VMSpace, stack arch.VA) error {
+func (vs *VMSpace) forkMemory(c *VMSpace, stack arch.VA, stop func() bool) error {
 	before := invalidations.Load()
 	vs.forkEntries(c)
 	var room [forkRanges]pmap.Range
 	ranges := room[:0]
 	ended := true // no range goes on at e
 	for e := vs.tree.first; e != nil; e = e.next {
+		vs.spend(costEntry)
 		switch {
 		case e.flags&(entShared|entDontFork|entWipeOnFork) != 0:
 			ended = true
@@ -68,7 +86,7 @@ func (vs *VMSpace) forkMemory(c *VMSpace, stack arch.VA) error {
 			ranges[len(ranges)-1].End = e.end
 		}
 	}
-	if err := vs.pm.Copy(c.pm, ranges, vs.forkPage(stack)); err != nil {
+	if err := vs.pm.Copy(c.pm, ranges, vs.forkPage(stack), stop); err != nil {
 		return err
 	}
 	if invalidations.Load() != before {
@@ -114,7 +132,7 @@ func (vs *VMSpace) forkAgain(c *VMSpace) error {
 		m.mu.Lock()
 		err := c.pm.Remove(e.start, e.end, nil)
 		if err == nil {
-			err = vs.pm.Copy(c.pm, []pmap.Range{{Start: e.start, End: e.end}}, pmap.Own{})
+			err = vs.pm.Copy(c.pm, []pmap.Range{{Start: e.start, End: e.end}}, pmap.Own{}, nil)
 		}
 		m.mu.Unlock()
 		if err != nil {
@@ -135,7 +153,16 @@ func (vs *VMSpace) forkEntries(c *VMSpace) {
 	gone := false // the entry before e has none in c
 	merge := vs.sizes.locked != 0
 	spare, left := vs.sys.newEntries(vs.tree.n), vs.tree.n
+	i := purgeEntries // until others run
 	for e := vs.tree.first; e != nil; e = e.next {
+		if i--; i == 0 {
+			i = purgeEntries
+			if held != nil {
+				held.mu.Unlock()
+				held = nil
+			}
+			vs.sys.yield()
+		}
 		if e.flags&entDontFork != 0 {
 			c.count(e, -1)
 			gone = true
@@ -186,6 +213,7 @@ func (vs *VMSpace) forkEntries(c *VMSpace) {
 		end := spare
 		for end.next != nil {
 			end = end.next
+			vs.spend(costEntry)
 		}
 		vs.sys.freeEntries(spare, end, left)
 	}

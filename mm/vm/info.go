@@ -31,9 +31,12 @@ func (vs *VMSpace) Entries() []EntryInfo {
 			i.Name = "[stack]"
 		}
 		l, objects = append(l, i), append(objects, e.obj)
+		vs.spend(4 * costEntry)
 	}
 	vs.mu.Unlock()
+	var work pace
 	for k, obj := range objects {
+		work.spend(vs.sys, costChange)
 		if obj == nil {
 			continue
 		}

@@ -38,6 +38,12 @@ const MinAddr arch.VA = 0x10000
 // mapping of a file not open for writing), EPERM also for such a mapping of an object
 // that is sealed or MAP_LOCKED without any right to lock, EAGAIN (RLIMIT_MEMLOCK), EOVERFLOW.
 func (vs *VMSpace) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFlags, obj Object, off int64) (arch.VA, error) {
+	return vs.For(nil).Map(addr, length, prot, flags, obj, off)
+}
+
+// Map is VMSpace.Map.
+func (c Caller) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFlags, obj Object, off int64) (arch.VA, error) {
+	vs := c.vs
 	if length == 0 || flags&(Shared|Private) == Shared|Private ||
 		off < 0 || off&(arch.PageSize-1) != 0 || (obj == nil) != (flags&Anon != 0) {
 		return 0, syscall.EINVAL
@@ -97,7 +103,7 @@ func (vs *VMSpace) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFla
 		return 0, err
 	}
 	if populate {
-		vs.populate(va, va+arch.VA(n)) // as Linux: what fails here fails again at the access
+		c.populate(va, va+arch.VA(n)) // as Linux: what fails here fails again at the access
 	}
 	return va, nil
 }
@@ -211,6 +217,7 @@ func (vs *VMSpace) free(start, end arch.VA) bool {
 func (vs *VMSpace) mapped(start, end arch.VA) (n uint64) {
 	for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {
 		n += uint64(min(e.end, end) - max(e.start, start))
+		vs.spend(costEntry)
 	}
 	return n
 }

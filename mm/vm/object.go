@@ -102,13 +102,15 @@ func (m *Mappings) Tracks() bool { return true }
 // private copies included, as truncation does: the next access asks the object
 // again. The object must refuse those pages before it calls, and may free them
 // afterwards: a fault that had fetched a page but not entered it yet sees the
-// change and starts over. It does not sleep.
+// change and starts over. It does not sleep, but others run now and then.
 func (m *Mappings) Invalidate(first, last int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.gen.Add(1)
 	invalidations.Add(1)
+	var work pace
 	for e := m.head; e != nil; e = e.mapNext {
+		work.spend(e.space.sys, 4*costEntry)
 		lo := e.off >> arch.PageShift
 		hi := lo + int64(e.size()>>arch.PageShift)
 		lo2, hi2 := max(lo, first), min(hi, last)

@@ -52,7 +52,9 @@ func (o *owed) bury(e *entry) {
 // settle hands the dirty pages over, then drops the references, and returns the
 // first error of an object. No lock is held; it may sleep.
 func (o owed) settle(s *System) (err error) {
+	var work pace
 	for _, p := range o.dirty {
+		work.spend(s, costDirty)
 		if e := p.obj.PutDirty(p.index, p.f); e != nil && err == nil {
 			err = e
 		}
@@ -60,6 +62,7 @@ func (o owed) settle(s *System) (err error) {
 		p.obj.Unref()
 	}
 	for e := o.first; e != nil; e = e.next {
+		work.spend(s, 2*costEntry)
 		if e.obj != nil {
 			e.obj.Unref()
 			e.obj = nil

@@ -30,9 +30,9 @@ type pageIndex struct {
 	n      int64  // frames held
 }
 
-// yieldChunks is how many chunks are taken apart between two yields: 4096 pages,
-// as in a step of pmap.Purge, some 100 000 instructions.
-const yieldChunks = 4096 / chunkPages
+// yieldChunks is how many chunks are taken apart between two yields: 1024 pages,
+// as in a step of pmap.Purge, some 25 000 instructions.
+const yieldChunks = 1024 / chunkPages
 
 type chunk struct {
 	number int64

@@ -8,14 +8,19 @@ import (
 
 // populate faults in every page of [start, end) that is not resident, for
 // writing where the memory is private and writable, so that the first write
-// does not fault again. It stops at the first error. mu is not held; it may sleep.
-func (vs *VMSpace) populate(start, end arch.VA) error {
+// does not fault again. It stops at the first error; EINTR: the thread is to end. mu is
+// not held; it may sleep.
+func (c Caller) populate(start, end arch.VA) error {
+	n := 0
 	for va := start; va < end; {
-		next, access, err := vs.nextAbsent(va, end)
+		next, access, err := c.vs.nextAbsent(va, end)
 		if err != nil || next >= end {
 			return err
 		}
-		if err := vs.Fault(next, access); err != nil {
+		if err := c.vs.Fault(next, access); err != nil {
+			return err
+		}
+		if err := c.faulted(&n); err != nil {
 			return err
 		}
 		va = next + arch.PageSize
@@ -34,6 +39,7 @@ func (vs *VMSpace) nextAbsent(va, end arch.VA) (arch.VA, arch.Prot, error) {
 		if e == nil {
 			return va, 0, syscall.ENOMEM
 		}
+		vs.spend(costEntry)
 		if e.prot == 0 {
 			va = e.end
 			continue
@@ -43,6 +49,7 @@ func (vs *VMSpace) nextAbsent(va, end arch.VA) (arch.VA, arch.Prot, error) {
 			access = arch.Read
 		}
 		for ; va < min(e.end, end); va += arch.PageSize {
+			vs.spend(costLookup)
 			if m, ok := vs.pm.Lookup(va); !ok || m.Prot&access != access {
 				return va, access, nil
 			}
@@ -64,6 +71,7 @@ func (vs *VMSpace) Incore(addr arch.VA, vec []byte) error {
 		return syscall.ENOMEM
 	}
 	for i := range vec {
+		vs.spend(costLookup)
 		vec[i] = 0
 		if _, ok := vs.pm.Lookup(addr + arch.VA(i)<<arch.PageShift); ok {
 			vec[i] = 1

@@ -30,6 +30,7 @@ func (vs *VMSpace) Protect(addr arch.VA, length uint64, prot arch.Prot) error {
 			return syscall.ENOMEM
 		}
 		at = hi
+		vs.spend(costEntry)
 		if e.prot == prot {
 			continue
 		}
@@ -41,6 +42,7 @@ func (vs *VMSpace) Protect(addr arch.VA, length uint64, prot arch.Prot) error {
 			return err
 		}
 		e = vs.clipRange(lo, hi)
+		vs.spend(costChange)
 		vs.count(e, -1)
 		e.prot = prot
 		vs.count(e, 1)
@@ -84,7 +86,9 @@ func (vs *VMSpace) merge(start, end arch.VA) {
 		e = e.prev
 	}
 	for e != nil && e.start <= end {
+		vs.spend(costEntry)
 		if n := e.next; n != nil && e.continues(n) {
+			vs.spend(2 * costChange)
 			vs.absorb(e, n)
 		} else {
 			e = n

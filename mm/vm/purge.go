@@ -18,8 +18,8 @@ type PurgeStats struct {
 }
 
 // purgeEntries is how many map entries are worked through before others run:
-// with objects, some 100 instructions each.
-const purgeEntries = 1024
+// with objects, some 80 instructions each.
+const purgeEntries = 256
 
 // Purge removes every user mapping: the exit contract's step 4 (DESIGN.md
 // section 5). The caller is the last user of the space, in its own context, and
@@ -45,7 +45,7 @@ const purgeEntries = 1024
 func (vs *VMSpace) Purge(trace *PurgeStats) {
 	vs.mu.Lock()
 	head, last, n := vs.tree.first, vs.tree.last, vs.tree.n
-	vs.tree = entryTree{}
+	vs.tree = entryTree{yield: vs.sys.yield}
 	vs.hint = nil
 	vs.sizes = sizes{peakTotal: vs.sizes.peakTotal, peakPages: vs.sizes.peakPages}
 	vs.brkStart, vs.brkEnd = 0, 0

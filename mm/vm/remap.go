@@ -17,6 +17,12 @@ const (
 // allow; pages move, they are not copied. EINVAL, EFAULT (not one mapping),
 // ENOMEM, EAGAIN (RLIMIT_MEMLOCK). It may sleep.
 func (vs *VMSpace) Remap(old arch.VA, oldLen, newLen uint64, flags int, to arch.VA) (arch.VA, error) {
+	return vs.For(nil).Remap(old, oldLen, newLen, flags, to)
+}
+
+// Remap is VMSpace.Remap.
+func (c Caller) Remap(old arch.VA, oldLen, newLen uint64, flags int, to arch.VA) (arch.VA, error) {
+	vs := c.vs
 	oldEnd, ok := userRange(old, oldLen)
 	if !ok || newLen == 0 || newLen > uint64(arch.UserMax) || flags&^(mremapMayMove|mremapFixed|mremapDontUnmap) != 0 ||
 		flags&(mremapFixed|mremapDontUnmap) != 0 && flags&mremapMayMove == 0 {
@@ -43,7 +49,7 @@ func (vs *VMSpace) Remap(old arch.VA, oldLen, newLen uint64, flags int, to arch.
 	vs.mu.Unlock()
 	r.owed.settle(vs.sys)
 	if err == nil && wired {
-		vs.populate(va, va+arch.VA(n))
+		c.populate(va, va+arch.VA(n))
 	}
 	return va, err
 }

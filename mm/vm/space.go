@@ -27,6 +27,7 @@ type VMSpace struct {
 	hint  *entry // where the last fault was; nil or in the tree
 	rs    reserv.Set
 	sizes sizes
+	pace  pace
 	dirty dirtyCollector // of the operation that holds mu
 
 	purging purgeVisitor // of Purge alone, which has no company
@@ -73,6 +74,7 @@ func New(s *System, l arch.Layout, owner *charge.User) (*VMSpace, error) {
 		return nil, err
 	}
 	vs.dirty.vs = vs
+	vs.tree.yield = s.yield
 	vs.rs.Init(s.pool)
 	vs.refs.Store(1)
 	s.spaces.Add(1)

@@ -32,6 +32,7 @@ func (vs *VMSpace) Sync(addr arch.VA, length uint64, flags int) error {
 		err = syscall.ENOMEM
 	}
 	for e := vs.tree.ceil(addr); e != nil && e.start < end; e = e.next {
+		vs.spend(costEntry)
 		if flags&msInvalidate != 0 && e.flags&entWired != 0 {
 			err = syscall.EBUSY
 			break

@@ -31,7 +31,7 @@ type Config struct {
 	Mem      *phys.Memory
 	Pmaps    *pmap.System
 	NoBlocks bool           // hugepages=off: 4 KB pages only
-	Yield    func()         // lets other tasks run during a long purge; nil: runtime.Gosched
+	Yield    func()         // lets other tasks run in the middle of long work; nil: runtime.Gosched
 	Charges  *charge.System // who pays for kernel memory; nil: no limits
 }
 
@@ -41,6 +41,7 @@ func NewSystem(c Config) *System {
 	if s.yield == nil {
 		s.yield = runtime.Gosched
 	}
+	s.pmaps.SetYield(s.yield)
 	if s.charges == nil {
 		s.charges = charge.Unlimited()
 	}
@@ -110,8 +111,10 @@ func (s *System) newEntries(n int) (first *entry) {
 	}
 	first, p.head, *end = p.head, *end, nil
 	p.mu.Unlock()
+	var work pace
 	for ; n > 0; n-- {
 		first = &entry{next: first}
+		work.spend(s, costEntry+120) // the heap's allocator
 	}
 	return first
 }

@@ -19,6 +19,8 @@ type entryTree struct {
 	first, last *entry
 	n           int
 	unbuilt     bool // there is only the list: build before root is used
+
+	yield func() // lets others run; nil: nobody is to
 }
 
 // find is the entry that contains va, or nil.
@@ -90,20 +92,27 @@ func (t *entryTree) insert(e *entry) {
 func (t *entryTree) build() {
 	if t.unbuilt {
 		t.unbuilt = false
-		t.root, _ = buildTree(t.first, t.n)
+		t.root, _ = t.buildTree(t.first, t.n)
 	}
 }
 
+// buildStep is how many entries get into a tree until others run, some 30
+// instructions each.
+const buildStep = 512
+
 // buildTree makes a balanced tree of the n entries from first on, and returns the
 // entry after them.
-func buildTree(first *entry, n int) (root, rest *entry) {
+func (t *entryTree) buildTree(first *entry, n int) (root, rest *entry) {
 	if n == 0 {
 		return nil, first
 	}
-	left, e := buildTree(first, (n-1)/2)
+	left, e := t.buildTree(first, (n-1)/2)
 	e.left = left
-	e.right, rest = buildTree(e.next, n/2)
+	e.right, rest = t.buildTree(e.next, n/2)
 	e.pull()
+	if n > buildStep/2 && n <= buildStep && t.yield != nil {
+		t.yield() // a tree has one such part in every buildStep entries
+	}
 	return e, rest
 }
 

@@ -41,6 +41,7 @@ func (vs *VMSpace) unmap(start, end arch.VA) (o owed, err error) {
 		next := e.next
 		vs.unlink(e)
 		o.bury(e)
+		vs.spend(costChange)
 		e = next
 	}
 	return o, nil

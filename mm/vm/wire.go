@@ -10,6 +10,12 @@ import (
 // they come. ENOMEM (a hole: what comes before it is locked; limits; no memory), EPERM
 // (no right to lock any), EINVAL. It may sleep.
 func (vs *VMSpace) Lock(addr arch.VA, length uint64, onFault bool) error {
+	return vs.For(nil).Lock(addr, length, onFault)
+}
+
+// Lock is VMSpace.Lock. EINTR: the thread is to end.
+func (c Caller) Lock(addr arch.VA, length uint64, onFault bool) error {
+	vs := c.vs
 	vs.mu.Lock()
 	err := vs.mayLockAny()
 	vs.mu.Unlock()
@@ -28,10 +34,11 @@ func (vs *VMSpace) Lock(addr arch.VA, length uint64, onFault bool) error {
 	if err != nil || onFault {
 		return err
 	}
-	if err := vs.populate(start, end); err != nil {
+	if err := c.populate(start, end); err != nil && err != syscall.EINTR {
 		return syscall.ENOMEM
+	} else {
+		return err
 	}
-	return nil
 }
 
 // Unlock is munlock(2). ENOMEM (a hole: what comes before it is unlocked), EINVAL.
@@ -64,6 +71,7 @@ func (vs *VMSpace) mayLockRange(start, end arch.VA) error {
 	}
 	var more uint64
 	for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {
+		vs.spend(costEntry)
 		if e.flags&entWired == 0 {
 			more += uint64(min(e.end, end) - max(e.start, start))
 		}
@@ -86,6 +94,7 @@ func (vs *VMSpace) wire(start, end arch.VA, on bool) error {
 		if e.start != at {
 			return syscall.ENOMEM
 		}
+		vs.spend(costEntry)
 		at = e.end
 		if on == (e.flags&entWired != 0) {
 			continue
@@ -120,7 +129,11 @@ const (
 
 // LockAll is mlockall(2) with Linux's MCL_* flags. EINVAL, EPERM (no right to lock
 // any), ENOMEM. It may sleep.
-func (vs *VMSpace) LockAll(flags int) error {
+func (vs *VMSpace) LockAll(flags int) error { return vs.For(nil).LockAll(flags) }
+
+// LockAll is VMSpace.LockAll. EINTR: the thread is to end.
+func (c Caller) LockAll(flags int) error {
+	vs := c.vs
 	if flags&^(mclCurrent|mclFuture|mclOnFault) != 0 || flags&(mclCurrent|mclFuture) == 0 {
 		return syscall.EINVAL
 	}
@@ -141,17 +154,30 @@ func (vs *VMSpace) LockAll(flags int) error {
 	}
 	vs.lockFuture = flags&mclFuture != 0
 	vs.lockOnFault = flags&mclOnFault != 0
-	var ranges [][2]arch.VA
-	if flags&(mclCurrent|mclOnFault) == mclCurrent {
-		for e := vs.tree.first; e != nil; e = e.next {
-			ranges = append(ranges, [2]arch.VA{e.start, e.end})
-		}
-	}
 	vs.mu.Unlock()
-	for _, r := range ranges {
-		vs.populate(r[0], r[1]) // as Linux: errors show at the access
+	if flags&(mclCurrent|mclOnFault) == mclCurrent {
+		return c.populateAll()
 	}
 	return nil
+}
+
+// populateAll faults in all that is mapped. As on Linux, errors show at the access;
+// EINTR only.
+func (c Caller) populateAll() error {
+	for at := arch.VA(0); ; {
+		c.vs.mu.Lock()
+		e := c.vs.tree.ceil(at)
+		if e == nil {
+			c.vs.mu.Unlock()
+			return nil
+		}
+		start, end := max(e.start, at), e.end
+		c.vs.mu.Unlock()
+		if c.populate(start, end) == syscall.EINTR || c.pause() != nil {
+			return syscall.EINTR
+		}
+		at = end
+	}
 }
 
 // UnlockAll is munlockall(2).
@@ -169,6 +195,7 @@ func (vs *VMSpace) wireAll(on bool) error {
 	}
 	for e := vs.tree.first; e != nil; e = e.next {
 		vs.setWired(e, on)
+		vs.spend(costEntry)
 	}
 	vs.merge(0, arch.UserMax)
 	return nil
