@@ -27,7 +27,7 @@ func (p *Pmap) Move(old, to arch.VA, n uint64) error {
 		if at, err = p.prepareMove(at, end, to-old, aligned); err != nil {
 			return err
 		}
-		p.rest(at < end)
+		p.rest(true)
 	}
 	for at := old; at < end; {
 		at = p.moveSome(at, end, to-old)
@@ -55,10 +55,10 @@ func (p *Pmap) rest(more bool) {
 	}
 }
 
-// How much Move does in a step: pages moved, some 100 instructions each, and tables
+// How much Move does in a step: pages moved, some 200 instructions each, and tables
 // made, some 1000 each if they must be cleared.
 const (
-	moveStep    = 256
+	moveStep    = 64
 	prepareStep = 16
 )
 

@@ -6,7 +6,7 @@ import (
 
 // change applies fn to every leaf of [start, end) and flushes what was present and
 // changed. fn is given the entry and the row of leaf bits for its level, and says how
-// much work it was, in entries. Preconditions: edges cut, p.mu held; it is given up
+// much work it was. Preconditions: edges cut, p.mu held; it is given up
 // now and then, to let others run.
 func (p *Pmap) change(start, end arch.VA, fn func(e arch.PTE, bits *[8][8]arch.PTE) (ne arch.PTE, work int)) {
 	for {
@@ -65,11 +65,18 @@ func (p *Pmap) changeSome(start, end arch.VA, fn func(e arch.PTE, bits *[8][8]ar
 	return next
 }
 
-// Work of changeSome and its like, in entries of a table.
+// Work of changeSome and its like; see stepWork.
 const (
-	tableWork = 64 // to find a table, and to look at its 512 entries, if they are empty
-	syncWork  = 64 // to synchronise a page for instruction fetch
+	tableWork   = 64 // to find a table, and to look at its 512 entries, if they are empty
+	protectWork = 5  // to change a page's rights
+	wireWork    = 4  // or its Wired flag
+	syncWork    = 64 // to synchronise it for instruction fetch
+	cleanWork   = 1  // to look whether it is dirty
+	dirtyWork   = 20 // if so, to clean it, and what the visitor does
 )
+
+// A step of Clean finds no more dirty pages than there is room for.
+const _ = uint(maxDirty - (stepWork+dirtyWork)/dirtyWork)
 
 // Protect sets the rights of what is mapped in [start, end), and flushes. It never
 // makes a COW page writable, nor a clean Shared one: their next write faults.
@@ -85,7 +92,7 @@ func (p *Pmap) Protect(start, end arch.VA, prot arch.Prot) error {
 	s := p.s
 	prot &= 7
 	p.change(start, end, func(e arch.PTE, row *[8][8]arch.PTE) (ne arch.PTE, work int) {
-		work = 1
+		work = protectWork
 		fl := s.flags(e)
 		dirty := e & s.f.DirtyBits
 		r := prot // a COW page's row has no writable entry
@@ -121,9 +128,9 @@ func (p *Pmap) Wire(start, end arch.VA, on bool) error {
 	}
 	p.change(start, end, func(e arch.PTE, _ *[8][8]arch.PTE) (arch.PTE, int) {
 		if on {
-			return e | p.s.wired, 1
+			return e | p.s.wired, wireWork
 		}
-		return e &^ p.s.wired, 1
+		return e &^ p.s.wired, wireWork
 	})
 	return nil
 }
@@ -148,7 +155,7 @@ func (p *Pmap) Clean(start, end arch.VA, v Visitor) {
 					next = sp.va + arch.VA(k-sp.lo)<<arch.PageShift
 					return false
 				}
-				work++
+				work += cleanWork
 				if e&s.sharedDirty != s.sharedDirty {
 					continue
 				}
@@ -177,13 +184,6 @@ func (p *Pmap) Clean(start, end arch.VA, v Visitor) {
 	}
 	s.putTeardown(td)
 }
-
-// dirtyWork is what a dirty page costs Clean and the visitor, in entries. A step finds
-// no more of them than there is room for.
-const (
-	dirtyWork = 7
-	_         = uint(maxDirty - (stepWork+dirtyWork)/(1+dirtyWork))
-)
 
 // Reuse makes the COW leaf at va (page or block) writable in place, with the
 // rights given and COW cleared, if this pmap holds the only reference to its

@@ -115,11 +115,10 @@ func (c Caller) advisePopulate(start, end arch.VA, write bool) error {
 	if write {
 		access = arch.Write
 	}
-	n := 0
 	for va := start; va < end; va += arch.PageSize {
 		switch err := vs.Fault(va, access); err {
 		case nil:
-			if err := c.faulted(&n); err != nil {
+			if err := c.faulted(); err != nil {
 				return err
 			}
 		case syscall.EACCES:

@@ -39,7 +39,7 @@ func (vs *VMSpace) access(va arch.VA, n uint64, want arch.Prot, fn func(f phys.F
 }
 
 // copyCost is what copying n bytes costs, in instructions.
-func copyCost(n int) int { return costLookup + n/8 }
+func copyCost(n int) int { return costLookup + n/4 }
 
 // copyError is what a system call returns for a user page that cannot be had.
 func copyError(err error) error {
@@ -188,7 +188,7 @@ func (vs *VMSpace) ensureRest(va arch.VA, n uint64, want arch.Prot) error {
 func (vs *VMSpace) ensure(va arch.VA, n uint64, want arch.Prot) error {
 	var work pace
 	for p := va.PageDown(); p < va+arch.VA(n); p += arch.PageSize {
-		work.spend(vs.sys, costFault)
+		work.spend(vs.sys, costTouch)
 		if _, err := vs.access(p, 1, want, func(phys.Frame, int, int) {}); err != nil {
 			return err
 		}

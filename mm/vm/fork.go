@@ -142,6 +142,10 @@ func (vs *VMSpace) forkAgain(c *VMSpace) error {
 	return nil
 }
 
+// forkEntriesStep is how many entries are copied until others run, some 100 instructions
+// each.
+const forkEntriesStep = 128
+
 // forkEntries gives c the entries of the map. Those that only a memory lock kept
 // apart become one. c's tree is built when it is first asked for. Preconditions:
 // mu held.
@@ -153,10 +157,10 @@ func (vs *VMSpace) forkEntries(c *VMSpace) {
 	gone := false // the entry before e has none in c
 	merge := vs.sizes.locked != 0
 	spare, left := vs.sys.newEntries(vs.tree.n), vs.tree.n
-	i := purgeEntries // until others run
+	i := forkEntriesStep // until others run
 	for e := vs.tree.first; e != nil; e = e.next {
 		if i--; i == 0 {
-			i = purgeEntries
+			i = forkEntriesStep
 			if held != nil {
 				held.mu.Unlock()
 				held = nil

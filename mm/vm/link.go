@@ -71,6 +71,9 @@ func (vs *VMSpace) unlink(e *entry) {
 		m.mu.Unlock()
 	}
 	e.space = nil
+	if vs.paid-vs.tree.n > 3*entryStep {
+		vs.repay()
+	}
 }
 
 // drop unlinks and frees an entry whose object another entry of the map holds as
@@ -82,9 +85,6 @@ func (vs *VMSpace) drop(e *entry) {
 		e.obj = nil
 	}
 	vs.sys.freeEntries(e, e, 1)
-	if vs.paid-vs.tree.n > 3*entryStep {
-		vs.repay()
-	}
 }
 
 // resize moves the bounds of an entry into free space or off its own ends; the

@@ -11,7 +11,7 @@ import (
 // the map unlocked. Every function that removes pages or entries returns what it
 // owes, and its caller passes that on or settles it.
 type owed struct {
-	dirty []dirtyPage
+	dirty, lastDirty *dirtyPages
 	// Entries that are no longer in the map, linked through next. Each still holds
 	// the reference of its object.
 	first, last *entry
@@ -25,12 +25,23 @@ type dirtyPage struct {
 	f     phys.Frame
 }
 
+// dirtyPages is a part of a list of dirty pages, of less than 4 KB: one long slice would
+// be copied again and again as it grows.
+type dirtyPages struct {
+	pages []dirtyPage // of room
+	next  *dirtyPages
+	room  [120]dirtyPage
+}
+
 // add makes what p owes part of o.
 func (o *owed) add(p owed) {
-	if o.dirty == nil {
-		o.dirty = p.dirty
-	} else {
-		o.dirty = append(o.dirty, p.dirty...)
+	if p.dirty != nil {
+		if o.dirty == nil {
+			o.dirty = p.dirty
+		} else {
+			o.lastDirty.next = p.dirty
+		}
+		o.lastDirty = p.lastDirty
 	}
 	if p.first == nil {
 		return
@@ -53,13 +64,15 @@ func (o *owed) bury(e *entry) {
 // first error of an object. No lock is held; it may sleep.
 func (o owed) settle(s *System) (err error) {
 	var work pace
-	for _, p := range o.dirty {
-		work.spend(s, costDirty)
-		if e := p.obj.PutDirty(p.index, p.f); e != nil && err == nil {
-			err = e
+	for d := o.dirty; d != nil; d = d.next {
+		for _, p := range d.pages {
+			work.spend(s, costDirty)
+			if e := p.obj.PutDirty(p.index, p.f); e != nil && err == nil {
+				err = e
+			}
+			s.mem.Unref(p.f)
+			p.obj.Unref()
 		}
-		s.mem.Unref(p.f)
-		p.obj.Unref()
 	}
 	for e := o.first; e != nil; e = e.next {
 		work.spend(s, 2*costEntry)
@@ -75,8 +88,8 @@ func (o owed) settle(s *System) (err error) {
 // dirtyCollector is shown the dirty pages that package pmap unlinks or cleans. It
 // is part of the address space because an allocation for each call would cost more.
 type dirtyCollector struct {
-	vs    *VMSpace // [I]
-	pages []dirtyPage
+	vs *VMSpace // [I]
+	owed
 }
 
 // Dirty is called by pmap. Preconditions: vs.mu held, the entries not yet removed.
@@ -90,13 +103,19 @@ func (c *dirtyCollector) Dirty(pages []pmap.DirtyPage) {
 		}
 		e.obj.Ref()
 		c.vs.sys.mem.Ref(p.Frame)
-		c.pages = append(c.pages, dirtyPage{e.obj, e.index(p.VA), p.Frame})
+		d := c.lastDirty
+		if d == nil || len(d.pages) == len(d.room) {
+			d = new(dirtyPages)
+			d.pages = d.room[:0]
+			c.add(owed{dirty: d, lastDirty: d})
+		}
+		d.pages = append(d.pages, dirtyPage{e.obj, e.index(p.VA), p.Frame})
 	}
 }
 
 // take is what has been collected. Preconditions: vs.mu held.
 func (c *dirtyCollector) take() owed {
-	p := c.pages
-	c.pages = nil
-	return owed{dirty: p}
+	o := c.owed
+	c.owed = owed{}
+	return o
 }

@@ -11,7 +11,6 @@ import (
 // does not fault again. It stops at the first error; EINTR: the thread is to end. mu is
 // not held; it may sleep.
 func (c Caller) populate(start, end arch.VA) error {
-	n := 0
 	for va := start; va < end; {
 		next, access, err := c.vs.nextAbsent(va, end)
 		if err != nil || next >= end {
@@ -20,7 +19,7 @@ func (c Caller) populate(start, end arch.VA) error {
 		if err := c.vs.Fault(next, access); err != nil {
 			return err
 		}
-		if err := c.faulted(&n); err != nil {
+		if err := c.faulted(); err != nil {
 			return err
 		}
 		va = next + arch.PageSize

@@ -114,7 +114,7 @@ func (s *System) newEntries(n int) (first *entry) {
 	var work pace
 	for ; n > 0; n-- {
 		first = &entry{next: first}
-		work.spend(s, costEntry+120) // the heap's allocator
+		work.spend(s, 400) // the heap's allocator
 	}
 	return first
 }

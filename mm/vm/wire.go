@@ -94,7 +94,7 @@ func (vs *VMSpace) wire(start, end arch.VA, on bool) error {
 		if e.start != at {
 			return syscall.ENOMEM
 		}
-		vs.spend(costEntry)
+		vs.spend(costChange / 2)
 		at = e.end
 		if on == (e.flags&entWired != 0) {
 			continue

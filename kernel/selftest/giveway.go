@@ -1,0 +1,182 @@
+package selftest
+
+import (
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"grim/arch"
+	"grim/mm/vm"
+)
+
+// waySize is what the operations of mapsGiveWay work on, in 4 KB pages, and wayEntries
+// how many map entries.
+const (
+	waySize    = 16 << 20
+	wayEntries = 3000
+	// longestWait is what another task may wait; a nanosecond is an instruction. A step
+	// is 25 000 or less, but the scheduler looks for timers that are due when the first
+	// step ends, and runs their tasks when the second does.
+	longestWait = 75 * time.Microsecond
+)
+
+// mapsGiveWay: no operation on a map keeps others waiting for long, however large the
+// range, the map or the file is. Broken by: no yield in any one of the loops.
+func mapsGiveWay(t *T) {
+	buf := make([]byte, 2<<20)
+	for _, c := range []struct {
+		name string
+		prep func(w *way)
+		op   func(w *way) error
+	}{
+		{"populate", (*way).sparse, func(w *way) error { return w.vs.EnsureWritable(dataVA, waySize) }},
+		{"MAP_POPULATE", nil, func(w *way) error {
+			_, err := w.vs.Map(dataVA, waySize, readWrite, private|vm.Populate, nil, 0)
+			return err
+		}},
+		{"munmap", (*way).memory, func(w *way) error { return w.vs.Unmap(dataVA, waySize) }},
+		{"munmap of a dirty file", (*way).dirty, func(w *way) error { return w.vs.Unmap(dataVA, waySize) }},
+		{"msync", (*way).dirty, func(w *way) error { return w.vs.Sync(dataVA, waySize, unix.MS_SYNC) }},
+		{"msync of clean pages", (*way).clean, func(w *way) error { return w.vs.Sync(dataVA, waySize, unix.MS_SYNC) }},
+		{"truncate", (*way).dirty, func(w *way) error { return w.file.Truncate(0) }},
+		{"madvise DONTNEED", (*way).memory, func(w *way) error { return w.vs.Advise(dataVA, waySize, unix.MADV_DONTNEED) }},
+		{"madvise POPULATE_WRITE", (*way).sparse, func(w *way) error { return w.vs.Advise(dataVA, waySize, unix.MADV_POPULATE_WRITE) }},
+		{"madvise POPULATE_READ, resident", (*way).memory, func(w *way) error { return w.vs.Advise(dataVA, waySize, unix.MADV_POPULATE_READ) }},
+		{"mprotect", (*way).memory, func(w *way) error { return w.vs.Protect(dataVA, waySize, arch.Read) }},
+		{"mprotect, executable", (*way).memory, func(w *way) error { return w.vs.Protect(dataVA, waySize, arch.Read|arch.Exec) }},
+		{"mlock", (*way).memory, func(w *way) error { return w.vs.Lock(dataVA, waySize, false) }},
+		{"mlockall", (*way).memory, func(w *way) error { return w.vs.LockAll(unix.MCL_CURRENT) }},
+		{"munlock", (*way).locked, func(w *way) error { return w.vs.Unlock(dataVA, waySize) }},
+		{"mincore", (*way).memory, func(w *way) error { return w.vs.Incore(dataVA, w.buf[:waySize/page]) }},
+		{"mremap", (*way).memory, func(w *way) error {
+			_, err := w.vs.Remap(dataVA, waySize/2, waySize/2, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, dataVA+1<<40)
+			return err
+		}},
+		{"copies", (*way).memory, func(w *way) error {
+			if err := w.vs.CopyIn(w.buf, dataVA); err != nil {
+				return err
+			}
+			return w.vs.CopyOut(dataVA, w.buf)
+		}},
+		{"fork", (*way).memory, (*way).fork},
+		{"munmap of a crowded map", (*way).crowded, func(w *way) error { return w.vs.Unmap(dataVA, 2*wayEntries*page) }},
+		{"mprotect of a crowded map", (*way).crowded, func(w *way) error { return w.vs.Protect(dataVA, wayEntries*page, 0) }},
+		{"mlock of a crowded map", (*way).crowded, func(w *way) error { return w.vs.Lock(dataVA, wayEntries*page, true) }},
+		{"madvise of a crowded map", (*way).crowded, func(w *way) error { return w.vs.Advise(dataVA, wayEntries*page, unix.MADV_DONTFORK) }},
+		{"fork of a crowded map", (*way).crowded, (*way).fork},
+	} {
+		w := &way{t: t, vs: t.newSpace(), buf: buf}
+		if c.prep != nil {
+			c.prep(w)
+		}
+		runtime.GC()
+		var err error
+		worst := waits(func() { err = c.op(w) })
+		t.check(c.name, err)
+		if worst > longestWait {
+			t.Errorf("%s: another task waits %v", c.name, worst)
+		}
+		w.end()
+	}
+}
+
+// way is what an operation works on.
+type way struct {
+	t    *T
+	vs   *vm.VMSpace
+	kid  *vm.VMSpace
+	file *vm.FileObject
+	buf  []byte
+}
+
+func (w *way) end() {
+	for _, vs := range []*vm.VMSpace{w.vs, w.kid} {
+		if vs != nil {
+			end(vs)
+		}
+	}
+	if w.file != nil {
+		w.file.Unref()
+	}
+}
+
+// sparse maps memory that is not in blocks: half of each has another protection.
+func (w *way) sparse() {
+	for va := dataVA; va < dataVA+waySize; va += arch.BlockSize {
+		w.t.mapped(w.vs, va, arch.BlockSize/2)
+		w.t.mapFlags(w.vs, va+arch.BlockSize/2, arch.BlockSize/2, readWrite, private, nil) // not NoReserve: another entry
+	}
+}
+
+// memory maps memory in pages, all in one entry.
+func (w *way) memory() {
+	w.t.mapped(w.vs, dataVA, waySize)
+	w.t.check("touch", w.vs.EnsureWritable(dataVA, waySize))
+	for va := dataVA; va < dataVA+waySize; va += arch.BlockSize {
+		w.t.check("no block", w.vs.Pmap().Demote(va))
+	}
+}
+
+func (w *way) locked() {
+	w.memory()
+	w.t.check("lock", w.vs.Lock(dataVA, waySize, false))
+}
+
+func (w *way) dirty() {
+	w.file = w.t.newFile(nil, waySize)
+	w.t.mapFlags(w.vs, dataVA, waySize, readWrite, vm.Fixed|vm.Shared, w.file)
+	w.t.check("touch", w.vs.EnsureWritable(dataVA, waySize))
+}
+
+func (w *way) clean() {
+	w.dirty()
+	w.t.check("msync", w.vs.Sync(dataVA, waySize, unix.MS_SYNC))
+	w.t.check("touch", w.vs.EnsureWritable(dataVA, page))
+}
+
+// crowded maps single pages whose protections alternate.
+func (w *way) crowded() {
+	for i := range arch.VA(wayEntries) {
+		prot := arch.Read
+		if i&1 != 0 {
+			prot |= arch.Exec
+		}
+		w.t.mapFlags(w.vs, dataVA+i*page, page, prot, private, nil)
+	}
+}
+
+// fork makes a copy, which then looks for one of its entries.
+func (w *way) fork() (err error) {
+	if w.kid, err = w.vs.Fork(w.t.Layout, 0); err == nil {
+		err = w.kid.EnsureReadable(dataVA, 1)
+	}
+	return err
+}
+
+// waits runs fn and tells the longest time that a task did not run which
+// wants to all the time.
+func waits(fn func()) (worst time.Duration) {
+	done, last, start := false, time.Duration(0), time.Now()
+	other := make(chan struct{})
+	go func() {
+		defer close(other)
+		for !done {
+			now := time.Since(start)
+			if last != 0 {
+				worst = max(worst, now-last)
+			}
+			last = now
+			time.Sleep(time.Microsecond)
+		}
+	}()
+	for range 3 {
+		time.Sleep(10 * time.Microsecond)
+	}
+	worst, last = 0, time.Since(start)
+	fn()
+	worst = max(worst, time.Since(start)-last)
+	done = true
+	<-other
+	return worst
+}

@@ -1,0 +1,106 @@
+package vm
+
+import (
+	"testing"
+
+	"grim/arch"
+)
+
+// countYields makes a machine whose yield counts, and looks that no pmap is locked.
+func countYields(t *testing.T, frames int) (m *machine, n *int) {
+	m = newMachine(t, formats[0], frames)
+	n = new(int)
+	m.yield = func() { *n++ }
+	m.pmaps.SetYield(m.yield)
+	return m, n
+}
+
+// Every operation whose length a program chooses gives way, at least once for as much
+// work as there may be in 25 000 instructions. Seen to fail without any one of the
+// yields. How long others wait in instructions is measured by the self-test
+// maps/gives-way.
+func TestGivesWay(t *testing.T) {
+	const base, pages = 0x40000000, 8192
+	const size = pages << 12
+	touch := func(vs *VMSpace) {
+		must(t, vs.EnsureWritable(base, size))
+		for va := arch.VA(base); va < base+size; va += arch.BlockSize {
+			must(t, vs.pm.Demote(va))
+		}
+	}
+	memory := func(vs *VMSpace, o *FileObject) {
+		mustMap(t, vs, base, size, rw, Private|Anon|Fixed, nil, 0)
+		touch(vs)
+	}
+	file := func(vs *VMSpace, o *FileObject) {
+		mustMap(t, vs, base, size, rw, Shared|Fixed, o, 0)
+		touch(vs)
+	}
+	const crowd = 4096
+	crowded := func(vs *VMSpace, o *FileObject) {
+		for i := range arch.VA(crowd) {
+			mustMap(t, vs, base+i<<12, 4096, arch.Read|arch.Prot(i&1)<<2, Private|Fixed, o, 0)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		prep func(*VMSpace, *FileObject)
+		op   func(*VMSpace, *FileObject) error
+		want int
+	}{
+		{"munmap", memory, func(vs *VMSpace, o *FileObject) error { return vs.Unmap(base, size) }, pages / 1024},
+		{"munmap dirty", file, func(vs *VMSpace, o *FileObject) error { return vs.Unmap(base, size) }, pages / 256},
+		{"mprotect", memory, func(vs *VMSpace, o *FileObject) error { return vs.Protect(base, size, arch.Read) }, pages / 1024},
+		{"mprotect exec", memory, func(vs *VMSpace, o *FileObject) error { return vs.Protect(base, size, arch.Read|arch.Exec) }, pages / 32},
+		{"mlock", memory, func(vs *VMSpace, o *FileObject) error { return vs.Lock(base, size, true) }, pages / 1024},
+		{"msync", file, func(vs *VMSpace, o *FileObject) error { return vs.Sync(base, size, msSync) }, pages / 256},
+		{"madvise", memory, func(vs *VMSpace, o *FileObject) error { return vs.Advise(base, size, 4) }, pages / 1024},
+		{"mincore", memory, func(vs *VMSpace, o *FileObject) error { return vs.Incore(base, make([]byte, pages)) }, pages / 512},
+		{"mremap", memory, func(vs *VMSpace, o *FileObject) error {
+			_, err := vs.Remap(base, size, size, mremapMayMove|mremapFixed, base+1<<40)
+			return err
+		}, pages / 256},
+		{"truncate", file, func(vs *VMSpace, o *FileObject) error { return o.Truncate(0) }, pages / 1024},
+		{"fork", memory, func(vs *VMSpace, o *FileObject) error {
+			c, err := vs.Fork(arch.SharedUK, 0)
+			if err == nil {
+				c.Purge(nil)
+				c.Release()
+			}
+			return err
+		}, pages/256 + pages/1024},
+		{"munmap crowded", crowded, func(vs *VMSpace, o *FileObject) error { return vs.Unmap(base, size) }, crowd / 128},
+		{"mprotect crowded", crowded, func(vs *VMSpace, o *FileObject) error { return vs.Protect(base, crowd<<12, 0) }, crowd / 128},
+		{"madvise crowded", crowded, func(vs *VMSpace, o *FileObject) error { return vs.Advise(base, crowd<<12, 10) }, crowd / 2048},
+		{"truncate crowded", crowded, func(vs *VMSpace, o *FileObject) error { return o.Truncate(0) }, crowd / 1024},
+		{"fork crowded", crowded, func(vs *VMSpace, o *FileObject) error {
+			c, err := vs.Fork(arch.SharedUK, 0)
+			if err == nil {
+				c.Fault(base, arch.Read)
+				c.Purge(nil)
+				c.Release()
+			}
+			return err
+		}, 2*crowd/256 + crowd/512},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m, n := countYields(t, pages+2048)
+			vs := m.space()
+			o := NewFileObject(m.System, "/f", nil)
+			defer o.Unref()
+			must(t, o.Truncate(size))
+			c.prep(vs, o)
+			m.yield = func() {
+				*n++
+				vs.pm.Stats() // would wait for ever if it were locked
+			}
+			m.pmaps.SetYield(m.yield)
+			*n = 0
+			must(t, c.op(vs, o))
+			if *n < c.want-1 {
+				t.Errorf("gave way %d times, want %d", *n, c.want-1)
+			}
+			check(t, vs)
+		})
+	}
+}
