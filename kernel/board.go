@@ -16,6 +16,8 @@ import (
 type board interface {
 	arch.Machine
 
+	// Speculation is what is done about speculative execution.
+	Speculation() arch.Speculation
 	// DescribeCPU is the CPU and its features, for people.
 	DescribeCPU() string
 	// Put sends one byte to the console; on any stack, and while the kernel

@@ -40,7 +40,7 @@ func physical(pa uint64, n int) []byte {
 }
 
 // openBoard takes the machine over: page tables, traps, interrupts, clock.
-func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
+func openBoard(info *machine.Info, mitigations []string, alloc func() arch.PA) (board, error) {
 	text, etext, rodata, erodata, data, _ := runtime.Sections()
 	c := amd64.Config{
 		Image: amd64.Image{
@@ -49,7 +49,7 @@ func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
 			Data: uint64(data), End: uint64(runtime.Heap().Limit),
 		},
 		LAPIC: info.Interrupts.CPU.Base, IOAPIC: info.Interrupts.Dist.Base,
-		Lines: map[int]amd64.Line{},
+		Lines: map[int]amd64.Line{}, Mitigations: mitigations,
 		Alloc: alloc, Raise: runtime.RaiseIRQ,
 	}
 	for _, isa := range info.Interrupts.ISA {

@@ -113,7 +113,7 @@ func physical(pa uint64, n int) []byte {
 }
 
 // openBoard takes the machine over: page tables, vectors, interrupts, clock.
-func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
+func openBoard(info *machine.Info, mitigations []string, alloc func() arch.PA) (board, error) {
 	in := info.Interrupts
 	c := arm64.Config{
 		Controller: in.Kind, Distributor: arm64.Span(in.Dist), Interface: arm64.Span(in.CPU), TimerLine: info.Timer.IRQ,
@@ -123,9 +123,10 @@ func openBoard(info *machine.Info, alloc func() arch.PA) (board, error) {
 			Kind: info.LED.GPIO.Kind, Regs: arm64.Span(info.LED.GPIO.Range),
 			Pin: info.LED.Pin, ActiveLow: info.LED.ActiveLow,
 		},
-		UART:    uartConfig(info),
-		Devices: []arm64.Span{arm64.Span(info.Screen.Range)},
-		Alloc:   alloc, Raise: runtime.RaiseIRQ,
+		UART:        uartConfig(info),
+		Devices:     []arm64.Span{arm64.Span(info.Screen.Range)},
+		Mitigations: mitigations,
+		Alloc:       alloc, Raise: runtime.RaiseIRQ,
 	}
 	for _, r := range info.Memory {
 		c.RAM = append(c.RAM, arm64.Span(r))

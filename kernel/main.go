@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/goos"
+	"strings"
 	"unsafe"
 
 	"grim/arch"
@@ -35,6 +36,7 @@ type system struct {
 	info  *machine.Info
 	opts  cmdline.Options
 	board board
+	spec  arch.Speculation
 
 	charges *charge.System
 	mem     *phys.Memory
@@ -89,8 +91,12 @@ func (s *system) start() error {
 	if total := memoryBytes(s.info.Memory); total < leastMemory {
 		return fmt.Errorf("%d MB of memory: at least %d MB are needed", total>>20, (leastMemory>>20)+4)
 	}
-	if s.board, err = openBoard(s.info, boot.page); err != nil {
+	if s.board, err = openBoard(s.info, s.opts.Mitigations, boot.page); err != nil {
 		return err
+	}
+	s.spec = s.board.Speculation()
+	if s.spec.OnlySeparate && !s.opts.Insist {
+		s.opts.Layout = arch.Separate
 	}
 	s.console()
 	if t, err := s.board.WallTime(); err == nil {
@@ -191,6 +197,7 @@ func (s *system) startMemory(boot *bootMemory) error {
 	}
 	s.mem.SetPageOps(s.board.PageOps())
 	s.pmaps = pmap.NewSystem(s.mem, pageFormat(), s.board)
+	s.pmaps.SetBarrier(s.spec.Barrier)
 	s.charges = charge.New(charge.Config{})
 	s.vm = vm.NewSystem(vm.Config{
 		Mem: s.mem, Pmaps: s.pmaps, Charges: s.charges, Yield: s.yield, NoBlocks: !s.opts.HugePages,
@@ -204,7 +211,28 @@ func (s *system) banner() {
 	fmt.Printf("Grim, %s, %s\nmachine: %s\ncpu: %s\n", runtime.GOARCH, runtime.Version(), s.info.Model, s.board.DescribeCPU())
 	fmt.Printf("memory: %d MB, %d MB for processes, %d MB kernel heap\n",
 		memoryBytes(s.info.Memory)>>20, st.Total>>8, (h.Limit-h.Base)>>20)
-	fmt.Printf("layout: %s, exit: %s, 2 MB blocks: %s\n", s.opts.Layout, s.opts.Exit, onOff(s.opts.HugePages))
+	why := ""
+	switch {
+	case s.spec.OnlySeparate && s.opts.Insist:
+		why = " (open to Meltdown)"
+	case s.spec.OnlySeparate:
+		why = " (because of Meltdown)"
+	}
+	fmt.Printf("layout: %s%s, exit: %s, 2 MB blocks: %s, random addresses: %s\n",
+		s.opts.Layout, why, s.opts.Exit, onOff(s.opts.HugePages), onOff(s.opts.ASLR))
+	fmt.Println("speculation:", speculationText(s.spec.On, s.spec.Open))
+}
+
+// speculationText is the banner's line on speculation.
+func speculationText(on, open []string) string {
+	text := "nothing to turn on"
+	if len(on) > 0 {
+		text = strings.Join(on, ", ")
+	}
+	if len(open) > 0 {
+		text += "; open to " + strings.Join(open, ", ")
+	}
+	return text
 }
 
 func onOff(b bool) string {

@@ -26,14 +26,15 @@ func (s *system) startProcesses() error {
 	var err error
 	s.sys, err = sys.New(sys.Config{
 		ABI: s.board.ABI(), VM: s.vm,
-		Wall:    func() int64 { return time.Now().UnixNano() },
-		Memory:  s.memory,
-		Random:  goos.RandomData,
-		Reboot:  s.reboot,
-		Version: "grim",
-		CPU:     s.board.UserCPU(),
-		ASLR:    s.opts.ASLR,
-		FPU:     s.board.FPU(),
+		Wall:         func() int64 { return time.Now().UnixNano() },
+		Memory:       s.memory,
+		Random:       goos.RandomData,
+		Reboot:       s.reboot,
+		Version:      "grim",
+		CPU:          s.board.UserCPU(),
+		ASLR:         s.opts.ASLR,
+		FPU:          s.board.FPU(),
+		OnlySeparate: s.spec.OnlySeparate && !s.opts.Insist,
 	})
 	if err != nil {
 		return err

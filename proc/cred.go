@@ -22,8 +22,23 @@ func (p *Process) Cred() *Cred {
 func (p *Process) SetCred(c *Cred) {
 	p.mu.Lock()
 	p.cred = c
+	if p.space != nil {
+		p.space.setDomain(c, p.pid)
+	}
 	p.mu.Unlock()
 	p.payFor(c.UID)
+}
+
+// setDomain tells the page tables which user's code runs on them, so that branch
+// predictors are flushed between users. A process with several user numbers is kept
+// apart from all others: it may hold what any of its users must not see. The tables
+// of a borrowed space have the domain of the process that changed it last.
+func (s *space) setDomain(c *Cred, pid int) {
+	d := uint64(c.UID)
+	if c.EUID != c.UID || c.SUID != c.UID {
+		d = 1<<32 | uint64(pid)
+	}
+	s.vs.Pmap().SetDomain(d)
 }
 
 // mayKill is kill(2)'s rule: the superuser may, and who shares a user number.

@@ -143,6 +143,7 @@ func (t *Thread) changeSpace(s *space) (old *space) {
 	p.usage.MaxRSS = max(p.usage.MaxRSS, peak)
 	old = p.space
 	p.space = s
+	s.setDomain(p.cred, p.pid)
 	p.mu.Unlock()
 	t.useSpace(s)
 	// The new root goes in when the thread next runs. Until then it must not

@@ -56,6 +56,7 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 	if a.Limits != nil {
 		p.limits = *a.Limits
 	}
+	p.space.setDomain(p.cred, pid)
 	p.policy, p.layout = k.cfg.Policy, a.VM.Layout()
 	if a.Policy != nil {
 		p.policy = *a.Policy

@@ -22,7 +22,7 @@ var (
 	tapLine     = regexp.MustCompile(`^(not )?ok \d+ - (.*)$`)
 	closingLine = regexp.MustCompile(`^(\d+) passed, (\d+) failed$`)
 	stopLine    = regexp.MustCompile(`^grim: ((boot|init): .*)$`)
-	panicLine   = regexp.MustCompile(`^(panic: |fatal error: |kernel panic|kernel fault)`)
+	panicLine   = regexp.MustCompile(`^(panic: |fatal error: |fatal fault |kernel panic|kernel fault)`)
 )
 
 // Line reads one line of serial output.

@@ -66,10 +66,14 @@ type cpuArea struct {
 	onFault    uint64 // exception in kernel mode
 	toSysret   uint64 // entry-area text that ends the separate layout's return
 	toIret     uint64
-	modern     uint64 // 1: both of the following
+	modern     uint64 // 1: both of the following, and no verw
 	fsgsbase   uint64 // 1: RDFSBASE and so on may be used
 	xsave      uint64 // 1: XSAVE, else FXSAVE
 	mxcsr      uint64 // MXCSR for kernel code, in the low half
+	verw       uint64 // selector for VERW to clear the CPU's buffers with; 0: need not
+	specCtrl   uint64 // IA32_SPEC_CTRL, which entryTextIBRS writes
+
+	saved [3]uint64 // registers during that
 
 	iret [6]uint64 // DI, then what IRETQ pops
 
@@ -84,8 +88,8 @@ const _ = uint(4096 - unsafe.Sizeof(cpuArea{})) // fits its page
 // Offsets of the parts of entryText.
 const (
 	textSyscall = 0x00
-	textSysret  = 0x40
-	textIret    = 0x60
-	textVectors = 0x200
+	textSysret  = 0x100
+	textIret    = 0x120
+	textVectors = 0x400
 	vectorSize  = 16
 )

@@ -39,9 +39,12 @@ func out32(port uint16, v uint32)
 func rdrand() (v uint64, ok bool)
 func rdseed() (v uint64, ok bool)
 
-// textAddresses gives the addresses of entryText, syscallEntry, trapEntry and
-// faultEntry, which are never called from Go.
-func textAddresses() (entry, syscall, trap, fault uint64)
+// textAddresses gives the addresses of entryText, entryTextIBRS, syscallEntry,
+// trapEntry and faultEntry, which are never called from Go.
+func textAddresses() (entry, entryIBRS, syscall, trap, fault uint64)
+
+// fillReturns overwrites the CPU's stack of predicted returns.
+func fillReturns()
 
 // Model-specific registers, SDM volume 4, table 2-2.
 const (
@@ -100,7 +103,10 @@ func (m *Machine) buildArea(table arch.PA) {
 		t[arch.VA(va).Index(0)] = arch.PTE(pa) | bits
 		return pa
 	}
-	entry, onSyscall, onTrap, onFault := textAddresses()
+	entry, entryIBRS, onSyscall, onTrap, onFault := textAddresses()
+	if m.spec.entry {
+		entry = entryIBRS
+	}
 	source := unsafe.Slice((*byte)(memory(uintptr(entry))), textVectors+vectors*vectorSize)
 	text := put(areaText, kernText)
 	copy(unsafe.Slice((*byte)(memory(direct(text))), arch.PageSize), source)
@@ -135,6 +141,10 @@ func (m *Machine) buildArea(table arch.PA) {
 	a.mxcsr = resetMXCSR
 	a.fsgsbase, a.xsave = flag(m.Features.FSGSBase), flag(m.Features.XSAVE)
 	a.modern = a.fsgsbase & a.xsave
+	a.specCtrl = m.spec.specCtrl
+	if m.spec.verw {
+		a.verw, a.modern = selKernelData, 0
+	}
 }
 
 func flag(b bool) uint64 {
@@ -159,7 +169,14 @@ func checkStub(text []byte, v int) {
 // has to protect the kernel.
 func (m *Machine) startCPU() {
 	f := &m.Features
-	wrmsr(msrEFER, rdmsr(msrEFER)|eferSCE|eferNXE)
+	efer := rdmsr(msrEFER) | eferSCE | eferNXE
+	if m.spec.autoIBRS {
+		efer |= eferAutoIBRS
+	}
+	wrmsr(msrEFER, efer)
+	if m.spec.specCtrl != 0 {
+		wrmsr(msrSpecCtrl, m.spec.specCtrl)
+	}
 	setCR0(getCR0()&^(cr0EM|cr0TS) | cr0MP | cr0NE | cr0WP | cr0AM)
 	if rdmsr(msrPAT) != patReset {
 		wrmsr(msrPAT, patReset)

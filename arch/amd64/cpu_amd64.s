@@ -112,16 +112,38 @@ TEXT reloadCS<>(SB),NOSPLIT|NOFRAME,$0
 	PUSHQ AX
 	BYTE $0x48; BYTE $0xcb // RETFQ
 
-// func textAddresses() (entry, syscall, trap, fault uint64)
-TEXT ·textAddresses(SB),NOSPLIT,$0-32
+// func textAddresses() (entry, entryIBRS, syscall, trap, fault uint64)
+TEXT ·textAddresses(SB),NOSPLIT,$0-40
 	LEAQ ·entryText(SB), AX
 	MOVQ AX, entry+0(FP)
+	LEAQ ·entryTextIBRS(SB), AX
+	MOVQ AX, entryIBRS+8(FP)
 	LEAQ ·syscallEntry(SB), AX
-	MOVQ AX, syscall+8(FP)
+	MOVQ AX, syscall+16(FP)
 	LEAQ ·trapEntry(SB), AX
-	MOVQ AX, trap+16(FP)
+	MOVQ AX, trap+24(FP)
 	LEAQ ·faultEntry(SB), AX
-	MOVQ AX, fault+24(FP)
+	MOVQ AX, fault+32(FP)
+	RET
+
+// func fillReturns()
+//
+// 32 calls that are never returned from: no CPU remembers more. Speculation that
+// returns to one of them is caught behind it. The calls are spelled in bytes because
+// the linker would count their return addresses on the goroutine's stack; that has
+// room for one at a time, which is dropped at once.
+TEXT ·fillReturns(SB),NOSPLIT,$8-0
+	MOVL $16, CX
+again:
+	BYTE $0xe8; LONG $2    // CALL over the trap
+	BYTE $0xeb; BYTE $0xfe // JMP to itself
+	ADDQ $8, SP
+	BYTE $0xe8; LONG $2
+	BYTE $0xeb; BYTE $0xfe
+	ADDQ $8, SP
+	DECL CX
+	JNE again
+	LFENCE
 	RET
 
 // func clearSegments(fsBase uint64)

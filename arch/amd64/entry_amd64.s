@@ -25,7 +25,7 @@ oneroot:
 	JMP cpuArea_onSyscall(GS)
 
 	// textSysret: RSP is cpuArea, RDI the user's CR3. RCX and R11 are loaded.
-	PCALIGN $64
+	PCALIGN $256
 	MOVQ DI, CR3
 	MOVQ cpuArea_scratch2(SP), DI
 	MOVQ cpuArea_scratch(SP), SP
@@ -38,7 +38,7 @@ oneroot:
 	IRETQ
 
 	// textCommon: every vector but the fatal ones, on IST1.
-	PCALIGN $128
+	PCALIGN $64
 common:
 	TESTB $3, 24(SP)
 	JEQ kernel
@@ -90,7 +90,353 @@ fatal:
 
 	// textVectors: 16 bytes for each vector. The pushes are spelled in bytes
 	// because the linker adds them all up to one deep stack otherwise.
-	PCALIGN $512
+	PCALIGN $1024
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x01 // PUSHQ $1
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x02 // PUSHQ $2
+	JMP nmi
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x03 // PUSHQ $3
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x04 // PUSHQ $4
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x05 // PUSHQ $5
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x06 // PUSHQ $6
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x07 // PUSHQ $7
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x08 // PUSHQ $8
+	JMP fatal
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x09 // PUSHQ $9
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x0a // PUSHQ $10
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x0b // PUSHQ $11
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x0c // PUSHQ $12
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x0d // PUSHQ $13
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x0e // PUSHQ $14
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x0f // PUSHQ $15
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x10 // PUSHQ $16
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x11 // PUSHQ $17
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x12 // PUSHQ $18
+	JMP fatal
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x13 // PUSHQ $19
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x14 // PUSHQ $20
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x15 // PUSHQ $21
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x16 // PUSHQ $22
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x17 // PUSHQ $23
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x18 // PUSHQ $24
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x19 // PUSHQ $25
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x1a // PUSHQ $26
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x1b // PUSHQ $27
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x1c // PUSHQ $28
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x1d // PUSHQ $29
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x1e // PUSHQ $30
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x1f // PUSHQ $31
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x20 // PUSHQ $32
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x21 // PUSHQ $33
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x22 // PUSHQ $34
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x23 // PUSHQ $35
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x24 // PUSHQ $36
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x25 // PUSHQ $37
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x26 // PUSHQ $38
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x27 // PUSHQ $39
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x28 // PUSHQ $40
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x29 // PUSHQ $41
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x2a // PUSHQ $42
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x2b // PUSHQ $43
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x2c // PUSHQ $44
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x2d // PUSHQ $45
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x2e // PUSHQ $46
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x2f // PUSHQ $47
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x30 // PUSHQ $48
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x31 // PUSHQ $49
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x32 // PUSHQ $50
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x33 // PUSHQ $51
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x34 // PUSHQ $52
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x35 // PUSHQ $53
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x36 // PUSHQ $54
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x37 // PUSHQ $55
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x38 // PUSHQ $56
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x39 // PUSHQ $57
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x3a // PUSHQ $58
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x3b // PUSHQ $59
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x3c // PUSHQ $60
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x3d // PUSHQ $61
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x3e // PUSHQ $62
+	JMP common
+	PCALIGN $16
+	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
+	BYTE $0x6a; BYTE $0x3f // PUSHQ $63
+	JMP common
+
+// entryTextIBRS is entryText with a write of IBRS in front of the first indirect jump.
+TEXT ·entryTextIBRS(SB),NOSPLIT|NOFRAME,$0
+	// textSyscall: RCX is the user's RIP, R11 its RFLAGS; the stack is still
+	// the user's.
+	SWAPGS
+	MOVQ SP, cpuArea_scratch(GS)
+	MOVQ cpuArea_kernelCR3(GS), SP
+	TESTQ SP, SP
+	JEQ oneroot
+	MOVQ SP, CR3
+oneroot:
+	MOVQ AX, (cpuArea_saved+0)(GS)
+	MOVQ CX, (cpuArea_saved+8)(GS)
+	MOVQ DX, (cpuArea_saved+16)(GS)
+	MOVQ cpuArea_specCtrl(GS), AX
+	XORL DX, DX
+	MOVL $const_msrSpecCtrl, CX
+	WRMSR
+	MOVQ (cpuArea_saved+0)(GS), AX
+	MOVQ (cpuArea_saved+8)(GS), CX
+	MOVQ (cpuArea_saved+16)(GS), DX
+	MOVQ cpuArea_uarea(GS), SP
+	JMP cpuArea_onSyscall(GS)
+
+	// textSysret: RSP is cpuArea, RDI the user's CR3. RCX and R11 are loaded.
+	PCALIGN $256
+	MOVQ DI, CR3
+	MOVQ cpuArea_scratch2(SP), DI
+	MOVQ cpuArea_scratch(SP), SP
+	BYTE $0x48; BYTE $0x0f; BYTE $0x07 // SYSRETQ
+
+	// textIret: RSP is cpuArea.iret, RDI the user's CR3.
+	PCALIGN $32
+	MOVQ DI, CR3
+	POPQ DI
+	IRETQ
+
+	// textCommon: every vector but the fatal ones, on IST1.
+	PCALIGN $64
+common:
+	TESTB $3, 24(SP)
+	JEQ kernel
+	MOVQ AX, (56+cpuArea_scratch)(SP)
+	MOVQ (56+cpuArea_kernelCR3)(SP), AX
+	TESTQ AX, AX
+	JEQ same
+	MOVQ AX, CR3
+same:
+	MOVQ CX, (56+cpuArea_saved+8)(SP)
+	MOVQ DX, (56+cpuArea_saved+16)(SP)
+	MOVQ (56+cpuArea_specCtrl)(SP), AX
+	XORL DX, DX
+	MOVL $const_msrSpecCtrl, CX
+	WRMSR
+	MOVQ (56+cpuArea_saved+8)(SP), CX
+	MOVQ (56+cpuArea_saved+16)(SP), DX
+	JMP (56+cpuArea_onTrap)(SP)
+kernel:
+	CMPQ 0(SP), $const_vecIRQ
+	JCC irq
+	JMP (56+cpuArea_onFault)(SP)
+irq:
+	// Only Idle enables interrupts in kernel mode. Note the vector, go back.
+	MOVQ AX, (56+cpuArea_scratch)(SP)
+	MOVQ 0(SP), AX
+	SUBQ $const_vecIRQ, AX
+	BTSQ AX, (56+cpuArea_pending)(SP)
+	MOVQ (56+cpuArea_scratch)(SP), AX
+	ADDQ $16, SP
+	IRETQ
+
+nmi:
+	// May come anywhere, with any CR3, on IST2. Nothing here sends one, so it is
+	// from the machine (a watchdog, a button, memory that has failed): count it, for
+	// Dispatch to report, and go on. IRETQ lets the next one come.
+	MOVQ AX, 0(SP)
+	MOVQ SP, AX
+	ANDQ $~(const_areaStride-1), AX
+	INCQ (const_cpuPage+cpuArea_nmis)(AX)
+	MOVQ 0(SP), AX
+	ADDQ $16, SP
+	IRETQ
+
+fatal:
+	// May come anywhere, with any CR3 and not on IST1: find cpuArea by the
+	// stack pointer, go to the bare kernel root, then to onFault with the stack
+	// as it was.
+	PUSHQ AX
+	MOVQ SP, AX
+	ANDQ $~(const_areaStride-1), AX
+	PUSHQ (const_cpuPage+cpuArea_onFault)(AX)
+	MOVQ (const_cpuPage+cpuArea_kernelRoot)(AX), AX
+	MOVQ AX, CR3
+	MOVQ 8(SP), AX
+	BYTE $0xc2; BYTE $0x08; BYTE $0x00 // RET $8
+
+	// textVectors: 16 bytes for each vector. The pushes are spelled in bytes
+	// because the linker adds them all up to one deep stack otherwise.
+	PCALIGN $1024
 	PCALIGN $16
 	BYTE $0x6a; BYTE $0x00 // PUSHQ $0
 	BYTE $0x6a; BYTE $0x00 // PUSHQ $0

@@ -26,6 +26,9 @@ type Config struct {
 	// low, from 16.
 	Lines map[int]Line
 
+	// Mitigations are the words of the kernel argument mitigations=.
+	Mitigations []string
+
 	// Alloc gives a frame for page tables and stacks, below 4 GB: the tables of
 	// the entry code reach no further. Used by New only.
 	Alloc func() arch.PA
@@ -40,6 +43,7 @@ type Line struct{ Level, ActiveLow bool }
 // Machine implements arch.Machine. There is one; it has one CPU.
 type Machine struct {
 	Features Features
+	spec     speculation
 
 	tables   tables
 	shared   arch.PA // root that the SharedUK layout takes its kernel half from
@@ -68,6 +72,8 @@ var _ arch.Machine = (*Machine)(nil)
 // what is missing for the machine to be usable.
 func New(c Config) (*Machine, error) {
 	m := &Machine{Features: decodeFeatures(cpuid), raise: c.Raise, deadline: math.MaxInt64, ramSpans: c.RAM}
+	facts := readFacts(cpuid, rdmsr)
+	m.spec = decideSpeculation(&facts, c.Mitigations)
 	apicBase := rdmsr(msrAPICBase)
 	if apicBase&apicX2 != 0 {
 		return nil, fmt.Errorf("amd64: firmware left the local APIC in x2APIC mode, which this kernel does not drive")
@@ -117,6 +123,18 @@ func directPage(pa arch.PA) *tablePage {
 // why their address is mapped; the collector ignores what is not in the heap.
 func memory(address uintptr) unsafe.Pointer {
 	return unsafe.Add(unsafe.Pointer(nil), address)
+}
+
+// Speculation is what is done about speculative execution on this CPU.
+func (m *Machine) Speculation() arch.Speculation {
+	s := arch.Speculation{OnlySeparate: m.spec.separate, On: m.spec.on, Open: m.spec.open}
+	if m.spec.ibpb {
+		s.Barrier = func() {
+			wrmsr(msrPredCmd, predIBPB)
+			fillReturns() // which IBPB leaves on many CPUs
+		}
+	}
+	return s
 }
 
 // ABI implements arch.Machine.

@@ -152,6 +152,12 @@ look:
 	RET
 
 old:
+	// What the kernel had in the CPU's buffers goes. All that is loaded from here on
+	// is the thread's own.
+	CMPQ cpuArea_verw(R8), $0
+	JEQ clean
+	VERW cpuArea_verw(R8)
+clean:
 	CMPQ cpuArea_fsgsbase(R8), $0
 	JEQ slowbase
 	WRFSBASEQ AX

@@ -27,6 +27,9 @@ func installVectors(gp, top uintptr)
 // first whole page in it is its guard.
 func exceptionStackBase() uintptr
 
+// clearHistory installs the vectors that clear the branch history so.
+func clearHistory(how clearing, loops, smc uint64)
+
 // OverflowStack writes over the end of the boot stack, for crash tests.
 func OverflowStack()
 

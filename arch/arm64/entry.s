@@ -31,6 +31,8 @@ GLOBL	·exceptionStack(SB), NOPTR, $EXCSTACK
 GLOBL	·faultG(SB), NOPTR, $8
 GLOBL	·faultStack(SB), NOPTR, $8
 GLOBL	·faultDepth(SB), NOPTR, $8
+GLOBL	·historyLoops(SB), NOPTR, $8
+GLOBL	·historySMC(SB), NOPTR, $8
 
 // func run(u *arch.UArea)
 //
@@ -165,24 +167,116 @@ TEXT ·trap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	$off, R0 \
 	B	·kernelTrap(SB)
 
-TEXT ·vectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
-	PCALIGN	$2048
-	KERNEL(0x000)
-	KERNEL(0x080)
-	KERNEL(0x100)
-	KERNEL(0x180)
-	BROKEN(0x200)
-	BROKEN(0x280)
-	BROKEN(0x300)
+// The same, with the branch history cleared before the first branch whose target is
+// predicted, in three ways (speculation.go). No register but R0 to R3 is free, not
+// even the assembler's, so addresses and loads are apart. 0x14000001 is B to the next
+// instruction, 0xd50322df is CLRBHB.
+#define USER_LOOP(n) \
+	PCALIGN	$128 \
+	STP	(R0, R1), (RSP) \
+	MOVD	$·historyLoops(SB), R0 \
+	MOVD	(R0), R0 \
+	WORD	$0x14000001 \
+	SUBS	$1, R0 \
+	BNE	-2(PC) \
+	DSB	$7 \
+	ISB	$15 \
+	MOVD	$n, R0 \
+	B	·trap(SB)
+
+#define USER_CLRBHB(n) \
+	PCALIGN	$128 \
+	WORD	$0xd50322df \
+	ISB	$15 \
+	STP	(R0, R1), (RSP) \
+	MOVD	$n, R0 \
+	B	·trap(SB)
+
+// SMCCC 1.1: a workaround changes X0 to X3 only.
+#define USER_FIRMWARE(n) \
+	PCALIGN	$128 \
+	STP	(R0, R1), (RSP) \
+	STP	(R2, R3), 16(RSP) \
+	MOVD	$·historySMC(SB), R1 \
+	MOVD	(R1), R1 \
+	MOVD	$0x80003fff, R0 \
+	CBNZ	R1, 3(PC) \
+	HVC	$0 \
+	B	2(PC) \
+	SMC	$0 \
+	LDP	16(RSP), (R2, R3) \
+	MOVD	$n, R0 \
+	B	·trap(SB)
+
+#define EL1 \
+	PCALIGN	$2048 \
+	KERNEL(0x000) \
+	KERNEL(0x080) \
+	KERNEL(0x100) \
+	KERNEL(0x180) \
+	BROKEN(0x200) \
+	BROKEN(0x280) \
+	BROKEN(0x300) \
 	BROKEN(0x380)
+
+// EL0 in AArch32, which there is not.
+#define EL0_32 \
+	BROKEN(0x600) \
+	BROKEN(0x680) \
+	BROKEN(0x700) \
+	BROKEN(0x780)
+
+TEXT ·vectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	EL1
 	USER(0)
 	USER(1)
 	USER(2)
 	USER(3)
-	BROKEN(0x600)
-	BROKEN(0x680)
-	BROKEN(0x700)
-	BROKEN(0x780)
+	EL0_32
+
+TEXT ·vectorsLoop(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	EL1
+	USER_LOOP(0)
+	USER_LOOP(1)
+	USER_LOOP(2)
+	USER_LOOP(3)
+	EL0_32
+
+TEXT ·vectorsCLRBHB(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	EL1
+	USER_CLRBHB(0)
+	USER_CLRBHB(1)
+	USER_CLRBHB(2)
+	USER_CLRBHB(3)
+	EL0_32
+
+TEXT ·vectorsFirmware(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	EL1
+	USER_FIRMWARE(0)
+	USER_FIRMWARE(1)
+	USER_FIRMWARE(2)
+	USER_FIRMWARE(3)
+	EL0_32
+
+// func clearHistory(how clearing, loops, smc uint64)
+TEXT ·clearHistory(SB),NOSPLIT,$0-24
+	MOVD	how+0(FP), R0
+	MOVD	loops+8(FP), R1
+	MOVD	R1, ·historyLoops(SB)
+	MOVD	smc+16(FP), R1
+	MOVD	R1, ·historySMC(SB)
+	MOVD	$·vectors(SB), R1
+	CBZ	R0, set
+	MOVD	$·vectorsLoop(SB), R1
+	SUB	$1, R0
+	CBZ	R0, set
+	MOVD	$·vectorsCLRBHB(SB), R1
+	SUB	$1, R0
+	CBZ	R0, set
+	MOVD	$·vectorsFirmware(SB), R1
+set:	MSR	R1, VBAR_EL1
+	ISB	$15
+	RET
 
 // kernelTrap stores the rest of a kernelFrame and calls kernelFault on the
 // runtime's fault stack. If that returns, the interrupted code is resumed as the

@@ -15,8 +15,12 @@ const (
 
 // PSCI functions (DEN 0022, section 5.1).
 const (
+	psciVersion     = 0x84000000
 	psciSystemOff   = 0x84000008
 	psciSystemReset = 0x84000009
+	psciFeatures    = 0x8400000a
+
+	smcccVersion = 0x80000000
 )
 
 // Semihosting operations ("Semihosting for AArch32 and AArch64", section 6).
@@ -26,7 +30,7 @@ const (
 )
 
 // defined in exit.s
-func psci(function uint64, smc bool) int64
+func smccc(function, arg uint64, smc bool) int64
 func halt()
 
 // defined in entry.s
@@ -67,8 +71,23 @@ func settle() {
 	}
 }
 
-func (m *Machine) psci(function uint64) {
-	if m.conduit != NoPSCI {
-		psci(function, m.conduit == SMC)
+func (m *Machine) psci(function uint64) { m.call(function, 0) }
+
+// call calls firmware; negative if there is none to call, or it does not know the
+// function.
+func (m *Machine) call(function, arg uint64) int64 {
+	if m.conduit == NoPSCI {
+		return -1
 	}
+	return int64(int32(smccc(function, arg, m.conduit == SMC)))
+}
+
+// firmwareFeature asks the firmware whether it has one of its workarounds; see
+// coreFacts.firmware. Functions of SMCCC 1.1 may be called only where the firmware
+// says that it has that (DEN 0028, section 7.5).
+func (m *Machine) firmwareFeature(function uint32) int32 {
+	if m.call(psciVersion, 0) < 1<<16 || m.call(psciFeatures, smcccVersion) < 0 || m.call(smcccVersion, 0) < 1<<16|1 {
+		return -1
+	}
+	return int32(m.call(smcccFeatures, uint64(function)))
 }

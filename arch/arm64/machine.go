@@ -29,6 +29,9 @@ type Config struct {
 	Clock ClockConfig
 	LED   LEDConfig
 
+	// Mitigations are the words of the kernel argument mitigations=.
+	Mitigations []string
+
 	// Alloc gives a frame for the page tables of GrowWindow and MapDevice. New
 	// itself takes memory of the first Go heap.
 	Alloc func() arch.PA
@@ -41,6 +44,7 @@ type Config struct {
 type Machine struct {
 	mmu
 	timer
+	spec      speculation
 	irqs      controller
 	uart      *UART // nil for none
 	conduit   Conduit
@@ -79,6 +83,7 @@ func New(c *Config) (*Machine, error) {
 		return nil, errors.New("arm64: no RAM given")
 	}
 	m.features()
+	m.speculation(c.Mitigations)
 	if err := m.mmu.init(c.RAM, c.windows()); err != nil {
 		return nil, err
 	}
@@ -109,6 +114,30 @@ func New(c *Config) (*Machine, error) {
 		m.irqs.enable(m.uartLine)
 	}
 	return m, nil
+}
+
+// speculation decides what is done about speculative execution, and has the vectors
+// do their part.
+func (m *Machine) speculation(force []string) {
+	facts := coreFacts{
+		midr: readMIDR(), pfr0: readPFR0(), pfr1: readPFR1(), mmfr1: readMMFR1(), mmfr2: readMMFR2(), isar2: readISAR2(),
+		firmware: m.firmwareFeature,
+	}
+	m.spec = decideSpeculation(&facts, force)
+	smc := uint64(0)
+	if m.conduit == SMC {
+		smc = 1
+	}
+	clearHistory(m.spec.history, uint64(m.spec.loops), smc)
+}
+
+// Speculation is what is done about speculative execution on this CPU.
+func (m *Machine) Speculation() arch.Speculation {
+	s := arch.Speculation{On: m.spec.on, Open: m.spec.open}
+	if m.spec.between != 0 {
+		s.Barrier = func() { m.call(uint64(m.spec.between), 0) }
+	}
+	return s
 }
 
 // windows lists the device registers that the drivers use, in whole pages: on

@@ -16,6 +16,7 @@ func readMMFR0() uint64
 func readMMFR1() uint64
 func readMMFR2() uint64
 func readTTBR1() uint64
+func readISAR2() uint64
 
 // barrier is DSB SY, ISB.
 func barrier()

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,18 +21,26 @@ import (
 // Options is what a command line asks for.
 type Options struct {
 	Layout    arch.Layout     // layout=: of processes that ask for no other
+	Insist    bool            // layout=shared!: even if this CPU is open to Meltdown then
 	Exit      proc.ExitPolicy // exit=: the same
 	HugePages bool            // hugepages=: 2 MB blocks for anonymous memory
 	ASLR      bool            // aslr=: programs get addresses that cannot be guessed
 	SelfTest  string          // selftest=: all, quick, none, or part of the names to run
 	Init      string          // init=: path of the first process
-	Slice     time.Duration   // slice=: how long a thread runs while others wait
-	Crash     string          // crash=: how to die once everything is up, to test the crash report; "no"
-	Args      []string        // after "--": the first process's arguments
+	// Mitigations are mitigations=: auto, what the CPU asks for (package arch,
+	// SPECULATION.md); off, nothing; and what is done in any case, to measure it.
+	Mitigations []string
+	Slice       time.Duration // slice=: how long a thread runs while others wait
+	Crash       string        // crash=: how to die once everything is up, to test the crash report; "no"
+	Args        []string      // after "--": the first process's arguments
 }
 
 // crashes are the values of crash=.
 var crashes = []string{"no", "panic", "nil", "text", "stack"}
+
+// mitigations are the words of mitigations=. A machine that has no such thing takes
+// no notice.
+var mitigations = []string{"auto", "off", "ibpb", "ibrs", "verw", "ssbd", "bhb"}
 
 // choice is a flag.Value that accepts a fixed list of words.
 type choice[T any] struct {
@@ -69,7 +78,22 @@ func Parse(line string) (o Options, warnings []string, err error) {
 	o = Options{HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no"}
 	fs := flag.NewFlagSet("command line", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.Var(choice[arch.Layout]{&o.Layout, []string{"shared", "separate"}, []arch.Layout{arch.SharedUK, arch.Separate}}, "layout", "")
+	type layout struct {
+		arch.Layout
+		insist bool
+	}
+	var l layout
+	fs.Var(choice[layout]{&l, []string{"shared", "separate", "shared!"},
+		[]layout{{arch.SharedUK, false}, {arch.Separate, false}, {arch.SharedUK, true}}}, "layout", "")
+	fs.Func("mitigations", "", func(s string) error {
+		o.Mitigations = strings.Split(s, ",")
+		for _, w := range o.Mitigations {
+			if !slices.Contains(mitigations, w) {
+				return fmt.Errorf("it is one or more, with commas, of %s", strings.Join(mitigations, ", "))
+			}
+		}
+		return nil
+	})
 	fs.Var(choice[proc.ExitPolicy]{&o.Exit, []string{"purge", "reaper"}, []proc.ExitPolicy{proc.PolicyPurge, proc.PolicyReaper}}, "exit", "")
 	fs.Var(choice[bool]{&o.HugePages, []string{"on", "off"}, []bool{true, false}}, "hugepages", "")
 	fs.Var(choice[bool]{&o.ASLR, []string{"on", "off"}, []bool{true, false}}, "aslr", "")
@@ -99,5 +123,6 @@ func Parse(line string) (o Options, warnings []string, err error) {
 			return o, warnings, fmt.Errorf("kernel argument %s=%s: %w", name, value, err)
 		}
 	}
+	o.Layout, o.Insist = l.Layout, l.insist
 	return o, warnings, nil
 }

@@ -27,6 +27,9 @@ func TestParse(t *testing.T) {
 		{`init=/bin/sh -- -c 'echo a  b; exit 3' "it's"`, with(func(o *Options) {
 			o.Init, o.Args = "/bin/sh", []string{"-c", "echo a  b; exit 3", "it's"}
 		}), 0},
+		{"layout=shared! mitigations=auto,ssbd", with(func(o *Options) {
+			o.Insist, o.Mitigations = true, []string{"auto", "ssbd"}
+		}), 0},
 		{"aslr=off", with(func(o *Options) { o.ASLR = false }), 0},
 		{"slice=2ms quiet panic=-1", with(func(o *Options) { o.Slice = 2 * time.Millisecond }), 2},
 	} {
@@ -36,12 +39,13 @@ func TestParse(t *testing.T) {
 		}
 	}
 	for line, want := range map[string]string{
-		"layout=both":   "one of shared, separate",
-		"exit=parent":   "one of purge, reaper",
-		"crash=now":     "one of no, panic, nil, text, stack",
-		"layout":        "write layout=VALUE",
-		"slice=1us":     "from 100us to 1s",
-		"hugepages=yes": "one of on, off",
+		"layout=both":         "one of shared, separate, shared!",
+		"mitigations=off,all": "one or more, with commas, of auto, off",
+		"exit=parent":         "one of purge, reaper",
+		"crash=now":           "one of no, panic, nil, text, stack",
+		"layout":              "write layout=VALUE",
+		"slice=1us":           "from 100us to 1s",
+		"hugepages=yes":       "one of on, off",
 	} {
 		if _, _, err := Parse(line); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", line, err, want)

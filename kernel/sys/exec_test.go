@@ -413,3 +413,60 @@ func TestStartDamaged(t *testing.T) {
 		}
 	})
 }
+
+// The page tables know whose code runs on them, through setuid(2), fork(2) and
+// execve(2): branch predictors are flushed between users. Each line failed without
+// the call that it names.
+func TestPredictorDomains(t *testing.T) {
+	onBoth(t, func(m *machine) {
+		m.litters = true
+		m.writeFile("/tmp/prog", m.executable(delf.ET_EXEC, nil), 0o755)
+		domain := func(u *user) uint64 { return u.vs().Pmap().Domain() }
+		m.programs.Store(uint64(0x401000), func(u *user) {
+			if d := domain(u); d != 1000 {
+				m.t.Errorf("after execve: domain %#x", d)
+			}
+			u.exit(0)
+		})
+		m.passes(func(u *user) {
+			if d := domain(u); d != 0 {
+				m.t.Errorf("root: domain %#x", d)
+			}
+			u.ok("setresuid", ^uint64(0), 1000, ^uint64(0))
+			mixed := domain(u)
+			if mixed>>32 != 1 {
+				m.t.Errorf("a process with two user numbers: domain %#x", mixed)
+			}
+			u.ok("setresuid", 0, 0, 0)
+			u.ok("setuid", 1000)
+			pid := u.fork(func(u *user) {
+				if d := domain(u); d != 1000 {
+					m.t.Errorf("after fork: domain %#x", d)
+				}
+				u.call("execve", u.str("/tmp/prog"), u.strings(dataVA, "prog"), 0)
+				m.t.Error("execve came back")
+			})
+			u.ok("wait4", pid, 0, 0, 0)
+			u.exit(0)
+		})
+	})
+}
+
+// Where the shared layout is open to Meltdown no process can choose it.
+func TestOnlySeparate(t *testing.T) {
+	onBoth(t, func(m *machine) {
+		for _, only := range []bool{false, true} {
+			m.s.cfg.OnlySeparate = only
+			m.passes(func(u *user) {
+				fd := u.ok("openat", cwd, u.str("/proc/self/layout"), unix.O_WRONLY, 0)
+				u.ok("write", fd, u.str("separate"), 8)
+				if only {
+					u.want(syscall.EINVAL, "write", fd, u.str("shared"), 6)
+				} else {
+					u.ok("write", fd, u.str("shared"), 6)
+				}
+				u.exit(0)
+			})
+		}
+	})
+}

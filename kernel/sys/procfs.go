@@ -99,17 +99,21 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 		vs.Release()
 		i.Maps = func() []vm.EntryInfo { return maps(p) }
 	}
-	i.Settings = settings(p)
+	i.Settings = ps.s.settings(p)
 	return i, true
 }
 
 // settings are what a process can choose for itself and its children: who takes
 // its memory apart when it exits, and the page-table layout that its next
 // execve(2) uses.
-func settings(p *proc.Process) []fs.ProcSetting {
+func (s *System) settings(p *proc.Process) []fs.ProcSetting {
+	layouts := []arch.Layout{arch.SharedUK, arch.Separate}
+	if s.cfg.OnlySeparate {
+		layouts = layouts[1:]
+	}
 	return []fs.ProcSetting{
 		{Name: "exit_policy", Value: p.Policy().String(), Set: oneOf(p.SetPolicy, proc.PolicyPurge, proc.PolicyReaper)},
-		{Name: "layout", Value: p.Layout().String(), Set: oneOf(p.SetLayout, arch.SharedUK, arch.Separate)},
+		{Name: "layout", Value: p.Layout().String(), Set: oneOf(p.SetLayout, layouts...)},
 	}
 }
 

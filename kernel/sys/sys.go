@@ -44,6 +44,9 @@ type Config struct {
 	CPUs    int                         // processors; 0: one
 	ASLR    bool                        // programs get random addresses (package elf says which)
 	FPU     amd64.FPU                   // amd64: how the CPU keeps the FPU state
+	// OnlySeparate: a process may not choose the shared layout, for it could read
+	// kernel memory then.
+	OnlySeparate bool
 
 	// Trace, if set, sees every system call when it returns (strace).
 	Trace func(t *proc.Thread, name string, args []uint64, ret uint64, err error)

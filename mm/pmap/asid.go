@@ -13,7 +13,10 @@ const maxCPU = 1
 
 // cpu is what one CPU has loaded for the user half: nil is the bare kernel root.
 // Changed under System.mu by that CPU.
-type cpu struct{ current atomic.Pointer[Pmap] }
+type cpu struct {
+	current atomic.Pointer[Pmap]
+	domain  uint64 // of the code that ran here last; System.mu
+}
 
 // thisCPU is the one place that must learn the CPU's number when there are more.
 func (s *System) thisCPU() *cpu { return &s.cpus[0] }
@@ -72,6 +75,9 @@ func (s *System) load(p *Pmap) {
 		s.mmu.Deactivate()
 	} else {
 		s.mmu.Activate(p.Root())
+	}
+	if s.barrier != nil {
+		s.crossDomains(c, old, p)
 	}
 	c.current.Store(p)
 	if old != nil && old != p && uint16(old.id.Load()) == 0 {
@@ -142,6 +148,9 @@ func (s *System) leaveLocked(p *Pmap) {
 	for i := range s.cpus {
 		if s.cpus[i].current.Load() == p {
 			s.mmu.Deactivate()
+			if s.barrier != nil {
+				s.crossDomains(&s.cpus[i], p, nil)
+			}
 			s.cpus[i].current.Store(nil)
 		}
 	}

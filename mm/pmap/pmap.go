@@ -111,6 +111,8 @@ type System struct {
 	asidLimit int             // use no more; see LimitIdentifiers
 	roots     [2][]phys.Frame // recycled roots by layout: user half zero, kernel half valid
 	work      []*teardown
+
+	barrier func() // [I] after SetBarrier
 }
 
 // Pmap is one address space's tables. Make it with New or Init.
@@ -126,6 +128,9 @@ type Pmap struct {
 	// leaving: Purge has taken the pmap off every CPU and nobody may load it.
 	// Set under System.mu.
 	leaving atomic.Bool
+
+	// domain is whose code runs on the pmap; see SetDomain.
+	domain atomic.Uint64
 
 	mu       sync.Mutex
 	resident int // 4 KB pages with a leaf

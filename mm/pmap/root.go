@@ -26,6 +26,7 @@ func (s *System) Init(p *Pmap, l arch.Layout) error {
 	p.s, p.layout, p.root, p.top = s, l, root, s.mem.Table(root)
 	p.resident, p.tables = 0, 0
 	p.id.Store(0)
+	p.domain.Store(0)
 	p.leaving.Store(false)
 	return nil
 }

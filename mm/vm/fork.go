@@ -43,6 +43,7 @@ func (vs *VMSpace) fork(l arch.Layout, stack arch.VA, stop func() bool) (*VMSpac
 	if err != nil {
 		return nil, err
 	}
+	c.pm.SetDomain(vs.pm.Domain())
 	vs.mu.Lock()
 	if err := c.room(vs.tree.n); err != nil {
 		vs.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,8 @@ type boot struct {
 	args               []string
 	debug              bool   // the kernel that `make kernel DEBUG=1` built
 	release            string // the kernel that this release of Go built; "" for the go command's own
+	cpu                string // instead of the machine's; "": that
+	banner             string // what the serial output must have; "": anything
 }
 
 // suiteBoots covers both architectures, both layouts and both policies with
@@ -34,6 +37,10 @@ var suiteBoots = []boot{
 	{arch: "arm64", machine: "virt-el2", mem: "128M", args: []string{"selftest=quick"}},
 	{arch: "amd64", machine: "q35", mem: "64M", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "virt", mem: "64M", args: []string{"selftest=quick"}},
+	// A CPU that is open to Meltdown, and everything that is done about speculation,
+	// whatever the CPU.
+	{arch: "amd64", machine: "q35", mem: "64M", cpu: "Haswell", args: []string{"selftest=quick", "layout=shared", "mitigations=ibpb,ibrs,verw"},
+		banner: `(?m)^layout: separate \(because of Meltdown\),(.*\n)+?speculation: IBRS at entry, IBPB between users, VERW; open to SSB`},
 	// 2 million frames: the recount after each test takes its time.
 	{arch: "arm64", machine: "virt", mem: "8G", args: []string{"selftest=frames/"}},
 	{arch: "arm64", machine: "virt-uboot", mem: "1G", args: []string{"selftest=quick"}},
@@ -48,6 +55,9 @@ var suiteBoots = []boot{
 
 func (b *boot) title() string {
 	words := append([]string{b.arch, b.machine, b.mem}, b.args...)
+	if b.cpu != "" {
+		words = append(words, b.cpu)
+	}
 	if b.debug {
 		words = append(words, "DEBUG=1")
 	}
@@ -140,10 +150,22 @@ func (b *boot) run(ctx context.Context, limit time.Duration) (*qemu.Verdict, err
 	if b.debug {
 		dir += "-debug"
 	}
-	return qemu.Boot(ctx, &qemu.Config{
+	c := &qemu.Config{
 		Machine: m, Memory: b.mem,
 		Kernel: dir + "/grim",
 		Initrd: dir + "/initramfs.cpio",
 		Append: b.args,
-	}, limit, b.log(), nil, nil)
+	}
+	if b.cpu != "" {
+		c.Extra = []string{"-cpu", b.cpu}
+	}
+	v, err := qemu.Boot(ctx, c, limit, b.log(), nil, nil)
+	if err != nil || b.banner == "" {
+		return v, err
+	}
+	text, err := os.ReadFile(b.log())
+	if err == nil && !regexp.MustCompile(b.banner).Match(text) {
+		err = fmt.Errorf("the serial output has nothing that matches %q", b.banner)
+	}
+	return v, err
 }
