@@ -128,6 +128,53 @@ func TestSubreaper(t *testing.T) {
 	})
 }
 
+// An ancestor that adopts, but is on its way out, gets no orphans.
+func TestSubreaperExiting(t *testing.T) {
+	m := newMachine(t, 8192, nil)
+	var open, armed, ppid atomic.Int64
+	gate := make(chan struct{})
+	files := newFiles(&open, func() { // each process's end comes here
+		if armed.CompareAndSwap(1, 2) {
+			<-gate
+		}
+	})
+	p := m.spawn(SpawnArgs{Files: files}, func(u *user) {
+		adopts := func(t *Thread) (uint64, error) { t.p.SetAdopts(true); return 0, nil }
+		u.must(adopts)
+		var orphan, end atomic.Int64
+		near := u.Fork(func(n *user) {
+			n.must(adopts)
+			n.Fork(func(c *user) {
+				c.Fork(func(o *user) {
+					orphan.Store(1)
+					o.Spin(func() bool { return end.Load() == 1 })
+				})
+				c.Spin(func() bool { return armed.Load() == 2 })
+			})
+			n.Spin(func() bool { return orphan.Load() == 1 })
+			armed.Store(1)
+			n.ExitGroup(0)
+		})
+		u.Spin(func() bool {
+			for _, q := range m.k.Processes() {
+				if q.PPID() == u.PID() && q.pid != near {
+					ppid.Store(int64(q.PPID()))
+				}
+			}
+			return ppid.Load() != 0 || m.k.Process(near).State() != Exiting && armed.Load() == 2
+		})
+		if ppid.Load() == 0 || m.k.Process(near).State() != Exiting {
+			t.Error("the orphan did not come to the ancestor that lives")
+		}
+		close(gate)
+		end.Store(1)
+		for _, err := u.Wait(-1); err == nil; {
+			_, err = u.Wait(-1)
+		}
+	})
+	p.Wait()
+}
+
 // PR_SET_PDEATHSIG: the end of the thread that made the process counts, not that of
 // another; fork clears it.
 func TestParentDeath(t *testing.T) {
