@@ -204,7 +204,11 @@ func TestParentDeath(t *testing.T) {
 			tid.Store(int64(c.t.TID()))
 			fromThread.Store(int64(c.Fork(child)))
 			c.Spin(func() bool { return ready.Load() == 1 })
-			c.Thread(func(*user) {}) // another thread's end changes nothing
+			// Another thread's end changes nothing, although it has a child itself.
+			other := c.Thread(func(o *user) {
+				o.Fork(func(k *user) { k.Spin(func() bool { return got.Load() > 0 }) })
+			})
+			c.Spin(func() bool { return m.k.Thread(other) == nil })
 			time.Sleep(time.Millisecond)
 			if got.Load() != 0 {
 				t.Error("another thread's end sent the signal")
@@ -212,9 +216,12 @@ func TestParentDeath(t *testing.T) {
 			c.Exit(0)
 		})
 		u.Spin(func() bool { return fromThread.Load() != 0 })
-		w, err := u.Wait(-1)
+		w, err := u.Wait(int(fromThread.Load()))
 		if err != nil || w.PID != int(fromThread.Load()) || w.Status != ExitStatus(3) || got.Load() != 1 {
 			t.Errorf("wait: %+v, %v; %d signals", w, err, got.Load())
+		}
+		if _, err := u.Wait(-1); err != nil {
+			t.Errorf("the other thread's child: %v", err)
 		}
 		if _, err := u.Sys(func(t *Thread) (uint64, error) { return 0, t.SetParentDeath(65) }); err != syscall.EINVAL {
 			t.Errorf("signal 65: %v, want EINVAL", err)
