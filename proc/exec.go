@@ -46,7 +46,8 @@ func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, e
 		t.Interrupt()
 		return ERESTARTNOINTR
 	}
-	p.SetName(name)
+	t.SetName(name)
+	p.SetDumpable(true)
 	k.treeMu.Lock()
 	p.execed = true
 	p.exitSignal = int(syscall.SIGCHLD) // execve(2)

@@ -168,11 +168,12 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := k.newProcess(pid, p.Name(), p.Cred())
+	c, err := k.newProcess(pid, t.name, p.Cred())
 	if err != nil {
 		return nil, err
 	}
 	p.mu.Lock()
+	c.undumpable.Store(p.undumpable.Load())
 	c.limits, c.policy, c.layout, c.persona = p.limits, p.policy, p.layout, p.persona
 	f := &t.fork
 	*f = forking{next: p.forks}
@@ -326,7 +327,7 @@ func (t *Thread) copyTo(c *Thread, a *ForkArgs) {
 	if a.Flags&CloneSetTLS != 0 {
 		c.U.Frame[abi.TLS] = a.TLS
 	}
-	c.mask = t.mask
+	c.mask, c.name, c.noNew = t.mask, t.name, t.noNew
 	if a.Flags&CloneVM == 0 && t.rseq.at != 0 { // the area is in the copy
 		c.rseq = t.rseq
 		c.todo.Or(todoRseq)

@@ -57,31 +57,32 @@ type Process struct {
 	adopts     bool                  // [k] PR_SET_CHILD_SUBREAPER
 	adopted    bool                  // [k] an ancestor adopts, or did when this process was made
 
-	mu       sync.Mutex
-	threads  *Thread     // [m] list head
-	live     int         // [m] threads on the list, those in exit1 included
-	running  int         // [m] of them, those in state Live
-	status   Status      // [m] how it ends; final once Exiting
-	execer   *Thread     // [m] waits in Exec to be the only thread
-	space    *space      // [m] nil from the reaper's uvmspace_free on
-	files    Files       // [m] of most threads; see Thread.files
-	sharers  int         // [m] if split: threads that use files
-	split    bool        // [m] a thread has, or had, files of its own
-	forks    *forking    // [m] forks in progress
-	acts     *sigActions // [m]
-	pending  sigQueue    // [m] signals for any thread
-	stop     stopState   // [m] job control
-	name     string      // [m] comm, up to 15 bytes
-	cred     *Cred       // [m] replaced, never changed in place
-	limits   Limits      // [m]
-	policy   ExitPolicy  // [m]
-	layout   arch.Layout // [m] of the vmspace that exec makes
-	persona  uint32      // [m] personality(2); exec keeps it
-	usage    Usage       // [m] of dead threads
-	childUse Usage       // [m] of children waited for, and theirs
-	timer    *realTimer  // [m] ITIMER_REAL
-	vfork    *vforkWait  // [m] a parent that sleeps until we exec or exit
-	unpurged bool        // set by the last thread: the reaper is to purge (PolicyReaper)
+	mu         sync.Mutex
+	threads    *Thread     // [m] list head
+	live       int         // [m] threads on the list, those in exit1 included
+	running    int         // [m] of them, those in state Live
+	status     Status      // [m] how it ends; final once Exiting
+	execer     *Thread     // [m] waits in Exec to be the only thread
+	space      *space      // [m] nil from the reaper's uvmspace_free on
+	files      Files       // [m] of most threads; see Thread.files
+	sharers    int         // [m] if split: threads that use files
+	split      bool        // [m] a thread has, or had, files of its own
+	forks      *forking    // [m] forks in progress
+	acts       *sigActions // [m]
+	pending    sigQueue    // [m] signals for any thread
+	stop       stopState   // [m] job control
+	name       string      // [m] comm of the leader, up to 15 bytes
+	undumpable atomic.Bool // [a] PR_SET_DUMPABLE 0
+	cred       *Cred       // [m] replaced, never changed in place
+	limits     Limits      // [m]
+	policy     ExitPolicy  // [m]
+	layout     arch.Layout // [m] of the vmspace that exec makes
+	persona    uint32      // [m] personality(2); exec keeps it
+	usage      Usage       // [m] of dead threads
+	childUse   Usage       // [m] of children waited for, and theirs
+	timer      *realTimer  // [m] ITIMER_REAL
+	vfork      *vforkWait  // [m] a parent that sleeps until we exec or exit
+	unpurged   bool        // set by the last thread: the reaper is to purge (PolicyReaper)
 
 	noteMu sync.Mutex
 	notes  *Knote       // [n]
@@ -149,11 +150,21 @@ func (p *Process) Name() string {
 	return p.name
 }
 
-// SetName sets the command name, cut at 15 bytes (TASK_COMM_LEN - 1).
-func (p *Process) SetName(s string) {
+// Dumpable and SetDumpable are PR_GET_DUMPABLE and PR_SET_DUMPABLE. Children inherit
+// it, exec makes a process dumpable again, another effective user or group does not.
+func (p *Process) Dumpable() bool      { return !p.undumpable.Load() }
+func (p *Process) SetDumpable(on bool) { p.undumpable.Store(!on) }
+
+// ThreadName is the name of the thread numbered tid; empty if there is none.
+func (p *Process) ThreadName(tid int) string {
 	p.mu.Lock()
-	p.name = s[:min(len(s), 15)]
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	for t := p.threads; t != nil; t = t.next {
+		if t.TID() == tid {
+			return t.name
+		}
+	}
+	return ""
 }
 
 // Personality is personality(2)'s word. Fork and exec inherit it.

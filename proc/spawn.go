@@ -62,7 +62,7 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 		p.policy = *a.Policy
 	}
 	t.useSpace(p.space)
-	t.files = p.files
+	t.files, t.name = p.files, p.name
 	t.tid.Store(int32(pid))
 	k.m.InitUser(t.U, a.PC, a.SP)
 	if a.Setup != nil {

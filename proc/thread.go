@@ -62,6 +62,8 @@ type Thread struct {
 	usage   threadUsage // [a]
 	resumed int64       // [o] Kernel.Now when it last began to use the CPU
 
+	name   string         // [m] comm, up to 15 bytes; the leader's is the process's
+	noNew  bool           // [o] PR_SET_NO_NEW_PRIVS
 	kids   atomic.Int32   // children whose maker it is; changed with treeMu held
 	pdeath syscall.Signal // [m] PR_SET_PDEATHSIG; 0: none
 
@@ -167,6 +169,29 @@ func (t *Thread) VM() *vm.VMSpace { return t.space.vs }
 
 // Files are those that the thread uses. For the thread itself only.
 func (t *Thread) Files() Files { return t.files }
+
+// Name is the thread's command name, at most 15 bytes (PR_GET_NAME).
+func (t *Thread) Name() string {
+	t.p.mu.Lock()
+	defer t.p.mu.Unlock()
+	return t.name
+}
+
+// SetName sets it, cut at 15 bytes (TASK_COMM_LEN - 1). The leader's is the process's.
+func (t *Thread) SetName(s string) {
+	t.p.mu.Lock()
+	t.name = s[:min(len(s), 15)]
+	if t.TID() == t.p.pid {
+		t.p.name = t.name
+	}
+	t.p.mu.Unlock()
+}
+
+// NoNewPrivs and SetNoNewPrivs are PR_GET_NO_NEW_PRIVS and PR_SET_NO_NEW_PRIVS:
+// inherited, and never taken back. No executable gives privileges here, so that it
+// changes nothing. For the thread itself only.
+func (t *Thread) NoNewPrivs() bool { return t.noNew }
+func (t *Thread) SetNoNewPrivs()   { t.noNew = true }
 
 // ParentDeath and SetParentDeath are PR_GET_PDEATHSIG and PR_SET_PDEATHSIG: the
 // signal that the thread's process gets when the thread ends that made the process,

@@ -30,7 +30,8 @@ func (c ctx) change(fn func(n *proc.Cred, privileged bool) error) (uint64, error
 		setMemoryLimits(c.mem(), p) // the superuser may lock memory
 	}
 	if n.EUID != old.EUID || n.EGID != old.EGID || n.FSUID != old.FSUID || n.FSGID != old.FSGID {
-		return 0, c.t.SetParentDeath(0) // PR_SET_PDEATHSIG(2const)
+		p.SetDumpable(false) // prctl(2); fs.suid_dumpable is 0
+		return 0, c.t.SetParentDeath(0)
 	}
 	return 0, nil
 }

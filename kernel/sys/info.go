@@ -176,6 +176,14 @@ func (c ctx) process(pid int) (*proc.Process, error) {
 	return nil, syscall.ESRCH
 }
 
+// flag is the result of a call that answers yes or no.
+func flag(on bool) (uint64, error) {
+	if on {
+		return 1, nil
+	}
+	return 0, nil
+}
+
 func sysPrctl(c ctx) (uint64, error) {
 	p, arg := c.t.Process(), c.arg(1)
 	switch c.int(0) {
@@ -189,35 +197,38 @@ func sysPrctl(c ctx) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		p.SetName(s)
+		c.t.SetName(s)
 		return 0, nil
 	case unix.PR_GET_NAME:
 		var name [16]byte
-		copy(name[:], p.Name())
+		copy(name[:], c.t.Name())
 		return 0, put(c, c.va(1), &name)
 	case unix.PR_GET_DUMPABLE:
-		return 1, nil
+		return flag(p.Dumpable())
 	case unix.PR_SET_DUMPABLE:
 		if arg > 1 {
 			return 0, syscall.EINVAL
 		}
+		p.SetDumpable(arg == 1)
 		return 0, nil
 	case unix.PR_SET_NO_NEW_PRIVS:
-		if arg != 1 {
+		if arg != 1 || c.arg(2)|c.arg(3)|c.arg(4) != 0 {
 			return 0, syscall.EINVAL
 		}
-		return 0, nil // no executable changes credentials here
+		c.t.SetNoNewPrivs()
+		return 0, nil
 	case unix.PR_GET_NO_NEW_PRIVS:
-		return 1, nil
+		if arg|c.arg(2)|c.arg(3)|c.arg(4) != 0 {
+			return 0, syscall.EINVAL
+		}
+		return flag(c.t.NoNewPrivs())
 	case unix.PR_SET_CHILD_SUBREAPER:
 		p.SetAdopts(arg != 0)
 		return 0, nil
 	case unix.PR_GET_CHILD_SUBREAPER:
-		var on int32
-		if p.Adopts() {
-			on = 1
-		}
-		return 0, put(c, c.va(1), &on)
+		on, _ := flag(p.Adopts())
+		word := int32(on)
+		return 0, put(c, c.va(1), &word)
 	case unix.PR_SET_PDEATHSIG:
 		if arg > proc.NumSignals {
 			return 0, syscall.EINVAL

@@ -77,6 +77,9 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 		MinFlt: uint64(u.Faults), UTime: u.UserTime, STime: u.SystemTime, Start: p.StartTime(),
 		Status: int(p.Status()),
 	}
+	if tid != pid {
+		i.Name = p.ThreadName(tid)
+	}
 	if cred := p.Cred(); cred != nil {
 		i.UID, i.GID = int(cred.UID), int(cred.GID)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,6 +17,8 @@ import (
 var familyTests = []test{
 	{name: "family-subreaper", run: familySubreaper},
 	{name: "family-parent-death", run: familyParentDeath},
+	{name: "family-prctl", run: familyPrctl},
+	{name: "family-thread-names", run: familyNames},
 	{name: "family-exit-signal", run: familyExitSignal},
 	{name: "family-wait-for-stops", run: familyWaitStops},
 	{name: "family-setpgid-zombie", run: familySetpgid},
@@ -117,6 +120,79 @@ func familyParentDeath() {
 		equal("bytes", n, 0)
 		return
 	}
+}
+
+// familyPrctl: what one sets one gets, and what is inherited or lost.
+func familyPrctl() {
+	quiet()
+	root := os.Geteuid() == 0
+	equal("status", wait(fork(func() int {
+		get := func(what uintptr) int { return rawCall(unix.SYS_PRCTL, what) }
+		if get(unix.PR_GET_DUMPABLE) != 1 || get(unix.PR_GET_NO_NEW_PRIVS) != 0 {
+			return 1
+		}
+		if rawCall(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 1) != -int(unix.EINVAL) ||
+			rawCall(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1) != 0 || get(unix.PR_GET_NO_NEW_PRIVS) != 1 {
+			return 2
+		}
+		if rawCall(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0) != 0 || get(unix.PR_GET_DUMPABLE) != 0 {
+			return 3
+		}
+		s, ok := rawWait(rawFork(unix.SIGCHLD, func() int {
+			return get(unix.PR_GET_DUMPABLE) | get(unix.PR_GET_NO_NEW_PRIVS)<<1
+		}))
+		if !ok || s>>8 != 2 {
+			return 4
+		}
+		if !root {
+			return 0
+		}
+		// Another effective user is not dumpable, and hears of no parent's death.
+		sig := int32(1)
+		rawCall(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1)
+		rawCall(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGTERM))
+		if rawCall(unix.SYS_SETRESUID, ^uintptr(0), 1000, ^uintptr(0)) != 0 || get(unix.PR_GET_DUMPABLE) != 0 {
+			return 5
+		}
+		if rawCall(unix.SYS_PRCTL, unix.PR_GET_PDEATHSIG, ptr(&sig)) != 0 || sig != 0 {
+			return 6
+		}
+		return 0
+	})).ExitStatus(), 0)
+}
+
+// familyNames: a thread has a name of its own; the process's is its leader's.
+func familyNames() {
+	before, err := os.ReadFile("/proc/self/comm")
+	check("comm", err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		tid := unix.Gettid()
+		if tid == os.Getpid() {
+			done2 := make(chan struct{}) // the leader itself: another thread, then
+			go func() { defer close(done2); runtime.LockOSThread(); nameThread(unix.Gettid()) }()
+			<-done2
+			return
+		}
+		nameThread(tid)
+	}()
+	<-done
+	after, err := os.ReadFile("/proc/self/comm")
+	check("comm", err)
+	equal("the process's name", string(after), string(before))
+}
+
+func nameThread(tid int) {
+	name := [16]byte{'w', 'o', 'r', 'k', 'e', 'r'}
+	var got [16]byte
+	check("PR_SET_NAME", unix.Prctl(unix.PR_SET_NAME, ptr(&name), 0, 0, 0))
+	check("PR_GET_NAME", unix.Prctl(unix.PR_GET_NAME, ptr(&got), 0, 0, 0))
+	equal("the thread's name", got, name)
+	comm, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/comm", tid))
+	check("comm", err)
+	equal("the thread's comm", string(comm), "worker\n")
 }
 
 // familyExitSignal: another exit signal than SIGCHLD carries the same siginfo.
