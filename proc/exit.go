@@ -190,7 +190,7 @@ func (t *Thread) deadLocked() {
 	t.usage.addTo(&p.usage)
 	p.unlinkThread(t)
 	t.advance(Dead)
-	t.pending = sigQueue{}
+	t.pending.drop(p, ^Sigset(0))
 	p.k.pids.releaseThread(t.TID(), t.TID() != p.pid)
 }
 
@@ -243,7 +243,7 @@ func (p *Process) die(t *Thread) {
 	k.treeMu.Lock()
 	p.mu.Lock()
 	t.deadLocked()
-	p.pending = sigQueue{}
+	p.pending.drop(p, ^Sigset(0))
 	acts := p.acts
 	p.acts = nil
 	p.stop = stopState{}

@@ -37,11 +37,13 @@ func DefaultLimits() Limits {
 }
 
 // defaultLimits are DefaultLimits with those that depend on the machine's memory: as
-// on Linux, one user may have half of the threads that there could be at all.
+// on Linux, one user may have half of the threads that there could be at all, and as
+// many queued signals.
 func (k *Kernel) defaultLimits() Limits {
 	l := DefaultLimits()
 	threads := max(uint64(k.charges.Limit(charge.Heap)/threadCost/2), 16)
 	l[rlimitNPROC] = Rlimit{threads, threads}
+	l[rlimitSigpending] = Rlimit{threads, threads}
 	return l
 }
 

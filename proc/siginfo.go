@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"math/bits"
 	"syscall"
 
 	"grim/arch"
@@ -114,80 +113,4 @@ type SignalABI interface {
 	// (EFAULT) has changed nothing; the process gets SIGSEGV for it.
 	// rt_sigreturn(2) undoes it, with Thread.SetMask(oldMask).
 	Push(t *Thread, info *Siginfo, act *Sigaction, oldMask Sigset) error
-}
-
-// sigQueue holds pending signals: a standard one once, real-time ones each.
-type sigQueue struct {
-	set   Sigset
-	infos []Siginfo // in order of arrival
-}
-
-// maxQueued bounds the real-time signals of one queue; Linux has RLIMIT_SIGPENDING.
-const maxQueued = 1024
-
-// add queues a signal; EAGAIN when a real-time queue is full.
-func (q *sigQueue) add(info *Siginfo) error {
-	if info.Signo < SIGRTMIN {
-		if q.set.Has(info.Signo) {
-			return nil
-		}
-	} else if len(q.infos) >= maxQueued {
-		return syscall.EAGAIN
-	}
-	q.set |= SigBit(info.Signo)
-	q.infos = append(q.infos, *info)
-	return nil
-}
-
-// take removes the signal of among that goes first: synchronous ones, then the
-// lowest number, the oldest of a number.
-func (q *sigQueue) take(among Sigset) (Siginfo, bool) {
-	m := q.set & among
-	if m == 0 {
-		return Siginfo{}, false
-	}
-	if s := m & synchronous; s != 0 {
-		m = s
-	}
-	sig := syscall.Signal(bits.TrailingZeros64(uint64(m)) + 1)
-	for i := range q.infos {
-		if q.infos[i].Signo != sig {
-			continue
-		}
-		info := q.infos[i]
-		q.infos = append(q.infos[:i], q.infos[i+1:]...)
-		q.recount(sig)
-		return info, true
-	}
-	panic("proc: sigQueue.take: a signal is in the set and not in the queue")
-}
-
-// drop removes all signals of a set.
-func (q *sigQueue) drop(gone Sigset) {
-	if q.set&gone == 0 {
-		return
-	}
-	kept := q.infos[:0]
-	for i := range q.infos {
-		if !gone.Has(q.infos[i].Signo) {
-			kept = append(kept, q.infos[i])
-		}
-	}
-	if q.infos = kept; len(kept) == 0 {
-		q.infos = nil
-	}
-	q.set &^= gone
-}
-
-// recount clears sig's bit if none is left.
-func (q *sigQueue) recount(sig syscall.Signal) {
-	for i := range q.infos {
-		if q.infos[i].Signo == sig {
-			return
-		}
-	}
-	q.set &^= SigBit(sig)
-	if len(q.infos) == 0 {
-		q.infos = nil // most queues are empty, and a zombie's must hold nothing
-	}
 }

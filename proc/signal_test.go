@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"math/rand"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"grim/arch"
+	"grim/mm/charge"
 	"grim/mm/vm"
 )
 
@@ -523,4 +525,165 @@ func TestExceptionCause(t *testing.T) {
 			t.Errorf("the frame shows %#x, %#x", code, addr)
 		}
 	})
+}
+
+// RLIMIT_SIGPENDING counts what a user has queued in all its processes. Beyond it a
+// real-time signal with a value is EAGAIN, any other is pending without siginfo; what
+// the kernel and kill(2) send as standard signals is not refused. Everything is given
+// back: taken, discarded, and at the end of a thread and of the process.
+func TestPendingLimit(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		const rt = syscall.Signal(40)
+		all := ^Sigset(0)
+		send := func(pid int, s syscall.Signal, code int32, value uint64) error {
+			_, err := u.Sys(func(t *Thread) (uint64, error) {
+				return 0, t.Kill(pid, &Siginfo{Signo: s, Code: code, Value: value})
+			})
+			return err
+		}
+		limit := func(n uint64) {
+			u.must(func(t *Thread) (uint64, error) { return 0, t.p.SetLimit(rlimitSigpending, Rlimit{n, Unlimited}) })
+		}
+		take := func() (info Siginfo) {
+			u.must(func(t *Thread) (uint64, error) {
+				var err error
+				info, err = t.WaitSignal(all, 0)
+				return 0, err
+			})
+			return info
+		}
+		queued := func() int64 { return m.vm.Charges().Totals()[charge.Signal] }
+		u.must(func(t *Thread) (uint64, error) { t.SetMask(all); return 0, nil })
+		limit(3)
+		base := queued()
+		me := u.PID()
+		for i := range uint64(3) {
+			if err := send(me, rt, SI_QUEUE, i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := send(me, rt, SI_QUEUE, 3); err != syscall.EAGAIN {
+			t.Errorf("a fourth real-time signal: %v, want EAGAIN", err)
+		}
+		if n := queued() - base; n != 3*signalCost {
+			t.Errorf("charged %d bytes for 3 signals, want %d", n, 3*signalCost)
+		}
+		// Of another number, by kill(2): a bit.
+		if err := send(me, rt+1, SI_USER, 7); err != nil {
+			t.Errorf("kill(2) with a real-time signal: %v", err)
+		}
+		// Standard ones: whole from kill(2) and the kernel, a bit from sigqueue(3).
+		for _, e := range []error{send(me, syscall.SIGUSR1, SI_USER, 8), send(me, syscall.SIGHUP, SI_KERNEL, 9), send(me, syscall.SIGUSR2, SI_QUEUE, 10)} {
+			if e != nil {
+				t.Errorf("a standard signal: %v", e)
+			}
+		}
+		for _, want := range []Siginfo{
+			{Signo: syscall.SIGHUP, Code: SI_KERNEL, Value: 9},
+			{Signo: syscall.SIGUSR1, Value: 8},
+			{Signo: syscall.SIGUSR2},
+			{Signo: rt, Code: SI_QUEUE, Value: 0},
+			{Signo: rt, Code: SI_QUEUE, Value: 1},
+			{Signo: rt, Code: SI_QUEUE, Value: 2},
+			{Signo: rt + 1},
+		} {
+			if got := take(); got != want {
+				t.Errorf("taken %+v, want %+v", got, want)
+			}
+		}
+		if _, err := u.Sys(func(t *Thread) (uint64, error) { _, err := t.WaitSignal(all, 0); return 0, err }); err != syscall.EAGAIN {
+			t.Errorf("then %v, want EAGAIN", err)
+		}
+		// A child's count with the parent's, and are given back at its end.
+		ready := new(atomic.Bool)
+		child := u.Fork(func(c *user) { ready.Store(true); c.Sleep() })
+		u.Spin(ready.Load)
+		for range 2 {
+			if err := send(child, rt, SI_QUEUE, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		send(me, rt, SI_QUEUE, 0)
+		if err := send(me, rt, SI_QUEUE, 0); err != syscall.EAGAIN {
+			t.Errorf("a fourth in two processes: %v, want EAGAIN", err)
+		}
+		send(child, syscall.SIGKILL, SI_USER, 0)
+		u.Wait(child)
+		if info := take(); info.Signo != syscall.SIGCHLD {
+			t.Errorf("after the child's end: %+v", info)
+		}
+		if n := queued() - base; n != signalCost {
+			t.Errorf("%d bytes charged, one signal is pending", n)
+		}
+		// A thread that ends, and a change of action.
+		tid := u.Thread(func(c *user) { c.Spin(func() bool { return !ready.Load() }); c.Exit(0) })
+		u.must(func(t *Thread) (uint64, error) {
+			return 0, t.Tgkill(0, tid, &Siginfo{Signo: rt, Code: SI_QUEUE})
+		})
+		u.Action(rt, Sigaction{Handler: SIG_IGN})
+		u.Action(rt, Sigaction{})
+		u.must(func(t *Thread) (uint64, error) {
+			return 0, t.Tgkill(0, tid, &Siginfo{Signo: rt, Code: SI_QUEUE})
+		})
+		ready.Store(false)
+		eventually(t, "the thread's end", func() bool { return queued() == base })
+		// Left for the process's end.
+		send(me, rt, SI_QUEUE, 0)
+	})
+}
+
+// Real-time signals come in order, standard ones between them once, and a drop in
+// the middle leaves the rest: the queue against a simple model.
+func TestSigQueueModel(t *testing.T) {
+	m := newMachine(t, 64, nil)
+	p := &Process{k: m.k}
+	p.account.Init(m.k.charges.Kernel())
+	defer p.account.Close()
+	p.limits = DefaultLimits()
+	r := rand.New(rand.NewSource(1))
+	var q sigQueue
+	var model []Siginfo
+	for range 20000 {
+		among := Sigset(r.Uint64())
+		switch r.Intn(8) {
+		case 0, 1, 2, 3:
+			info := Siginfo{Signo: syscall.Signal(1 + r.Intn(64)), Code: SI_QUEUE, Value: r.Uint64()}
+			if info.Signo >= SIGRTMIN || !slices.ContainsFunc(model, func(i Siginfo) bool { return i.Signo == info.Signo }) {
+				model = append(model, info)
+			}
+			if err := q.add(p, &info); err != nil {
+				t.Fatal(err)
+			}
+		case 4, 5, 6:
+			best := -1
+			for i, s := range model {
+				sync := func(s Siginfo) bool { return synchronous.Has(s.Signo) }
+				if among.Has(s.Signo) && (best < 0 || sync(s) && !sync(model[best]) ||
+					sync(s) == sync(model[best]) && s.Signo < model[best].Signo) {
+					best = i
+				}
+			}
+			got, ok := q.take(p, among)
+			if ok != (best >= 0) || ok && got != model[best] {
+				t.Fatalf("taken %+v, %v", got, ok)
+			}
+			if ok {
+				model = slices.Delete(model, best, best+1)
+			}
+		default:
+			if r.Intn(10) == 0 {
+				q.drop(p, among)
+				model = slices.DeleteFunc(model, func(i Siginfo) bool { return among.Has(i.Signo) })
+			}
+		}
+		var set Sigset
+		for _, s := range model {
+			set |= SigBit(s.Signo)
+		}
+		if set != q.set || (q.head == nil) != (q.tail == nil) {
+			t.Fatalf("set %#x, want %#x", q.set, set)
+		}
+	}
+	q.drop(p, ^Sigset(0))
 }

@@ -3,7 +3,7 @@ package proc
 import "syscall"
 
 // post sends a signal: to any thread of p, or to target if not nil. It never
-// blocks. EAGAIN when a real-time queue is full.
+// blocks. EAGAIN as sigQueue.add has it.
 func (p *Process) post(info *Siginfo, target *Thread) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,7 +63,7 @@ func (p *Process) postLocked(info *Siginfo, target *Thread) error {
 		p.exitLocked(SignalStatus(s), InParent)
 		return nil
 	}
-	if err := q.add(info); err != nil {
+	if err := q.add(p, info); err != nil {
 		return err
 	}
 	if t != nil {
@@ -108,9 +108,9 @@ func (p *Process) isInit() bool { return p.pid == 1 }
 
 // dropPendingLocked discards pending signals. Preconditions: p.mu held.
 func (p *Process) dropPendingLocked(gone Sigset) {
-	p.pending.drop(gone)
+	p.pending.drop(p, gone)
 	for t := p.threads; t != nil; t = t.next {
-		t.pending.drop(gone)
+		t.pending.drop(p, gone)
 	}
 }
 
@@ -127,7 +127,7 @@ func (t *Thread) Force(info *Siginfo) {
 		p.exitLocked(SignalStatus(s), InProcess)
 		return
 	}
-	if t.state != Live || t.pending.add(info) != nil {
+	if t.state != Live || t.pending.add(p, info) != nil {
 		return
 	}
 	t.todo.Or(todoSignal)

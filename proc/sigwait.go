@@ -62,11 +62,11 @@ func (t *Thread) Suspend(m Sigset) error {
 // takeLocked takes the pending signal of a set that goes first: the thread's own
 // ones before the process's. Preconditions: t.p.mu held.
 func (t *Thread) takeLocked(among Sigset) (Siginfo, bool) {
-	if info, ok := t.pending.take(among); ok {
+	p := t.p
+	if info, ok := t.pending.take(p, among); ok {
 		return info, true
 	}
-	p := t.p
-	info, ok := p.pending.take(among)
+	info, ok := p.pending.take(p, among)
 	if ok && info.Signo == syscall.SIGALRM && p.timer != nil {
 		p.timer.taken()
 	}

@@ -8,16 +8,17 @@ import (
 // Account is what one holder, a process or an address space, has been charged.
 // Init makes it ready, Close ends it. The holder embeds it.
 type Account struct {
-	mu    sync.Mutex
-	user  *User            // [mu] holds a reference
-	used  [resources]int64 // [mu]
-	tasks int64            // [mu] threads, for RLIMIT_NPROC
+	mu      sync.Mutex
+	user    *User            // [mu] holds a reference
+	used    [resources]int64 // [mu]
+	tasks   int64            // [mu] threads, for RLIMIT_NPROC
+	signals int64            // [mu] queued signals, for RLIMIT_SIGPENDING
 }
 
 // Init makes the account charge to u, of which it takes a reference.
 func (a *Account) Init(u *User) {
 	a.user = u.Ref()
-	a.used, a.tasks = [resources]int64{}, 0
+	a.used, a.tasks, a.signals = [resources]int64{}, 0, 0
 }
 
 // Close ends the account. Everything must have been given back.
@@ -91,6 +92,31 @@ func (a *Account) GiveThread(n int64) {
 	a.mu.Unlock()
 }
 
+// TakeSignal charges n bytes for a queued signal and counts it. It is refused if the
+// user has limit of them already (RLIMIT_SIGPENDING).
+func (a *Account) TakeSignal(n int64, limit uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	u := a.user
+	if uint64(u.signals.Add(1)) > limit || !u.Take(Signal, n) {
+		u.signals.Add(-1)
+		return false
+	}
+	a.signals++
+	a.used[Heap] += n
+	return true
+}
+
+// GiveSignal undoes TakeSignal.
+func (a *Account) GiveSignal(n int64) {
+	a.mu.Lock()
+	a.signals--
+	a.used[Heap] -= n
+	a.user.signals.Add(-1)
+	a.user.Give(Signal, n)
+	a.mu.Unlock()
+}
+
 // Move makes another user pay for all that the account holds: the process has
 // become that user's. It is never refused, because the objects exist already and
 // the change of user has been permitted; the new user cannot take more until it
@@ -109,6 +135,8 @@ func (a *Account) Move(to *User) {
 	}
 	to.tasks.Add(a.tasks)
 	from.tasks.Add(-a.tasks)
+	to.signals.Add(a.signals)
+	from.signals.Add(-a.signals)
 	a.mu.Unlock()
 	from.Release()
 }

@@ -13,7 +13,8 @@ type User struct {
 	kernel bool    // [I]
 	used   [resources]atomic.Int64
 
-	tasks atomic.Int64 // threads, for RLIMIT_NPROC
+	tasks   atomic.Int64 // threads, for RLIMIT_NPROC
+	signals atomic.Int64 // queued signals, for RLIMIT_SIGPENDING
 
 	// refs counts accounts, and others that will charge. Only System.User brings it
 	// up from 0, with System.mu held.

@@ -22,6 +22,7 @@ var signalTests = slices.Concat([]test{
 	{name: "signal-timed-wait", run: signalTimedWait},
 	{name: "signal-one-shot", run: signalOneShot},
 	{name: "signal-poll", run: signalPoll},
+	{name: "signal-pending-limit", run: signalPendingLimit},
 }, sigframeTests)
 
 // signalKills: the default action of each of these ends the process, and the
@@ -255,6 +256,52 @@ func signalPoll() {
 		rawSys(unix.SYS_SETITIMER, unix.ITIMER_REAL, ptr(&[4]uintptr{0, 0, 0, 20000}), 0)
 		if errno := rawSys(unix.SYS_PSELECT6, uintptr(p[0]+1), ptr(&set), 0, 0, 0, 0); errno != unix.EINTR || set[0] != 1<<uint(p[0]) {
 			return 3
+		}
+		return 0
+	})
+}
+
+// signalPendingLimit: with RLIMIT_SIGPENDING used up, sigqueue(3) of a real-time
+// signal is EAGAIN. kill(2) sends it without siginfo, and a standard one with it.
+func signalPendingLimit() {
+	quiet()
+	child("limit", func() int {
+		const rlimitSigpending, rt, siQueue = 11, 40, 0xffffffff
+		me, _ := rawSys2(unix.SYS_GETPID)
+		all := ^uint64(0)
+		rawSys(unix.SYS_RT_SIGPROCMASK, 0 /* SIG_BLOCK */, ptr(&all), 0, 8)
+		if rawSys(unix.SYS_PRLIMIT64, 0, rlimitSigpending, ptr(&[2]uint64{0, 0}), 0) != 0 {
+			return 1
+		}
+		queue := func(sig uint64) syscall.Errno {
+			info := [16]uint64{sig, siQueue, 0x1234, 0x5678}
+			return rawSys(unix.SYS_RT_SIGQUEUEINFO, me, uintptr(sig), ptr(&info))
+		}
+		take := func() (sig int32, code int32, pid int32) {
+			var info [16]int64
+			rawSys2(unix.SYS_RT_SIGTIMEDWAIT, ptr(&all), ptr(&info), ptr(&[2]uintptr{}), 8)
+			return int32(info[0]), int32(info[1]), int32(info[2])
+		}
+		if queue(rt) != unix.EAGAIN {
+			return 2
+		}
+		if rawSys(unix.SYS_KILL, me, rt) != 0 || rawSys(unix.SYS_KILL, me, rt) != 0 {
+			return 3
+		}
+		if queue(uint64(unix.SIGUSR2)) != 0 || rawSys(unix.SYS_KILL, me, uintptr(unix.SIGUSR1)) != 0 {
+			return 4
+		}
+		if sig, code, pid := take(); sig != int32(unix.SIGUSR1) || code != 0 || pid != int32(me) {
+			return 5
+		}
+		if sig, code, pid := take(); sig != int32(unix.SIGUSR2) || code != 0 || pid != 0 {
+			return 6
+		}
+		if sig, code, pid := take(); sig != rt || code != 0 || pid != 0 {
+			return 7
+		}
+		if sig, _, _ := take(); sig != 0 { // the two were one bit
+			return 8
 		}
 		return 0
 	})

@@ -1,0 +1,124 @@
+package proc
+
+import (
+	"math"
+	"math/bits"
+	"syscall"
+	"unsafe"
+)
+
+// sigQueue holds pending signals: a standard one once, real-time ones each. Its
+// methods want the mu of the process that it belongs to held.
+//
+// A signal that the process's user may not queue any more is pending all the same,
+// as a bit without siginfo, wherever that is better than an error; see add.
+type sigQueue struct {
+	set        Sigset
+	head, tail *queuedSignal // in order of arrival
+}
+
+// queuedSignal is a pending signal that its receiver's user has been charged for.
+type queuedSignal struct {
+	info Siginfo
+	next *queuedSignal
+}
+
+// signalCost is what a queued signal is charged, in bytes.
+const signalCost = int64(unsafe.Sizeof(queuedSignal{}))
+
+// rlimitSigpending is RLIMIT_SIGPENDING, which package syscall lacks.
+const rlimitSigpending = 11
+
+// add queues a signal for p, or for a thread of it. The user of the process may have
+// RLIMIT_SIGPENDING signals queued, in all its processes; standard ones of the kernel
+// and of kill(2) do not count against that. Beyond the limit, and where there is no
+// memory, a real-time signal with a value is EAGAIN. Any other becomes a bit: its
+// receiver learns that it came, and nothing else.
+func (q *sigQueue) add(p *Process, info *Siginfo) error {
+	s := info.Signo
+	if s < SIGRTMIN && q.set.Has(s) {
+		return nil
+	}
+	limit := p.limits[rlimitSigpending].Cur
+	if s < SIGRTMIN && info.Code >= 0 {
+		limit = math.MaxUint64
+	}
+	if !p.account.TakeSignal(signalCost, limit) {
+		if s >= SIGRTMIN && info.Code != SI_USER {
+			return syscall.EAGAIN
+		}
+		q.set |= SigBit(s)
+		return nil
+	}
+	n := &queuedSignal{info: *info}
+	if q.tail != nil {
+		q.tail.next = n
+	} else {
+		q.head = n
+	}
+	q.tail = n
+	q.set |= SigBit(s)
+	return nil
+}
+
+// take removes the signal of among that goes first: synchronous ones, then the
+// lowest number, the oldest of a number.
+func (q *sigQueue) take(p *Process, among Sigset) (Siginfo, bool) {
+	m := q.set & among
+	if m == 0 {
+		return Siginfo{}, false
+	}
+	if s := m & synchronous; s != 0 {
+		m = s
+	}
+	sig := syscall.Signal(bits.TrailingZeros64(uint64(m)) + 1)
+	var before, found, more *queuedSignal
+	for prev, n := (*queuedSignal)(nil), q.head; n != nil; prev, n = n, n.next {
+		if n.info.Signo != sig {
+			continue
+		}
+		if found != nil {
+			more = n
+			break
+		}
+		before, found = prev, n
+	}
+	if more == nil {
+		q.set &^= SigBit(sig)
+	}
+	if found == nil { // only the bit
+		return Siginfo{Signo: sig, Code: SI_USER}, true
+	}
+	q.remove(p, before, found)
+	return found.info, true
+}
+
+// drop removes all signals of a set.
+func (q *sigQueue) drop(p *Process, gone Sigset) {
+	if q.set&gone == 0 {
+		return
+	}
+	var prev *queuedSignal
+	for n := q.head; n != nil; n = n.next {
+		if gone.Has(n.info.Signo) {
+			q.remove(p, prev, n)
+		} else {
+			prev = n
+		}
+	}
+	q.set &^= gone
+}
+
+// remove takes n off the list, behind prev, and gives back what it was charged. n
+// still leads to the rest of the list.
+func (q *sigQueue) remove(p *Process, prev, n *queuedSignal) {
+	if prev != nil {
+		prev.next = n.next
+	} else {
+		q.head = n.next
+	}
+	if q.tail == n {
+		q.tail = prev
+	}
+	p.account.GiveSignal(signalCost)
+}
