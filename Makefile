@@ -37,7 +37,7 @@ RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $
 INITRD = $(B)/$(if $(PROGRAM),program.cpio,initramfs.cpio)
 
 .DEFAULT_GOAL := help
-.PHONY: help go-check qemu-run qemu-gdb test image sdcard kernel initramfs qemu-install lab-kernels bench compare profile lint clean
+.PHONY: help go-check qemu-run qemu-gdb test image sdcard kernel initramfs qemu-install lab-kernels bench compare profile model lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -112,10 +112,14 @@ compare: lab-kernels ## the same beside Debian's Linux kernel, which it fetches 
 profile: lab-kernels ## instructions for each kernel function: CASE=fork_exit_wait (LAYOUT=, EXIT=, HUGEPAGES=off)
 	@$(call LAB,profile) -layout $(LAYOUT) -exit $(EXIT) -hugepages=$(if $(filter off,$(HUGEPAGES)),false,true)
 
+model: go-check ## SPIN models of the protocols in which CPUs meet, and their mutants (CASE=part of a name)
+	@qemu/install.sh spin gcc
+	@$(GO) run ./qemu/model -only "$(CASE)"
+
 # Machine addresses are not Go pointers, which is what unsafeptr would report. What
 # only one build uses is not unused (U1000), so that check is made on the target
 # alone, and not where assembly is the user.
-HOST_TOOLS := ./boot/mkoverlay ./boot/mkimage ./boot/mkcard ./user/pack ./qemu/run ./qemu/suite ./qemu/lab
+HOST_TOOLS := ./boot/mkoverlay ./boot/mkimage ./boot/mkcard ./user/pack ./qemu/run ./qemu/suite ./qemu/lab ./qemu/model
 lint: go-check ## gofmt, go vet and staticcheck on the host and for the kernel, host tools for other systems
 	@! git ls-files "*.go" | xargs gofmt -d | grep . || { echo "lint: gofmt (above)"; exit 1; }
 	$(GO) vet ./...

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the QEMU packages that are missing. Usage: install.sh BINARY...
-# (qemu-system-x86_64, qemu-system-aarch64). Uses sudo when not root.
+# Installs the packages of the programs that are missing. Usage: install.sh BINARY...
+# (qemu-system-x86_64, qemu-system-aarch64, spin, gcc). Uses sudo when not root.
 set -eu
 pkgs=
 for bin; do
@@ -8,17 +8,19 @@ for bin; do
 	case $bin in
 	qemu-system-x86_64) pkgs="$pkgs qemu-system-x86" ;;
 	qemu-system-aarch64) pkgs="$pkgs qemu-system-arm" ;;
+	spin) pkgs="$pkgs spin" ;;
+	gcc) pkgs="$pkgs gcc libc6-dev" ;;
 	*) echo "install.sh: no package known for $bin" >&2; exit 2 ;;
 	esac
 done
 [ -n "$pkgs" ] || exit 0
 if ! command -v apt-get > /dev/null; then
-	echo "QEMU is missing: install$pkgs (the names in Debian) with your system's package manager" >&2
+	echo "install.sh: install$pkgs (the names in Debian) with your system's package manager" >&2
 	exit 1
 fi
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
-echo "QEMU is missing: installing$pkgs with $sudo apt-get"
+echo "install.sh: installing$pkgs with $sudo apt-get"
 $sudo apt-get -qq update
 # shellcheck disable=SC2086
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $pkgs > /dev/null
