@@ -89,7 +89,8 @@ func (s *system) yield() {
 // procFiles adds the texts that package fs cannot know to /proc.
 func (s *system) procFiles() {
 	s.fs.ProcFile("exits", s.exits)
-	s.fs.ProcFile("heap", heapText)
+	s.fs.ProcFile("sys/kernel/osrelease", func() []byte { return []byte(sys.Release + "\n") })
+	s.fs.ProcSetting("heap", heapText, collectHeap)
 	s.fs.ProcFile("version", func() []byte { return versionText(sys.Release, runtime.Version()) })
 	s.fs.ProcFile("sys/kernel/randomize_va_space", func() []byte { return randomizeText(s.opts.ASLR) })
 	s.fs.ProcFile("uptime", func() []byte { return uptimeText(runtime.Nanotime()) })
@@ -164,6 +165,7 @@ func (s *system) unpack() error {
 		// is lost but it.
 		_ = s.mem.Add(phys.Range{Start: first, End: last})
 	}
+	s.fs.Limit(s.fs.Limits())
 	return nil
 }
 

@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"runtime"
+	"syscall"
 )
 
 // These are the machine's own texts in /proc (proc(5)).
@@ -32,13 +33,21 @@ func cpuinfoText(cpu string) []byte {
 }
 
 // heapText is /proc/heap, which other systems do not have: what the kernel's own
-// objects occupy, in bytes, after a collection, so that two readings differ by what
-// came to stay in between. Reading it therefore costs some milliseconds.
+// objects occupy, in bytes, with the garbage that has not been collected yet.
 func heapText() []byte {
-	// What a sync.Pool holds lives through the first.
-	runtime.GC()
-	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return fmt.Appendf(nil, "live %d\nobjects %d\nstacks %d\n", m.HeapAlloc, m.HeapObjects, m.StackInuse)
+}
+
+// collectHeap is a write of "collect" to /proc/heap, which root may do: two readings
+// after it differ by what came to stay in between. It costs some milliseconds.
+func collectHeap(value string) error {
+	if value != "collect" {
+		return syscall.EINVAL
+	}
+	// What a sync.Pool holds lives through the first.
+	runtime.GC()
+	runtime.GC()
+	return nil
 }

@@ -18,10 +18,22 @@ func TestProcFiles(t *testing.T) {
 	}
 }
 
-// What came to stay between two readings of /proc/heap is what they differ by.
-// Broken by heapText without its collections.
+// What came to stay between two readings of /proc/heap after a collection is what
+// they differ by, and a reading alone collects nothing.
+// Broken by collectHeap without its collections; by a collection in heapText.
 func TestHeapText(t *testing.T) {
 	read := func() (live, objects, stacks int) {
+		if err := collectHeap("collect"); err != nil {
+			t.Fatal(err)
+		}
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		cycles := m.NumGC
+		defer func() {
+			if runtime.ReadMemStats(&m); m.NumGC != cycles {
+				t.Error("reading collected garbage")
+			}
+		}()
 		if _, err := fmt.Sscanf(string(heapText()), "live %d\nobjects %d\nstacks %d\n", &live, &objects, &stacks); err != nil {
 			t.Fatal(err)
 		}

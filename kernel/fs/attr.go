@@ -170,7 +170,7 @@ func (s *FS) Truncate(at At, path string, size int64) error {
 			return syscall.ENOENT
 		}
 		defer unhold(n)
-		return n.truncatePath(size)
+		return n.truncatePath(at.Task, size)
 	}
 	return syscall.EINVAL
 }

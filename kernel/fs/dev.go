@@ -39,7 +39,7 @@ func (s *FS) mountDev() {
 }
 
 // openDevice opens a character device by number; ENXIO if there is none.
-func (s *FS) openDevice(rdev uint64) (handle, error) {
+func (s *FS) openDevice(c call, rdev uint64) (handle, error) {
 	switch rdev {
 	case devNull:
 		return nullDev{}, nil
@@ -49,7 +49,12 @@ func (s *FS) openDevice(rdev uint64) (handle, error) {
 		return fullDev{}, nil
 	case devRandom, devURandom:
 		return randomDev{fs: s}, nil
-	case devTTY, devConsole:
+	case devTTY: // the caller's terminal, if it has one
+		if !s.tty.mine(c) {
+			return nil, syscall.ENXIO
+		}
+		return s.tty, nil
+	case devConsole:
 		return s.tty, nil
 	}
 	return nil, syscall.ENXIO

@@ -68,7 +68,7 @@ func (m flatMemory) CopyOut(dst arch.VA, src []byte) error {
 
 // ctl does an ioctl with a pointer to address 0.
 func ctl(f *File, mem flatMemory, req uint32) error {
-	_, err := f.Ioctl(nil, mem, req, 0)
+	_, err := f.Ioctl(newTask(), mem, req, 0)
 	return err
 }
 
@@ -162,4 +162,30 @@ func TestTTYSettings(t *testing.T) {
 	if null.Flags()&unix.O_NONBLOCK == 0 {
 		t.Error("FIONBIO without effect")
 	}
+}
+
+// oneSession is Jobs of a machine whose processes are in one session.
+type oneSession struct{ sid int }
+
+func (j oneSession) SessionOf(int) int    { return j.sid }
+func (j oneSession) GroupSession(int) int { return j.sid }
+
+// /dev/tty is the caller's controlling terminal, or ENXIO; nor are the groups of
+// another session's terminal its business.
+func TestDevTTY(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Jobs = oneSession{7}
+	f := w.open("/dev/console", unix.O_RDWR)
+	defer f.Release()
+	for _, sid := range []int{0, 8} { // nobody's, another session's
+		w.TTY().Control(sid, sid)
+		_, err := w.Open(w.at, "/dev/tty", unix.O_RDWR, 0)
+		want(t, "open of /dev/tty", err, syscall.ENXIO)
+		for _, req := range []uint32{unix.TIOCGPGRP, unix.TIOCSPGRP, unix.TIOCGSID, unix.TIOCNOTTY} {
+			want(t, "of another session", ctl(f, flatMemory{9, 0, 0, 0}, req), syscall.ENOTTY)
+		}
+	}
+	w.TTY().Control(7, 7)
+	w.open("/dev/tty", unix.O_RDWR).Release()
+	must(t, ctl(f, make(flatMemory, 4), unix.TIOCGPGRP))
 }

@@ -42,8 +42,10 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"grim/arch"
 	"grim/mm/charge"
 	"grim/mm/phys"
+	"grim/mm/vm"
 )
 
 // Never is the deadline of a wait without one, in monotonic nanoseconds.
@@ -59,8 +61,14 @@ type Task interface {
 	// no lock then. An error (EINTR, or the caller's restart error) says that the
 	// process has been killed: the call ends with what it has done.
 	Pause() error
+	// FileLimit is RLIMIT_FSIZE, and TooLarge sends the signal for a file that would
+	// become larger (SIGXFSZ).
+	FileLimit() int64
+	TooLarge()
 	// IDs are the process (thread group) and thread numbers, for /proc/self.
 	IDs() (pid, tid int)
+	// Superuser says whether the process may do what only root may.
+	Superuser() bool
 }
 
 // Jobs is what the terminal must know of job control.
@@ -119,6 +127,8 @@ type FS struct {
 	lastIno atomic.Uint64
 	inodes  atomic.Int64
 	files   atomic.Int64
+	size    vm.Quota // of the tree's regular files
+	named   vm.Quota // inodes of the tree
 }
 
 // Stats counts live objects, for leak checks.
@@ -176,6 +186,8 @@ func New(c Config) (*FS, error) {
 		c.Memory = func() (uint64, uint64) { return 0, 0 }
 	}
 	s := &FS{cfg: c}
+	s.size.SetLimit(math.MaxInt64) // until Limit
+	s.named.SetLimit(math.MaxInt64)
 	s.root = s.newDir(0o755)
 	s.root.nlink.Add(1) // its own ".."
 	newborn(s.root)
@@ -186,6 +198,22 @@ func New(c Config) (*FS, error) {
 	tmp := s.newDir(0o1777)
 	s.root.attach("tmp", tmp)
 	return s, nil
+}
+
+// Limit bounds the tree from now on, in pages of data and in inodes: ENOSPC. What
+// is there counts.
+func (s *FS) Limit(pages, inodes int64) {
+	s.size.SetLimit(pages)
+	s.named.SetLimit(inodes)
+}
+
+// Limits is what the kernel gives to Limit when the initramfs is unpacked: half of
+// the memory that is left beside that, and an inode for each of those pages, as
+// tmpfs(5) has it.
+func (s *FS) Limits() (pages, inodes int64) {
+	_, free := s.cfg.Memory()
+	half := int64(free / arch.PageSize / 2)
+	return s.size.Used() + half, s.named.Used() + half
 }
 
 // TTY is the console's line discipline.

@@ -152,7 +152,7 @@ func (c *comparer) openOp(p string) twin {
 		k, err2 := f.Pread(c.w.task, buf, off)
 		sum := checksum(buf[:k])
 		pos, err3 := f.Seek(-1, unix.SEEK_CUR)
-		err4 := f.Truncate(size)
+		err4 := f.Truncate(nil, size)
 		return fmt.Sprint(n, err, k, err2, sum, pos, err3, err4, f.Stat().Size)
 	}
 	theirs := func() string {

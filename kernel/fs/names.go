@@ -18,6 +18,9 @@ func (s *FS) link(d *dir, name string, n node) error {
 	if d.names[name] != nil {
 		return syscall.EEXIST
 	}
+	if s.named.Over() { // n, which is new, has been counted
+		return syscall.ENOSPC
+	}
 	d.attach(name, n)
 	return nil
 }

@@ -1,8 +1,11 @@
 package fs
 
 import (
+	"math"
 	"sync/atomic"
 	"syscall"
+
+	"grim/mm/vm"
 )
 
 // Device numbers of the file systems, as stat(2) shows them.
@@ -65,6 +68,9 @@ func (i *inode) init(s *FS, dev uint64, mode uint32) {
 	i.ctime.Store(now)
 	i.btime.Store(now)
 	s.inodes.Add(1)
+	if dev == devRoot {
+		s.named.Count()
+	}
 }
 
 // newborn gives a node that nobody else knows its first reference.
@@ -92,6 +98,9 @@ func unhold(n node) {
 		panic("fs: inode reference count below zero")
 	case r == 0:
 		i.fs.inodes.Add(-1)
+		if i.dev == devRoot {
+			i.fs.named.Uncount()
+		}
 		n.drop()
 	}
 }
@@ -163,11 +172,20 @@ func (s *FS) statfsOf(n node) Statfs {
 		st.Type = pipeMagic
 		return st
 	}
-	total, free := s.cfg.Memory()
 	st.Type = tmpfsMagic
-	st.Blocks, st.Bfree, st.Bavail = total/4096, free/4096, free/4096
-	st.Files, st.Ffree = total/4096, free/4096
+	st.Blocks, st.Bfree = quotaFigures(&s.size)
+	st.Bavail = st.Bfree
+	st.Files, st.Ffree = quotaFigures(&s.named)
 	return st
+}
+
+// quotaFigures are what statfs shows of a quota: all, and what is left; 0 if there is
+// no limit, as tmpfs has it.
+func quotaFigures(q *vm.Quota) (all, left uint64) {
+	if q.Limit() == math.MaxInt64 {
+		return 0, 0
+	}
+	return uint64(q.Limit()), uint64(max(0, q.Limit()-q.Used()))
 }
 
 // anon is the node of a socket, event or other descriptor: it never had a name.

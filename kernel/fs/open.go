@@ -97,7 +97,7 @@ func (s *FS) openNode(t Task, n node, from place, flags int) (*File, error) {
 	h, err := n.open(call{task: t, nonblock: flags&unix.O_NONBLOCK != 0}, flags)
 	if err == nil && flags&unix.O_TRUNC != 0 {
 		if r, ok := n.(*regular); ok {
-			if err = r.truncatePath(0); err != nil {
+			if err = r.truncatePath(t, 0); err != nil {
 				h.close()
 			}
 		}

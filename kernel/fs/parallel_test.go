@@ -95,7 +95,7 @@ func (p *prankster) use(path string) {
 		p.w.t.Errorf("write: %d, %v", n, err)
 	}
 	f.Path()
-	f.Truncate(p.r.Int64N(9000))
+	f.Truncate(nil, p.r.Int64N(9000))
 	if st := f.Stat(); int32(st.Nlink) < 0 || st.Nlink > 9 {
 		p.w.t.Errorf("%d links", st.Nlink)
 	}

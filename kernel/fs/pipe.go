@@ -54,11 +54,14 @@ type pipeEnd struct {
 	p      *pipe
 	reads  bool
 	writes bool
-	seen   uint64 // writerGen when a FIFO's reading end was opened
+	seen   uint64 // writerGen when a FIFO without writers was opened for reading
 	desc   File   // see newFile
 }
 
-// Pipe is pipe2(2); flags: O_NONBLOCK, O_DIRECT is refused (EINVAL), O_CLOEXEC
+// noneSeen is a seen that no writerGen is equal to.
+const noneSeen = ^uint64(0)
+
+// Pipe is pipe2(2); splice(2), tee(2) and vmsplice(2) are not there (ENOSYS). flags: O_NONBLOCK, O_DIRECT is refused (EINVAL), O_CLOEXEC
 // is the descriptor table's business.
 func (s *FS) Pipe(flags int) (r, w *File, err error) {
 	if flags&^(unix.O_NONBLOCK|unix.O_CLOEXEC) != 0 {
@@ -80,8 +83,15 @@ type pipeNode struct {
 	pipe pipe
 }
 
-// open serves /proc/self/fd/N.
-func (n *pipeNode) open(c call, flags int) (handle, error) { return n.pipe.open(c, flags) }
+// open serves /proc/self/fd/N. It never waits for a peer: a pipe without a name has
+// had one.
+func (n *pipeNode) open(c call, flags int) (handle, error) {
+	acc := flags & unix.O_ACCMODE
+	e := n.pipe.end(acc != unix.O_WRONLY, acc != unix.O_RDONLY)
+	e.seen = noneSeen
+	n.pipe.q.Wake(EPOLLIN | EPOLLOUT)
+	return e, nil
+}
 
 // label is what /proc/self/fd shows for the name it has not.
 func (n *pipeNode) label() string { return fmt.Sprintf("pipe:[%d]", n.ino) }
@@ -91,6 +101,9 @@ func (p *pipe) end(reads, writes bool) *pipeEnd {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := &pipeEnd{p: p, reads: reads, writes: writes, seen: p.writerGen}
+	if p.writers > 0 {
+		e.seen = noneSeen // the end of those is an end of file
+	}
 	if reads {
 		p.readers++
 		p.readerGen++

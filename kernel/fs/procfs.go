@@ -2,6 +2,7 @@ package fs
 
 import (
 	"bytes"
+	"fmt"
 	"hash/fnv"
 	"io"
 	"sort"
@@ -28,14 +29,24 @@ type procfs struct {
 // textDir is the static part: files and directories in order of registration.
 type textDir struct {
 	order []string
-	files map[string]func() []byte
+	files map[string]textFile
 	dirs  map[string]*textDir
+}
+
+// textFile is a text of the static part, and a setting if it has set.
+type textFile struct {
+	gen func() []byte
+	set func(value string) error
 }
 
 // ProcFile makes /proc/path, a text that gen gives whenever it is read from the
 // start, together with the directories on its way; it replaces what was there.
 // gen must not call this package. Not for names that are numbers.
-func (s *FS) ProcFile(path string, gen func() []byte) {
+func (s *FS) ProcFile(path string, gen func() []byte) { s.ProcSetting(path, gen, nil) }
+
+// ProcSetting is ProcFile for a text that root can write: set gets what a write(2)
+// brings, without a newline at its end.
+func (s *FS) ProcSetting(path string, gen func() []byte, set func(value string) error) {
 	p := s.proc
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -44,7 +55,7 @@ func (s *FS) ProcFile(path string, gen func() []byte) {
 	for _, name := range names[:len(names)-1] {
 		d = d.sub(name)
 	}
-	d.put(names[len(names)-1], gen)
+	d.put(names[len(names)-1], textFile{gen, set})
 }
 
 func (d *textDir) sub(name string) *textDir {
@@ -60,14 +71,14 @@ func (d *textDir) sub(name string) *textDir {
 	return c
 }
 
-func (d *textDir) put(name string, gen func() []byte) {
+func (d *textDir) put(name string, f textFile) {
 	if d.files == nil {
-		d.files = map[string]func() []byte{}
+		d.files = map[string]textFile{}
 	}
-	if d.files[name] == nil {
+	if d.files[name].gen == nil {
 		d.order = append(d.order, name)
 	}
-	d.files[name] = gen
+	d.files[name] = f
 }
 
 // kid is an entry of a /proc directory before it becomes a node.
@@ -80,8 +91,10 @@ type kid struct {
 	dir  func(t Task) []kid
 	text func() ([]byte, error)
 	set  func(value string) error // with text; nil: read-only
-	link func(t Task) (string, error)
-	jump func(t Task) (node, place, error) // nil: an ordinary link
+	// rootOnly: set is for the superuser.
+	rootOnly bool
+	link     func(t Task) (string, error)
+	jump     func(t Task) (node, place, error) // nil: an ordinary link
 }
 
 // procDir is a directory of /proc.
@@ -148,7 +161,7 @@ func (d *procDir) make(k kid) node {
 		}
 		return l
 	}
-	f := &procFile{text: k.text, set: k.set}
+	f := &procFile{text: k.text, set: k.set, rootOnly: k.rootOnly}
 	f.initProc(d.fs, d.inoOf(k.name), k.typ, k.perm)
 	return f
 }
@@ -187,14 +200,16 @@ func (l *magicLink) jump(t Task) (node, place, error) { return l.to(t) }
 // procFile is a text of /proc, or a setting.
 type procFile struct {
 	inode
-	text func() ([]byte, error)
-	set  func(value string) error // nil: read-only
+	text     func() ([]byte, error)
+	set      func(value string) error // nil: read-only
+	rootOnly bool
 }
 
 func (f *procFile) size() int64 { return 0 }
 
 func (f *procFile) open(c call, flags int) (handle, error) {
-	if flags&syscall.O_ACCMODE != syscall.O_RDONLY && f.set == nil {
+	if flags&syscall.O_ACCMODE != syscall.O_RDONLY &&
+		(f.set == nil || f.rootOnly && c.task != nil && !c.task.Superuser()) {
 		return nil, syscall.EACCES
 	}
 	return &textHandle{gen: f.text, set: f.set}, nil
@@ -249,6 +264,8 @@ func (s *FS) mountProc() {
 	s.root.nlink.Add(1) // its ".."
 	s.ProcFile("meminfo", p.meminfo)
 	s.ProcFile("mounts", mounts)
+	s.ProcFile("sys/fs/file-nr", s.fileNr)
+	s.ProcFile("sys/fs/inode-nr", s.inodeNr)
 	s.ProcFile("filesystems", func() []byte { return []byte("nodev\ttmpfs\nnodev\tproc\n") })
 	for path, text := range map[string]string{
 		"sys/kernel/ostype":        "Linux\n",
@@ -257,12 +274,22 @@ func (s *FS) mountProc() {
 		"sys/vm/max_map_count":     "65530\n",
 		"sys/vm/mmap_min_addr":     strconv.FormatUint(uint64(vm.MinAddr), 10) + "\n",
 		"sys/fs/nr_open":           strconv.Itoa(MaxFDs) + "\n",
-		"sys/fs/pipe-max-size":     strconv.Itoa(1<<20) + "\n",
+		"sys/fs/pipe-max-size":     strconv.Itoa(pipeMaxPages*pipePage) + "\n",
+		"sys/fs/file-max":          fileMax + "\n", // charges bound it, per user
 	} {
 		text := []byte(text)
 		s.ProcFile(path, func() []byte { return text })
 	}
 }
+
+// fileMax is what Linux shows for no limit.
+const fileMax = "9223372036854775807"
+
+// fileNr is /proc/sys/fs/file-nr: open file descriptions, and the most of them.
+func (s *FS) fileNr() []byte { return fmt.Appendf(nil, "%d\t0\t%s\n", s.files.Load(), fileMax) }
+
+// inodeNr is /proc/sys/fs/inode-nr: inodes, and those of them that are not in use.
+func (s *FS) inodeNr() []byte { return fmt.Appendf(nil, "%d\t0\n", s.inodes.Load()) }
 
 func mounts() []byte {
 	return []byte("tmpfs / tmpfs rw 0 0\nproc /proc proc ro 0 0\n")
@@ -346,9 +373,12 @@ func (p *procfs) textKids(d *textDir) []kid {
 			k.typ, k.perm = syscall.S_IFDIR, 0o555
 			k.dir = func(Task) []kid { return p.textKids(sub) }
 		} else {
-			gen := d.files[name]
+			f := d.files[name]
 			k.typ, k.perm = syscall.S_IFREG, 0o444
-			k.text = func() ([]byte, error) { return gen(), nil }
+			k.text = func() ([]byte, error) { return f.gen(), nil }
+			if f.set != nil {
+				k.perm, k.set, k.rootOnly = 0o644, f.set, true
+			}
 		}
 		kids = append(kids, k)
 	}

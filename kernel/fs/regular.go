@@ -93,6 +93,9 @@ func (s *FS) newRegular(name string, dev uint64, perm uint32) (*regular, error) 
 	r := &regular{pages: pages}
 	r.init(s, dev, syscall.S_IFREG|perm)
 	if m, ok := pages.(*vm.FileObject); ok {
+		if dev == devRoot {
+			m.SetQuota(&s.size)
+		}
 		m.SetInode(r.ino)
 		m.OnWrite(r.changed)
 	}
@@ -130,22 +133,37 @@ func (r *regular) open(_ call, flags int) (handle, error) {
 
 // truncatePath is truncate for a caller without a description that can write.
 // ETXTBSY.
-func (r *regular) truncatePath(size int64) error {
+func (r *regular) truncatePath(t Task, size int64) error {
 	if err := r.getWrite(); err != nil {
 		return err
 	}
 	defer r.putWrite()
-	return r.truncate(size)
+	return r.truncate(t, size)
 }
 
 // truncate sets the size. EFBIG, ENOSPC, EPERM (sealed).
-func (r *regular) truncate(size int64) error {
+func (r *regular) truncate(t Task, size int64) error {
 	if size < 0 {
 		return syscall.EINVAL
 	}
 	r.writeMu.Lock()
 	defer r.writeMu.Unlock()
+	if size > r.size() {
+		if err := mayGrow(t, size); err != nil {
+			return err
+		}
+	}
 	return r.truncateLocked(size)
+}
+
+// mayGrow is EFBIG, with SIGXFSZ, if a file of the size given is larger than t may
+// make one.
+func mayGrow(t Task, size int64) error {
+	if t == nil || size <= t.FileLimit() {
+		return nil
+	}
+	t.TooLarge()
+	return syscall.EFBIG
 }
 
 func (r *regular) truncateLocked(size int64) error {
@@ -240,6 +258,14 @@ func (h *regHandle) endWrite() { h.file.writeMu.Unlock() }
 
 // write: between beginWrite and endWrite.
 func (h *regHandle) write(c call, p []byte, off int64) (int, error) {
+	if c.task != nil && len(p) > 0 {
+		limit := c.task.FileLimit()
+		if off >= limit {
+			c.task.TooLarge()
+			return 0, syscall.EFBIG
+		}
+		p = p[:min(int64(len(p)), limit-off)]
+	}
 	return h.file.writeLocked(p, off)
 }
 
@@ -273,17 +299,17 @@ func (h *regHandle) object() (vm.Object, error) {
 }
 
 // Truncate is ftruncate(2).
-func (f *File) Truncate(size int64) error {
+func (f *File) Truncate(t Task, size int64) error {
 	r, ok := f.node.(*regular)
 	if !ok || f.may(unix.O_WRONLY) != nil {
 		return syscall.EINVAL
 	}
-	return r.truncate(size)
+	return r.truncate(t, size)
 }
 
 // Allocate is fallocate(2) with mode 0 or FALLOC_FL_KEEP_SIZE: the size grows to
 // cover the range, frames come when they are written.
-func (f *File) Allocate(mode uint32, off, n int64) error {
+func (f *File) Allocate(t Task, mode uint32, off, n int64) error {
 	if err := f.may(unix.O_WRONLY); err != nil {
 		return err
 	}
@@ -305,6 +331,9 @@ func (f *File) Allocate(mode uint32, off, n int64) error {
 	defer r.writeMu.Unlock()
 	if mode != 0 || end <= r.size() {
 		return nil
+	}
+	if err := mayGrow(t, end); err != nil {
+		return err
 	}
 	return r.truncateLocked(end)
 }

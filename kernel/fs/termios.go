@@ -199,6 +199,12 @@ func (y *TTY) mineLocked(c call) bool {
 	return y.sid != 0 && y.sid == j.SessionOf(pid)
 }
 
+func (y *TTY) mine(c call) bool {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.mineLocked(c)
+}
+
 // Control makes the terminal the controlling terminal of a session, with a group
 // of it in the foreground.
 func (y *TTY) Control(sid, pgid int) {

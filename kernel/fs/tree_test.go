@@ -80,7 +80,7 @@ func TestWriteModes(t *testing.T) {
 	if got := w.get("/f"); got != "0123456789abcd" {
 		t.Errorf("got %q", got)
 	}
-	must(t, a.Truncate(3))
+	must(t, a.Truncate(nil, 3))
 	must(t, w.Truncate(w.at, "/f", 5))
 	if got := w.get("/f"); got != "012\x00\x00" {
 		t.Errorf("got %q after truncate", got)
@@ -89,7 +89,7 @@ func TestWriteModes(t *testing.T) {
 	defer r.Release()
 	_, err := r.Write(w.task, []byte("x"))
 	want(t, "write to O_RDONLY", err, syscall.EBADF)
-	want(t, "truncate of O_RDONLY", r.Truncate(0), syscall.EINVAL)
+	want(t, "truncate of O_RDONLY", r.Truncate(nil, 0), syscall.EINVAL)
 	_, err = r.Seek(-6, unix.SEEK_END)
 	want(t, "seek before the start", err, syscall.EINVAL)
 	_, err = r.Pread(w.task, make([]byte, 1), -1)
@@ -276,10 +276,10 @@ func TestMemfdSeals(t *testing.T) {
 	f, err := w.Memfd("m", unix.MFD_ALLOW_SEALING)
 	must(t, err)
 	defer f.Release()
-	must(t, f.Truncate(100))
+	must(t, f.Truncate(nil, 100))
 	must(t, f.AddSeals(unix.F_SEAL_SHRINK|unix.F_SEAL_GROW))
-	want(t, "shrink", f.Truncate(99), syscall.EPERM)
-	want(t, "grow", f.Truncate(101), syscall.EPERM)
+	want(t, "shrink", f.Truncate(nil, 99), syscall.EPERM)
+	want(t, "grow", f.Truncate(nil, 101), syscall.EPERM)
 	_, err = f.Pwrite(w.task, make([]byte, 2), 99)
 	want(t, "grow by write", err, syscall.EPERM)
 	_, err = f.Pwrite(w.task, make([]byte, 2), 98)
@@ -291,4 +291,117 @@ func TestMemfdSeals(t *testing.T) {
 	if got := f.Path(); got != "/memfd:m (deleted)" {
 		t.Errorf("path %q", got)
 	}
+}
+
+// RLIMIT_FSIZE binds writes, truncations and allocations, with one signal each time.
+// Broken by: a write that only looks at its start; a truncation that is not asked.
+func TestFileLimit(t *testing.T) {
+	w := newWorld(t)
+	f := w.open("/f", unix.O_CREAT|unix.O_RDWR)
+	defer f.Release()
+	task := newTask()
+	task.limit = 5000
+	signals := func(what string, n int) {
+		t.Helper()
+		if task.signals != n {
+			t.Errorf("%s: %d signals, want %d", what, task.signals, n)
+		}
+		task.signals = 0
+	}
+	if n, err := f.Write(task, make([]byte, 6000)); n != 5000 || err != nil {
+		t.Errorf("write over the limit: %d, %v", n, err)
+	}
+	signals("a write that is cut", 0)
+	_, err := f.Write(task, make([]byte, 1))
+	want(t, "write at the limit", err, syscall.EFBIG)
+	signals("write at the limit", 1)
+	_, err = f.Pwrite(task, make([]byte, 1), 6000)
+	want(t, "pwrite past the limit", err, syscall.EFBIG)
+	signals("pwrite past the limit", 1)
+	if n, err := f.Pwrite(task, make([]byte, 40_000), 0); n != 5000 || err != nil {
+		t.Errorf("a long pwrite: %d, %v", n, err)
+	}
+	task.signals = 0
+	want(t, "ftruncate past it", f.Truncate(task, 5001), syscall.EFBIG)
+	signals("ftruncate", 1)
+	want(t, "truncate past it", w.Truncate(At{Task: task, Place: w.at.Place}, "/f", 5001), syscall.EFBIG)
+	signals("truncate", 1)
+	want(t, "fallocate past it", f.Allocate(task, 0, 0, 5001), syscall.EFBIG)
+	signals("fallocate", 1)
+	must(t, f.Truncate(nil, 9000))
+	must(t, f.Truncate(task, 8000)) // smaller than it was
+	must(t, f.Allocate(task, unix.FALLOC_FL_KEEP_SIZE, 0, 7000))
+	signals("less than before", 0)
+}
+
+// The tree has a size and a number of inodes; statfs shows both, and what is removed
+// is there again.
+func TestTreeLimits(t *testing.T) {
+	w := newWorld(t)
+	w.put("/before", strings.Repeat("x", 3*4096))
+	w.Limit(w.size.Used()+10, w.named.Used()+4)
+	st, err := w.Statfs(w.at, "/")
+	must(t, err)
+	if st.Blocks != 13 || st.Bfree != 10 || st.Ffree != 4 {
+		t.Errorf("statfs: %+v", st)
+	}
+	f := w.open("/f", unix.O_CREAT|unix.O_RDWR)
+	defer f.Release()
+	if n, err := f.Write(w.task, make([]byte, 20*4096)); n != 10*4096 || err != nil {
+		t.Errorf("write of 20 pages, 10 free: %d, %v", n, err)
+	}
+	_, err = f.Write(w.task, make([]byte, 1))
+	want(t, "write without a page", err, syscall.ENOSPC)
+	must(t, f.Truncate(w.task, 1<<30)) // holes cost nothing
+	_, err = f.Pwrite(w.task, make([]byte, 1), 1<<29)
+	want(t, "write into a hole", err, syscall.ENOSPC)
+	must(t, w.Unlink(w.at, "/before", 0))
+	if n, err := f.Pwrite(w.task, make([]byte, 20*4096), 1<<28); n != 3*4096 || err != nil {
+		t.Errorf("write with 3 pages free: %d, %v", n, err)
+	}
+	must(t, w.Mkdir(w.at, "/1", 0o755))
+	must(t, w.Symlink("x", w.at, "/2"))
+	must(t, w.Mknod(w.at, "/3", syscall.S_IFIFO|0o600, 0))
+	must(t, w.Mknod(w.at, "/4", syscall.S_IFREG|0o600, 0)) // in place of /before
+	_, err = w.Open(w.at, "/5", unix.O_CREAT|unix.O_RDWR, 0o600)
+	want(t, "open without an inode", err, syscall.ENOSPC)
+	want(t, "mkdir without an inode", w.Mkdir(w.at, "/5", 0o755), syscall.ENOSPC)
+	must(t, w.Link(w.at, "/4", w.at, "/5", 0)) // a name of an inode that is there
+	w.Unlink(w.at, "/1", unix.AT_REMOVEDIR)
+	must(t, w.Mkdir(w.at, "/6", 0o755))
+	m, err := w.Memfd("m", 0)
+	must(t, err)
+	if n, err := m.Write(w.task, make([]byte, 20*4096)); n != 20*4096 || err != nil {
+		t.Errorf("a memfd is not in the tree: %d, %v", n, err)
+	}
+	m.Release()
+}
+
+// A pipe without a name is opened through /proc without a wait, and is at its end
+// when its writers have gone; a FIFO that had writers is so too.
+func TestPipeOpenedAgain(t *testing.T) {
+	w := newWorld(t)
+	r, wr, err := w.Pipe(0)
+	must(t, err)
+	node := r.node
+	hold(node)
+	wr.Release()
+	again, err := w.openNode(w.task, node, place{}, unix.O_RDONLY)
+	must(t, err)
+	if got := again.Readiness(); got != EPOLLHUP {
+		t.Errorf("readiness %#x, want EPOLLHUP", got)
+	}
+	if n, err := again.Read(w.task, make([]byte, 1)); n != 0 || err != nil {
+		t.Errorf("read: %d, %v", n, err)
+	}
+	r.Release()
+	again.Release()
+	must(t, w.Mknod(w.at, "/p", syscall.S_IFIFO|0o600, 0))
+	both := w.open("/p", unix.O_RDWR)
+	late := w.open("/p", unix.O_RDONLY)
+	both.Release()
+	if got := late.Readiness(); got != EPOLLHUP {
+		t.Errorf("readiness %#x of a FIFO whose writer has gone, want EPOLLHUP", got)
+	}
+	late.Release()
 }

@@ -183,15 +183,28 @@ func (w *world) readAll(f *File) string {
 type testTask struct {
 	start     time.Time
 	interrupt chan struct{}
+	limit     int64 // RLIMIT_FSIZE; 0: none
+	signals   int   // SIGXFSZ
 }
 
 func newTask() *testTask {
-	return &testTask{time.Now(), make(chan struct{}, 1)}
+	return &testTask{start: time.Now(), interrupt: make(chan struct{}, 1)}
 }
 
 func (t *testTask) now() int64 { return 1 + int64(time.Since(t.start)) }
 
 func (t *testTask) Pause() error { return nil }
+
+func (t *testTask) Superuser() bool { return true }
+
+func (t *testTask) FileLimit() int64 {
+	if t.limit != 0 {
+		return t.limit
+	}
+	return Never
+}
+
+func (t *testTask) TooLarge() { t.signals++ }
 
 func (t *testTask) IDs() (int, int) { return 7, 8 }
 

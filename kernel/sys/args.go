@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"math"
 	"syscall"
 	"unsafe"
 
@@ -106,6 +107,21 @@ func (c ctx) task() fs.Task { return task{c.t} }
 
 // task makes a thread a fs.Task.
 type task struct{ *proc.Thread }
+
+// FileLimit implements fs.Task.
+func (t task) FileLimit() int64 {
+	l, _ := t.Process().Limit(unix.RLIMIT_FSIZE)
+	return int64(min(l.Cur, math.MaxInt64))
+}
+
+// TooLarge implements fs.Task.
+func (t task) TooLarge() {
+	// The only error is a full queue of real-time signals.
+	_ = t.Tgkill(0, t.TID(), &proc.Siginfo{Signo: syscall.SIGXFSZ, Code: proc.SI_KERNEL})
+}
+
+// Superuser implements fs.Task.
+func (t task) Superuser() bool { return t.Process().Cred().EUID == 0 }
 
 // IDs are the process and thread numbers.
 func (t task) IDs() (pid, tid int) { return t.Process().PID(), t.TID() }

@@ -451,6 +451,15 @@ type kernelTask struct{ s *System }
 // IDs are 0: no process.
 func (kernelTask) IDs() (pid, tid int) { return 0, 0 }
 
+// FileLimit implements fs.Task: none.
+func (kernelTask) FileLimit() int64 { return fs.Never }
+
+// TooLarge implements fs.Task.
+func (kernelTask) TooLarge() {}
+
+// Superuser implements fs.Task.
+func (kernelTask) Superuser() bool { return true }
+
 // Pause does not give way: what the kernel itself starts is short.
 func (kernelTask) Pause() error { return nil }
 

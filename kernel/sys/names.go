@@ -275,7 +275,7 @@ func sysFtruncate(c ctx) (uint64, error) {
 	if int64(c.arg(1)) < 0 {
 		return 0, syscall.EINVAL
 	}
-	return c.onFile(func(f *fs.File) error { return f.Truncate(int64(c.arg(1))) })
+	return c.onFile(func(f *fs.File) error { return f.Truncate(c.task(), int64(c.arg(1))) })
 }
 
 func sysFallocate(c ctx) (uint64, error) {
@@ -286,7 +286,7 @@ func sysFallocate(c ctx) (uint64, error) {
 	if off+n < 0 {
 		return 0, syscall.EFBIG
 	}
-	return c.onFile(func(f *fs.File) error { return f.Allocate(c.uint32(1), off, n) })
+	return c.onFile(func(f *fs.File) error { return f.Allocate(c.task(), c.uint32(1), off, n) })
 }
 
 func sysFsync(c ctx) (uint64, error) { return c.onFile((*fs.File).Sync) }

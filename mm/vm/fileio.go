@@ -52,9 +52,9 @@ func (o *FileObject) WriteAt(p []byte, off int64) (int, error) {
 	if off > maxFileSize-int64(len(p)) {
 		return 0, syscall.EFBIG
 	}
+	o.ioMu.Lock()
+	defer o.ioMu.Unlock()
 	if o.pager != nil {
-		o.ioMu.Lock()
-		defer o.ioMu.Unlock()
 		return o.pagerWrite(p, off)
 	}
 	o.mu.Lock()

@@ -31,8 +31,9 @@ type FileObject struct {
 	name    string // [I]
 	onWrite atomic.Pointer[func()]
 
-	// ioMu makes the pager's reads and writes one at a time. It may be held for
-	// as long as the pager sleeps; outside every other lock but VMSpace's.
+	// ioMu makes writes, changes of the size and the pager's reads one at a time.
+	// It may be held for as long as the pager sleeps, and while a truncation gives
+	// way; outside every other lock but VMSpace's.
 	ioMu sync.Mutex
 
 	mu    sync.Mutex // under VMSpace.mu and Mappings.mu
@@ -82,6 +83,9 @@ func NewUserFile(s *System, name string, pager Pager, owner *charge.User) (*File
 	s.objects.Add(1)
 	return o, nil
 }
+
+// SetQuota counts the pages of the file, which has none yet.
+func (o *FileObject) SetQuota(q *Quota) { o.pages.quota = q }
 
 // Ref adds a reference: an inode, an open file, a mapping.
 func (o *FileObject) Ref() { o.refs.Add(1) }
@@ -212,8 +216,11 @@ func (o *FileObject) GetPage(index int64, write bool) (phys.Frame, error) {
 		o.stored = true
 	}
 	f, err := o.pageLocked(index)
-	if err == nil {
+	switch err {
+	case nil:
 		o.sys.mem.Ref(f)
+	case syscall.ENOSPC:
+		err = syscall.EIO // a store gets SIGBUS where a write gets ENOSPC
 	}
 	return f, err
 }
@@ -290,9 +297,9 @@ func (o *FileObject) Truncate(size int64) error {
 	if size > maxFileSize {
 		return syscall.EFBIG
 	}
+	o.ioMu.Lock()
+	defer o.ioMu.Unlock()
 	if o.pager != nil {
-		o.ioMu.Lock()
-		defer o.ioMu.Unlock()
 		if p, ok := o.pager.(interface{ Truncate(size int64) }); ok {
 			p.Truncate(size)
 		}
@@ -304,7 +311,13 @@ func (o *FileObject) Truncate(size int64) error {
 	o.clearTail(min(size, o.size))
 	o.size = size
 	if shrunk {
-		o.sys.freePages(&o.pages, first, o.sys.yield) // others who want mu wait
+		// Others may look pages up meanwhile, but from the new size on nobody can
+		// add one: that takes a larger size, and ioMu.
+		o.sys.freePages(&o.pages, first, func() {
+			o.mu.Unlock()
+			o.sys.yield()
+			o.mu.Lock()
+		})
 	}
 	o.mu.Unlock()
 	if shrunk {

@@ -3,6 +3,7 @@ package vm
 import (
 	"fmt"
 	"math/bits"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -10,34 +11,99 @@ import (
 	"grim/mm/phys"
 )
 
-// chunkPages is how many frames one chunk of a page index holds: one Go
-// allocation of 1 KB for 1 MB of file. Chunks are freed in any order, and each
-// costs some 400 instructions then.
+// chunkPages is how many frames one chunk of a page index may hold: 1 MB of file. A
+// chunk with few of them keeps those in itself, and is 48 bytes; another one has a
+// table of 1 KB. So an index is at most a fiftieth of the frames in it, wherever in
+// the object they are. Chunks are freed in any order, and a full one costs some 400
+// instructions then.
 const (
 	chunkShift = 8
 	chunkPages = 1 << chunkShift
+	fewPages   = 4
 )
 
-// chunkCost is what a chunk is charged, with its part of the map.
-const chunkCost = int64(unsafe.Sizeof(chunk{})) + 64
+// chunkCost is what a chunk is charged, with its part of the map; tableCost is what
+// its table is.
+const (
+	chunkCost = int64(unsafe.Sizeof(chunk{})) + 64
+	tableCost = int64(unsafe.Sizeof([chunkPages]phys.Frame{}))
+)
+
+// Quota limits a number of pages that a set of objects may hold, or of other things:
+// a file system's size.
+type Quota struct {
+	limit, used atomic.Int64
+}
+
+// SetLimit sets the limit. Objects that hold more keep what they have.
+func (q *Quota) SetLimit(pages int64) { q.limit.Store(pages) }
+
+// Limit and Used are the two numbers.
+func (q *Quota) Limit() int64 { return q.limit.Load() }
+func (q *Quota) Used() int64  { return q.used.Load() }
+
+// Count counts one without asking; it may go over the limit. Uncount takes it back.
+func (q *Quota) Count()   { q.used.Add(1) }
+func (q *Quota) Uncount() { q.used.Add(-1) }
+
+// Over says whether more is counted than the limit allows.
+func (q *Quota) Over() bool { return q.used.Load() > q.limit.Load() }
+
+// take counts a page; false if the limit is reached. Both work on nil, no quota.
+func (q *Quota) take() bool {
+	if q == nil {
+		return true
+	}
+	if q.used.Add(1) > q.limit.Load() {
+		q.used.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (q *Quota) give(pages int64) {
+	if q != nil {
+		q.used.Add(-pages)
+	}
+}
 
 // pageIndex maps an object's page numbers to frames. It holds one reference of
 // each frame. The object locks it.
 type pageIndex struct {
 	owner  *charge.User // [I] pays for the chunks
+	quota  *Quota       // [I] counts the frames; nil: none
 	chunks map[int64]*chunk
 	last   *chunk // the chunk used last: pages come in order
 	n      int64  // frames held
 }
 
-// yieldChunks is how many chunks are taken apart between two yields: 1024 pages,
-// as in a step of pmap.Purge, some 25 000 instructions.
-const yieldChunks = 1024 / chunkPages
+// yieldPages is how many frames are given up between two yields, and yieldChunks how
+// many chunks are looked at: some 15 000 instructions.
+const (
+	yieldPages  = 512
+	yieldChunks = 256
+)
 
+// chunk holds the frames of chunkPages pages.
 type chunk struct {
 	number int64
-	n      int
-	frames [chunkPages]phys.Frame
+	n      int32
+	at     [fewPages]uint8         // places of few[:n], without a table
+	few    [fewPages]phys.Frame    // frames there
+	table  *[chunkPages]phys.Frame // nil: n <= fewPages
+}
+
+// get is the frame at a place, 0 if there is none.
+func (c *chunk) get(in uint) phys.Frame {
+	if c.table != nil {
+		return c.table[in]
+	}
+	for i := range c.n {
+		if uint(c.at[i]) == in {
+			return c.few[i]
+		}
+	}
+	return 0
 }
 
 // slotOf is where page index is kept: the number of a chunk and the place in it. An
@@ -62,7 +128,7 @@ func (x *pageIndex) chunk(number int64) *chunk {
 func (x *pageIndex) get(index int64) phys.Frame {
 	number, in := slotOf(index)
 	if c := x.chunk(number); c != nil {
-		return c.frames[in]
+		return c.get(in)
 	}
 	return 0
 }
@@ -79,11 +145,25 @@ func (x *pageIndex) run(m *phys.Memory, first int64, want uint32, frames *[Aroun
 	}
 }
 
-// set stores a frame where there is none: nil or ENOMEM.
+// set stores a frame where there is none: nil, ENOMEM, or ENOSPC if the quota is
+// used up.
 func (x *pageIndex) set(index int64, f phys.Frame) error {
 	if index < 0 {
 		panic(fmt.Sprintf("vm: page %d of an object", index))
 	}
+	if !x.quota.take() {
+		return syscall.ENOSPC
+	}
+	if err := x.put(index, f); err != nil {
+		x.quota.give(1)
+		return err
+	}
+	x.n++
+	return nil
+}
+
+// put is set without the counts.
+func (x *pageIndex) put(index int64, f phys.Frame) error {
 	number, in := slotOf(index)
 	c := x.chunk(number)
 	if c == nil {
@@ -97,49 +177,91 @@ func (x *pageIndex) set(index int64, f phys.Frame) error {
 		x.chunks[c.number] = c
 		x.last = c
 	}
-	c.frames[in] = f
+	switch {
+	case c.table != nil:
+		c.table[in] = f
+	case c.n < fewPages:
+		c.at[c.n], c.few[c.n] = uint8(in), f
+	default:
+		if !x.owner.Take(charge.PageIndex, tableCost) {
+			return syscall.ENOMEM
+		}
+		c.table = new([chunkPages]phys.Frame)
+		for i, at := range c.at {
+			c.table[at] = c.few[i]
+		}
+		c.table[in] = f
+	}
 	c.n++
-	x.n++
 	return nil
 }
 
 // cut takes out every frame of page first or above and gives up the index's
-// reference to it, in time proportional to the chunks held. After each
-// yieldChunks it calls yield, if that is not nil.
+// reference to it, in time proportional to the chunks held. It calls yield, if that
+// is not nil, now and then; that may let others in who look pages up, and add some
+// below first.
 func (x *pageIndex) cut(first int64, b *phys.Batch, yield func()) {
-	done := 0
+	chunks, pages, cost := 0, int32(0), int64(0)
 	for k, c := range x.chunks {
-		if done++; done%yieldChunks == 0 && yield != nil {
+		if chunks++; yield != nil && (chunks >= yieldChunks || pages >= yieldPages) {
+			b.Flush()
 			yield()
+			chunks, pages = 0, 0
 		}
-		lo := int64(0)
 		if k < first/chunkPages {
 			continue
 		}
+		lo := int64(0)
 		if k == first/chunkPages {
 			lo = first % chunkPages
 		}
-		cut := c.n
-		if lo > 0 {
-			cut = 0
-			for _, f := range c.frames[lo:] {
-				if f != 0 {
-					cut++
-				}
+		n := c.cut(uint(lo), b)
+		pages += n
+		x.n -= int64(n)
+		x.quota.give(int64(n))
+		if c.n == 0 {
+			cost += chunkCost
+			if c.table != nil {
+				cost += tableCost
 			}
-		}
-		b.UnrefAll(c.frames[lo:])
-		clear(c.frames[lo:])
-		c.n -= cut
-		x.n -= int64(cut)
-		if c.n == 0 && first > 0 {
-			delete(x.chunks, k)
-			x.owner.Give(charge.PageIndex, chunkCost)
+			if first > 0 { // else all go together
+				delete(x.chunks, k)
+			}
 		}
 	}
 	if first <= 0 {
-		x.owner.Give(charge.PageIndex, int64(len(x.chunks))*chunkCost)
 		x.chunks = nil
 	}
 	x.last = nil
+	x.owner.Give(charge.PageIndex, cost)
+}
+
+// cut takes out the frames from place lo on and says how many they were.
+func (c *chunk) cut(lo uint, b *phys.Batch) (n int32) {
+	if c.table == nil {
+		kept := int32(0)
+		for i := range c.n {
+			if uint(c.at[i]) < lo {
+				c.at[kept], c.few[kept] = c.at[i], c.few[i]
+				kept++
+			} else {
+				b.UnrefAll(c.few[i : i+1])
+			}
+		}
+		n, c.n = c.n-kept, kept
+		return n
+	}
+	n = c.n
+	if lo > 0 {
+		n = 0
+		for _, f := range c.table[lo:] {
+			if f != 0 {
+				n++
+			}
+		}
+	}
+	b.UnrefAll(c.table[lo:])
+	clear(c.table[lo:])
+	c.n -= n
+	return n
 }

@@ -153,14 +153,15 @@ func leave(count int) {
 	sleep(100e6) // for what kernels free later
 }
 
-// kernelHeap is what Grim's objects occupy, in bytes; 0 on a kernel without
-// /proc/heap.
+// kernelHeap is what Grim's objects occupy after a collection, in bytes; 0 on a
+// kernel without /proc/heap.
 func kernelHeap() (bytes int) {
-	fd := bare.Open("/proc/heap\x00", syscall.O_RDONLY, 0)
+	fd := bare.Open("/proc/heap\x00", syscall.O_RDWR, 0)
 	if fd < 0 {
 		return 0
 	}
 	var b [256]byte
+	bare.Write(fd, b[:copy(b[:], "collect")])
 	n := bare.Read(fd, b[:])
 	bare.Close(fd)
 	for text := b[:max(0, n)]; len(text) > 0; {
