@@ -30,6 +30,7 @@ func (s *system) startProcesses() error {
 		Memory:       s.memory,
 		Random:       goos.RandomData,
 		Reboot:       s.reboot,
+		Yield:        s.yield,
 		Version:      "grim",
 		CPU:          s.board.UserCPU(),
 		ASLR:         s.opts.ASLR,

@@ -179,6 +179,22 @@ func (pt *pidTable) process(n int) *Process {
 	return p
 }
 
+// NextPID is the least number of a process, zombies included, that is greater than
+// after; 0 if there is none.
+func (k *Kernel) NextPID(after int) int {
+	pt := &k.pids
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	for n := after + 1; n < pt.max; n++ {
+		if w := pt.busy[n/64] >> (n % 64); w == 0 {
+			n |= 63 // none up to the next word
+		} else if e := pt.find(n); e != nil && e.p != nil {
+			return n
+		}
+	}
+	return 0
+}
+
 func (pt *pidTable) thread(n int) *Thread {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()

@@ -18,6 +18,7 @@ const MaxFDs = 1 << 16
 // processes made with CLONE_FILES do.
 type FDTable struct {
 	users   atomic.Int32
+	yield   func()         // [I] once it is in use: lets others run; nil: nothing
 	account charge.Account // open from init to the last CloseAll
 
 	mu    sync.Mutex
@@ -273,18 +274,47 @@ func (d *FDTable) CloseOnExec() {
 // closeIf closes the descriptors for which pick says so. Files are released
 // after mu, as a release may take other locks and free memory.
 func (d *FDTable) closeIf(pick func(fd int, s *fdSlot) bool) {
-	var files []*File
-	d.mu.Lock()
-	for fd := range d.slots {
-		if s := &d.slots[fd]; s.file != nil && pick(fd, s) {
-			files = append(files, d.takeLocked(fd))
+	var files [slotsTurn]*File
+	for fd := 0; ; {
+		n := 0
+		d.mu.Lock()
+		end := len(d.slots)
+		for turn := min(end, fd+slotsTurn); fd < turn; fd++ {
+			if s := &d.slots[fd]; s.file != nil && pick(fd, s) {
+				files[n] = d.takeLocked(fd)
+				n++
+			}
 		}
-	}
-	d.mu.Unlock()
-	for _, f := range files {
-		f.Release()
+		d.mu.Unlock()
+		for i, f := range files[:n] {
+			f.Release()
+			files[i] = nil
+			d.giveWay(i)
+		}
+		if fd >= end {
+			return
+		}
+		d.giveWay(closeTurn - 1)
 	}
 }
+
+const (
+	// slotsTurn is how many slots are looked at between two pauses; closeTurn how
+	// many files are closed.
+	slotsTurn = 64
+	closeTurn = 8
+)
+
+// giveWay lets others run after every closeTurn steps of a loop. No lock is held.
+func (d *FDTable) giveWay(i int) {
+	if d.yield != nil && i%closeTurn == closeTurn-1 {
+		d.yield()
+	}
+}
+
+// GiveWay sets what lets others run while many descriptors are copied or closed;
+// before the table is used.
+func (d *FDTable) GiveWay(yield func()) { d.yield = yield }
 
 // CloseAll ends one use of the table; the last one closes every descriptor, and
 // later Installs fail.
@@ -307,34 +337,51 @@ func (d *FDTable) CloseAll() {
 			slots[i].file = nil
 			f.Release()
 		}
+		d.giveWay(i)
 	}
 }
 
 // Fork copies the table to c, a new one, and returns it: same numbers, same open
-// file descriptions, one user, charged to payer. nil if that may not have it.
+// file descriptions, one user, charged to payer. nil if that may not have it. A
+// large table is copied in turns; other threads may change what is to come.
 func (d *FDTable) Fork(c *FDTable, payer *charge.User) *FDTable {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if c.Init(d.limit, payer) == nil {
+		d.mu.Unlock()
 		return nil
 	}
+	c.yield = d.yield
 	n := len(d.slots)
 	for n > 0 && d.slots[n-1].file == nil {
 		n--
 	}
+	c.free = min(d.free, n)
 	if n > cap(c.slots) && c.growLocked(n) != nil {
+		d.mu.Unlock()
 		c.CloseAll()
 		return nil
 	}
-	c.slots = append(c.slots[:0], d.slots[:n]...)
-	c.free = min(d.free, n)
-	for _, s := range c.slots {
-		if s.file != nil {
-			s.file.Ref()
+	c.slots = c.slots[:0]
+	for {
+		for turn := min(n, len(c.slots)+forkTurn); len(c.slots) < turn; {
+			s := d.slots[len(c.slots)]
+			if s.file != nil {
+				s.file.Ref()
+			}
+			c.slots = append(c.slots, s)
 		}
+		if len(c.slots) == n {
+			d.mu.Unlock()
+			return c
+		}
+		d.mu.Unlock()
+		d.giveWay(closeTurn - 1)
+		d.mu.Lock()
 	}
-	return c
 }
+
+// forkTurn is how many slots Fork copies between two pauses.
+const forkTurn = 512
 
 // Limit is RLIMIT_NOFILE.
 func (d *FDTable) Limit() int {
@@ -348,6 +395,18 @@ func (d *FDTable) SetLimit(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.limit = max(0, min(n, MaxFDs))
+}
+
+// next is the lowest open number that is at least fd; false if there is none.
+func (d *FDTable) next(fd int) (int, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for fd = max(fd, 0); fd < len(d.slots); fd++ {
+		if d.slots[fd].file != nil {
+			return fd, true
+		}
+	}
+	return 0, false
 }
 
 // FDs lists the open numbers, ascending.

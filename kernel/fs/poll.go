@@ -13,18 +13,27 @@ type PollFD struct {
 // the past, 0 for example, only looks. EINTR. select(2), poll(2) and ppoll(2)
 // are made of it.
 func Poll(t Task, fds []PollFD, deadline int64) (int, error) {
-	if n := scanPoll(fds); n > 0 || deadline <= 0 {
-		return n, nil
+	if n, err := scanPoll(t, fds); n > 0 || deadline <= 0 || err != nil {
+		return n, err
 	}
 	b := bells.Get().(*bell)
 	defer b.put()
+	c := call{task: t}
 	waiters := make([]waiter, len(fds))
 	defer func() {
 		for i := range waiters {
 			waiters[i].remove()
+			if (i+1)%pollTurn == 0 {
+				_ = c.pause()
+			}
 		}
 	}()
 	for i := range fds {
+		if (i+1)%pollTurn == 0 {
+			if err := c.pause(); err != nil {
+				return 0, err
+			}
+		}
 		if f := fds[i].File; f != nil {
 			if q := f.h.queue(); q != nil {
 				waiters[i].wake = b.ring
@@ -33,23 +42,29 @@ func Poll(t Task, fds []PollFD, deadline int64) (int, error) {
 		}
 	}
 	for {
-		if n := scanPoll(fds); n > 0 {
-			return n, nil
+		if n, err := scanPoll(t, fds); n > 0 || err != nil {
+			return n, err
 		}
 		err := sleep(t, b.ch, deadline)
 		switch {
 		case timedOut(err):
-			return scanPoll(fds), nil
+			return scanPoll(t, fds)
 		case err != nil:
 			return 0, err
 		}
 	}
 }
 
-// scanPoll fills in Revents and counts the entries that have some.
-func scanPoll(fds []PollFD) int {
-	n := 0
+// scanPoll fills in Revents and counts the entries that have some. An error only if
+// none has.
+func scanPoll(t Task, fds []PollFD) (n int, err error) {
+	c := call{task: t}
 	for i := range fds {
+		if (i+1)%pollTurn == 0 {
+			if err := c.pause(); err != nil {
+				return partial(n, err)
+			}
+		}
 		p := &fds[i]
 		if p.File == nil {
 			continue
@@ -59,5 +74,5 @@ func scanPoll(fds []PollFD) int {
 			n++
 		}
 	}
-	return n
+	return n, nil
 }

@@ -89,7 +89,9 @@ type kid struct {
 	perm   uint32
 	// One of these, by typ.
 	dir  func(t Task) []kid
+	many *manyKids // with dir nil
 	text func() ([]byte, error)
+	open func() handle            // a file that is not read as one text
 	set  func(value string) error // with text; nil: read-only
 	// rootOnly: set is for the superuser.
 	rootOnly bool
@@ -103,7 +105,14 @@ type procDir struct {
 	up   directory
 	name string
 	kids func(t Task) []kid
-	// find is a short cut for one name; nil: go through kids.
+	many *manyKids // nil: few, kids has them all
+}
+
+// manyKids are the entries of a directory that may be long.
+type manyKids struct {
+	// after begins to list them: next gives the first whose cookie is greater than
+	// after; false at the end.
+	list func(t Task) (next func(after int64) (kid, bool))
 	find func(t Task, name string) (kid, bool)
 }
 
@@ -112,8 +121,8 @@ func (d *procDir) open(call, int) (handle, error) { return &dirHandle{dir: d}, n
 func (d *procDir) size() int64                    { return 0 }
 
 func (d *procDir) lookup(t Task, name string) (node, error) {
-	if d.find != nil {
-		if k, ok := d.find(t, name); ok {
+	if d.many != nil {
+		if k, ok := d.many.find(t, name); ok {
 			return d.make(k), nil
 		}
 		return nil, syscall.ENOENT
@@ -127,6 +136,13 @@ func (d *procDir) lookup(t Task, name string) (node, error) {
 }
 
 func (d *procDir) entries(t Task, after int64, yield func(entry) bool) {
+	if d.many != nil {
+		next := d.many.list(t)
+		for k, ok := next(after); ok && yield(entry{k.name, k.cookie, d.inoOf(k.name), k.typ}); {
+			k, ok = next(k.cookie)
+		}
+		return
+	}
 	kids := d.kids(t)
 	sort.Slice(kids, func(i, j int) bool { return kids[i].cookie < kids[j].cookie })
 	first := sort.Search(len(kids), func(i int) bool { return kids[i].cookie > after })
@@ -149,7 +165,7 @@ func (d *procDir) inoOf(name string) uint64 {
 func (d *procDir) make(k kid) node {
 	switch k.typ {
 	case syscall.S_IFDIR:
-		c := &procDir{up: d, name: k.name, kids: k.dir}
+		c := &procDir{up: d, name: k.name, kids: k.dir, many: k.many}
 		c.initProc(d.fs, d.inoOf(k.name), k.typ, k.perm)
 		c.nlink.Store(2)
 		return c
@@ -161,7 +177,7 @@ func (d *procDir) make(k kid) node {
 		}
 		return l
 	}
-	f := &procFile{text: k.text, set: k.set, rootOnly: k.rootOnly}
+	f := &procFile{text: k.text, set: k.set, rootOnly: k.rootOnly, handle: k.open}
 	f.initProc(d.fs, d.inoOf(k.name), k.typ, k.perm)
 	return f
 }
@@ -203,6 +219,7 @@ type procFile struct {
 	text     func() ([]byte, error)
 	set      func(value string) error // nil: read-only
 	rootOnly bool
+	handle   func() handle // nil: textHandle
 }
 
 func (f *procFile) size() int64 { return 0 }
@@ -211,6 +228,9 @@ func (f *procFile) open(c call, flags int) (handle, error) {
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY &&
 		(f.set == nil || f.rootOnly && c.task != nil && !c.task.Superuser()) {
 		return nil, syscall.EACCES
+	}
+	if f.handle != nil {
+		return f.handle(), nil
 	}
 	return &textHandle{gen: f.text, set: f.set}, nil
 }
@@ -258,7 +278,7 @@ func (h *textHandle) write(c call, p []byte, off int64) (int, error) {
 func (s *FS) mountProc() {
 	p := &procfs{fs: s, src: s.cfg.Proc}
 	s.proc = p
-	p.root = &procDir{up: s.root, name: "proc", kids: p.rootKids, find: p.rootFind}
+	p.root = &procDir{up: s.root, name: "proc", many: &manyKids{p.rootList, p.rootFind}}
 	p.root.initProc(s, 1, syscall.S_IFDIR, 0o555)
 	s.root.attach("proc", p.root)
 	s.root.nlink.Add(1) // its ".."
@@ -329,15 +349,21 @@ func field(b *bytes.Buffer, name string, bytes uint64) {
 // Cookies of the root: static names first, processes by number after them.
 const cookiePIDs = 1 << 20
 
-func (p *procfs) rootKids(t Task) []kid {
-	kids := p.textKids(&p.texts)
-	kids = append(kids, p.selfLinks()...)
-	if p.src != nil {
-		for _, pid := range p.src.PIDs() {
-			kids = append(kids, p.pidKid(pid))
+func (p *procfs) rootList(t Task) func(after int64) (kid, bool) {
+	fixed := append(p.textKids(&p.texts), p.selfLinks()...)
+	return func(after int64) (kid, bool) {
+		for len(fixed) > 0 && fixed[0].cookie <= after {
+			fixed = fixed[1:]
 		}
+		if len(fixed) > 0 {
+			return fixed[0], true
+		}
+		if p.src == nil {
+			return kid{}, false
+		}
+		pid := p.src.NextPID(int(max(after-cookiePIDs, 0)))
+		return p.pidKid(pid), pid != 0
 	}
-	return kids
 }
 
 func (p *procfs) rootFind(t Task, name string) (kid, bool) {

@@ -16,7 +16,15 @@ import (
 // fakeProcs are processes 7 (the caller) and 9 (a zombie).
 type fakeProcs struct{ self ProcInfo }
 
-func (p *fakeProcs) PIDs() []int { return []int{7, 9} }
+func (p *fakeProcs) NextPID(after int) int {
+	switch {
+	case after < 7:
+		return 7
+	case after < 9:
+		return 9
+	}
+	return 0
+}
 
 func (p *fakeProcs) Process(pid int) (ProcInfo, bool) {
 	switch {
@@ -45,11 +53,16 @@ func newProcWorld(t *testing.T) (*world, *fakeProcs) {
 		Files: NewFDTable(100, charge.Unlimited().Kernel()),
 		Mem:   vm.Stats{VSize: 8 << 20, RSS: 4 << 20, PeakRSS: 5 << 20},
 		UTime: 1234e7, Start: 5e9, Pending: 1 << 8,
-		Maps: func() []vm.EntryInfo {
-			return []vm.EntryInfo{
+		Maps: func(from arch.VA, n int) (l []vm.EntryInfo) {
+			for _, e := range []vm.EntryInfo{
 				{Start: 0x400000, End: 0x401000, Prot: arch.Read | arch.Exec, Name: "/bin/x", Inode: 77, Off: 0x1000},
 				{Start: 0x7ffff0000000, End: 0x7ffff0002000, Prot: arch.Read | arch.Write, Shared: true},
+			} {
+				if e.End > from && len(l) < n {
+					l = append(l, e)
+				}
 			}
+			return l
 		},
 	}
 	return w, p

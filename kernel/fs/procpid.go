@@ -3,16 +3,19 @@ package fs
 import (
 	"fmt"
 	"strconv"
+	"sync"
 	"syscall"
 
+	"grim/arch"
 	"grim/mm/vm"
 )
 
 // ProcSource is what /proc shows of processes. Its methods must not block on
 // anything that may call this package.
 type ProcSource interface {
-	// PIDs lists the processes, zombies included.
-	PIDs() []int
+	// NextPID is the least number of a process, zombies included, that is greater
+	// than after; 0 if there is none.
+	NextPID(after int) int
 	// Process describes one; false if there is none.
 	Process(pid int) (ProcInfo, bool)
 	// Thread describes one of its threads: what is the thread's own, and the rest
@@ -33,13 +36,14 @@ type ProcInfo struct {
 	Exe                  *File    // nil: none
 	Place                *Place   // nil for a zombie
 	Files                *FDTable // nil for a zombie
-	Maps                 func() []vm.EntryInfo
-	Mem                  vm.Stats
-	Charged              uint64 // bytes of kernel memory
-	Frame                FrameInfo
-	MinFlt, MajFlt       uint64
-	UTime, STime         int64 // ns
-	Start                int64 // ns since boot
+	// Maps gives up to n entries of the map, from the one at from on; nil: no memory.
+	Maps           func(from arch.VA, n int) []vm.EntryInfo
+	Mem            vm.Stats
+	Charged        uint64 // bytes of kernel memory
+	Frame          FrameInfo
+	MinFlt, MajFlt uint64
+	UTime, STime   int64 // ns
+	Start          int64 // ns since boot
 	// Signal sets, bit n-1 for signal n.
 	Pending, Blocked, Ignored, Caught uint64
 	Status                            int // wait status of a zombie
@@ -79,7 +83,8 @@ func (p *procfs) infoOf(pid, tid int) (i ProcInfo, err error) {
 	return i, nil
 }
 
-// pidTexts are the files of /proc/PID, in the order they are listed.
+// pidTexts are the files of /proc/PID, in the order they are listed. maps may be long:
+// see mapsHandle.
 var pidTexts = []struct {
 	name string
 	perm uint32
@@ -89,7 +94,7 @@ var pidTexts = []struct {
 	{"cmdline", 0o444, func(i *ProcInfo) []byte { return i.Args }},
 	{"comm", 0o444, func(i *ProcInfo) []byte { return []byte(i.Name + "\n") }},
 	{"environ", 0o400, func(i *ProcInfo) []byte { return i.Env }},
-	{"maps", 0o444, mapsText},
+	{"maps", 0o444, nil},
 	{"mounts", 0o444, func(*ProcInfo) []byte { return mounts() }},
 	{"oom_score_adj", 0o444, func(*ProcInfo) []byte { return []byte("0\n") }},
 	{"stat", 0o444, statText},
@@ -105,6 +110,10 @@ func (p *procfs) pidKids(pid, tid int) []kid {
 		kids = append(kids, k)
 	}
 	for _, f := range pidTexts {
+		if f.gen == nil {
+			add(kid{name: f.name, typ: syscall.S_IFREG, perm: f.perm, open: func() handle { return &mapsHandle{p: p, pid: pid} }})
+			continue
+		}
 		add(kid{name: f.name, typ: syscall.S_IFREG, perm: f.perm, text: func() ([]byte, error) {
 			i, err := p.infoOf(pid, tid)
 			if err != nil {
@@ -134,7 +143,7 @@ func (p *procfs) pidKids(pid, tid int) []kid {
 	add(p.magic("root", pid, func(*ProcInfo) (node, place, error) {
 		return p.fs.root, place{p.fs.root, ""}, nil
 	}))
-	add(kid{name: "fd", typ: syscall.S_IFDIR, perm: 0o500, dir: func(Task) []kid { return p.fdKids(pid) }})
+	add(kid{name: "fd", typ: syscall.S_IFDIR, perm: 0o500, many: p.fdKids(pid)})
 	if tid == 0 {
 		add(kid{name: "task", typ: syscall.S_IFDIR, perm: 0o555, dir: func(Task) []kid { return p.taskKids(pid) }})
 	}
@@ -190,26 +199,50 @@ func (p *procfs) magicKid(name string, get func() (node, place, error)) kid {
 		}}
 }
 
-// fdKids lists /proc/PID/fd.
-func (p *procfs) fdKids(pid int) []kid {
-	i, err := p.info(pid)
-	if err != nil || i.Files == nil {
-		return nil
+// fdKids are /proc/PID/fd.
+func (p *procfs) fdKids(pid int) *manyKids {
+	files := func() *FDTable {
+		i, _ := p.info(pid)
+		return i.Files
 	}
-	var kids []kid
-	for _, fd := range i.Files.FDs() {
-		k := p.magicKid(strconv.Itoa(fd), func() (node, place, error) {
-			f, err := i.Files.Get(fd)
-			if err != nil {
-				return nil, place{}, syscall.ENOENT
+	return &manyKids{
+		list: func(Task) func(after int64) (kid, bool) {
+			table := files()
+			return func(after int64) (kid, bool) {
+				if table == nil {
+					return kid{}, false
+				}
+				fd, ok := table.next(int(after - cookieDots))
+				return p.fdKid(table, fd), ok
 			}
-			defer f.Release()
-			return f.node, f.from, nil
-		})
-		k.cookie = cookieDots + 1 + int64(fd)
-		kids = append(kids, k)
+		},
+		find: func(_ Task, name string) (kid, bool) {
+			table := files()
+			fd, ok := number(name)
+			if !ok || table == nil {
+				return kid{}, false
+			}
+			f, err := table.Get(fd)
+			if err != nil {
+				return kid{}, false
+			}
+			f.Release()
+			return p.fdKid(table, fd), true
+		},
 	}
-	return kids
+}
+
+func (p *procfs) fdKid(table *FDTable, fd int) kid {
+	k := p.magicKid(strconv.Itoa(fd), func() (node, place, error) {
+		f, err := table.Get(fd)
+		if err != nil {
+			return nil, place{}, syscall.ENOENT
+		}
+		defer f.Release()
+		return f.node, f.from, nil
+	})
+	k.cookie = cookieDots + 1 + int64(fd)
+	return k
 }
 
 // taskKids lists /proc/PID/task.
@@ -227,26 +260,81 @@ func (p *procfs) taskKids(pid int) []kid {
 	return kids
 }
 
-// mapsText is /proc/PID/maps (proc_pid_maps(5)).
-func mapsText(i *ProcInfo) []byte {
-	if i.Maps == nil {
-		return nil
+// mapsHandle is /proc/PID/maps (proc_pid_maps(5)), which is made in pieces as it is
+// read: a map may have tens of thousands of entries. So it is, as on Linux, exact for
+// each piece only.
+type mapsHandle struct {
+	unreadable
+	p   *procfs
+	pid int
+
+	mu    sync.Mutex // Pread does not take File.posMu
+	piece []byte     // of the text, from offset start on
+	start int64
+	next  arch.VA // where the piece after it begins
+	end   bool    // there is none
+}
+
+// mapsPiece is how many entries are in a piece: some 20 000 instructions.
+const mapsPiece = 8
+
+func (h *mapsHandle) size() int64 { return 0 }
+
+func (h *mapsHandle) read(c call, b []byte, off int64) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if off < h.start || off == 0 {
+		h.piece, h.start, h.next, h.end = h.piece[:0], 0, 0, false
 	}
-	var b []byte
-	for _, m := range i.Maps() {
-		share := byte('p')
-		if m.Shared {
-			share = 's'
+	n := 0
+	for n < len(b) {
+		if at := off + int64(n) - h.start; at < int64(len(h.piece)) {
+			n += copy(b[n:], h.piece[at:])
+			continue
 		}
-		dev := "00:00"
-		if m.Inode != 0 {
-			dev = "00:01"
+		if h.end {
+			break
 		}
-		line := fmt.Sprintf("%08x-%08x %s%c %08x %s %d ", uint64(m.Start), uint64(m.End), m.Prot, share, m.Off, dev, m.Inode)
-		if m.Name != "" {
-			line = fmt.Sprintf("%-73s%s", line, m.Name)
+		i, err := h.p.info(h.pid)
+		if err != nil {
+			return partial(n, err)
 		}
-		b = append(append(b, line...), '\n')
+		h.start += int64(len(h.piece))
+		h.advance(&i)
+		if err := c.pause(); err != nil { // mu is this description's, and sleeps too
+			return partial(n, err)
+		}
 	}
-	return b
+	return n, nil
+}
+
+// advance makes the next piece. Precondition: mu held.
+func (h *mapsHandle) advance(i *ProcInfo) {
+	h.piece = h.piece[:0]
+	var list []vm.EntryInfo
+	if i.Maps != nil {
+		list = i.Maps(h.next, mapsPiece)
+	}
+	for k := range list {
+		h.piece = appendMap(h.piece, &list[k])
+		h.next = list[k].End
+	}
+	h.end = len(list) < mapsPiece
+}
+
+// appendMap adds a line to b.
+func appendMap(b []byte, m *vm.EntryInfo) []byte {
+	share := byte('p')
+	if m.Shared {
+		share = 's'
+	}
+	dev := "00:00"
+	if m.Inode != 0 {
+		dev = "00:01"
+	}
+	line := fmt.Sprintf("%08x-%08x %s%c %08x %s %d ", uint64(m.Start), uint64(m.End), m.Prot, share, m.Off, dev, m.Inode)
+	if m.Name != "" {
+		line = fmt.Sprintf("%-73s%s", line, m.Name)
+	}
+	return append(append(b, line...), '\n')
 }

@@ -154,7 +154,12 @@ func (s *FS) walk(at At, path string, end lastLink) (found, error) {
 }
 
 func (w *walker) run(end lastLink) (found, error) {
-	for {
+	for steps := 1; ; steps++ {
+		if steps%walkTurn == 0 {
+			if err := (call{task: w.task}).pause(); err != nil {
+				return found{}, err
+			}
+		}
 		name, last := w.next()
 		if name == "" { // "/", or nothing left
 			return found{place: place{w.dir, ""}, node: w.dir}, nil
@@ -190,6 +195,10 @@ func (w *walker) run(end lastLink) (found, error) {
 		w.dir = d
 	}
 }
+
+// walkTurn is how many components of a path are walked between two pauses: links may
+// make a path as long as 40 times its limit.
+const walkTurn = 32
 
 // next takes the next component off the path; last says that only slashes are
 // left after it.
@@ -272,20 +281,29 @@ func (w *walker) jump(j jumper, last, slash bool) (found, error) {
 	return found{}, nil
 }
 
-// dirPath is the path from the root; false if d or one above it was removed.
+// dirPath is the path from the root; false if d or one above it was removed, or if
+// the path is too long for any program to use: then it is the end of it.
 func dirPath(d directory) (string, bool) {
-	path := ""
-	for {
+	buf := NewBuffer(smallBytes)
+	defer buf.Put()
+	room := buf.B[:pathMax]
+	at := len(room)
+	for steps := 1; ; steps++ {
+		if steps%walkTurn == 0 {
+			d.base().fs.cfg.Yield()
+		}
 		up, name := d.where()
 		switch {
-		case up == nil:
-			return path, false
-		case up == d && path == "":
+		case up == nil, len(name)+1 > at:
+			return string(room[at:]), false
+		case up == d && at == len(room):
 			return "/", true
 		case up == d:
-			return path, true
+			return string(room[at:]), true
 		}
-		path = "/" + name + path
+		at -= copy(room[at-len(name):], name)
+		at--
+		room[at] = '/'
 		d = up
 	}
 }

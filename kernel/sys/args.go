@@ -46,6 +46,14 @@ func put[T any](c ctx, va arch.VA, v *T) error {
 	return c.mem().CopyOut(va, unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)))
 }
 
+// pauseEvery gives way in a loop that has done i short steps. The loop ends soon
+// enough without looking for signals.
+func (c ctx) pauseEvery(i int) {
+	if i&63 == 63 {
+		_ = c.t.Pause()
+	}
+}
+
 // copyOut copies p to user memory as far as there is memory: EFAULT comes with the
 // number of bytes before it.
 func (c ctx) copyOut(va arch.VA, p []byte) (n int, err error) {

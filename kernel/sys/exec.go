@@ -128,6 +128,7 @@ func (x *executable) read(c ctx, argv, envp arch.VA) error {
 		return err
 	}
 	for i, start := range x.starts {
+		c.pauseEvery(i)
 		end := len(x.text)
 		if i+1 < len(x.starts) {
 			end = x.starts[i+1]
@@ -185,6 +186,10 @@ func (x *executable) readString(c ctx, va arch.VA) error {
 	}
 	x.taken += n
 	x.starts = append(x.starts, start)
+	if n >= arch.PageSize {
+		return c.t.Pause()
+	}
+	c.pauseEvery(len(x.starts))
 	return nil
 }
 
@@ -304,6 +309,7 @@ func (x *executable) load(vs *vm.VMSpace) (pc, sp arch.VA, err error) {
 		return 0, 0, syscall.ENOEXEC // nothing that could be mapped
 	}
 	a := &x.args
+	a.Yield = x.s.cfg.Yield
 	a.Argv, a.Envp, a.ExecFn, a.CPU = x.argv, x.env, x.path, s.cfg.CPU
 	a.ID = elf.Identity{UID: x.cred.UID, EUID: x.cred.EUID, GID: x.cred.GID, EGID: x.cred.EGID,
 		Secure: x.cred.UID != x.cred.EUID || x.cred.GID != x.cred.EGID}

@@ -54,7 +54,9 @@ func (s *System) NewFiles() (proc.Files, error) {
 
 // newFiles is NewFiles. The kernel pays until a process has it.
 func (s *System) newFiles() *files {
-	return &files{fds: fs.NewFDTable(fdLimit, s.cfg.VM.Charges().Kernel()), place: s.fs.NewPlace()}
+	fds := fs.NewFDTable(fdLimit, s.cfg.VM.Charges().Kernel())
+	fds.GiveWay(s.cfg.Yield)
+	return &files{fds: fds, place: s.fs.NewPlace()}
 }
 
 // PayFor implements proc.Files.

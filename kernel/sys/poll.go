@@ -50,9 +50,10 @@ func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
 		return 0, err
 	}
 	fds := make([]fs.PollFD, n)
-	defer releasePoll(fds)
+	defer c.releasePoll(fds)
 	invalid := 0
 	for i := range fds {
+		c.pauseEvery(i)
 		fd := int(int32(le.Uint32(raw[8*i:])))
 		fds[i].Events = uint32(le.Uint16(raw[8*i+4:])) | pollAlways
 		if fd < 0 {
@@ -76,6 +77,7 @@ func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
 		return 0, waitErr
 	}
 	for i := range fds {
+		c.pauseEvery(i)
 		rev := fds[i].Revents
 		if fds[i].File == nil && int32(le.Uint32(raw[8*i:])) >= 0 {
 			rev = unix.POLLNVAL
@@ -90,8 +92,9 @@ func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
 	return uint64(ready + invalid), waitErr
 }
 
-func releasePoll(fds []fs.PollFD) {
+func (c ctx) releasePoll(fds []fs.PollFD) {
 	for i := range fds {
+		c.pauseEvery(i)
 		if fds[i].File != nil {
 			fds[i].File.Release()
 		}
@@ -188,15 +191,15 @@ func (c ctx) selectFDs(n int, at [3]arch.VA, deadline int64) (uint64, error) {
 			return 0, err
 		}
 	}
-	fds, nums, err := sets.files(tab, n)
-	defer releasePoll(fds)
+	fds, nums, err := sets.files(c, tab, n)
+	defer c.releasePoll(fds)
 	if err != nil {
 		return 0, err
 	}
 	if _, err := fs.Poll(c.task(), fds, deadline); err != nil {
 		return 0, err
 	}
-	count := sets.results(fds, nums)
+	count := sets.results(c, fds, nums)
 	for i, va := range at {
 		if va == 0 || size == 0 {
 			continue
@@ -209,8 +212,9 @@ func (c ctx) selectFDs(n int, at [3]arch.VA, deadline int64) (uint64, error) {
 }
 
 // files opens what the sets name. EBADF.
-func (s *selectSets) files(tab *fs.FDTable, n int) (fds []fs.PollFD, nums []int, err error) {
+func (s *selectSets) files(c ctx, tab *fs.FDTable, n int) (fds []fs.PollFD, nums []int, err error) {
 	for fd := range n {
+		c.pauseEvery(fd)
 		var events uint32
 		for i := range s {
 			if s[i][fd/8]>>(fd%8)&1 != 0 {
@@ -231,11 +235,12 @@ func (s *selectSets) files(tab *fs.FDTable, n int) (fds []fs.PollFD, nums []int,
 }
 
 // results leaves in the sets the bits that are ready, and counts them.
-func (s *selectSets) results(fds []fs.PollFD, nums []int) (count uint64) {
+func (s *selectSets) results(c ctx, fds []fs.PollFD, nums []int) (count uint64) {
 	var out selectSets
 	for i := range s {
 		out[i] = make([]byte, len(s[i]))
 		for j, fd := range nums {
+			c.pauseEvery(j)
 			bit := byte(1) << (fd % 8)
 			if s[i][fd/8]&bit != 0 && fds[j].Revents&selectEvents[i] != 0 {
 				out[i][fd/8] |= bit

@@ -40,16 +40,12 @@ func (ps procSource) GroupSession(pgid int) int {
 	return ps.s.k.GroupSession(pgid)
 }
 
-// PIDs implements fs.ProcSource.
-func (ps procSource) PIDs() []int {
+// NextPID implements fs.ProcSource.
+func (ps procSource) NextPID(after int) int {
 	if ps.s.k == nil {
-		return nil
+		return 0
 	}
-	var out []int
-	for _, p := range ps.s.k.Processes() {
-		out = append(out, p.PID())
-	}
-	return out
+	return ps.s.k.NextPID(after)
 }
 
 // Process implements fs.ProcSource.
@@ -100,7 +96,7 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 		i.Charged += uint64(vs.Account().Used(charge.Heap))
 		i.Frame.StackStart = uint64(vs.Marks().StackTop)
 		vs.Release()
-		i.Maps = func() []vm.EntryInfo { return maps(p) }
+		i.Maps = func(from arch.VA, n int) []vm.EntryInfo { return maps(p, from, n) }
 	}
 	i.Settings = ps.s.settings(p)
 	return i, true
@@ -134,11 +130,11 @@ func oneOf[T fmt.Stringer](set func(T), values ...T) func(string) error {
 }
 
 // maps is the process's map, taken when it is read.
-func maps(p *proc.Process) []vm.EntryInfo {
+func maps(p *proc.Process, from arch.VA, n int) []vm.EntryInfo {
 	vs := p.VM()
 	if vs == nil {
 		return nil
 	}
 	defer vs.Release()
-	return vs.Entries()
+	return vs.EntriesFrom(from, n)
 }

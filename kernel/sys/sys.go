@@ -39,6 +39,7 @@ type Config struct {
 	Memory  func() (total, free uint64) // bytes
 	Random  func(p []byte)              // fills p with unpredictable bytes
 	Reboot  func(restart bool)          // reboot(2): stops the machine
+	Yield   func()                      // lets others run in long work; nil: nothing
 	Version string                      // uname(2)'s version
 	CPU     elf.CPU                     // for the auxiliary vector
 	CPUs    int                         // processors; 0: one
@@ -85,6 +86,9 @@ func New(cfg Config) (*System, error) {
 	if cfg.ABI == nil || cfg.VM == nil || cfg.Wall == nil || cfg.Memory == nil ||
 		cfg.Random == nil || cfg.Reboot == nil {
 		return nil, errors.New("sys: New: Config.ABI, VM, Wall, Memory, Random and Reboot are required")
+	}
+	if cfg.Yield == nil {
+		cfg.Yield = func() {}
 	}
 	if cfg.CPUs == 0 {
 		cfg.CPUs = 1

@@ -1,6 +1,10 @@
 package vm
 
-import "grim/arch"
+import (
+	"math"
+
+	"grim/arch"
+)
 
 // EntryInfo is one line of /proc/self/maps.
 type EntryInfo struct {
@@ -15,11 +19,16 @@ type EntryInfo struct {
 }
 
 // Entries lists the map in order of address.
-func (vs *VMSpace) Entries() []EntryInfo {
+func (vs *VMSpace) Entries() []EntryInfo { return vs.EntriesFrom(0, math.MaxInt) }
+
+// EntriesFrom lists up to n entries of the map, from the first that ends after from
+// on.
+func (vs *VMSpace) EntriesFrom(from arch.VA, n int) []EntryInfo {
 	vs.mu.Lock()
-	l := make([]EntryInfo, 0, vs.tree.n)
-	objects := make([]Object, 0, vs.tree.n) // referenced; nil: none
-	for e := vs.tree.first; e != nil; e = e.next {
+	n = min(n, vs.tree.n)
+	l := make([]EntryInfo, 0, n)
+	objects := make([]Object, 0, n) // referenced; nil: none
+	for e := vs.tree.ceil(from); e != nil && len(l) < n; e = e.next {
 		i := EntryInfo{Start: e.start, End: e.end, Prot: e.prot, Off: e.off,
 			Shared: e.flags&entShared != 0, GrowsDown: e.flags&entGrowsDown != 0, Locked: e.flags&entWired != 0}
 		switch {

@@ -70,9 +70,26 @@ type Args struct {
 	Draw      Draw
 	// Low allows a program below vm.MinAddr (CAP_SYS_RAWIO).
 	Low bool
+	// Yield is called now and then while many strings are laid out; nil: never.
+	Yield func()
+	work  int // since the last Yield: bytes, and stepCost for each string
 	// Room is memory that Load may use for an image of the stack, instead of the
 	// heap's; it is as large as was ever needed afterwards. It may be nil.
 	Room []uint64
+}
+
+// Every stepWork of work others run: some 10 000 instructions.
+const (
+	stepCost = 64
+	stepWork = 16 << 10
+)
+
+// step counts a string of n bytes.
+func (a *Args) step(n int) {
+	if a.work += n + stepCost; a.work >= stepWork && a.Yield != nil {
+		a.work = 0
+		a.Yield()
+	}
 }
 
 // size checks the limits and gives the bytes that the strings take, NULs
@@ -81,6 +98,7 @@ func (a *Args) size() (int, error) {
 	n := len(a.ExecFn) + 1 + len(a.CPU.Platform) + 1
 	for _, list := range [2][]string{a.Argv, a.Envp} {
 		for _, s := range list {
+			a.step(0)
 			if len(s) >= maxArgString {
 				return 0, syscall.E2BIG
 			}
@@ -116,10 +134,12 @@ func (a *Args) stackImage(top arch.VA, im *Image, bias arch.VA) ([]byte, error) 
 	b := stackWriter{words: room[:0:words], text: buf[words*8:], va: uint64(top) - uint64(total-words*8)}
 	b.word(uint64(len(a.Argv)))
 	for _, s := range a.Argv {
+		a.step(len(s))
 		b.word(b.string(s))
 	}
 	b.word(0)
 	for _, s := range a.Envp {
+		a.step(len(s))
 		b.word(b.string(s))
 	}
 	b.word(0)
