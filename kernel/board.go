@@ -7,6 +7,7 @@ import (
 
 	"grim/arch"
 	"grim/arch/amd64"
+	"grim/kernel/console"
 	"grim/proc/elf"
 )
 
@@ -20,9 +21,9 @@ type board interface {
 	Speculation() arch.Speculation
 	// DescribeCPU is the CPU and its features, for people.
 	DescribeCPU() string
-	// Put sends one byte to the console; on any stack, and while the kernel
-	// dies. Read blocks until input has come in.
-	Put(c byte)
+	// Port is the console: Put works on any stack, and while the kernel dies. Read
+	// blocks until input has come in.
+	console.Port
 	Read(p []byte) (int, error)
 	// Idle is goos.Idle.
 	Idle(until int64)

@@ -83,6 +83,15 @@ func (p *pc) Put(c byte) {
 	}
 }
 
+func (p *pc) Send(b []byte) int {
+	if p.serial == nil {
+		return len(b)
+	}
+	return p.serial.Send(b)
+}
+
+func (p *pc) Await() { p.serial.Await() }
+
 func (p *pc) Read(b []byte) (int, error) {
 	if p.serial == nil {
 		return 0, fmt.Errorf("the machine has no serial port")

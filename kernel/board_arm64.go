@@ -152,6 +152,16 @@ func (b *dtBoard) Put(c byte) {
 	show(c)
 }
 
+func (b *dtBoard) Send(p []byte) int {
+	n := b.Console().Send(p)
+	for _, c := range p[:n] {
+		show(c)
+	}
+	return n
+}
+
+func (b *dtBoard) Await() { b.Console().Await() }
+
 func (b *dtBoard) Read(p []byte) (int, error) { return b.Console().Read(p) }
 
 func (b *dtBoard) MapHeap(va arch.VA, pa arch.PA, size uint64, _ func() arch.PA) error {

@@ -16,6 +16,7 @@ import (
 	"grim/arch"
 	"grim/boot/machine"
 	"grim/kernel/cmdline"
+	"grim/kernel/console"
 	"grim/kernel/fs"
 	"grim/kernel/selftest"
 	"grim/kernel/sys"
@@ -37,6 +38,7 @@ type system struct {
 	opts  cmdline.Options
 	board board
 	spec  arch.Speculation
+	out   *console.Console
 
 	charges *charge.System
 	mem     *phys.Memory
@@ -74,6 +76,9 @@ func (s *system) stop(reason string) {
 func (s *system) exit(status int32) {
 	if s.board == nil {
 		exitEarly(status)
+	}
+	if s.out != nil {
+		s.out.Sync() // what programs have written goes out
 	}
 	s.board.Exit(status)
 }
@@ -151,13 +156,18 @@ func memoryBytes(rs []machine.Range) (n uint64) {
 
 // console moves output, the runtime's hooks and randomness to the board.
 func (s *system) console() {
+	s.out = console.New(s.board, func() {
+		if s.fs != nil {
+			s.fs.TTY().Sent()
+		}
+	})
 	goos.Printk = func(c byte) {
 		if c == '\n' {
-			s.board.Put('\r')
+			s.out.Sync('\r')
 		}
-		s.board.Put(c)
+		s.out.Sync(c)
 	}
-	goos.Exit = s.board.Exit
+	goos.Exit = s.exit
 	goos.Idle = s.board.Idle
 	goos.RandomData = newGenerator(s.info.Seed, s.board.Random, s.board.Jitter).fill
 	runtime.Reseed()
@@ -254,9 +264,9 @@ func (s *system) powerOff(status proc.Status) {
 		s.report.Result("init", nil)
 	}
 	if s.report.Close() {
-		s.board.Exit(0)
+		s.exit(0)
 	}
-	s.board.Exit(1)
+	s.exit(1)
 }
 
 // describe says in words how a process ended.

@@ -45,7 +45,7 @@ func (s *system) startProcesses() error {
 		Frames:    s.mem,
 		Yield:     s.yield,
 		Monotonic: runtime.Nanotime,
-		Console:   s.print,
+		Console:   s.out,
 		Interrupt: s.interrupt,
 		Proc:      s.sys.ProcSource(),
 		Jobs:      s.sys.Jobs(),
@@ -76,6 +76,7 @@ func (s *system) startProcesses() error {
 	s.sys.Attach(s.proc, s.fs)
 	s.procFiles()
 	go s.readConsole()
+	go s.out.Run()
 	return nil
 }
 
@@ -101,13 +102,6 @@ func (s *system) procFiles() {
 
 func (s *system) newPages(name string) (fs.Pages, error) {
 	return vm.NewFileObject(s.vm, name, nil), nil
-}
-
-// print writes user output to the console.
-func (s *system) print(p []byte) {
-	for _, c := range p {
-		s.board.Put(c)
-	}
 }
 
 // interrupt is what the console's line discipline asks for: a signal to the
@@ -144,6 +138,7 @@ func (s *system) exits() []byte {
 // reboot is reboot(2): the tests' verdict goes out first.
 func (s *system) reboot(restart bool) {
 	if restart {
+		s.out.Sync()
 		s.board.Restart()
 	}
 	s.powerOff(0)

@@ -17,17 +17,21 @@ type Serial struct {
 	port uart.UART
 	m    *Machine
 	line int
+	sent chan struct{} // holds one token: there may be room to send
 }
 
 // Interrupt enable and FIFO control, PC16550D data sheet, 8.6.
 const (
 	ierReceive = 1 << 0
+	ierSent    = 1 << 1
 	fcrEnable  = 1<<0 | 1<<1 // FIFOs on, receiver cleared
+	lsrSent    = 1 << 5      // the transmitter's FIFO is empty
+	fifoBytes  = 16
 )
 
 // NewSerial sets up the port for output. Firmware has chosen speed and format.
 func NewSerial(base uint16) *Serial {
-	s := &Serial{port: uart.UART{Base: base, DTR: true, RTS: true}, line: -1}
+	s := &Serial{port: uart.UART{Base: base, DTR: true, RTS: true}, line: -1, sent: make(chan struct{}, 1)}
 	s.port.Init()
 	return s
 }
@@ -35,6 +39,43 @@ func NewSerial(base uint16) *Serial {
 // Put sends one byte and waits until there is room for it. It may be called on
 // any stack: it neither allocates nor locks.
 func (s *Serial) Put(c byte) { s.port.Tx(c) }
+
+// Send sends as much of p as there is room for, and never waits.
+func (s *Serial) Send(p []byte) int {
+	if in8(s.port.Base+uart.LSR)&lsrSent == 0 {
+		return 0
+	}
+	n := 1
+	if s.line >= 0 { // Listen has turned the FIFO on
+		n = fifoBytes
+	}
+	n = min(n, len(p))
+	for _, c := range p[:n] {
+		out8(s.port.Base+uart.THR, c)
+	}
+	return n
+}
+
+// awaitLimit is how long Await sleeps without an interrupt: that of a port without
+// a line, or of one that nobody reads.
+const awaitLimit = 10 * time.Millisecond
+
+// Await blocks the calling goroutine until Send may have room: the port's transmit
+// interrupt, which the goroutine in Read passes on.
+func (s *Serial) Await() {
+	limit := awaitLimit
+	if s.line < 0 {
+		limit = time.Millisecond
+	} else {
+		out8(s.port.Base+uart.IER, ierReceive|ierSent)
+	}
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case <-s.sent:
+	case <-late.C:
+	}
+}
 
 // Listen lets the port raise line of m's I/O APIC when a byte comes in.
 func (s *Serial) Listen(m *Machine, line int) {
@@ -64,6 +105,13 @@ func (s *Serial) Read(b []byte) (int, error) {
 			return n, nil
 		}
 		runtime.WaitIRQ(s.line)
+		// The line is low again when the transmitter may not raise it and what was
+		// received has been read: so each interrupt is a new edge.
+		out8(s.port.Base+uart.IER, ierReceive)
+		select {
+		case s.sent <- struct{}{}:
+		default:
+		}
 		if s.m.lines[s.line].Level {
 			s.m.UnmaskLine(s.line)
 		}

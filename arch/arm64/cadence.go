@@ -19,6 +19,7 @@ const (
 	cdRXEmpty = 1 << 1      // SR
 	cdTXFull  = 1 << 4      // SR
 	cdIntRX   = 1 << 0      // ISR: as many bytes as RXWM says
+	cdIntTX   = 1 << 3      // ISR: nothing left to send
 	cdAll     = 0x1fff
 )
 
@@ -31,9 +32,18 @@ func (u *cadence) init() {
 	u.write(cdIER, cdIntRX)
 }
 
-func (u *cadence) room() bool     { return u.read(cdSR)&cdTXFull == 0 }
-func (u *cadence) send(c byte)    { u.write(cdFIFO, uint32(c)) }
-func (u *cadence) clear()         { u.write(cdISR, cdIntRX) }
+func (u *cadence) room() bool  { return u.read(cdSR)&cdTXFull == 0 }
+func (u *cadence) send(c byte) { u.write(cdFIFO, uint32(c)) }
+func (u *cadence) clear()      { u.write(cdISR, cdIntRX) }
+func (u *cadence) transmit(on bool) {
+	if on {
+		u.write(cdISR, cdIntTX)
+		u.write(cdIER, cdIntTX)
+	} else {
+		u.write(cdIDR, cdIntTX)
+	}
+}
+
 func (u *cadence) status() uint32 { return u.read(cdSR) }
 
 // receive has no way to tell a bad byte: the status bits are not by byte.

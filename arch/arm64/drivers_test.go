@@ -195,6 +195,7 @@ type fifo struct {
 
 func (f *fifo) init()          {}
 func (f *fifo) room() bool     { return true }
+func (f *fifo) transmit(bool)  {}
 func (f *fifo) send(byte)      {}
 func (f *fifo) clear()         { f.cleared = true }
 func (f *fifo) status() uint32 { return 0 }

@@ -15,6 +15,7 @@ const (
 	urxdReady = 1 << 15
 	urxdError = 1 << 14
 	ucr1On    = 1<<0 | 1<<9 // UARTEN, RRDYEN: interrupt when RXTL bytes are there
+	ucr1TX    = 1 << 6      // TXMPTYEN: interrupt when nothing is left to send
 	ucr2On    = 1<<0 | 1<<1 | 1<<2
 	ucr2Eight = 1 << 5
 	ucr2IRTS  = 1 << 14 // ignore RTS
@@ -28,9 +29,17 @@ func (u *imxUART) init() {
 	u.write(imxUCR1, u.read(imxUCR1)|ucr1On)
 }
 
-func (u *imxUART) room() bool     { return u.read(imxUTS)&utsTXFull == 0 }
-func (u *imxUART) send(c byte)    { u.write(imxUTXD, uint32(c)) }
-func (u *imxUART) clear()         {}
+func (u *imxUART) room() bool  { return u.read(imxUTS)&utsTXFull == 0 }
+func (u *imxUART) send(c byte) { u.write(imxUTXD, uint32(c)) }
+func (u *imxUART) clear()      {}
+func (u *imxUART) transmit(on bool) {
+	if on {
+		u.write(imxUCR1, u.read(imxUCR1)|ucr1TX)
+	} else {
+		u.write(imxUCR1, u.read(imxUCR1)&^ucr1TX)
+	}
+}
+
 func (u *imxUART) status() uint32 { return u.read(imxUSR2) }
 
 func (u *imxUART) receive() (byte, received) {

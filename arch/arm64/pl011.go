@@ -17,6 +17,7 @@ const (
 	lcrhFIFO = 1<<4 | 3<<5
 	crEnable = 1<<0 | 1<<8 | 1<<9 // UART, transmitter, receiver
 	intRX    = 1<<4 | 1<<6        // receive, receive time-out
+	intTX    = 1 << 5
 	drError  = 0xf00
 )
 
@@ -30,9 +31,17 @@ func (u *pl011) init() {
 	u.write(uartCR, crEnable)
 }
 
-func (u *pl011) room() bool     { return u.read(uartFR)&frTXFF == 0 }
-func (u *pl011) send(c byte)    { u.write(uartDR, uint32(c)) }
-func (u *pl011) clear()         { u.write(uartICR, intRX) }
+func (u *pl011) room() bool  { return u.read(uartFR)&frTXFF == 0 }
+func (u *pl011) send(c byte) { u.write(uartDR, uint32(c)) }
+func (u *pl011) clear()      { u.write(uartICR, intRX|intTX) }
+func (u *pl011) transmit(on bool) {
+	if on {
+		u.write(uartIMSC, intRX|intTX)
+	} else {
+		u.write(uartIMSC, intRX)
+	}
+}
+
 func (u *pl011) status() uint32 { return u.read(uartFR) }
 
 func (u *pl011) receive() (byte, received) {

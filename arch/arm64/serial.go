@@ -22,6 +22,8 @@ type port interface {
 	receive() (c byte, st received)
 	// clear ends the receive interrupt, once there is nothing left to receive.
 	clear()
+	// transmit lets the port raise its line when there is room to send, or not.
+	transmit(on bool)
 	// status changes when the port does something, for Jitter.
 	status() uint32
 }
@@ -43,8 +45,9 @@ type UARTConfig struct {
 	Shift int // "16550": log2 of the distance of its registers
 }
 
-// UART is a serial port of any kind: output by polling, so that it works while
-// the kernel dies; input by interrupt into a ring. TamaGo has no drivers for
+// UART is a serial port of any kind: Put polls, so that it works while
+// the kernel dies; Send and Await are for output that does not wait; input comes by
+// interrupt into a ring. TamaGo has no drivers for
 // most of them, and its soc/nxp/uart takes 32-bit register addresses that must
 // be mapped one to one, which a kernel in the upper half cannot offer.
 type UART struct {
@@ -53,6 +56,7 @@ type UART struct {
 	ring [1024]byte
 	head atomic.Uint32 // next to be written, by drain
 	tail atomic.Uint32 // next to be read
+	sent chan struct{} // holds one token: there may be room to send
 }
 
 // newUART binds a driver and turns the port on.
@@ -61,7 +65,7 @@ func newUART(c *UARTConfig) (*UART, error) {
 	if d == nil {
 		return nil, fmt.Errorf("arm64: no driver for serial port %q", c.Kind)
 	}
-	u := &UART{port: d(windowAt(c.Regs), c), line: c.Line}
+	u := &UART{port: d(windowAt(c.Regs), c), line: c.Line, sent: make(chan struct{}, 1)}
 	u.port.init()
 	return u, nil
 }
@@ -75,6 +79,15 @@ func (u *UART) Put(c byte) {
 		}
 	}
 	u.port.send(c)
+}
+
+// Send sends as much of p as there is room for, and never waits.
+func (u *UART) Send(p []byte) (n int) {
+	for n < len(p) && u.port.room() {
+		u.port.send(p[n])
+		n++
+	}
+	return n
 }
 
 // drain moves what was received to the ring; what does not fit is dropped. It
@@ -91,6 +104,7 @@ func (u *UART) drain() {
 			u.head.Store(h + 1)
 		}
 	}
+	u.port.transmit(false) // Await looks again
 	u.port.clear()
 }
 

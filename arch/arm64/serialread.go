@@ -5,6 +5,7 @@ package arm64
 import (
 	"errors"
 	"runtime"
+	"time"
 )
 
 // Read returns what has come in, at least one byte; it blocks the calling
@@ -19,6 +20,31 @@ func (u *UART) Read(b []byte) (int, error) {
 			return n, nil
 		}
 		runtime.WaitIRQ(u.line)
+		select {
+		case u.sent <- struct{}{}:
+		default:
+		}
 	}
 	return 0, nil
+}
+
+// awaitLimit is how long Await sleeps without an interrupt: that of a port that has
+// none, or of one whose line nobody reads.
+const awaitLimit = 10 * time.Millisecond
+
+// Await blocks the calling goroutine until Send may have room: the port's transmit
+// interrupt, which the goroutine in Read passes on.
+func (u *UART) Await() {
+	limit := awaitLimit
+	if u.line == 0 {
+		limit = time.Millisecond
+	} else {
+		u.port.transmit(true)
+	}
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case <-u.sent:
+	case <-late.C:
+	}
 }

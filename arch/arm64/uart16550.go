@@ -15,6 +15,7 @@ const (
 	nsLSR  = 5
 
 	ierRX   = 1 << 0
+	ierTX   = 1 << 1
 	ierLine = 1 << 2
 	fcrOn   = 1 << 0
 	mcrLine = 1<<0 | 1<<1 | 1<<3 // DTR, RTS, OUT2: interrupts reach the line
@@ -31,9 +32,17 @@ func (u *uart16550) init() {
 	u.write(u.reg(nsIER), ierRX|ierLine)
 }
 
-func (u *uart16550) room() bool     { return u.read(u.reg(nsLSR))&lsrRoom != 0 }
-func (u *uart16550) send(c byte)    { u.write(u.reg(nsData), uint32(c)) }
-func (u *uart16550) clear()         {}
+func (u *uart16550) room() bool  { return u.read(u.reg(nsLSR))&lsrRoom != 0 }
+func (u *uart16550) send(c byte) { u.write(u.reg(nsData), uint32(c)) }
+func (u *uart16550) clear()      {}
+func (u *uart16550) transmit(on bool) {
+	if on {
+		u.write(u.reg(nsIER), ierRX|ierTX|ierLine)
+	} else {
+		u.write(u.reg(nsIER), ierRX|ierLine)
+	}
+}
+
 func (u *uart16550) status() uint32 { return u.read(u.reg(nsLSR)) }
 
 func (u *uart16550) receive() (byte, received) {

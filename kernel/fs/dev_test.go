@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"grim/arch"
@@ -188,4 +190,101 @@ func TestDevTTY(t *testing.T) {
 	w.TTY().Control(7, 7)
 	w.open("/dev/tty", unix.O_RDWR).Release()
 	must(t, ctl(f, make(flatMemory, 4), unix.TIOCGPGRP))
+}
+
+// slowOutput is a console with room for so many bytes.
+type slowOutput struct {
+	mu   sync.Mutex
+	y    *TTY
+	out  []byte
+	held int
+	size int
+}
+
+func (o *slowOutput) Write(p []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.held+len(p) > o.size {
+		return false
+	}
+	o.held += len(p)
+	o.out = append(o.out, p...)
+	return true
+}
+
+func (o *slowOutput) Room() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.size - o.held
+}
+
+func (o *slowOutput) Pending() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.held
+}
+
+// drain makes the ring empty.
+func (o *slowOutput) drain() {
+	o.mu.Lock()
+	o.held = 0
+	o.mu.Unlock()
+	o.y.Sent()
+}
+
+// A full console makes writers sleep, whom a signal ends, and is not ready; a write
+// comes out whole beside others; tcdrain waits and TIOCOUTQ counts.
+func TestTTYSlowOutput(t *testing.T) {
+	w := newWorld(t)
+	o := &slowOutput{y: w.TTY(), size: 1000}
+	w.cfg.Console = o
+	f := w.open("/dev/console", unix.O_RDWR)
+	defer f.Release()
+	long := bytes.Repeat([]byte("abcdefg\n"), 400)
+	done := make(chan int)
+	write := func(task Task) {
+		n, err := f.Write(task, long)
+		if err != nil && (err != syscall.EINTR || n != 0) {
+			t.Error(n, err)
+		}
+		done <- n
+	}
+	first, second := newTask(), newTask()
+	go write(first)
+	for f.Readiness()&EPOLLOUT != 0 {
+		time.Sleep(time.Millisecond)
+	}
+	go write(second)
+	second.interrupt <- struct{}{} // while it waits for its turn, or for room
+	_, err := f.Ioctl(w.task, make(flatMemory, 4), unix.TIOCOUTQ, 0)
+	must(t, err)
+	mem := make(flatMemory, 4)
+	must(t, ctl(f, mem, unix.TIOCOUTQ))
+	if n := int(binary.LittleEndian.Uint32(mem)); n < 700 || n > 1000 {
+		t.Errorf("TIOCOUTQ: %d", n)
+	}
+	drained := make(chan error)
+	go func() { _, err := f.Ioctl(newTask(), nil, unix.TCSBRK, 1); drained <- err }()
+	total := 0
+	for returned := 0; returned < 2; {
+		select {
+		case n := <-done:
+			returned++
+			total += n
+		case err := <-drained:
+			must(t, err)
+		case <-time.After(time.Millisecond):
+			o.drain()
+		}
+	}
+	o.drain()
+	if got := bytes.Count(o.out, []byte("\r\n")); got < total/8 || total < len(long) {
+		t.Errorf("%d lines out, %d bytes written", got, total)
+	}
+	f.SetFlags(unix.O_NONBLOCK)
+	if n, err := f.Write(w.task, long); n == 0 || n == len(long) || err != nil {
+		t.Errorf("a write that does not wait: %d, %v", n, err)
+	}
+	_, err = f.Write(w.task, long)
+	want(t, "a write without room", err, syscall.EAGAIN)
 }

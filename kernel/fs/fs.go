@@ -94,8 +94,9 @@ type Config struct {
 	// TimerMoved is called when a timer has been started that its maker may not
 	// wait for (proc.Kernel.TimerMoved); nil: nothing needs to know.
 	TimerMoved func()
-	// Console prints bytes on the console; nil: nowhere.
-	Console func(p []byte)
+	// Console is where the console's output goes; nil: nowhere. Room for more is
+	// told to TTY.Sent.
+	Console Output
 	// Yield lets other threads run in the middle of long work that no Task stands
 	// behind; nil: runtime.Gosched.
 	Yield func()
@@ -114,6 +115,22 @@ type Config struct {
 	// Charges is the machine's account of kernel memory; nil: no limits.
 	Charges *charge.System
 }
+
+// Output takes bytes without waiting until they are out.
+type Output interface {
+	// Write takes all of p, or nothing: then there is no room for it.
+	Write(p []byte) bool
+	// Room is how many bytes it can take; Pending how many are not out yet.
+	Room() int
+	Pending() int
+}
+
+// OutputFunc is an Output that has always room.
+type OutputFunc func(p []byte)
+
+func (f OutputFunc) Write(p []byte) bool { f(p); return true }
+func (f OutputFunc) Room() int           { return math.MaxInt }
+func (f OutputFunc) Pending() int        { return 0 }
 
 // FS is the machine's one file tree with its devices.
 type FS struct {
@@ -159,7 +176,7 @@ func New(c Config) (*FS, error) {
 		c.TimerMoved = func() {}
 	}
 	if c.Console == nil {
-		c.Console = func([]byte) {}
+		c.Console = OutputFunc(func([]byte) {})
 	}
 	if c.Yield == nil {
 		c.Yield = runtime.Gosched

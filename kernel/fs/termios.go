@@ -102,9 +102,23 @@ func (y *TTY) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64, err
 	case unix.TCGETS2:
 		return 0, mem.CopyOut(va, y.encode(termios2Size))
 	case unix.TCSETS, unix.TCSETSW, unix.TCSETSF:
+		if req != unix.TCSETS {
+			if err := y.drain(c); err != nil {
+				return 0, err
+			}
+		}
 		return 0, y.set(mem, va, termiosSize, req == unix.TCSETSF)
 	case unix.TCSETS2, unix.TCSETSW2, unix.TCSETSF2:
+		if req != unix.TCSETS2 {
+			if err := y.drain(c); err != nil {
+				return 0, err
+			}
+		}
 		return 0, y.set(mem, va, termios2Size, req == unix.TCSETSF2)
+	case unix.TCSBRK, unix.TCSBRKP: // a break is not sent
+		return 0, y.drain(c)
+	case unix.TIOCOUTQ:
+		return putInt(mem, arg, y.fs.cfg.Console.Pending())
 	case unix.TCFLSH:
 		y.flush()
 	case unix.TIOCGWINSZ:

@@ -19,6 +19,10 @@ type TTY struct {
 	fs *FS
 	q  WaitQueue
 
+	// writer holds a token, which one write(2) at a time has, so that writes come
+	// out whole. It may be held while the output is full: taking it is a sleep.
+	writer chan struct{}
+
 	mu    sync.Mutex
 	tio   termios
 	win   [8]byte // struct winsize
@@ -30,7 +34,8 @@ type TTY struct {
 }
 
 func newTTY(s *FS) *TTY {
-	y := &TTY{fs: s, tio: defaultTermios()}
+	y := &TTY{fs: s, tio: defaultTermios(), writer: make(chan struct{}, 1)}
+	y.writer <- struct{}{}
 	y.setWinsize(24, 80)
 	return y
 }
@@ -50,7 +55,7 @@ func (y *TTY) Input(p []byte) {
 	pgid := y.pgid
 	y.mu.Unlock()
 	if len(echo) > 0 {
-		y.fs.cfg.Console(echo)
+		y.fs.cfg.Console.Write(echo) // dropped if there is no room, as on Linux
 	}
 	for _, sig := range sigs {
 		y.fs.cfg.Interrupt(pgid, sig)
@@ -141,7 +146,10 @@ func (y *TTY) queue() *WaitQueue { return &y.q }
 func (y *TTY) ready() uint32 {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	r := uint32(EPOLLOUT | EPOLLWRNORM)
+	r := uint32(0)
+	if y.fs.cfg.Console.Room() >= ttyRoom {
+		r |= EPOLLOUT | EPOLLWRNORM
+	}
 	if y.readableLocked() {
 		r |= EPOLLIN | EPOLLRDNORM
 	}
@@ -207,11 +215,69 @@ func (y *TTY) dropLocked(n int) {
 	}
 }
 
-// write prints p after output processing. The console does not block.
+const (
+	// ttyTurn is how much is written between two pauses; twice as much may come out.
+	ttyTurn = 64
+	// ttyRoom is how much room makes the terminal ready for output.
+	ttyRoom = 4 * ttyTurn
+)
+
+// write prints p after output processing. It sleeps while the output is full.
 func (y *TTY) write(c call, p []byte, _ int64) (int, error) {
-	y.mu.Lock()
-	out := y.tio.output(make([]byte, 0, len(p)+16), p)
-	y.mu.Unlock()
-	y.fs.cfg.Console(out)
-	return len(p), nil
+	if err := y.startWrite(c); err != nil {
+		return 0, err
+	}
+	defer func() { y.writer <- struct{}{} }()
+	var room [2 * ttyTurn]byte
+	for done := 0; ; {
+		part := p[done:min(len(p), done+ttyTurn)]
+		y.mu.Lock()
+		out := y.tio.output(room[:0], part)
+		y.mu.Unlock()
+		var err error
+		switch {
+		case y.fs.cfg.Console.Write(out):
+			if done += len(part); done == len(p) {
+				return done, nil
+			}
+			err = c.pause()
+		case c.nonblock:
+			err = syscall.EAGAIN
+		default:
+			err = await(c.task, y, EPOLLOUT, Never)
+		}
+		if err != nil {
+			return partial(done, err)
+		}
+	}
+}
+
+// startWrite takes the writer's token: EAGAIN, EINTR.
+func (y *TTY) startWrite(c call) error {
+	select {
+	case <-y.writer:
+		return nil
+	default:
+	}
+	if c.nonblock {
+		return syscall.EAGAIN
+	}
+	return sleep(c.task, y.writer, Never)
+}
+
+// Sent says that there is room for output again.
+func (y *TTY) Sent() { y.q.Wake(EPOLLOUT | EPOLLWRNORM) }
+
+// drain is tcdrain(3): it waits until all output is out. EINTR.
+func (y *TTY) drain(c call) error {
+	b := bells.Get().(*bell)
+	defer b.put()
+	y.q.add(&b.w, EPOLLOUT)
+	defer b.w.remove()
+	for y.fs.cfg.Console.Pending() > 0 {
+		if err := sleep(c.task, b.ch, Never); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -63,7 +63,7 @@ func newWorldOf(t testing.TB, frames int, proc ProcSource) *world {
 	w.FS, err = New(Config{
 		NewPages: func(name string) (Pages, error) { return vm.NewFileObject(w.vm, name, nil), nil },
 		Frames:   mem,
-		Console:  func(p []byte) { w.out = append(w.out, p...) },
+		Console:  OutputFunc(func(p []byte) { w.out = append(w.out, p...) }),
 		Proc:     proc,
 		Memory: func() (uint64, uint64) {
 			return uint64(mem.Total()) * arch.PageSize, uint64(mem.FreeFrames()) * arch.PageSize

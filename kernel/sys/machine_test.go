@@ -116,7 +116,7 @@ func newMachine(t *testing.T, i, frames int) *machine {
 	m.fs, err = fs.New(fs.Config{
 		NewPages: func(name string) (fs.Pages, error) { return vm.NewFileObject(m.vm, name, nil), nil },
 		Frames:   m.mem, Proc: m.s.ProcSource(), Monotonic: m.k.Now,
-		Console: func(p []byte) { m.mu.Lock(); m.out.Write(p); m.mu.Unlock() },
+		Console: fs.OutputFunc(func(p []byte) { m.mu.Lock(); m.out.Write(p); m.mu.Unlock() }),
 	})
 	if err != nil {
 		t.Fatal(err)

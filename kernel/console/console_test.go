@@ -1,0 +1,144 @@
+package console
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+// slowPort has room for a few bytes now and then.
+type slowPort struct {
+	mu    sync.Mutex
+	out   []byte
+	room  int
+	stuck bool
+	await int
+}
+
+func (p *slowPort) Send(b []byte) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := min(len(b), p.room)
+	p.out = append(p.out, b[:n]...)
+	p.room -= n
+	return n
+}
+
+func (p *slowPort) Put(c byte) {
+	p.mu.Lock()
+	p.out = append(p.out, c)
+	p.mu.Unlock()
+}
+
+func (p *slowPort) Await() {
+	for {
+		p.mu.Lock()
+		p.await++
+		stuck := p.stuck
+		if !stuck {
+			p.room = 16
+		}
+		p.mu.Unlock()
+		if !stuck {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (p *slowPort) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return string(p.out)
+}
+
+// Many writers, each with lines of its own: every line arrives whole and once, in the
+// order of its writer, though the ring is full most of the time.
+// Broken by: a part of a line in a ring without room; room that is not told.
+func TestWriters(t *testing.T) {
+	port := &slowPort{}
+	var mu sync.Mutex
+	cond := sync.NewCond(&mu)
+	c := New(port, func() { mu.Lock(); cond.Broadcast(); mu.Unlock() })
+	go c.Run()
+	const writers, lines = 6, 300
+	var wg sync.WaitGroup
+	for id := range writers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for i := range lines {
+				line := fmt.Appendf(nil, "%d %d %s\n", id, i, bytes.Repeat([]byte{'x'}, i%100))
+				mu.Lock()
+				for !c.Write(line) {
+					cond.Wait()
+				}
+				mu.Unlock()
+			}
+		}()
+	}
+	wg.Wait()
+	for end := time.Now().Add(10 * time.Second); c.Pending() > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	var next [writers]int
+	for _, line := range bytes.Split([]byte(port.text()), []byte("\n")) {
+		var id, i int
+		var x string
+		if n, _ := fmt.Sscanf(string(line)+" ", "%d %d %s", &id, &i, &x); n < 2 {
+			continue
+		}
+		if i != next[id] || len(x) != i%100 {
+			t.Fatalf("line %q of writer %d, want number %d", line, id, next[id])
+		}
+		next[id]++
+	}
+	for id, n := range next {
+		if n != lines {
+			t.Errorf("%d lines of writer %d, want %d", n, id, lines)
+		}
+	}
+	if port.await == 0 {
+		t.Error("the port was never waited for")
+	}
+}
+
+// A message of the kernel comes after what users have written, at once, even if the
+// port's goroutine sleeps, or whoever has the lock is dead.
+func TestSync(t *testing.T) {
+	port := &slowPort{stuck: true}
+	c := New(port, func() {})
+	go c.Run()
+	for !c.Write([]byte("user ")) {
+	}
+	c.Sync([]byte("kernel")...)
+	if got := port.text(); got != "user kernel" {
+		t.Errorf("%q", got)
+	}
+	if c.Pending() != 0 {
+		t.Errorf("%d bytes are pending", c.Pending())
+	}
+	c.Write([]byte(" late"))
+	c.lock()
+	c.Sync('!')
+	if got := port.text(); got != "user kernel late!" {
+		t.Errorf("with the lock taken: %q", got)
+	}
+	c.unlock()
+	port.mu.Lock()
+	port.stuck = false
+	port.mu.Unlock()
+}
+
+// A full ring takes nothing, and says how full it is.
+func TestFull(t *testing.T) {
+	c := New(&slowPort{}, func() {})
+	if !c.Write(make([]byte, ringSize-1)) || c.Write(make([]byte, 2)) || !c.Write(make([]byte, 1)) {
+		t.Error("the ring's size is not kept")
+	}
+	if c.Room() != 0 || c.Pending() != ringSize {
+		t.Errorf("room %d, pending %d", c.Room(), c.Pending())
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !tamago
+
+package console
+
+import "runtime"
+
+func spin() { runtime.Gosched() }

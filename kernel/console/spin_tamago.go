@@ -1,0 +1,6 @@
+//go:build tamago
+
+package console
+
+// spin waits for another CPU.
+func spin() {}
