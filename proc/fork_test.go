@@ -36,7 +36,7 @@ func TestForkGroupSignal(t *testing.T) {
 			ExitSignal: syscall.SIGCHLD,
 			OnChild: func(c *Thread) error {
 				u.t.p.Signal(&Siginfo{Signo: syscall.SIGUSR1})
-				m.k.SignalGroup(u.t.p.GroupID(), &Siginfo{Signo: syscall.SIGTSTP})
+				m.k.SignalGroup(u.t.p.GroupID(), &Siginfo{Signo: syscall.SIGSTOP})
 				return m.k.SignalGroup(u.t.p.GroupID(), &Siginfo{Signo: syscall.SIGCONT})
 			},
 		}, func(c *user) {
