@@ -173,6 +173,12 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 		return nil, err
 	}
 	p.mu.Lock()
+	if t.Interrupted() { // what comes from here on, f hears of
+		p.mu.Unlock()
+		k.unmake(c)
+		t.Interrupt()
+		return nil, ERESTARTNOINTR
+	}
 	c.undumpable.Store(p.undumpable.Load())
 	c.limits, c.policy, c.layout, c.persona = p.limits, p.policy, p.layout, p.persona
 	f := &t.fork
