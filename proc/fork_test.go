@@ -122,11 +122,13 @@ type trackedFiles struct {
 	open  *atomic.Int64
 	flags CloneFlags // of the Fork that made it
 	users *atomic.Int64
+
+	closed atomic.Bool
 }
 
 func newTracked(open *atomic.Int64, flags CloneFlags) *trackedFiles {
 	open.Add(1)
-	f := &trackedFiles{open, flags, new(atomic.Int64)}
+	f := &trackedFiles{open: open, flags: flags, users: new(atomic.Int64)}
 	f.users.Store(1)
 	return f
 }
@@ -147,7 +149,13 @@ func (f *trackedFiles) CloseOnExec() {
 		panic("CloseOnExec of a table that another uses")
 	}
 }
-func (f *trackedFiles) CloseAll() { f.open.Add(-1); f.users.Add(-1) }
+func (f *trackedFiles) CloseAll() {
+	if f.closed.Swap(true) {
+		panic("CloseAll twice")
+	}
+	f.open.Add(-1)
+	f.users.Add(-1)
+}
 
 // Threads without CLONE_FILES or CLONE_FS have files of their own, which go with the
 // last thread that uses them; exec takes the caller's, and closes nobody else's.
@@ -172,8 +180,8 @@ func TestThreadFiles(t *testing.T) {
 					if own { // a sharer of a thread's own has them too, and may outlive it
 						thread(c, CloneFiles|CloneFS, func(c2 *user) {
 							c2.Spin(func() bool { return m.k.Thread(c.t.TID()) == nil || c.t.state == Dead })
-							if c2.t.Files() == nil {
-								t.Error("no files")
+							if f := c2.t.Files().(*trackedFiles); f.closed.Load() {
+								t.Error("the files went with the thread that they were shared with")
 							}
 							done.Add(1)
 						})
