@@ -112,29 +112,6 @@ func (t *Thread) leadLocked() {
 	pids.setThread(t.p.pid, t)
 }
 
-// ownFiles makes the descriptors of the only thread the process's own, which nobody
-// shares, and closes those that are marked. ENOMEM.
-func (t *Thread) ownFiles() error {
-	p := t.p
-	own := t.files
-	if own != nil && own.Shared() {
-		var err error
-		if own, err = own.Fork(CloneFS, p.account.User()); err != nil {
-			return err
-		}
-		t.files.CloseAll()
-	}
-	// If the thread had its own, the last of the others has closed the process's.
-	p.mu.Lock()
-	p.files, p.split = own, false
-	p.mu.Unlock()
-	t.files, t.ownsFiles = own, false
-	if own != nil {
-		own.CloseOnExec()
-	}
-	return nil
-}
-
 // changeSpace moves the only thread of a process to another space, root
 // included, and returns the old one with the process's reference and use.
 func (t *Thread) changeSpace(s *space) (old *space) {

@@ -131,20 +131,6 @@ func (t *Thread) markExiting() (alone Files) {
 	return alone
 }
 
-// leaveFilesLocked ends t's use of its descriptors, and returns them if nobody is
-// left to use them but who waits for the process's end. The process's own are
-// closed in step 3, with the last thread. Preconditions: p.mu held.
-func (t *Thread) leaveFilesLocked() (alone Files) {
-	p := t.p
-	if t.ownsFiles {
-		return t.files
-	}
-	if p.sharers--; p.sharers == 0 && p.running > 0 {
-		alone, p.files = p.files, nil
-	}
-	return alone
-}
-
 // chargeExit ends the thread's account; all since begin counts as system time.
 func (t *Thread) chargeExit(begin int64) {
 	now := t.p.k.now()

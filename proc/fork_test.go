@@ -229,6 +229,54 @@ func TestThreadFiles(t *testing.T) {
 	})
 }
 
+// Descriptors are unshared from other threads and from other processes, once.
+func TestUnshareFiles(t *testing.T) {
+	m := newMachine(t, 8192, nil)
+	var open atomic.Int64
+	first := newTracked(&open, 0)
+	p := m.spawn(SpawnArgs{Files: first}, func(u *user) {
+		unshare := func(u *user) *trackedFiles {
+			u.must(func(t *Thread) (uint64, error) { return 0, t.UnshareFiles() })
+			return u.t.Files().(*trackedFiles)
+		}
+		if unshare(u) != first {
+			t.Error("files that nobody shares were copied")
+		}
+		// A process: its own copy takes the place of the shared one.
+		pid, _ := u.Clone(ForkArgs{Flags: CloneFiles, ExitSignal: syscall.SIGCHLD}, func(c *user) {
+			shared := c.t.Files().(*trackedFiles)
+			if own := unshare(c); own == shared || own.Shared() || !shared.closed.Load() || c.t.p.Files() != own || own.flags != CloneFS {
+				t.Error("a process's files were not unshared")
+			}
+		})
+		u.Wait(pid)
+		// Two threads: the second has its own; then the leader does, and nobody uses
+		// the process's any more.
+		var done atomic.Int64
+		u.Thread(func(c *user) {
+			if own := unshare(c); own == first || first.closed.Load() || unshare(c) != own {
+				t.Error("a thread's files were not unshared, or twice")
+			}
+			done.Add(1)
+			c.Spin(func() bool { return done.Load() == 2 })
+			c.Exit(0)
+		})
+		u.Spin(func() bool { return done.Load() == 1 })
+		if own := unshare(u); own == first || !first.closed.Load() || u.t.p.Files() != nil {
+			t.Error("the leader's files were not unshared")
+		}
+		done.Add(1)
+		u.Spin(func() bool { return len(u.t.p.TIDs()) == 1 })
+		if n := open.Load(); n != 1 {
+			t.Errorf("%d tables open, want the leader's", n)
+		}
+	})
+	p.Wait()
+	if n := open.Load(); n != 0 {
+		t.Errorf("%d tables open at the end", n)
+	}
+}
+
 // Signals to threads by number meet the end of those threads. The race detector
 // speaks if the reaper writes Thread.state, which is read here, without the lock.
 func TestSignalDyingThreads(t *testing.T) {

@@ -89,6 +89,11 @@ func sysCloseRange(c ctx) (uint64, error) {
 	if first > last || flags&^(unix.CLOSE_RANGE_CLOEXEC|unix.CLOSE_RANGE_UNSHARE) != 0 {
 		return 0, syscall.EINVAL
 	}
+	if flags&unix.CLOSE_RANGE_UNSHARE != 0 {
+		if err := c.t.UnshareFiles(); err != nil {
+			return 0, err
+		}
+	}
 	c.files().fds.CloseRange(uint(first), uint(last), flags&unix.CLOSE_RANGE_CLOEXEC != 0)
 	return 0, nil
 }

@@ -107,7 +107,7 @@ var sysents = []sysent{
 	{"openat2", 4, sysOpenat2, "no RESOLVE_ flags"},
 	{"creat", 2, sysCreat, ""},
 	{"close", 1, sysClose, ""},
-	{"close_range", 3, sysCloseRange, "CLOSE_RANGE_UNSHARE is ignored: threads share their table"},
+	{"close_range", 3, sysCloseRange, ""},
 	{"dup", 1, sysDup, ""},
 	{"dup2", 2, sysDup2, ""},
 	{"dup3", 3, sysDup3, ""},

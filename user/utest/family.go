@@ -25,6 +25,7 @@ var familyTests = []test{
 	{name: "family-kill-by-thread", run: familyKillThread},
 	{name: "family-no-hangup", run: familyNoHangUp},
 	{name: "family-exec-shared-descriptors", run: familyExecShared},
+	{name: "family-close-shared-descriptors", run: familyCloseShared},
 	{name: "family-state-letters", run: familyLetters},
 	{name: "family-sysctl", run: familySysctl},
 }
@@ -330,6 +331,28 @@ func familyExecShared() {
 		exit(99)
 	}
 	equal("descriptor in the new program, 3 for closed", wait(pid).ExitStatus(), 3)
+	if _, err := unix.FcntlInt(uintptr(p[0]), unix.F_GETFD, 0); err != nil {
+		fail("the descriptor in the process that shared it: %v", err)
+	}
+}
+
+// familyCloseShared: close_range with CLOSE_RANGE_UNSHARE closes the caller's own
+// descriptors alone.
+func familyCloseShared() {
+	quiet()
+	var p [2]int
+	check("pipe", unix.Pipe(p[:]))
+	pid := rawCall(unix.SYS_CLONE, unix.CLONE_FILES|uintptr(unix.SIGCHLD))
+	if pid == 0 {
+		if rawCall(unix.SYS_CLOSE_RANGE, uintptr(p[0]), uintptr(p[1]), unix.CLOSE_RANGE_UNSHARE) != 0 {
+			exit(1)
+		}
+		if rawCall(unix.SYS_FCNTL, uintptr(p[0]), unix.F_GETFD) != -int(unix.EBADF) {
+			exit(2)
+		}
+		exit(0)
+	}
+	equal("status", wait(pid), 0)
 	if _, err := unix.FcntlInt(uintptr(p[0]), unix.F_GETFD, 0); err != nil {
 		fail("the descriptor in the process that shared it: %v", err)
 	}
