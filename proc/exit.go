@@ -65,6 +65,9 @@ func (t *Thread) exit1() {
 	// thread purges it before every thread has passed this point.
 	t.releaseRobustFutexes()
 	t.clearChildTID()
+	if t.vfork != nil {
+		t.vfork.release()
+	}
 	if alone != nil { // descriptors that no other thread uses
 		alone.CloseAll()
 	}

@@ -54,7 +54,7 @@ func (a *ForkArgs) check(p *Process) error {
 	case f&^cloneKnown != 0, // namespaces among them
 		f&CloneSighand != 0 && f&CloneVM == 0,
 		f&CloneThread != 0 && f&CloneSighand == 0,
-		f&CloneThread != 0 && f&(ClonePidfd|CloneVfork) != 0,
+		f&CloneThread != 0 && f&ClonePidfd != 0,
 		f&CloneClearSighand != 0 && f&CloneSighand != 0,
 		f&CloneParent != 0 && p.isInit(),
 		a.ExitSignal < 0 || a.ExitSignal > NumSignals:
@@ -86,9 +86,12 @@ func (t *Thread) Fork(a ForkArgs) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		tid := c.TID() // c may be dead at once
+		tid, v := c.TID(), c.vfork // c may be dead at once
 		t.usage.system.Add(t.p.k.now() - begin)
 		t.p.k.start(c)
+		if v != nil {
+			v.wait(t)
+		}
 		return tid, nil
 	}
 	c, err := t.cloneProcess(&a)
@@ -128,6 +131,9 @@ func (t *Thread) cloneThread(a *ForkArgs) (*Thread, error) {
 	if t.files != nil && (t.ownsFiles || a.Flags&share != share) {
 		c.ownsFiles = true
 		c.files, err = t.files.Fork(a.Flags&share, p.account.User())
+	}
+	if a.Flags&CloneVfork != 0 {
+		c.vfork = &vforkWait{parent: t}
 	}
 	if err == nil && a.OnChild != nil {
 		err = a.OnChild(c)

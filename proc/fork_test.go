@@ -117,6 +117,22 @@ func TestWaitRoomKilled(t *testing.T) {
 	})
 }
 
+// CLONE_VFORK of a thread: its maker sleeps until it ends.
+func TestVforkThread(t *testing.T) {
+	m := newMachine(t, 8192, nil)
+	m.run(0, func(u *user) {
+		var ended atomic.Bool
+		_, err := u.Clone(ForkArgs{Flags: threadFlags | CloneVfork}, func(c *user) {
+			c.Spin(func() bool { return u.t.p.StateLetter(u.PID()) == 'D' })
+			ended.Store(true)
+			c.Exit(0)
+		})
+		if err != nil || !ended.Load() {
+			t.Errorf("%v; the thread has ended: %v", err, ended.Load())
+		}
+	})
+}
+
 // trackedFiles is a table that tells how it is used.
 type trackedFiles struct {
 	open  *atomic.Int64

@@ -102,7 +102,6 @@ func TestCloneFlags(t *testing.T) {
 			{Flags: 1 << 40},
 			{Flags: CloneSighand},
 			{Flags: CloneThread | CloneVM},
-			{Flags: threadFlags | CloneVfork},
 			{Flags: threadFlags | ClonePidfd},
 			{Flags: CloneVM | CloneSighand | CloneClearSighand},
 			{ExitSignal: 65},

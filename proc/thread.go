@@ -67,12 +67,13 @@ type Thread struct {
 	kids   atomic.Int32   // children whose maker it is; changed with treeMu held
 	pdeath syscall.Signal // [m] PR_SET_PDEATHSIG; 0: none
 
-	clearTID arch.VA // [o] set_tid_address(2): zeroed and woken at exit; 0: none
-	robust   arch.VA // [o] head of the robust futex list; 0: none
-	exitCode Status  // [o] of this thread's own exit(2)
-	sysRet   uint64  // [o] what the result of a system call overwrites, to start it again
-	deadline int64   // [o] of a system call that goes on after a stop; see SaveDeadline
-	resuming bool    // [o]
+	vfork    *vforkWait // [o] the thread that made it and sleeps until it ends
+	clearTID arch.VA    // [o] set_tid_address(2): zeroed and woken at exit; 0: none
+	robust   arch.VA    // [o] head of the robust futex list; 0: none
+	exitCode Status     // [o] of this thread's own exit(2)
+	sysRet   uint64     // [o] what the result of a system call overwrites, to start it again
+	deadline int64      // [o] of a system call that goes on after a stop; see SaveDeadline
+	resuming bool       // [o]
 
 	mask     Sigset   // [om] blocked signals
 	oldMask  Sigset   // [o] what todoMask puts back

@@ -2,7 +2,8 @@ package proc
 
 import "sync/atomic"
 
-// vforkWait is a parent that has lent its address space (vfork(2)) and sleeps.
+// vforkWait is a parent that has lent its address space (vfork(2)) and sleeps, or a
+// thread that sleeps until the one it has made ends (CLONE_VFORK with CLONE_THREAD).
 type vforkWait struct {
 	parent *Thread
 	done   atomic.Uint32
@@ -13,6 +14,12 @@ type vforkWait struct {
 // the last of the two purges it (E9).
 func (v *vforkWait) wait(t *Thread) { t.sleepOn(&v.done, todoExit, Forever) }
 
+// release lets the sleeper go on.
+func (v *vforkWait) release() {
+	v.done.Store(1)
+	v.parent.Wake()
+}
+
 // releaseVfork wakes the parent, if there is one: the process has left the
 // space, by exit (step 2c) or exec, and cannot touch it again.
 func (p *Process) releaseVfork() {
@@ -21,7 +28,6 @@ func (p *Process) releaseVfork() {
 	p.vfork = nil
 	p.mu.Unlock()
 	if v != nil {
-		v.done.Store(1)
-		v.parent.Wake()
+		v.release()
 	}
 }

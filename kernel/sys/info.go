@@ -95,6 +95,9 @@ func (c ctx) limit(p *proc.Process, which int, set *proc.Rlimit) (proc.Rlimit, e
 		if fl, ok := p.Files().(*files); ok {
 			fl.fds.SetLimit(int(set.Cur))
 		}
+		if p == c.t.Process() { // the thread may have its own
+			c.files().fds.SetLimit(int(set.Cur))
+		}
 		return old, nil
 	}
 	if vs := p.VM(); vs != nil {
