@@ -29,10 +29,10 @@ func sysUname(c ctx) (uint64, error) {
 
 func sysSysinfo(c ctx) (uint64, error) {
 	total, free := c.s.cfg.Memory()
-	si := unix.Sysinfo_t{
+	si := sysinfo{
 		Uptime:   c.s.now() / second,
-		Totalram: total,
-		Freeram:  free,
+		TotalRAM: total,
+		FreeRAM:  free,
 		Procs:    uint16(c.s.k.Counts().Processes),
 		Unit:     1,
 	}

@@ -76,3 +76,36 @@ func putEpollEvent(b []byte, size int, ev fs.EpollEvent) {
 func getEpollEvent(b []byte, size int) fs.EpollEvent {
 	return fs.EpollEvent{Events: le.Uint32(b), Data: le.Uint64(b[size-8:])}
 }
+
+// statx is struct statx (statx(2)), and sysinfo struct sysinfo (sysinfo(2)), as in
+// golang.org/x/sys/unix, but with names for their padding, so that it is cleared.
+type statx struct {
+	Mask, Blksize                      uint32
+	Attributes                         uint64
+	Nlink, UID, GID                    uint32
+	Mode, pad                          uint16
+	Ino, Size, Blocks, AttributesMask  uint64
+	Atime, Btime, Ctime, Mtime         statxTime
+	RdevMajor, RdevMinor               uint32
+	DevMajor, DevMinor                 uint32
+	MountID                            uint64
+	DirectMemoryAlign, DirectFileAlign uint32
+	spare                              [12]uint64
+}
+
+type statxTime struct {
+	Sec  int64
+	Nsec uint32
+	pad  int32
+}
+
+type sysinfo struct {
+	Uptime                                  int64
+	Loads                                   [3]uint64
+	TotalRAM, FreeRAM, SharedRAM, BufferRAM uint64
+	TotalSwap, FreeSwap                     uint64
+	Procs, pad                              uint16
+	pad2                                    uint32
+	TotalHigh, FreeHigh                     uint64
+	Unit, pad3                              uint32
+}

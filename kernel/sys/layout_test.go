@@ -125,3 +125,36 @@ func TestTimes(t *testing.T) {
 		t.Error("addTime")
 	}
 }
+
+// statx and sysinfo are laid out as golang.org/x/sys/unix has them.
+func TestNamedPadding(t *testing.T) {
+	var (
+		a statx
+		b unix.Statx_t
+		c sysinfo
+		d unix.Sysinfo_t
+	)
+	for _, f := range []struct {
+		name      string
+		got, want uintptr
+	}{
+		{"stx_attributes", unsafe.Offsetof(a.Attributes), unsafe.Offsetof(b.Attributes)},
+		{"stx_mode", unsafe.Offsetof(a.Mode), unsafe.Offsetof(b.Mode)},
+		{"stx_ino", unsafe.Offsetof(a.Ino), unsafe.Offsetof(b.Ino)},
+		{"stx_attributes_mask", unsafe.Offsetof(a.AttributesMask), unsafe.Offsetof(b.Attributes_mask)},
+		{"stx_mtime", unsafe.Offsetof(a.Mtime), unsafe.Offsetof(b.Mtime)},
+		{"tv_nsec", unsafe.Offsetof(a.Mtime.Nsec), unsafe.Offsetof(b.Mtime.Nsec)},
+		{"stx_dev_minor", unsafe.Offsetof(a.DevMinor), unsafe.Offsetof(b.Dev_minor)},
+		{"stx_mnt_id", unsafe.Offsetof(a.MountID), unsafe.Offsetof(b.Mnt_id)},
+		{"struct statx", unsafe.Sizeof(a), unsafe.Sizeof(b)},
+		{"totalram", unsafe.Offsetof(c.TotalRAM), unsafe.Offsetof(d.Totalram)},
+		{"procs", unsafe.Offsetof(c.Procs), unsafe.Offsetof(d.Procs)},
+		{"totalhigh", unsafe.Offsetof(c.TotalHigh), unsafe.Offsetof(d.Totalhigh)},
+		{"mem_unit", unsafe.Offsetof(c.Unit), unsafe.Offsetof(d.Unit)},
+		{"struct sysinfo", unsafe.Sizeof(c), unsafe.Sizeof(d)},
+	} {
+		if f.got != f.want {
+			t.Errorf("%s: %d, want %d", f.name, f.got, f.want)
+		}
+	}
+}

@@ -16,7 +16,7 @@ type userMemory interface {
 type sigStack struct {
 	SP    uint64
 	Flags int32
-	_     int32
+	pad   int32
 	Size  uint64
 }
 

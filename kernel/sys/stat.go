@@ -94,29 +94,29 @@ func sysStatx(c ctx) (uint64, error) {
 	return 0, put(c, c.va(4), &x)
 }
 
-func statxOf(st *fs.Stat) unix.Statx_t {
-	stamp := func(ns int64) unix.StatxTimestamp {
+func statxOf(st *fs.Stat) statx {
+	stamp := func(ns int64) statxTime {
 		ts := timespecOf(ns)
-		return unix.StatxTimestamp{Sec: ts.Sec, Nsec: uint32(ts.Nsec)}
+		return statxTime{Sec: ts.Sec, Nsec: uint32(ts.Nsec)}
 	}
-	return unix.Statx_t{
-		Mask:       unix.STATX_BASIC_STATS | unix.STATX_BTIME,
-		Blksize:    uint32(st.Blksize),
-		Nlink:      st.Nlink,
-		Uid:        st.UID,
-		Gid:        st.GID,
-		Mode:       uint16(st.Mode),
-		Ino:        st.Ino,
-		Size:       uint64(st.Size),
-		Blocks:     uint64(st.Blocks),
-		Atime:      stamp(st.Atime),
-		Btime:      stamp(st.Btime),
-		Ctime:      stamp(st.Ctime),
-		Mtime:      stamp(st.Mtime),
-		Rdev_major: unix.Major(st.Rdev),
-		Rdev_minor: unix.Minor(st.Rdev),
-		Dev_major:  unix.Major(st.Dev),
-		Dev_minor:  unix.Minor(st.Dev),
+	return statx{
+		Mask:      unix.STATX_BASIC_STATS | unix.STATX_BTIME,
+		Blksize:   uint32(st.Blksize),
+		Nlink:     st.Nlink,
+		UID:       st.UID,
+		GID:       st.GID,
+		Mode:      uint16(st.Mode),
+		Ino:       st.Ino,
+		Size:      uint64(st.Size),
+		Blocks:    uint64(st.Blocks),
+		Atime:     stamp(st.Atime),
+		Btime:     stamp(st.Btime),
+		Ctime:     stamp(st.Ctime),
+		Mtime:     stamp(st.Mtime),
+		RdevMajor: unix.Major(st.Rdev),
+		RdevMinor: unix.Minor(st.Rdev),
+		DevMajor:  unix.Major(st.Dev),
+		DevMinor:  unix.Minor(st.Dev),
 	}
 }
 
@@ -205,8 +205,8 @@ func sysGetdents64(c ctx) (uint64, error) {
 // The structures that are copied as they are have one size on both
 // architectures; putting a wrong one would be seen here.
 const (
-	_ = uint(unsafe.Sizeof(unix.Statx_t{}) - 256)
-	_ = uint(256 - unsafe.Sizeof(unix.Statx_t{}))
+	_ = uint(unsafe.Sizeof(statx{}) - 256)
+	_ = uint(256 - unsafe.Sizeof(statx{}))
 	_ = uint(unsafe.Sizeof(unix.Statfs_t{}) - 120)
 	_ = uint(120 - unsafe.Sizeof(unix.Statfs_t{}))
 )
