@@ -1,0 +1,175 @@
+package proc
+
+import (
+	"math/rand"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"grim/mm/charge"
+)
+
+// SIGKILL ends a process that job control has stopped, wherever its threads were then,
+// and one that blocks every signal it can. (TestKillAnywhere has the rest.)
+func TestKillStopped(t *testing.T) {
+	forever := func(u *user) { u.Sleep() }
+	block := func(u *user) { u.must(func(t *Thread) (uint64, error) { t.SetMask(^Sigset(0)); return 0, nil }) }
+	for name, at := range map[string]func(u *user){
+		"all blocked": func(u *user) { block(u); u.Spin(nil) },
+		"stopped":     func(u *user) { u.Kill(u.PID(), syscall.SIGSTOP); u.Sleep() },
+		"stopped, with threads": func(u *user) {
+			u.Thread(forever)
+			u.Thread(func(u *user) { u.Spin(nil) })
+			u.Kill(u.PID(), syscall.SIGSTOP)
+			u.Sleep()
+		},
+		"in vfork, stopped": func(u *user) {
+			u.Clone(ForkArgs{Flags: CloneVM | CloneVfork}, func(c *user) {
+				c.Kill(u.PID(), syscall.SIGSTOP)
+				c.Sleep()
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t, 4096, nil)
+			m.run(0, func(u *user) {
+				ready := new(atomic.Bool)
+				pid := u.Fork(func(c *user) { ready.Store(true); at(c) })
+				u.Spin(ready.Load)
+				time.Sleep(3 * time.Millisecond)
+				u.Kill(pid, syscall.SIGKILL)
+				if w, err := u.Wait(pid); err != nil || w.Status != SignalStatus(syscall.SIGKILL) {
+					t.Errorf("status %#x, %v", w.Status, err)
+				}
+				u.Kill(-1, syscall.SIGKILL) // a child of the killed
+			})
+		})
+	}
+}
+
+// Signals of every kind, timers, changes of mask and action, threads and processes
+// that come, stop and go meanwhile: nothing is left queued or charged, and nobody
+// waits for ever. It fails when deadLocked or die leave a queue as it is.
+func TestSignalStorm(t *testing.T) {
+	m := newMachine(t, 8192, nil)
+	m.quiet = true
+	var handled, refused atomic.Int64
+	m.run(0, func(u *user) {
+		const workers = 6
+		end := time.Now().Add(700 * time.Millisecond)
+		over := func() bool { return time.Now().After(end) }
+		signals := []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGCHLD, 40, 41, 64}
+		send := func(c *user, rnd *rand.Rand, pid, tid int) {
+			info := &Siginfo{Signo: signals[rnd.Intn(len(signals))], Code: SI_QUEUE}
+			if rnd.Intn(4) == 0 {
+				info.Code = SI_USER
+			}
+			_, err := c.Sys(func(t *Thread) (uint64, error) {
+				if tid != 0 {
+					return 0, t.Tgkill(0, tid, info)
+				}
+				return 0, t.Kill(pid, info)
+			})
+			if err == syscall.EAGAIN {
+				refused.Add(1)
+			}
+		}
+		var body func(c *user, rnd *rand.Rand, depth int)
+		body = func(c *user, rnd *rand.Rand, depth int) {
+			var tids []int
+			for !over() {
+				switch rnd.Intn(10) {
+				case 0, 1:
+					send(c, rnd, c.PID(), 0)
+				case 2:
+					if len(tids) > 0 {
+						send(c, rnd, 0, tids[rnd.Intn(len(tids))])
+					}
+				case 3:
+					send(c, rnd, 0, c.t.TID()) // of the group's processes one, or one that is gone
+					send(c, rnd, 2+rnd.Intn(40), 0)
+				case 4:
+					mask := Sigset(rnd.Uint64())
+					c.must(func(t *Thread) (uint64, error) { t.SetMask(mask); return 0, nil })
+				case 5:
+					s := signals[rnd.Intn(len(signals))]
+					if rnd.Intn(3) == 0 {
+						c.Action(s, Sigaction{Handler: SIG_IGN})
+					} else {
+						c.Handle(s, []uint64{0, SA_RESTART, SA_NODEFER, SA_RESTART | SA_NODEFER}[rnd.Intn(4)], func(*user, Siginfo) { handled.Add(1) })
+					}
+				case 6:
+					v := rnd.Int63n(50000)
+					c.must(func(t *Thread) (uint64, error) { t.p.SetTimer(v, rnd.Int63n(2)*20000); return 0, nil })
+				case 7:
+					c.Sys(func(t *Thread) (uint64, error) {
+						_, err := t.WaitSignal(^Sigset(0), t.p.k.now()+rnd.Int63n(200000))
+						return 0, err
+					})
+				case 8:
+					if len(tids) < 4 {
+						seed := rnd.Int63()
+						tid, err := c.Clone(ForkArgs{Flags: threadFlags}, func(o *user) {
+							r := rand.New(rand.NewSource(seed))
+							for range r.Intn(30) {
+								send(o, r, o.PID(), 0)
+								o.Sys(func(t *Thread) (uint64, error) { t.SetMask(Sigset(r.Uint64())); return 0, nil })
+							}
+						})
+						if err == nil {
+							tids = append(tids, tid)
+						}
+					}
+				case 9:
+					if depth == 0 {
+						continue
+					}
+					seed := rnd.Int63()
+					pid, err := c.Clone(ForkArgs{ExitSignal: []syscall.Signal{syscall.SIGCHLD, 0, 40}[rnd.Intn(3)]}, func(o *user) {
+						body(o, rand.New(rand.NewSource(seed)), depth-1)
+					})
+					if err != nil {
+						continue
+					}
+					for range rnd.Intn(5) {
+						send(c, rnd, pid, 0)
+					}
+					c.Kill(pid, []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT, syscall.SIGKILL}[rnd.Intn(3)])
+					c.Kill(pid, syscall.SIGKILL)
+					for {
+						if _, err := c.Wait4(pid, WALL); err != syscall.EINTR {
+							break
+						}
+					}
+				}
+			}
+		}
+		u.must(func(t *Thread) (uint64, error) {
+			return 0, t.p.SetLimit(rlimitSigpending, Rlimit{6, Unlimited})
+		})
+		ignore := func(c *user) {
+			for _, s := range signals {
+				c.Action(s, Sigaction{Handler: SIG_IGN})
+			}
+		}
+		ignore(u)
+		for i := range workers {
+			u.Fork(func(c *user) { body(c, rand.New(rand.NewSource(int64(i))), 2); c.ExitGroup(0) })
+		}
+		for n := 0; n < workers; {
+			if _, err := u.Wait(-1); err == nil {
+				n++
+			} else if err == syscall.ECHILD {
+				break
+			}
+		}
+	})
+	if handled.Load() == 0 || refused.Load() == 0 {
+		t.Errorf("%d handlers ran, %d signals were refused: the test tests nothing", handled.Load(), refused.Load())
+	}
+	m.settle()
+	if n := m.vm.Charges().Totals()[charge.Signal]; n != 0 {
+		t.Errorf("%d bytes of signals are still charged", n)
+	}
+}
