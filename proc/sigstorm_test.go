@@ -44,6 +44,7 @@ func TestKillStopped(t *testing.T) {
 				}
 				u.Kill(-1, syscall.SIGKILL) // a child of the killed
 			})
+			eventually(t, "orphans end", func() bool { return m.k.Counts().Processes == 0 })
 		})
 	}
 }
