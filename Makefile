@@ -26,9 +26,10 @@ QEMU := $(if $(filter arm64,$(ARCH)),qemu-system-aarch64,qemu-system-x86_64)
 LINK_amd64 := -T -2145386496
 LINK_arm64 := -T -2145382400 -R 4096
 # boot/mkoverlay makes the GOROOT. Its own go command must not start another
-# toolchain, which would take another GOROOT.
+# toolchain, which would take another GOROOT. GOARM64 and GOAMD64 of the user's are for
+# his own CPU; the kernel has to run on the first of each architecture.
 KERNEL_ROOT  := $(CURDIR)/$(B)/overlay/_goroot
-KERNEL_GO    := GOROOT=$(KERNEL_ROOT) GOTOOLCHAIN=local GOOS=linux GOARCH=$(ARCH) CGO_ENABLED=0 $(KERNEL_ROOT)/bin/go
+KERNEL_GO    := GOROOT=$(KERNEL_ROOT) GOTOOLCHAIN=local GOOS=linux GOARCH=$(ARCH) GOARM64=v8.0 GOAMD64=v1 CGO_ENABLED=0 $(KERNEL_ROOT)/bin/go
 KERNEL_FLAGS := -trimpath -tags tamago$(if $(DEBUG),$(comma)grimdebug)
 
 RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -timeout $(TIMEOUT)s \

@@ -39,6 +39,10 @@ func physical(pa uint64, n int) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(nil, uintptr(arch.DirectBase)+uintptr(pa))), n)
 }
 
+// tableLimit: the entry code's direct map, by which the kernel's first tables are
+// filled, reaches 4 GB.
+const tableLimit = 4 << 30
+
 // openBoard takes the machine over: page tables, traps, interrupts, clock.
 func openBoard(info *machine.Info, mitigations []string, alloc func() arch.PA) (board, error) {
 	text, etext, rodata, erodata, data, _ := runtime.Sections()

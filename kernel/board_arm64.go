@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/goos"
+	"time"
 
 	"grim/arch"
 	"grim/arch/amd64"
@@ -71,7 +72,7 @@ func discover() (*machine.Info, error) {
 }
 
 func openScreen(s *machine.Screen) (*screen.Screen, error) {
-	if err := arm64.EarlyMap(arm64.Span(s.Range)); err != nil {
+	if err := arm64.EarlyMapScreen(arm64.Span(s.Range)); err != nil {
 		return nil, err
 	}
 	return screen.New(arm64.Ptr(arch.PA(s.Base)), s.Size, screen.Config{Width: s.Width, Height: s.Height, Stride: s.Stride, Format: s.Format})
@@ -112,11 +113,14 @@ func physical(pa uint64, n int) []byte {
 	return arm64.Bytes(pa, n)
 }
 
+// tableLimit is that of the direct map: some machines have no memory below 4 GB.
+const tableLimit = 1 << 47
+
 // openBoard takes the machine over: page tables, vectors, interrupts, clock.
 func openBoard(info *machine.Info, mitigations []string, alloc func() arch.PA) (board, error) {
 	in := info.Interrupts
 	c := arm64.Config{
-		Controller: in.Kind, Distributor: arm64.Span(in.Dist), Interface: arm64.Span(in.CPU), TimerLine: info.Timer.IRQ,
+		Controller: in.Kind, Distributor: arm64.Span(in.Dist), Interface: arm64.Span(in.CPU), TimerLine: info.Timer.IRQ, TimerHz: info.Timer.Hz,
 		Power: arm64.PowerConfig{Kind: info.Power.Kind, Regs: arm64.Span(info.Power.Range)},
 		Clock: arm64.ClockConfig{Kind: info.Clock.Kind, Regs: arm64.Span(info.Clock.Range)},
 		LED: arm64.LEDConfig{
@@ -124,9 +128,12 @@ func openBoard(info *machine.Info, mitigations []string, alloc func() arch.PA) (
 			Pin: info.LED.Pin, ActiveLow: info.LED.ActiveLow,
 		},
 		UART:        uartConfig(info),
-		Devices:     []arm64.Span{arm64.Span(info.Screen.Range)},
+		Screen:      arm64.Span(info.Screen.Range),
 		Mitigations: mitigations,
 		Alloc:       alloc, Raise: runtime.RaiseIRQ,
+	}
+	for _, w := range info.Watchdogs {
+		c.Watchdogs = append(c.Watchdogs, arm64.WatchdogConfig{Kind: w.Kind, Regs: arm64.Span(w.Range)})
 	}
 	for _, r := range info.Memory {
 		c.RAM = append(c.RAM, arm64.Span(r))
@@ -144,7 +151,22 @@ func openBoard(info *machine.Info, mitigations []string, alloc func() arch.PA) (
 	if err != nil {
 		return nil, err
 	}
+	if esr, was := m.PendingSError(); was {
+		fmt.Printf("grim: warning: an SError was pending when the kernel took over: esr %#x\n", esr)
+	}
+	if m.Watchdogs() > 0 {
+		go feedWatchdogs(m)
+	}
 	return &dtBoard{Machine: m, info: info}, nil
+}
+
+// feedWatchdogs is a kernel task. As long as it has its turn, timer, interrupts and
+// scheduler work.
+func feedWatchdogs(m *arm64.Machine) {
+	for {
+		time.Sleep(arm64.WatchdogPeriod * time.Second)
+		m.Feed()
+	}
 }
 
 func (b *dtBoard) Put(c byte) {

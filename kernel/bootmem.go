@@ -11,7 +11,8 @@ import (
 // bootMemory hands out physical memory before the frame allocator exists: for
 // the kernel's page tables and for the heap. What is left goes to package phys.
 type bootMemory struct {
-	free []machine.Range // ascending, whole pages
+	free   []machine.Range // ascending, whole pages
+	tables uint64          // page tables must be below
 }
 
 // take cuts size bytes (whole pages), aligned, out of the highest range that
@@ -46,9 +47,9 @@ func (b *bootMemory) remove(i int, base, size uint64) {
 	b.free = append(b.free[:i:i], append(rest, b.free[i+1:]...)...)
 }
 
-// page takes one page below 4 GB, where the entry code's tables reach.
+// page takes one page for the kernel's page tables.
 func (b *bootMemory) page() arch.PA {
-	pa, err := b.take(arch.PageSize, arch.PageSize, 4<<30)
+	pa, err := b.take(arch.PageSize, arch.PageSize, b.tables)
 	if err != nil {
 		panic("kernel: page tables: " + err.Error())
 	}

@@ -92,7 +92,7 @@ func (s *system) start() error {
 	if err := s.parseOptions(); err != nil {
 		return err
 	}
-	boot := &bootMemory{free: s.info.Usable(imageRange())}
+	boot := &bootMemory{free: s.info.Usable(imageRange()), tables: tableLimit}
 	if total := memoryBytes(s.info.Memory); total < leastMemory {
 		return fmt.Errorf("%d MB of memory: at least %d MB are needed", total>>20, (leastMemory>>20)+4)
 	}

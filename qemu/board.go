@@ -30,10 +30,11 @@ type Board struct {
 // same address, load a card as the one for the i.MX 8M Plus does (its board file
 // include/configs/imx8mp_evk.h): the script is where the kernel goes, which is not on a
 // 2 MB boundary, there is no ramdisk_addr_r, and a device tree is looked for. Line ends
-// in front stop the countdown; U-Boot loses the first few.
+// in front stop the countdown; U-Boot loses the first few. How a card is looked for
+// (distro_bootcmd, or bootflow scan since 2023) is the loader's own business: bootcmd.
 const imxEnvironment = "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n" +
 	"setenv ramdisk_addr_r\nsetenv initrd_addr 0x43800000\nsetenv kernel_addr_r 0x40480000\nsetenv scriptaddr 0x40480000\n" +
-	"setenv fdt_addr_r 0x43000000\nsetenv fdtfile imx8mp-evk.dtb\nrun distro_bootcmd\n"
+	"setenv fdt_addr_r 0x43000000\nsetenv fdtfile imx8mp-evk.dtb\nrun bootcmd\n"
 
 // FilesDir is where qemu/boards.sh puts what boards need.
 const FilesDir = "build/boards"
@@ -193,9 +194,9 @@ var boards = []Machine{
 	{Name: "imx8mp-evk", Arch: "arm64", Board: &Board{Tree: "dtb/imx8mp-evk.dtb", Since: 10},
 		Args: []string{"-machine", "imx8mp-evk", "-smp", "1", "-serial", "null", "-serial", "stdio"}},
 	{Name: "xlnx-zcu102", Arch: "arm64", Board: &Board{Tree: "dtb/zynqmp-zcu102-rev1.0.dtb"},
-		Args: []string{"-machine", "xlnx-zcu102", "-smp", "1", "-audiodev", "none,id=none", "-serial", "stdio"}},
+		Args: []string{"-machine", "xlnx-zcu102", "-smp", "1", "-serial", "stdio"}},
 	{Name: "xlnx-zcu102-el2", Arch: "arm64", Board: &Board{Tree: "dtb/zynqmp-zcu102-rev1.0.dtb"},
-		Args: []string{"-machine", "xlnx-zcu102,virtualization=on", "-smp", "1", "-audiodev", "none,id=none", "-serial", "stdio"}},
+		Args: []string{"-machine", "xlnx-zcu102,virtualization=on", "-smp", "1", "-serial", "stdio"}},
 }
 
 func init() { Machines = slices.Concat(Machines, boards) }

@@ -53,8 +53,21 @@ func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out i
 		}
 	}
 	argv = append(argv, c.Command()...)
+	var socket string
+	if c.Pokes != nil {
+		dir, err := os.MkdirTemp("", "grim")
+		if err != nil {
+			return v, err
+		}
+		defer os.RemoveAll(dir)
+		socket = filepath.Join(dir, "gdb")
+		argv = append(argv, pokeArgs(socket)...)
+	}
 	cmd := exec.CommandContext(limited, argv[0], argv[1:]...)
 	cmd.WaitDelay = 5 * time.Second
+	// Before version 8 a board with a sound device looks for the host's, and complains.
+	// The arguments that would say "none" are not the same before and after.
+	cmd.Env = append(os.Environ(), "QEMU_AUDIO_DRV=none")
 	if stdin != nil {
 		cmd.Stdin = stdin
 	}
@@ -65,6 +78,11 @@ func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out i
 	cmd.Stdout, cmd.Stderr = w, w
 	if err := cmd.Start(); err != nil {
 		return v, fmt.Errorf("%s: %w", argv[0], err)
+	}
+	if c.Pokes != nil {
+		if err := pokeAll(socket, c.Pokes); err != nil {
+			fmt.Fprintln(f, "qemu: ", err) // the machine stays stopped, until its time is over
+		}
 	}
 	read := make(chan error, 1)
 	go func() { read <- v.copy(r, f, out) }()

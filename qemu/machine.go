@@ -73,6 +73,8 @@ type Config struct {
 	// Icount makes guest time count instructions, one a nanosecond, so that
 	// figures are the same from run to run.
 	Icount bool
+	// Pokes are made before the machine starts.
+	Pokes []Poke
 	// GDB makes QEMU wait for a debugger on port 1234.
 	GDB bool
 

@@ -13,6 +13,7 @@ const (
 	pmPassword = 0x5a000000
 	pmRSTCMask = 0x30
 	pmFull     = 0x20  // full reset when the watchdog runs out
+	pmStop     = 0x102 // no reset when it does, which is how it is stopped
 	pmHalt     = 0x555 // partition 63: the firmware then stops instead of booting
 	pmTicks    = 10    // of 16 us
 )

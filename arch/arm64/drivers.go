@@ -26,6 +26,11 @@ var (
 	powerDrivers = map[string]func(window) power{
 		"bcm2835-pm": func(w window) power { return &bcmPower{w} },
 	}
+	watchdogDrivers = map[string]func(window) watchdog{
+		"imx-wdt":     func(w window) watchdog { return imxWatchdog{w} },
+		"cadence-wdt": func(w window) watchdog { return cadenceWatchdog{w} },
+		"bcm2835-wdt": func(w window) watchdog { return bcmWatchdog{bcmPower{w}} },
+	}
 	clockDrivers = map[string]func(window) clock{
 		"pl031":      func(w window) clock { return pl031{w} },
 		"zynqmp-rtc": func(w window) clock { return zynqRTC{w} },
@@ -38,12 +43,13 @@ var (
 	}
 )
 
-// Kinds lists the drivers: "console", "controller", "power", "clock" and "gpio".
+// Kinds lists the drivers: "console", "controller", "power", "watchdog", "clock" and "gpio".
 func Kinds() map[string][]string {
 	return map[string][]string{
 		"console":    slices.Sorted(maps.Keys(portDrivers)),
 		"controller": {"bcm2836", "gicv2", "gicv3"},
 		"power":      slices.Sorted(maps.Keys(powerDrivers)),
+		"watchdog":   slices.Sorted(maps.Keys(watchdogDrivers)),
 		"clock":      slices.Sorted(maps.Keys(clockDrivers)),
 		"gpio":       slices.Sorted(maps.Keys(pinDrivers)),
 	}

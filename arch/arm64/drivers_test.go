@@ -182,25 +182,46 @@ func TestUARTRing(t *testing.T) {
 	if len(got) != len(u.ring) || got[0] != 0 || got[1023] != byte(1023%256) {
 		t.Errorf("%d bytes came out, want %d", len(got), len(u.ring))
 	}
-	if len(f.in) != 0 || !f.cleared {
-		t.Errorf("%d bytes left in the device, interrupt cleared: %v", len(f.in), f.cleared)
+	if len(f.in) != 0 || f.cleared != 1100 {
+		t.Errorf("%d bytes left in the device, the event was cleared with %d of 1100", len(f.in), f.cleared)
+	}
+}
+
+// TestLateByte: a byte that arrives just when the device was found empty is an event
+// of its own, which draining does not forget. Seen to fail with clear at the end of
+// drain.
+func TestLateByte(t *testing.T) {
+	f := &fifo{in: []byte{1}, late: []byte{2}}
+	u := &UART{port: f}
+	u.drain()
+	if !f.event {
+		t.Fatal("the event of the late byte is lost")
+	}
+	u.drain()
+	if b := make([]byte, 4); u.take(b) != 2 || b[1] != 2 || f.event {
+		t.Errorf("received %v, event %v", b[:2], f.event)
 	}
 }
 
 // fifo is a port with bytes to receive.
 type fifo struct {
 	in      []byte
-	cleared bool
+	late    []byte // arrives when in was found empty
+	event   bool
+	cleared int // how many bytes were there at clear
 }
 
 func (f *fifo) init()          {}
 func (f *fifo) room() bool     { return true }
 func (f *fifo) transmit(bool)  {}
 func (f *fifo) send(byte)      {}
-func (f *fifo) clear()         { f.cleared = true }
+func (f *fifo) clear()         { f.cleared, f.event = len(f.in), false }
 func (f *fifo) status() uint32 { return 0 }
 func (f *fifo) receive() (byte, received) {
 	if len(f.in) == 0 {
+		if f.late != nil {
+			f.in, f.late, f.event = f.late, nil, true
+		}
 		return 0, nothing
 	}
 	c := f.in[0]

@@ -23,6 +23,9 @@ func translateEL0(va uint64) uint64
 // package's exception stack. gp and top are where Go code handles faults.
 func installVectors(gp, top uintptr)
 
+// openSErrors lets SErrors through from now on.
+func openSErrors()
+
 // exceptionStackBase is where the memory of the exception stack begins, and the
 // first whole page in it is its guard.
 func exceptionStackBase() uintptr

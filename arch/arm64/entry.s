@@ -48,6 +48,7 @@ TEXT ·run(SB),NOSPLIT|NOFRAME,$0-8
 	MOVD	(U_FPCR+8)(R0), R2
 	MSR	R1, FPCR
 	MSR	R2, FPSR
+	MSR	$4, DAIFSet	// an SError from here on would overwrite ELR_EL1
 	ADD	$U_FPU, R0, R3	// four registers an instruction
 	VLD1.P	64(R3), [V0.D2, V1.D2, V2.D2, V3.D2]
 	VLD1.P	64(R3), [V4.D2, V5.D2, V6.D2, V7.D2]
@@ -134,6 +135,7 @@ TEXT ·trap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	U_KEXC(R0), R1
 	MOVD	R1, RSP
 	MSR	$0, SPSel
+	MSR	$4, DAIFClr	// SErrors, as in all kernel code
 	LDP	U_KSP(R0), (R1, R30)
 	LDP	U_KFP(R0), (R29, g)
 	MOVD	R1, RSP
@@ -380,6 +382,16 @@ TEXT ·installVectors(SB),NOSPLIT|NOFRAME,$0-16
 	MSR	$0, SPSel
 	MOVD	$·vectors(SB), R0
 	MSR	R0, VBAR_EL1
+	ISB	$15
+	RET
+
+// func openSErrors()
+//
+// What was pending is taken before it returns.
+TEXT ·openSErrors(SB),NOSPLIT|NOFRAME,$0-0
+	DSB	$15
+	ISB	$15
+	MSR	$4, DAIFClr
 	ISB	$15
 	RET
 

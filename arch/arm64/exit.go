@@ -43,14 +43,15 @@ func semihosting(op uintptr, arg unsafe.Pointer) uintptr
 // the board's light, if there is one, on for status 0 and blinking for others.
 // It does not return.
 func (m *Machine) Exit(code int32) {
+	m.Feed()
 	block := [2]uint64{adpExit, uint64(uint32(code))}
 	semihosting(sysExitExtended, unsafe.Pointer(&block))
 	m.psci(psciSystemOff)
 	if m.power != nil {
 		m.power.off()
-		settle()
+		m.settle()
 	}
-	m.led.show(code == 0, halt)
+	m.led.show(code == 0, m.park, m.Feed)
 }
 
 // Reset starts the machine anew, by PSCI or the board's own device; where both
@@ -59,15 +60,25 @@ func (m *Machine) Reset() {
 	m.psci(psciSystemReset)
 	if m.power != nil {
 		m.power.reset()
-		settle()
+		m.settle()
+	}
+	m.park()
+}
+
+// park stops the CPU for good. With a watchdog that cannot be stopped it goes on
+// feeding, so that what the console shows stays there.
+func (m *Machine) park() {
+	for len(m.dogs) > 0 {
+		m.Feed()
+		m.settle()
 	}
 	halt()
 }
 
 // settle gives a power device a second to act. The counter runs even when the
 // rest of the kernel is in pieces.
-func settle() {
-	for end := readCNTVCT() + readCNTFRQ(); readCNTVCT() < end; {
+func (m *Machine) settle() {
+	for end := readCNTVCT() + m.timer.hz; readCNTVCT() < end; {
 	}
 }
 

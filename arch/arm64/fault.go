@@ -23,17 +23,38 @@ var stackGuards []arch.StackGuard
 // StackGuards are the guard pages of the kernel's fixed stacks.
 func StackGuards() []arch.StackGuard { return stackGuards }
 
-// setFaultMachine installs the vectors.
+// pending is the syndrome of an SError that was there before the kernel; taking it
+// says that kernelFault may find one.
+var pending struct {
+	taking bool
+	esr    uint64
+}
+
+// setFaultMachine installs the vectors and opens SErrors, which are open in all kernel
+// code from then on: what a kernel access causes is to end the kernel, and not whatever
+// program runs next. What firmware left behind is none of that.
 func setFaultMachine(m *Machine) {
 	faultOwner = m
 	installVectors(runtime.FaultStack())
+	pending.taking = true
+	openSErrors()
+	pending.taking = false
 }
+
+// PendingSError is the syndrome (ESR_EL1) of an SError that the kernel did not cause;
+// false if there was none.
+func (m *Machine) PendingSError() (esr uint64, was bool) { return pending.esr, pending.esr != 0 }
 
 // kernelFault is called by the vectors on the runtime's fault stack, where it
 // must not allocate. The fault becomes a Go panic where it happened, or the end
 // of the machine where that is not possible.
 func kernelFault(k *kernelFrame) {
+	if pending.taking && k.Vector == vectorSError {
+		pending.esr = k.ESR
+		return
+	}
 	lastFault, faulted = *k, true
+	faultOwner.Feed() // what follows is printed at the speed of the serial line
 	c := runtime.FaultContext{
 		G: uintptr(k.R[28]), PC: uintptr(k.PC), SP: uintptr(k.SP), LR: uintptr(k.R[30]), FP: uintptr(k.R[29]),
 		Kind: faultKind(k), Addr: uintptr(k.FAR),
@@ -52,6 +73,9 @@ func lastResort(k *kernelFrame) {
 	ReportFault()
 	faultOwner.Exit(4)
 }
+
+// vectorSError is where an SError of kernel code goes, in the vector table.
+const vectorSError = 0x180
 
 // faultKind is what the runtime makes its panic of.
 func faultKind(k *kernelFrame) runtime.FaultKind {

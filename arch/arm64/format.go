@@ -31,11 +31,13 @@ const (
 
 // MAIR is what MAIR_EL1 must hold for the AttrIndx values that entries use:
 // index 0 is normal memory, write-back, read- and write-allocate; index 1 is
-// Device-nGnRnE (Arm ARM, section D24.2, MAIR_EL1).
+// Device-nGnRnE; index 2 is normal memory, non-cacheable (Arm ARM, section D24.2,
+// MAIR_EL1).
 const (
-	AttrNormal = 0
-	AttrDevice = 1
-	MAIR       = 0xff<<(8*AttrNormal) | 0x00<<(8*AttrDevice)
+	AttrNormal   = 0
+	AttrDevice   = 1
+	AttrUncached = 2
+	MAIR         = 0xff<<(8*AttrNormal) | 0x00<<(8*AttrDevice) | 0x44<<(8*AttrUncached)
 )
 
 // Format is the arm64 page-table format.

@@ -32,7 +32,7 @@ func TestFormat(t *testing.T) {
 	if f.Block&f.LeafMask != f.LeafBits || f.Table&f.LeafMask == f.LeafBits {
 		t.Error("bit 1 does not tell blocks from tables")
 	}
-	if MAIR>>(8*AttrNormal)&0xff != 0xff || MAIR>>(8*AttrDevice)&0xff != 0 {
+	if MAIR>>(8*AttrNormal)&0xff != 0xff || MAIR>>(8*AttrDevice)&0xff != 0 || MAIR>>(8*AttrUncached)&0xff != 0x44 {
 		t.Errorf("MAIR %#x", MAIR)
 	}
 }

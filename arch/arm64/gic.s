@@ -4,8 +4,10 @@
 
 // func iccInit() bool
 //
-// System registers on, all priorities let through, EOI drops priority and
-// deactivates, group 1 enabled (IHI 0069 section 12.2).
+// System registers on, no priority active that firmware left so, all priorities let
+// through, EOI drops priority and deactivates, group 1 enabled (IHI 0069 section 12.2).
+// There are as many ICC_AP1Rn_EL1 as ICC_CTLR_EL1.PRIbits asks for: 7 bits of priority
+// have four, 6 have two, 5 and fewer have one.
 TEXT ·iccInit(SB),NOSPLIT,$0-1
 	MOVB	ZR, ret+0(FP)
 	MRS	ICC_SRE_EL1, R0
@@ -14,6 +16,16 @@ TEXT ·iccInit(SB),NOSPLIT,$0-1
 	ISB	$15
 	MRS	ICC_SRE_EL1, R0
 	TBZ	$0, R0, none
+	MRS	ICC_CTLR_EL1, R0
+	UBFX	$8, R0, $3, R0
+	CMP	$5, R0
+	BLO	one
+	BEQ	two
+	MSR	ZR, ICC_AP1R3_EL1
+	MSR	ZR, ICC_AP1R2_EL1
+two:	MSR	ZR, ICC_AP1R1_EL1
+one:	MSR	ZR, ICC_AP1R0_EL1
+	ISB	$15
 	MOVD	$0xff, R0
 	MSR	R0, ICC_PMR_EL1
 	MSR	ZR, ICC_BPR1_EL1

@@ -44,21 +44,23 @@ func (l *led) set(on bool) {
 const blinkSpins = 100 << 20
 
 // show tells how the machine ended for as long as it has power: the light is on
-// if all went well, and blinks if not. It does not return.
-func (l *led) show(good bool, halt func()) {
+// if all went well, and blinks if not. It does not return. park stops the CPU, and
+// feed is called again and again while it blinks.
+func (l *led) show(good bool, park, feed func()) {
 	if l.pin == nil {
-		halt()
+		park()
 	}
 	l.pin.output()
 	l.set(true)
 	for !good {
 		for _, on := range []bool{false, true} {
 			l.set(on)
+			feed()
 			for range blinkSpins {
 			}
 		}
 	}
-	halt()
+	park()
 }
 
 // bcmPin is on the Raspberry Pi's GPIO block ("BCM2835 ARM Peripherals", 6.1).

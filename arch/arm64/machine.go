@@ -14,6 +14,7 @@ import (
 // Config is what the machine layer needs to know; it comes from the device tree.
 type Config struct {
 	RAM     []Span // all memory that the direct map shall reach; no overlaps
+	Screen  Span   // a framebuffer, mapped by EarlyMapScreen already; Size 0 for none
 	Devices []Span // further device windows, mapped at DirectBase + PA
 
 	UART UARTConfig // mapped by EarlyMap already if OpenUART was called
@@ -23,6 +24,7 @@ type Config struct {
 	Interface      Span   // GICv2: GICC; BCM2836: the local controller
 	Redistributors []Span // GICv3: GICR
 	TimerLine      int    // of the virtual timer, the controller's number
+	TimerHz        uint64 // where CNTFRQ_EL0 is 0; 0 if the tree has none either
 
 	PSCI  Conduit
 	Power PowerConfig
@@ -31,6 +33,8 @@ type Config struct {
 
 	// Mitigations are the words of the kernel argument mitigations=.
 	Mitigations []string
+
+	Watchdogs []WatchdogConfig
 
 	// Alloc gives a frame for the page tables of GrowWindow and MapDevice. New
 	// itself takes memory of the first Go heap.
@@ -51,6 +55,7 @@ type Machine struct {
 	power     power // nil for none
 	clock     ClockConfig
 	led       led
+	dogs      watchdogs
 	timerLine int
 	uartLine  int
 	raise     func(int)
@@ -84,7 +89,7 @@ func New(c *Config) (*Machine, error) {
 	}
 	m.features()
 	m.speculation(c.Mitigations)
-	if err := m.mmu.init(c.RAM, c.windows()); err != nil {
+	if err := m.mmu.init(c.RAM, c.windows(), c.Screen); err != nil {
 		return nil, err
 	}
 	var err error
@@ -99,13 +104,16 @@ func New(c *Config) (*Machine, error) {
 	if m.led, err = newLED(c.LED); err != nil {
 		return m, err
 	}
+	if err := m.dogs.adopt(c.Watchdogs); err != nil {
+		return m, err
+	}
 	if m.irqs, err = newController(c); err != nil {
 		return m, err
 	}
 	if err := m.irqs.init(); err != nil {
 		return m, err
 	}
-	if err := m.timer.init(); err != nil {
+	if err := m.timer.init(c.TimerHz); err != nil {
 		return m, err
 	}
 	m.mmu.alloc = c.Alloc
@@ -143,12 +151,21 @@ func (m *Machine) Speculation() arch.Speculation {
 // windows lists the device registers that the drivers use, in whole pages: on
 // some boards several devices share one.
 func (c *Config) windows() []Span {
-	all := slices.Concat([]Span{c.Distributor, c.Interface, c.UART.Regs, c.Power.Regs, c.Clock.Regs, c.LED.Regs}, c.Redistributors, c.Devices)
+	var dogs []Span
+	for _, w := range c.Watchdogs {
+		dogs = append(dogs, w.Regs)
+	}
+	all := slices.Concat(dogs, []Span{c.Distributor, c.Interface, c.UART.Regs, c.Power.Regs, c.Clock.Regs, c.LED.Regs}, c.Redistributors, c.Devices)
 	return pages(all)
 }
 
 // Console is the serial port; nil if the machine has none.
 func (m *Machine) Console() *UART { return m.uart }
+
+// Watchdogs is how many watchdogs run and cannot be stopped, and Feed feeds them. The
+// kernel does that every WatchdogPeriod; it may be done anywhere.
+func (m *Machine) Watchdogs() int { return len(m.dogs) }
+func (m *Machine) Feed()          { m.dogs.feed() }
 
 // WallTime is the time of day by the machine's clock; ErrNoClock if it has none.
 func (m *Machine) WallTime() (time.Time, error) { return m.clock.time() }

@@ -29,3 +29,20 @@ func (w window) read(off uintptr) uint32 {
 func (w window) write(off uintptr, v uint32) {
 	atomic.StoreUint32((*uint32)(unsafe.Add(w.at, off)), v)
 }
+
+// read16 and write16 are not inlined, so that each is one access of 16 bits: package
+// atomic has none of that size.
+//
+//go:noinline
+func (w window) read16(off uintptr) uint16 { return *(*uint16)(unsafe.Add(w.at, off)) }
+
+//go:noinline
+func (w window) write16(off uintptr, v uint16) { *(*uint16)(unsafe.Add(w.at, off)) = v }
+
+// read8 and write8 are the same for 8 bits.
+//
+//go:noinline
+func (w window) read8(off uintptr) uint8 { return *(*uint8)(unsafe.Add(w.at, off)) }
+
+//go:noinline
+func (w window) write8(off uintptr, v uint8) { *(*uint8)(unsafe.Add(w.at, off)) = v }

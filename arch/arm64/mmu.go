@@ -20,6 +20,12 @@ import (
 // setRoots writes TTBR0_EL1, then TTBR1_EL1, and synchronises.
 func setRoots(ttbr0, ttbr1 uint64)
 
+// replaceRoots is setRoots for a kernel half that maps the running kernel differently.
+func replaceRoots(identity, empty, ttbr0, ttbr1 uint64, code uintptr)
+
+// replaceCodeVA is where the part of it is that must be in the identity map.
+func replaceCodeVA() uintptr
+
 // getRoots reads TTBR0_EL1 and TTBR1_EL1.
 func getRoots() (ttbr0, ttbr1 uint64)
 
@@ -29,7 +35,7 @@ func getRoots() (ttbr0, ttbr1 uint64)
 func flushVA(arg uint64)   // VAE1IS: ASID<<48 | VA>>12
 func flushASID(arg uint64) // ASIDE1IS: ASID<<48
 func flushAll()            // VMALLE1IS
-func syncInstructions(va, n, line uintptr)
+func syncInstructions(va, n, line uintptr, civac bool)
 
 // enablePAN clears SCTLR_EL1.SPAN and sets PSTATE.PAN; enableE0PD sets TCR_EL1.E0PD1.
 func enablePAN()
@@ -52,6 +58,7 @@ type mmu struct {
 	asid0   bool    // entries tagged with ASID 0 may be in the TLB
 	ram     []Span  // what the direct map has as memory
 	icLine  uintptr // data cache line, for syncInstructions
+	civac   bool    // lines must be cleaned with invalidation, see needsCIVAC
 	syncing bool    // the instruction cache needs maintenance (CTR_EL0.DIC is 0)
 
 	// pool is memory of the Go heap that the first tables were made of. It is
@@ -100,16 +107,21 @@ var early mmu
 
 // EarlyMap maps a device before New has made the final tables, which must have
 // the same window. It takes memory of the first heap.
-func EarlyMap(r Span) error {
+func EarlyMap(r Span) error { return earlyMap(r, kernelDevice) }
+
+// EarlyMapScreen is EarlyMap for a framebuffer; Config.Screen must be the same.
+func EarlyMapScreen(r Span) error { return earlyMap(r, kernelScreen) }
+
+func earlyMap(r Span, leaf arch.PTE) error {
 	t := &kernelTables{root: arch.PA(readTTBR1() - upper), alloc: early.poolPage, at: poolAt}
-	err := mapDevice(t, r)
+	err := mapWindow(t, r, leaf)
 	barrier()
 	return err
 }
 
 // init builds the kernel half and moves to it: the image with its permissions,
 // the first heap, all RAM and the device windows.
-func (u *mmu) init(ram, devices []Span) error {
+func (u *mmu) init(ram, devices []Span, screen Span) error {
 	t := &kernelTables{alloc: u.poolPage, at: poolAt}
 	var err error
 	if u.root, err = u.poolPage(); err != nil {
@@ -153,13 +165,21 @@ func (u *mmu) init(ram, devices []Span) error {
 		}
 	}
 	for _, r := range devices {
-		if err := mapDevice(t, r); err != nil {
+		if err := mapWindow(t, r, kernelDevice); err != nil {
 			return err
 		}
 	}
+	if err := mapWindow(t, screen, kernelScreen); err != nil {
+		return err
+	}
 	// All root entries that there will ever be exist now: processes copy them.
-	u.Deactivate()
-	flushAll()
+	code := physOfImage(replaceCodeVA())
+	identity, err := identityMap(u.poolPage, poolAt, code, replaceSize)
+	if err != nil {
+		return err
+	}
+	replaceRoots(uint64(identity), uint64(u.empty), uint64(u.root), uint64(u.root)+upper, uintptr(code))
+	u.active = arch.Root{}
 	return nil
 }
 
@@ -185,11 +205,11 @@ func mapRAM(t *kernelTables, r Span, roFrom, roTo arch.PA) error {
 	return nil
 }
 
-// mapDevice maps the pages that a device window touches.
-func mapDevice(t *kernelTables, r Span) error {
+// mapWindow maps the pages that a device window touches.
+func mapWindow(t *kernelTables, r Span, leaf arch.PTE) error {
 	from := r.Base &^ (arch.PageSize - 1)
 	to := (r.Base + r.Size + arch.PageSize - 1) &^ (arch.PageSize - 1)
-	return t.mapRange(arch.DirectBase+arch.VA(from), arch.PA(from), to-from, kernelDevice)
+	return t.mapRange(arch.DirectBase+arch.VA(from), arch.PA(from), to-from, leaf)
 }
 
 // live is the kernel half in use, for additions by frames of u.alloc.
@@ -225,7 +245,7 @@ func (u *mmu) MapDevice(pa arch.PA, size uint64) error {
 	if directAt(u.root)[(arch.DirectBase+arch.VA(pa)).Index(arch.Levels-1)]&pteValid == 0 {
 		return fmt.Errorf("arm64: device window [%#x, +%#x) is in a 512 GB region without RAM", uint64(pa), size)
 	}
-	err := mapDevice(u.live(), Span{uint64(pa), size})
+	err := mapWindow(u.live(), Span{uint64(pa), size}, kernelDevice)
 	barrier()
 	return err
 }
@@ -297,7 +317,7 @@ func (u *mmu) FlushAll() { flushAll() }
 // direct map are not the ones the code runs at.
 func (u *mmu) SyncInstructions(pa arch.PA, n int) {
 	if n > 0 && u.syncing {
-		syncInstructions(uintptr(Ptr(pa)), uintptr(n), u.icLine)
+		syncInstructions(uintptr(Ptr(pa)), uintptr(n), u.icLine, u.civac)
 	}
 }
 
@@ -305,6 +325,7 @@ func (u *mmu) SyncInstructions(pa arch.PA, n int) {
 func (u *mmu) features() {
 	ctr := readCTR()
 	u.icLine = 4 << (ctr >> 16 & 15)
+	u.civac = needsCIVAC(readMIDR())
 	// IDC and DIC: hardware keeps instruction fetch coherent.
 	u.syncing = ctr>>28&3 != 3
 	if readMMFR1()>>20&15 != 0 {

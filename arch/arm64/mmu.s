@@ -20,6 +20,53 @@ TEXT ·setRoots(SB),NOSPLIT,$0-16
 	ISB	SY
 	RET
 
+// func replaceRoots(identity, empty, ttbr0, ttbr1 uint64, code uintptr)
+//
+// It changes the kernel half that this very code runs in, which may have other block
+// sizes and rights before and after. So for an instant there is no kernel half at all
+// (break before make, Arm ARM D8.16.1): the CPU is in replaceCode, by the identity
+// map at TTBR0_EL1, at the physical address code. Nothing is on the stack meanwhile,
+// and no exception could be taken.
+TEXT ·replaceRoots(SB),NOSPLIT|NOFRAME,$0-40
+	MOVD	identity+0(FP), R0
+	MOVD	empty+8(FP), R1
+	MOVD	ttbr0+16(FP), R2
+	MOVD	ttbr1+24(FP), R3
+	MOVD	code+32(FP), R4
+	MSR	$4, DAIFSet
+	DSB	ISHST
+	MSR	R0, TTBR0_EL1
+	ISB	SY
+	ADR	back, R5
+	JMP	(R4)
+back:	MSR	R2, TTBR0_EL1
+	ISB	SY
+	TLBI	VMALLE1
+	DSB	ISH
+	ISB	SY
+	MSR	$4, DAIFClr
+	RET
+
+// replaceCode is the part of replaceRoots that runs without a kernel half: 36 bytes.
+TEXT ·replaceCode(SB),NOSPLIT|NOFRAME,$0-0
+	MSR	R1, TTBR1_EL1
+	ISB	SY
+	TLBI	VMALLE1
+	DSB	ISH
+	ISB	SY
+	MSR	R3, TTBR1_EL1
+	ISB	SY
+	JMP	(R5)
+
+DATA	replaceCodeAt<>+0(SB)/8, $·replaceCode(SB)
+GLOBL	replaceCodeAt<>(SB), RODATA, $8
+
+// func replaceCodeVA() uintptr
+TEXT ·replaceCodeVA(SB),NOSPLIT,$0-8
+	MOVD	replaceCodeAt<>(SB), R0
+	MOVD	R0, ret+0(FP)
+	RET
+
 // func getRoots() (ttbr0, ttbr1 uint64)
 TEXT ·getRoots(SB),NOSPLIT,$0-16
 	MRS	TTBR0_EL1, R0
@@ -60,19 +107,26 @@ TEXT ·barrier(SB),NOSPLIT,$0-0
 	ISB	SY
 	RET
 
-// func syncInstructions(va, n, line uintptr)
-TEXT ·syncInstructions(SB),NOSPLIT,$0-24
+// func syncInstructions(va, n, line uintptr, civac bool)
+TEXT ·syncInstructions(SB),NOSPLIT,$0-25
 	MOVD	va+0(FP), R0
 	MOVD	n+8(FP), R1
 	MOVD	line+16(FP), R2
 	ADD	R0, R1
 	SUB	$1, R2, R3
 	BIC	R3, R0
+	MOVBU	civac+24(FP), R3
+	CBNZ	R3, both
 clean:	DC	CVAU, R0
 	ADD	R2, R0
 	CMP	R1, R0
 	BLO	clean
-	DSB	ISH
+	B	fetch
+both:	DC	CIVAC, R0
+	ADD	R2, R0
+	CMP	R1, R0
+	BLO	both
+fetch:	DSB	ISH
 	WORD	$0xd508711f	// ic ialluis
 	DSB	ISH
 	ISB	SY

@@ -20,7 +20,8 @@ type port interface {
 	send(c byte)
 	// receive takes the next byte; bad if it did not arrive whole.
 	receive() (c byte, st received)
-	// clear ends the receive interrupt, once there is nothing left to receive.
+	// clear forgets the receive event that came. What has arrived is received after
+	// that: a byte that comes meanwhile is an event again.
 	clear()
 	// transmit lets the port raise its line when there is room to send, or not.
 	transmit(on bool)
@@ -93,6 +94,7 @@ func (u *UART) Send(p []byte) (n int) {
 // drain moves what was received to the ring; what does not fit is dropped. It
 // empties the FIFO, which is what ends the interrupt.
 func (u *UART) drain() {
+	u.port.clear()
 	for range uartSpins {
 		c, st := u.port.receive()
 		if st == nothing {
@@ -105,7 +107,6 @@ func (u *UART) drain() {
 		}
 	}
 	u.port.transmit(false) // Await looks again
-	u.port.clear()
 }
 
 // take empties the ring into b.

@@ -17,6 +17,8 @@ const (
 	kernelRodata = kernelLeaf | AttrNormal<<2 | pteInner | pteRO | ptePXN
 	kernelData   = kernelLeaf | AttrNormal<<2 | pteInner | ptePXN
 	kernelDevice = kernelLeaf | AttrDevice<<2 | ptePXN
+	// kernelScreen is for a framebuffer: stores may be merged, and need no alignment.
+	kernelScreen = kernelLeaf | AttrUncached<<2 | pteInner | ptePXN
 	kernelTable  = pteValid | pteTable
 )
 
@@ -56,6 +58,21 @@ func (t *kernelTables) mapRange(va arch.VA, pa arch.PA, n uint64, leaf arch.PTE)
 		va, pa, n = va+arch.VA(size), pa+arch.PA(size), n-size
 	}
 	return nil
+}
+
+// replaceSize is more than the code has that replaces the kernel half.
+const replaceSize = 64
+
+// identityMap makes a user half in which the pages of [pa, pa+n) are where they are in
+// memory, for kernel code to run in, and returns its root.
+func identityMap(alloc func() (arch.PA, error), at func(arch.PA) *[arch.Entries]arch.PTE, pa arch.PA, n uint64) (arch.PA, error) {
+	root, err := alloc()
+	if err != nil {
+		return 0, err
+	}
+	t := &kernelTables{root: root, alloc: alloc, at: at}
+	from, to := arch.VA(pa).PageDown(), (arch.VA(pa) + arch.VA(n)).PageUp()
+	return root, t.mapRange(from, arch.PA(from), uint64(to-from), kernelText|pteNG)
 }
 
 func levelSize(level int) uint64 { return 1 << (arch.PageShift + 9*uint(level)) }

@@ -22,14 +22,22 @@ type timer struct {
 	base  uint64 // CNTVCT_EL0 at
 	start int64  // this monotonic time
 	mult  uint64 // ticks a nanosecond, times 1<<32, rounded up
+	hz    uint64
 	armed int64  // what it is set to, so that setting it again costs nothing
 }
 
-func (t *timer) init() error {
-	hz := readCNTFRQ()
-	if hz == 0 {
-		return errors.New("arm64: CNTFRQ_EL0 is 0: firmware has not set the timer's frequency, and there is no other clock")
+// init starts the timer's clock. hz is what the device tree says of its frequency, or
+// 0. It is for boards whose firmware does not set CNTFRQ_EL0, which the runtime has
+// looked at already.
+func (t *timer) init(hz uint64) error {
+	if have := readCNTFRQ(); have != 0 {
+		hz = have
+	} else if hz != 0 {
+		runtime.SetClock(hz)
+	} else {
+		return errors.New("arm64: CNTFRQ_EL0 is 0, for firmware has not set the timer's frequency, and the device tree's timer has no clock-frequency")
 	}
+	t.hz = hz
 	t.start, t.base = runtime.Nanotime(), readCNTVCT()
 	// Rounded up: a timer that fires early would find nothing due. The error is
 	// under 1 ns in 4 s, late.

@@ -41,7 +41,7 @@ const (
 // load address is a multiple of 2 MB, which lets the entry code map the kernel
 // with blocks.
 func ARM64(kernel []byte) ([]byte, error) {
-	f, err := arm64ELF(kernel)
+	f, err := ARM64ELF(kernel)
 	if err != nil {
 		return nil, err
 	}
@@ -90,10 +90,10 @@ func ARM64(kernel []byte) ([]byte, error) {
 	return img, efiHeaders(img, f, base)
 }
 
-// arm64ELF parses the kernel's sections only. The Go linker rounds arm64
+// ARM64ELF parses the kernel's sections only. The Go linker rounds arm64
 // segments to 64 KB, so that given -T the text segment's file offset is negative,
 // which debug/elf does not accept.
-func arm64ELF(kernel []byte) (*elf.File, error) {
+func ARM64ELF(kernel []byte) (*elf.File, error) {
 	const phnum = 56 // offset of e_phnum in an ELF64 header
 	if len(kernel) < 64 {
 		return nil, fmt.Errorf("%d bytes are not an ELF file", len(kernel))

@@ -19,6 +19,10 @@ const (
 
 	BCMPower = "bcm2835-pm" // watchdog that resets and powers off
 
+	IMXWatchdog     = "imx-wdt"
+	CadenceWatchdog = "cadence-wdt"
+	BCMWatchdog     = "bcm2835-wdt" // in the same registers as BCMPower
+
 	PL031   = "pl031"      // real-time clock
 	ZynqRTC = "zynqmp-rtc" // the same
 
@@ -60,6 +64,11 @@ var (
 	powers = []binding{
 		{"brcm,bcm2835-pm-wdt", BCMPower},
 	}
+	watchdogs = []binding{
+		{"fsl,imx21-wdt", IMXWatchdog},
+		{"cdns,wdt-r1p2", CadenceWatchdog},
+		{"brcm,bcm2835-pm-wdt", BCMWatchdog},
+	}
 	clocks = []binding{
 		{"arm,pl031", PL031},
 		{"xlnx,zynqmp-rtc", ZynqRTC},
@@ -77,7 +86,7 @@ var (
 func Kinds() map[string][]string {
 	m := map[string][]string{}
 	for sort, list := range map[string][]binding{
-		"console": consoles, "controller": controllers, "power": powers, "clock": clocks, "gpio": gpios,
+		"console": consoles, "controller": controllers, "power": powers, "watchdog": watchdogs, "clock": clocks, "gpio": gpios,
 	} {
 		for _, b := range list {
 			m[sort] = append(m[sort], b.kind)

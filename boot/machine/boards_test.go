@@ -28,6 +28,7 @@ func TestBoardTrees(t *testing.T) {
 			CPUs:       4,
 			Power:      Device{BCMPower, Range{0x3f100000, 0x114}},
 			LED:        LED{Device{FirmGPIO, Range{0x3f00b880, 0x40}}, 2, false, "ACT"},
+			Watchdogs:  []Device{{BCMWatchdog, Range{0x3f100000, 0x114}}},
 		}},
 		{"bcm2711-rpi-4-b.dtb", pi, Info{
 			Model:      "Raspberry Pi 4 Model B",
@@ -38,6 +39,7 @@ func TestBoardTrees(t *testing.T) {
 			CPUs:       4,
 			Power:      Device{BCMPower, Range{0xfe100000, 0x114}},
 			LED:        LED{Device{BCMGPIO, Range{0xfe200000, 0xb4}}, 42, false, "ACT"},
+			Watchdogs:  []Device{{BCMWatchdog, Range{0xfe100000, 0x114}}},
 		}},
 		{"imx8mp-evk.dtb", 0, Info{
 			Model: "NXP i.MX8MPlus EVK board",
@@ -49,6 +51,7 @@ func TestBoardTrees(t *testing.T) {
 			CPUs:       4,
 			PSCI:       "smc",
 			LED:        LED{Device{IMXGPIO, Range{0x30220000, 0x10000}}, 16, false, "yellow:status"},
+			Watchdogs:  []Device{{IMXWatchdog, Range{0x30280000, 0x10000}}},
 		}},
 		{"zynqmp-zcu102-rev1.0.dtb", 0, Info{
 			Model:       "ZynqMP ZCU102 Rev1.0",
@@ -61,6 +64,7 @@ func TestBoardTrees(t *testing.T) {
 			PSCI:        "smc",
 			Clock:       Device{ZynqRTC, Range{0xffa60000, 0x100}},
 			LED:         LED{Device{ZynqGPIO, Range{0xff0a0000, 0x1000}}, 23, false, "heartbeat"},
+			Watchdogs:   []Device{{CadenceWatchdog, Range{0xfd4d0000, 0x1000}}},
 		}},
 	} {
 		t.Run(c.file, func(t *testing.T) {

@@ -36,7 +36,7 @@ func fromDeviceTree(read Reader, pa uint64, screen func(*Info), memory func(*Inf
 	// What errors are shown on comes first.
 	steps := []func(*node) error{
 		in.fdtScreen, in.fdtConsole, in.fdtMemory, in.fdtReserved, in.fdtChosen, in.fdtInterrupts, in.fdtTimer,
-		in.fdtCPUs, in.fdtPower, in.fdtClock, in.fdtLEDs,
+		in.fdtCPUs, in.fdtPower, in.fdtWatchdogs, in.fdtClock, in.fdtLEDs,
 	}
 	if screen != nil {
 		screen(in)
@@ -78,7 +78,9 @@ func (in *Info) fdtMemory(root *node) (err error) {
 
 // fdtReserved collects the children of /reserved-memory (Devicetree
 // Specification, 3.5). Those without "reg" ask for memory anywhere, for devices
-// that are not driven here.
+// that are not driven here. Boot loaders add nodes of their own over those of the
+// tree, so that what overlaps is taken together; where one of two is not to be mapped,
+// that holds for what they share.
 func (in *Info) fdtReserved(root *node) error {
 	n := root.path("/reserved-memory")
 	if n == nil {
@@ -101,7 +103,7 @@ func (in *Info) fdtReserved(root *node) error {
 		for _, r := range rs {
 			for _, o := range all {
 				if r.overlaps(o.Range) {
-					return fmt.Errorf("%s: %v overlaps %v of %s", m, r, o.Range, o.by)
+					in.warn("%s: %v overlaps %v of %s", m, r, o.Range, o.by)
 				}
 			}
 			all = append(all, named{r, m})

@@ -67,6 +67,21 @@ func (in *Info) fdtPower(root *node) error {
 	return err
 }
 
+// fdtWatchdogs finds all watchdogs that are in use on this board. One that the tree
+// disables may have no clock, and its registers must not be touched.
+func (in *Info) fdtWatchdogs(root *node) (err error) {
+	root.walk(func(n *node) bool {
+		if kind := n.bind(watchdogs); kind != "" {
+			var r Range
+			if r, err = n.reg(); err == nil {
+				in.Watchdogs = append(in.Watchdogs, Device{kind, r})
+			}
+		}
+		return err == nil
+	})
+	return err
+}
+
 // fdtClock finds a clock that knows the time of day.
 func (in *Info) fdtClock(root *node) error {
 	n, kind := root.findBound(clocks)

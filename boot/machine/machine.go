@@ -61,6 +61,9 @@ type Info struct {
 	LED   LED    // a light to show pass or fail with
 	RSDP  uint64 // ACPI's root pointer, 0 if there is none
 
+	// Watchdogs are those that firmware may have left running.
+	Watchdogs []Device
+
 	// Warnings are for the console: what was found and could not be used.
 	Warnings []string
 
@@ -188,6 +191,9 @@ func (in *Info) Devices() []Range {
 	}, in.Interrupts.Redist...)
 	if in.Console.Kind != PortCOM {
 		rs = append(rs, Range{in.Console.Base, in.Console.Size})
+	}
+	for _, w := range in.Watchdogs {
+		rs = append(rs, w.Range)
 	}
 	return normalize(rs, true)
 }

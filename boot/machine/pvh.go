@@ -70,6 +70,12 @@ func fromPVH(read Reader, pa uint64) (*Info, error) {
 	if err := in.pvhModules(read, le.Uint64(h[16:]), le.Uint32(h[12:])); err != nil {
 		return nil, err
 	}
+	// Newer firmware of QEMU's microvm machine keeps the last page out of the memory
+	// map, and QEMU loads the initramfs over it. What the loader could store there is
+	// memory, and is taken back once it was read (Reserved has it too).
+	if in.Memory != nil {
+		in.Memory = append(in.Memory, normalize([]Range{in.Initrd}, true)...)
+	}
 	if at := le.Uint64(h[24:]); at != 0 {
 		s, err := cString(read, at, maxCommand)
 		if err != nil {

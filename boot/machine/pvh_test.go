@@ -174,3 +174,25 @@ func FuzzPVH(f *testing.F) {
 		}
 	})
 }
+
+// TestInitramfsBesideMemory: QEMU 10 loads the initramfs of its microvm machine over a
+// page that the memory map leaves out. All of it can be mapped, and is nobody else's.
+// Seen to fail without the initramfs taken for memory; the kernel then faulted on it.
+func TestInitramfsBesideMemory(t *testing.T) {
+	m := pc()
+	le.PutUint64(m[0][memAt+2*pvhMemSize+8:], 0x6ee0000+0x20000+0x3000) // RAM ends inside of it
+	le.PutUint64(m[0][modAt:], 0x7000000)
+	le.PutUint64(m[0][modAt+8:], 0x3114)
+	in, err := FromPVH(m.read, infoAt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []Range{{0, 0x9f000}, {0x100000, 0x7004000 - 0x100000}}; !reflect.DeepEqual(in.Memory, want) {
+		t.Errorf("memory %v, want %v", in.Memory, want)
+	}
+	for _, u := range in.Usable() {
+		if u.overlaps(Range{0x7000000, 0x4000}) {
+			t.Errorf("usable %v", u)
+		}
+	}
+}

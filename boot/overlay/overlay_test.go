@@ -22,7 +22,7 @@ func config(t *testing.T, arch string) Config {
 
 // targetEnv is the environment for the go command of a GOROOT that Generate made.
 func targetEnv(root, arch string) []string {
-	return append(os.Environ(), "GOROOT="+root, "GOTOOLCHAIN=local", "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
+	return append(os.Environ(), "GOROOT="+root, "GOTOOLCHAIN=local", "GOOS=linux", "GOARCH="+arch, "GOARM64=v8.0", "GOAMD64=v1", "CGO_ENABLED=0")
 }
 
 // TestGenerate: in the GOROOT that is made, every file of ours and every changed one is

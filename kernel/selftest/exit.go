@@ -84,7 +84,8 @@ func exitOthersGoOn(t *T) {
 	t.wants("slow one", slow, 0)
 }
 
-// slowFiles holds a process where it closes its files.
+// slowFiles holds a process where it closes its files. System calls that look for a
+// descriptor table do not know it: the process makes none of them.
 type slowFiles struct {
 	proc.Files
 	closing, goOn chan struct{}
@@ -104,7 +105,7 @@ func (f *slowFiles) CloseAll() {
 func exitSignals(t *T) {
 	var p program
 	p.touch(gateVA+arch.PageSize, arch.PageSize, 1) // to be written back
-	p.thread((*program).pause)                      // or nobody could care for the word
+	p.thread((*program).spin)                       // or nobody could care for the word; no system call, see slowFiles
 	p.call(unix.SYS_SET_TID_ADDRESS, uint64(gateVA))
 	p.exit(7)
 	vs := t.space(&p)

@@ -18,7 +18,7 @@ func buildProgram(ctx context.Context, arch, name string) (string, error) {
 	out := filepath.Join("build", arch, name)
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath",
 		"-ldflags", "-E grim/user/bare.start", "-o", out, "./user/"+name)
-	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "GOARM64=v8.0", "GOAMD64=v1", "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("building user/%s for %s: %w", name, arch, err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/u-root/u-root/pkg/dt"
 
+	"grim/boot/image"
 	"grim/boot/screen"
 	"grim/qemu"
 )
@@ -41,6 +43,10 @@ type refusal struct {
 	args    []string
 	off     uint64 // where the image is, from refuseImage on
 	noTree  bool
+	treeAt  uint64         // where the tree is; 0: at refuseTree
+	mem     string         // "": refuseRAM
+	fault   string         // a function of the entry code that begins with an undefined instruction
+	serror  bool           // entered at EL1 with an SError pending
 	edit    func(*dt.Node) // of the machine's own tree
 	damage  func([]byte)   // the same, afterwards, to its bytes
 
@@ -51,7 +57,9 @@ type refusal struct {
 	status int
 }
 
-// refusals were seen to fail with the entry code's checks of the place left out, with
+// refusals were seen to fail with TPIDR_EL1 and the first vectors left as they are (then
+// an exception says nothing), with one block of a tree mapped only, and with SErrors masked;
+// with the entry code's checks of the place left out, with
 // earlyRefuse not looking for a console, with earlyEnd not asking PSCI, and with UEFI's
 // framebuffer not taken over.
 var refusals = []refusal{
@@ -73,16 +81,24 @@ var refusals = []refusal{
 	{name: "tree without memory", machine: "virt", edit: func(r *dt.Node) {
 		node(r, "memory@40000000").UpdateProperty("device_type", []byte("x\x00"))
 	}, want: "grim: boot: device tree at 0x48000000: no RAM in the memory map", ends: true},
-	{name: "overlapping reservations", machine: "virt", edit: func(r *dt.Node) {
-		r.Children = append(r.Children, tree("reserved-memory", dt.PropertyU32("#address-cells", 2), dt.PropertyU32("#size-cells", 2), dt.Property{Name: "ranges"},
-			tree("a@4c000000", reg(0x4c000000, 0x2000)),
-			tree("b@4c001000", reg(0x4c001000, 0x1000))))
-	}, want: "/reserved-memory/b@4c001000: [0x4c001000, 0x4c002000) overlaps [0x4c000000, 0x4c002000) of /reserved-memory/a@4c000000", ends: true},
 	{name: "image over reserved memory", machine: "virt", edit: func(r *dt.Node) {
 		r.Children = append(r.Children, tree("reserved-memory", dt.PropertyU32("#address-cells", 2), dt.PropertyU32("#size-cells", 2), dt.Property{Name: "ranges"},
 			tree("a@40300000", reg(0x40300000, 0x2000))))
 	}, want: "was loaded over a reserved range", ends: true},
 	{name: "UEFI without a tree", machine: "virt", uefi: true, want: "grim: the firmware gives no device tree"},
+	// The addresses are those of the functions, physical and virtual.
+	{name: "exception with the MMU off", machine: "virt", fault: "rt0invalidate",
+		want: "grim: exception in the entry code: e 0000000002000000 f ", ends: true},
+	{name: "exception with the MMU just on", machine: "virt", fault: "rt0high",
+		want: " p ffffffff8", ends: true},
+	{name: "exception with the early vectors", machine: "virt", fault: "rt0tree",
+		want: "grim: exception before the kernel started, esr 0000000002000000", ends: true},
+	{name: "SError pending", machine: "virt,virtualization=on", serror: true,
+		want: "grim: warning: an SError was pending when the kernel took over", ends: true},
+	{name: "tree over a 2 MB boundary", machine: "virt", treeAt: 0x481ffff0,
+		want: "grim: boot: the boot loader handed over no initramfs", ends: true},
+	{name: "tree over a 1 GB boundary", machine: "virt", mem: "2G", treeAt: 0x7ffffff8,
+		want: "grim: boot: the boot loader handed over no initramfs", ends: true},
 	{name: "image far away, no initramfs", machine: "virt", off: 0xa000000,
 		want: "grim: boot: the boot loader handed over no initramfs", ends: true}, // the place is all right
 	{name: "no console", machine: "virt", edit: strangeConsole, args: []string{"-semihosting"},
@@ -221,7 +237,7 @@ func unfold(s string) string { return strings.ReplaceAll(s, "\n", "") }
 
 // command prepares the files, and is QEMU's arguments.
 func (r *refusal) command(ctx context.Context, dir string) ([]string, error) {
-	args := append([]string{"-machine", r.machine, "-cpu", "cortex-a53", "-m", refuseRAM, "-display", "none",
+	args := append([]string{"-machine", r.machine, "-cpu", "cortex-a53", "-m", r.memory(), "-display", "none",
 		"-nic", "none", "-no-reboot", "-serial", "stdio"}, r.args...)
 	file := func(name string, b []byte) string {
 		name = filepath.Join(dir, name)
@@ -250,19 +266,83 @@ func (r *refusal) command(ctx context.Context, dir string) ([]string, error) {
 		}
 		return append(args, c.Disk()...), nil
 	}
-	load("build/arm64/grim", refuseImage+r.off)
+	image := "build/arm64/grim"
+	if r.fault != "" {
+		b, err := faulty(r.fault)
+		if err != nil {
+			return nil, err
+		}
+		image = file("image", b)
+	}
+	load(image, refuseImage+r.off)
 	at := uint64(0)
 	if !r.noTree {
-		at = refuseTree
+		at = max(r.treeAt, refuseTree)
 		load(file("tree", tree), at)
 	}
-	// ldr x0, tree; ldr x4, image; br x4; nop
-	shim := binary.LittleEndian.AppendUint64(nil, 0x580000a4_58000080)
-	shim = binary.LittleEndian.AppendUint64(shim, 0xd503201f_d61f0080)
-	shim = binary.LittleEndian.AppendUint64(shim, at)
-	shim = binary.LittleEndian.AppendUint64(shim, refuseImage+r.off)
-	load(file("shim", shim), refuseShim)
+	load(file("shim", r.shim(at)), refuseShim)
 	return append(args, "-device", fmt.Sprintf("loader,addr=%#x,cpu-num=0", refuseShim)), nil
+}
+
+func (r *refusal) memory() string { return cmp.Or(r.mem, refuseRAM) }
+
+// shim is the code that jumps to the image, with the tree's address in X0.
+func (r *refusal) shim(tree uint64) []byte {
+	code := []uint32{
+		0x58000080, // ldr x0, tree
+		0x580000a4, // ldr x4, image
+		0xd61f0080, // br x4
+		0xd503201f, // nop
+	}
+	if r.serror {
+		// The hypervisor's way to make an SError pending at EL1: HCR_EL2.AMO and VSE.
+		code = []uint32{
+			0x58000140, // ldr x0, tree
+			0x58000164, // ldr x4, image
+			0xd2802403, // mov x3, #0x120: AMO, VSE
+			0xf2b00003, // movk x3, #0x8000, lsl #16: RW, EL1 is AArch64
+			0xd51c1103, // msr hcr_el2, x3
+			0xd28078a1, // mov x1, #0x3c5: EL1h, all masked
+			0xd51c4001, // msr spsr_el2, x1
+			0xd51c4024, // msr elr_el2, x4
+			0xd5033fdf, // isb
+			0xd69f03e0, // eret
+		}
+	}
+	var b []byte
+	for _, w := range code {
+		b = binary.LittleEndian.AppendUint32(b, w)
+	}
+	b = binary.LittleEndian.AppendUint64(b, tree)
+	return binary.LittleEndian.AppendUint64(b, refuseImage+r.off)
+}
+
+// faulty is the image with an undefined instruction where a function begins.
+func faulty(function string) ([]byte, error) {
+	b, err := os.ReadFile("build/arm64/grim")
+	if err != nil {
+		return nil, err
+	}
+	k, err := os.ReadFile("build/arm64/grim.elf")
+	if err != nil {
+		return nil, err
+	}
+	f, err := image.ARM64ELF(k)
+	if err != nil {
+		return nil, err
+	}
+	syms, err := f.Symbols()
+	if err != nil {
+		return nil, err
+	}
+	base := f.Section(".text").Addr - 4096 // the header's page
+	for _, s := range syms {
+		if s.Name == function {
+			clear(b[s.Value-base:][:4])
+			return b, nil
+		}
+	}
+	return nil, fmt.Errorf("no function %s in the kernel", function)
 }
 
 // tree is the machine's own device tree, changed.
@@ -270,7 +350,7 @@ func (r *refusal) tree(ctx context.Context, dir string) ([]byte, error) {
 	name := filepath.Join(dir, "dumped")
 	machine, _, _ := strings.Cut(r.machine, ",acpi")
 	out, err := exec.CommandContext(ctx, qemu.Binary("arm64"), "-machine", machine+",dumpdtb="+name, "-cpu", "cortex-a53",
-		"-m", refuseRAM, "-display", "none", "-nic", "none").CombinedOutput()
+		"-m", r.memory(), "-display", "none", "-nic", "none").CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("dumpdtb: %w: %s", err, out)
 	}

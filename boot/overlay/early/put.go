@@ -47,3 +47,18 @@ func load(p unsafe.Pointer, off uint32) uint32 { return *(*uint32)(unsafe.Add(p,
 
 //go:noinline
 func store(p unsafe.Pointer, off, v uint32) { *(*uint32)(unsafe.Add(p, uintptr(off))) = v }
+
+// Hex sends a blank, a letter that names the number, and the number.
+func (c *Console) Hex(p unsafe.Pointer, name byte, v uint64) {
+	c.Put(p, ' ')
+	c.Put(p, name)
+	c.Put(p, ' ')
+	for shift := 60; shift >= 0; shift -= 4 {
+		d := byte(v >> uint(shift) & 15)
+		if d < 10 {
+			c.Put(p, '0'+d)
+		} else {
+			c.Put(p, 'a'+d-10)
+		}
+	}
+}

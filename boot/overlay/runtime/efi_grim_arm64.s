@@ -230,9 +230,14 @@ map:	MOVD	$efiMapMax, R0
 
 leave:	MSR	$0xf, DAIFSet
 	// What is read or fetched with the caches off must be in memory: the copy,
-	// and the code up to the jump.
+	// the code up to the jump, and the block with the tree in it, which the entry
+	// code looks at when it has to say why it stops.
 	MOVD	R24, R0
 	ADD	R25, R24, R1
+	BL	efiClean<>(SB)
+	MOVD	R22, R0
+	MOVD	$efiBlockSize, R1
+	ADD	R22, R1
 	BL	efiClean<>(SB)
 	MOVD	$runtime·efiEntry(SB), R0
 	ADD	$2048, R0, R1

@@ -163,11 +163,11 @@ func earlyHex(v uint64) {
 }
 
 // earlyRefuse says why the entry code stops, and returns how PSCI is called if it
-// could be said. It runs with the MMU off, at the image's physical address and at any
+// could be said. If pc is not 0 the reason is an exception there. It runs with the MMU off, at the image's physical address and at any
 // exception level; see package early for what it may not do.
 //
 //go:nosplit
-func earlyRefuse(tree uint64, reason *byte) (psci uint32) {
+func earlyRefuse(tree uint64, reason *byte, pc, esr, far uint64) (psci uint32) {
 	var c early.Console
 	early.Find(tree, 0, &c)
 	if c.Kind == early.None {
@@ -179,6 +179,14 @@ func earlyRefuse(tree uint64, reason *byte) (psci uint32) {
 			c.Put(at, '\r')
 		}
 		c.Put(at, *(*byte)(p))
+	}
+	if pc != 0 {
+		c.Put(at, ':')
+		c.Hex(at, 'e', esr)
+		c.Hex(at, 'f', far)
+		c.Hex(at, 'p', pc)
+		c.Put(at, '\r')
+		c.Put(at, '\n')
 	}
 	return c.PSCI
 }

@@ -43,9 +43,9 @@
 #define BLOCKNX		0x60000000000701
 #define TABLE		3
 
-// MAIR_EL1: index 0 normal write-back memory, index 1 Device-nGnRnE, as in
-// grim/arch/arm64's format.go.
-#define MAIR		0xff
+// MAIR_EL1: index 0 normal write-back memory, index 1 Device-nGnRnE, index 2 normal
+// non-cacheable memory, as in grim/arch/arm64's format.go.
+#define MAIR		0x4400ff
 
 // TCR_EL1: T0SZ = T1SZ = 17 (47-bit halves), 4 KB granules, walks inner
 // shareable write-back write-allocate; IPS and AS are added below.
@@ -107,7 +107,8 @@ start:	MSR	$0xf, DAIFSet
 	B	refuse
 misplaced:
 	MOVD	$runtime·refusePlace(SB), R1
-	B	refuse
+refuse:	MOVD	ZR, R25
+	B	rt0refuse<>(SB)
 	B	runtime·efiEntry(SB)	// never here: the image's header refers to it
 
 slide:	// To a page boundary above, into the memory behind the image that the header
@@ -156,42 +157,11 @@ moved:	MOVD	R9, R7				// this is the new place: now the lower part
 	SUB	R8, R10
 	B	move
 
-refuse:	// The reason is at R1. It is said on the tree's console, or by a debugger if
-	// there is none; then the machine is turned off, or stops.
-	MOVD	$runtime·refusal(SB), R3
-	MOVD	$const_noConsole, R0
-	STP	(R1, R0), (R3)
-	MOVD	ZR, 16(R3)
-	MOVD	$runtime·refuseVectors(SB), R0
-	MOVD	$(3<<20 | 0x33ff), R4		// FP and SIMD on, with or without E2H
-	MRS	CurrentEL, R2
-	UBFX	$2, R2, $2, R2
-	CMP	$2, R2
-	BLO	fp1
-	BEQ	fp2
-	WORD	$0xd51ec000			// msr vbar_el3, x0
-	WORD	$0xd51e115f			// msr cptr_el3, xzr
-	B	fp
-fp2:	WORD	$0xd51cc000			// msr vbar_el2, x0
-	WORD	$0xd51c1144			// msr cptr_el2, x4
-	B	fp
-fp1:	MSR	R0, VBAR_EL1
-	MOVD	$(3<<20), R4
-	MSR	R4, CPACR_EL1
-fp:	ISB	$15
-	MOVD	$runtime·rt0Stack+(STACK+8192)(SB), R0
-	AND	$~15, R0
-	SUB	$48, R0
-	MOVD	R0, RSP
-	MOVD	R20, 8(RSP)
-	MOVD	R1, 16(RSP)
-	BL	runtime·earlyRefuse(SB)
-	MOVWU	24(RSP), R0
-	MOVD	$runtime·refusal(SB), R3
-	MOVD	R0, 8(R3)
-	B	refuseNext<>(SB)
-
-el2:	// Hand the machine to EL1 with nothing trapped or virtualised. The
+el2:	MOVD	$runtime·rt0Vectors(SB), R0
+	WORD	$0xd51cc000		// msr vbar_el2, x0
+	WORD	$0xd51cd05f		// msr tpidr_el2, xzr
+	ISB	$15
+	// Hand the machine to EL1 with nothing trapped or virtualised. The
 	// assembler does not know the EL2 registers; Arm ARM D19.2 has the encodings.
 	MOVD	$(1<<31 | 3<<40), R0	// RW: EL1 is AArch64; APK, API: no traps
 	WORD	$0xd51c1100		// msr hcr_el2, x0
@@ -247,6 +217,9 @@ nohcx:
 nogic:
 	MOVD	$SCTLR_OFF, R0
 	MSR	R0, SCTLR_EL1
+	// Nothing is to come back to EL2, whose vectors are the boot loader's otherwise.
+	MOVD	$runtime·parkVectors(SB), R0
+	WORD	$0xd51cc000		// msr vbar_el2, x0
 	MOVD	$0x3c5, R0		// EL1h, all masked
 	WORD	$0xd51c4000		// msr spsr_el2, x0
 	ADR	el1, R0
@@ -254,7 +227,11 @@ nogic:
 	ISB	$15
 	ERET
 
-el1:	MOVD	$SCTLR_OFF, R0
+el1:	// TPIDR_EL1, which counts exceptions, is unknown after reset.
+	MSR	ZR, TPIDR_EL1
+	MOVD	$runtime·rt0Vectors(SB), R0
+	MSR	R0, VBAR_EL1
+	MOVD	$SCTLR_OFF, R0
 	MSR	R0, SCTLR_EL1
 	ISB	$15
 	MSR	$1, SPSel
@@ -310,8 +287,9 @@ kernel:	ORR	R4, R0, R2
 	ADD	$(T_IDENT2*PAGE), R22, R3
 	MOVD	R1, (R3)(R2<<3)
 
-	// Direct map of the device tree: at most 2 MB anywhere, so two blocks, never
-	// executable. Both level 2 tables are there in case a 1 GB line is between.
+	// Direct map of the 2 MB block in which the device tree begins, never executable.
+	// Its size is not known yet, and what is behind it may be something that must not
+	// be mapped as memory. rt0high maps the next block if the tree goes on there.
 	UBFX	$39, R20, $8, R2
 	ADD	$256, R2
 	ADD	$(T_DIRECT1*PAGE|TABLE), R22, R1
@@ -326,18 +304,6 @@ kernel:	ORR	R4, R0, R2
 	UBFX	$21, R0, $9, R2
 	ORR	R4, R0, R1
 	MOVD	R1, (R3)(R2<<3)
-	ADD	$0x200000, R0
-	UBFX	$21, R0, $9, R2
-	CBNZ	R2, same
-	UBFX	$30, R0, $9, R2
-	CBZ	R2, direct			// the next 512 GB: nobody puts one there
-	ADD	$PAGE, R3
-	ADD	$TABLE, R3, R1
-	MOVD	R1, (R5)(R2<<3)
-	MOVD	$0, R2
-same:	ORR	R4, R0, R1
-	MOVD	R1, (R3)(R2<<3)
-direct:
 	DSB	$15
 	BL	rt0invalidate<>(SB)
 
@@ -368,6 +334,161 @@ as:	MSR	R0, TCR_EL1
 on:	MSR	R0, SCTLR_EL1
 	ISB	$15
 	JMP	(R1)
+
+// rt0refuse ends a machine that cannot be started. The reason is at R1. If R25 is not 0,
+// it was an exception there, R26 is its syndrome and R19 its address.
+TEXT rt0refuse<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	// It is said on the tree's console, or by a debugger if
+	// there is none; then the machine is turned off, or stops.
+	MOVD	$runtime·refusal(SB), R3
+	MOVD	$const_noConsole, R0
+	STP	(R1, R0), (R3)
+	MOVD	ZR, 16(R3)
+	MOVD	$runtime·refuseVectors(SB), R0
+	MOVD	$(3<<20 | 0x33ff), R4		// FP and SIMD on, with or without E2H
+	MRS	CurrentEL, R2
+	UBFX	$2, R2, $2, R2
+	CMP	$2, R2
+	BLO	fp1
+	BEQ	fp2
+	WORD	$0xd51ec000			// msr vbar_el3, x0
+	WORD	$0xd51e115f			// msr cptr_el3, xzr
+	B	fp
+fp2:	WORD	$0xd51cc000			// msr vbar_el2, x0
+	WORD	$0xd51c1144			// msr cptr_el2, x4
+	B	fp
+fp1:	MSR	R0, VBAR_EL1
+	MOVD	$(3<<20), R4
+	MSR	R4, CPACR_EL1
+fp:	ISB	$15
+	MOVD	$runtime·rt0Stack+(STACK+8192)(SB), R0
+	AND	$~15, R0
+	SUB	$64, R0
+	MOVD	R0, RSP
+	MOVD	R20, 8(RSP)
+	MOVD	R1, 16(RSP)
+	MOVD	R25, 24(RSP)
+	MOVD	R26, 32(RSP)
+	MOVD	R19, 40(RSP)
+	BL	runtime·earlyRefuse(SB)
+	MOVWU	48(RSP), R0
+	MOVD	$runtime·refusal(SB), R3
+	MOVD	R0, 8(R3)
+	B	refuseNext<>(SB)
+
+// rt0Vectors are for exceptions of the entry code, where it stands in memory. The MMU
+// may be on already, with nothing mapped but the code that turned it on, so it is
+// turned off. TPIDR_EL1 or TPIDR_EL2 counts: a second exception is the end.
+TEXT runtime·rt0Vectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	PCALIGN	$2048
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+	B	fault
+	PCALIGN	$128
+fault:	MRS	CurrentEL, R0
+	CMP	$(2<<2), R0
+	BEQ	fault2
+	MRS	TPIDR_EL1, R0
+	CBNZ	R0, stop
+	MOVD	$1, R0
+	MSR	R0, TPIDR_EL1
+	MRS	ELR_EL1, R25
+	MRS	ESR_EL1, R26
+	MRS	FAR_EL1, R19
+	MOVD	$SCTLR_OFF, R0
+	MSR	R0, SCTLR_EL1
+	B	say
+fault2:	WORD	$0xd53cd040			// mrs x0, tpidr_el2
+	CBNZ	R0, stop
+	MOVD	$1, R0
+	WORD	$0xd51cd040			// msr tpidr_el2, x0
+	WORD	$0xd53c4039			// mrs x25, elr_el2
+	WORD	$0xd53c521a			// mrs x26, esr_el2
+	WORD	$0xd53c6013			// mrs x19, far_el2
+say:	ISB	$15
+	MOVD	$runtime·refuseFault(SB), R1
+	B	rt0refuse<>(SB)
+stop:	WFI
+	B	stop
+
+// parkVectors stop a CPU that comes to EL2 once the kernel runs at EL1.
+TEXT runtime·parkVectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	PCALIGN	$2048
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
+	PCALIGN	$128
+	WFI
+	B	-1(PC)
 
 // refuseNext goes on with the end of a machine that is refused. It is entered by
 // exceptions too: a step that is not possible here gives way to the next one.
@@ -477,6 +598,7 @@ TEXT rt0high<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	$0xffffffff80000000, R0		// where KernelBase is in physical memory
 	SUB	R21, R0, R0
 	MOVD	R0, runtime·physBase(SB)
+	BL	rt0tree<>(SB)
 	MSR	$0, SPSel
 	MOVD	$runtime·rt0Stack+(STACK+8192)(SB), R0
 	AND	$~15, R0
@@ -484,6 +606,47 @@ TEXT rt0high<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	$0, R0				// argc; argv: NULLs end it, environment and auxv
 	MOVD	$runtime·rt0Argv(SB), R1
 	JMP	runtime·rt0_go(SB)
+
+// rt0tree maps the second block of a device tree that crosses a 2 MB boundary. Reading
+// it may fault, if it is not where the loader said: earlyVectors are in place.
+TEXT rt0tree<>(SB),NOSPLIT|NOFRAME,$0
+	CBZ	R20, done
+	TST	$7, R20
+	BNE	done
+	MOVD	$0xffff800000000000, R0
+	ADD	R20, R0
+	MOVWU	(R0), R1
+	REVW	R1, R1
+	MOVD	$0xd00dfeed, R2
+	CMP	R2, R1
+	BNE	done				// the EFI stub's block, or nothing good
+	MOVWU	4(R0), R1			// totalsize
+	REVW	R1, R1
+	MOVD	$0x200000, R2
+	CMP	R2, R1
+	BHI	done				// will be refused
+	AND	$0x1fffff, R20, R3
+	ADD	R1, R3
+	CMP	R2, R3
+	BLS	done
+	AND	$~(0x1fffff), R20, R0
+	ADD	R2, R0				// the next block
+	ADD	$(T_DIRECT2*PAGE), R22, R3	// the level 2 table, by its virtual address
+	UBFX	$21, R0, $9, R2
+	CBNZ	R2, same
+	UBFX	$30, R0, $9, R4
+	CBZ	R4, done			// the next 512 GB: nobody puts one there
+	ADD	$PAGE, R3
+	SUB	R21, R3, R1
+	ADD	$TABLE, R1
+	ADD	$(T_DIRECT1*PAGE), R22, R5
+	MOVD	R1, (R5)(R4<<3)
+same:	MOVD	$BLOCKNX, R4
+	ORR	R4, R0, R1
+	MOVD	R1, (R3)(R2<<3)
+	DSB	$15
+	ISB	$15
+done:	RET
 
 // rt0zero zeroes [R0, R1), both multiples of 8. It changes R0.
 TEXT rt0zero<>(SB),NOSPLIT|NOFRAME,$0
@@ -523,6 +686,12 @@ DATA	runtime·refusePlace+48(SB)/8, $"128 TB: "
 DATA	runtime·refusePlace+56(SB)/8, $"load it "
 DATA	runtime·refusePlace+64(SB)/8, $"at one\n\x00"
 GLOBL	runtime·refusePlace(SB), RODATA|NOPTR, $72
+DATA	runtime·refuseFault+0(SB)/8, $"grim: ex"
+DATA	runtime·refuseFault+8(SB)/8, $"ception "
+DATA	runtime·refuseFault+16(SB)/8, $"in the e"
+DATA	runtime·refuseFault+24(SB)/8, $"ntry cod"
+DATA	runtime·refuseFault+32(SB)/8, $"e\x00\x00\x00\x00\x00\x00\x00"
+GLOBL	runtime·refuseFault(SB), RODATA|NOPTR, $40
 DATA	runtime·refuseGranule+0(SB)/8, $"grim: th"
 DATA	runtime·refuseGranule+8(SB)/8, $"is CPU h"
 DATA	runtime·refuseGranule+16(SB)/8, $"as no 4 "

@@ -1,0 +1,128 @@
+package arm64
+
+import "fmt"
+
+// Watchdogs. Some boot loaders start one and hand it over running: U-Boot does on the
+// i.MX 8M Plus EVK and on ZynqMP boards, with 60 seconds. One that can be stopped is
+// stopped. The others are set to their longest time and fed for as long as the machine
+// has something to say: by the kernel, from a timer, and by this package on the way out.
+// One that does not run is left alone.
+
+// watchdog is a timer that resets the machine unless it is fed.
+type watchdog interface {
+	// adopt stops the watchdog, if it runs and can be stopped; otherwise it gives it
+	// its longest time and feeds it. It reports whether it runs on.
+	adopt() bool
+	feed()
+}
+
+// WatchdogConfig is a watchdog that the device tree tells of.
+type WatchdogConfig struct {
+	Kind string
+	Regs Span
+}
+
+// WatchdogPeriod is how often Feed must be called, in seconds: the longest time of an
+// i.MX watchdog is 128 seconds.
+const WatchdogPeriod = 20
+
+// watchdogs are those that run on.
+type watchdogs []watchdog
+
+func (w *watchdogs) adopt(cs []WatchdogConfig) error {
+	for _, c := range cs {
+		d := watchdogDrivers[c.Kind]
+		if d == nil {
+			return fmt.Errorf("arm64: no driver for watchdog %q", c.Kind)
+		}
+		if dog := d(windowAt(c.Regs)); dog.adopt() {
+			*w = append(*w, dog)
+		}
+	}
+	return nil
+}
+
+func (w watchdogs) feed() {
+	for _, d := range w {
+		d.feed()
+	}
+}
+
+// imxWatchdog is NXP's (i.MX 8M Plus reference manual, 6.6): registers of 16 bits, which
+// take stores of 16 bits only. Once it is enabled, only a reset disables it.
+type imxWatchdog struct{ window }
+
+const (
+	imxWCR  = 0x00
+	imxWSR  = 0x02
+	imxWMCR = 0x08
+
+	wcrTimeout = 0xff << 8 // in half seconds, less one; it may be written at any time
+	wcrEnable  = 1 << 2    // WDE
+	wsrFirst   = 0x5555
+	wsrSecond  = 0xaaaa
+)
+
+func (d imxWatchdog) adopt() bool {
+	// The power-down counter runs from reset on, for 16 seconds, and asserts a pin:
+	// its enable bit may be cleared, once.
+	d.write16(imxWMCR, 0)
+	wcr := d.read16(imxWCR)
+	if wcr&wcrEnable == 0 {
+		return false
+	}
+	// Bits that are written once (suspend in the low-power modes, in debug mode, and
+	// WDW) stay as they are.
+	d.write16(imxWCR, wcr|wcrTimeout)
+	d.feed() // which makes the new time count
+	return true
+}
+
+func (d imxWatchdog) feed() {
+	d.write16(imxWSR, wsrFirst)
+	d.write16(imxWSR, wsrSecond)
+}
+
+// cadenceWatchdog is the ZynqMP's (UG1087, module SWDT). Every write carries a key.
+type cadenceWatchdog struct{ window }
+
+const (
+	swdtMode    = 0x00
+	swdtControl = 0x04
+	swdtRestart = 0x08
+
+	swdtModeKey    = 0xabc << 12
+	swdtControlKey = 0x248 << 14
+	swdtRestartKey = 0x1999
+	swdtEnable     = 1 << 0
+	swdtLongest    = 0xfff<<2 | 3 // the counter's upper bits, and the clock divided by 4096
+)
+
+func (d cadenceWatchdog) adopt() bool {
+	mode := d.read(swdtMode)
+	if mode&swdtEnable == 0 {
+		return false
+	}
+	d.write(swdtMode, swdtModeKey|mode&0xfff&^swdtEnable)
+	if d.read(swdtMode)&swdtEnable == 0 {
+		return false
+	}
+	d.write(swdtControl, swdtControlKey|swdtLongest)
+	d.feed()
+	return true
+}
+
+func (d cadenceWatchdog) feed() { d.write(swdtRestart, swdtRestartKey) }
+
+// bcmWatchdog is the one in a Raspberry Pi's power management block, which bcmPower
+// makes use of: the firmware's kernel_watchdog_timeout and U-Boot start it.
+type bcmWatchdog struct{ bcmPower }
+
+func (d bcmWatchdog) adopt() bool {
+	if d.read(pmRSTC)&pmRSTCMask == pmFull {
+		d.write(pmRSTC, pmPassword|pmStop)
+	}
+	return false
+}
+
+func (d bcmWatchdog) feed() {}
