@@ -46,7 +46,8 @@ help: ## this list
 	@echo "  variables: ARCH=amd64|arm64 MACHINE= LAYOUT=shared|separate EXIT=purge|reaper MEM=256M"
 	@echo "             APPEND='kernel arguments' QEMU_EXTRA= TIMEOUT=seconds PROGRAM=file ARGS='...'"
 	@echo "             MACHINE= of arm64: virt virt-gicv3 virt-el2 virt-uboot virt-uboot-imx8mp virt-uefi"
-	@echo "                      raspi3b raspi4b imx8mp-evk xlnx-zcu102 xlnx-zcu102-el2; of amd64: q35 microvm"
+	@echo "                      raspi3b raspi3b-pl011 raspi4b imx8mp-evk xlnx-zcu102"
+	@echo "                      xlnx-zcu102-el2; of amd64: q35 microvm"
 	@echo "             DEBUG=1: every frame's owner is known and checked"
 	@echo "             ICOUNT=1: a nanosecond is an instruction (the default without PROGRAM); 0: wall time"
 

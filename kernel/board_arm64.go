@@ -38,6 +38,11 @@ func discover() (*machine.Info, error) {
 		goos.Printk = runtime.EarlyConsole
 		return nil, err
 	}
+	if info.Pins.GPIO.Size != 0 {
+		if mapErr := arm64.EarlyMap(arm64.Span(info.Pins.GPIO)); mapErr == nil {
+			info.PickConsole(arm64.ReadRegister(info.Pins.PinFunctions()))
+		}
+	}
 	put := runtime.EarlyConsole
 	if info.Console.Kind != "" {
 		u := uartConfig(info)
@@ -98,7 +103,7 @@ func uartConfig(info *machine.Info) arm64.UARTConfig {
 	c := info.Console
 	return arm64.UARTConfig{
 		Kind: c.Kind, Regs: arm64.Span{Base: c.Base, Size: c.Size},
-		Line: max(c.IRQ, 0), Shift: c.RegShift,
+		Line: max(c.IRQ, 0), Shift: c.RegShift, Width: c.RegWidth,
 	}
 }
 

@@ -189,6 +189,9 @@ var boards = []Machine{
 		Args: []string{"-machine", "virt,gic-version=3,acpi=off", "-cpu", "cortex-a72", "-smp", "1", "-serial", "stdio"}},
 	{Name: "raspi3b", Arch: "arm64", Board: &Board{Memory: "1G", Tree: "dtb/bcm2837-rpi-3-b.dtb", Card: "rpi3"},
 		Args: []string{"-machine", "raspi3b", "-accel", "tcg,thread=single", "-serial", "null", "-serial", "stdio"}},
+	// The same, with the other serial port on the terminal.
+	{Name: "raspi3b-pl011", Arch: "arm64", Board: &Board{Memory: "1G", Tree: "dtb/bcm2837-rpi-3-b.dtb", Card: "rpi3"},
+		Args: []string{"-machine", "raspi3b", "-accel", "tcg,thread=single", "-serial", "stdio", "-serial", "null"}},
 	{Name: "raspi4b", Arch: "arm64", Board: &Board{Memory: "2G", Tree: "dtb/bcm2711-rpi-4-b.dtb", Card: "rpi4", Since: 9},
 		Args: []string{"-machine", "raspi4b", "-accel", "tcg,thread=single", "-serial", "null", "-serial", "stdio"}},
 	{Name: "imx8mp-evk", Arch: "arm64", Board: &Board{Tree: "dtb/imx8mp-evk.dtb", Since: 10},

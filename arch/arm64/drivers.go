@@ -18,8 +18,9 @@ type Span struct {
 var (
 	portDrivers = map[string]func(window, *UARTConfig) port{
 		"pl011":        func(w window, _ *UARTConfig) port { return &pl011{w} },
-		"16550":        func(w window, c *UARTConfig) port { return &uart16550{w, c.Shift} },
-		"bcm2835-aux":  func(w window, _ *UARTConfig) port { return &miniUART{uart16550{w, 2}} },
+		"16550":        func(w window, c *UARTConfig) port { return &uart16550{w, c.Shift, c.Width == 1} },
+		"sbsa-uart":    func(w window, _ *UARTConfig) port { return &sbsaUART{pl011{w}} },
+		"bcm2835-aux":  func(w window, _ *UARTConfig) port { return &miniUART{uart16550{w, 2, false}} },
 		"cadence-uart": func(w window, _ *UARTConfig) port { return &cadence{w} },
 		"imx-uart":     func(w window, _ *UARTConfig) port { return &imxUART{w} },
 	}

@@ -126,6 +126,7 @@ func TestPorts(t *testing.T) {
 	}{
 		{"pl011", []reg{{0x18, 0}, {0, 'x'}}, []reg{{0x18, 0}, {0, 'x' | 1<<8}}, []reg{{0x18, 1 << 4}}, reg{0x18, 1 << 5}, reg{0x18, 0}, 0},
 		{"16550", []reg{{0x14, 1}, {0, 'x'}}, []reg{{0x14, 1 | 1<<3}, {0, 'x'}}, []reg{{0x14, 0}}, reg{0x14, 0}, reg{0x14, 1 << 5}, 0},
+		{"sbsa-uart", []reg{{0x18, 0}, {0, 'x'}}, []reg{{0x18, 0}, {0, 'x' | 1<<8}}, []reg{{0x18, 1 << 4}}, reg{0x18, 1 << 5}, reg{0x18, 0}, 0},
 		{"bcm2835-aux", []reg{{0x14, 1}, {0, 'x'}}, []reg{{0x14, 1 | 1<<3}, {0, 'x'}}, []reg{{0x14, 0}}, reg{0x14, 0}, reg{0x14, 1 << 5}, 0},
 		{"cadence-uart", []reg{{0x2c, 0}, {0x30, 'x'}}, nil, []reg{{0x2c, 2}}, reg{0x2c, 1 << 4}, reg{0x2c, 0}, 0x30},
 		{"imx-uart", []reg{{0, 1<<15 | 'x'}}, []reg{{0, 1<<15 | 1<<14 | 'x'}}, []reg{{0, 0}}, reg{0xb4, 1 << 4}, reg{0xb4, 0}, 0x40},
@@ -160,6 +161,26 @@ func TestPorts(t *testing.T) {
 		if r.at(c.data) != 'y' {
 			t.Errorf("%s: sent byte is %#x", c.kind, r.at(c.data))
 		}
+	}
+}
+
+// TestPortWidths: a 16550 with registers next to each other is accessed a byte at a time;
+// what servers have of a PL011 has no control registers, and none is written.
+func TestPortWidths(t *testing.T) {
+	var r registers
+	p := portDrivers["16550"](r.window(), &UARTConfig{Width: 1})
+	p.init()
+	if r.at(0) != 0x00010500 || r.at(4) != 0x0b {
+		t.Errorf("byte registers after init: %#x %#x", r.at(0), r.at(4))
+	}
+	r[1] = lsrRoom<<8 | 0x0b
+	if p.send('y'); !p.room() || byte(r.at(0)) != 'y' || r.at(0)>>8 != 0x000105 {
+		t.Errorf("byte registers after a byte: %#x", r.at(0))
+	}
+	r = registers{}
+	portDrivers["sbsa-uart"](r.window(), &UARTConfig{}).init()
+	if r.at(uartCR) != 0 || r.at(uartLCRH) != 0 || r.at(uartIMSC) != intRX {
+		t.Errorf("sbsa-uart: CR %#x, LCRH %#x, IMSC %#x", r.at(uartCR), r.at(uartLCRH), r.at(uartIMSC))
 	}
 }
 

@@ -18,6 +18,9 @@ func Ptr(pa arch.PA) unsafe.Pointer {
 // have it as Device-nGnRnE: accesses are neither merged nor reordered.
 type window struct{ at unsafe.Pointer }
 
+// ReadRegister reads a device's register of 32 bits, which is mapped.
+func ReadRegister(pa uint64) uint32 { return windowAt(Span{Base: pa}).read(0) }
+
 func windowAt(r Span) window { return window{Ptr(arch.PA(r.Base))} }
 
 // read and write go through package atomic so that the compiler emits each one,

@@ -31,6 +31,15 @@ func (u *pl011) init() {
 	u.write(uartCR, crEnable)
 }
 
+// sbsaUART is the part of it that servers have (Arm Server Base System Architecture,
+// appendix B): firmware has turned it on, and control registers are not there.
+type sbsaUART struct{ pl011 }
+
+func (u *sbsaUART) init() {
+	u.write(uartICR, 0x7ff)
+	u.write(uartIMSC, intRX)
+}
+
 func (u *pl011) room() bool  { return u.read(uartFR)&frTXFF == 0 }
 func (u *pl011) send(c byte) { u.write(uartDR, uint32(c)) }
 func (u *pl011) clear()      { u.write(uartICR, intRX|intTX) }

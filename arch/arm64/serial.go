@@ -44,6 +44,7 @@ type UARTConfig struct {
 	Regs  Span
 	Line  int // at the interrupt controller, 0 for none
 	Shift int // "16550": log2 of the distance of its registers
+	Width int // the same: bytes of an access, 1 or 4
 }
 
 // UART is a serial port of any kind: Put polls, so that it works while

@@ -23,7 +23,7 @@ type timer struct {
 	start int64  // this monotonic time
 	mult  uint64 // ticks a nanosecond, times 1<<32, rounded up
 	hz    uint64
-	armed int64  // what it is set to, so that setting it again costs nothing
+	armed int64 // what it is set to, so that setting it again costs nothing
 }
 
 // init starts the timer's clock. hz is what the device tree says of its frequency, or

@@ -1,10 +1,11 @@
 package arm64
 
-// uart16550 is the 8250 family with 32-bit registers (the PC16550D's data sheet,
-// section 8, has the registers).
+// uart16550 is the 8250 family (the PC16550D's data sheet, section 8, has the
+// registers). Some devices take accesses of 8 bits only, some of 32 bits only.
 type uart16550 struct {
 	window
 	shift int
+	bytes bool // accesses are of 8 bits
 }
 
 const (
@@ -24,33 +25,47 @@ const (
 	lsrRoom = 1 << 5
 )
 
-func (u *uart16550) reg(n uintptr) uintptr { return n << u.shift }
-
-func (u *uart16550) init() {
-	u.write(u.reg(nsFCR), fcrOn)
-	u.write(u.reg(nsMCR), mcrLine)
-	u.write(u.reg(nsIER), ierRX|ierLine)
+// get and put access register n.
+func (u *uart16550) get(n uintptr) byte {
+	if u.bytes {
+		return u.read8(n << u.shift)
+	}
+	return byte(u.read(n << u.shift))
 }
 
-func (u *uart16550) room() bool  { return u.read(u.reg(nsLSR))&lsrRoom != 0 }
-func (u *uart16550) send(c byte) { u.write(u.reg(nsData), uint32(c)) }
+func (u *uart16550) put(n uintptr, v byte) {
+	if u.bytes {
+		u.write8(n<<u.shift, v)
+	} else {
+		u.write(n<<u.shift, uint32(v))
+	}
+}
+
+func (u *uart16550) init() {
+	u.put(nsFCR, fcrOn)
+	u.put(nsMCR, mcrLine)
+	u.put(nsIER, ierRX|ierLine)
+}
+
+func (u *uart16550) room() bool  { return u.get(nsLSR)&lsrRoom != 0 }
+func (u *uart16550) send(c byte) { u.put(nsData, c) }
 func (u *uart16550) clear()      {}
 func (u *uart16550) transmit(on bool) {
 	if on {
-		u.write(u.reg(nsIER), ierRX|ierTX|ierLine)
+		u.put(nsIER, ierRX|ierTX|ierLine)
 	} else {
-		u.write(u.reg(nsIER), ierRX|ierLine)
+		u.put(nsIER, ierRX|ierLine)
 	}
 }
 
-func (u *uart16550) status() uint32 { return u.read(u.reg(nsLSR)) }
+func (u *uart16550) status() uint32 { return uint32(u.get(nsLSR)) }
 
 func (u *uart16550) receive() (byte, received) {
-	s := u.read(u.reg(nsLSR))
+	s := u.get(nsLSR)
 	if s&lsrRX == 0 {
 		return 0, nothing
 	}
-	c := byte(u.read(u.reg(nsData)))
+	c := u.get(nsData)
 	if s&lsrBad != 0 {
 		return 0, bad
 	}
@@ -68,6 +83,6 @@ const (
 )
 
 func (u *miniUART) init() {
-	u.write(u.reg(nsIER), ierRX|ierLine)
+	u.put(nsIER, ierRX|ierLine)
 	u.write(muCNTL, muEnable)
 }

@@ -6,6 +6,7 @@ import "strings"
 // for each; its tests compare the two lists with Kinds.
 const (
 	PL011   = "pl011"        // Arm PrimeCell UART
+	SBSA    = "sbsa-uart"    // the part of it that servers have
 	UART16  = "16550"        // 8250 family, memory-mapped
 	PortCOM = "16550-port"   // the same, by port numbers: the PC
 	MiniU   = "bcm2835-aux"  // Raspberry Pi mini UART
@@ -43,6 +44,7 @@ type binding struct {
 var (
 	consoles = []binding{
 		{"arm,pl011", PL011},
+		{"arm,sbsa-uart", SBSA},
 		{"brcm,bcm2835-aux-uart", MiniU},
 		{"cdns,uart-r1p8", Cadence},
 		{"cdns,uart-r1p12", Cadence},

@@ -20,9 +20,12 @@ func TestBoardTrees(t *testing.T) {
 		want Info
 	}{
 		{"bcm2837-rpi-3-b.dtb", pi, Info{
-			Model:      "Raspberry Pi 3 Model B",
-			Memory:     []Range{{0, pi}},
-			Console:    Console{Kind: MiniU, Base: 0x3f215040, Size: 0x40, IRQ: BCMBank0 + 32 + 29},
+			Model:   "Raspberry Pi 3 Model B",
+			Memory:  []Range{{0, pi}},
+			Console: Console{Kind: MiniU, Base: 0x3f215040, Size: 0x40, IRQ: BCMBank0 + 32 + 29},
+			Pins: Pins{Range{0x3f200000, 0xb4},
+				Console{Kind: PL011, Base: 0x3f201000, Size: 0x200, IRQ: BCMBank0 + 64 + 25},
+				Console{Kind: MiniU, Base: 0x3f215040, Size: 0x40, IRQ: BCMBank0 + 32 + 29}},
 			Interrupts: Interrupts{Kind: BCM2836, Dist: Range{0x3f00b200, 0x200}, CPU: Range{0x40000000, 0x100}},
 			Timer:      Timer{IRQ: BCMLocalTimer, Level: true},
 			CPUs:       4,
@@ -31,9 +34,12 @@ func TestBoardTrees(t *testing.T) {
 			Watchdogs:  []Device{{BCMWatchdog, Range{0x3f100000, 0x114}}},
 		}},
 		{"bcm2711-rpi-4-b.dtb", pi, Info{
-			Model:      "Raspberry Pi 4 Model B",
-			Memory:     []Range{{0, pi}},
-			Console:    Console{Kind: MiniU, Base: 0xfe215040, Size: 0x40, IRQ: 32 + 93},
+			Model:   "Raspberry Pi 4 Model B",
+			Memory:  []Range{{0, pi}},
+			Console: Console{Kind: MiniU, Base: 0xfe215040, Size: 0x40, IRQ: 32 + 93},
+			Pins: Pins{Range{0xfe200000, 0xb4},
+				Console{Kind: PL011, Base: 0xfe201000, Size: 0x200, IRQ: 32 + 121},
+				Console{Kind: MiniU, Base: 0xfe215040, Size: 0x40, IRQ: 32 + 93}},
 			Interrupts: Interrupts{Kind: GICv2, Dist: Range{0xff841000, 0x1000}, CPU: Range{0xff842000, 0x2000}},
 			Timer:      Timer{IRQ: 27, Level: true},
 			CPUs:       4,

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +21,7 @@ func earlyFind(b []byte) (c early.Console) {
 	return c
 }
 
-var earlyKinds = map[string]uint32{"": early.None, PL011: early.PL011, UART16: early.UART16, MiniU: early.MiniU, Cadence: early.Cadence, IMX: early.IMX}
+var earlyKinds = map[string]uint32{"": early.None, SBSA: early.SBSA, PL011: early.PL011, UART16: early.UART16, MiniU: early.MiniU, Cadence: early.Cadence, IMX: early.IMX}
 
 // sameConsole checks that the entry code and the kernel agree.
 func sameConsole(t *testing.T, name string, b []byte) {
@@ -34,7 +35,14 @@ func sameConsole(t *testing.T, name string, b []byte) {
 	if in.Console.Kind == "" {
 		psci = c.PSCI // the kernel does not look any further
 	}
-	if c.Kind != earlyKinds[in.Console.Kind] || c.Base != in.Console.Base || c.Shift != uint32(in.Console.RegShift) || c.PSCI != psci {
+	if c.GPIO != in.Pins.GPIO.Base || c.GPIO != 0 && (c.PL011 != in.Pins.PL011.Base || c.Mini != in.Pins.Mini.Base) {
+		t.Errorf("%s: early %+v, the kernel has pins %+v", name, c, in.Pins)
+	}
+	kind := earlyKinds[in.Console.Kind]
+	if kind == early.UART16 && in.Console.RegWidth == 1 {
+		kind = early.UART8
+	}
+	if c.Kind != kind || c.Base != in.Console.Base || c.Shift != uint32(in.Console.RegShift) || c.PSCI != psci {
 		t.Errorf("%s: early %+v, the kernel has %+v, PSCI %q", name, c, in.Console, in.PSCI)
 	}
 }
@@ -64,6 +72,13 @@ func TestEarlyConsole(t *testing.T) {
 			u := r.Children[9].Children[2]
 			u.UpdateProperty("compatible", []byte("acme,best\x00"+b.compatible+"\x00"))
 			u.Properties = append(u.Properties, dt.PropertyU32("reg-io-width", 4), dt.PropertyU32("reg-shift", 2))
+		})
+	}
+	for _, x := range [][2]uint32{{1, 0}, {1, 2}, {4, 0}, {4, 2}, {2, 1}, {1, 4}} {
+		change(fmt.Sprint("16550, access and shift ", x), func(r *dt.Node) {
+			u := r.Children[9].Children[2]
+			u.UpdateProperty("compatible", []byte("ns16550a\x00"))
+			u.Properties = append(u.Properties, dt.PropertyU32("reg-io-width", x[0]), dt.PropertyU32("reg-shift", x[1]))
 		})
 	}
 	path := func(s string) func(*dt.Node) {

@@ -6,8 +6,11 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/u-root/u-root/pkg/dt"
+
+	"grim/boot/overlay/early"
 )
 
 // memory is physical memory that holds a few blobs.
@@ -306,6 +309,34 @@ func TestConsoleChoice(t *testing.T) {
 	if in, err := FromDeviceTree(memory{treeAt: b}.read, treeAt); in == nil || in.Console.Kind != "" ||
 		err == nil || !strings.Contains(err.Error(), "no serial port that there is a driver for: compatible with one of arm,pl011, ") {
 		t.Errorf("no serial port: %+v, %v", in, err)
+	}
+}
+
+// TestPins: the serial port on a Raspberry Pi's header is the console, whatever the tree
+// says. Package early does the same.
+func TestPins(t *testing.T) {
+	const alt0, alt5 = 4<<12 | 4<<15, 2<<12 | 2<<15
+	pl, mini := Console{Kind: PL011, Base: 0x201000, IRQ: 1}, Console{Kind: MiniU, Base: 0x215040, IRQ: 2}
+	for _, c := range []struct {
+		functions  uint32
+		tree, want Console
+	}{
+		{alt0, pl, pl}, {alt5, mini, mini},
+		{alt5, pl, mini}, {alt0, mini, pl},
+		{alt0 | 7<<9 | 7<<18, mini, pl}, // other pins
+		{0, mini, mini}, {0, pl, pl},    // inputs
+		{4<<12 | 2<<15, pl, pl},         // one of each
+	} {
+		in := &Info{Console: c.tree, Pins: Pins{Range{0x200000, 0xb4}, pl, mini}}
+		in.PickConsole(c.functions)
+		if in.Console != c.want || len(in.Warnings) != 0 != (c.tree != c.want) {
+			t.Errorf("functions %#x, tree %s: %+v, %q", c.functions, c.tree.Kind, in.Console, in.Warnings)
+		}
+		e := early.Console{Kind: earlyKinds[c.tree.Kind], Base: c.tree.Base, PL011: pl.Base, Mini: mini.Base}
+		regs := [64]uint32{1: c.functions}
+		if e.Pins(unsafe.Pointer(&regs)); e.Base != c.want.Base || e.Kind != earlyKinds[c.want.Kind] {
+			t.Errorf("functions %#x, tree %s: early has %+v", c.functions, c.tree.Kind, e)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -39,9 +40,73 @@ func (in *Info) fdtConsole(root *node) error {
 	if n == nil {
 		return fmt.Errorf("no serial port that there is a driver for: compatible with one of %s", names(consoles))
 	}
-	r, err := n.reg()
+	c, err := n.console(root)
 	if err != nil {
 		return err
+	}
+	in.Console = c
+	in.fdtPins(root)
+	return nil
+}
+
+// Pins is what a Raspberry Pi's header carries: GPIO 14 and 15 can be either of two
+// serial ports.
+type Pins struct {
+	GPIO        Range // registers; Size 0: another machine
+	PL011, Mini Console
+}
+
+// gpfsel1 is the register with the functions of GPIO 10 to 19, three bits for each
+// ("BCM2835 ARM Peripherals", 6.1).
+const gpfsel1 = 4
+
+// PinFunctions is the address of the register that PickConsole wants.
+func (p *Pins) PinFunctions() uint64 { return p.GPIO.Base + gpfsel1 }
+
+// fdtPins finds both serial ports of a Raspberry Pi. The tree may have one of them
+// disabled, or name the other one: only the pins tell.
+func (in *Info) fdtPins(root *node) {
+	gpio := root.find(func(n *node) bool { return n.bind(gpios) == BCMGPIO })
+	pl := root.find(func(n *node) bool { return n.compatible("arm,pl011") && strings.HasSuffix(n.Name, "@7e201000") })
+	mini := root.find(func(n *node) bool { return n.compatible("brcm,bcm2835-aux-uart") })
+	if gpio == nil || pl == nil || mini == nil {
+		return
+	}
+	var p Pins
+	var errs [3]error
+	p.GPIO, errs[0] = gpio.reg()
+	p.PL011, errs[1] = pl.console(root)
+	p.Mini, errs[2] = mini.console(root)
+	if errors.Join(errs[:]...) != nil {
+		return
+	}
+	p.PL011.Kind, p.Mini.Kind = PL011, MiniU
+	in.Pins = p
+}
+
+// PickConsole makes the serial port the console that the pins of the header carry.
+// functions is the register at PinFunctions: ALT0 is the PL011, ALT5 the mini UART.
+// Anything else leaves what the tree says.
+func (in *Info) PickConsole(functions uint32) {
+	const alt0, alt5 = 4<<12 | 4<<15, 2<<12 | 2<<15
+	c := in.Console
+	switch functions & (7<<12 | 7<<15) {
+	case alt0:
+		c = in.Pins.PL011
+	case alt5:
+		c = in.Pins.Mini
+	}
+	if c.Base != in.Console.Base {
+		in.warn("the tree names %s at %#x as the console, but GPIO 14 and 15 carry %s at %#x", in.Console.Kind, in.Console.Base, c.Kind, c.Base)
+		in.Console = c
+	}
+}
+
+// console is what the node says of a serial port.
+func (n *node) console(root *node) (Console, error) {
+	r, err := n.reg()
+	if err != nil {
+		return Console{}, err
 	}
 	c := Console{Kind: n.bind(consoles), Base: r.Base, Size: r.Size, Hz: n.u32("clock-frequency", 0)}
 	c.IRQ, _ = n.interrupt(0)
@@ -50,14 +115,12 @@ func (in *Info) fdtConsole(root *node) error {
 	}
 	if c.Kind == UART16 {
 		shift, width := n.u32("reg-shift", 0), n.u32("reg-io-width", 1)
-		if shift > 3 || width != 4 {
-			// The driver makes 32-bit accesses only.
-			return fmt.Errorf("%s: reg-shift %d, reg-io-width %d: only registers of 4 bytes are driven", n, shift, width)
+		if shift > 3 || width != 1 && width != 4 || width == 4 && shift < 2 {
+			return Console{}, fmt.Errorf("%s: reg-shift %d, reg-io-width %d: accesses of 1 byte are driven, and of 4 where registers are 4 apart", n, shift, width)
 		}
 		c.RegShift, c.RegWidth = int(shift), int(width)
 	}
-	in.Console = c
-	return nil
+	return c, nil
 }
 
 // clockHz is the rate of n's first clock if that is a fixed one, else 0.

@@ -50,6 +50,7 @@ type Info struct {
 	Seed        []byte
 
 	Console    Console
+	Pins       Pins
 	Screen     Screen
 	Interrupts Interrupts
 	Timer      Timer

@@ -49,6 +49,8 @@ var suiteBoots = []boot{
 	{arch: "arm64", machine: "virt-uboot-imx8mp", mem: "3G", args: []string{"selftest=frames/"}},
 	{arch: "arm64", machine: "virt-uefi", mem: "1G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "raspi3b", mem: "1G", args: []string{"selftest=quick"}},
+	// The tree names the mini UART, and the pins carry the PL011.
+	{arch: "arm64", machine: "raspi3b-pl011", mem: "1G", args: []string{"selftest=frames/counts"}, told: "pins-alt0", pokes: pinsALT0},
 	{arch: "arm64", machine: "raspi4b", mem: "2G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "imx8mp-evk", mem: "6G", args: []string{"selftest=quick"}},
 	// A boot loader's watchdog that runs, with 4 seconds, and cannot be stopped. The
@@ -57,6 +59,9 @@ var suiteBoots = []boot{
 	{arch: "arm64", machine: "xlnx-zcu102", mem: "2G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "xlnx-zcu102-el2", mem: "2G", args: []string{"selftest=quick"}},
 }
+
+// pinsALT0 sets the functions of GPIO 14 and 15.
+var pinsALT0 = []qemu.Poke{{At: 0x3f200004, Data: []byte{0, 0x40, 2, 0}}}
 
 // runningWatchdog stores WCR of the i.MX 8M Plus's first watchdog: WT, WDA, SRS, WDE.
 var runningWatchdog = []qemu.Poke{{At: 0x30280000, Data: []byte{0x34, 0x07}}}

@@ -27,6 +27,8 @@ const (
 	MiniU
 	Cadence
 	IMX
+	SBSA
+	UART8 // UART16 by accesses of 8 bits
 )
 
 // Ways to call PSCI.
@@ -42,6 +44,21 @@ type Console struct {
 	Shift uint32 // UART16: log2 of the distance of registers
 	Base  uint64 // physical address of the registers
 	PSCI  uint32 // the machine can be turned off
+
+	// A Raspberry Pi's GPIO block and the two serial ports that its header's pins can
+	// carry; 0 on other machines. See Pins.
+	GPIO, PL011, Mini uint64
+}
+
+// Pins makes the port the console that GPIO 14 and 15 carry, by the function register
+// of the GPIO block, whose registers are at p.
+func (c *Console) Pins(p unsafe.Pointer) {
+	f := load(p, 4) >> 12 & 0x3f
+	if f == 4<<3|4 && c.PL011 != 0 {
+		c.Kind, c.Base = PL011, c.PL011
+	} else if f == 2<<3|2 && c.Mini != 0 {
+		c.Kind, c.Base = MiniU, c.Mini
+	}
 }
 
 const (
@@ -80,7 +97,7 @@ type token struct {
 // delta is what to add to a physical address to reach it. c.Kind is None if there
 // is none.
 func Find(arg uint64, delta uintptr, c *Console) {
-	c.Kind, c.Shift, c.Base, c.PSCI = None, 0, 0, NoPSCI
+	c.clear()
 	if arg == 0 || arg%8 != 0 {
 		return
 	}
@@ -95,9 +112,14 @@ func Find(arg uint64, delta uintptr, c *Console) {
 	FindIn(p, c)
 }
 
+func (c *Console) clear() {
+	c.Kind, c.Shift, c.Base, c.PSCI = None, 0, 0, NoPSCI
+	c.GPIO, c.PL011, c.Mini = 0, 0, 0
+}
+
 // FindIn is Find for a tree at p, which is on an eight-byte boundary.
 func FindIn(p unsafe.Pointer, c *Console) {
-	c.Kind, c.Shift, c.Base, c.PSCI = None, 0, 0, NoPSCI
+	c.clear()
 	var t tree
 	t.at, t.size = p, headSize
 	if t.word(0) != magic {
@@ -267,7 +289,7 @@ func (w *way) at(depth uint) *bus {
 type device struct {
 	kind, shift, width uint
 	reg, regN          uint
-	off                bool
+	off, gpio          bool
 }
 
 // console looks for the node at path, and fills in c from it or from the first
@@ -279,17 +301,26 @@ func (t *tree) console(path uint, c *Console) {
 		d       device
 		depth   uint // of the present node; the root's is 1
 		matched uint // how many nodes of the path we are inside of
+		found   bool // the console that the path leads to
 		fresh   bool // the present node's properties are being read
 	)
 	for t.next(t.structs, &k); k.kind != 0 && depth < maxDepth; t.next(k.next, &k) {
 		if fresh && k.kind != tokProp && k.kind != tokNop {
 			wanted := path != 0 && matched == depth && t.byte(path) != '/'
-			if d.kind != None && !d.off && (wanted || c.Kind == None) {
+			if d.gpio || d.kind == PL011 || d.kind == MiniU {
+				at := t.address(&d, &above, depth)
+				if d.gpio && c.GPIO == 0 && !d.off {
+					c.GPIO = at
+				} else if d.kind == MiniU && c.Mini == 0 {
+					c.Mini = at
+				} else if d.kind == PL011 && c.PL011 == 0 && at&0xffffff == 0x201000 {
+					c.PL011 = at
+				}
+			}
+			if !found && d.kind != None && !d.off && (wanted || c.Kind == None) {
 				if base := t.address(&d, &above, depth); base != 0 {
 					c.Kind, c.Shift, c.Base = uint32(d.kind), uint32(d.shift), base
-					if wanted {
-						return
-					}
+					found = wanted
 				}
 			}
 			if wanted {
@@ -311,7 +342,7 @@ func (t *tree) console(path uint, c *Console) {
 			}
 			b := above.at(depth)
 			b.cells, b.ranges = cellsDefault, 0
-			d.kind, d.shift, d.width, d.reg, d.regN, d.off = None, 0, 1, 0, 0, false
+			d.kind, d.shift, d.width, d.reg, d.regN, d.off, d.gpio = None, 0, 1, 0, 0, false, false
 			fresh = true
 		case tokEnd:
 			if depth == 0 {
@@ -347,6 +378,7 @@ func (t *tree) property(k *token, b *bus, d *device) {
 	} else if t.text(n, "compatible") {
 		for off := k.value; d.kind == None && off < k.value+k.n; off++ {
 			d.kind = t.bind(off)
+			d.gpio = d.gpio || t.text(off, "brcm,bcm2835-gpio") || t.text(off, "brcm,bcm2711-gpio")
 			for t.byte(off) != 0 {
 				off++
 			}
@@ -358,6 +390,8 @@ func (t *tree) property(k *token, b *bus, d *device) {
 func (t *tree) bind(s uint) uint {
 	if t.text(s, "arm,pl011") {
 		return PL011
+	} else if t.text(s, "arm,sbsa-uart") {
+		return SBSA
 	} else if t.text(s, "brcm,bcm2835-aux-uart") {
 		return MiniU
 	} else if t.text(s, "cdns,uart-r1p8") || t.text(s, "cdns,uart-r1p12") || t.text(s, "xlnx,xuartps") {
@@ -373,11 +407,15 @@ func (t *tree) bind(s uint) uint {
 // address is where the device's registers are, through the buses above; 0 if that
 // makes no sense.
 func (t *tree) address(d *device, above *way, depth uint) uint64 {
-	if depth < 2 || depth >= maxDepth || d.kind == UART16 && (d.width != 4 || d.shift > 3) {
+	if depth < 2 || depth >= maxDepth {
 		return 0
 	}
 	if d.kind != UART16 {
 		d.shift = 0
+	} else if d.width == 1 && d.shift <= 3 {
+		d.kind = UART8
+	} else if d.width != 4 || d.shift < 2 || d.shift > 3 {
+		return 0
 	}
 	depth--
 	n := above.at(depth).address()

@@ -23,6 +23,8 @@ func TestPut(t *testing.T) {
 		{Console{Kind: PL011}, 0, 0x30, 0x101, 0x18, 0, 1 << 5},
 		{Console{Kind: MiniU}, 0, 0x20, 2, 0x14, 1 << 5, 0},
 		{Console{Kind: UART16, Shift: 2}, 0, 0, 0, 0x14, 1 << 5, 0},
+		{Console{Kind: UART8, Shift: 2}, 0, 0, 0, 0x14, 1 << 5, 0},
+		{Console{Kind: SBSA}, 0, 0x30, 0, 0x18, 0, 1 << 5},
 		{Console{Kind: Cadence}, 0x30, 0, 1 << 4, 0x2c, 0, 1 << 4},
 		{Console{Kind: IMX}, 0x40, 0x84, 4, 0xb4, 0, 1 << 4},
 	} {

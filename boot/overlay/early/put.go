@@ -16,8 +16,14 @@ func (c *Console) Put(p unsafe.Pointer, b byte) {
 	case MiniU:
 		status, full = 0x14, 0
 		set(p, 0x20, 1<<1)
+	case SBSA:
 	case UART16:
 		status, full = 5<<c.Shift, 0
+	case UART8:
+		for i := 0; load8(p, 5<<c.Shift)&(1<<5) == 0 && i < spins; i++ {
+		}
+		store8(p, 0, b)
+		return
 	case Cadence:
 		status, busy, full, data = 0x2c, 1<<4, 1<<4, 0x30
 		store(p, 0, load(p, 0)&^(1<<5|1<<7)|1<<4)
@@ -39,6 +45,12 @@ func set(p unsafe.Pointer, off, bits uint32) {
 		store(p, off, v|bits)
 	}
 }
+
+//go:noinline
+func load8(p unsafe.Pointer, off uint32) byte { return *(*byte)(unsafe.Add(p, uintptr(off))) }
+
+//go:noinline
+func store8(p unsafe.Pointer, off uint32, v byte) { *(*byte)(unsafe.Add(p, uintptr(off))) = v }
 
 // load and store are not inlined, so that each is one access of 32 bits.
 //

@@ -59,6 +59,11 @@ func earlyPutc(c byte) {
 	earlyLook()
 	if p.at == nil && !p.mapped {
 		p.mapped = true
+		if p.console.GPIO != 0 {
+			if pins := earlyMap(p.console.GPIO); pins != nil {
+				p.console.Pins(pins)
+			}
+		}
 		if p.console.Kind != early.None {
 			p.at = earlyMap(p.console.Base)
 		}
@@ -104,6 +109,9 @@ func earlyMap(pa uint64) unsafe.Pointer {
 			publish()
 			return unsafe.Add(nil, uintptr(va))
 		case shift == 12 || *e&table == 0:
+			if *e&^(1<<48-1)|*e&0xffc&^table == device&^valid && *e&address>>shift == pa>>shift {
+				return unsafe.Add(nil, uintptr(va)) // mapped by an earlier call
+			}
 			return nil
 		}
 		next = *e
@@ -172,6 +180,9 @@ func earlyRefuse(tree uint64, reason *byte, pc, esr, far uint64) (psci uint32) {
 	early.Find(tree, 0, &c)
 	if c.Kind == early.None {
 		return noConsole
+	}
+	if c.GPIO != 0 {
+		c.Pins(unsafe.Add(nil, uintptr(c.GPIO)))
 	}
 	at := unsafe.Add(nil, uintptr(c.Base))
 	for p := unsafe.Pointer(reason); *(*byte)(p) != 0; p = unsafe.Add(p, 1) {
