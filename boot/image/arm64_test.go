@@ -52,7 +52,7 @@ func (k kernelARM64) build() []byte {
 	put(textOff, bytes.Repeat([]byte{0x11}, int(k.textSize)))
 	put(dataOff, bytes.Repeat([]byte{0x22}, 0x100))
 	put(strOff, []byte(names))
-	put(symOff, elf.Sym64{}, elf.Sym64{Name: name(k.efiName), Info: 0x12, Shndx: 2, Value: k.efi})
+	put(symOff, elf.Sym64{}, elf.Sym64{Name: name(k.efiName), Info: 0x12, Shndx: 2, Value: k.efi, Size: 32})
 	alloc := uint64(elf.SHF_ALLOC)
 	put(shOff, elf.Section64{},
 		elf.Section64{Name: name(".note"), Type: uint32(elf.SHT_NOTE), Flags: alloc, Addr: k.text - 0x80, Off: 0xf80, Size: 0x64},

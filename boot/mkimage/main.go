@@ -1,12 +1,16 @@
 // Command mkimage turns a linked kernel into the file that a machine boots.
 //
 //	mkimage -arch amd64|arm64 -o image kernel.elf
+//
+// On arm64 it changes the kernel itself first, for the errata of Cortex-A53.
 package main
 
 import (
 	"flag"
 	"fmt"
 	"os"
+
+	"grim/boot/image"
 )
 
 // makers holds the image maker of each architecture.
@@ -21,16 +25,27 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: mkimage -arch amd64|arm64 -o image kernel.elf")
 		os.Exit(2)
 	}
-	if err := run(maker, flag.Arg(0), *out); err != nil {
+	if err := run(*arch, maker, flag.Arg(0), *out); err != nil {
 		fmt.Fprintf(os.Stderr, "mkimage: %s: %v\n", flag.Arg(0), err)
 		os.Exit(1)
 	}
 }
 
-func run(maker func([]byte) ([]byte, error), in, out string) error {
+func run(arch string, maker func([]byte) ([]byte, error), in, out string) error {
 	kernel, err := os.ReadFile(in)
 	if err != nil {
 		return err
+	}
+	if arch == "arm64" {
+		moved, err := image.FixErrata(kernel)
+		if err != nil {
+			return err
+		}
+		if len(moved) > 0 { // the debugger's file must have what runs
+			if err := os.WriteFile(in, kernel, 0o755); err != nil {
+				return err
+			}
+		}
 	}
 	img, err := maker(kernel)
 	if err != nil {

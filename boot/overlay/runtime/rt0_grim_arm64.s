@@ -110,6 +110,7 @@ misplaced:
 refuse:	MOVD	ZR, R25
 	B	rt0refuse<>(SB)
 	B	runtime·efiEntry(SB)	// never here: the image's header refers to it
+	B	runtime·erratumStubs(SB)	// nor here: boot/image fills it
 
 slide:	// To a page boundary above, into the memory behind the image that the header
 	// asks for, just to be able to say what is wrong. R4 is how far over a boundary
@@ -708,3 +709,10 @@ DATA	runtime·refuseE2H+48(SB)/8, $"VHE mode"
 DATA	runtime·refuseE2H+56(SB)/8, $": enter "
 DATA	runtime·refuseE2H+64(SB)/8, $"at EL1\n\x00"
 GLOBL	runtime·refuseE2H(SB), RODATA|NOPTR, $72
+
+// erratumStubs is the room for the stubs of boot/image/errata.go, which knows BRK #1 for
+// empty: 64 stubs of two instructions.
+#define BRK4	WORD $0xd4200020; WORD $0xd4200020; WORD $0xd4200020; WORD $0xd4200020
+#define BRK16	BRK4; BRK4; BRK4; BRK4
+TEXT runtime·erratumStubs(SB),NOSPLIT|NOFRAME,$0
+	BRK16; BRK16; BRK16; BRK16; BRK16; BRK16; BRK16; BRK16
