@@ -325,7 +325,7 @@ func TestPins(t *testing.T) {
 		{alt5, pl, mini}, {alt0, mini, pl},
 		{alt0 | 7<<9 | 7<<18, mini, pl}, // other pins
 		{0, mini, mini}, {0, pl, pl},    // inputs
-		{4<<12 | 2<<15, pl, pl},         // one of each
+		{4<<12 | 2<<15, pl, pl}, // one of each
 	} {
 		in := &Info{Console: c.tree, Pins: Pins{Range{0x200000, 0xb4}, pl, mini}}
 		in.PickConsole(c.functions)
