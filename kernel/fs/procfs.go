@@ -93,6 +93,7 @@ type kid struct {
 	text func() ([]byte, error)
 	open func() handle            // a file that is not read as one text
 	set  func(value string) error // with text; nil: read-only
+	mem  func(t Task) (ProcMemory, error)
 	// rootOnly: set is for the superuser.
 	rootOnly bool
 	link     func(t Task) (string, error)
@@ -176,6 +177,11 @@ func (d *procDir) make(k kid) node {
 			return &magicLink{procLink: l, to: k.jump}
 		}
 		return l
+	}
+	if k.mem != nil {
+		m := &procMemory{of: k.mem}
+		m.initProc(d.fs, d.inoOf(k.name), k.typ, k.perm)
+		return m
 	}
 	f := &procFile{text: k.text, set: k.set, rootOnly: k.rootOnly, handle: k.open}
 	f.initProc(d.fs, d.inoOf(k.name), k.typ, k.perm)

@@ -37,7 +37,10 @@ type ProcInfo struct {
 	Place                *Place   // nil for a zombie
 	Files                *FDTable // nil for a zombie
 	// Maps gives up to n entries of the map, from the one at from on; nil: no memory.
-	Maps           func(from arch.VA, n int) []vm.EntryInfo
+	Maps func(from arch.VA, n int) []vm.EntryInfo
+	// Memory is what an open of mem gets: the access of the process that t is of, or
+	// EACCES.
+	Memory         func(t Task) (ProcMemory, error)
 	Mem            vm.Stats
 	Charged        uint64 // bytes of kernel memory
 	Frame          FrameInfo
@@ -127,6 +130,13 @@ func (p *procfs) pidKids(pid, tid int) []kid {
 			add(p.setting(pid, n, i.Settings[n].Name))
 		}
 	}
+	add(kid{name: "mem", typ: syscall.S_IFREG, perm: 0o600, mem: func(t Task) (ProcMemory, error) {
+		i, err := p.info(pid)
+		if err != nil {
+			return nil, err
+		}
+		return i.Memory(t)
+	}})
 	add(p.magic("cwd", pid, func(i *ProcInfo) (node, place, error) {
 		if i.Place == nil {
 			return nil, place{}, syscall.ENOENT

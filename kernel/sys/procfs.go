@@ -99,6 +99,7 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 		i.Maps = func(from arch.VA, n int) []vm.EntryInfo { return maps(p, from, n) }
 	}
 	i.Settings = ps.s.settings(p)
+	i.Memory = func(t fs.Task) (fs.ProcMemory, error) { return ps.memory(p, t) }
 	return i, true
 }
 

@@ -128,7 +128,7 @@ func (c *copier) root() error {
 				continue
 			}
 			at := arch.VA(r<<3+i) << (arch.PageShift + 9*3)
-			if at+1<<(arch.PageShift+9*3) > c.from {
+			if c.from == 0 || at+1<<(arch.PageShift+9*3) > c.from {
 				c.d2 = s.frame(c.dst.top[r<<3+i])
 				if err := c.level2(s.frame(e), at); err != nil {
 					return err
@@ -156,7 +156,7 @@ func (c *copier) level2(f phys.Frame, va arch.VA) error {
 				continue
 			}
 			at := va + arch.VA(r<<3+i)<<(arch.PageShift+9*2)
-			if at+1<<(arch.PageShift+9*2) > c.from {
+			if c.from == 0 || at+1<<(arch.PageShift+9*2) > c.from {
 				c.d1 = 0
 				if c.d2 != 0 {
 					c.d1 = s.frame(s.mem.Rows(c.d2)[r][i])
@@ -248,6 +248,10 @@ func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 		c.panicMapped(va, e)
 	}
 	to := mem.Info(dst)
+	own := c.own.Frame != 0 && c.own.VA.BlockDown() == va
+	if own {
+		c.how.Skip = c.own.VA.Index(0)
+	}
 	var more error
 	for end := va + arch.BlockSize; ; {
 		r := c.ranges[0]
@@ -265,10 +269,6 @@ func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 				more = errMore
 			}
 		}
-		own := c.own.Frame != 0 && c.own.VA >= va+arch.VA(lo)<<arch.PageShift && c.own.VA < va+arch.VA(hi)<<arch.PageShift
-		if own {
-			c.how.Skip = c.own.VA.Index(0)
-		}
 		n, changed, at := mem.ShareLeaf(mem.Rows(dst), mem.Rows(src), from.Groups, int(from.Used), lo, hi, &c.how)
 		if at < hi {
 			c.panicMapped(va+arch.VA(at)<<arch.PageShift, mem.Table(dst)[at])
@@ -277,9 +277,6 @@ func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 		to.Used += uint16(n)
 		c.dst.resident += n
 		c.left -= n
-		if own {
-			c.putOwn(mem.Table(src), node{mem.Table(dst), dst})
-		}
 		if more != nil {
 			c.from = va + arch.VA(hi)<<arch.PageShift
 			break
@@ -290,6 +287,9 @@ func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 		if c.ranges = c.ranges[1:]; len(c.ranges) == 0 || c.ranges[0].Start >= end {
 			break
 		}
+	}
+	if own && (more == nil || c.own.VA < c.from) {
+		c.putOwn(mem.Table(src), node{mem.Table(dst), dst})
 	}
 	if e != 0 {
 		to.Groups |= from.Groups

@@ -52,6 +52,10 @@ func (p *Pmap) EnterLocked(va arch.VA, f phys.Frame, prot arch.Prot, fl Flags) e
 	return nil
 }
 
+// SyncFetch makes what was just written to f, which p maps executable, visible to
+// instruction fetch. p is locked by the caller.
+func (p *Pmap) SyncFetch(f phys.Frame) { p.s.syncFetch(f) }
+
 // syncFetch makes f's contents visible to instruction fetch if that was not done
 // since the kernel last wrote them, and says whether it was to do.
 func (s *System) syncFetch(f phys.Frame) bool {

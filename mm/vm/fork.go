@@ -75,8 +75,10 @@ func (vs *VMSpace) forkMemory(c *VMSpace, stack arch.VA, stop func() bool) error
 	var room [forkRanges]pmap.Range
 	ranges := room[:0]
 	ended := true // no range goes on at e
-	for e := vs.tree.first; e != nil; e = e.next {
-		vs.spend(costEntry)
+	for e, i := vs.tree.first, 1; e != nil; e, i = e.next, i+1 {
+		if i%purgeEntries == 0 {
+			vs.sys.yield()
+		}
 		switch {
 		case e.flags&(entShared|entDontFork|entWipeOnFork) != 0:
 			ended = true

@@ -45,7 +45,7 @@ const purgeEntries = 256
 func (vs *VMSpace) Purge(trace *PurgeStats) {
 	vs.mu.Lock()
 	head, last, n := vs.tree.first, vs.tree.last, vs.tree.n
-	vs.tree = entryTree{yield: vs.sys.yield}
+	vs.tree = entryTree{yield: vs.tree.yield}
 	vs.hint = nil
 	vs.sizes = sizes{peakTotal: vs.sizes.peakTotal, peakPages: vs.sizes.peakPages}
 	vs.brkStart, vs.brkEnd = 0, 0

@@ -24,7 +24,7 @@ type test struct {
 // tests by topic, in the order they run.
 var tests = slices.Concat(
 	runtimeTests, forkTests, exitTests, waitTests, memoryTests, signalTests,
-	faultTests, execTests, busyTests, mapTests, limitTests, fileTests,
+	faultTests, execTests, busyTests, mapTests, limitTests, procMemTests, fileTests,
 	shortTests, epollTests, badInputTests, privilegeTests, futexTests, familyTests,
 	rseqTests,
 )
