@@ -25,6 +25,10 @@
 // Sync, Purge. Unmap and the others that end a shared mapping return after the
 // object has taken its dirty pages back.
 //
+// Operations that a program can make long let others run in the middle, some with
+// VMSpace.mu or a Mappings.mu held: see pace.go. Those of them that Linux interrupts
+// for a fatal signal are methods of Caller as well.
+//
 // Memory is not reserved in advance: all mappings together may be larger than RAM,
 // and the fault that finds no frame fails with ENOMEM. What is refused is one request
 // that is larger than RAM by itself: see mayCommit (Linux's overcommit_memory=0).
