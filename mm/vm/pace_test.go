@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"syscall"
 	"testing"
 
 	"grim/arch"
@@ -103,4 +104,67 @@ func TestGivesWay(t *testing.T) {
 			check(t, vs)
 		})
 	}
+}
+
+// told is a thread that is told to end after so many pauses, or only seems to be.
+type told struct {
+	pauses, after int
+	hints         int // how often MayEnd was asked
+	only          bool
+}
+
+func (w *told) Pause() error {
+	if w.pauses++; w.pauses > w.after && !w.only {
+		return syscall.EINTR
+	}
+	return nil
+}
+
+func (w *told) MayEnd() bool {
+	w.hints++
+	return w.hints > w.after
+}
+
+// A thread that is to end leaves the calls that Linux interrupts, and what was done by
+// then stays; a signal that ends nobody does not stop a fork. Seen to fail without a
+// look at Pause's error, call by call.
+func TestStops(t *testing.T) {
+	const base, pages = 0x40000000, 2048
+	const size = pages << 12
+	m := newMachine(t, formats[0], 2*pages+1024)
+	vs := m.space()
+	resident := func() int { return vs.pm.Stats().Resident }
+	for name, call := range map[string]func(c Caller) error{
+		"mlock":    func(c Caller) error { return c.Lock(base, size, false) },
+		"mlockall": func(c Caller) error { return c.LockAll(mclCurrent) },
+		"madvise":  func(c Caller) error { return c.Advise(base, size, 23 /* POPULATE_WRITE */) },
+	} {
+		mustMap(t, vs, base, size, rw, Private|Anon|Fixed, nil, 0)
+		if err := call(vs.For(&told{after: 3})); err != syscall.EINTR {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := resident(); n == 0 || n > pages/2 {
+			t.Errorf("%s: %d pages are there", name, n)
+		}
+	}
+	must(t, vs.Unlock(base, size))
+	va, err := vs.For(&told{after: 3}).Map(base, size, rw, Private|Anon|Fixed|Populate, nil, 0)
+	if n := resident(); va != base || err != nil || n == 0 || n > pages/2 {
+		t.Errorf("mmap: %#x, %v, %d pages are there", va, err, n)
+	}
+	must(t, vs.EnsureWritable(base, size))
+	for at := arch.VA(base); at < base+size; at += arch.BlockSize {
+		must(t, vs.pm.Demote(at))
+	}
+	if c, err := vs.For(&told{after: 2, pauses: 2}).Fork(arch.SharedUK, 0); err != syscall.EINTR || c != nil {
+		t.Errorf("fork: %v", err)
+	}
+	mustStore(t, vs, base, 1)
+	w := &told{after: 2, only: true}
+	c, err := vs.For(w).Fork(arch.SharedUK, 0)
+	if err != nil || w.pauses != 1 {
+		t.Fatalf("fork with a signal that ends nobody: %v after %d pauses", err, w.pauses)
+	}
+	wantLoad(t, c, base, 1)
+	m.end(c)
 }
