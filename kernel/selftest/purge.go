@@ -16,6 +16,7 @@ var purgeTests = []test{
 	{name: "purge/without-memory", run: purgeWithoutMemory, layouts: true},
 	{name: "purge/sparse-terabyte", run: purgeSparse, layouts: true},
 	{name: "purge/slow-pager", run: purgeSlowPager, layouts: true, policies: true},
+	{name: "purge/watched", run: purgeWatched, layouts: true, policies: true},
 	{name: "purge/others-go-on", run: purgeOthersGoOn, layouts: true},
 	{name: "purge/yields", run: purgeYields, layouts: true, slow: true},
 }
@@ -256,6 +257,62 @@ func purgeSlowPager(t *T) {
 		if b := t.fileByte(obj, int64(i)*pageBytes); b != want {
 			t.Errorf("page %d of the file is %#x, want %#x", i, b, want)
 		}
+	}
+}
+
+// purgeWatched: a debugger that reads and writes the memory of a process all the time
+// (/proc/PID/mem) sees nothing of it once the purge has begun, and changes nothing about
+// the exit: the file has the process's last bytes when wait returns (E1), map and tables
+// are empty (E8), and nothing is left (E4, by the harness).
+// Broken by: a Purge that empties the map after the tables.
+func purgeWatched(t *T) {
+	gate := make(chan struct{})
+	pager := &memoryPager{gate: gate}
+	obj := t.newFile(pager, pageBytes)
+	defer obj.Unref()
+	var p program
+	p.touch(dataVA+arch.BlockSize, page, 50)
+	p.store(dataVA, 0x41)
+	p.exit(0)
+	vs := t.space(&p)
+	t.mapFlags(vs, dataVA, page, readWrite, vm.Fixed|vm.Shared, obj)
+	t.mapped(vs, dataVA+arch.BlockSize, 50*page)
+	vs.Ref()
+	watched := []arch.VA{codeVA, stackVA - 8, dataVA, dataVA + arch.BlockSize, dataVA + arch.BlockSize + 49*page}
+	var b [8]byte
+	stop, done := false, make(chan struct{})
+	go func() {
+		defer close(done)
+		for !stop {
+			for _, va := range watched {
+				vs.Peek(b[:1], va)
+				if va != codeVA {
+					vs.Poke(va+7, b[1:2]) // not what the program itself uses
+				}
+			}
+			time.Sleep(100 * time.Microsecond) // the program has to run as well
+		}
+	}()
+	exited := t.start(vs)
+	t.eventually("the purge has reached its pager", func() bool { return pager.begun() == 1 })
+	for _, va := range watched {
+		if n, err := vs.Peek(b[:], va); n != 0 || err == nil {
+			t.Errorf("%#x can be read while the purge sleeps: %d bytes, %v", va, n, err)
+		}
+		if n, err := vs.Poke(va, b[:]); n != 0 || err == nil {
+			t.Errorf("%#x can be written while the purge sleeps: %d bytes, %v", va, n, err)
+		}
+	}
+	close(gate)
+	st := exited.Wait().Status
+	stop = true
+	<-done
+	if !vs.Purged() {
+		t.Errorf("something is mapped after the purge")
+	}
+	vs.Release()
+	if b := t.fileByte(obj, 0); st != 0 || b != 0x41 {
+		t.Errorf("%s, the file has %#x, want 0x41", statusText(st), b)
 	}
 }
 
