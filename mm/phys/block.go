@@ -21,6 +21,7 @@ type block struct {
 	// its frames; the frames' own counts are 0 meanwhile.
 	isWhole   bool
 	cursor    uint8 // word of free where takeOne begins to look
+	looked    bool  // wholly free, and an audit found it in order since it is
 	reserved  bool  // on no list; frames neither free nor referenced are a reservation's
 	owner     Owner // of a whole block's frames
 	wholeRefs int32
@@ -49,6 +50,7 @@ func (m *Memory) unlink(head *int32, i int32) {
 		m.blocks[b.next].prev = b.prev
 	}
 	b.next, b.prev = -1, -1
+	b.looked = false
 }
 
 // relist moves block i between the lists after its count went from old to nfree.
