@@ -11,6 +11,7 @@ QEMU_EXTRA ?=
 PROGRAM    ?=
 ARGS       ?=
 TIMEOUT    ?= 300
+LOG        ?=
 DEBUG      ?=
 ICOUNT     ?= $(if $(PROGRAM),,1)
 
@@ -38,7 +39,7 @@ RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $
 INITRD = $(B)/$(if $(PROGRAM),program.cpio,initramfs.cpio)
 
 .DEFAULT_GOAL := help
-.PHONY: help go-check qemu-run qemu-gdb test image sdcard kernel initramfs qemu-install lab-kernels bench compare profile model lint clean
+.PHONY: help go-check qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -74,6 +75,9 @@ sdcard: ## a card or stick for BOARD=rpi3|rpi4|imx8mp|zcu102|efi; boot/BOARDS.md
 	@$(GO) run ./boot/mkcard -board "$(BOARD)" -image build/arm64/grim -initrd build/arm64/initramfs.cpio \
 		-append "$(strip layout=$(LAYOUT) exit=$(EXIT) $(APPEND))" -o build/grim-$(BOARD).img
 	@echo "build/grim-$(BOARD).img: write it to a card; README.txt in it says what to add"
+
+report: go-check ## what a report of a boot on a board needs: BOARD='...' LOG=serial output
+	@$(GO) run ./boot/report -board "$(BOARD)" $(LOG)
 
 # What every target that runs the go command starts with.
 go-check:
@@ -121,7 +125,7 @@ model: go-check ## SPIN models of the protocols in which CPUs meet, and their mu
 # Machine addresses are not Go pointers, which is what unsafeptr would report. What
 # only one build uses is not unused (U1000), so that check is made on the target
 # alone, and not where assembly is the user.
-HOST_TOOLS := ./boot/mkoverlay ./boot/mkimage ./boot/mkcard ./user/pack ./qemu/run ./qemu/suite ./qemu/lab ./qemu/model
+HOST_TOOLS := ./boot/report ./boot/mkoverlay ./boot/mkimage ./boot/mkcard ./user/pack ./qemu/run ./qemu/suite ./qemu/lab ./qemu/model
 lint: go-check ## gofmt, go vet and staticcheck on the host and for the kernel, host tools for other systems
 	@! git ls-files "*.go" | xargs gofmt -d | grep . || { echo "lint: gofmt (above)"; exit 1; }
 	$(GO) vet ./...
