@@ -64,7 +64,7 @@ func TestSubreaper(t *testing.T) {
 		}
 		// far, near and the parent of an orphan: the orphan tells its new parent.
 		family := func(farAdopts, nearAdopts, nearEnds bool) (got, far, near int) {
-			var ppid, nearPID, ended atomic.Int64
+			var ppid, nearPID, ready, set, ended atomic.Int64
 			far = u.Fork(func(f *user) {
 				near := f.Fork(func(n *user) {
 					nearPID.Store(int64(n.PID()))
@@ -73,31 +73,30 @@ func TestSubreaper(t *testing.T) {
 							t.Error("a child inherits the flag")
 						}
 						c.Fork(func(o *user) {
-							o.Spin(func() bool { return ended.Load() == 2 })
+							o.Spin(func() bool { return ended.Load() > 0 && o.t.p.PPID() != c.PID() })
 							ppid.Store(int64(o.t.p.PPID()))
 						})
 						c.Spin(func() bool { return ended.Load() > 0 })
 						c.ExitGroup(0)
 					})
 					adopts(n, nearAdopts) // after the descendants were made
+					ready.Store(1)
+					n.Spin(func() bool { return set.Load() == 1 })
 					if nearEnds {
 						n.ExitGroup(0)
 					}
 					n.Wait(middle)
-					ended.Store(2)
 					for _, err := n.Wait(-1); err == nil; {
 						_, err = n.Wait(-1)
 					}
 				})
+				f.Spin(func() bool { return ready.Load() == 1 })
 				adopts(f, farAdopts)
+				set.Store(1)
 				if nearEnds {
 					f.Wait(near)
 				}
 				ended.Store(1)
-				if nearEnds { // middle is ours or init's; its end makes the orphan one
-					f.Spin(func() bool { return m.k.Counts().Processes <= 4 })
-					ended.Store(2)
-				}
 				for _, err := f.Wait(-1); err == nil; {
 					_, err = f.Wait(-1)
 				}

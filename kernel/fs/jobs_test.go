@@ -29,7 +29,7 @@ func TestTTYSession(t *testing.T) {
 	// Session 10 with processes 10 and 11 and groups 10 and 11; session 20; process 31
 	// of session 30, whose leader has ended.
 	w.cfg.Jobs = &fakeJobs{map[int]int{10: 10, 11: 10, 20: 20, 31: 30}, map[int]int{10: 10, 11: 10, 20: 20, 31: 30}}
-	f := w.open("/dev/tty", unix.O_RDWR|unix.O_NONBLOCK)
+	f := w.open("/dev/console", unix.O_RDWR|unix.O_NONBLOCK)
 	defer f.Release()
 	do := func(pid int, req uint32, arg int) (int, error) {
 		mem := make(flatMemory, 4)
