@@ -156,6 +156,8 @@ func theRest() {
 	touchCase("touch_order_64MB", 10, inOrder, 64*mb/page)
 	touchCase("touch_random_64MB", 10, atRandom, 64*mb/page)
 	touchCase("touch_each_2MB", 20, eachBlock, 32)
+	switchCase("switch_process", 200, 0)
+	switchCase("switch_user", 200, 1000)
 	timeline("exit_anon_64MB", setAnon, 64*mb)
 	timeline("exit_anon_0MB", setNothing, 0)
 }
