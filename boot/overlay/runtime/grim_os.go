@@ -17,6 +17,11 @@ import (
 // grimOneM says that there is one M only, for the edits in proc.go.
 const grimOneM = true
 
+// From Go 1.27 on, the linker lets assembly of other packages refer to a function of this
+// one only if that is said here. Crash tests of grim/arch/... switch to the boot stack.
+//
+//go:linkname systemstack
+
 // In assembly, sys_grim_GOARCH.s.
 
 // haltCPU stops the CPU for good, interrupts disabled. Where a debug-exit
