@@ -24,10 +24,11 @@
 //	                        EpollCtl refuses them)
 //
 // Nothing sleeps while it holds any of these, with one exception: posMu and
-// writeMu are held across reads and writes of regular files, which may wait for
-// memory; so two threads that share an offset do not read the same bytes, and
-// writes do not interleave (read(2), write(2), "BUGS" of Linux before 3.14).
-// Streams have no offset and take neither.
+// writeMu are held across reads and writes of seekable files, which may wait for
+// memory and give way; so two threads that share an offset do not read the same
+// bytes, and writes do not interleave (read(2), write(2), "BUGS" of Linux before
+// 3.14). Streams have no offset and take neither. A write to the terminal has the
+// token TTY.writer, which is waited for as for any event.
 //
 // Errors are syscall.Errno values throughout. EPIPE from a Write is the caller's
 // cue to send SIGPIPE.
