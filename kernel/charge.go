@@ -34,16 +34,24 @@ func (s *system) limitCharges() {
 	})
 }
 
-// heapHasRoom is charge.Config.Gate. If free pages are short it collects garbage,
-// unless there can be next to none.
-func heapHasRoom() bool {
-	reserve := heapBytes() / reservePart
-	if uint64(runtime.Heap().Free) >= reserve {
+// mostInOne is the size of the largest single object that a charge may be for: a
+// descriptor table, or the strings of an execve(2).
+const mostInOne = 2 << 20
+
+// heapHasRoom is charge.Config.Gate. If free pages are short, or too few of them lie
+// in a row, it collects garbage, unless there can be next to none.
+func heapHasRoom(n int64) bool {
+	if heapFits(n) {
 		return true
 	}
-	if runtime.AllocatedBytes() < reserve/4 {
+	if runtime.AllocatedBytes() < heapBytes()/reservePart/4 {
 		return false
 	}
 	runtime.GC()
-	return uint64(runtime.Heap().Free) >= reserve
+	return heapFits(n)
+}
+
+func heapFits(n int64) bool {
+	h := runtime.Heap()
+	return uint64(h.Free) >= uint64(h.Limit-h.Base)/reservePart && runtime.HeapHasRun(uintptr(min(n, mostInOne)))
 }

@@ -14,6 +14,7 @@ import (
 	"grim/kernel/fs"
 	"grim/kernel/selftest"
 	"grim/kernel/sys"
+	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/vm"
 	"grim/proc"
@@ -100,8 +101,8 @@ func (s *system) procFiles() {
 	s.fs.ProcFile("cpuinfo", func() []byte { return cpuinfoText(s.board.DescribeCPU()) })
 }
 
-func (s *system) newPages(name string) (fs.Pages, error) {
-	return vm.NewFileObject(s.vm, name, nil), nil
+func (s *system) newPages(name string, payer *charge.User) (fs.Pages, error) {
+	return vm.NewUserFile(s.vm, name, nil, payer)
 }
 
 // interrupt is what the console's line discipline asks for: a signal to the

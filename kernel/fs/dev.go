@@ -20,22 +20,22 @@ var (
 
 // mountDev makes /dev.
 func (s *FS) mountDev() {
-	d := s.newDir(0o755)
-	s.root.attach("dev", d)
+	d := sure(s.newDir(boot, 0o755))
+	s.root.give("dev", d)
 	for name, rdev := range map[string]uint64{
 		"null": devNull, "zero": devZero, "full": devFull,
 		"random": devRandom, "urandom": devURandom, "tty": devTTY,
 	} {
-		d.attach(name, s.newDevice(syscall.S_IFCHR|0o666, rdev))
+		d.give(name, sure(s.newDevice(boot, syscall.S_IFCHR|0o666, rdev)))
 	}
-	d.attach("console", s.newDevice(syscall.S_IFCHR|0o600, devConsole))
+	d.give("console", sure(s.newDevice(boot, syscall.S_IFCHR|0o600, devConsole)))
 	for name, target := range map[string]string{
 		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0",
 		"stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
 	} {
-		d.attach(name, s.newSymlink(target))
+		d.give(name, sure(s.newSymlink(boot, target)))
 	}
-	d.attach("shm", s.newDir(0o1777))
+	d.give("shm", sure(s.newDir(boot, 0o1777)))
 }
 
 // openDevice opens a character device by number; ENXIO if there is none.

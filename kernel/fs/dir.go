@@ -1,8 +1,9 @@
 package fs
 
 import (
-	"strings"
 	"syscall"
+
+	"grim/mm/charge"
 )
 
 // directory is a node that holds names: of the in-memory tree, or of /proc.
@@ -50,6 +51,8 @@ type slot struct {
 	cookie int64
 	// The order is a treap: a search tree by cookie, a heap by weight.
 	before, after *slot
+
+	payer *charge.User // [I] of the name
 }
 
 // weight is pseudo-random, which keeps the treap flat; any fixed mixing of the
@@ -100,11 +103,15 @@ func (e *slot) ascend(after int64, yield func(*slot) bool) bool {
 	return e.after.ascend(after, yield)
 }
 
-func (s *FS) newDir(perm uint32) *dir {
+// newDir is an empty directory that nobody knows yet: ENOSPC.
+func (s *FS) newDir(t Task, perm uint32) (*dir, error) {
 	d := &dir{names: map[string]*slot{}, cookie: cookieDots}
+	if err := d.pay(s.payer(t), 0); err != nil {
+		return nil, err
+	}
 	d.init(s, devRoot, syscall.S_IFDIR|perm)
 	d.nlink.Store(1) // "."; attach adds the name's
-	return d
+	return d, nil
 }
 
 func (d *dir) lookup(t Task, name string) (node, error) {
@@ -133,12 +140,14 @@ func (d *dir) entries(t Task, after int64, yield func(entry) bool) {
 	})
 }
 
-// attach gives n the name in d: it takes a reference of its own and counts the
-// link. FS.tree is held, or nobody knows d yet; the name is free.
-func (d *dir) attach(name string, n node) {
+// give is attach of a name that the kernel pays for, at start-up.
+func (d *dir) give(name string, n node) { d.attach(sure(d.fs.newSlot(boot, name)), n) }
+
+// attach gives n the name of e, a new slot, in d: it takes a reference of its own and
+// counts the link. FS.tree is held, or nobody knows d yet; the name is free.
+func (d *dir) attach(e *slot, n node) {
 	d.cookie++
-	// A clone: the name may be a part of a long path.
-	e := &slot{node: n, name: strings.Clone(name), cookie: d.cookie}
+	e.node, e.cookie = n, d.cookie
 	d.names[e.name] = e
 	d.order = joinSlots(d.order, e)
 	b := n.base()
@@ -157,6 +166,7 @@ func (d *dir) detach(name string) node {
 	e := d.names[name]
 	delete(d.names, name)
 	d.remove(e)
+	e.free()
 	n := e.node
 	b := n.base()
 	b.nlink.Add(-1)

@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"grim/mm/charge"
 )
 
 // EpollEvent is EPOLL* bits and the user's data.
@@ -43,6 +44,8 @@ type epoll struct {
 	fs   *FS
 	file *File     // the instance's only one: it cannot be opened again
 	q    WaitQueue // who waits for this instance
+
+	payer *charge.User // [I] of the items
 
 	// scanMu is held by the one thread that goes through the ready list, so that
 	// an item that is being looked at is not missing from the list for another.
@@ -84,10 +87,11 @@ type epollItem struct {
 const epollModes = unix.EPOLLET | unix.EPOLLONESHOT | unix.EPOLLWAKEUP | unix.EPOLLEXCLUSIVE
 
 // Epoll is epoll_create1(2); EPOLL_CLOEXEC is the descriptor table's business.
-func (s *FS) Epoll() *File {
-	ep := &epoll{fs: s, items: map[epollKey]*epollItem{}}
-	ep.file = s.newFile(s.newAnon("anon_inode:[eventpoll]", 0o600), ep, place{nil, "anon_inode:[eventpoll]"}, unix.O_RDWR)
-	return ep.file
+func (s *FS) Epoll(t Task) (f *File, err error) {
+	const name = "anon_inode:[eventpoll]"
+	ep := &epoll{fs: s, items: map[epollKey]*epollItem{}, payer: s.payer(t)}
+	ep.file, err = s.anonFile(t, name, ep, name, unix.O_RDWR)
+	return ep.file, err
 }
 
 func (ep *epoll) read(call, []byte, int64) (int, error)  { return 0, syscall.EINVAL }
@@ -231,12 +235,16 @@ func (f *File) EpollCtl(op int, fd int, target *File, ev EpollEvent) error {
 
 // addItem, modify and removeItem. Precondition: ctlMu held.
 func (ep *epoll) addItem(key epollKey, ev EpollEvent) error {
+	if !ep.payer.Take(charge.Epoll, itemCost) {
+		return syscall.ENOSPC
+	}
 	it := &epollItem{ep: ep, epollKey: key, ev: ev}
 	it.w.wake = it.wake
 	it.w.exclusive = ev.Events&unix.EPOLLEXCLUSIVE != 0
 	ep.mu.Lock()
 	if ep.items[key] != nil {
 		ep.mu.Unlock()
+		ep.payer.Give(charge.Epoll, itemCost)
 		return syscall.EEXIST
 	}
 	ep.items[key] = it
@@ -295,8 +303,10 @@ func (ep *epoll) removeItem(key epollKey) error {
 	return nil
 }
 
-// forget takes the item off its file's queue and off the ready list.
+// forget takes the item off its file's queue and off the ready list. It is the last
+// use of an item that has been taken off ep.items.
 func (it *epollItem) forget() {
+	defer it.ep.payer.Give(charge.Epoll, itemCost)
 	it.w.remove()
 	it.ep.mu.Lock()
 	defer it.ep.mu.Unlock()

@@ -35,10 +35,10 @@ func soon(t *testing.T, what string, wait func(task Task)) {
 // listed item rang nobody.
 func TestEpollStaleItem(t *testing.T) {
 	w := newWorld(t)
-	e, err := w.Eventfd(0, unix.EFD_NONBLOCK)
+	e, err := w.Eventfd(w.task, 0, unix.EFD_NONBLOCK)
 	must(t, err)
 	defer e.Release()
-	inner, outer := w.Epoll(), w.Epoll()
+	inner, outer := sure(w.Epoll(w.task)), sure(w.Epoll(w.task))
 	defer inner.Release()
 	defer outer.Release()
 	add(t, inner, e, 1, EPOLLIN)
@@ -81,10 +81,10 @@ func TestEpollStaleItem(t *testing.T) {
 // Events whose caller's memory is bad are as ready as before, one-shot ones armed.
 func TestEpollGiveBack(t *testing.T) {
 	w := newWorld(t)
-	ep := w.Epoll()
+	ep := sure(w.Epoll(w.task))
 	defer ep.Release()
 	for i, mode := range []uint32{EPOLLIN, EPOLLIN | unix.EPOLLET, EPOLLIN | unix.EPOLLONESHOT} {
-		e, err := w.Eventfd(1, 0)
+		e, err := w.Eventfd(w.task, 1, 0)
 		must(t, err)
 		defer e.Release()
 		add(t, ep, e, i, mode)
@@ -109,7 +109,7 @@ func TestEpollGiveBack(t *testing.T) {
 // EPOLLEXCLUSIVE has its own rules.
 func TestEpollExclusive(t *testing.T) {
 	w := newWorld(t)
-	e, err := w.Eventfd(0, unix.EFD_NONBLOCK)
+	e, err := w.Eventfd(w.task, 0, unix.EFD_NONBLOCK)
 	must(t, err)
 	defer e.Release()
 	const n = 4
@@ -117,7 +117,7 @@ func TestEpollExclusive(t *testing.T) {
 	var wg sync.WaitGroup
 	var eps [n]*File
 	for i := range eps {
-		eps[i] = w.Epoll()
+		eps[i] = sure(w.Epoll(w.task))
 		defer eps[i].Release()
 		add(t, eps[i], e, 1, EPOLLIN|unix.EPOLLEXCLUSIVE)
 	}
@@ -159,14 +159,14 @@ func TestEpollExclusive(t *testing.T) {
 // Wake-ups that would multiply through many instances are refused.
 func TestEpollPaths(t *testing.T) {
 	w := newWorld(t)
-	e, err := w.Eventfd(0, 0)
+	e, err := w.Eventfd(w.task, 0, 0)
 	must(t, err)
 	defer e.Release()
-	inner := w.Epoll()
+	inner := sure(w.Epoll(w.task))
 	defer inner.Release()
 	add(t, inner, e, 1, EPOLLIN)
 	for i := range maxPaths[2] + 1 {
-		ep := w.Epoll()
+		ep := sure(w.Epoll(w.task))
 		defer ep.Release()
 		err := ep.EpollCtl(unix.EPOLL_CTL_ADD, 1, inner, EpollEvent{EPOLLIN, 0})
 		if i < maxPaths[2] {
@@ -239,9 +239,9 @@ func TestEpollModel(t *testing.T) {
 		m := &epollModel{item: map[int]*modelItem{}}
 		var src [4]*File
 		for i := range src {
-			src[i], _ = w.Eventfd(0, unix.EFD_NONBLOCK)
+			src[i], _ = w.Eventfd(w.task, 0, unix.EFD_NONBLOCK)
 		}
-		inner, outer := w.Epoll(), w.Epoll()
+		inner, outer := sure(w.Epoll(w.task)), sure(w.Epoll(w.task))
 		r := rand.New(rand.NewPCG(seed, 3))
 		buf := make([]byte, 8)
 		for step := range 400 {
@@ -328,11 +328,11 @@ func TestEpollStorm(t *testing.T) {
 	w := newWorld(t)
 	const files, tokens = 5, 300
 	var src [files]*File
-	inner, outer, shot := w.Epoll(), w.Epoll(), [2]*File{w.Epoll(), w.Epoll()}
-	stop, err := w.Eventfd(0, unix.EFD_NONBLOCK)
+	inner, outer, shot := sure(w.Epoll(w.task)), sure(w.Epoll(w.task)), [2]*File{sure(w.Epoll(w.task)), sure(w.Epoll(w.task))}
+	stop, err := w.Eventfd(w.task, 0, unix.EFD_NONBLOCK)
 	must(t, err)
 	for i := range src {
-		src[i], err = w.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_SEMAPHORE)
+		src[i], err = w.Eventfd(w.task, 0, unix.EFD_NONBLOCK|unix.EFD_SEMAPHORE)
 		must(t, err)
 		add(t, inner, src[i], i, EPOLLIN|[]uint32{0, unix.EPOLLET}[i%2])
 		for _, s := range shot {

@@ -20,12 +20,12 @@ type eventfd struct {
 }
 
 // Eventfd is eventfd2(2); flags: EFD_SEMAPHORE, EFD_NONBLOCK, EFD_CLOEXEC.
-func (s *FS) Eventfd(initial uint64, flags int) (*File, error) {
+func (s *FS) Eventfd(t Task, initial uint64, flags int) (*File, error) {
 	if flags&^(unix.EFD_SEMAPHORE|unix.EFD_NONBLOCK|unix.EFD_CLOEXEC) != 0 {
 		return nil, syscall.EINVAL
 	}
 	e := &eventfd{n: initial, semaphore: flags&unix.EFD_SEMAPHORE != 0}
-	return s.newFile(s.newAnon("", 0o600), e, place{nil, "anon_inode:[eventfd]"}, unix.O_RDWR|flags&unix.O_NONBLOCK), nil
+	return s.anonFile(t, "", e, "anon_inode:[eventfd]", unix.O_RDWR|flags&unix.O_NONBLOCK)
 }
 
 func (e *eventfd) queue() *WaitQueue { return &e.q }

@@ -24,7 +24,7 @@ func TestFDTableModel(t *testing.T) {
 			}
 		}
 	}
-	file := func() *File { f, err := w.Eventfd(0, 0); must(t, err); return f }
+	file := func() *File { f, err := w.Eventfd(w.task, 0, 0); must(t, err); return f }
 	for i := range 20_000 {
 		fd, to, on := r.IntN(limit+2)-1, r.IntN(limit+2)-1, r.IntN(2) == 0
 		switch r.IntN(8) {
@@ -121,7 +121,7 @@ func TestFDTableParallel(t *testing.T) {
 			defer wg.Done()
 			defer d.CloseAll()
 			for i := range 300 {
-				f, err := w.Eventfd(0, 0)
+				f, err := w.Eventfd(w.task, 0, 0)
 				if err != nil {
 					t.Error(err)
 					return

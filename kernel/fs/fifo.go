@@ -12,12 +12,20 @@ type fifo struct {
 	pipe pipe
 }
 
-func (s *FS) newFIFO(perm uint32) *fifo {
+func (s *FS) newFIFO(t Task, perm uint32) (*fifo, error) {
 	f := new(fifo)
-	f.pipe.init(s)
+	if f.pipe.init(s, t) == nil {
+		return nil, syscall.ENOSPC
+	}
+	if err := f.pay(s.payer(t), 0); err != nil {
+		f.pipe.repay()
+		return nil, err
+	}
 	f.init(s, devRoot, syscall.S_IFIFO|perm)
-	return f
+	return f, nil
 }
+
+func (f *fifo) drop() { f.pipe.repay() }
 
 func (f *fifo) open(c call, flags int) (handle, error) { return f.pipe.open(c, flags) }
 

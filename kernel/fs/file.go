@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"grim/arch"
+	"grim/mm/charge"
 )
 
 // File is an open file description: what descriptors made by dup and fork share.
@@ -16,6 +17,8 @@ type File struct {
 	node node
 	h    handle
 	from place // where it was opened, for Path
+
+	payer *charge.User // [I] of the description and its handle
 
 	refs  atomic.Int32
 	flags atomic.Int32 // access mode and status flags, as F_GETFL shows them
@@ -42,9 +45,15 @@ const (
 	keptFlags   = unix.O_ACCMODE | statusFlags | unix.O_SYNC | unix.O_DSYNC | unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
 )
 
-// newFile makes a description with one reference. It takes over the caller's
-// reference on n.
-func (s *FS) newFile(n node, h handle, from place, flags int) *File {
+// newFile makes a description with one reference. It takes over h, and the caller's
+// reference on n, on error too. ENFILE: the user has too many.
+func (s *FS) newFile(t Task, n node, h handle, from place, flags int) (*File, error) {
+	payer := s.payer(t)
+	if !payer.Take(charge.OpenFile, fileCost) {
+		h.close()
+		unhold(n)
+		return nil, syscall.ENFILE
+	}
 	var f *File
 	switch h := h.(type) { // what is opened all the time has it in the handle
 	case *regHandle:
@@ -54,11 +63,11 @@ func (s *FS) newFile(n node, h handle, from place, flags int) *File {
 	default:
 		f = new(File)
 	}
-	f.fs, f.node, f.h, f.from = s, n, h, from
+	f.fs, f.node, f.h, f.from, f.payer = s, n, h, from, payer
 	f.refs.Store(1)
 	f.flags.Store(int32(flags & keptFlags))
 	s.files.Add(1)
-	return f
+	return f, nil
 }
 
 // Ref takes another reference and returns f.
@@ -83,6 +92,7 @@ func (f *File) Release() {
 	f.h.close()
 	unhold(f.node)
 	f.fs.files.Add(-1)
+	f.payer.Give(charge.OpenFile, fileCost)
 }
 
 // Flags are the access mode and status flags (fcntl F_GETFL).

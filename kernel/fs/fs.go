@@ -70,6 +70,8 @@ type Task interface {
 	IDs() (pid, tid int)
 	// Superuser says whether the process may do what only root may.
 	Superuser() bool
+	// Payer is the user whom new objects are charged to.
+	Payer() *charge.User
 }
 
 // Jobs is what the terminal must know of job control.
@@ -85,7 +87,7 @@ type Jobs interface {
 // into this package, unless it says so.
 type Config struct {
 	// NewPages makes the page cache of a new, empty regular file. Required.
-	NewPages func(name string) (Pages, error)
+	NewPages func(name string, payer *charge.User) (Pages, error)
 	// Frames is where pipes get their memory. Required.
 	Frames *phys.Memory
 	// Now is the wall clock, nanoseconds since 1970; nil: time.Now.
@@ -206,15 +208,14 @@ func New(c Config) (*FS, error) {
 	s := &FS{cfg: c}
 	s.size.SetLimit(math.MaxInt64) // until Limit
 	s.named.SetLimit(math.MaxInt64)
-	s.root = s.newDir(0o755)
+	s.root = sure(s.newDir(boot, 0o755))
 	s.root.nlink.Add(1) // its own ".."
 	newborn(s.root)
 	s.root.up = s.root
 	s.tty = newTTY(s)
 	s.mountDev()
 	s.mountProc()
-	tmp := s.newDir(0o1777)
-	s.root.attach("tmp", tmp)
+	s.root.give("tmp", sure(s.newDir(boot, 0o1777)))
 	return s, nil
 }
 

@@ -8,21 +8,42 @@ import (
 )
 
 // link gives n a new name under FS.tree: ENOENT if d was removed meanwhile,
-// EEXIST.
-func (s *FS) link(d *dir, name string, n node) error {
+// EEXIST, ENOSPC.
+func (s *FS) link(t Task, d *dir, name string, n node) error {
+	e, err := s.newSlot(t, name)
+	if err != nil {
+		return err
+	}
 	s.tree.Lock()
 	defer s.tree.Unlock()
 	if d.removed() {
+		e.free()
 		return syscall.ENOENT
 	}
 	if d.names[name] != nil {
+		e.free()
 		return syscall.EEXIST
 	}
 	if s.named.Over() { // n, which is new, has been counted
+		e.free()
 		return syscall.ENOSPC
 	}
-	d.attach(name, n)
+	d.attach(e, n)
 	return nil
+}
+
+// unlink takes a name away again, if it is still n's.
+func (s *FS) unlink(d *dir, name string, n node) {
+	s.tree.Lock()
+	e := d.names[name]
+	mine := e != nil && e.node == n
+	if mine {
+		d.detach(name)
+	}
+	s.tree.Unlock()
+	if mine {
+		unhold(n)
+	}
 }
 
 // vacant resolves a path at which something new is to be made, and gives the
@@ -54,12 +75,16 @@ func (s *FS) add(at At, path string, n node, dirOK bool) error {
 	if err != nil {
 		return err
 	}
-	return s.link(d, name, n)
+	return s.link(at.Task, d, name, n)
 }
 
 // Mkdir is mkdirat(2).
 func (s *FS) Mkdir(at At, path string, mode uint32) error {
-	return s.add(at, path, s.newDir(at.Place.mode(mode)&0o1777), true)
+	d, err := s.newDir(at.Task, at.Place.mode(mode)&0o1777)
+	if err != nil {
+		return err
+	}
+	return s.add(at, path, d, true)
 }
 
 // Symlink is symlinkat(2).
@@ -70,32 +95,38 @@ func (s *FS) Symlink(target string, at At, path string) error {
 	if len(target) >= pathMax {
 		return syscall.ENAMETOOLONG
 	}
-	return s.add(at, path, s.newSymlink(target), false)
+	l, err := s.newSymlink(at.Task, target)
+	if err != nil {
+		return err
+	}
+	return s.add(at, path, l, false)
 }
 
 // Mknod is mknodat(2); dev counts for devices only.
 func (s *FS) Mknod(at At, path string, mode uint32, dev uint64) error {
 	perm := at.Place.mode(mode)
 	var n node
+	var err error
 	switch typ := mode & syscall.S_IFMT; typ {
 	case 0, syscall.S_IFREG:
-		r, err := s.newRegular(path, devRoot, perm)
-		if err != nil {
-			return full(err)
-		}
-		n = r
+		n, err = s.newRegular(at.Task, path, devRoot, perm)
 	case syscall.S_IFIFO:
-		n = s.newFIFO(perm)
+		n, err = s.newFIFO(at.Task, perm)
 	case syscall.S_IFCHR, syscall.S_IFBLK:
-		n = s.newDevice(typ|perm, dev)
+		n, err = s.newDevice(at.Task, typ|perm, dev)
 	case syscall.S_IFSOCK:
 		k := &socketNode{}
-		k.init(s, devRoot, typ|perm)
+		if err = k.pay(s.payer(at.Task), 0); err == nil {
+			k.init(s, devRoot, typ|perm)
+		}
 		n = k
 	case syscall.S_IFDIR:
 		return syscall.EPERM
 	default:
 		return syscall.EINVAL
+	}
+	if err != nil {
+		return full(err)
 	}
 	return s.add(at, path, n, false)
 }
@@ -124,15 +155,21 @@ func (s *FS) Link(oldAt At, oldPath string, newAt At, newPath string, flags int)
 	if t.node.base().dev != devRoot {
 		return syscall.EXDEV
 	}
+	e, err := s.newSlot(newAt.Task, name)
+	if err != nil {
+		return err
+	}
 	s.tree.Lock()
 	defer s.tree.Unlock()
 	switch {
 	case d.removed() || t.node.base().nlink.Load() == 0:
+		e.free()
 		return syscall.ENOENT
 	case d.names[name] != nil:
+		e.free()
 		return syscall.EEXIST
 	}
-	d.attach(name, t.node)
+	d.attach(e, t.node)
 	t.node.base().ctime.Store(s.cfg.Now())
 	return nil
 }

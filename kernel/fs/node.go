@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"grim/mm/charge"
 	"grim/mm/vm"
 )
 
@@ -48,6 +49,9 @@ type inode struct {
 	// refs holds drop back: one per name and one per open file. Once 0 it
 	// stays 0, so that a walk that lost the race with unlink gets ENOENT.
 	refs atomic.Int32
+
+	payer *charge.User // [I] nil: not charged, as in /proc
+	cost  int64        // [I] of it
 
 	atime, mtime, ctime, btime atomic.Int64
 }
@@ -102,6 +106,9 @@ func unhold(n node) {
 			i.fs.named.Uncount()
 		}
 		n.drop()
+		if i.payer != nil {
+			i.payer.Give(charge.Inode, i.cost)
+		}
 	}
 }
 
@@ -194,11 +201,26 @@ type anon struct {
 	label string
 }
 
-func (s *FS) newAnon(label string, mode uint32) *anon {
+// newAnon makes one, which has a reference: ENFILE.
+func (s *FS) newAnon(t Task, label string, mode uint32) (*anon, error) {
 	a := &anon{label: label}
+	if a.pay(s.payer(t), 0) != nil {
+		return nil, syscall.ENFILE
+	}
 	a.init(s, devAnon, mode)
 	newborn(a)
-	return a
+	return a, nil
+}
+
+// anonFile is an open file description on a node of its own, without a name: ENFILE.
+// path is what /proc/self/fd shows.
+func (s *FS) anonFile(t Task, label string, h handle, path string, flags int) (*File, error) {
+	n, err := s.newAnon(t, label, 0o600)
+	if err != nil {
+		h.close()
+		return nil, err
+	}
+	return s.newFile(t, n, h, place{nil, path}, flags)
 }
 
 // open is for /proc/self/fd/N: there is no second way in.

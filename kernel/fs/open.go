@@ -106,7 +106,7 @@ func (s *FS) openNode(t Task, n node, from place, flags int) (*File, error) {
 		unhold(n)
 		return nil, err
 	}
-	return s.newFile(n, h, from, flags), nil
+	return s.newFile(t, n, h, from, flags)
 }
 
 // create makes a regular file where the walk found nothing.
@@ -115,14 +115,14 @@ func (s *FS) create(at At, t found, flags int, mode uint32) (*File, error) {
 	if !ok {
 		return nil, syscall.EACCES // /proc
 	}
-	r, err := s.newRegular(t.name, devRoot, at.Place.mode(mode))
+	r, err := s.newRegular(at.Task, t.name, devRoot, at.Place.mode(mode))
 	if err != nil {
 		return nil, full(err)
 	}
 	newborn(r) // the File's reference
 	h, err := r.open(call{}, flags)
 	if err == nil {
-		if err = s.link(d, t.name, r); err != nil {
+		if err = s.link(at.Task, d, t.name, r); err != nil {
 			h.close()
 		}
 	}
@@ -133,7 +133,11 @@ func (s *FS) create(at At, t found, flags int, mode uint32) (*File, error) {
 		}
 		return nil, err
 	}
-	return s.newFile(r, h, t.place, flags), nil
+	f, err := s.newFile(at.Task, r, h, t.place, flags)
+	if err != nil { // nobody has been told of the name
+		s.unlink(d, t.name, r)
+	}
+	return f, err
 }
 
 // OpenExec opens a file to run a program from it, for reading: until the File is
@@ -147,7 +151,7 @@ func (s *FS) OpenExec(at At, path string, flags int) (*File, error) {
 		if !hold(n) {
 			return nil, syscall.ENOENT
 		}
-		return s.openExec(n, at.Dir.from)
+		return s.openExec(at.Task, n, at.Dir.from)
 	}
 	end := follow
 	if flags&unix.AT_SYMLINK_NOFOLLOW != 0 {
@@ -167,11 +171,11 @@ func (s *FS) OpenExec(at At, path string, flags int) (*File, error) {
 	if !hold(t.node) {
 		return nil, syscall.ENOENT
 	}
-	return s.openExec(t.node, t.place)
+	return s.openExec(at.Task, t.node, t.place)
 }
 
 // openExec is OpenExec of a node, whose reference it takes over, on error too.
-func (s *FS) openExec(n node, from place) (*File, error) {
+func (s *FS) openExec(t Task, n node, from place) (*File, error) {
 	r, ok := n.(*regular)
 	err := error(syscall.EACCES)
 	if ok && r.perm.Load()&0o111 != 0 {
@@ -181,7 +185,7 @@ func (s *FS) openExec(n node, from place) (*File, error) {
 		unhold(n)
 		return nil, err
 	}
-	return s.newFile(n, &regHandle{file: r, access: denies}, from, unix.O_RDONLY), nil
+	return s.newFile(t, n, &regHandle{file: r, access: denies}, from, unix.O_RDONLY)
 }
 
 // openPath is open(2) with O_PATH: a name, whatever it is, not opened.
@@ -205,5 +209,5 @@ func (s *FS) openPath(at At, path string, flags int) (*File, error) {
 		return nil, syscall.ENOENT
 	}
 	flags &= unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
-	return s.newFile(t.node, pathHandle{}, t.place, flags), nil
+	return s.newFile(at.Task, t.node, pathHandle{}, t.place, flags)
 }

@@ -25,10 +25,10 @@ type pidfd struct {
 }
 
 // Pidfd is pidfd_open(2); flags: PIDFD_NONBLOCK (for waitid).
-func (s *FS) Pidfd(target PidTarget, flags int) *File {
+func (s *FS) Pidfd(t Task, target PidTarget, flags int) (*File, error) {
 	h := &pidfd{target: target}
 	h.cancel = target.OnExit(func() { h.q.Wake(EPOLLIN | EPOLLRDNORM) })
-	return s.newFile(s.newAnon("", 0o600), h, place{nil, "anon_inode:[pidfd]"}, unix.O_RDWR|flags&unix.O_NONBLOCK)
+	return s.anonFile(t, "", h, "anon_inode:[pidfd]", unix.O_RDWR|flags&unix.O_NONBLOCK)
 }
 
 // Pid is the process a pidfd names; EBADF if f is none.

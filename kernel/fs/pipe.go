@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"grim/arch"
+	"grim/mm/charge"
 	"grim/mm/phys"
 )
 
@@ -14,6 +15,7 @@ import (
 // pages, so its size is a multiple of theirs.
 const (
 	pipePages    = 16
+	pipeFewPages = 2   // of a user's who has many
 	pipeMaxPages = 256 // fs.pipe-max-size: 1 MB
 	pipeSize     = pipePages * pipePage
 	pipePage     = arch.PageSize
@@ -40,13 +42,35 @@ type pipe struct {
 	// its end.
 	readerGen, writerGen uint64
 
+	payer *charge.User // under mu; of the pages that the ring has slots for
+
 	few [pipePages]phys.Frame // ring, unless F_SETPIPE_SZ has made it longer
 }
 
-func (p *pipe) init(s *FS) *pipe {
+// init makes an empty pipe of the usual size, or of a smaller one if the task's user
+// has used up the share; nil if there is no room for that either.
+func (p *pipe) init(s *FS, t Task) *pipe {
 	p.mem = s.cfg.Frames
-	p.ring = p.few[:]
-	return p
+	payer := s.payer(t)
+	for _, pages := range [...]int{pipePages, pipeFewPages} {
+		if payer.Take(charge.PipePages, int64(pages)*pipePage) {
+			p.payer = payer
+			p.ring = p.few[:pages]
+			return p
+		}
+	}
+	return nil
+}
+
+// repay gives back what init and resizeLocked have charged, if no end is open: none
+// will be opened again. A second call does nothing.
+func (p *pipe) repay() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.payer != nil && p.readers+p.writers == 0 {
+		p.payer.Give(charge.PipePages, int64(len(p.ring))*pipePage)
+		p.payer = nil
+	}
 }
 
 // pipeEnd is one open end; a FIFO opened O_RDWR is both.
@@ -63,19 +87,34 @@ const noneSeen = ^uint64(0)
 
 // Pipe is pipe2(2); splice(2), tee(2) and vmsplice(2) are not there (ENOSYS). flags: O_NONBLOCK, O_DIRECT is refused (EINVAL), O_CLOEXEC
 // is the descriptor table's business.
-func (s *FS) Pipe(flags int) (r, w *File, err error) {
+func (s *FS) Pipe(t Task, flags int) (r, w *File, err error) {
 	if flags&^(unix.O_NONBLOCK|unix.O_CLOEXEC) != 0 {
 		return nil, nil, syscall.EINVAL
 	}
 	n := new(pipeNode)
-	n.pipe.init(s)
+	if n.pipe.init(s, t) == nil {
+		return nil, nil, syscall.ENFILE
+	}
+	if n.pay(s.payer(t), 0) != nil {
+		n.pipe.repay()
+		return nil, nil, syscall.ENFILE
+	}
 	n.init(s, devAnon, syscall.S_IFIFO|0o600)
 	newborn(n)
 	hold(n) // two Files
 	flags &= unix.O_NONBLOCK
-	return s.newFile(n, n.pipe.end(true, false), place{}, unix.O_RDONLY|flags),
-		s.newFile(n, n.pipe.end(false, true), place{}, unix.O_WRONLY|flags), nil
+	if r, err = s.newFile(t, n, n.pipe.end(true, false), place{}, unix.O_RDONLY|flags); err == nil {
+		if w, err = s.newFile(t, n, n.pipe.end(false, true), place{}, unix.O_WRONLY|flags); err == nil {
+			return r, w, nil
+		}
+		r.Release()
+		return nil, nil, err
+	}
+	unhold(n) // the other end's
+	return nil, nil, err
 }
+
+func (n *pipeNode) drop() { n.pipe.repay() }
 
 // pipeNode is the node of a pipe without a name.
 type pipeNode struct {
@@ -442,7 +481,7 @@ func (f *File) PipeSize() (int, error) {
 }
 
 // SetPipeSize is fcntl F_SETPIPE_SZ: the next power of two pages, up to 1 MB
-// (EPERM); EBUSY if more pages are in use. It returns the new size.
+// (EPERM, also if the user's share is used up); EBUSY if more pages are in use. It returns the new size.
 func (f *File) SetPipeSize(n int) (int, error) {
 	p, err := f.pipe()
 	if err != nil {
@@ -478,6 +517,11 @@ func (p *pipe) resizeLocked(pages int) error {
 	}
 	if pages == len(p.ring) {
 		return nil
+	}
+	if more := int64(pages-len(p.ring)) * pipePage; more < 0 {
+		p.payer.Give(charge.PipePages, -more)
+	} else if !p.payer.Take(charge.PipePages, more) {
+		return syscall.EPERM
 	}
 	old := append([]phys.Frame(nil), p.ring[p.head:]...)
 	old = append(old, p.ring[:p.head]...)

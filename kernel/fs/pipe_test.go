@@ -17,7 +17,7 @@ import (
 // a lock, and the pipe sees them all. Fails if put splits small writes (tried).
 func TestPipeManyGoroutines(t *testing.T) {
 	w := newWorld(t)
-	r, wr, err := w.Pipe(0)
+	r, wr, err := w.Pipe(w.task, 0)
 	must(t, err)
 	const writers, records = 8, 300
 	var wg sync.WaitGroup
@@ -100,7 +100,7 @@ func readFull(t *testing.T, f *File, task Task, p []byte) bool {
 
 func TestPipeEnds(t *testing.T) {
 	w := newWorld(t)
-	r, wr, err := w.Pipe(unix.O_NONBLOCK)
+	r, wr, err := w.Pipe(w.task, unix.O_NONBLOCK)
 	must(t, err)
 	buf := make([]byte, pipeSize+1)
 	_, err = r.Read(w.task, buf)
@@ -138,7 +138,7 @@ func TestPipeEnds(t *testing.T) {
 		t.Errorf("readiness %#x without readers and room, want EPOLLERR", got)
 	}
 	wr.Release()
-	_, _, err = w.Pipe(unix.O_APPEND)
+	_, _, err = w.Pipe(w.task, unix.O_APPEND)
 	want(t, "pipe2 with O_APPEND", err, syscall.EINVAL)
 }
 
@@ -146,7 +146,7 @@ func TestPipeEnds(t *testing.T) {
 // of the other side, and by a signal.
 func TestPipeBlocking(t *testing.T) {
 	w := newWorld(t)
-	r, wr, err := w.Pipe(0)
+	r, wr, err := w.Pipe(w.task, 0)
 	must(t, err)
 	type result struct {
 		n   int
@@ -193,7 +193,7 @@ func TestPipeBlocking(t *testing.T) {
 	r.Release()
 	expect("write when the reader goes", 0, syscall.EPIPE)
 	wr.Release()
-	r, wr, err = w.Pipe(0)
+	r, wr, err = w.Pipe(w.task, 0)
 	must(t, err)
 	go read()
 	wr.Release()
@@ -203,7 +203,7 @@ func TestPipeBlocking(t *testing.T) {
 
 func TestPipeSizes(t *testing.T) {
 	w := newWorld(t)
-	r, wr, err := w.Pipe(unix.O_NONBLOCK)
+	r, wr, err := w.Pipe(w.task, unix.O_NONBLOCK)
 	must(t, err)
 	defer r.Release()
 	defer wr.Release()
@@ -265,9 +265,9 @@ func TestFIFO(t *testing.T) {
 
 func TestSocketpair(t *testing.T) {
 	w := newWorld(t)
-	_, _, err := w.Socketpair(unix.SOCK_DGRAM)
+	_, _, err := w.Socketpair(w.task, unix.SOCK_DGRAM)
 	want(t, "datagrams", err, syscall.EOPNOTSUPP)
-	a, b, err := w.Socketpair(unix.SOCK_STREAM)
+	a, b, err := w.Socketpair(w.task, unix.SOCK_STREAM)
 	must(t, err)
 	buf := make([]byte, 10)
 	for _, d := range [][2]*File{{a, b}, {b, a}} {

@@ -55,7 +55,7 @@ func (w *world) frames() int { return w.mem.Owners()[phys.Pipe] }
 // Broken by: dropLocked that frees at the end of the pipe alone; trimLocked left out.
 func TestPipeFrames(t *testing.T) {
 	w := newWorld(t)
-	r, wr, err := w.Pipe(unix.O_NONBLOCK)
+	r, wr, err := w.Pipe(w.task, unix.O_NONBLOCK)
 	must(t, err)
 	buf := make([]byte, 1<<20)
 	expect := func(what string, n int) {
@@ -107,7 +107,7 @@ func TestPipeFrames(t *testing.T) {
 // Without frames a write ends with what fitted, and ENOMEM for nothing.
 func TestPipeWithoutFrames(t *testing.T) {
 	w := newWorld(t)
-	r, wr, err := w.Pipe(0)
+	r, wr, err := w.Pipe(w.task, 0)
 	must(t, err)
 	defer r.Release()
 	defer wr.Release()
@@ -135,7 +135,7 @@ func TestPipeModel(t *testing.T) {
 
 func pipeModel(t *testing.T, seed uint64) {
 	w := newWorld(t)
-	r, wr, err := w.Pipe(unix.O_NONBLOCK)
+	r, wr, err := w.Pipe(w.task, unix.O_NONBLOCK)
 	must(t, err)
 	defer r.Release()
 	defer wr.Release()
@@ -189,7 +189,7 @@ func pipeModel(t *testing.T, seed uint64) {
 // written, and EPIPE, for the signal. Broken by: an error only without a count.
 func TestPipePartialWriteBreaks(t *testing.T) {
 	w := newWorld(t)
-	r, wr, err := w.Pipe(0)
+	r, wr, err := w.Pipe(w.task, 0)
 	must(t, err)
 	var wg sync.WaitGroup
 	wg.Add(1)
@@ -218,7 +218,7 @@ func must1(t *testing.T, w *world, r *File) {
 // arrives once, in order. Run with the race detector.
 func TestPipeStorm(t *testing.T) {
 	w := newWorld(t)
-	r, wr, err := w.Pipe(0)
+	r, wr, err := w.Pipe(w.task, 0)
 	must(t, err)
 	const total = 3 << 20
 	go func() {

@@ -286,7 +286,7 @@ func (s *FS) mountProc() {
 	s.proc = p
 	p.root = &procDir{up: s.root, name: "proc", many: &manyKids{p.rootList, p.rootFind}}
 	p.root.initProc(s, 1, syscall.S_IFDIR, 0o555)
-	s.root.attach("proc", p.root)
+	s.root.give("proc", p.root)
 	s.root.nlink.Add(1) // its ".."
 	s.ProcFile("meminfo", p.meminfo)
 	s.ProcFile("mounts", mounts)

@@ -144,7 +144,7 @@ func TestProcLinks(t *testing.T) {
 	files := p.self.Files
 	w.put("/exe", "#!")
 	p.self.Exe = w.open("/exe", unix.O_RDONLY)
-	r, wr, err := w.Pipe(0)
+	r, wr, err := w.Pipe(w.task, 0)
 	must(t, err)
 	files.Install(r, 0, false)
 	files.Install(wr, 5, false)

@@ -16,7 +16,7 @@ func word(v uint64) []byte { return binary.LittleEndian.AppendUint64(nil, v) }
 
 func TestPoll(t *testing.T) {
 	w := newWorld(t)
-	r, wr, err := w.Pipe(0)
+	r, wr, err := w.Pipe(w.task, 0)
 	must(t, err)
 	defer wr.Release()
 	defer r.Release()
@@ -61,9 +61,9 @@ func collectAll(t *testing.T, ep *File) map[uint64]uint32 {
 
 func TestEpollModes(t *testing.T) {
 	w := newWorld(t)
-	ep := w.Epoll()
+	ep := sure(w.Epoll(w.task))
 	defer ep.Release()
-	r, wr, err := w.Pipe(0)
+	r, wr, err := w.Pipe(w.task, 0)
 	must(t, err)
 	defer wr.Release()
 	defer r.Release()
@@ -113,8 +113,8 @@ func TestEpollModes(t *testing.T) {
 // A file that is closed leaves its epoll instances, and the other way round.
 func TestEpollClose(t *testing.T) {
 	w := newWorld(t)
-	ep := w.Epoll()
-	r, wr, err := w.Pipe(0)
+	ep := sure(w.Epoll(w.task))
+	r, wr, err := w.Pipe(w.task, 0)
 	must(t, err)
 	must(t, ep.EpollCtl(unix.EPOLL_CTL_ADD, 1, r, EpollEvent{EPOLLIN, 1}))
 	must(t, ep.EpollCtl(unix.EPOLL_CTL_ADD, 2, wr, EpollEvent{EPOLLOUT, 2}))
@@ -131,12 +131,12 @@ func TestEpollClose(t *testing.T) {
 
 func TestEpollNested(t *testing.T) {
 	w := newWorld(t)
-	e, err := w.Eventfd(0, 0)
+	e, err := w.Eventfd(w.task, 0, 0)
 	must(t, err)
 	defer e.Release()
 	var eps []*File
 	for i := range maxNest {
-		ep := w.Epoll()
+		ep := sure(w.Epoll(w.task))
 		defer ep.Release()
 		inner := e
 		if i > 0 {
@@ -145,7 +145,7 @@ func TestEpollNested(t *testing.T) {
 		must(t, ep.EpollCtl(unix.EPOLL_CTL_ADD, 1, inner, EpollEvent{EPOLLIN, uint64(i)}))
 		eps = append(eps, ep)
 	}
-	outer, top := eps[maxNest-1], w.Epoll()
+	outer, top := eps[maxNest-1], sure(w.Epoll(w.task))
 	defer top.Release()
 	want(t, "too deep", top.EpollCtl(unix.EPOLL_CTL_ADD, 1, outer, EpollEvent{EPOLLIN, 9}), syscall.ELOOP)
 	want(t, "a cycle", eps[0].EpollCtl(unix.EPOLL_CTL_ADD, 2, eps[1], EpollEvent{EPOLLIN, 9}), syscall.ELOOP)
@@ -193,8 +193,8 @@ func TestWakeDuringLook(t *testing.T) {
 	w := newWorld(t)
 	for late := 1; late <= 2; late++ {
 		for _, mode := range []uint32{EPOLLIN, EPOLLIN | unix.EPOLLET} {
-			f := w.newFile(w.newAnon("late", 0), &lateHandle{late: late}, place{nil, "late"}, unix.O_RDWR)
-			ep := w.Epoll()
+			f := sure(w.anonFile(w.task, "late", &lateHandle{late: late}, "late", unix.O_RDWR))
+			ep := sure(w.Epoll(w.task))
 			must(t, ep.EpollCtl(unix.EPOLL_CTL_ADD, 1, f, EpollEvent{mode, 1}))
 			if late > 1 {
 				f.h.queue().Wake(EPOLLIN) // lists it, for nothing yet
@@ -207,7 +207,7 @@ func TestWakeDuringLook(t *testing.T) {
 			f.Release()
 		}
 		h := &lateHandle{late: late}
-		f := w.newFile(w.newAnon("late", 0), h, place{nil, "late"}, unix.O_RDWR)
+		f := sure(w.anonFile(w.task, "late", h, "late", unix.O_RDWR))
 		if n, err := Poll(w.task, []PollFD{{File: f, Events: EPOLLIN}}, w.task.now()+5e9); n != 1 || err != nil {
 			t.Errorf("late at %d: poll: %d, %v", late, n, err)
 		}
@@ -224,12 +224,12 @@ func TestWakeDuringLook(t *testing.T) {
 // wake-up is lost.
 func TestEpollStress(t *testing.T) {
 	w := newWorld(t)
-	ep := w.Epoll()
+	ep := sure(w.Epoll(w.task))
 	const files, tokens, waiters = 6, 400, 3
 	var sum atomic.Int64
 	fds := make([]*File, files)
 	for i := range fds {
-		e, err := w.Eventfd(0, unix.EFD_NONBLOCK)
+		e, err := w.Eventfd(w.task, 0, unix.EFD_NONBLOCK)
 		must(t, err)
 		fds[i] = e
 		mode := uint32(EPOLLIN)
@@ -270,7 +270,7 @@ func TestEpollStress(t *testing.T) {
 	go func() {
 		defer wg.Done()
 		for i := range 200 {
-			r, wr, err := w.Pipe(0)
+			r, wr, err := w.Pipe(w.task, 0)
 			if err != nil {
 				t.Error(err)
 				return
@@ -304,7 +304,7 @@ func TestEpollStress(t *testing.T) {
 
 func TestEventfd(t *testing.T) {
 	w := newWorld(t)
-	e, err := w.Eventfd(3, unix.EFD_NONBLOCK|unix.EFD_SEMAPHORE)
+	e, err := w.Eventfd(w.task, 3, unix.EFD_NONBLOCK|unix.EFD_SEMAPHORE)
 	must(t, err)
 	defer e.Release()
 	buf := make([]byte, 8)
@@ -323,10 +323,10 @@ func TestEventfd(t *testing.T) {
 	want(t, "write beyond", err, syscall.EAGAIN)
 	_, err = e.Write(w.task, buf[:7])
 	want(t, "short write", err, syscall.EINVAL)
-	_, err = w.Eventfd(0, 0x10)
+	_, err = w.Eventfd(w.task, 0, 0x10)
 	want(t, "unknown flag", err, syscall.EINVAL)
 
-	b, err := w.Eventfd(0, 0)
+	b, err := w.Eventfd(w.task, 0, 0)
 	must(t, err)
 	defer b.Release()
 	b.Write(w.task, word(math.MaxUint64-1))
@@ -339,7 +339,7 @@ func TestEventfd(t *testing.T) {
 
 func TestTimerfd(t *testing.T) {
 	w := newWorld(t)
-	f, err := w.Timerfd(unix.CLOCK_MONOTONIC, 0)
+	f, err := w.Timerfd(w.task, unix.CLOCK_MONOTONIC, 0)
 	must(t, err)
 	defer f.Release()
 	buf, total, start := make([]byte, 8), uint64(0), time.Now()
@@ -367,7 +367,7 @@ func TestTimerfd(t *testing.T) {
 	if n, err := Poll(w.task, []PollFD{{File: f, Events: EPOLLIN}}, Never); n != 1 || err != nil {
 		t.Errorf("poll: %d, %v", n, err)
 	}
-	_, err = w.Timerfd(99, 0)
+	_, err = w.Timerfd(w.task, 99, 0)
 	want(t, "unknown clock", err, syscall.EINVAL)
 }
 
@@ -375,7 +375,7 @@ func TestTimerfd(t *testing.T) {
 // when it is read. When it started again at the expiry, it expired without end.
 func TestTimerfdStartsAgainWhenRead(t *testing.T) {
 	w := newWorld(t)
-	f, err := w.Timerfd(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK)
+	f, err := w.Timerfd(w.task, unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK)
 	must(t, err)
 	defer f.Release()
 	h := f.h.(*timerfd)
@@ -436,7 +436,7 @@ func (p *fakeProcess) OnExit(fn func()) func() {
 func TestPidfd(t *testing.T) {
 	w := newWorld(t)
 	p := &fakeProcess{}
-	f := w.Pidfd(p, 0)
+	f := sure(w.Pidfd(w.task, p, 0))
 	if f.Readiness() != 0 {
 		t.Error("ready while the process lives")
 	}

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"grim/mm/charge"
 	"grim/mm/vm"
 )
 
@@ -85,14 +86,18 @@ func (r *regular) allowWrite() { r.writers.Add(1) }
 type mapped interface{ Mapped() *vm.Mappings }
 
 // newRegular makes an empty file that nobody else knows, without references.
-func (s *FS) newRegular(name string, dev uint64, perm uint32) (*regular, error) {
-	pages, err := s.cfg.NewPages(name)
-	if err != nil {
+func (s *FS) newRegular(t Task, name string, dev uint64, perm uint32) (*regular, error) {
+	r := new(regular)
+	if err := r.pay(s.payer(t), 0); err != nil {
 		return nil, err
 	}
-	r := &regular{pages: pages}
+	var err error
+	if r.pages, err = s.cfg.NewPages(name, r.payer); err != nil {
+		r.payer.Give(charge.Inode, r.cost)
+		return nil, err
+	}
 	r.init(s, dev, syscall.S_IFREG|perm)
-	if m, ok := pages.(*vm.FileObject); ok {
+	if m, ok := r.pages.(*vm.FileObject); ok {
 		if dev == devRoot {
 			m.SetQuota(&s.size)
 		}
@@ -381,13 +386,16 @@ func (f *File) AddSeals(seals int) error {
 }
 
 // Memfd is memfd_create(2).
-func (s *FS) Memfd(name string, flags int) (*File, error) {
+func (s *FS) Memfd(t Task, name string, flags int) (*File, error) {
 	const known = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING | unix.MFD_NOEXEC_SEAL | unix.MFD_EXEC
 	if flags&^known != 0 || len(name) > nameMax-len("memfd:") {
 		return nil, syscall.EINVAL
 	}
 	name = "memfd:" + name
-	r, err := s.newRegular(name, devAnon, 0o777)
+	r, err := s.newRegular(t, name, devAnon, 0o777)
+	if err == syscall.ENOSPC {
+		err = syscall.ENFILE
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -395,5 +403,5 @@ func (s *FS) Memfd(name string, flags int) (*File, error) {
 	if flags&unix.MFD_ALLOW_SEALING == 0 {
 		r.seals = unix.F_SEAL_SEAL
 	}
-	return s.newFile(r, &regHandle{file: r}, place{nil, "/" + name}, unix.O_RDWR), nil
+	return s.newFile(t, r, &regHandle{file: r}, place{nil, "/" + name}, unix.O_RDWR)
 }

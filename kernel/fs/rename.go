@@ -38,8 +38,20 @@ func (s *FS) Rename(oldAt At, oldPath string, newAt At, newPath string, flags ui
 	case !ok1 || !ok2:
 		return syscall.EXDEV
 	}
-	m := move{fd, td, from.name, to.name, from.slash, to.slash}
+	m := move{fd: fd, td: td, fn: from.name, tn: to.name, fslash: from.slash, tslash: to.slash}
+	if m.te, err = s.newSlot(newAt.Task, m.tn); err != nil {
+		return err
+	}
+	if m.fe, err = s.newSlot(newAt.Task, m.fn); err != nil {
+		m.te.free()
+		return err
+	}
 	old, err := s.move(m, flags)
+	for _, e := range []*slot{m.te, m.fe} {
+		if e.node == nil { // no directory has it
+			e.free()
+		}
+	}
 	if old != nil {
 		unhold(old)
 	}
@@ -50,7 +62,8 @@ func (s *FS) Rename(oldAt At, oldPath string, newAt At, newPath string, flags ui
 type move struct {
 	fd, td         *dir
 	fn, tn         string
-	fslash, tslash bool // the path ended in a slash: it must be a directory
+	fe, te         *slot // new ones of these names; fe is for an exchange
+	fslash, tslash bool  // the path ended in a slash: it must be a directory
 }
 
 // move does it under FS.tree and returns the node that lost its name, whose
@@ -79,7 +92,7 @@ func (s *FS) move(m move, flags uint) (node, error) {
 		old = m.td.detach(m.tn)
 	}
 	n := m.fd.detach(m.fn)
-	m.td.attach(m.tn, n)
+	m.td.attach(m.te, n)
 	n.base().refs.Add(-1) // the old name's; attach took the new one's
 	return old, nil
 }
@@ -141,8 +154,8 @@ func (m move) exchange(from, to *slot) error {
 		return nil
 	}
 	a, b := m.fd.detach(m.fn), m.td.detach(m.tn)
-	m.fd.attach(m.fn, b)
-	m.td.attach(m.tn, a)
+	m.fd.attach(m.fe, b)
+	m.td.attach(m.te, a)
 	a.base().refs.Add(-1) // the old names'
 	b.base().refs.Add(-1)
 	return nil

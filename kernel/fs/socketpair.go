@@ -18,13 +18,29 @@ type socket struct {
 // Socketpair is socketpair(2) for AF_UNIX; typ is SOCK_STREAM with SOCK_NONBLOCK
 // and SOCK_CLOEXEC, all else EOPNOTSUPP. shutdown, names and passing of
 // descriptors are not there.
-func (s *FS) Socketpair(typ int) (a, b *File, err error) {
+func (s *FS) Socketpair(t Task, typ int) (a, b *File, err error) {
 	if typ&^(unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC) != unix.SOCK_STREAM {
 		return nil, nil, syscall.EOPNOTSUPP
 	}
-	p, q := new(pipe).init(s), new(pipe).init(s)
+	p := new(pipe).init(s, t)
+	if p == nil {
+		return nil, nil, syscall.ENFILE
+	}
+	q := new(pipe).init(s, t)
+	if q == nil {
+		p.repay()
+		return nil, nil, syscall.ENFILE
+	}
 	x, y := newSocket(p, q), newSocket(q, p)
-	return s.socketFile(x, typ), s.socketFile(y, typ), nil
+	if a, err = s.socketFile(t, x, typ); err != nil {
+		y.close()
+		return nil, nil, err
+	}
+	if b, err = s.socketFile(t, y, typ); err != nil {
+		a.Release()
+		return nil, nil, err
+	}
+	return a, b, nil
 }
 
 func newSocket(in, out *pipe) *socket {
@@ -41,13 +57,18 @@ func (k *socket) relay(events uint32) bool {
 	return true
 }
 
-func (s *FS) socketFile(k *socket, typ int) *File {
-	n := s.newAnon("", syscall.S_IFSOCK|0o777)
+// socketFile takes over the socket, on error too.
+func (s *FS) socketFile(t Task, k *socket, typ int) (*File, error) {
+	n, err := s.newAnon(t, "", syscall.S_IFSOCK|0o777)
+	if err != nil {
+		k.close()
+		return nil, err
+	}
 	flags := unix.O_RDWR
 	if typ&unix.SOCK_NONBLOCK != 0 {
 		flags |= unix.O_NONBLOCK
 	}
-	return s.newFile(n, k, place{nil, fmt.Sprintf("socket:[%d]", n.ino)}, flags)
+	return s.newFile(t, n, k, place{nil, fmt.Sprintf("socket:[%d]", n.ino)}, flags)
 }
 
 func (k *socket) read(c call, p []byte, off int64) (int, error)  { return k.r.read(c, p, off) }
@@ -82,4 +103,6 @@ func (k *socket) close() {
 	}
 	k.r.close()
 	k.w.close()
+	k.in.repay() // if the other end has been closed too
+	k.out.repay()
 }

@@ -8,10 +8,13 @@ type symlink struct {
 	target string
 }
 
-func (s *FS) newSymlink(target string) *symlink {
+func (s *FS) newSymlink(t Task, target string) (*symlink, error) {
 	l := &symlink{target: target}
+	if err := l.pay(s.payer(t), len(target)); err != nil {
+		return nil, err
+	}
 	l.init(s, devRoot, syscall.S_IFLNK|0o777)
-	return l
+	return l, nil
 }
 
 func (l *symlink) size() int64                     { return int64(len(l.target)) }
@@ -36,11 +39,14 @@ type jumper interface {
 // gives ENXIO.
 type device struct{ inode }
 
-func (s *FS) newDevice(mode uint32, rdev uint64) *device {
+func (s *FS) newDevice(t Task, mode uint32, rdev uint64) (*device, error) {
 	d := &device{}
+	if err := d.pay(s.payer(t), 0); err != nil {
+		return nil, err
+	}
 	d.init(s, devRoot, mode)
 	d.rdev = rdev
-	return d
+	return d, nil
 }
 
 func (d *device) open(c call, flags int) (handle, error) {

@@ -31,7 +31,7 @@ type timerfd struct {
 }
 
 // Timerfd is timerfd_create(2); flags: TFD_NONBLOCK, TFD_CLOEXEC.
-func (s *FS) Timerfd(clock int, flags int) (*File, error) {
+func (s *FS) Timerfd(task Task, clock int, flags int) (*File, error) {
 	if flags&^(unix.TFD_NONBLOCK|unix.TFD_CLOEXEC) != 0 {
 		return nil, syscall.EINVAL
 	}
@@ -41,7 +41,7 @@ func (s *FS) Timerfd(clock int, flags int) (*File, error) {
 		return nil, syscall.EINVAL
 	}
 	t := &timerfd{fs: s, realtime: clock == unix.CLOCK_REALTIME}
-	return s.newFile(s.newAnon("", 0o600), t, place{nil, "anon_inode:[timerfd]"}, unix.O_RDWR|flags&unix.O_NONBLOCK), nil
+	return s.anonFile(task, "", t, "anon_inode:[timerfd]", unix.O_RDWR|flags&unix.O_NONBLOCK)
 }
 
 // now is the timer's clock.

@@ -273,7 +273,7 @@ func TestFlock(t *testing.T) {
 
 func TestMemfdSeals(t *testing.T) {
 	w := newWorld(t)
-	f, err := w.Memfd("m", unix.MFD_ALLOW_SEALING)
+	f, err := w.Memfd(w.task, "m", unix.MFD_ALLOW_SEALING)
 	must(t, err)
 	defer f.Release()
 	must(t, f.Truncate(nil, 100))
@@ -369,7 +369,7 @@ func TestTreeLimits(t *testing.T) {
 	must(t, w.Link(w.at, "/4", w.at, "/5", 0)) // a name of an inode that is there
 	w.Unlink(w.at, "/1", unix.AT_REMOVEDIR)
 	must(t, w.Mkdir(w.at, "/6", 0o755))
-	m, err := w.Memfd("m", 0)
+	m, err := w.Memfd(w.task, "m", 0)
 	must(t, err)
 	if n, err := m.Write(w.task, make([]byte, 20*4096)); n != 20*4096 || err != nil {
 		t.Errorf("a memfd is not in the tree: %d, %v", n, err)
@@ -381,7 +381,7 @@ func TestTreeLimits(t *testing.T) {
 // when its writers have gone; a FIFO that had writers is so too.
 func TestPipeOpenedAgain(t *testing.T) {
 	w := newWorld(t)
-	r, wr, err := w.Pipe(0)
+	r, wr, err := w.Pipe(w.task, 0)
 	must(t, err)
 	node := r.node
 	hold(node)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 	"grim/arch"
 	"grim/arch/amd64"
+	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/pmap"
 	"grim/mm/vm"
@@ -27,7 +28,10 @@ type world struct {
 	task  *testTask
 	out   []byte // printed on the console; not for parallel use
 	start Stats
-	free  int
+
+	charges *charge.System
+	paid    charge.Totals
+	free    int
 }
 
 // noTLB is an MMU for address spaces that no CPU runs on.
@@ -58,13 +62,17 @@ func newWorldOf(t testing.TB, frames int, proc ProcSource) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, mem: mem}
-	w.vm = vm.NewSystem(vm.Config{Mem: mem, Pmaps: pmap.NewSystem(mem, &amd64.Format, noTLB{arch.PageSize})})
+	charges := charge.Unlimited()
+	w := &world{t: t, mem: mem, charges: charges}
+	w.vm = vm.NewSystem(vm.Config{Mem: mem, Pmaps: pmap.NewSystem(mem, &amd64.Format, noTLB{arch.PageSize}), Charges: charges})
 	w.FS, err = New(Config{
-		NewPages: func(name string) (Pages, error) { return vm.NewFileObject(w.vm, name, nil), nil },
-		Frames:   mem,
-		Console:  OutputFunc(func(p []byte) { w.out = append(w.out, p...) }),
-		Proc:     proc,
+		NewPages: func(name string, payer *charge.User) (Pages, error) {
+			return vm.NewUserFile(w.vm, name, nil, payer)
+		},
+		Frames:  mem,
+		Charges: charges,
+		Console: OutputFunc(func(p []byte) { w.out = append(w.out, p...) }),
+		Proc:    proc,
 		Memory: func() (uint64, uint64) {
 			return uint64(mem.Total()) * arch.PageSize, uint64(mem.FreeFrames()) * arch.PageSize
 		},
@@ -73,9 +81,10 @@ func newWorldOf(t testing.TB, frames int, proc ProcSource) *world {
 		t.Fatal(err)
 	}
 	w.task = newTask()
+	w.task.payer = charges.User(0)
 	w.at = At{Task: w.task, Place: w.NewPlace()}
 	w.at.Place.Umask(0)
-	w.start, w.free = w.Stats(), mem.FreeFrames()
+	w.start, w.free, w.paid = w.Stats(), mem.FreeFrames(), charges.Totals()
 	t.Cleanup(w.end)
 	return w
 }
@@ -92,6 +101,9 @@ func (w *world) end() {
 	}
 	if s := w.Stats(); s != w.start {
 		w.t.Errorf("alive at the end: %+v, at the start: %+v", s, w.start)
+	}
+	if n := w.charges.Totals(); n != w.paid {
+		w.t.Errorf("charged at the end: %v, at the start: %v", n, w.paid)
 	}
 	if n := w.mem.FreeFrames(); n != w.free {
 		w.t.Errorf("%d frames free, want %d as at the start", n, w.free)
@@ -179,16 +191,20 @@ func (w *world) readAll(f *File) string {
 	}
 }
 
+// stranger is the user of tasks that were made for no world.
+var stranger = charge.Unlimited().User(0)
+
 // testTask is a thread that a test can interrupt.
 type testTask struct {
 	start     time.Time
 	interrupt chan struct{}
 	limit     int64 // RLIMIT_FSIZE; 0: none
 	signals   int   // SIGXFSZ
+	payer     *charge.User
 }
 
 func newTask() *testTask {
-	return &testTask{start: time.Now(), interrupt: make(chan struct{}, 1)}
+	return &testTask{start: time.Now(), interrupt: make(chan struct{}, 1), payer: stranger}
 }
 
 func (t *testTask) now() int64 { return 1 + int64(time.Since(t.start)) }
@@ -205,6 +221,9 @@ func (t *testTask) FileLimit() int64 {
 }
 
 func (t *testTask) TooLarge() { t.signals++ }
+
+// Payer is the superuser of the world.
+func (t *testTask) Payer() *charge.User { return t.payer }
 
 func (t *testTask) IDs() (int, int) { return 7, 8 }
 

@@ -29,7 +29,7 @@ func runPrograms(e *Env) {
 	for name := range strings.Lines(string(text)) {
 		name = strings.TrimSuffix(name, "\n")
 		c := test{name: "program/" + name, run: func(t *T) { t.program(name) }}
-		if e.Select == "all" || e.Select == "quick" || strings.Contains(c.name, e.Select) {
+		if e.selected(c) {
 			e.runOne(c, e.Layout, e.Policy)
 		}
 	}

@@ -87,10 +87,7 @@ func Run(e *Env) {
 	// with the first collection: not in the middle of a test.
 	runtime.GC()
 	for _, c := range tests {
-		if e.Select == "quick" && c.slow {
-			continue
-		}
-		if e.Select != "all" && e.Select != "quick" && !strings.Contains(c.name, e.Select) {
+		if !e.selected(c) {
 			continue
 		}
 		for _, layout := range e.layouts(c) {
@@ -100,6 +97,7 @@ func Run(e *Env) {
 		}
 	}
 	runPrograms(e)
+	runHogs(e)
 	e.wholeAudit()
 }
 
@@ -111,6 +109,17 @@ func (e *Env) wholeAudit() {
 		reasons = []string{err.Error()}
 	}
 	e.Report.Result("frames/recount-of-all", reasons)
+}
+
+// selected tells whether a test is to run in this boot.
+func (e *Env) selected(c test) bool {
+	switch e.Select {
+	case "all":
+		return true
+	case "quick":
+		return !c.slow
+	}
+	return strings.Contains(c.name, e.Select)
 }
 
 func (e *Env) layouts(c test) []arch.Layout {

@@ -9,6 +9,7 @@ import (
 
 	"grim/arch"
 	"grim/kernel/fs"
+	"grim/mm/charge"
 	"grim/mm/vm"
 	"grim/proc"
 )
@@ -133,6 +134,9 @@ func (t task) Superuser() bool { return t.Process().Cred().EUID == 0 }
 
 // IDs are the process and thread numbers.
 func (t task) IDs() (pid, tid int) { return t.Process().PID(), t.TID() }
+
+// Payer is the user of the thread's process.
+func (t task) Payer() *charge.User { return t.Process().Account().User() }
 
 // userRange checks that [va, va+n) lies in the user half: EFAULT. Whether it is
 // mapped shows when it is copied.

@@ -1,26 +1,22 @@
 package sys
 
-import "sync/atomic"
+import "grim/mm/charge"
 
-// The kernel's own heap is small and is not charged to processes. A thread that
-// waits inside a call must therefore hold little more of it than a thread costs
-// anyway, however many there are; what may be larger comes out of a fixed
-// budget, and the call fails with ENOMEM when that is spent.
+// A thread that waits inside a call holds little more of the kernel's heap than a
+// thread costs anyway. What may be larger is charged to the caller while the call
+// lasts, and the call fails with ENOMEM when that is refused.
 
-// transientBytes is the budget of all calls together: two of the largest
-// argument lists that execve(2) allows.
-const transientBytes = 2 * maxExecStrings
+// freeBytes is what a call may have without a charge.
+const freeBytes = 4 << 10
 
-// budget is a number of bytes that can be taken and given back.
-type budget struct{ used atomic.Int64 }
-
-// take reserves n bytes; false if there are not as many left.
-func (b *budget) take(n int) bool {
-	if b.used.Add(int64(n)) > transientBytes {
-		b.used.Add(-int64(n))
-		return false
-	}
-	return true
+// take charges n bytes for the call; false if they are refused.
+func (c ctx) take(n int) bool {
+	return n <= freeBytes || c.t.Process().Account().Take(charge.Call, int64(n))
 }
 
-func (b *budget) give(n int) { b.used.Add(-int64(n)) }
+// give gives back what take has charged.
+func (c ctx) give(n int) {
+	if n > freeBytes {
+		c.t.Process().Account().Give(charge.Call, int64(n))
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"grim/arch"
 	"grim/kernel/fs"
+	"grim/mm/charge"
 	"grim/mm/vm"
 	"grim/proc"
 	"grim/proc/elf"
@@ -49,18 +50,58 @@ type executable struct {
 	cred    *proc.Cred
 	fixed   bool // the caller wants no random addresses (personality(2))
 	args    elf.Args
-	max     int // bytes that the strings may take
-	taken   int // bytes of the budget of kernel memory
+	max     int             // bytes that the strings may take
+	size    int             // bytes that they take, as execve(2) counts them
+	account *charge.Account // who pays for what is longer than keptBytes; nil: the kernel
+	paid    int             // bytes charged to it
 	loadFor func(vs *vm.VMSpace) (pc, sp arch.VA, err error)
 }
 
 // keptExecutables is how many executables are kept for the next execve(2), and
-// keptText how long the strings of one may be: most commands have far less than
-// 16 KB of arguments and environment.
+// keptBytes how long each of their slices may be: most commands have far less than
+// 16 KB of arguments and environment. Longer ones are charged to the caller.
 const (
 	keptExecutables = 4
-	keptText        = 16 << 10
+	keptBytes       = 16 << 10
 )
+
+// grow makes room for more elements in one of x's slices: nil or ENOMEM.
+func grow[T any](x *executable, s *[]T, more int) error {
+	old := *s
+	if cap(old)-len(old) >= more {
+		return nil
+	}
+	size := int(unsafe.Sizeof(old[0]))
+	n := max(2*cap(old), len(old)+more, 256)
+	if n*size > keptBytes {
+		if x.account != nil && !x.account.Take(charge.Call, int64(n*size)) {
+			return syscall.ENOMEM
+		}
+		x.paid += n * size
+	}
+	*s = make([]T, len(old), n)
+	copy(*s, old)
+	if cap(old)*size > keptBytes {
+		x.repay(cap(old) * size)
+	}
+	return nil
+}
+
+// repay gives back n bytes that grow has charged.
+func (x *executable) repay(n int) {
+	x.paid -= n
+	if x.account != nil {
+		x.account.Give(charge.Call, int64(n))
+	}
+}
+
+// kept is s, emptied, or nothing if it is too long to be kept.
+func kept[T any](s []T) []T {
+	if uintptr(cap(s))*unsafe.Sizeof(s[:1][0]) > keptBytes {
+		return nil
+	}
+	return s[:0]
+}
 
 // maxStrings is how many bytes of arguments and environment a process may give to
 // execve(2): a quarter of its RLIMIT_STACK, 128 KB at least (execve(2), "Limits on size
@@ -92,17 +133,14 @@ func (s *System) getExecutable() *executable {
 // put gives back what x holds, the file excepted, and x itself.
 func (x *executable) put() {
 	s := x.s
-	s.transient.give(x.taken)
+	x.repay(x.paid)
 	if x.obj != nil {
 		x.obj.Unref()
 	}
 	clear(x.strings)
 	*x = executable{
-		s: s, loadFor: x.loadFor, text: x.text[:0], starts: x.starts[:0], strings: x.strings[:0],
+		s: s, loadFor: x.loadFor, text: kept(x.text), starts: kept(x.starts), strings: kept(x.strings),
 		args: elf.Args{Room: x.args.Room},
-	}
-	if cap(x.text) > keptText {
-		return
 	}
 	s.execMu.Lock()
 	if len(s.execs) < keptExecutables {
@@ -111,9 +149,10 @@ func (x *executable) put() {
 	s.execMu.Unlock()
 }
 
-// read takes argv and envp from the caller's memory, out of the budget of kernel
-// memory. E2BIG, EFAULT, ENOMEM.
+// read takes argv and envp from the caller's memory; the caller is charged for what
+// is long. E2BIG, EFAULT, ENOMEM.
 func (x *executable) read(c ctx, argv, envp arch.VA) error {
+	x.account = c.t.Process().Account()
 	x.max = maxStrings(c.t.Process())
 	if err := x.readArray(c, argv); err != nil {
 		return err
@@ -125,6 +164,9 @@ func (x *executable) read(c ctx, argv, envp arch.VA) error {
 	args := len(x.starts)
 	x.envAt = len(x.text)
 	if err := x.readArray(c, envp); err != nil {
+		return err
+	}
+	if err := grow(x, &x.strings, len(x.starts)); err != nil {
 		return err
 	}
 	for i, start := range x.starts {
@@ -169,22 +211,33 @@ func (x *executable) readArray(c ctx, va arch.VA) error {
 
 func (x *executable) readString(c ctx, va arch.VA) error {
 	start := len(x.text)
-	text, err := c.mem().AppendString(x.text, va, maxExecString)
-	if err != nil {
-		if err == syscall.ENAMETOOLONG {
-			err = syscall.E2BIG
+	for {
+		room := min(cap(x.text)-start-1, maxExecString) // with the NUL
+		text, err := x.text, error(syscall.ENAMETOOLONG)
+		if room >= 0 {
+			text, err = c.mem().AppendString(x.text, va, room)
 		}
-		return err
+		if err == nil {
+			x.text = append(text, 0)
+			break
+		}
+		if err != syscall.ENAMETOOLONG {
+			return err
+		}
+		if room == maxExecString {
+			return syscall.E2BIG
+		}
+		if err := grow(x, &x.text, cap(x.text)-start+1); err != nil {
+			return err
+		}
 	}
-	x.text = append(text, 0)
 	n := len(x.text) - start + 8
-	if x.taken+n > x.max {
+	if x.size += n; x.size > x.max {
 		return syscall.E2BIG
 	}
-	if !x.s.transient.take(n) {
-		return syscall.ENOMEM
+	if err := grow(x, &x.starts, 1); err != nil {
+		return err
 	}
-	x.taken += n
 	x.starts = append(x.starts, start)
 	if n >= arch.PageSize {
 		return c.t.Pause()
@@ -193,17 +246,12 @@ func (x *executable) readString(c ctx, va arch.VA) error {
 	return nil
 }
 
-// program is what /proc keeps of x, whose file it takes over.
-func (x *executable) program() program {
-	if x.scripts {
-		return program{x.file, joined(x.argv), joined(x.env)}
+// program is what /proc keeps of x, with a reference of x's file: ENOMEM.
+func (x *executable) program(payer *charge.User) (program, error) {
+	if x.scripts || len(x.text) == 0 {
+		return newProgram(x.file, joined(x.argv), joined(x.env), payer)
 	}
-	args, env := x.text[:x.envAt], x.text[x.envAt:]
-	args, env = args[:min(len(args), maxShown)], env[:min(len(env), maxShown)]
-	b := make([]byte, len(args)+len(env)) // one allocation for both
-	n := copy(b, args)
-	copy(b[n:], env)
-	return program{x.file, b[:n:n], b[n:]}
+	return newProgram(x.file, x.text[:x.envAt], x.text[x.envAt:], payer)
 }
 
 // open opens the program at a path, or the interpreter that it names as a script,
@@ -363,11 +411,16 @@ func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64,
 	}
 	p := c.t.Process()
 	x.limits, x.cred, x.fixed = p, p.Cred(), p.Personality()&addrNoRandomize != 0
-	if err := c.t.Exec(path.Base(x.path), x.loadFor); err != nil {
-		x.file.Release()
+	defer x.file.Release() // what stays has a reference of its own
+	prog, err := x.program(p.Account().User())
+	if err != nil {
 		return 0, err
 	}
-	c.files().setProgram(x.program())
+	if err := c.t.Exec(path.Base(x.path), x.loadFor); err != nil {
+		prog.release()
+		return 0, err
+	}
+	c.files().setProgram(prog)
 	// The registers are the new program's: the result is the one it starts with.
 	return c.f[arch.RetSlot], nil
 }
@@ -427,7 +480,12 @@ func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error)
 		return nil, err
 	}
 	name := path.Base(x.path)
-	fl.setProgram(program{x.file, joined(x.argv), joined(x.env)})
+	defer x.file.Release()
+	prog, err := x.program(s.cfg.VM.Charges().Kernel())
+	if err != nil {
+		return nil, err
+	}
+	fl.setProgram(prog)
 	vs, err := vm.New(s.cfg.VM, a.Layout, s.cfg.VM.Charges().Kernel())
 	if err != nil {
 		return nil, err
@@ -468,6 +526,9 @@ func (kernelTask) Superuser() bool { return true }
 
 // Pause does not give way: what the kernel itself starts is short.
 func (kernelTask) Pause() error { return nil }
+
+// Payer is the kernel.
+func (k kernelTask) Payer() *charge.User { return k.s.cfg.VM.Charges().Kernel() }
 
 // Sleep implements fs.Task.
 func (k kernelTask) Sleep(ch <-chan struct{}, deadline int64) error {

@@ -2,7 +2,9 @@ package sys
 
 import (
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"unsafe"
 
 	"grim/kernel/fs"
 	"grim/mm/charge"
@@ -24,10 +26,61 @@ type files struct {
 	ownPlace fs.Place
 }
 
-// program is what execve(2) was given.
+// program is what execve(2) was given. It holds a reference of exe and of text; the
+// zero value is no program.
 type program struct {
-	exe       *fs.File // holds a reference; nil: not from a file
-	argv, env []byte   // strings, a NUL after each; cut at maxShown bytes
+	exe       *fs.File
+	argv, env []byte // of text: strings, a NUL after each; cut at maxShown bytes
+	text      *programText
+}
+
+// programText is the arguments and the environment that /proc shows, once for a
+// process and all that it has forked.
+type programText struct {
+	refs  atomic.Int32
+	payer *charge.User // [I]
+	size  int          // [I] of both
+	few   [192]byte    // holds them, if there is room: most commands are short
+}
+
+// newProgram is a program that payer pays for; it takes a reference of exe, and
+// copies the strings: ENOMEM.
+func newProgram(exe *fs.File, argv, env []byte, payer *charge.User) (program, error) {
+	argv, env = argv[:min(len(argv), maxShown)], env[:min(len(env), maxShown)]
+	t := &programText{payer: payer, size: len(argv) + len(env)}
+	if !payer.Take(charge.Process, t.cost()) {
+		return program{}, syscall.ENOMEM
+	}
+	t.refs.Store(1)
+	b := t.few[:]
+	if t.size > len(b) {
+		b = make([]byte, t.size)
+	}
+	n := copy(b, argv)
+	copy(b[n:], env)
+	return program{exe.Ref(), b[:n:n], b[n:t.size], t}, nil
+}
+
+func (t *programText) cost() int64 { return int64(unsafe.Sizeof(*t)) + int64(t.size) }
+
+// ref is p for another holder.
+func (p program) ref() program {
+	if p.text != nil {
+		p.text.refs.Add(1)
+		p.exe.Ref()
+	}
+	return p
+}
+
+// release is the end of a holder's use.
+func (p program) release() {
+	if p.text == nil {
+		return
+	}
+	p.exe.Release()
+	if p.text.refs.Add(-1) == 0 {
+		p.text.payer.Give(charge.Process, p.text.cost())
+	}
 }
 
 // maxShown is how much of the arguments and of the environment /proc shows: the
@@ -93,26 +146,20 @@ func (f *files) Shared() bool { return f.fds.Shared() }
 // CloseOnExec implements proc.Files.
 func (f *files) CloseOnExec() { f.fds.CloseOnExec() }
 
-// getProgram returns a copy with a reference of the file.
+// getProgram returns the program, for another holder.
 func (f *files) getProgram() program {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	p := f.program
-	if p.exe != nil {
-		p.exe = p.exe.Ref()
-	}
-	return p
+	return f.program.ref()
 }
 
-// setProgram consumes the reference in p.
+// setProgram replaces the program; f becomes the holder of p.
 func (f *files) setProgram(p program) {
 	f.mu.Lock()
-	old := f.program.exe
+	old := f.program
 	f.program = p
 	f.mu.Unlock()
-	if old != nil {
-		old.Release()
-	}
+	old.release()
 }
 
 // files are the caller's.

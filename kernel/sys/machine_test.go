@@ -15,6 +15,7 @@ import (
 	"grim/arch/amd64"
 	"grim/arch/arm64"
 	"grim/kernel/fs"
+	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/phys/phystest"
 	"grim/mm/pmap"
@@ -28,6 +29,7 @@ import (
 // functions that make system calls. Each user thread's code is a goroutine that
 // takes turns with the kernel's goroutine in Run.
 type machine struct {
+	charged  charge.Totals
 	t        *testing.T
 	abi      *arch.ABI
 	nums     map[string]int
@@ -114,8 +116,11 @@ func newMachine(t *testing.T, i, frames int) *machine {
 		t.Fatal(err)
 	}
 	m.fs, err = fs.New(fs.Config{
-		NewPages: func(name string) (fs.Pages, error) { return vm.NewFileObject(m.vm, name, nil), nil },
-		Frames:   m.mem, Proc: m.s.ProcSource(), Monotonic: m.k.Now,
+		NewPages: func(name string, payer *charge.User) (fs.Pages, error) {
+			return vm.NewUserFile(m.vm, name, nil, payer)
+		},
+		Charges: m.vm.Charges(),
+		Frames:  m.mem, Proc: m.s.ProcSource(), Monotonic: m.k.Now,
 		Console: fs.OutputFunc(func(p []byte) { m.mu.Lock(); m.out.Write(p); m.mu.Unlock() }),
 	})
 	if err != nil {
@@ -123,6 +128,7 @@ func newMachine(t *testing.T, i, frames int) *machine {
 	}
 	m.s.Attach(m.k, m.fs)
 	m.free = m.mem.FreeFrames()
+	m.charged = m.vm.Charges().Totals()
 	t.Cleanup(func() {
 		m.k.Close()
 		if !t.Failed() {
@@ -150,8 +156,11 @@ func (m *machine) baseline() {
 	if st := m.fs.Stats(); st.Files != 0 {
 		m.t.Errorf("open files: %+v", st)
 	}
-	if used, big := m.s.transient.used.Load(), fs.BuffersInUse(); used != 0 || big != 0 {
-		m.t.Errorf("%d bytes of the budget and %d buffers are not given back", used, big)
+	if n := fs.BuffersInUse(); n != 0 {
+		m.t.Errorf("%d buffers are not given back", n)
+	}
+	if n := m.vm.Charges().Totals(); n != m.charged && !m.litters {
+		m.t.Errorf("charged at the end: %v, at the start: %v", n, m.charged)
 	}
 	if n := m.mem.FreeFrames(); n != m.free && !m.litters {
 		m.t.Errorf("%d frames free, want %d as at the start", n, m.free)

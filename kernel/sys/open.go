@@ -21,6 +21,16 @@ func (c ctx) install(f *fs.File, cloexec bool) (uint64, error) {
 	return uint64(fd), err
 }
 
+// installNew is install of what a constructor of package fs returns.
+func (c ctx) installNew(cloexec bool) func(*fs.File, error) (uint64, error) {
+	return func(f *fs.File, err error) (uint64, error) {
+		if err != nil {
+			return 0, err
+		}
+		return c.install(f, cloexec)
+	}
+}
+
 func (c ctx) open(at fs.At, path string, flags int, mode uint32) (uint64, error) {
 	f, err := c.s.fs.Open(at, path, flags, mode&0o7777)
 	if err != nil {
@@ -150,7 +160,7 @@ func (c ctx) pipe(flags int) (uint64, error) {
 	if flags&^(unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_DIRECT) != 0 {
 		return 0, syscall.EINVAL
 	}
-	r, w, err := c.s.fs.Pipe(flags)
+	r, w, err := c.s.fs.Pipe(c.task(), flags)
 	if err != nil {
 		return 0, err
 	}
@@ -168,7 +178,7 @@ func sysSocketpair(c ctx) (uint64, error) {
 	if c.int(2) != 0 {
 		return 0, syscall.EPROTONOSUPPORT
 	}
-	a, b, err := c.s.fs.Socketpair(typ)
+	a, b, err := c.s.fs.Socketpair(c.task(), typ)
 	if err != nil {
 		return 0, err
 	}
@@ -182,7 +192,7 @@ func sysEventfd2(c ctx) (uint64, error) {
 	if flags&^(unix.EFD_CLOEXEC|unix.EFD_NONBLOCK|unix.EFD_SEMAPHORE) != 0 {
 		return 0, syscall.EINVAL
 	}
-	f, err := c.s.fs.Eventfd(uint64(c.uint32(0)), flags)
+	f, err := c.s.fs.Eventfd(c.task(), uint64(c.uint32(0)), flags)
 	if err != nil {
 		return 0, err
 	}
@@ -190,7 +200,7 @@ func sysEventfd2(c ctx) (uint64, error) {
 }
 
 func sysEventfd(c ctx) (uint64, error) {
-	f, err := c.s.fs.Eventfd(uint64(c.uint32(0)), 0)
+	f, err := c.s.fs.Eventfd(c.task(), uint64(c.uint32(0)), 0)
 	if err != nil {
 		return 0, err
 	}
@@ -212,7 +222,7 @@ func sysMemfdCreate(c ctx) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	f, err := c.s.fs.Memfd(name, flags)
+	f, err := c.s.fs.Memfd(c.task(), name, flags)
 	if err != nil {
 		return 0, err
 	}

@@ -41,10 +41,10 @@ func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
 	if n > uint64(max(tab.Limit(), 0)) {
 		return 0, syscall.EINVAL
 	}
-	if !c.s.transient.take(int(n) * pollCost) {
+	if !c.take(int(n) * pollCost) {
 		return 0, syscall.ENOMEM
 	}
-	defer c.s.transient.give(int(n) * pollCost)
+	defer c.give(int(n) * pollCost)
 	raw := make([]byte, 8*n) // struct pollfd: fd, events, revents
 	if err := c.mem().CopyIn(raw, va); n > 0 && err != nil {
 		return 0, err
@@ -176,10 +176,10 @@ func (c ctx) selectFDs(n int, at [3]arch.VA, deadline int64) (uint64, error) {
 	}
 	tab := c.files().fds
 	n = min(n, max(tab.Limit(), unix.FD_SETSIZE))
-	if !c.s.transient.take(n * pollCost) {
+	if !c.take(n * pollCost) {
 		return 0, syscall.ENOMEM
 	}
-	defer c.s.transient.give(n * pollCost)
+	defer c.give(n * pollCost)
 	size := (n + 63) / 64 * 8
 	var sets selectSets
 	for i, va := range at {
@@ -292,7 +292,9 @@ func sysPselect6(c ctx) (uint64, error) {
 	})
 }
 
-func (c ctx) epollCreate(cloexec bool) (uint64, error) { return c.install(c.s.fs.Epoll(), cloexec) }
+func (c ctx) epollCreate(cloexec bool) (uint64, error) {
+	return c.installNew(cloexec)(c.s.fs.Epoll(c.task()))
+}
 
 func sysEpollCreate(c ctx) (uint64, error) {
 	if c.int(0) <= 0 {

@@ -47,7 +47,7 @@ func (c ctx) fork(a proc.ForkArgs, pidfdAt arch.VA) (uint64, error) {
 	pidfd := -1
 	if a.Flags&proc.ClonePidfd != 0 {
 		a.OnChild = func(child *proc.Thread) error {
-			fd, err := c.install(c.s.fs.Pidfd(pidTarget{child.Process()}, 0), true)
+			fd, err := c.installNew(true)(c.s.fs.Pidfd(c.task(), pidTarget{child.Process()}, 0))
 			if err != nil {
 				return err
 			}
@@ -264,7 +264,7 @@ func sysPidfdOpen(c ctx) (uint64, error) {
 		}
 		return 0, syscall.ESRCH
 	}
-	return c.install(c.s.fs.Pidfd(pidTarget{p}, flags), true)
+	return c.installNew(true)(c.s.fs.Pidfd(c.task(), pidTarget{p}, flags))
 }
 
 func sysPidfdSendSignal(c ctx) (uint64, error) {

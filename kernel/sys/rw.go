@@ -16,9 +16,8 @@ const (
 	maxRW = 0x7ffff000
 	// maxIov is IOV_MAX (readv(2)).
 	maxIov = 1024
-	// iovCost is the kernel memory of one of its elements; up to iovFree of
-	// them cost less than the waiting thread.
-	iovCost, iovFree = 32, 64
+	// iovCost is the kernel memory of one of its elements, in bytes.
+	iovCost = 32
 )
 
 // span is a piece of user memory of a transfer, inside the user half.
@@ -93,11 +92,11 @@ func (c ctx) transfer(out, vec, at bool) (uint64, error) {
 	var one span
 	var pieces []span
 	if vec {
-		if n := c.int(2) * iovCost; n > iovFree*iovCost && n <= maxIov*iovCost {
-			if !c.s.transient.take(n) {
+		if n := c.int(2) * iovCost; n > 0 && n <= maxIov*iovCost {
+			if !c.take(n) {
 				return 0, syscall.ENOMEM
 			}
-			defer c.s.transient.give(n)
+			defer c.give(n)
 		}
 		pieces, err = c.iovec(1)
 	} else {

@@ -74,8 +74,6 @@ type System struct {
 	execMu sync.Mutex    // taken alone
 	execs  []*executable // for the next execve(2); see getExecutable
 
-	transient budget // kernel memory of calls in progress
-
 	sigPage vm.Object // code that a handler returns to, where programs bring none
 }
 

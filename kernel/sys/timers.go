@@ -73,7 +73,7 @@ func sysTimerfdCreate(c ctx) (uint64, error) {
 	if err := onlyFlags(flags, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
 		return 0, err
 	}
-	f, err := c.s.fs.Timerfd(c.int(0), flags)
+	f, err := c.s.fs.Timerfd(c.task(), c.int(0), flags)
 	if err != nil {
 		return 0, err
 	}

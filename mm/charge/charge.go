@@ -93,17 +93,17 @@ const gateStep = 64 << 10
 type Config struct {
 	HeapLimit  int64 // bytes of kernel heap that user programs may make the kernel hold
 	FrameLimit int64 // bytes of frames likewise
-	// Gate is asked each time gateStep more bytes of Heap have been charged, and
-	// for every thread. It answers whether the heap really has room, as charges
+	// Gate is asked each time gateStep more bytes of Heap have been charged, with the
+	// size of that charge. It answers whether the heap really has room, as charges
 	// know nothing of garbage, of fragments and of stacks that have grown. It may
 	// collect garbage for that. nil: there is always room.
-	Gate func() bool
+	Gate func(n int64) bool
 }
 
 // System is the machine's account.
 type System struct {
-	gate  func() bool      // [I]
-	limit [resources]int64 // [I] once SetLimits was called
+	gate  func(n int64) bool // [I]
+	limit [resources]int64   // [I] once SetLimits was called
 	used  [resources]atomic.Int64
 	kinds [kinds]atomic.Int64 // bytes, the kernel's own included
 	own   User                // the kernel's
@@ -116,7 +116,7 @@ type System struct {
 func New(c Config) *System {
 	s := &System{users: make(map[uint32]*User)}
 	s.own.sys, s.own.kernel = s, true
-	s.gate = func() bool { return true }
+	s.gate = func(int64) bool { return true }
 	s.SetLimits(c)
 	return s
 }

@@ -72,7 +72,7 @@ func TestResources(t *testing.T) {
 // TestGate: what the gate refuses is not charged, and it is asked once a step.
 func TestGate(t *testing.T) {
 	asked, open := 0, true
-	s := New(Config{HeapLimit: 1 << 40, Gate: func() bool { asked++; return open }})
+	s := New(Config{HeapLimit: 1 << 40, Gate: func(int64) bool { asked++; return open }})
 	u := s.User(0)
 	for range 4 * gateStep / 1024 {
 		u.Take(Inode, 1024)
@@ -81,7 +81,7 @@ func TestGate(t *testing.T) {
 		t.Errorf("gate asked %d times for 4 steps", asked)
 	}
 	open = false
-	if u.Take(Inode, gateStep) || u.Take(Thread, 1) {
+	if u.Take(Inode, gateStep) {
 		t.Error("charged though the gate was closed")
 	}
 	if n := u.Used(Heap); n != 4*gateStep {

@@ -107,7 +107,7 @@ func (u *User) Take(k Kind, n int64) bool {
 	}
 	used, total := u.used[r].Add(n), s.used[r].Add(n)
 	if left := s.limit[r] - total; left < 0 || used/greed > left ||
-		r == Heap && (total/gateStep != (total-n)/gateStep || k == Thread) && !s.gate() {
+		r == Heap && total/gateStep != (total-n)/gateStep && !s.gate(n) {
 		s.used[r].Add(-n)
 		u.used[r].Add(-n)
 		return false

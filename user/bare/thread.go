@@ -10,7 +10,7 @@ import (
 // ret is what clone returned. Defined in thread_$GOARCH.s.
 func ShortThread(flags uintptr, stack unsafe.Pointer, tid *int32) (ret int, t0, t1 uint64)
 
-// Of the thread that Thread makes; nothing runs on its stack.
+// Of the threads that Thread and Sleeper make; nothing runs on the stack.
 var (
 	threadStack [16384]byte
 	threadID    int32
@@ -18,9 +18,22 @@ var (
 
 // Thread is ShortThread with the flags that a thread library uses.
 func Thread() (ret int, t0, t1 uint64) {
-	const flags = syscall.CLONE_VM | syscall.CLONE_FS | syscall.CLONE_FILES | syscall.CLONE_SIGHAND |
-		syscall.CLONE_THREAD | syscall.CLONE_SYSVSEM | syscall.CLONE_PARENT_SETTID | syscall.CLONE_CHILD_CLEARTID
-	top := unsafe.Add(unsafe.Pointer(&threadStack), len(threadStack))
-	top = unsafe.Add(top, -int(uintptr(top)%16)) // the ABI's alignment
-	return ShortThread(flags, top, &threadID)
+	return ShortThread(threadFlags|syscall.CLONE_PARENT_SETTID|syscall.CLONE_CHILD_CLEARTID, threadTop(), &threadID)
 }
+
+const threadFlags = syscall.CLONE_VM | syscall.CLONE_FS | syscall.CLONE_FILES | syscall.CLONE_SIGHAND |
+	syscall.CLONE_THREAD | syscall.CLONE_SYSVSEM
+
+// threadTop is where the stack of a thread starts.
+func threadTop() unsafe.Pointer {
+	top := unsafe.Add(unsafe.Pointer(&threadStack), len(threadStack))
+	return unsafe.Add(top, -int(uintptr(top)%16)) // the ABI's alignment
+}
+
+// SleepingThread makes a thread that sleeps for ever and never touches its stack,
+// so that any number of threads may have the same. The result is its number, or
+// -errno. Defined in thread_$GOARCH.s.
+func SleepingThread(flags uintptr, stack unsafe.Pointer) int
+
+// Sleeper is SleepingThread with the flags that a thread library uses.
+func Sleeper() int { return SleepingThread(threadFlags, threadTop()) }

@@ -44,3 +44,27 @@ child:
 	MOVL	$SYS_exit, AX
 	SYSCALL
 	INT	$3
+
+#define SYS_ppoll 271
+
+// func SleepingThread(flags uintptr, stack unsafe.Pointer) int
+TEXT ·SleepingThread(SB),NOSPLIT,$0-24
+	MOVQ	flags+0(FP), DI
+	MOVQ	stack+8(FP), SI
+	XORL	DX, DX
+	XORL	R10, R10
+	XORL	R8, R8
+	MOVL	$SYS_clone, AX
+	SYSCALL
+	TESTQ	AX, AX
+	JZ	sleep
+	MOVQ	AX, ret+16(FP)
+	RET
+sleep:
+	XORL	DI, DI
+	XORL	SI, SI
+	XORL	DX, DX
+	XORL	R10, R10
+	MOVL	$SYS_ppoll, AX
+	SYSCALL
+	JMP	sleep

@@ -40,3 +40,26 @@ child:
 	MOVD	$SYS_exit, R8
 	SVC
 	BRK
+
+#define SYS_ppoll 73
+
+// func SleepingThread(flags uintptr, stack unsafe.Pointer) int
+TEXT ·SleepingThread(SB),NOSPLIT,$0-24
+	MOVD	flags+0(FP), R0
+	MOVD	stack+8(FP), R1
+	MOVD	ZR, R2
+	MOVD	ZR, R3
+	MOVD	ZR, R4
+	MOVD	$SYS_clone, R8
+	SVC
+	CBZ	R0, sleep
+	MOVD	R0, ret+16(FP)
+	RET
+sleep:
+	MOVD	ZR, R0
+	MOVD	ZR, R1
+	MOVD	ZR, R2
+	MOVD	ZR, R3
+	MOVD	$SYS_ppoll, R8
+	SVC
+	B	sleep

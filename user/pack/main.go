@@ -15,10 +15,26 @@ import (
 	"github.com/u-root/u-root/pkg/cpio"
 )
 
-// programs are built from this module: package to path in the archive.
-var programs = []struct{ pkg, path string }{
-	{"grim/user/init", "init"},
-	{"grim/user/utest", "bin/utest"},
+// program is built from this module, for the archive's path.
+type program struct {
+	pkg, path string
+	bare      bool // without Go's runtime: package bare
+}
+
+var programs = []program{
+	{pkg: "grim/user/init", path: "init"},
+	{pkg: "grim/user/utest", path: "bin/utest"},
+	{pkg: "grim/user/hog", path: "bin/hog", bare: true},
+}
+
+// lists are what programs say when a build for this host is asked.
+var lists = []struct {
+	program    int // of programs
+	flag, path string
+}{
+	{1, "-list", "tests/list"},
+	{1, "-quick", "tests/quick"},
+	{2, "-list", "tests/hog"},
 }
 
 func main() {
@@ -43,23 +59,23 @@ func run(arch, program, out string) error {
 	}
 	defer os.RemoveAll(tmp)
 	for _, p := range programs {
-		data, err := build(arch, p.pkg, filepath.Join(tmp, filepath.Base(p.path)))
+		data, err := build(arch, p, filepath.Join(tmp, filepath.Base(p.path)))
 		if err != nil {
 			return err
 		}
 		records = append(records, cpio.StaticFile(p.path, string(data), 0o755))
 	}
-	// The list is the test program's own, asked of a build for this host.
-	bin := filepath.Join(tmp, "utest-host")
-	if _, err := build(runtime.GOARCH, "grim/user/utest", bin); err != nil {
-		return err
-	}
-	for _, which := range []string{"list", "quick"} {
-		names, err := exec.Command(bin, "-"+which).Output()
-		if err != nil {
-			return fmt.Errorf("utest -%s: %w", which, err)
+	for _, l := range lists {
+		p := programs[l.program]
+		bin := filepath.Join(tmp, filepath.Base(p.path)+"-host")
+		if _, err := build(runtime.GOARCH, p, bin); err != nil {
+			return err
 		}
-		records = append(records, cpio.StaticFile("tests/"+which, string(names), 0o644))
+		names, err := exec.Command(bin, l.flag).Output()
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", p.pkg, l.flag, err)
+		}
+		records = append(records, cpio.StaticFile(l.path, string(names), 0o644))
 	}
 	if program != "" {
 		data, err := os.ReadFile(program)
@@ -80,12 +96,16 @@ func run(arch, program, out string) error {
 }
 
 // build makes a static Linux program and gives its bytes.
-func build(arch, pkg, out string) ([]byte, error) {
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, pkg)
+func build(arch string, p program, out string) ([]byte, error) {
+	flags := "-s -w"
+	if p.bare {
+		flags += " -E grim/user/bare.start"
+	}
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", flags, "-o", out, p.pkg)
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "GOARM64=v8.0", "GOAMD64=v1", "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("building %s for %s: %w", pkg, arch, err)
+		return nil, fmt.Errorf("building %s for %s: %w", p.pkg, arch, err)
 	}
 	return os.ReadFile(out)
 }

@@ -74,8 +74,32 @@ func Heap() HeapStats {
 		Base:  heapBase,
 		Limit: blocMax,
 		Taken: bloc - heapBase,
-		Free:  blocMax - bloc + uintptr(gcController.heapFree.load()) + uintptr(gcController.heapReleased.load()),
+		Free:  unusedArenas() + uintptr(gcController.heapFree.load()) + uintptr(gcController.heapReleased.load()),
 	}
+}
+
+// unusedArenas is how many bytes of whole arenas the heap can still grow by. What is
+// left beside them, at the end of the heap, is never used.
+func unusedArenas() uintptr {
+	from, to := alignUp(bloc, heapArenaBytes), alignDown(blocMax, heapArenaBytes)
+	if from >= to {
+		return 0
+	}
+	return to - from
+}
+
+// HeapHasRun reports whether one object of n bytes could be allocated now: whether
+// there are as many free pages in a row. The answer holds until somebody allocates.
+func HeapHasRun(n uintptr) (ok bool) {
+	pages := alignUp(n, pageSize) / pageSize
+	systemstack(func() {
+		lock(&mheap_.lock)
+		addr, _ := mheap_.pages.find(pages)
+		ask := alignUp(pages, pallocChunkPages) * pageSize // as mheap.grow has it
+		ok = addr != 0 || ask <= mheap_.curArena.end-mheap_.curArena.base || ask <= unusedArenas()
+		unlock(&mheap_.lock)
+	})
+	return ok
 }
 
 // AllocatedBytes is what has been allocated since the last garbage collection, as

@@ -1,0 +1,42 @@
+package selftest
+
+import (
+	"fmt"
+	"strings"
+)
+
+// hogProgram makes the kernel hold all that it will, of one kind of object.
+const hogProgram = "/bin/hog"
+
+// quickHogs are in the quick set: one of the heap, one of frames, one of both.
+var quickHogs = []string{"threads", "pipes", "shared-memory"}
+
+// runHogs runs user/hog once for each kind of object. A process of one user takes
+// until the kernel refuses, and others must be able to work meanwhile; afterwards
+// nothing may be left.
+// Broken by: a kind without a charge, which ends the machine ("out of memory").
+func runHogs(e *Env) {
+	text, err := e.readFile("/tests/hog")
+	if err != nil {
+		e.Report.Result("hog", []string{fmt.Sprintf("/tests/hog: %v", err)})
+		return
+	}
+	for kind := range strings.Lines(string(text)) {
+		kind = strings.TrimSuffix(kind, "\n")
+		c := test{name: "hog/" + kind, run: func(t *T) { t.hog(kind) }, slow: true}
+		for _, quick := range quickHogs {
+			c.slow = c.slow && kind != quick
+		}
+		if e.selected(c) {
+			e.runOne(c, e.Layout, e.Policy)
+		}
+	}
+}
+
+func (t *T) hog(kind string) {
+	p, err := t.Exec(hogProgram, []string{kind}, t.Layout, t.Policy)
+	t.check("start", err)
+	if st := p.Wait().Status; st != 0 {
+		t.Errorf("%s", statusText(st))
+	}
+}

@@ -1,0 +1,283 @@
+package main
+
+import (
+	"syscall"
+	"unsafe"
+
+	"grim/user/bare"
+)
+
+const page = 4096
+
+// kinds is everything that a program can make the kernel hold in any number. No init
+// function runs in a program without a runtime: this must be constant data.
+var kinds = [...]kind{
+	{name: "processes", take: takeProcess, refusals: [4]syscall.Errno{syscall.EAGAIN, syscall.ENOMEM}},
+	{name: "zombies", take: takeZombie, refusals: [4]syscall.Errno{syscall.EAGAIN, syscall.ENOMEM}},
+	{name: "threads", take: takeThread, procs: 4, refusals: [4]syscall.Errno{syscall.EAGAIN, syscall.ENOMEM}},
+	{name: "shared-memory", take: takeShared, procs: 4, refusals: [4]syscall.Errno{syscall.ENOMEM}},
+	{name: "map-entries", take: takeEntries, procs: 8, refusals: [4]syscall.Errno{syscall.ENOMEM}},
+	{name: "page-tables", take: takeTables, procs: 2, refusals: [4]syscall.Errno{syscall.ENOMEM}, killed: true},
+	{name: "memory", take: takeMemory, procs: 4, refusals: [4]syscall.Errno{syscall.ENOMEM}, killed: true},
+	{name: "pipes", take: takePipe, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
+	{name: "big-pipes", take: takeBigPipe, procs: 4, refusals: [4]syscall.Errno{syscall.EPERM, syscall.ENFILE, syscall.ENOMEM}},
+	{name: "socketpairs", take: takeSocketpair, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
+	{name: "eventfds", take: takeEventfd, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
+	{name: "timerfds", take: takeTimerfd, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
+	{name: "memfds", take: takeMemfd, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC, syscall.ENOMEM}},
+	{name: "pidfds", take: takePidfd, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
+	{name: "epolls", take: takeEpoll, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
+	{name: "epoll-items", take: takeEpollItem, procs: 4, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.ENFILE, syscall.EMFILE}},
+	{name: "open-files", take: takeOpen, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
+	{name: "file-locks", take: takeLock, procs: 4, refusals: [4]syscall.Errno{syscall.ENOLCK, syscall.EMFILE, syscall.ENFILE}},
+	{name: "descriptor-tables", take: takeTable, refusals: [4]syscall.Errno{syscall.EAGAIN, syscall.ENOMEM, syscall.ENFILE}},
+	{name: "signals", take: takeSignal, procs: 4, refusals: [4]syscall.Errno{syscall.EAGAIN}},
+	{name: "files", take: takeFile, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.ENFILE}},
+	{name: "folders", take: takeFolder, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.ENOMEM}},
+	{name: "links", take: takeLink, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.ENOMEM}},
+	{name: "sparse-file", take: takeSparse, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.ENOMEM}},
+	{name: "file-data", take: takeData, refusals: [4]syscall.Errno{syscall.ENOSPC}, fills: true},
+	{name: "arguments", take: takeArguments, refusals: [4]syscall.Errno{syscall.EAGAIN, syscall.ENOMEM, syscall.ENFILE}},
+}
+
+func takeProcess() int {
+	pid := bare.Fork()
+	if pid == 0 {
+		forever()
+	}
+	return pid
+}
+
+func takeZombie() int {
+	pid := bare.Fork()
+	if pid == 0 {
+		bare.Exit(0)
+	}
+	return pid
+}
+
+func takeThread() int { return bare.Sleeper() }
+
+func takeShared() int {
+	r := bare.Call(syscall.SYS_MMAP, 0, page, syscall.PROT_READ|syscall.PROT_WRITE,
+		syscall.MAP_SHARED|syscall.MAP_ANON, ^uintptr(0), 0)
+	if r < 0 {
+		return r
+	}
+	// By a system call, so that a refusal is an errno and no signal.
+	return fill(unsafe.Add(nil, r))
+}
+
+// fill makes the kernel write a byte at p.
+func fill(p unsafe.Pointer) int {
+	const grndNonblock = 1
+	if r := bare.Call(sysGetrandom, uintptr(p), 1, grndNonblock); r != -int(syscall.EFAULT) {
+		return r
+	}
+	return -int(syscall.ENOMEM)
+}
+
+var area, areaEnd uintptr
+
+// takeEntries makes two entries of one by protecting every second page.
+func takeEntries() int {
+	if area == areaEnd {
+		const size = 1 << 30
+		p := bare.Map(nil, size, syscall.PROT_READ, syscall.MAP_PRIVATE|syscall.MAP_ANON|syscall.MAP_NORESERVE, -1)
+		if p == nil {
+			return -int(syscall.ENOMEM)
+		}
+		area = uintptr(p)
+		areaEnd = area + size
+	}
+	r := bare.Call(syscall.SYS_MPROTECT, area, page, 0)
+	area += 2 * page
+	return r
+}
+
+// takeTables touches a page of every 2 MB, which needs a table page each.
+func takeTables() int { return takeStep(2 << 20) }
+
+// takeMemory touches every page.
+func takeMemory() int { return takeStep(page) }
+
+func takeStep(step uintptr) int {
+	if area == areaEnd {
+		const size = 64 << 30
+		p := bare.Map(nil, size, syscall.PROT_READ|syscall.PROT_WRITE,
+			syscall.MAP_PRIVATE|syscall.MAP_ANON|syscall.MAP_NORESERVE, -1)
+		if p == nil {
+			return -int(syscall.ENOMEM)
+		}
+		area = uintptr(p)
+		areaEnd = area + size
+	}
+	*(*byte)(unsafe.Add(nil, area)) = 1
+	area += step
+	return 0
+}
+
+// fillPipe writes until a pipe is full.
+func fillPipe(w int) {
+	bare.Call(syscall.SYS_FCNTL, uintptr(w), syscall.F_SETFL, syscall.O_NONBLOCK)
+	for bare.Write(w, buffer[:]) > 0 {
+	}
+}
+
+var buffer [64 << 10]byte
+
+func takePipe() int {
+	_, w, err := bare.Pipe()
+	if err < 0 {
+		return err
+	}
+	fillPipe(w)
+	return 0
+}
+
+func takeBigPipe() int {
+	_, w, err := bare.Pipe()
+	if err < 0 {
+		return err
+	}
+	const fSetPipeSize = 1031
+	if r := bare.Call(syscall.SYS_FCNTL, uintptr(w), fSetPipeSize, 1<<20); r < 0 {
+		return r
+	}
+	fillPipe(w)
+	return 0
+}
+
+func takeSocketpair() int {
+	var fd [2]int32
+	r := bare.Call(syscall.SYS_SOCKETPAIR, syscall.AF_UNIX, syscall.SOCK_STREAM, 0, uintptr(unsafe.Pointer(&fd)))
+	if r < 0 {
+		return r
+	}
+	fillPipe(int(fd[0]))
+	fillPipe(int(fd[1]))
+	return 0
+}
+
+func takeEventfd() int { return bare.Call(syscall.SYS_EVENTFD2, 0, 0) }
+
+func takeTimerfd() int {
+	fd := bare.Call(syscall.SYS_TIMERFD_CREATE, 1, 0)
+	if fd < 0 {
+		return fd
+	}
+	when := [4]int64{3600, 0, 3600, 0}
+	return bare.Call(syscall.SYS_TIMERFD_SETTIME, uintptr(fd), 0, uintptr(unsafe.Pointer(&when)), 0)
+}
+
+func takeMemfd() int {
+	fd := bare.Call(sysMemfdCreate, uintptr(unsafe.Pointer(bare.CString("hog\x00"))), 0)
+	if fd < 0 {
+		return fd
+	}
+	return bare.Write(fd, buffer[:1])
+}
+
+func takePidfd() int {
+	return bare.Call(sysPidfdOpen, uintptr(bare.Call(syscall.SYS_GETPID)), 0)
+}
+
+func takeEpoll() int { return bare.Call(syscall.SYS_EPOLL_CREATE1, 0) }
+
+// epollState is how far takeEpollItem is: every epoll instance watches the same
+// eventfds.
+var epollState struct{ ep, fds, next int }
+
+func takeEpollItem() int {
+	const watched = 400
+	s := &epollState
+	if s.fds == 0 {
+		for s.fds = 0; s.fds < watched; s.fds++ {
+			fd := bare.Call(syscall.SYS_EVENTFD2, 0, 0)
+			if fd < 0 {
+				return fd
+			}
+			s.next = fd // the highest
+		}
+		s.ep = 0
+	}
+	first := s.next - watched + 1
+	if s.ep == 0 || epollItem == watched {
+		if s.ep = bare.Call(syscall.SYS_EPOLL_CREATE1, 0); s.ep < 0 {
+			return s.ep
+		}
+		epollItem = 0
+	}
+	event := syscall.EpollEvent{Events: syscall.EPOLLIN}
+	r := bare.Call(syscall.SYS_EPOLL_CTL, uintptr(s.ep), syscall.EPOLL_CTL_ADD, uintptr(first+epollItem), uintptr(unsafe.Pointer(&event)))
+	epollItem++
+	return r
+}
+
+var epollItem int
+
+func takeOpen() int { return bare.Open("/dev/null\x00", syscall.O_RDONLY, 0) }
+
+func takeLock() int {
+	fd := bare.Open("/init\x00", syscall.O_RDONLY, 0)
+	if fd < 0 {
+		return fd
+	}
+	return bare.Call(syscall.SYS_FLOCK, uintptr(fd), syscall.LOCK_SH)
+}
+
+// takeTable makes a process with the largest descriptor table.
+func takeTable() int {
+	return takeChild(func() int { return bare.Call(syscall.SYS_DUP3, 0, 1<<16-1, 0) })
+}
+
+// takeChild makes a process that runs f and stays. It returns the pid, or -errno of
+// fork or f.
+func takeChild(f func() int) int {
+	r, w, err := bare.Pipe()
+	if err < 0 {
+		return err
+	}
+	bare.Call(syscall.SYS_FCNTL, uintptr(w), syscall.F_SETFD, syscall.FD_CLOEXEC)
+	pid := bare.Fork()
+	if pid == 0 {
+		var b [8]byte
+		*(*int64)(unsafe.Pointer(&b)) = int64(f())
+		bare.Write(w, b[:])
+		forever()
+	}
+	bare.Close(w)
+	if pid > 0 {
+		var b [8]byte
+		if bare.Read(r, b[:]) != 8 {
+			// It has begun another program.
+		} else if e := *(*int64)(unsafe.Pointer(&b)); e < 0 {
+			pid = int(e)
+		}
+	}
+	bare.Close(r)
+	return pid
+}
+
+// takeSignal queues a real-time signal, which is blocked, for this process.
+func takeSignal() int {
+	const rtmin, sigBlock = 34, 0
+	blocked := uint64(1) << (rtmin - 1)
+	bare.Call(syscall.SYS_RT_SIGPROCMASK, sigBlock, uintptr(unsafe.Pointer(&blocked)), 0, 8)
+	var info [128]byte
+	*(*int32)(unsafe.Pointer(&info[8])) = -1 // SI_QUEUE
+	return bare.Call(syscall.SYS_RT_SIGQUEUEINFO, uintptr(bare.Call(syscall.SYS_GETPID)), rtmin, uintptr(unsafe.Pointer(&info)))
+}
+
+// takeArguments makes a process whose arguments the kernel keeps for /proc.
+func takeArguments() int {
+	return takeChild(func() int {
+		for i := range buffer[:page] {
+			buffer[i] = 'x'
+		}
+		buffer[page-1] = 0
+		argv := [3]*byte{bare.CString(hogPath), bare.CString("sleep\x00"), nil}
+		envp := [2]*byte{&buffer[0], nil}
+		return bare.Call(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(argv[0])), uintptr(unsafe.Pointer(&argv)), uintptr(unsafe.Pointer(&envp)))
+	})
+}
