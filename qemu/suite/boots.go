@@ -41,7 +41,7 @@ var suiteBoots = []boot{
 	{arch: "arm64", machine: "virt", mem: "64M", args: []string{"selftest=quick"}},
 	// A CPU that is open to Meltdown, and everything that is done about speculation,
 	// whatever the CPU.
-	{arch: "amd64", machine: "q35", mem: "64M", cpu: "Haswell", args: []string{"selftest=quick", "layout=shared", "mitigations=ibpb,ibrs,verw"},
+	{arch: "amd64", machine: "q35", mem: "128M", cpu: "Haswell", args: []string{"selftest=exec", "layout=shared", "mitigations=ibpb,ibrs,verw"},
 		banner: `(?m)^layout: separate \(because of Meltdown\),(.*\n)+?speculation: IBRS at entry, IBPB between users, VERW; open to SSB`},
 	// 2 million frames: the recount after each test takes its time.
 	{arch: "arm64", machine: "virt", mem: "8G", args: []string{"selftest=frames/"}},
