@@ -43,7 +43,7 @@ var suiteBoots = []boot{
 	// whatever the CPU.
 	{arch: "amd64", machine: "q35", mem: "128M", cpu: "Haswell", args: []string{"selftest=exec", "layout=shared", "mitigations=ibpb,ibrs,verw"},
 		banner: `(?m)^layout: separate \(because of Meltdown\),(.*\n)+?speculation: IBRS at entry, IBPB between users, VERW; open to SSB`},
-	// 2 million frames: the recount after each test takes its time.
+	// 2 million frames.
 	{arch: "arm64", machine: "virt", mem: "8G", args: []string{"selftest=frames/"}},
 	{arch: "arm64", machine: "virt-uboot", mem: "1G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "virt-uboot-imx8mp", mem: "3G", args: []string{"selftest=frames/"}},
