@@ -104,8 +104,20 @@ type randomDev struct {
 }
 
 func (d randomDev) read(c call, p []byte, off int64) (int, error) {
-	d.fs.cfg.Random(p)
+	for n := 0; n < len(p); {
+		turn := p[n:min(len(p), n+RandomTurn)]
+		d.fs.cfg.Random(turn)
+		n += len(turn)
+		if err := c.pause(); err != nil {
+			return n, nil
+		}
+	}
 	return len(p), nil
 }
+
+// RandomTurn is how much the generator makes between two pauses: some 10 000
+// instructions.
+const RandomTurn = 1024
+
 func (randomDev) write(c call, p []byte, off int64) (int, error) { return len(p), nil }
 func (randomDev) size() int64                                    { return 0 }

@@ -156,7 +156,12 @@ func (w *way) fork() (err error) {
 
 // waits runs fn and tells the longest time that a task did not run which
 // wants to all the time.
-func waits(fn func()) (worst time.Duration) {
+func waits(fn func()) (worst time.Duration) { return waitsEvery(time.Microsecond, fn) }
+
+// waitsEvery is waits for a task that wants to run at intervals, which must leave
+// user code time to get on: a timer that is due at each entry of user mode would
+// keep it from that.
+func waitsEvery(interval time.Duration, fn func()) (worst time.Duration) {
 	done, last, start := false, time.Duration(0), time.Now()
 	other := make(chan struct{})
 	go func() {
@@ -167,11 +172,11 @@ func waits(fn func()) (worst time.Duration) {
 				worst = max(worst, now-last)
 			}
 			last = now
-			time.Sleep(time.Microsecond)
+			time.Sleep(interval)
 		}
 	}()
 	for range 3 {
-		time.Sleep(10 * time.Microsecond)
+		time.Sleep(10 * interval)
 	}
 	worst, last = 0, time.Since(start)
 	fn()

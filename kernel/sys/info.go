@@ -394,7 +394,7 @@ func sysPersonality(c ctx) (uint64, error) {
 }
 
 // randomTurn is how much the generator makes between two pauses.
-const randomTurn = 4096
+const randomTurn = fs.RandomTurn
 
 // sysGetrandom fills the buffer from the kernel's generator, a turn at a time.
 func sysGetrandom(c ctx) (uint64, error) {
