@@ -62,6 +62,7 @@ func (s *system) startProcesses() error {
 		Machine: s.board, Memory: s.mem, Pmaps: s.pmaps, VM: s.vm,
 		Syscalls: s.sys, Signals: s.sys,
 		Policy: s.opts.Exit, Layout: s.opts.Layout, Slice: s.opts.Slice,
+		Log:   func(line string) { fmt.Println("grim:", line) },
 		Clock: runtime.Nanotime, Timers: runtime.TimerWords(), Woken: runtime.Woken, Yield: s.yield,
 	})
 	if err != nil {

@@ -19,16 +19,14 @@ func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, e
 	p.mu.Lock()
 	layout := p.layout
 	p.mu.Unlock()
-	vs, err := vm.New(k.cfg.VM, layout, p.account.User())
+	fresh, pc, sp, err := t.newProgram(layout, build)
+	for err == syscall.ENOMEM && t.outOfMemory() {
+		fresh, pc, sp, err = t.newProgram(layout, build)
+	}
 	if err != nil {
 		return err
 	}
-	fresh := newSpace(vs)
-	pc, sp, err := build(vs)
-	if err == nil {
-		err = t.singleThread()
-	}
-	if err != nil {
+	if err := t.singleThread(); err != nil {
 		fresh.discard()
 		return err
 	}
@@ -57,6 +55,20 @@ func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, e
 	t.usage.system.Add(k.now() - begin)
 	p.notify(NoteExec)
 	return nil
+}
+
+// newProgram makes a space and has it filled.
+func (t *Thread) newProgram(layout arch.Layout, build func(vs *vm.VMSpace) (pc, sp arch.VA, err error)) (s *space, pc, sp arch.VA, err error) {
+	vs, err := vm.New(t.p.k.cfg.VM, layout, t.p.account.User())
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	s = newSpace(vs)
+	if pc, sp, err = build(vs); err != nil {
+		s.discard()
+		return nil, 0, 0, err
+	}
+	return s, pc, sp, nil
 }
 
 // singleThread ends all threads but the caller, waits until they are dead, and

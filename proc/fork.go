@@ -83,6 +83,9 @@ func (t *Thread) Fork(a ForkArgs) (int, error) {
 	}
 	if a.Flags&CloneThread != 0 {
 		c, err := t.cloneThread(&a)
+		for err == syscall.ENOMEM && t.outOfMemory() {
+			c, err = t.cloneThread(&a)
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -95,6 +98,9 @@ func (t *Thread) Fork(a ForkArgs) (int, error) {
 		return tid, nil
 	}
 	c, err := t.cloneProcess(&a)
+	for err == syscall.ENOMEM && t.outOfMemory() {
+		c, err = t.cloneProcess(&a)
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -73,6 +73,9 @@ type Config struct {
 	// Trace sees every exit step as it happens, with locks of this package
 	// held: it must not call back. nil: the ring only.
 	Trace func(e *Event)
+	// Log prints a line that somebody should see, such as which process was killed
+	// because memory was gone; it must not block or call back. nil: nothing.
+	Log func(line string)
 	// InitExited is called by the reaper when process 1 has become a zombie,
 	// with its wait status; it may stop the machine. nil: nothing.
 	InitExited func(status Status)
@@ -104,10 +107,13 @@ type Kernel struct {
 
 	charges *charge.System // [I]
 
+	log func(line string) // Config.Log
+
 	pids pidTable
 
 	treeMu sync.Mutex
 	// Guarded by treeMu:
+	oom        oomState
 	init       *Process // process 1 while it is live
 	all        procList // every process that is not Gone
 	parentless procTree // children of the kernel, and orphans while there is no init
@@ -170,6 +176,9 @@ func New(cfg Config) (*Kernel, error) {
 	}
 	if k.cfg.Yield == nil {
 		k.cfg.Yield = runtime.Gosched
+	}
+	if k.log = cfg.Log; k.log == nil {
+		k.log = func(string) {}
 	}
 	k.armed.Store(math.MaxInt64)
 	k.SetTrace(cfg.Trace)

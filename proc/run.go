@@ -109,8 +109,11 @@ func (t *Thread) fault(va arch.VA, access arch.Prot) {
 	switch t.space.vs.Fault(va, access) {
 	case nil:
 	case syscall.ENOMEM:
-		// Out of memory, and no call to return it from: the asking process ends.
-		t.p.kill(SignalStatus(syscall.SIGKILL))
+		// There is no call to return it from. If memory can be had again, user code
+		// tries once more.
+		if !t.outOfMemory() {
+			t.p.kill(SignalStatus(syscall.SIGKILL))
+		}
 	case syscall.EACCES:
 		t.forceTrap(&Siginfo{Signo: syscall.SIGSEGV, Code: SEGV_ACCERR, Addr: va})
 	case syscall.EIO:

@@ -3,6 +3,7 @@ package selftest
 import (
 	"encoding/binary"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,6 +22,7 @@ var pressureTests = []test{
 	{name: "pressure/cut-block", run: pressureCutBlock, layouts: true},
 	{name: "pressure/spawn", run: pressureSpawn, layouts: true},
 	{name: "pressure/all-memory", run: pressureAllMemory, slow: true},
+	{name: "pressure/largest-is-killed", run: pressureLargest, layouts: true, policies: true, slow: true},
 	{name: "pressure/reservations", run: pressureReservations},
 }
 
@@ -272,6 +274,44 @@ func pressureAllMemory(t *T) {
 	vs = t.space(&small)
 	t.mapped(vs, dataVA, 4*page)
 	t.passes("a process afterwards", vs)
+}
+
+// pressureLargest: when memory is gone, the process that holds most of it is killed,
+// whoever asks for more, and the others go on: one that waits for a page, and one
+// that forks.
+// Broken by: fault that kills the thread that asked; outOfMemory without its loop.
+func pressureLargest(t *T) {
+	total := uint64(t.Mem.FreeFrames())
+	var big, small, forks, child program
+	big.touch(dataVA, page, total*6/10)
+	big.call(unix.SYS_PPOLL, 0, 0, 0, 0)
+	bigSpace := t.space(&big)
+	t.mapped(bigSpace, dataVA, total*page)
+	bigSpace.Ref()
+	defer bigSpace.Release()
+	victim := t.start(bigSpace)
+	for bigSpace.Stats().RSS < total*6/10*page {
+		time.Sleep(time.Millisecond)
+	}
+	child.exit(0)
+	for range 20 {
+		forks.fork(&child)
+	}
+	forks.exit(0)
+	small.touch(dataVA, page, total/2)
+	small.exit(0)
+	smallSpace, forkSpace := t.space(&small), t.space(&forks)
+	t.mapped(smallSpace, dataVA, total*page)
+	asker, bystander := t.start(smallSpace), t.start(forkSpace)
+	if st := victim.Wait().Status; st != proc.SignalStatus(unix.SIGKILL) {
+		t.Errorf("the largest process: %s, want death by SIGKILL", statusText(st))
+	}
+	if st := asker.Wait().Status; st != 0 {
+		t.Errorf("the process that asked for more: %s", statusText(st))
+	}
+	if st := bystander.Wait().Status; st != 0 {
+		t.Errorf("a process that forks: %s", statusText(st))
+	}
 }
 
 // pressureReservations: frames that are only reserved are there for who needs

@@ -161,6 +161,15 @@ func (m *Memory) mayAlloc() bool {
 	return true
 }
 
+// Exhausted reports whether no frame is free, and the reclaim functions have none
+// either. Under FailAfter it is false: those failures are a test's.
+func (m *Memory) Exhausted() bool {
+	m.mu.Lock()
+	none := m.failAfter < 0 && m.nfree+m.nzero == 0
+	m.mu.Unlock()
+	return none && !m.ask(1)
+}
+
 // FailAfter makes every allocation after the next n fail with ENOMEM, without
 // asking for reclaim; negative: none fails by this. For tests of what happens
 // when memory runs out.

@@ -1,0 +1,101 @@
+package proc
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+
+	"grim/mm/charge"
+)
+
+// When memory is gone, one process is killed for it: the one that holds most, never
+// init. Its exit needs no memory, so it always gives back what it held.
+
+// oomPoll is how often a thread that waits for a victim's memory looks.
+const oomPoll = time.Millisecond
+
+// outOfMemory is called by a thread that has asked for a frame and got ENOMEM. If
+// there is really none left, it kills a process, waits until there are frames again,
+// and reports true: the caller tries again. false: there are frames, so the error has
+// another reason (a limit, a charge), or this thread is to end, or there is nobody to
+// kill. It may sleep; no lock is held.
+func (t *Thread) outOfMemory() bool {
+	k := t.p.k
+	if !k.mem.Exhausted() {
+		return false
+	}
+	if !k.killLargest(t.p) {
+		return false
+	}
+	for k.mem.Exhausted() && k.oom.dying() {
+		if t.Dying() {
+			return false
+		}
+		if t.Sleep(nil, k.now()+int64(oomPoll)) != syscall.ETIMEDOUT {
+			break // a signal: the caller's call or access starts again after it
+		}
+	}
+	return !t.Dying()
+}
+
+// oomState is whose memory is on its way back.
+type oomState struct {
+	victim *Process // Kernel.treeMu; may be gone
+}
+
+// dying reports whether a victim still holds memory.
+func (o *oomState) dying() bool {
+	o.victim.k.treeMu.Lock()
+	defer o.victim.k.treeMu.Unlock()
+	return o.victim.State() < Zombie
+}
+
+// killLargest sees to it that a process is on its way out: the last victim, if that
+// has not given back its memory yet, or else the process that holds most. false: no
+// process can be killed. asker is named on the console.
+func (k *Kernel) killLargest(asker *Process) bool {
+	k.treeMu.Lock()
+	defer k.treeMu.Unlock()
+	if v := k.oom.victim; v != nil && v.State() < Zombie {
+		return true
+	}
+	var victim *Process
+	most := int64(0)
+	for p := k.all.head; p != nil; p = p.links[linkAll].next {
+		if held := p.holds(); held > most && !p.isInit() {
+			victim, most = p, held
+		}
+	}
+	if victim == nil {
+		return false
+	}
+	k.oom.victim = victim
+	k.log(fmt.Sprintf("out of memory: process %d (%s), which holds %d MB, is killed; process %d (%s) wanted more",
+		victim.pid, victim.Name(), most>>20, asker.pid, asker.Name()))
+	space := victim.sharedSpace()
+	for p := k.all.head; p != nil; p = p.links[linkAll].next {
+		if p == victim || space != nil && p.sharedSpace() == space && !p.isInit() {
+			p.kill(SignalStatus(syscall.SIGKILL))
+		}
+	}
+	return true
+}
+
+// holds is how much memory the process's end would give back, in bytes: resident
+// pages, table pages and kernel memory. 0 if it has none left.
+func (p *Process) holds() int64 {
+	vs := p.VM()
+	if vs == nil {
+		return 0
+	}
+	defer vs.Release()
+	st := vs.Pmap().Stats()
+	return int64(st.Resident+st.Tables)<<12 + vs.Account().Used(charge.Heap) + p.account.Used(charge.Heap)
+}
+
+// sharedSpace is the process's space, to compare with others'.
+func (p *Process) sharedSpace() *space {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.space
+}
