@@ -99,9 +99,21 @@ type Root struct {
 	Layout Layout
 }
 
-// MMU is the machine's side of package mm/pmap. All methods act on the calling
-// CPU; shooting down other CPUs is pmap's work, at the places it marks.
+// MMU is the machine's side of package mm/pmap. All methods act on the calling CPU,
+// but for flushes where Broadcast says so. What other CPUs owe for a flush that does not
+// reach them is pmap's work.
 type MMU interface {
+	// CPUs is how many CPUs may run user code; it does not change. CPU is the number
+	// of the calling one, from 0.
+	CPUs() int
+	CPU() int
+	// Broadcast tells whether FlushPage, FlushASID and FlushAll reach all CPUs, and are
+	// complete on all of them on return. With one CPU it is true.
+	Broadcast() bool
+	// Interrupt makes a CPU in user mode leave it soon, with a trap. It does not wait.
+	Interrupt(cpu int)
+	// Pause is called in a loop that waits for another CPU, to let it run.
+	Pause()
 	// KernelHalf is a root page whose upper 256 entries (KernelHalf..511) are
 	// copied into every new root of that layout, and never changed afterwards.
 	KernelHalf(l Layout) PA
@@ -126,6 +138,15 @@ type MMU interface {
 	// to instruction fetch in every address space. n <= one 2 MB block.
 	SyncInstructions(pa PA, n int)
 }
+
+// OneCPU is the part of MMU about CPUs for a machine that has one.
+type OneCPU struct{}
+
+func (OneCPU) CPUs() int       { return 1 }
+func (OneCPU) CPU() int        { return 0 }
+func (OneCPU) Broadcast() bool { return true }
+func (OneCPU) Interrupt(n int) { panic("arch: an interrupt to another CPU, and there is one") }
+func (OneCPU) Pause()          {}
 
 // PageOps clear and copy whole pages, which is most of what a fault costs. Pages
 // are aligned, mapped, and do not overlap. A nil function: plain Go code will do.

@@ -24,6 +24,7 @@ import (
 // that Run resumes; it traps by handing control back. Several CPUs at once are
 // the host's: every thread's goroutine may be in Run at the same time.
 type machine struct {
+	arch.OneCPU
 	t     testing.TB
 	k     *Kernel
 	mem   *phys.Memory

@@ -42,6 +42,7 @@ type Line struct{ Level, ActiveLow bool }
 
 // Machine implements arch.Machine. There is one; it has one CPU.
 type Machine struct {
+	arch.OneCPU
 	Features Features
 	spec     speculation
 

@@ -52,6 +52,7 @@ func Bytes(pa uint64, n int) []byte {
 
 // mmu is what Machine knows of the translation regime.
 type mmu struct {
+	arch.OneCPU
 	root    arch.PA // kernel root: empty user half, kernel half
 	empty   arch.PA // a page of zeros: the kernel half of a separate root
 	active  arch.Root

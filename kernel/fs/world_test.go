@@ -35,7 +35,10 @@ type world struct {
 }
 
 // noTLB is an MMU for address spaces that no CPU runs on.
-type noTLB struct{ half arch.PA }
+type noTLB struct {
+	arch.OneCPU
+	half arch.PA
+}
 
 func (m noTLB) KernelHalf(arch.Layout) arch.PA { return m.half }
 func (m noTLB) Activate(arch.Root)             {}
@@ -64,7 +67,7 @@ func newWorldOf(t testing.TB, frames int, proc ProcSource) *world {
 	}
 	charges := charge.Unlimited()
 	w := &world{t: t, mem: mem, charges: charges}
-	w.vm = vm.NewSystem(vm.Config{Mem: mem, Pmaps: pmap.NewSystem(mem, &amd64.Format, noTLB{arch.PageSize}), Charges: charges})
+	w.vm = vm.NewSystem(vm.Config{Mem: mem, Pmaps: pmap.NewSystem(mem, &amd64.Format, noTLB{half: arch.PageSize}), Charges: charges})
 	w.FS, err = New(Config{
 		NewPages: func(name string, payer *charge.User) (Pages, error) {
 			return vm.NewUserFile(w.vm, name, nil, payer)

@@ -29,6 +29,7 @@ import (
 // functions that make system calls. Each user thread's code is a goroutine that
 // takes turns with the kernel's goroutine in Run.
 type machine struct {
+	arch.OneCPU
 	charged  charge.Totals
 	t        *testing.T
 	abi      *arch.ABI

@@ -135,3 +135,19 @@ func (m *Memory) Owners() map[Owner]int {
 	}
 	return n
 }
+
+// Peek tells whether a frame is in use, and for what, without any order to what others do
+// meanwhile: for tests that stand for hardware, which asks nobody. A frame of a whole block
+// is in use.
+//
+//go:norace
+func (m *Memory) Peek(f Frame) (inUse bool, o Owner) {
+	if f < m.base || int(f-m.base) >= len(m.info) {
+		return false, Free
+	}
+	if i, _ := m.blockOf(f); m.blocks[i].isWhole {
+		return true, m.blocks[i].owner
+	}
+	fi := &m.info[f-m.base]
+	return fi.refs > 0, fi.owner
+}

@@ -3,29 +3,17 @@ package pmap
 import (
 	"fmt"
 	"math"
-	"sync/atomic"
 
 	"grim/arch"
 )
 
-// maxCPU is how many CPUs System has room for. Only CPU 0 runs so far.
-const maxCPU = 1
-
-// cpu is what one CPU has loaded for the user half: nil is the bare kernel root.
-// Changed under System.mu by that CPU.
-type cpu struct {
-	current atomic.Pointer[Pmap]
-	domain  uint64 // of the code that ran here last; System.mu
-}
-
-// thisCPU is the one place that must learn the CPU's number when there are more.
-func (s *System) thisCPU() *cpu { return &s.cpus[0] }
-
 // Root is what the CPU needs to walk p's tables. The identifier is 0 while p has
-// none of the current generation: Activate gives it one.
+// none of the current generation, or none on this CPU: Activate gives it one.
 func (p *Pmap) Root() arch.Root {
 	r := arch.Root{Table: p.root.PA(), Layout: p.layout}
-	if id := p.id.Load(); id>>16 == p.s.gen.Load() {
+	if p.s.local {
+		r.ASID = p.s.thisCPU().asidOf(p)
+	} else if id := p.id.Load(); id>>16 == p.s.gen.Load() {
 		r.ASID = uint16(id)
 	}
 	return r
@@ -33,24 +21,30 @@ func (p *Pmap) Root() arch.Root {
 
 // Activate makes p the user half of this CPU; a few instructions when it is
 // already. The caller stays on this CPU, and lets nothing else run on it, until
-// it has entered user mode.
+// it has entered user mode. With several CPUs, user code counts as running from here
+// to LeaveUser.
 func (p *Pmap) Activate() {
-	// A new generation of identifiers takes every pmap off its CPU.
-	if p.s.thisCPU().current.Load() != p {
+	// A new generation of identifiers takes this CPU off its pmap.
+	if p.s.one.Load() != p {
 		p.activate() // apart, so that the rest is inlined in the system-call path
 	}
 }
 
 func (p *Pmap) activate() {
 	s := p.s
-	s.mu.Lock()
-	if p.leaving.Load() || p.root == 0 {
+	c := s.thisCPU()
+	if c.current.Load() != p {
+		s.mu.Lock()
+		if p.leaving.Load() || p.root == 0 {
+			s.mu.Unlock()
+			panic(fmt.Sprintf("pmap: activate of root %#x while it is purged (%v) or after it was destroyed", p.root.PA(), p.leaving.Load()))
+		}
+		s.load(p)
 		s.mu.Unlock()
-		panic(fmt.Sprintf("pmap: activate of root %#x while it is purged (%v) or after it was destroyed", p.root.PA(), p.leaving.Load()))
 	}
-	s.identify(p)
-	s.load(p)
-	s.mu.Unlock()
+	if s.many {
+		p.enterUser(c)
+	}
 }
 
 // Deactivate moves this CPU to the bare kernel root.
@@ -71,16 +65,23 @@ func (s *System) Current() *Pmap { return s.thisCPU().current.Load() }
 func (s *System) load(p *Pmap) {
 	c := s.thisCPU()
 	old := c.current.Load()
-	if p == nil {
+	switch {
+	case p == nil:
 		s.mmu.Deactivate()
-	} else {
+	case s.local:
+		s.loadLocal(c, p)
+	default:
+		s.identify(p)
+		if s.many {
+			c.coming.Store(p)
+		}
 		s.mmu.Activate(p.Root())
 	}
 	if s.barrier != nil {
 		s.crossDomains(c, old, p)
 	}
-	c.current.Store(p)
-	if old != nil && old != p && uint16(old.id.Load()) == 0 {
+	s.loaded(c, p)
+	if old != nil && old != p && uint16(old.id.Load()) == 0 && !s.many {
 		// Without identifiers nothing of old outlives the switch: the next
 		// Activate flushes before user code runs.
 		old.id.Store(0)
@@ -88,9 +89,8 @@ func (s *System) load(p *Pmap) {
 }
 
 // identify gives p an identifier of the current generation. When they run out, a
-// new generation begins and every TLB entry of the old one is flushed.
-// (More CPUs: what they run now keeps its identifier, and each flushes before its
-// next switch.) Preconditions: s.mu held.
+// new generation begins and every TLB entry of the old one is flushed, on all CPUs.
+// Preconditions: s.mu held.
 func (s *System) identify(p *Pmap) {
 	gen := s.gen.Load()
 	if p.id.Load()>>16 == gen {
@@ -104,8 +104,14 @@ func (s *System) identify(p *Pmap) {
 		asid = s.freeASID[len(s.freeASID)-1]
 		s.freeASID = s.freeASID[:len(s.freeASID)-1]
 	default:
+		s.skipKept()
 		if s.nextASID > n {
-			gen = s.newGeneration()
+			if gen = s.newGeneration(); p.id.Load()>>16 == gen {
+				return // another CPU runs it
+			}
+			if s.skipKept(); s.nextASID > n {
+				panic(fmt.Sprintf("pmap: %d identifiers for %d CPUs", n, len(s.cpus)))
+			}
 		}
 		asid = uint16(s.nextASID)
 		s.nextASID++
@@ -113,14 +119,31 @@ func (s *System) identify(p *Pmap) {
 	p.id.Store(gen<<16 | uint64(asid))
 }
 
-// newGeneration makes every identifier free. The CPU leaves its root first: what
-// it walked between the flush and the switch would be cached under an identifier
-// that is about to be another's. Preconditions: s.mu held.
+// skipKept goes on to the next identifier that is not in use from an earlier generation.
+func (s *System) skipKept() {
+	for len(s.kept) > 0 && s.kept[uint16(s.nextASID)] {
+		s.nextASID++
+	}
+}
+
+// newGeneration makes every identifier free that no CPU uses. This CPU leaves its root
+// first: what it walked between the flush and the switch would be cached under an
+// identifier that is about to be another's. What the others have loaded keeps its
+// identifier, so that they need not be told: the flush costs them time and nothing else.
+// Preconditions: s.mu held.
 func (s *System) newGeneration() uint64 {
 	s.load(nil)
 	gen := s.gen.Add(1)
 	s.nextASID = 1
 	s.freeASID = s.freeASID[:0]
+	clear(s.kept)
+	for i := range s.cpus {
+		if q := s.cpus[i].current.Load(); q != nil {
+			asid := uint16(q.id.Load())
+			s.kept[asid] = true
+			q.id.Store(gen<<16 | uint64(asid))
+		}
+	}
 	s.mmu.FlushAll()
 	return gen
 }
@@ -134,53 +157,50 @@ func (s *System) LimitIdentifiers(n int) {
 	}
 	s.mu.Lock()
 	s.asidLimit = n
-	s.newGeneration()
+	if s.local {
+		s.load(nil)
+		for i := range s.cpus {
+			clear(s.cpus[i].slots[:])
+		}
+	} else {
+		s.newGeneration()
+	}
 	s.mu.Unlock()
 }
 
-// leaveLocked takes p off every CPU, drops all its translations at once, and gives
-// its identifier back. Nobody can load it again until leaving is false.
-// Preconditions: s.mu held.
+// leaveLocked takes p off this CPU, drops all its translations at once, and gives its
+// identifier back. No other CPU has it loaded: a thread leaves its root where it blocks or
+// ends. Nobody can load it again until leaving is false. Preconditions: s.mu held.
 func (s *System) leaveLocked(p *Pmap) {
 	p.leaving.Store(true)
-	// Shoot-down point: a CPU other than this one that has p loaded is told to
-	// move to the bare kernel root, and waited for.
+	id := p.id.Load()
+	if s.thisCPU().current.Load() == p {
+		s.load(nil)
+	}
 	for i := range s.cpus {
-		if s.cpus[i].current.Load() == p {
-			s.mmu.Deactivate()
-			if s.barrier != nil {
-				s.crossDomains(&s.cpus[i], p, nil)
-			}
-			s.cpus[i].current.Store(nil)
+		if s.cpus[i].has(p) {
+			s.mu.Unlock()
+			panic(fmt.Sprintf("pmap: purge of root %#x: it is loaded on CPU %d", p.root.PA(), i))
 		}
 	}
-	if id := p.id.Load(); id != 0 && id>>16 == s.gen.Load() {
-		s.mmu.FlushASID(p.Root())
+	if s.local {
+		// No CPU will take what it may have cached for p's any more.
+		p.serial.Store(s.serials.Add(1))
+	} else if id != 0 && id>>16 == s.gen.Load() {
+		asid := uint16(id)
+		s.mmu.FlushASID(arch.Root{Table: p.root.PA(), ASID: asid, Layout: p.layout})
 		p.id.Store(0)
-		if asid := uint16(id); asid != 0 {
+		switch {
+		case int(asid) >= s.nextASID: // kept from an earlier generation: it has its turn yet
+			delete(s.kept, asid)
+		case asid != 0:
 			s.freeASID = append(s.freeASID, asid)
 		}
 	}
 }
 
-// live tells whether a TLB may hold translations of p.
+// live tells whether a TLB may hold translations of p, where flushes are broadcast.
 func (p *Pmap) live() bool {
 	id := p.id.Load()
 	return id != 0 && id>>16 == p.s.gen.Load()
-}
-
-// flushPage drops the translation of one page or block and the walk-cache
-// entries above it, on every CPU (shoot-down point). Preconditions: p.mu held.
-func (p *Pmap) flushPage(va arch.VA) {
-	if p.live() {
-		p.s.mmu.FlushPage(p.Root(), va)
-	}
-}
-
-// flushAll drops all translations of p and its walk caches, on every CPU
-// (shoot-down point). Preconditions: p.mu held.
-func (p *Pmap) flushAll() {
-	if p.live() {
-		p.s.mmu.FlushASID(p.Root())
-	}
 }

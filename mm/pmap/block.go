@@ -52,7 +52,7 @@ func (p *Pmap) vacate(n node, i int, va arch.VA) bool {
 	p.take(n, i)
 	p.flushPage(va)
 	p.tables--
-	p.s.mem.FreeZeroed(p.s.frame(e))
+	p.retire(p.s.frame(e))
 	return true
 }
 
@@ -101,7 +101,7 @@ func (p *Pmap) Promote(va arch.VA) bool {
 	// Cleared so that it goes to the stock of zeroed frames: a table is what
 	// such a frame is most often wanted for.
 	clear(n0.t[:])
-	s.mem.FreeZeroed(n0.f)
+	p.retire(n0.f)
 	return true
 }
 

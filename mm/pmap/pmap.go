@@ -17,8 +17,8 @@
 //
 // A leaf that the CPU may have cached is unlinked or changed first, then flushed,
 // and only then is its frame, or table page, given back. All flushing goes
-// through flushPage and flushAll in asid.go, which are also where other CPUs
-// will be shot down.
+// through flushPages and flushAll, and all table pages that a CPU may have walked
+// through retire, in shoot.go: that is where other CPUs are shot down.
 //
 //   - Empty to valid, and no access (PROT_NONE) to valid: no flush; neither
 //     architecture caches an entry that is not present. (arm64: a DSB before the
@@ -104,10 +104,19 @@ type System struct {
 
 	gen atomic.Uint64 // generation of identifiers; changed under mu
 
+	// one is what the CPU has loaded if there is one CPU; nil for ever if there are
+	// several, so that Activate asks about that and about several CPUs at once.
+	one   atomic.Pointer[Pmap]
+	many  bool  // [I] there are several CPUs
+	local bool  // [I] and flushes reach the calling one only: see shoot.go
+	cpus  []cpu // [I] a record for each
+
+	serials atomic.Uint64 // that pmaps have had; local
+
 	mu        sync.Mutex
-	cpus      [maxCPU]cpu
 	nextASID  int
 	freeASID  []uint16        // flushed, of this generation
+	kept      map[uint16]bool // identifiers of earlier generations that are in use in this one
 	asidLimit int             // use no more; see LimitIdentifiers
 	roots     [2][]phys.Frame // recycled roots by layout: user half zero, kernel half valid
 	work      []*teardown
@@ -125,6 +134,10 @@ type Pmap struct {
 	// id is generation<<16 | ASID; 0 when the pmap has no translations in any
 	// TLB. Changed under System.mu.
 	id atomic.Uint64
+	// changes counts what other CPUs must flush for, if there are several; serial is the
+	// name under which a CPU's identifiers know this pmap. See shoot.go.
+	changes atomic.Uint64
+	serial  atomic.Uint64
 	// leaving: Purge has taken the pmap off every CPU and nobody may load it.
 	// Set under System.mu.
 	leaving atomic.Bool
@@ -135,6 +148,9 @@ type Pmap struct {
 	mu       sync.Mutex
 	resident int // 4 KB pages with a leaf
 	tables   int // table pages, root excluded
+
+	retiredMu sync.Mutex
+	retired   []retired // unlinked table pages that another CPU may walk
 }
 
 // frameBits are where an entry of either format has its frame number.
@@ -166,6 +182,8 @@ func NewSystem(m *phys.Memory, f *arch.Format, mmu arch.MMU) *System {
 	s.cow, s.wired = s.soft(COW), s.soft(Wired)
 	s.gen.Store(1)
 	s.nextASID = 1
+	s.kept = map[uint16]bool{}
+	s.initCPUs(mmu.CPUs(), mmu.Broadcast())
 	return s
 }
 

@@ -59,9 +59,7 @@ func (p *Pmap) changeSome(start, end arch.VA, fn func(e arch.PTE, bits *[8][8]ar
 		p.flushAll()
 		return next
 	}
-	for _, va := range where[:n] {
-		p.flushPage(va)
-	}
+	p.flushPages(where[:n])
 	return next
 }
 
@@ -171,9 +169,11 @@ func (p *Pmap) Clean(start, end arch.VA, v Visitor) {
 		if td.ndirty > flushEach {
 			p.flushAll()
 		} else {
-			for _, u := range td.dirty[:td.ndirty] {
-				p.flushPage(u.VA)
+			var where [flushEach]arch.VA
+			for k, u := range td.dirty[:td.ndirty] {
+				where[k] = u.VA
 			}
+			p.flushPages(where[:td.ndirty])
 		}
 		p.mu.Unlock()
 		td.visit(v)

@@ -45,6 +45,11 @@ func (p *Pmap) Purge(v Visitor, yield func()) Stats {
 	p.resident -= w.pages
 	p.tables -= w.tables
 	p.mu.Unlock()
+	if s.local {
+		p.retiredMu.Lock()
+		p.freeRetired() // no CPU has the pmap
+		p.retiredMu.Unlock()
+	}
 	did := Stats{w.pages, w.tables}
 	w.v, w.yield = nil, nil
 	w.pages, w.tables, w.work = 0, 0, 0

@@ -224,20 +224,25 @@ func (p *Pmap) flushUnlinked(td *teardown) {
 	// address, those of the first 2 MB included, differs from noAddress.
 	const noAddress = ^arch.VA(0)
 	last := noAddress
+	var where [flushEach]arch.VA
+	n := 0
+	add := func(va arch.VA) {
+		where[n] = va
+		n++
+		last = va
+	}
 	for _, u := range td.pages[:td.npages] {
-		p.flushPage(u.VA)
-		last = u.VA
+		add(u.VA)
 	}
 	for _, u := range td.blocks[:td.nblocks] {
-		p.flushPage(u.VA)
-		last = u.VA
+		add(u.VA)
 	}
 	for _, u := range td.empty[:td.nempty] {
 		if last.BlockDown() != u.VA.BlockDown() {
-			p.flushPage(u.VA)
-			last = u.VA
+			add(u.VA)
 		}
 	}
+	p.flushPages(where[:n])
 }
 
 // free gives back what td holds; nothing can reach it any more. No lock is held.
@@ -253,14 +258,14 @@ func (p *Pmap) free(td *teardown, v Visitor) {
 	td.visit(v)
 	for _, u := range td.tables[:td.ntables] {
 		p.s.releaseLeaf(u.Frame, u.VA, td, v)
-		mem.FreeZeroed(u.Frame)
+		p.retire(u.Frame)
 	}
 	td.batch.Flush()
 	for _, u := range td.blocks[:td.nblocks] {
 		mem.UnrefBlock(u.Frame)
 	}
 	for _, u := range td.empty[:td.nempty] {
-		mem.FreeZeroed(u.Frame)
+		p.retire(u.Frame)
 	}
 	td.npages, td.ntables, td.nblocks, td.nempty, td.visible = 0, 0, 0, 0, false
 }

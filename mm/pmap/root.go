@@ -27,6 +27,9 @@ func (s *System) Init(p *Pmap, l arch.Layout) error {
 	p.resident, p.tables = 0, 0
 	p.id.Store(0)
 	p.domain.Store(0)
+	if s.local {
+		p.serial.Store(s.serials.Add(1))
+	}
 	p.leaving.Store(false)
 	return nil
 }
@@ -65,7 +68,7 @@ func (p *Pmap) Destroy() {
 	}
 	s.mu.Lock()
 	for i := range s.cpus {
-		if s.cpus[i].current.Load() == p {
+		if s.cpus[i].has(p) {
 			s.mu.Unlock()
 			panic(fmt.Sprintf("pmap: destroy of root %#x: it is active on CPU %d", f.PA(), i))
 		}

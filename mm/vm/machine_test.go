@@ -21,7 +21,10 @@ func bothFormats(t *testing.T, fn func(t *testing.T, f *arch.Format)) {
 
 // fakeMMU is a machine without a TLB: what package pmap does about one is tested
 // there.
-type fakeMMU struct{ half arch.PA }
+type fakeMMU struct {
+	arch.OneCPU
+	half arch.PA
+}
 
 func (m fakeMMU) KernelHalf(arch.Layout) arch.PA { return m.half }
 func (m fakeMMU) Activate(arch.Root)             {}
@@ -60,7 +63,7 @@ func newMachine(t testing.TB, f *arch.Format, frames int) *machine {
 		half[i] = arch.PTE(i) << 40
 	}
 	m := &machine{t: t}
-	m.System = NewSystem(Config{Mem: mem, Pmaps: pmap.NewSystem(mem, f, fakeMMU{arch.PageSize})})
+	m.System = NewSystem(Config{Mem: mem, Pmaps: pmap.NewSystem(mem, f, fakeMMU{half: arch.PageSize})})
 	m.frees = mem.FreeFrames()
 	t.Cleanup(func() {
 		if !t.Failed() {

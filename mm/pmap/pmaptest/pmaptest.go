@@ -1,4 +1,4 @@
-// Package pmaptest is a CPU's view of page tables for host tests: an arch.MMU
+// Package pmaptest is the view that CPUs have of page tables, for host tests: an arch.MMU
 // with a TLB and walk caches that never forget anything by themselves, so that a
 // missing flush shows. The walk caches hold the tables of all levels below the
 // root. A CPU may walk at any time, for addresses that nobody asked for: after each
@@ -8,28 +8,46 @@
 // Whenever something is dropped from it, and in Verify, it checks that what was
 // cached was still in use: a frame or table page that is freed before its flush
 // is a panic.
+//
+// With several CPUs (NewCPUs) each has a TLB, walk caches and a root of its own, and a
+// goroutine of the test is one of them (On). CPUs share no lock but where flushes are
+// broadcast, so that the race detector sees whether the code under test orders what CPUs
+// do.
 package pmaptest
 
 import (
 	"fmt"
+	"runtime"
+	"strings"
 	"sync"
+	"sync/atomic"
 
 	"grim/arch"
 	"grim/mm/phys"
 	"grim/mm/pmap"
 )
 
-// MMU implements arch.MMU for one CPU. Safe for concurrent use.
+// MMU implements arch.MMU. Safe for concurrent use.
 type MMU struct {
-	mem   *phys.Memory
-	f     arch.Format
-	asids int
-	half  [2]phys.Frame
+	mem       *phys.Memory
+	f         arch.Format
+	asids     int
+	broadcast bool
+	half      [2]phys.Frame
 
 	// OnFlush, if set, is called by FlushPage before it drops anything, and OnSync
 	// by SyncInstructions.
 	OnFlush func(r arch.Root, va arch.VA)
 	OnSync  func(pa arch.PA, n int)
+
+	cpus []*cpu
+	who  sync.Map // goroutine's number -> its CPU's; the others are CPU 0
+}
+
+// cpu is what the hardware of one CPU holds.
+type cpu struct {
+	irq        atomic.Bool
+	interrupts atomic.Int64
 
 	mu     sync.Mutex
 	on     bool
@@ -76,10 +94,16 @@ type leaf struct {
 	va    arch.VA
 }
 
-// New makes an MMU with asids identifiers (0: none) whose kernel halves, one per
-// layout, are recognisable entries.
-func New(m *phys.Memory, f *arch.Format, asids int) *MMU {
-	u := &MMU{mem: m, f: *f, asids: asids, tlb: map[key]leaf{}, walks: map[walkKey]phys.Frame{}, hot: map[hotKey]struct{}{}}
+// New makes the MMU of one CPU with asids identifiers (0: none) whose kernel halves, one
+// per layout, are recognisable entries.
+func New(m *phys.Memory, f *arch.Format, asids int) *MMU { return NewCPUs(m, f, asids, 1, true) }
+
+// NewCPUs is New for several CPUs; broadcast: a flush reaches all of them.
+func NewCPUs(m *phys.Memory, f *arch.Format, asids, cpus int, broadcast bool) *MMU {
+	u := &MMU{mem: m, f: *f, asids: asids, broadcast: broadcast}
+	for range cpus {
+		u.cpus = append(u.cpus, &cpu{tlb: map[key]leaf{}, walks: map[walkKey]phys.Frame{}, hot: map[hotKey]struct{}{}})
+	}
 	for l := range u.half {
 		frame, err := m.AllocZero(phys.Kernel)
 		if err != nil {
@@ -100,11 +124,64 @@ func (u *MMU) KernelHalf(l arch.Layout) arch.PA { return u.half[l].PA() }
 // ASIDs is the number given to New.
 func (u *MMU) ASIDs() int { return u.asids }
 
+// CPUs is the number given to NewCPUs.
+func (u *MMU) CPUs() int { return len(u.cpus) }
+
+// Broadcast is what was given to NewCPUs.
+func (u *MMU) Broadcast() bool { return u.broadcast }
+
+// On makes the calling goroutine CPU n while fn runs. No other goroutine is that CPU.
+func (u *MMU) On(n int, fn func()) {
+	g := goroutine()
+	u.who.Store(g, n)
+	defer u.who.Delete(g)
+	fn()
+}
+
+// CPU is the number of the calling CPU.
+func (u *MMU) CPU() int {
+	if len(u.cpus) > 1 {
+		if n, ok := u.who.Load(goroutine()); ok {
+			return n.(int)
+		}
+	}
+	return 0
+}
+
+func (u *MMU) this() *cpu { return u.cpus[u.CPU()] }
+
+// goroutine is the number of the calling goroutine: the second word of its traceback.
+func goroutine() string {
+	var buf [40]byte
+	text := string(buf[:runtime.Stack(buf[:], false)])
+	number, _, _ := strings.Cut(strings.TrimPrefix(text, "goroutine "), " ")
+	return number
+}
+
+// Interrupt makes Interrupted true on CPU n.
+func (u *MMU) Interrupt(n int) {
+	u.cpus[n].interrupts.Add(1)
+	u.cpus[n].irq.Store(true)
+}
+
+// Interrupted tells the calling CPU, in user mode, that an interrupt waits, and takes it.
+func (u *MMU) Interrupted() bool {
+	c := u.this()
+	return c.irq.Load() && c.irq.Swap(false)
+}
+
+// Interrupts is how many CPU n was sent.
+func (u *MMU) Interrupts(n int) int64 { return u.cpus[n].interrupts.Load() }
+
+// Pause gives way.
+func (u *MMU) Pause() { runtime.Gosched() }
+
 // Activate loads r.
 func (u *MMU) Activate(r arch.Root) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.count.Activate++
+	c := u.this()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count.Activate++
 	if f := phys.FrameOf(r.Table); !u.mem.InUse(f) || u.mem.Owner(f) != phys.Root {
 		panic(fmt.Sprintf("mmu: root %#x is not in use as a root", r.Table))
 	}
@@ -112,20 +189,33 @@ func (u *MMU) Activate(r arch.Root) {
 		panic(fmt.Sprintf("mmu: identifier %d of %d", r.ASID, u.asids))
 	}
 	if r.ASID == 0 {
-		u.dropAll()
+		u.dropAll(c)
 	}
-	u.active, u.on = r, true
+	c.active, c.on = r, true
 }
 
 // Deactivate moves to the bare kernel root.
 func (u *MMU) Deactivate() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.count.Deactivate++
+	c := u.this()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count.Deactivate++
 	if u.asids == 0 {
-		u.dropAll()
+		u.dropAll(c)
 	}
-	u.on = false
+	c.on = false
+}
+
+// flush calls fn, with its lock held, for each CPU that a flush of the caller reaches.
+func (u *MMU) flush(fn func(c *cpu)) {
+	this := u.this()
+	for _, c := range u.cpus {
+		if c == this || u.broadcast {
+			c.mu.Lock()
+			fn(c)
+			c.mu.Unlock()
+		}
+	}
 }
 
 // FlushPage drops one page or block and the walk caches above it.
@@ -133,48 +223,59 @@ func (u *MMU) FlushPage(r arch.Root, va arch.VA) {
 	if u.OnFlush != nil {
 		u.OnFlush(r, va)
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.count.FlushPage++
-	u.drop(func(k key) bool {
-		return k.asid == r.ASID && (!k.big && k.page == uint64(va)>>arch.PageShift || k.big && k.page == uint64(va)>>arch.BlockShift)
-	}, func(k walkKey) bool { return k == walkOf(r.ASID, va, k.level) })
-	u.speculate(r)
+	u.flush(func(c *cpu) {
+		c.count.FlushPage++
+		u.drop(c, func(k key) bool {
+			return k.asid == r.ASID && (!k.big && k.page == uint64(va)>>arch.PageShift || k.big && k.page == uint64(va)>>arch.BlockShift)
+		}, func(k walkKey) bool { return k == walkOf(r.ASID, va, k.level) })
+		u.speculate(c, r)
+	})
 }
 
 // FlushASID drops everything of r's address space.
 func (u *MMU) FlushASID(r arch.Root) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.count.FlushASID++
-	u.drop(func(k key) bool { return r.ASID == 0 || k.asid == r.ASID },
-		func(k walkKey) bool { return r.ASID == 0 || k.asid == r.ASID })
-	u.speculate(r)
+	u.flush(func(c *cpu) {
+		c.count.FlushASID++
+		u.drop(c, func(k key) bool { return r.ASID == 0 || k.asid == r.ASID },
+			func(k walkKey) bool { return r.ASID == 0 || k.asid == r.ASID })
+		u.speculate(c, r)
+	})
 }
 
-// speculate walks to what was accessed before in the address space of r, if its
-// root is loaded: the flush of r comes with its tables locked.
-func (u *MMU) speculate(r arch.Root) {
-	if !u.on || u.active.Table != r.Table {
+// speculate walks to what was accessed before in the address space of r, if its root is
+// loaded.
+func (u *MMU) speculate(c *cpu, r arch.Root) {
+	if !c.on || c.active.Table != r.Table {
 		return
 	}
-	for h := range u.hot {
-		if h.root == u.active.Table && h.asid == u.active.ASID {
-			u.walk(h.va)
+	for h := range c.hot {
+		if h.root == c.active.Table && h.asid == c.active.ASID {
+			u.walk(c, h.va)
 		}
 	}
 }
 
-// FlushAll drops everything. A root that is loaded meanwhile could be walked again
-// at once, under an identifier that is free from now on.
+// Speculate makes the calling CPU walk its tables as if it executed ahead, as CPUs may at
+// any time, in kernel mode too.
+func (u *MMU) Speculate() {
+	c := u.this()
+	c.mu.Lock()
+	u.speculate(c, c.active)
+	c.mu.Unlock()
+}
+
+// FlushAll drops everything. A root that the caller has loaded meanwhile could be walked
+// again at once, under an identifier that is free from now on.
 func (u *MMU) FlushAll() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.on {
-		panic(fmt.Sprintf("mmu: everything flushed while root %#x is loaded with identifier %d", u.active.Table, u.active.ASID))
-	}
-	u.count.FlushAll++
-	u.dropAll()
+	this := u.this()
+	u.flush(func(c *cpu) {
+		if c == this && c.on {
+			panic(fmt.Sprintf("mmu: everything flushed while root %#x is loaded with identifier %d", c.active.Table, c.active.ASID))
+		}
+		c.count.FlushAll++
+		u.dropAll(c)
+		u.speculate(c, c.active)
+	})
 }
 
 // SyncInstructions only counts.
@@ -182,53 +283,68 @@ func (u *MMU) SyncInstructions(pa arch.PA, n int) {
 	if u.OnSync != nil {
 		u.OnSync(pa, n)
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.count.Sync++
+	c := u.this()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count.Sync++
 }
 
-// Counts returns the counts so far.
+// Counts returns the counts so far of the calling CPU.
 func (u *MMU) Counts() Counts {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.count
+	c := u.this()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.count
 }
 
-// Active is the root loaded, if one is.
+// Active is the root that the calling CPU has loaded, if one is.
 func (u *MMU) Active() (arch.Root, bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.active, u.on
+	c := u.this()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.active, c.on
 }
 
-func (u *MMU) dropAll() {
-	u.drop(func(key) bool { return true }, func(walkKey) bool { return true })
+func (u *MMU) dropAll(c *cpu) {
+	u.drop(c, func(key) bool { return true }, func(walkKey) bool { return true })
 }
 
 // drop forgets what the functions tell, after checking that it was still in use.
-func (u *MMU) drop(leaves func(key) bool, tables func(walkKey) bool) {
-	for k, e := range u.tlb {
+func (u *MMU) drop(c *cpu, leaves func(key) bool, tables func(walkKey) bool) {
+	for k, e := range c.tlb {
 		if leaves(k) {
-			u.check(k, e.frame)
-			delete(u.tlb, k)
+			if u.broadcast {
+				u.check(k, e.frame)
+			}
+			delete(c.tlb, k)
 		}
 	}
-	for k, f := range u.walks {
+	for k, f := range c.walks {
 		if tables(k) {
-			u.checkTable(k, f)
-			delete(u.walks, k)
+			if u.mustBeUsed(c, k.asid) {
+				u.checkTable(k, f)
+			}
+			delete(c.walks, k)
 		}
 	}
 }
 
+// mustBeUsed tells whether what is cached under an identifier must still be in use. If
+// flushes reach one CPU only, others may hold what is free as long as they have not loaded
+// its root. And kernel code does not use what its TLB holds of users' pages: there Access
+// checks alone.
+func (u *MMU) mustBeUsed(c *cpu, asid uint16) bool {
+	return u.broadcast || c.on && c.active.ASID == asid
+}
+
 func (u *MMU) check(k key, f phys.Frame) {
-	if !u.mem.InUse(f) {
+	if used, _ := u.mem.Peek(f); !used {
 		panic(fmt.Sprintf("mmu: cached leaf %#x (identifier %d, page %#x, block %v) was freed before it was flushed", uint32(f), k.asid, k.page, k.big))
 	}
 }
 
 func (u *MMU) checkTable(k walkKey, f phys.Frame) {
-	if !u.mem.InUse(f) || u.mem.Owner(f) != phys.Table {
+	if used, o := u.mem.Peek(f); !used || o != phys.Table {
 		panic(fmt.Sprintf("mmu: cached table %#x (%+v) was freed before it was flushed", uint32(f), k))
 	}
 }
@@ -237,28 +353,29 @@ func (u *MMU) checkTable(k walkKey, f phys.Frame) {
 // is cached, else walks the active root and caches what it finds. False is a
 // page fault.
 func (u *MMU) Access(va arch.VA, want arch.Prot) (arch.PA, bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if !u.on || va >= arch.UserMax {
+	c := u.this()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.on || va >= arch.UserMax {
 		return 0, false
 	}
-	small := key{u.active.ASID, uint64(va) >> arch.PageShift, false}
-	big := key{u.active.ASID, uint64(va) >> arch.BlockShift, true}
+	small := key{c.active.ASID, uint64(va) >> arch.PageShift, false}
+	big := key{c.active.ASID, uint64(va) >> arch.BlockShift, true}
 	for _, k := range [2]key{small, big} {
-		if e, ok := u.tlb[k]; ok {
+		if e, ok := c.tlb[k]; ok {
 			u.check(k, e.frame)
 			if want&^e.prot != 0 {
 				// Both architectures take the fault; the retry walks again.
-				delete(u.tlb, k)
+				delete(c.tlb, k)
 				return 0, false
 			}
 			return u.at(k, e, va), true
 		}
 	}
-	if len(u.hot) < maxHot {
-		u.hot[hotKey{u.active.Table, u.active.ASID, va.BlockDown()}] = struct{}{}
+	if len(c.hot) < maxHot {
+		c.hot[hotKey{c.active.Table, c.active.ASID, va.BlockDown()}] = struct{}{}
 	}
-	e, block, ok := u.walk(va)
+	e, block, ok := u.walk(c, va)
 	if !ok || want&^e.prot != 0 {
 		return 0, false
 	}
@@ -266,7 +383,7 @@ func (u *MMU) Access(va arch.VA, want arch.Prot) (arch.PA, bool) {
 	if block {
 		k = big
 	}
-	u.tlb[k] = e
+	c.tlb[k] = e
 	return u.at(k, e, va), true
 }
 
@@ -279,19 +396,19 @@ func (u *MMU) at(k key, e leaf, va arch.VA) arch.PA {
 
 // walk translates va from the lowest table that is cached down, and caches the
 // tables on its way.
-func (u *MMU) walk(va arch.VA) (l leaf, block, ok bool) {
+func (u *MMU) walk(cpu *cpu, va arch.VA) (l leaf, block, ok bool) {
 	frame := func(e arch.PTE) phys.Frame { return phys.FrameOf(arch.PA(e & u.f.Addr)) }
-	f, level := phys.FrameOf(u.active.Table), 3
+	f, level := phys.FrameOf(cpu.active.Table), 3
 	for low := range 3 {
-		k := walkOf(u.active.ASID, va, low)
-		if c, ok := u.walks[k]; ok {
+		k := walkOf(cpu.active.ASID, va, low)
+		if c, ok := cpu.walks[k]; ok {
 			u.checkTable(k, c)
 			f, level = c, low
 			break
 		}
 	}
 	for ; ; level-- {
-		e := u.mem.Table(f)[va.Index(level)]
+		e := entry(u.mem.Table(f), va.Index(level))
 		if e&u.f.Present == 0 {
 			return leaf{}, false, false
 		}
@@ -306,9 +423,15 @@ func (u *MMU) walk(va arch.VA) (l leaf, block, ok bool) {
 			return l, level == 1, true
 		}
 		f = frame(e)
-		u.walks[walkOf(u.active.ASID, va, level-1)] = f
+		cpu.walks[walkOf(cpu.active.ASID, va, level-1)] = f
 	}
 }
+
+// entry is what a walk reads. A walk does not wait for who changes the tables.
+//
+//go:norace
+//go:noinline
+func entry(t *[arch.Entries]arch.PTE, i int) arch.PTE { return t[i] }
 
 // tableOf is the table of a level that p's tables have for va; 0 if there is none.
 func (u *MMU) tableOf(r arch.Root, va arch.VA, level int) phys.Frame {
@@ -326,17 +449,20 @@ func (u *MMU) tableOf(r arch.Root, va arch.VA, level int) phys.Frame {
 // Verify checks that everything cached for p agrees with its tables, in the
 // sense that the tables allow at least as much, and that everything cached for
 // anyone is in use.
+//
+// It looks at the calling CPU.
 func (u *MMU) Verify(p *pmap.Pmap) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for k, f := range u.walks {
+	c := u.this()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k, f := range c.walks {
 		if !u.mem.InUse(f) || u.mem.Owner(f) != phys.Table {
 			return fmt.Errorf("walk cache %+v holds table %#x, which is free", k, uint32(f))
 		}
 	}
 	r := p.Root()
-	for k, f := range u.walks {
-		if k.asid != r.ASID || r.ASID == 0 && u.active.Table != r.Table {
+	for k, f := range c.walks {
+		if k.asid != r.ASID || r.ASID == 0 && c.active.Table != r.Table {
 			continue
 		}
 		va := arch.VA(k.reach << (arch.BlockShift + 9*uint(k.level)))
@@ -344,11 +470,11 @@ func (u *MMU) Verify(p *pmap.Pmap) error {
 			return fmt.Errorf("walk cache %+v holds table %#x, the tables have %#x", k, uint32(f), uint32(now))
 		}
 	}
-	for k, e := range u.tlb {
+	for k, e := range c.tlb {
 		if !u.mem.InUse(e.frame) {
 			return fmt.Errorf("TLB entry %+v holds frame %#x, which is free", k, uint32(e.frame))
 		}
-		if k.asid != r.ASID || r.ASID == 0 && u.active.Table != r.Table {
+		if k.asid != r.ASID || r.ASID == 0 && c.active.Table != r.Table {
 			continue
 		}
 		m, ok := p.Lookup(e.va)
