@@ -3,7 +3,7 @@
 //
 // mutant: NOT_RESERVED violates I2
 // mutant: NO_FLUSH violates I1
-// mutant: FLUSH_AFTER_SWITCH violates I1
+// mutant: KEEP_OWN_ROOT violates I1
 // mutant: FLUSH_OWN_ONLY violates I1
 // mutant: NEW_FOR_RUNNING violates I2
 // mutant: FREE_UNFLUSHED violates I1
@@ -20,7 +20,6 @@ byte gen = 1;
 byte idGen[SPACES], idASID[SPACES]; // Pmap.id
 bool used[ASIDS + 1];               // given out in this generation, or reserved
 byte running[N];                     // the space that the CPU runs + 1, or 0
-bool owes[N];                       // the CPU must flush before it switches
 
 // What the hardware of a CPU holds: which space's translations under which identifier.
 byte tlb[N * (ASIDS + 1)];
@@ -45,21 +44,23 @@ inline access(c) {
 	}
 }
 
-inline flushOwn(c) {
+inline flush(c) {
 	d_step { TLB(c, 1) = 0; TLB(c, 2) = 0; TLB(c, 3) = 0; TLB(c, 4) = 0 }
 }
 
-// newGeneration keeps the identifiers of what runs. Each CPU flushes before its next switch.
+// newGeneration keeps the identifiers of what other CPUs run, and flushes all CPUs by
+// broadcast. This CPU leaves its root before.
 inline newGeneration() {
+#ifndef KEEP_OWN_ROOT
+	loadedASID[c] = 0;
+#endif
+	running[c] = 0;
 	d_step {
 		gen++;
 		used[1] = false; used[2] = false; used[3] = false; used[4] = false;
 		i = 0;
 		do
 		:: i < N ->
-#ifndef FLUSH_OWN_ONLY
-			owes[i] = true;
-#endif
 #ifndef NOT_RESERVED
 			if
 			:: running[i] != 0 ->
@@ -73,9 +74,19 @@ inline newGeneration() {
 			i++
 		:: else -> break
 		od;
-		owes[c] = true;
 		i = 0
 	}
+#ifdef FLUSH_OWN_ONLY
+	flush(c);
+#else
+#ifndef NO_FLUSH
+	flush(0); flush(1); flush(2);
+#endif
+#endif
+#ifdef KEEP_OWN_ROOT
+	access(c); // a CPU walks ahead at any time
+#endif
+	skip
 }
 
 inline identify(c, s) {
@@ -104,31 +115,13 @@ inline identify(c, s) {
 }
 
 // What happens under System.mu is one step here: other CPUs see nothing of it but the
-// stores to running and owes, and each of those they look at once.
+// stores to running, and each of those they look at once.
 inline activate(c, s) {
 	atomic {
 	identify(c, s);
-#ifndef FLUSH_AFTER_SWITCH
-	if
-	:: owes[c] ->
-#ifndef NO_FLUSH
-		loadedASID[c] = 0; // leave the root: nothing is walked under an old identifier
-		flushOwn(c);
-#endif
-		owes[c] = false
-	:: else
-	fi;
-#endif
 	running[c] = s + 1;
 	d_step { loadedASID[c] = idASID[s]; loadedSpace[c] = s }
 	assert((SAME(0, s) && SAME(1, s) && SAME(2, s)) || I2);
-#ifdef FLUSH_AFTER_SWITCH
-	access(c);
-	if
-	:: owes[c] -> flushOwn(c); owes[c] = false
-	:: else
-	fi;
-#endif
 	i = 0
 	}
 }
