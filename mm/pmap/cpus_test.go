@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"unsafe"
 
 	"grim/arch"
 	"grim/arch/amd64"
@@ -80,17 +79,14 @@ func (s *shared) user(n int, seed uint64) {
 	})
 }
 
-// touch is one instruction of user code: it increments a word.
+// touch is one instruction of user code: it increments a word, if it can.
 func (s *shared) touch(va arch.VA) {
-	pa, ok := s.b.mmu.Access(va, rw)
-	if !ok {
-		return // a page fault
-	}
-	if s.uses.Add(1)%4 == 0 {
-		s.b.mmu.Pause() // the instruction is under way
-	}
-	word := (*atomic.Uint32)(s.b.mem.Pointer(phys.FrameOf(pa)))
-	word.Add(1)
+	s.b.mmu.Use(va, rw, func(pa arch.PA) {
+		if s.uses.Add(1)%4 == 0 {
+			s.b.mmu.Pause() // it is under way
+		}
+		(*atomic.Uint32)(s.b.mem.Pointer(phys.FrameOf(pa))).Add(1)
+	})
 }
 
 // A page that is unmapped, or loses its rights, is written to by no CPU any more, however
@@ -275,7 +271,7 @@ func TestIdentifiersOnCPUs(t *testing.T) {
 						for range 3 {
 							if pa, ok := b.mmu.Access(blk, r); !ok {
 								t.Errorf("CPU %d, space %d: no access", n, i)
-							} else if got := *(*uint32)(unsafe.Add(b.mem.Pointer(phys.FrameOf(pa)), 0)); got != uint32(i) {
+							} else if got := *(*uint32)(b.mem.Pointer(phys.FrameOf(pa))); got != uint32(i) {
 								t.Errorf("CPU %d sees the page of space %d in space %d", n, got, i)
 							}
 						}

@@ -356,6 +356,23 @@ func (u *MMU) Access(va arch.VA, want arch.Prot) (arch.PA, bool) {
 	c := u.this()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return u.access(c, va, want)
+}
+
+// Use is Access that calls use with the address, if there is one: the instruction that
+// uses it. A broadcast flush waits for instructions that are under way (arm64: its DSB).
+func (u *MMU) Use(va arch.VA, want arch.Prot, use func(arch.PA)) bool {
+	c := u.this()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	pa, ok := u.access(c, va, want)
+	if ok {
+		use(pa)
+	}
+	return ok
+}
+
+func (u *MMU) access(c *cpu, va arch.VA, want arch.Prot) (arch.PA, bool) {
 	if !c.on || va >= arch.UserMax {
 		return 0, false
 	}
