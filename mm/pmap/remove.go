@@ -38,6 +38,7 @@ type teardown struct {
 	blocks     [stepBlocks]DirtyPage
 	empty      [stepEmpty]DirtyPage // table pages without entries, all zero; VA in their reach
 	dirty      [maxDirty]DirtyPage
+	where      [flushEach]arch.VA // flushed one by one
 	purger     purger
 }
 
@@ -224,25 +225,25 @@ func (p *Pmap) flushUnlinked(td *teardown) {
 	// address, those of the first 2 MB included, differs from noAddress.
 	const noAddress = ^arch.VA(0)
 	last := noAddress
-	var where [flushEach]arch.VA
 	n := 0
-	add := func(va arch.VA) {
-		where[n] = va
-		n++
-		last = va
-	}
 	for _, u := range td.pages[:td.npages] {
-		add(u.VA)
+		td.where[n] = u.VA
+		last = u.VA
+		n++
 	}
 	for _, u := range td.blocks[:td.nblocks] {
-		add(u.VA)
+		td.where[n] = u.VA
+		last = u.VA
+		n++
 	}
 	for _, u := range td.empty[:td.nempty] {
 		if last.BlockDown() != u.VA.BlockDown() {
-			add(u.VA)
+			td.where[n] = u.VA
+			last = u.VA
+			n++
 		}
 	}
-	p.flushPages(where[:n])
+	p.flushPages(td.where[:n])
 }
 
 // free gives back what td holds; nothing can reach it any more. No lock is held.

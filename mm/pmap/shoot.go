@@ -191,8 +191,9 @@ func (p *Pmap) flushPages(vas []arch.VA) {
 			c := s.thisCPU()
 			if c.current.Load() == p {
 				if c.seen.Load() == changes-1 {
+					root := p.Root()
 					for _, va := range vas {
-						s.mmu.FlushPage(p.Root(), va)
+						s.mmu.FlushPage(root, va)
 					}
 					c.seen.Store(changes)
 				} else {
@@ -204,8 +205,9 @@ func (p *Pmap) flushPages(vas []arch.VA) {
 		}
 	}
 	if p.live() {
+		root := p.Root()
 		for _, va := range vas {
-			s.mmu.FlushPage(p.Root(), va)
+			s.mmu.FlushPage(root, va)
 		}
 	}
 }
