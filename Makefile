@@ -5,6 +5,7 @@ MACHINE    ?=
 LAYOUT     ?= shared
 EXIT       ?= purge
 MEM        ?= 256M
+CPUS       ?= 1
 BOARD      ?=
 APPEND     ?=
 QEMU_EXTRA ?=
@@ -33,7 +34,7 @@ KERNEL_ROOT  := $(CURDIR)/$(B)/overlay/_goroot
 KERNEL_GO    := GOROOT=$(KERNEL_ROOT) GOTOOLCHAIN=local GOOS=linux GOARCH=$(ARCH) GOARM64=v8.0 GOAMD64=v1 CGO_ENABLED=0 $(KERNEL_ROOT)/bin/go
 KERNEL_FLAGS := -trimpath -tags tamago$(if $(DEBUG),$(comma)grimdebug)
 
-RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -timeout $(TIMEOUT)s \
+RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -cpus $(CPUS) -timeout $(TIMEOUT)s \
 	-kernel $(B)/grim -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" $(if $(filter 1,$(ICOUNT)),-icount) \
 	-append "layout=$(LAYOUT) exit=$(EXIT) $(APPEND) $(if $(PROGRAM),init=/bin/$(notdir $(PROGRAM)) selftest=none -- $(ARGS))"
 INITRD = $(B)/$(if $(PROGRAM),program.cpio,initramfs.cpio)
@@ -45,6 +46,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 	@echo
 	@echo "  variables: ARCH=amd64|arm64 MACHINE= LAYOUT=shared|separate EXIT=purge|reaper MEM=256M"
+	@echo "             CPUS=1: CPUs that the machine has; the kernel says how many it found, and runs on one"
 	@echo "             APPEND='kernel arguments' QEMU_EXTRA= TIMEOUT=seconds PROGRAM=file ARGS='...'"
 	@echo "             MACHINE= of arm64: virt virt-gicv3 virt-el2 virt-uboot virt-uboot-imx8mp virt-uefi"
 	@echo "                      raspi3b raspi3b-pl011 raspi4b imx8mp-evk xlnx-zcu102"

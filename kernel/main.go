@@ -219,6 +219,9 @@ func (s *system) banner() {
 	st := s.mem.Stats()
 	h := runtime.Heap()
 	fmt.Printf("Grim, %s, %s\nmachine: %s\ncpu: %s\n", runtime.GOARCH, runtime.Version(), s.info.Model, s.board.DescribeCPU())
+	if n := s.info.CPUs; n > 1 {
+		fmt.Printf("CPUs: %d found, %d runs\n", n, s.board.CPUs())
+	}
 	fmt.Printf("memory: %d MB, %d MB for processes, %d MB kernel heap\n",
 		memoryBytes(s.info.Memory)>>20, st.Total>>8, (h.Limit-h.Base)>>20)
 	why := ""

@@ -5,6 +5,7 @@ package qemu
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -70,6 +71,8 @@ type Config struct {
 	Initrd  string   // cpio archive
 	Append  []string // kernel arguments
 	Extra   []string // more QEMU arguments
+	// CPUs is how many the machine has; 0: one. A Raspberry Pi always has four.
+	CPUs int
 	// Icount makes guest time count instructions, one a nanosecond, so that
 	// figures are the same from run to run.
 	Icount bool
@@ -93,6 +96,9 @@ func (c *Config) Command() []string {
 		args = c.boardArgs(args)
 	} else {
 		args = c.loaded(append(args, "-smp", "1", "-serial", "stdio", "-kernel", c.Kernel))
+	}
+	if i := slices.Index(args, "-smp"); i >= 0 && c.CPUs > 0 {
+		args[i+1] = strconv.Itoa(c.CPUs)
 	}
 	if c.Icount {
 		args = append(args, "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",

@@ -18,6 +18,7 @@ func main() {
 	arch := flag.String("arch", "amd64", "architecture: amd64 or arm64")
 	machine := flag.String("machine", "", "QEMU machine (default: the architecture's first)")
 	mem := flag.String("mem", "256M", "memory")
+	cpus := flag.Int("cpus", 1, "CPUs of the machine, where their number can be chosen")
 	kernel := flag.String("kernel", "", "kernel image")
 	initrd := flag.String("initrd", "", "initramfs")
 	args := flag.String("append", "", "kernel arguments")
@@ -37,7 +38,7 @@ func main() {
 	}
 
 	if err := run(*arch, *machine, *limit, *log, &qemu.Config{
-		Memory: *mem, Kernel: *kernel, Initrd: *initrd,
+		Memory: *mem, CPUs: *cpus, Kernel: *kernel, Initrd: *initrd,
 		Append: []string{*args}, Extra: strings.Fields(*extra), Icount: *icount, GDB: *gdb,
 	}); err != nil {
 		fmt.Fprintf(os.Stderr, "qemu-run: %v (serial output: %s)\n", err, *log)
