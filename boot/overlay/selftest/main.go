@@ -437,7 +437,7 @@ func growHeap() error {
 	if got := runtime.Heap().Limit; got != limit {
 		return fmt.Errorf("limit is %#x after GrowHeap(%#x)", got, limit+100)
 	}
-	if got, want := debug.SetMemoryLimit(-1), int64(limit-h.Base)/8*7; got != want {
+	if got, want := debug.SetMemoryLimit(-1), int64(limit-h.Base)/4*3; got != want {
 		return fmt.Errorf("memory limit is %d, want %d", got, want)
 	}
 	text, etext, rodata, erodata, data, end := runtime.Sections()
