@@ -11,13 +11,14 @@ import (
 // What a process and a thread are charged, in bytes of kernel heap.
 const (
 	// processCost is of a process until it is gone: the process itself, its
-	// number, its group and session. Its files charge for themselves.
+	// number, its group and session.
 	processCost = int64(unsafe.Sizeof(Process{}) + unsafe.Sizeof(pidEntry{}) + unsafe.Sizeof(Group{}))
 	// threadCost is of a thread until the reaper has freed it: the thread, its
-	// worker, its number, and the stack of the goroutine that runs it, which starts
-	// at 8 KB (package runtime, osinit) and may grow. The gate of package charge
-	// sees to what has grown.
-	threadCost = int64(unsafe.Sizeof(Thread{})+unsafe.Sizeof(worker{})+unsafe.Sizeof(pidEntry{})) + stackCost
+	// worker, its number, a Files, as a thread may have one of its own, and the stack
+	// of the goroutine that runs it, which starts at 8 KB (package runtime, osinit)
+	// and may grow. The gate of package charge sees to what has grown.
+	threadCost = int64(unsafe.Sizeof(Thread{})+unsafe.Sizeof(worker{})+unsafe.Sizeof(pidEntry{})) + filesCost + stackCost
+	filesCost  = 1 << 10     // what Files.Fork allocates, large descriptor tables excepted
 	stackCost  = 8<<10 + 512 // with the goroutine's own record
 )
 

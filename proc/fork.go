@@ -180,7 +180,7 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := k.newProcess(pid, t.name, p.Cred())
+	c, err := k.newProcess(pid, t.name, p.Cred(), p.account.User())
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 	if a.Cred == nil {
 		a.Cred = root
 	}
-	p, err := k.newProcess(pid, a.Name, a.Cred)
+	p, err := k.newProcess(pid, a.Name, a.Cred, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -82,12 +82,17 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 }
 
 // newProcess makes the object, which the user of cred pays for; nothing can find it
-// yet. On error the number is free again: EAGAIN.
-func (k *Kernel) newProcess(pid int, name string, cred *Cred) (*Process, error) {
+// yet. payer is that user, as far as the caller knows, or nil: to look for it takes
+// a lock. On error the number is free again: EAGAIN.
+func (k *Kernel) newProcess(pid int, name string, cred *Cred, payer *charge.User) (*Process, error) {
 	p := &Process{k: k, pid: pid, start: k.now(), name: name[:min(len(name), 15)], cred: cred}
-	u := k.charges.User(cred.UID)
-	p.account.Init(u)
-	u.Release()
+	if payer != nil && payer.UID() == cred.UID {
+		p.account.Init(payer)
+	} else {
+		u := k.charges.User(cred.UID)
+		p.account.Init(u)
+		u.Release()
+	}
 	if !p.account.Take(charge.Process, processCost) {
 		p.account.Close()
 		k.pids.release(pid)

@@ -37,15 +37,12 @@ type fdSlot struct {
 	cloexec bool
 }
 
-// Bytes of kernel heap that are charged: for a table, and for each slot of one that
-// has grown beyond the first few.
-const (
-	tableCost = int64(unsafe.Sizeof(FDTable{}))
-	slotCost  = int64(unsafe.Sizeof(fdSlot{}))
-)
+// slotCost is what a slot is charged, in bytes of kernel heap, in a table that has
+// grown beyond the first few. The table itself is part of a thread's cost.
+const slotCost = int64(unsafe.Sizeof(fdSlot{}))
 
 // NewFDTable makes an empty table with one user, a process or several that share it;
-// limit is RLIMIT_NOFILE. payer is charged for it: nil if it may not have it.
+// limit is RLIMIT_NOFILE. payer is charged for the slots.
 func NewFDTable(limit int, payer *charge.User) *FDTable {
 	return new(FDTable).Init(limit, payer)
 }
@@ -53,10 +50,6 @@ func NewFDTable(limit int, payer *charge.User) *FDTable {
 // Init is NewFDTable for a table that has been allocated.
 func (d *FDTable) Init(limit int, payer *charge.User) *FDTable {
 	d.account.Init(payer)
-	if !d.account.Take(charge.FDTable, tableCost) {
-		d.account.Close()
-		return nil
-	}
 	d.limit = min(limit, MaxFDs)
 	d.slots = d.few[:0]
 	d.users.Store(1)
@@ -330,7 +323,6 @@ func (d *FDTable) CloseAll() {
 	d.giveSlots()
 	d.slots, d.fixed = nil, true
 	d.mu.Unlock()
-	d.account.Give(charge.FDTable, tableCost)
 	d.account.Close()
 	for i := range slots {
 		if f := slots[i].file; f != nil {
@@ -342,14 +334,11 @@ func (d *FDTable) CloseAll() {
 }
 
 // Fork copies the table to c, a new one, and returns it: same numbers, same open
-// file descriptions, one user, charged to payer. nil if that may not have it. A
+// file descriptions, one user, charged to payer. nil if that may not have them. A
 // large table is copied in turns; other threads may change what is to come.
 func (d *FDTable) Fork(c *FDTable, payer *charge.User) *FDTable {
 	d.mu.Lock()
-	if c.Init(d.limit, payer) == nil {
-		d.mu.Unlock()
-		return nil
-	}
+	c.Init(d.limit, payer)
 	c.yield = d.yield
 	n := len(d.slots)
 	for n > 0 && d.slots[n-1].file == nil {

@@ -24,12 +24,12 @@ func (a *Account) Init(u *User) {
 // Close ends the account. Everything must have been given back.
 func (a *Account) Close() {
 	a.mu.Lock()
-	u, used, tasks := a.user, a.used, a.tasks
+	u, left := a.user, a.used[Heap]|a.used[Frames]|a.tasks
 	a.user = nil
 	a.mu.Unlock()
-	if used != [resources]int64{} || tasks != 0 {
+	if left != 0 {
 		panic(fmt.Sprintf("charge: account of user %d closed with %d bytes of heap, %d of frames, %d threads charged",
-			u.uid, used[Heap], used[Frames], tasks))
+			u.uid, a.used[Heap], a.used[Frames], a.tasks))
 	}
 	u.Release()
 }
@@ -37,8 +37,9 @@ func (a *Account) Close() {
 // User is to whom the account charges. The reference stays the account's.
 func (a *Account) User() *User {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.user
+	u := a.user
+	a.mu.Unlock()
+	return u
 }
 
 // Used is how much of a resource has been charged through the account, in bytes.
@@ -53,7 +54,7 @@ func (a *Account) Take(k Kind, n int64) bool {
 	a.mu.Lock()
 	ok := a.user.Take(k, n)
 	if ok {
-		a.used[kindTable[k].resource] += n
+		a.used[resourceOf[k]&1] += n
 	}
 	a.mu.Unlock()
 	return ok
@@ -62,7 +63,7 @@ func (a *Account) Take(k Kind, n int64) bool {
 // Give gives back n bytes that Take has charged.
 func (a *Account) Give(k Kind, n int64) {
 	a.mu.Lock()
-	a.used[kindTable[k].resource] -= n
+	a.used[resourceOf[k]&1] -= n
 	a.user.Give(k, n)
 	a.mu.Unlock()
 }
@@ -71,15 +72,16 @@ func (a *Account) Give(k Kind, n int64) {
 // has limit threads already (RLIMIT_NPROC).
 func (a *Account) TakeThread(n int64, limit uint64) bool {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	u := a.user
-	if uint64(u.tasks.Add(1)) > limit || !u.Take(Thread, n) {
+	ok := uint64(u.tasks.Add(1)) <= limit && u.Take(Thread, n)
+	if ok {
+		a.tasks++
+		a.used[Heap] += n
+	} else {
 		u.tasks.Add(-1)
-		return false
 	}
-	a.tasks++
-	a.used[Heap] += n
-	return true
+	a.mu.Unlock()
+	return ok
 }
 
 // GiveThread undoes TakeThread.
@@ -96,15 +98,16 @@ func (a *Account) GiveThread(n int64) {
 // user has limit of them already (RLIMIT_SIGPENDING).
 func (a *Account) TakeSignal(n int64, limit uint64) bool {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	u := a.user
-	if uint64(u.signals.Add(1)) > limit || !u.Take(Signal, n) {
+	ok := uint64(u.signals.Add(1)) <= limit && u.Take(Signal, n)
+	if ok {
+		a.signals++
+		a.used[Heap] += n
+	} else {
 		u.signals.Add(-1)
-		return false
 	}
-	a.signals++
-	a.used[Heap] += n
-	return true
+	a.mu.Unlock()
+	return ok
 }
 
 // GiveSignal undoes TakeSignal.

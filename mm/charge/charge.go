@@ -79,6 +79,15 @@ var kindTable = [kinds]struct {
 	PipePages: {"PipePages", Frames},
 }
 
+// resourceOf is the resource of each kind, apart from the names: Take and Give look
+// here alone.
+var resourceOf = func() (r [kinds]Resource) {
+	for k := range r {
+		r[k] = kindTable[k].resource
+	}
+	return r
+}()
+
 func (k Kind) String() string {
 	if k < kinds {
 		return kindTable[k].name
@@ -87,7 +96,10 @@ func (k Kind) String() string {
 }
 
 // gateStep is how many bytes may be charged between two looks at the gate.
-const gateStep = 64 << 10
+const (
+	gateShift = 16
+	gateStep  = 1 << gateShift
+)
 
 // Config are the machine's limits.
 type Config struct {
@@ -129,7 +141,8 @@ func Unlimited() *System {
 // SetLimits replaces the limits. What was charged before stays. Only at start-up,
 // before there are user programs: limits depend on what the kernel takes first.
 func (s *System) SetLimits(c Config) {
-	s.limit[Heap], s.limit[Frames] = c.HeapLimit, c.FrameLimit
+	// Below what greed times a limit can overflow.
+	s.limit[Heap], s.limit[Frames] = min(c.HeapLimit, math.MaxInt64/8), min(c.FrameLimit, math.MaxInt64/8)
 	if c.Gate != nil {
 		s.gate = c.Gate
 	}

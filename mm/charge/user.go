@@ -99,18 +99,15 @@ const greed = 3
 // Take charges n bytes and reports whether the user may have them. n is not
 // negative. The caller gives the same number back when the object goes.
 func (u *User) Take(k Kind, n int64) bool {
-	s, r := u.sys, kindTable[k].resource
-	if u.kernel {
-		u.used[r].Add(n)
-		s.kinds[k].Add(n)
-		return true
-	}
-	used, total := u.used[r].Add(n), s.used[r].Add(n)
-	if left := s.limit[r] - total; left < 0 || used/greed > left ||
-		r == Heap && total/gateStep != (total-n)/gateStep && !s.gate(n) {
-		s.used[r].Add(-n)
-		u.used[r].Add(-n)
-		return false
+	s, r := u.sys, resourceOf[k]&1
+	used, total := u.used[r].Add(n), n
+	if !u.kernel {
+		total = s.used[r].Add(n)
+		if used > greed*(s.limit[r]-total) || (total^(total-n))>>gateShift != 0 && r == Heap && !s.gate(n) {
+			s.used[r].Add(-n)
+			u.used[r].Add(-n)
+			return false
+		}
 	}
 	s.kinds[k].Add(n)
 	return true
@@ -118,22 +115,26 @@ func (u *User) Take(k Kind, n int64) bool {
 
 // Give gives back n bytes that Take has charged.
 func (u *User) Give(k Kind, n int64) {
-	s, r := u.sys, kindTable[k].resource
-	if s.kinds[k].Add(-n) < 0 {
+	s, r := u.sys, resourceOf[k]&1
+	of, left := s.kinds[k].Add(-n), u.used[r].Add(-n)
+	if !u.kernel {
+		s.used[r].Add(-n)
+	}
+	if left <= 0 || of < 0 {
+		u.gave(k, n, of, left)
+	}
+}
+
+// gave is the rare end of Give: the user holds nothing of the resource any more, or
+// somebody has given back too much.
+func (u *User) gave(k Kind, n, of, left int64) {
+	switch {
+	case u.kernel:
+	case of < 0:
 		panic(fmt.Sprintf("charge: %d bytes of %s given back that were not charged (user %d)", n, k, u.uid))
-	}
-	left := u.used[r].Add(-n)
-	if u.kernel {
-		return
-	}
-	s.used[r].Add(-n)
-	if left > 0 {
-		return
-	}
-	if left < 0 {
+	case left < 0:
 		panic(fmt.Sprintf("charge: user %d gave back %d bytes of %s more than it held", u.uid, -left, k))
-	}
-	if u.refs.Load() == 0 && u.idle() {
+	case u.refs.Load() == 0 && u.idle():
 		u.forget()
 	}
 }
