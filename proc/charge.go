@@ -36,12 +36,13 @@ func (p *Process) chargeThread() error {
 
 // threadLimit is RLIMIT_NPROC, which does not bind the superuser.
 func (p *Process) threadLimit() uint64 {
+	limit := uint64(math.MaxUint64)
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.cred == nil || p.cred.UID == 0 || p.cred.EUID == 0 {
-		return math.MaxUint64
+	if p.cred.UID != 0 && p.cred.EUID != 0 {
+		limit = p.limits[rlimitNPROC].Cur
 	}
-	return p.limits[rlimitNPROC].Cur
+	p.mu.Unlock()
+	return limit
 }
 
 // rlimitNPROC is RLIMIT_NPROC, which package syscall lacks.

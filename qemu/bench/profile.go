@@ -41,6 +41,7 @@ var sequences = []sequence{
 	{"exit_", "main.stampAndExit", "main.timedCall", 5, 3},
 	{"thread_", "grim/user/bare.ShortThread", "grim/user/bare.ShortThread", 5, 3},
 	{"munmap_", "main.timedCall", "main.timedCall", 5, 3},
+	{"switch_", "main.timedCall", "main.timedCall", 5, 3},
 	{"page_fault", "main.timedStore", "main.timedStore", 5, 3},
 	{"touch_", "grim/user/bare.Now", "grim/user/bare.Now", 1, 1},
 }
