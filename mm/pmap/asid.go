@@ -10,10 +10,16 @@ import (
 // Root is what the CPU needs to walk p's tables. The identifier is 0 while p has
 // none of the current generation, or none on this CPU: Activate gives it one.
 func (p *Pmap) Root() arch.Root {
-	r := arch.Root{Table: p.root.PA(), Layout: p.layout}
 	if p.s.local {
-		r.ASID = p.s.thisCPU().asidOf(p)
-	} else if id := p.id.Load(); id>>16 == p.s.gen.Load() {
+		return arch.Root{Table: p.root.PA(), ASID: p.s.thisCPU().asidOf(p), Layout: p.layout}
+	}
+	return p.globalRoot()
+}
+
+// globalRoot is Root where CPUs have no identifiers of their own.
+func (p *Pmap) globalRoot() arch.Root {
+	r := arch.Root{Table: p.root.PA(), Layout: p.layout}
+	if id := p.id.Load(); id>>16 == p.s.gen.Load() {
 		r.ASID = uint16(id)
 	}
 	return r
@@ -25,7 +31,7 @@ func (p *Pmap) Root() arch.Root {
 // to LeaveUser.
 func (p *Pmap) Activate() {
 	// A new generation of identifiers takes this CPU off its pmap.
-	if p.s.one.Load() != p {
+	if p.s.records[0].current.Load() != p {
 		p.activate() // apart, so that the rest is inlined in the system-call path
 	}
 }
@@ -75,13 +81,17 @@ func (s *System) load(p *Pmap) {
 		if s.many {
 			c.coming.Store(p)
 		}
-		s.mmu.Activate(p.Root())
+		s.mmu.Activate(p.globalRoot())
 	}
 	if s.barrier != nil {
 		s.crossDomains(c, old, p)
 	}
-	s.loaded(c, p)
-	if old != nil && old != p && uint16(old.id.Load()) == 0 && !s.many {
+	if s.many {
+		s.loaded(c, p)
+		return
+	}
+	c.current.Store(p)
+	if old != nil && old != p && uint16(old.id.Load()) == 0 {
 		// Without identifiers nothing of old outlives the switch: the next
 		// Activate flushes before user code runs.
 		old.id.Store(0)
@@ -177,11 +187,8 @@ func (s *System) leaveLocked(p *Pmap) {
 	if s.thisCPU().current.Load() == p {
 		s.load(nil)
 	}
-	for i := range s.cpus {
-		if s.cpus[i].has(p) {
-			s.mu.Unlock()
-			panic(fmt.Sprintf("pmap: purge of root %#x: it is loaded on CPU %d", p.root.PA(), i))
-		}
+	if s.many {
+		s.mustNotHave(p, "purge")
 	}
 	if s.local {
 		// No CPU will take what it may have cached for p's any more.
@@ -195,6 +202,16 @@ func (s *System) leaveLocked(p *Pmap) {
 			delete(s.kept, asid)
 		case asid != 0:
 			s.freeASID = append(s.freeASID, asid)
+		}
+	}
+}
+
+// mustNotHave panics if a CPU has p loaded. Preconditions: s.mu held; not if it panics.
+func (s *System) mustNotHave(p *Pmap, what string) {
+	for i := range s.cpus {
+		if s.cpus[i].has(p) {
+			s.mu.Unlock()
+			panic(fmt.Sprintf("pmap: %s of root %#x: it is active on CPU %d", what, p.root.PA(), i))
 		}
 	}
 }

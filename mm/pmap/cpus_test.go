@@ -298,6 +298,6 @@ func TestPurgeUnderCPU(t *testing.T) {
 		done := make(chan bool)
 		go b.mmu.On(2, func() { p.Activate(); b.sys.LeaveUser(); close(done) })
 		<-done
-		mustPanic(t, fmt.Sprintf("root %#x: it is loaded on CPU 2", p.Root().Table), func() { p.Purge(nil, nil) })
+		mustPanic(t, fmt.Sprintf("root %#x: it is active on CPU 2", p.Root().Table), func() { p.Purge(nil, nil) })
 	})
 }

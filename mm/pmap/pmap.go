@@ -104,12 +104,12 @@ type System struct {
 
 	gen atomic.Uint64 // generation of identifiers; changed under mu
 
-	// one is what the CPU has loaded if there is one CPU; nil for ever if there are
-	// several, so that Activate asks about that and about several CPUs at once.
-	one   atomic.Pointer[Pmap]
-	many  bool  // [I] there are several CPUs
-	local bool  // [I] and flushes reach the calling one only: see shoot.go
-	cpus  []cpu // [I] a record for each
+	many  bool // [I] there are several CPUs
+	local bool // [I] and flushes reach the calling one only: see shoot.go
+	// records[0] is the CPU's if there is one, the others are those of several: so with
+	// several records[0] has nothing loaded, which sends Activate the long way.
+	records [1 + maxCPU]cpu
+	cpus    []cpu // [I] those of records that are in use
 
 	serials atomic.Uint64 // that pmaps have had; local
 

@@ -67,12 +67,7 @@ func (p *Pmap) Destroy() {
 		panic(fmt.Sprintf("pmap: destroy of root %#x: %d resident pages, %d table pages, %d root entries remain", f.PA(), p.resident, p.tables, s.mem.Info(f).Used))
 	}
 	s.mu.Lock()
-	for i := range s.cpus {
-		if s.cpus[i].has(p) {
-			s.mu.Unlock()
-			panic(fmt.Sprintf("pmap: destroy of root %#x: it is active on CPU %d", f.PA(), i))
-		}
-	}
+	s.mustNotHave(p, "destroy")
 	s.leaveLocked(p)
 	p.root, p.top = 0, nil
 	s.mem.Info(f).Groups = 0

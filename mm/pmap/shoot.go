@@ -1,6 +1,7 @@
 package pmap
 
 import (
+	"fmt"
 	"sync/atomic"
 
 	"grim/arch"
@@ -39,6 +40,9 @@ import (
 // Where flushes are broadcast (arm64) they end translations and walks on all CPUs, and
 // nothing of this is needed.
 
+// maxCPU is how many CPUs there is room for.
+const maxCPU = 16
+
 // cpuSlots is how many identifiers a CPU has for itself where flushes are not
 // broadcast: of the pmaps that it has run most recently.
 const cpuSlots = 6
@@ -68,15 +72,20 @@ type slot struct {
 }
 
 func (s *System) initCPUs(n int, broadcast bool) {
-	s.cpus = make([]cpu, n)
-	s.many = n > 1
+	if n < 1 || n > maxCPU {
+		panic(fmt.Sprintf("pmap: %d CPUs, want 1 to %d", n, maxCPU))
+	}
+	s.cpus = s.records[:1]
+	if s.many = n > 1; s.many {
+		s.cpus = s.records[1 : 1+n]
+	}
 	s.local = s.many && !broadcast
 }
 
 // thisCPU is the record of the calling CPU. The caller stays on it.
 func (s *System) thisCPU() *cpu {
 	if !s.many {
-		return &s.cpus[0]
+		return &s.records[0]
 	}
 	return &s.cpus[s.mmu.CPU()]
 }
@@ -97,13 +106,8 @@ func (c *cpu) asidOf(p *Pmap) uint16 {
 }
 
 // loaded publishes that the hardware of this CPU has p's root. Until now the CPU may have
-// walked the tables of what was current before.
+// walked the tables of what was current before. With one CPU, load does it.
 func (s *System) loaded(c *cpu, p *Pmap) {
-	if !s.many {
-		s.one.Store(p)
-		c.current.Store(p)
-		return
-	}
 	if s.local && p == nil && c.current.Load() != nil {
 		c.slots[c.slot].seen = c.seen.Load()
 	}
@@ -177,7 +181,7 @@ func (p *Pmap) flushPage(va arch.VA) {
 	if p.s.many {
 		p.flushPages([]arch.VA{va})
 	} else if p.live() {
-		p.s.mmu.FlushPage(p.Root(), va)
+		p.s.mmu.FlushPage(p.globalRoot(), va)
 	}
 }
 
@@ -205,7 +209,7 @@ func (p *Pmap) flushPages(vas []arch.VA) {
 		}
 	}
 	if p.live() {
-		root := p.Root()
+		root := p.globalRoot()
 		for _, va := range vas {
 			s.mmu.FlushPage(root, va)
 		}
@@ -230,7 +234,7 @@ func (p *Pmap) flushAll() {
 		}
 	}
 	if p.live() {
-		s.mmu.FlushASID(p.Root())
+		s.mmu.FlushASID(p.globalRoot())
 	}
 }
 
