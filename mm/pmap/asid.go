@@ -192,7 +192,7 @@ func (s *System) leaveLocked(p *Pmap) {
 	}
 	if s.local {
 		// No CPU will take what it may have cached for p's any more.
-		p.serial.Store(s.serials.Add(1))
+		p.smp.serial.Store(s.serials.Add(1))
 	} else if id != 0 && id>>16 == s.gen.Load() {
 		asid := uint16(id)
 		s.mmu.FlushASID(arch.Root{Table: p.root.PA(), ASID: asid, Layout: p.layout})

@@ -134,10 +134,8 @@ type Pmap struct {
 	// id is generation<<16 | ASID; 0 when the pmap has no translations in any
 	// TLB. Changed under System.mu.
 	id atomic.Uint64
-	// changes counts what other CPUs must flush for, if there are several; serial is the
-	// name under which a CPU's identifiers know this pmap. See shoot.go.
-	changes atomic.Uint64
-	serial  atomic.Uint64
+	// smp is nil if there is one CPU.
+	smp *smp
 	// leaving: Purge has taken the pmap off every CPU and nobody may load it.
 	// Set under System.mu.
 	leaving atomic.Bool
@@ -148,9 +146,6 @@ type Pmap struct {
 	mu       sync.Mutex
 	resident int // 4 KB pages with a leaf
 	tables   int // table pages, root excluded
-
-	retiredMu sync.Mutex
-	retired   []retired // unlinked table pages that another CPU may walk
 }
 
 // frameBits are where an entry of either format has its frame number.

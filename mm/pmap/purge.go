@@ -46,9 +46,9 @@ func (p *Pmap) Purge(v Visitor, yield func()) Stats {
 	p.tables -= w.tables
 	p.mu.Unlock()
 	if s.local {
-		p.retiredMu.Lock()
+		p.smp.retiredMu.Lock()
 		p.freeRetired() // no CPU has the pmap
-		p.retiredMu.Unlock()
+		p.smp.retiredMu.Unlock()
 	}
 	did := Stats{w.pages, w.tables}
 	w.v, w.yield = nil, nil

@@ -27,8 +27,11 @@ func (s *System) Init(p *Pmap, l arch.Layout) error {
 	p.resident, p.tables = 0, 0
 	p.id.Store(0)
 	p.domain.Store(0)
-	if s.local {
-		p.serial.Store(s.serials.Add(1))
+	if s.many {
+		if p.smp == nil {
+			p.smp = new(smp)
+		}
+		p.smp.serial.Store(s.serials.Add(1))
 	}
 	p.leaving.Store(false)
 	return nil
@@ -67,7 +70,9 @@ func (p *Pmap) Destroy() {
 		panic(fmt.Sprintf("pmap: destroy of root %#x: %d resident pages, %d table pages, %d root entries remain", f.PA(), p.resident, p.tables, s.mem.Info(f).Used))
 	}
 	s.mu.Lock()
-	s.mustNotHave(p, "destroy")
+	if s.many || s.records[0].current.Load() == p {
+		s.mustNotHave(p, "destroy")
+	}
 	s.leaveLocked(p)
 	p.root, p.top = 0, nil
 	s.mem.Info(f).Groups = 0

@@ -2,6 +2,7 @@ package pmap
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"grim/arch"
@@ -15,7 +16,7 @@ import (
 // Where flushes reach the calling CPU only (amd64), whoever changes an entry
 //
 //	changes the entry
-//	raises Pmap.changes              an atomic add: a full barrier
+//	raises smp.changes               an atomic add: a full barrier
 //	flushes its own TLB
 //	interrupts each CPU that is in user mode on the pmap, and waits until that has
 //	left user mode, or flushed
@@ -23,7 +24,7 @@ import (
 // while a CPU that enters user mode
 //
 //	stores cpu.user                  a full barrier, too
-//	reads Pmap.changes; if that is not cpu.seen, takes cpu.user back, flushes, and tries
+//	reads smp.changes; if that is not cpu.seen, takes cpu.user back, flushes, and tries
 //	again
 //
 // Of two CPUs of which each stores first and reads then, at least one sees the other's
@@ -47,6 +48,15 @@ const maxCPU = 16
 // broadcast: of the pmaps that it has run most recently.
 const cpuSlots = 6
 
+// smp is what a pmap has for several CPUs.
+type smp struct {
+	changes atomic.Uint64 // what other CPUs must flush for, counted
+	serial  atomic.Uint64 // the name under which the identifiers of CPUs know the pmap
+
+	retiredMu sync.Mutex
+	retired   []retired // unlinked table pages that another CPU may walk
+}
+
 // cpu is what one CPU has loaded for the user half, and what others must know of it: a
 // cache line of its own, and a second for what only that CPU uses.
 type cpu struct {
@@ -54,7 +64,7 @@ type cpu struct {
 	// the CPU can walk its tables until it is current. Written by this CPU.
 	current, coming atomic.Pointer[Pmap]
 	user            atomic.Uint32 // 1: user code runs on current, or is about to
-	// seen is the value of current.changes up to which this CPU has flushed.
+	// seen is the value of changes of current up to which this CPU has flushed.
 	seen atomic.Uint64
 	_    [32]byte
 
@@ -96,7 +106,7 @@ func (c *cpu) has(p *Pmap) bool { return c.coming.Load() == p || c.current.Load(
 
 // asidOf is the identifier that p has on this CPU, 0 if none.
 func (c *cpu) asidOf(p *Pmap) uint16 {
-	serial := p.serial.Load()
+	serial := p.smp.serial.Load()
 	for i := range c.slots {
 		if c.slots[i].serial == serial {
 			return uint16(i + 1)
@@ -127,7 +137,7 @@ func (s *System) loadLocal(c *cpu, p *Pmap) {
 	// Published before changes is read, and before the CPU can walk: whoever raises
 	// changes from here on finds that this CPU has p.
 	c.coming.Store(p)
-	changes := p.changes.Load()
+	changes := p.smp.changes.Load()
 	if n > 0 {
 		i := int(c.asidOf(p)) - 1
 		if i < 0 {
@@ -137,12 +147,12 @@ func (s *System) loadLocal(c *cpu, p *Pmap) {
 			c.hand = i + 1
 		}
 		root.ASID = uint16(i + 1)
-		if sl := &c.slots[i]; sl.serial != p.serial.Load() || sl.seen != changes {
+		if sl := &c.slots[i]; sl.serial != p.smp.serial.Load() || sl.seen != changes {
 			if i == c.slot { // with one identifier it may be the current one
 				s.mmu.Deactivate()
 			}
 			s.mmu.FlushASID(root)
-			sl.serial = p.serial.Load()
+			sl.serial = p.smp.serial.Load()
 		}
 		c.slot = i
 	}
@@ -155,7 +165,7 @@ func (s *System) loadLocal(c *cpu, p *Pmap) {
 func (p *Pmap) enterUser(c *cpu) {
 	for {
 		c.user.Store(1)
-		changes := p.changes.Load()
+		changes := p.smp.changes.Load()
 		if changes == c.seen.Load() || !p.s.local {
 			return
 		}
@@ -190,7 +200,7 @@ func (p *Pmap) flushPage(va arch.VA) {
 func (p *Pmap) flushPages(vas []arch.VA) {
 	s := p.s
 	if s.many && len(vas) > 0 {
-		changes := p.changes.Add(1)
+		changes := p.smp.changes.Add(1)
 		if s.local {
 			c := s.thisCPU()
 			if c.current.Load() == p {
@@ -223,7 +233,7 @@ func (p *Pmap) flushAll() {
 	if s.many {
 		// Where flushes are broadcast, this is the barrier between the entries and the
 		// look at p.id: a CPU that has loaded p since finds the new entries.
-		changes := p.changes.Add(1)
+		changes := p.smp.changes.Add(1)
 		if s.local {
 			c := s.thisCPU()
 			if c.current.Load() == p {
@@ -275,28 +285,28 @@ func (p *Pmap) retire(f phys.Frame) {
 		s.mem.FreeZeroed(f)
 		return
 	}
-	p.retiredMu.Lock()
+	p.smp.retiredMu.Lock()
 	p.freeRetired()
-	if r := (retired{f, p.changes.Load()}); p.walkable(r.changes) {
-		p.retired = append(p.retired, r)
+	if r := (retired{f, p.smp.changes.Load()}); p.walkable(r.changes) {
+		p.smp.retired = append(p.smp.retired, r)
 	} else {
 		s.mem.FreeZeroed(f)
 	}
-	p.retiredMu.Unlock()
+	p.smp.retiredMu.Unlock()
 }
 
 // freeRetired frees those retired table pages that no CPU can walk any more.
-// Preconditions: p.retiredMu held.
+// Preconditions: smp.retiredMu held.
 func (p *Pmap) freeRetired() {
-	kept := p.retired[:0]
-	for _, r := range p.retired {
+	kept := p.smp.retired[:0]
+	for _, r := range p.smp.retired {
 		if p.walkable(r.changes) {
 			kept = append(kept, r)
 		} else {
 			p.s.mem.FreeZeroed(r.frame)
 		}
 	}
-	p.retired = kept
+	p.smp.retired = kept
 }
 
 // walkable tells whether a CPU may walk p's tables as they were before changes.
@@ -305,7 +315,7 @@ func (p *Pmap) walkable(changes uint64) bool {
 		c := &p.s.cpus[i]
 		// What is coming may have read changes before they were raised. What becomes
 		// coming behind this look has not read them yet. seen is about p if current is;
-		// if the CPU leaves p in between, it reads p.changes anew before it comes back.
+		// if the CPU leaves p in between, it reads changes anew before it comes back.
 		if c.coming.Load() == p || c.current.Load() == p && c.seen.Load() < changes {
 			return true
 		}
