@@ -172,7 +172,7 @@ func (s *system) selfTests() *selftest.Env {
 	return &selftest.Env{
 		Machine: s.board, Mem: s.mem, Pmaps: s.pmaps, VM: s.vm, FS: s.fs, Proc: s.proc,
 		Layout: s.opts.Layout, Policy: s.opts.Exit, Select: s.opts.SelfTest, Report: s.report,
-		NewFiles: s.sys.NewFiles, HeapBytes: heapBytes(),
+		NewFiles: s.sys.NewFiles, HeapBytes: heapBytes(), Virtual: s.opts.Virtual,
 		Image: image(), KernelRights: kernelRights, Format: pageFormat(),
 		OnExitStep: s.proc.SetTrace,
 		Exec: func(path string, args []string, layout arch.Layout, policy proc.ExitPolicy) (*proc.Process, error) {

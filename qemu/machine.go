@@ -115,8 +115,12 @@ func (c *Config) loaded(args []string) []string {
 	if c.Initrd != "" {
 		args = append(args, "-initrd", c.Initrd)
 	}
-	if len(c.Append) > 0 {
-		args = append(args, "-append", strings.Join(c.Append, " "))
+	words := c.Append
+	if c.Icount {
+		words = append([]string{"time=virtual"}, words...)
+	}
+	if len(words) > 0 {
+		args = append(args, "-append", strings.Join(words, " "))
 	}
 	return args
 }

@@ -26,6 +26,7 @@ type Options struct {
 	HugePages bool            // hugepages=: 2 MB blocks for anonymous memory
 	ASLR      bool            // aslr=: programs get addresses that cannot be guessed
 	SelfTest  string          // selftest=: all, quick, none, or part of the names to run
+	Virtual   bool            // time=virtual: time is a count of instructions (QEMU's -icount), so it can be judged
 	Init      string          // init=: path of the first process
 	// Mitigations are mitigations=: auto, what the CPU asks for (package arch,
 	// SPECULATION.md); off, nothing; and what is done in any case, to measure it.
@@ -97,6 +98,7 @@ func Parse(line string) (o Options, warnings []string, err error) {
 	fs.Var(choice[proc.ExitPolicy]{&o.Exit, []string{"purge", "reaper"}, []proc.ExitPolicy{proc.PolicyPurge, proc.PolicyReaper}}, "exit", "")
 	fs.Var(choice[bool]{&o.HugePages, []string{"on", "off"}, []bool{true, false}}, "hugepages", "")
 	fs.Var(choice[bool]{&o.ASLR, []string{"on", "off"}, []bool{true, false}}, "aslr", "")
+	fs.Var(choice[bool]{&o.Virtual, []string{"virtual", "real"}, []bool{true, false}}, "time", "")
 	fs.Var(choice[string]{&o.Crash, crashes, crashes}, "crash", "")
 	fs.StringVar(&o.SelfTest, "selftest", o.SelfTest, "")
 	fs.StringVar(&o.Init, "init", o.Init, "")

@@ -15,7 +15,7 @@ import (
 )
 
 var fileTests = []test{
-	{name: "files/gives-way", run: filesGiveWay},
+	{name: "files/gives-way", run: filesGiveWay, timed: true},
 	{name: "files/killed-in-a-copy", run: filesKilled},
 }
 

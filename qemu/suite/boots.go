@@ -21,16 +21,17 @@ type boot struct {
 	pokes              []qemu.Poke
 	release            string // the kernel that this release of Go built; "" for the go command's own
 	cpu                string // instead of the machine's; "": that
+	icount             bool   // time is virtual: the tests that judge times run
 	banner             string // what the serial output must have; "": anything
 }
 
 // suiteBoots covers both architectures, both layouts and both policies with
 // every test, then every other machine and the least memory with the quick set.
 var suiteBoots = []boot{
-	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=shared", "exit=purge"}},
-	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=shared", "exit=purge"}},
-	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=separate", "exit=purge"}},
-	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=separate", "exit=purge"}},
+	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=shared", "exit=purge"}, icount: true},
+	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=shared", "exit=purge"}, icount: true},
+	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=separate", "exit=purge"}, icount: true},
+	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=separate", "exit=purge"}, icount: true},
 	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=shared", "exit=reaper"}},
 	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=separate", "exit=reaper"}},
 	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=shared"}, debug: true},
@@ -171,6 +172,7 @@ func (b *boot) run(ctx context.Context, limit time.Duration) (*qemu.Verdict, err
 		Kernel: dir + "/grim",
 		Initrd: dir + "/initramfs.cpio",
 		Append: b.args,
+		Icount: b.icount,
 		Pokes:  b.pokes,
 	}
 	if b.cpu != "" {
