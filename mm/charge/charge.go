@@ -116,9 +116,13 @@ type Config struct {
 type System struct {
 	gate  func(n int64) bool // [I]
 	limit [resources]int64   // [I] once SetLimits was called
+	// bound is limit, or refuseAll while Refuse is on, so that Take looks at nothing else.
+	bound [resources]atomic.Int64
 	used  [resources]atomic.Int64
 	kinds [kinds]atomic.Int64 // bytes, the kernel's own included
 	own   User                // the kernel's
+	// refuse is what Refuse was given; nil: nothing is refused.
+	refuse atomic.Pointer[func(k Kind, n int64) bool]
 
 	mu    sync.Mutex
 	users map[uint32]*User // [mu]
@@ -143,9 +147,36 @@ func Unlimited() *System {
 func (s *System) SetLimits(c Config) {
 	// Below what greed times a limit can overflow.
 	s.limit[Heap], s.limit[Frames] = min(c.HeapLimit, math.MaxInt64/8), min(c.FrameLimit, math.MaxInt64/8)
+	s.setBounds()
 	if c.Gate != nil {
 		s.gate = c.Gate
 	}
+}
+
+// refuseAll is a limit that refuses every charge.
+const refuseAll = math.MinInt64 / 8
+
+func (s *System) setBounds() {
+	on := s.refuse.Load() != nil
+	for r, n := range s.limit {
+		if on {
+			n = refuseAll
+		}
+		s.bound[r].Store(n)
+	}
+}
+
+// Refuse makes f decide which charges are refused, beside those that the limits
+// refuse; nil: no others. f is asked for every charge but the kernel's own, with locks
+// of the caller held: it must not charge. For tests of what happens when a charge is
+// refused; the calls of Refuse come one after the other.
+func (s *System) Refuse(f func(k Kind, n int64) bool) {
+	if f == nil {
+		s.refuse.Store(nil)
+	} else {
+		s.refuse.Store(&f)
+	}
+	s.setBounds()
 }
 
 // Limit is how much of a resource user programs may hold together.

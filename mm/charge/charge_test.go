@@ -92,6 +92,34 @@ func TestGate(t *testing.T) {
 	s.empty(t)
 }
 
+// TestRefuse: a test refuses the charges that it wants to; the others are as always,
+// and nothing of a refused one is left.
+// Broken by: refused that forgets the limits while Refuse is on.
+func TestRefuse(t *testing.T) {
+	s := limited(1 << 20)
+	u := s.User(1)
+	asked := 0
+	s.Refuse(func(k Kind, n int64) bool { asked++; return k == Name && n == 20 })
+	if u.Take(Name, 20) || !u.Take(Name, 10) || !u.Take(Inode, 20) || !s.Kernel().Take(Name, 20) {
+		t.Error("refused the wrong ones")
+	}
+	if u.Take(Inode, 1<<20) {
+		t.Error("more than the limit")
+	}
+	if asked != 4 || s.Limit(Heap) != 1<<20 {
+		t.Errorf("asked %d times; limit %d", asked, s.Limit(Heap))
+	}
+	s.Refuse(nil)
+	if !u.Take(Name, 20) || asked != 4 {
+		t.Errorf("refused after the end; asked %d times", asked)
+	}
+	u.Give(Name, 30)
+	u.Give(Inode, 20)
+	s.Kernel().Give(Name, 20)
+	u.Release()
+	s.empty(t)
+}
+
 func mustPanic(t *testing.T, what string, f func()) {
 	t.Helper()
 	defer func() {

@@ -103,7 +103,8 @@ func (u *User) Take(k Kind, n int64) bool {
 	used, total := u.used[r].Add(n), n
 	if !u.kernel {
 		total = s.used[r].Add(n)
-		if used > greed*(s.limit[r]-total) || (total^(total-n))>>gateShift != 0 && r == Heap && !s.gate(n) {
+		if used > greed*(s.bound[r].Load()-total) && s.refused(k, n, used, total) ||
+			(total^(total-n))>>gateShift != 0 && r == Heap && !s.gate(n) {
 			s.used[r].Add(-n)
 			u.used[r].Add(-n)
 			return false
@@ -111,6 +112,13 @@ func (u *User) Take(k Kind, n int64) bool {
 	}
 	s.kinds[k].Add(n)
 	return true
+}
+
+// refused is Take's second look at a charge beyond System.bound: whether a test or the
+// limit refuses it. used and total are what the user and all users hold with it.
+func (s *System) refused(k Kind, n, used, total int64) bool {
+	f := s.refuse.Load()
+	return f != nil && (*f)(k, n) || used > greed*(s.limit[kindTable[k].resource]-total)
 }
 
 // Give gives back n bytes that Take has charged.

@@ -20,7 +20,7 @@ func (m *Memory) AllocZero(o Owner) (Frame, error) {
 	var f Frame
 	zero := false
 	m.mu.Lock()
-	if m.failAfter < 0 {
+	if m.refuse == nil {
 		if zero = m.nzero > 0; zero {
 			f = m.popZero()
 		} else {
@@ -28,7 +28,7 @@ func (m *Memory) AllocZero(o Owner) (Frame, error) {
 		}
 	}
 	m.mu.Unlock()
-	if f == 0 { // with reclaim, or by FailAfter
+	if f == 0 { // with reclaim, or by Refuse
 		var err error
 		if f, zero, err = m.alloc(o, true); err != nil {
 			return 0, err
@@ -45,10 +45,10 @@ func (m *Memory) AllocZero(o Owner) (Frame, error) {
 }
 
 // Stocked is AllocZero of many frames, as far as there are zeroed frames in stock;
-// it says how many. Under FailAfter, none.
+// it says how many. Under Refuse, none.
 func (m *Memory) Stocked(o Owner, frames []Frame) (n int) {
 	m.mu.Lock()
-	if m.failAfter < 0 {
+	if m.refuse == nil {
 		n = min(len(frames), m.nzero)
 		m.nzero -= n
 		copy(frames, m.zero[m.nzero:][:n])
@@ -68,7 +68,7 @@ func (m *Memory) Stocked(o Owner, frames []Frame) (n int) {
 func (m *Memory) alloc(o Owner, wantZero bool) (f Frame, zero bool, err error) {
 	for again := false; ; again = true {
 		m.mu.Lock()
-		if m.failAfter >= 0 && !again && !m.mayAlloc() {
+		if m.refuse != nil && !again && m.refuse(o, sortOf(wantZero)) {
 			m.mu.Unlock()
 			return 0, false, syscall.ENOMEM
 		}
@@ -122,7 +122,7 @@ func (m *Memory) ask(want int) bool {
 func (m *Memory) AllocBlock(o Owner) (Frame, error) {
 	for again := false; ; again = true {
 		m.mu.Lock()
-		if m.failAfter >= 0 && !again && !m.mayAlloc() {
+		if m.refuse != nil && !again && m.refuse(o, Block) {
 			m.mu.Unlock()
 			return 0, syscall.ENOMEM
 		}
@@ -152,31 +152,13 @@ func (m *Memory) unstock() {
 	}
 }
 
-// mayAlloc counts down FailAfter. Preconditions: m.mu held, failAfter >= 0.
-func (m *Memory) mayAlloc() bool {
-	if m.failAfter == 0 {
-		return false
-	}
-	m.failAfter--
-	return true
-}
-
 // Exhausted reports whether no frame is free, and the reclaim functions have none
-// either. Under FailAfter it is false: those failures are a test's.
+// either. Under Refuse it is false: those failures are a test's.
 func (m *Memory) Exhausted() bool {
 	m.mu.Lock()
-	none := m.failAfter < 0 && m.nfree+m.nzero == 0
+	none := m.refuse == nil && m.nfree+m.nzero == 0
 	m.mu.Unlock()
 	return none && !m.ask(1)
-}
-
-// FailAfter makes every allocation after the next n fail with ENOMEM, without
-// asking for reclaim; negative: none fails by this. For tests of what happens
-// when memory runs out.
-func (m *Memory) FailAfter(n int) {
-	m.mu.Lock()
-	m.failAfter = n
-	m.mu.Unlock()
 }
 
 // FreeZeroed gives up the only reference to a frame that is all zero: it goes

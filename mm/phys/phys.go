@@ -96,15 +96,15 @@ type Memory struct {
 	info   []Info         // [I] slice; by frame - base
 	ops    arch.PageOps   // [I] after start-up
 
-	mu        sync.Mutex
-	blocks    []block // by (frame - base) / 512
-	partial   int32   // blocks with some frames free, none: -1
-	whole     int32   // wholly free blocks
-	nfree     int     // free frames, stock excluded
-	nblocks   int     // wholly free blocks
-	zero      [zeroStock]Frame
-	nzero     int
-	failAfter int // tests: allocations left before ENOMEM; negative: no limit
+	mu      sync.Mutex
+	blocks  []block // by (frame - base) / 512
+	partial int32   // blocks with some frames free, none: -1
+	whole   int32   // wholly free blocks
+	nfree   int     // free frames, stock excluded
+	nblocks int     // wholly free blocks
+	zero    [zeroStock]Frame
+	nzero   int
+	refuse  func(o Owner, s Sort) bool // tests: see Refuse; nil: nothing is refused
 
 	reclaim []func(want int) (got int) // [I] after start-up
 }
@@ -131,7 +131,7 @@ func New(direct unsafe.Pointer, ram []Range) (*Memory, error) {
 	m := &Memory{
 		direct: direct, base: FrameOf(first),
 		info: make([]Info, n*arch.BlockPages), blocks: make([]block, n),
-		partial: -1, whole: -1, failAfter: -1,
+		partial: -1, whole: -1,
 		ops: arch.PageOps{Clear: clearPage, Copy: copyPage},
 	}
 	for i := range m.blocks {

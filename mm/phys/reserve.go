@@ -18,7 +18,7 @@ import (
 // false if no block is free.
 func (m *Memory) Reservation() (Frame, bool) {
 	m.mu.Lock()
-	if m.failAfter >= 0 && !m.mayAlloc() {
+	if m.refuse != nil && m.refuse(Reserve, Block) {
 		m.mu.Unlock()
 		return 0, false
 	}
