@@ -28,6 +28,9 @@ const (
 	cloneFork   = uint64(unix.SIGCHLD)
 )
 
+// cloneNumber is where clone(2) stores a number if flags say so, CLONE_PIDFD among them.
+const cloneNumber = uint64(stackVA - 256)
+
 // program statuses that mean a system call failed which must not.
 const (
 	cloneFailed = 99

@@ -15,7 +15,7 @@ const (
 
 // clone is clone(2); what the child returns to is child's code.
 func (p *program) clone(flags uint64, child *program) {
-	p.call(unix.SYS_CLONE, flags, 0, 0, 0, 0)
+	p.call(unix.SYS_CLONE, flags, 0, cloneNumber, 0, 0)
 	p.emit(0x48, 0x85, 0xc0) // TEST RAX, RAX
 	p.emit(0x0f, 0x85)       // JNZ over the child's code
 	p.code = binary.LittleEndian.AppendUint32(p.code, uint32(len(child.code)))

@@ -11,7 +11,7 @@ const (
 
 // clone is clone(2); what the child returns to is child's code.
 func (p *program) clone(flags uint64, child *program) {
-	p.call(unix.SYS_CLONE, flags, 0, 0, 0, 0)
+	p.call(unix.SYS_CLONE, flags, 0, cloneNumber, 0, 0)
 	p.emit(0xb5000000 | uint32(len(child.code)/4+1)<<5) // CBNZ X0, over the child's code
 	p.code = append(p.code, child.code...)
 }

@@ -79,7 +79,7 @@ type test struct {
 
 // tests by topic, in the order they run: what the later ones stand on first.
 var tests = slices.Concat(frameTests, pageTableTests, kernelMapTests, userModeTests, machineTests, mapTests,
-	cowTests, purgeTests, exitPathTests, pressureTests, heapTests, fileTests)
+	cowTests, purgeTests, exitPathTests, pressureTests, faultTests, heapTests, fileTests)
 
 // Run runs the selected tests and reports each.
 func Run(e *Env) {

@@ -58,7 +58,7 @@ const (
 	UArea
 	Kernel
 	Pipe
-	Reserve // in a 2 MB reservation and not handed out yet (Owners only)
+	Reserve // in a 2 MB reservation and not handed out yet (Owners and Refuse only)
 	owners
 )
 
