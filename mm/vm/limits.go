@@ -62,12 +62,14 @@ func (vs *VMSpace) mayGrow(n, gone uint64, like *entry) error {
 
 // mayCommit is the overcommit rule, the heuristic of Linux's overcommit_memory 0:
 // memory is not reserved in advance, but one request for more than all of the
-// machine's RAM (there is no swap) is a mistake, and gets ENOMEM. It is asked for
+// machine's RAM (there is no swap) is a mistake, and gets ENOMEM. RAM is what the machine
+// has, the kernel's part included: a Go program maps 32 MB at its start and touches
+// little of it, and must run on a machine of 64 MB. It is asked for
 // memory that will need frames of its own: private and writable, or shared and
 // anonymous. MAP_NORESERVE, which sparse tables are mapped with, turns it off. fork(2)
 // asks for nothing.
 func (vs *VMSpace) mayCommit(n uint64, like *entry) error {
-	if like.commits() && n > uint64(vs.sys.mem.Total())<<arch.PageShift {
+	if like.commits() && n > vs.sys.ram {
 		return syscall.ENOMEM
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"grim/arch"
 	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/pmap"
@@ -19,6 +20,7 @@ type System struct {
 	yield func()
 
 	charges *charge.System // [I]
+	ram     uint64         // [I] bytes: Config.RAM
 
 	spaces, entries, objects atomic.Int64 // alive, for leak tests
 
@@ -32,16 +34,20 @@ type Config struct {
 	Pmaps    *pmap.System
 	NoBlocks bool           // hugepages=off: 4 KB pages only
 	Yield    func()         // lets other tasks run in the middle of long work; nil: runtime.Gosched
+	RAM      uint64         // bytes of memory that the machine has; 0: what Mem has
 	Charges  *charge.System // who pays for kernel memory; nil: no limits
 }
 
 // NewSystem makes the machine's System.
 func NewSystem(c Config) *System {
-	s := &System{mem: c.Mem, pmaps: c.Pmaps, yield: c.Yield, charges: c.Charges}
+	s := &System{mem: c.Mem, pmaps: c.Pmaps, yield: c.Yield, charges: c.Charges, ram: c.RAM}
 	if s.yield == nil {
 		s.yield = runtime.Gosched
 	}
 	s.pmaps.SetYield(s.yield)
+	if s.ram == 0 {
+		s.ram = uint64(c.Mem.Total()) << arch.PageShift
+	}
 	if s.charges == nil {
 		s.charges = charge.Unlimited()
 	}

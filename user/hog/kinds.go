@@ -37,6 +37,7 @@ var kinds = [...]kind{
 	{name: "links", take: takeLink, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.ENOMEM}, fills: true},
 	{name: "sparse-file", take: takeSparse, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.ENOMEM}, fills: true},
 	{name: "file-data", take: takeData, refusals: [4]syscall.Errno{syscall.ENOSPC}, fills: true},
+	{name: "garbage", take: takeGarbage, refusals: [4]syscall.Errno{syscall.ERANGE}},
 	{name: "arguments", take: takeArguments, refusals: [4]syscall.Errno{syscall.EAGAIN, syscall.ENOMEM, syscall.ENFILE}},
 }
 
@@ -281,3 +282,43 @@ func takeArguments() int {
 		return bare.Call(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(argv[0])), uintptr(unsafe.Pointer(&argv)), uintptr(unsafe.Pointer(&envp)))
 	})
 }
+
+// takeGarbage keeps nothing: it starts programs with as long an environment as there
+// may be, again and again, so that the kernel's heap fills with what is no longer
+// needed. After enough rounds it is not refused, but done.
+func takeGarbage() int {
+	const rounds, strings, length = 100, 14, 131000
+	if garbage == rounds {
+		return -int(syscall.ERANGE)
+	}
+	garbage++
+	if garbage == 1 {
+		p := bare.Anon(length + 1)
+		if p == nil {
+			return -int(syscall.ENOMEM)
+		}
+		for i := uintptr(0); i < length; i++ {
+			*(*byte)(unsafe.Add(p, i)) = 'x'
+		}
+		for i := range strings {
+			longest[i] = (*byte)(p)
+		}
+	}
+	pid := bare.Fork()
+	if pid < 0 {
+		return pid
+	}
+	if pid == 0 {
+		argv := [3]*byte{bare.CString(hogPath), bare.CString("neighbour\x00"), nil}
+		bare.Exit(bare.Call(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(argv[0])), uintptr(unsafe.Pointer(&argv)), uintptr(unsafe.Pointer(&longest))))
+	}
+	if _, status := bare.Wait(pid); status != 0 {
+		return -int(status >> 8)
+	}
+	return 0
+}
+
+var (
+	garbage int
+	longest [15]*byte
+)

@@ -14,6 +14,7 @@ var limitTests = []test{
 	{name: "limit-data", run: limitData},
 	{name: "limit-stack", run: limitStack},
 	{name: "limit-arguments", run: limitArguments},
+	{name: "limit-threads", run: limitThreads},
 	{name: "overcommit", run: overcommit},
 }
 
@@ -197,4 +198,44 @@ func overcommit() {
 	if now, _, _ := syscall.RawSyscall(unix.SYS_BRK, old+size, 0, 0); now != old {
 		fail("brk moved to %#x", now)
 	}
+}
+
+// limitThreads: RLIMIT_NPROC counts all threads of a user, who is not the superuser,
+// and a child that ends makes room.
+func limitThreads() {
+	quiet()
+	const limit, user = 4, 54321
+	steps("RLIMIT_NPROC", func(want func(got, want syscall.Errno)) {
+		want(raw(unix.SYS_SETRESUID, user, user, user), 0)
+		if !rlimit(unix.RLIMIT_NPROC, limit) {
+			want(syscall.EPERM, 0)
+		}
+		var pids [limit]uintptr
+		for i := range pids {
+			pid, _, e := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+			if e == 0 && pid == 0 {
+				for {
+					syscall.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
+				}
+			}
+			pids[i] = pid
+			if i < limit-1 { // the first is this process
+				want(e, 0)
+			} else {
+				want(e, syscall.EAGAIN)
+			}
+		}
+		want(raw(unix.SYS_KILL, pids[0], uintptr(unix.SIGKILL)), 0)
+		want(raw(unix.SYS_WAIT4, pids[0], 0, 0, 0), 0)
+		pid, _, e := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+		if e == 0 && pid == 0 {
+			exit(0)
+		}
+		want(e, 0)
+		pids[0] = pid
+		for _, p := range pids[:limit-1] {
+			raw(unix.SYS_KILL, p, uintptr(unix.SIGKILL))
+			want(raw(unix.SYS_WAIT4, p, 0, 0, 0), 0)
+		}
+	})
 }
