@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -141,12 +142,19 @@ func grind() {
 			}
 			return 0
 		})
+		// Its calls may have put off the alarm, or blocked it, and then sleep.
 		var ws unix.WaitStatus
-		for {
-			_, err := unix.Wait4(pid, &ws, 0, nil)
-			if err != unix.EINTR {
+		for begin := time.Now(); ; time.Sleep(time.Millisecond) {
+			got, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil)
+			if got == pid || err != nil && err != unix.EINTR {
 				check(fmt.Sprintf("wait in round %d of seed %d", round, seed), err)
 				break
+			}
+			switch waited := time.Since(begin); {
+			case waited > 20*time.Second:
+				fail("round %d of seed %d does not die of SIGKILL", round, seed)
+			case waited > 400*time.Millisecond:
+				unix.Kill(pid, unix.SIGKILL)
 			}
 		}
 		// ESRCH is the usual case: nobody is left.
