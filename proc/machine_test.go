@@ -109,6 +109,9 @@ func (m *machine) baseline() {
 	if n := m.vm.Charges().Totals(); n != (charge.Totals{}) {
 		m.t.Errorf("still charged: %v", n)
 	}
+	if n := m.vm.Charges().References(); n != 0 {
+		m.t.Errorf("%d references to users left", n)
+	}
 	if c := m.k.Counts(); c.Processes != 0 || c.Threads != 0 || c.PIDs != 0 || c.DeadThreads != 0 || c.Forks != c.Released {
 		m.t.Errorf("still alive: %+v", c)
 	}

@@ -219,6 +219,7 @@ type census struct {
 	Files      int64
 	Goroutines int
 	Charges    charge.Totals
+	Payers     int64 // references to users
 }
 
 func (e *Env) census() census {
@@ -228,7 +229,7 @@ func (e *Env) census() census {
 		Frames: e.Mem.FreeFrames(), Spaces: v.Spaces, Entries: v.Entries, Objects: v.Objects,
 		Processes: p.Processes, Threads: p.Threads, PIDs: p.PIDs,
 		Inodes: f.Inodes, Files: f.Files, Goroutines: runtime.NumGoroutine() - p.IdleWorkers,
-		Charges: e.VM.Charges().Totals(),
+		Charges: e.VM.Charges().Totals(), Payers: e.VM.Charges().References(),
 	}
 }
 

@@ -188,6 +188,17 @@ func (s *System) Used(r Resource) int64 { return s.used[r].Load() }
 // Kernel is the kernel itself as a user: counted, never refused.
 func (s *System) Kernel() *User { return &s.own }
 
+// References is how many references to users there are: of accounts, and of others
+// that charge.
+func (s *System) References() (n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.users {
+		n += u.refs.Load()
+	}
+	return n
+}
+
 // Totals are the bytes that objects of each kind hold, by Kind, the kernel's own
 // included. Two of them can be compared.
 type Totals [kinds]int64

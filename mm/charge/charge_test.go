@@ -19,8 +19,8 @@ func (s *System) empty(t *testing.T) {
 			t.Errorf("resource %d: %d bytes left", r, n)
 		}
 	}
-	if len(s.users) != 0 {
-		t.Errorf("%d users left", len(s.users))
+	if len(s.users) != 0 || s.References() != 0 {
+		t.Errorf("%d users left, %d references", len(s.users), s.References())
 	}
 }
 

@@ -89,6 +89,9 @@ func (m *machine) checkBaseline() {
 	if n := m.charges.Totals(); n != (charge.Totals{}) {
 		m.t.Errorf("still charged: %v", n)
 	}
+	if n := m.charges.References(); n != 0 {
+		m.t.Errorf("%d references to users left", n)
+	}
 	if n := m.pool.Unpopulated(); n != 0 {
 		m.t.Errorf("%d frames still reserved", n)
 	}

@@ -393,8 +393,8 @@ func TestModel(t *testing.T) {
 // Every charge that an operation needs is refused once: the operation fails and has
 // changed nothing, and the same operation without a refusal does what it always does.
 // Nothing is charged in the end (newMachine).
-// Broken by: New and fork that keep the charge of a space; room that is called after the
-// map has changed; anonymous objects that are charged after the old mapping is gone.
+// Broken by: fork without its Release where room is refused; New that does not close the
+// account when its charge is refused.
 func TestModelRefused(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		n, failed := 40, 0
