@@ -186,6 +186,7 @@ func TestForkOutOfMemory(t *testing.T) {
 							break
 						}
 					}
+					eventually(t, "threads of earlier attempts are freed", func() bool { return m.k.Counts().Threads == 1 })
 					m.pmaps.Drain()
 					before, charged := m.mem.FreeFrames(), charges.Totals()
 					sort.fail(n)

@@ -169,6 +169,13 @@ func TestSignalStorm(t *testing.T) {
 	if handled.Load() == 0 || refused.Load() == 0 {
 		t.Errorf("%d handlers ran, %d signals were refused: the test tests nothing", handled.Load(), refused.Load())
 	}
+	// A worker that a signal has ended leaves its child, which may be stopped.
+	eventually(t, "orphans end", func() bool {
+		for _, p := range m.k.Processes() {
+			p.Signal(&Siginfo{Signo: syscall.SIGKILL})
+		}
+		return m.k.Counts().Processes == 0
+	})
 	m.settle()
 	if n := m.vm.Charges().Totals()[charge.Signal]; n != 0 {
 		t.Errorf("%d bytes of signals are still charged", n)

@@ -103,10 +103,7 @@ func (u *User) Take(k Kind, n int64) bool {
 	used, total := u.used[r].Add(n), n
 	if !u.kernel {
 		total = s.used[r].Add(n)
-		if used > greed*(s.bound[r].Load()-total) && s.refused(k, n, used, total) ||
-			(total^(total-n))>>gateShift != 0 && r == Heap && !s.gate(n) {
-			s.used[r].Add(-n)
-			u.used[r].Add(-n)
+		if (used > greed*(s.bound[r].Load()-total) || (total^(total-n))>>gateShift != 0) && !u.mayHave(k, n, used, total) {
 			return false
 		}
 	}
@@ -114,11 +111,18 @@ func (u *User) Take(k Kind, n int64) bool {
 	return true
 }
 
-// refused is Take's second look at a charge beyond System.bound: whether a test or the
-// limit refuses it. used and total are what the user and all users hold with it.
-func (s *System) refused(k Kind, n, used, total int64) bool {
-	f := s.refuse.Load()
-	return f != nil && (*f)(k, n) || used > greed*(s.limit[kindTable[k].resource]-total)
+// mayHave is Take's second look at a charge: the limits, a test that refuses charges, and
+// the gate. used and total are what the user and all users hold with the charge; it takes
+// that back if the answer is no.
+func (u *User) mayHave(k Kind, n, used, total int64) bool {
+	s, r := u.sys, kindTable[k].resource
+	if f := s.refuse.Load(); (f == nil || !(*f)(k, n)) && used <= greed*(s.limit[r]-total) &&
+		(r != Heap || (total^(total-n))>>gateShift == 0 || s.gate(n)) {
+		return true
+	}
+	s.used[r].Add(-n)
+	u.used[r].Add(-n)
+	return false
 }
 
 // Give gives back n bytes that Take has charged.
