@@ -28,7 +28,7 @@ var faultTests = faultScenarios()
 func faultScenarios() (tests []test) {
 	for i := range scenarios {
 		s := &scenarios[i]
-		tests = append(tests, test{name: "faults/" + s.name, run: s.run, slow: !s.quick})
+		tests = append(tests, test{name: "faults/" + s.name, run: s.run, layouts: s.everyWay, policies: s.everyWay})
 	}
 	return append(tests, test{name: "faults/exit-needs-nothing", run: exitNeedsNothing, layouts: true, policies: true})
 }
@@ -37,14 +37,15 @@ func faultScenarios() (tests []test) {
 // or with callFailed if a system call gave an error; a fault for which there is no
 // memory kills it.
 type scenario struct {
-	name  string
-	quick bool
-	emit  func(p *program)
+	name string
+	emit func(p *program)
 	// prepare maps and writes what the program needs; nil: nothing.
 	prepare func(t *T, vs *vm.VMSpace)
 	// after looks at what the program has left, and removes it; nil: nothing.
 	after func(t *T)
 	may   []proc.Status // other ends than the above that are right
+	// everyWay: under each layout and policy, as much of the work is theirs.
+	everyWay bool
 }
 
 const callFailed = 1
@@ -86,7 +87,7 @@ func (t *T) args(vs *vm.VMSpace, off arch.VA, b ...byte) {
 }
 
 var scenarios = []scenario{
-	{name: "fork", quick: true, emit: func(p *program) {
+	{name: "fork", everyWay: true, emit: func(p *program) {
 		p.touch(dataVA, page, 4)
 		p.child(cloneFork, func(c *program) {
 			c.touch(dataVA, page, 2)
@@ -101,7 +102,7 @@ var scenarios = []scenario{
 		})
 		p.waitOne()
 	}},
-	{name: "exec", quick: true, emit: func(p *program) {
+	{name: "exec", everyWay: true, emit: func(p *program) {
 		p.child(cloneVfork, func(c *program) {
 			c.try(unix.SYS_EXECVE, uint64(argsVA), 0, 0)
 		})
@@ -112,7 +113,7 @@ var scenarios = []scenario{
 		t.args(vs, 0, []byte("/selftest\x00")...)
 		t.args(vs, 64, slices.Concat(bytes8(uint64(dataVA)), bytes8(0))...)
 	}},
-	{name: "thread", emit: func(p *program) {
+	{name: "thread", everyWay: true, emit: func(p *program) {
 		p.store(argsVA+64, 0)
 		for i := range arch.VA(2) {
 			p.child(cloneThread, func(c *program) {
@@ -127,7 +128,7 @@ var scenarios = []scenario{
 		t.mapped(vs, dataVA+1<<30, 2*page)
 		t.mapped(vs, dataVA+2<<30, 2*page)
 	}},
-	{name: "fault", quick: true, emit: func(p *program) {
+	{name: "fault", emit: func(p *program) {
 		p.touch(dataVA, page, 3)
 		p.touch(farVA, 1<<30, 2)
 		p.load(farVA + arch.BlockSize)
@@ -178,7 +179,7 @@ var scenarios = []scenario{
 		p.try(unix.SYS_MREMAP, uint64(farVA)+8*page, 8*page, 8*page, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, uint64(farVA)+1<<30)
 		p.try(unix.SYS_MUNMAP, uint64(farVA)+20*page, page)
 	}, prepare: func(t *T, vs *vm.VMSpace) { t.mapped(vs, farVA, arch.BlockSize) }},
-	{name: "file", quick: true, emit: func(p *program) {
+	{name: "file", emit: func(p *program) {
 		name, dir, link := uint64(argsVA), uint64(argsVA)+64, uint64(argsVA)+128
 		p.try(unix.SYS_OPENAT, atCWD, name, unix.O_CREAT|unix.O_TRUNC|unix.O_RDWR, 0o600)
 		p.try(unix.SYS_PWRITE64, 0, uint64(dataVA), 3*page, 100)
@@ -207,7 +208,7 @@ var scenarios = []scenario{
 			}
 		}
 	}},
-	{name: "pipe", quick: true, emit: func(p *program) {
+	{name: "pipe", emit: func(p *program) {
 		p.try(unix.SYS_PIPE2, uint64(argsVA), 0)
 		p.child(cloneFork, func(c *program) {
 			c.try(unix.SYS_CLOSE, 0)
@@ -306,7 +307,7 @@ var scenarios = []scenario{
 			t.args(vs, 1024+16*i, slices.Concat(bytes8(uint64(dataVA+i*64)), bytes8(64))...)
 		}
 	}},
-	{name: "wait", emit: func(p *program) {
+	{name: "wait", everyWay: true, emit: func(p *program) {
 		p.child(cloneFork, func(c *program) { c.exit(3) })
 		p.child(cloneFork, func(c *program) { c.load(16) })
 		p.child(cloneShared, func(c *program) { c.exit(0) })
@@ -314,7 +315,7 @@ var scenarios = []scenario{
 			p.try(unix.SYS_WAITID, 0, 0, uint64(dataVA), unix.WEXITED, uint64(dataVA)+page)
 		}
 	}},
-	{name: "dirty-shared-pages", quick: true, emit: func(p *program) {
+	{name: "dirty-shared-pages", everyWay: true, emit: func(p *program) {
 		p.child(cloneFork, func(c *program) { c.writeShared(farVA, 4) })
 		p.waitOne()
 		p.load(farVA)
