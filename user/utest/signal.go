@@ -301,8 +301,10 @@ func signalPendingLimit() {
 		if queue(rt) != unix.EAGAIN {
 			return 2
 		}
-		if rawSys(unix.SYS_KILL, me, rt) != 0 || rawSys(unix.SYS_KILL, me, rt) != 0 {
-			return 3
+		for range 2 {
+			if rawSys(unix.SYS_KILL, me, rt) != 0 {
+				return 3
+			}
 		}
 		if queue(uint64(unix.SIGUSR2)) != 0 || rawSys(unix.SYS_KILL, me, uintptr(unix.SIGUSR1)) != 0 {
 			return 4
