@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -325,11 +326,10 @@ func familyExecShared() {
 	argv, err := syscall.SlicePtrFromStrings([]string{"utest", "helper-fd-open", fmt.Sprint(p[0])})
 	check("arguments", err)
 	envp := []*byte{nil}
-	pid := rawCall(unix.SYS_CLONE, unix.CLONE_FILES|uintptr(unix.SIGCHLD))
-	if pid == 0 {
+	pid := forkWith(unix.CLONE_FILES, func() int {
 		rawCall(unix.SYS_EXECVE, ptr(path), ptr(&argv[0]), ptr(&envp[0]))
-		exit(99)
-	}
+		return 99
+	})
 	equal("descriptor in the new program, 3 for closed", wait(pid).ExitStatus(), 3)
 	if _, err := unix.FcntlInt(uintptr(p[0]), unix.F_GETFD, 0); err != nil {
 		fail("the descriptor in the process that shared it: %v", err)
@@ -342,16 +342,15 @@ func familyCloseShared() {
 	quiet()
 	var p [2]int
 	check("pipe", unix.Pipe(p[:]))
-	pid := rawCall(unix.SYS_CLONE, unix.CLONE_FILES|uintptr(unix.SIGCHLD))
-	if pid == 0 {
+	pid := forkWith(unix.CLONE_FILES, func() int {
 		if rawCall(unix.SYS_CLOSE_RANGE, uintptr(p[0]), uintptr(p[1]), unix.CLOSE_RANGE_UNSHARE) != 0 {
-			exit(1)
+			return 1
 		}
 		if rawCall(unix.SYS_FCNTL, uintptr(p[0]), unix.F_GETFD) != -int(unix.EBADF) {
-			exit(2)
+			return 2
 		}
-		exit(0)
-	}
+		return 0
+	})
 	equal("status", wait(pid), 0)
 	if _, err := unix.FcntlInt(uintptr(p[0]), unix.F_GETFD, 0); err != nil {
 		fail("the descriptor in the process that shared it: %v", err)
@@ -405,11 +404,13 @@ func familyLetters() {
 	check("kill", unix.Kill(pid, unix.SIGKILL))
 	wait(pid)
 
+	asked := forkState() // the child's child will end with its parent
 	pid = fork(func() int {
 		sigaction(unix.SIGTERM, 0)
 		child := rawCall(unix.SYS_CLONE, unix.CLONE_VFORK|uintptr(unix.SIGCHLD))
 		if child == 0 {
 			rawCall(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL))
+			*asked = 1
 			sleepRaw(100 * time.Second)
 			exit(0)
 		}
@@ -417,6 +418,9 @@ func familyLetters() {
 	})
 	dir = fmt.Sprint("/proc/", pid)
 	until("a parent in vfork", dir, 'D')
+	for atomic.LoadUint32(asked) == 0 {
+		time.Sleep(time.Millisecond)
+	}
 	// A fatal signal ends it there, with its default action too.
 	check("kill", unix.Kill(pid, unix.SIGTERM))
 	killedBy("the parent in vfork", wait(pid), unix.SIGTERM)

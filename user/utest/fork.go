@@ -3,6 +3,8 @@ package main
 import (
 	"runtime"
 	"runtime/debug"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -21,19 +23,71 @@ var forkTests = []test{
 // and touch memory that exists, and must not allocate, block in the runtime, or
 // return to code that does: what it returns is the exit status.
 //
-// Gosched comes first so that the child does not inherit a request to yield,
-// which it could only obey by waiting for a thread that it does not have: the
-// runtime asks a goroutine to yield only after it has run for 10 ms.
-func fork(child func() int) int {
-	runtime.Gosched()
-	pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
-	if errno != 0 {
-		fail("fork: %v", errno)
+// The child must not inherit a request to yield, which it could only obey by waiting
+// for a thread that it does not have. The runtime asks a goroutine to yield only after
+// it has run for 10 ms, so Gosched comes first. On a busy host even the few
+// instructions up to the child's first may take longer: then that child ends at once,
+// and there is another.
+func fork(child func() int) int { return forkWith(0, child) }
+
+// forkWith is fork with flags of clone(2) that share no memory.
+func forkWith(flags uintptr, child func() int) int {
+	for {
+		state := forkState()
+		runtime.Gosched()
+		begin := forkClock()
+		pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, flags|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+		if errno != 0 {
+			fail("fork: %v", errno)
+		}
+		if pid == 0 {
+			if forkClock()-begin > 9e6 {
+				*state = forkLate
+				exit(0)
+			}
+			*state = forkRuns
+			exit(child())
+		}
+		for atomic.LoadUint32(state) == 0 {
+			syscall.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		}
+		if atomic.LoadUint32(state) == forkRuns {
+			return int(pid)
+		}
+		wait(int(pid))
 	}
-	if pid == 0 {
-		exit(child())
-	}
-	return int(pid)
+}
+
+// What a child says of itself.
+const (
+	forkRuns = 1
+	forkLate = 2 // it may have inherited a request to yield
+)
+
+// forkStates is memory that children share with this process; a word for each fork,
+// and the first again after the last.
+var (
+	forkStates = sync.OnceValue(func() []byte {
+		b, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON)
+		check("mmap for fork", err)
+		return b
+	})
+	forks atomic.Uint32
+)
+
+func forkState() *uint32 {
+	p := (*uint32)(unsafe.Pointer(&forkStates()[forks.Add(1)%1024*4]))
+	*p = 0
+	return p
+}
+
+// forkClock is CLOCK_MONOTONIC in nanoseconds, without a stack check.
+//
+//go:nosplit
+func forkClock() int64 {
+	var ts unix.Timespec
+	syscall.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&ts)), 0)
+	return ts.Sec*1e9 + ts.Nsec
 }
 
 // exit ends the process without the runtime's help.
