@@ -209,8 +209,7 @@ func TestUARTRing(t *testing.T) {
 }
 
 // TestLateByte: a byte that arrives just when the device was found empty is an event
-// of its own, which draining does not forget. Seen to fail with clear at the end of
-// drain.
+// of its own, which draining does not forget. Broken by: clear at the end of drain.
 func TestLateByte(t *testing.T) {
 	f := &fifo{in: []byte{1}, late: []byte{2}}
 	u := &UART{port: f}

@@ -6,8 +6,8 @@ import (
 )
 
 // TestGICv2Quiet: nothing that firmware left pending, active or enabled is that after
-// init. Registers that clear what is written as 1 are plain memory here. Seen to fail
-// without the writes of ICACTIVER and of the active priorities.
+// init. Registers that clear what is written as 1 are plain memory here. Broken
+// by: no writes of ICACTIVER and of the active priorities.
 func TestGICv2Quiet(t *testing.T) {
 	var dist, cpu [0x1000 / 4]uint32
 	dist[gicdTYPER/4] = 2 // 96 INTIDs

@@ -11,9 +11,8 @@ func (r *registers) half(off uintptr) *uint16 {
 }
 
 // TestWatchdogs: a watchdog that does not run is left alone; one that runs is stopped
-// or given its longest time; feeding writes what the device wants last. Seen to fail
-// with an i.MX watchdog that is taken as it is, and with a Cadence one that is not
-// stopped.
+// or given its longest time; feeding writes what the device wants last. Broken
+// by: an i.MX watchdog that is taken as it is; a Cadence one that is not stopped.
 func TestWatchdogs(t *testing.T) {
 	var r registers
 	for kind := range watchdogDrivers {

@@ -239,8 +239,8 @@ func TestBadTrees(t *testing.T) {
 }
 
 // TestOverlappingReservations: a boot loader's node over one of the tree's is a warning,
-// both are reserved, and what either forbids to map is not memory. Seen to fail when
-// only the first of two was taken.
+// both are reserved, and what either forbids to map is not memory. Broken by: only
+// the first of two taken.
 func TestOverlappingReservations(t *testing.T) {
 	in, err := FromDeviceTree(memory{treeAt: boardTree(t, func(r *dt.Node) {
 		for name, p := range map[string][]dt.Property{

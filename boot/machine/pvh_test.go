@@ -177,7 +177,7 @@ func FuzzPVH(f *testing.F) {
 
 // TestInitramfsBesideMemory: QEMU 10 loads the initramfs of its microvm machine over a
 // page that the memory map leaves out. All of it can be mapped, and is nobody else's.
-// Seen to fail without the initramfs taken for memory; the kernel then faulted on it.
+// Broken by: an initramfs that is not taken for memory; the kernel was seen to fault on it.
 func TestInitramfsBesideMemory(t *testing.T) {
 	m := pc()
 	le.PutUint64(m[0][memAt+2*pvhMemSize+8:], 0x6ee0000+0x20000+0x3000) // RAM ends inside of it

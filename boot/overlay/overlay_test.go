@@ -76,7 +76,7 @@ func TestGenerate(t *testing.T) {
 // TestGOROOTs builds a program with the overlay where users have their Go: unpacked
 // from an archive, in the folders of a distribution's package, and in the module cache,
 // where the go command puts what it fetches. The last was seen to fail with the flag
-// -overlay ("must not be replaced"), and each with a link that leads nowhere.
+// -overlay ("must not be replaced").
 func TestGOROOTs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds package runtime")

@@ -16,7 +16,7 @@ func drawn(r *rand.Rand) (d Draw) {
 
 // Of 1000 draws, and the two most extreme ones, every place lies within its bounds,
 // nothing lies in another part's guard gap, and each bit that is said to be random
-// is. It failed for each constant of places.go made one bit larger or smaller.
+// is. Broken by: any constant of places.go one bit larger or smaller.
 func TestPlaces(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -136,8 +136,7 @@ func tinyTimers() (fd uintptr, ok bool) {
 
 // signalTinyTimers: with timers that expire faster than the program can run, it is
 // not slowed down while nobody takes their signals or reads them, and the expirations
-// are counted. (That they do not expire meanwhile is tested in packages proc and fs,
-// where it was seen to fail.)
+// are counted. (That they do not expire meanwhile is tested in packages proc and fs.)
 func signalTinyTimers() {
 	quiet()
 	child("tiny timers", func() int {
