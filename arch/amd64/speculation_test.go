@@ -47,7 +47,7 @@ func TestDecideSpeculation(t *testing.T) {
 			"automatic IBRS, IBPB between users, SSBD", ""},
 		{"Zhaoxin", cpuFacts{vendor: "CentaurHauls", family: 7}, "", 0, "separate layout (Meltdown)", "MDS, SSB"},
 		{"forced", amd(15, 0, 0), "ibpb,ibrs,verw", specIBRS, "IBRS at entry, IBPB between users, VERW", ""},
-		// Nobody has heard of it: the worst is assumed.
+		// The CPU is unknown, so the worst is assumed.
 		{"unknown vendor", cpuFacts{vendor: "SomebodyElse"}, "", 0, "separate layout (Meltdown)",
 			"Spectre v2 (kernel), Spectre v2 (users), MDS, SSB"},
 	} {

@@ -387,7 +387,7 @@ TEXT ·installVectors(SB),NOSPLIT|NOFRAME,$0-16
 
 // func openSErrors()
 //
-// What was pending is taken before it returns.
+// A pending SError is taken before it returns.
 TEXT ·openSErrors(SB),NOSPLIT|NOFRAME,$0-0
 	DSB	$15
 	ISB	$15

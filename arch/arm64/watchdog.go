@@ -6,7 +6,7 @@ import "fmt"
 // i.MX 8M Plus EVK and on ZynqMP boards, with 60 seconds. One that can be stopped is
 // stopped. The others are set to their longest time and fed for as long as the machine
 // has something to say: by the kernel, from a timer, and by this package on the way out.
-// One that does not run is left alone.
+// A watchdog that does not run is left alone.
 
 // watchdog is a timer that resets the machine unless it is fed.
 type watchdog interface {

@@ -89,7 +89,7 @@ func (f *File) PreadTo(t Task, d Dest, off int64) (int, error) {
 // a second read of a stream might block although there is something to return.
 func copyTo(c call, h handle, d Dest, off int64, again bool) (int, error) {
 	if !again && d.Len() > 0 {
-		// What was taken out of a stream cannot be put back.
+		// Bytes taken out of a stream cannot be put back.
 		if err := d.Fault(0); err != nil {
 			return 0, err
 		}

@@ -142,7 +142,7 @@ func Unlimited() *System {
 	return New(Config{HeapLimit: math.MaxInt64, FrameLimit: math.MaxInt64})
 }
 
-// SetLimits replaces the limits. What was charged before stays. Only at start-up,
+// SetLimits replaces the limits. Charges made before stay. Only at start-up,
 // before there are user programs: limits depend on what the kernel takes first.
 func (s *System) SetLimits(c Config) {
 	// Below what greed times a limit can overflow.
