@@ -14,7 +14,9 @@ var zombieTests = []test{
 	{name: "zombies/none-if-ignored", run: zombiesIgnored, policies: true},
 }
 
-const zombies = 500
+// zombies is how many of them most tests make: a machine of 64 MB has room for some
+// 450 processes of one user.
+const zombies = 300
 
 // zombieMaker forks children that touch memory and end with status 3, comes to
 // gate 0, and goes on with what then emits.
@@ -44,7 +46,7 @@ func (t *T) zombieMaker(n uint64, then func(*program)) (*proc.Process, *gates) {
 	return parent, g
 }
 
-// zombiesHoldNothing (E10): 500 zombies hold status, usage and identity, and
+// zombiesHoldNothing (E10): 300 zombies hold status, usage and identity, and
 // nothing else: no frame, no vmspace, no thread, no descriptor. Then each is
 // waited for with the status it has. Broken by reap without
 // freeSpace.

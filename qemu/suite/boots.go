@@ -34,7 +34,7 @@ var suiteBoots = []boot{
 	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=separate", "exit=purge"}, icount: true},
 	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=shared", "exit=reaper"}},
 	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=separate", "exit=reaper"}},
-	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=shared"}, debug: true},
+	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=shared", "time=real"}, debug: true},
 	{arch: "amd64", machine: "microvm", mem: "128M", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "virt-gicv3", mem: "1G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "virt-el2", mem: "128M", args: []string{"selftest=quick"}},
