@@ -10,7 +10,7 @@ import (
 )
 
 // How the kernel's heap is shared out, once everything that the kernel needs for
-// itself is allocated: half of what is left may be charged to user programs. An
+// itself is allocated: half of the free rest may be charged to user programs. An
 // eighth of the heap is a reserve: while less than that is free, nothing more is
 // charged, whatever the accounts say, because charges know nothing of garbage, of
 // fragments, and of goroutine stacks that have grown. The rest is for garbage, for

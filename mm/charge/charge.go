@@ -54,14 +54,11 @@ const (
 	Object                // memory objects
 	PageIndex             // what finds the pages of an object
 	Signal                // queued signals
-	Timer                 // interval timers and timer descriptors
 	FDTable               // descriptor tables
-	OpenFile              // open file descriptions of every sort
+	OpenFile              // open file descriptions of every sort, with their timers and locks
 	Inode                 // files, directories and links of the memory file system
 	Name                  // directory entries
-	Pipe                  // pipes and socket pairs, without their buffers
 	Epoll                 // epoll instances and items
-	Lock                  // file locks
 	Call                  // memory of system calls in progress
 	PipePages             // pipe buffers
 	kinds
@@ -73,9 +70,9 @@ var kindTable = [kinds]struct {
 }{
 	Process: {"Processes", Heap}, Thread: {"Threads", Heap}, Space: {"Spaces", Heap},
 	Object: {"Objects", Heap}, PageIndex: {"PageIndex", Heap},
-	Signal: {"Signals", Heap}, Timer: {"Timers", Heap}, FDTable: {"FDTables", Heap},
+	Signal: {"Signals", Heap}, FDTable: {"FDTables", Heap},
 	OpenFile: {"OpenFiles", Heap}, Inode: {"Inodes", Heap}, Name: {"Names", Heap},
-	Pipe: {"Pipes", Heap}, Epoll: {"Epoll", Heap}, Lock: {"FileLocks", Heap}, Call: {"Calls", Heap},
+	Epoll: {"Epoll", Heap}, Call: {"Calls", Heap},
 	PipePages: {"PipePages", Frames},
 }
 

@@ -24,7 +24,7 @@ func (s *System) empty(t *testing.T) {
 	}
 }
 
-// TestShares: each user, however late, gets three quarters of what is left.
+// TestShares: each user, however late, gets three quarters of the rest.
 func TestShares(t *testing.T) {
 	s := limited(1 << 20)
 	left := int64(1 << 20)
