@@ -20,8 +20,8 @@ type port interface {
 	send(c byte)
 	// receive takes the next byte; bad if it did not arrive whole.
 	receive() (c byte, st received)
-	// clear forgets the receive event that came. What has arrived is received after
-	// that: a byte that comes meanwhile is an event again.
+	// clear forgets the receive event that came. Bytes are received after
+	// that, so a byte that comes meanwhile is an event again.
 	clear()
 	// transmit lets the port raise its line when there is room to send, or not.
 	transmit(on bool)

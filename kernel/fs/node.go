@@ -186,8 +186,8 @@ func (s *FS) statfsOf(n node) Statfs {
 	return st
 }
 
-// quotaFigures are what statfs shows of a quota: all, and what is left; 0 if there is
-// no limit, as tmpfs has it.
+// quotaFigures are what statfs shows of a quota: the limit, and how much of it is free;
+// 0 if there is no limit, as tmpfs has it.
 func quotaFigures(q *vm.Quota) (all, left uint64) {
 	if q.Limit() == math.MaxInt64 {
 		return 0, 0

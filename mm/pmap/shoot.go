@@ -125,8 +125,8 @@ func (s *System) loaded(c *cpu, p *Pmap) {
 	c.coming.Store(nil)
 }
 
-// loadLocal loads p's root under an identifier of this CPU. What is cached under it is
-// flushed before, unless it is p's and nothing has changed since. Preconditions: s.mu
+// loadLocal loads p's root under an identifier of this CPU. Translations cached under that
+// identifier are flushed first, unless they are p's and nothing has changed since. Preconditions: s.mu
 // held.
 func (s *System) loadLocal(c *cpu, p *Pmap) {
 	if c.current.Load() != nil {

@@ -30,6 +30,6 @@
 // for a fatal signal are methods of Caller as well.
 //
 // Memory is not reserved in advance: all mappings together may be larger than RAM,
-// and the fault that finds no frame fails with ENOMEM. What is refused is one request
-// that is larger than RAM by itself: see mayCommit (Linux's overcommit_memory=0).
+// and the fault that finds no frame fails with ENOMEM. One request that is
+// larger than RAM by itself is refused: see mayCommit (Linux's overcommit_memory=0).
 package vm

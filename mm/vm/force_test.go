@@ -89,8 +89,8 @@ func TestPeekPoke(t *testing.T) {
 	})
 }
 
-// What was poked into a shared file is handed back by the purge (E1); a space that has
-// been purged has nothing to look at.
+// The purge hands back a page of a shared file that was written by Poke (E1). A space
+// that has been purged has nothing to look at.
 func TestPokePurge(t *testing.T) {
 	m := newMachine(t, formats[0], 1024)
 	pg := &slowPager{}

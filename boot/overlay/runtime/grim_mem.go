@@ -78,8 +78,8 @@ func Heap() HeapStats {
 	}
 }
 
-// unusedArenas is how many bytes of whole arenas the heap can still grow by. What is
-// left beside them, at the end of the heap, is never used.
+// unusedArenas is how many bytes of whole arenas the heap can still grow by. The
+// rest at the end of the heap, less than an arena, is never used.
 func unusedArenas() uintptr {
 	from, to := alignUp(bloc, heapArenaBytes), alignDown(blocMax, heapArenaBytes)
 	if from >= to {
