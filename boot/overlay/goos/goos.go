@@ -19,8 +19,11 @@ var (
 	RamStackOffset uint
 	Bloc           uintptr
 
-	// ProcID, Task and Wake start and wake further CPUs. Unused while there
-	// is one.
+	// Task starts an M on the CPU whose number is the M's (mOS.cpu of mp), which sits in
+	// the kernel's waiting loop: there, it moves to the stack sp, makes gp the current
+	// g, and calls fn, which does not return. ProcID is the number of the calling CPU.
+	// Wake sends one interrupt to the CPU of that number, which sleeps in Idle or is in
+	// user mode. All are nil while one CPU runs.
 	ProcID func() uint64
 	Task   func(sp, mp, gp, fn unsafe.Pointer)
 	Wake   func(procid uint64)

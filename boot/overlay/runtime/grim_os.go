@@ -37,7 +37,17 @@ const _PAGESIZE = 4096
 type mOS struct {
 	// waitsema counts wake-ups given to this M by semawakeup.
 	waitsema uint32
+
+	// cpu is the number of the CPU that the M is pinned to. It is set before the M
+	// runs and never changes; 0 is the boot CPU's, which is m0's.
+	cpu int32
 }
+
+// ThisCPU returns the number of the calling CPU. It is the CPU's of the calling M: an M
+// never leaves its CPU, but a goroutine that blocks or gives way may go on with another.
+//
+//go:nosplit
+func ThisCPU() int { return int(getg().m.cpu) }
 
 // noArgs is an argument list with no arguments, no environment and no
 // auxiliary vector.
