@@ -15,10 +15,8 @@ import (
 const (
 	waySize    = 16 << 20
 	wayEntries = 3000
-	// longestWait is what another task may wait; a nanosecond is an instruction. A step
-	// is 25 000 or less, but the scheduler looks for timers that are due when the first
-	// step ends, and runs their tasks when the second does. (Go 1.27 makes 77 of it.)
-	longestWait = 80 * time.Microsecond
+	// longestWait is what another task may wait; a nanosecond is an instruction.
+	longestWait = 50 * time.Microsecond
 )
 
 // mapsGiveWay: no operation on a map keeps others waiting for long, however large the

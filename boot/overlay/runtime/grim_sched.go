@@ -52,9 +52,12 @@ func Yield() {
 	mcall(yieldWoken)
 }
 
+// yieldWoken queues gp after the goroutines of the timers that are due. The scheduler
+// would look at the timers too late: gp would run first.
 func yieldWoken(gp *g) {
 	casgstatus(gp, _Grunning, _Grunnable)
 	dropg()
+	getg().m.p.ptr().timers.check(0, nil)
 	woken.pushBack(gp)
 	schedule()
 }

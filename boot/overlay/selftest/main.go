@@ -84,6 +84,7 @@ var tests = []struct {
 	{"NextTimer and Woken", scheduler},
 	{"Park and Unpark", parking},
 	{"who was woken runs first", wokenFirst},
+	{"a due timer goes before who yields", dueFirst},
 	{"who gave way has its turn", turnForAll},
 	{"SetClock keeps time continuous", clock},
 	{"TicksAt", ticks},

@@ -73,6 +73,27 @@ func wokenFirst() error {
 	return nil
 }
 
+// dueFirst: a goroutine in the middle of long work lets those run whose timers have
+// come due meanwhile, in the first Yield after that.
+// Broken by: yieldWoken without the look at the timers.
+func dueFirst() error {
+	for range 3 {
+		awake := false
+		go func() {
+			time.Sleep(time.Millisecond)
+			awake = true
+		}()
+		runtime.Gosched()
+		for start := time.Now(); time.Since(start) < 2*time.Millisecond; {
+		}
+		runtime.Yield()
+		if !awake {
+			return errors.New("Yield went on before a goroutine that was due")
+		}
+	}
+	return nil
+}
+
 // turnForAll: two goroutines that wake each other for ever do not keep the CPU from
 // one that computes. Seen to fail (it hangs): nextReady without maxTurns.
 func turnForAll() error {
