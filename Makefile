@@ -32,7 +32,7 @@ LINK_arm64 := -T -2145382400 -R 4096
 # his own CPU; the kernel has to run on the first of each architecture.
 KERNEL_ROOT  := $(CURDIR)/$(B)/overlay/_goroot
 KERNEL_GO    := GOROOT=$(KERNEL_ROOT) GOTOOLCHAIN=local GOOS=linux GOARCH=$(ARCH) GOARM64=v8.0 GOAMD64=v1 CGO_ENABLED=0 $(KERNEL_ROOT)/bin/go
-KERNEL_FLAGS := -trimpath -tags tamago$(if $(DEBUG),$(comma)grimdebug)
+KERNEL_FLAGS := -trimpath -modfile=$(B)/go.mod -tags tamago$(if $(DEBUG),$(comma)grimdebug)
 
 RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -cpus $(CPUS) -timeout $(TIMEOUT)s \
 	-kernel $(B)/grim -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" $(if $(filter 1,$(ICOUNT)),-icount) \
@@ -141,7 +141,7 @@ lint: go-check ## gofmt, go vet and staticcheck on the host and for the kernel, 
 	@for a in amd64 arm64; do \
 		echo "go vet and staticcheck, kernel, $$a"; \
 		$(GO) run ./boot/mkoverlay -arch $$a -o build/$$a/overlay || exit 1; \
-		( export GOROOT=$$PWD/build/$$a/overlay/_goroot GOTOOLCHAIN=local GOOS=linux GOARCH=$$a CGO_ENABLED=0; \
+		( export GOROOT=$$PWD/build/$$a/overlay/_goroot GOTOOLCHAIN=local GOOS=linux GOARCH=$$a CGO_ENABLED=0 GOFLAGS=-modfile=$$PWD/build/$$a/go.mod; \
 		export PATH=$$GOROOT/bin:$$PATH; \
 		go vet -unsafeptr=false -tags tamago ./kernel/... ./arch/$$a && \
 		build/bin/staticcheck -tags tamago ./kernel/... ./proc/... ./mm/... && \

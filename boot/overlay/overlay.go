@@ -44,11 +44,11 @@ const InitialHeap = image.HeapSize
 // keeps "./..." patterns out of it.
 const sources = "_src"
 
-//go:embed runtime/*.go runtime/*.s goos/*.go early/early.go early/put.go
+//go:embed runtime/*.go runtime/*.s goos/*.go signal/*.go early/early.go early/put.go
 var own embed.FS
 
 // ownDirs says where in GOROOT/src our own folders go.
-var ownDirs = map[string]string{"runtime": "runtime", "goos": "runtime/goos", "early": "runtime/early"}
+var ownDirs = map[string]string{"runtime": "runtime", "goos": "runtime/goos", "signal": "os/signal", "early": "runtime/early"}
 
 // Config says which overlay to make, from what and to where.
 type Config struct {

@@ -12,7 +12,13 @@ package goos
 import "unsafe"
 
 // TamaGo's contract. Grim's heap is bounded by the image and by
-// runtime.GrowHeap; these are for TamaGo packages that name them.
+// runtime.GrowHeap; these are for TamaGo packages that name them. The linker lets
+// packages outside of the distribution do so, or give them a value, only with a
+// go:linkname here.
+//
+//go:linkname RamStart
+//go:linkname RamSize
+//go:linkname RamStackOffset
 var (
 	RamStart       uint
 	RamSize        uint
