@@ -39,12 +39,15 @@ const (
 	faultStackTop = 0xe000
 )
 
-// areaGuards are the pages below the interrupt stacks of the first CPU, which are
-// not mapped because nothing is mapped there.
-var areaGuards = [...]arch.StackGuard{
-	{Page: areaCPU0 + trapStack - arch.PageSize, Stack: "interrupt stack"},
-	{Page: areaCPU0 + nmiStack - arch.PageSize, Stack: "NMI stack"},
-	{Page: areaCPU0 + faultStack - arch.PageSize, Stack: "double-fault stack"},
+// areaGuards are the pages below the interrupt stacks of CPU n, which are not mapped
+// because nothing is mapped there.
+func areaGuards(n int) []arch.StackGuard {
+	part := areaCPU0 + arch.VA(n)*areaStride
+	return []arch.StackGuard{
+		{Page: part + trapStack - arch.PageSize, Stack: "interrupt stack"},
+		{Page: part + nmiStack - arch.PageSize, Stack: "NMI stack"},
+		{Page: part + faultStack - arch.PageSize, Stack: "double-fault stack"},
+	}
 }
 
 // cpuArea is a CPU's page of the entry area. The assembly reaches it as GS base
@@ -72,6 +75,8 @@ type cpuArea struct {
 	mxcsr      uint64 // MXCSR for kernel code, in the low half
 	verw       uint64 // selector for VERW to clear the CPU's buffers with; 0: need not
 	specCtrl   uint64 // IA32_SPEC_CTRL, which entryTextIBRS writes
+	faultG     uint64 // the g of the runtime's fault handler; 0: not yet, faults are fatal
+	faultTop   uint64 // and the top of its stack
 
 	saved [3]uint64 // registers during that
 

@@ -4,6 +4,7 @@ package amd64
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"unsafe"
 
@@ -30,6 +31,7 @@ func invpcid(kind, pcid, va uint64)
 func loadTables(gdtr, idtr *byte, tss, kernelData uint16)
 func clearSegments(fsBase uint64)
 func sleep()
+func pause()
 func halt()
 func tripleFault()
 func in8(port uint16) uint8
@@ -95,45 +97,56 @@ const (
 	cr4SMAP       = 1 << 21
 )
 
-// buildArea fills the entry area through its page table and the direct map.
-func (m *Machine) buildArea(table arch.PA) {
-	t := m.tables.view(table)
-	put := func(va uint64, bits arch.PTE) arch.PA {
-		pa := m.tables.page()
-		t[arch.VA(va).Index(0)] = arch.PTE(pa) | bits
-		return pa
-	}
-	entry, entryIBRS, onSyscall, onTrap, onFault := textAddresses()
+// areaPage puts a page into the entry area, whose page table is given.
+func (m *Machine) areaPage(table arch.PA, va uint64, bits arch.PTE) arch.PA {
+	pa := m.tables.page()
+	m.tables.view(table)[arch.VA(va).Index(0)] = arch.PTE(pa) | bits
+	return pa
+}
+
+// buildAreaText fills the part of the entry area that all CPUs share, through its page
+// table and the direct map.
+func (m *Machine) buildAreaText(table arch.PA) {
+	m.areaTable = table
+	entry, entryIBRS, _, _, _ := textAddresses()
 	if m.spec.entry {
 		entry = entryIBRS
 	}
 	source := unsafe.Slice((*byte)(memory(uintptr(entry))), textVectors+vectors*vectorSize)
-	text := put(areaText, kernText)
+	text := m.areaPage(table, areaText, kernText)
 	copy(unsafe.Slice((*byte)(memory(direct(text))), arch.PageSize), source)
-	idt := m.tables.view(put(areaIDT, kernRead))
+	idt := m.tables.view(m.areaPage(table, areaIDT, kernRead))
 	for v := range vectors {
 		stub := areaText + textVectors + uint64(v)*vectorSize
 		checkStub(source, v)
 		lo, hi := gate(v, stub)
 		idt[2*v], idt[2*v+1] = arch.PTE(lo), arch.PTE(hi)
 	}
+}
 
+// buildArea fills the part of CPU n. Its FS base is for the CPU's first code in Go.
+func (m *Machine) buildArea(table arch.PA, n int) {
+	_, _, onSyscall, onTrap, onFault := textAddresses()
+	part := areaCPU0 + uint64(n)*areaStride
 	stack := func(from, to uint64) {
 		for off := from; off < to; off += arch.PageSize {
-			put(areaCPU0+off, kernData)
+			m.areaPage(table, part+off, kernData)
 		}
 	}
 	stack(trapStack, trapStackTop)
 	stack(nmiStack, nmiStackTop)
 	stack(faultStack, faultStackTop)
 
-	m.areaVA = areaCPU0 + cpuPage
-	page := put(m.areaVA, kernData)
+	c := new(cpu)
+	m.cpus[n] = c
+	c.areaVA = part + cpuPage
+	page := m.areaPage(table, c.areaVA, kernData)
 	// From here on by its direct-map address; the assembly uses areaVA.
-	m.area = (*cpuArea)(memory(direct(page)))
-	a := m.area
-	a.setTables(m.areaVA)
-	a.self = m.areaVA
+	c.area = (*cpuArea)(memory(direct(page)))
+	c.deadline = math.MaxInt64
+	a := c.area
+	a.setTables(c.areaVA)
+	a.self = c.areaVA
 	a.kernelRoot = uint64(m.shared)
 	a.kernelFS = rdmsr(msrFSBase)
 	a.onTrap, a.onSyscall, a.onFault = onTrap, onSyscall, onFault
@@ -165,9 +178,9 @@ func checkStub(text []byte, v int) {
 	panic(fmt.Sprintf("amd64: no stub for vector %d in the entry text: % x", v, b))
 }
 
-// startCPU switches this CPU to the kernel's own tables and turns on what it
-// has to protect the kernel.
-func (m *Machine) startCPU() {
+// startCPU switches this CPU, whose record is c, to the kernel's own tables and turns
+// on what it has to protect the kernel.
+func (m *Machine) startCPU(c *cpu) {
 	f := &m.Features
 	efer := rdmsr(msrEFER) | eferSCE | eferNXE
 	if m.spec.autoIBRS {
@@ -184,15 +197,15 @@ func (m *Machine) startCPU() {
 	setCR3(uint64(m.shared))
 
 	cr4 := getCR4() | cr4DE | cr4MCE | cr4OSFXSR | cr4OSXMMEXCPT
-	for _, c := range []struct {
+	for _, x := range [...]struct {
 		have bool
 		bit  uint64
 	}{
 		{f.UMIP, cr4UMIP}, {f.FSGSBase, cr4FSGSBASE}, {f.XSAVE, cr4OSXSAVE},
 		{f.SMEP, cr4SMEP}, {f.SMAP, cr4SMAP}, {f.PCID, cr4PCIDE},
 	} {
-		if c.have {
-			cr4 |= c.bit
+		if x.have {
+			cr4 |= x.bit
 		}
 	}
 	setCR4(cr4)
@@ -200,10 +213,10 @@ func (m *Machine) startCPU() {
 		setXCR0(f.XCR0)
 	}
 
-	loadTables(registerOperand(&m.area.gdtr), registerOperand(&m.area.idtr), selTSS, selKernelData)
-	clearSegments(m.area.kernelFS)
+	loadTables(registerOperand(&c.area.gdtr), registerOperand(&c.area.idtr), selTSS, selKernelData)
+	clearSegments(c.area.kernelFS)
 	wrmsr(msrGSBase, 0)
-	wrmsr(msrKernelGS, m.areaVA)
+	wrmsr(msrKernelGS, c.areaVA)
 
 	// SDM volume 2, SYSCALL and SYSRET. SYSENTER stays without a target: user
 	// code that tries it gets a general protection fault.
@@ -212,7 +225,8 @@ func (m *Machine) startCPU() {
 	wrmsr(msrFMask, kernelClears)
 	wrmsr(msrSysenterCS, 0)
 
-	faultG, faultTop = runtime.FaultStack()
+	g, top := runtime.FaultStack()
+	c.area.faultG, c.area.faultTop = uint64(g), uint64(top)
 }
 
 // registerOperand is where tableRegister put the operand.

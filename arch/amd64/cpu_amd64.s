@@ -176,6 +176,11 @@ TEXT ·sleep(SB),NOSPLIT,$0-0
 	CLI
 	RET
 
+// func pause()
+TEXT ·pause(SB),NOSPLIT,$0-0
+	PAUSE
+	RET
+
 // func halt()
 TEXT ·halt(SB),NOSPLIT,$0-0
 	CLI

@@ -17,15 +17,18 @@ type faultRegs struct {
 	vector, code, pc, cs, flags, sp, ss  uint64
 }
 
-// faultG and faultTop are the g and the stack top of the runtime's fault
-// handler; faultG is 0 until faults can be handled. Read by faultEntry.
-var faultG, faultTop uintptr
+// lastFaults are the latest exceptions in kernel code, by CPU, for the crash report.
+var lastFaults [maxCPUs]lastFault
 
-// lastFault is the latest exception in kernel code, for the crash report.
-var lastFault struct {
+type lastFault struct {
 	valid bool
 	regs  faultRegs
 	cr2   uint64
+}
+
+// cpuOf is the number of the CPU on one of whose interrupt stacks r is.
+func cpuOf(r *faultRegs) int {
+	return int(uintptr(unsafe.Pointer(r))-areaCPU0) / areaStride
 }
 
 // stackGuards are all guard pages, for the crash report.
@@ -60,6 +63,7 @@ func faultKind(vector, code uint64) runtime.FaultKind {
 // it happened, or the end of the machine where that is not possible. It runs on
 // the runtime's fault stack and must not allocate. g is the interrupted one.
 func kernelFault(r *faultRegs, g uintptr) {
+	last := &lastFaults[cpuOf(r)]
 	c := runtime.FaultContext{
 		G: g, PC: uintptr(r.pc), SP: uintptr(r.sp), FP: uintptr(r.bp),
 		Kind: faultKind(r.vector, r.code),
@@ -68,7 +72,7 @@ func kernelFault(r *faultRegs, g uintptr) {
 	if r.vector == vecPageFault {
 		c.Addr = uintptr(cr2)
 	}
-	lastFault.regs, lastFault.cr2, lastFault.valid = *r, cr2, true
+	last.regs, last.cr2, last.valid = *r, cr2, true
 	fatal := istOf(int(r.vector)) != istTrap
 	if !fatal && runtime.InjectPanic(&c) {
 		r.pc, r.sp = uint64(c.PC), uint64(c.SP)
@@ -78,7 +82,7 @@ func kernelFault(r *faultRegs, g uintptr) {
 	if r.cs&3 != 0 {
 		// An NMI or machine check in user mode: the goroutine stands in enter,
 		// with its frame pointer and its return address on top of the stack.
-		area := (*cpuArea)(memory(areaCPU0 + cpuPage))
+		area := (*cpuArea)(memory(areaCPU0 + cpuPage + uintptr(cpuOf(r))*areaStride))
 		u := (*arch.UArea)(memory(uintptr(area.uarea)))
 		c.SP = uintptr(u.Mach[0]) + 16
 		c.PC = *(*uintptr)(memory(c.SP - 8))
@@ -93,7 +97,8 @@ func OverflowStack()
 // came before there was a handler. It runs on an interrupt stack and relies on
 // nothing but the console.
 func nestedFault(r *faultRegs) {
-	lastFault.regs, lastFault.cr2, lastFault.valid = *r, getCR2(), true
+	last := &lastFaults[cpuOf(r)]
+	last.regs, last.cr2, last.valid = *r, getCR2(), true
 	say("\nfault while handling a fault, or too early to handle one\n")
 	ReportFault()
 	goexit(4)
@@ -108,16 +113,17 @@ func goexit(code int32) {
 	halt()
 }
 
-// ReportFault prints the registers of the latest exception in kernel code, with
+// ReportFault prints the registers of this CPU's latest exception in kernel code, with
 // the bytes at its PC; nothing if there was none. It allocates nothing.
 func ReportFault() {
-	if !lastFault.valid {
+	last := &lastFaults[runtime.ThisCPU()]
+	if !last.valid {
 		return
 	}
-	lastFault.valid = false // a fault in here must not come back
-	r := &lastFault.regs
+	last.valid = false // a fault in here must not come back
+	r := &last.regs
 	if r.vector == vecPageFault {
-		if stack := arch.Overflowed(stackGuards, arch.VA(lastFault.cr2), arch.VA(r.sp)); stack != "" {
+		if stack := arch.Overflowed(stackGuards, arch.VA(last.cr2), arch.VA(r.sp)); stack != "" {
 			say("kernel stack overflow: ")
 			say(stack)
 			say("\n")
@@ -127,7 +133,7 @@ func ReportFault() {
 	say(vectorNames[r.vector&31])
 	show(", vector ", r.vector)
 	show(" code ", r.code)
-	show(" cr2 ", lastFault.cr2)
+	show(" cr2 ", last.cr2)
 	show(" cr3 ", getCR3())
 	say("\n")
 	show("rip ", r.pc)
@@ -177,12 +183,13 @@ func faultText(r *faultRegs) []byte {
 // status is that of a panic. The disassembler allocates, which may fail in a
 // dying kernel and come back to the exit hook; the second call prints nothing.
 func CrashReport() {
-	if !lastFault.valid {
+	last := &lastFaults[runtime.ThisCPU()]
+	if !last.valid {
 		return
 	}
 	ReportFault()
-	if text := faultText(&lastFault.regs); text != nil {
-		say(Disassemble(lastFault.regs.pc, text))
+	if text := faultText(&last.regs); text != nil {
+		say(Disassemble(last.regs.pc, text))
 		say("\n")
 	}
 }

@@ -38,13 +38,13 @@ TEXT ·faultEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	LDMXCSR (const_cpuPage+cpuArea_mxcsr)(DI)
 
 	MOVQ (TLS), R12
-	MOVQ ·faultG(SB), R14
+	MOVQ (const_cpuPage+cpuArea_faultG)(DI), R14
 	TESTQ R14, R14
 	JEQ nested
 	CMPQ R12, R14
 	JEQ nested
 	MOVQ R14, (TLS)
-	MOVQ ·faultTop(SB), SP
+	MOVQ (const_cpuPage+cpuArea_faultTop)(DI), SP
 	SUBQ $64, SP
 	MOVQ BX, 0(SP)
 	MOVQ R12, 8(SP)

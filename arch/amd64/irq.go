@@ -10,15 +10,16 @@ import (
 // Dispatch implements arch.Machine: pending has one bit for each vector taken
 // since the last call. NMIs are shown here too.
 func (m *Machine) Dispatch() {
-	if m.area.nmis != m.reported {
-		m.reportNMIs()
+	c := m.this()
+	if c.area.nmis != c.reported {
+		c.reportNMIs()
 	}
-	for m.area.pending != 0 {
-		n := bits.TrailingZeros64(m.area.pending)
-		m.area.pending &^= 1 << n
+	for c.area.pending != 0 {
+		n := bits.TrailingZeros64(c.area.pending)
+		c.area.pending &^= 1 << n
 		switch vector := n + vecIRQ; {
 		case vector == vecTimer:
-			m.deadline = math.MaxInt64
+			c.deadline = math.MaxInt64
 			m.endOfInterrupt()
 		case n < irqLines:
 			if m.lines[n].Level {
@@ -46,7 +47,7 @@ func (m *Machine) Idle(until int64) {
 	} else {
 		m.SetTimer(math.MaxInt64)
 	}
-	if m.area.pending == 0 {
+	if m.this().area.pending == 0 {
 		sleep()
 	}
 	m.Dispatch()

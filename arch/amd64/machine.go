@@ -4,7 +4,6 @@ package amd64
 
 import (
 	"fmt"
-	"math"
 	"runtime"
 	"slices"
 	"unsafe"
@@ -40,28 +39,24 @@ type Config struct {
 // Line is how an input of the I/O APIC signals.
 type Line struct{ Level, ActiveLow bool }
 
-// Machine implements arch.Machine. There is one; it has one CPU.
+// Machine implements arch.Machine. There is one.
 type Machine struct {
-	arch.OneCPU
 	Features Features
 	spec     speculation
 
 	tables   tables
 	shared   arch.PA // root that the SharedUK layout takes its kernel half from
 	separate arch.PA
-	area     *cpuArea
-	areaVA   uint64
+	// areaTable is the page table of the entry area.
+	areaTable arch.PA
+	cpus      [maxCPUs]*cpu // by number
+	running   int           // how many of them there are
+	raise     func(line int)
 
-	active   arch.Root   // the user root; Table is 0 when there is none
-	last     *arch.UArea // the latest to run here; compared, never followed
-	raise    func(line int)
-	reported uint64 // NMIs that have been shown
-
-	lines    [irqLines]Line
-	lapic    uintptr // direct-map addresses
-	ioapic   uintptr
-	deadline int64 // what the timer is programmed for; math.MaxInt64: disarmed
-	timer    timerClock
+	lines  [irqLines]Line
+	lapic  uintptr // direct-map addresses
+	ioapic uintptr
+	timer  timerClock
 
 	ramSpans []Span
 }
@@ -72,7 +67,7 @@ var _ arch.Machine = (*Machine)(nil)
 // them, sets up traps, the interrupt controllers and the timer. The error says
 // what is missing for the machine to be usable.
 func New(c Config) (*Machine, error) {
-	m := &Machine{Features: decodeFeatures(cpuid), raise: c.Raise, deadline: math.MaxInt64, ramSpans: c.RAM}
+	m := &Machine{Features: decodeFeatures(cpuid), raise: c.Raise, running: 1, ramSpans: c.RAM}
 	facts := readFacts(cpuid, rdmsr)
 	m.spec = decideSpeculation(&facts, c.Mitigations)
 	apicBase := rdmsr(msrAPICBase)
@@ -89,13 +84,14 @@ func New(c Config) (*Machine, error) {
 
 	boot, fault := runtime.StackGuards()
 	c.Image.Guards = []arch.StackGuard{{Page: arch.VA(boot), Stack: "boot stack (g0)"}, {Page: arch.VA(fault), Stack: "fault handler's stack"}}
-	stackGuards = slices.Concat(c.Image.Guards, areaGuards[:])
+	stackGuards = slices.Concat(c.Image.Guards, areaGuards(0))
 	m.tables = tables{alloc: c.Alloc, view: directPage, huge: m.Features.Page1GB}
 	devices := append([]Span{{c.LAPIC, 4096}, {c.IOAPIC, 4096}}, c.Devices...)
 	var areaTable arch.PA
 	m.shared, m.separate, areaTable = m.tables.kernelRoots(c.RAM, devices, c.Image)
-	m.buildArea(areaTable)
-	m.startCPU()
+	m.buildAreaText(areaTable)
+	m.buildArea(areaTable, 0)
+	m.startCPU(m.cpus[0])
 
 	m.lapic = direct(arch.PA(c.LAPIC))
 	m.ioapic = direct(arch.PA(c.IOAPIC))
@@ -143,13 +139,13 @@ func (m *Machine) ABI() *arch.ABI { return &abi }
 
 // InitUser implements arch.Machine.
 func (m *Machine) InitUser(u *arch.UArea, pc, sp arch.VA) {
-	m.last = nil // u may be a u-area used anew: Run must take it for another
+	m.forget(u)
 	initUser(u, m.Features.FPU(), pc, sp)
 }
 
 // CopyUser implements arch.Machine.
 func (m *Machine) CopyUser(dst, src *arch.UArea) {
-	m.last = nil // see InitUser
+	m.forget(dst)
 	copyUser(dst, src, m.Features.FPU())
 }
 

@@ -42,10 +42,11 @@ func (m *Machine) KernelHalf(l arch.Layout) arch.PA {
 // In the separate layout CR3 stays at the bare kernel root; the entry area
 // loads the user root on the way out.
 func (m *Machine) Activate(r arch.Root) {
-	if r == m.active {
+	c := m.this()
+	if r == c.active {
 		return
 	}
-	a := m.area
+	a := c.area
 	if r.Layout == arch.Separate {
 		if a.kernelCR3 == 0 { // CR3 is, or may be, a process's
 			setCR3(uint64(m.shared))
@@ -56,14 +57,15 @@ func (m *Machine) Activate(r arch.Root) {
 		a.kernelCR3, a.userCR3 = 0, 0
 		setCR3(m.cr3(r))
 	}
-	m.active = r
+	c.active = r
 }
 
 // Deactivate implements arch.MMU.
 func (m *Machine) Deactivate() {
+	c := m.this()
 	setCR3(uint64(m.shared))
-	m.area.kernelCR3, m.area.userCR3 = 0, 0
-	m.active = arch.Root{}
+	c.area.kernelCR3, c.area.userCR3 = 0, 0
+	c.active = arch.Root{}
 }
 
 // ASIDs implements arch.MMU.
@@ -81,7 +83,7 @@ func (m *Machine) FlushPage(r arch.Root, va arch.VA) {
 	switch {
 	case m.Features.PCID && r.ASID != 0:
 		invpcid(invAddress, uint64(r.ASID), uint64(va))
-	case r.Layout == arch.SharedUK && r == m.active:
+	case r.Layout == arch.SharedUK && r == m.this().active:
 		invlpg(uint64(va))
 	}
 }
@@ -92,7 +94,7 @@ func (m *Machine) FlushASID(r arch.Root) {
 	switch {
 	case m.Features.PCID && r.ASID != 0:
 		invpcid(invContext, uint64(r.ASID), 0)
-	case m.area.kernelCR3 == 0:
+	case m.this().area.kernelCR3 == 0:
 		setCR3(getCR3())
 	}
 }
@@ -114,5 +116,5 @@ func (m *Machine) SyncInstructions(arch.PA, int) {}
 // LoadedRoots are the root pages that the CPU's registers hold: CR3's, and what
 // the return to user mode will load there, 0 if nothing. For self-tests.
 func (m *Machine) LoadedRoots() [2]arch.PA {
-	return [2]arch.PA{arch.PA(getCR3()) & arch.PA(pteAdr), arch.PA(m.area.userCR3) & arch.PA(pteAdr)}
+	return [2]arch.PA{arch.PA(getCR3()) & arch.PA(pteAdr), arch.PA(m.this().area.userCR3) & arch.PA(pteAdr)}
 }

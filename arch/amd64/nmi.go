@@ -7,12 +7,17 @@ import "sync/atomic"
 // NMIs is how many non-maskable interrupts have come in. The entry code counts
 // them (genentry.go), and nothing else is done about them: this kernel asks for
 // none, and the machine that sent one may well go on.
-func (m *Machine) NMIs() uint64 { return atomic.LoadUint64(&m.area.nmis) }
+func (m *Machine) NMIs() (n uint64) {
+	for i := range m.running {
+		n += atomic.LoadUint64(&m.cpus[i].area.nmis)
+	}
+	return n
+}
 
 // reportNMIs prints what has come in since the last call. It allocates nothing.
-func (m *Machine) reportNMIs() {
-	if n := m.NMIs(); n != m.reported {
-		m.reported = n
+func (c *cpu) reportNMIs() {
+	if n := atomic.LoadUint64(&c.area.nmis); n != c.reported {
+		c.reported = n
 		show("NMI from the machine, for no reason known here; so far ", n)
 		say("\n")
 	}

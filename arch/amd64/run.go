@@ -21,26 +21,27 @@ func enter(u *arch.UArea, area uint64)
 // wrong with a frame is tested at once, what user code may not choose is
 // overwritten without looking.
 func (m *Machine) Run(u *arch.UArea) {
-	if u != m.last {
-		m.last = u
-		m.area.uarea = uint64(uintptr(unsafe.Pointer(u))) // where traps find it
-		clearSegments(m.area.kernelFS)
+	c := m.this()
+	if at := uintptr(unsafe.Pointer(u)); at != c.last.Load() {
+		c.last.Store(at)
+		c.area.uarea = uint64(at) // where traps find it
+		clearSegments(c.area.kernelFS)
 	}
-	enter(u, m.areaVA)
+	enter(u, c.areaVA)
 	if u.Trap.Kind != arch.Syscall {
-		m.trapped(u)
+		c.trapped(u)
 	}
 }
 
 // trapped is Run for all but system calls.
-func (m *Machine) trapped(u *arch.UArea) {
+func (c *cpu) trapped(u *arch.UArea) {
 	if u.Trap.Kind == suspicious {
 		if !enterable(&u.Frame) {
 			u.Trap = arch.Trap{Kind: arch.Protection, Code: 13 << 32}
 			return
 		}
 		u.Mach[machChecked] = 1
-		enter(u, m.areaVA)
+		enter(u, c.areaVA)
 		if u.Trap.Kind == arch.Syscall {
 			return
 		}
@@ -54,6 +55,6 @@ func (m *Machine) trapped(u *arch.UArea) {
 		setDR6(dr6Reset)
 	}
 	if u.Trap.Kind == arch.Interrupt {
-		m.area.pending |= 1 << (uint8(u.Trap.Code>>32) - vecIRQ)
+		c.area.pending |= 1 << (uint8(u.Trap.Code>>32) - vecIRQ)
 	}
 }

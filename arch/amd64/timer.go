@@ -42,10 +42,11 @@ func (m *Machine) startTimer() error {
 
 // SetTimer implements arch.Machine. The same deadline again costs nothing.
 func (m *Machine) SetTimer(deadline int64) {
-	if deadline == m.deadline {
+	c := m.this()
+	if deadline == c.deadline {
 		return
 	}
-	m.deadline = deadline
+	c.deadline = deadline
 	if m.timer.deadline {
 		ticks := uint64(0) // disarmed
 		if deadline != math.MaxInt64 {

@@ -1,0 +1,59 @@
+//go:build tamago && amd64
+
+package amd64
+
+import (
+	"runtime"
+	"sync/atomic"
+	"unsafe"
+
+	"grim/arch"
+)
+
+// cpu is what the machine keeps of one CPU. Only that CPU uses it, but for what says
+// otherwise. It fills two cache lines, and the allocator aligns it: prefetching CPUs take
+// lines in pairs.
+type cpu struct {
+	area     *cpuArea  // its page of the entry area, by its address in the direct map
+	areaVA   uint64    // and by the address that the assembly uses
+	active   arch.Root // the user root; Table is 0 when there is none
+	deadline int64     // what the timer is programmed for; math.MaxInt64: disarmed
+	reported uint64    // NMIs that have been shown
+
+	// last is the u-area that ran here last; compared, never followed. Other CPUs may
+	// set it to 0.
+	last atomic.Uintptr
+
+	_ [72]byte
+}
+
+const _ = -(unsafe.Sizeof(cpu{}) ^ 128)
+
+// this is the record of the calling CPU. The mask says to the compiler that there are
+// maxCPUs of them.
+func (m *Machine) this() *cpu { return m.cpus[runtime.ThisCPU()&(maxCPUs-1)] }
+
+// forget makes every CPU take u, which may be a u-area used anew, for one that it has
+// not run. No CPU runs u now, so none stores it at the same time.
+func (m *Machine) forget(u *arch.UArea) {
+	for i := range m.running {
+		if c := m.cpus[i]; c.last.Load() == uintptr(unsafe.Pointer(u)) {
+			c.last.Store(0)
+		}
+	}
+}
+
+// CPUs implements arch.MMU.
+func (m *Machine) CPUs() int { return m.running }
+
+// CPU implements arch.MMU.
+func (m *Machine) CPU() int { return runtime.ThisCPU() }
+
+// Broadcast implements arch.MMU: no instruction flushes the TLB of another CPU.
+func (m *Machine) Broadcast() bool { return m.running == 1 }
+
+// Interrupt implements arch.MMU.
+func (m *Machine) Interrupt(n int) { panic("arch: an interrupt to another CPU, and there is one") }
+
+// Pause implements arch.MMU.
+func (m *Machine) Pause() { pause() }
