@@ -138,7 +138,7 @@ func (m *Machine) buildArea(table arch.PA, n int) {
 	stack(faultStack, faultStackTop)
 
 	c := new(cpu)
-	m.cpus[n] = c
+	cpus[n] = c
 	c.areaVA = part + cpuPage
 	page := m.areaPage(table, c.areaVA, kernData)
 	// From here on by its direct-map address; the assembly uses areaVA.
@@ -225,6 +225,7 @@ func (m *Machine) startCPU(c *cpu) {
 	wrmsr(msrFMask, kernelClears)
 	wrmsr(msrSysenterCS, 0)
 
+	runtime.SetCPURecord(unsafe.Pointer(c))
 	g, top := runtime.FaultStack()
 	c.area.faultG, c.area.faultTop = uint64(g), uint64(top)
 }

@@ -22,23 +22,25 @@ type cpu struct {
 
 	// last is the u-area that ran here last; compared, never followed. Other CPUs may
 	// set it to 0.
-	last atomic.Uintptr
+	last uintptr
 
 	_ [72]byte
 }
 
+// cpus are the records of all CPUs, by number.
+var cpus [maxCPUs]*cpu
+
 const _ = -(unsafe.Sizeof(cpu{}) ^ 128)
 
-// this is the record of the calling CPU. The mask says to the compiler that there are
-// maxCPUs of them.
-func (m *Machine) this() *cpu { return m.cpus[runtime.ThisCPU()&(maxCPUs-1)] }
+// thisCPU is the record of the calling CPU.
+func thisCPU() *cpu { return (*cpu)(runtime.CPURecord()) }
 
 // forget makes every CPU take u, which may be a u-area used anew, for one that it has
 // not run. No CPU runs u now, so none stores it at the same time.
 func (m *Machine) forget(u *arch.UArea) {
 	for i := range m.running {
-		if c := m.cpus[i]; c.last.Load() == uintptr(unsafe.Pointer(u)) {
-			c.last.Store(0)
+		if c := cpus[i]; atomic.LoadUintptr(&c.last) == uintptr(unsafe.Pointer(u)) {
+			atomic.StoreUintptr(&c.last, 0)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 // Dispatch implements arch.Machine: pending has one bit for each vector taken
 // since the last call. NMIs are shown here too.
 func (m *Machine) Dispatch() {
-	c := m.this()
+	c := thisCPU()
 	if c.area.nmis != c.reported {
 		c.reportNMIs()
 	}
@@ -47,7 +47,7 @@ func (m *Machine) Idle(until int64) {
 	} else {
 		m.SetTimer(math.MaxInt64)
 	}
-	if m.this().area.pending == 0 {
+	if thisCPU().area.pending == 0 {
 		sleep()
 	}
 	m.Dispatch()

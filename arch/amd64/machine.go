@@ -91,7 +91,7 @@ func New(c Config) (*Machine, error) {
 	m.shared, m.separate, areaTable = m.tables.kernelRoots(c.RAM, devices, c.Image)
 	m.buildAreaText(areaTable)
 	m.buildArea(areaTable, 0)
-	m.startCPU(m.cpus[0])
+	m.startCPU(cpus[0])
 
 	m.lapic = direct(arch.PA(c.LAPIC))
 	m.ioapic = direct(arch.PA(c.IOAPIC))

@@ -42,7 +42,7 @@ func (m *Machine) KernelHalf(l arch.Layout) arch.PA {
 // In the separate layout CR3 stays at the bare kernel root; the entry area
 // loads the user root on the way out.
 func (m *Machine) Activate(r arch.Root) {
-	c := m.this()
+	c := thisCPU()
 	if r == c.active {
 		return
 	}
@@ -62,7 +62,7 @@ func (m *Machine) Activate(r arch.Root) {
 
 // Deactivate implements arch.MMU.
 func (m *Machine) Deactivate() {
-	c := m.this()
+	c := thisCPU()
 	setCR3(uint64(m.shared))
 	c.area.kernelCR3, c.area.userCR3 = 0, 0
 	c.active = arch.Root{}
@@ -83,7 +83,7 @@ func (m *Machine) FlushPage(r arch.Root, va arch.VA) {
 	switch {
 	case m.Features.PCID && r.ASID != 0:
 		invpcid(invAddress, uint64(r.ASID), uint64(va))
-	case r.Layout == arch.SharedUK && r == m.this().active:
+	case r.Layout == arch.SharedUK && r == thisCPU().active:
 		invlpg(uint64(va))
 	}
 }
@@ -94,7 +94,7 @@ func (m *Machine) FlushASID(r arch.Root) {
 	switch {
 	case m.Features.PCID && r.ASID != 0:
 		invpcid(invContext, uint64(r.ASID), 0)
-	case m.this().area.kernelCR3 == 0:
+	case thisCPU().area.kernelCR3 == 0:
 		setCR3(getCR3())
 	}
 }
@@ -116,5 +116,5 @@ func (m *Machine) SyncInstructions(arch.PA, int) {}
 // LoadedRoots are the root pages that the CPU's registers hold: CR3's, and what
 // the return to user mode will load there, 0 if nothing. For self-tests.
 func (m *Machine) LoadedRoots() [2]arch.PA {
-	return [2]arch.PA{arch.PA(getCR3()) & arch.PA(pteAdr), arch.PA(m.this().area.userCR3) & arch.PA(pteAdr)}
+	return [2]arch.PA{arch.PA(getCR3()) & arch.PA(pteAdr), arch.PA(thisCPU().area.userCR3) & arch.PA(pteAdr)}
 }

@@ -9,7 +9,7 @@ import "sync/atomic"
 // none, and the machine that sent one may well go on.
 func (m *Machine) NMIs() (n uint64) {
 	for i := range m.running {
-		n += atomic.LoadUint64(&m.cpus[i].area.nmis)
+		n += atomic.LoadUint64(&cpus[i].area.nmis)
 	}
 	return n
 }

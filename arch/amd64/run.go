@@ -3,6 +3,7 @@
 package amd64
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"grim/arch"
@@ -19,22 +20,25 @@ func enter(u *arch.UArea, area uint64)
 //
 // The null system call comes through here, so the path is short: what can be
 // wrong with a frame is tested at once, what user code may not choose is
-// overwritten without looking.
+// overwritten without looking. It needs so little stack that it does not look for room.
+//
+//go:nosplit
 func (m *Machine) Run(u *arch.UArea) {
-	c := m.this()
-	if at := uintptr(unsafe.Pointer(u)); at != c.last.Load() {
-		c.last.Store(at)
+	c := thisCPU()
+	if at := uintptr(unsafe.Pointer(u)); at != atomic.LoadUintptr(&c.last) {
+		atomic.StoreUintptr(&c.last, at)
 		c.area.uarea = uint64(at) // where traps find it
 		clearSegments(c.area.kernelFS)
 	}
 	enter(u, c.areaVA)
 	if u.Trap.Kind != arch.Syscall {
-		c.trapped(u)
+		m.trapped(u)
 	}
 }
 
 // trapped is Run for all but system calls.
-func (c *cpu) trapped(u *arch.UArea) {
+func (m *Machine) trapped(u *arch.UArea) {
+	c := thisCPU()
 	if u.Trap.Kind == suspicious {
 		if !enterable(&u.Frame) {
 			u.Trap = arch.Trap{Kind: arch.Protection, Code: 13 << 32}

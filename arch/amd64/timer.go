@@ -42,7 +42,7 @@ func (m *Machine) startTimer() error {
 
 // SetTimer implements arch.Machine. The same deadline again costs nothing.
 func (m *Machine) SetTimer(deadline int64) {
-	c := m.this()
+	c := thisCPU()
 	if deadline == c.deadline {
 		return
 	}

@@ -41,6 +41,9 @@ type mOS struct {
 	// cpu is the number of the CPU that the M is pinned to. It is set before the M
 	// runs and never changes; 0 is the boot CPU's, which is m0's.
 	cpu int32
+
+	// record is what the kernel keeps of the CPU: see SetCPURecord.
+	record unsafe.Pointer
 }
 
 // ThisCPU returns the number of the calling CPU. It is the CPU's of the calling M: an M
@@ -48,6 +51,18 @@ type mOS struct {
 //
 //go:nosplit
 func ThisCPU() int { return int(getg().m.cpu) }
+
+// CPURecord returns what SetCPURecord has set for the calling CPU: two loads, for code
+// that cannot afford more. SetCPURecord is called once on each CPU. The collector does
+// not see the record, so it must be kept alive elsewhere.
+//
+//go:nosplit
+func CPURecord() unsafe.Pointer { return getg().m.record }
+
+//go:nowritebarrier
+func SetCPURecord(p unsafe.Pointer) {
+	*(*uintptr)(unsafe.Pointer(&getg().m.record)) = uintptr(p)
+}
 
 // noArgs is an argument list with no arguments, no environment and no
 // auxiliary vector.
