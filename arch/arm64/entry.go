@@ -19,9 +19,10 @@ func run(u *arch.UArea)
 // translateEL0 is PAR_EL1 after AT S1E0R: bit 0 set means no translation.
 func translateEL0(va uint64) uint64
 
-// installVectors points VBAR_EL1 at this package's vectors, and SP_EL1 at this
-// package's exception stack. gp and top are where Go code handles faults.
-func installVectors(gp, top uintptr)
+// installVectors points VBAR_EL1 at this package's vectors, and SP_EL1 at the exception
+// stack of this CPU, with the faultBlock, which ends at the address given. gp and top are
+// where Go code handles faults.
+func installVectors(gp, top, end uintptr)
 
 // openSErrors lets SErrors through from now on.
 func openSErrors()
@@ -119,6 +120,19 @@ func (m *Machine) userInstruction(pc uint64) (uint32, bool) {
 
 // HWCap is AT_HWCAP and AT_HWCAP2 for user programs.
 func (m *Machine) HWCap() (caps, caps2 uint64) { return hwcap(readID) }
+
+// faultBlock is what the vectors need to know of a CPU: it is at the top of the CPU's
+// exception stack, and TPIDR_EL1 points to it.
+type faultBlock struct {
+	g, stack uintptr // of the runtime's fault handler
+	depth    uint64  // how often it was entered and not left
+	_        uint64  // a multiple of 16, as SP must be
+}
+
+// exceptionStackSize is entry.s's EXCSTACK, and a faultBlock is 32 bytes there.
+const exceptionStackSize = 12288
+
+var _ = [1]struct{}{}[unsafe.Sizeof(faultBlock{})-32]
 
 // kernelFrame is what the vectors store of interrupted kernel code.
 type kernelFrame struct {

@@ -14,6 +14,9 @@
 #define U_FPU		512
 #define U_FPCR		1024
 #define K_SIZE		304
+#define F_G		0	// in faultBlock
+#define F_DEPTH		16
+#define F_SIZE		32
 // SP -= K_SIZE and back, as words: the linker would count them on the stack of a
 // goroutine, which this is not.
 #define PUSH_FRAME	WORD $0xd104c3ff
@@ -27,10 +30,8 @@
 // EXCSTACK has room for a page to leave unmapped below what is used, wherever page
 // bounds lie (mmu.init): three frames are the most.
 #define EXCSTACK	12288
+// It is the boot CPU's; the others have theirs in the area of area.go.
 GLOBL	·exceptionStack(SB), NOPTR, $EXCSTACK
-GLOBL	·faultG(SB), NOPTR, $8
-GLOBL	·faultStack(SB), NOPTR, $8
-GLOBL	·faultDepth(SB), NOPTR, $8
 GLOBL	·historyLoops(SB), NOPTR, $8
 GLOBL	·historySMC(SB), NOPTR, $8
 
@@ -158,13 +159,14 @@ TEXT ·trap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	B	·kernelTrap(SB)
 
 // A vector that only a fault on the way into or out of user mode, or of the code
-// above, gets to. SP_EL1 is not to be relied on.
+// above, gets to. SP_EL1 is not to be relied on; TPIDRRO_EL0 serves nothing else.
 #define BROKEN(off) \
 	PCALIGN	$128 \
-	MSR	R0, TPIDR_EL1 \
-	MOVD	$·exceptionStack+(EXCSTACK-K_SIZE)(SB), R0 \
-	MOVD	R0, RSP \
+	MSR	R0, TPIDRRO_EL0 \
 	MRS	TPIDR_EL1, R0 \
+	SUB	$K_SIZE, R0 \
+	MOVD	R0, RSP \
+	MRS	TPIDRRO_EL0, R0 \
 	STP	(R0, R1), (RSP) \
 	MOVD	$off, R0 \
 	B	·kernelTrap(SB)
@@ -284,8 +286,7 @@ set:	MSR	R1, VBAR_EL1
 // runtime's fault stack. If that returns, the interrupted code is resumed as the
 // frame then says. A semihosting call that no debugger took is answered here.
 //
-// faultDepth counts how often the handler was entered and not left: at 2 only
-// lastResort runs, and at 3 nothing does.
+// At a depth of 2 only lastResort runs, and at 3 nothing does.
 TEXT ·kernelTrap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	STP	(R2, R3), 16(RSP)
 	CBNZ	R0, store
@@ -325,14 +326,14 @@ store:
 	MOVD	R0, 288(RSP)
 
 	MOVD	RSP, R1
-	MOVD	·faultDepth(SB), R2
+	MRS	TPIDR_EL1, R4
+	MOVD	F_DEPTH(R4), R2
 	ADD	$1, R2
-	MOVD	R2, ·faultDepth(SB)
+	MOVD	R2, F_DEPTH(R4)
 	CMP	$2, R2
 	BHI	stop
-	MOVD	·faultG(SB), g
+	LDP	F_G(R4), (g, R3)
 	MSR	$0, SPSel
-	MOVD	·faultStack(SB), R3
 	SUB	$32, R3
 	MOVD	R3, RSP
 	MOVD	ZR, R29
@@ -340,9 +341,10 @@ store:
 	BEQ	again
 	BL	·kernelFault(SB)
 	MSR	$1, SPSel
-	MOVD	·faultDepth(SB), R2
+	MRS	TPIDR_EL1, R4
+	MOVD	F_DEPTH(R4), R2
 	SUB	$1, R2
-	MOVD	R2, ·faultDepth(SB)
+	MOVD	R2, F_DEPTH(R4)
 	LDP	256(RSP), (R1, R2)
 	MSR	R1, ELR_EL1
 	MSR	R2, SPSR_EL1
@@ -370,14 +372,18 @@ again:
 stop:	WFI
 	B	stop
 
-// func installVectors(gp, top uintptr)
-TEXT ·installVectors(SB),NOSPLIT|NOFRAME,$0-16
-	MOVD	gp+0(FP), R0
-	MOVD	R0, ·faultG(SB)
-	MOVD	top+8(FP), R0
-	MOVD	R0, ·faultStack(SB)
+// func installVectors(gp, top, end uintptr)
+TEXT ·installVectors(SB),NOSPLIT|NOFRAME,$0-24
+	MOVD	end+16(FP), R0
+	SUB	$F_SIZE, R0
+	MOVD	gp+0(FP), R1
+	MOVD	R1, F_G(R0)
+	MOVD	top+8(FP), R1
+	MOVD	R1, (F_G+8)(R0)
+	MOVD	ZR, F_DEPTH(R0)
+	MSR	R0, TPIDR_EL1
+	MSR	ZR, TPIDRRO_EL0
 	MSR	$1, SPSel
-	MOVD	$·exceptionStack+EXCSTACK(SB), R0
 	MOVD	R0, RSP
 	MSR	$0, SPSel
 	MOVD	$·vectors(SB), R0

@@ -10,12 +10,8 @@ import (
 	"grim/arch"
 )
 
-// lastFault is the latest exception in kernel code, for the crash report.
-var (
-	lastFault  kernelFrame
-	faulted    bool
-	faultOwner *Machine // to end the machine
-)
+// faultOwner is for the fault handlers: to end the machine.
+var faultOwner *Machine
 
 // stackGuards are all guard pages, for the crash report.
 var stackGuards []arch.StackGuard
@@ -35,7 +31,8 @@ var pending struct {
 // program runs next. What firmware left behind is none of that.
 func setFaultMachine(m *Machine) {
 	faultOwner = m
-	installVectors(runtime.FaultStack())
+	g, top := runtime.FaultStack()
+	installVectors(g, top, exceptionStackBase()+exceptionStackSize)
 	pending.taking = true
 	openSErrors()
 	pending.taking = false
@@ -53,7 +50,7 @@ func kernelFault(k *kernelFrame) {
 		pending.esr = k.ESR
 		return
 	}
-	lastFault, faulted = *k, true
+	thisCPU().fault(k)
 	faultOwner.Feed() // what follows is printed at the speed of the serial line
 	c := runtime.FaultContext{
 		G: uintptr(k.R[28]), PC: uintptr(k.PC), SP: uintptr(k.SP), LR: uintptr(k.R[30]), FP: uintptr(k.R[29]),
@@ -69,7 +66,7 @@ func kernelFault(k *kernelFrame) {
 // lastResort is called by the vectors when kernelFault itself faulted.
 func lastResort(k *kernelFrame) {
 	print("fault while handling a fault\n")
-	lastFault, faulted = *k, true
+	thisCPU().fault(k)
 	ReportFault()
 	faultOwner.Exit(4)
 }
@@ -103,14 +100,15 @@ func faultKind(k *kernelFrame) runtime.FaultKind {
 	return runtime.FaultOther
 }
 
-// ReportFault prints the registers of the latest exception in kernel code; nothing
+// ReportFault prints the registers of this CPU's latest exception in kernel code; nothing
 // if there was none, or it was printed. It allocates nothing.
 func ReportFault() {
-	if !faulted {
+	c := thisCPU()
+	if !c.faulted {
 		return
 	}
-	faulted = false // a fault in here must not come back
-	k := &lastFault
+	c.faulted = false // a fault in here must not come back
+	k := &c.lastFault
 	if stack := arch.Overflowed(stackGuards, arch.VA(k.FAR), arch.VA(k.SP)); ec(k.ESR) == ecDataSame && stack != "" {
 		print("kernel stack overflow: ", stack, "\n")
 	}
@@ -182,12 +180,13 @@ func faultText(k *kernelFrame) []byte {
 // that of a panic. The disassembler allocates, which may fail in a dying kernel
 // and come back to the exit hook; the second call prints nothing.
 func CrashReport() {
-	if !faulted {
+	c := thisCPU()
+	if !c.faulted {
 		return
 	}
 	ReportFault()
-	if text := faultText(&lastFault); text != nil {
-		print(Disassemble(lastFault.PC, text), "\n")
+	if text := faultText(&c.lastFault); text != nil {
+		print(Disassemble(c.lastFault.PC, text), "\n")
 	}
 }
 

@@ -83,6 +83,7 @@ var opened *UART
 // prints if it was found, and the machine can only be stopped.
 func New(c *Config) (*Machine, error) {
 	m := &Machine{conduit: c.PSCI, clock: c.Clock, timerLine: c.TimerLine, uartLine: c.UART.Line, raise: c.Raise}
+	useRecord(0)
 	setFaultMachine(m)
 	if len(c.RAM) == 0 {
 		return nil, errors.New("arm64: no RAM given")

@@ -52,11 +52,8 @@ func Bytes(pa uint64, n int) []byte {
 
 // mmu is what Machine knows of the translation regime.
 type mmu struct {
-	arch.OneCPU
 	root    arch.PA // kernel root: empty user half, kernel half
 	empty   arch.PA // a page of zeros: the kernel half of a separate root
-	active  arch.Root
-	asid0   bool    // entries tagged with ASID 0 may be in the TLB
 	ram     []Span  // what the direct map has as memory
 	icLine  uintptr // data cache line, for syncInstructions
 	civac   bool    // lines must be cleaned with invalidation, see needsCIVAC
@@ -180,7 +177,6 @@ func (u *mmu) init(ram, devices []Span, screen Span) error {
 		return err
 	}
 	replaceRoots(uint64(identity), uint64(u.empty), uint64(u.root), uint64(u.root)+upper, uintptr(code))
-	u.active = arch.Root{}
 	return nil
 }
 
@@ -267,29 +263,31 @@ const upper = arch.KernelHalf * 8
 // Activate is arch.MMU's. What is active already stays: then table entries that
 // were invalid until now may need one more fault to be seen.
 func (u *mmu) Activate(r arch.Root) {
-	if r == u.active && r.ASID != 0 {
+	c := thisCPU()
+	if r == c.active && r.ASID != 0 {
 		return
 	}
 	kernel := u.root
 	if r.Layout == arch.SharedUK {
 		kernel = r.Table
 	}
-	u.active = r
+	c.active = r
 	setRoots(uint64(r.Table)|uint64(r.ASID)<<48, uint64(kernel)+upper)
 	if r.ASID == 0 {
 		flushASID(0)
-		u.asid0 = true
+		c.asid0 = true
 	}
 }
 
 // Deactivate is arch.MMU's. ASID 0 and an empty user half: nothing translates,
 // once nothing is left of an address space that had to do without an ASID.
 func (u *mmu) Deactivate() {
-	u.active = arch.Root{}
+	c := thisCPU()
+	c.active = arch.Root{}
 	setRoots(uint64(u.root), uint64(u.root)+upper)
-	if u.asid0 {
+	if c.asid0 {
 		flushASID(0)
-		u.asid0 = false
+		c.asid0 = false
 	}
 }
 

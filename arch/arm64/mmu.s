@@ -175,3 +175,8 @@ TEXT ·translateEL0(SB),NOSPLIT,$0-16
 	MRS	PAR_EL1, R0
 	MOVD	R0, ret+8(FP)
 	RET
+
+// func yield()
+TEXT ·yield(SB),NOSPLIT,$0-0
+	YIELD
+	RET

@@ -18,6 +18,9 @@ func readMMFR2() uint64
 func readTTBR1() uint64
 func readISAR2() uint64
 
+// yield is the hint YIELD.
+func yield()
+
 // barrier is DSB SY, ISB.
 func barrier()
 

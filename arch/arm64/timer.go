@@ -23,7 +23,6 @@ type timer struct {
 	start int64  // this monotonic time
 	mult  uint64 // ticks a nanosecond, times 1<<32, rounded up
 	hz    uint64
-	armed int64 // what it is set to, so that setting it again costs nothing
 }
 
 // init starts the timer's clock. hz is what the device tree says of its frequency, or
@@ -48,12 +47,13 @@ func (t *timer) init(hz uint64) error {
 
 func (t *timer) disarm() {
 	setCNTV(0, 0)
-	t.armed = math.MaxInt64
+	thisCPU().armed = math.MaxInt64
 }
 
 // set is arch.Machine.SetTimer.
 func (t *timer) set(deadline int64) {
-	if deadline == t.armed {
+	c := thisCPU()
+	if deadline == c.armed {
 		return
 	}
 	if deadline == math.MaxInt64 {
@@ -67,5 +67,5 @@ func (t *timer) set(deadline int64) {
 		cval++ // rounded down above
 	}
 	setCNTV(cval, 1)
-	t.armed = deadline
+	c.armed = deadline
 }
