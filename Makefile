@@ -11,10 +11,13 @@ APPEND     ?=
 QEMU_EXTRA ?=
 PROGRAM    ?=
 ARGS       ?=
+ROOTFS     ?=
+PACKAGES   ?= bash coreutils procps sqlite3 python3-minimal usr-is-merged
 TIMEOUT    ?= 300
 LOG        ?=
 DEBUG      ?=
-ICOUNT     ?= $(if $(PROGRAM),,1)
+SHELL_BOOT ?=
+ICOUNT     ?= $(if $(PROGRAM)$(ROOTFS)$(SHELL_BOOT),,1)
 
 GO := go
 comma := ,
@@ -36,11 +39,17 @@ KERNEL_FLAGS := -trimpath -modfile=$(B)/go.mod -tags tamago$(if $(DEBUG),$(comma
 
 RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -cpus $(CPUS) -timeout $(TIMEOUT)s \
 	-kernel $(B)/grim -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" $(if $(filter 1,$(ICOUNT)),-icount) \
-	-append "layout=$(LAYOUT) exit=$(EXIT) $(APPEND) $(if $(PROGRAM),init=/bin/$(notdir $(PROGRAM)) selftest=none -- $(ARGS))"
-INITRD = $(B)/$(if $(PROGRAM),program.cpio,initramfs.cpio)
+	$(if $(INTERACTIVE),-interactive) -append "layout=$(LAYOUT) exit=$(EXIT) $(APPEND) $(FIRST)"
+
+# Without PROGRAM and ROOTFS the kernel runs its tests. A tree's own /init is the first
+# process, or a program of it, or an init of ours that starts a shell.
+PROGRAM_IN  = $(if $(ROOTFS),$(PROGRAM),/bin/$(notdir $(PROGRAM)))
+INTERACTIVE = $(if $(PROGRAM),,$(ROOTFS)$(SHELL_BOOT))
+FIRST       = $(if $(PROGRAM),init=$(PROGRAM_IN) selftest=none -- $(ARGS),$(if $(INTERACTIVE),selftest=none -- shell {size} {term}))
+INITRD      = $(B)/$(if $(PROGRAM)$(ROOTFS),program.cpio,$(if $(SHELL_BOOT),shell.cpio,initramfs.cpio))
 
 .DEFAULT_GOAL := help
-.PHONY: help go-check qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model lint clean
+.PHONY: help go-check qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -48,14 +57,22 @@ help: ## this list
 	@echo "  variables: ARCH=amd64|arm64 MACHINE= LAYOUT=shared|separate EXIT=purge|reaper MEM=256M"
 	@echo "             CPUS=1: CPUs that the machine has; the kernel says how many it found, and runs on one"
 	@echo "             APPEND='kernel arguments' QEMU_EXTRA= TIMEOUT=seconds PROGRAM=file ARGS='...'"
+	@echo "             ROOTFS=directory or newc archive: the tree to boot, and that PROGRAM is in"
 	@echo "             MACHINE= of arm64: virt virt-gicv3 virt-el2 virt-uboot virt-uboot-imx8mp virt-uefi"
 	@echo "                      raspi3b raspi3b-pl011 raspi4b imx8mp-evk xlnx-zcu102"
 	@echo "                      xlnx-zcu102-el2; of amd64: q35 microvm"
 	@echo "             DEBUG=1: every frame's owner is known and checked"
 	@echo "             ICOUNT=1: a nanosecond is an instruction (the default without PROGRAM); 0: wall time"
 
-qemu-run: qemu-install kernel initramfs ## build, boot in QEMU, run the self-tests and init (or PROGRAM)
+qemu-run: qemu-install kernel initramfs ## build, boot in QEMU, run the self-tests and init (or PROGRAM, or ROOTFS)
 	@$(RUN)
+
+qemu-shell: ## an interactive shell on the serial console: Debian's busybox, or the shell of ROOTFS
+	@$(MAKE) --no-print-directory qemu-run SHELL_BOOT=1 PROGRAM=
+
+rootfs: go-check ## a tree of Debian's bash, coreutils, procps, sqlite3, python3 (PACKAGES=) for ROOTFS=
+	@mkdir -p $(B)
+	@$(GO) run ./user/pack -arch $(ARCH) -debian "$(PACKAGES)" -o $(B)/rootfs.cpio
 
 qemu-gdb: qemu-install kernel initramfs ## the same, waiting for gdb
 	@echo "In another terminal: gdb-multiarch $(B)/grim.elf -ex 'set substitute-path grim .' -ex 'target remote :1234'"
@@ -93,7 +110,8 @@ kernel: go-check
 
 initramfs: go-check
 	@echo "initramfs $(ARCH)"
-	@$(GO) run ./user/pack -arch $(ARCH) $(if $(PROGRAM),-program "$(PROGRAM)") -o $(INITRD)
+	@$(GO) run ./user/pack -arch $(ARCH) $(if $(PROGRAM),-program "$(PROGRAM)") $(if $(SHELL_BOOT),-shell) \
+		$(if $(ROOTFS),-rootfs "$(ROOTFS)") -o $(INITRD)
 
 qemu-install: go-check
 	@qemu/install.sh $(QEMU)

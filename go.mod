@@ -8,7 +8,8 @@ require (
 	github.com/usbarmory/tamago v1.26.5
 	golang.org/x/arch v0.32.0
 	golang.org/x/image v0.30.0
-	golang.org/x/sys v0.49.0
+	golang.org/x/sys v0.50.0
+	golang.org/x/term v0.48.0
 )
 
 require (

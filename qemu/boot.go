@@ -68,7 +68,7 @@ func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out i
 	// Before version 8 a board with a sound device looks for the host's, and complains.
 	// The arguments that would say "none" are not the same before and after.
 	cmd.Env = append(os.Environ(), "QEMU_AUDIO_DRV=none")
-	if stdin != nil {
+	if stdin != nil && !c.Interactive {
 		cmd.Stdin = stdin
 	}
 	if b := c.Machine.Board; b != nil && b.Keys != "" {
@@ -76,8 +76,19 @@ func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out i
 	}
 	r, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w
+	var keys io.WriteCloser
+	if stdin != nil && c.Interactive {
+		if keys, err = cmd.StdinPipe(); err != nil {
+			return v, err
+		}
+	}
 	if err := cmd.Start(); err != nil {
 		return v, fmt.Errorf("%s: %w", argv[0], err)
+	}
+	if keys != nil {
+		// QEMU gets a pipe: given a terminal, it would change its settings. The copy
+		// ends with the next key after QEMU's end, which nothing waits for.
+		go func() { _, _ = io.Copy(keys, stdin) }()
 	}
 	if c.Pokes != nil {
 		if err := pokeAll(socket, c.Pokes); err != nil {

@@ -80,6 +80,9 @@ type Config struct {
 	Pokes []Poke
 	// GDB makes QEMU wait for a debugger on port 1234.
 	GDB bool
+	// Interactive gives the guest every key that is typed, ^C too. The prefix ^A
+	// is QEMU's: ^A x ends it, ^A ^A is ^A.
+	Interactive bool
 
 	card string // of WriteCard, for a machine with a boot loader
 }
@@ -99,6 +102,9 @@ func (c *Config) Command() []string {
 	}
 	if i := slices.Index(args, "-smp"); i >= 0 && c.CPUs > 0 {
 		args[i+1] = strconv.Itoa(c.CPUs)
+	}
+	if c.Interactive {
+		args = typed(args)
 	}
 	if c.Icount {
 		args = append(args, "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
@@ -121,6 +127,18 @@ func (c *Config) loaded(args []string) []string {
 	}
 	if len(words) > 0 {
 		args = append(args, "-append", strings.Join(words, " "))
+	}
+	return args
+}
+
+// typed connects the first serial port that is QEMU's terminal by a multiplexer, in
+// which ^C is a byte like others and ^A x ends QEMU.
+func typed(args []string) []string {
+	for i := range args[:len(args)-1] {
+		if args[i] == "-serial" && args[i+1] == "stdio" {
+			args[i+1] = "chardev:keys"
+			return append(args, "-chardev", "stdio,id=keys,mux=on,signal=off")
+		}
 	}
 	return args
 }

@@ -48,6 +48,12 @@ func (v *Verdict) Line(s string) {
 	}
 }
 
+// Left says that nothing went wrong, but for QEMU having ended before the kernel closed
+// its report: somebody has stopped it.
+func (v *Verdict) Left() bool {
+	return v.Panic == "" && v.Stop == "" && len(v.FailedNames) == 0 && !v.closed
+}
+
 // Error is nil only if the boot closed with all tests passed, counted right,
 // and QEMU ended with the machine's status for success. Otherwise it is one
 // line that says which of the ways to fail this was.

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"time"
+
+	"golang.org/x/term"
 
 	"grim/qemu"
 )
@@ -27,6 +30,7 @@ func main() {
 	log := flag.String("log", "build/logs/run.log", "file that keeps the serial output")
 	icount := flag.Bool("icount", false, "count guest instructions as nanoseconds")
 	needs := flag.Bool("needs", false, "only tell what qemu/boards.sh shall fetch for the machine")
+	interactive := flag.Bool("interactive", false, "give the guest every key, and tell init how large the terminal is")
 	gdb := flag.Bool("gdb", false, "wait for gdb on port 1234")
 	flag.Parse()
 	if *needs {
@@ -37,9 +41,16 @@ func main() {
 		return
 	}
 
+	words := []string{*args}
+	if *interactive {
+		*limit = 1000 * time.Hour // a person ends it
+		rows, cols := terminalSize()
+		words[0] = strings.NewReplacer("{size}", fmt.Sprintf("%dx%d", rows, cols), "{term}", terminalKind()).Replace(words[0])
+		fmt.Println("^C, ^Z and ^D go to the shell; exit (or ^D) ends the machine, ^A x stops QEMU at once (^A ^A types ^A)")
+	}
 	if err := run(*arch, *machine, *limit, *log, &qemu.Config{
 		Memory: *mem, CPUs: *cpus, Kernel: *kernel, Initrd: *initrd,
-		Append: []string{*args}, Extra: strings.Fields(*extra), Icount: *icount, GDB: *gdb,
+		Append: words, Extra: strings.Fields(*extra), Icount: *icount, GDB: *gdb, Interactive: *interactive,
 	}); err != nil {
 		fmt.Fprintf(os.Stderr, "qemu-run: %v (serial output: %s)\n", err, *log)
 		os.Exit(1)
@@ -57,6 +68,38 @@ func run(arch, machine string, limit time.Duration, log string, c *qemu.Config) 
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	_, err = qemu.Boot(ctx, c, limit, log, os.Stdout, os.Stdin)
+	if c.Interactive && term.IsTerminal(0) {
+		// The guest's terminal does all that a terminal does; the user's only passes
+		// bytes on.
+		before, err := term.MakeRaw(0)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = term.Restore(0, before) }()
+	}
+	v, err := qemu.Boot(ctx, c, limit, log, os.Stdout, os.Stdin)
+	if c.Interactive && v.Left() {
+		return nil
+	}
 	return err
+}
+
+// terminalSize is the size of the user's terminal; 24x80 if there is none.
+func terminalSize() (rows, cols int) {
+	for fd := range 3 {
+		if cols, rows, err := term.GetSize(fd); err == nil && rows > 0 && cols > 0 {
+			return rows, cols
+		}
+	}
+	return 24, 80
+}
+
+var kind = regexp.MustCompile(`^[a-zA-Z0-9.+_-]+$`)
+
+// terminalKind is the user's TERM, if it can stand on a kernel command line.
+func terminalKind() string {
+	if t := os.Getenv("TERM"); kind.MatchString(t) {
+		return t
+	}
+	return "vt100"
 }

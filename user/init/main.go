@@ -1,6 +1,7 @@
 // Command init is Grim's first process. It shows what the kernel is for: the
 // exit of a child that touched 16 MB, as a timeline, once under each policy.
-// Then it ends, and with it the machine.
+// Then it ends, and with it the machine. With the argument "shell" it is the first
+// process of an interactive boot, and ends with the shell.
 package main
 
 import (
@@ -15,6 +16,13 @@ const touched = 16 << 20
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == "touch" {
 		touch()
+		return
+	}
+	if len(os.Args) >= 2 && os.Args[1] == "shell" {
+		if err := shell(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "init:", err)
+			os.Exit(1)
+		}
 		return
 	}
 	for _, policy := range []string{"purge", "reaper"} {

@@ -1,18 +1,23 @@
 // Command pack builds the user programs with the stock toolchain and writes the
 // initramfs: a newc cpio archive with init, the user-mode tests, the list of
-// their names, and the directories that the kernel mounts on or expects.
+// their names, and the directories that the kernel mounts on or expects. It also
+// makes the archives of other boots: of a program of the host with its libraries, of a
+// shell, and of a whole tree.
 package main
 
 import (
-	"bytes"
+	"bufio"
+	"context"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
 
-	"github.com/u-root/u-root/pkg/cpio"
+	"grim/user/tree"
 )
 
 // program is built from this module, for the archive's path.
@@ -37,33 +42,94 @@ var lists = []struct {
 	{2, "-list", "tests/hog"},
 }
 
+// want is what the archive shall hold.
+type want struct {
+	arch     string
+	program  string // of the host, or of rootfs if there is one
+	shell    bool   // the distribution's busybox
+	rootfs   string // a directory or an archive
+	packages string // of the distribution
+}
+
 func main() {
-	arch := flag.String("arch", "amd64", "GOARCH of the programs")
-	program := flag.String("program", "", "static ELF file to add in /bin")
+	var w want
+	flag.StringVar(&w.arch, "arch", "amd64", "GOARCH of the programs")
+	flag.StringVar(&w.program, "program", "", "ELF file to add in /bin, with its interpreter and libraries")
+	flag.BoolVar(&w.shell, "shell", false, "an archive for an interactive shell: Debian's busybox, unless -rootfs brings one")
+	flag.StringVar(&w.rootfs, "rootfs", "", "tree to boot: a directory or a newc cpio archive")
+	flag.StringVar(&w.packages, "debian", "", "packages of Debian to unpack, with what they depend on")
 	out := flag.String("o", "", "archive to write")
 	flag.Parse()
-	if err := run(*arch, *program, *out); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, &w, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "pack:", err)
 		os.Exit(1)
 	}
 }
 
-func run(arch, program, out string) error {
-	var records []cpio.Record
-	for _, d := range []string{"bin", "dev", "proc", "root", "tests", "tmp"} {
-		records = append(records, cpio.Directory(d, 0o755))
-	}
+func run(ctx context.Context, w *want, out string) error {
+	t := tree.New()
 	tmp, err := os.MkdirTemp("", "pack")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	for _, p := range programs {
-		data, err := build(arch, p, filepath.Join(tmp, filepath.Base(p.path)))
-		if err != nil {
+	switch {
+	case w.packages != "":
+		err = t.Debian(ctx, w.arch, strings.Fields(w.packages)...)
+	case w.rootfs != "":
+		if err = t.Load(w.rootfs); err == nil && w.program != "" && !t.Has(w.program) {
+			err = fmt.Errorf("%s has no %s", w.rootfs, w.program)
+		}
+	case w.shell:
+		err = t.Busybox(ctx, w.arch)
+	default:
+		if err = tests(t, w.arch, tmp); err == nil && w.program != "" {
+			err = t.Program("", w.program, "bin/"+filepath.Base(w.program), w.arch)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	t.Skeleton()
+	if !t.Has("init") {
+		if err := add(t, w.arch, programs[0], tmp); err != nil {
 			return err
 		}
-		records = append(records, cpio.StaticFile(p.path, string(data), 0o755))
+	}
+	if w.rootfs != "" || w.packages != "" {
+		fmt.Printf("%s: %d files, %d MB: boots with MEM=%dM\n", out, len(t.Names()), t.Size()>>20, needed(t))
+	}
+	f, err := os.Create(out)
+	if err != nil {
+		return err
+	}
+	b := bufio.NewWriterSize(f, 1<<20)
+	if err := t.Write(b); err != nil {
+		return err
+	}
+	if err := b.Flush(); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// needed is how much memory a machine must have that boots a tree, in MB: for the
+// archive, and a part of that again for what the kernel keeps for each file and for
+// programs; the least is what the kernel itself needs.
+func needed(t *tree.Tree) uint64 {
+	n := t.Size()>>20*3/2 + uint64(len(t.Names()))*4>>10 + 128
+	return (n + 127) &^ 127
+}
+
+// tests adds init, the test programs, and the lists of their tests.
+func tests(t *tree.Tree, arch, tmp string) error {
+	t.Dir("tests", 0o755)
+	for _, p := range programs {
+		if err := add(t, arch, p, tmp); err != nil {
+			return err
+		}
 	}
 	for _, l := range lists {
 		p := programs[l.program]
@@ -75,24 +141,18 @@ func run(arch, program, out string) error {
 		if err != nil {
 			return fmt.Errorf("%s %s: %w", p.pkg, l.flag, err)
 		}
-		records = append(records, cpio.StaticFile(l.path, string(names), 0o644))
+		t.File(l.path, string(names), 0o644)
 	}
-	if program != "" {
-		data, err := os.ReadFile(program)
-		if err != nil {
-			return err
-		}
-		records = append(records, cpio.StaticFile("bin/"+filepath.Base(program), string(data), 0o755))
+	return nil
+}
+
+// add builds one of the programs into the tree.
+func add(t *tree.Tree, arch string, p program, tmp string) error {
+	data, err := build(arch, p, filepath.Join(tmp, filepath.Base(p.path)))
+	if err == nil {
+		t.File(p.path, string(data), 0o755)
 	}
-	var archive bytes.Buffer
-	w := cpio.Newc.Writer(&archive)
-	if err := cpio.WriteRecords(w, records); err != nil {
-		return err
-	}
-	if err := cpio.WriteTrailer(w); err != nil {
-		return err
-	}
-	return os.WriteFile(out, archive.Bytes(), 0o644)
+	return err
 }
 
 // build makes a static Linux program and gives its bytes.
