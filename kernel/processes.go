@@ -147,22 +147,29 @@ func (s *system) reboot(restart bool) {
 }
 
 // unpack fills the root file system and gives the archive's memory to the frame
-// allocator.
+// allocator, block after block, as it is done with: so a tree and its archive need not
+// both fit.
 func (s *system) unpack() error {
 	r := s.info.Initrd
 	if r.Size == 0 {
 		return fmt.Errorf("the boot loader handed over no initramfs: give QEMU -initrd")
 	}
-	if err := s.fs.Unpack(unsafe.Slice((*byte)(direct(arch.PA(r.Base))), r.Size)); err != nil {
+	next := (arch.PA(r.Base) + arch.PageSize - 1) &^ (arch.PageSize - 1)
+	free := func(end arch.PA) {
+		if next < end {
+			// An error means that it lies beside all memory that is ours: nothing
+			// is lost but it.
+			_ = s.mem.Add(phys.Range{Start: next, End: end})
+			next = end
+		}
+	}
+	err := s.fs.Unpack(unsafe.Slice((*byte)(direct(arch.PA(r.Base))), r.Size), func(upTo int) {
+		free((arch.PA(r.Base) + arch.PA(upTo)) &^ (arch.BlockSize - 1))
+	})
+	if err != nil {
 		return err
 	}
-	first := (arch.PA(r.Base) + arch.PageSize - 1) &^ (arch.PageSize - 1)
-	last := arch.PA(r.Base+r.Size) &^ (arch.PageSize - 1)
-	if first < last {
-		// An error means that it lies beside all memory that is ours: nothing
-		// is lost but it.
-		_ = s.mem.Add(phys.Range{Start: first, End: last})
-	}
+	free(arch.PA(r.Base+r.Size) &^ (arch.PageSize - 1))
 	s.fs.Limit(s.fs.Limits())
 	return nil
 }

@@ -4,132 +4,204 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"syscall"
 
-	"github.com/cavaliergopher/cpio"
 	"golang.org/x/sys/unix"
 )
 
 // Unpack fills the tree from an initramfs: a newc cpio archive, uncompressed, of
-// directories, regular files with hard links, symbolic links and FIFOs. Device
-// nodes keep their name only if /dev has them already. Missing parents are made.
-// Several archives may follow each other, padded with zeros.
+// directories, regular files with hard links, symbolic links, FIFOs and device nodes.
+// Missing parents are made. Several archives may follow each other, padded with zeros.
+//
+// done is told how far the archive is not needed any more, now and then; nil: nobody
+// wants to know.
 //
 // An error says which entry is bad; what came before it stays unpacked.
-func (s *FS) Unpack(archive []byte) error {
-	src := &source{data: archive}
-	u := unpacker{fs: s, at: At{Place: s.NewPlace()}, links: map[int64]string{}}
+func (s *FS) Unpack(archive []byte, done func(upTo int)) error {
+	if done == nil {
+		done = func(int) {}
+	}
+	u := unpacker{fs: s, at: At{Place: s.NewPlace()}, src: newc{data: archive}, links: map[uint32]string{}, done: done}
 	u.at.Place.Umask(0)
 	for {
-		src.skipZeros()
-		if src.pos == len(archive) {
+		u.src.skipZeros()
+		if u.src.pos == len(archive) {
 			if u.archives == 0 {
 				return errors.New("initramfs: empty")
 			}
 			return nil
 		}
-		if rest := archive[src.pos:]; !bytes.HasPrefix(rest, []byte("0707")) {
-			return fmt.Errorf("initramfs: no newc cpio archive at byte %d (% x); compressed archives are not supported", src.pos, rest[:min(6, len(rest))])
+		if rest := archive[u.src.pos:]; !bytes.HasPrefix(rest, []byte("0707")) {
+			return fmt.Errorf("initramfs: no newc cpio archive at byte %d (% x); compressed archives are not supported", u.src.pos, rest[:min(6, len(rest))])
 		}
-		if err := u.archive(src); err != nil {
-			return fmt.Errorf("initramfs: at byte %d: %w", src.pos, err)
+		if err := u.archive(); err != nil {
+			return fmt.Errorf("initramfs: at byte %d: %w", u.src.pos, err)
 		}
 		u.archives++
 	}
 }
 
-// source is the archive as the cpio reader sees it. It remembers running out,
-// which the reader cannot tell from a trailer.
-type source struct {
+// newc is an archive and how far it has been read. An entry is six magic characters
+// and 13 numbers of eight hexadecimal digits, the name with its NUL, and the data;
+// name and data end at a multiple of 4 (cpio(5), "New ASCII Format").
+type newc struct {
 	data []byte
 	pos  int
-	out  bool
 }
 
-func (r *source) Read(p []byte) (int, error) {
-	if r.pos == len(r.data) {
-		r.out = true
-		return 0, io.EOF
-	}
-	n := copy(p, r.data[r.pos:])
-	r.pos += n
-	return n, nil
+// cpioHeader is an entry. Name and data are the archive's memory.
+type cpioHeader struct {
+	ino, mode, uid, gid, nlink, mtime, size uint32
+	rdev                                    uint64
+	name, data                              []byte
 }
 
-func (r *source) skipZeros() {
+const (
+	newcHeader  = 6 + 13*8
+	newcTrailer = "TRAILER!!!"
+)
+
+var (
+	errTruncated = errors.New("truncated")
+	errHeader    = errors.New("invalid header")
+)
+
+func (r *newc) skipZeros() {
 	for r.pos < len(r.data) && r.data[r.pos] == 0 {
 		r.pos++
 	}
+}
+
+// take is the next n bytes.
+func (r *newc) take(n int) ([]byte, error) {
+	if n > len(r.data)-r.pos {
+		return nil, errTruncated
+	}
+	b := r.data[r.pos : r.pos+n]
+	r.pos += n
+	return b, nil
+}
+
+// next reads an entry. Padding may be missing at the end of the archive.
+func (r *newc) next() (h cpioHeader, err error) {
+	start := r.pos
+	b, err := r.take(newcHeader)
+	if err != nil {
+		return h, err
+	}
+	if string(b[:6]) != "070701" && string(b[:6]) != "070702" {
+		return h, errHeader
+	}
+	var n [13]uint32
+	for i := range n {
+		if n[i], err = hex32(b[6+8*i:][:8]); err != nil {
+			return h, err
+		}
+	}
+	h = cpioHeader{ino: n[0], mode: n[1], uid: n[2], gid: n[3], nlink: n[4], mtime: n[5], size: n[6], rdev: unix.Mkdev(n[9], n[10])}
+	length := n[11]
+	if length < 2 || length > pathMax {
+		return h, errHeader
+	}
+	if h.name, err = r.take(int(length)); err != nil {
+		return h, err
+	}
+	if h.name = h.name[:length-1]; bytes.IndexByte(h.name, 0) >= 0 {
+		return h, fmt.Errorf("%q: NUL in name", h.name)
+	}
+	r.align(start)
+	if uint64(h.size) > uint64(len(r.data)-r.pos) {
+		return h, fmt.Errorf("%q: size %d is more than the archive holds (truncated?)", h.name, h.size)
+	}
+	h.data, _ = r.take(int(h.size))
+	r.align(start)
+	return h, nil
+}
+
+// align skips the padding of an entry that began at start.
+func (r *newc) align(start int) { r.pos = min(len(r.data), r.pos+(start-r.pos)&3) }
+
+func hex32(b []byte) (v uint32, err error) {
+	for _, c := range b {
+		switch {
+		case '0' <= c && c <= '9':
+			v = v<<4 | uint32(c-'0')
+		case 'a' <= c && c <= 'f':
+			v = v<<4 | uint32(c-'a'+10)
+		case 'A' <= c && c <= 'F':
+			v = v<<4 | uint32(c-'A'+10)
+		default:
+			return 0, errHeader
+		}
+	}
+	return v, nil
 }
 
 // unpacker unpacks archives into a tree.
 type unpacker struct {
 	fs       *FS
 	at       At
+	src      newc
 	archives int
-	links    map[int64]string // first name of each inode with several
+	links    map[uint32]string // first name of each inode with several
+	done     func(upTo int)
 }
 
-func (u *unpacker) archive(src *source) error {
-	rd := cpio.NewReader(src)
+func (u *unpacker) archive() error {
 	clear(u.links)
 	last := "the start"
 	for {
-		h, err := rd.Next()
-		switch {
-		case err == io.EOF && !src.out:
-			return nil // the trailer
-		case err == io.EOF, err == io.ErrUnexpectedEOF:
-			return fmt.Errorf("truncated after %s", last)
-		case err != nil:
+		h, err := u.src.next()
+		if err != nil {
 			return fmt.Errorf("after %s: %w", last, err)
 		}
-		last = fmt.Sprintf("%q", h.Name)
-		// The reader takes eight characters for a signed hexadecimal number.
-		if h.Size < 0 || h.Size > int64(len(src.data)-src.pos) {
-			return fmt.Errorf("%s: size %d is more than the archive holds (truncated?)", last, h.Size)
+		if string(h.name) == newcTrailer {
+			return nil
 		}
-		if strings.IndexByte(h.Name, 0) >= 0 {
-			return fmt.Errorf("%s: NUL in name", last)
-		}
-		if err := u.entry(h, rd); err != nil {
+		last = fmt.Sprintf("%q", h.name)
+		if err := u.entry(&h); err != nil {
 			return fmt.Errorf("%s: %w", last, err)
 		}
+		u.done(u.src.pos)
 	}
 }
 
 // entry makes one file.
-func (u *unpacker) entry(h *cpio.Header, data io.Reader) error {
-	name := "/" + strings.Trim(h.Name, "/")
-	perm := uint32(h.Mode) & 0o7777
+func (u *unpacker) entry(h *cpioHeader) error {
+	name := "/" + strings.Trim(string(h.name), "/")
+	perm := h.mode & 0o7777
 	if err := u.parents(name); err != nil {
 		return err
 	}
 	var err error
-	switch uint32(h.Mode) & syscall.S_IFMT {
+	switch h.mode & syscall.S_IFMT {
 	case syscall.S_IFDIR:
 		err = u.directory(name, perm)
 	case syscall.S_IFREG:
-		err = u.regular(name, perm, h, data)
+		err = u.regular(name, perm, h)
 	case syscall.S_IFLNK:
-		err = u.replace(name, func() error { return u.fs.Symlink(strings.TrimRight(h.Linkname, "\x00"), u.at, name) })
+		err = u.replace(name, func() error { return u.fs.Symlink(strings.TrimRight(string(h.data), "\x00"), u.at, name) })
 	case syscall.S_IFIFO:
 		err = u.replace(name, func() error { return u.fs.Mknod(u.at, name, syscall.S_IFIFO|perm, 0) })
 	case syscall.S_IFCHR, syscall.S_IFBLK:
-		return nil // the kernel's own /dev has what there is
+		if strings.HasPrefix(name, "/dev/") {
+			return nil // the kernel's own /dev has what there is
+		}
+		err = u.replace(name, func() error { return u.fs.Mknod(u.at, name, h.mode, h.rdev) })
+	case syscall.S_IFSOCK: // nobody listens there any more
+		return nil
 	default:
-		return fmt.Errorf("unknown file type, mode %#o", uint32(h.Mode))
+		return fmt.Errorf("unknown file type, mode %#o", h.mode)
 	}
 	if err != nil {
 		return err
 	}
-	u.fs.Chown(u.at, name, h.Uid, h.Guid, unix.AT_SYMLINK_NOFOLLOW)
-	if uint32(h.Mode)&syscall.S_IFMT != syscall.S_IFLNK {
+	u.fs.Chown(u.at, name, int(h.uid), int(h.gid), unix.AT_SYMLINK_NOFOLLOW)
+	if h.mode&syscall.S_IFMT != syscall.S_IFLNK {
 		u.fs.Chmod(u.at, name, perm, 0) // chown took set-id bits off
 	}
-	if sec := h.ModTime.Unix(); sec > 0 {
+	if sec := int64(h.mtime); sec > 0 {
 		u.fs.Utimes(u.at, name, sec*1e9, sec*1e9, unix.AT_SYMLINK_NOFOLLOW)
 	}
 	return nil
@@ -170,19 +242,20 @@ func (u *unpacker) replace(name string, mk func() error) error {
 
 // regular makes a file, or a further name of one: in newc, entries of the same
 // inode number are links, and any one of them may carry the data.
-func (u *unpacker) regular(name string, perm uint32, h *cpio.Header, data io.Reader) error {
-	first, linked := u.links[h.Inode]
+func (u *unpacker) regular(name string, perm uint32, h *cpioHeader) error {
+	first, linked := u.links[h.ino]
+	linked = linked && h.nlink > 1
 	if linked && first != name {
 		err := u.replace(name, func() error { return u.fs.Link(u.at, first, u.at, name, 0) })
-		if err != nil || h.Size == 0 {
+		if err != nil || h.size == 0 {
 			return err
 		}
 	} else {
 		if err := u.replace(name, func() error { return u.fs.Mknod(u.at, name, syscall.S_IFREG|perm, 0) }); err != nil {
 			return err
 		}
-		if h.Links > 1 {
-			u.links[h.Inode] = name
+		if h.nlink > 1 {
+			u.links[h.ino] = name
 		}
 	}
 	// O_NONBLOCK: a bad archive may have made the first name a FIFO since.
@@ -191,25 +264,12 @@ func (u *unpacker) regular(name string, perm uint32, h *cpio.Header, data io.Rea
 		return err
 	}
 	defer f.Release()
-	return u.fill(f, data, h.Size)
-}
-
-// fill copies the data of an entry.
-func (u *unpacker) fill(f *File, data io.Reader, size int64) error {
-	buf := make([]byte, min(size, 256<<10))
-	for size > 0 {
-		n, err := io.ReadFull(data, buf[:min(size, int64(len(buf)))])
+	for p := h.data; len(p) > 0; {
+		n, err := f.Write(nil, p)
 		if err != nil {
-			return fmt.Errorf("data ends %d bytes early", size-int64(n))
+			return err
 		}
-		for p := buf[:n]; len(p) > 0; {
-			k, err := f.Write(nil, p)
-			if err != nil {
-				return err
-			}
-			p = p[k:]
-		}
-		size -= int64(n)
+		p = p[n:]
 	}
 	return nil
 }

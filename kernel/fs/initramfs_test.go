@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cavaliergopher/cpio"
+	"golang.org/x/sys/unix"
 )
 
 // archive makes a newc archive with hard links before and after their data.
@@ -29,9 +30,14 @@ func archive(t testing.TB) []byte {
 	add(cpio.Header{Name: "deep/down/file", Mode: cpio.TypeReg | 0o600, Links: 1, Inode: 7, Uid: 3, Guid: 4}, "x")
 	must(t, cw.WriteHeader(&cpio.Header{Name: "link", Mode: cpio.TypeSymlink | 0o777, Size: 8, Links: 1}))
 	cw.Write([]byte("bin/prog"))
+	add(cpio.Header{Name: "node", Mode: cpio.TypeChar | 0o640, Links: 1, Inode: 9, Guid: 5}, "")
 	add(cpio.Header{Name: "dev/console", Mode: cpio.TypeChar | 0o600, Links: 1}, "")
 	must(t, cw.Close())
-	return b.Bytes()
+	// The writer of this library has no device numbers.
+	a := b.Bytes()
+	at := bytes.Index(a, []byte("node\x00")) - newcHeader
+	copy(a[at+6+9*8:], "0000000100000003")
+	return a
 }
 
 func TestUnpack(t *testing.T) {
@@ -44,7 +50,19 @@ func TestUnpack(t *testing.T) {
 	cw.Write([]byte("new"))
 	must(t, cw.Close())
 	a = append(append(a, make([]byte, 512-len(a)%512)...), second.Bytes()...)
-	must(t, w.Unpack(a))
+	// What Unpack is done with is somebody else's memory.
+	at := 0
+	must(t, w.Unpack(a, func(upTo int) {
+		if upTo < at {
+			t.Errorf("done with %d bytes after %d", upTo, at)
+		}
+		for ; at < upTo; at++ {
+			a[at] = 0xa5
+		}
+	}))
+	if at < len(a)-1024 {
+		t.Errorf("told of %d of %d bytes", at, len(a))
+	}
 	if got := w.get("/link"); got != strings.Repeat("code", 2000) {
 		t.Errorf("/link: %d bytes", len(got))
 	}
@@ -60,12 +78,16 @@ func TestUnpack(t *testing.T) {
 		"/bin/two":        "100644 2 0 0",
 		"/deep":           "40755 3 0 0",
 		"/deep/down/file": "100640 1 0 0",
+		"/node":           "20640 1 0 5",
 	} {
 		st, err := w.Stat(w.at, path, 0)
 		must(t, err)
 		if got := fmt.Sprintf("%o %d %d %d", st.Mode, st.Nlink, st.UID, st.GID); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
 		}
+	}
+	if st, _ := w.Stat(w.at, "/node", 0); st.Rdev != unix.Mkdev(1, 3) {
+		t.Errorf("/node has number %#x", st.Rdev)
 	}
 	if st, _ := w.Stat(w.at, "/bin/prog", 0); st.Mtime != 1e18 {
 		t.Errorf("mtime %d", st.Mtime)
@@ -79,7 +101,7 @@ func TestUnpackTruncated(t *testing.T) {
 	a := archive(t)
 	trailer := bytes.LastIndex(a, []byte("TRAILER!!!")) + len("TRAILER!!!\x00")
 	for n := 0; n < trailer; n += 1 + n/97 {
-		if err := w.Unpack(a[:n]); err == nil {
+		if err := w.Unpack(a[:n], nil); err == nil {
 			t.Fatalf("no error for %d of %d bytes", n, len(a))
 		}
 	}
@@ -103,14 +125,14 @@ func TestUnpackErrors(t *testing.T) {
 		{"gzip", []byte("\x1f\x8b\x08rest"), "not supported"},
 		{"magic", patch(0, "070799"), `after "bin"`},
 		{"huge size", patch(54, "7fffffff"), "bin/prog"},
-		{"negative size", patch(54, "-fffffff"), "bin/prog"},
+		{"negative size", patch(54, "-fffffff"), "invalid"},
 		{"huge name", patch(94, "7fffffff"), "invalid"},
 		{"no name", patch(94, "00000000"), "invalid"},
 		{"type", patch(14, "0000f1a4"), "unknown file type"},
 		{"file as directory", patch(110, "bin/////"), "is a directory"},
 	} {
 		w := newWorld(t)
-		err := w.Unpack(c.data)
+		err := w.Unpack(c.data, nil)
 		if err == nil || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v, want %q in it", c.name, err, c.text)
 		}
@@ -131,7 +153,7 @@ func FuzzUnpack(f *testing.F) {
 		}
 		empty()
 		w.start, w.paid = w.Stats(), w.charges.Totals()
-		w.Unpack(data)
+		w.Unpack(data, nil)
 		empty()
 	})
 }
