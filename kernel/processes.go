@@ -99,7 +99,21 @@ func (s *system) procFiles() {
 	s.fs.ProcFile("sys/kernel/randomize_va_space", func() []byte { return randomizeText(s.opts.ASLR) })
 	s.fs.ProcFile("uptime", func() []byte { return uptimeText(runtime.Nanotime()) })
 	s.fs.ProcFile("cmdline", func() []byte { return []byte(s.info.CommandLine + "\n") })
-	s.fs.ProcFile("cpuinfo", func() []byte { return cpuinfoText(s.board.DescribeCPU()) })
+	s.fs.ProcFile("cpuinfo", func() []byte { return cpuinfoText(s.board.DescribeCPU(), s.board.CPUs()) })
+	s.fs.ProcFile("stat", func() []byte {
+		return statText(s.proc.Totals(), s.board.CPUs(), runtime.Nanotime(), time.Now().Unix())
+	})
+	s.fs.ProcFile("loadavg", func() []byte { return loadText(s.proc.Totals()) })
+	s.fs.ProcFile("vmstat", func() []byte { return vmstatText(s.proc.Totals(), s.mem.FreeFrames()) })
+	s.fs.ProcFile("interrupts", func() []byte { return interruptsText(s.board.CPUs()) })
+	for _, name := range []string{"online", "possible", "present"} {
+		s.fs.SysFile("devices/system/cpu/"+name, func() []byte { return rangeText(s.board.CPUs()) })
+	}
+	for i := range s.board.CPUs() {
+		s.fs.SysFile(fmt.Sprintf("devices/system/cpu/cpu%d/online", i), func() []byte { return []byte("1\n") })
+	}
+	s.fs.SysFile("devices/system/node/online", func() []byte { return []byte("0\n") })
+	s.fs.SysFile("devices/system/node/node0/cpulist", func() []byte { return rangeText(s.board.CPUs()) })
 }
 
 func (s *system) newPages(name string, payer *charge.User) (fs.Pages, error) {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 	"syscall"
+
+	"grim/proc"
 )
 
 // These are the machine's own texts in /proc (proc(5)).
@@ -27,9 +29,60 @@ func uptimeText(ns int64) []byte {
 	return fmt.Appendf(nil, "%d.%02d 0.00\n", ns/1e9, ns%1e9/1e7)
 }
 
-// cpuinfoText is /proc/cpuinfo, for one processor.
-func cpuinfoText(cpu string) []byte {
-	return fmt.Appendf(nil, "processor\t: 0\nmodel name\t: %s\n\n", cpu)
+// cpuinfoText is /proc/cpuinfo.
+func cpuinfoText(cpu string, cpus int) (b []byte) {
+	for i := range cpus {
+		b = fmt.Appendf(b, "processor\t: %d\nmodel name\t: %s\n\n", i, cpu)
+	}
+	return b
+}
+
+// statText is /proc/stat. CPU time is not kept for each CPU: all of it is shown as the
+// first one's, in hundredths of a second.
+func statText(t proc.Totals, cpus int, uptime, now int64) []byte {
+	const tick = 1e7
+	user, system := t.UserTime/tick, t.SystemTime/tick
+	idle := max(uptime*int64(cpus)/tick-user-system, 0)
+	b := fmt.Appendf(nil, "cpu  %d 0 %d %d 0 0 0 0 0 0\n", user, system, idle)
+	for i := range cpus {
+		if i > 0 {
+			user, system, idle = 0, 0, uptime/tick
+		} else if idle -= uptime / tick * int64(cpus-1); idle < 0 {
+			idle = 0
+		}
+		b = fmt.Appendf(b, "cpu%d %d 0 %d %d 0 0 0 0 0 0\n", i, user, system, idle)
+	}
+	return fmt.Appendf(b, "intr 0\nctxt %d\nbtime %d\nprocesses %d\nprocs_running %d\nprocs_blocked 0\nsoftirq 0\n",
+		t.Switches, now-uptime/1e9, t.Forks, max(t.Running, 1))
+}
+
+// loadText is /proc/loadavg. Nothing measures the load: how many threads are ready now
+// is shown for all three times.
+func loadText(t proc.Totals) []byte {
+	return fmt.Appendf(nil, "%[1]d.00 %[1]d.00 %[1]d.00 %[2]d/%[3]d %[4]d\n", max(t.Running-1, 0), max(t.Running, 1), t.Threads, t.LastPID)
+}
+
+// vmstatText is the part of /proc/vmstat that means something here.
+func vmstatText(t proc.Totals, free int) []byte {
+	return fmt.Appendf(nil, "nr_free_pages %d\npgpgin 0\npgpgout 0\npswpin 0\npswpout 0\npgfault %d\npgmajfault 0\noom_kill %d\n",
+		free, t.Faults, t.OOMKills)
+}
+
+// interruptsText is /proc/interrupts: no device's are counted.
+func interruptsText(cpus int) []byte {
+	b := []byte("          ")
+	for i := range cpus {
+		b = fmt.Appendf(b, " CPU%-7d", i)
+	}
+	return append(b, '\n')
+}
+
+// rangeText is a list of so many CPUs, as /sys shows it.
+func rangeText(n int) []byte {
+	if n == 1 {
+		return []byte("0\n")
+	}
+	return fmt.Appendf(nil, "0-%d\n", n-1)
 }
 
 // heapText is /proc/heap, which other systems do not have: what the kernel's own

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"grim/mm/charge"
+	"grim/proc/cred"
 )
 
 // What a process and a thread are charged, in bytes of kernel heap.
@@ -38,7 +39,7 @@ func (p *Process) chargeThread() error {
 func (p *Process) threadLimit() uint64 {
 	limit := uint64(math.MaxUint64)
 	p.mu.Lock()
-	if p.cred.UID != 0 && p.cred.EUID != 0 {
+	if p.cred.UID != 0 && !p.cred.Has(cred.SysResource) && !p.cred.Has(cred.SysAdmin) {
 		limit = p.limits[rlimitNPROC].Cur
 	}
 	p.mu.Unlock()

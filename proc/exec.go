@@ -121,6 +121,7 @@ func (t *Thread) leadLocked() {
 	pids := &t.p.k.pids
 	pids.releaseThread(t.TID(), true)
 	t.tid.Store(int32(t.p.pid))
+	t.p.cred = t.cred
 	pids.setThread(t.p.pid, t)
 }
 
@@ -133,7 +134,7 @@ func (t *Thread) changeSpace(s *space) (old *space) {
 	p.usage.MaxRSS = max(p.usage.MaxRSS, peak)
 	old = p.space
 	p.space = s
-	s.setDomain(p.cred, p.pid)
+	s.setDomain(p.cred, p.pid, false)
 	p.mu.Unlock()
 	t.useSpace(s)
 	// The new root goes in when the thread next runs. Until then it must not

@@ -349,7 +349,7 @@ func (p *Process) parentDied(t *Thread) {
 	p.mu.Unlock()
 	for _, s := range sigs {
 		// An error means that t may not, or that a queue is full: nobody to tell.
-		_ = t.send(p, nil, &Siginfo{Signo: s, Code: SI_USER, PID: int32(t.p.pid), UID: t.p.Cred().UID})
+		_ = t.send(p, nil, &Siginfo{Signo: s, Code: SI_USER, PID: int32(t.p.pid), UID: t.cred.UID})
 	}
 }
 

@@ -180,7 +180,7 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := k.newProcess(pid, t.name, p.Cred(), p.account.User())
+	c, err := k.newProcess(pid, t.name, t.cred, p.account.User())
 	if err != nil {
 		return nil, err
 	}
@@ -192,6 +192,7 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 		return nil, ERESTARTNOINTR
 	}
 	c.undumpable.Store(p.undumpable.Load())
+	c.oomAdj.Store(p.oomAdj.Load())
 	c.limits, c.policy, c.layout, c.persona = p.limits, p.policy, p.layout, p.persona
 	f := &t.fork
 	*f = forking{next: p.forks}
@@ -345,7 +346,7 @@ func (t *Thread) copyTo(c *Thread, a *ForkArgs) {
 	if a.Flags&CloneSetTLS != 0 {
 		c.U.Frame[abi.TLS] = a.TLS
 	}
-	c.mask, c.name, c.noNew = t.mask, t.name, t.noNew
+	c.mask, c.name, c.cred, c.noNew = t.mask, t.name, t.cred, t.noNew
 	if a.Flags&CloneVM == 0 && t.rseq.at != 0 { // the area is in the copy
 		c.rseq = t.rseq
 		c.todo.Or(todoRseq)

@@ -132,6 +132,7 @@ type Kernel struct {
 type counters struct {
 	procs, threads       atomic.Int64 // objects that exist: not Gone, not freed
 	forks, exits, reaped atomic.Int64
+	oomKills             atomic.Int64
 }
 
 // Counts are the kernel objects of this package that exist, for E4, and totals
@@ -214,4 +215,43 @@ func (k *Kernel) Counts() Counts {
 		DeadThreads: k.dead.len(), IdleWorkers: k.workers.len(), PIDs: k.pids.used(),
 		Forks: k.counts.forks.Load(), Exits: k.counts.exits.Load(), Released: k.counts.reaped.Load(),
 	}
+}
+
+// Totals are what the machine's processes have used since start, and how many are
+// there (/proc/stat).
+type Totals struct {
+	UserTime, SystemTime       int64 // nanoseconds
+	Switches, Faults, Forks    int64
+	Threads, Running, OOMKills int64
+	LastPID                    int
+}
+
+// Totals adds up the live processes; what those that are gone have used is in their
+// parents' accounts.
+func (k *Kernel) Totals() (t Totals) {
+	t.Forks, t.Threads, t.OOMKills = k.counts.forks.Load(), k.counts.threads.Load(), k.counts.oomKills.Load()
+	t.LastPID = k.pids.last()
+	for pid := k.NextPID(0); pid != 0; pid = k.NextPID(pid) {
+		p := k.Process(pid)
+		if p == nil {
+			continue
+		}
+		p.mu.Lock()
+		u := p.usage
+		u.add(&p.childUse)
+		for t := p.threads; t != nil; t = t.next {
+			t.usage.addTo(&u)
+		}
+		running := p.threads != nil && p.threads.waits.Load() == 0
+		p.mu.Unlock()
+		t.UserTime += u.UserTime
+		t.SystemTime += u.SystemTime
+		t.Switches += u.Voluntary + u.Involuntary
+		t.Faults += u.Faults
+		if running {
+			t.Running++
+		}
+		k.cfg.Yield()
+	}
+	return t
 }

@@ -11,6 +11,9 @@ import (
 // When memory is gone, one process is killed for it: the one that holds most, never
 // init. Its exit needs no memory, so it always gives back what it held.
 
+// oomSpared is the oom_score_adj of a process that is never killed for memory.
+const oomSpared = -1000
+
 // oomPoll is how often a thread that waits for a victim's memory looks.
 const oomPoll = time.Millisecond
 
@@ -60,18 +63,23 @@ func (k *Kernel) killLargest(asker *Process) bool {
 		return true
 	}
 	var victim *Process
-	most := int64(0)
+	most, size, total := int64(0), int64(0), int64(k.mem.Total())<<12
 	for p := k.all.head; p != nil; p = p.links[linkAll].next {
-		if held := p.holds(); held > most && !p.isInit() {
-			victim, most = p, held
+		adj, held := int64(p.oomAdj.Load()), p.holds()
+		if adj == oomSpared || held == 0 || p.isInit() {
+			continue
+		}
+		if points := held + adj*total/1000; victim == nil || points > most {
+			victim, most, size = p, points, held
 		}
 	}
 	if victim == nil {
 		return false
 	}
 	k.oom.victim = victim
+	k.counts.oomKills.Add(1)
 	k.log(fmt.Sprintf("out of memory: process %d (%s), which holds %d MB, is killed; process %d (%s) wanted more",
-		victim.pid, victim.Name(), most>>20, asker.pid, asker.Name()))
+		victim.pid, victim.Name(), size>>20, asker.pid, asker.Name()))
 	space := victim.sharedSpace()
 	for p := k.all.head; p != nil; p = p.links[linkAll].next {
 		if p == victim || space != nil && p.sharedSpace() == space && !p.isInit() {

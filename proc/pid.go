@@ -111,6 +111,25 @@ func (pt *pidTable) search(from, to int) int {
 	return -1
 }
 
+// last is the number that was handed out last.
+func (pt *pidTable) last() int {
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	return pt.next - 1
+}
+
+// SetLastPID makes n the number that was handed out last (/proc/sys/kernel/ns_last_pid);
+// false if it is out of range.
+func (k *Kernel) SetLastPID(n int) bool {
+	if n < 0 || n >= k.pids.max {
+		return false
+	}
+	k.pids.mu.Lock()
+	k.pids.next = max(n+1, 2)
+	k.pids.mu.Unlock()
+	return true
+}
+
 // setProcess and setThread publish what a number stands for: a process with its
 // first thread, a thread; nil hides it.
 func (pt *pidTable) setProcess(n int, p *Process, t *Thread) {

@@ -3,6 +3,7 @@ package proc
 import (
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"grim/arch"
 	"grim/mm/charge"
@@ -58,31 +59,32 @@ type Process struct {
 	adopted    bool                  // [k] an ancestor adopts, or did when this process was made
 
 	mu         sync.Mutex
-	threads    *Thread     // [m] list head
-	live       int         // [m] threads on the list, those in exit1 included
-	running    int         // [m] of them, those in state Live
-	status     Status      // [m] how it ends; final once Exiting
-	execer     *Thread     // [m] waits in Exec to be the only thread
-	space      *space      // [m] nil from the reaper's uvmspace_free on
-	files      Files       // [m] of most threads; see Thread.files
-	sharers    int         // [m] if split: threads that use files
-	split      bool        // [m] a thread has, or had, files of its own
-	forks      *forking    // [m] forks in progress
-	acts       *sigActions // [m]
-	pending    sigQueue    // [m] signals for any thread
-	stop       stopState   // [m] job control
-	name       string      // [m] comm of the leader, up to 15 bytes
-	undumpable atomic.Bool // [a] PR_SET_DUMPABLE 0
-	cred       *Cred       // [m] replaced, never changed in place
-	limits     Limits      // [m]
-	policy     ExitPolicy  // [m]
-	layout     arch.Layout // [m] of the vmspace that exec makes
-	persona    uint32      // [m] personality(2); exec keeps it
-	usage      Usage       // [m] of dead threads
-	childUse   Usage       // [m] of children waited for, and theirs
-	timer      *realTimer  // [m] ITIMER_REAL
-	vfork      *vforkWait  // [m] a parent that sleeps until we exec or exit
-	unpurged   bool        // set by the last thread: the reaper is to purge (PolicyReaper)
+	threads    *Thread      // [m] list head
+	live       int          // [m] threads on the list, those in exit1 included
+	running    int          // [m] of them, those in state Live
+	status     Status       // [m] how it ends; final once Exiting
+	execer     *Thread      // [m] waits in Exec to be the only thread
+	space      *space       // [m] nil from the reaper's uvmspace_free on
+	files      Files        // [m] of most threads; see Thread.files
+	sharers    int          // [m] if split: threads that use files
+	split      bool         // [m] a thread has, or had, files of its own
+	forks      *forking     // [m] forks in progress
+	acts       *sigActions  // [m]
+	pending    sigQueue     // [m] signals for any thread
+	stop       stopState    // [m] job control
+	name       string       // [m] comm of the leader, up to 15 bytes
+	undumpable atomic.Bool  // [a] PR_SET_DUMPABLE 0
+	cred       *Cred        // [m] of the leader
+	oomAdj     atomic.Int32 // [a] oom_score_adj
+	limits     Limits       // [m]
+	policy     ExitPolicy   // [m]
+	layout     arch.Layout  // [m] of the vmspace that exec makes
+	persona    uint32       // [m] personality(2); exec keeps it
+	usage      Usage        // [m] of dead threads
+	childUse   Usage        // [m] of children waited for, and theirs
+	timer      *realTimer   // [m] ITIMER_REAL
+	vfork      *vforkWait   // [m] a parent that sleeps until we exec or exit
+	unpurged   bool         // set by the last thread: the reaper is to purge (PolicyReaper)
 
 	noteMu sync.Mutex
 	notes  *Knote       // [n]
@@ -155,6 +157,25 @@ func (p *Process) Name() string {
 func (p *Process) Dumpable() bool      { return !p.undumpable.Load() }
 func (p *Process) SetDumpable(on bool) { p.undumpable.Store(!on) }
 
+// OOMAdjust and SetOOMAdjust are /proc/PID/oom_score_adj: thousandths of the machine's
+// memory that the choice of a victim adds to what the process holds; -1000 spares it.
+// Children inherit it.
+func (p *Process) OOMAdjust() int     { return int(p.oomAdj.Load()) }
+func (p *Process) SetOOMAdjust(n int) { p.oomAdj.Store(int32(n)) }
+
+// SetThreadName is Thread.SetName for the thread numbered tid, by another thread. ESRCH.
+func (p *Process) SetThreadName(tid int, s string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for t := p.threads; t != nil; t = t.next {
+		if t.TID() == tid {
+			t.setNameLocked(s)
+			return nil
+		}
+	}
+	return syscall.ESRCH
+}
+
 // ThreadName is the name of the thread numbered tid; empty if there is none.
 func (p *Process) ThreadName(tid int) string {
 	p.mu.Lock()
@@ -165,6 +186,31 @@ func (p *Process) ThreadName(tid int) string {
 		}
 	}
 	return ""
+}
+
+// NoNewPrivs is PR_GET_NO_NEW_PRIVS of the thread numbered tid.
+func (p *Process) NoNewPrivs(tid int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for t := p.threads; t != nil; t = t.next {
+		if t.TID() == tid {
+			return t.noNew
+		}
+	}
+	return false
+}
+
+// Children are the numbers of the children that the thread numbered tid made.
+func (p *Process) Children(tid int) (pids []int) {
+	p.k.treeMu.Lock()
+	defer p.k.treeMu.Unlock()
+	p.children.each(func(c *Process) bool {
+		if c.maker != nil && c.maker.TID() == tid {
+			pids = append(pids, c.pid)
+		}
+		return true
+	})
+	return pids
 }
 
 // Personality is personality(2)'s word. Fork and exec inherit it.

@@ -28,12 +28,12 @@ func TestLimits(t *testing.T) {
 			{3, Rlimit{1, 1}, nil},
 			{3, Rlimit{1, 2}, nil}, // the superuser may raise it
 		} {
-			if err := p.SetLimit(c.which, c.l); err != c.want {
+			if err := p.SetLimit(c.which, c.l, true); err != c.want {
 				t.Errorf("limit %d to %+v: %v, want %v", c.which, c.l, err, c.want)
 			}
 		}
-		p.SetCred(&Cred{UID: 1, EUID: 1})
-		if err := p.SetLimit(3, Rlimit{1, 3}); err != syscall.EPERM {
+		u.t.SetCred(&Cred{UID: 1, EUID: 1})
+		if err := p.SetLimit(3, Rlimit{1, 3}, false); err != syscall.EPERM {
 			t.Errorf("raised by a user: %v, want EPERM", err)
 		}
 		u.Fork(func(c *user) {
@@ -48,15 +48,22 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// setCred changes the credentials of a process that sleeps.
+func (p *Process) setCred(c *Cred) {
+	p.mu.Lock()
+	p.cred = c
+	p.mu.Unlock()
+}
+
 // Who may signal whom.
 func TestKillPermission(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
 		other := u.Fork(func(c *user) { c.Sleep() })
-		m.k.Process(other).SetCred(&Cred{UID: 2, EUID: 2, SUID: 2})
+		m.k.Process(other).setCred(&Cred{UID: 2, EUID: 2, SUID: 2})
 		mine := u.Fork(func(c *user) { c.Sleep() })
-		m.k.Process(mine).SetCred(&Cred{UID: 1, EUID: 3, SUID: 3})
-		u.t.p.SetCred(&Cred{UID: 1, EUID: 1, SUID: 1})
+		m.k.Process(mine).setCred(&Cred{UID: 1, EUID: 3, SUID: 3})
+		u.t.SetCred(&Cred{UID: 1, EUID: 1, SUID: 1})
 		if err := u.Kill(other, syscall.SIGTERM); err != syscall.EPERM {
 			t.Errorf("another's process: %v, want EPERM", err)
 		}
@@ -73,7 +80,7 @@ func TestKillPermission(t *testing.T) {
 		if err := u.Kill(-1, syscall.SIGTERM); err != syscall.EPERM {
 			t.Errorf("everybody, one left who may not: %v, want EPERM", err)
 		}
-		u.t.p.SetCred(&Cred{})
+		u.t.SetCred(root)
 		send := func() error {
 			_, err := u.Sys(func(t *Thread) (uint64, error) {
 				return 0, t.SendTo(m.k.Process(other), &Siginfo{Signo: syscall.SIGKILL})

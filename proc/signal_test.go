@@ -543,7 +543,7 @@ func TestPendingLimit(t *testing.T) {
 			return err
 		}
 		limit := func(n uint64) {
-			u.must(func(t *Thread) (uint64, error) { return 0, t.p.SetLimit(rlimitSigpending, Rlimit{n, Unlimited}) })
+			u.must(func(t *Thread) (uint64, error) { return 0, t.p.SetLimit(rlimitSigpending, Rlimit{n, Unlimited}, true) })
 		}
 		take := func() (info Siginfo) {
 			u.must(func(t *Thread) (uint64, error) {

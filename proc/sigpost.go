@@ -250,11 +250,7 @@ func (t *Thread) send(p *Process, target *Thread, info *Siginfo) error {
 // maySend is EPERM if t may not send the signal to p.
 func (t *Thread) maySend(p *Process, info *Siginfo) error {
 	if p != t.p {
-		mine := t.p.Cred()
-		p.mu.Lock()
-		theirs := p.cred
-		p.mu.Unlock()
-		if theirs != nil && !mine.mayKill(theirs) &&
+		if theirs := p.Cred(); theirs != nil && !mayKill(t.cred, theirs) &&
 			!(info.Signo == syscall.SIGCONT && t.p.SessionID() == p.SessionID()) {
 			return syscall.EPERM
 		}

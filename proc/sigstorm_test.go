@@ -147,7 +147,7 @@ func TestSignalStorm(t *testing.T) {
 			}
 		}
 		u.must(func(t *Thread) (uint64, error) {
-			return 0, t.p.SetLimit(rlimitSigpending, Rlimit{6, Unlimited})
+			return 0, t.p.SetLimit(rlimitSigpending, Rlimit{6, Unlimited}, true)
 		})
 		ignore := func(c *user) {
 			for _, s := range signals {

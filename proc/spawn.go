@@ -56,13 +56,13 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 	if a.Limits != nil {
 		p.limits = *a.Limits
 	}
-	p.space.setDomain(p.cred, pid)
+	p.space.setDomain(p.cred, pid, false)
 	p.policy, p.layout = k.cfg.Policy, a.VM.Layout()
 	if a.Policy != nil {
 		p.policy = *a.Policy
 	}
 	t.useSpace(p.space)
-	t.files, t.name = p.files, p.name
+	t.files, t.name, t.cred = p.files, p.name, p.cred
 	t.tid.Store(int32(pid))
 	k.m.InitUser(t.U, a.PC, a.SP)
 	if a.Setup != nil {

@@ -62,8 +62,9 @@ type Thread struct {
 	usage   threadUsage // [a]
 	resumed int64       // [o] Kernel.Now when it last began to use the CPU
 
+	cred   *Cred          // [om] replaced, never changed in place; the leader's is the process's
 	name   string         // [m] comm, up to 15 bytes; the leader's is the process's
-	noNew  bool           // [o] PR_SET_NO_NEW_PRIVS
+	noNew  bool           // [om] PR_SET_NO_NEW_PRIVS
 	kids   atomic.Int32   // children whose maker it is; changed with treeMu held
 	pdeath syscall.Signal // [m] PR_SET_PDEATHSIG; 0: none
 
@@ -181,18 +182,27 @@ func (t *Thread) Name() string {
 // SetName sets it, cut at 15 bytes (TASK_COMM_LEN - 1). The leader's is the process's.
 func (t *Thread) SetName(s string) {
 	t.p.mu.Lock()
+	t.setNameLocked(s)
+	t.p.mu.Unlock()
+}
+
+// setNameLocked is SetName. Preconditions: t.p.mu held.
+func (t *Thread) setNameLocked(s string) {
 	t.name = s[:min(len(s), 15)]
 	if t.TID() == t.p.pid {
 		t.p.name = t.name
 	}
-	t.p.mu.Unlock()
 }
 
 // NoNewPrivs and SetNoNewPrivs are PR_GET_NO_NEW_PRIVS and PR_SET_NO_NEW_PRIVS:
 // inherited, and never taken back. No executable gives privileges here, so that it
 // changes nothing. For the thread itself only.
 func (t *Thread) NoNewPrivs() bool { return t.noNew }
-func (t *Thread) SetNoNewPrivs()   { t.noNew = true }
+func (t *Thread) SetNoNewPrivs() {
+	t.p.mu.Lock()
+	t.noNew = true
+	t.p.mu.Unlock()
+}
 
 // ParentDeath and SetParentDeath are PR_GET_PDEATHSIG and PR_SET_PDEATHSIG: the
 // signal that the thread's process gets when the thread ends that made the process,

@@ -85,7 +85,7 @@ func (s *FS) change(at At, path string, flags int, fn func(i *inode)) error {
 
 func changeNode(n node, fn func(i *inode)) error {
 	i := n.base()
-	if i.dev == devProc {
+	if i.dev == devProc || i.dev == devSys {
 		return syscall.EPERM
 	}
 	fn(i)

@@ -47,6 +47,7 @@ import (
 	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/vm"
+	"grim/proc/cred"
 )
 
 // Never is the deadline of a wait without one, in monotonic nanoseconds.
@@ -68,8 +69,8 @@ type Task interface {
 	TooLarge()
 	// IDs are the process (thread group) and thread numbers, for /proc/self.
 	IDs() (pid, tid int)
-	// Superuser says whether the process may do what only root may.
-	Superuser() bool
+	// Cred are the thread's credentials.
+	Cred() *cred.Cred
 	// Payer is the user whom new objects are charged to.
 	Payer() *charge.User
 }
@@ -141,6 +142,7 @@ type FS struct {
 	root *dir
 	tty  *TTY
 	proc *procfs
+	sys  *procfs
 
 	tree sync.RWMutex // names; see the package comment
 
@@ -215,6 +217,7 @@ func New(c Config) (*FS, error) {
 	s.tty = newTTY(s)
 	s.mountDev()
 	s.mountProc()
+	s.mountSys()
 	s.root.give("tmp", sure(s.newDir(boot, 0o1777)))
 	return s, nil
 }

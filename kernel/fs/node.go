@@ -14,6 +14,7 @@ const (
 	devRoot = 1
 	devProc = 2
 	devAnon = 3 // pipes, sockets, event descriptors
+	devSys  = 4
 )
 
 // Limits of limits.h and of path_resolution(7).
@@ -167,6 +168,7 @@ const (
 	tmpfsMagic = 0x01021994
 	procMagic  = 0x9fa0
 	pipeMagic  = 0x50495045
+	sysMagic   = 0x62656572
 )
 
 func (s *FS) statfsOf(n node) Statfs {
@@ -174,6 +176,9 @@ func (s *FS) statfsOf(n node) Statfs {
 	switch n.base().dev {
 	case devProc:
 		st.Type = procMagic
+		return st
+	case devSys:
+		st.Type = sysMagic
 		return st
 	case devAnon:
 		st.Type = pipeMagic

@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"grim/mm/charge"
-	"grim/mm/vm"
 )
 
 // procfs is /proc: a static tree of texts, registered by ProcFile, and a
@@ -35,8 +34,9 @@ type textDir struct {
 
 // textFile is a text of the static part, and a setting if it has set.
 type textFile struct {
-	gen func() []byte
-	set func(value string) error
+	gen  func() []byte
+	set  func(t Task, value string) error
+	perm uint32 // 0: 0444, or 0644 with set
 }
 
 // ProcFile makes /proc/path, a text that gen gives whenever it is read from the
@@ -47,7 +47,10 @@ func (s *FS) ProcFile(path string, gen func() []byte) { s.ProcSetting(path, gen,
 // ProcSetting is ProcFile for a text that root can write: set gets what a write(2)
 // brings, without a newline at its end.
 func (s *FS) ProcSetting(path string, gen func() []byte, set func(value string) error) {
-	p := s.proc
+	s.proc.add(path, gen, set)
+}
+
+func (p *procfs) add(path string, gen func() []byte, set func(value string) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	d := &p.texts
@@ -55,7 +58,11 @@ func (s *FS) ProcSetting(path string, gen func() []byte, set func(value string) 
 	for _, name := range names[:len(names)-1] {
 		d = d.sub(name)
 	}
-	d.put(names[len(names)-1], textFile{gen, set})
+	f := textFile{gen: gen}
+	if set != nil {
+		f.set = func(_ Task, value string) error { return set(value) }
+	}
+	d.put(names[len(names)-1], f)
 }
 
 func (d *textDir) sub(name string) *textDir {
@@ -91,11 +98,13 @@ type kid struct {
 	dir  func(t Task) []kid
 	many *manyKids // with dir nil
 	text func() ([]byte, error)
-	open func() handle            // a file that is not read as one text
-	set  func(value string) error // with text; nil: read-only
+	open func() handle                    // a file that is not read as one text
+	set  func(t Task, value string) error // with text; nil: read-only
 	mem  func(t Task) (ProcMemory, error)
-	// rootOnly: set is for the superuser.
-	rootOnly bool
+	// guard decides at an open, and at each step through a link, who may; nil: all
+	// whom the mode allows.
+	guard    func(t Task) error
+	uid, gid uint32
 	link     func(t Task) (string, error)
 	jump     func(t Task) (node, place, error) // nil: an ordinary link
 }
@@ -167,12 +176,13 @@ func (d *procDir) make(k kid) node {
 	switch k.typ {
 	case syscall.S_IFDIR:
 		c := &procDir{up: d, name: k.name, kids: k.dir, many: k.many}
-		c.initProc(d.fs, d.inoOf(k.name), k.typ, k.perm)
+		c.initProc(d, k)
 		c.nlink.Store(2)
 		return c
 	case syscall.S_IFLNK:
 		l := &procLink{link: k.link}
-		l.initProc(d.fs, d.inoOf(k.name), k.typ, 0o777)
+		k.perm = 0o777
+		l.initProc(d, k)
 		if k.jump != nil {
 			return &magicLink{procLink: l, to: k.jump}
 		}
@@ -180,18 +190,25 @@ func (d *procDir) make(k kid) node {
 	}
 	if k.mem != nil {
 		m := &procMemory{of: k.mem}
-		m.initProc(d.fs, d.inoOf(k.name), k.typ, k.perm)
+		m.initProc(d, k)
 		return m
 	}
-	f := &procFile{text: k.text, set: k.set, rootOnly: k.rootOnly, handle: k.open}
-	f.initProc(d.fs, d.inoOf(k.name), k.typ, k.perm)
+	f := &procFile{text: k.text, set: k.set, guard: k.guard, handle: k.open}
+	f.initProc(d, k)
 	return f
 }
 
 // initProc is inode.init for a node that is made anew at each look-up: it is not
 // counted, and its reference count never reaches 0.
-func (i *inode) initProc(s *FS, ino uint64, typ, perm uint32) {
-	i.fs, i.dev, i.ino, i.typ = s, devProc, ino, typ
+func (i *inode) initProc(d *procDir, k kid) {
+	i.initFixed(d.fs, d.dev, d.inoOf(k.name), k.typ, k.perm)
+	i.uid.Store(k.uid)
+	i.gid.Store(k.gid)
+}
+
+// initFixed is initProc for a node that has no directory of its own kind above it.
+func (i *inode) initFixed(s *FS, dev, ino uint64, typ, perm uint32) {
+	i.fs, i.dev, i.ino, i.typ = s, dev, ino, typ
 	i.perm.Store(perm)
 	i.nlink.Store(1)
 	i.refs.Store(1)
@@ -222,18 +239,22 @@ func (l *magicLink) jump(t Task) (node, place, error) { return l.to(t) }
 // procFile is a text of /proc, or a setting.
 type procFile struct {
 	inode
-	text     func() ([]byte, error)
-	set      func(value string) error // nil: read-only
-	rootOnly bool
-	handle   func() handle // nil: textHandle
+	text   func() ([]byte, error)
+	set    func(t Task, value string) error // nil: read-only
+	guard  func(t Task) error
+	handle func() handle // nil: textHandle
 }
 
 func (f *procFile) size() int64 { return 0 }
 
 func (f *procFile) open(c call, flags int) (handle, error) {
-	if flags&syscall.O_ACCMODE != syscall.O_RDONLY &&
-		(f.set == nil || f.rootOnly && c.task != nil && !c.task.Superuser()) {
+	if flags&syscall.O_ACCMODE != syscall.O_RDONLY && f.set == nil {
 		return nil, syscall.EACCES
+	}
+	if f.guard != nil && c.task != nil {
+		if err := f.guard(c.task); err != nil {
+			return nil, err
+		}
 	}
 	if f.handle != nil {
 		return f.handle(), nil
@@ -245,7 +266,7 @@ func (f *procFile) open(c call, flags int) (handle, error) {
 type textHandle struct {
 	unreadable
 	gen func() ([]byte, error)
-	set func(value string) error
+	set func(t Task, value string) error
 
 	mu   sync.Mutex // Pread does not take File.posMu
 	text []byte
@@ -274,7 +295,7 @@ func (h *textHandle) write(c call, p []byte, off int64) (int, error) {
 	if h.set == nil {
 		return 0, syscall.EINVAL
 	}
-	if err := h.set(strings.TrimSuffix(string(p), "\n")); err != nil {
+	if err := h.set(c.task, strings.TrimSuffix(string(p), "\n")); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -285,27 +306,13 @@ func (s *FS) mountProc() {
 	p := &procfs{fs: s, src: s.cfg.Proc}
 	s.proc = p
 	p.root = &procDir{up: s.root, name: "proc", many: &manyKids{p.rootList, p.rootFind}}
-	p.root.initProc(s, 1, syscall.S_IFDIR, 0o555)
+	p.root.initFixed(s, devProc, 1, syscall.S_IFDIR, 0o555)
 	s.root.give("proc", p.root)
 	s.root.nlink.Add(1) // its ".."
 	s.ProcFile("meminfo", p.meminfo)
-	s.ProcFile("mounts", mounts)
 	s.ProcFile("sys/fs/file-nr", s.fileNr)
 	s.ProcFile("sys/fs/inode-nr", s.inodeNr)
-	s.ProcFile("filesystems", func() []byte { return []byte("nodev\ttmpfs\nnodev\tproc\n") })
-	for path, text := range map[string]string{
-		"sys/kernel/ostype":        "Linux\n",
-		"sys/kernel/cap_last_cap":  "40\n",
-		"sys/vm/overcommit_memory": "0\n",
-		"sys/vm/max_map_count":     "65530\n",
-		"sys/vm/mmap_min_addr":     strconv.FormatUint(uint64(vm.MinAddr), 10) + "\n",
-		"sys/fs/nr_open":           strconv.Itoa(MaxFDs) + "\n",
-		"sys/fs/pipe-max-size":     strconv.Itoa(pipeMaxPages*pipePage) + "\n",
-		"sys/fs/file-max":          fileMax + "\n", // charges bound it, per user
-	} {
-		text := []byte(text)
-		s.ProcFile(path, func() []byte { return text })
-	}
+	s.machineTexts()
 }
 
 // fileMax is what Linux shows for no limit.
@@ -316,10 +323,6 @@ func (s *FS) fileNr() []byte { return fmt.Appendf(nil, "%d\t0\t%s\n", s.files.Lo
 
 // inodeNr is /proc/sys/fs/inode-nr: inodes, and those of them that are not in use.
 func (s *FS) inodeNr() []byte { return fmt.Appendf(nil, "%d\t0\n", s.inodes.Load()) }
-
-func mounts() []byte {
-	return []byte("tmpfs / tmpfs rw 0 0\nproc /proc proc ro 0 0\n")
-}
 
 // meminfo is /proc/meminfo from the frame counts and the charges. Other systems do
 // not have the lines that begin with Kernel and Buffer.
@@ -409,7 +412,7 @@ func (p *procfs) textKids(d *textDir) []kid {
 			k.typ, k.perm = syscall.S_IFREG, 0o444
 			k.text = func() ([]byte, error) { return f.gen(), nil }
 			if f.set != nil {
-				k.perm, k.set, k.rootOnly = 0o644, f.set, true
+				k.perm, k.set = 0o644, f.set
 			}
 		}
 		kids = append(kids, k)
@@ -436,5 +439,9 @@ func (p *procfs) selfLinks() []kid {
 			link: ids(func(pid, tid string) string { return pid })},
 		{name: "thread-self", typ: syscall.S_IFLNK, cookie: cookiePIDs - 1,
 			link: ids(func(pid, tid string) string { return pid + "/task/" + tid })},
+		{name: "mounts", typ: syscall.S_IFLNK, cookie: cookiePIDs - 3,
+			link: func(Task) (string, error) { return "self/mounts", nil }},
+		{name: "net", typ: syscall.S_IFLNK, cookie: cookiePIDs - 4,
+			link: func(Task) (string, error) { return "self/net", nil }},
 	}
 }

@@ -120,16 +120,16 @@ func TestProcTexts(t *testing.T) {
 func TestProcReread(t *testing.T) {
 	w, p := newProcWorld(t)
 	p.self.Files.CloseAll()
-	f := w.open("/proc/self/comm", unix.O_RDONLY)
+	f := w.open("/proc/self/cmdline", unix.O_RDONLY)
 	defer f.Release()
 	buf := make([]byte, 2)
 	f.Read(w.task, buf)
-	p.self.Name = "changed"
-	if got := w.readAll(f); got != "b\n" {
+	p.self.Args = []byte("changed\x00")
+	if got := w.readAll(f); got != "b\x00-x\x00" {
 		t.Errorf("the rest is %q", got)
 	}
 	f.Seek(0, unix.SEEK_SET)
-	if got := w.readAll(f); got != "changed\n" {
+	if got := w.readAll(f); got != "changed\x00" {
 		t.Errorf("from the start: %q", got)
 	}
 	p.self.PID = 0
@@ -254,7 +254,7 @@ func TestProcTree(t *testing.T) {
 func TestProcSetting(t *testing.T) {
 	w, p := newProcWorld(t)
 	defer p.self.Files.CloseAll()
-	p.self.Settings = []ProcSetting{{Name: "knob", Value: "on", Set: func(v string) error {
+	p.self.Settings = []ProcSetting{{Name: "knob", Value: "on", Set: func(_ Task, v string) error {
 		if v != "on" && v != "off" {
 			return syscall.EINVAL
 		}

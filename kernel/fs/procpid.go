@@ -8,6 +8,7 @@ import (
 
 	"grim/arch"
 	"grim/mm/vm"
+	"grim/proc/cred"
 )
 
 // ProcSource is what /proc shows of processes. Its methods must not block on
@@ -28,10 +29,12 @@ type ProcSource interface {
 type ProcInfo struct {
 	TID                  int // the thread it is about; PID for a process
 	PID, PPID, PGID, SID int
-	Threads              []int  // thread numbers
-	Name                 string // comm, up to 15 bytes
-	State                byte   // R S D T Z X, of the thread; of a process its leader's
-	UID, GID             int
+	Threads              []int      // thread numbers
+	Name                 string     // comm, up to 15 bytes
+	State                byte       // R S D T Z X, of the thread; of a process its leader's
+	Cred                 *cred.Cred // nil for one that has ended
+	NoNewPrivs           bool
+	Owner, OwnerGroup    uint32   // of the files in /proc/PID
 	Args, Env, Auxv      []byte   // as on the stack: strings end with NUL
 	Exe                  *File    // nil: none
 	Place                *Place   // nil for a zombie
@@ -45,19 +48,29 @@ type ProcInfo struct {
 	Charged        uint64 // bytes of kernel memory
 	Frame          FrameInfo
 	MinFlt, MajFlt uint64
-	UTime, STime   int64 // ns
+	UTime, STime   int64    // ns
+	Switches       [2]int64 // voluntary and involuntary
+	Limits         [16][2]uint64
+	TTY, TTYGroup  int
+	ExitSignal     int
+	Nice           int
+	Children       func() []int // of this thread; nil: none
+	Personality    uint32
+	OOMScore       int
 	Start          int64 // ns since boot
 	// Signal sets, bit n-1 for signal n.
 	Pending, Blocked, Ignored, Caught uint64
 	Status                            int // wait status of a zombie
+	// MayTrace is EACCES if the process that t is of may not look into this one.
+	MayTrace func(t Task) error
 	// Settings are further files that show a value and can set it, in order.
 	Settings []ProcSetting
 }
 
-// ProcSetting is a file of /proc/PID that holds one word, and can be written.
+// ProcSetting is a file of /proc/PID that holds a line, and can be written.
 type ProcSetting struct {
 	Name, Value string
-	Set         func(value string) error // EINVAL: no such value
+	Set         func(t Task, value string) error // EINVAL: no such value
 }
 
 // FrameInfo is what stat shows of the main thread's registers and stack.
@@ -86,49 +99,86 @@ func (p *procfs) infoOf(pid, tid int) (i ProcInfo, err error) {
 	return i, nil
 }
 
-// pidTexts are the files of /proc/PID, in the order they are listed. maps may be long:
-// see mapsHandle.
-var pidTexts = []struct {
-	name string
-	perm uint32
-	gen  func(i *ProcInfo) []byte
-}{
-	{"auxv", 0o400, func(i *ProcInfo) []byte { return i.Auxv }},
-	{"cmdline", 0o444, func(i *ProcInfo) []byte { return i.Args }},
-	{"comm", 0o444, func(i *ProcInfo) []byte { return []byte(i.Name + "\n") }},
-	{"environ", 0o400, func(i *ProcInfo) []byte { return i.Env }},
-	{"maps", 0o444, nil},
-	{"mounts", 0o444, func(*ProcInfo) []byte { return mounts() }},
-	{"oom_score_adj", 0o444, func(*ProcInfo) []byte { return []byte("0\n") }},
-	{"stat", 0o444, statText},
-	{"statm", 0o444, statmText},
-	{"status", 0o444, statusText},
+// pidText is a file of /proc/PID. private ones are for those that may look into the
+// process.
+type pidText struct {
+	name    string
+	perm    uint32
+	private bool
+	gen     func(i *ProcInfo) []byte
+	open    func(p *procfs, pid int) handle // with gen nil
+}
+
+// pidTexts are the files of /proc/PID, in the order they are listed.
+var pidTexts = []pidText{
+	{"auxv", 0o400, true, func(i *ProcInfo) []byte { return i.Auxv }, nil},
+	{"cgroup", 0o444, false, func(*ProcInfo) []byte { return []byte("0::/\n") }, nil},
+	{"cmdline", 0o444, false, func(i *ProcInfo) []byte { return i.Args }, nil},
+	{"environ", 0o400, true, func(i *ProcInfo) []byte { return i.Env }, nil},
+	{"io", 0o400, true, func(*ProcInfo) []byte {
+		return []byte("rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n")
+	}, nil},
+	{"limits", 0o444, false, limitsText, nil},
+	{"maps", 0o444, true, nil, func(p *procfs, pid int) handle { return &mapsHandle{p: p, pid: pid} }},
+	{"mountinfo", 0o444, false, func(*ProcInfo) []byte { return mountinfo() }, nil},
+	{"mounts", 0o444, false, func(*ProcInfo) []byte { return mounts() }, nil},
+	{"oom_score", 0o444, false, func(i *ProcInfo) []byte { return fmt.Appendln(nil, i.OOMScore) }, nil},
+	{"personality", 0o400, true, func(i *ProcInfo) []byte { return fmt.Appendf(nil, "%08x\n", i.Personality) }, nil},
+	{"schedstat", 0o444, false, func(i *ProcInfo) []byte {
+		return fmt.Appendf(nil, "%d 0 %d\n", i.UTime+i.STime, i.Switches[0]+i.Switches[1])
+	}, nil},
+	{"sessionid", 0o444, false, func(*ProcInfo) []byte { return []byte("4294967295") }, nil},
+	{"stat", 0o444, false, statText, nil},
+	{"statm", 0o444, false, statmText, nil},
+	{"status", 0o444, false, statusText, nil},
+	{"wchan", 0o444, false, func(*ProcInfo) []byte { return []byte("0") }, nil},
 }
 
 // pidKids lists /proc/PID, or with a tid /proc/PID/task/TID.
 func (p *procfs) pidKids(pid, tid int) []kid {
+	i, err := p.infoOf(pid, tid)
+	if err != nil {
+		return nil
+	}
 	var kids []kid
 	add := func(k kid) {
 		k.cookie = cookieDots + 1 + int64(len(kids))
+		k.uid, k.gid = i.Owner, i.OwnerGroup
 		kids = append(kids, k)
 	}
+	guard := func(t Task) error { return p.mayTrace(pid, t) }
 	for _, f := range pidTexts {
+		k := kid{name: f.name, typ: syscall.S_IFREG, perm: f.perm}
+		if f.private {
+			k.guard = guard
+		}
 		if f.gen == nil {
-			add(kid{name: f.name, typ: syscall.S_IFREG, perm: f.perm, open: func() handle { return &mapsHandle{p: p, pid: pid} }})
-			continue
-		}
-		add(kid{name: f.name, typ: syscall.S_IFREG, perm: f.perm, text: func() ([]byte, error) {
-			i, err := p.infoOf(pid, tid)
-			if err != nil {
-				return nil, err
+			k.open = func() handle { return f.open(p, pid) }
+		} else {
+			k.text = func() ([]byte, error) {
+				i, err := p.infoOf(pid, tid)
+				if err != nil {
+					return nil, err
+				}
+				return f.gen(&i), nil
 			}
-			return f.gen(&i), nil
-		}})
-	}
-	if i, err := p.info(pid); err == nil {
-		for n := range i.Settings {
-			add(p.setting(pid, n, i.Settings[n].Name))
 		}
+		add(k)
+	}
+	for n := range i.Settings {
+		add(p.setting(pid, tid, n, i.Settings[n].Name))
+	}
+	if tid != 0 {
+		add(kid{name: "children", typ: syscall.S_IFREG, perm: 0o444, text: func() ([]byte, error) {
+			i, err := p.infoOf(pid, tid)
+			var b []byte
+			if i.Children != nil {
+				for _, c := range i.Children() {
+					b = fmt.Appendf(b, "%d ", c)
+				}
+			}
+			return b, err
+		}})
 	}
 	add(kid{name: "mem", typ: syscall.S_IFREG, perm: 0o600, mem: func(t Task) (ProcMemory, error) {
 		i, err := p.info(pid)
@@ -153,7 +203,11 @@ func (p *procfs) pidKids(pid, tid int) []kid {
 	add(p.magic("root", pid, func(*ProcInfo) (node, place, error) {
 		return p.fs.root, place{p.fs.root, ""}, nil
 	}))
-	add(kid{name: "fd", typ: syscall.S_IFDIR, perm: 0o500, many: p.fdKids(pid)})
+	add(kid{name: "fd", typ: syscall.S_IFDIR, perm: 0o500, guard: guard, many: p.fdKids(pid, p.fdKid)})
+	add(kid{name: "fdinfo", typ: syscall.S_IFDIR, perm: 0o555, guard: guard, many: p.fdKids(pid, p.fdInfoKid)})
+	if tid == 0 {
+		add(kid{name: "net", typ: syscall.S_IFDIR, perm: 0o555, dir: func(Task) []kid { return netKids() }})
+	}
 	if tid == 0 {
 		add(kid{name: "task", typ: syscall.S_IFDIR, perm: 0o555, dir: func(Task) []kid { return p.taskKids(pid) }})
 	}
@@ -161,47 +215,49 @@ func (p *procfs) pidKids(pid, tid int) []kid {
 }
 
 // setting is the n-th setting of a process.
-func (p *procfs) setting(pid, n int, name string) kid {
+func (p *procfs) setting(pid, tid, n int, name string) kid {
 	return kid{name: name, typ: syscall.S_IFREG, perm: 0o644,
 		text: func() ([]byte, error) {
-			i, err := p.info(pid)
+			i, err := p.infoOf(pid, tid)
 			if err != nil {
 				return nil, err
 			}
 			return []byte(i.Settings[n].Value + "\n"), nil
 		},
-		set: func(value string) error {
-			i, err := p.info(pid)
+		set: func(t Task, value string) error {
+			i, err := p.infoOf(pid, tid)
 			if err != nil {
 				return err
 			}
-			return i.Settings[n].Set(value)
+			return i.Settings[n].Set(t, value)
 		}}
 }
 
 // magic is a link straight to a node.
 func (p *procfs) magic(name string, pid int, to func(*ProcInfo) (node, place, error)) kid {
-	get := func() (node, place, error) {
+	return p.magicKid(name, func(t Task) (node, place, error) {
 		i, err := p.info(pid)
+		if err == nil && i.MayTrace != nil && t != nil {
+			err = i.MayTrace(t)
+		}
 		if err != nil {
 			return nil, place{}, err
 		}
 		return to(&i)
-	}
-	return p.magicKid(name, get)
+	})
 }
 
-func (p *procfs) magicKid(name string, get func() (node, place, error)) kid {
+func (p *procfs) magicKid(name string, get func(t Task) (node, place, error)) kid {
 	return kid{name: name, typ: syscall.S_IFLNK,
-		link: func(Task) (string, error) {
-			n, at, err := get()
+		link: func(t Task) (string, error) {
+			n, at, err := get(t)
 			if err != nil {
 				return "", err
 			}
 			return p.fs.pathOf(n, at), nil
 		},
-		jump: func(Task) (node, place, error) {
-			n, at, err := get()
+		jump: func(t Task) (node, place, error) {
+			n, at, err := get(t)
 			if err == nil && !hold(n) {
 				err = syscall.ENOENT
 			}
@@ -210,7 +266,7 @@ func (p *procfs) magicKid(name string, get func() (node, place, error)) kid {
 }
 
 // fdKids are /proc/PID/fd.
-func (p *procfs) fdKids(pid int) *manyKids {
+func (p *procfs) fdKids(pid int, make func(table *FDTable, fd int) kid) *manyKids {
 	files := func() *FDTable {
 		i, _ := p.info(pid)
 		return i.Files
@@ -223,7 +279,7 @@ func (p *procfs) fdKids(pid int) *manyKids {
 					return kid{}, false
 				}
 				fd, ok := table.next(int(after - cookieDots))
-				return p.fdKid(table, fd), ok
+				return make(table, fd), ok
 			}
 		},
 		find: func(_ Task, name string) (kid, bool) {
@@ -237,13 +293,13 @@ func (p *procfs) fdKids(pid int) *manyKids {
 				return kid{}, false
 			}
 			f.Release()
-			return p.fdKid(table, fd), true
+			return make(table, fd), true
 		},
 	}
 }
 
 func (p *procfs) fdKid(table *FDTable, fd int) kid {
-	k := p.magicKid(strconv.Itoa(fd), func() (node, place, error) {
+	k := p.magicKid(strconv.Itoa(fd), func(Task) (node, place, error) {
 		f, err := table.Get(fd)
 		if err != nil {
 			return nil, place{}, syscall.ENOENT
@@ -253,6 +309,30 @@ func (p *procfs) fdKid(table *FDTable, fd int) kid {
 	})
 	k.cookie = cookieDots + 1 + int64(fd)
 	return k
+}
+
+// fdInfoKid is /proc/PID/fdinfo/FD.
+func (p *procfs) fdInfoKid(table *FDTable, fd int) kid {
+	return kid{name: strconv.Itoa(fd), typ: syscall.S_IFREG, perm: 0o400, cookie: cookieDots + 1 + int64(fd),
+		text: func() ([]byte, error) {
+			f, err := table.Get(fd)
+			if err != nil {
+				return nil, syscall.ENOENT
+			}
+			defer f.Release()
+			cloexec, _ := table.Cloexec(fd)
+			return f.info(cloexec), nil
+		}}
+}
+
+// mayTrace is the guard of what a process shows of itself only to those that may look
+// into it.
+func (p *procfs) mayTrace(pid int, t Task) error {
+	i, err := p.info(pid)
+	if err != nil || i.MayTrace == nil {
+		return err
+	}
+	return i.MayTrace(t)
 }
 
 // taskKids lists /proc/PID/task.

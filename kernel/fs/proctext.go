@@ -3,6 +3,10 @@ package fs
 import (
 	"bytes"
 	"fmt"
+	"strconv"
+	"syscall"
+
+	"grim/proc/cred"
 )
 
 // hertz is USER_HZ: the unit of times in /proc/PID/stat, on both architectures.
@@ -12,19 +16,52 @@ const hertz = 100
 func ticks(ns int64) int64 { return ns / (1e9 / hertz) }
 
 // statText is /proc/PID/stat: 52 fields (proc_pid_stat(5)). Fields that have no
-// meaning here are 0, as Linux shows them to those who may not see them.
+// meaning here are 0, as are addresses, which Linux shows only to those that may look
+// into the process.
 func statText(i *ProcInfo) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%d (%s) %c %d %d %d", i.TID, i.Name, i.State, i.PPID, i.PGID, i.SID) // 1-6
-	b.WriteString(" 0 -1 0")                                                              // tty_nr tpgid flags
+	fmt.Fprintf(&b, " %d %d 4194304", i.TTY, i.TTYGroup)                                  // 7-9: tty_nr tpgid flags
 	fmt.Fprintf(&b, " %d 0 %d 0", i.MinFlt, i.MajFlt)                                     // 10-13
 	fmt.Fprintf(&b, " %d %d 0 0", ticks(i.UTime), ticks(i.STime))                         // 14-17
-	fmt.Fprintf(&b, " 20 0 %d 0 %d", len(i.Threads), ticks(i.Start))                      // 18-22
-	fmt.Fprintf(&b, " %d %d %d", i.Mem.VSize, i.Mem.RSS/4096, uint64(1<<64-1))            // 23-25
+	fmt.Fprintf(&b, " %d %d %d 0 %d", 20+i.Nice, i.Nice, len(i.Threads), ticks(i.Start))  // 18-22
+	fmt.Fprintf(&b, " %d %d %d", i.Mem.VSize, i.Mem.RSS/4096, i.Limits[rlimitRSS][0])     // 23-25
 	fmt.Fprintf(&b, " 0 0 %d 0 0", i.Frame.StackStart)                                    // 26-30
 	fmt.Fprintf(&b, " %d %d %d %d", i.Pending, i.Blocked, i.Ignored, i.Caught)            // 31-34
-	b.WriteString(" 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0")                                  // 35-51
+	fmt.Fprintf(&b, " 0 0 0 %d 0 0 0 0 0 0 0 0 0 0 0 0 0", i.ExitSignal)                  // 35-51
 	fmt.Fprintf(&b, " %d\n", i.Status)                                                    // 52
+	return b.Bytes()
+}
+
+// rlimitRSS is RLIMIT_RSS.
+const rlimitRSS = 5
+
+// limitNames are the lines of /proc/PID/limits, by RLIMIT_ number, with their units.
+var limitNames = [16][2]string{
+	{"Max cpu time", "seconds"}, {"Max file size", "bytes"}, {"Max data size", "bytes"}, {"Max stack size", "bytes"},
+	{"Max core file size", "bytes"}, {"Max resident set", "bytes"}, {"Max processes", "processes"},
+	{"Max open files", "files"}, {"Max locked memory", "bytes"}, {"Max address space", "bytes"},
+	{"Max file locks", "locks"}, {"Max pending signals", "signals"}, {"Max msgqueue size", "bytes"},
+	{"Max nice priority", ""}, {"Max realtime priority", ""}, {"Max realtime timeout", "us"},
+}
+
+// limitsText is /proc/PID/limits.
+func limitsText(i *ProcInfo) []byte {
+	word := func(n uint64) string {
+		if n == 1<<64-1 {
+			return "unlimited"
+		}
+		return strconv.FormatUint(n, 10)
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units")
+	for n, l := range i.Limits {
+		fmt.Fprintf(&b, "%-25s %-20s %-20s", limitNames[n][0], word(l[0]), word(l[1]))
+		if limitNames[n][1] != "" {
+			fmt.Fprintf(&b, " %-10s", limitNames[n][1])
+		}
+		b.WriteByte('\n')
+	}
 	return b.Bytes()
 }
 
@@ -50,10 +87,20 @@ func statusText(i *ProcInfo) []byte {
 	}
 	fmt.Fprintf(&b, "State:\t%c (%s)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n",
 		i.State, stateNames[i.State], i.PID, i.TID, i.PPID)
-	fmt.Fprintf(&b, "Uid:\t%[1]d\t%[1]d\t%[1]d\t%[1]d\nGid:\t%[2]d\t%[2]d\t%[2]d\t%[2]d\n", i.UID, i.GID)
+	c := i.Cred
+	if c == nil {
+		c = &cred.Cred{}
+	}
+	fmt.Fprintf(&b, "Uid:\t%d\t%d\t%d\t%d\nGid:\t%d\t%d\t%d\t%d\n",
+		c.UID, c.EUID, c.SUID, c.FSUID, c.GID, c.EGID, c.SGID, c.FSGID)
 	if i.Files != nil {
 		fmt.Fprintf(&b, "FDSize:\t%d\n", i.Files.size())
 	}
+	b.WriteString("Groups:\t")
+	for _, g := range c.Groups {
+		fmt.Fprintf(&b, "%d ", g)
+	}
+	fmt.Fprintf(&b, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\n", i.PID, i.TID, i.PGID, i.SID)
 	if m := &i.Mem; i.Maps != nil {
 		for _, l := range []struct {
 			name  string
@@ -70,5 +117,55 @@ func statusText(i *ProcInfo) []byte {
 	fmt.Fprintf(&b, "Threads:\t%d\n", len(i.Threads))
 	fmt.Fprintf(&b, "SigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\nSigIgn:\t%016x\nSigCgt:\t%016x\n",
 		i.Pending, 0, i.Blocked, i.Ignored, i.Caught)
+	noNew := 0
+	if i.NoNewPrivs {
+		noNew = 1
+	}
+	fmt.Fprintf(&b, "CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\nCapAmb:\t%016x\nNoNewPrivs:\t%d\nSeccomp:\t0\n",
+		c.Inheritable, c.Permitted, c.Effective, c.Bounding, c.Ambient, noNew)
+	fmt.Fprintf(&b, "Cpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed:\t1\nMems_allowed_list:\t0\n")
+	fmt.Fprintf(&b, "voluntary_ctxt_switches:\t%d\nnonvoluntary_ctxt_switches:\t%d\n", i.Switches[0], i.Switches[1])
 	return b.Bytes()
+}
+
+// mounts and mountinfo are /proc/PID/mounts and mountinfo.
+func mounts() []byte {
+	return []byte("tmpfs / tmpfs rw,relatime 0 0\nproc /proc proc rw,relatime 0 0\nsysfs /sys sysfs rw,relatime 0 0\n")
+}
+
+func mountinfo() []byte {
+	return []byte("1 0 0:1 / / rw,relatime - tmpfs tmpfs rw\n" +
+		"2 1 0:2 / /proc rw,relatime - proc proc rw\n" +
+		"4 1 0:4 / /sys rw,relatime - sysfs sysfs rw\n")
+}
+
+// netTexts are the files of /proc/PID/net of a machine without network devices.
+var netTexts = [...][2]string{
+	{"dev", "Inter-|   Receive                                                |  Transmit\n" +
+		" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"},
+	{"route", "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"},
+	{"protocols", "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re sp bi br ha uh gp em\n"},
+	{"sockstat", "sockets: used 0\n"},
+}
+
+// netKids lists /proc/PID/net.
+func netKids() (kids []kid) {
+	for n, x := range netTexts {
+		text := []byte(x[1])
+		kids = append(kids, kid{name: x[0], typ: syscall.S_IFREG, perm: 0o444, cookie: cookieDots + 1 + int64(n),
+			text: func() ([]byte, error) { return text, nil }})
+	}
+	return kids
+}
+
+// info is /proc/PID/fdinfo/FD: offset, flags, the mount, the inode.
+func (f *File) info(cloexec bool) []byte {
+	f.posMu.Lock()
+	pos := f.pos
+	f.posMu.Unlock()
+	flags := f.Flags() | syscall.O_LARGEFILE
+	if cloexec {
+		flags |= syscall.O_CLOEXEC
+	}
+	return fmt.Appendf(nil, "pos:\t%d\nflags:\t0%o\nmnt_id:\t%d\nino:\t%d\n", pos, flags, f.node.base().dev, f.node.base().ino)
 }

@@ -40,6 +40,17 @@ func newTTY(s *FS) *TTY {
 	return y
 }
 
+// Of is the device number of a session's terminal and its foreground group; 0 and -1
+// if it has none.
+func (y *TTY) Of(sid int) (dev, pgid int) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if y.sid == 0 || y.sid != sid {
+		return 0, -1
+	}
+	return int(devConsole), y.pgid
+}
+
 // Input hands typed bytes to the line discipline: editing, echo, signals. It
 // does not block.
 func (y *TTY) Input(p []byte) {

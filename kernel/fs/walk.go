@@ -333,7 +333,7 @@ func (s *FS) pathOf(n node, p place) string {
 	path += "/" + p.name
 	if ok {
 		now, err := p.dir.lookup(nil, p.name)
-		ok = err == nil && (now == n || n.base().dev == devProc)
+		ok = err == nil && (now == n || n.base().dev == devProc || now.base().ino == n.base().ino)
 	}
 	if !ok {
 		path += " (deleted)"

@@ -13,6 +13,7 @@ import (
 	"grim/mm/phys"
 	"grim/mm/pmap"
 	"grim/mm/vm"
+	"grim/proc/cred"
 )
 
 // world is a file tree over real frames. When the test ends, everything it made
@@ -98,7 +99,7 @@ func (w *world) end() {
 		return
 	}
 	for _, name := range w.names("/") {
-		if name != "dev" && name != "proc" && name != "tmp" {
+		if name != "dev" && name != "proc" && name != "sys" && name != "tmp" {
 			w.removeAll("/" + name)
 		}
 	}
@@ -214,7 +215,9 @@ func (t *testTask) now() int64 { return 1 + int64(time.Since(t.start)) }
 
 func (t *testTask) Pause() error { return nil }
 
-func (t *testTask) Superuser() bool { return true }
+func (t *testTask) Cred() *cred.Cred { return testRoot }
+
+var testRoot = cred.Root()
 
 func (t *testTask) FileLimit() int64 {
 	if t.limit != 0 {

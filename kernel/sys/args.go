@@ -129,9 +129,6 @@ func (t task) TooLarge() {
 	_ = t.Tgkill(0, t.TID(), &proc.Siginfo{Signo: syscall.SIGXFSZ, Code: proc.SI_KERNEL})
 }
 
-// Superuser implements fs.Task.
-func (t task) Superuser() bool { return t.Process().Cred().EUID == 0 }
-
 // IDs are the process and thread numbers.
 func (t task) IDs() (pid, tid int) { return t.Process().PID(), t.TID() }
 

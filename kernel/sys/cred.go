@@ -7,33 +7,49 @@ import (
 	"golang.org/x/sys/unix"
 
 	"grim/proc"
+	"grim/proc/cred"
 )
 
-func sysGetuid(c ctx) (uint64, error)  { return uint64(c.t.Process().Cred().UID), nil }
-func sysGeteuid(c ctx) (uint64, error) { return uint64(c.t.Process().Cred().EUID), nil }
-func sysGetgid(c ctx) (uint64, error)  { return uint64(c.t.Process().Cred().GID), nil }
-func sysGetegid(c ctx) (uint64, error) { return uint64(c.t.Process().Cred().EGID), nil }
+func sysGetuid(c ctx) (uint64, error)  { return uint64(c.t.Cred().UID), nil }
+func sysGeteuid(c ctx) (uint64, error) { return uint64(c.t.Cred().EUID), nil }
+func sysGetgid(c ctx) (uint64, error)  { return uint64(c.t.Cred().GID), nil }
+func sysGetegid(c ctx) (uint64, error) { return uint64(c.t.Cred().EGID), nil }
 
 // same is the argument that leaves a number as it is.
 const same = ^uint32(0)
 
 // change replaces the caller's credentials with what fn makes of a copy.
-func (c ctx) change(fn func(n *proc.Cred, privileged bool) error) (uint64, error) {
-	p := c.t.Process()
-	old := p.Cred()
+func (c ctx) change(fn func(n *proc.Cred) error) (uint64, error) {
+	old := c.t.Cred()
 	n := *old
-	if err := fn(&n, n.EUID == 0); err != nil {
+	if err := fn(&n); err != nil {
 		return 0, err
 	}
-	p.SetCred(&n)
-	if (old.EUID == 0) != (n.EUID == 0) {
-		setMemoryLimits(c.mem(), p) // the superuser may lock memory
+	c.t.SetCred(&n)
+	if old.Has(cred.IPCLock) != n.Has(cred.IPCLock) {
+		setMemoryLimits(c.mem(), c.t.Process(), &n)
 	}
-	if n.EUID != old.EUID || n.EGID != old.EGID || n.FSUID != old.FSUID || n.FSGID != old.FSGID {
-		p.SetDumpable(false) // prctl(2); fs.suid_dumpable is 0
+	if n.EUID != old.EUID || n.EGID != old.EGID || n.FSUID != old.FSUID || n.FSGID != old.FSGID ||
+		n.Permitted&^old.Permitted != 0 {
+		c.t.Process().SetDumpable(false) // prctl(2); fs.suid_dumpable is 0
 		return 0, c.t.SetParentDeath(0)
 	}
 	return 0, nil
+}
+
+// changeIDs is change for user or group numbers: fn is told whether the caller may set
+// any number. The capabilities follow the user numbers.
+func (c ctx) changeIDs(priv cred.Cap, fn func(n *proc.Cred, privileged bool) error) (uint64, error) {
+	return c.change(func(n *proc.Cred) error {
+		old := c.t.Cred()
+		if err := fn(n, old.Has(priv)); err != nil {
+			return err
+		}
+		if priv == cred.SetUID {
+			n.UIDsChanged(old)
+		}
+		return nil
+	})
 }
 
 // may reports whether an unprivileged process may set a number to v: to one
@@ -95,29 +111,29 @@ func (i ids) setTwo(r, e uint32, privileged bool) error {
 }
 
 func sysSetuid(c ctx) (uint64, error) {
-	return c.change(func(n *proc.Cred, priv bool) error { return users(n).setOne(c.uint32(0), priv) })
+	return c.changeIDs(cred.SetUID, func(n *proc.Cred, priv bool) error { return users(n).setOne(c.uint32(0), priv) })
 }
 
 func sysSetgid(c ctx) (uint64, error) {
-	return c.change(func(n *proc.Cred, priv bool) error { return groups(n).setOne(c.uint32(0), priv) })
+	return c.changeIDs(cred.SetGID, func(n *proc.Cred, priv bool) error { return groups(n).setOne(c.uint32(0), priv) })
 }
 
 func sysSetreuid(c ctx) (uint64, error) {
-	return c.change(func(n *proc.Cred, priv bool) error { return users(n).setTwo(c.uint32(0), c.uint32(1), priv) })
+	return c.changeIDs(cred.SetUID, func(n *proc.Cred, priv bool) error { return users(n).setTwo(c.uint32(0), c.uint32(1), priv) })
 }
 
 func sysSetregid(c ctx) (uint64, error) {
-	return c.change(func(n *proc.Cred, priv bool) error { return groups(n).setTwo(c.uint32(0), c.uint32(1), priv) })
+	return c.changeIDs(cred.SetGID, func(n *proc.Cred, priv bool) error { return groups(n).setTwo(c.uint32(0), c.uint32(1), priv) })
 }
 
 func sysSetresuid(c ctx) (uint64, error) {
-	return c.change(func(n *proc.Cred, priv bool) error {
+	return c.changeIDs(cred.SetUID, func(n *proc.Cred, priv bool) error {
 		return users(n).setThree(c.uint32(0), c.uint32(1), c.uint32(2), priv)
 	})
 }
 
 func sysSetresgid(c ctx) (uint64, error) {
-	return c.change(func(n *proc.Cred, priv bool) error {
+	return c.changeIDs(cred.SetGID, func(n *proc.Cred, priv bool) error {
 		return groups(n).setThree(c.uint32(0), c.uint32(1), c.uint32(2), priv)
 	})
 }
@@ -133,37 +149,37 @@ func (c ctx) getThree(i ids) (uint64, error) {
 }
 
 func sysGetresuid(c ctx) (uint64, error) {
-	n := *c.t.Process().Cred()
+	n := *c.t.Cred()
 	return c.getThree(users(&n))
 }
 
 func sysGetresgid(c ctx) (uint64, error) {
-	n := *c.t.Process().Cred()
+	n := *c.t.Cred()
 	return c.getThree(groups(&n))
 }
 
 // setFS is setfsuid(2) and setfsgid(2): the old number, and no errors.
-func (c ctx) setFS(of func(n *proc.Cred) ids) (uint64, error) {
-	v := c.uint32(0)
-	old := *of(c.t.Process().Cred()).fs
-	_, err := c.change(func(n *proc.Cred, priv bool) error {
-		if i := of(n); v != same && (priv || may(v, *i.real, *i.effective, *i.saved, *i.fs)) {
+func (c ctx) setFS(priv cred.Cap, of func(n *proc.Cred) ids) (uint64, error) {
+	v, old := c.uint32(0), c.t.Cred()
+	_, err := c.change(func(n *proc.Cred) error {
+		if i := of(n); v != same && (old.Has(priv) || may(v, *i.real, *i.effective, *i.saved, *i.fs)) {
 			*i.fs = v
+			n.FSUIDChanged(old)
 		}
 		return nil
 	})
-	return uint64(old), err
+	return uint64(*of(old).fs), err
 }
 
-func sysSetfsuid(c ctx) (uint64, error) { return c.setFS(users) }
-func sysSetfsgid(c ctx) (uint64, error) { return c.setFS(groups) }
+func sysSetfsuid(c ctx) (uint64, error) { return c.setFS(cred.SetUID, users) }
+func sysSetfsgid(c ctx) (uint64, error) { return c.setFS(cred.SetGID, groups) }
 
 // maxGroups is NGROUPS_MAX; smaller than Linux's 65536, as every process keeps
 // its groups in kernel memory.
 const maxGroups = 1024
 
 func sysGetgroups(c ctx) (uint64, error) {
-	g := c.t.Process().Cred().Groups
+	g := c.t.Cred().Groups
 	n := c.int(0)
 	switch {
 	case n < 0:
@@ -185,7 +201,7 @@ func sysGetgroups(c ctx) (uint64, error) {
 
 func sysSetgroups(c ctx) (uint64, error) {
 	n := c.uint32(0)
-	if c.t.Process().Cred().EUID != 0 {
+	if !c.t.Cred().Has(cred.SetGID) {
 		return 0, syscall.EPERM
 	}
 	if n > maxGroups {
@@ -201,7 +217,8 @@ func sysSetgroups(c ctx) (uint64, error) {
 	for i := range g {
 		g[i] = le.Uint32(raw[4*i:])
 	}
-	return c.change(func(n *proc.Cred, _ bool) error {
+	slices.Sort(g)
+	return c.change(func(n *proc.Cred) error {
 		n.Groups = g
 		return nil
 	})
@@ -213,67 +230,161 @@ type capHeader struct {
 	PID     int32
 }
 
-// allCaps is every capability of Linux 6.1 (CAP_LAST_CAP is 40).
-const allCaps = 1<<41 - 1
-
-// capVersion reads the header; for an unknown version it stores the one that is
-// known, which is EINVAL unless that was all the caller asked for.
-func (c ctx) capVersion() (capHeader, error) {
-	h, err := get[capHeader](c, c.va(0))
-	if err != nil {
-		return h, err
+// capVersion reads the header and says how many words each set has; for an unknown
+// version it stores the newest, which is EINVAL unless that was all the caller asked
+// for.
+func (c ctx) capVersion() (h capHeader, words int, err error) {
+	if h, err = get[capHeader](c, c.va(0)); err != nil {
+		return h, 0, err
 	}
-	if h.Version == unix.LINUX_CAPABILITY_VERSION_3 {
-		return h, nil
+	switch h.Version {
+	case unix.LINUX_CAPABILITY_VERSION_1:
+		return h, 1, nil
+	case unix.LINUX_CAPABILITY_VERSION_2, unix.LINUX_CAPABILITY_VERSION_3:
+		return h, 2, nil
 	}
 	h.Version = unix.LINUX_CAPABILITY_VERSION_3
 	if err := put(c, c.va(0), &h); err != nil {
-		return h, err
+		return h, 0, err
 	}
-	return h, syscall.EINVAL
+	return h, 0, syscall.EINVAL
 }
 
-// sysCapget: the superuser has every capability and nobody else any.
 func sysCapget(c ctx) (uint64, error) {
-	h, err := c.capVersion()
+	h, words, err := c.capVersion()
 	if err == syscall.EINVAL && c.va(1) == 0 {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
-	p, err := c.process(int(h.PID))
-	if err != nil {
-		return 0, err
+	if h.PID < 0 {
+		return 0, syscall.EINVAL
+	}
+	n := c.t.Cred()
+	if h.PID != 0 && int(h.PID) != c.t.TID() {
+		p, err := c.process(int(h.PID))
+		if err != nil {
+			return 0, err
+		}
+		n = p.Cred()
 	}
 	if c.va(1) == 0 {
 		return 0, nil
 	}
 	var d [2]unix.CapUserData
-	if p.Cred().EUID == 0 {
-		for i := range d {
-			set := uint32(uint64(allCaps) >> (32 * i))
-			d[i].Effective, d[i].Permitted = set, set
-		}
+	for i := range d {
+		shift := 32 * i
+		d[i] = unix.CapUserData{Effective: uint32(n.Effective >> shift), Permitted: uint32(n.Permitted >> shift),
+			Inheritable: uint32(n.Inheritable >> shift)}
+	}
+	if words == 1 {
+		return 0, put(c, c.va(1), &d[0])
 	}
 	return 0, put(c, c.va(1), &d)
 }
 
-// sysCapset: giving capabilities away is not offered, asking for more is not
-// allowed; what is asked for as it is succeeds.
 func sysCapset(c ctx) (uint64, error) {
-	if _, err := c.capVersion(); err != nil {
-		return 0, err
-	}
-	d, err := get[[2]unix.CapUserData](c, c.va(1))
+	h, words, err := c.capVersion()
 	if err != nil {
 		return 0, err
 	}
-	for i := range d {
-		want := d[i].Effective | d[i].Permitted
-		if want&^uint32(uint64(allCaps)>>(32*i)) != 0 || (want != 0 && c.t.Process().Cred().EUID != 0) {
+	if h.PID != 0 && int(h.PID) != c.t.TID() {
+		return 0, syscall.EPERM
+	}
+	var d [2]unix.CapUserData
+	if words == 1 {
+		d[0], err = get[unix.CapUserData](c, c.va(1))
+	} else {
+		d, err = get[[2]unix.CapUserData](c, c.va(1))
+	}
+	if err != nil {
+		return 0, err
+	}
+	join := func(lo, hi uint32) cred.Caps { return (cred.Caps(hi)<<32 | cred.Caps(lo)) & cred.All }
+	eff, prm, inh := join(d[0].Effective, d[1].Effective), join(d[0].Permitted, d[1].Permitted), join(d[0].Inheritable, d[1].Inheritable)
+	return c.change(func(n *proc.Cred) error {
+		switch {
+		case !n.Has(cred.SetPCap) && inh&^(n.Inheritable|n.Permitted) != 0,
+			inh&^(n.Inheritable|n.Bounding) != 0,
+			prm&^n.Permitted != 0,
+			eff&^prm != 0:
+			return syscall.EPERM
+		}
+		n.Effective, n.Permitted, n.Inheritable = eff, prm, inh
+		n.Ambient &= prm & inh
+		return nil
+	})
+}
+
+// prctlCaps are the requests of prctl(2) about capabilities; ok is false for another.
+func (c ctx) prctlCaps() (v uint64, err error, ok bool) {
+	old, arg := c.t.Cred(), c.arg(1)
+	switch c.int(0) {
+	case unix.PR_CAPBSET_READ:
+		if arg > uint64(cred.Last) {
+			return 0, syscall.EINVAL, true
+		}
+		v, err = flag(old.Bounding&(1<<arg) != 0)
+	case unix.PR_CAPBSET_DROP:
+		switch {
+		case !old.Has(cred.SetPCap):
+			return 0, syscall.EPERM, true
+		case arg > uint64(cred.Last):
+			return 0, syscall.EINVAL, true
+		}
+		v, err = c.change(func(n *proc.Cred) error { n.Bounding &^= 1 << arg; return nil })
+	case unix.PR_GET_SECUREBITS:
+		v = uint64(old.Secure)
+	case unix.PR_SET_SECUREBITS:
+		locked := uint64(old.Secure) & cred.SecureLocks
+		if locked>>1&(uint64(old.Secure)^arg) != 0 || locked&^arg != 0 || arg&^cred.SecureKnown != 0 || !old.Has(cred.SetPCap) {
+			return 0, syscall.EPERM, true
+		}
+		v, err = c.change(func(n *proc.Cred) error { n.Secure = uint32(arg); return nil })
+	case unix.PR_GET_KEEPCAPS:
+		v, err = flag(old.Secure&cred.KeepCaps != 0)
+	case unix.PR_SET_KEEPCAPS:
+		switch {
+		case arg > 1:
+			return 0, syscall.EINVAL, true
+		case old.KeepCapsLocked():
+			return 0, syscall.EPERM, true
+		}
+		v, err = c.change(func(n *proc.Cred) error {
+			n.Secure &^= cred.KeepCaps
+			if arg == 1 {
+				n.Secure |= cred.KeepCaps
+			}
+			return nil
+		})
+	case unix.PR_CAP_AMBIENT:
+		v, err = c.prctlAmbient(int(arg), c.arg(2))
+	default:
+		return 0, nil, false
+	}
+	return v, err, true
+}
+
+// prctlAmbient is PR_CAP_AMBIENT.
+func (c ctx) prctlAmbient(op int, n uint64) (uint64, error) {
+	if c.arg(3)|c.arg(4) != 0 || op != unix.PR_CAP_AMBIENT_CLEAR_ALL && n > uint64(cred.Last) ||
+		op == unix.PR_CAP_AMBIENT_CLEAR_ALL && n != 0 {
+		return 0, syscall.EINVAL
+	}
+	bit, old := cred.Caps(1)<<n, c.t.Cred()
+	switch op {
+	case unix.PR_CAP_AMBIENT_CLEAR_ALL:
+		return c.change(func(n *proc.Cred) error { n.Ambient = 0; return nil })
+	case unix.PR_CAP_AMBIENT_IS_SET:
+		return flag(old.Ambient&bit != 0)
+	case unix.PR_CAP_AMBIENT_LOWER:
+		return c.change(func(n *proc.Cred) error { n.Ambient &^= bit; return nil })
+	case unix.PR_CAP_AMBIENT_RAISE:
+		if old.Permitted&old.Inheritable&bit == 0 || old.Secure&cred.NoCapAmbient != 0 {
 			return 0, syscall.EPERM
 		}
+		return c.change(func(n *proc.Cred) error { n.Ambient |= bit; return nil })
 	}
-	return 0, nil
+	return 0, syscall.EINVAL
 }

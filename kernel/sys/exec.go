@@ -14,6 +14,7 @@ import (
 	"grim/mm/charge"
 	"grim/mm/vm"
 	"grim/proc"
+	"grim/proc/cred"
 	"grim/proc/elf"
 )
 
@@ -48,6 +49,7 @@ type executable struct {
 
 	limits  *proc.Process // whose memory limits the new space gets; nil: nobody's
 	cred    *proc.Cred
+	secure  bool // AT_SECURE
 	fixed   bool // the caller wants no random addresses (personality(2))
 	args    elf.Args
 	max     int             // bytes that the strings may take
@@ -351,7 +353,7 @@ func (r fileReader) ReadAt(p []byte, off int64) (int, error) { return r.f.Pread(
 func (x *executable) load(vs *vm.VMSpace) (pc, sp arch.VA, err error) {
 	s := x.s
 	if x.limits != nil {
-		setMemoryLimits(vs, x.limits)
+		setMemoryLimits(vs, x.limits, x.cred)
 	}
 	if x.obj == nil {
 		return 0, 0, syscall.ENOEXEC // nothing that could be mapped
@@ -360,7 +362,7 @@ func (x *executable) load(vs *vm.VMSpace) (pc, sp arch.VA, err error) {
 	a.Yield = x.s.cfg.Yield
 	a.Argv, a.Envp, a.ExecFn, a.CPU = x.argv, x.env, x.path, s.cfg.CPU
 	a.ID = elf.Identity{UID: x.cred.UID, EUID: x.cred.EUID, GID: x.cred.GID, EGID: x.cred.EGID,
-		Secure: x.cred.UID != x.cred.EUID || x.cred.GID != x.cred.EGID}
+		Secure: x.secure}
 	a.Low = x.cred.EUID == 0
 	s.cfg.Random(a.Random[:])
 	if a.Randomize = s.cfg.ASLR && !x.fixed; a.Randomize {
@@ -410,7 +412,8 @@ func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64,
 		return 0, err
 	}
 	p := c.t.Process()
-	x.limits, x.cred, x.fixed = p, p.Cred(), p.Personality()&addrNoRandomize != 0
+	x.limits, x.fixed = p, p.Personality()&addrNoRandomize != 0
+	x.cred, x.secure = execCred(c.t, x.file)
 	defer x.file.Release() // what stays has a reference of its own
 	prog, err := x.program(p.Account().User())
 	if err != nil {
@@ -420,9 +423,32 @@ func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64,
 		prog.release()
 		return 0, err
 	}
+	if c.t.Cred().EUID != x.cred.EUID || c.t.Cred().EGID != x.cred.EGID {
+		p.SetDumpable(false) // prctl(2); fs.suid_dumpable is 0
+		_ = c.t.SetParentDeath(0)
+	}
+	if c.t.Cred() != x.cred {
+		c.t.SetCred(x.cred)
+	}
 	c.files().setProgram(prog)
 	// The registers are the new program's: the result is the one it starts with.
 	return c.f[arch.RetSlot], nil
+}
+
+// execCred are the credentials that t has after execve(2) of a file, which may be
+// set-user-ID or set-group-ID; secure says that they are more than t's user has.
+func execCred(t *proc.Thread, f *fs.File) (n *proc.Cred, secure bool) {
+	st := f.Stat()
+	var uid, gid *uint32
+	if !t.NoNewPrivs() {
+		if st.Mode&unix.S_ISUID != 0 {
+			uid = &st.UID
+		}
+		if st.Mode&(unix.S_ISGID|unix.S_IXGRP) == unix.S_ISGID|unix.S_IXGRP {
+			gid = &st.GID
+		}
+	}
+	return t.Cred().Exec(uid, gid)
 }
 
 // StartArgs describe a process that the kernel starts from a file.
@@ -475,7 +501,7 @@ func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error)
 	}
 	x := s.getExecutable()
 	defer x.put()
-	x.argv, x.env, x.cred = a.Argv, a.Env, &proc.Cred{}
+	x.argv, x.env, x.cred = a.Argv, a.Env, cred.Root()
 	if err := x.open(at, a.Path, 0); err != nil {
 		return nil, err
 	}
@@ -495,7 +521,7 @@ func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error)
 		var p *proc.Process
 		p, err = s.k.Spawn(proc.SpawnArgs{
 			Name: name, VM: vs, PC: pc, SP: sp, Files: fl, Init: a.Init, Policy: a.Policy,
-			Setup: func(t *proc.Thread) { setMemoryLimits(vs, t.Process()) },
+			Setup: func(t *proc.Thread) { setMemoryLimits(vs, t.Process(), t.Cred()) },
 		})
 		if err == nil {
 			if a.Init {
@@ -521,8 +547,8 @@ func (kernelTask) FileLimit() int64 { return fs.Never }
 // TooLarge implements fs.Task.
 func (kernelTask) TooLarge() {}
 
-// Superuser implements fs.Task.
-func (kernelTask) Superuser() bool { return true }
+// Cred implements fs.Task.
+func (kernelTask) Cred() *proc.Cred { return cred.Root() }
 
 // Pause does not give way: what the kernel itself starts is short.
 func (kernelTask) Pause() error { return nil }

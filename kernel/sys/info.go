@@ -9,6 +9,7 @@ import (
 	"grim/kernel/fs"
 	"grim/mm/vm"
 	"grim/proc"
+	"grim/proc/cred"
 	"grim/proc/elf"
 )
 
@@ -19,11 +20,13 @@ const Release = "6.1.0-grim"
 func sysUname(c ctx) (uint64, error) {
 	var u unix.Utsname
 	copy(u.Sysname[:], "Linux")
-	copy(u.Nodename[:], "grim")
+	c.s.uts.mu.Lock()
+	copy(u.Nodename[:], c.s.uts.host)
+	copy(u.Domainname[:], c.s.uts.domain)
+	c.s.uts.mu.Unlock()
 	copy(u.Release[:], Release)
 	copy(u.Version[:], c.s.cfg.Version)
 	copy(u.Machine[:], c.s.tab.machine)
-	copy(u.Domainname[:], "(none)")
 	return 0, put(c, c.va(0), &u)
 }
 
@@ -88,7 +91,7 @@ func (c ctx) limit(p *proc.Process, which int, set *proc.Rlimit) (proc.Rlimit, e
 	if which == unix.RLIMIT_NOFILE && set.Max > fs.MaxFDs {
 		return old, syscall.EPERM
 	}
-	if err := p.SetLimit(which, *set); err != nil {
+	if err := p.SetLimit(which, *set, c.t.Cred().Has(cred.SysResource)); err != nil {
 		return old, err
 	}
 	if which == unix.RLIMIT_NOFILE {
@@ -101,14 +104,14 @@ func (c ctx) limit(p *proc.Process, which int, set *proc.Rlimit) (proc.Rlimit, e
 		return old, nil
 	}
 	if vs := p.VM(); vs != nil {
-		setMemoryLimits(vs, p)
+		setMemoryLimits(vs, p, p.Cred())
 		vs.Release()
 	}
 	return old, nil
 }
 
 // setMemoryLimits makes vs obey p's limits.
-func setMemoryLimits(vs *vm.VMSpace, p *proc.Process) {
+func setMemoryLimits(vs *vm.VMSpace, p *proc.Process, who *proc.Cred) {
 	l := vs.Limits()
 	for _, x := range [...]struct {
 		which int
@@ -121,7 +124,7 @@ func setMemoryLimits(vs *vm.VMSpace, p *proc.Process) {
 			*x.to = r.Cur
 		}
 	}
-	if p.Cred().EUID == 0 {
+	if who.Has(cred.IPCLock) {
 		l.Memlock = vm.Unlimited // CAP_IPC_LOCK
 	}
 	vs.SetLimits(l)
@@ -132,7 +135,9 @@ func sysPrlimit64(c ctx) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if mine := c.t.Process().Cred(); mine.EUID != 0 && mine.UID != p.Cred().UID {
+	if mine, its := c.t.Cred(), p.Cred(); p != c.t.Process() && !mine.Has(cred.SysResource) &&
+		!(mine.UID == its.UID && mine.UID == its.EUID && mine.UID == its.SUID &&
+			mine.GID == its.GID && mine.GID == its.EGID && mine.GID == its.SGID) {
 		return 0, syscall.EPERM
 	}
 	var set *proc.Rlimit
@@ -240,6 +245,9 @@ func sysPrctl(c ctx) (uint64, error) {
 	case unix.PR_GET_PDEATHSIG:
 		sig := int32(c.t.ParentDeath())
 		return 0, put(c, c.va(1), &sig)
+	}
+	if v, err, ok := c.prctlCaps(); ok {
+		return v, err
 	}
 	return 0, syscall.EINVAL
 }
@@ -431,7 +439,7 @@ func sysReboot(c ctx) (uint64, error) {
 	if c.uint32(1) != unix.LINUX_REBOOT_MAGIC2 {
 		return 0, syscall.EINVAL
 	}
-	if c.t.Process().Cred().EUID != 0 {
+	if !c.t.Cred().Has(cred.SysBoot) {
 		return 0, syscall.EPERM
 	}
 	switch c.uint32(2) {

@@ -8,6 +8,7 @@ import (
 	"grim/arch"
 	"grim/kernel/fs"
 	"grim/mm/vm"
+	"grim/proc/cred"
 )
 
 // PROT_READ, PROT_WRITE and PROT_EXEC are arch.Prot's bits.
@@ -100,7 +101,7 @@ func (c ctx) mayPlace(addr arch.VA, n uint64, fl vm.MapFlags) error {
 		return syscall.ENOMEM
 	case addr%arch.PageSize != 0:
 		return syscall.EINVAL
-	case addr < vm.MinAddr && c.t.Process().Cred().EUID != 0:
+	case addr < vm.MinAddr && !c.t.Cred().Has(cred.SysRawIO):
 		return syscall.EPERM
 	}
 	return nil

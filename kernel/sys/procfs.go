@@ -3,6 +3,8 @@ package sys
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"grim/arch"
@@ -10,6 +12,7 @@ import (
 	"grim/mm/charge"
 	"grim/mm/vm"
 	"grim/proc"
+	"grim/proc/cred"
 )
 
 // procSource shows the kernel's processes under /proc.
@@ -71,13 +74,26 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 		TID: tid, PID: pid, PPID: p.PPID(), PGID: p.GroupID(), SID: p.SessionID(),
 		Threads: p.TIDs(), Name: p.Name(), State: p.StateLetter(tid),
 		MinFlt: uint64(u.Faults), UTime: u.UserTime, STime: u.SystemTime, Start: p.StartTime(),
-		Status: int(p.Status()),
+		Status: int(p.Status()), Switches: [2]int64{u.Voluntary, u.Involuntary},
+		ExitSignal: int(syscall.SIGCHLD), Personality: p.Personality(), NoNewPrivs: p.NoNewPrivs(tid),
 	}
 	if tid != pid {
 		i.Name = p.ThreadName(tid)
 	}
-	if cred := p.Cred(); cred != nil {
-		i.UID, i.GID = int(cred.UID), int(cred.GID)
+	for n := range i.Limits {
+		l, _ := p.Limit(n)
+		i.Limits[n] = [2]uint64{l.Cur, l.Max}
+	}
+	if i.Cred = p.Cred(); i.Cred != nil && p.Dumpable() {
+		i.Owner, i.OwnerGroup = i.Cred.EUID, i.Cred.EGID
+	}
+	i.Children = func() []int { return p.Children(tid) }
+	i.TTY, i.TTYGroup = ps.s.fs.TTY().Of(i.SID)
+	i.MayTrace = func(t fs.Task) error {
+		if caller, ok := t.(task); ok && !mayTrace(caller.Thread, p) {
+			return syscall.EACCES
+		}
+		return nil
 	}
 	i.Charged = uint64(p.Account().Used(charge.Heap))
 	pending, blocked, ignored, caught := p.SigMasks()
@@ -98,28 +114,66 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 		vs.Release()
 		i.Maps = func(from arch.VA, n int) []vm.EntryInfo { return maps(p, from, n) }
 	}
-	i.Settings = ps.s.settings(p)
+	i.Settings = ps.s.settings(p, tid)
 	i.Memory = func(t fs.Task) (fs.ProcMemory, error) { return ps.memory(p, t) }
 	return i, true
 }
 
-// settings are what a process can choose for itself and its children: who takes
-// its memory apart when it exits, and the page-table layout that its next
-// execve(2) uses.
-func (s *System) settings(p *proc.Process) []fs.ProcSetting {
+// settings are what can be written in /proc/PID. Grim's own are who takes the memory
+// of a process and its children apart when they exit, and the page-table layout that
+// the next execve(2) uses.
+func (s *System) settings(p *proc.Process, tid int) []fs.ProcSetting {
 	layouts := []arch.Layout{arch.SharedUK, arch.Separate}
 	if s.cfg.OnlySeparate {
 		layouts = layouts[1:]
 	}
 	return []fs.ProcSetting{
+		{Name: "comm", Value: commOf(p, tid), Set: setComm(p, tid)},
+		{Name: "oom_score_adj", Value: strconv.Itoa(p.OOMAdjust()), Set: setOOM(p)},
 		{Name: "exit_policy", Value: p.Policy().String(), Set: oneOf(p.SetPolicy, proc.PolicyPurge, proc.PolicyReaper)},
 		{Name: "layout", Value: p.Layout().String(), Set: oneOf(p.SetLayout, layouts...)},
 	}
 }
 
+// commOf is the name of a thread.
+func commOf(p *proc.Process, tid int) string {
+	if tid == p.PID() {
+		return p.Name()
+	}
+	return p.ThreadName(tid)
+}
+
+// setComm names a thread; only threads of the same process may: EINVAL.
+func setComm(p *proc.Process, tid int) func(fs.Task, string) error {
+	return func(t fs.Task, name string) error {
+		if caller, ok := t.(task); ok && caller.Process() != p {
+			return syscall.EINVAL
+		}
+		if i := strings.IndexByte(name, 0); i >= 0 {
+			name = name[:i]
+		}
+		return p.SetThreadName(tid, name)
+	}
+}
+
+// setOOM sets oom_score_adj. EACCES: to a lower value, without CAP_SYS_RESOURCE.
+func setOOM(p *proc.Process) func(fs.Task, string) error {
+	return func(t fs.Task, value string) error {
+		n, err := strconv.Atoi(strings.TrimSpace(value))
+		if err != nil || n < -1000 || n > 1000 {
+			return syscall.EINVAL
+		}
+		if n < p.OOMAdjust() && t != nil && !t.Cred().Has(cred.SysResource) {
+			return syscall.EACCES
+		}
+		p.SetOOMAdjust(n)
+		return nil
+	}
+}
+
 // oneOf sets one of the values given, by its name.
-func oneOf[T fmt.Stringer](set func(T), values ...T) func(string) error {
-	return func(name string) error {
+func oneOf[T fmt.Stringer](set func(T), values ...T) func(fs.Task, string) error {
+	return func(_ fs.Task, name string) error {
 		for _, v := range values {
 			if v.String() == name {
 				set(v)

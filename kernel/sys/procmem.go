@@ -7,6 +7,7 @@ import (
 	"grim/kernel/fs"
 	"grim/mm/vm"
 	"grim/proc"
+	"grim/proc/cred"
 )
 
 // procMemory is /proc/PID/mem, opened: the address space that the process had then,
@@ -25,7 +26,7 @@ func (ps procSource) memory(p *proc.Process, t fs.Task) (fs.ProcMemory, error) {
 		return &procMemory{k: ps.s.k, pid: p.PID()}, nil
 	}
 	defer vs.Release()
-	if caller, ok := t.(task); ok && !mayTrace(caller.Process(), p) {
+	if caller, ok := t.(task); ok && !mayTrace(caller.Thread, p) {
 		return nil, syscall.EACCES
 	}
 	return &procMemory{ps.s.k, p.PID(), vs.ID()}, nil
@@ -35,10 +36,13 @@ func (ps procSource) memory(p *proc.Process, t fs.Task) (fs.ProcMemory, error) {
 // (ptrace(2), "Ptrace access mode checking", PTRACE_MODE_ATTACH_FSCREDS): its own; that of
 // a dumpable process all of whose numbers are the caller's file system numbers; any with
 // CAP_SYS_PTRACE.
-func mayTrace(caller, p *proc.Process) bool {
+func mayTrace(caller *proc.Thread, p *proc.Process) bool {
 	c, t := caller.Cred(), p.Cred()
-	if caller == p || c.EUID == 0 {
+	if caller.Process() == p || c.Has(cred.SysPtrace) {
 		return true
+	}
+	if t.Permitted&^c.Permitted != 0 {
+		return false
 	}
 	same := c.FSUID == t.UID && c.FSUID == t.EUID && c.FSUID == t.SUID &&
 		c.FSGID == t.GID && c.FSGID == t.EGID && c.FSGID == t.SGID

@@ -160,7 +160,7 @@ func decodeSiginfo(b *siginfo, sig syscall.Signal) proc.Siginfo {
 // sender is a signal from the caller.
 func (c ctx) sender(sig int, code int32) *proc.Siginfo {
 	p := c.t.Process()
-	return &proc.Siginfo{Signo: syscall.Signal(sig), Code: code, PID: int32(p.PID()), UID: p.Cred().UID}
+	return &proc.Siginfo{Signo: syscall.Signal(sig), Code: code, PID: int32(p.PID()), UID: c.t.Cred().UID}
 }
 
 func sysKill(c ctx) (uint64, error) {

@@ -16,7 +16,6 @@ package sys
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -68,6 +67,8 @@ type System struct {
 	number int
 	fn     [maxNumber]handler
 
+	uts names
+
 	unknown [maxNumber]atomic.Uint32
 	beyond  atomic.Uint32 // numbers past the table
 
@@ -97,6 +98,7 @@ func New(cfg Config) (*System, error) {
 	}
 	cfg.CPU.MinSigStack = uint64(tab.frame.size())
 	s := &System{cfg: cfg, abi: cfg.ABI, tab: tab, number: cfg.ABI.Number}
+	s.uts.host, s.uts.domain = "grim", "(none)"
 	for n, e := range tab.ent {
 		switch {
 		case e == nil:
@@ -120,13 +122,7 @@ func New(cfg Config) (*System, error) {
 // Attach tells the layer which processes and files it serves.
 func (s *System) Attach(k *proc.Kernel, f *fs.FS) {
 	s.k, s.fs = k, f
-	for path, n := range map[string]int{
-		"sys/kernel/pid_max":     k.PIDMax(),
-		"sys/kernel/ngroups_max": maxGroups,
-	} {
-		text := fmt.Appendln(nil, n)
-		f.ProcFile(path, func() []byte { return text })
-	}
+	s.kernelTexts()
 }
 
 // now is the monotonic clock, nanoseconds.

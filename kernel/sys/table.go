@@ -279,12 +279,14 @@ var sysents = []sysent{
 	{"setfsgid", 1, sysSetfsgid, ""},
 	{"getgroups", 2, sysGetgroups, ""},
 	{"setgroups", 2, sysSetgroups, ""},
-	{"capget", 2, sysCapget, "all for the superuser, none for others"},
-	{"capset", 2, sysCapset, "changes nothing"},
+	{"capget", 2, sysCapget, ""},
+	{"capset", 2, sysCapset, ""},
 
 	// The machine, limits, scheduling.
 	{"uname", 1, sysUname, ""},
 	{"sysinfo", 1, sysSysinfo, ""},
+	{"sethostname", 2, sysSethostname, ""},
+	{"setdomainname", 2, sysSetdomainname, ""},
 	{"getrusage", 2, sysGetrusage, ""},
 	{"getrlimit", 2, sysGetrlimit, ""},
 	{"setrlimit", 2, sysSetrlimit, ""},

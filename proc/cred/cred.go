@@ -1,0 +1,168 @@
+// Package cred is who a thread acts for: user and group numbers, supplementary groups
+// and capabilities (credentials(7), capabilities(7)), and what set*id calls, execve(2)
+// and file permissions make of them.
+//
+// It is plain data without locks. A Cred is never changed once a thread has it: a
+// change makes a copy.
+package cred
+
+import "slices"
+
+// Cap is the number of a capability.
+type Cap uint
+
+// The capabilities of Linux 6.1 that are asked for here; the others exist as bits.
+const (
+	Chown         Cap = 0
+	DACOverride   Cap = 1
+	DACReadSearch Cap = 2
+	FOwner        Cap = 3
+	FSetID        Cap = 4
+	Kill          Cap = 5
+	SetGID        Cap = 6
+	SetUID        Cap = 7
+	SetPCap       Cap = 8
+	NetBind       Cap = 10
+	IPCLock       Cap = 14
+	IPCOwner      Cap = 15
+	SysRawIO      Cap = 17
+	SysChroot     Cap = 18
+	SysPtrace     Cap = 19
+	SysAdmin      Cap = 21
+	SysBoot       Cap = 22
+	SysNice       Cap = 23
+	SysResource   Cap = 24
+	SysTime       Cap = 25
+	SysTTY        Cap = 26
+	MkNod         Cap = 27
+	Lease         Cap = 28
+	Last          Cap = 40
+)
+
+// Caps is a set of capabilities, bit n for number n.
+type Caps uint64
+
+// All is every capability.
+const All Caps = 1<<(Last+1) - 1
+
+// Set is the set of the capabilities given.
+func Set(list ...Cap) (s Caps) {
+	for _, c := range list {
+		s |= 1 << c
+	}
+	return s
+}
+
+// fsCaps are the capabilities that follow the file system user number.
+var fsCaps = Set(Chown, DACOverride, DACReadSearch, FOwner, FSetID, MkNod, 9, 32) // LINUX_IMMUTABLE, MAC_OVERRIDE
+
+// Bits of Cred.Secure (capabilities(7), "The securebits flags").
+const (
+	NoRoot         = 1 << 0
+	NoSetUIDFixup  = 1 << 2
+	KeepCaps       = 1 << 4
+	NoCapAmbient   = 1 << 6
+	SecureLocks    = 1<<1 | 1<<3 | 1<<5 | 1<<7 // of the bit below each
+	SecureKnown    = 0xff
+	keepCapsLocked = KeepCaps << 1
+)
+
+// Cred are the credentials of a thread.
+type Cred struct {
+	UID, EUID, SUID, FSUID uint32
+	GID, EGID, SGID, FSGID uint32
+	Groups                 []uint32 // ascending
+
+	Inheritable, Permitted, Effective, Bounding, Ambient Caps
+	Secure                                               uint32
+}
+
+// Root is the superuser's.
+func Root() *Cred { return &Cred{Permitted: All, Effective: All, Bounding: All} }
+
+// Has says whether a capability is effective.
+func (c *Cred) Has(n Cap) bool { return c.Effective&(1<<n) != 0 }
+
+// InGroup says whether gid is the file system group or a supplementary one.
+func (c *Cred) InGroup(gid uint32) bool {
+	if gid == c.FSGID {
+		return true
+	}
+	_, ok := slices.BinarySearch(c.Groups, gid)
+	return ok
+}
+
+// KeepCapsLocked says whether the KeepCaps bit can not be changed any more.
+func (c *Cred) KeepCapsLocked() bool { return c.Secure&keepCapsLocked != 0 }
+
+// UIDsChanged makes the capabilities follow a change of user numbers from those of old
+// (capabilities(7), "Effect of user ID changes on capabilities").
+func (c *Cred) UIDsChanged(old *Cred) {
+	if c.Secure&NoSetUIDFixup != 0 {
+		return
+	}
+	had := old.UID == 0 || old.EUID == 0 || old.SUID == 0
+	if had && c.UID != 0 && c.EUID != 0 && c.SUID != 0 {
+		if c.Secure&KeepCaps == 0 {
+			c.Permitted, c.Effective = 0, 0
+		}
+		c.Ambient = 0
+	}
+	switch {
+	case old.EUID == 0 && c.EUID != 0:
+		c.Effective = 0
+	case old.EUID != 0 && c.EUID == 0:
+		c.Effective = c.Permitted
+	}
+	c.FSUIDChanged(old)
+}
+
+// FSUIDChanged is UIDsChanged for the file system number alone.
+func (c *Cred) FSUIDChanged(old *Cred) {
+	if c.Secure&NoSetUIDFixup != 0 {
+		return
+	}
+	switch {
+	case old.FSUID == 0 && c.FSUID != 0:
+		c.Effective &^= fsCaps
+	case old.FSUID != 0 && c.FSUID == 0:
+		c.Effective |= c.Permitted & fsCaps
+	}
+}
+
+// Exec is what execve(2) of a file makes of c: uid and gid, if not nil, are of a
+// set-user-ID or set-group-ID file. secure says that the program has more rights than
+// the caller (AT_SECURE).
+func (c *Cred) Exec(uid, gid *uint32) (after *Cred, secure bool) {
+	n := *c
+	if uid != nil {
+		n.EUID = *uid
+	}
+	if gid != nil {
+		n.EGID = *gid
+	}
+	if uid != nil && n.EUID != c.UID || gid != nil && n.EGID != c.GID {
+		n.Ambient = 0
+	}
+	n.SUID, n.FSUID, n.SGID, n.FSGID = n.EUID, n.EUID, n.EGID, n.EGID
+	var permitted, inheritable Caps // of the file
+	effective := false
+	if n.Secure&NoRoot == 0 && (n.EUID == 0 || n.UID == 0) {
+		permitted, inheritable = All, All
+		effective = n.EUID == 0
+	}
+	n.Permitted = c.Inheritable&inheritable | permitted&c.Bounding | n.Ambient
+	n.Effective = n.Ambient
+	if effective {
+		n.Effective = n.Permitted
+	}
+	n.Secure &^= KeepCaps
+	secure = n.EUID != n.UID || n.EGID != n.GID || n.UID != 0 && effective
+	if n.SUID == c.SUID && n.FSUID == c.FSUID && n.EUID == c.EUID && n.SGID == c.SGID && n.FSGID == c.FSGID &&
+		n.EGID == c.EGID && n.Permitted == c.Permitted && n.Effective == c.Effective && n.Ambient == c.Ambient && n.Secure == c.Secure {
+		return c, secure // a command costs no allocation
+	}
+	after = new(Cred)
+	*after = n
+	return after, secure
+}
