@@ -123,19 +123,22 @@ CASE     ?=
 REPS     ?=
 INTO     ?=
 FROM     ?=
+MODEL    ?=
+CORES    ?=
 LAB      = $(GO) run ./qemu/lab $(1) -arch "$(ARCHS)" $(if $(CASE),-case $(CASE)) $(if $(REPS),-n $(REPS)) \
-	$(if $(INTO),-into $(INTO)) $(if $(FROM),-from $(FROM)) $(if $(APPEND),-append "$(APPEND)")
+	$(if $(INTO),-into $(INTO)) $(if $(FROM),-from $(FROM)) $(if $(APPEND),-append "$(APPEND)") \
+	$(if $(MODEL),-model $(if $(CORES),-cores "$(CORES)"))
 lab-kernels: go-check
-	@qemu/install.sh $(if $(filter amd64,$(ARCHS)),qemu-system-x86_64) $(if $(filter arm64,$(ARCHS)),qemu-system-aarch64)
+	@qemu/install.sh $(if $(filter amd64,$(ARCHS)),qemu-system-x86_64) $(if $(filter arm64,$(ARCHS)),qemu-system-aarch64) $(if $(MODEL),gcc)
 	@$(foreach a,$(ARCHS),$(MAKE) --no-print-directory kernel ARCH=$(a) PROGRAM= &&) true
 
-bench: lab-kernels ## what an exit costs: Grim under every layout and policy (CASE=prefix REPS=n INTO=file APPEND=)
+bench: lab-kernels ## what an exit costs: Grim under every layout and policy (CASE=prefix REPS=n INTO=file APPEND= MODEL=1)
 	@$(call LAB,bench)
 
 compare: lab-kernels ## the same beside Debian's Linux kernel, which it fetches into build/linux
 	@$(call LAB,compare)
 
-profile: lab-kernels ## instructions for each kernel function: CASE=fork_exit_wait (LAYOUT=, EXIT=, HUGEPAGES=off)
+profile: lab-kernels ## instructions for each kernel function: CASE=fork_exit_wait (LAYOUT=, EXIT=, HUGEPAGES=off; MODEL=1: cache misses)
 	@$(call LAB,profile) -layout $(LAYOUT) -exit $(EXIT) -hugepages=$(if $(filter off,$(HUGEPAGES)),false,true)
 
 model: go-check ## SPIN models of the protocols in which CPUs meet, and their mutants (CASE=part of a name)

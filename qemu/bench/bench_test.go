@@ -198,7 +198,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := b.String()
-	if n := len(r.Tables()); n != 1 {
+	if n := len(r.AllTables()); n != 1 {
 		t.Errorf("%d tables, want 1", n)
 	}
 	for _, want := range []string{

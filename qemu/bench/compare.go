@@ -56,11 +56,11 @@ func (r *Ratio) Title() string {
 	return n[1] + " / " + n[0]
 }
 
-// Comparison is the table of one architecture: the medians of all runs, then how
-// many times as much the others need as Grim.
-func Comparison(arch string, runs []*Run, ratios []*Ratio) *Table {
+// Comparison is the table of one architecture: the medians of all runs, which title
+// names, then how many times as much the others need as Grim.
+func Comparison(title string, runs []*Run, ratios []*Ratio) *Table {
 	t := &Table{
-		Title: arch + ": median guest instructions, and how many times Grim's they are",
+		Title: title + ", and how many times Grim's they are",
 		Head:  append([]string{"case"}, Names(runs)...),
 	}
 	for _, r := range ratios {

@@ -7,7 +7,38 @@ import "html/template"
 var page = template.Must(template.New("report").Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{{.Title}}</title>
-<style>
+{{template "style"}}</head><body>
+<h1>{{.Title}}</h1>
+<p>Made by <code>{{.Command}}</code>. {{if .Modelled}}Figures are cycles of a core whose caches are modelled: instructions,
+and what waiting for lines costs. The model prefetches nothing, walks no tables and overlaps nothing.
+{{else}}Figures are guest instructions: under QEMU's <code>-icount shift=0</code> an
+executed instruction is a nanosecond of guest time, so they are the same from run to run, and say nothing of caches.
+{{end}}<code>qemu/BENCH.md</code> tells what is inside each number.</p>
+<nav>{{range .Parts}}<a href="#{{.ID}}">{{.Title}}</a>{{end}}</nav>
+{{range .Parts}}<h2 id="{{.ID}}">{{.Title}}</h2>
+{{if .Means}}<div class="means">{{range .Means}}<div><b>{{.Value}} times</b><span class="dim">{{.Title}}, geometric mean</span></div>{{end}}</div>{{end}}
+{{range .Words}}<p>{{.}}</p>
+{{end}}{{$legend := .Legend}}
+{{- if .Ratios}}<h3>How many times Grim's {{$.Unit}} the other needs</h3>{{template "legend" .RatioKeys}}
+<figure>{{.Ratios}}<figcaption>Right of the line Grim needs fewer, left of it more. The scale is logarithmic.</figcaption></figure>
+{{end}}{{with .Cases}}<h3>Every case</h3>{{template "legend" $legend}}
+<figure>{{.}}<figcaption>{{if $.Modelled}}Modelled cycles{{else}}Median instructions{{end}}; shorter is better. The scale is logarithmic: a grid line is ten times the one before.</figcaption></figure>
+{{end}}{{with .Resident}}<h3>Cost against resident pages</h3>{{template "legend" $legend}}
+<div class="pair">{{range .}}{{.}}{{end}}</div>
+<p class="dim">{{if $.Modelled}}Cycles{{else}}Instructions{{end}}; both scales are logarithmic. A flat line is memory in 2 MB blocks, of which an exit frees one at a time whatever it holds; a rising one pays for every page.</p>
+{{end}}{{if .Exits}}<h3>Exit timelines</h3>
+<p>Who worked when, from exit1 to the last step, as <code>/proc/exits</code> recorded it. A bar lasts from one step to the next; where the CPU goes from one context to another the line is dashed. Point at a bar for its figures.</p>
+<div class="legend">{{range $.Phases}}<span><i class="{{.Class}}"></i>{{.Title}}</span>{{end}}</div>
+{{range .Exits}}{{if .Aside}}<details><summary>{{.Title}}</summary>{{else}}<h4>{{.Title}}</h4>{{end}}
+<div class="dim">{{.Parts}}</div>{{.SVG}}<details><summary>every step</summary>{{template "table" .Table}}</details>{{if .Aside}}</details>{{end}}
+{{end}}{{end}}{{range .Jobs}}<h3>{{.Title}}</h3>
+<p>{{.About}}</p>{{template "legend" $legend}}
+<figure>{{.SVG}}</figure>
+{{range .Words}}<p>{{.}}</p>
+{{end}}{{end}}{{range .Tables}}<details><summary>table: {{.Title}}</summary>{{template "table" .}}</details>
+{{end}}{{with .Boots}}<details><summary>how each was booted</summary>{{range .}}<p>{{.Title}}</p><pre>{{.Command}}</pre>{{end}}</details>
+{{end}}{{end}}</body></html>
+{{define "style"}}<style>
 :root { color-scheme: light dark; --bg: #fff; --fg: #1b2025; --dim: #59636d; --rule: #dde2e7; --card: #f5f7f9;
   --purge: #0072b2; --reaper: #d55e00; --sep-purge: #009e73; --sep-reaper: #b8578f; --linux: #d55e00; --inside: #fff;
   --tell: #7a8590; --close: #b38600; --die: #56707f; --reap: #b4530a; --announce: #00805d; --wait: #a3457c }
@@ -44,37 +75,23 @@ svg .grid { stroke: var(--rule) } svg .axis { stroke: var(--fg) } svg .switch { 
 .ph-tell { fill: var(--tell); background: var(--tell) } .ph-close { fill: var(--close); background: var(--close) } .ph-purge { fill: var(--purge); background: var(--purge) }
 .ph-die { fill: var(--die); background: var(--die) } .ph-reap { fill: var(--reap); background: var(--reap) }
 .ph-tell-parent { fill: var(--announce); background: var(--announce) } .ph-wait { fill: var(--wait); background: var(--wait) }
-</style></head><body>
-<h1>{{.Title}}</h1>
-<p>Made by <code>{{.Command}}</code>. Figures are guest instructions: under QEMU's <code>-icount shift=0</code> an
-executed instruction is a nanosecond of guest time, so they are the same from run to run, and say nothing of caches.
-<code>qemu/BENCH.md</code> tells what is inside each number.</p>
-<nav>{{range .Parts}}<a href="#{{.ID}}">{{.Title}}</a>{{end}}</nav>
-{{range .Parts}}<h2 id="{{.ID}}">{{.Title}}</h2>
-{{if .Means}}<div class="means">{{range .Means}}<div><b>{{.Value}} times</b><span class="dim">{{.Title}}, geometric mean</span></div>{{end}}</div>{{end}}
-{{range .Words}}<p>{{.}}</p>
-{{end}}{{$legend := .Legend}}
-{{- if .Ratios}}<h3>How many times Grim's instructions the other needs</h3>{{template "legend" .RatioKeys}}
-<figure>{{.Ratios}}<figcaption>Right of the line Grim needs fewer, left of it more. The scale is logarithmic.</figcaption></figure>
-{{end}}{{with .Cases}}<h3>Every case</h3>{{template "legend" $legend}}
-<figure>{{.}}<figcaption>Median instructions; shorter is better. The scale is logarithmic: a grid line is ten times the one before.</figcaption></figure>
-{{end}}{{with .Resident}}<h3>Cost against resident pages</h3>{{template "legend" $legend}}
-<div class="pair">{{range .}}{{.}}{{end}}</div>
-<p class="dim">Instructions; both scales are logarithmic. A flat line is memory in 2 MB blocks, of which an exit frees one at a time whatever it holds; a rising one pays for every page.</p>
-{{end}}{{if .Exits}}<h3>Exit timelines</h3>
-<p>Who worked when, from exit1 to the last step, as <code>/proc/exits</code> recorded it. A bar lasts from one step to the next; where the CPU goes from one context to another the line is dashed. Point at a bar for its figures.</p>
-<div class="legend">{{range $.Phases}}<span><i class="{{.Class}}"></i>{{.Title}}</span>{{end}}</div>
-{{range .Exits}}{{if .Aside}}<details><summary>{{.Title}}</summary>{{else}}<h4>{{.Title}}</h4>{{end}}
-<div class="dim">{{.Parts}}</div>{{.SVG}}<details><summary>every step</summary>{{template "table" .Table}}</details>{{if .Aside}}</details>{{end}}
-{{end}}{{end}}{{range .Jobs}}<h3>{{.Title}}</h3>
-<p>{{.About}}</p>{{template "legend" $legend}}
-<figure>{{.SVG}}</figure>
-{{range .Words}}<p>{{.}}</p>
-{{end}}{{end}}{{range .Tables}}<details><summary>table: {{.Title}}</summary>{{template "table" .}}</details>
-{{end}}{{with .Boots}}<details><summary>how each was booted</summary>{{range .}}<p>{{.Title}}</p><pre>{{.Command}}</pre>{{end}}</details>
-{{end}}{{end}}</body></html>
+.m-code { fill: var(--purge) } .m-data { fill: var(--reaper) }
+</style>{{end}}
 {{define "legend"}}<div class="legend">{{range .}}<span><i class="{{.Class}}"></i>{{.Title}}</span>{{end}}</div>{{end}}
 {{define "table"}}<div class="wide"><table><tr>{{range .Head}}<th>{{.}}</th>{{end}}</tr>
 {{range .Rows}}<tr>{{range .}}<td>{{.}}</td>{{end}}</tr>
 {{end}}</table></div>{{end}}
+{{define "memory"}}<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{{.Case}}: where its cycles go</title>
+{{template "style"}}</head><body>
+<h1>{{.Case}}: where its cycles go</h1>
+<p>Made by <code>make profile CASE={{.Case}} MODEL=1</code>. To the left of the line are the lines of code that a function
+did not find in the first-level cache, to the right the lines of data that it did not find; those in full colour came
+from memory. <code>qemu/BENCH.md</code> tells of the model.</p>
+{{range .Parts}}<h2>{{.Title}}</h2>
+<figure>{{.Picture}}</figure>
+<details><summary>every function</summary>{{template "table" .Table}}</details>
+{{end}}</body></html>
+{{end}}
 `))

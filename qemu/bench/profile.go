@@ -87,6 +87,27 @@ func FindWindow(program *elf.File, name string) (w Window, warmup int, err error
 	return Window{from[0], to[len(to)-1]}, s.warmup, nil
 }
 
+// FindMarks finds where the program enters a case, and where it has read its
+// arguments and starts.
+func FindMarks(program *elf.File) (begin, start uint64, err error) {
+	syms, err := program.Symbols()
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, s := range syms {
+		switch s.Name {
+		case "main.caseBegins":
+			begin = s.Value
+		case "main.calibrate":
+			start = s.Value
+		}
+	}
+	if begin == 0 || start == 0 {
+		return 0, 0, errors.New("the program has no functions main.caseBegins and main.calibrate")
+	}
+	return begin, start, nil
+}
+
 // readings lists the addresses at which a function reads the counter.
 func readings(f *elf.File, syms []elf.Symbol, name string) (at []uint64, err error) {
 	// An assembly function has a wrapper for Go callers of the same name; the

@@ -13,6 +13,8 @@ import (
 type Report struct {
 	Title    string
 	Command  string // that makes it
+	Runs     []*Run // what it was made of
+	Modelled bool   // its figures are the modelled cycles of a core
 	sections []section
 }
 
@@ -46,8 +48,14 @@ func (r *Report) Say(text ...string) {
 	}
 }
 
-// Tables lists all tables in order.
-func (r *Report) Tables() (list []*Table) {
+// Tables gives the section added last more tables.
+func (r *Report) Tables(tables ...*Table) {
+	s := &r.sections[len(r.sections)-1]
+	s.tables = append(s.tables, tables...)
+}
+
+// AllTables lists all tables in order.
+func (r *Report) AllTables() (list []*Table) {
 	for _, s := range r.sections {
 		list = append(list, s.tables...)
 	}
@@ -58,14 +66,6 @@ func (r *Report) Tables() (list []*Table) {
 func (r *Report) Words() (list []string) {
 	for _, s := range r.sections {
 		list = append(list, s.words...)
-	}
-	return list
-}
-
-// Runs lists all runs in order.
-func (r *Report) Runs() (list []*Run) {
-	for _, s := range r.sections {
-		list = append(list, s.runs...)
 	}
 	return list
 }
@@ -92,7 +92,17 @@ func (r *Report) HTML(w io.Writer) error {
 	for i, s := range r.sections {
 		parts = append(parts, s.part(fmt.Sprint("s", i)))
 	}
-	return page.Execute(w, map[string]any{"Title": r.Title, "Command": r.Command, "Parts": parts, "Phases": phases})
+	return page.Execute(w, map[string]any{
+		"Title": r.Title, "Command": r.Command, "Modelled": r.Modelled, "Unit": r.unit(), "Parts": parts, "Phases": phases,
+	})
+}
+
+// unit is what the report's figures count.
+func (r *Report) unit() string {
+	if r.Modelled {
+		return "cycles"
+	}
+	return "instructions"
 }
 
 // part is a section as the page shows it.

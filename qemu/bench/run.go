@@ -58,6 +58,8 @@ type Case struct {
 	Mean             float64
 	Pages            int    `json:",omitempty"` // touched by one repetition, where stated
 	Failed           string `json:",omitempty"` // why there are no figures
+	// Memory has an item for each modelled core.
+	Memory []Memory `json:",omitempty"`
 }
 
 // Step is a line of /proc/exits.

@@ -73,11 +73,14 @@ func Number(v float64) string {
 // none stands where there is no figure.
 const none = "-"
 
+// Instructions is the title of a table of medians.
+const Instructions = "median guest instructions"
+
 // Medians is the table of all cases of one architecture: a row for each case, a
-// column for each run.
-func Medians(arch string, runs []*Run) *Table {
+// column for each run. The title says what they are medians of.
+func Medians(title string, runs []*Run) *Table {
 	t := &Table{
-		Title:  arch + ": median guest instructions",
+		Title:  title,
 		Head:   []string{"case"},
 		Folded: true,
 	}

@@ -64,14 +64,22 @@ func benchmark(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	return publish(benchReport(runs, o.archs), "bench", o)
+	return publish(benchReport(runs, o), "bench", o)
 }
 
-func benchReport(runs []*bench.Run, archs []string) *bench.Report {
-	report := &bench.Report{Title: "Grim: what an exit costs", Command: "make bench"}
-	for _, arch := range archs {
+func benchReport(runs []*bench.Run, o *options) *bench.Report {
+	report := &bench.Report{Title: "Grim: what an exit costs", Command: o.target("bench"), Runs: runs, Modelled: o.model}
+	for _, arch := range o.archs {
 		if runs := runsOf(runs, arch, "exitbench"); len(runs) > 0 {
-			report.Add(arch, runs, bench.Medians(arch, runs), bench.Spreads(arch, runs))
+			if o.model {
+				for _, core := range bench.Cores(runs) {
+					of := bench.Modelled(runs, core)
+					report.Add(arch+", "+core+" core", of, bench.Medians(cyclesOf(arch, core), of))
+					report.Tables(bench.MemoryTables(arch, core, runs)...)
+				}
+				continue
+			}
+			report.Add(arch, runs, bench.Medians(arch+": "+bench.Instructions, runs), bench.Spreads(arch, runs))
 			report.Say(bench.Verdict(arch, runs))
 		}
 		if runs := runsOf(runs, arch, "workload"); len(runs) > 0 {
@@ -105,7 +113,7 @@ func publish(r *bench.Report, name string, o *options) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for _, t := range r.Tables() {
+	for _, t := range r.AllTables() {
 		fmt.Println()
 		t.Write(os.Stdout)
 	}
@@ -113,9 +121,12 @@ func publish(r *bench.Report, name string, o *options) error {
 	for _, w := range r.Words() {
 		fmt.Println(w)
 	}
-	data, err := json.MarshalIndent(results{r.Command, runtime.Version(), r.Runs()}, "", "\t")
+	data, err := json.MarshalIndent(results{r.Command, runtime.Version(), r.Runs}, "", "\t")
 	if err != nil {
 		return err
+	}
+	if o.model {
+		name += "-model"
 	}
 	base := filepath.Join(dir, name)
 	if err := os.WriteFile(base+".json", append(data, '\n'), 0o644); err != nil {
@@ -143,7 +154,7 @@ func publish(r *bench.Report, name string, o *options) error {
 }
 
 // again makes the reports anew from the figures of an earlier run.
-func again(o *options, name string, report func([]*bench.Run, []string) *bench.Report) error {
+func again(o *options, name string, report func([]*bench.Run, *options) *bench.Report) error {
 	data, err := os.ReadFile(o.from)
 	if err != nil {
 		return err
@@ -152,10 +163,10 @@ func again(o *options, name string, report func([]*bench.Run, []string) *bench.R
 	if err := json.Unmarshal(data, &was); err != nil {
 		return fmt.Errorf("%s: %w", o.from, err)
 	}
-	if was.Command != "make "+name {
-		return fmt.Errorf("%s has the figures of %q, not of make %s", o.from, was.Command, name)
+	if was.Command != o.target(name) {
+		return fmt.Errorf("%s has the figures of %q, not of %s", o.from, was.Command, o.target(name))
 	}
-	return publish(report(was.Runs, o.archs), name, o)
+	return publish(report(was.Runs, o), name, o)
 }
 
 func writeFile(path string, write func(*os.File) error) error {

@@ -114,6 +114,13 @@ func (j *job) boot(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
+	if o.model {
+		plugin, err := o.pluginArgument(strings.TrimSuffix(j.initrd, ".cpio"), o.names, j.memory(), "")
+		if err != nil {
+			return err
+		}
+		c.Extra = append(c.Extra, "-plugin", plugin)
+	}
 	first := &firstLine{start: time.Now(), text: []byte(j.program + " arch=")}
 	_, bootErr := qemu.Boot(ctx, c, o.limit, j.log(), first, nil)
 	out, err := os.Open(j.log())
@@ -130,6 +137,11 @@ func (j *job) boot(ctx context.Context, o *options) error {
 			bootErr = fmt.Errorf("%s did not come to its end", j.program)
 		}
 		return fmt.Errorf("%s: %w (serial output: %s)", j.title(), bootErr, j.log())
+	}
+	if o.model {
+		if err := j.readMemory(o, run); err != nil {
+			return err
+		}
 	}
 	j.run = run
 	return nil

@@ -38,18 +38,28 @@ func compare(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	return publish(compareReport(runs, o.archs), "compare", o)
+	return publish(compareReport(runs, o), "compare", o)
 }
 
 // compareReport puts the kernels side by side: each Linux with the Grim of the
 // same page size, and Linux without huge pages with Grim as it is by default too.
-func compareReport(runs []*bench.Run, archs []string) *bench.Report {
-	report := &bench.Report{Title: "Grim and Linux: what an exit costs", Command: "make compare"}
-	for _, arch := range archs {
+func compareReport(runs []*bench.Run, o *options) *bench.Report {
+	report := &bench.Report{Title: "Grim and Linux: what an exit costs", Command: o.target("compare"), Runs: runs, Modelled: o.model}
+	for _, arch := range o.archs {
 		if runs := runsOf(runs, arch, "exitbench"); len(runs) > 0 {
-			linux4, grim4, linux2, grim2 := runs[0], runs[1], runs[2], runs[3]
-			ratios := []*bench.Ratio{bench.NewRatio(grim4, linux4), bench.NewRatio(grim2, linux2), bench.NewRatio(grim2, linux4)}
-			report.Add(arch, runs, bench.Comparison(arch, runs, ratios))
+			if o.model {
+				for _, core := range bench.Cores(runs) {
+					of := bench.Modelled(runs, core)
+					ratios := pairs(of)
+					report.Add(arch+", "+core+" core", of, bench.Comparison(cyclesOf(arch, core), of, ratios))
+					report.Tables(bench.MemoryTables(arch, core, runs)...)
+					report.Compare(ratios...)
+					report.Say(bench.MemoryWords(core, ratios)...)
+				}
+				continue
+			}
+			ratios := pairs(runs)
+			report.Add(arch, runs, bench.Comparison(arch+": "+bench.Instructions, runs, ratios))
 			report.Compare(ratios...)
 			report.Say(bench.Verdict(arch, runs))
 		}
@@ -58,4 +68,10 @@ func compareReport(runs []*bench.Run, archs []string) *bench.Report {
 		}
 	}
 	return report
+}
+
+// pairs are the comparisons of the runs of one architecture, in the order of compare.
+func pairs(runs []*bench.Run) []*bench.Ratio {
+	linux4, grim4, linux2, grim2 := runs[0], runs[1], runs[2], runs[3]
+	return []*bench.Ratio{bench.NewRatio(grim4, linux4), bench.NewRatio(grim2, linux2), bench.NewRatio(grim2, linux4)}
 }

@@ -28,7 +28,12 @@ type options struct {
 	into     string // file to paste the tables into; "": none
 	from     string // figures of an earlier run, instead of boots
 	limit    time.Duration
-	args     string // further kernel arguments, of Grim
+	args     string   // further kernel arguments, of Grim
+	part     bool     // the command line says that this is not a whole run
+	model    bool     // run everything through cache models
+	cores    []string // those, as qemu/cache/model.h has them
+	plugin   string   // that does it
+	names    []string // of the cases to run; model only
 	// Of profile: the setup.
 	layout, exit string
 	huge         bool
@@ -48,12 +53,16 @@ func main() {
 	fs.DurationVar(&o.limit, "timeout", 20*time.Minute, "time limit of one boot")
 	fs.StringVar(&o.into, "into", "", "bench, compare: put the tables into this file, between its marks")
 	fs.StringVar(&o.args, "append", "", "further arguments of Grim's kernel")
+	fs.BoolVar(&o.model, "model", false, "model the caches of some cores")
+	cores := fs.String("cores", defaultCores, "cores to model, NAME/L1D/L1I/L2/L3/INSTRUCTION:L2:L3:MEMORY; a cache is KILOBYTES:WAYS or 0")
 	fs.StringVar(&o.from, "from", "", "bench, compare: take the figures from this JSON file and boot nothing")
 	fs.StringVar(&o.layout, "layout", "shared", "profile: layout")
 	fs.StringVar(&o.exit, "exit", "purge", "profile: exit policy")
 	fs.BoolVar(&o.huge, "hugepages", true, "profile: 2 MB blocks")
 	fs.Parse(os.Args[2:])
-	o.archs, o.programs = strings.Fields(*arch), strings.Fields(*programs)
+	o.archs, o.programs, o.cores = strings.Fields(*arch), strings.Fields(*programs), strings.Fields(*cores)
+
+	o.part = o.reps != 0 || len(o.programs) != 2
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -64,7 +73,16 @@ func main() {
 
 func (o *options) run(ctx context.Context, command string) error {
 	if command == "profile" {
+		if o.model {
+			return profileMemory(ctx, o)
+		}
 		return profile(ctx, o)
+	}
+	if o.model {
+		o.programs = []string{"exitbench"} // the only one with readings that the plugin knows
+		if o.reps == 0 {
+			o.reps = modelReps
+		}
 	}
 	measure, report := benchmark, benchReport
 	switch command {
@@ -74,7 +92,7 @@ func (o *options) run(ctx context.Context, command string) error {
 	default:
 		return fmt.Errorf("no command %q: it is bench, compare or profile", command)
 	}
-	if o.into != "" && (o.args != "" || o.cases != "" || o.reps != 0 || len(o.archs) != 2 || len(o.programs) != 2) {
+	if o.into != "" && (o.args != "" || o.cases != "" || o.part || len(o.archs) != 2) {
 		return errors.New("INTO= takes the tables of a whole run: without CASE, REPS, ARCH and APPEND")
 	}
 	if o.from != "" {
@@ -82,6 +100,11 @@ func (o *options) run(ctx context.Context, command string) error {
 	}
 	if err := o.choosePrograms(ctx); err != nil {
 		return err
+	}
+	if o.model {
+		if err := o.prepareModel(ctx); err != nil {
+			return err
+		}
 	}
 	return measure(ctx, o)
 }

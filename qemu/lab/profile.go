@@ -23,15 +23,8 @@ import (
 // reports every instruction, one by one, into a pipe; it is told to do so when the
 // program says that it has come to the cases, and the program waits for that.
 func profile(ctx context.Context, o *options) error {
-	names, err := list(ctx, "exitbench")
-	if err != nil {
+	if err := o.oneCase(ctx); err != nil {
 		return err
-	}
-	switch {
-	case o.cases == "":
-		return fmt.Errorf("which case? CASE= takes one of\n%s", wrap(names))
-	case !slices.Contains(names, o.cases):
-		return fmt.Errorf("no case %q: CASE= takes one of\n%s", o.cases, wrap(names))
 	}
 	reps, _ := bench.CanProfile(o.cases) // FindWindow tells why it cannot
 	if o.reps == 0 {
@@ -41,6 +34,21 @@ func profile(ctx context.Context, o *options) error {
 		if err := profileOn(ctx, arch, o); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// oneCase is an error unless o names a case.
+func (o *options) oneCase(ctx context.Context) error {
+	names, err := list(ctx, "exitbench")
+	if err != nil {
+		return err
+	}
+	switch {
+	case o.cases == "":
+		return fmt.Errorf("which case? CASE= takes one of\n%s", wrap(names))
+	case !slices.Contains(names, o.cases):
+		return fmt.Errorf("no case %q: CASE= takes one of\n%s", o.cases, wrap(names))
 	}
 	return nil
 }
