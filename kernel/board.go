@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"time"
+	"unsafe"
 
 	"grim/arch"
 	"grim/arch/amd64"
@@ -17,6 +18,8 @@ import (
 type board interface {
 	arch.Machine
 
+	// Warnings are what was found and could be done without, for people.
+	Warnings() []string
 	// Speculation is what is done about speculative execution.
 	Speculation() arch.Speculation
 	// DescribeCPU is the CPU and its features, for people.
@@ -25,8 +28,10 @@ type board interface {
 	// blocks until input has come in.
 	console.Port
 	Read(p []byte) (int, error)
-	// Idle is goos.Idle.
+	// Idle, Task and Wake are goos.Idle, Task and Wake.
 	Idle(until int64)
+	Task(sp, mp, gp, fn unsafe.Pointer)
+	Wake(cpu uint64)
 	// MapHeap maps physical memory behind the heap; table gives a frame for a
 	// page table.
 	MapHeap(va arch.VA, pa arch.PA, size uint64, table func() arch.PA) error

@@ -13,6 +13,7 @@ import (
 	"grim/arch"
 	"grim/arch/amd64"
 	"grim/boot/machine"
+	"grim/kernel/cmdline"
 	"grim/proc/elf"
 )
 
@@ -44,7 +45,7 @@ func physical(pa uint64, n int) []byte {
 const tableLimit = 4 << 30
 
 // openBoard takes the machine over: page tables, traps, interrupts, clock.
-func openBoard(info *machine.Info, mitigations []string, alloc func() arch.PA) (board, error) {
+func openBoard(info *machine.Info, opts *cmdline.Options, boot *bootMemory) (board, error) {
 	text, etext, rodata, erodata, data, _ := runtime.Sections()
 	c := amd64.Config{
 		Image: amd64.Image{
@@ -53,8 +54,11 @@ func openBoard(info *machine.Info, mitigations []string, alloc func() arch.PA) (
 			Data: uint64(data), End: uint64(runtime.Heap().Limit),
 		},
 		LAPIC: info.Interrupts.CPU.Base, IOAPIC: info.Interrupts.Dist.Base,
-		Lines: map[int]amd64.Line{}, Mitigations: mitigations,
-		Alloc: alloc, Raise: runtime.RaiseIRQ,
+		Lines: map[int]amd64.Line{}, Mitigations: opts.Mitigations, MaxCPUs: opts.CPUs,
+		Alloc: boot.page, Low: func() (arch.PA, bool) { return lowPage(info) }, Raise: runtime.RaiseIRQ,
+	}
+	for _, cpu := range info.CPUs {
+		c.CPUs = append(c.CPUs, uint32(cpu.ID))
 	}
 	for _, isa := range info.Interrupts.ISA {
 		c.Lines[int(isa.GSI)-int(info.Interrupts.GSIBase)] = amd64.Line{Level: isa.LevelTriggered, ActiveLow: isa.ActiveLow}

@@ -15,6 +15,7 @@ import (
 	"grim/arch/arm64"
 	"grim/boot/machine"
 	"grim/boot/screen"
+	"grim/kernel/cmdline"
 	"grim/proc/elf"
 )
 
@@ -122,7 +123,7 @@ func physical(pa uint64, n int) []byte {
 const tableLimit = 1 << 47
 
 // openBoard takes the machine over: page tables, vectors, interrupts, clock.
-func openBoard(info *machine.Info, mitigations []string, alloc func() arch.PA) (board, error) {
+func openBoard(info *machine.Info, opts *cmdline.Options, boot *bootMemory) (board, error) {
 	in := info.Interrupts
 	c := arm64.Config{
 		Controller: in.Kind, Distributor: arm64.Span(in.Dist), Interface: arm64.Span(in.CPU), TimerLine: info.Timer.IRQ, TimerHz: info.Timer.Hz,
@@ -134,8 +135,8 @@ func openBoard(info *machine.Info, mitigations []string, alloc func() arch.PA) (
 		},
 		UART:        uartConfig(info),
 		Screen:      arm64.Span(info.Screen.Range),
-		Mitigations: mitigations,
-		Alloc:       alloc, Raise: runtime.RaiseIRQ,
+		Mitigations: opts.Mitigations,
+		Alloc:       boot.page, Raise: runtime.RaiseIRQ,
 	}
 	for _, w := range info.Watchdogs {
 		c.Watchdogs = append(c.Watchdogs, arm64.WatchdogConfig{Kind: w.Kind, Regs: arm64.Span(w.Range)})

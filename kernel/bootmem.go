@@ -56,6 +56,17 @@ func (b *bootMemory) page() arch.PA {
 	return pa
 }
 
+// lowPage is the highest free page below 1 MB, where the CPUs of a PC start; false if there
+// is none. The memory below the image, which begins above, is not handed out otherwise.
+func lowPage(info *machine.Info) (page arch.PA, ok bool) {
+	for _, r := range info.Usable() {
+		if end := min(r.End(), 1<<20); r.Base+arch.PageSize <= end {
+			page, ok = arch.PA(end-arch.PageSize), true
+		}
+	}
+	return page, ok
+}
+
 // bytes is how much is left.
 func (b *bootMemory) bytes() (n uint64) {
 	for _, r := range b.free {

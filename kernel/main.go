@@ -96,12 +96,15 @@ func (s *system) start() error {
 	if total := memoryBytes(s.info.Memory); total < leastMemory {
 		return fmt.Errorf("%d MB of memory: at least %d MB are needed", total>>20, (leastMemory>>20)+4)
 	}
-	if s.board, err = openBoard(s.info, s.opts.Mitigations, boot.page); err != nil {
+	if s.board, err = openBoard(s.info, &s.opts, boot); err != nil {
 		return err
 	}
 	s.spec = s.board.Speculation()
 	if s.spec.OnlySeparate && !s.opts.Insist {
 		s.opts.Layout = arch.Separate
+	}
+	for _, w := range s.board.Warnings() {
+		fmt.Println("grim: warning:", w)
 	}
 	s.console()
 	if t, err := s.board.WallTime(); err == nil {
@@ -169,6 +172,10 @@ func (s *system) console() {
 	}
 	goos.Exit = s.exit
 	goos.Idle = s.board.Idle
+	if s.board.CPUs() > 1 {
+		goos.Task, goos.Wake = s.board.Task, s.board.Wake
+		goos.ProcID = func() uint64 { return uint64(runtime.ThisCPU()) }
+	}
 	goos.RandomData = newGenerator(s.info.Seed, s.board.Random, s.board.Jitter).fill
 	runtime.Reseed()
 }
@@ -219,7 +226,7 @@ func (s *system) banner() {
 	st := s.mem.Stats()
 	h := runtime.Heap()
 	fmt.Printf("Grim, %s, %s\nmachine: %s\ncpu: %s\n", runtime.GOARCH, runtime.Version(), s.info.Model, s.board.DescribeCPU())
-	if n := s.info.CPUs; n > 1 {
+	if n := len(s.info.CPUs); n > 1 {
 		fmt.Printf("CPUs: %d found, %d runs\n", n, s.board.CPUs())
 	}
 	fmt.Printf("memory: %d MB, %d MB for processes, %d MB kernel heap\n",

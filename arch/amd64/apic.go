@@ -11,6 +11,9 @@ package amd64
 const (
 	lapicTPR      = 0x80
 	lapicEOI      = 0xb0
+	lapicID       = 0x20
+	lapicICR      = 0x300 // interrupt command; in xAPIC mode its high half is a register of its own
+	lapicICRHigh  = 0x310
 	lapicSpurious = 0xf0
 	lapicTimer    = 0x320
 	lapicThermal  = 0x330
@@ -33,11 +36,51 @@ const (
 // New mapped uncached.
 func mmio32(at uintptr) *uint32 { return (*uint32)(memory(at)) }
 
+// apicRead and apicWrite reach a register of this CPU's local APIC: in memory, or, in
+// x2APIC mode, as an MSR (SDM volume 3, 10.12.1.2).
+//
 //go:noinline
-func (m *Machine) apicRead(reg uintptr) uint32 { return *mmio32(m.lapic + reg) }
+func (m *Machine) apicRead(reg uintptr) uint32 {
+	if m.x2apic {
+		return uint32(rdmsr(msrX2APIC + uint32(reg>>4)))
+	}
+	return *mmio32(m.lapic + reg)
+}
 
 //go:noinline
-func (m *Machine) apicWrite(reg uintptr, v uint32) { *mmio32(m.lapic + reg) = v }
+func (m *Machine) apicWrite(reg uintptr, v uint32) {
+	if m.x2apic {
+		wrmsr(msrX2APIC+uint32(reg>>4), uint64(v))
+		return
+	}
+	*mmio32(m.lapic + reg) = v
+}
+
+// apicID is this CPU's identifier.
+func (m *Machine) apicID() uint32 {
+	id := m.apicRead(lapicID)
+	if !m.x2apic {
+		id >>= 24
+	}
+	return id
+}
+
+// ipi sends an interrupt to the CPU with an APIC identifier: command is icrFixed and a
+// vector, icrNMI, icrInit, or icrStartup and a page number. What this CPU has stored before
+// is seen by the handler: a store to an uncached register waits for those before it, a write
+// of the MSR does not (SDM volume 3, 10.12.3).
+func (m *Machine) ipi(id, command uint32) {
+	if m.x2apic {
+		fence()
+		wrmsr(msrX2APIC+lapicICR>>4, icrX2(id, command))
+		return
+	}
+	m.apicWrite(lapicICRHigh, id<<24)
+	m.apicWrite(lapicICR, command)
+	for m.apicRead(lapicICR)&icrPending != 0 {
+		pause()
+	}
+}
 
 func (m *Machine) endOfInterrupt() { m.apicWrite(lapicEOI, 0) }
 
@@ -79,7 +122,7 @@ func (m *Machine) ioapicWrite(reg, v uint32) {
 // startIOAPIC masks all lines and points each at its vector on this CPU.
 func (m *Machine) startIOAPIC(special map[int]Line) {
 	lines := int(m.ioapicRead(ioapicVer)>>16&0xff) + 1
-	self := m.apicRead(0x20) >> 24 << 24
+	self := m.apicID() << 24 // an identifier over 254 needs interrupt remapping
 	for n := range min(lines, irqLines) {
 		pci := n >= isaLines
 		m.lines[n] = Line{Level: pci, ActiveLow: pci}

@@ -78,6 +78,13 @@ type cpuArea struct {
 	faultG     uint64 // the g of the runtime's fault handler; 0: not yet, faults are fatal
 	faultTop   uint64 // and the top of its stack
 
+	// What a CPU is started with, and what it says in return (start.go).
+	alive   uint64 // 1: it has come to secondaryEntry
+	started uint64 // 1: it runs its M, and takes interrupts
+	taskFn  uint64 // what to run; 0: nothing yet
+	taskSP  uint64
+	taskG   uint64
+
 	saved [3]uint64 // registers during that
 
 	iret [6]uint64 // DI, then what IRETQ pops

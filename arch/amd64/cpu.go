@@ -32,6 +32,7 @@ func loadTables(gdtr, idtr *byte, tss, kernelData uint16)
 func clearSegments(fsBase uint64)
 func sleep()
 func pause()
+func fence()
 func halt()
 func tripleFault()
 func in8(port uint16) uint8
@@ -54,6 +55,7 @@ const (
 	msrSysenterCS  = 0x174
 	msrPAT         = 0x277
 	msrTSCDeadline = 0x6e0
+	msrX2APIC      = 0x800 // the local APIC's registers in x2APIC mode
 	msrEFER        = 0xc0000080
 	msrStar        = 0xc0000081
 	msrLStar       = 0xc0000082
@@ -63,6 +65,7 @@ const (
 	msrKernelGS    = 0xc0000102
 
 	eferSCE = 1 << 0
+	eferLMA = 1 << 10
 	eferNXE = 1 << 11
 
 	// patReset is the PAT after reset (SDM volume 3, table 12-12): entry 0 is

@@ -181,6 +181,12 @@ TEXT ·pause(SB),NOSPLIT,$0-0
 	PAUSE
 	RET
 
+// func fence()
+TEXT ·fence(SB),NOSPLIT,$0-0
+	MFENCE
+	LFENCE
+	RET
+
 // func halt()
 TEXT ·halt(SB),NOSPLIT,$0-0
 	CLI

@@ -14,6 +14,7 @@ import (
 // otherwise. It fills two cache lines, and the allocator aligns it: prefetching CPUs take
 // lines in pairs.
 type cpu struct {
+	apicID   uint32
 	area     *cpuArea  // its page of the entry area, by its address in the direct map
 	areaVA   uint64    // and by the address that the assembly uses
 	active   arch.Root // the user root; Table is 0 when there is none
@@ -24,7 +25,10 @@ type cpu struct {
 	// set it to 0.
 	last uintptr
 
-	_ [72]byte
+	// Interrupts from other CPUs that have been taken.
+	wakes, shoots uint64
+
+	_ [48]byte
 }
 
 // cpus are the records of all CPUs, by number.
@@ -55,7 +59,10 @@ func (m *Machine) CPU() int { return runtime.ThisCPU() }
 func (m *Machine) Broadcast() bool { return m.running == 1 }
 
 // Interrupt implements arch.MMU.
-func (m *Machine) Interrupt(n int) { panic("arch: an interrupt to another CPU, and there is one") }
+func (m *Machine) Interrupt(n int) { m.ipi(cpus[n].apicID, icrFixed|vecShoot) }
+
+// Wake is goos.Wake: it sends an interrupt to a CPU that sleeps in Idle or is in user mode.
+func (m *Machine) Wake(n uint64) { m.ipi(cpus[n].apicID, icrFixed|vecWake) }
 
 // Pause implements arch.MMU.
 func (m *Machine) Pause() { pause() }

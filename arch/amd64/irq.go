@@ -21,6 +21,12 @@ func (m *Machine) Dispatch() {
 		case vector == vecTimer:
 			c.deadline = math.MaxInt64
 			m.endOfInterrupt()
+		case vector == vecWake:
+			c.wakes++
+			m.endOfInterrupt()
+		case vector == vecShoot:
+			c.shoots++
+			m.endOfInterrupt()
 		case n < irqLines:
 			if m.lines[n].Level {
 				// It would come again at once: the driver has not looked yet.

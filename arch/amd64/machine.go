@@ -28,6 +28,14 @@ type Config struct {
 	// Mitigations are the words of the kernel argument mitigations=.
 	Mitigations []string
 
+	// CPUs are the APIC identifiers of the machine's CPUs; that of the boot CPU may be
+	// missing. At most MaxCPUs are used, one if it is 0.
+	CPUs    []uint32
+	MaxCPUs int
+
+	// Low gives a page below 1 MB, where the other CPUs start; false if there is none.
+	Low func() (arch.PA, bool)
+
 	// Alloc gives a frame for page tables and stacks, below 4 GB: the tables of
 	// the entry code reach no further. Used by New only.
 	Alloc func() arch.PA
@@ -49,8 +57,12 @@ type Machine struct {
 	separate arch.PA
 	// areaTable is the page table of the entry area.
 	areaTable arch.PA
-	cpus      [maxCPUs]*cpu // by number
-	running   int           // how many of them there are
+	running   int // CPUs
+	// warnings are what New found and could do without.
+	warnings  []string
+	startPage arch.PA // where a CPU starts, below 1 MB; see trampoline.go
+	slowInit  bool    // a CPU needs time after INIT
+	x2apic    bool    // the local APICs are driven by MSRs
 	raise     func(line int)
 
 	lines  [irqLines]Line
@@ -71,9 +83,8 @@ func New(c Config) (*Machine, error) {
 	facts := readFacts(cpuid, rdmsr)
 	m.spec = decideSpeculation(&facts, c.Mitigations)
 	apicBase := rdmsr(msrAPICBase)
-	if apicBase&apicX2 != 0 {
-		return nil, fmt.Errorf("amd64: firmware left the local APIC in x2APIC mode, which this kernel does not drive")
-	}
+	m.x2apic = apicBase&apicX2 != 0
+	m.slowInit = facts.vendor == "GenuineIntel" && facts.family == 15
 	if c.LAPIC == 0 {
 		c.LAPIC = apicBase & 0x000f_ffff_ffff_f000
 	}
@@ -101,9 +112,17 @@ func New(c Config) (*Machine, error) {
 	if err := m.startTimer(); err != nil {
 		return nil, err
 	}
+	m.warnings = m.startOthers(areaTable, &c)
+	machine = m
 	m.tables.alloc = nil // a late use of what serves start-up only must not pass
 	return m, nil
 }
+
+// machine is the one that there is, for code that nobody can hand it to.
+var machine *Machine
+
+// Warnings are what New found and could do without, for people.
+func (m *Machine) Warnings() []string { return m.warnings }
 
 // direct is the kernel's address of physical memory. It is good before and
 // after the switch to the final tables, below 4 GB before.

@@ -30,14 +30,19 @@ func (m *Machine) startTimer() error {
 		}
 	}
 	runtime.SetClock(f.TSCHz)
-	if f.Deadline {
+	m.timer.mult = f.LAPICHz << 32 / 1e9
+	m.startTimerHere()
+	return nil
+}
+
+// startTimerHere gets this CPU's timer ready.
+func (m *Machine) startTimerHere() {
+	if m.timer.deadline {
 		m.apicWrite(lapicTimer, vecTimer|lvtDeadline)
-		return nil
+		return
 	}
 	m.apicWrite(lapicDivide, lapicDivideByOne)
 	m.apicWrite(lapicTimer, vecTimer)
-	m.timer.mult = f.LAPICHz << 32 / 1e9
-	return nil
 }
 
 // SetTimer implements arch.Machine. The same deadline again costs nothing.

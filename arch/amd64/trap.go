@@ -19,6 +19,8 @@ const (
 	vecIRQ         = 32 // I/O APIC inputs 0..27
 	irqLines       = 28
 	vecTimer       = vecIRQ + irqLines // 60
+	vecWake        = 61                // from another CPU: there is work (Wake)
+	vecShoot       = 62                // from another CPU: leave user mode (Interrupt)
 	vecSpurious    = 63                // low four bits set: SDM volume 3, 10.9
 	vectors        = 64
 )

@@ -51,5 +51,9 @@ func (u *mmu) Broadcast() bool { return true }
 // Interrupt is arch.MMU's.
 func (u *mmu) Interrupt(n int) { panic("arch: an interrupt to another CPU, and there is one") }
 
+// Task is goos.Task, and Wake goos.Wake.
+func (m *Machine) Task(sp, mp, gp, fn unsafe.Pointer) { panic("arm64: one CPU runs") }
+func (m *Machine) Wake(n uint64)                      { panic("arm64: one CPU runs") }
+
 // Pause is arch.MMU's.
 func (u *mmu) Pause() { yield() }

@@ -140,6 +140,9 @@ func (m *Machine) speculation(force []string) {
 	clearHistory(m.spec.history, uint64(m.spec.loops), smc)
 }
 
+// Warnings are what New found and could do without, for people.
+func (m *Machine) Warnings() []string { return nil }
+
 // Speculation is what is done about speculative execution on this CPU.
 func (m *Machine) Speculation() arch.Speculation {
 	s := arch.Speculation{On: m.spec.on, Open: m.spec.open}

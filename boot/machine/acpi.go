@@ -15,7 +15,7 @@ const (
 	maxSDT     = 1 << 20
 	madtFixed  = 44
 	madtPCAT   = 1 // flag: 8259s are there
-	lapicReady = 3 // enabled, or may be brought online
+	lapicReady = 1 // enabled. Else it is not there; "online capable" says that it may come later
 
 	madtLAPIC    = 0
 	madtIOAPIC   = 1
@@ -106,11 +106,11 @@ func (in *Info) madt(t []byte) error {
 		switch kind := e[0]; {
 		case kind == madtLAPIC && len(e) >= 8:
 			if le.Uint32(e[4:])&lapicReady != 0 {
-				in.CPUs++
+				in.addCPU(CPU{ID: uint64(e[3])})
 			}
 		case kind == madtX2APIC && len(e) >= 16:
 			if le.Uint32(e[8:])&lapicReady != 0 {
-				in.CPUs++
+				in.addCPU(CPU{ID: uint64(le.Uint32(e[4:]))})
 			}
 		case kind == madtIOAPIC && len(e) >= 12:
 			// ISA interrupts arrive at the one whose inputs start at 0.

@@ -14,6 +14,8 @@ const boardTrees = "../../build/boards/dtb"
 // the kernel needs of each. A Raspberry Pi's memory is filled in by its firmware.
 func TestBoardTrees(t *testing.T) {
 	const pi = 0x3b400000
+	spinning := []CPU{{0, "spin-table", 0xd8}, {1, "spin-table", 0xe0}, {2, "spin-table", 0xe8}, {3, "spin-table", 0xf0}}
+	byPSCI := []CPU{{0, "psci", 0}, {1, "psci", 0}, {2, "psci", 0}, {3, "psci", 0}}
 	for _, c := range []struct {
 		file string
 		size uint64 // what firmware writes into the memory node, where it does
@@ -28,7 +30,7 @@ func TestBoardTrees(t *testing.T) {
 				Console{Kind: MiniU, Base: 0x3f215040, Size: 0x40, IRQ: BCMBank0 + 32 + 29}},
 			Interrupts: Interrupts{Kind: BCM2836, Dist: Range{0x3f00b200, 0x200}, CPU: Range{0x40000000, 0x100}},
 			Timer:      Timer{IRQ: BCMLocalTimer, Level: true},
-			CPUs:       4,
+			CPUs:       spinning,
 			Power:      Device{BCMPower, Range{0x3f100000, 0x114}},
 			LED:        LED{Device{FirmGPIO, Range{0x3f00b880, 0x40}}, 2, false, "ACT"},
 			Watchdogs:  []Device{{BCMWatchdog, Range{0x3f100000, 0x114}}},
@@ -42,7 +44,7 @@ func TestBoardTrees(t *testing.T) {
 				Console{Kind: MiniU, Base: 0xfe215040, Size: 0x40, IRQ: 32 + 93}},
 			Interrupts: Interrupts{Kind: GICv2, Dist: Range{0xff841000, 0x1000}, CPU: Range{0xff842000, 0x2000}},
 			Timer:      Timer{IRQ: 27, Level: true},
-			CPUs:       4,
+			CPUs:       spinning,
 			Power:      Device{BCMPower, Range{0xfe100000, 0x114}},
 			LED:        LED{Device{BCMGPIO, Range{0xfe200000, 0xb4}}, 42, false, "ACT"},
 			Watchdogs:  []Device{{BCMWatchdog, Range{0xfe100000, 0x114}}},
@@ -54,7 +56,7 @@ func TestBoardTrees(t *testing.T) {
 			Console:    Console{Kind: IMX, Base: 0x30890000, Size: 0x10000, IRQ: 32 + 27},
 			Interrupts: Interrupts{Kind: GICv3, Dist: Range{0x38800000, 0x10000}, Redist: []Range{{0x38880000, 0xc0000}}},
 			Timer:      Timer{IRQ: 27, Level: true, Hz: 8_000_000},
-			CPUs:       4,
+			CPUs:       byPSCI,
 			PSCI:       "smc",
 			LED:        LED{Device{IMXGPIO, Range{0x30220000, 0x10000}}, 16, false, "yellow:status"},
 			Watchdogs:  []Device{{IMXWatchdog, Range{0x30280000, 0x10000}}},
@@ -66,7 +68,7 @@ func TestBoardTrees(t *testing.T) {
 			Console:     Console{Kind: Cadence, Base: 0xff000000, Size: 0x1000, IRQ: 32 + 21},
 			Interrupts:  Interrupts{Kind: GICv2, Dist: Range{0xf9010000, 0x10000}, CPU: Range{0xf9020000, 0x20000}},
 			Timer:       Timer{IRQ: 27, Level: true},
-			CPUs:        4,
+			CPUs:        byPSCI,
 			PSCI:        "smc",
 			Clock:       Device{ZynqRTC, Range{0xffa60000, 0x100}},
 			LED:         LED{Device{ZynqGPIO, Range{0xff0a0000, 0x1000}}, 23, false, "heartbeat"},

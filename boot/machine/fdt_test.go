@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -65,7 +66,7 @@ func TestQEMUTrees(t *testing.T) {
 				Console:     Console{Kind: "pl011", Base: 0x9000000, Size: 0x1000, IRQ: 33, Hz: 24_000_000},
 				Interrupts:  c.want,
 				Timer:       Timer{IRQ: 27, Level: true},
-				CPUs:        1,
+				CPUs:        []CPU{{}},
 				PSCI:        "hvc",
 				Clock:       Device{PL031, Range{0x9010000, 0x1000}},
 			}
@@ -84,8 +85,8 @@ func TestBoardTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if in.Model != "Some Board" || in.CPUs != 2 || in.PSCI != "smc" || in.Timer.Hz != 54_000_000 {
-		t.Errorf("model %q, %d CPUs, PSCI %q, timer %+v", in.Model, in.CPUs, in.PSCI, in.Timer)
+	if in.Model != "Some Board" || len(in.CPUs) != 2 || in.PSCI != "smc" || in.Timer.Hz != 54_000_000 {
+		t.Errorf("model %q, %d CPUs, PSCI %q, timer %+v", in.Model, len(in.CPUs), in.PSCI, in.Timer)
 	}
 	if want := (Console{Kind: MiniU, Base: 0xfe215040, Size: 0x40, IRQ: 32 + 93, Hz: 500_000_000}); in.Console != want {
 		t.Errorf("console %+v, want %+v", in.Console, want)
@@ -141,7 +142,7 @@ func boardTree(t testing.TB, change ...func(*dt.Node)) []byte {
 			n("dynamic", u32("size", 0x1000))),
 		n("clk", strs("compatible", "fixed-clock"), u32("clock-frequency", 500_000_000), u32("phandle", 7)),
 		n("cpus", u32("#address-cells", 1), u32("#size-cells", 0),
-			n("cpu@0", strs("device_type", "cpu")), n("cpu@1", strs("device_type", "cpu")), n("l2-cache0")),
+			n("cpu@0", strs("device_type", "cpu"), u32("reg", 0)), n("cpu@1", strs("device_type", "cpu"), u32("reg", 1)), n("l2-cache0")),
 		n("psci", strs("compatible", "arm,psci-1.0", "arm,psci-0.2"), strs("method", "smc")),
 		n("timer", strs("compatible", "arm,armv8-timer"), u32("clock-frequency", 54_000_000),
 			u32("interrupts", 1, 13, 0xf08, 1, 14, 0xf08, 1, 11, 0xf08)),
@@ -235,6 +236,29 @@ func TestBadTrees(t *testing.T) {
 	}
 	if _, err := FromDeviceTree(memory{}.read, 0x1000); err == nil || !strings.Contains(err.Error(), "not readable") {
 		t.Errorf("unmapped: %v", err)
+	}
+}
+
+// TestCPUs: each CPU with its number and how it is started; one without a number, or
+// disabled and with no way to start it, is not used. Broken by: cpu-release-addr ignored;
+// disabled CPUs taken.
+func TestCPUs(t *testing.T) {
+	cpu := func(name string, ps ...dt.Property) *dt.Node {
+		return dt.NewNode(name, dt.WithProperty(append(ps, dt.PropertyString("device_type", "cpu"))...))
+	}
+	root := dt.NewNode("", dt.WithChildren(dt.NewNode("cpus", dt.WithChildren(
+		cpu("cpu@0", dt.PropertyU32("reg", 0), dt.PropertyString("enable-method", "psci")),
+		cpu("cpu@100", dt.PropertyU64("reg", 1<<32|0x100), dt.PropertyString("status", "disabled"),
+			dt.PropertyString("enable-method", "spin-table"), dt.PropertyU64("cpu-release-addr", 0xd8)),
+		cpu("cpu@2", dt.PropertyU32("reg", 2), dt.PropertyString("status", "fail")),
+		cpu("cpu@3"),
+	))))
+	in := &Info{}
+	if err := in.fdtCPUs(&node{Node: root}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []CPU{{0, "psci", 0}, {1<<32 | 0x100, "spin-table", 0xd8}}; !slices.Equal(in.CPUs, want) || len(in.Warnings) != 1 {
+		t.Errorf("%+v, warnings %q; want %+v", in.CPUs, in.Warnings, want)
 	}
 }
 
@@ -418,7 +442,7 @@ func checkInfo(t *testing.T, in *Info) {
 			}
 		}
 	}
-	if in.CPUs < 1 || len(in.Memory) == 0 || len(in.CommandLine) > maxCommand {
+	if len(in.CPUs) < 1 || len(in.Memory) == 0 || len(in.CommandLine) > maxCommand {
 		t.Fatalf("%+v", in)
 	}
 }

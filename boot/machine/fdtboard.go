@@ -29,19 +29,26 @@ func (in *Info) fdtCPUs(root *node) error {
 			if n.text("device_type") != "cpu" {
 				continue
 			}
-			in.CPUs++
-			if n.text("enable-method") != "spin-table" {
+			if !n.enabled() && n.text("enable-method") == "" {
+				continue // there is no way to start it
+			}
+			id, err := n.number("reg")
+			if err != nil {
+				in.warn("%s: not used: %v", n, err)
 				continue
 			}
-			at, err := n.number("cpu-release-addr")
-			if err != nil {
-				return err
+			c := CPU{ID: id, Method: n.text("enable-method")}
+			if c.Method == "spin-table" {
+				if c.Release, err = n.number("cpu-release-addr"); err != nil {
+					return err
+				}
+				r, err := newRange(n.String()+": cpu-release-addr", c.Release, 8)
+				if err != nil {
+					return err
+				}
+				in.Reserved = append(in.Reserved, r)
 			}
-			r, err := newRange(n.String()+": cpu-release-addr", at, 8)
-			if err != nil {
-				return err
-			}
-			in.Reserved = append(in.Reserved, r)
+			in.addCPU(c)
 		}
 	}
 	n := root.find(func(n *node) bool { return n.compatible("arm,psci-0.2", "arm,psci-1.0", "arm,psci") })

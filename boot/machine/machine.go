@@ -54,7 +54,7 @@ type Info struct {
 	Screen     Screen
 	Interrupts Interrupts
 	Timer      Timer
-	CPUs       int // at least 1
+	CPUs       []CPU // that may be started, the boot CPU among them; at least one
 
 	PSCI  string // how to call PSCI: "hvc", "smc" or ""
 	Power Device // what else ends the machine
@@ -73,6 +73,24 @@ type Info struct {
 
 func (in *Info) warn(format string, args ...any) {
 	in.Warnings = append(in.Warnings, fmt.Sprintf(format, args...))
+}
+
+// CPU is one that is there and may be used.
+type CPU struct {
+	// ID is what the hardware knows it by: its APIC identifier; on arm64 the affinity
+	// fields of MPIDR_EL1.
+	ID uint64
+	// Method is how it is started on arm64: "psci", "spin-table" with the word at Release,
+	// or "" if it cannot be.
+	Method  string
+	Release uint64
+}
+
+// addCPU adds one that is not in the list yet: ACPI may name a CPU twice.
+func (in *Info) addCPU(c CPU) {
+	if !slices.ContainsFunc(in.CPUs, func(o CPU) bool { return o.ID == c.ID }) {
+		in.CPUs = append(in.CPUs, c)
+	}
 }
 
 // Console is the serial port that messages go to.
@@ -250,6 +268,8 @@ func (in *Info) finish() error {
 	if len(in.Memory) == 0 {
 		return fmt.Errorf("no RAM in the memory map")
 	}
-	in.CPUs = max(in.CPUs, 1)
+	if len(in.CPUs) == 0 {
+		in.CPUs = []CPU{{}}
+	}
 	return nil
 }

@@ -49,9 +49,11 @@ func pc() memory {
 
 	madt := binaryTable("APIC", join(
 		[]byte{0, 0, 0xe1, 0xfe, madtPCAT, 0, 0, 0}, // local APICs at 0xfee10000
-		[]byte{madtLAPIC, 8, 0, 0, 1, 0, 0, 0},
-		[]byte{madtLAPIC, 8, 1, 1, 0, 0, 0, 0}, // disabled
-		[]byte{madtLAPIC, 8, 2, 2, 2, 0, 0, 0}, // online capable
+		[]byte{madtLAPIC, 8, 0, 3, 1, 0, 0, 0},
+		[]byte{madtX2APIC, 16, 0, 0, 0x23, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0},
+		[]byte{madtX2APIC, 16, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, // as the first
+		[]byte{madtLAPIC, 8, 1, 1, 0, 0, 0, 0},                           // disabled
+		[]byte{madtLAPIC, 8, 2, 2, 2, 0, 0, 0},                           // online capable
 		[]byte{madtIOAPIC, 12, 0, 0, 0, 0, 0xc1, 0xfe, 0, 0, 0, 0},
 		[]byte{madtIOAPIC, 12, 1, 0, 0, 0, 0xc2, 0xfe, 24, 0, 0, 0},
 		[]byte{madtOverride, 10, 0, 0, 2, 0, 0, 0, 0, 0},
@@ -76,6 +78,7 @@ func binaryTable(sig string, body []byte) []byte {
 	return t
 }
 
+// TestPVH. Broken by: a processor that is online capable, or named twice, counted.
 func TestPVH(t *testing.T) {
 	in, err := FromPVH(pc().read, infoAt)
 	if err != nil {
@@ -94,7 +97,7 @@ func TestPVH(t *testing.T) {
 			CPU:  Range{0xfee10000, 4096},
 			PIC:  true,
 		},
-		CPUs: 2,
+		CPUs: []CPU{{ID: 3}, {ID: 0x123}},
 		RSDP: rsdpAt,
 	}
 	for i := range want.Interrupts.ISA {
@@ -116,7 +119,7 @@ func TestPVHWithoutACPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if in.Interrupts.CPU.Base != 0xfee00000 || in.Interrupts.Dist.Base != 0xfec00000 || in.Console.IRQ != 4 || !in.Interrupts.PIC || in.CPUs != 1 {
+	if in.Interrupts.CPU.Base != 0xfee00000 || in.Interrupts.Dist.Base != 0xfec00000 || in.Console.IRQ != 4 || !in.Interrupts.PIC || len(in.CPUs) != 1 {
 		t.Errorf("%+v", in)
 	}
 }

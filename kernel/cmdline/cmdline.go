@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ type Options struct {
 	Mitigations []string
 	Slice       time.Duration // slice=: how long a thread runs while others wait
 	Crash       string        // crash=: how to die once everything is up, to test the crash report; "no"
+	CPUs        int           // cpus=: how many CPUs are used at most
 	Args        []string      // after "--": the first process's arguments
 }
 
@@ -76,7 +78,7 @@ func parseSlice(s string) (time.Duration, error) {
 // Parse reads a command line. The warnings name the words it does not know, one
 // each; the error a word whose value is not one of the good ones, which it lists.
 func Parse(line string) (o Options, warnings []string, err error) {
-	o = Options{HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no"}
+	o = Options{HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: 1}
 	fs := flag.NewFlagSet("command line", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	type layout struct {
@@ -102,6 +104,12 @@ func Parse(line string) (o Options, warnings []string, err error) {
 	fs.Var(choice[string]{&o.Crash, crashes, crashes}, "crash", "")
 	fs.StringVar(&o.SelfTest, "selftest", o.SelfTest, "")
 	fs.StringVar(&o.Init, "init", o.Init, "")
+	fs.Func("cpus", "", func(s string) (err error) {
+		if o.CPUs, err = strconv.Atoi(s); err != nil || o.CPUs < 1 {
+			return errors.New("it is a number of CPUs, at least 1")
+		}
+		return nil
+	})
 	fs.Func("slice", "", func(s string) (err error) {
 		o.Slice, err = parseSlice(s)
 		return err

@@ -11,7 +11,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	def := Options{HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no"}
+	def := Options{HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: 1}
 	with := func(f func(*Options)) Options { o := def; f(&o); return o }
 	for _, c := range []struct {
 		line     string

@@ -21,6 +21,10 @@ func earlyPutc(c byte)
 
 func archinit() {}
 
+// TLSBase returns the FS base of the M at mp: code that the linker makes for an ELF binary
+// finds g at -8(FS).
+func TLSBase(mp unsafe.Pointer) uintptr { return uintptr(unsafe.Pointer(&(*m)(mp).tls)) + 8 }
+
 // injectCall makes it look as if the faulting instruction were a call. The
 // target is sigpanic0, which sets up Go's special registers first.
 func injectCall(c *FaultContext, gp *g) {

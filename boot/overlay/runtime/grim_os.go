@@ -52,6 +52,9 @@ type mOS struct {
 //go:nosplit
 func ThisCPU() int { return int(getg().m.cpu) }
 
+// CPUOf returns the number of the CPU that the M at mp is pinned to: for goos.Task.
+func CPUOf(mp unsafe.Pointer) int { return int((*m)(mp).cpu) }
+
 // CPURecord returns what SetCPURecord has set for the calling CPU: two loads, for code
 // that cannot afford more. SetCPURecord is called once on each CPU. The collector does
 // not see the record, so it must be kept alive elsewhere.

@@ -1,0 +1,154 @@
+//go:build tamago && amd64
+
+package amd64
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"unsafe"
+
+	"grim/arch"
+)
+
+// How a CPU is started (SDM volume 3, 8.4.4): INIT stops it, a startup interrupt has it
+// begin in the trampoline, which leads to secondaryEntry. A CPU that finds no task there
+// says that it is alive, and stops. So starting a CPU to see whether it is there, and
+// starting it to run an M, are the same; in between it is stopped with interrupts disabled
+// and uses nothing of the kernel's, not even its tables.
+//
+// All of this is done by one CPU at a time: New does it first, later the runtime, which
+// starts its Ms under a lock.
+
+// How long the steps take at most. The manual's 10 ms after INIT are for CPUs of its time;
+// all with a 64-bit mode but Intel's first need no wait.
+const (
+	initMoment  = 10_000      // ns
+	initOld     = 10_000_000  // of family 15
+	startMoment = 200_000     // then the startup interrupt is sent again
+	startLimit  = 200_000_000 // then the CPU counts as missing
+)
+
+// startOthers starts as many of the CPUs with these APIC identifiers as are asked for, to
+// see that they are there, and gives them numbers in that order. The boot CPU may be among
+// the identifiers. The warnings say what does not work.
+func (m *Machine) startOthers(table arch.PA, c *Config) (warnings []string) {
+	self := m.apicID()
+	cpus[0].apicID = self
+	want := min(max(c.MaxCPUs, 1), maxCPUs)
+	var others []uint32
+	for _, id := range c.CPUs {
+		if id != self && !slices.Contains(others, id) && len(others) < want-1 {
+			others = append(others, id)
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	page, ok := arch.PA(0), false
+	if c.Low != nil {
+		page, ok = c.Low()
+	}
+	if !ok {
+		return []string{"no free page below 1 MB to start the other CPUs in: only one runs"}
+	}
+	m.startPage = page
+	root := m.tables.page()
+	copy(directPage(root)[arch.KernelHalf:], directPage(m.shared)[arch.KernelHalf:])
+	m.tables.enter(root, arch.VA(page), page, arch.PageSize, kernText)
+	code := trampoline(page, trampolineRegs{
+		cr0: uint32(getCR0()), cr3: uint32(root), cr4: uint32(getCR4() &^ cr4PCIDE),
+		efer: uint32(rdmsr(msrEFER) &^ eferLMA), entry: secondaryAddress(),
+	})
+	copy(unsafe.Slice((*byte)(memory(direct(page))), arch.PageSize), code)
+	for _, id := range others {
+		if id > maxXAPIC && !m.x2apic {
+			warnings = append(warnings, fmt.Sprintf("CPU with APIC identifier %#x: reached in x2APIC mode only, which firmware has not turned on", id))
+			continue
+		}
+		n := m.running
+		m.buildArea(table, n)
+		cpus[n].apicID = id
+		a := cpus[n].area
+		a.kernelFS = 0
+		m.setTrampolineArg(n)
+		m.sendStartup(id, &a.alive)
+		if atomic.LoadUint64(&a.alive) == 0 {
+			// It may come yet: it then finds no task, for its number is given to nobody.
+			warnings = append(warnings, fmt.Sprintf("CPU with APIC identifier %#x does not start", id))
+			m.ipi(id, icrInit)
+			continue
+		}
+		stackGuards = append(stackGuards, areaGuards(n)...)
+		m.running++
+	}
+	return warnings
+}
+
+// setTrampolineArg makes the trampoline that of CPU n.
+func (m *Machine) setTrampolineArg(n int) {
+	at := (*uint64)(memory(direct(m.startPage) + trampArg))
+	atomic.StoreUint64(at, cpus[n].areaVA)
+}
+
+// sendStartup has a CPU begin in the trampoline and waits until the word is not 0, or it
+// is too late. It allocates nothing.
+func (m *Machine) sendStartup(id uint32, word *uint64) {
+	wait := int64(initMoment)
+	if m.slowInit {
+		wait = initOld
+	}
+	m.ipi(id, icrInit)
+	await(nil, wait)
+	for range 2 {
+		m.ipi(id, icrStartup|uint32(m.startPage>>arch.PageShift))
+		if await(word, startMoment) {
+			return
+		}
+	}
+	await(word, startLimit)
+}
+
+// await waits for a word, if there is one, at most so many nanoseconds. It hands over to
+// the other CPUs of an emulator that runs one at a time.
+func await(word *uint64, ns int64) bool {
+	for end := runtime.Nanotime() + ns; ; pause() {
+		if word != nil && atomic.LoadUint64(word) != 0 {
+			return true
+		}
+		if runtime.Nanotime() >= end {
+			return false
+		}
+	}
+}
+
+// Task is goos.Task: it starts the M at mp on its CPU. It runs on the scheduler's stack,
+// under a lock of the runtime: it does not allocate.
+func (m *Machine) Task(sp, mp, gp, fn unsafe.Pointer) {
+	n := runtime.CPUOf(mp)
+	c := cpus[n]
+	a := c.area
+	a.kernelFS = uint64(runtime.TLSBase(mp))
+	a.taskSP, a.taskG = uint64(uintptr(sp)), uint64(uintptr(gp))
+	atomic.StoreUint64(&a.taskFn, uint64(uintptr(fn)))
+	m.setTrampolineArg(n)
+	m.sendStartup(c.apicID, &a.started)
+	if atomic.LoadUint64(&a.started) == 0 {
+		panic("amd64: a CPU that had started before does not start")
+	}
+}
+
+// secondary is the first code in Go on a CPU that was started to run an M: on the M's g0,
+// without a P, so it must not allocate or store pointers. It is called by secondaryEntry.
+func secondary(a *cpuArea) {
+	n := int(a.self-areaCPU0) / areaStride
+	m := machine
+	m.startCPU(cpus[n])
+	m.startLAPIC()
+	m.startTimerHere()
+	atomic.StoreUint64(&a.started, 1)
+}
+
+// secondaryAddress is that of secondaryEntry, which is never called from Go.
+func secondaryAddress() uint64
