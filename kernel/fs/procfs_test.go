@@ -49,7 +49,7 @@ func newProcWorld(t *testing.T) (*world, *fakeProcs) {
 	w := newWorldOf(t, 1024, p)
 	p.self = ProcInfo{
 		TID: 7, PID: 7, PPID: 1, PGID: 7, SID: 1, Threads: []int{7, 8}, Name: "a b", State: 'R',
-		Args: []byte("a b\x00-x\x00"), Auxv: []byte("auxv"), Place: w.at.Place,
+		Args: []byte("a b\x00-x\x00"), Auxv: func() []byte { return []byte("auxv") }, Place: w.at.Place,
 		Files: NewFDTable(100, charge.Unlimited().Kernel()),
 		Mem:   vm.Stats{VSize: 8 << 20, RSS: 4 << 20, PeakRSS: 5 << 20},
 		UTime: 1234e7, Start: 5e9, Pending: 1 << 8,

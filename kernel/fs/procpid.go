@@ -34,11 +34,12 @@ type ProcInfo struct {
 	State                byte       // R S D T Z X, of the thread; of a process its leader's
 	Cred                 *cred.Cred // nil for one that has ended
 	NoNewPrivs           bool
-	Owner, OwnerGroup    uint32   // of the files in /proc/PID
-	Args, Env, Auxv      []byte   // as on the stack: strings end with NUL
-	Exe                  *File    // nil: none
-	Place                *Place   // nil for a zombie
-	Files                *FDTable // nil for a zombie
+	Owner, OwnerGroup    uint32        // of the files in /proc/PID
+	Args, Env            []byte        // as on the stack: strings end with NUL
+	Auxv                 func() []byte // the auxiliary vector; nil: no memory
+	Exe                  *File         // nil: none
+	Place                *Place        // nil for a zombie
+	Files                *FDTable      // nil for a zombie
 	// Maps gives up to n entries of the map, from the one at from on; nil: no memory.
 	Maps func(from arch.VA, n int) []vm.EntryInfo
 	// Memory is what an open of mem gets: the access of the process that t is of, or
@@ -111,7 +112,12 @@ type pidText struct {
 
 // pidTexts are the files of /proc/PID, in the order they are listed.
 var pidTexts = []pidText{
-	{"auxv", 0o400, true, func(i *ProcInfo) []byte { return i.Auxv }, nil},
+	{"auxv", 0o400, true, func(i *ProcInfo) []byte {
+		if i.Auxv == nil {
+			return nil
+		}
+		return i.Auxv()
+	}, nil},
 	{"cgroup", 0o444, false, func(*ProcInfo) []byte { return []byte("0::/\n") }, nil},
 	{"cmdline", 0o444, false, func(i *ProcInfo) []byte { return i.Args }, nil},
 	{"environ", 0o400, true, func(i *ProcInfo) []byte { return i.Env }, nil},

@@ -2,6 +2,7 @@ package sys
 
 import (
 	delf "debug/elf"
+	"fmt"
 	"path"
 	"syscall"
 	"time"
@@ -41,11 +42,19 @@ type executable struct {
 
 	argv, env []string
 	scripts   bool   // argv is not what text holds: interpreters were put before
-	path      string // as AT_EXECFN and /proc/self/exe have it
+	path      string // what execve(2) was asked for: AT_EXECFN, and the process's name
+	// unreachable: path goes by a descriptor that execve(2) closes, so that no
+	// interpreter could open a script there.
+	unreachable bool
 
 	file  *fs.File  // holds a reference
 	obj   vm.Object // the file's pages, with a reference
 	image *elf.Image
+
+	// The interpreter of a dynamic program.
+	interp      *fs.File  // holds a reference until the program is loaded, so that nobody writes to it
+	interpObj   vm.Object // with a reference
+	interpImage *elf.Image
 
 	limits  *proc.Process // whose memory limits the new space gets; nil: nobody's
 	cred    *proc.Cred
@@ -139,6 +148,7 @@ func (x *executable) put() {
 	if x.obj != nil {
 		x.obj.Unref()
 	}
+	x.closeInterpreter()
 	clear(x.strings)
 	*x = executable{
 		s: s, loadFor: x.loadFor, text: kept(x.text), starts: kept(x.starts), strings: kept(x.strings),
@@ -262,20 +272,28 @@ func (x *executable) program(payer *charge.User) (program, error) {
 // While it runs, or is on its way there, nobody can write to it.
 //
 // EACCES: not a regular file, or not executable. ETXTBSY: open for writing. ELOOP: scripts upon scripts.
-// ENOENT: there is none, or an interpreter it names is missing. ENOEXEC.
+// ENOENT: there is none, or an interpreter it names is missing. ENOEXEC. ELIBBAD, EIO:
+// the interpreter is no program.
 func (x *executable) open(at fs.At, name string, flags int) error {
-	x.path = name
+	if x.path == "" {
+		x.path = name
+	}
+	asked := x.path // the script's path, as its interpreter gets it
 	for depth := 0; ; depth++ {
 		f, err := x.s.fs.OpenExec(at, name, flags)
 		if err != nil {
 			return err
 		}
 		script, is, err := x.parse(f, at.Task)
-		if err == nil && !is && x.image.Interp != "" {
-			err = x.s.noInterpreter(at, x.image.Interp)
+		if err == nil && !is && x.image.Dynamic {
+			err = x.openInterpreter(at)
 		}
-		if err == nil && is && depth == elf.MaxScripts {
+		switch {
+		case err != nil || !is:
+		case depth == elf.MaxScripts:
 			err = syscall.ELOOP
+		case x.unreachable:
+			err = syscall.ENOENT
 		}
 		if err == nil && !is {
 			x.file = f
@@ -289,56 +307,97 @@ func (x *executable) open(at fs.At, name string, flags int) error {
 		if script.HasArg {
 			args = append(args, script.Arg)
 		}
-		args = append(args, name)
+		args = append(args, asked)
 		if len(x.argv) > 0 {
 			args = append(args, x.argv[1:]...)
 		}
 		x.argv, x.scripts = args, true
-		x.path, name, flags = script.Interpreter, script.Interpreter, 0
-		at.Dir = nil
+		asked, name, flags = script.Interpreter, script.Interpreter, 0
+		at.Dir, x.unreachable = nil, false
 	}
 }
 
 // parse tells what an opened program is: a script, or an executable, which becomes
-// x's image and object. Images are kept with the page cache as long as the file does
-// not change: programs are started again and again, and parsing costs as much as
-// all else that execve(2) does.
+// x's image and object.
 func (x *executable) parse(f *fs.File, t fs.Task) (script elf.Script, is bool, err error) {
 	if x.obj != nil { // a script's
 		x.obj.Unref()
 		x.obj = nil
 	}
-	var cache *vm.FileObject
-	var version uint64
 	if x.obj, err = f.Object(); err == nil {
-		if cache, _ = x.obj.(*vm.FileObject); cache != nil {
-			var v any
-			v, version = cache.Derived()
-			if im, ok := v.(*elf.Image); ok {
-				x.image = im
-				return script, false, nil
-			}
+		if x.image = parsed(x.obj); x.image != nil {
+			return script, false, nil
 		}
 	}
 	r := fileReader{f, t}
-	size := f.Stat().Size
-	if script, is, err = elf.ParseScript(r, size); err != nil || is {
+	if script, is, err = elf.ParseScript(r, f.Stat().Size); err != nil || is {
 		return script, is, err
 	}
-	if x.image, err = elf.Parse(r, size, delf.Machine(x.s.abi.Machine)); err == nil && cache != nil {
-		cache.SetDerived(x.image, version)
-	}
+	x.image, err = x.s.parse(r, x.obj)
 	return script, false, err
 }
 
-// noInterpreter is the answer to a dynamically linked program: execve(2) has
-// ENOENT for an interpreter that does not exist; one that does is not loaded.
-func (s *System) noInterpreter(at fs.At, interp string) error {
+// parsed is the image of a file that has been parsed before and has not changed since,
+// or nil. Images are kept with the page cache: programs are started again and again,
+// and parsing costs as much as all else that execve(2) does.
+func parsed(obj vm.Object) *elf.Image {
+	if cache, _ := obj.(*vm.FileObject); cache != nil {
+		v, _ := cache.Derived()
+		im, _ := v.(*elf.Image)
+		return im
+	}
+	return nil
+}
+
+// parse reads the headers of a file, whose pages obj are; nil: it has none.
+func (s *System) parse(r fileReader, obj vm.Object) (*elf.Image, error) {
+	cache, _ := obj.(*vm.FileObject)
+	version := uint64(0)
+	if cache != nil {
+		_, version = cache.Derived()
+	}
+	im, err := elf.Parse(r, r.f.Stat().Size, delf.Machine(s.abi.Machine))
+	if err == nil && cache != nil {
+		cache.SetDerived(im, version)
+	}
+	return im, err
+}
+
+// openInterpreter opens and parses the interpreter that x's image names. Errors are
+// those of opening a program; ELIBBAD: it is none for this machine; EIO: it has no ELF
+// header (execve(2)). On error x has none.
+func (x *executable) openInterpreter(at fs.At) error {
 	at.Dir = nil
-	if _, err := s.fs.Stat(at, interp, 0); err != nil {
+	f, err := x.s.fs.OpenExec(at, x.image.Interp, 0)
+	if err != nil {
 		return err
 	}
-	return syscall.ENOEXEC
+	x.interp = f
+	if x.interpObj, err = f.Object(); err == nil {
+		if x.interpImage = parsed(x.interpObj); x.interpImage == nil {
+			x.interpImage, err = x.s.parse(fileReader{f, at.Task}, x.interpObj)
+		}
+	}
+	if err != nil {
+		if err == syscall.ENOEXEC {
+			err = syscall.ELIBBAD
+			if f.Stat().Size < elf.HeaderSize {
+				err = syscall.EIO
+			}
+		}
+		x.closeInterpreter()
+	}
+	return err
+}
+
+func (x *executable) closeInterpreter() {
+	if x.interpObj != nil {
+		x.interpObj.Unref()
+	}
+	if x.interp != nil {
+		x.interp.Release()
+	}
+	x.interp, x.interpObj, x.interpImage = nil, nil, nil
 }
 
 // fileReader makes a file an io.ReaderAt.
@@ -361,6 +420,7 @@ func (x *executable) load(vs *vm.VMSpace) (pc, sp arch.VA, err error) {
 	a := &x.args
 	a.Yield = x.s.cfg.Yield
 	a.Argv, a.Envp, a.ExecFn, a.CPU = x.argv, x.env, x.path, s.cfg.CPU
+	a.Interp, a.InterpObject = x.interpImage, x.interpObj
 	a.ID = elf.Identity{UID: x.cred.UID, EUID: x.cred.EUID, GID: x.cred.GID, EGID: x.cred.EGID,
 		Secure: x.secure}
 	a.Low = x.cred.EUID == 0
@@ -407,6 +467,12 @@ func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64,
 	defer x.put()
 	if err := x.read(c, argv, envp); err != nil {
 		return 0, err
+	}
+	if at.Dir != nil { // what is asked for goes by a descriptor
+		if x.path = fmt.Sprintf("/dev/fd/%d", c.int(0)); name != "" {
+			x.path += "/" + name
+		}
+		x.unreachable, _ = c.files().fds.Cloexec(c.int(0))
 	}
 	if err := x.open(at, name, flags); err != nil {
 		return 0, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	delf "debug/elf"
 	"encoding/binary"
+	"fmt"
 	"math/rand"
 	"strings"
 	"syscall"
@@ -468,5 +469,103 @@ func TestOnlySeparate(t *testing.T) {
 				u.exit(0)
 			})
 		}
+	})
+}
+
+// interpreted is a program that names an interpreter.
+func (m *machine) interpreted(typ delf.Type, interp string) []byte {
+	b := m.executable(typ, nil)
+	le.PutUint16(b[56:], 3) // e_phnum
+	var p bytes.Buffer
+	binary.Write(&p, binary.LittleEndian, delf.Prog64{Type: uint32(delf.PT_INTERP), Off: 0x400, Filesz: uint64(len(interp) + 1)})
+	copy(b[64+2*56:], p.Bytes())
+	copy(b[0x400:], interp+"\x00")
+	return b
+}
+
+// A dynamic program starts in its interpreter, which is told where the program is
+// (AT_PHDR, AT_ENTRY) and where it is itself (AT_BASE); /proc/self/auxv says the same.
+// Broken by AT_BASE 0, and by a start at the program's own entry.
+func TestExecDynamic(t *testing.T) {
+	onBoth(t, func(m *machine) {
+		m.litters = true
+		m.writeFile("/tmp/ld.so", m.executable(delf.ET_DYN, nil), 0o755)
+		m.writeFile("/tmp/fixed-ld.so", m.executable(delf.ET_EXEC, func(h *delf.Header64, p []delf.Prog64) {
+			p[0].Vaddr, p[1].Vaddr, h.Entry = 0x700000, 0x702f80, 0x701000
+		}), 0o755)
+		m.writeFile("/tmp/prog", m.interpreted(delf.ET_EXEC, "/tmp/ld.so"), 0o755)
+		m.writeFile("/tmp/pie", m.interpreted(delf.ET_DYN, "ld.so"), 0o755) // relative to /tmp
+		m.writeFile("/tmp/both", m.interpreted(delf.ET_EXEC, "/tmp/fixed-ld.so"), 0o755)
+		for _, c := range []struct {
+			path  string
+			bias  arch.VA // of the program
+			fixed bool    // the interpreter's address
+		}{{"/tmp/prog", 0, false}, {"/tmp/pie", 0x555555554000 - 0x400000, false}, {"/tmp/both", 0, true}} {
+			ran := false
+			m.anywhere = func(u *user) {
+				ran = true
+				st, pc := u.stack(), arch.VA(u.u.Frame[m.abi.PC])
+				base := arch.VA(st.aux[7])
+				if c.fixed != (base == 0) || pc != base+0x1000 && !c.fixed || c.fixed && pc != 0x701000 {
+					m.t.Errorf("%s: AT_BASE %#x, first instruction at %#x", c.path, base, pc)
+				}
+				if st.aux[9] != uint64(0x401000+c.bias) || st.aux[3] != uint64(0x400040+c.bias) || st.aux[5] != 3 {
+					m.t.Errorf("%s: aux %#x", c.path, st.aux)
+				}
+				for _, va := range []arch.VA{0x402f80 + c.bias, pc + 0x1f80} {
+					if b := u.load(va, 0x100); !bytes.Equal(b, bytes.Repeat([]byte{0xda}, 0x100)) {
+						m.t.Errorf("%s: data at %#x: % x", c.path, va, b[:16])
+					}
+				}
+				sp := arch.VA(u.u.Frame[m.abi.SP]) - 4096
+				u.store(sp, []byte("/proc/self/auxv\x00"))
+				fd := u.ok("openat", cwd, uint64(sp), unix.O_RDONLY, 0)
+				n := u.ok("read", fd, uint64(sp), 1024)
+				aux := map[uint64]uint64{}
+				for i := arch.VA(0); i < arch.VA(n); i += 16 {
+					aux[u.word(sp+i)] = u.word(sp + i + 8)
+				}
+				delete(aux, 0)
+				if n != uint64(16*(len(st.aux)+1)) || fmt.Sprint(aux) != fmt.Sprint(st.aux) {
+					m.t.Errorf("%s: /proc/self/auxv: %d bytes, %#x, want %#x", c.path, n, aux, st.aux)
+				}
+				u.exit(7)
+			}
+			m.programs.Clear()
+			st := m.run(func(u *user) {
+				u.ok("chdir", u.str("/tmp"))
+				u.call("execve", u.str(c.path), u.strings(dataVA, "a"), 0)
+				m.t.Error("execve came back")
+			})
+			if st.ExitStatus() != 7 || !ran {
+				m.t.Errorf("%s: status %#x", c.path, st)
+			}
+		}
+		m.anywhere = nil
+	})
+}
+
+// What is wrong with an interpreter is the error of execve(2). Broken by ENOEXEC for an
+// interpreter that is none.
+func TestExecBadInterpreter(t *testing.T) {
+	onBoth(t, func(m *machine) {
+		m.litters = true
+		other := m.executable(delf.ET_DYN, func(h *delf.Header64, p []delf.Prog64) { h.Machine ^= 0xff })
+		m.writeFile("/tmp/text", []byte(strings.Repeat("not a program", 20)), 0o755)
+		m.writeFile("/tmp/short", []byte("\x7fELF"), 0o755)
+		m.writeFile("/tmp/noexec", m.executable(delf.ET_DYN, nil), 0o644)
+		m.writeFile("/tmp/other", other, 0o755)
+		m.passes(func(u *user) {
+			for interp, want := range map[string]syscall.Errno{
+				"/none": syscall.ENOENT, "/tmp": syscall.EACCES, "/tmp/noexec": syscall.EACCES, "/tmp/text": syscall.ELIBBAD,
+				"/tmp/short": syscall.EIO, "/tmp/other": syscall.ELIBBAD, "/tmp/text/x": syscall.ENOTDIR,
+			} {
+				m.writeFile("/tmp/prog", m.interpreted(delf.ET_EXEC, interp), 0o755)
+				if e := errno(u.call("execve", u.str("/tmp/prog"), u.strings(dataVA, "a"), 0)); e != want {
+					m.t.Errorf("%s: %v, want %v", interp, e, want)
+				}
+			}
+			u.exit(0)
+		})
 	})
 }

@@ -111,12 +111,28 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 		i.Mem = vs.Stats()
 		i.Charged += uint64(vs.Account().Used(charge.Heap))
 		i.Frame.StackStart = uint64(vs.Marks().StackTop)
+		i.Auxv = func() []byte { return auxv(p) }
 		vs.Release()
 		i.Maps = func(from arch.VA, n int) []vm.EntryInfo { return maps(p, from, n) }
 	}
 	i.Settings = ps.s.settings(p, tid)
 	i.Memory = func(t fs.Task) (fs.ProcMemory, error) { return ps.memory(p, t) }
 	return i, true
+}
+
+// auxv is the auxiliary vector as it is on the process's stack; none if that is gone.
+func auxv(p *proc.Process) []byte {
+	vs := p.VM()
+	if vs == nil {
+		return nil
+	}
+	defer vs.Release()
+	m := vs.Marks()
+	b := make([]byte, m.AuxvSize)
+	if vs.CopyIn(b, m.Auxv) != nil {
+		return nil
+	}
+	return b
 }
 
 // settings are what can be written in /proc/PID. Grim's own are who takes the memory

@@ -144,6 +144,8 @@ func (vs *VMSpace) SetMmapBase(va arch.VA) {
 type Marks struct {
 	StackTop arch.VA // end of the main stack
 	SigPage  arch.VA // where the system-call layer may have a page
+	Auxv     arch.VA // the auxiliary vector on the stack
+	AuxvSize int
 }
 
 // SetMarks and Marks store and fetch them. Fork copies them.

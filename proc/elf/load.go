@@ -11,15 +11,17 @@ import (
 // take. It grows by faults.
 const stackInitial = 128 << 10
 
-// Load maps im, whose bytes are obj, into the empty address space vs, builds the
-// initial stack from a, and places the heap. It returns the first instruction
-// and the stack pointer, and leaves the places of stack and signal page in vs's
-// Marks. Pages come in by faults later, except those it writes.
+// Load maps im, whose bytes are obj, into the empty address space vs, and with it the
+// interpreter of a dynamic program, which a.Interp has; builds the initial stack from
+// a, and places the heap. It returns the first instruction, which is the interpreter's
+// if there is one, and the stack pointer, and leaves the places of stack, signal page
+// and auxiliary vector in vs's Marks. Pages come in by faults later, except those it
+// writes.
 //
 // Errors: EPERM (the program lies below vm.MinAddr and a.Low is not set), ENOMEM, E2BIG, EFAULT (out of memory while filling a page) and what
 // obj answers. What was mapped by then stays for the caller to purge.
 func Load(vs *vm.VMSpace, im *Image, obj vm.Object, a *Args) (pc, sp arch.VA, err error) {
-	if im.Interp != "" {
+	if im.Dynamic && a.Interp == nil {
 		return 0, 0, syscall.ENOEXEC
 	}
 	at := im.fixed()
@@ -38,13 +40,20 @@ func Load(vs *vm.VMSpace, im *Image, obj vm.Object, a *Args) (pc, sp arch.VA, er
 	vs.SetBrk(at.Brk)
 	limit := vs.Limits().Stack
 	vs.SetMmapBase(min(at.MmapBase, at.StackTop-stackGap(limit)))
-	vs.SetMarks(vm.Marks{StackTop: at.StackTop, SigPage: at.SigPage})
+	pc, base := im.Entry+bias, arch.VA(0)
+	if im.Dynamic {
+		if base, err = a.Interp.loadInterp(vs, a.InterpObject); err != nil {
+			return 0, 0, err
+		}
+		pc = a.Interp.Entry + base
+	}
 	top := at.StackTop - at.SPGap
-	stack, err := a.stackImage(top, im, bias)
+	stack, aux, err := a.stackImage(top, im, bias, base)
 	if err != nil {
 		return 0, 0, err
 	}
 	sp = top - arch.VA(len(stack))
+	vs.SetMarks(vm.Marks{StackTop: at.StackTop, SigPage: at.SigPage, Auxv: sp + arch.VA(aux), AuxvSize: 8 * auxWords})
 	prot := arch.Read | arch.Write
 	if im.ExecStack {
 		prot |= arch.Exec
@@ -59,7 +68,30 @@ func Load(vs *vm.VMSpace, im *Image, obj vm.Object, a *Args) (pc, sp arch.VA, er
 	if err := vs.CopyOut(sp, stack); err != nil {
 		return 0, 0, err
 	}
-	return im.Entry + bias, sp, nil
+	return pc, sp, nil
+}
+
+// loadInterp maps an interpreter: at the address that it was linked for, or where
+// mmap(2) would put it. It returns what is added to its addresses.
+func (im *Image) loadInterp(vs *vm.VMSpace, obj vm.Object) (bias arch.VA, err error) {
+	if im.PIE {
+		size := uint64(im.High() - im.Low())
+		at, err := vs.Map(0, size, 0, vm.Private|vm.Anon|vm.NoReserve, nil, 0)
+		if err != nil {
+			return 0, err
+		}
+		// What lies between its segments is not mapped.
+		if err := vs.Unmap(at, size); err != nil {
+			return 0, err
+		}
+		bias = at - im.Low()
+	}
+	for i := range im.Segments {
+		if err := im.Segments[i].load(vs, obj, bias); err != nil {
+			return 0, err
+		}
+	}
+	return bias, nil
 }
 
 // load maps one segment: file pages, the zeroes after the file's part of the

@@ -1,5 +1,5 @@
-// Package elf reads static Linux executables and builds the address space that
-// their first instruction expects.
+// Package elf reads Linux executables, and the interpreters (dynamic linkers) that they
+// name, and builds the address space that the first instruction expects.
 //
 // Parse and ParseScript look at bytes that nobody vouches for: they read a
 // bounded amount, never trust a size or an offset before comparing it with the
@@ -22,6 +22,9 @@ import (
 
 	"grim/arch"
 )
+
+// HeaderSize is the length of an ELF header: what is shorter is no ELF file at all.
+const HeaderSize = ehdrSize
 
 const (
 	ehdrSize = 64 // sizeof(Elf64_Ehdr)
@@ -50,24 +53,29 @@ func (s *Segment) End() arch.VA { return s.VA + arch.VA(s.MemSize) }
 // Image is what the headers of an executable say. It is immutable once parsed,
 // so it may be cached as long as the file's contents do not change.
 type Image struct {
-	PIE       bool // ET_DYN: Load chooses where it goes
-	Entry     arch.VA
-	Align     uint64  // the largest p_align, at least a page
-	Phdr      arch.VA // where the program headers are in memory; 0 if in no segment
-	PhNum     int
-	Segments  []Segment // at least one, ascending, not overlapping
-	ExecStack bool      // PT_GNU_STACK asks for an executable stack
-	Interp    string    // PT_INTERP; empty in a static program
+	PIE   bool // ET_DYN: Load chooses where it goes
+	Entry arch.VA
+	Align uint64  // the largest p_align, at least a page
+	Phdr  arch.VA // where the program headers are in memory; 0 if in no segment
+	PhNum int
+	// Segments are at least one. They may be in any order and overlap: a later one
+	// replaces, page by page, what earlier ones have put there.
+	Segments  []Segment
+	ExecStack bool   // PT_GNU_STACK asks for an executable stack
+	Dynamic   bool   // there is a PT_INTERP
+	Interp    string // its path
+
+	low, high arch.VA
 }
 
 // Low and High are the page-rounded bounds of the segments before relocation.
-func (im *Image) Low() arch.VA  { return im.Segments[0].VA.PageDown() }
-func (im *Image) High() arch.VA { return im.Segments[len(im.Segments)-1].End().PageUp() }
+func (im *Image) Low() arch.VA  { return im.low }
+func (im *Image) High() arch.VA { return im.high }
 
 // Parse reads the headers of the executable r of size bytes, for an ABI's
 // machine. ENOEXEC: it is not a 64-bit little-endian ET_EXEC or ET_DYN file of
-// that machine, is cut short, or its segments overlap or do not fit a user
-// address space. An error of r is passed on.
+// that machine, is cut short, or its segments do not fit a user address space.
+// EIO: the path of the interpreter is not in the file. An error of r is passed on.
 func Parse(r io.ReaderAt, size int64, machine elf.Machine) (*Image, error) {
 	f, phoff, err := headers(r, size)
 	if err != nil {
@@ -138,16 +146,23 @@ func (im *Image) add(p *elf.ProgHeader, r io.ReaderAt, size int64) error {
 		}
 		return im.addLoad(p, size)
 	case elf.PT_INTERP:
-		if p.Filesz < 2 || p.Filesz > maxInterp || !inFile(p, size) || im.Interp != "" {
+		if im.Dynamic { // the first one counts
+			return nil
+		}
+		if p.Filesz < 2 || p.Filesz > maxInterp {
 			return syscall.ENOEXEC
+		}
+		if !inFile(p, size) {
+			return syscall.EIO
 		}
 		b := make([]byte, p.Filesz)
 		if err := readFull(r, b, int64(p.Off)); err != nil {
 			return err
 		}
-		if b[len(b)-1] != 0 || bytes.IndexByte(b, 0) == 0 {
+		if b[len(b)-1] != 0 {
 			return syscall.ENOEXEC
 		}
+		im.Dynamic = true
 		im.Interp = string(b[:bytes.IndexByte(b, 0)])
 	case elf.PT_GNU_STACK:
 		im.ExecStack = p.Flags&elf.PF_X != 0
@@ -173,28 +188,20 @@ func (im *Image) addLoad(p *elf.ProgHeader, size int64) error {
 			s.Prot |= b.prot
 		}
 	}
-	if n := len(im.Segments); n > 0 && !follows(&im.Segments[n-1], &s) {
-		return syscall.ENOEXEC
-	}
-	im.Segments = append(im.Segments, s)
+	im.put(s)
 	if p.Align > im.Align && p.Align&(p.Align-1) == 0 {
 		im.Align = p.Align
 	}
 	return nil
 }
 
-// follows says whether b may come after a. gABI wants PT_LOAD entries in
-// ascending order. Two may meet inside a page only if that page holds the same
-// file bytes whichever of the two maps it, and a needs no zeroes there.
-func follows(a, b *Segment) bool {
-	if b.VA < a.End() {
-		return false
+// put adds a segment.
+func (im *Image) put(s Segment) {
+	if len(im.Segments) == 0 {
+		im.low, im.high = s.VA.PageDown(), s.End().PageUp()
 	}
-	if b.VA.PageDown() >= a.End().PageUp() {
-		return true
-	}
-	return a.MemSize == a.FileSize && b.FileSize > 0 &&
-		uint64(a.VA)-a.Off == uint64(b.VA)-b.Off
+	im.low, im.high = min(im.low, s.VA.PageDown()), max(im.high, s.End().PageUp())
+	im.Segments = append(im.Segments, s)
 }
 
 func (im *Image) check() error {
@@ -203,14 +210,6 @@ func (im *Image) check() error {
 	}
 	bias := im.biasAt(pieBase)
 	if im.Low()+bias < arch.UserMin || im.High()+bias > mmapTop || im.High()+bias <= im.Low()+bias {
-		return syscall.ENOEXEC
-	}
-	entry := false
-	for i := range im.Segments {
-		s := &im.Segments[i]
-		entry = entry || (s.Prot&arch.Exec != 0 && im.Entry >= s.VA && im.Entry < s.End())
-	}
-	if !entry {
 		return syscall.ENOEXEC
 	}
 	return nil

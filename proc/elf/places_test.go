@@ -23,10 +23,10 @@ func TestPlaces(t *testing.T) {
 		im      Image
 		pieBits uint
 	}{
-		{"fixed", Image{Align: arch.PageSize, Segments: []Segment{{VA: 0x400000, MemSize: 0x12345}}}, 0},
-		{"pie", Image{PIE: true, Align: arch.PageSize, Segments: []Segment{{MemSize: 0x12345}}}, 28},
-		{"pie-64K", Image{PIE: true, Align: 64 << 10, Segments: []Segment{{VA: 0x10000, MemSize: 0x12345}}}, 24},
-		{"pie-2M", Image{PIE: true, Align: 2 << 20, Segments: []Segment{{VA: 0x200000, MemSize: 30 << 40}}}, 19},
+		{"fixed", image(false, arch.PageSize, Segment{VA: 0x400000, MemSize: 0x12345}), 0},
+		{"pie", image(true, arch.PageSize, Segment{MemSize: 0x12345}), 28},
+		{"pie-64K", image(true, 64 << 10, Segment{VA: 0x10000, MemSize: 0x12345}), 24},
+		{"pie-2M", image(true, 2 << 20, Segment{VA: 0x200000, MemSize: 30 << 40}), 19},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var ones, zeros Places // bits that were ever 1, and 0
@@ -101,14 +101,22 @@ func TestPlacesFixed(t *testing.T) {
 		{VA: stackTop - 12<<30, MemSize: 0x1000},
 		{VA: 0x10000, MemSize: uint64(mmapMin)},
 	} {
-		im := Image{Align: arch.PageSize, Segments: []Segment{s}}
+		im := image(false, arch.PageSize, s)
 		var d Draw
 		if p := im.random(&d); p != im.fixed() {
 			t.Errorf("%+x: %+x", s, p)
 		}
 	}
-	if p, q := fmt.Sprintf("%x", (&Image{PIE: true, Align: arch.PageSize, Segments: []Segment{{MemSize: 1}}}).fixed()),
+	pie := image(true, arch.PageSize, Segment{MemSize: 1})
+	if p, q := fmt.Sprintf("%x", pie.fixed()),
 		"{555555554000 555555555000 7fffff6fd000 7fffffffd000 0 7fffffffe000}"; p != q {
 		t.Errorf("fixed places: %s, want %s", p, q)
 	}
+}
+
+// image is an image of one segment.
+func image(pie bool, align uint64, s Segment) Image {
+	im := Image{PIE: pie, Align: align}
+	im.put(s)
+	return im
 }

@@ -10,9 +10,9 @@ const (
 	// scriptLine is how much of a script's first line counts (BINPRM_BUF_SIZE,
 	// execve(2), "Interpreter scripts").
 	scriptLine = 256
-	// MaxScripts is how often one interpreter script may name another before
-	// execve(2) answers ELOOP.
-	MaxScripts = 4
+	// MaxScripts is how many scripts may stand between what execve(2) is asked for
+	// and a program: with one more it answers ELOOP.
+	MaxScripts = 5
 )
 
 // Script is the first line of an interpreter script.

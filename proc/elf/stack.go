@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"grim/arch"
+	"grim/mm/vm"
 )
 
 // Auxiliary vector tags (getauxval(3); the kernel's include/uapi/linux/auxvec.h).
@@ -61,9 +62,12 @@ type Identity struct {
 type Args struct {
 	Argv, Envp []string
 	ExecFn     string // the path as given to execve
-	Random     [16]byte
-	CPU        CPU
-	ID         Identity
+	// Interp and InterpObject are the interpreter of a dynamic program.
+	Interp       *Image
+	InterpObject vm.Object
+	Random       [16]byte
+	CPU          CPU
+	ID           Identity
 	// Randomize has Load choose places by Draw, which is random then, in place of
 	// the fixed ones.
 	Randomize bool
@@ -115,10 +119,11 @@ func (a *Args) size() (int, error) {
 // aligned) and returns its bytes, which are Room's; the first of them is where SP
 // points: argc, argv, NULL, envp, NULL, the auxiliary vector, and above them the
 // strings. (System V ABI AMD64 supplement 3.4.1; AAPCS64 wants the same alignment.)
-func (a *Args) stackImage(top arch.VA, im *Image, bias arch.VA) ([]byte, error) {
+// aux is where in them the auxiliary vector begins; base is the interpreter's bias.
+func (a *Args) stackImage(top arch.VA, im *Image, bias, base arch.VA) (image []byte, aux int, err error) {
 	n, err := a.size()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	words := 1 + len(a.Argv) + 1 + len(a.Envp) + 1 + auxWords
 	// Strings, the random bytes and the NULL word that Linux ends the stack with.
@@ -153,13 +158,14 @@ func (a *Args) stackImage(top arch.VA, im *Image, bias arch.VA) ([]byte, error) 
 	if a.ID.Secure {
 		secure = 1
 	}
+	aux = 8 * len(b.words)
 	b.aux(atHWCap, a.CPU.HWCap)
 	b.aux(atPagesz, arch.PageSize)
 	b.aux(atClkTck, ClockTicks)
 	b.aux(atPhdr, phdr)
 	b.aux(atPhent, phdrSize)
 	b.aux(atPhnum, uint64(im.PhNum))
-	b.aux(atBase, 0)
+	b.aux(atBase, uint64(base))
 	b.aux(atFlags, 0)
 	b.aux(atEntry, uint64(im.Entry+bias))
 	b.aux(atUID, uint64(a.ID.UID))
@@ -174,7 +180,7 @@ func (a *Args) stackImage(top arch.VA, im *Image, bias arch.VA) ([]byte, error) 
 	b.aux(atPlatform, b.string(a.CPU.Platform))
 	b.aux(atNull, 0)
 	clear(b.text) // the NULL word, and what aligns
-	return buf, nil
+	return buf, aux, nil
 }
 
 // auxWords is the size of the auxiliary vector that stackImage makes.
