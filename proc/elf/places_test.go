@@ -25,8 +25,8 @@ func TestPlaces(t *testing.T) {
 	}{
 		{"fixed", image(false, arch.PageSize, Segment{VA: 0x400000, MemSize: 0x12345}), 0},
 		{"pie", image(true, arch.PageSize, Segment{MemSize: 0x12345}), 28},
-		{"pie-64K", image(true, 64 << 10, Segment{VA: 0x10000, MemSize: 0x12345}), 24},
-		{"pie-2M", image(true, 2 << 20, Segment{VA: 0x200000, MemSize: 30 << 40}), 19},
+		{"pie-64K", image(true, 64<<10, Segment{VA: 0x10000, MemSize: 0x12345}), 24},
+		{"pie-2M", image(true, 2<<20, Segment{VA: 0x200000, MemSize: 30 << 40}), 19},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var ones, zeros Places // bits that were ever 1, and 0
