@@ -1,0 +1,141 @@
+package disk
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// ram is a disk in memory.
+type ram []byte
+
+func (r ram) Size() int64    { return int64(len(r)) }
+func (r ram) ReadOnly() bool { return false }
+func (r ram) Name() string   { return "ram" }
+func (r ram) Flush() error   { return nil }
+func (r ram) ReadAt(p []byte, off int64) (int, error) {
+	if err := check(len(p), off, r.Size()); err != nil {
+		return 0, err
+	}
+	return copy(p, r[off:]), nil
+}
+func (r ram) WriteAt(p []byte, off int64) (int, error) {
+	if err := check(len(p), off, r.Size()); err != nil {
+		return 0, err
+	}
+	return copy(r[off:], p), nil
+}
+
+func tableText(parts []Device) string {
+	var s []string
+	for _, p := range parts {
+		s = append(s, fmt.Sprintf("%s %d+%d", p.Name(), p.(*part).start/SectorSize, p.Size()/SectorSize))
+	}
+	return strings.Join(s, ", ")
+}
+
+// sfdisk makes a table by util-linux's program.
+func sfdisk(t *testing.T, size int, script string) ram {
+	t.Helper()
+	path, err := exec.LookPath("sfdisk")
+	if err != nil {
+		t.Skip("no sfdisk")
+	}
+	file := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(file, make([]byte, size), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "-q", file)
+	cmd.Stdin = strings.NewReader(script)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestPartitions reads tables that sfdisk made, and what is left of them when they are
+// damaged. Broken by taking a logical partition's start for one from its own table.
+func TestPartitions(t *testing.T) {
+	const size = 8 << 20
+	read := func(d Device, want string) {
+		t.Helper()
+		parts, err := Partitions(d)
+		if got := tableText(parts); got != want || err != nil {
+			t.Errorf("got %q, %v\nwant %q", got, err, want)
+		}
+	}
+	dos := sfdisk(t, size, "label: dos\nstart=2048,size=1024\nstart=4096,size=8192,type=5\nstart=6144,size=512\nstart=8192,size=1000\n")
+	read(dos, "ram1 2048+1024, ram5 6144+512, ram6 8192+1000")
+	g := sfdisk(t, size, "label: gpt\nstart=2048,size=1024\nstart=4096,size=100\n")
+	read(g, "ram1 2048+1024, ram2 4096+100")
+	g[SectorSize+20] ^= 1 // the first header: the second one serves
+	read(g, "ram1 2048+1024, ram2 4096+100")
+	g[size-SectorSize] ^= 1
+	if _, err := Partitions(g); err == nil || !strings.Contains(err.Error(), "GPT") {
+		t.Errorf("both headers damaged: %v", err)
+	}
+	read(make(ram, size), "")
+
+	// A partition outside of the disk is left out, with an error.
+	le.PutUint32(dos[mbrTable+12:], 1<<31)
+	if parts, err := Partitions(dos); err == nil || tableText(parts) != "ram5 6144+512, ram6 8192+1000" {
+		t.Errorf("%q, %v", tableText(parts), err)
+	}
+	// A loop of logical partitions.
+	le.PutUint32(dos[6144*SectorSize-2048*SectorSize+mbrTable+mbrEntry+8:], 0)
+	dos[4096*SectorSize+mbrTable+mbrEntry+4] = 5
+	if _, err := Partitions(dos); err == nil {
+		t.Error("a loop of logical partitions is no error")
+	}
+	p := Part(dos, "p", 4096, 8192)
+	if _, err := p.ReadAt(make([]byte, 512), 8192); err != syscall.EINVAL {
+		t.Errorf("read behind a partition: %v", err)
+	}
+}
+
+// FuzzPartitions: whatever a table says, partitions lie on the disk.
+func FuzzPartitions(f *testing.F) {
+	f.Add(uint32(mbrTable), []byte{0, 0, 0, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0}, true)
+	f.Add(uint32(mbrTable), []byte{0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0}, true)
+	f.Add(uint32(SectorSize), append([]byte("EFI PART\x00\x00\x01\x00\x5c\x00\x00\x00"), make([]byte, 76)...), false)
+	f.Fuzz(func(t *testing.T, at uint32, data []byte, legacy bool) {
+		d := make(ram, 64<<10)
+		d[mbrSignature], d[mbrSignature+1] = 0x55, 0xaa
+		if !legacy {
+			d[mbrTable+4] = typeGPT
+		}
+		copy(d[int(at)%len(d):], data)
+		if !legacy { // what the checksums would keep out
+			fixGPT(d)
+		}
+		parts, _ := Partitions(d)
+		for _, p := range parts {
+			q := p.(*part)
+			if q.start < 0 || q.size <= 0 || q.start > int64(len(d)) || q.size > int64(len(d))-q.start {
+				t.Errorf("partition %+v of a disk of %d bytes", q, len(d))
+			}
+		}
+	})
+}
+
+func fixGPT(d ram) {
+	h := d[SectorSize : 2*SectorSize]
+	size := le.Uint32(h[12:])
+	if size < gptHeader || size > SectorSize {
+		return
+	}
+	at, n := le.Uint64(h[72:]), uint64(le.Uint32(h[80:]))*uint64(le.Uint32(h[84:]))
+	if at < uint64(len(d)/SectorSize) && n < uint64(len(d))-at*SectorSize {
+		le.PutUint32(h[88:], sum(d[at*SectorSize:at*SectorSize+n]))
+	}
+	clear(h[16:20])
+	le.PutUint32(h[16:], sum(h[:size]))
+}
