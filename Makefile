@@ -54,7 +54,8 @@ INITRD      = $(B)/$(if $(PROGRAM)$(ROOTFS),program.cpio,$(if $(SHELL_BOOT),shel
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 	@echo
-	@echo "  variables: ARCH=amd64|arm64 MACHINE= LAYOUT=shared|separate EXIT=purge|reaper MEM=256M"
+	@echo "  variables: ARCH=amd64|arm64 MACHINE= LAYOUT=shared|separate MEM=256M"
+	@echo "             EXIT=purge|reaper|inline|parent|eager: exit design; the last two are unsound on purpose"
 	@echo "             CPUS=1: CPUs that the machine has; the kernel says how many it found, and runs on one"
 	@echo "             APPEND='kernel arguments' QEMU_EXTRA= TIMEOUT=seconds PROGRAM=file ARGS='...'"
 	@echo "             ROOTFS=directory or newc archive: the tree to boot, and that PROGRAM is in"

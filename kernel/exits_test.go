@@ -4,12 +4,13 @@ import (
 	"testing"
 
 	"grim/proc"
+	"grim/proc/exit"
 )
 
 func TestExitsText(t *testing.T) {
 	got := string(exitsText([]proc.Event{
-		{When: 100, PID: 7, Step: proc.StepExit1, Context: proc.InProcess},
-		{When: 250, PID: 7, Step: proc.StepPurgeEnd, Context: proc.InReaper, Pages: 3, Tables: 2},
+		{When: 100, PID: 7, Step: exit.StepExit1, Context: exit.InProcess},
+		{When: 250, PID: 7, Step: exit.StepPurgeEnd, Context: exit.InReaper, Pages: 3, Tables: 2},
 	}))
 	want := "# pid step context ns pages tables\n7 exit1 process 100 0 0\n7 purge-end reaper 250 3 2\n"
 	if got != want {

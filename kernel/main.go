@@ -240,6 +240,9 @@ func (s *system) banner() {
 	}
 	fmt.Printf("layout: %s%s, exit: %s, 2 MB blocks: %s, random addresses: %s\n",
 		s.opts.Layout, why, s.opts.Exit, onOff(s.opts.HugePages), onOff(s.opts.ASLR))
+	if w := s.opts.Exit.Warning(); w != "" {
+		fmt.Println("warning:", w)
+	}
 	fmt.Println("speculation:", speculationText(s.spec.On, s.spec.Open))
 }
 

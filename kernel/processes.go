@@ -18,6 +18,7 @@ import (
 	"grim/mm/phys"
 	"grim/mm/vm"
 	"grim/proc"
+	"grim/proc/exit"
 )
 
 // startProcesses sets up system calls, files and the process side, in the order
@@ -61,7 +62,7 @@ func (s *system) startProcesses() error {
 	s.proc, err = proc.New(proc.Config{
 		Machine: s.board, Memory: s.mem, Pmaps: s.pmaps, VM: s.vm,
 		Syscalls: s.sys, Signals: s.sys,
-		Policy: s.opts.Exit, Layout: s.opts.Layout, Slice: s.opts.Slice,
+		Design: s.opts.Exit, Layout: s.opts.Layout, Slice: s.opts.Slice,
 		Log:   func(line string) { fmt.Println("grim:", line) },
 		Clock: runtime.Nanotime, Timers: runtime.TimerWords(), Woken: runtime.Woken, Yield: s.yield,
 	})
@@ -192,13 +193,13 @@ func (s *system) unpack() error {
 func (s *system) selfTests() *selftest.Env {
 	return &selftest.Env{
 		Machine: s.board, Mem: s.mem, Pmaps: s.pmaps, VM: s.vm, FS: s.fs, Proc: s.proc,
-		Layout: s.opts.Layout, Policy: s.opts.Exit, Select: s.opts.SelfTest, Report: s.report,
+		Layout: s.opts.Layout, Design: s.opts.Exit, Select: s.opts.SelfTest, Report: s.report,
 		NewFiles: s.sys.NewFiles, HeapBytes: heapBytes(), Virtual: s.opts.Virtual,
 		Image: image(), KernelRights: kernelRights, Format: pageFormat(),
 		OnExitStep: s.proc.SetTrace,
-		Exec: func(path string, args []string, layout arch.Layout, policy proc.ExitPolicy) (*proc.Process, error) {
+		Exec: func(path string, args []string, layout arch.Layout, d *exit.Design) (*proc.Process, error) {
 			return s.sys.Start(sys.StartArgs{
-				Path: path, Argv: append([]string{path}, args...), Env: environment, Layout: layout, Policy: &policy,
+				Path: path, Argv: append([]string{path}, args...), Env: environment, Layout: layout, Design: d,
 			})
 		},
 	}

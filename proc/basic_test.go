@@ -7,7 +7,7 @@ import (
 
 // A process runs, forks a child, waits for it and ends.
 func TestForkWaitExit(t *testing.T) {
-	forBothPolicies(t, 4096, func(t *testing.T, m *machine) {
+	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		m.run(ExitStatus(7), func(u *user) {
 			pid := u.Fork(func(c *user) { c.ExitGroup(3) })
 			w, err := u.Wait(-1)

@@ -12,12 +12,13 @@ import (
 	"grim/arch"
 	"grim/mm/charge"
 	"grim/mm/vm"
+	"grim/proc/exit"
 )
 
 // Exec from any thread: the others are gone, the caller is the leader, signals,
 // memory and names are as execve(2) says.
 func TestExec(t *testing.T) {
-	forBothPolicies(t, 8192, func(t *testing.T, m *machine) {
+	forDesigns(t, 8192, func(t *testing.T, m *machine) {
 		for _, leader := range []bool{true, false} {
 			m.run(ExitStatus(5), func(u *user) {
 				pid := u.PID()
@@ -226,7 +227,7 @@ func TestForkOutOfMemory(t *testing.T) {
 // siginfo is asked for.
 // Broken by: a Take in die; add, of sigQueue, that forgets the bit.
 func TestExitWithoutCharges(t *testing.T) {
-	forBothPolicies(t, 4096, func(t *testing.T, m *machine) {
+	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		m.run(0, func(u *user) {
 			got := false
 			u.Handle(syscall.SIGCHLD, 0, func(*user, Siginfo) { got = true })
@@ -270,7 +271,7 @@ func TestExitWithoutCharges(t *testing.T) {
 // Fork trees, threads, kill storms and orphans, all at once and at random, with
 // init to collect the rest; run with the race detector. The seed is printed.
 func TestStorm(t *testing.T) {
-	forBothPolicies(t, 1<<15, func(t *testing.T, m *machine) {
+	forDesigns(t, 1<<15, func(t *testing.T, m *machine) {
 		seed := time.Now().UnixNano()
 		t.Logf("seed %d", seed)
 		var made atomic.Int64
@@ -354,33 +355,46 @@ func TestStorm(t *testing.T) {
 	})
 }
 
-// checkOrder is E6 for every process that ran: NOTE_EXIT, zombie, SIGCHLD,
-// wake-up, then wait. It fails if any two of them are swapped in die, zombify or
+// checkOrder is E6 for every process that ran: its steps come in the order that the
+// machine's exit design has. It fails if any two of them are swapped in die, Zombify or
 // announce.
 func (m *machine) checkOrder() {
 	m.t.Helper()
-	place := map[Step]int{StepExit1: 1, StepPurgeBegin: 2, StepPurgeEnd: 3, StepDead: 4, StepNoteExit: 5, StepReaper: 6,
-		StepSpaceFreed: 7, StepZombie: 8, StepSIGCHLD: 9, StepWakeup: 10, StepWait: 11, StepGone: 12}
-	if m.k.cfg.Policy == PolicyReaper {
-		place[StepPurgeBegin], place[StepPurgeEnd] = 6, 6
-	}
-	last := map[int32]Event{}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	exits := map[int32][]Event{}
 	for _, e := range m.events {
-		here, ok := place[e.Step]
-		if !ok {
+		if e.Step == exit.StepThreadDead || e.Step == exit.StepDeadproc || e.Context == exit.InBackground {
 			continue
 		}
-		l, seen := last[e.PID]
-		if e.Step == StepExit1 {
-			if seen && l.Step != StepGone && l.Step != StepWakeup && l.Step != StepSIGCHLD {
-				m.t.Errorf("process %d begins to exit after %v", e.PID, l.Step)
-			}
-		} else if nobody := l.Step == StepGone && (e.Step == StepSIGCHLD || e.Step == StepWakeup); !nobody &&
-			here < place[l.Step] && !(l.Step == StepWakeup && e.Step == StepSIGCHLD) /* told again: a new parent */ {
+		if e.Step == exit.StepExit1 { // maybe of another process of that number
+			m.checkExit(exits[e.PID])
+			exits[e.PID] = nil
+		}
+		exits[e.PID] = append(exits[e.PID], e)
+	}
+	for _, steps := range exits {
+		m.checkExit(steps)
+	}
+}
+
+func (m *machine) checkExit(steps []Event) {
+	d := m.k.cfg.Design
+	order := d.Unwaited
+	for _, e := range steps {
+		if e.Step == exit.StepZombie {
+			order = d.Order
+		}
+	}
+	place := func(e Event) int {
+		return slices.IndexFunc(order, func(s exit.Stage) bool { return s.Step == e.Step })
+	}
+	for i := 1; i < len(steps); i++ {
+		e, l := steps[i], steps[i-1]
+		// A new parent is told again, and if it does not wait, after the process is gone.
+		again := (l.Step == exit.StepWakeup || l.Step == exit.StepGone) && (e.Step == exit.StepSIGCHLD || e.Step == exit.StepWakeup)
+		if place(e) <= place(l) && !again {
 			m.t.Errorf("process %d: %v after %v", e.PID, e.Step, l.Step)
 		}
-		last[e.PID] = e
 	}
 }

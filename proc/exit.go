@@ -3,7 +3,7 @@ package proc
 import (
 	"syscall"
 
-	"grim/mm/vm"
+	"grim/proc/exit"
 )
 
 // Status is how a process ended, in wait(2)'s encoding.
@@ -26,20 +26,20 @@ func (t *Thread) Exit(code int) {
 func (t *Thread) ExitGroup(code int) {
 	t.todo.Or(todoExit) // also if another thread's exit came first
 	t.p.mu.Lock()
-	t.p.exitLocked(ExitStatus(code), InProcess)
+	t.p.exitLocked(ExitStatus(code), exit.InProcess)
 	t.p.mu.Unlock()
 }
 
 // exitLocked is the beginning of every exit of a whole process: exit_group, a
 // fatal signal, running out of memory, the exit of the last thread that runs. Each
-// thread is told to end, and ends by itself; the first status stands. ctx is who
-// asks. Preconditions: p.mu held.
-func (p *Process) exitLocked(status Status, ctx Context) {
+// thread is told to end, and ends by itself; the first status stands. by is the context
+// that asks. Preconditions: p.mu held.
+func (p *Process) exitLocked(status Status, by exit.Context) {
 	if p.State() != Live {
 		return
 	}
 	p.status = status
-	p.advance(Exiting, ctx)
+	p.advance(Exiting, by)
 	p.continueLocked()
 	p.stop.resume = false // nobody wants to know that any more
 	for t := p.threads; t != nil; t = t.next {
@@ -52,8 +52,9 @@ func (p *Process) exitLocked(status Status, ctx Context) {
 
 // exit1 ends the calling thread, and with the last thread the process, in the
 // order of DESIGN.md section 5. It runs in Thread.main, holds no lock, and may
-// sleep up to the point marked below. The caller returns right after it.
-func (t *Thread) exit1() {
+// sleep up to the point marked below. The caller returns right after it, with the
+// result: see exit2.
+func (t *Thread) exit1() (bury bool) {
 	p, k := t.p, t.p.k
 	begin := k.now()
 
@@ -76,27 +77,27 @@ func (t *Thread) exit1() {
 	}
 
 	// 2b. From here on this thread never touches user memory again, and is off
-	// its root. One that finds others left is the reaper's on return; who finds
-	// nobody takes the process apart, alone.
-	if !t.leaveSiblings(begin) {
-		return
+	// its root. If other threads remain, this thread has been through exit2 on
+	// return. Otherwise it is the last thread, and ends the process, alone.
+	if last, bury := t.leaveSiblings(begin); !last {
+		return bury
 	}
 
 	// 2c. Not earlier: with several threads, any of them could still write to
 	// the space that the vfork parent gets back.
-	purge := p.leaveSpace()
-	k.trace(StepUserDone, p.pid, InProcess)
+	d := p.leaveSpace()
+	k.trace(exit.StepUserDone, p.pid, exit.InProcess)
 
 	// 3. Before the purge: closing may flush and may sleep, and a timer must
 	// not fire at a dead process.
 	p.closeFiles()
-	k.trace(StepFilesDone, p.pid, InProcess)
+	k.trace(exit.StepFilesDone, p.pid, exit.InProcess)
 
-	// 4. Last thread and last user. May sleep for as long as a pager does; no
-	// lock is held. Before step 5, as the parent may not hear of an end whose
-	// writes are still on their way (E1).
-	if purge {
-		p.purge(InProcess)
+	// 4. What the exit design does in the process itself; most of them purge. May
+	// sleep for as long as a pager does; no lock is held. Before step 5, as the
+	// parent may not hear of an end whose writes are still on their way (E1).
+	if d.Exiting != nil {
+		d.Exiting((*ending)(p))
 	}
 
 	// 5. NOTE: FROM HERE ON THIS THREAD MAY NOT SLEEP. Locks are held for
@@ -104,10 +105,11 @@ func (t *Thread) exit1() {
 	t.chargeExit(begin)
 	p.die(t)
 
-	// 6. Hand the thread to the reaper. Not earlier: it frees the u-area, on
-	// which a CPU stands that is in or returning from user mode, and the root,
-	// which a CPU may have active. POINT OF NO RETURN: t is the reaper's.
-	k.exit2(t)
+	// 6. Hand the thread to whoever buries it. Not earlier: that frees the u-area,
+	// on which a CPU stands that is in or returning from user mode, and perhaps
+	// the root, which a CPU may have active. POINT OF NO RETURN: if the reaper
+	// buries t, it may have done so already.
+	return k.exit2(t, d)
 }
 
 // markExiting is step 1 for one thread: it takes no more signals, and hands on
@@ -119,7 +121,7 @@ func (t *Thread) markExiting() (alone Files) {
 	p.mu.Lock()
 	t.advance(Exiting)
 	if p.running--; p.running == 0 {
-		p.exitLocked(t.exitCode, InProcess)
+		p.exitLocked(t.exitCode, exit.InProcess)
 	}
 	if p.split {
 		alone = t.leaveFilesLocked()
@@ -141,12 +143,12 @@ func (t *Thread) chargeExit(begin int64) {
 	t.usage.charge(&t.resumed, now)
 }
 
-// leaveSiblings is step 2b. A thread that is not the last is dead and on
-// deadproc on return, at once and not at the process's end (E5); exit2 is called
-// with p.mu held, so that the last thread, which waits for that lock, comes onto
-// deadproc behind all others, and no zombie has a thread left to free (E10). It
-// reports whether t is the last.
-func (t *Thread) leaveSiblings(begin int64) (last bool) {
+// leaveSiblings is step 2b. A thread that is not the last is dead on return and has been
+// through exit2, at once and not at the process's end (E5). It is counted as unburied
+// with p.mu held: the last thread waits for that lock, so that no process ends before
+// all its threads are buried, and no zombie has a thread left to free (E10). It reports
+// whether t is the last, and if not, the result of exit2.
+func (t *Thread) leaveSiblings(begin int64) (last, bury bool) {
 	p, k := t.p, t.p.k
 	p.mu.Lock()
 	// The CPU leaves the root before anybody can see that this thread has left:
@@ -156,7 +158,7 @@ func (t *Thread) leaveSiblings(begin int64) (last bool) {
 	if p.live == 1 {
 		t.last = true
 		p.mu.Unlock()
-		return true
+		return true, false
 	}
 	t.chargeExit(begin)
 	t.deadLocked()
@@ -164,12 +166,13 @@ func (t *Thread) leaveSiblings(begin int64) (last bool) {
 		p.execer.Wake()
 	}
 	tell := p.allStoppedLocked()
-	k.exit2(t)
+	p.unburied.Add(1)
+	bury = k.exit2(t, p.design)
 	p.mu.Unlock()
 	if tell {
 		p.tellStopped()
 	}
-	return false
+	return false, bury
 }
 
 // deadLocked makes t dead: off the lists of threads and numbers, its usage
@@ -184,21 +187,20 @@ func (t *Thread) deadLocked() {
 }
 
 // leaveSpace is step 2c: this process does not use the vmspace any more, and a
-// parent that lent it may go on. It reports whether to purge now.
-func (p *Process) leaveSpace() (purge bool) {
-	// Only this thread and then the reaper change p.space.
+// parent that lent it may go on. It returns the design that the process ends by.
+func (p *Process) leaveSpace() *exit.Design {
+	// From here on only this thread and then the exit design change p.space.
 	peak := p.space.vs.PeakRSS() // while there is something to count
 	p.mu.Lock()
 	p.usage.MaxRSS = max(p.usage.MaxRSS, peak)
-	lastUser := p.space.leave()
-	policy := p.policy
-	p.unpurged = lastUser && policy == PolicyReaper
+	p.unpurged = p.space.leave()
+	d := p.design
 	lent := p.vfork != nil
 	p.mu.Unlock()
 	if lent {
 		p.releaseVfork()
 	}
-	return lastUser && policy == PolicyPurge
+	return d
 }
 
 // closeFiles is step 3: descriptors, then timers. The table is hidden first, so
@@ -216,15 +218,6 @@ func (p *Process) closeFiles() {
 	}
 }
 
-// purge is step 4, in the exiting process or, under PolicyReaper, in the
-// reaper. The space stays on the process, empty, until uvmspace_free.
-func (p *Process) purge(ctx Context) {
-	p.k.trace(StepPurgeBegin, p.pid, ctx)
-	var did vm.PurgeStats
-	p.space.vs.Purge(&did)
-	p.k.traceFreed(StepPurgeEnd, p.pid, ctx, did.Pages, did.Tables)
-}
-
 // die is step 5: state dead, off the look-up lists, children to init, usage
 // added up, knotes told.
 func (p *Process) die(t *Thread) {
@@ -236,7 +229,7 @@ func (p *Process) die(t *Thread) {
 	acts := p.acts
 	p.acts = nil
 	p.stop = stopState{}
-	p.advance(Dead, InProcess)
+	p.advance(Dead, exit.InProcess)
 	p.mu.Unlock()
 	acts.drop()
 	if k.init == p {
@@ -249,7 +242,7 @@ func (p *Process) die(t *Thread) {
 	k.treeMu.Unlock()
 	k.counts.exits.Add(1)
 
-	k.trace(StepNoteExit, p.pid, InProcess)
+	k.trace(exit.StepNoteExit, p.pid, exit.InProcess)
 	p.notify(NoteExit)
 }
 
@@ -262,6 +255,7 @@ func (k *Kernel) orphan(p *Process, t *Thread) {
 		return
 	}
 	to := p.reaperOfKids()
+	var left []*Process
 	p.children.each(func(c *Process) bool {
 		zombie, g := c.State() == Zombie, c.group.Load()
 		k.unlinkChild(c)
@@ -270,14 +264,17 @@ func (k *Kernel) orphan(p *Process, t *Thread) {
 		c.madeBy(nil)
 		k.linkChild(c)
 		c.parentDied(t)
-		if zombie {
-			k.announce(c)
+		if zombie && k.announce(c, exit.InParent) {
+			left = append(left, c)
 		}
 		if k.stopped.Load() > 0 {
 			k.hangUp(g, p, nil) // the last child of p in g is the one that counts
 		}
 		return true
 	})
+	if left != nil {
+		k.payLater(left)
+	}
 }
 
 // reaperOfKids is the process that gets p's children when p ends; nil: nobody.
@@ -353,12 +350,21 @@ func (p *Process) parentDied(t *Thread) {
 	}
 }
 
-// exit2 is step 6: the thread goes onto deadproc and the reaper is woken. On
-// return t belongs to the reaper: the caller does nothing with it any more.
-func (k *Kernel) exit2(t *Thread) {
+// exit2 is step 6, under the design d: the thread goes onto deadproc and the reaper is
+// woken; on return it belongs to the reaper, and the caller does nothing with it any
+// more. Or the goroutine is to bury it, once main has returned: true.
+// Preconditions: p.mu held, or t is the process's last thread.
+func (k *Kernel) exit2(t *Thread, d *exit.Design) (bury bool) {
 	if t.state != Dead {
 		panic("proc: exit2: thread is " + t.state.String() + ", not dead")
 	}
-	k.traceThread(StepDeadproc, t)
-	k.dead.put(t)
+	if d.Threads == exit.ToReaper {
+		k.traceThread(exit.StepDeadproc, t)
+		k.dead.put(t)
+		return false
+	}
+	if d.Threads == exit.Kept {
+		t.keep()
+	}
+	return true
 }

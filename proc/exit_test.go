@@ -12,19 +12,14 @@ import (
 	"grim/arch"
 	"grim/mm/charge"
 	"grim/mm/vm"
+	"grim/proc/exit"
 )
 
 // The steps of an exit come in the contract's order, whatever the policy; the
 // process has files, a timer, memory and a parent that waits. Swap any two
-// lines of exit1 or reap that trace, and it fails.
+// lines of exit1 or of a design, and it fails.
 func TestExitOrder(t *testing.T) {
-	want := map[ExitPolicy][]Step{
-		PolicyPurge: {StepExit1, StepUserDone, StepFilesDone, StepPurgeBegin, StepPurgeEnd, StepDead,
-			StepNoteExit, StepReaper, StepSpaceFreed, StepZombie, StepSIGCHLD, StepWakeup, StepWait, StepGone},
-		PolicyReaper: {StepExit1, StepUserDone, StepFilesDone, StepDead, StepNoteExit, StepReaper,
-			StepPurgeBegin, StepPurgeEnd, StepSpaceFreed, StepZombie, StepSIGCHLD, StepWakeup, StepWait, StepGone},
-	}
-	forBothPolicies(t, 4096, func(t *testing.T, m *machine) {
+	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		var open atomic.Int64
 		var pid int
 		closedEarly := false
@@ -44,14 +39,19 @@ func TestExitOrder(t *testing.T) {
 			u.Wait(pid)
 		})
 		p.Wait()
-		if got := m.steps(pid); !slices.Equal(got, want[m.k.cfg.Policy]) {
-			t.Errorf("steps %v\nwant  %v", got, want[m.k.cfg.Policy])
+		d := m.k.cfg.Design
+		eventually(t, "all is taken apart", func() bool { return m.k.Counts().DeadThreads == 0 })
+		if got := m.stages(pid, false); !slices.Equal(got, d.Order) {
+			t.Errorf("steps %v\nwant  %v", got, d.Order)
+		}
+		if got := m.stages(pid, true); !slices.Equal(got, d.Apart) {
+			t.Errorf("steps apart %v\nwant  %v", got, d.Apart)
 		}
 		if n := open.Load(); n != 0 || !closedEarly {
 			t.Errorf("%d descriptor tables open", n)
 		}
 		for _, e := range m.events {
-			if int(e.PID) == pid && e.Step == StepPurgeEnd && (e.Pages != 8 || e.Tables == 0) {
+			if int(e.PID) == pid && e.Step == exit.StepPurgeEnd && (e.Pages != 8 || e.Tables == 0) {
 				t.Errorf("purge freed %d pages and %d tables, want 8 and some", e.Pages, e.Tables)
 			}
 		}
@@ -96,10 +96,10 @@ func (m *machine) file(slow func(), pages int64) (*vm.FileObject, *slowPager) {
 
 // E1: wait returns only after the pager, however slow, has everything the child
 // wrote. It fails when exit1 does step 5 and 6 before step 4 (then, under the
-// purge policy, VMSpace.Release panics first, which is E8), or zombify is called
-// before freeSpace.
+// purge policy, VMSpace.Release panics first, which is E8), or Zombify is called
+// before FreeSpace.
 func TestE1SlowPager(t *testing.T) {
-	forBothPolicies(t, 4096, func(t *testing.T, m *machine) {
+	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		o, pager := m.file(func() { time.Sleep(5 * time.Millisecond) }, 4)
 		m.run(0, func(u *user) {
 			for round := byte(1); round <= 3; round++ {
@@ -123,7 +123,7 @@ func TestE1SlowPager(t *testing.T) {
 			}
 		})
 		o.Unref()
-	})
+	}, exit.E1)
 }
 
 // E7: while one purge sleeps in its pager, others run, exit and are reaped.
@@ -158,7 +158,7 @@ func TestE7PurgeSleeps(t *testing.T) {
 
 // E5: a process that makes and ends 100 000 threads never holds more than the
 // live ones and a bound. It fails if dead threads are kept until process exit
-// (return early in reap when !t.last) or Fork does not wait for room.
+// (return early in bury when !t.last) or Fork does not wait for room.
 func TestE5Threads(t *testing.T) {
 	n := 100_000
 	if testing.Short() || raceEnabled {
@@ -191,7 +191,7 @@ func TestE5Threads(t *testing.T) {
 // lender's exit before the borrower's, and is purged once, by the last user. It
 // fails if leaveSpace ignores what space.leave says.
 func TestE9Borrowed(t *testing.T) {
-	forBothPolicies(t, 4096, func(t *testing.T, m *machine) {
+	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		vforkFlags := ForkArgs{Flags: CloneVM | CloneVfork, ExitSignal: syscall.SIGCHLD}
 		m.run(0, func(u *user) {
 			va := u.Map(4<<12, vm.Anon, nil)
@@ -236,7 +236,7 @@ func TestE9Borrowed(t *testing.T) {
 		eventually(t, "the borrower ends", func() bool { return m.k.Counts().Processes == 0 })
 		purges := map[int32]int{}
 		for _, e := range m.events {
-			if e.Step == StepPurgeEnd {
+			if e.Step == exit.StepPurgeEnd {
 				purges[e.PID]++
 			}
 		}
@@ -251,13 +251,13 @@ func TestE9Borrowed(t *testing.T) {
 // zombieFields are what a zombie may hold (E10): identity, status, usage, the
 // account that these are charged to, its place in the tree, and who watches it.
 var zombieFields = []string{"k", "pid", "start", "account", "state", "parent", "ofKernel", "onZombies", "links", "group",
-	"exitSignal", "execed", "adopts", "adopted", "maker", "mu", "status", "name", "cred", "limits", "policy", "layout",
+	"exitSignal", "execed", "adopts", "adopted", "maker", "mu", "status", "name", "cred", "limits", "design", "layout",
 	"usage", "childUse", "noteMu", "notes"}
 
-// E10: a zombie holds nothing else. It fails if a step of exit1 or reap leaves
+// E10: a zombie holds nothing else. It fails if a step of exit1 or a design leaves
 // its resource on the Process (p.files = nil, p.acts = nil, p.space = nil ...).
 func TestE10Zombie(t *testing.T) {
-	forBothPolicies(t, 4096, func(t *testing.T, m *machine) {
+	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		var open atomic.Int64
 		frames := make([]int, 0, 3)
 		p := m.spawn(SpawnArgs{Files: newFiles(&open, nil)}, func(u *user) {
@@ -296,13 +296,13 @@ func TestE10Zombie(t *testing.T) {
 			q.Signal(&Siginfo{Signo: syscall.SIGKILL})
 		}
 		eventually(t, "orphans end", func() bool { return m.k.Counts().Processes == 0 })
-	})
+	}, exit.E10)
 }
 
 // A process whose threads end one by one has the status of the last to exit, as on
 // Linux since 5.17, and the thread that happens to be last takes it apart.
 func TestLastThread(t *testing.T) {
-	forBothPolicies(t, 4096, func(t *testing.T, m *machine) {
+	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		m.run(ExitStatus(5), func(u *user) {
 			leader := u.PID()
 			u.Thread(func(c *user) {
@@ -324,7 +324,7 @@ func TestLastThread(t *testing.T) {
 // Threads are ended wherever they are: in user mode, asleep in any way, waiting
 // for a child, a futex, in vfork, stopped.
 func TestKillAnywhere(t *testing.T) {
-	forBothPolicies(t, 8192, func(t *testing.T, m *machine) {
+	forDesigns(t, 8192, func(t *testing.T, m *machine) {
 		m.run(0, func(u *user) {
 			for range 5 {
 				var ready atomic.Int64
@@ -376,7 +376,7 @@ func TestThreadsFreedBeforeZombie(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	var first atomic.Bool
 	m.onStep = func(e *Event) {
-		if e.Step == StepDeadproc && first.CompareAndSwap(false, true) {
+		if e.Step == exit.StepDeadproc && first.CompareAndSwap(false, true) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}

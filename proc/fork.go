@@ -193,7 +193,7 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 	}
 	c.undumpable.Store(p.undumpable.Load())
 	c.oomAdj.Store(p.oomAdj.Load())
-	c.limits, c.policy, c.layout, c.persona = p.limits, p.policy, p.layout, p.persona
+	c.limits, c.design, c.layout, c.persona = p.limits, p.design, p.layout, p.persona
 	f := &t.fork
 	*f = forking{next: p.forks}
 	p.forks = f

@@ -176,7 +176,7 @@ func (f *trackedFiles) CloseAll() {
 // Threads without CLONE_FILES or CLONE_FS have files of their own, which go with the
 // last thread that uses them; exec takes the caller's, and closes nobody else's.
 func TestThreadFiles(t *testing.T) {
-	forBothPolicies(t, 8192, func(t *testing.T, m *machine) {
+	forDesigns(t, 8192, func(t *testing.T, m *machine) {
 		var open atomic.Int64
 		first := newTracked(&open, 0)
 		p := m.spawn(SpawnArgs{Files: first}, func(u *user) {

@@ -341,7 +341,7 @@ func TestFutexOps(t *testing.T) {
 // A thread's end zeroes its tid word and wakes a joiner, before the process can
 // lose its memory. It hangs without clearChildTID in exit1.
 func TestClearChildTID(t *testing.T) {
-	forBothPolicies(t, 4096, func(t *testing.T, m *machine) {
+	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		m.run(0, func(u *user) {
 			va := u.Map(4096, vm.Anon, nil)
 			for range 50 {

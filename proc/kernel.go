@@ -13,26 +13,8 @@ import (
 	"grim/mm/phys"
 	"grim/mm/pmap"
 	"grim/mm/vm"
+	"grim/proc/exit"
 )
-
-// ExitPolicy says who takes an exiting process's memory apart.
-type ExitPolicy uint8
-
-const (
-	// PolicyPurge: the last thread purges the vmspace in its own context.
-	PolicyPurge ExitPolicy = iota
-	// PolicyReaper: the classic; all teardown happens in the reaper, before
-	// the process becomes a zombie.
-	PolicyReaper
-)
-
-// String gives the spelling used on the kernel command line (exit=).
-func (e ExitPolicy) String() string {
-	if e == PolicyReaper {
-		return "reaper"
-	}
-	return "purge"
-}
 
 // DefaultPIDMax is the highest pid + 1 unless Config says otherwise; Linux's
 // default of /proc/sys/kernel/pid_max.
@@ -53,9 +35,9 @@ type Config struct {
 	// Signals builds signal frames; nil: a caught signal kills.
 	Signals SignalABI
 
-	Policy ExitPolicy  // of processes that Spawn does not give another
-	Layout arch.Layout // the same
-	PIDMax int         // 0: DefaultPIDMax; at most maxPIDs
+	Design *exit.Design // of processes that Spawn does not give another; nil: the first of exit.Designs
+	Layout arch.Layout  // the same
+	PIDMax int          // 0: DefaultPIDMax; at most maxPIDs
 	Slice  time.Duration
 
 	// Clock is the monotonic clock in nanoseconds that SetTimer and all
@@ -76,8 +58,8 @@ type Config struct {
 	// Log prints a line that somebody should see, such as which process was killed
 	// because memory was gone; it must not block or call back. nil: nothing.
 	Log func(line string)
-	// InitExited is called by the reaper when process 1 has become a zombie,
-	// with its wait status; it may stop the machine. nil: nothing.
+	// InitExited is called when process 1 has become a zombie, with its wait status;
+	// it may stop the machine. nil: nothing.
 	InitExited func(status Status)
 }
 
@@ -120,6 +102,7 @@ type Kernel struct {
 
 	futexes [futexBuckets]futexBucket
 	dead    deadQueue
+	apart   atomic.Int32 // address spaces that are taken apart after their process's end
 	workers workerPool
 	traces  *traceRing                     // [I]
 	onTrace atomic.Pointer[func(e *Event)] // SetTrace
@@ -155,6 +138,9 @@ func New(cfg Config) (*Kernel, error) {
 	}
 	if cfg.PIDMax < 2 || cfg.PIDMax > maxPIDs {
 		return nil, errors.New("proc: New: Config.PIDMax out of range")
+	}
+	if cfg.Design == nil {
+		cfg.Design = exit.Designs[0]
 	}
 	if cfg.Slice == 0 {
 		cfg.Slice = DefaultSlice

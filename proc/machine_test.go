@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"grim/mm/phys/phystest"
 	"grim/mm/pmap"
 	"grim/mm/vm"
+	"grim/proc/exit"
 )
 
 // machine is a computer for tests: real frames, page tables and vmspaces, and a
@@ -146,7 +148,7 @@ func (m *machine) trace(e *Event) {
 	}
 	hook := m.onStep
 	m.mu.Unlock()
-	if e.Step == StepDeadproc {
+	if e.Step == exit.StepThreadDead {
 		if u, ok := m.byTID.LoadAndDelete(int(e.TID)); ok {
 			u.(*user).stop()
 		}
@@ -156,12 +158,25 @@ func (m *machine) trace(e *Event) {
 	}
 }
 
-// steps are the exit steps of a process so far.
-func (m *machine) steps(pid int) (steps []Step) {
+// stages are the exit stages of a process so far, those of single threads excepted:
+// those that are done apart, in the background, or the others.
+func (m *machine) stages(pid int, apart bool) (stages []exit.Stage) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, e := range m.events {
-		if int(e.PID) == pid && e.Step != StepThreadDead && e.Step != StepDeadproc {
+		if int(e.PID) == pid && e.Step != exit.StepThreadDead && e.Step != exit.StepDeadproc && (e.Context == exit.InBackground) == apart {
+			stages = append(stages, exit.Stage{Step: e.Step, By: e.Context})
+		}
+	}
+	return stages
+}
+
+// steps are the exit steps of a process so far.
+func (m *machine) steps(pid int) (steps []exit.Step) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.events {
+		if int(e.PID) == pid && e.Step != exit.StepThreadDead && e.Step != exit.StepDeadproc {
 			steps = append(steps, e.Step)
 		}
 	}
@@ -598,11 +613,14 @@ func (f *files) CloseAll() {
 	}
 }
 
-// forBothPolicies runs a test under either.
-func forBothPolicies(t *testing.T, frames int, fn func(t *testing.T, m *machine)) {
-	for _, e := range []ExitPolicy{PolicyPurge, PolicyReaper} {
-		t.Run(e.String(), func(t *testing.T) {
-			fn(t, newMachine(t, frames, func(c *Config) { c.Policy = e }))
+// forDesigns runs a test under every exit design that keeps the invariants it is about.
+func forDesigns(t *testing.T, frames int, fn func(t *testing.T, m *machine), about ...exit.Invariant) {
+	for _, d := range exit.Designs {
+		if slices.ContainsFunc(about, func(i exit.Invariant) bool { return d.Breach(i) != nil }) {
+			continue
+		}
+		t.Run(d.Name, func(t *testing.T) {
+			fn(t, newMachine(t, frames, func(c *Config) { c.Design = d }))
 		})
 	}
 }

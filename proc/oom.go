@@ -27,10 +27,13 @@ func (t *Thread) outOfMemory() bool {
 	if !k.mem.Exhausted() {
 		return false
 	}
+	if k.payForMemory() {
+		return !t.Dying()
+	}
 	if !k.killLargest(t.p) {
 		return false
 	}
-	for k.mem.Exhausted() && k.oom.dying() {
+	for k.mem.Exhausted() && k.dying() {
 		if t.Dying() {
 			return false
 		}
@@ -46,11 +49,17 @@ type oomState struct {
 	victim *Process // Kernel.treeMu; may be gone
 }
 
-// dying reports whether a victim still holds memory.
-func (o *oomState) dying() bool {
-	o.victim.k.treeMu.Lock()
-	defer o.victim.k.treeMu.Unlock()
-	return o.victim.State() < Zombie
+// dying reports whether memory of the victim, or of another process that has ended, is
+// still on its way.
+func (k *Kernel) dying() bool {
+	k.treeMu.Lock()
+	defer k.treeMu.Unlock()
+	return k.comingLocked()
+}
+
+func (k *Kernel) comingLocked() bool {
+	v := k.oom.victim
+	return v != nil && v.State() < Zombie || k.apart.Load() > 0
 }
 
 // killLargest sees to it that a process is on its way out: the last victim, if that
@@ -59,14 +68,14 @@ func (o *oomState) dying() bool {
 func (k *Kernel) killLargest(asker *Process) bool {
 	k.treeMu.Lock()
 	defer k.treeMu.Unlock()
-	if v := k.oom.victim; v != nil && v.State() < Zombie {
+	if k.comingLocked() {
 		return true
 	}
 	var victim *Process
 	most, size, total := int64(0), int64(0), int64(k.mem.Total())<<12
 	for p := k.all.head; p != nil; p = p.links[linkAll].next {
 		adj, held := int64(p.oomAdj.Load()), p.holds()
-		if adj == oomSpared || held == 0 || p.isInit() {
+		if adj == oomSpared || held == 0 || p.isInit() || p.State() >= Zombie {
 			continue
 		}
 		if points := held + adj*total/1000; victim == nil || points > most {

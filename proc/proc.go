@@ -20,12 +20,16 @@
 //	futexBucket.mu              waiters of the words that hash there
 //	    pmap.mu (mm/pmap)       the word is read while the bucket is locked
 //	Process.noteMu              knotes; taken alone or inside Process.mu
-//	deadQueue.mu                deadproc only; taken alone or inside Process.mu
+//	deadQueue.mu                deadproc only; taken alone or inside any of the above
 //
 // Two Process.mu are never held at once, nor two futex buckets but by requeue,
 // in order of address. No lock of this package is held while blocking, other
 // than on another of these locks.
 //
+// Who takes an exiting process's memory apart, and when, is its exit design's to say:
+// package exit. exit1, bury and settle call it.
+//
 // Invariant: a zombie has no vmspace, no threads, no files and no signals; only
-// its identity, exit status and usage remain (E10).
+// its identity, exit status and usage remain (E10), unless its exit design says that
+// wait(2) frees the rest.
 package proc

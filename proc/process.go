@@ -8,6 +8,7 @@ import (
 	"grim/arch"
 	"grim/mm/charge"
 	"grim/mm/vm"
+	"grim/proc/exit"
 )
 
 // Files is what a process holds beside memory: its descriptors, and whatever
@@ -64,7 +65,7 @@ type Process struct {
 	running    int          // [m] of them, those in state Live
 	status     Status       // [m] how it ends; final once Exiting
 	execer     *Thread      // [m] waits in Exec to be the only thread
-	space      *space       // [m] nil from the reaper's uvmspace_free on
+	space      *space       // [m] nil from uvmspace_free on
 	files      Files        // [m] of most threads; see Thread.files
 	sharers    int          // [m] if split: threads that use files
 	split      bool         // [m] a thread has, or had, files of its own
@@ -77,14 +78,19 @@ type Process struct {
 	cred       *Cred        // [m] of the leader
 	oomAdj     atomic.Int32 // [a] oom_score_adj
 	limits     Limits       // [m]
-	policy     ExitPolicy   // [m]
 	layout     arch.Layout  // [m] of the vmspace that exec makes
 	persona    uint32       // [m] personality(2); exec keeps it
 	usage      Usage        // [m] of dead threads
 	childUse   Usage        // [m] of children waited for, and theirs
 	timer      *realTimer   // [m] ITIMER_REAL
 	vfork      *vforkWait   // [m] a parent that sleeps until we exec or exit
-	unpurged   bool         // set by the last thread: the reaper is to purge (PolicyReaper)
+
+	// How it ends; see package exit.
+	design   *exit.Design // [m] fixed once Exiting
+	unburied atomic.Int32 // [a] dead threads that are still to be buried; see bury
+	kept     *Thread      // [m] dead threads that FreeThreads will free (exit.Kept)
+	unpurged bool         // set by the last thread: nobody has purged the space yet, which is nobody else's
+	debt     debt         // [k]
 
 	noteMu sync.Mutex
 	notes  *Knote       // [n]
@@ -279,7 +285,7 @@ func (p *Process) StateLetter(tid int) byte {
 		return 'R'
 	}
 	switch {
-	case p.live == 0: // the last thread is dead, the reaper not there yet
+	case p.live == 0: // the last thread is dead, and not buried yet
 		return 'R'
 	case tid == p.pid:
 		return 'Z'
@@ -287,17 +293,19 @@ func (p *Process) StateLetter(tid int) byte {
 	return 'X'
 }
 
-// Policy is who will take the memory apart; SetPolicy changes it and is
-// inherited. Without effect once the process is exiting.
-func (p *Process) Policy() ExitPolicy {
+// Design is how the process will end; SetDesign changes it and is inherited. Without
+// effect once the process is exiting.
+func (p *Process) Design() *exit.Design {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.policy
+	return p.design
 }
 
-func (p *Process) SetPolicy(e ExitPolicy) {
+func (p *Process) SetDesign(d *exit.Design) {
 	p.mu.Lock()
-	p.policy = e
+	if p.State() == Live {
+		p.design = d
+	}
 	p.mu.Unlock()
 }
 

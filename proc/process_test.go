@@ -8,6 +8,7 @@ import (
 
 	"grim/arch"
 	"grim/mm/vm"
+	"grim/proc/exit"
 )
 
 func TestLimits(t *testing.T) {
@@ -271,16 +272,16 @@ func TestKnotes(t *testing.T) {
 	}
 }
 
-// Policy and layout are each process's own, and inherited.
-func TestPolicyPerProcess(t *testing.T) {
+// Exit design and layout are each process's own, and inherited.
+func TestDesignPerProcess(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	var a, b int
 	m.run(0, func(u *user) {
-		u.t.p.SetPolicy(PolicyReaper)
+		u.t.p.SetDesign(&exit.Reaper)
 		u.t.p.SetLayout(arch.Separate)
 		a = u.Fork(func(c *user) {
-			if c.t.p.Policy() != PolicyReaper || c.t.VM().Layout() != arch.SharedUK {
-				t.Errorf("child: %v, %v", c.t.p.Policy(), c.t.VM().Layout())
+			if c.t.p.Design() != &exit.Reaper || c.t.VM().Layout() != arch.SharedUK {
+				t.Errorf("child: %v, %v", c.t.p.Design(), c.t.VM().Layout())
 			}
 			c.Exec("x", func(c *user) {
 				if c.t.VM().Layout() != arch.Separate {
@@ -302,7 +303,7 @@ func TestPolicyPerProcess(t *testing.T) {
 		t.Errorf("the ring has\n%v\nwant what the hook was told\n%v", events, m.events)
 	}
 	for _, e := range events {
-		if pid := int(e.PID); (pid == a || pid == b) && e.Step == StepPurgeEnd && e.Context != InReaper {
+		if pid := int(e.PID); (pid == a || pid == b) && e.Step == exit.StepPurgeEnd && e.Context != exit.InReaper {
 			t.Errorf("process %d was purged by %v", pid, e.Context)
 		}
 	}

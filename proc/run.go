@@ -11,8 +11,9 @@ import (
 
 // main runs the thread to its end, in a worker: user mode, trap, and again, until the thread
 // is to end. A null system call passes through here in fewer than fifty
-// instructions beside Run and the call itself; keep it so.
-func (t *Thread) main() {
+// instructions beside Run and the call itself; keep it so. bury: the caller is to bury
+// the thread, which nothing stands on any more; else it is not the caller's any more.
+func (t *Thread) main() (bury bool) {
 	k := t.p.k
 	t.resume()
 	for {
@@ -37,7 +38,7 @@ func (t *Thread) main() {
 		t.sysRet = t.U.Frame[arch.RetSlot]
 		k.syscalls.Syscall(t)
 	}
-	t.exit1()
+	return t.exit1()
 }
 
 // nextTimer is when the earliest timer of the runtime is due. As unsigned numbers,

@@ -1,6 +1,10 @@
 package proc
 
-import "syscall"
+import (
+	"syscall"
+
+	"grim/proc/exit"
+)
 
 // post sends a signal: to any thread of p, or to target if not nil. It never
 // blocks. EAGAIN as sigQueue.add has it.
@@ -39,7 +43,7 @@ func (p *Process) postLocked(info *Siginfo, target *Thread) error {
 	p.jobControlLocked(s)
 	if s == syscall.SIGKILL {
 		if !p.isInit() {
-			p.exitLocked(SignalStatus(s), InParent)
+			p.exitLocked(SignalStatus(s), exit.InParent)
 		}
 		return nil
 	}
@@ -60,7 +64,7 @@ func (p *Process) postLocked(info *Siginfo, target *Thread) error {
 	if t != nil && act.kills(s) && !p.isInit() && !p.stop.on && !t.mask.Has(s) {
 		// The end is certain, and begins now: a thread may sleep where only that
 		// wakes it.
-		p.exitLocked(SignalStatus(s), InParent)
+		p.exitLocked(SignalStatus(s), exit.InParent)
 		return nil
 	}
 	if err := q.add(p, info); err != nil {
@@ -124,7 +128,7 @@ func (t *Thread) Force(info *Siginfo) {
 	s := info.Signo
 	act := p.acts.get(s)
 	if s == syscall.SIGKILL || t.mask.Has(s) || act.Handler == SIG_IGN || act.Handler == SIG_DFL && p.isInit() {
-		p.exitLocked(SignalStatus(s), InProcess)
+		p.exitLocked(SignalStatus(s), exit.InProcess)
 		return
 	}
 	if t.state != Live || t.pending.add(p, info) != nil {
@@ -136,7 +140,7 @@ func (t *Thread) Force(info *Siginfo) {
 // kill ends the process from one of its threads, or anywhere.
 func (p *Process) kill(status Status) {
 	p.mu.Lock()
-	p.exitLocked(status, InProcess)
+	p.exitLocked(status, exit.InProcess)
 	p.mu.Unlock()
 }
 

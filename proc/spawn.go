@@ -6,6 +6,7 @@ import (
 	"grim/arch"
 	"grim/mm/charge"
 	"grim/mm/vm"
+	"grim/proc/exit"
 )
 
 // SpawnArgs describe a process that the kernel starts itself.
@@ -14,11 +15,11 @@ type SpawnArgs struct {
 	VM     *vm.VMSpace // Spawn takes over the caller's reference, unless it fails; Cred's user pays for it
 	PC     arch.VA
 	SP     arch.VA
-	Files  Files       // the same; nil: none
-	Init   bool        // process 1: adopts orphans
-	Cred   *Cred       // nil: the superuser
-	Limits *Limits     // nil: DefaultLimits
-	Policy *ExitPolicy // nil: the kernel's
+	Files  Files        // the same; nil: none
+	Init   bool         // process 1: adopts orphans
+	Cred   *Cred        // nil: the superuser
+	Limits *Limits      // nil: DefaultLimits
+	Design *exit.Design // nil: the kernel's
 	// Setup sees the thread before it runs, with its registers set; nil: nothing.
 	Setup func(t *Thread)
 }
@@ -57,9 +58,9 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 		p.limits = *a.Limits
 	}
 	p.space.setDomain(p.cred, pid, false)
-	p.policy, p.layout = k.cfg.Policy, a.VM.Layout()
-	if a.Policy != nil {
-		p.policy = *a.Policy
+	p.design, p.layout = k.cfg.Design, a.VM.Layout()
+	if a.Design != nil {
+		p.design = a.Design
 	}
 	t.useSpace(p.space)
 	t.files, t.name, t.cred = p.files, p.name, p.cred

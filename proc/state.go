@@ -1,12 +1,16 @@
 package proc
 
-import "fmt"
+import (
+	"fmt"
+
+	"grim/proc/exit"
+)
 
 // State is how far a process or a thread is on its way out. Only advance
 // changes it.
 //
-//	Live -exit1-> Exiting -exit2-> Dead -reaper-> Zombie -wait4-> Gone
-//	                                 \------- reaper ----------/
+//	Live -exit1-> Exiting -die-> Dead -zombify-> Zombie -wait4-> Gone
+//	                                \------- zombify --------/
 type State uint8
 
 const (
@@ -15,13 +19,14 @@ const (
 	// Exiting: its threads are in, or on their way to, exit1, and may block;
 	// the last one takes the process apart. Takes no more signals.
 	Exiting
-	// Dead: off every CPU, on deadproc. Of a process the pid, the vmspace
-	// (empty under the purge policy) with its root, and the last u-area remain.
-	// Of a thread the u-area alone; it is off the look-up lists already. It is a
-	// thread's last state: the reaper frees what is left.
+	// Dead: of a process the pid and the last u-area remain, and as much of the
+	// vmspace as its exit design leaves for later (package exit). Of a thread the
+	// u-area alone; it is off the look-up lists already. It is a thread's last
+	// state: bury frees what is left.
 	Dead
-	// Zombie: identity, status and usage; the parent may wait for it. Threads
-	// are never zombies.
+	// Zombie: identity, status and usage; the parent may wait for it. Under a
+	// design that leaves its memory to the parent, that too. Threads are never
+	// zombies.
 	Zombie
 	// Gone: the pid may be used again once no group or session has it. Dead
 	// comes here at once if nobody will wait. Threads are never gone.
@@ -49,17 +54,17 @@ func (s State) followsThread(next State) bool { return next == s+1 && next <= De
 //
 // Preconditions: p.mu held up to Dead (what Live guards is behind that lock);
 // k.treeMu held from Zombie on.
-func (p *Process) advance(next State, ctx Context) {
+func (p *Process) advance(next State, by exit.Context) {
 	old := State(p.state.Load())
 	if !old.follows(next) {
 		panic(fmt.Sprintf("proc: advance: process %d from %v to %v", p.pid, old, next))
 	}
 	p.state.Store(uint32(next))
-	p.k.trace(stateSteps[next], p.pid, ctx)
+	p.k.trace(stateSteps[next], p.pid, by)
 }
 
 // stateSteps are the steps at which a process enters its states.
-var stateSteps = [...]Step{Exiting: StepExit1, Dead: StepDead, Zombie: StepZombie, Gone: StepGone}
+var stateSteps = [...]exit.Step{Exiting: exit.StepExit1, Dead: exit.StepDead, Zombie: exit.StepZombie, Gone: exit.StepGone}
 
 // advance moves t to its next state. Preconditions: t.p.mu held.
 func (t *Thread) advance(next State) {
@@ -69,6 +74,6 @@ func (t *Thread) advance(next State) {
 	}
 	t.state = next
 	if next == Dead {
-		t.p.k.traceThread(StepThreadDead, t)
+		t.p.k.traceThread(exit.StepThreadDead, t)
 	}
 }

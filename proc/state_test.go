@@ -2,6 +2,7 @@ package proc
 
 import (
 	"fmt"
+	"grim/proc/exit"
 	"testing"
 )
 
@@ -25,7 +26,7 @@ func TestStateTransitions(t *testing.T) {
 		for to := Live; to <= Gone+1; to++ {
 			p := &Process{k: k, pid: 42}
 			p.state.Store(uint32(from))
-			ok, msg := advances(func() { p.advance(to, InProcess) })
+			ok, msg := advances(func() { p.advance(to, exit.InProcess) })
 			if ok != process[[2]State{from, to}] {
 				t.Errorf("process from %v to %v: allowed %v", from, to, ok)
 			}

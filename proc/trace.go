@@ -1,63 +1,20 @@
 package proc
 
-import "sync/atomic"
+import (
+	"sync/atomic"
 
-// Step names a point of the exit contract (DESIGN.md section 5).
-type Step uint8
-
-const (
-	StepExit1      Step = iota // the process was told to exit, or its last thread did
-	StepUserDone               // robust futexes, clear_child_tid, vfork parent: done
-	StepFilesDone              // descriptors closed, timers stopped
-	StepPurgeBegin             // VMSpace.Purge begins
-	StepPurgeEnd               // and ends; Pages and Tables say what it freed
-	StepDead                   // the process is dead: point of no sleep passed
-	StepNoteExit               // knotes were told
-	StepThreadDead             // a thread is dead and off the look-up lists
-	StepDeadproc               // exit2: a thread was put on deadproc
-	StepReaper                 // the reaper took the process from deadproc
-	StepSpaceFreed             // uvmspace_free: root destroyed (or not its last reference)
-	StepZombie                 // the process is a zombie
-	StepSIGCHLD                // SIGCHLD was sent
-	StepWakeup                 // the parent was woken
-	StepWait                   // wait4 returned it
-	StepGone                   // the process is gone
-	numSteps
+	"grim/proc/exit"
 )
-
-var stepNames = [numSteps]string{
-	"exit1", "user-done", "files-done", "purge-begin", "purge-end", "dead",
-	"note-exit", "thread-dead", "deadproc", "reaper", "space-freed", "zombie",
-	"sigchld", "wakeup", "wait", "gone",
-}
-
-func (s Step) String() string {
-	if s < numSteps {
-		return stepNames[s]
-	}
-	return "?"
-}
-
-// Context says who did a step.
-type Context uint8
-
-const (
-	InProcess Context = iota // a thread of the process itself
-	InReaper
-	InParent // a waiting parent, or who killed it
-)
-
-func (c Context) String() string { return [...]string{"process", "reaper", "parent"}[c] }
 
 // Event is one entry of the trace ring.
 type Event struct {
 	When    int64 // Config.Clock, nanoseconds
 	PID     int32
 	TID     int32 // of a thread's own steps, else 0
-	Step    Step
-	Context Context
-	Pages   int64 // StepPurgeEnd: resident pages freed
-	Tables  int32 // StepPurgeEnd: table pages freed
+	Step    exit.Step
+	Context exit.Context
+	Pages   int64 // exit.StepPurgeEnd: resident pages freed
+	Tables  int32 // exit.StepPurgeEnd: table pages freed
 }
 
 // traceEvents is the size of the ring, a power of two: some sixteen events a
@@ -88,20 +45,22 @@ const (
 	stepFreed = 31
 )
 
-// Numbers of processes fit their 22 bits, and steps stay clear of the mark.
+// Numbers of processes fit their 22 bits, steps stay clear of the mark, and contexts fit
+// their 2 bits.
 const (
 	_ = uint(1<<(tidShift-pidShift) - maxPIDs)
-	_ = uint(stepFreed - numSteps)
+	_ = uint(stepFreed - exit.NumSteps)
+	_ = uint(4 - exit.NumContexts)
 )
 
 // trace records a step of a process that frees nothing; see record.
-func (k *Kernel) trace(s Step, pid int, ctx Context) {
-	k.record(uint64(s) | uint64(ctx)<<5 | uint64(pid)<<pidShift)
+func (k *Kernel) trace(s exit.Step, pid int, by exit.Context) {
+	k.record(uint64(s) | uint64(by)<<5 | uint64(pid)<<pidShift)
 }
 
 // traceThread records a step of one thread.
-func (k *Kernel) traceThread(s Step, t *Thread) {
-	k.record(uint64(s) | uint64(InProcess)<<5 | uint64(t.p.pid)<<pidShift | uint64(t.TID())<<tidShift)
+func (k *Kernel) traceThread(s exit.Step, t *Thread) {
+	k.record(uint64(s) | uint64(exit.InProcess)<<5 | uint64(t.p.pid)<<pidShift | uint64(t.TID())<<tidShift)
 }
 
 // record puts an event into the ring: a clock reading, an addition and two stores,
@@ -118,11 +77,11 @@ func (k *Kernel) record(what uint64) {
 }
 
 // traceFreed records a step that freed memory, less than 32 TB of it, in two slots.
-func (k *Kernel) traceFreed(s Step, pid int, ctx Context, pages, tables int) {
+func (k *Kernel) traceFreed(s exit.Step, pid int, by exit.Context, pages, tables int) {
 	when := k.now()
 	r := k.traces
 	n := atomic.AddUint64(&r.n, 2) - 2
-	what := uint64(s) | uint64(ctx)<<5 | uint64(pid)<<pidShift
+	what := uint64(s) | uint64(by)<<5 | uint64(pid)<<pidShift
 	freed := int64(pages) | int64(tables)<<33
 	r.put(n, when, what)
 	r.put(n+1, freed, stepFreed|uint64(pid)<<pidShift)
@@ -163,7 +122,7 @@ func (k *Kernel) SetTrace(f func(e *Event)) {
 func decodeEvent(when int64, what uint64, freed int64) Event {
 	const number = 1<<(tidShift-pidShift) - 1
 	return Event{When: when, PID: int32(what >> pidShift & number), TID: int32(what >> tidShift & number),
-		Step: Step(what & 31), Context: Context(what >> 5 & 3),
+		Step: exit.Step(what & 31), Context: exit.Context(what >> 5 & 3),
 		Pages: freed & (1<<33 - 1), Tables: int32(freed >> 33)}
 }
 

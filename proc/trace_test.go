@@ -1,6 +1,10 @@
 package proc
 
-import "testing"
+import (
+	"testing"
+
+	"grim/proc/exit"
+)
 
 // The ring keeps the last events, with what a purge freed, whatever a writer is
 // doing: what is read is whole, or not there. Seen to fail: get without the round,
@@ -11,8 +15,8 @@ func TestTraceRing(t *testing.T) {
 		t.Errorf("empty: %v, %d", e, n)
 	}
 	for pid := 1; pid <= 3*traceEvents; pid++ {
-		k.trace(StepExit1, pid, InParent)
-		k.traceFreed(StepPurgeEnd, pid, InReaper, 1<<32+pid, pid)
+		k.trace(exit.StepExit1, pid, exit.InParent)
+		k.traceFreed(exit.StepPurgeEnd, pid, exit.InReaper, 1<<32+pid, pid)
 	}
 	events, n := k.Events(0)
 	if n != 9*traceEvents || len(events) < traceEvents*2/3-1 {
@@ -20,9 +24,9 @@ func TestTraceRing(t *testing.T) {
 	}
 	for i, e := range events {
 		pid := int32(3*traceEvents - (len(events)-1-i)/2)
-		want := Event{When: 7, PID: pid, Step: StepPurgeEnd, Context: InReaper, Pages: 1<<32 + int64(pid), Tables: pid}
+		want := Event{When: 7, PID: pid, Step: exit.StepPurgeEnd, Context: exit.InReaper, Pages: 1<<32 + int64(pid), Tables: pid}
 		if (len(events)-i)%2 == 0 {
-			want = Event{When: 7, PID: pid, Step: StepExit1, Context: InParent}
+			want = Event{When: 7, PID: pid, Step: exit.StepExit1, Context: exit.InParent}
 		}
 		if e != want {
 			t.Fatalf("event %d of %d is %+v, want %+v", i, len(events), e, want)
@@ -42,7 +46,7 @@ func TestTraceRing(t *testing.T) {
 	count("first event begun", 0)
 	r.n = 0
 	for range traceEvents {
-		k.trace(StepWait, 1, InParent)
+		k.trace(exit.StepWait, 1, exit.InParent)
 	}
 	count("full ring", traceEvents)
 	r.n++ // slot 0 is being written anew
@@ -52,6 +56,6 @@ func TestTraceRing(t *testing.T) {
 	}
 	r.ring[0].when = 8
 	count("next round's time stored", traceEvents-1)
-	r.put(traceEvents, 8, uint64(StepWait)|1<<pidShift)
+	r.put(traceEvents, 8, uint64(exit.StepWait)|1<<pidShift)
 	count("next round's first event", traceEvents)
 }

@@ -1,6 +1,11 @@
 package proc
 
-import "syscall"
+import (
+	"syscall"
+	"time"
+
+	"grim/proc/exit"
+)
 
 // Options of wait4(2) and waitid(2).
 const (
@@ -106,8 +111,11 @@ func (t *Thread) wait(w *waitFor, r *WaitResult) error {
 func (t *Thread) waitWatching(w *waitFor, r *WaitResult) error {
 	p := t.p
 	for watching := false; ; {
-		any := t.pollChildren(w, r)
+		claimed, any := t.pollChildren(w, r)
 		switch {
+		case claimed != nil:
+			t.settle(claimed)
+			return nil
 		case r.PID != 0:
 			return nil
 		case !any:
@@ -130,43 +138,46 @@ func (t *Thread) waitWatching(w *waitFor, r *WaitResult) error {
 }
 
 // pollChildren takes the first child that has what w wants. any: there are
-// children that may yet have. A zombie has had all but its end.
-func (t *Thread) pollChildren(w *waitFor, r *WaitResult) (any bool) {
+// children that may yet have. A zombie has had all but its end. claimed is the child
+// taken, if the caller is to settle it.
+func (t *Thread) pollChildren(w *waitFor, r *WaitResult) (claimed *Process, any bool) {
 	p, k := t.p, t.p.k
 	k.treeMu.Lock()
 	if w.what == P_PID { // no need to look at the others
 		if c := k.pids.process(w.id); c != nil && c.parent == p && w.wants(c, t) {
-			any = c.State() < Zombie
-			p.collect(c, w.options, r)
+			any = c.State() < Zombie || c.debt == paying
+			claimed = p.collect(c, w.options, r)
 		}
 		k.treeMu.Unlock()
-		return any
+		return claimed, any
 	}
 	p.children.each(func(c *Process) bool {
 		if !w.wants(c, t) {
 			return true
 		}
-		any = any || c.State() < Zombie
-		p.collect(c, w.options, r)
+		any = any || c.State() < Zombie || c.debt == paying
+		claimed = p.collect(c, w.options, r)
 		return r.PID == 0
 	})
 	k.treeMu.Unlock()
-	return any
+	return claimed, any
 }
 
-// collect puts c's change of state into r if options want it, and consumes it.
-// Preconditions: treeMu held, c is p's child.
-func (p *Process) collect(c *Process, options uint32, r *WaitResult) {
+// collect puts c's change of state into r if options want it, and consumes it. It
+// returns c if the caller is to settle it. Preconditions: treeMu held, c is p's child.
+func (p *Process) collect(c *Process, options uint32, r *WaitResult) (claimed *Process) {
 	k := p.k
 	switch {
-	case c.State() == Zombie && options&WEXITED != 0:
+	case c.State() == Zombie && options&WEXITED != 0 && c.debt != paying:
 		c.result(r)
 		if options&WNOWAIT == 0 {
 			p.mu.Lock()
 			p.childUse.add(&r.Usage)
 			p.mu.Unlock()
-			k.trace(StepWait, c.pid, InParent)
-			k.release(c, InParent)
+			k.trace(exit.StepWait, c.pid, exit.InParent)
+			if !k.claim(c, exit.InParent) {
+				return c
+			}
 		}
 	case c.jobEvent.code == CLD_STOPPED && options&WUNTRACED != 0,
 		c.jobEvent.code == CLD_CONTINUED && options&WCONTINUED != 0:
@@ -183,6 +194,7 @@ func (p *Process) collect(c *Process, options uint32, r *WaitResult) {
 			r.Value = int32(syscall.SIGCONT)
 		}
 	}
+	return nil
 }
 
 // result fills in what a wait for p returns.
@@ -198,6 +210,15 @@ func (p *Process) result(r *WaitResult) {
 	if r.Status.Signaled() {
 		r.Code, r.Value = CLD_KILLED, int32(r.Status.Signal())
 	}
+}
+
+// settle gives back what a child that the thread has claimed still holds, as a part of
+// the thread's system call.
+func (t *Thread) settle(c *Process) {
+	k := t.p.k
+	begin := k.now()
+	k.settle(c, exit.InParent)
+	t.usage.system.Add(k.now() - begin)
 }
 
 // childInfo is the siginfo of p's SIGCHLD; code 0 means how it ended.
@@ -220,14 +241,22 @@ func (p *Process) Wait() WaitResult {
 	cancel()
 	k := p.k
 	k.treeMu.Lock()
-	defer k.treeMu.Unlock()
 	if !p.ofKernel || p.State() != Zombie {
 		panic("proc: Wait: not an ended child of the kernel (waited for twice?)")
 	}
+	for p.debt == paying { // rare: see payForMemory
+		k.treeMu.Unlock()
+		time.Sleep(oomPoll)
+		k.treeMu.Lock()
+	}
 	var r WaitResult
 	p.result(&r)
-	k.trace(StepWait, p.pid, InParent)
-	k.release(p, InParent)
+	k.trace(exit.StepWait, p.pid, exit.InParent)
+	gone := k.claim(p, exit.InParent)
+	k.treeMu.Unlock()
+	if !gone {
+		k.settle(p, exit.InParent)
+	}
 	return r
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"grim/arch"
 	"grim/mm/vm"
+	"grim/proc/exit"
 )
 
 func (u *user) Waitid(what IDType, id int, options uint32) (w WaitResult, err error) {
@@ -131,7 +132,7 @@ func TestWaitThreads(t *testing.T) {
 // SIGCHLD ignored, or SA_NOCLDWAIT: nobody waits, so the child goes from dead to
 // gone, and a wait for it ends with ECHILD.
 func TestNobodyWaits(t *testing.T) {
-	forBothPolicies(t, 4096, func(t *testing.T, m *machine) {
+	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		m.run(0, func(u *user) {
 			sigchlds := 0
 			for i, set := range []func(){
@@ -144,7 +145,7 @@ func TestNobodyWaits(t *testing.T) {
 					t.Errorf("case %d: wait: %+v, %v, want ECHILD", i, w, err)
 				}
 				for _, s := range m.steps(pid) {
-					if s == StepZombie || s == StepWait {
+					if s == exit.StepZombie || s == exit.StepWait {
 						t.Errorf("case %d: step %v", i, s)
 					}
 				}
@@ -167,7 +168,7 @@ func TestNobodyWaits(t *testing.T) {
 
 // Orphans, zombies among them, go to init, which is told and waits for them.
 func TestOrphans(t *testing.T) {
-	forBothPolicies(t, 8192, func(t *testing.T, m *machine) {
+	forDesigns(t, 8192, func(t *testing.T, m *machine) {
 		const n = 30
 		gate := make(chan struct{})
 		var reaped, adopted atomic.Int64

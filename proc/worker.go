@@ -1,6 +1,10 @@
 package proc
 
-import "sync"
+import (
+	"sync"
+
+	"grim/proc/exit"
+)
 
 // maxIdleWorkers is how many goroutines wait for a thread to run. Each holds its
 // stack, 8 KB or what the last thread's calls made it grow to.
@@ -9,7 +13,7 @@ const maxIdleWorkers = 16
 // worker is a goroutine that runs one user thread after the other. To wake one
 // that is parked costs 500 instructions less than to start a new goroutine and
 // later end it. Nothing of a thread stays with it: Thread.main returns with
-// nothing above it, and what the thread held is the reaper's.
+// nothing above it. Then bury frees what the thread held, here or in the reaper.
 type worker struct {
 	parker parker
 	t      *Thread // to run next; nil: end
@@ -47,8 +51,11 @@ func (k *Kernel) start(t *Thread) {
 // work is the worker's goroutine.
 func (l *workerPool) work(w *worker) {
 	for w.t != nil {
-		w.t.main()
+		t := w.t
 		w.t = nil
+		if t.main() {
+			t.p.k.bury(t, exit.InProcess)
+		}
 		if !l.put(w) {
 			return
 		}

@@ -17,18 +17,19 @@ import (
 
 	"grim/arch"
 	"grim/proc"
+	"grim/proc/exit"
 )
 
 // Options is what a command line asks for.
 type Options struct {
-	Layout    arch.Layout     // layout=: of processes that ask for no other
-	Insist    bool            // layout=shared!: even if this CPU is open to Meltdown then
-	Exit      proc.ExitPolicy // exit=: the same
-	HugePages bool            // hugepages=: 2 MB blocks for anonymous memory
-	ASLR      bool            // aslr=: programs get addresses that cannot be guessed
-	SelfTest  string          // selftest=: all, quick, none, or part of the names to run
-	Virtual   bool            // time=virtual: time is a count of instructions (QEMU's -icount), so it can be judged
-	Init      string          // init=: path of the first process
+	Layout    arch.Layout  // layout=: of processes that ask for no other
+	Insist    bool         // layout=shared!: even if this CPU is open to Meltdown then
+	Exit      *exit.Design // exit=: the same
+	HugePages bool         // hugepages=: 2 MB blocks for anonymous memory
+	ASLR      bool         // aslr=: programs get addresses that cannot be guessed
+	SelfTest  string       // selftest=: all, quick, none, or part of the names to run
+	Virtual   bool         // time=virtual: time is a count of instructions (QEMU's -icount), so it can be judged
+	Init      string       // init=: path of the first process
 	// Mitigations are mitigations=: auto, what the CPU asks for (package arch,
 	// SPECULATION.md); off, nothing; and what is done in any case, to measure it.
 	Mitigations []string
@@ -78,7 +79,7 @@ func parseSlice(s string) (time.Duration, error) {
 // Parse reads a command line. The warnings name the words it does not know, one
 // each; the error a word whose value is not one of the good ones, which it lists.
 func Parse(line string) (o Options, warnings []string, err error) {
-	o = Options{HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: 1}
+	o = Options{Exit: exit.Designs[0], HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: 1}
 	fs := flag.NewFlagSet("command line", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	type layout struct {
@@ -97,7 +98,7 @@ func Parse(line string) (o Options, warnings []string, err error) {
 		}
 		return nil
 	})
-	fs.Var(choice[proc.ExitPolicy]{&o.Exit, []string{"purge", "reaper"}, []proc.ExitPolicy{proc.PolicyPurge, proc.PolicyReaper}}, "exit", "")
+	fs.Var(choice[*exit.Design]{&o.Exit, exit.Names(), exit.Designs}, "exit", "")
 	fs.Var(choice[bool]{&o.HugePages, []string{"on", "off"}, []bool{true, false}}, "hugepages", "")
 	fs.Var(choice[bool]{&o.ASLR, []string{"on", "off"}, []bool{true, false}}, "aslr", "")
 	fs.Var(choice[bool]{&o.Virtual, []string{"virtual", "real"}, []bool{true, false}}, "time", "")

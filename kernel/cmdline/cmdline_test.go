@@ -8,6 +8,7 @@ import (
 
 	"grim/arch"
 	"grim/proc"
+	"grim/proc/exit"
 )
 
 func TestParse(t *testing.T) {
@@ -19,7 +20,7 @@ func TestParse(t *testing.T) {
 		warnings int
 	}{
 		{"", def, 0},
-		{"layout=separate exit=reaper", with(func(o *Options) { o.Layout, o.Exit = arch.Separate, proc.PolicyReaper }), 0},
+		{"layout=separate exit=reaper", with(func(o *Options) { o.Layout, o.Exit = arch.Separate, &exit.Reaper }), 0},
 		{"hugepages=off selftest=none init=/program -- -c exit layout=shared", with(func(o *Options) {
 			o.HugePages, o.SelfTest, o.Init = false, "none", "/program"
 			o.Args = []string{"-c", "exit", "layout=shared"}

@@ -6,10 +6,10 @@ import (
 )
 
 var borrowTests = []test{
-	{name: "exit/vfork-child", run: vforkChild, layouts: true, policies: true},
-	{name: "exit/borrower-first", run: borrowerFirst, layouts: true, policies: true},
-	{name: "exit/lender-first", run: lenderFirst, layouts: true, policies: true},
-	{name: "exit/lender-killed", run: lenderKilled, policies: true},
+	{name: "exit/vfork-child", run: vforkChild, layouts: true, designs: true},
+	{name: "exit/borrower-first", run: borrowerFirst, layouts: true, designs: true},
+	{name: "exit/lender-first", run: lenderFirst, layouts: true, designs: true},
+	{name: "exit/lender-killed", run: lenderKilled, designs: true},
 }
 
 // Each of these (E9) is broken by space.leave saying "last" every time: the

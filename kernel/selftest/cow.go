@@ -7,8 +7,8 @@ import (
 )
 
 var cowTests = []test{
-	{name: "cow/both-directions", run: cowBothDirections, layouts: true, policies: true},
-	{name: "cow/stack", run: cowStack, layouts: true, policies: true},
+	{name: "cow/both-directions", run: cowBothDirections, layouts: true, designs: true},
+	{name: "cow/stack", run: cowStack, layouts: true, designs: true},
 	{name: "cow/block", run: cowBlock, layouts: true},
 	{name: "cow/generations", run: cowGenerations, layouts: true},
 	{name: "cow/shared-memory", run: cowSharedMemory, layouts: true},

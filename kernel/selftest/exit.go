@@ -10,23 +10,24 @@ import (
 	"grim/arch"
 	"grim/mm/vm"
 	"grim/proc"
+	"grim/proc/exit"
 )
 
 // exitPathTests are the tests of exit, reaper and wait.
 var exitPathTests = slices.Concat(exitTests, orderTests, timelineTests, threadTests, borrowTests, zombieTests, waitTests, reaperTests)
 
 var exitTests = []test{
-	{name: "exit/coherent", run: exitCoherent, layouts: true, policies: true},
-	{name: "exit/others-go-on", run: exitOthersGoOn, layouts: true},
-	{name: "exit/signals-at-each-step", run: exitSignals, policies: true},
-	{name: "exit/kill-storm", run: exitKillStorm, layouts: true, policies: true},
+	{name: "exit/coherent", run: exitCoherent, layouts: true, designs: true, guards: exit.E1},
+	{name: "exit/others-go-on", run: exitOthersGoOn, layouts: true, designs: true, guards: exit.E7},
+	{name: "exit/signals-at-each-step", run: exitSignals, designs: true},
+	{name: "exit/kill-storm", run: exitKillStorm, layouts: true, designs: true},
 	{name: "exit/killed-asleep", run: exitAsleep},
 	{name: "exit/stopped", run: exitStopped},
 }
 
 // exitCoherent (E1): wait does not return a child before the pager has taken the
-// last page that it wrote, however long that takes. Broken by zombify before freeSpace
-// (reaper); under purge that alone breaks exit/order.
+// last page that it wrote, however long that takes. Broken by exit.Eager; by Zombify before
+// FreeSpace (exit.Reaper); under exit.Purge that alone breaks exit/order.
 func exitCoherent(t *T) {
 	var p program
 	const pages = 3
@@ -50,22 +51,25 @@ func exitCoherent(t *T) {
 	for i := range pages {
 		t.await(g, i) // writing back
 		time.Sleep(5 * time.Millisecond)
-		if s := child.State(); s >= proc.Zombie || parent.Exited() {
-			t.Errorf("the child is a %v with %d of %d pages written back", s, g.outs.Load(), pages)
+		if s := child.State(); s == proc.Gone || parent.State() != proc.Live {
+			t.Brokenf(exit.E1, "wait has returned the child before its pages are written back: %d of %d", g.outs.Load(), pages)
 		}
 		close(g.out[i])
 	}
 	t.wants("parent", parent, proc.ExitStatus(4))
 	if n := g.outs.Load(); n != pages {
-		t.Errorf("%d pages written back when wait has returned, want %d", n, pages)
+		t.Brokenf(exit.E1, "wait has returned the child before its pages are written back: %d of %d", n, pages)
 	}
 }
 
+// othersLimit is how long others may take while a purge sleeps: a round of mixed takes a
+// hundredth.
+const othersLimit = 500 * time.Millisecond
+
 // exitOthersGoOn (E7): while one purge sleeps in its pager, others run, exit and
-// are reaped. Under the reaper policy they do not: there the test would hang.
-// Broken by p.purge after p.die: the slow one is dead before its time.
+// are reaped. Broken by exit.Reaper, and by Purge after die: the slow one is dead before
+// its time.
 func exitOthersGoOn(t *T) {
-	t.Policy = proc.PolicyPurge
 	var p program
 	p.touch(gateVA, arch.PageSize, 1)
 	p.exit(0)
@@ -75,13 +79,48 @@ func exitOthersGoOn(t *T) {
 	close(g.open[0])
 	slow := t.start(vs)
 	t.await(g, 0)
+	wait := t.toPurge(slow)
 	t.await(g, 0)
-	t.wants("mixed load beside a purge that sleeps", t.mixedProcess(2), 0)
-	if s := slow.State(); s != proc.Exiting {
-		t.Errorf("the slow one is %v", s)
+	others := t.mixedProcess(2)
+	if !soon(othersLimit, others.Exited) {
+		t.Brokenf(exit.E7, "others wait for the purge that sleeps")
+	}
+	if s, want := slow.State(), t.stateAtPurge(); s != want {
+		t.Errorf("the slow one is %v while it is purged, want %v", s, want)
 	}
 	close(g.out[0])
-	t.wants("slow one", slow, 0)
+	t.wants("mixed load beside a purge that sleeps", others, 0)
+	if st := wait().Status; st != 0 {
+		t.Errorf("slow one: %s", statusText(st))
+	}
+}
+
+// toPurge sees to it that the purge of a process that ends comes: if the parent is to do
+// it, it begins to wait for the process. The result waits for its end.
+func (t *T) toPurge(p *proc.Process) (wait func() proc.WaitResult) {
+	if t.Design.Purger() != exit.InParent {
+		return p.Wait
+	}
+	return t.waiting(p)
+}
+
+// waiting begins to wait for a process, and gives what waits for the result.
+func (t *T) waiting(p *proc.Process) func() proc.WaitResult {
+	ended := make(chan proc.WaitResult, 1)
+	go func() { ended <- p.Wait() }()
+	return func() proc.WaitResult { return <-ended }
+}
+
+// stateAtPurge is the state in which a process is purged.
+func (t *T) stateAtPurge() proc.State {
+	at := t.Design.Index(exit.StepPurgeBegin)
+	switch {
+	case at < 0 || at > t.Design.Index(exit.StepZombie):
+		return proc.Zombie
+	case at > t.Design.Index(exit.StepDead):
+		return proc.Dead
+	}
+	return proc.Exiting
 }
 
 // slowFiles holds a process where it closes its files. System calls that look for a
@@ -99,9 +138,9 @@ func (f *slowFiles) CloseAll() {
 
 // exitSignals: signals that come while a process is held at each step of its
 // exit change nothing, and nobody is handed it before its time. The steps:
-// clear_child_tid (a fault on the word), closing files, the purge (under reaper
-// the process is dead by then), zombie. Broken by postLocked without its check
-// of the state: a second death of the same process.
+// clear_child_tid (a fault on the word), closing files, purge and zombie in the order
+// that the design has. Broken by postLocked without its check of the state: a second
+// death of the same process.
 func exitSignals(t *T) {
 	var p program
 	p.touch(gateVA+arch.PageSize, arch.PageSize, 1) // to be written back
@@ -126,24 +165,32 @@ func exitSignals(t *T) {
 	t.signals(q, "closing files", proc.Exiting)
 	close(f.goOn)
 
-	want := proc.Exiting
-	if t.Policy == proc.PolicyReaper {
-		want = proc.Dead
+	purge := func() {
+		for i := range 2 {
+			t.await(g, i)
+			t.signals(q, "purge", t.stateAtPurge())
+			close(g.out[i])
+		}
 	}
-	for i := range 2 {
-		t.await(g, i)
-		t.signals(q, "purge", want)
-		close(g.out[i])
+	early := t.stateAtPurge() < proc.Zombie
+	if early {
+		purge()
 	}
 	t.eventually("zombie", q.Exited)
 	t.signals(q, "zombie", proc.Zombie)
-	t.wants("process that got signals while it exited", q, proc.ExitStatus(7))
+	wait := t.toPurge(q)
+	if !early {
+		purge()
+	}
+	if st := wait().Status; st != proc.ExitStatus(7) {
+		t.Errorf("process that got signals while it exited: %s", statusText(st))
+	}
 }
 
 // startWith is start with a descriptor table of the test's.
 func (t *T) startWith(vs *vm.VMSpace, files proc.Files) *proc.Process {
 	p, err := t.Proc.Spawn(proc.SpawnArgs{
-		Name: "selftest", VM: vs, PC: codeVA, SP: stackVA - 64, Files: files, Policy: &t.Policy,
+		Name: "selftest", VM: vs, PC: codeVA, SP: stackVA - 64, Files: files, Design: t.Design,
 	})
 	t.check("spawn", err)
 	return p

@@ -28,9 +28,9 @@ var faultTests = faultScenarios()
 func faultScenarios() (tests []test) {
 	for i := range scenarios {
 		s := &scenarios[i]
-		tests = append(tests, test{name: "faults/" + s.name, run: s.run, layouts: s.everyWay, policies: s.everyWay})
+		tests = append(tests, test{name: "faults/" + s.name, run: s.run, layouts: s.everyWay, designs: s.everyWay})
 	}
-	return append(tests, test{name: "faults/exit-needs-nothing", run: exitNeedsNothing, layouts: true, policies: true})
+	return append(tests, test{name: "faults/exit-needs-nothing", run: exitNeedsNothing, layouts: true, designs: true})
 }
 
 // scenario is a program and what belongs to it. The program ends with exit status 0,
@@ -44,7 +44,7 @@ type scenario struct {
 	// after looks at what the program has left, and removes it; nil: nothing.
 	after func(t *T)
 	may   []proc.Status // other ends than the above that are right
-	// everyWay: under each layout and policy, as much of the work is theirs.
+	// everyWay: under each layout and exit design, as much of the work is theirs.
 	everyWay bool
 }
 
@@ -503,7 +503,7 @@ func (t *T) faulty(s *scenario, p *program, refuse func(a allocation, n int) boo
 	t.check("descriptor table", err)
 	in := t.inject(refuse)
 	q, err := t.Proc.Spawn(proc.SpawnArgs{
-		Name: "selftest", VM: vs, PC: codeVA, SP: stackVA - 64, Files: files, Policy: &t.Policy,
+		Name: "selftest", VM: vs, PC: codeVA, SP: stackVA - 64, Files: files, Design: t.Design,
 	})
 	st := proc.ExitStatus(callFailed)
 	if err != nil {
@@ -620,6 +620,7 @@ func (t *T) exitWithNothing(flags uint64) {
 		t.kill(parent)
 		r = parent.Wait()
 	}
+	t.quiet()
 	if b := t.fileByte(control, int64(robustVA-controlVA)+8+3); b != 0x40 { // FUTEX_OWNER_DIED
 		t.Errorf("the upper byte of the robust futex is %#x", b)
 	}

@@ -28,13 +28,13 @@ func runHogs(e *Env) {
 			c.slow = c.slow && kind != quick
 		}
 		if e.selected(c) {
-			e.runOne(c, e.Layout, e.Policy)
+			e.runOne(c, e.Layout, e.Design)
 		}
 	}
 }
 
 func (t *T) hog(kind string) {
-	p, err := t.Exec(hogProgram, []string{kind}, t.Layout, t.Policy)
+	p, err := t.Exec(hogProgram, []string{kind}, t.Layout, t.Design)
 	t.check("start", err)
 	if st := p.Wait().Status; st != 0 {
 		t.Errorf("%s", statusText(st))

@@ -8,14 +8,15 @@ import (
 	"grim/mm/phys"
 	"grim/mm/vm"
 	"grim/proc"
+	"grim/proc/exit"
 )
 
 var kernelMapTests = []test{
 	{name: "kernelmap/write-xor-execute", run: kernelWriteXorExecute, layouts: true},
 	{name: "kernelmap/stack-guards", run: kernelStackGuards},
 	{name: "kernelmap/user-reaches-nothing", run: kernelUnreachable, layouts: true},
-	{name: "kernelmap/kernel-half-stays", run: kernelHalfStays, layouts: true, policies: true},
-	{name: "kernelmap/root-off-the-cpu", run: rootOffCPU, layouts: true, policies: true},
+	{name: "kernelmap/kernel-half-stays", run: kernelHalfStays, layouts: true, designs: true},
+	{name: "kernelmap/root-off-the-cpu", run: rootOffCPU, layouts: true, designs: true},
 }
 
 // kernelLeaf is a translation of the kernel half.
@@ -217,6 +218,7 @@ func kernelHalfStays(t *T) {
 	same("in a new root")
 	t.check("kernel half", t.Pmaps.CheckKernelHalf(vs.Pmap()))
 	t.passes("workload", vs)
+	t.quiet()
 	same("after the end")
 	if during == 0 {
 		t.Errorf("no look at the kernel half during the purge")
@@ -271,7 +273,7 @@ func rootOffCPU(t *T) {
 			if c := t.Pmaps.Current(); c == nil || c.Root().Table != r {
 				bad = append(bad, fmt.Sprintf("at %v root %#x is loaded, which is no pmap's that this CPU should be on", e.Step, uint64(r)))
 			}
-			if e.PID == pid && r == root && e.Step >= proc.StepUserDone {
+			if e.PID == pid && r == root && e.Step >= exit.StepUserDone {
 				bad = append(bad, fmt.Sprintf("at %v the exiting process's root is still loaded", e.Step))
 			}
 		}

@@ -8,10 +8,11 @@ import (
 
 	"grim/arch"
 	"grim/proc"
+	"grim/proc/exit"
 )
 
 var orderTests = []test{
-	{name: "exit/order", run: exitOrder, layouts: true, policies: true},
+	{name: "exit/order", run: exitOrder, layouts: true, designs: true},
 }
 
 // mixedExits is how many processes a round of mixed makes.
@@ -106,10 +107,9 @@ func (t *T) stop(r *recorder) []proc.Event {
 }
 
 // exitOrder (E6): in a mixed load every exit's steps come in the contract's
-// order: under purge the memory is gone before the process is dead, under reaper
-// before it is a zombie; knotes, zombie, SIGCHLD and wake-up never change.
+// order, as the exit design has it; knotes, zombie, SIGCHLD and wake-up never change.
 // Broken by telling the parent before the state is Zombie (announce), and by
-// p.purge after p.die (exit1).
+// Exiting after die (exit1).
 func exitOrder(t *T) {
 	base := t.Proc.Counts().Processes
 	r := t.record()
@@ -119,6 +119,7 @@ func exitOrder(t *T) {
 		t.wants("mixed load", b, 0)
 	}
 	t.processesEnd("orphans end", base)
+	t.quiet()
 	exits := 0
 	for pid, steps := range byProcess(t.stop(r)) {
 		exits++
@@ -135,7 +136,7 @@ func exitOrder(t *T) {
 func byProcess(events []proc.Event) map[int32][]proc.Event {
 	out := map[int32][]proc.Event{}
 	for _, e := range events {
-		if e.Step != proc.StepThreadDead && e.Step != proc.StepDeadproc {
+		if e.Step != exit.StepThreadDead && e.Step != exit.StepDeadproc {
 			out[e.PID] = append(out[e.PID], e)
 		}
 	}
@@ -145,62 +146,60 @@ func byProcess(events []proc.Event) map[int32][]proc.Event {
 // badOrder compares the steps of one exit with the contract. It gives what is
 // wrong; empty: nothing.
 func (t *T) badOrder(steps []proc.Event) string {
-	index := func(s proc.Step) int {
+	index := func(s exit.Step) int {
 		return slices.IndexFunc(steps, func(e proc.Event) bool { return e.Step == s })
 	}
-	if index(proc.StepZombie) >= 0 && index(proc.StepWait) < 0 {
+	has := func(s exit.Step) bool { return index(s) >= 0 }
+	order := t.Design.Unwaited
+	if has(exit.StepZombie) {
+		order = t.Design.Order
+	}
+	wanted := func(s exit.Step) bool {
+		switch s {
+		case exit.StepPurgeBegin, exit.StepPurgeEnd:
+			return has(exit.StepPurgeBegin) // the last user of a vmspace alone purges
+		case exit.StepSIGCHLD:
+			return has(s)
+		}
+		return true
+	}
+	var main, apart []proc.Event
+	for _, e := range steps {
+		if e.Context == exit.InBackground {
+			apart = append(apart, e)
+		} else {
+			main = append(main, e)
+		}
+	}
+	if has(exit.StepZombie) && !has(exit.StepWait) {
 		// Its parent ended without a wait, and the new one does not want it: it
 		// is announced a second time.
-		steps = steps[:index(proc.StepWakeup)+1]
+		main = main[:1+slices.IndexFunc(main, func(e proc.Event) bool { return e.Step == exit.StepWakeup })]
+		order = order[:1+slices.IndexFunc(order, func(s exit.Stage) bool { return s.Step == exit.StepWakeup })]
 	}
-	at := map[proc.Step]int{}
-	for i, e := range steps {
-		if _, twice := at[e.Step]; twice {
-			return "twice: " + e.Step.String()
-		}
-		at[e.Step] = i
+	if bad := follows(main, order, wanted); bad != "" {
+		return bad
 	}
-	has := func(s proc.Step) bool { _, ok := at[s]; return ok }
-	want := []proc.Step{proc.StepExit1, proc.StepUserDone, proc.StepFilesDone}
-	purge := []proc.Step{proc.StepPurgeBegin, proc.StepPurgeEnd}
-	purges := has(proc.StepPurgeBegin) // the last user of a vmspace alone does
-	if purges && t.Policy == proc.PolicyPurge {
-		want = append(want, purge...)
-	}
-	want = append(want, proc.StepDead, proc.StepNoteExit, proc.StepReaper)
-	if purges && t.Policy == proc.PolicyReaper {
-		want = append(want, purge...)
-	}
-	want = append(want, proc.StepSpaceFreed)
-	if has(proc.StepZombie) {
-		want = append(want, proc.StepZombie)
-	} else { // nobody will wait
-		want = append(want, proc.StepGone)
-	}
-	if has(proc.StepSIGCHLD) {
-		want = append(want, proc.StepSIGCHLD)
-	}
-	want = append(want, proc.StepWakeup)
-	if has(proc.StepWait) {
-		want = append(want, proc.StepWait, proc.StepGone)
-	}
-	for i, s := range want {
+	return follows(apart, t.Design.Apart, wanted)
+}
+
+// follows compares steps with an order, of which the steps that are wanted must be there.
+func follows(steps []proc.Event, order []exit.Stage, wanted func(exit.Step) bool) string {
+	for _, want := range order {
 		switch {
-		case i >= len(steps):
-			return "missing: " + s.String()
-		case steps[i].Step != s:
-			return "want " + s.String() + " instead of " + steps[i].Step.String()
+		case !wanted(want.Step):
+			continue
+		case len(steps) == 0:
+			return "missing: " + want.Step.String()
+		case steps[0].Step != want.Step:
+			return "want " + want.Step.String() + " instead of " + steps[0].Step.String()
+		case steps[0].Context != want.By:
+			return want.Step.String() + " by the " + steps[0].Context.String()
 		}
+		steps = steps[1:]
 	}
-	if len(steps) > len(want) {
-		return "too much: " + steps[len(want)].Step.String()
-	}
-	context := proc.InProcess
-	if t.Policy == proc.PolicyReaper {
-		context = proc.InReaper
-	}
-	if purges && steps[at[proc.StepPurgeBegin]].Context != context {
-		return "purged by the " + steps[at[proc.StepPurgeBegin]].Context.String()
+	if len(steps) > 0 {
+		return "too much: " + steps[0].Step.String()
 	}
 	return ""
 }

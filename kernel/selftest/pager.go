@@ -54,6 +54,13 @@ func (m *memoryPager) PageOut(index int64, page []byte) error {
 	return nil
 }
 
+// taken is how many pages have been taken back.
+func (m *memoryPager) taken() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.out
+}
+
 func (m *memoryPager) begun() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -16,13 +16,13 @@ import (
 
 var pressureTests = []test{
 	{name: "pressure/fault", run: pressureFault, layouts: true},
-	{name: "pressure/fork", run: pressureFork, layouts: true, policies: true},
+	{name: "pressure/fork", run: pressureFork, layouts: true, designs: true},
 	{name: "pressure/mmap", run: pressureMmap, layouts: true},
 	{name: "pressure/exec", run: pressureExec, layouts: true},
 	{name: "pressure/cut-block", run: pressureCutBlock, layouts: true},
 	{name: "pressure/spawn", run: pressureSpawn, layouts: true},
 	{name: "pressure/all-memory", run: pressureAllMemory, slow: true},
-	{name: "pressure/largest-is-killed", run: pressureLargest, layouts: true, policies: true, slow: true},
+	{name: "pressure/largest-is-killed", run: pressureLargest, layouts: true, designs: true, slow: true},
 	{name: "pressure/reservations", run: pressureReservations},
 }
 
@@ -248,7 +248,7 @@ func (t *T) trySpawn(p *program) bool {
 		end(vs)
 		return false
 	}
-	child, err := t.Proc.Spawn(proc.SpawnArgs{Name: "selftest", VM: vs, PC: codeVA, SP: stackVA - 64, Policy: &t.Policy})
+	child, err := t.Proc.Spawn(proc.SpawnArgs{Name: "selftest", VM: vs, PC: codeVA, SP: stackVA - 64, Design: t.Design})
 	if err != nil {
 		end(vs)
 		return false

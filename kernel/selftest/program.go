@@ -87,7 +87,7 @@ func (t *T) start(vs *vm.VMSpace) *proc.Process {
 	files, err := t.NewFiles()
 	t.check("descriptor table", err)
 	p, err := t.Proc.Spawn(proc.SpawnArgs{
-		Name: "selftest", VM: vs, PC: codeVA, SP: stackVA - 64, Files: files, Policy: &t.Policy,
+		Name: "selftest", VM: vs, PC: codeVA, SP: stackVA - 64, Files: files, Design: t.Design,
 	})
 	t.check("spawn", err)
 	return p
@@ -101,11 +101,24 @@ func (t *T) run(vs *vm.VMSpace) proc.Status {
 // runProgram runs the program alone in a new address space.
 func (t *T) runProgram(p *program) proc.Status { return t.run(t.space(p)) }
 
+// soon waits until cond is true, and reports whether it is before d has passed.
+func soon(d time.Duration, cond func() bool) bool {
+	for deadline := time.Now().Add(d); !cond(); time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
+// quiet waits until nothing of an ended process is still being taken apart.
+func (t *T) quiet() {
+	t.eventually("all is taken apart", func() bool { return t.Proc.Counts().DeadThreads == 0 })
+}
+
 // eventually waits until cond is true, and fails the test if that takes too long.
 func (t *T) eventually(what string, cond func() bool) {
-	for deadline := time.Now().Add(5 * time.Second); !cond(); time.Sleep(100 * time.Microsecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not after 5 s", what)
-		}
+	if !soon(5*time.Second, cond) {
+		t.Fatalf("%s: not after 5 s", what)
 	}
 }

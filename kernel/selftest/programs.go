@@ -30,14 +30,14 @@ func runPrograms(e *Env) {
 		name = strings.TrimSuffix(name, "\n")
 		c := test{name: "program/" + name, run: func(t *T) { t.program(name) }}
 		if e.selected(c) {
-			e.runOne(c, e.Layout, e.Policy)
+			e.runOne(c, e.Layout, e.Design)
 		}
 	}
 }
 
 // program runs one user-mode test.
 func (t *T) program(name string) {
-	p, err := t.Exec(testProgram, []string{name}, t.Layout, t.Policy)
+	p, err := t.Exec(testProgram, []string{name}, t.Layout, t.Design)
 	t.check("start", err)
 	if st := p.Wait().Status; st != 0 {
 		t.Errorf("%s", statusText(st))

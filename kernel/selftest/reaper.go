@@ -5,16 +5,17 @@ import (
 
 	"grim/mm/phys"
 	"grim/proc"
+	"grim/proc/exit"
 )
 
 var reaperTests = []test{
 	{name: "reaper/10000-exits", run: reaperExits, slow: true},
-	{name: "reaper/roots-and-uareas", run: reaperRoots, layouts: true, policies: true},
+	{name: "reaper/roots-and-uareas", run: reaperRoots, layouts: true, designs: true},
 }
 
 // reaperExits (E4): after 10 000 exits of all kinds, frames, table pages and
 // kernel objects are where they were, and every frame's count is right: the
-// check that follows every test. Broken by freeSpace keeping its reference for
+// check that follows every test. Broken by FreeSpace keeping its reference for
 // one pid in a thousand.
 func reaperExits(t *T) {
 	base := t.Proc.Counts().Processes
@@ -47,14 +48,14 @@ func reaperRoots(t *T) {
 		mu.Lock()
 		defer mu.Unlock()
 		steps++
-		if e.Step == proc.StepUserDone {
+		if e.Step == exit.StepUserDone {
 			lastThread[e.PID] = true
 		}
 		pm := t.Pmaps.Current()
 		if pm == nil {
 			return
 		}
-		if e.Step == proc.StepThreadDead && !lastThread[e.PID] {
+		if e.Step == exit.StepThreadDead && !lastThread[e.PID] {
 			onRoot++
 		}
 		if f := phys.FrameOf(pm.Root().Table); !t.Mem.InUse(f) || t.Mem.Owner(f) != phys.Root {

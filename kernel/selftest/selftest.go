@@ -22,6 +22,7 @@ import (
 	"grim/mm/pmap"
 	"grim/mm/vm"
 	"grim/proc"
+	"grim/proc/exit"
 )
 
 // Env is the kernel under test.
@@ -32,9 +33,9 @@ type Env struct {
 	VM      *vm.System
 	FS      *fs.FS
 	Proc    *proc.Kernel
-	Layout  arch.Layout     // the boot's default
-	Policy  proc.ExitPolicy // the same
-	Select  string          // "all", "quick", "none", or part of the names to run
+	Layout  arch.Layout  // the boot's default
+	Design  *exit.Design // the same
+	Select  string       // "all", "quick", "none", or part of the names to run
 	Report  *tap.Report
 
 	// Image is where the kernel's own sections are.
@@ -55,7 +56,7 @@ type Env struct {
 	// NewFiles makes a descriptor table for a process, the console on 0 to 2.
 	NewFiles func() (proc.Files, error)
 	// Exec starts a program of the file system as a child of the kernel.
-	Exec func(path string, args []string, layout arch.Layout, policy proc.ExitPolicy) (*proc.Process, error)
+	Exec func(path string, args []string, layout arch.Layout, d *exit.Design) (*proc.Process, error)
 }
 
 // Image is the kernel in its window: bounds in bytes, ends exclusive.
@@ -66,15 +67,18 @@ type Image struct {
 }
 
 // test is one self-test. Those with layouts run once under each layout, those
-// with policies under each exit policy, in every boot; the others once, with
+// with designs under each exit design, in every boot; the others once, with
 // the boot's default.
 type test struct {
-	name     string
-	run      func(t *T)
-	layouts  bool
-	policies bool
-	slow     bool // left out of the quick set
-	timed    bool // judges times: only where time is virtual, whatever else the host does
+	name    string
+	run     func(t *T)
+	layouts bool
+	designs bool
+	// guards is the invariant that the test is about, if there are designs that do not
+	// keep it. Under these the test must fail: see judge.
+	guards exit.Invariant
+	slow   bool // left out of the quick set
+	timed  bool // judges times: only where time is virtual, whatever else the host does
 }
 
 // tests by topic, in the order they run: what the later ones stand on first.
@@ -94,8 +98,8 @@ func Run(e *Env) {
 			continue
 		}
 		for _, layout := range e.layouts(c) {
-			for _, policy := range e.policies(c) {
-				e.runOne(c, layout, policy)
+			for _, d := range e.designs(c) {
+				e.runOne(c, layout, d)
 			}
 		}
 	}
@@ -135,27 +139,27 @@ func (e *Env) layouts(c test) []arch.Layout {
 	return []arch.Layout{e.Layout}
 }
 
-func (e *Env) policies(c test) []proc.ExitPolicy {
-	if c.policies {
-		return []proc.ExitPolicy{proc.PolicyPurge, proc.PolicyReaper}
+func (e *Env) designs(c test) []*exit.Design {
+	if c.designs {
+		return exit.Designs
 	}
-	return []proc.ExitPolicy{e.Policy}
+	return []*exit.Design{e.Design}
 }
 
-// runOne runs one test under one layout and policy and looks for leaks.
-func (e *Env) runOne(c test, layout arch.Layout, policy proc.ExitPolicy) {
+// runOne runs one test under one layout and exit design and looks for leaks.
+func (e *Env) runOne(c test, layout arch.Layout, d *exit.Design) {
 	name := c.name
 	var under []string
 	if c.layouts {
 		under = append(under, layout.String())
 	}
-	if c.policies {
-		under = append(under, policy.String())
+	if c.designs {
+		under = append(under, d.Name)
 	}
 	if under != nil {
 		name += " [" + strings.Join(under, " ") + "]"
 	}
-	t := &T{Env: e, Layout: layout, Policy: policy}
+	t := &T{Env: e, Layout: layout, Design: d}
 	before := e.census()
 	done := make(chan struct{})
 	go func() {
@@ -164,24 +168,59 @@ func (e *Env) runOne(c test, layout arch.Layout, policy proc.ExitPolicy) {
 		c.run(t)
 	}()
 	<-done
-	if len(t.reasons) == 0 {
+	// Under a design that breaks an invariant nothing may leak either.
+	if reasons, _ := t.judge(&c); len(reasons) == 0 {
 		t.leaks(before)
 	}
-	e.Report.Result(name, t.reasons)
+	reasons, note := t.judge(&c)
+	e.Report.Result(name+note, reasons)
+}
+
+// judge says what counts against a test that has run. Under a design that breaks the
+// invariant which the test guards, the test must have failed, for the reason that the
+// design names, and for no other; then note tells what it has seen.
+func (t *T) judge(c *test) (reasons []string, note string) {
+	breach := t.Design.Breach(c.guards)
+	seen := ""
+	for _, r := range t.reasons {
+		if breach != nil && r.broken == c.guards && strings.Contains(r.text, breach.Reason) {
+			if seen == "" {
+				seen = r.text
+			}
+			continue
+		}
+		reasons = append(reasons, r.text)
+	}
+	switch {
+	case breach == nil || len(reasons) > 0:
+		return reasons, ""
+	case seen == "":
+		return []string{fmt.Sprintf("the test passes, though exit=%s breaks %v: it should say that %s", t.Design, c.guards, breach.Reason)}, ""
+	}
+	return nil, fmt.Sprintf(" # breaks %v: %s", c.guards, seen)
 }
 
 // T is a running test.
 type T struct {
 	*Env
 	Layout   arch.Layout
-	Policy   proc.ExitPolicy
-	reasons  []string
+	Design   *exit.Design
+	reasons  []reason
 	cleanups []func()
 }
 
+// reason is why a test failed.
+type reason struct {
+	text   string
+	broken exit.Invariant // 0: anything else
+}
+
 // Errorf notes a reason why the test failed and goes on.
-func (t *T) Errorf(format string, args ...any) {
-	t.reasons = append(t.reasons, fmt.Sprintf(format, args...))
+func (t *T) Errorf(format string, args ...any) { t.Brokenf(0, format, args...) }
+
+// Brokenf is Errorf for a reason that shows an invariant broken.
+func (t *T) Brokenf(i exit.Invariant, format string, args ...any) {
+	t.reasons = append(t.reasons, reason{fmt.Sprintf(format, args...), i})
 }
 
 // Fatalf notes a reason and ends the test. Only from the test's own goroutine.

@@ -6,16 +6,17 @@ import (
 
 	"grim/arch"
 	"grim/proc"
+	"grim/proc/exit"
 )
 
 var timelineTests = []test{
-	{name: "exit/timeline", run: exitTimeline, layouts: true, policies: true},
+	{name: "exit/timeline", run: exitTimeline, layouts: true, designs: true},
 }
 
 // exitTimeline (E6): what anybody may read of an exit afterwards, the text of
 // /proc/exits, has its steps in the contract's order with ascending times, done by
-// whom the policy says, and tells what the purge freed. Broken by p.purge after
-// p.die (exit1), by a trace whose times run backwards, and by exitsText
+// whom the design says, and tells what the purge freed. Broken by Exiting after
+// die (exit1), by a trace whose times run backwards, and by exitsText
 // without pages.
 func exitTimeline(t *T) {
 	const (
@@ -40,6 +41,7 @@ func exitTimeline(t *T) {
 	parent := t.start(vs)
 	pid := int32(parent.PID())
 	t.wants("parent", parent, 0)
+	t.quiet()
 
 	var events []proc.Event
 	for _, e := range t.exitsFile() {
@@ -62,7 +64,7 @@ func exitTimeline(t *T) {
 			t.Errorf("process %d: %s: %v", pid, bad, stepNames(steps))
 		}
 		for _, e := range steps {
-			if e.Step == proc.StepPurgeEnd && (e.Pages < touched || e.Tables == 0) {
+			if e.Step == exit.StepPurgeEnd && (e.Pages < touched || e.Tables == 0) {
 				t.Errorf("process %d: %d pages and %d table pages freed, after %d were touched", pid, e.Pages, e.Tables, touched)
 			}
 		}
@@ -88,7 +90,7 @@ func (t *T) exitsFile() (events []proc.Event) {
 			e.Step++
 		}
 		for e.Context.String() != context {
-			if e.Context++; e.Context > proc.InParent {
+			if e.Context++; e.Context >= exit.NumContexts {
 				t.Fatalf("/proc/exits names a context %q", context)
 			}
 		}

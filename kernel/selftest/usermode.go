@@ -12,7 +12,7 @@ import (
 
 var userModeTests = []test{
 	{name: "user/exit-status", run: userExit, layouts: true},
-	{name: "user/fork-wait", run: userFork, layouts: true, policies: true},
+	{name: "user/fork-wait", run: userFork, layouts: true, designs: true},
 	{name: "user/permissions", run: userPermissions, layouts: true},
 	{name: "user/no-kernel-access", run: userNoKernel, layouts: true},
 	{name: "user/time-slices", run: userSlices, layouts: true},

@@ -7,8 +7,8 @@ import (
 )
 
 var waitTests = []test{
-	{name: "wait/by-several-threads", run: waitThreads, layouts: true, policies: true},
-	{name: "wait/parent-first", run: waitParentFirst, policies: true},
+	{name: "wait/by-several-threads", run: waitThreads, layouts: true, designs: true},
+	{name: "wait/parent-first", run: waitParentFirst, designs: true},
 }
 
 // waitThreads: several threads wait at once; every child is handed to one of

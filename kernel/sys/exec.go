@@ -17,6 +17,7 @@ import (
 	"grim/proc"
 	"grim/proc/cred"
 	"grim/proc/elf"
+	"grim/proc/exit"
 )
 
 const (
@@ -522,8 +523,8 @@ type StartArgs struct {
 	Path      string
 	Argv, Env []string // Argv empty: the path alone
 	Layout    arch.Layout
-	Init      bool             // it is process 1
-	Policy    *proc.ExitPolicy // nil: the kernel's
+	Init      bool         // it is process 1
+	Design    *exit.Design // nil: the kernel's
 	// Console is opened as descriptors 0, 1 and 2; empty: /dev/console.
 	Console string
 }
@@ -586,7 +587,7 @@ func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error)
 	if err == nil {
 		var p *proc.Process
 		p, err = s.k.Spawn(proc.SpawnArgs{
-			Name: name, VM: vs, PC: pc, SP: sp, Files: fl, Init: a.Init, Policy: a.Policy,
+			Name: name, VM: vs, PC: pc, SP: sp, Files: fl, Init: a.Init, Design: a.Design,
 			Setup: func(t *proc.Thread) { setMemoryLimits(vs, t.Process(), t.Cred()) },
 		})
 		if err == nil {

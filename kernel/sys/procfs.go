@@ -13,6 +13,7 @@ import (
 	"grim/mm/vm"
 	"grim/proc"
 	"grim/proc/cred"
+	"grim/proc/exit"
 )
 
 // procSource shows the kernel's processes under /proc.
@@ -135,9 +136,9 @@ func auxv(p *proc.Process) []byte {
 	return b
 }
 
-// settings are what can be written in /proc/PID. Grim's own are who takes the memory
-// of a process and its children apart when they exit, and the page-table layout that
-// the next execve(2) uses.
+// settings are what can be written in /proc/PID. Grim's own are the exit design of a
+// process and of the children that it makes, and the page-table layout that the next
+// execve(2) uses.
 func (s *System) settings(p *proc.Process, tid int) []fs.ProcSetting {
 	layouts := []arch.Layout{arch.SharedUK, arch.Separate}
 	if s.cfg.OnlySeparate {
@@ -146,7 +147,7 @@ func (s *System) settings(p *proc.Process, tid int) []fs.ProcSetting {
 	return []fs.ProcSetting{
 		{Name: "comm", Value: commOf(p, tid), Set: setComm(p, tid)},
 		{Name: "oom_score_adj", Value: strconv.Itoa(p.OOMAdjust()), Set: setOOM(p)},
-		{Name: "exit_policy", Value: p.Policy().String(), Set: oneOf(p.SetPolicy, proc.PolicyPurge, proc.PolicyReaper)},
+		{Name: "exit_policy", Value: p.Design().String(), Set: oneOf(p.SetDesign, exit.Designs...)},
 		{Name: "layout", Value: p.Layout().String(), Set: oneOf(p.SetLayout, layouts...)},
 	}
 }

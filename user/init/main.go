@@ -1,5 +1,5 @@
 // Command init is Grim's first process. It shows what the kernel is for: the
-// exit of a child that touched 16 MB, as a timeline, once under each policy.
+// exit of a child that touched 16 MB, as a timeline, once under each exit design.
 // Then it ends, and with it the machine. With the argument "shell" it is the first
 // process of an interactive boot, and ends with the shell.
 package main
@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"time"
+
+	"grim/proc/exit"
 )
 
 // touched is how much memory the demonstrated child touches.
@@ -25,22 +28,22 @@ func main() {
 		}
 		return
 	}
-	for _, policy := range []string{"purge", "reaper"} {
-		if err := demonstrate(policy); err != nil {
+	for _, d := range exit.Designs {
+		if err := demonstrate(d); err != nil {
 			fmt.Fprintln(os.Stderr, "init:", err)
 			os.Exit(1)
 		}
 	}
 }
 
-// demonstrate runs one child under a policy and draws its exit.
-func demonstrate(policy string) error {
+// demonstrate runs one child under a design and draws its exit.
+func demonstrate(d *exit.Design) error {
 	const setting = "/proc/self/exit_policy" // inherited by children
 	before, err := os.ReadFile(setting)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(setting, []byte(policy), 0); err != nil {
+	if err := os.WriteFile(setting, []byte(d.Name), 0); err != nil {
 		return err
 	}
 	cmd := exec.Command("/proc/self/exe", "touch")
@@ -51,6 +54,7 @@ func demonstrate(policy string) error {
 	if err := os.WriteFile(setting, before, 0); err != nil {
 		return err
 	}
+	time.Sleep(time.Millisecond) // some designs go on after the wait
 	text, err := os.ReadFile("/proc/exits")
 	if err != nil {
 		return err
@@ -59,7 +63,10 @@ func demonstrate(policy string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nexit=%s: a child that touched %d MB\n", policy, touched>>20)
+	fmt.Printf("\nexit=%s: a child that touched %d MB\n", d, touched>>20)
+	if w := d.Warning(); w != "" {
+		fmt.Println(w)
+	}
 	draw(os.Stdout, steps)
 	return nil
 }

@@ -52,7 +52,7 @@ func draw(w io.Writer, steps []step) {
 		if s.pages > 0 || s.tables > 0 {
 			note = fmt.Sprintf("%d pages, %d table pages", s.pages, s.tables)
 		}
-		line := fmt.Sprintf("  %10.1f us  %-12s %-7s |%-*s| %s", float64(s.ns-start)/1e3, s.name, s.context, width+1, bar, note)
+		line := fmt.Sprintf("  %10.1f us  %-12s %-10s |%-*s| %s", float64(s.ns-start)/1e3, s.name, s.context, width+1, bar, note)
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 }
