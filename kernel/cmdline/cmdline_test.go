@@ -12,7 +12,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	def := Options{HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: 1}
+	def := Options{Exit: &exit.Purge, HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: 1}
 	with := func(f func(*Options)) Options { o := def; f(&o); return o }
 	for _, c := range []struct {
 		line     string
@@ -42,7 +42,7 @@ func TestParse(t *testing.T) {
 	for line, want := range map[string]string{
 		"layout=both":         "one of shared, separate, shared!",
 		"mitigations=off,all": "one or more, with commas, of auto, off",
-		"exit=parent":         "one of purge, reaper",
+		"exit=never":          "one of purge, reaper, inline, parent, eager",
 		"crash=now":           "one of no, panic, nil, text, stack",
 		"layout":              "write layout=VALUE",
 		"slice=1us":           "from 100us to 1s",
