@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"grim/proc/cred"
 )
 
 // TimeNow and TimeOmit are UTIME_NOW and UTIME_OMIT of utimensat(2).
@@ -32,8 +33,7 @@ func (s *FS) Statfs(at At, path string) (Statfs, error) {
 	return s.statfsOf(t.node), nil
 }
 
-// Access is faccessat2(2) for root: everything may be read and written, and
-// executed if it is a directory or has an execute bit.
+// Access is faccessat2(2); at.As are the credentials that count.
 func (s *FS) Access(at At, path string, mode uint32, flags int) error {
 	if mode&^(unix.R_OK|unix.W_OK|unix.X_OK) != 0 ||
 		flags&^(unix.AT_EACCESS|unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH) != 0 {
@@ -44,11 +44,7 @@ func (s *FS) Access(at At, path string, mode uint32, flags int) error {
 		return err
 	}
 	defer t.done()
-	b := t.node.base()
-	if mode&unix.X_OK != 0 && b.typ != syscall.S_IFDIR && b.perm.Load()&0o111 == 0 {
-		return syscall.EACCES
-	}
-	return nil
+	return t.node.base().allows(at.cred(), mode)
 }
 
 // Chdir is chdir(2); with an empty path and at.Dir set, fchdir(2).
@@ -66,54 +62,91 @@ func (s *FS) Chdir(at At, path string) error {
 	if !ok {
 		return syscall.ENOTDIR
 	}
+	if err := d.base().allows(at.cred(), mayExec); err != nil {
+		return err
+	}
 	at.Place.mu.Lock()
 	at.Place.cwd = d
 	at.Place.mu.Unlock()
 	return nil
 }
 
-// change resolves path and applies fn to the inode. /proc keeps its attributes:
-// EPERM.
-func (s *FS) change(at At, path string, flags int, fn func(i *inode)) error {
+// change is a change of attributes: EPERM or EACCES if c may not make it.
+type change func(c *cred.Cred, i *inode) error
+
+// change resolves path and makes the change.
+func (s *FS) change(at At, path string, flags int, fn change) error {
 	t, err := s.node(at, path, flags)
 	if err != nil {
 		return err
 	}
 	defer t.done()
-	return changeNode(t.node, fn)
+	return changeNode(at.cred(), t.node, fn)
 }
 
-func changeNode(n node, fn func(i *inode)) error {
+// changeNode makes the change. /proc keeps its attributes: EPERM.
+func changeNode(c *cred.Cred, n node, fn change) error {
 	i := n.base()
 	if i.dev == devProc || i.dev == devSys {
 		return syscall.EPERM
 	}
-	fn(i)
+	if err := fn(c, i); err != nil {
+		return err
+	}
 	i.ctime.Store(i.fs.cfg.Now())
 	return nil
 }
 
-func setMode(mode uint32) func(*inode) {
-	return func(i *inode) { i.perm.Store(mode & 0o7777) }
+// setMode takes set-group-ID off if the caller is not in the file's group.
+func setMode(mode uint32) change {
+	return func(c *cred.Cred, i *inode) error {
+		if !i.owns(c) {
+			return syscall.EPERM
+		}
+		mode := mode & 0o7777
+		if c != nil && i.typ != syscall.S_IFDIR && !c.InGroup(i.gid.Load()) && !c.Has(cred.FSetID) {
+			mode &^= syscall.S_ISGID
+		}
+		i.perm.Store(mode)
+		return nil
+	}
 }
 
-// setOwner leaves an id of -1 alone, and takes set-id bits off files (chown(2)).
-func setOwner(uid, gid int) func(*inode) {
-	return func(i *inode) {
+// setOwner leaves an id of -1 alone, and takes set-id bits off files (chown(2)). The
+// owner may choose among the groups it is in.
+func setOwner(uid, gid int) change {
+	return func(c *cred.Cred, i *inode) error {
+		if c != nil && !c.Has(cred.Chown) {
+			mine := c.FSUID == i.uid.Load()
+			if uid != -1 && !(mine && uint32(uid) == i.uid.Load()) ||
+				gid != -1 && !(mine && (c.InGroup(uint32(gid)) || uint32(gid) == i.gid.Load())) {
+				return syscall.EPERM
+			}
+		}
 		if uid != -1 {
 			i.uid.Store(uint32(uid))
 		}
 		if gid != -1 {
 			i.gid.Store(uint32(gid))
 		}
-		if i.typ == syscall.S_IFREG {
-			i.perm.And(^uint32(syscall.S_ISUID | syscall.S_ISGID))
+		if i.typ != syscall.S_IFDIR {
+			i.dropIDs()
 		}
+		return nil
 	}
 }
 
-func setTimes(atime, mtime int64) func(*inode) {
-	return func(i *inode) {
+// setTimes: whoever may write may set both to now.
+func setTimes(atime, mtime int64) change {
+	return func(c *cred.Cred, i *inode) error {
+		if !i.owns(c) && !(atime == TimeOmit && mtime == TimeOmit) {
+			if atime != TimeNow || mtime != TimeNow {
+				return syscall.EPERM
+			}
+			if err := i.allows(c, mayWrite); err != nil {
+				return err
+			}
+		}
 		now := i.fs.cfg.Now()
 		switch atime {
 		case TimeOmit:
@@ -129,6 +162,7 @@ func setTimes(atime, mtime int64) func(*inode) {
 		default:
 			i.mtime.Store(mtime)
 		}
+		return nil
 	}
 }
 
@@ -142,7 +176,7 @@ func (s *FS) Chmod(at At, path string, mode uint32, flags int) error {
 	if t.node.base().typ == syscall.S_IFLNK {
 		return syscall.EOPNOTSUPP
 	}
-	return changeNode(t.node, setMode(mode))
+	return changeNode(at.cred(), t.node, setMode(mode))
 }
 
 // Chown is fchownat(2).
@@ -170,23 +204,26 @@ func (s *FS) Truncate(at At, path string, size int64) error {
 			return syscall.ENOENT
 		}
 		defer unhold(n)
+		if err := n.allows(at.cred(), mayWrite); err != nil {
+			return err
+		}
 		return n.truncatePath(at.Task, size)
 	}
 	return syscall.EINVAL
 }
 
 // Chmod is fchmod(2).
-func (f *File) Chmod(mode uint32) error { return f.change(setMode(mode)) }
+func (f *File) Chmod(t Task, mode uint32) error { return f.change(t, setMode(mode)) }
 
 // Chown is fchown(2).
-func (f *File) Chown(uid, gid int) error { return f.change(setOwner(uid, gid)) }
+func (f *File) Chown(t Task, uid, gid int) error { return f.change(t, setOwner(uid, gid)) }
 
 // Utimes is futimens(3).
-func (f *File) Utimes(atime, mtime int64) error { return f.change(setTimes(atime, mtime)) }
+func (f *File) Utimes(t Task, atime, mtime int64) error { return f.change(t, setTimes(atime, mtime)) }
 
-func (f *File) change(fn func(*inode)) error {
+func (f *File) change(t Task, fn change) error {
 	if f.Flags()&unix.O_PATH != 0 {
 		return syscall.EBADF
 	}
-	return changeNode(f.node, fn)
+	return changeNode(credOf(t), f.node, fn)
 }

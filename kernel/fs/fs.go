@@ -2,9 +2,9 @@
 // devices, pipes, event descriptors, procfs, and the descriptor table itself.
 //
 // It knows neither processes nor system-call numbers. A caller brings a Task
-// (its thread, for blocking) and a Place (working directory and umask); procfs
-// asks a ProcSource for what it shows. Permission bits are kept and reported,
-// but not enforced: every process runs as root.
+// (its thread, for blocking and for its credentials) and a Place (working directory
+// and umask); procfs asks a ProcSource for what it shows. permission.go has the rules of
+// who may do what.
 //
 // Lock order, outermost first:
 //

@@ -5,11 +5,17 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"grim/proc/cred"
 )
 
 // link gives n a new name under FS.tree: ENOENT if d was removed meanwhile,
 // EEXIST, ENOSPC.
 func (s *FS) link(t Task, d *dir, name string, n node) error {
+	c := credOf(t)
+	if err := d.mayChange(c); err != nil {
+		return err
+	}
+	n.base().adopt(c, d)
 	e, err := s.newSlot(t, name)
 	if err != nil {
 		return err
@@ -113,6 +119,9 @@ func (s *FS) Mknod(at At, path string, mode uint32, dev uint64) error {
 	case syscall.S_IFIFO:
 		n, err = s.newFIFO(at.Task, perm)
 	case syscall.S_IFCHR, syscall.S_IFBLK:
+		if c := at.cred(); c != nil && !c.Has(cred.MkNod) {
+			return syscall.EPERM
+		}
 		n, err = s.newDevice(at.Task, typ|perm, dev)
 	case syscall.S_IFSOCK:
 		k := &socketNode{}
@@ -155,6 +164,9 @@ func (s *FS) Link(oldAt At, oldPath string, newAt At, newPath string, flags int)
 	if t.node.base().dev != devRoot {
 		return syscall.EXDEV
 	}
+	if err := d.mayChange(newAt.cred()); err != nil {
+		return err
+	}
 	e, err := s.newSlot(newAt.Task, name)
 	if err != nil {
 		return err
@@ -194,6 +206,9 @@ func (s *FS) Unlink(at At, path string, flags int) error {
 	d, ok := t.dir.(*dir)
 	if !ok {
 		return syscall.EPERM // /proc
+	}
+	if err := d.mayRemove(at.cred(), t.node); err != nil {
+		return err
 	}
 	n, err := s.detach(d, t.name, flags&unix.AT_REMOVEDIR != 0)
 	if err != nil {

@@ -213,6 +213,7 @@ func (s *FS) newAnon(t Task, label string, mode uint32) (*anon, error) {
 		return nil, syscall.ENFILE
 	}
 	a.init(s, devAnon, mode)
+	a.adopt(credOf(t), nil)
 	newborn(a)
 	return a, nil
 }

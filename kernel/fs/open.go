@@ -65,6 +65,9 @@ func (s *FS) openFound(at At, t found, flags int, mode uint32, excl bool) (*File
 	if err := openable(t, flags); err != nil {
 		return nil, err
 	}
+	if err := mayOpen(at, t.node, flags); err != nil {
+		return nil, err
+	}
 	if !hold(t.node) { // unlinked since; with O_CREAT a new one is due
 		if flags&unix.O_CREAT != 0 {
 			return nil, errRetry
@@ -178,8 +181,10 @@ func (s *FS) OpenExec(at At, path string, flags int) (*File, error) {
 func (s *FS) openExec(t Task, n node, from place) (*File, error) {
 	r, ok := n.(*regular)
 	err := error(syscall.EACCES)
-	if ok && r.perm.Load()&0o111 != 0 {
-		err = r.denyWrite()
+	if ok {
+		if err = r.allows(credOf(t), mayExec); err == nil {
+			err = r.denyWrite()
+		}
 	}
 	if err != nil {
 		unhold(n)

@@ -100,6 +100,7 @@ func (s *FS) Pipe(t Task, flags int) (r, w *File, err error) {
 		return nil, nil, syscall.ENFILE
 	}
 	n.init(s, devAnon, syscall.S_IFIFO|0o600)
+	n.adopt(credOf(t), nil)
 	newborn(n)
 	hold(n) // two Files
 	flags &= unix.O_NONBLOCK

@@ -116,6 +116,8 @@ type procDir struct {
 	name string
 	kids func(t Task) []kid
 	many *manyKids // nil: few, kids has them all
+	// guard lets in more than the mode does; nil: nobody.
+	guard func(t Task) error
 }
 
 // manyKids are the entries of a directory that may be long.
@@ -175,7 +177,7 @@ func (d *procDir) inoOf(name string) uint64 {
 func (d *procDir) make(k kid) node {
 	switch k.typ {
 	case syscall.S_IFDIR:
-		c := &procDir{up: d, name: k.name, kids: k.dir, many: k.many}
+		c := &procDir{up: d, name: k.name, kids: k.dir, many: k.many, guard: k.guard}
 		c.initProc(d, k)
 		c.nlink.Store(2)
 		return c

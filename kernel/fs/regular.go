@@ -158,7 +158,7 @@ func (r *regular) truncate(t Task, size int64) error {
 			return err
 		}
 	}
-	return r.truncateLocked(size)
+	return r.truncateLocked(t, size)
 }
 
 // mayGrow is EFBIG, with SIGXFSZ, if a file of the size given is larger than t may
@@ -171,7 +171,7 @@ func mayGrow(t Task, size int64) error {
 	return syscall.EFBIG
 }
 
-func (r *regular) truncateLocked(size int64) error {
+func (r *regular) truncateLocked(t Task, size int64) error {
 	old := r.size()
 	if size < old && r.seals&unix.F_SEAL_SHRINK != 0 || size > old && r.seals&unix.F_SEAL_GROW != 0 {
 		return syscall.EPERM
@@ -179,6 +179,7 @@ func (r *regular) truncateLocked(size int64) error {
 	if err := r.pages.Truncate(size); err != nil {
 		return full(err)
 	}
+	r.written(t)
 	r.changed()
 	return nil
 }
@@ -270,6 +271,7 @@ func (h *regHandle) write(c call, p []byte, off int64) (int, error) {
 			return 0, syscall.EFBIG
 		}
 		p = p[:min(int64(len(p)), limit-off)]
+		h.file.written(c.task)
 	}
 	return h.file.writeLocked(p, off)
 }
@@ -340,7 +342,7 @@ func (f *File) Allocate(t Task, mode uint32, off, n int64) error {
 	if err := mayGrow(t, end); err != nil {
 		return err
 	}
-	return r.truncateLocked(end)
+	return r.truncateLocked(t, end)
 }
 
 // Seals is fcntl F_GET_SEALS; EINVAL unless it is a memfd.
@@ -400,6 +402,7 @@ func (s *FS) Memfd(t Task, name string, flags int) (*File, error) {
 		return nil, err
 	}
 	newborn(r)
+	r.adopt(credOf(t), nil)
 	if flags&unix.MFD_ALLOW_SEALING == 0 {
 		r.seals = unix.F_SEAL_SEAL
 	}

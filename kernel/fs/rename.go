@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"grim/proc/cred"
 )
 
 // Rename is renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE. It is one
@@ -38,7 +39,7 @@ func (s *FS) Rename(oldAt At, oldPath string, newAt At, newPath string, flags ui
 	case !ok1 || !ok2:
 		return syscall.EXDEV
 	}
-	m := move{fd: fd, td: td, fn: from.name, tn: to.name, fslash: from.slash, tslash: to.slash}
+	m := move{cred: newAt.cred(), fd: fd, td: td, fn: from.name, tn: to.name, fslash: from.slash, tslash: to.slash}
 	if m.te, err = s.newSlot(newAt.Task, m.tn); err != nil {
 		return err
 	}
@@ -64,6 +65,7 @@ type move struct {
 	fn, tn         string
 	fe, te         *slot // new ones of these names; fe is for an exchange
 	fslash, tslash bool  // the path ended in a slash: it must be a directory
+	cred           *cred.Cred
 }
 
 // move does it under FS.tree and returns the node that lost its name, whose
@@ -74,6 +76,9 @@ func (s *FS) move(m move, flags uint) (node, error) {
 	from, to := m.fd.names[m.fn], m.td.names[m.tn]
 	if from == nil || m.td.removed() {
 		return nil, syscall.ENOENT
+	}
+	if err := m.allowed(from, to, flags); err != nil {
+		return nil, err
 	}
 	if flags == unix.RENAME_EXCHANGE {
 		return nil, m.exchange(from, to)
@@ -95,6 +100,41 @@ func (s *FS) move(m move, flags uint) (node, error) {
 	m.td.attach(m.te, n)
 	n.base().refs.Add(-1) // the old name's; attach took the new one's
 	return old, nil
+}
+
+// allowed is EACCES or EPERM if the caller may not rename so. A directory that gets
+// another parent is written to: its ".." changes.
+func (m move) allowed(from, to *slot, flags uint) error {
+	if to != nil && flags == unix.RENAME_NOREPLACE || to == nil && flags == unix.RENAME_EXCHANGE {
+		return nil // there is another error
+	}
+	if to != nil && from.node == to.node {
+		return nil
+	}
+	if err := m.fd.mayRemove(m.cred, from.node); err != nil {
+		return err
+	}
+	if to == nil {
+		if err := m.td.mayChange(m.cred); err != nil {
+			return err
+		}
+	} else if err := m.td.mayRemove(m.cred, to.node); err != nil {
+		return err
+	}
+	if m.fd == m.td {
+		return nil
+	}
+	for _, e := range []*slot{from, to} {
+		if e == nil || e == to && flags != unix.RENAME_EXCHANGE {
+			continue
+		}
+		if d, ok := e.node.(*dir); ok {
+			if err := d.allows(m.cred, mayWrite); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // check is everything that forbids the rename, in the order of Linux.

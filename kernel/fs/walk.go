@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"grim/proc/cred"
 )
 
 // Place is a process's position in the tree: working directory and umask.
@@ -63,6 +64,15 @@ type At struct {
 	Task  Task
 	Place *Place
 	Dir   *File
+	As    *cred.Cred // whose permissions count; nil: Task's
+}
+
+// cred is who walks.
+func (a *At) cred() *cred.Cred {
+	if a.As != nil {
+		return a.As
+	}
+	return credOf(a.Task)
 }
 
 // start is the directory that a path begins at; ENOTDIR.
@@ -108,6 +118,7 @@ func (t found) existing() error {
 // itself, so names may change between steps, as on any Unix.
 type walker struct {
 	task  Task
+	cred  *cred.Cred
 	root  directory
 	dir   directory
 	rest  string // what is left of the path
@@ -140,7 +151,7 @@ func (s *FS) walk(at At, path string, end lastLink) (found, error) {
 	if len(path) >= pathMax {
 		return found{}, syscall.ENAMETOOLONG
 	}
-	w := walker{task: at.Task, root: s.root, rest: path}
+	w := walker{task: at.Task, cred: at.cred(), root: s.root, rest: path}
 	if path[0] == '/' {
 		w.dir = s.root
 	} else {
@@ -165,6 +176,11 @@ func (w *walker) run(end lastLink) (found, error) {
 			return found{place: place{w.dir, ""}, node: w.dir}, nil
 		}
 		slash := last && w.rest != ""
+		if err := w.dir.base().allows(w.cred, mayExec); err != nil {
+			if p, ok := w.dir.(*procDir); !ok || p.guard == nil || p.guard(w.task) != nil {
+				return found{}, err
+			}
+		}
 		n, err := w.step(name)
 		switch {
 		case err == syscall.ENOENT && last:

@@ -185,7 +185,7 @@ func sysChmod(c ctx) (uint64, error) {
 }
 
 func sysFchmod(c ctx) (uint64, error) {
-	return c.onFile(func(f *fs.File) error { return f.Chmod(c.uint32(1) & 0o7777) })
+	return c.onFile(func(f *fs.File) error { return f.Chmod(c.task(), c.uint32(1)&0o7777) })
 }
 
 func sysFchmodat(c ctx) (uint64, error) {
@@ -212,7 +212,7 @@ func sysLchown(c ctx) (uint64, error) {
 }
 
 func sysFchown(c ctx) (uint64, error) {
-	return c.onFile(func(f *fs.File) error { return f.Chown(c.int(1), c.int(2)) })
+	return c.onFile(func(f *fs.File) error { return f.Chown(c.task(), c.int(1), c.int(2)) })
 }
 
 func sysFchownat(c ctx) (uint64, error) {
@@ -257,7 +257,7 @@ func sysUtimensat(c ctx) (uint64, error) {
 		return 0, err
 	}
 	if c.va(1) == 0 { // futimens(3)
-		return c.onFile(func(f *fs.File) error { return f.Utimes(ns[0], ns[1]) })
+		return c.onFile(func(f *fs.File) error { return f.Utimes(c.task(), ns[0], ns[1]) })
 	}
 	return c.onPathAt(0, func(at fs.At, path string) error {
 		return c.s.fs.Utimes(at, path, ns[0], ns[1], c.int(3))

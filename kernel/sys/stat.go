@@ -154,6 +154,9 @@ func (c ctx) access(at fs.At, path string, mode uint32, flags int) (uint64, erro
 	if mode&^(unix.R_OK|unix.W_OK|unix.X_OK) != 0 {
 		return 0, syscall.EINVAL
 	}
+	if flags&unix.AT_EACCESS == 0 {
+		at.As = c.t.Cred().Real()
+	}
 	return 0, c.s.fs.Access(at, path, mode, flags)
 }
 
@@ -174,7 +177,7 @@ func (c ctx) accessAt(flags int) (uint64, error) {
 		return 0, err
 	}
 	defer releaseAt(at)
-	return c.access(at, path, c.uint32(2), flags&^unix.AT_EACCESS)
+	return c.access(at, path, c.uint32(2), flags)
 }
 
 func sysFaccessat(c ctx) (uint64, error)  { return c.accessAt(0) }

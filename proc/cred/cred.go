@@ -92,6 +92,23 @@ func (c *Cred) InGroup(gid uint32) bool {
 	return ok
 }
 
+// Real is c with the real numbers for the file system's, which count for access(2).
+func (c *Cred) Real() *Cred {
+	eff := c.Effective
+	if c.Secure&NoSetUIDFixup == 0 {
+		if eff = c.Permitted; c.UID != 0 {
+			eff = 0
+		}
+	}
+	if c.FSUID == c.UID && c.FSGID == c.GID && c.Effective == eff {
+		return c
+	}
+	n := new(Cred)
+	*n = *c
+	n.FSUID, n.FSGID, n.Effective = c.UID, c.GID, eff
+	return n
+}
+
 // KeepCapsLocked says whether the KeepCaps bit can not be changed any more.
 func (c *Cred) KeepCapsLocked() bool { return c.Secure&keepCapsLocked != 0 }
 
