@@ -23,6 +23,11 @@ func counterHz() uint64 // CNTFRQ_EL0
 func readISAR0() uint64 // ID_AA64ISAR0_EL1
 func readPFR0() uint64  // ID_AA64PFR0_EL1
 
+// rt0EL2 is not called from Go; see systemstack in grim_os.go.
+//
+//go:linkname rt0EL2
+func rt0EL2()
+
 // archinit takes the counter's frequency from CNTFRQ_EL0, where firmware left
 // one, and tells package internal/cpu what Linux would have in AT_HWCAP.
 func archinit() {

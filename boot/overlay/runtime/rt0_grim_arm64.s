@@ -158,76 +158,8 @@ moved:	MOVD	R9, R7				// this is the new place: now the lower part
 	SUB	R8, R10
 	B	move
 
-el2:	MOVD	$runtime·rt0Vectors(SB), R0
-	WORD	$0xd51cc000		// msr vbar_el2, x0
-	WORD	$0xd51cd05f		// msr tpidr_el2, xzr
-	ISB	$15
-	// Hand the machine to EL1 with nothing trapped or virtualised. The
-	// assembler does not know the EL2 registers; Arm ARM D19.2 has the encodings.
-	MOVD	$(1<<31 | 3<<40), R0	// RW: EL1 is AArch64; APK, API: no traps
-	WORD	$0xd51c1100		// msr hcr_el2, x0
-	ISB	$15
-	WORD	$0xd53c1100		// mrs x0, hcr_el2
-	MOVD	$runtime·refuseE2H(SB), R1
-	TBNZ	$34, R0, refuse		// E2H cannot be cleared: registers below would differ
-	MOVD	$3, R0			// EL1PCTEN, EL1PCEN
-	WORD	$0xd51ce100		// msr cnthctl_el2, x0
-	WORD	$0xd51ce07f		// msr cntvoff_el2, xzr
-	MOVD	$0x33ff, R0		// RES1 bits; FP, SIMD not trapped
-	WORD	$0xd51c1140		// msr cptr_el2, x0
-	WORD	$0xd51c117f		// msr hstr_el2, xzr
-	WORD	$0xd51c211f		// msr vttbr_el2, xzr
-	MRS	MIDR_EL1, R0
-	WORD	$0xd51c0000		// msr vpidr_el2, x0
-	MRS	MPIDR_EL1, R0
-	WORD	$0xd51c00a0		// msr vmpidr_el2, x0
-	MRS	ID_AA64DFR0_EL1, R1	// MDCR_EL2.HPMN: all counters to EL1, if there are any
-	UBFX	$8, R1, $4, R1		// PMUVer
-	MOVD	$0, R0
-	CBZ	R1, nopmu
-	CMP	$15, R1
-	BEQ	nopmu
-	MRS	PMCR_EL0, R0
-	UBFX	$11, R0, $5, R0
-nopmu:
-	WORD	$0xd51c1120		// msr mdcr_el2, x0
-	MRS	ID_AA64MMFR0_EL1, R0	// fine-grained traps (FEAT_FGT)
-	UBFX	$56, R0, $4, R0
-	CBZ	R0, nofgt
-	WORD	$0xd51c119f		// msr hfgrtr_el2, xzr
-	WORD	$0xd51c11bf		// msr hfgwtr_el2, xzr
-	WORD	$0xd51c11df		// msr hfgitr_el2, xzr
-	WORD	$0xd51c319f		// msr hdfgrtr_el2, xzr
-	WORD	$0xd51c31bf		// msr hdfgwtr_el2, xzr
-nofgt:
-	MRS	ID_AA64MMFR1_EL1, R0	// FEAT_HCX
-	UBFX	$40, R0, $4, R0
-	CBZ	R0, nohcx
-	WORD	$0xd51c125f		// msr hcrx_el2, xzr
-nohcx:
-	MRS	ID_AA64PFR0_EL1, R0	// GICv3's system registers, and its virtual half off
-	UBFX	$24, R0, $4, R0
-	CBZ	R0, nogic
-	WORD	$0xd53cc9a0		// mrs x0, icc_sre_el2
-	ORR	$9, R0			// Enable, SRE
-	WORD	$0xd51cc9a0		// msr icc_sre_el2, x0
-	ISB	$15
-	WORD	$0xd53cc9a0		// mrs x0, icc_sre_el2
-	TBZ	$0, R0, nogic		// SRE did not stick: a GICv2 system
-	WORD	$0xd51ccb1f		// msr ich_hcr_el2, xzr
-nogic:
-	MOVD	$SCTLR_OFF, R0
-	MSR	R0, SCTLR_EL1
-	// Nothing is to come back to EL2, whose vectors are the boot loader's otherwise.
-	MOVD	$runtime·parkVectors(SB), R0
-	WORD	$0xd51cc000		// msr vbar_el2, x0
-	MOVD	$0x3c5, R0		// EL1h, all masked
-	WORD	$0xd51c4000		// msr spsr_el2, x0
-	ADR	el1, R0
-	WORD	$0xd51c4020		// msr elr_el2, x0
-	ISB	$15
-	ERET
-
+el2:	BL	runtime·rt0EL2(SB)
+	CBNZ	R1, refuse
 el1:	// TPIDR_EL1, which counts exceptions, is unknown after reset.
 	MSR	ZR, TPIDR_EL1
 	MOVD	$runtime·rt0Vectors(SB), R0
@@ -335,6 +267,82 @@ as:	MSR	R0, TCR_EL1
 on:	MSR	R0, SCTLR_EL1
 	ISB	$15
 	JMP	(R1)
+
+// rt0EL2 returns at EL1 with R1 = 0, with nothing trapped or virtualised: the machine is
+// EL1's. If that is not possible, it returns at EL2 with the reason at R1. It runs where it
+// stands in memory, without a stack, on each CPU, and changes R0 and R1 only.
+TEXT runtime·rt0EL2(SB),NOSPLIT|NOFRAME,$0
+	MOVD	$runtime·rt0Vectors(SB), R0
+	WORD	$0xd51cc000		// msr vbar_el2, x0
+	WORD	$0xd51cd05f		// msr tpidr_el2, xzr
+	ISB	$15
+	// The assembler does not know the EL2 registers; Arm ARM D19.2 has the encodings.
+	MOVD	$(1<<31 | 3<<40), R0	// RW: EL1 is AArch64; APK, API: no traps
+	WORD	$0xd51c1100		// msr hcr_el2, x0
+	ISB	$15
+	WORD	$0xd53c1100		// mrs x0, hcr_el2
+	MOVD	$runtime·refuseE2H(SB), R1
+	TBNZ	$34, R0, refused	// E2H cannot be cleared: registers below would differ
+	MOVD	$3, R0			// EL1PCTEN, EL1PCEN
+	WORD	$0xd51ce100		// msr cnthctl_el2, x0
+	WORD	$0xd51ce07f		// msr cntvoff_el2, xzr
+	MOVD	$0x33ff, R0		// RES1 bits; FP, SIMD not trapped
+	WORD	$0xd51c1140		// msr cptr_el2, x0
+	WORD	$0xd51c117f		// msr hstr_el2, xzr
+	WORD	$0xd51c211f		// msr vttbr_el2, xzr
+	MRS	MIDR_EL1, R0
+	WORD	$0xd51c0000		// msr vpidr_el2, x0
+	MRS	MPIDR_EL1, R0
+	WORD	$0xd51c00a0		// msr vmpidr_el2, x0
+	MRS	ID_AA64DFR0_EL1, R1	// MDCR_EL2.HPMN: all counters to EL1, if there are any
+	UBFX	$8, R1, $4, R1		// PMUVer
+	MOVD	$0, R0
+	CBZ	R1, nopmu
+	CMP	$15, R1
+	BEQ	nopmu
+	MRS	PMCR_EL0, R0
+	UBFX	$11, R0, $5, R0
+nopmu:
+	WORD	$0xd51c1120		// msr mdcr_el2, x0
+	MRS	ID_AA64MMFR0_EL1, R0	// fine-grained traps (FEAT_FGT)
+	UBFX	$56, R0, $4, R0
+	CBZ	R0, nofgt
+	WORD	$0xd51c119f		// msr hfgrtr_el2, xzr
+	WORD	$0xd51c11bf		// msr hfgwtr_el2, xzr
+	WORD	$0xd51c11df		// msr hfgitr_el2, xzr
+	WORD	$0xd51c319f		// msr hdfgrtr_el2, xzr
+	WORD	$0xd51c31bf		// msr hdfgwtr_el2, xzr
+nofgt:
+	MRS	ID_AA64MMFR1_EL1, R0	// FEAT_HCX
+	UBFX	$40, R0, $4, R0
+	CBZ	R0, nohcx
+	WORD	$0xd51c125f		// msr hcrx_el2, xzr
+nohcx:
+	MRS	ID_AA64PFR0_EL1, R0	// GICv3's system registers, and its virtual half off
+	UBFX	$24, R0, $4, R0
+	CBZ	R0, nogic
+	WORD	$0xd53cc9a0		// mrs x0, icc_sre_el2
+	ORR	$9, R0			// Enable, SRE
+	WORD	$0xd51cc9a0		// msr icc_sre_el2, x0
+	ISB	$15
+	WORD	$0xd53cc9a0		// mrs x0, icc_sre_el2
+	TBZ	$0, R0, nogic		// SRE did not stick: a GICv2 system
+	WORD	$0xd51ccb1f		// msr ich_hcr_el2, xzr
+nogic:
+	MOVD	$SCTLR_OFF, R0
+	MSR	R0, SCTLR_EL1
+	// Nothing is to come back to EL2, whose vectors are the boot loader's otherwise.
+	MOVD	$runtime·parkVectors(SB), R0
+	WORD	$0xd51cc000		// msr vbar_el2, x0
+	MOVD	$0x3c5, R0		// EL1h, all masked
+	WORD	$0xd51c4000		// msr spsr_el2, x0
+	WORD	$0xd51c403e		// msr elr_el2, x30
+	MOVD	ZR, R1
+	ISB	$15
+	ERET
+refused:
+	RET
+
 
 // rt0refuse ends a machine that cannot be started. The reason is at R1. If R25 is not 0,
 // it was an exception there, R26 is its syndrome and R19 its address.
