@@ -136,6 +136,7 @@ func openBoard(info *machine.Info, opts *cmdline.Options, boot *bootMemory) (boa
 		UART:        uartConfig(info),
 		Screen:      arm64.Span(info.Screen.Range),
 		Mitigations: opts.Mitigations,
+		MaxCPUs:     opts.CPUs,
 		Alloc:       boot.page, Raise: runtime.RaiseIRQ,
 	}
 	for _, w := range info.Watchdogs {
@@ -143,6 +144,9 @@ func openBoard(info *machine.Info, opts *cmdline.Options, boot *bootMemory) (boa
 	}
 	for _, r := range info.Memory {
 		c.RAM = append(c.RAM, arm64.Span(r))
+	}
+	for _, o := range info.CPUs {
+		c.CPUs = append(c.CPUs, arm64.Processor{MPIDR: o.ID, Method: o.Method, Release: o.Release})
 	}
 	for _, r := range in.Redist {
 		c.Redistributors = append(c.Redistributors, arm64.Span(r))

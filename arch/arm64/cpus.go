@@ -3,6 +3,7 @@
 package arm64
 
 import (
+	"math"
 	"runtime"
 	"unsafe"
 
@@ -19,7 +20,15 @@ type cpu struct {
 	active arch.Root
 	armed  int64 // what the timer is set to, so that setting it again costs nothing
 	asid0  bool  // entries tagged with ASID 0 may be in the TLB
-	_      [128 - 32]byte
+	// Interrupts from other CPUs that have been taken.
+	wakes, shoots uint64
+	_             [128 - 48]byte
+
+	// What stays as it is once the CPU has a number; any CPU may read it.
+	irqCPU
+	release    uint64      // its word of the spin table
+	start      *startBlock // what it was started with; nil for the boot CPU
+	exceptions uintptr     // where its exception stack ends
 
 	// lastFault is the latest exception in kernel code, for the crash report.
 	lastFault kernelFrame
@@ -33,6 +42,9 @@ var cpus = [maxCPUs]*cpu{new(cpu)}
 // thisCPU is the record of the calling CPU.
 func thisCPU() *cpu { return (*cpu)(runtime.CPURecord()) }
 
+// noTimer is cpu.armed when the timer is not.
+const noTimer = math.MaxInt64
+
 // useRecord makes record n that of the calling CPU.
 func useRecord(n int) { runtime.SetCPURecord(unsafe.Pointer(cpus[n])) }
 
@@ -40,7 +52,7 @@ func useRecord(n int) { runtime.SetCPURecord(unsafe.Pointer(cpus[n])) }
 func (c *cpu) fault(k *kernelFrame) { c.lastFault, c.faulted = *k, true }
 
 // CPUs is arch.MMU's.
-func (u *mmu) CPUs() int { return 1 }
+func (m *Machine) CPUs() int { return m.running }
 
 // CPU is arch.MMU's.
 func (u *mmu) CPU() int { return runtime.ThisCPU() }
@@ -49,11 +61,16 @@ func (u *mmu) CPU() int { return runtime.ThisCPU() }
 func (u *mmu) Broadcast() bool { return true }
 
 // Interrupt is arch.MMU's.
-func (u *mmu) Interrupt(n int) { panic("arch: an interrupt to another CPU, and there is one") }
+func (m *Machine) Interrupt(n int) { m.send(n, sgiShoot) }
 
-// Task is goos.Task, and Wake goos.Wake.
-func (m *Machine) Task(sp, mp, gp, fn unsafe.Pointer) { panic("arm64: one CPU runs") }
-func (m *Machine) Wake(n uint64)                      { panic("arm64: one CPU runs") }
+// Wake is goos.Wake: it sends an interrupt to a CPU that sleeps in Idle or is in user mode.
+func (m *Machine) Wake(n uint64) { m.send(int(n), sgiWake) }
+
+// send sends an interrupt to a CPU. What this CPU has stored before is seen by the handler.
+func (m *Machine) send(n, sgi int) {
+	barrier()
+	m.irqs.send(&cpus[n].irqCPU, sgi)
+}
 
 // Pause is arch.MMU's.
 func (u *mmu) Pause() { yield() }

@@ -50,3 +50,10 @@ TEXT ·iccDone(SB),NOSPLIT,$0-8
 	MSR	R0, ICC_EOIR1_EL1
 	ISB	$15
 	RET
+
+// func iccSend(v uint64)
+TEXT ·iccSend(SB),NOSPLIT,$0-8
+	MOVD	v+0(FP), R0
+	MSR	R0, ICC_SGI1R_EL1
+	ISB	$15
+	RET

@@ -12,21 +12,16 @@ func newController(c *Config) (controller, error) {
 	case "gicv3":
 		return &gicv3{dist: d, distAt: c.Distributor.Base, redists: c.Redistributors}, nil
 	case "bcm2836":
-		return &bcm2836{banks: d, local: windowAt(c.Interface)}, nil
+		return &bcm2836{banks: d, local: windowAt(c.Interface), self: func() uintptr { return uintptr(thisCPU().mpidr & 3) }}, nil
 	}
 	return nil, fmt.Errorf("arm64: no driver for interrupt controller %q", c.Controller)
 }
 
-// gicv3 is IHI 0069: the distributor, the redistributor of this CPU, and system
-// registers.
+// gicv3 is IHI 0069: the distributor, a redistributor for each CPU, and system registers.
 type gicv3 struct {
 	dist    window
 	distAt  uint64 // for messages
 	redists []Span
-	redist  window // this CPU's RD_base frame
-	private window // and its SGI_base frame
-
-	redistAt uint64 // for messages
 }
 
 // Redistributor registers, IHI 0069 section 12.10, and distributor bits.
@@ -52,9 +47,11 @@ const (
 func iccInit() bool // false: the CPU interface has no system registers
 func iccAcknowledge() uint64
 func iccDone(intid uint64)
+func iccSend(v uint64) // ICC_SGI1R_EL1
 
-func (g *gicv3) init() error {
-	if err := g.findRedistributor(); err != nil {
+func (g *gicv3) init(c *irqCPU) error {
+	self := c.mpidr
+	if err := g.prepare(c); err != nil {
 		return err
 	}
 	n := lines(g.dist)
@@ -74,29 +71,51 @@ func (g *gicv3) init() error {
 	if err := g.settled(); err != nil {
 		return err
 	}
-	self := readMPIDR() & mpidrAffinity
 	for i := firstSPI; i < n; i++ {
 		g.dist.write(gicdIROUTER+uintptr(8*i), uint32(self))
 		g.dist.write(gicdIROUTER+uintptr(8*i+4), uint32(self>>32))
 	}
-	g.redist.write(gicrWAKER, g.redist.read(gicrWAKER)&^gicrSleep)
-	for i := 0; g.redist.read(gicrWAKER)&gicrAsleep != 0; i++ {
-		if i == gicSpins {
-			return fmt.Errorf("arm64: GICv3 redistributor at %#x does not wake up", g.redistAt)
-		}
-	}
-	quiet(g.private, 0, firstSPI)
-	g.private.write(gicdIGROUPR, ^uint32(0))
-	for i := 0; g.redist.read(gicrCTLR)&gicrRWP != 0; i++ {
-		if i == gicSpins {
-			return fmt.Errorf("arm64: GICv3 redistributor at %#x: a register write stays pending", g.redistAt)
-		}
-	}
-	if !iccInit() {
-		return fmt.Errorf("arm64: GICv3 without system registers (ICC_SRE_EL1.SRE stays 0): firmware or hypervisor keeps them")
+	if wrong := g.initThis(c); wrong != "" {
+		return fmt.Errorf("arm64: GICv3 of CPU %#x: %s", self, wrong)
 	}
 	return nil
 }
+
+// initThis sets up this CPU's redistributor and interface. It returns what is wrong.
+func (g *gicv3) initThis(c *irqCPU) string {
+	c.redist.write(gicrWAKER, c.redist.read(gicrWAKER)&^gicrSleep)
+	for i := 0; c.redist.read(gicrWAKER)&gicrAsleep != 0; i++ {
+		if i == gicSpins {
+			return "its redistributor does not wake up"
+		}
+	}
+	quiet(c.private, 0, firstSPI)
+	c.private.write(gicdIGROUPR, ^uint32(0))
+	c.private.write(gicdISENABLER, 1<<sgis-1)
+	for i := 0; c.redist.read(gicrCTLR)&gicrRWP != 0; i++ {
+		if i == gicSpins {
+			return "a register write of its redistributor stays pending"
+		}
+	}
+	if !iccInit() {
+		return "no system registers (ICC_SRE_EL1.SRE stays 0): firmware or hypervisor keeps them"
+	}
+	return ""
+}
+
+func (g *gicv3) initCPU(c *irqCPU) {
+	if wrong := g.initThis(c); wrong != "" {
+		panic(wrong)
+	}
+}
+
+// prepare finds the CPU's redistributor.
+func (g *gicv3) prepare(c *irqCPU) error {
+	c.target = sgiTarget(c.mpidr)
+	return g.findRedistributor(c)
+}
+
+func (g *gicv3) send(c *irqCPU, sgi int) { iccSend(c.target | uint64(sgi)<<24) }
 
 // settled waits for a write of GICD_CTLR to have taken effect.
 func (g *gicv3) settled() error {
@@ -108,16 +127,16 @@ func (g *gicv3) settled() error {
 	return nil
 }
 
-// findRedistributor walks the frames to the one with this CPU's affinity.
-func (g *gicv3) findRedistributor() error {
-	mpidr := readMPIDR()
+// findRedistributor walks the frames to the one with the CPU's affinity.
+func (g *gicv3) findRedistributor(c *irqCPU) error {
+	mpidr := c.mpidr
 	self := uint32(mpidr&0xffffff | mpidr>>32<<24)
 	for _, r := range g.redists {
 		for at, end := r.Base, r.Base+r.Size; at+2*gicrFrame <= end; {
 			w := windowAt(Span{Base: at})
 			typer := w.read(gicrTYPER)
 			if w.read(gicrTYPER+4) == self {
-				g.redist, g.redistAt, g.private = w, at, windowAt(Span{Base: at + gicrFrame})
+				c.redist, c.private = w, windowAt(Span{Base: at + gicrFrame})
 				return nil
 			}
 			if typer&gicrLast != 0 {
@@ -135,7 +154,7 @@ func (g *gicv3) findRedistributor() error {
 // frame is where the enable registers of an INTID are.
 func (g *gicv3) frame(intid int) window {
 	if intid < firstSPI {
-		return g.private
+		return thisCPU().private
 	}
 	return g.dist
 }
@@ -148,5 +167,9 @@ func (g *gicv3) disable(intid int) {
 	g.frame(intid).write(gicdICENABLER+uintptr(intid/32*4), 1<<(intid%32))
 }
 
-func (g *gicv3) acknowledge() int { return int(iccAcknowledge() & 0xffffff) }
-func (g *gicv3) done(intid int)   { iccDone(uint64(intid)) }
+func (g *gicv3) acknowledge() (int, uint32) {
+	v := uint32(iccAcknowledge() & 0xffffff)
+	return gicNumber(v), v
+}
+
+func (g *gicv3) done(token uint32) { iccDone(uint64(token)) }

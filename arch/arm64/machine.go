@@ -36,8 +36,13 @@ type Config struct {
 
 	Watchdogs []WatchdogConfig
 
-	// Alloc gives a frame for the page tables of GrowWindow and MapDevice. New
-	// itself takes memory of the first Go heap.
+	// CPUs are the machine's; the boot CPU may be missing. At most MaxCPUs are used, one if
+	// it is 0.
+	CPUs    []Processor
+	MaxCPUs int
+
+	// Alloc gives a frame for the page tables of GrowWindow and MapDevice, and for what
+	// the other CPUs need. New itself takes memory of the first Go heap.
 	Alloc func() arch.PA
 	// Raise is told of each device interrupt. It must not block or allocate:
 	// runtime.RaiseIRQ.
@@ -59,6 +64,9 @@ type Machine struct {
 	timerLine int
 	uartLine  int
 	raise     func(int)
+	running   int // CPUs
+	// warnings are what New found and could do without.
+	warnings []string
 }
 
 var _ arch.Machine = (*Machine)(nil)
@@ -82,8 +90,9 @@ var opened *UART
 // once, on the boot CPU, in an ordinary goroutine. After an error the UART
 // prints if it was found, and the machine can only be stopped.
 func New(c *Config) (*Machine, error) {
-	m := &Machine{conduit: c.PSCI, clock: c.Clock, timerLine: c.TimerLine, uartLine: c.UART.Line, raise: c.Raise}
+	m := &Machine{conduit: c.PSCI, clock: c.Clock, running: 1, timerLine: c.TimerLine, uartLine: c.UART.Line, raise: c.Raise}
 	useRecord(0)
+	thisCPU().mpidr = readMPIDR() & mpidrAffinity
 	setFaultMachine(m)
 	if len(c.RAM) == 0 {
 		return nil, errors.New("arm64: no RAM given")
@@ -111,7 +120,7 @@ func New(c *Config) (*Machine, error) {
 	if m.irqs, err = newController(c); err != nil {
 		return m, err
 	}
-	if err := m.irqs.init(); err != nil {
+	if err := m.irqs.init(&thisCPU().irqCPU); err != nil {
 		return m, err
 	}
 	if err := m.timer.init(c.TimerHz); err != nil {
@@ -122,6 +131,7 @@ func New(c *Config) (*Machine, error) {
 	if m.uartLine != 0 {
 		m.irqs.enable(m.uartLine)
 	}
+	m.warnings = m.startOthers(c)
 	return m, nil
 }
 
@@ -133,6 +143,11 @@ func (m *Machine) speculation(force []string) {
 		firmware: m.firmwareFeature,
 	}
 	m.spec = decideSpeculation(&facts, force)
+	m.clearHistory()
+}
+
+// clearHistory has this CPU's vectors do what was decided.
+func (m *Machine) clearHistory() {
 	smc := uint64(0)
 	if m.conduit == SMC {
 		smc = 1
@@ -141,7 +156,7 @@ func (m *Machine) speculation(force []string) {
 }
 
 // Warnings are what New found and could do without, for people.
-func (m *Machine) Warnings() []string { return nil }
+func (m *Machine) Warnings() []string { return m.warnings }
 
 // Speculation is what is done about speculative execution on this CPU.
 func (m *Machine) Speculation() arch.Speculation {
@@ -186,11 +201,15 @@ func (m *Machine) SetTimer(deadline int64) { m.timer.set(deadline) }
 // Dispatch is arch.Machine's.
 func (m *Machine) Dispatch() {
 	for {
-		intid := m.irqs.acknowledge()
+		intid, token := m.irqs.acknowledge()
 		if intid >= firstSpecial {
 			return
 		}
 		switch intid {
+		case fromCPU(sgiWake):
+			thisCPU().wakes++
+		case fromCPU(sgiShoot):
+			thisCPU().shoots++
 		case m.timerLine:
 			// The line is level-sensitive: it must go down before done.
 			m.timer.disarm()
@@ -201,7 +220,7 @@ func (m *Machine) Dispatch() {
 			m.irqs.disable(intid)
 			m.raise(intid)
 		}
-		m.irqs.done(intid)
+		m.irqs.done(token)
 	}
 }
 

@@ -147,7 +147,7 @@ func (u *mmu) init(ram, devices []Span, screen Span) error {
 		{Page: arch.VA(boot), Stack: "boot stack (g0)"},
 		{Page: arch.VA(fault), Stack: "fault handler's stack"},
 	}
-	slices.SortFunc(stackGuards, func(a, b arch.StackGuard) int { return cmp.Compare(a.Page, b.Page) })
+	slices.SortFunc(stackGuards, compareGuards)
 	for _, s := range image {
 		if err := arch.AroundGuards(stackGuards, arch.VA(s.from), arch.VA(s.to), func(from, to arch.VA) error {
 			return t.mapRange(from, physOfImage(uintptr(from)), uint64(to-from), s.leaf)
@@ -179,6 +179,8 @@ func (u *mmu) init(ram, devices []Span, screen Span) error {
 	replaceRoots(uint64(identity), uint64(u.empty), uint64(u.root), uint64(u.root)+upper, uintptr(code))
 	return nil
 }
+
+func compareGuards(a, b arch.StackGuard) int { return cmp.Compare(a.Page, b.Page) }
 
 // mapRAM maps one range of RAM, whole pages of it, around and over [roFrom, roTo).
 func mapRAM(t *kernelTables, r Span, roFrom, roTo arch.PA) error {
@@ -225,7 +227,7 @@ func (u *mmu) live() *kernelTables {
 // writable and not executable, for runtime.GrowHeap. Everything is in whole
 // pages, and blocks are used where alignment allows.
 func (u *mmu) GrowWindow(va arch.VA, pa arch.PA, size uint64) error {
-	if va < arch.KernelBase || size > -uint64(va) {
+	if va < arch.KernelBase || uint64(va) > areaBase || size > areaBase-uint64(va) {
 		return fmt.Errorf("arm64: [%#x, +%#x) is outside of the kernel window", uint64(va), size)
 	}
 	err := u.live().mapRange(va, pa, size, kernelData)
@@ -327,6 +329,11 @@ func (u *mmu) features() {
 	u.civac = needsCIVAC(readMIDR())
 	// IDC and DIC: hardware keeps instruction fetch coherent.
 	u.syncing = ctr>>28&3 != 3
+	u.featuresHere()
+}
+
+// featuresHere turns on what this CPU has.
+func (u *mmu) featuresHere() {
 	if readMMFR1()>>20&15 != 0 {
 		enablePAN()
 	}

@@ -47,7 +47,7 @@ func (t *timer) init(hz uint64) error {
 
 func (t *timer) disarm() {
 	setCNTV(0, 0)
-	thisCPU().armed = math.MaxInt64
+	thisCPU().armed = noTimer
 }
 
 // set is arch.Machine.SetTimer.

@@ -1,0 +1,150 @@
+//go:build tamago && arm64
+
+#include "textflag.h"
+
+// Offsets in startBlock.
+#define B_CONDUIT	64
+#define B_ALIVE		128
+#define B_FN		144
+#define B_SP		152
+
+// SCTLR_EL1 with MMU and caches off: the RES1 bits of Armv8.0, as in the entry code.
+#define SCTLR_OFF	0x30d00800
+
+// The physical address of the startBlock of the CPU that is being started.
+GLOBL	·startBlockPA(SB), NOPTR, $64
+
+// secondaryEntry is where a CPU begins: where the image is in memory, at EL1 or EL2, MMU
+// and data cache off. Addresses of symbols are relative to the PC, so they are physical.
+TEXT ·secondaryEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	MSR	$0xf, DAIFSet
+	MRS	CurrentEL, R0
+	CMP	$(2<<2), R0
+	BNE	el1
+	BL	runtime·rt0EL2(SB)
+	CBNZ	R1, lost
+el1:	MOVD	$SCTLR_OFF, R0
+	MSR	R0, SCTLR_EL1
+	ISB	$15
+	MOVD	·startBlockPA(SB), R20
+	LDP	(R20), (R0, R1)
+	LDP	16(R20), (R2, R3)
+	LDP	32(R20), (R4, R5)
+	LDP	48(R20), (R21, R6)
+	MSR	R0, MAIR_EL1
+	MSR	R1, TCR_EL1
+	MSR	R2, TTBR0_EL1
+	MSR	R3, TTBR1_EL1
+	ISB	$15
+	TLBI	VMALLE1
+	WORD	$0xd508751f	// ic iallu
+	DSB	$15
+	ISB	$15
+	MSR	R4, SCTLR_EL1
+	ISB	$15
+	JMP	(R5)
+lost:	WFI
+	B	lost
+
+// secondaryHigh goes on at its link address. R21 is the startBlock's virtual address, R6
+// the kernel root.
+TEXT ·secondaryHigh(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	MSR	R6, TTBR0_EL1		// the identity map goes
+	ISB	$15
+	TLBI	VMALLE1
+	DSB	$15
+	ISB	$15
+	MOVD	$(3<<20), R0		// CPACR_EL1.FPEN, as the boot CPU has it
+	MSR	R0, CPACR_EL1
+	ISB	$15
+	MOVD	$1, R0
+	ADD	$B_ALIVE, R21, R1
+	STLR	R0, (R1)
+	ADD	$B_FN, R21, R1
+task:	LDAR	(R1), R2
+	CBNZ	R2, run
+	MOVD	B_CONDUIT(R21), R3
+	CBZ	R3, spin
+	MOVD	$0x84000002, R0		// CPU_OFF (DEN 0022, section 5.1.3)
+	CMP	$1, R3
+	BNE	smc
+	HVC	$0
+	B	off
+smc:	SMC	$0
+off:	WFI				// it refuses, and there is nothing else to do
+	B	off
+spin:	WFE
+	B	task
+
+run:	MSR	$0, SPSel
+	LDP	B_SP(R21), (R0, g)
+	MOVD	R0, RSP
+	MSR	ZR, FPCR
+	MOVD	ZR, R29
+	SUB	$32, RSP
+	MOVD	R21, 8(RSP)
+	MOVD	R21, 16(RSP)
+	BL	·secondary(SB)
+	MOVD	16(RSP), R21
+	ADD	$32, RSP
+	MOVD	B_FN(R21), R1
+	BL	(R1)
+	B	off			// it does not return
+
+DATA	secondaryAt<>+0(SB)/8, $·secondaryEntry(SB)
+DATA	secondaryAt<>+8(SB)/8, $·secondaryHigh(SB)
+GLOBL	secondaryAt<>(SB), RODATA, $16
+
+// func secondaryAddress() (entry, high uintptr)
+TEXT ·secondaryAddress(SB),NOSPLIT,$0-16
+	MOVD	secondaryAt<>+0(SB), R0
+	MOVD	secondaryAt<>+8(SB), R1
+	MOVD	R0, entry+0(FP)
+	MOVD	R1, high+8(FP)
+	RET
+
+// func readStartRegs() (mair, tcr, sctlr uint64)
+TEXT ·readStartRegs(SB),NOSPLIT,$0-24
+	MRS	MAIR_EL1, R0
+	MRS	TCR_EL1, R1
+	MRS	SCTLR_EL1, R2
+	MOVD	R0, mair+0(FP)
+	MOVD	R1, tcr+8(FP)
+	MOVD	R2, sctlr+16(FP)
+	RET
+
+// func cleanLine(va uintptr)
+//
+// Cleaned and invalidated: what is stored there with the cache off later is seen then.
+TEXT ·cleanLine(SB),NOSPLIT,$0-8
+	MOVD	va+0(FP), R0
+	DC	CIVAC, R0
+	DSB	$15
+	RET
+
+// func sendEvent()
+TEXT ·sendEvent(SB),NOSPLIT,$0-0
+	DSB	$10	// ISHST
+	SEV
+	RET
+
+// func startBlockWord() *uint64
+TEXT ·startBlockWord(SB),NOSPLIT,$0-8
+	MOVD	$·startBlockPA(SB), R0
+	MOVD	R0, ret+0(FP)
+	RET
+
+// func smccc3(function, a, b, c uint64, smc bool) int64
+TEXT ·smccc3(SB),NOSPLIT,$0-48
+	MOVD	function+0(FP), R0
+	MOVD	a+8(FP), R1
+	MOVD	b+16(FP), R2
+	MOVD	c+24(FP), R3
+	MOVBU	smc+32(FP), R4
+	CBNZ	R4, smc
+	HVC	$0
+	MOVD	R0, ret+40(FP)
+	RET
+smc:	SMC	$0
+	MOVD	R0, ret+40(FP)
+	RET
