@@ -17,7 +17,8 @@ TIMEOUT    ?= 300
 LOG        ?=
 DEBUG      ?=
 SHELL_BOOT ?=
-ICOUNT     ?= $(if $(PROGRAM)$(ROOTFS)$(SHELL_BOOT),,1)
+DISK       ?=
+ICOUNT     ?= $(if $(PROGRAM)$(ROOTFS)$(SHELL_BOOT)$(DISK),,1)
 
 GO := go
 comma := ,
@@ -39,7 +40,7 @@ KERNEL_FLAGS := -trimpath -modfile=$(B)/go.mod -tags tamago$(if $(DEBUG),$(comma
 
 RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -cpus $(CPUS) -timeout $(TIMEOUT)s \
 	-kernel $(B)/grim -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" $(if $(filter 1,$(ICOUNT)),-icount) \
-	$(if $(INTERACTIVE),-interactive) -append "layout=$(LAYOUT) exit=$(EXIT) $(APPEND) $(FIRST)"
+	$(if $(INTERACTIVE),-interactive) $(if $(DISK),-disk "$(DISK)") -append "layout=$(LAYOUT) exit=$(EXIT) $(APPEND) $(FIRST)"
 
 # Without PROGRAM and ROOTFS the kernel runs its tests. A tree's own /init is the first
 # process, or a program of it, or an init of ours that starts a shell.

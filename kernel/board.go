@@ -28,6 +28,10 @@ type board interface {
 	// blocks until input has come in.
 	console.Port
 	Read(p []byte) (int, error)
+	// MaskLine and UnmaskLine stop and let come interrupts of a device's line. A line of a
+	// level is masked each time it is raised.
+	MaskLine(line int)
+	UnmaskLine(line int)
 	// Idle, Task and Wake are goos.Idle, Task and Wake.
 	Idle(until int64)
 	Task(sp, mp, gp, fn unsafe.Pointer)

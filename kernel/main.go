@@ -17,6 +17,7 @@ import (
 	"grim/boot/machine"
 	"grim/kernel/cmdline"
 	"grim/kernel/console"
+	"grim/kernel/disk"
 	"grim/kernel/fs"
 	"grim/kernel/selftest"
 	"grim/kernel/sys"
@@ -45,6 +46,7 @@ type system struct {
 	pmaps   *pmap.System
 	vm      *vm.System
 	fs      *fs.FS
+	disks   []disk.Device // with their partitions
 	sys     *sys.System
 	proc    *proc.Kernel
 
@@ -123,6 +125,7 @@ func (s *system) start() error {
 	if err := s.unpack(); err != nil {
 		return err
 	}
+	s.startDisks()
 	s.limitCharges()
 	runtime.PrepareHeap(uintptr(heapBytes() / heapAhead))
 	go collectWhenIdle()

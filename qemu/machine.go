@@ -24,7 +24,7 @@ type Machine struct {
 // default.
 var Machines = []Machine{
 	{Name: "q35", Arch: "amd64", Args: []string{"-machine", "q35", "-cpu", "max", "-device", debugExit}},
-	{Name: "microvm", Arch: "amd64", Args: []string{"-machine", "microvm", "-cpu", "max", "-device", debugExit}},
+	{Name: "microvm", Arch: "amd64", Args: []string{"-machine", "microvm,ioapic2=off", "-cpu", "max", "-device", debugExit}},
 	{Name: "virt", Arch: "arm64", Args: []string{"-machine", "virt,gic-version=2", "-cpu", "cortex-a53", "-semihosting"}},
 	{Name: "virt-gicv3", Arch: "arm64", Args: []string{"-machine", "virt,gic-version=3", "-cpu", "max,pauth-impdef=on", "-semihosting"}},
 	{Name: "virt-el2", Arch: "arm64", Args: []string{"-machine", "virt,gic-version=3,virtualization=on", "-cpu", "cortex-a72", "-semihosting"}},
@@ -76,6 +76,8 @@ type Config struct {
 	// Icount makes guest time count instructions, one a nanosecond, so that
 	// figures are the same from run to run.
 	Icount bool
+	// DiskImage is a disk, a file of its bytes; "" for none.
+	DiskImage string
 	// Pokes are made before the machine starts.
 	Pokes []Poke
 	// GDB makes QEMU wait for a debugger on port 1234.
@@ -106,6 +108,7 @@ func (c *Config) Command() []string {
 	if c.Interactive {
 		args = typed(args)
 	}
+	args = append(args, c.diskArgs()...)
 	if c.Icount {
 		args = append(args, "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
 			"-seed", "1", "-rtc", "base=2024-01-01T00:00:00,clock=vm")
@@ -116,12 +119,38 @@ func (c *Config) Command() []string {
 	return slices.Concat(args, c.Extra)
 }
 
+// diskArgs are the arguments for the disk: virtio's, on PCI or at one of the places in
+// memory that the machine has for virtio devices.
+func (c *Config) diskArgs() []string {
+	if c.DiskImage == "" {
+		return nil
+	}
+	// A comma of the name is written twice.
+	args := []string{"-drive", "if=none,id=disk,format=raw,file=" + strings.ReplaceAll(c.DiskImage, ",", ",,")}
+	if c.Machine.Name == "q35" {
+		return append(args, "-device", "virtio-blk-pci,drive=disk,disable-legacy=on")
+	}
+	return append(args, "-global", "virtio-mmio.force-legacy=false", "-device", "virtio-blk-device,drive=disk")
+}
+
+// microvmPlaces tells the kernel where microvm has its places for virtio devices
+// (hw/i386/microvm.h), which on this machine no table but the DSDT tells.
+func microvmPlaces() (words []string) {
+	for i := range 8 {
+		words = append(words, fmt.Sprintf("virtio_mmio.device=512@%#x:%d", 0xfeb00000+512*i, 16+i))
+	}
+	return words
+}
+
 // loaded adds what QEMU loads beside the kernel.
 func (c *Config) loaded(args []string) []string {
 	if c.Initrd != "" {
 		args = append(args, "-initrd", c.Initrd)
 	}
 	words := c.Append
+	if c.DiskImage != "" && c.Machine.Name == "microvm" {
+		words = append(microvmPlaces(), words...)
+	}
 	if c.Icount {
 		words = append([]string{"time=virtual"}, words...)
 	}

@@ -62,6 +62,9 @@ type Info struct {
 	LED   LED    // a light to show pass or fail with
 	RSDP  uint64 // ACPI's root pointer, 0 if there is none
 
+	// VirtIO is where virtio devices may be.
+	VirtIO []MMIODevice
+
 	// Watchdogs are those that firmware may have left running.
 	Watchdogs []Device
 
@@ -213,6 +216,9 @@ func (in *Info) Devices() []Range {
 	}
 	for _, w := range in.Watchdogs {
 		rs = append(rs, w.Range)
+	}
+	for _, v := range in.VirtIO {
+		rs = append(rs, v.Range)
 	}
 	return normalize(rs, true)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/u-root/u-root/pkg/shlex"
 
 	"grim/arch"
+	"grim/boot/machine"
 	"grim/proc"
 	"grim/proc/exit"
 )
@@ -33,10 +34,11 @@ type Options struct {
 	// Mitigations are mitigations=: auto, what the CPU asks for (package arch,
 	// SPECULATION.md); off, nothing; and what is done in any case, to measure it.
 	Mitigations []string
-	Slice       time.Duration // slice=: how long a thread runs while others wait
-	Crash       string        // crash=: how to die once everything is up, to test the crash report; "no"
-	CPUs        int           // cpus=: how many CPUs are used at most
-	Args        []string      // after "--": the first process's arguments
+	Slice       time.Duration        // slice=: how long a thread runs while others wait
+	Crash       string               // crash=: how to die once everything is up, to test the crash report; "no"
+	CPUs        int                  // cpus=: how many CPUs are used at most
+	VirtIO      []machine.MMIODevice // virtio_mmio.device=SIZE@ADDRESS:IRQ, as for Linux; once for each place
+	Args        []string             // after "--": the first process's arguments
 }
 
 // crashes are the values of crash=.
@@ -76,6 +78,29 @@ func parseSlice(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// parseMMIO reads the place of a virtio device: SIZE@ADDRESS:IRQ, where the size may end
+// in K, and an identifier behind another colon means nothing.
+func parseMMIO(s string) (d machine.MMIODevice, err error) {
+	bad := fmt.Errorf("it is SIZE@ADDRESS:IRQ")
+	size, rest, ok := strings.Cut(s, "@")
+	base, irq, ok2 := strings.Cut(rest, ":")
+	irq, _, _ = strings.Cut(irq, ":")
+	if !ok || !ok2 {
+		return d, bad
+	}
+	unit := uint64(1)
+	if n, k := strings.CutSuffix(strings.ToUpper(size), "K"); k {
+		size, unit = n, 1<<10
+	}
+	n, err1 := strconv.ParseUint(size, 0, 32)
+	at, err2 := strconv.ParseUint(base, 0, 40)
+	line, err3 := strconv.ParseUint(irq, 0, 10)
+	if err1 != nil || err2 != nil || err3 != nil || n == 0 || n*unit > 1<<20 || at == 0 {
+		return d, bad
+	}
+	return machine.MMIODevice{Range: machine.Range{Base: at, Size: n * unit}, IRQ: int(line)}, nil
+}
+
 // Parse reads a command line. The warnings name the words it does not know, one
 // each; the error a word whose value is not one of the good ones, which it lists.
 func Parse(line string) (o Options, warnings []string, err error) {
@@ -110,6 +135,11 @@ func Parse(line string) (o Options, warnings []string, err error) {
 			return errors.New("it is a number of CPUs, at least 1")
 		}
 		return nil
+	})
+	fs.Func("virtio_mmio.device", "", func(s string) error {
+		d, err := parseMMIO(s)
+		o.VirtIO = append(o.VirtIO, d)
+		return err
 	})
 	fs.Func("slice", "", func(s string) (err error) {
 		o.Slice, err = parseSlice(s)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"grim/arch"
+	"grim/boot/machine"
 	"grim/proc"
 	"grim/proc/exit"
 )
@@ -31,6 +32,11 @@ func TestParse(t *testing.T) {
 		{"layout=shared! mitigations=auto,ssbd", with(func(o *Options) {
 			o.Insist, o.Mitigations = true, []string{"auto", "ssbd"}
 		}), 0},
+		{"virtio_mmio.device=512@0xfeb00e00:23 virtio_mmio.device=4K@0x10000000:5:1", with(func(o *Options) {
+			o.VirtIO = []machine.MMIODevice{
+				{Range: machine.Range{Base: 0xfeb00e00, Size: 512}, IRQ: 23}, {Range: machine.Range{Base: 0x10000000, Size: 4096}, IRQ: 5},
+			}
+		}), 0},
 		{"aslr=off", with(func(o *Options) { o.ASLR = false }), 0},
 		{"slice=2ms quiet panic=-1", with(func(o *Options) { o.Slice = 2 * time.Millisecond }), 2},
 	} {
@@ -40,13 +46,15 @@ func TestParse(t *testing.T) {
 		}
 	}
 	for line, want := range map[string]string{
-		"layout=both":         "one of shared, separate, shared!",
-		"mitigations=off,all": "one or more, with commas, of auto, off",
-		"exit=never":          "one of purge, reaper, inline, parent, eager",
-		"crash=now":           "one of no, panic, nil, text, stack",
-		"layout":              "write layout=VALUE",
-		"slice=1us":           "from 100us to 1s",
-		"hugepages=yes":       "one of on, off",
+		"layout=both":                "one of shared, separate, shared!",
+		"mitigations=off,all":        "one or more, with commas, of auto, off",
+		"exit=never":                 "one of purge, reaper, inline, parent, eager",
+		"crash=now":                  "one of no, panic, nil, text, stack",
+		"layout":                     "write layout=VALUE",
+		"slice=1us":                  "from 100us to 1s",
+		"virtio_mmio.device=512@x:1": "it is SIZE@ADDRESS:IRQ",
+		"virtio_mmio.device=0@1:1":   "it is SIZE@ADDRESS:IRQ",
+		"hugepages=yes":              "one of on, off",
 	} {
 		if _, _, err := Parse(line); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", line, err, want)

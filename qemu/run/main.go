@@ -28,6 +28,7 @@ func main() {
 	extra := flag.String("qemu", "", "more QEMU arguments, split at spaces")
 	limit := flag.Duration("timeout", 300*time.Second, "time limit")
 	log := flag.String("log", "build/logs/run.log", "file that keeps the serial output")
+	disk := flag.String("disk", "", "image of a disk")
 	icount := flag.Bool("icount", false, "count guest instructions as nanoseconds")
 	needs := flag.Bool("needs", false, "only tell what qemu/boards.sh shall fetch for the machine")
 	interactive := flag.Bool("interactive", false, "give the guest every key, and tell init how large the terminal is")
@@ -50,7 +51,7 @@ func main() {
 	}
 	if err := run(*arch, *machine, *limit, *log, &qemu.Config{
 		Memory: *mem, CPUs: *cpus, Kernel: *kernel, Initrd: *initrd,
-		Append: words, Extra: strings.Fields(*extra), Icount: *icount, GDB: *gdb, Interactive: *interactive,
+		Append: words, Extra: strings.Fields(*extra), Icount: *icount, GDB: *gdb, DiskImage: *disk, Interactive: *interactive,
 	}); err != nil {
 		fmt.Fprintf(os.Stderr, "qemu-run: %v (serial output: %s)\n", err, *log)
 		os.Exit(1)

@@ -1,0 +1,169 @@
+//go:build tamago
+
+package kernel
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"github.com/usbarmory/tamago/dma"
+	"github.com/usbarmory/tamago/kvm/virtio"
+
+	"grim/arch"
+	"grim/boot/machine"
+	"grim/kernel/disk"
+	"grim/mm/phys"
+)
+
+const (
+	virtioBlock = 2 // device ID: VirtIO 1.2, section 5
+	// diskSlots is how many requests a disk has at a time, diskQueue the descriptors
+	// for them: three each, and a power of two.
+	diskSlots = 8
+	diskQueue = 32
+	// featureVersion1 is of all devices that are not of the time before the standard.
+	featureVersion1 = 1 << 32
+
+	requestLimit = 30 * time.Second
+)
+
+// startDisks finds the disks of the machine and their partitions.
+func (s *system) startDisks() {
+	found := s.virtioDevices()
+	if len(found) == 0 {
+		return
+	}
+	// Devices get no memory but this, which dma gives out: rings and buffers.
+	f, err := s.mem.AllocBlock(phys.Kernel)
+	if err == nil {
+		err = dma.Init(uint(f.PA()), arch.BlockSize)
+	}
+	if err != nil {
+		fmt.Println("grim: no memory for disks:", err)
+		return
+	}
+	room := (arch.BlockSize - 64<<10) / (diskSlots*disk.DataBytes + 16<<10)
+	for i, d := range found {
+		if i == room {
+			fmt.Printf("grim: %d disks, of which %d are used\n", len(found), room)
+			break
+		}
+		name := fmt.Sprintf("vd%c", 'a'+i)
+		v, err := s.openVirtio(name, d)
+		if err != nil {
+			fmt.Println("grim:", err)
+			continue
+		}
+		s.disks = append(s.disks, v)
+		parts, err := disk.Partitions(v)
+		if err != nil {
+			fmt.Println("grim:", err)
+		}
+		s.disks = append(s.disks, parts...)
+		fmt.Printf("disk: %s, %d MB, %s, %d partitions\n", name, v.Size()>>20, d.where, len(parts))
+	}
+}
+
+// virtioDevice is a device that has been found, with what is about its bus.
+type virtioDevice struct {
+	io    virtio.VirtIO
+	where string
+	// connect directs the device's interrupt for queue 0 to a line, which it returns;
+	// ack acknowledges one, and alive tells whether the device still answers.
+	connect func() (line int, err error)
+	ack     func()
+	alive   func() bool
+}
+
+// transport is disk.Transport by TamaGo's driver.
+type transport struct {
+	virtioDevice
+	line int
+}
+
+func (t *transport) Notify()     { t.io.QueueNotify(0) }
+func (t *transport) Alive() bool { return t.alive() }
+func (t *transport) Await() {
+	runtime.WaitIRQ(t.line)
+	t.ack()
+}
+
+// openVirtio starts a disk.
+func (s *system) openVirtio(name string, d virtioDevice) (*disk.Virtio, error) {
+	if err := d.io.Init(disk.Features | featureVersion1); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if n := d.io.MaxQueueSize(0); n < diskQueue {
+		return nil, fmt.Errorf("%s: a queue of %d descriptors, %d are needed", name, n, diskQueue)
+	}
+	d.io.SetQueueSize(0, diskQueue)
+	// The queue's own buffers are what the headers of requests are in.
+	q := &virtio.VirtualQueue{}
+	q.Init(diskQueue, disk.HeaderBytes, 0)
+	desc, avail, used := q.Address()
+	memory := func(pa uint, n int) []byte { return unsafe.Slice((*byte)(direct(arch.PA(pa))), n) }
+	c := disk.VirtioConfig{
+		Name: name, Config: d.io.Config(disk.ConfigBytes), Features: d.io.NegotiatedFeatures(),
+		Desc: memory(desc, 16*diskQueue), Avail: memory(avail, 6+2*diskQueue), Used: memory(used, 6+8*diskQueue),
+		QueueSize: diskQueue,
+	}
+	for _, b := range q.Descriptors {
+		c.Headers = append(c.Headers, disk.Buffer{Bytes: memory(uint(b.Address), disk.HeaderBytes), Address: b.Address})
+	}
+	for range diskSlots {
+		at, b := dma.Reserve(disk.DataBytes, arch.PageSize)
+		c.Data = append(c.Data, disk.Buffer{Bytes: b, Address: uint64(at)})
+	}
+	if !s.opts.Virtual { // where time is a count of instructions, it flies while the disk works
+		c.Limit = requestLimit
+	}
+	line, err := d.connect()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	c.Transport = &transport{d, line}
+	v, err := disk.NewVirtio(c)
+	if err != nil {
+		return nil, err
+	}
+	d.io.SetQueue(0, q)
+	d.io.SetReady()
+	go v.Run()
+	return v, nil
+}
+
+// findMMIO looks for disks at the places for virtio devices that the machine told of.
+func (s *system) findMMIO(places []machine.MMIODevice) (found []virtioDevice) {
+	for _, p := range places {
+		if p.Base >= 1<<32 { // of TamaGo's type
+			continue
+		}
+		if err := s.mapDevice(arch.PA(p.Base), p.Size); err != nil {
+			fmt.Println("grim:", err)
+			continue
+		}
+		io := &virtio.MMIO{Base: uint32(p.Base)}
+		word := func(off uint32) *uint32 { return (*uint32)(direct(arch.PA(p.Base) + arch.PA(off))) }
+		if readDevice(word(virtio.Magic)) != virtio.MAGIC || io.DeviceID() != virtioBlock {
+			continue
+		}
+		found = append(found, virtioDevice{
+			io: io, where: fmt.Sprintf("virtio at %#x", p.Base),
+			connect: func() (int, error) {
+				s.board.UnmaskLine(p.IRQ)
+				return p.IRQ, nil
+			},
+			ack: func() {
+				// TamaGo's driver reads the status and has no function that clears it.
+				writeDevice(word(virtio.InterruptACK), readDevice(word(virtio.InterruptStatus)))
+				s.board.UnmaskLine(p.IRQ)
+			},
+			alive: func() bool {
+				return readDevice(word(virtio.Magic)) == virtio.MAGIC && io.Status()&(1<<virtio.DeviceNeedsReset) == 0 && io.Status() != 0
+			},
+		})
+	}
+	return found
+}
