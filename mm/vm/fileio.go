@@ -19,6 +19,9 @@ func (o *FileObject) ReadAt(p []byte, off int64) (int, error) {
 		defer o.ioMu.Unlock()
 		return o.pagerRead(p, off)
 	}
+	if o.cache != nil {
+		return o.readStored(p, off)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := 0
@@ -51,6 +54,9 @@ func (o *FileObject) WriteAt(p []byte, off int64) (int, error) {
 	}
 	if off > maxFileSize-int64(len(p)) {
 		return 0, syscall.EFBIG
+	}
+	if o.cache != nil {
+		return o.writeStored(p, off)
 	}
 	o.ioMu.Lock()
 	defer o.ioMu.Unlock()

@@ -22,10 +22,13 @@ import (
 // to the pager, as on systems without a unified buffer cache: what was written
 // through a mapping reaches read(2) when the page is handed back, by msync,
 // munmap, or the purge of an exiting process.
+//
+// With a Store it is a cache of what the store has: see stored.
 type FileObject struct {
 	Mappings
 	sys     *System
-	pager   Pager // nil: none
+	pager   Pager   // nil: none
+	cache   *stored // [I] nil: none
 	refs    atomic.Int32
 	inode   atomic.Uint64
 	name    string // [I]
@@ -96,6 +99,9 @@ func (o *FileObject) Unref() {
 		return
 	} else if n < 0 {
 		panic("vm: file object " + o.name + " released more often than referenced")
+	}
+	if o.cache != nil {
+		o.dropStored()
 	}
 	o.sys.freePages(&o.pages, 0, o.sys.yield)
 	o.pages.owner.Give(charge.Object, fileCost)
@@ -181,9 +187,18 @@ func (o *FileObject) SetDerived(v any, version uint64) {
 // CachedPage returns a page that is in the cache.
 func (o *FileObject) CachedPage(index int64, write bool) (phys.Frame, bool) {
 	o.mu.Lock()
-	if write && !o.stored {
-		o.changed()
-		o.stored = true
+	if write {
+		if c := o.cache; c != nil {
+			if c.dirty[index] == 0 { // GetPage has to prepare it
+				o.mu.Unlock()
+				return 0, false
+			}
+			c.dirty[index] |= fresh | mapped
+		}
+		if !o.stored {
+			o.changed()
+			o.stored = true
+		}
 	}
 	f := o.pages.get(index)
 	if f != 0 {
@@ -205,6 +220,9 @@ func (o *FileObject) CachedRun(first int64, want uint32, frames *[AroundPages]ph
 func (o *FileObject) GetPage(index int64, write bool) (phys.Frame, error) {
 	if o.pager != nil {
 		return o.pageIn(index)
+	}
+	if o.cache != nil {
+		return o.getStored(index, write)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -245,7 +263,7 @@ func (o *FileObject) pageLocked(index int64) (phys.Frame, error) {
 // frames are the file's own and nothing is to be done for each: whoever looks at
 // the modification time need only know that there is one at all.
 func (o *FileObject) PutDirtyRun(first int64, pages []pmap.DirtyPage) (refused int) {
-	if o.pager != nil {
+	if o.pager != nil || o.cache != nil {
 		for i := range pages {
 			if o.PutDirty(first+int64((pages[i].VA-pages[0].VA)>>arch.PageShift), pages[i].Frame) != nil {
 				refused++
@@ -276,10 +294,13 @@ func (o *FileObject) PutDirty(index int64, f phys.Frame) error {
 		return nil
 	}
 	var err error
-	if o.pager != nil {
+	switch {
+	case o.pager != nil:
 		o.ioMu.Lock()
 		err = o.pager.PageOut(index, o.sys.mem.Bytes(f))
 		o.ioMu.Unlock()
+	case o.cache != nil:
+		err = o.putStored(index)
 	}
 	if fn := o.onWrite.Load(); fn != nil {
 		(*fn)()
@@ -302,6 +323,11 @@ func (o *FileObject) Truncate(size int64) error {
 	if o.pager != nil {
 		if p, ok := o.pager.(interface{ Truncate(size int64) }); ok {
 			p.Truncate(size)
+		}
+	}
+	if o.cache != nil {
+		if err := o.truncateStored(size); err != nil {
+			return err
 		}
 	}
 	first := pagesOf(size)

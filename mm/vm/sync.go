@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"slices"
 	"syscall"
 
 	"grim/arch"
@@ -14,7 +15,7 @@ const (
 )
 
 // Sync is msync(2): it hands the dirty pages of shared mappings in the range to
-// their objects. With MS_ASYNC too it returns when that is done. EINVAL, ENOMEM
+// their objects. With MS_SYNC files with a store have all that is dirty of them stored. With MS_ASYNC too it returns when that is done. EINVAL, ENOMEM
 // (a hole: what is mapped has been handed over), EIO (the object failed), EBUSY
 // (MS_INVALIDATE of locked memory). It may sleep.
 func (vs *VMSpace) Sync(addr arch.VA, length uint64, flags int) error {
@@ -27,6 +28,7 @@ func (vs *VMSpace) Sync(addr arch.VA, length uint64, flags int) error {
 	}
 	var err error
 	var o owed
+	var files []*FileObject // to be stored, each with a reference
 	vs.mu.Lock()
 	if vs.mapped(addr, end) != uint64(end-addr) {
 		err = syscall.ENOMEM
@@ -40,10 +42,20 @@ func (vs *VMSpace) Sync(addr arch.VA, length uint64, flags int) error {
 		if e.flags&entDirtied != 0 {
 			o.add(vs.cleanPages(max(e.start, addr), min(e.end, end)))
 		}
+		if f, ok := e.obj.(*FileObject); ok && f.cache != nil && flags&msSync != 0 && !e.private() && !slices.Contains(files, f) {
+			f.Ref()
+			files = append(files, f)
+		}
 	}
 	vs.mu.Unlock()
 	if e := o.settle(vs.sys); e != nil && err == nil {
 		err = syscall.EIO
+	}
+	for _, f := range files {
+		if e := f.Sync(); e != nil && err == nil {
+			err = syscall.EIO
+		}
+		f.Unref()
 	}
 	return err
 }

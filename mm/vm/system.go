@@ -24,6 +24,8 @@ type System struct {
 
 	spaces, entries, objects atomic.Int64 // alive, for leak tests
 
+	storedSystem
+
 	free   entryPool
 	unused spacePool
 }
@@ -51,6 +53,8 @@ func NewSystem(c Config) *System {
 	if s.charges == nil {
 		s.charges = charge.Unlimited()
 	}
+	s.dirtyLimit.Store(int64(c.Mem.Total() / 10))
+	c.Mem.AddReclaim(s.reclaimCached)
 	s.pool = reserv.NewPool(c.Mem, !c.NoBlocks)
 	return s
 }
