@@ -5,15 +5,20 @@ package kernel
 import (
 	"fmt"
 	"runtime"
+	"strings"
+	"syscall"
 	"time"
 	"unsafe"
 
 	"github.com/usbarmory/tamago/dma"
 	"github.com/usbarmory/tamago/kvm/virtio"
+	"golang.org/x/sys/unix"
 
 	"grim/arch"
 	"grim/boot/machine"
 	"grim/kernel/disk"
+	"grim/kernel/ext2"
+	"grim/kernel/fs"
 	"grim/mm/phys"
 )
 
@@ -63,6 +68,80 @@ func (s *system) startDisks() {
 		}
 		s.disks = append(s.disks, parts...)
 		fmt.Printf("disk: %s, %d MB, %s, %d partitions\n", name, v.Size()>>20, d.where, len(parts))
+	}
+}
+
+// diskMajor is the major number of all disks: the first that Linux gives out as needed.
+const diskMajor = 254
+
+// deviceNodes makes /dev/vda and so on, by which mount(2) knows the disks.
+func (s *system) deviceNodes() error {
+	at := fs.At{Place: s.fs.NewPlace()}
+	for i, d := range s.disks {
+		if err := s.fs.Mknod(at, "/dev/"+d.Name(), syscall.S_IFBLK|0o600, unix.Mkdev(diskMajor, uint32(i))); err != nil {
+			return fmt.Errorf("/dev/%s: %w", d.Name(), err)
+		}
+	}
+	return nil
+}
+
+// openDisk is sys.Config.OpenDisk. What is wrong with the file system is said on the
+// console.
+func (s *system) openDisk(rdev uint64, readOnly bool) (fs.Store, error) {
+	n := unix.Minor(rdev)
+	if unix.Major(rdev) != diskMajor || int64(n) >= int64(len(s.disks)) {
+		return nil, syscall.ENXIO
+	}
+	d := s.disks[n]
+	say := func(text string) { fmt.Printf("grim: %s: %s\n", d.Name(), text) }
+	f, err := ext2.Open(d, ext2.Options{ReadOnly: readOnly, Log: say, Now: func() int64 { return time.Now().UnixNano() }})
+	if err != nil {
+		say(err.Error())
+		return nil, syscall.EINVAL
+	}
+	if why := f.ReadOnly(); why != "" && !readOnly {
+		say("read-only: " + why)
+	}
+	return fs.NewExt2(f), nil
+}
+
+// mountRoot makes the disk that root= names the root file system.
+func (s *system) mountRoot() error {
+	if err := s.deviceNodes(); err != nil {
+		return err
+	}
+	if s.opts.Root == "" {
+		return nil
+	}
+	name := strings.TrimPrefix(s.opts.Root, "/dev/")
+	for i, d := range s.disks {
+		if d.Name() != name {
+			continue
+		}
+		st, err := s.openDisk(unix.Mkdev(diskMajor, uint32(i)), s.opts.RootRO)
+		if err != nil {
+			return fmt.Errorf("root=%s: no file system that can be mounted", s.opts.Root)
+		}
+		if err := s.fs.Mount(fs.At{Place: s.fs.NewPlace()}, "/", "/dev/"+name, "ext4", st); err != nil {
+			return fmt.Errorf("root=%s: %w", s.opts.Root, err)
+		}
+		return nil
+	}
+	var have []string
+	for _, d := range s.disks {
+		have = append(have, d.Name())
+	}
+	return fmt.Errorf("root=%s: no such disk; there are: %s", s.opts.Root, strings.Join(have, " "))
+}
+
+// endDisks writes what is to be written, and marks the file systems clean, unless the
+// kernel has died.
+func (s *system) endDisks(status int32) {
+	if s.fs == nil || status == exitPanic {
+		return
+	}
+	if err := s.fs.Shutdown(); err != nil {
+		fmt.Println("grim: a disk was not unmounted cleanly:", err)
 	}
 }
 

@@ -79,6 +79,7 @@ func (s *system) exit(status int32) {
 	if s.board == nil {
 		exitEarly(status)
 	}
+	s.endDisks(status)
 	if s.out != nil {
 		s.out.Sync() // what programs have written goes out
 	}
@@ -126,6 +127,9 @@ func (s *system) start() error {
 		return err
 	}
 	s.startDisks()
+	if err := s.mountRoot(); err != nil {
+		return err
+	}
 	s.limitCharges()
 	runtime.PrepareHeap(uintptr(heapBytes() / heapAhead))
 	go collectWhenIdle()

@@ -31,6 +31,7 @@ func (s *system) startProcesses() error {
 		Wall:         func() int64 { return time.Now().UnixNano() },
 		Memory:       s.memory,
 		Random:       goos.RandomData,
+		OpenDisk:     s.openDisk,
 		Reboot:       s.reboot,
 		Yield:        s.yield,
 		Version:      "grim",
@@ -44,6 +45,7 @@ func (s *system) startProcesses() error {
 	}
 	s.fs, err = fs.New(fs.Config{
 		NewPages:  s.newPages,
+		NewStored: s.newStored,
 		Frames:    s.mem,
 		Yield:     s.yield,
 		Monotonic: runtime.Nanotime,
@@ -119,6 +121,10 @@ func (s *system) procFiles() {
 
 func (s *system) newPages(name string, payer *charge.User) (fs.Pages, error) {
 	return vm.NewUserFile(s.vm, name, nil, payer)
+}
+
+func (s *system) newStored(name string, st vm.Store, size int64) (*vm.FileObject, error) {
+	return vm.NewStoredFile(s.vm, name, st, size)
 }
 
 // interrupt is what the console's line discipline asks for: a signal to the

@@ -30,6 +30,8 @@ type Options struct {
 	ASLR      bool         // aslr=: programs get addresses that cannot be guessed
 	SelfTest  string       // selftest=: all, quick, none, or part of the names to run
 	Virtual   bool         // time=virtual: time is a count of instructions (QEMU's -icount), so it can be judged
+	Root      string       // root=: a disk or partition (vda, /dev/vda1) with the root file system; "": in memory
+	RootRO    bool         // ro: that is not written to
 	Init      string       // init=: path of the first process
 	// Mitigations are mitigations=: auto, what the CPU asks for (package arch,
 	// SPECULATION.md); off, nothing; and what is done in any case, to measure it.
@@ -129,6 +131,7 @@ func Parse(line string) (o Options, warnings []string, err error) {
 	fs.Var(choice[bool]{&o.Virtual, []string{"virtual", "real"}, []bool{true, false}}, "time", "")
 	fs.Var(choice[string]{&o.Crash, crashes, crashes}, "crash", "")
 	fs.StringVar(&o.SelfTest, "selftest", o.SelfTest, "")
+	fs.StringVar(&o.Root, "root", "", "")
 	fs.StringVar(&o.Init, "init", o.Init, "")
 	fs.Func("cpus", "", func(s string) (err error) {
 		if o.CPUs, err = strconv.Atoi(s); err != nil || o.CPUs < 1 {
@@ -151,6 +154,10 @@ func Parse(line string) (o Options, warnings []string, err error) {
 		if w == "--" {
 			o.Args = words[i+1:]
 			break
+		}
+		if w == "ro" || w == "rw" { // as for Linux, which has no value for them
+			o.RootRO = w == "ro"
+			continue
 		}
 		name, value, ok := strings.Cut(w, "=")
 		if fs.Lookup(name) == nil {

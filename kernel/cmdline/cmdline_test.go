@@ -37,6 +37,7 @@ func TestParse(t *testing.T) {
 				{Range: machine.Range{Base: 0xfeb00e00, Size: 512}, IRQ: 23}, {Range: machine.Range{Base: 0x10000000, Size: 4096}, IRQ: 5},
 			}
 		}), 0},
+		{"root=/dev/vda1 ro", with(func(o *Options) { o.Root, o.RootRO = "/dev/vda1", true }), 0},
 		{"aslr=off", with(func(o *Options) { o.ASLR = false }), 0},
 		{"slice=2ms quiet panic=-1", with(func(o *Options) { o.Slice = 2 * time.Millisecond }), 2},
 	} {

@@ -90,10 +90,23 @@ func changeNode(c *cred.Cred, n node, fn change) error {
 	if i.dev == devProc || i.dev == devSys {
 		return syscall.EPERM
 	}
+	v := i.stored()
+	if v != nil {
+		if v.store.ReadOnly() != "" {
+			return syscall.EROFS
+		}
+		if !hold(n) { // its number may become another file's
+			return syscall.ENOENT
+		}
+		defer unhold(n)
+	}
 	if err := fn(c, i); err != nil {
 		return err
 	}
 	i.ctime.Store(i.fs.cfg.Now())
+	if v != nil {
+		return v.setAttr(i)
+	}
 	return nil
 }
 

@@ -67,4 +67,8 @@ func (s *FS) newSlot(t Task, name string) (*slot, error) {
 }
 
 // free gives back what newSlot has charged.
-func (e *slot) free() { e.payer.Give(charge.Name, nameCost+int64(len(e.name))) }
+func (e *slot) free() {
+	if e.payer != nil {
+		e.payer.Give(charge.Name, nameCost+int64(len(e.name)))
+	}
+}

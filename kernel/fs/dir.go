@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"sync/atomic"
 	"syscall"
 
 	"grim/mm/charge"
@@ -32,11 +33,13 @@ type entry struct {
 // Cookies up to this one are "." and "..".
 const cookieDots = 2
 
-// dir is a directory of the in-memory tree. Everything is protected by FS.tree.
+// dir is a directory of a volume. Everything is protected by volume.mu.
 type dir struct {
 	inode
-	up     directory // nil: removed
-	name   string    // in up
+	over   atomic.Pointer[covering] // what is mounted on it; nil: nothing
+	absent bool                     // names have not been read from the store
+	up     directory                // nil: removed
+	name   string                   // in up
 	names  map[string]*slot
 	order  *slot // the same, by cookie: the root of a treap
 	cookie int64 // last one given out
@@ -52,7 +55,11 @@ type slot struct {
 	// The order is a treap: a search tree by cookie, a heap by weight.
 	before, after *slot
 
-	payer *charge.User // [I] of the name
+	payer *charge.User // [I] of the name; nil: nobody, where a store has it
+
+	// Of a name that a store has told of. Until somebody looks for it, node is nil.
+	ino uint64
+	typ uint32 // 0: only the inode tells
 }
 
 // weight is pseudo-random, which keeps the treap flat; any fixed mixing of the
@@ -110,31 +117,49 @@ func (s *FS) newDir(t Task, perm uint32) (*dir, error) {
 		return nil, err
 	}
 	d.init(s, devRoot, syscall.S_IFDIR|perm)
+	d.vol = s.mem
 	d.nlink.Store(1) // "."; attach adds the name's
 	return d, nil
 }
 
 func (d *dir) lookup(t Task, name string) (node, error) {
-	d.fs.tree.RLock()
-	defer d.fs.tree.RUnlock()
-	if e := d.names[name]; e != nil {
-		return e.node, nil
+	d.vol.mu.RLock()
+	e, absent := d.names[name], d.absent
+	var n node
+	if e != nil {
+		n = e.node
 	}
-	return nil, syscall.ENOENT
+	d.vol.mu.RUnlock()
+	if n == nil {
+		if e == nil && !absent {
+			return nil, syscall.ENOENT
+		}
+		var err error
+		if n, err = d.fetch(name); err != nil {
+			return nil, err
+		}
+	}
+	return under(n), nil
 }
 
 func (d *dir) where() (directory, string) {
-	d.fs.tree.RLock()
-	defer d.fs.tree.RUnlock()
+	if v := d.vol; v.root == d && v.over != nil {
+		return v.over.where()
+	}
+	d.vol.mu.RLock()
+	defer d.vol.mu.RUnlock()
 	return d.up, d.name
 }
 
 func (d *dir) size() int64 { return 4096 }
 
 func (d *dir) entries(t Task, after int64, yield func(entry) bool) {
-	d.fs.tree.RLock()
-	defer d.fs.tree.RUnlock()
+	d.vol.mu.RLock()
+	defer d.vol.mu.RUnlock()
 	d.order.ascend(after, func(e *slot) bool {
+		if e.node == nil {
+			return yield(entry{e.name, e.cookie, e.ino, e.typ})
+		}
 		b := e.node.base()
 		return yield(entry{e.name, e.cookie, b.ino, b.typ})
 	})
@@ -144,7 +169,7 @@ func (d *dir) entries(t Task, after int64, yield func(entry) bool) {
 func (d *dir) give(name string, n node) { d.attach(sure(d.fs.newSlot(boot, name)), n) }
 
 // attach gives n the name of e, a new slot, in d: it takes a reference of its own and
-// counts the link. FS.tree is held, or nobody knows d yet; the name is free.
+// counts the link. volume.mu is held, or nobody knows d yet; the name is free.
 func (d *dir) attach(e *slot, n node) {
 	d.cookie++
 	e.node, e.cookie = n, d.cookie
@@ -161,7 +186,7 @@ func (d *dir) attach(e *slot, n node) {
 }
 
 // detach takes the name away and returns the node, whose reference the caller
-// must give back after unlocking FS.tree.
+// must give back after unlocking volume.mu.
 func (d *dir) detach(name string) node {
 	e := d.names[name]
 	delete(d.names, name)
@@ -180,7 +205,7 @@ func (d *dir) detach(name string) node {
 }
 
 // removed says whether rmdir took d away: no name can be added any more.
-// FS.tree is held.
+// volume.mu is held.
 func (d *dir) removed() bool { return d.up == nil }
 
 // open makes the handle that Getdents reads.

@@ -25,6 +25,19 @@ const direntHeader = 19
 // directory is empty: not even dots (Linux: ENOENT, which readdir callers take for
 // the end).
 func (h *dirHandle) getdents(t Task, buf []byte, pos int64) (n int, err error) {
+	if d, ok := h.dir.(*dir); ok {
+		d.vol.mu.RLock()
+		absent := d.absent
+		d.vol.mu.RUnlock()
+		if absent {
+			d.vol.mu.Lock()
+			err = d.load()
+			d.vol.mu.Unlock()
+			if err != nil {
+				return 0, err
+			}
+		}
+	}
 	up, _ := h.dir.where()
 	if up == nil {
 		return 0, syscall.ENOENT

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 	"grim/arch"
 	"grim/mm/charge"
+	"grim/mm/vm"
 )
 
 // File is an open file description: what descriptors made by dup and fork share.
@@ -232,14 +233,48 @@ func (f *File) Stat() Stat { return statOf(f.node) }
 // Statfs is fstatfs(2).
 func (f *File) Statfs() Statfs { return f.fs.statfsOf(f.node) }
 
-// Sync is fsync(2): memory is all there is, so it only checks that the file has
-// data to sync.
+// Sync is fsync(2). A file in memory has nothing to sync.
 func (f *File) Sync() error {
-	switch f.node.base().typ {
-	case syscall.S_IFREG, syscall.S_IFDIR:
+	if f.Flags()&unix.O_PATH != 0 {
+		return syscall.EBADF
+	}
+	i := f.node.base()
+	v := i.stored()
+	switch i.typ {
+	case syscall.S_IFREG:
+		if v != nil {
+			return f.node.(*regular).pages.(*vm.FileObject).Sync()
+		}
+		return nil
+	case syscall.S_IFDIR:
+		if v != nil {
+			v.flushAttrs()
+			return v.store.Sync()
+		}
 		return nil
 	}
 	return syscall.EINVAL
+}
+
+// SyncVolume is syncfs(2).
+func (f *File) SyncVolume() error {
+	if f.Flags()&unix.O_PATH != 0 {
+		return syscall.EBADF
+	}
+	if v := f.node.base().stored(); v != nil {
+		return v.sync()
+	}
+	return nil
+}
+
+// written is the end of a write of n bytes: with O_SYNC or O_DSYNC they are on disk then.
+func (f *File) written(n int, err error) (int, error) {
+	if n > 0 && f.Flags()&(unix.O_SYNC|unix.O_DSYNC) != 0 && f.node.base().stored() != nil {
+		if e := f.Sync(); e != nil {
+			return 0, e
+		}
+	}
+	return n, err
 }
 
 // Readiness is the EPOLL* bits that hold now.

@@ -12,7 +12,8 @@
 //	File.posMu              offset of one open file description
 //	    regular.writeMu     one writer or truncation of a regular file at a time
 //	        VM object locks (package mm/vm)
-//	    FS.tree             names: directory entries, parents, link counts
+//	    volume.mu           names: directory entries, parents, link counts
+//	    volume.nodesMu      what a volume with a store remembers
 //	Place.mu                working directory, umask; taken alone
 //	nestMu                  which epoll instance watches which
 //	    epoll.ctlMu         set of items
@@ -89,6 +90,9 @@ type Jobs interface {
 type Config struct {
 	// NewPages makes the page cache of a new, empty regular file. Required.
 	NewPages func(name string, payer *charge.User) (Pages, error)
+	// NewStored makes the page cache of a regular file that a store keeps; nil: there are
+	// no volumes with a store.
+	NewStored func(name string, st vm.Store, size int64) (*vm.FileObject, error)
 	// Frames is where pipes get their memory. Required.
 	Frames *phys.Memory
 	// Now is the wall clock, nanoseconds since 1970; nil: time.Now.
@@ -139,12 +143,15 @@ func (f OutputFunc) Pending() int        { return 0 }
 // FS is the machine's one file tree with its devices.
 type FS struct {
 	cfg  Config
-	root *dir
+	root *dir    // of all; [I] after start-up
+	mem  *volume // the tree in memory
 	tty  *TTY
 	proc *procfs
 	sys  *procfs
 
-	tree sync.RWMutex // names; see the package comment
+	mountMu sync.Mutex // outside of volume.mu
+	mounts  []*volume  // [mountMu]
+	lastDev atomic.Uint64
 
 	lastIno atomic.Uint64
 	inodes  atomic.Int64
@@ -208,12 +215,15 @@ func New(c Config) (*FS, error) {
 		c.Memory = func() (uint64, uint64) { return 0, 0 }
 	}
 	s := &FS{cfg: c}
+	s.mem = &volume{fs: s, dev: devRoot}
+	s.lastDev.Store(firstDisk)
 	s.size.SetLimit(math.MaxInt64) // until Limit
 	s.named.SetLimit(math.MaxInt64)
 	s.root = sure(s.newDir(boot, 0o755))
 	s.root.nlink.Add(1) // its own ".."
 	newborn(s.root)
 	s.root.up = s.root
+	s.mem.root = s.root
 	s.tty = newTTY(s)
 	s.mountDev()
 	s.mountProc()

@@ -8,45 +8,53 @@ import (
 	"grim/proc/cred"
 )
 
-// link gives n a new name under FS.tree: ENOENT if d was removed meanwhile,
-// EEXIST, ENOSPC.
-func (s *FS) link(t Task, d *dir, name string, n node) error {
+// link gives n, which is new, its name in d: ENOENT if d was removed meanwhile, EEXIST,
+// ENOSPC. The result is n, or, where a store keeps d, the node of an inode like it.
+func (s *FS) link(t Task, d *dir, name string, n node) (node, error) {
 	c := credOf(t)
 	if err := d.mayChange(c); err != nil {
-		return err
+		return nil, err
 	}
 	n.base().adopt(c, d)
+	if v := d.stored(); v != nil {
+		return v.create(d, name, n)
+	}
 	e, err := s.newSlot(t, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.tree.Lock()
-	defer s.tree.Unlock()
+	d.vol.mu.Lock()
+	defer d.vol.mu.Unlock()
 	if d.removed() {
 		e.free()
-		return syscall.ENOENT
+		return nil, syscall.ENOENT
 	}
 	if d.names[name] != nil {
 		e.free()
-		return syscall.EEXIST
+		return nil, syscall.EEXIST
 	}
 	if s.named.Over() { // n, which is new, has been counted
 		e.free()
-		return syscall.ENOSPC
+		return nil, syscall.ENOSPC
 	}
 	d.attach(e, n)
-	return nil
+	return n, nil
 }
 
 // unlink takes a name away again, if it is still n's.
 func (s *FS) unlink(d *dir, name string, n node) {
-	s.tree.Lock()
+	d.vol.mu.Lock()
 	e := d.names[name]
 	mine := e != nil && e.node == n
+	if mine && d.stored() != nil {
+		mine = d.vol.store.Unlink(d.ino, name, false, s.cfg.Now()) == nil
+		d.vol.changed()
+	}
 	if mine {
 		d.detach(name)
+		unnamed(n)
 	}
-	s.tree.Unlock()
+	d.vol.mu.Unlock()
 	if mine {
 		unhold(n)
 	}
@@ -81,7 +89,8 @@ func (s *FS) add(at At, path string, n node, dirOK bool) error {
 	if err != nil {
 		return err
 	}
-	return s.link(at.Task, d, name, n)
+	_, err = s.link(at.Task, d, name, n)
+	return err
 }
 
 // Mkdir is mkdirat(2).
@@ -161,7 +170,7 @@ func (s *FS) Link(oldAt At, oldPath string, newAt At, newPath string, flags int)
 	if _, ok := t.node.(directory); ok {
 		return syscall.EPERM
 	}
-	if t.node.base().dev != devRoot {
+	if t.node.base().dev != d.dev {
 		return syscall.EXDEV
 	}
 	if err := d.mayChange(newAt.cred()); err != nil {
@@ -171,15 +180,22 @@ func (s *FS) Link(oldAt At, oldPath string, newAt At, newPath string, flags int)
 	if err != nil {
 		return err
 	}
-	s.tree.Lock()
-	defer s.tree.Unlock()
+	d.vol.mu.Lock()
+	defer d.vol.mu.Unlock()
+	err = d.load()
 	switch {
+	case err != nil:
 	case d.removed() || t.node.base().nlink.Load() == 0:
-		e.free()
-		return syscall.ENOENT
+		err = syscall.ENOENT
 	case d.names[name] != nil:
+		err = syscall.EEXIST
+	case d.stored() != nil:
+		err = d.vol.store.Link(d.ino, name, t.node.base().ino, s.cfg.Now())
+		d.vol.changed()
+	}
+	if err != nil {
 		e.free()
-		return syscall.EEXIST
+		return err
 	}
 	d.attach(e, t.node)
 	t.node.base().ctime.Store(s.cfg.Now())
@@ -234,9 +250,12 @@ func unlinkUnnamed(path string, flags int) error {
 // detach removes a name after the checks of unlink or rmdir; the caller gives
 // the name's reference back.
 func (s *FS) detach(d *dir, name string, rmdir bool) (node, error) {
-	s.tree.Lock()
-	defer s.tree.Unlock()
-	e := d.names[name]
+	d.vol.mu.Lock()
+	defer d.vol.mu.Unlock()
+	e, err := d.slot(name)
+	if err != nil {
+		return nil, err
+	}
 	if e == nil {
 		return nil, syscall.ENOENT
 	}
@@ -251,19 +270,33 @@ func (s *FS) detach(d *dir, name string, rmdir bool) (node, error) {
 		if err := removable(sub); err != nil {
 			return nil, err
 		}
+	}
+	if v := d.stored(); v != nil {
+		if err := v.store.Unlink(d.ino, name, rmdir, s.cfg.Now()); err != nil {
+			return nil, err
+		}
+		v.changed()
+	}
+	if isDir {
 		sub.base().nlink.Add(-1) // "."
 	}
-	return d.detach(name), nil
+	n := d.detach(name)
+	unnamed(n)
+	return n, nil
 }
 
-// removable is EBUSY for a directory that is not the tree's own (/proc),
-// ENOTEMPTY for one with names. FS.tree is held.
+// removable is EBUSY for a directory that is not the tree's own (/proc), or that something
+// is mounted on, ENOTEMPTY for one with names. volume.mu is held.
 func removable(d directory) error {
 	c, ok := d.(*dir)
 	switch {
-	case !ok:
+	case !ok || c.over.Load() != nil:
 		return syscall.EBUSY
-	case len(c.names) > 0:
+	}
+	if err := c.load(); err != nil {
+		return err
+	}
+	if len(c.names) > 0 {
 		return syscall.ENOTEMPTY
 	}
 	return nil

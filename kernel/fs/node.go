@@ -14,7 +14,9 @@ const (
 	devRoot = 1
 	devProc = 2
 	devAnon = 3 // pipes, sockets, event descriptors
-	devSys  = 4
+
+	firstDisk = 0x100 // file systems on disks: from the next on
+	devSys    = 4
 )
 
 // Limits of limits.h and of path_resolution(7).
@@ -38,6 +40,7 @@ type node interface {
 // lock; a reader may see a time older than a size, as on Linux.
 type inode struct {
 	fs   *FS
+	vol  *volume // [I] of directories, and of what a store keeps
 	ino  uint64
 	dev  uint64
 	rdev uint64
@@ -46,8 +49,9 @@ type inode struct {
 	perm  atomic.Uint32 // the other 12 bits of the mode
 	uid   atomic.Uint32
 	gid   atomic.Uint32
-	nlink atomic.Int32 // written under FS.tree
-	// refs holds drop back: one per name and one per open file. Once 0 it
+	nlink atomic.Int32 // written under volume.mu
+	// refs holds drop back: one per name and one per open file; one of the volume, if a
+	// store keeps the inode and it has a name. Once 0 it
 	// stays 0, so that a walk that lost the race with unlink gets ENOENT.
 	refs atomic.Int32
 
@@ -106,6 +110,9 @@ func unhold(n node) {
 		if i.dev == devRoot {
 			i.fs.named.Uncount()
 		}
+		if v := i.stored(); v != nil {
+			v.gone(n)
+		}
 		n.drop()
 		if i.payer != nil {
 			i.payer.Give(charge.Inode, i.cost)
@@ -118,6 +125,9 @@ func (i *inode) changed() {
 	now := i.fs.cfg.Now()
 	i.mtime.Store(now)
 	i.ctime.Store(now)
+	if v := i.stored(); v != nil && i.typ == syscall.S_IFREG { // of directories the store knows
+		v.touched(i)
+	}
 }
 
 // Stat is the union of what stat(2) and statx(2) tell. Times are nanoseconds
@@ -150,7 +160,14 @@ func statOf(n node) Stat {
 	if z, ok := n.(sized); ok {
 		st.Size = z.size()
 	}
-	if r, ok := n.(*regular); ok {
+	if v := i.stored(); v != nil {
+		if a, err := v.store.Stat(i.ino); err == nil {
+			st.Blocks = a.Blocks
+			if i.typ == syscall.S_IFDIR {
+				st.Size = a.Size
+			}
+		}
+	} else if r, ok := n.(*regular); ok {
 		st.Blocks = r.blocks(st.Size)
 	}
 	return st
@@ -172,6 +189,9 @@ const (
 )
 
 func (s *FS) statfsOf(n node) Statfs {
+	if v := n.base().stored(); v != nil {
+		return v.store.Statfs()
+	}
 	st := Statfs{Bsize: 4096, Namelen: nameMax}
 	switch n.base().dev {
 	case devProc:

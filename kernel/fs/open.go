@@ -97,6 +97,12 @@ func openable(t found, flags int) error {
 // openNode makes the File. It takes over the caller's reference on n, on error
 // too.
 func (s *FS) openNode(t Task, n node, from place, flags int) (*File, error) {
+	if v := n.base().stored(); v != nil && (flags&unix.O_ACCMODE != unix.O_RDONLY || flags&unix.O_TRUNC != 0) && v.store.ReadOnly() != "" {
+		if t := n.base().typ; t == syscall.S_IFREG || t == syscall.S_IFDIR {
+			unhold(n)
+			return nil, syscall.EROFS
+		}
+	}
 	h, err := n.open(call{task: t, nonblock: flags&unix.O_NONBLOCK != 0}, flags)
 	if err == nil && flags&unix.O_TRUNC != 0 {
 		if r, ok := n.(*regular); ok {
@@ -124,10 +130,18 @@ func (s *FS) create(at At, t found, flags int, mode uint32) (*File, error) {
 	}
 	newborn(r) // the File's reference
 	h, err := r.open(call{}, flags)
+	var n node
 	if err == nil {
-		if err = s.link(at.Task, d, t.name, r); err != nil {
+		if n, err = s.link(at.Task, d, t.name, r); err != nil || n != r {
 			h.close()
 		}
+	}
+	if err == nil && n != r { // a store keeps it
+		unhold(r)
+		if !hold(n) {
+			return nil, errRetry
+		}
+		return s.openNode(at.Task, n, t.place, flags)
 	}
 	if err != nil {
 		unhold(r)

@@ -27,6 +27,7 @@ type ProcSource interface {
 // ProcInfo is a snapshot of a process. Pointers in it may go out of use while
 // they are looked at: everything here copes with a closed File or table.
 type ProcInfo struct {
+	fs                   *FS // set by this package
 	TID                  int // the thread it is about; PID for a process
 	PID, PPID, PGID, SID int
 	Threads              []int      // thread numbers
@@ -97,6 +98,7 @@ func (p *procfs) infoOf(pid, tid int) (i ProcInfo, err error) {
 	if !ok {
 		return i, syscall.ESRCH
 	}
+	i.fs = p.fs
 	return i, nil
 }
 
@@ -126,8 +128,8 @@ var pidTexts = []pidText{
 	}, nil},
 	{"limits", 0o444, false, limitsText, nil},
 	{"maps", 0o444, true, nil, func(p *procfs, pid int) handle { return &mapsHandle{p: p, pid: pid} }},
-	{"mountinfo", 0o444, false, func(*ProcInfo) []byte { return mountinfo() }, nil},
-	{"mounts", 0o444, false, func(*ProcInfo) []byte { return mounts() }, nil},
+	{"mountinfo", 0o444, false, mountinfo, nil},
+	{"mounts", 0o444, false, mounts, nil},
 	{"oom_score", 0o444, false, func(i *ProcInfo) []byte { return fmt.Appendln(nil, i.OOMScore) }, nil},
 	{"personality", 0o400, true, func(i *ProcInfo) []byte { return fmt.Appendf(nil, "%08x\n", i.Personality) }, nil},
 	{"schedstat", 0o444, false, func(i *ProcInfo) []byte {

@@ -129,14 +129,22 @@ func statusText(i *ProcInfo) []byte {
 }
 
 // mounts and mountinfo are /proc/PID/mounts and mountinfo.
-func mounts() []byte {
-	return []byte("tmpfs / tmpfs rw,relatime 0 0\nproc /proc proc rw,relatime 0 0\nsysfs /sys sysfs rw,relatime 0 0\n")
+func mounts(i *ProcInfo) (text []byte) {
+	for _, m := range i.fs.mountList() {
+		text = fmt.Appendf(text, "%s %s %s %s,relatime 0 0\n", m.source, m.path, m.kind, m.how)
+	}
+	return text
 }
 
-func mountinfo() []byte {
-	return []byte("1 0 0:1 / / rw,relatime - tmpfs tmpfs rw\n" +
-		"2 1 0:2 / /proc rw,relatime - proc proc rw\n" +
-		"4 1 0:4 / /sys rw,relatime - sysfs sysfs rw\n")
+func mountinfo(i *ProcInfo) (text []byte) {
+	for _, m := range i.fs.mountList() {
+		parent := i.fs.root.dev
+		if m.path == "/" {
+			parent = 0
+		}
+		text = fmt.Appendf(text, "%d %d %d:%d / %s %s,relatime - %s %s %s\n", m.dev, parent, m.dev>>8, m.dev&0xff, m.path, m.how, m.kind, m.source, m.how)
+	}
+	return text
 }
 
 // netTexts are the files of /proc/PID/net of a machine without network devices.

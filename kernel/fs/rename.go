@@ -36,7 +36,7 @@ func (s *FS) Rename(oldAt At, oldPath string, newAt At, newPath string, flags ui
 	switch {
 	case !ok1 && !ok2:
 		return syscall.EPERM // both in /proc
-	case !ok1 || !ok2:
+	case !ok1 || !ok2 || fd.vol != td.vol:
 		return syscall.EXDEV
 	}
 	m := move{cred: newAt.cred(), fd: fd, td: td, fn: from.name, tn: to.name, fslash: from.slash, tslash: to.slash}
@@ -68,12 +68,19 @@ type move struct {
 	cred           *cred.Cred
 }
 
-// move does it under FS.tree and returns the node that lost its name, whose
+// move does it under volume.mu and returns the node that lost its name, whose
 // reference the caller gives back.
 func (s *FS) move(m move, flags uint) (node, error) {
-	s.tree.Lock()
-	defer s.tree.Unlock()
-	from, to := m.fd.names[m.fn], m.td.names[m.tn]
+	m.fd.vol.mu.Lock()
+	defer m.fd.vol.mu.Unlock()
+	from, err := m.fd.slot(m.fn)
+	if err != nil {
+		return nil, err
+	}
+	to, err := m.td.slot(m.tn)
+	if err != nil {
+		return nil, err
+	}
 	if from == nil || m.td.removed() {
 		return nil, syscall.ENOENT
 	}
@@ -89,12 +96,16 @@ func (s *FS) move(m move, flags uint) (node, error) {
 	if to != nil && to.node == from.node {
 		return nil, nil // two names of one file: nothing to do (rename(2))
 	}
+	if err := m.keep(false); err != nil {
+		return nil, err
+	}
 	var old node
 	if to != nil {
 		if c, ok := to.node.(*dir); ok {
 			c.nlink.Add(-1) // "."
 		}
 		old = m.td.detach(m.tn)
+		unnamed(old)
 	}
 	n := m.fd.detach(m.fn)
 	m.td.attach(m.te, n)
@@ -193,6 +204,9 @@ func (m move) exchange(from, to *slot) error {
 	if from.node == to.node {
 		return nil
 	}
+	if err := m.keep(true); err != nil {
+		return err
+	}
 	a, b := m.fd.detach(m.fn), m.td.detach(m.tn)
 	m.fd.attach(m.fe, b)
 	m.td.attach(m.te, a)
@@ -209,22 +223,32 @@ func into(n node, d *dir) error {
 	return nil
 }
 
-// within says whether d is c or below it. FS.tree is held.
+// within says whether d is c or below it. volume.mu is held.
 func within(c directory, d *dir) bool {
 	for {
 		if directory(d) == c {
 			return true
 		}
 		up, ok := d.up.(*dir)
-		if !ok || up == d {
+		if !ok || up == d || up.vol != d.vol {
 			return false
 		}
 		d = up
 	}
 }
 
-// mounted says that d's name must stay: it is /proc.
+// mounted says that d's name must stay: it is /proc, or something is mounted there.
 func mounted(d directory) bool {
-	_, ok := d.(*dir)
-	return !ok
+	c, ok := d.(*dir)
+	return !ok || c.over.Load() != nil
+}
+
+// keep has the store rename, if there is one.
+func (m move) keep(exchange bool) error {
+	v := m.fd.stored()
+	if v == nil {
+		return nil
+	}
+	defer v.changed()
+	return v.store.Rename(m.fd.ino, m.fn, m.td.ino, m.tn, exchange, v.fs.cfg.Now())
 }

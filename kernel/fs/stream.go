@@ -149,7 +149,7 @@ func (f *File) WriteFrom(t Task, s Source) (int, error) {
 	defer f.posMu.Unlock()
 	n, end, err := copyFrom(c, f.h, s, f.pos)
 	f.pos = end
-	return n, err
+	return f.written(n, err)
 }
 
 // PwriteFrom is Pwrite from s.
@@ -158,7 +158,7 @@ func (f *File) PwriteFrom(t Task, s Source, off int64) (int, error) {
 		return 0, err
 	}
 	n, _, err := copyFrom(f.call(t), f.h, s, off)
-	return n, err
+	return f.written(n, err)
 }
 
 // copyFrom writes s to h through a buffer, until all is written, h takes less than

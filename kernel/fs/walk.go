@@ -114,7 +114,7 @@ func (t found) existing() error {
 	return nil
 }
 
-// walker resolves one path (path_resolution(7)). Each step takes FS.tree by
+// walker resolves one path (path_resolution(7)). Each step takes volume.mu by
 // itself, so names may change between steps, as on any Unix.
 type walker struct {
 	task  Task

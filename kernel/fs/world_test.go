@@ -73,6 +73,9 @@ func newWorldOf(t testing.TB, frames int, proc ProcSource) *world {
 		NewPages: func(name string, payer *charge.User) (Pages, error) {
 			return vm.NewUserFile(w.vm, name, nil, payer)
 		},
+		NewStored: func(name string, st vm.Store, size int64) (*vm.FileObject, error) {
+			return vm.NewStoredFile(w.vm, name, st, size)
+		},
 		Frames:  mem,
 		Charges: charges,
 		Console: OutputFunc(func(p []byte) { w.out = append(w.out, p...) }),

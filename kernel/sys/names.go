@@ -7,6 +7,7 @@ import (
 
 	"grim/arch"
 	"grim/kernel/fs"
+	"grim/proc/cred"
 )
 
 // Calls that take names. The calls without a dirfd exist on amd64 only; both
@@ -291,8 +292,74 @@ func sysFallocate(c ctx) (uint64, error) {
 
 func sysFsync(c ctx) (uint64, error) { return c.onFile((*fs.File).Sync) }
 
-// sysSync: files live in memory; there is nowhere to write them.
-func sysSync(c ctx) (uint64, error) { return 0, nil }
+func sysSyncfs(c ctx) (uint64, error) { return c.onFile((*fs.File).SyncVolume) }
+
+// sysSync is for disks. Files in memory have nowhere to be written.
+func sysSync(c ctx) (uint64, error) {
+	c.s.fs.Sync()
+	return 0, nil
+}
+
+// mountFlags are the flags of mount(2) that change nothing here, beside MS_RDONLY: there
+// are no times of access.
+const mountFlags = unix.MS_RDONLY | unix.MS_NOATIME | unix.MS_NODIRATIME | unix.MS_RELATIME | unix.MS_STRICTATIME | unix.MS_SILENT | unix.MS_LAZYTIME
+
+// sysMount mounts the file system of a disk. EPERM, ENODEV for a type that is not ext2's,
+// ENOTBLK, and what is wrong with the disk.
+func sysMount(c ctx) (uint64, error) {
+	if !c.t.Cred().Has(cred.SysAdmin) {
+		return 0, syscall.EPERM
+	}
+	source, err := c.path(0)
+	if err != nil {
+		return 0, err
+	}
+	target, err := c.path(1)
+	if err != nil {
+		return 0, err
+	}
+	kind, err := c.path(2)
+	if err != nil {
+		return 0, err
+	}
+	flags := c.arg(3)
+	switch {
+	case flags&^mountFlags != 0:
+		return 0, syscall.EINVAL
+	case kind != "ext2" && kind != "ext3" && kind != "ext4" || c.s.cfg.OpenDisk == nil:
+		return 0, syscall.ENODEV
+	}
+	st, err := c.s.fs.Stat(c.cwd(), source, 0)
+	if err != nil {
+		return 0, err
+	}
+	if st.Mode&syscall.S_IFMT != syscall.S_IFBLK {
+		return 0, syscall.ENOTBLK
+	}
+	store, err := c.s.cfg.OpenDisk(st.Rdev, flags&unix.MS_RDONLY != 0)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.s.fs.Mount(c.cwd(), target, source, kind, store); err != nil {
+		store.Close()
+		return 0, err
+	}
+	return 0, nil
+}
+
+func sysUmount2(c ctx) (uint64, error) {
+	if !c.t.Cred().Has(cred.SysAdmin) {
+		return 0, syscall.EPERM
+	}
+	path, err := c.path(0)
+	if err != nil {
+		return 0, err
+	}
+	if c.arg(1)&^uint64(unix.UMOUNT_NOFOLLOW) != 0 {
+		return 0, syscall.EINVAL
+	}
+	return 0, c.s.fs.Unmount(c.cwd(), path)
+}
 
 // sysFadvise64 checks its arguments as posix_fadvise(2) has them; advice changes
 // nothing for files in memory.

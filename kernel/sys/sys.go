@@ -34,16 +34,18 @@ type Config struct {
 	ABI *arch.ABI
 	VM  *vm.System
 
-	Wall    func() int64                // wall clock, nanoseconds since 1970
-	Memory  func() (total, free uint64) // bytes
-	Random  func(p []byte)              // fills p with unpredictable bytes
-	Reboot  func(restart bool)          // reboot(2): stops the machine
-	Yield   func()                      // lets others run in long work; nil: nothing
-	Version string                      // uname(2)'s version
-	CPU     elf.CPU                     // for the auxiliary vector
-	CPUs    int                         // processors; 0: one
-	ASLR    bool                        // programs get random addresses (package elf says which)
-	FPU     amd64.FPU                   // amd64: how the CPU keeps the FPU state
+	Wall   func() int64                // wall clock, nanoseconds since 1970
+	Memory func() (total, free uint64) // bytes
+	Random func(p []byte)              // fills p with unpredictable bytes
+	// OpenDisk opens the file system of a block device for mount(2); nil: there are no disks.
+	OpenDisk func(rdev uint64, readOnly bool) (fs.Store, error)
+	Reboot   func(restart bool) // reboot(2): stops the machine
+	Yield    func()             // lets others run in long work; nil: nothing
+	Version  string             // uname(2)'s version
+	CPU      elf.CPU            // for the auxiliary vector
+	CPUs     int                // processors; 0: one
+	ASLR     bool               // programs get random addresses (package elf says which)
+	FPU      amd64.FPU          // amd64: how the CPU keeps the FPU state
 	// OnlySeparate: a process may not choose the shared layout, for it could read
 	// kernel memory then.
 	OnlySeparate bool

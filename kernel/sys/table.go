@@ -163,7 +163,7 @@ var sysents = []sysent{
 	{"fallocate", 4, sysFallocate, ""},
 	{"fsync", 1, sysFsync, ""},
 	{"fdatasync", 1, sysFsync, ""},
-	{"syncfs", 1, sysFsync, ""},
+	{"syncfs", 1, sysSyncfs, ""},
 	{"sync", 0, sysSync, ""},
 	{"fadvise64", 4, sysFadvise64, "advice is checked, not taken"},
 	{"chdir", 1, sysChdir, ""},
@@ -303,5 +303,7 @@ var sysents = []sysent{
 	{"setpriority", 3, sysSetpriority, "changes nothing"},
 	{"getcpu", 3, sysGetcpu, ""},
 	{"getrandom", 3, sysGetrandom, ""},
+	{"mount", 5, sysMount, "disks with ext2 and ext4"},
+	{"umount2", 2, sysUmount2, "without flags"},
 	{"reboot", 4, sysReboot, "power off and restart"},
 }

@@ -85,6 +85,9 @@ func NewStoredFile(s *System, name string, store Store, size int64) (*FileObject
 	return o, nil
 }
 
+// Shared reports whether the file is in use beside the reference of whoever made it.
+func (o *FileObject) Shared() bool { return o.refs.Load() > 1 }
+
 // SetDirtyLimit is how many pages of stored files may be dirty before those who make more
 // must write some themselves.
 func (s *System) SetDirtyLimit(pages int64) { s.dirtyLimit.Store(pages) }

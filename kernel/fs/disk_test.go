@@ -1,0 +1,340 @@
+package fs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"grim/kernel/ext2"
+)
+
+// testDisk is a disk in memory that can be slow, fail, or vanish.
+type testDisk struct {
+	mu    sync.Mutex
+	data  []byte
+	slow  atomic.Int64 // nanoseconds for each request
+	fails atomic.Bool  // writes
+	gone  atomic.Bool  // all
+}
+
+func (d *testDisk) Size() int64    { return int64(len(d.data)) }
+func (d *testDisk) ReadOnly() bool { return false }
+
+func (d *testDisk) wait(write bool) error {
+	if n := d.slow.Load(); n > 0 {
+		time.Sleep(time.Duration(n))
+	}
+	if d.gone.Load() || write && d.fails.Load() {
+		return syscall.EIO
+	}
+	return nil
+}
+
+func (d *testDisk) ReadAt(p []byte, off int64) (int, error) {
+	if err := d.wait(false); err != nil {
+		return 0, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return copy(p, d.data[off:off+int64(len(p))]), nil
+}
+
+func (d *testDisk) WriteAt(p []byte, off int64) (int, error) {
+	if err := d.wait(true); err != nil {
+		return 0, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return copy(d.data[off:], p[:len(p):len(p)]), nil
+}
+
+func (d *testDisk) Flush() error { return d.wait(true) }
+
+func e2fsprogs(t testing.TB, name string, args ...string) (string, int) {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		if path, err = exec.LookPath("/sbin/" + name); err != nil {
+			t.Skipf("no %s", name)
+		}
+	}
+	cmd := exec.Command(path, args...)
+	out, _ := cmd.CombinedOutput()
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// newDisk is a disk with an empty file system, as mke2fs makes it.
+func newDisk(t testing.TB, mb int, args string) *testDisk {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "image")
+	if out, code := e2fsprogs(t, "mke2fs", append(strings.Fields("-q -F "+args), file, fmt.Sprintf("%dM", mb))...); code != 0 {
+		t.Fatal(out)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &testDisk{data: b}
+}
+
+// mountDisk mounts a disk on /mnt.
+func (w *world) mountDisk(d *testDisk) {
+	w.t.Helper()
+	f, err := ext2.Open(d, ext2.Options{Now: func() int64 { return time.Now().UnixNano() }, Log: func(s string) { w.t.Log(s) }})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.Mkdir(w.at, "/mnt", 0o755); err != nil && err != syscall.EEXIST {
+		w.t.Fatal(err)
+	}
+	if err := w.Mount(w.at, "/mnt", "/dev/vda", "ext4", NewExt2(f)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// unmountDisk unmounts it; e2fsck must find nothing then.
+func (w *world) unmountDisk(d *testDisk) {
+	w.t.Helper()
+	if err := w.Unmount(w.at, "/mnt"); err != nil {
+		w.t.Fatal(err)
+	}
+	file := filepath.Join(w.t.(interface{ TempDir() string }).TempDir(), "after")
+	if err := os.WriteFile(file, d.data, 0o666); err != nil {
+		w.t.Fatal(err)
+	}
+	if out, code := e2fsprogs(w.t, "e2fsck", "-fn", file); code != 0 {
+		w.t.Fatalf("e2fsck: status %d\n%s", code, out)
+	}
+}
+
+func (w *world) store(path string, data []byte) error {
+	f, err := w.Open(w.at, path, unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Release()
+	n, err := f.Write(w.task, data)
+	if err == nil && n != len(data) {
+		err = syscall.ENOSPC
+	}
+	return err
+}
+
+func (w *world) fetch(path string) ([]byte, error) {
+	f, err := w.Open(w.at, path, unix.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Release()
+	b := make([]byte, f.Stat().Size+1)
+	n, err := f.Pread(w.task, b, 0)
+	return b[:n], err
+}
+
+// TestDisk: what is done to a mounted disk is there when it is mounted again, and every
+// frame and charge of it is given back (newWorld).
+func TestDisk(t *testing.T) {
+	for _, kind := range []string{"-t ext2 -b 1024", "-t ext4"} {
+		w := newWorld(t)
+		d := newDisk(t, 16, kind)
+		w.mountDisk(d)
+		ok := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := func(err, want error) {
+			t.Helper()
+			if err != want {
+				t.Errorf("%v, want %v", err, want)
+			}
+		}
+		long := bytes.Repeat([]byte("0123456789abcde\n"), 20000)
+		ok(w.store("/mnt/f", long))
+		ok(w.Mkdir(w.at, "/mnt/d", 0o750))
+		ok(w.Link(w.at, "/mnt/f", w.at, "/mnt/d/g", 0))
+		ok(w.Symlink("f", w.at, "/mnt/l"))
+		ok(w.Mknod(w.at, "/mnt/fifo", syscall.S_IFIFO|0o600, 0))
+		want(w.Link(w.at, "/mnt/f", w.at, "/tmp/g", 0), syscall.EXDEV)
+		want(w.Rename(w.at, "/mnt/f", w.at, "/tmp/g", 0), syscall.EXDEV)
+		want(w.Unlink(w.at, "/mnt", unix.AT_REMOVEDIR), syscall.EBUSY)
+		want(w.Rename(w.at, "/mnt", w.at, "/other", 0), syscall.EBUSY)
+		want(w.Unlink(w.at, "/mnt/d", unix.AT_REMOVEDIR), syscall.ENOTEMPTY)
+		open, err := w.Open(w.at, "/mnt/f", unix.O_RDONLY, 0)
+		ok(err)
+		want(w.Unmount(w.at, "/mnt"), syscall.EBUSY)
+		if p := open.Path(); p != "/mnt/f" {
+			t.Errorf("path of an open file is %q", p)
+		}
+		open.Release()
+		ok(w.Chdir(w.at, "/mnt/d"))
+		ok(w.store("relative", []byte("x")))
+		if p, err := w.at.Place.Getcwd(); p != "/mnt/d" || err != nil {
+			t.Errorf("working directory %q, %v", p, err)
+		}
+		ok(w.Chdir(w.at, "../.."))
+		if p, err := w.at.Place.Getcwd(); p != "/" || err != nil {
+			t.Errorf("working directory %q, %v", p, err)
+		}
+		w.unmountDisk(d)
+		if got := w.names("/mnt"); len(got) != 0 {
+			t.Errorf("the folder below the mounted disk has %q", got)
+		}
+		w.mountDisk(d)
+		for _, p := range []string{"/mnt/f", "/mnt/d/g", "/mnt/l"} {
+			if b, err := w.fetch(p); err != nil || !bytes.Equal(b, long) {
+				t.Errorf("%s has %d bytes, %v", p, len(b), err)
+			}
+		}
+		st, err := w.Stat(w.at, "/mnt/d/g", 0)
+		if err != nil || st.Nlink != 2 || st.Size != int64(len(long)) || st.Blocks < int64(len(long))/512 {
+			t.Errorf("%+v, %v", st, err)
+		}
+		ok(w.Unlink(w.at, "/mnt/d/g", 0))
+		if b, err := w.fetch("/mnt/f"); err != nil || !bytes.Equal(b, long) {
+			t.Errorf("after an unlink of the other name: %d bytes, %v", len(b), err)
+		}
+		w.unmountDisk(d)
+	}
+}
+
+// TestDiskParallel: goroutines work in directories of their own and look into those of the
+// others, in little memory, so that pages go and come.
+func TestDiskParallel(t *testing.T) {
+	w := newWorldOf(t, 1024, nil)
+	d := newDisk(t, 24, "-t ext4 -O ^has_journal")
+	w.mountDisk(d)
+	w.vm.SetDirtyLimit(50)
+	var wg sync.WaitGroup
+	for g := range 6 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			r := rand.New(rand.NewSource(int64(g)))
+			dir := fmt.Sprintf("/mnt/%d", g)
+			if err := w.Mkdir(w.at, dir, 0o755); err != nil {
+				t.Error(err)
+				return
+			}
+			files := map[string][]byte{}
+			name := func() string { return fmt.Sprintf("%s/n%d", dir, r.Intn(12)) }
+			for range 150 {
+				p, q := name(), name()
+				switch r.Intn(7) {
+				case 0, 1:
+					b := make([]byte, r.Intn(100_000))
+					r.Read(b)
+					if err := w.store(p, b); err != nil {
+						t.Error("put", err)
+					}
+					files[p] = b
+				case 2:
+					b, err := w.fetch(p)
+					if want, ok := files[p]; ok != (err == nil) || !bytes.Equal(b, want) {
+						t.Errorf("%s: %d bytes, want %d, %v", p, len(b), len(want), err)
+					}
+				case 3:
+					if err := w.Unlink(w.at, p, 0); (err == nil) != (files[p] != nil) {
+						t.Error("unlink", err)
+					}
+					delete(files, p)
+				case 4:
+					if files[p] != nil && p != q {
+						if err := w.Rename(w.at, p, w.at, q, 0); err != nil {
+							t.Error("rename", err)
+						}
+						files[q] = files[p]
+						delete(files, p)
+					}
+				case 5:
+					w.fetch(fmt.Sprintf("/mnt/%d/n%d", r.Intn(6), r.Intn(12)))
+				case 6:
+					if b := files[p]; b != nil {
+						n := r.Intn(len(b) + 5000)
+						if err := w.Truncate(w.at, p, int64(n)); err != nil {
+							t.Error("truncate", err)
+						}
+						files[p] = append(b[:min(n, len(b)):min(n, len(b))], make([]byte, max(0, n-len(b)))...)
+					}
+				}
+			}
+			if r.Intn(2) == 0 {
+				w.FS.Sync()
+			}
+			for p, want := range files {
+				if b, err := w.fetch(p); err != nil || !bytes.Equal(b, want) {
+					t.Errorf("at the end %s has %d bytes, want %d, %v", p, len(b), len(want), err)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	if n := w.vm.DirtyPages(); n > 50+16*6 {
+		t.Errorf("%d pages are dirty", n)
+	}
+	w.unmountDisk(d)
+	if n := w.vm.DirtyPages(); n != 0 {
+		t.Errorf("%d pages are dirty and have no disk", n)
+	}
+}
+
+// TestDiskFails: a disk that fails, or is gone, gives errors to those who use it, and to
+// nobody else.
+func TestDiskFails(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		w := newWorld(t)
+		d := newDisk(t, 16, "-t ext4")
+		w.mountDisk(d)
+		if err := w.store("/mnt/before", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		w.FS.Sync()
+		f, err := w.Open(w.at, "/mnt/before", unix.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.fails.Store(true)
+		d.gone.Store(gone)
+		if _, err := f.Write(w.task, make([]byte, 8192)); err != nil && err != syscall.EIO {
+			t.Errorf("write: %v", err)
+		}
+		if err := f.Sync(); !errors.Is(err, syscall.EIO) {
+			t.Errorf("fsync: %v, want EIO", err)
+		}
+		f.Release()
+		for i := range 5 {
+			if err := w.store(fmt.Sprintf("/mnt/%d", i), []byte("y")); err != nil && err != syscall.EIO && err != syscall.EROFS {
+				t.Errorf("a new file: %v", err)
+			}
+		}
+		w.FS.Sync()
+		if err := w.store("/mnt/late", nil); err != syscall.EROFS && err != syscall.EIO {
+			t.Errorf("a new file on a broken disk: %v", err)
+		}
+		if err := w.store("/tmp/elsewhere", []byte("z")); err != nil {
+			t.Errorf("a file in memory: %v", err)
+		}
+		if err := w.Unlink(w.at, "/tmp/elsewhere", 0); err != nil {
+			t.Error(err)
+		}
+		// Nothing can be written, but the tree must come apart.
+		if err := w.Unmount(w.at, "/mnt"); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+		if len(w.volumes()) != 0 {
+			t.Fatal("still mounted")
+		}
+	}
+}

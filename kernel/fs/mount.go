@@ -1,0 +1,261 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"grim/mm/vm"
+)
+
+// Mount mounts a store on the directory at path; "/" makes it the root of all, before
+// there is a process. name is what /proc/mounts shows of the device. ENOTDIR, EBUSY: a
+// file system is mounted there.
+func (s *FS) Mount(at At, path, name, kind string, st Store) error {
+	v, err := s.newVolume(name, kind, st)
+	if err != nil {
+		return err
+	}
+	t, err := s.walk(at, path, follow)
+	if err == nil {
+		err = t.existing()
+		defer t.done()
+	}
+	if err == nil {
+		d, ok := t.node.(*dir)
+		switch {
+		case !ok:
+			err = syscall.ENOTDIR
+		default:
+			err = s.cover(d, v)
+		}
+	}
+	if err != nil {
+		close(v.stop)
+		<-v.ended
+		return err
+	}
+	return nil
+}
+
+// cover makes a volume's root what a directory leads to.
+func (s *FS) cover(d *dir, v *volume) error {
+	s.mountMu.Lock()
+	defer s.mountMu.Unlock()
+	if d == s.root {
+		if len(s.mounts) > 0 {
+			return syscall.EBUSY
+		}
+		if err := s.coverRoot(v); err != nil {
+			return err
+		}
+	} else {
+		d.vol.mu.Lock()
+		defer d.vol.mu.Unlock()
+		if d.over.Load() != nil || d.vol.root == d {
+			return syscall.EBUSY
+		}
+		if d.removed() {
+			return syscall.ENOENT
+		}
+		v.over = d
+		d.over.Store(&covering{v.root})
+	}
+	s.mounts = append(s.mounts, v)
+	return nil
+}
+
+// coverRoot makes a volume the root of all. /dev and /proc stay what they are, on
+// directories of these names.
+func (s *FS) coverRoot(v *volume) error {
+	old := s.mem.root
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, name := range []string{"dev", "proc", "sys"} {
+		e := old.names[name]
+		if e == nil {
+			continue
+		}
+		here, err := v.root.slot(name)
+		if err != nil {
+			return err
+		}
+		if here == nil { // without it there is no such folder, on a disk that only reads
+			if v.store.ReadOnly() != "" {
+				continue
+			}
+			now := s.cfg.Now()
+			a := Attr{Mode: syscall.S_IFDIR | 0o755, Atime: now, Mtime: now, Ctime: now, Btime: now}
+			if _, err := v.createLocked(v.root, sure(s.newSlot(boot, name)), a, ""); err != nil {
+				return err
+			}
+			here = v.root.names[name]
+		}
+		d, ok := here.node.(*dir)
+		if !ok {
+			return fmt.Errorf("fs: /%s of the root file system is no directory", name)
+		}
+		what := e.node.(directory)
+		d.over.Store(&covering{what})
+		if m, ok := what.(*dir); ok {
+			m.up = v.root
+		}
+		if p, ok := what.(*procDir); ok {
+			p.up = v.root
+		}
+	}
+	s.root = v.root
+	return nil
+}
+
+// Unmount is umount2(2) without flags: EINVAL if nothing is mounted there, EBUSY if it is
+// in use.
+func (s *FS) Unmount(at At, path string) error {
+	t, err := s.walk(at, path, follow)
+	if err != nil {
+		return err
+	}
+	if err := t.existing(); err != nil {
+		return err
+	}
+	d, ok := t.node.(*dir)
+	t.done()
+	if !ok || d.vol.store == nil || d.vol.root != d {
+		return syscall.EINVAL
+	}
+	if d.vol.over == nil {
+		return syscall.EBUSY
+	}
+	return s.unmount(d.vol)
+}
+
+// unmount takes a volume out of the tree, when nobody uses it.
+func (s *FS) unmount(v *volume) error {
+	s.mountMu.Lock()
+	defer s.mountMu.Unlock()
+	_ = v.sync() // before it is closed to others; what fails here is told by fsync
+	v.mu.Lock()
+	busy := v.busy()
+	if !busy {
+		v.closed = true
+		if d, ok := v.over.(*dir); ok {
+			d.over.Store(nil)
+		}
+	}
+	v.mu.Unlock()
+	if busy {
+		return syscall.EBUSY
+	}
+	for i, m := range s.mounts {
+		if m == v {
+			s.mounts = append(s.mounts[:i:i], s.mounts[i+1:]...)
+			break
+		}
+	}
+	_ = v.end() // as on Linux a disk that cannot be written to does not stay mounted
+	return nil
+}
+
+// busy tells whether anybody has a file of the volume open or mapped. A process that works
+// in a directory of it does not count: it finds nothing there any more. Preconditions: mu
+// held.
+func (v *volume) busy() bool {
+	v.nodesMu.Lock()
+	defer v.nodesMu.Unlock()
+	names := map[node]int32{}
+	for _, n := range v.nodes {
+		if d, ok := n.(*dir); ok {
+			if d.over.Load() != nil {
+				return true
+			}
+			for _, e := range d.names {
+				if e.node != nil {
+					names[e.node]++
+				}
+			}
+		}
+	}
+	for _, n := range v.nodes {
+		own := names[n]
+		if n.base().nlink.Load() > 0 {
+			own++ // the volume's
+		}
+		if n.base().refs.Load() > own {
+			return true
+		}
+		if r, ok := n.(*regular); ok && r.pages.(*vm.FileObject).Shared() {
+			return true
+		}
+	}
+	return false
+}
+
+// end closes a volume that nobody can reach any more.
+func (v *volume) end() error {
+	close(v.stop)
+	<-v.ended
+	err := v.sync()
+	v.nodesMu.Lock()
+	nodes := v.nodes
+	v.nodes = map[uint64]node{}
+	v.nodesMu.Unlock()
+	for _, n := range nodes {
+		n.base().fs.inodes.Add(-1)
+		n.drop()
+	}
+	for _, n := range nodes {
+		if d, ok := n.(*dir); ok {
+			for _, e := range d.names {
+				e.free()
+			}
+		}
+	}
+	return errors.Join(err, v.store.Close())
+}
+
+// Sync is sync(2): all volumes.
+func (s *FS) Sync() {
+	for _, v := range s.volumes() {
+		_ = v.sync()
+	}
+}
+
+func (s *FS) volumes() []*volume {
+	s.mountMu.Lock()
+	defer s.mountMu.Unlock()
+	return append([]*volume(nil), s.mounts...)
+}
+
+// Shutdown ends all volumes, when no process is left that could use them.
+func (s *FS) Shutdown() error {
+	s.mountMu.Lock()
+	defer s.mountMu.Unlock()
+	var err error
+	for _, v := range s.mounts {
+		err = errors.Join(err, v.sync(), v.store.Close())
+	}
+	s.mounts = nil
+	return err
+}
+
+// mount is a mounted file system as /proc/mounts shows it.
+type mount struct {
+	dev                     uint64
+	source, path, kind, how string
+}
+
+// mountList is everything that is mounted, the root first.
+func (s *FS) mountList() (list []mount) {
+	if s.root == s.mem.root {
+		list = append(list, mount{devRoot, "tmpfs", "/", "tmpfs", "rw"})
+	}
+	for _, v := range s.volumes() {
+		path, _ := dirPath(v.root)
+		how := "rw"
+		if v.store.ReadOnly() != "" {
+			how = "ro"
+		}
+		list = append(list, mount{v.dev, v.name, path, v.kind, how})
+	}
+	return append(list, mount{devProc, "proc", "/proc", "proc", "rw"}, mount{devSys, "sysfs", "/sys", "sysfs", "rw"})
+}

@@ -1,0 +1,449 @@
+package fs
+
+import (
+	"sync"
+	"syscall"
+	"time"
+
+	"grim/mm/vm"
+)
+
+// volume is a mounted file system: a tree of names under one lock. That of a volume with
+// a store is held while the store works; so a slow disk delays those who look for names
+// on it, and nobody else.
+//
+// The nodes of a volume with a store are made when they are looked for, and stay as long
+// as they have a name: a volume remembers its directories and the inodes of files that
+// have been used, up to maxNodes. What is in the files is cached by package vm, which
+// gives it up when memory is needed.
+type volume struct {
+	fs     *FS
+	dev    uint64
+	name   string     // of the device, for /proc/mounts
+	store  Store      // [I] nil: in memory only
+	root   *dir       // [I]
+	over   directory  // [mu of the volume of this] what root covers; nil: it is the root of all
+	kind   string     // [I] of file system
+	work   sync.Mutex // held by flushAttrs and bury: an inode that is forgotten may be another file's
+	wake   chan struct{}
+	stop   chan struct{} // closed: run ends
+	ended  chan struct{} // run has ended
+	closed bool          // [mu]
+
+	mu sync.RWMutex // names; see the package comment
+
+	nodesMu sync.Mutex
+	nodes   map[uint64]node      // [nodesMu] by number; each has a reference for this
+	dirty   map[*storedFile]bool // [nodesMu] files with dirty pages
+	attrs   map[*inode]bool      // [nodesMu] inodes with times that the store does not know
+	dead    []uint64             // [nodesMu] to be forgotten
+}
+
+// maxNodes bounds what a volume remembers: some 40 MB of a large tree. With more it says
+// ENFILE to whoever looks for another one.
+const maxNodes = 1 << 16
+
+// writebackDelay is how long a change may wait for its disk.
+const writebackDelay = 5 * time.Second
+
+// newVolume is a mounted store, whose root covers nothing yet.
+func (s *FS) newVolume(name, kind string, st Store) (*volume, error) {
+	v := &volume{
+		fs: s, dev: s.lastDev.Add(1), name: name, kind: kind, store: st,
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
+		nodes: map[uint64]node{}, dirty: map[*storedFile]bool{}, attrs: map[*inode]bool{},
+	}
+	n, err := v.node(st.Root())
+	if err != nil {
+		return nil, err
+	}
+	var ok bool
+	if v.root, ok = n.(*dir); !ok {
+		return nil, syscall.EIO
+	}
+	v.root.up = v.root
+	go v.run()
+	return v, nil
+}
+
+// covering is what a directory leads to that something is mounted on.
+type covering struct{ directory }
+
+// under is what a name leads to: what covers it, if it is covered.
+func under(n node) node {
+	if d, ok := n.(*dir); ok {
+		if c := d.over.Load(); c != nil {
+			return c.directory
+		}
+	}
+	return n
+}
+
+// stored is the volume of an inode that a store keeps, or nil.
+func (i *inode) stored() *volume {
+	if i.vol != nil && i.vol.store != nil {
+		return i.vol
+	}
+	return nil
+}
+
+// unnamed takes the volume's reference off a node that has lost its last name. The caller
+// has another.
+func unnamed(n node) {
+	if i := n.base(); i.stored() != nil && i.nlink.Load() == 0 {
+		i.refs.Add(-1)
+	}
+}
+
+// changed notes that the store has something to write.
+func (v *volume) changed() {
+	select {
+	case v.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run is the volume's writeback task.
+func (v *volume) run() {
+	defer close(v.ended)
+	for {
+		select {
+		case <-v.stop:
+			return
+		case <-v.wake:
+		}
+		v.bury()
+		late := time.NewTimer(writebackDelay)
+		select {
+		case <-v.stop:
+			late.Stop()
+			return
+		case <-late.C:
+		}
+		for _, f := range v.dirtyFiles() {
+			f.object.WriteBack()
+			f.object.Unref()
+		}
+		v.flushAttrs()
+		v.bury()
+		if v.store.ReadOnly() == "" {
+			_ = v.store.Sync() // what has failed is told to those who ask for it
+		}
+	}
+}
+
+// bury has the store forget inodes that nobody uses any more.
+func (v *volume) bury() {
+	v.work.Lock()
+	defer v.work.Unlock()
+	v.nodesMu.Lock()
+	dead := v.dead
+	v.dead = nil
+	v.nodesMu.Unlock()
+	for _, ino := range dead {
+		_ = v.store.Forget(ino) // the file system is read-only then, and says so
+	}
+}
+
+// makeRoom frees what has been given up, on disk too, so that it can be used. It reports
+// whether that went well.
+func (v *volume) makeRoom() bool {
+	v.bury()
+	return v.store.Sync() == nil
+}
+
+// dirtyFiles are the files with dirty pages, each with a reference.
+func (v *volume) dirtyFiles() (files []*storedFile) {
+	v.nodesMu.Lock()
+	defer v.nodesMu.Unlock()
+	for f := range v.dirty {
+		f.object.Ref()
+		files = append(files, f)
+	}
+	clear(v.dirty)
+	return files
+}
+
+// sync returns when all that has been done on the volume is on disk.
+func (v *volume) sync() error {
+	if v.store == nil || v.store.ReadOnly() != "" {
+		return nil
+	}
+	var first error
+	for _, f := range v.dirtyFiles() {
+		if err := f.object.Sync(); err != nil && first == nil {
+			first = err
+		}
+		f.object.Unref()
+	}
+	v.flushAttrs()
+	v.bury()
+	if err := v.store.Sync(); err != nil && first == nil {
+		first = err
+	}
+	return first
+}
+
+// flushAttrs tells the store of times that have changed.
+func (v *volume) flushAttrs() {
+	v.work.Lock()
+	defer v.work.Unlock()
+	v.nodesMu.Lock()
+	attrs := v.attrs
+	v.attrs = map[*inode]bool{}
+	v.nodesMu.Unlock()
+	for i := range attrs {
+		_ = v.store.SetAttr(i.ino, i.attr())
+	}
+}
+
+// touched notes that the times of an inode have changed.
+func (v *volume) touched(i *inode) {
+	v.nodesMu.Lock()
+	v.attrs[i] = true
+	v.nodesMu.Unlock()
+	v.changed()
+}
+
+// attr is what the store is to know of an inode.
+func (i *inode) attr() Attr {
+	return Attr{
+		Mode: i.typ | i.perm.Load(), UID: i.uid.Load(), GID: i.gid.Load(), Rdev: i.rdev,
+		Atime: i.atime.Load(), Mtime: i.mtime.Load(), Ctime: i.ctime.Load(), Btime: i.btime.Load(),
+	}
+}
+
+// setAttr tells the store of an inode's attributes: EROFS, EIO.
+func (v *volume) setAttr(i *inode) error {
+	err := v.store.SetAttr(i.ino, i.attr())
+	v.changed()
+	return err
+}
+
+// node is the node of an inode, made if it is not there.
+func (v *volume) node(ino uint64) (node, error) {
+	v.nodesMu.Lock()
+	n, full := v.nodes[ino], len(v.nodes) >= maxNodes
+	v.nodesMu.Unlock()
+	if n != nil {
+		return n, nil
+	}
+	if full {
+		return nil, syscall.ENFILE
+	}
+	a, err := v.store.Stat(ino)
+	if err == nil {
+		n, err = v.build(ino, &a)
+	}
+	if err != nil {
+		return nil, err
+	}
+	v.nodesMu.Lock()
+	defer v.nodesMu.Unlock()
+	v.nodes[ino] = n
+	return n, nil
+}
+
+// build makes a node of what the store says. It has one reference, the volume's.
+func (v *volume) build(ino uint64, a *Attr) (n node, err error) {
+	s := v.fs
+	switch a.Mode & syscall.S_IFMT {
+	case syscall.S_IFDIR:
+		n = &dir{names: map[string]*slot{}, cookie: cookieDots, absent: true}
+	case syscall.S_IFREG:
+		f := &storedFile{v: v, ino: ino, need: map[int64]int64{}}
+		if s.cfg.NewStored == nil {
+			return nil, syscall.ENODEV
+		}
+		if f.object, err = s.cfg.NewStored("", f, a.Size); err != nil {
+			return nil, err
+		}
+		n = &regular{pages: f.object}
+	case syscall.S_IFLNK:
+		target, err := v.store.Readlink(ino)
+		if err != nil {
+			return nil, err
+		}
+		n = &symlink{target: target}
+	case syscall.S_IFIFO:
+		f := new(fifo)
+		if f.pipe.init(s, boot) == nil {
+			return nil, syscall.ENFILE
+		}
+		n = f
+	case syscall.S_IFCHR, syscall.S_IFBLK:
+		n = &device{}
+	case syscall.S_IFSOCK:
+		n = &socketNode{}
+	default:
+		return nil, syscall.EIO
+	}
+	i := n.base()
+	i.init(s, v.dev, a.Mode)
+	i.vol, i.ino, i.rdev = v, ino, a.Rdev
+	i.uid.Store(a.UID)
+	i.gid.Store(a.GID)
+	i.nlink.Store(int32(a.Nlink))
+	i.atime.Store(a.Atime)
+	i.mtime.Store(a.Mtime)
+	i.ctime.Store(a.Ctime)
+	i.btime.Store(a.Btime)
+	newborn(n)
+	if r, ok := n.(*regular); ok {
+		o := r.pages.(*vm.FileObject)
+		o.SetInode(ino)
+		o.OnWrite(func() { r.changed() })
+	}
+	return n, nil
+}
+
+// gone is called when nobody refers to a node of the volume any more, so that it has no
+// name either. A file's inode stays until its pages are gone: see storedFile.Gone.
+func (v *volume) gone(n node) {
+	i := n.base()
+	v.nodesMu.Lock()
+	defer v.nodesMu.Unlock()
+	if v.nodes[i.ino] == n {
+		delete(v.nodes, i.ino)
+	}
+	delete(v.attrs, i)
+	if i.typ != syscall.S_IFREG {
+		v.bury1(i.ino)
+	}
+}
+
+// bury1 notes an inode for bury. Preconditions: nodesMu held.
+func (v *volume) bury1(ino uint64) {
+	if !v.closed {
+		v.dead = append(v.dead, ino)
+		v.changed()
+	}
+}
+
+// load reads a directory's names if that has not been done. Preconditions: mu held for
+// writing.
+func (d *dir) load() error {
+	if !d.absent {
+		return nil
+	}
+	names := map[string]*slot{}
+	var order *slot
+	cookie := d.cookie
+	err := d.vol.store.List(d.ino, func(name string, ino uint64, typ uint32) error {
+		if name == "" || names[name] != nil || len(names) > maxNodes*16 {
+			return syscall.EIO
+		}
+		cookie++
+		e := &slot{name: name, cookie: cookie, ino: ino, typ: typ}
+		names[name] = e
+		order = joinSlots(order, e)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	d.names, d.order, d.cookie, d.absent = names, order, cookie, false
+	return nil
+}
+
+// fill makes sure that a slot has its node. Preconditions: mu held for writing.
+func (d *dir) fill(e *slot) error {
+	if e.node != nil {
+		return nil
+	}
+	n, err := d.vol.node(e.ino)
+	if err != nil {
+		return err
+	}
+	if c, ok := n.(*dir); ok {
+		if c.up != nil { // a second name of a directory, which only a broken disk has
+			return syscall.EIO
+		}
+		c.up, c.name = d, e.name
+	}
+	n.base().refs.Add(1) // the name's
+	e.node = n
+	return nil
+}
+
+// slot is the slot of a name with its node, nil if there is no such name.
+// Preconditions: mu held for writing.
+func (d *dir) slot(name string) (*slot, error) {
+	if err := d.load(); err != nil {
+		return nil, err
+	}
+	e := d.names[name]
+	if e == nil {
+		return nil, nil
+	}
+	return e, d.fill(e)
+}
+
+// fetch is lookup for what is not at hand.
+func (d *dir) fetch(name string) (node, error) {
+	d.vol.mu.Lock()
+	defer d.vol.mu.Unlock()
+	if d.removed() || d.vol.closed {
+		return nil, syscall.ENOENT
+	}
+	e, err := d.slot(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case e == nil:
+		return nil, syscall.ENOENT
+	}
+	return e.node, nil
+}
+
+// create makes an inode like n, with a name, and is its node. EEXIST, ENOENT if the
+// directory was removed.
+func (v *volume) create(d *dir, name string, n node) (node, error) {
+	e, err := v.fs.newSlot(boot, name)
+	if err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	a, target := n.base().attr(), ""
+	if l, ok := n.(*symlink); ok {
+		target = l.target
+	}
+	made, err := v.createLocked(d, e, a, target)
+	if err != nil {
+		e.free()
+	}
+	return made, err
+}
+
+func (v *volume) createLocked(d *dir, e *slot, a Attr, target string) (node, error) {
+	if d.removed() || v.closed {
+		return nil, syscall.ENOENT
+	}
+	if err := d.load(); err != nil {
+		return nil, err
+	}
+	if d.names[e.name] != nil {
+		return nil, syscall.EEXIST
+	}
+	ino, err := v.store.Create(d.ino, e.name, a, target)
+	if err == syscall.ENOSPC && v.makeRoom() {
+		ino, err = v.store.Create(d.ino, e.name, a, target)
+	}
+	if err != nil {
+		return nil, err
+	}
+	n, err := v.node(ino)
+	if err != nil { // what has no node must have no name
+		_ = v.store.Unlink(d.ino, e.name, a.Mode&syscall.S_IFMT == syscall.S_IFDIR, a.Ctime)
+		_ = v.store.Forget(ino)
+		return nil, err
+	}
+	if c, ok := n.(*dir); ok {
+		c.absent = false
+	}
+	n.base().nlink.Add(-1) // which attach adds
+	d.attach(e, n)
+	v.changed()
+	return n, nil
+}
