@@ -36,6 +36,8 @@ type board interface {
 	Idle(until int64)
 	Task(sp, mp, gp, fn unsafe.Pointer)
 	Wake(cpu uint64)
+	// StopOthers is goos.Stop.
+	StopOthers()
 	// MapHeap maps physical memory behind the heap; table gives a frame for a
 	// page table.
 	MapHeap(va arch.VA, pa arch.PA, size uint64, table func() arch.PA) error

@@ -121,6 +121,7 @@ func (p *pc) Restart()                     { amd64.Restart() }
 // is shown last.
 func (p *pc) Exit(status int32) {
 	if status == exitPanic {
+		p.ReportOthers()
 		amd64.CrashReport()
 	}
 	amd64.Exit(status, p.off)

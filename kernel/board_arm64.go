@@ -207,6 +207,7 @@ func (b *dtBoard) MapHeap(va arch.VA, pa arch.PA, size uint64, _ func() arch.PA)
 // is shown last.
 func (b *dtBoard) Exit(status int32) {
 	if status == exitPanic {
+		b.ReportOthers()
 		arm64.CrashReport()
 	}
 	b.Machine.Exit(status)

@@ -180,7 +180,7 @@ func (s *system) console() {
 	goos.Exit = s.exit
 	goos.Idle = s.board.Idle
 	if s.board.CPUs() > 1 {
-		goos.Task, goos.Wake = s.board.Task, s.board.Wake
+		goos.Task, goos.Wake, goos.Stop = s.board.Task, s.board.Wake, s.board.StopOthers
 		goos.ProcID = func() uint64 { return uint64(runtime.ThisCPU()) }
 	}
 	goos.RandomData = newGenerator(s.info.Seed, s.board.Random, s.board.Jitter).fill

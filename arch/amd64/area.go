@@ -78,6 +78,12 @@ type cpuArea struct {
 	faultG     uint64 // the g of the runtime's fault handler; 0: not yet, faults are fatal
 	faultTop   uint64 // and the top of its stack
 
+	// How a CPU is stopped when the kernel dies on another one (stop.go).
+	stop    uint64 // 1: the next NMI asks for it
+	stopped uint64 // 1: it has stopped, at
+	stopPC  uint64
+	stopCS  uint64
+
 	// What a CPU is started with, and what it says in return (start.go).
 	alive   uint64 // 1: it has come to secondaryEntry
 	started uint64 // 1: it runs its M, and takes interrupts

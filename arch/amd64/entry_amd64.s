@@ -64,16 +64,29 @@ irq:
 	IRETQ
 
 nmi:
-	// May come anywhere, with any CR3, on IST2. Nothing here sends one, so it is
-	// from the machine (a watchdog, a button, memory that has failed): count it, for
-	// Dispatch to report, and go on. IRETQ lets the next one come.
+	// May come anywhere, with any CR3, on IST2. If another CPU has asked for it, the
+	// kernel dies there: say where this CPU was, and stop for good. Else it is from the
+	// machine (a watchdog, a button, memory that has failed): count it, for Dispatch to
+	// report, and go on. IRETQ lets the next one come.
 	MOVQ AX, 0(SP)
 	MOVQ SP, AX
 	ANDQ $~(const_areaStride-1), AX
+	CMPQ (const_cpuPage+cpuArea_stop)(AX), $0
+	JNE stop
 	INCQ (const_cpuPage+cpuArea_nmis)(AX)
 	MOVQ 0(SP), AX
 	ADDQ $16, SP
 	IRETQ
+stop:
+	MOVQ 16(SP), BX
+	MOVQ BX, (const_cpuPage+cpuArea_stopPC)(AX)
+	MOVQ 24(SP), BX
+	MOVQ BX, (const_cpuPage+cpuArea_stopCS)(AX)
+	MOVQ $1, BX
+	XCHGQ BX, (const_cpuPage+cpuArea_stopped)(AX)
+stopped:
+	HLT // with interrupts disabled, and NMIs too until IRETQ
+	JMP stopped
 
 fatal:
 	// May come anywhere, with any CR3 and not on IST1: find cpuArea by the
@@ -410,16 +423,29 @@ irq:
 	IRETQ
 
 nmi:
-	// May come anywhere, with any CR3, on IST2. Nothing here sends one, so it is
-	// from the machine (a watchdog, a button, memory that has failed): count it, for
-	// Dispatch to report, and go on. IRETQ lets the next one come.
+	// May come anywhere, with any CR3, on IST2. If another CPU has asked for it, the
+	// kernel dies there: say where this CPU was, and stop for good. Else it is from the
+	// machine (a watchdog, a button, memory that has failed): count it, for Dispatch to
+	// report, and go on. IRETQ lets the next one come.
 	MOVQ AX, 0(SP)
 	MOVQ SP, AX
 	ANDQ $~(const_areaStride-1), AX
+	CMPQ (const_cpuPage+cpuArea_stop)(AX), $0
+	JNE stop
 	INCQ (const_cpuPage+cpuArea_nmis)(AX)
 	MOVQ 0(SP), AX
 	ADDQ $16, SP
 	IRETQ
+stop:
+	MOVQ 16(SP), BX
+	MOVQ BX, (const_cpuPage+cpuArea_stopPC)(AX)
+	MOVQ 24(SP), BX
+	MOVQ BX, (const_cpuPage+cpuArea_stopCS)(AX)
+	MOVQ $1, BX
+	XCHGQ BX, (const_cpuPage+cpuArea_stopped)(AX)
+stopped:
+	HLT // with interrupts disabled, and NMIs too until IRETQ
+	JMP stopped
 
 fatal:
 	// May come anywhere, with any CR3 and not on IST1: find cpuArea by the

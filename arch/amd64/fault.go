@@ -78,6 +78,7 @@ func kernelFault(r *faultRegs, g uintptr) {
 		r.pc, r.sp = uint64(c.PC), uint64(c.SP)
 		return
 	}
+	runtime.StopOthers()
 	ReportFault()
 	if r.cs&3 != 0 {
 		// An NMI or machine check in user mode: the goroutine stands in enter,

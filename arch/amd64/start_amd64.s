@@ -44,3 +44,9 @@ TEXT ·secondaryAddress(SB),NOSPLIT,$0-8
 	LEAQ ·secondaryEntry(SB), AX
 	MOVQ AX, ret+0(FP)
 	RET
+
+// func sleepAddress() uintptr
+TEXT ·sleepAddress(SB),NOSPLIT,$0-8
+	LEAQ ·sleep(SB), AX
+	MOVQ AX, ret+0(FP)
+	RET

@@ -5,6 +5,7 @@ package arm64
 import (
 	"math"
 	"runtime"
+	"sync/atomic"
 	"unsafe"
 
 	"grim/arch"
@@ -29,6 +30,12 @@ type cpu struct {
 	release    uint64      // its word of the spin table
 	start      *startBlock // what it was started with; nil for the boot CPU
 	exceptions uintptr     // where its exception stack ends
+
+	// userPC is where the interrupt that is being handled found user code; 0: the CPU slept.
+	userPC uint64
+	// asked is 1 when the CPU is to stop because the kernel dies on another one, and stopped
+	// tells what it then was doing. Any CPU may read and write them.
+	asked, stopped atomic.Uint32
 
 	// lastFault is the latest exception in kernel code, for the crash report.
 	lastFault kernelFrame

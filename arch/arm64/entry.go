@@ -73,6 +73,9 @@ func (m *Machine) trapped(u *arch.UArea) {
 		t := &u.Trap
 		*t = decode(uint64(t.Kind), t.Code, uint64(t.Addr), u.Frame[slotSP])
 		if t.Kind != arch.Illegal || !m.emulate(u) {
+			if t.Kind == arch.Interrupt {
+				thisCPU().userPC = u.Frame[slotPC]
+			}
 			return
 		}
 		run(u)

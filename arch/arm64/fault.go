@@ -57,6 +57,7 @@ func kernelFault(k *kernelFrame) {
 		Kind: faultKind(k), Addr: uintptr(k.FAR),
 	}
 	if k.Vector != 0 || !runtime.InjectPanic(&c) {
+		runtime.StopOthers()
 		ReportFault()
 		runtime.FatalFault(&c)
 	}

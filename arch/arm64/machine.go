@@ -210,6 +210,8 @@ func (m *Machine) Dispatch() {
 			thisCPU().wakes++
 		case fromCPU(sgiShoot):
 			thisCPU().shoots++
+		case fromCPU(sgiStop):
+			thisCPU().stop()
 		case m.timerLine:
 			// The line is level-sensitive: it must go down before done.
 			m.timer.disarm()
@@ -234,6 +236,7 @@ func (m *Machine) Idle(until int64) {
 		until = math.MaxInt64
 	}
 	m.timer.set(until)
+	thisCPU().userPC = 0
 	waitForInterrupt()
 	m.Dispatch()
 }

@@ -55,6 +55,10 @@ var (
 	// idle CPU spins.
 	Idle func(until int64)
 
+	// Stop stops all other CPUs for good, as far as they react: the calling one dies. It may
+	// run on any stack, and neither allocates nor locks.
+	Stop func()
+
 	// RandomData fills b with random bytes for package crypto/rand and for
 	// runtime.Reseed. Unset, the runtime makes do with the CPU's generator or
 	// its counter.
