@@ -18,8 +18,8 @@ import (
 // starting it to run an M, are the same; in between it is stopped with interrupts disabled
 // and uses nothing of the kernel's, not even its tables.
 //
-// All of this is done by one CPU at a time: New does it first, later the runtime, which
-// starts its Ms under a lock.
+// All of this is done by one CPU at a time, as there is one of the trampoline: New does it
+// first; later any CPU may call Task, which waits for its turn.
 
 // How long the steps take at most. The manual's 10 ms after INIT are for CPUs of its time;
 // all with a 64-bit mode but Intel's first need no wait.
@@ -123,9 +123,15 @@ func await(word *uint64, ns int64) bool {
 	}
 }
 
+// starting is 1 while a CPU is in Task.
+var starting atomic.Uint32
+
 // Task is goos.Task: it starts the M at mp on its CPU. It runs on the scheduler's stack,
-// under a lock of the runtime: it does not allocate.
+// where nothing else can take its turn, and does not allocate.
 func (m *Machine) Task(sp, mp, gp, fn unsafe.Pointer) {
+	for !starting.CompareAndSwap(0, 1) {
+		pause()
+	}
 	n := runtime.CPUOf(mp)
 	c := cpus[n]
 	a := c.area
@@ -137,6 +143,7 @@ func (m *Machine) Task(sp, mp, gp, fn unsafe.Pointer) {
 	if atomic.LoadUint64(&a.started) == 0 {
 		panic("amd64: a CPU that had started before does not start")
 	}
+	starting.Store(0)
 }
 
 // secondary is the first code in Go on a CPU that was started to run an M: on the M's g0,

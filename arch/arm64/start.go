@@ -19,8 +19,8 @@ import (
 // task. So starting a CPU to see whether it is there, and starting it to run an M, are the
 // same.
 //
-// All of this is done by one CPU at a time: New does it first, later the runtime, which
-// starts its Ms under a lock.
+// All of this is done by one CPU at a time, as there is one of the word that names the startBlock: New does it
+// first; later any CPU may call Task, which waits for its turn.
 
 // Processor is one that may be started.
 type Processor struct {
@@ -166,9 +166,15 @@ func await(word *uint64, ns int64) bool {
 	return true
 }
 
+// starting is 1 while a CPU is in Task.
+var starting atomic.Uint32
+
 // Task is goos.Task: it starts the M at mp on its CPU. It runs on the scheduler's stack,
-// under a lock of the runtime: it does not allocate.
+// where nothing else can take its turn, and does not allocate.
 func (m *Machine) Task(sp, mp, gp, fn unsafe.Pointer) {
+	for !starting.CompareAndSwap(0, 1) {
+		yield()
+	}
 	r := cpus[runtime.CPUOf(mp)]
 	b := r.start
 	b.sp, b.g = uint64(uintptr(sp)), uint64(uintptr(gp))
@@ -182,6 +188,7 @@ func (m *Machine) Task(sp, mp, gp, fn unsafe.Pointer) {
 	if !await(&b.started, startLimit) {
 		panic("arm64: a CPU that had started before does not start")
 	}
+	starting.Store(0)
 }
 
 // secondary is the first code in Go on a CPU that was started to run an M: on the M's g0,

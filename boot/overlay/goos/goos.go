@@ -27,8 +27,8 @@ var (
 
 	// Task starts an M on the CPU whose number is the M's (mOS.cpu of mp), which sits in
 	// the kernel's waiting loop: there, it moves to the stack sp, makes gp the current
-	// g, and calls fn, which does not return. It is called under a lock of the runtime, with
-	// room for its stack: it neither allocates nor blocks. ProcID is the number of the calling CPU.
+	// g, and calls fn, which does not return. It runs on the scheduler's stack, on any
+	// CPU, and neither allocates nor blocks. ProcID is the number of the calling CPU.
 	// Wake sends one interrupt to the CPU of that number, which sleeps in Idle or is in
 	// user mode. All are nil while one CPU runs.
 	ProcID func() uint64
