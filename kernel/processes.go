@@ -51,6 +51,7 @@ func (s *system) startProcesses() error {
 		Monotonic: runtime.Nanotime,
 		Console:   s.out,
 		Interrupt: s.interrupt,
+		HangUp:    func(sid int) { s.proc.HangUp(sid) },
 		Proc:      s.sys.ProcSource(),
 		Jobs:      s.sys.Jobs(),
 		Memory:    s.memory,
@@ -63,7 +64,7 @@ func (s *system) startProcesses() error {
 	}
 	s.proc, err = proc.New(proc.Config{
 		Machine: s.board, Memory: s.mem, Pmaps: s.pmaps, VM: s.vm,
-		Syscalls: s.sys, Signals: s.sys,
+		Syscalls: s.sys, Signals: s.sys, SessionEnd: s.fs.EndSession,
 		Design: s.opts.Exit, Layout: s.opts.Layout, Slice: s.opts.Slice,
 		Log:   func(line string) { fmt.Println("grim:", line) },
 		Clock: runtime.Nanotime, Timers: runtime.TimerWords(), Woken: runtime.Woken, Yield: s.yield,

@@ -203,8 +203,8 @@ func (p *Process) leaveSpace() *exit.Design {
 	return d
 }
 
-// closeFiles is step 3: descriptors, then timers. The table is hidden first, so
-// that /proc readers see it open or not at all.
+// closeFiles is step 3: descriptors, then timers, then the terminal of the session that
+// p leads. The table is hidden first, so that /proc readers see it open or not at all.
 func (p *Process) closeFiles() {
 	p.mu.Lock()
 	files, timer := p.files, p.timer
@@ -215,6 +215,9 @@ func (p *Process) closeFiles() {
 	}
 	if timer != nil {
 		timer.stop()
+	}
+	if end := p.k.cfg.SessionEnd; end != nil && p.SessionID() == p.pid {
+		end(p.pid)
 	}
 }
 

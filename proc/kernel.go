@@ -58,6 +58,9 @@ type Config struct {
 	// Log prints a line that somebody should see, such as which process was killed
 	// because memory was gone; it must not block or call back. nil: nothing.
 	Log func(line string)
+	// SessionEnd is called when the leader of a session ends, in its context, with the
+	// session's number and no lock held. nil: nothing.
+	SessionEnd func(sid int)
 	// InitExited is called when process 1 has become a zombie, with its wait status;
 	// it may stop the machine. nil: nothing.
 	InitExited func(status Status)

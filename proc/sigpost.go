@@ -278,3 +278,37 @@ func (k *Kernel) SignalGroup(pgid int, info *Siginfo) error {
 	}
 	return nil
 }
+
+// HangUp tells a process that its terminal is gone: SIGHUP, and SIGCONT so that it can
+// take it.
+func (k *Kernel) HangUp(pid int) {
+	if p := k.Process(pid); p != nil {
+		// Neither is queued more than once, so that there is always room.
+		_ = p.post(&Siginfo{Signo: syscall.SIGHUP, Code: SI_KERNEL}, nil)
+		_ = p.post(&Siginfo{Signo: syscall.SIGCONT, Code: SI_KERNEL}, nil)
+	}
+}
+
+// Background sends the caller's process group SIGTTIN or SIGTTOU, because the caller
+// uses its terminal from the background. nil: the caller blocks or ignores the signal,
+// and nothing was sent. EIO: the group is orphaned. ERESTARTSYS: it was sent.
+func (t *Thread) Background(sig syscall.Signal) error {
+	p, k := t.p, t.p.k
+	p.mu.Lock()
+	act := p.acts.get(sig)
+	idle := t.mask.Has(sig) || act.Handler == SIG_IGN
+	p.mu.Unlock()
+	if idle {
+		return nil
+	}
+	k.treeMu.Lock()
+	g := p.group.Load()
+	orphaned := g.orphaned(nil)
+	k.treeMu.Unlock()
+	if orphaned {
+		return syscall.EIO
+	}
+	// The group is the caller's own, and so there is one.
+	_ = k.SignalGroup(g.id, &Siginfo{Signo: sig, Code: SI_KERNEL})
+	return ERESTARTSYS
+}

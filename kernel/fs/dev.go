@@ -7,7 +7,7 @@ import (
 )
 
 // Device numbers, as Linux numbers them (Documentation/admin-guide/devices.txt):
-// major 1 memory, 5 terminals.
+// major 1 memory, 5 terminals, 136 slaves of pseudo-terminals.
 var (
 	devNull    = unix.Mkdev(1, 3)
 	devZero    = unix.Mkdev(1, 5)
@@ -16,6 +16,7 @@ var (
 	devURandom = unix.Mkdev(1, 9)
 	devTTY     = unix.Mkdev(5, 0)
 	devConsole = unix.Mkdev(5, 1)
+	devPTMX    = unix.Mkdev(5, 2)
 )
 
 // mountDev makes /dev.
@@ -24,7 +25,7 @@ func (s *FS) mountDev() {
 	s.root.give("dev", d)
 	for name, rdev := range map[string]uint64{
 		"null": devNull, "zero": devZero, "full": devFull,
-		"random": devRandom, "urandom": devURandom, "tty": devTTY,
+		"random": devRandom, "urandom": devURandom, "tty": devTTY, "ptmx": devPTMX,
 	} {
 		d.give(name, sure(s.newDevice(boot, syscall.S_IFCHR|0o666, rdev)))
 	}
@@ -35,11 +36,13 @@ func (s *FS) mountDev() {
 	} {
 		d.give(name, sure(s.newSymlink(boot, target)))
 	}
+	s.pts = sure(s.newDir(boot, 0o755))
+	d.give("pts", s.pts)
 	d.give("shm", sure(s.newDir(boot, 0o1777)))
 }
 
 // openDevice opens a character device by number; ENXIO if there is none.
-func (s *FS) openDevice(c call, rdev uint64) (handle, error) {
+func (s *FS) openDevice(c call, rdev uint64, flags int) (handle, error) {
 	switch rdev {
 	case devNull:
 		return nullDev{}, nil
@@ -50,12 +53,21 @@ func (s *FS) openDevice(c call, rdev uint64) (handle, error) {
 	case devRandom, devURandom:
 		return randomDev{fs: s}, nil
 	case devTTY: // the caller's terminal, if it has one
-		if !s.tty.mine(c) {
+		y := s.terminal(c)
+		if y == nil {
 			return nil, syscall.ENXIO
 		}
-		return s.tty, nil
-	case devConsole:
-		return s.tty, nil
+		return y.open(c, flags, false)
+	case devConsole: // never becomes a session's by being opened
+		return s.tty.open(c, flags, false)
+	case devPTMX:
+		return s.openMaster(c)
+	}
+	if unix.Major(rdev) == ptyMajor {
+		if y := s.slaveOf(unix.Minor(rdev)); y != nil {
+			return y.open(c, flags, true)
+		}
+		return nil, syscall.EIO
 	}
 	return nil, syscall.ENXIO
 }

@@ -110,8 +110,10 @@ func TestTTYCanonical(t *testing.T) {
 	read("\n", nil)
 	mem := flatMemory{9, 0, 0, 0}
 	must(t, ctl(f, mem, unix.TIOCSPGRP))
-	w.TTY().Input([]byte("lost\x03kept\n\x1c\x1a"))
+	w.TTY().Input([]byte("lost\x03kept\n"))
 	read("kept\n", nil)
+	w.TTY().Input([]byte("a line that waits\n\x1c\x1a")) // goes, without NOFLSH
+	read("", syscall.EAGAIN)
 	if len(sigs) != 3 || sigs[0] != (sent{9, syscall.SIGINT}) || sigs[1].sig != syscall.SIGQUIT || sigs[2].sig != syscall.SIGTSTP {
 		t.Errorf("signals %v", sigs)
 	}
@@ -171,6 +173,9 @@ type oneSession struct{ sid int }
 
 func (j oneSession) SessionOf(int) int    { return j.sid }
 func (j oneSession) GroupSession(int) int { return j.sid }
+func (j oneSession) GroupOf(int) int      { return j.sid }
+
+func (j oneSession) Background(Task, syscall.Signal) error { return nil }
 
 // /dev/tty is the caller's controlling terminal, or ENXIO; nor are the groups of
 // another session's terminal its business.

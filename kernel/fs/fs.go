@@ -15,10 +15,14 @@
 //	    volume.mu           names: directory entries, parents, link counts
 //	    volume.nodesMu      what a volume with a store remembers
 //	Place.mu                working directory, umask; taken alone
+//	FS.ptyMu                numbers of pseudo-terminals
+//	    volume.mu
+//	FS.jobMu                which session has which terminal; taken alone
 //	nestMu                  which epoll instance watches which
 //	    epoll.ctlMu         set of items
 //	epoll.scanMu            the one look through the ready list; an outer instance's first
 //	    pipe.mu, TTY.mu ... state of one stream
+//	        pty.mu          what waits for the master
 //	    WaitQueue.mu        who waits for it
 //	        epoll.mu        ready list of one epoll instance
 //	        WaitQueue.mu    of that instance, and so on outwards (no cycles:
@@ -82,6 +86,13 @@ type Jobs interface {
 	SessionOf(pid int) int
 	// GroupSession is the session of a process group; 0 if there is no such group.
 	GroupSession(pgid int) int
+	// GroupOf is the process group of a process; 0 if it has ended.
+	GroupOf(pid int) int
+	// Background sends SIGTTIN or SIGTTOU to the group of a thread that uses its
+	// terminal from the background. nil: the thread blocks or ignores the signal, and
+	// nothing was sent; EIO: no parent would continue the group; otherwise the error
+	// with which the call begins again.
+	Background(t Task, sig syscall.Signal) error
 }
 
 // Config is what the file system needs from the rest of the kernel. Every
@@ -111,6 +122,9 @@ type Config struct {
 	// Interrupt is called when the console's VINTR, VQUIT or VSUSP character is
 	// typed, with the foreground process group (0: none set) and the signal.
 	Interrupt func(pgid int, sig syscall.Signal)
+	// HangUp is called when the terminal of a session is gone: its leader gets SIGHUP
+	// and SIGCONT.
+	HangUp func(sid int)
 	// Random fills p with unpredictable bytes; nil: getrandom(2).
 	Random func(p []byte)
 	// Proc is what /proc shows of processes; nil: none.
@@ -152,6 +166,13 @@ type FS struct {
 	mountMu sync.Mutex // outside of volume.mu
 	mounts  []*volume  // [mountMu]
 	lastDev atomic.Uint64
+
+	jobMu    sync.Mutex
+	sessions map[int]*TTY // jobMu: the terminal of each session that has one
+
+	pts   *dir // [I] /dev/pts
+	ptyMu sync.Mutex
+	ptys  []*pty // ptyMu: by number
 
 	lastIno atomic.Uint64
 	inodes  atomic.Int64
@@ -196,6 +217,9 @@ func New(c Config) (*FS, error) {
 	if c.Interrupt == nil {
 		c.Interrupt = func(int, syscall.Signal) {}
 	}
+	if c.HangUp == nil {
+		c.HangUp = func(int) {}
+	}
 	if c.Random == nil {
 		c.Random = func(p []byte) {
 			// Not crypto/rand: its DRBG's tables are 32 MB in a kernel.
@@ -214,7 +238,7 @@ func New(c Config) (*FS, error) {
 	if c.Memory == nil {
 		c.Memory = func() (uint64, uint64) { return 0, 0 }
 	}
-	s := &FS{cfg: c}
+	s := &FS{cfg: c, sessions: map[int]*TTY{}}
 	s.mem = &volume{fs: s, dev: devRoot}
 	s.lastDev.Store(firstDisk)
 	s.size.SetLimit(math.MaxInt64) // until Limit
@@ -224,7 +248,8 @@ func New(c Config) (*FS, error) {
 	newborn(s.root)
 	s.root.up = s.root
 	s.mem.root = s.root
-	s.tty = newTTY(s)
+	s.tty = newTTY(s, devConsole, nil)
+	s.tty.setWinsize(24, 80)
 	s.mountDev()
 	s.mountProc()
 	s.mountSys()

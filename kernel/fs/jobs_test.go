@@ -9,10 +9,20 @@ import (
 )
 
 // fakeJobs are sessions by process and by group.
-type fakeJobs struct{ sessions, groups map[int]int }
+type fakeJobs struct {
+	sessions, groups map[int]int
+	front            []syscall.Signal // sent to groups in the background
+	answer           error            // to those
+}
 
 func (j *fakeJobs) SessionOf(pid int) int     { return j.sessions[pid] }
 func (j *fakeJobs) GroupSession(pgid int) int { return j.groups[pgid] }
+func (j *fakeJobs) GroupOf(pid int) int       { return pid }
+
+func (j *fakeJobs) Background(_ Task, sig syscall.Signal) error {
+	j.front = append(j.front, sig)
+	return j.answer
+}
 
 // pidTask is a thread of a process.
 type pidTask struct {
@@ -28,7 +38,7 @@ func TestTTYSession(t *testing.T) {
 	w := newWorld(t)
 	// Session 10 with processes 10 and 11 and groups 10 and 11; session 20; process 31
 	// of session 30, whose leader has ended.
-	w.cfg.Jobs = &fakeJobs{map[int]int{10: 10, 11: 10, 20: 20, 31: 30}, map[int]int{10: 10, 11: 10, 20: 20, 31: 30}}
+	w.cfg.Jobs = &fakeJobs{sessions: map[int]int{10: 10, 11: 10, 20: 20, 31: 30}, groups: map[int]int{10: 10, 11: 10, 20: 20, 31: 30}}
 	f := w.open("/dev/console", unix.O_RDWR|unix.O_NONBLOCK)
 	defer f.Release()
 	do := func(pid int, req uint32, arg int) (int, error) {

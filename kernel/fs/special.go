@@ -53,7 +53,7 @@ func (d *device) open(c call, flags int) (handle, error) {
 	if d.typ != syscall.S_IFCHR {
 		return nil, syscall.ENXIO
 	}
-	return d.fs.openDevice(c, d.rdev)
+	return d.fs.openDevice(c, d.rdev, flags)
 }
 
 // socketNode is a name made by mknod(S_IFSOCK): nothing can be opened there.

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"grim/arch"
+	"grim/proc/cred"
 )
 
 // termios is the kernel's struct termios (asm-generic/termbits.h), the same on
@@ -32,7 +33,8 @@ func defaultTermios() termios {
 	}
 	for i, c := range map[int]byte{
 		unix.VINTR: 3, unix.VQUIT: 28, unix.VERASE: 127, unix.VKILL: 21, unix.VEOF: 4,
-		unix.VMIN: 1, unix.VSTART: 17, unix.VSTOP: 19, unix.VSUSP: 26,
+		unix.VMIN: 1, unix.VSTART: 17, unix.VSTOP: 19, unix.VSUSP: 26, unix.VREPRINT: 18,
+		unix.VDISCARD: 15, unix.VWERASE: 23, unix.VLNEXT: 22,
 	} {
 		t.cc[i] = c
 	}
@@ -57,14 +59,47 @@ func (t *termios) signal(c byte) syscall.Signal {
 	return 0
 }
 
-// output appends p to out with NL turned into CR NL (OPOST, ONLCR).
-func (t *termios) output(out, p []byte) []byte {
-	if t.oflag&(unix.OPOST|unix.ONLCR) != unix.OPOST|unix.ONLCR {
+// output appends p to out as OPOST changes it, and moves the column.
+func (t *termios) output(out, p []byte, col *int) []byte {
+	if t.oflag&unix.OPOST == 0 {
 		return append(out, p...)
 	}
 	for _, c := range p {
-		if c == '\n' {
-			out = append(out, '\r')
+		switch c {
+		case '\n':
+			if t.oflag&(unix.ONLCR|unix.ONLRET) != 0 {
+				*col = 0
+			}
+			if t.oflag&unix.ONLCR != 0 {
+				out = append(out, '\r')
+			}
+		case '\r':
+			if t.oflag&unix.ONOCR != 0 && *col == 0 {
+				continue
+			}
+			if t.oflag&unix.OCRNL != 0 {
+				c = '\n'
+				if t.oflag&unix.ONLRET == 0 {
+					break
+				}
+			}
+			*col = 0
+		case '\t':
+			n := 8 - *col&7
+			*col += n
+			if t.oflag&unix.TABDLY == unix.XTABS {
+				out = append(out, "        "[:n]...)
+				continue
+			}
+		case '\b':
+			*col = max(0, *col-1)
+		default:
+			if !control(c) && c&0xc0 != 0x80 {
+				*col++
+			}
+			if t.oflag&unix.OLCUC != 0 && 'a' <= c && c <= 'z' {
+				c -= 'a' - 'A'
+			}
 		}
 		out = append(out, c)
 	}
@@ -93,34 +128,63 @@ func (t *termios) decode(b []byte) {
 	copy(t.cc[:], b[17:])
 }
 
-// ioctl is ioctl_tty(2), as far as a console has use for it; the rest is ENOTTY.
-func (y *TTY) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64, error) {
+// ioctl is ioctl_tty(2); what a terminal without modem lines has no use for is ENOTTY.
+func (h *ttyHandle) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64, error) {
+	if h.dead() {
+		if req == unix.TIOCSPGRP {
+			return 0, syscall.ENOTTY
+		}
+		return 0, syscall.EIO
+	}
+	return h.y.ioctl(c, mem, req, arg, false)
+}
+
+// changes are the requests that a process in the background may not make.
+func changes(req uint32) bool {
+	switch req {
+	case unix.TCSETS, unix.TCSETSW, unix.TCSETSF, unix.TCSETS2, unix.TCSETSW2, unix.TCSETSF2,
+		unix.TCSBRK, unix.TCSBRKP, unix.TCXONC, unix.TCFLSH, unix.TIOCSETD:
+		return true
+	}
+	return false
+}
+
+// ioctl is a request from the terminal's own side, or from a pseudo-terminal's master.
+func (y *TTY) ioctl(c call, mem UserMemory, req uint32, arg uint64, master bool) (uint64, error) {
+	if v, err, ok := y.jobIoctl(c, mem, req, arg, master); ok {
+		return v, err
+	}
+	if changes(req) && !master {
+		if err := y.check(c, syscall.SIGTTOU); err != nil {
+			return 0, err
+		}
+	}
 	va := arch.VA(arg)
 	switch req {
 	case unix.TCGETS:
 		return 0, mem.CopyOut(va, y.encode(termiosSize))
 	case unix.TCGETS2:
 		return 0, mem.CopyOut(va, y.encode(termios2Size))
-	case unix.TCSETS, unix.TCSETSW, unix.TCSETSF:
-		if req != unix.TCSETS {
-			if err := y.drain(c); err != nil {
-				return 0, err
-			}
+	case unix.TCSETS, unix.TCSETS2:
+		return 0, y.set(mem, va, sizeOf(req), false)
+	case unix.TCSETSW, unix.TCSETSF, unix.TCSETSW2, unix.TCSETSF2:
+		if err := y.drain(c); err != nil {
+			return 0, err
 		}
-		return 0, y.set(mem, va, termiosSize, req == unix.TCSETSF)
-	case unix.TCSETS2, unix.TCSETSW2, unix.TCSETSF2:
-		if req != unix.TCSETS2 {
-			if err := y.drain(c); err != nil {
-				return 0, err
-			}
-		}
-		return 0, y.set(mem, va, termios2Size, req == unix.TCSETSF2)
+		return 0, y.set(mem, va, sizeOf(req), req == unix.TCSETSF || req == unix.TCSETSF2)
 	case unix.TCSBRK, unix.TCSBRKP: // a break is not sent
 		return 0, y.drain(c)
 	case unix.TIOCOUTQ:
-		return putInt(mem, arg, y.fs.cfg.Console.Pending())
+		return putInt(mem, arg, y.out().Pending())
 	case unix.TCFLSH:
-		y.flush()
+		if arg > unix.TCIOFLUSH {
+			return 0, syscall.EINVAL
+		}
+		if arg != unix.TCOFLUSH { // output is on its way already
+			y.flush()
+		}
+	case unix.TCXONC:
+		return 0, y.flowControl(arg)
 	case unix.TIOCGWINSZ:
 		y.mu.Lock()
 		win := y.win
@@ -131,26 +195,28 @@ func (y *TTY) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64, err
 		if err := mem.CopyIn(win[:], va); err != nil {
 			return 0, err
 		}
-		y.mu.Lock()
-		y.win = win
-		y.mu.Unlock()
-	case unix.TIOCGPGRP, unix.TIOCGSID:
-		y.mu.Lock()
-		id, mine := y.pgid, y.mineLocked(c)
-		if req == unix.TIOCGSID {
-			id = y.sid
+		y.setSize(win)
+	case unix.TIOCGETD: // the line discipline is N_TTY
+		return putInt(mem, arg, 0)
+	case unix.TIOCSETD:
+		var b [4]byte
+		if err := mem.CopyIn(b[:], va); err != nil {
+			return 0, err
 		}
-		y.mu.Unlock()
-		if !mine {
-			return 0, syscall.ENOTTY
+		if b != [4]byte{} {
+			return 0, syscall.EINVAL
 		}
-		return putInt(mem, arg, id)
-	case unix.TIOCSPGRP:
-		return 0, y.setGroup(c, mem, va)
-	case unix.TIOCSCTTY:
-		return 0, y.control(c, arg == 1)
-	case unix.TIOCNOTTY:
-		return 0, y.leave(c)
+	case unix.TIOCEXCL, unix.TIOCNXCL:
+		y.mu.Lock()
+		y.exclusive = req == unix.TIOCEXCL
+		y.mu.Unlock()
+	case unix.TIOCGEXCL:
+		y.mu.Lock()
+		v := map[bool]int{true: 1}[y.exclusive]
+		y.mu.Unlock()
+		return putInt(mem, arg, v)
+	case unix.TIOCSTI:
+		return 0, y.pretend(c, mem, va)
 	case fionread:
 		y.mu.Lock()
 		n := len(y.input)
@@ -160,6 +226,50 @@ func (y *TTY) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64, err
 		return 0, syscall.ENOTTY
 	}
 	return 0, nil
+}
+
+// sizeOf is the length of what a request that sets termios points to.
+func sizeOf(req uint32) int {
+	switch req {
+	case unix.TCSETS2, unix.TCSETSW2, unix.TCSETSF2:
+		return termios2Size
+	}
+	return termiosSize
+}
+
+// flowControl is tcflow(3): output stops and starts; the other side is told to by a
+// byte.
+func (y *TTY) flowControl(action uint64) error {
+	switch action {
+	case unix.TCOOFF, unix.TCOON:
+		y.flow(action == unix.TCOOFF)
+	case unix.TCIOFF, unix.TCION:
+		y.mu.Lock()
+		c := y.tio.cc[map[bool]int{true: unix.VSTOP, false: unix.VSTART}[action == unix.TCIOFF]]
+		if c != 0 {
+			y.out().Write([]byte{c})
+		}
+		y.mu.Unlock()
+	default:
+		return syscall.EINVAL
+	}
+	return nil
+}
+
+// pretend is TIOCSTI: a byte is typed by a program, on its own terminal or by root.
+func (y *TTY) pretend(c call, mem UserMemory, va arch.VA) error {
+	y.fs.jobMu.Lock()
+	mine := y.mineLocked(c)
+	y.fs.jobMu.Unlock()
+	if !mine && !c.task.Cred().Has(cred.SysAdmin) {
+		return syscall.EPERM
+	}
+	var b [1]byte
+	if err := mem.CopyIn(b[:], va); err != nil {
+		return err
+	}
+	y.Input(b[:])
+	return nil
 }
 
 func (y *TTY) encode(size int) []byte {
@@ -176,122 +286,37 @@ func (y *TTY) set(mem UserMemory, va arch.VA, size int, flush bool) error {
 		return err
 	}
 	y.mu.Lock()
-	was := y.tio.lflag & unix.ICANON
+	was, stopped := y.tio.lflag&unix.ICANON, y.stopped
 	y.tio.decode(b)
 	if flush {
 		y.flushLocked()
 	}
 	if was != y.tio.lflag&unix.ICANON {
 		y.input = append(y.input, y.line...)
-		y.line, y.ends = nil, nil
+		y.line, y.ends, y.literal = nil, nil, false
 		if was == 0 && len(y.input) > 0 {
 			y.ends = []int{len(y.input)}
 		}
 	}
+	if y.tio.iflag&unix.IXON == 0 {
+		y.stopped = false // no key would start it again
+	}
+	started := stopped && !y.stopped
 	y.mu.Unlock()
+	if started {
+		y.flowed(false)
+	}
 	y.q.Wake(EPOLLIN | EPOLLRDNORM)
+	y.roomForInput()
 	return nil
 }
 
 func (y *TTY) flush() {
 	y.mu.Lock()
-	defer y.mu.Unlock()
 	y.flushLocked()
-}
-
-// flushLocked throws typed input away. Precondition: mu held.
-func (y *TTY) flushLocked() { y.line, y.input, y.ends = nil, nil, nil }
-
-// mineLocked reports whether the terminal is the controlling terminal of the
-// caller's session. Precondition: mu held.
-func (y *TTY) mineLocked(c call) bool {
-	j := y.fs.cfg.Jobs
-	if j == nil {
-		return true
-	}
-	pid, _ := c.task.IDs()
-	return y.sid != 0 && y.sid == j.SessionOf(pid)
-}
-
-func (y *TTY) mine(c call) bool {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	return y.mineLocked(c)
-}
-
-// Control makes the terminal the controlling terminal of a session, with a group
-// of it in the foreground.
-func (y *TTY) Control(sid, pgid int) {
-	y.mu.Lock()
-	y.sid, y.pgid = sid, pgid
 	y.mu.Unlock()
-}
-
-// control is TIOCSCTTY. A session keeps the terminal while its leader lives, unless
-// it is stolen. EPERM: the caller leads no session, or another one has the terminal.
-func (y *TTY) control(c call, steal bool) error {
-	j := y.fs.cfg.Jobs
-	if j == nil {
-		return nil
+	if y.pty != nil {
+		y.pty.note(unix.TIOCPKT_FLUSHREAD)
 	}
-	pid, _ := c.task.IDs()
-	sid := j.SessionOf(pid)
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	switch {
-	case sid == y.sid && sid == pid:
-		return nil
-	case sid != pid, y.sid != 0 && j.SessionOf(y.sid) == y.sid && !steal:
-		return syscall.EPERM
-	}
-	y.sid, y.pgid = sid, sid
-	return nil
-}
-
-// leave is TIOCNOTTY: the leader gives the terminal up for its session. ENOTTY.
-func (y *TTY) leave(c call) error {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	if !y.mineLocked(c) {
-		return syscall.ENOTTY
-	}
-	if pid, _ := c.task.IDs(); pid == y.sid {
-		y.sid, y.pgid = 0, 0
-	}
-	return nil
-}
-
-// setGroup is TIOCSPGRP. ENOTTY not the caller's controlling terminal, EINVAL a
-// negative number, ESRCH no such group, EPERM a group of another session.
-func (y *TTY) setGroup(c call, mem UserMemory, va arch.VA) error {
-	var b [4]byte
-	if err := mem.CopyIn(b[:], va); err != nil {
-		return err
-	}
-	pgid := int(int32(binary.LittleEndian.Uint32(b[:])))
-	if pgid < 0 {
-		return syscall.EINVAL
-	}
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	if !y.mineLocked(c) {
-		return syscall.ENOTTY
-	}
-	if j := y.fs.cfg.Jobs; j != nil {
-		switch j.GroupSession(pgid) {
-		case y.sid:
-		case 0:
-			return syscall.ESRCH
-		default:
-			return syscall.EPERM
-		}
-	}
-	y.pgid = pgid
-	return nil
-}
-
-// setWinsize fills struct winsize: rows, columns, pixels unknown.
-func (y *TTY) setWinsize(rows, cols uint16) {
-	binary.LittleEndian.PutUint16(y.win[0:], rows)
-	binary.LittleEndian.PutUint16(y.win[2:], cols)
+	y.roomForInput()
 }

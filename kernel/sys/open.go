@@ -299,6 +299,12 @@ func sysIoctl(c ctx) (uint64, error) {
 		return 0, c.files().fds.SetCloexec(c.int(0), true)
 	case fionclex:
 		return 0, c.files().fds.SetCloexec(c.int(0), false)
+	case unix.TIOCGPTPEER:
+		peer, err := f.Peer(c.task(), c.int(2))
+		if err != nil {
+			return 0, err
+		}
+		return c.install(peer, c.int(2)&unix.O_CLOEXEC != 0)
 	}
 	return f.Ioctl(c.task(), c.mem(), c.uint32(1), c.arg(2))
 }

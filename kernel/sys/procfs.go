@@ -44,6 +44,25 @@ func (ps procSource) GroupSession(pgid int) int {
 	return ps.s.k.GroupSession(pgid)
 }
 
+// GroupOf implements fs.Jobs.
+func (ps procSource) GroupOf(pid int) int {
+	if ps.s.k == nil {
+		return 0
+	}
+	if p := ps.s.k.Process(pid); p != nil && !p.Exited() {
+		return p.GroupID()
+	}
+	return 0
+}
+
+// Background implements fs.Jobs.
+func (ps procSource) Background(t fs.Task, sig syscall.Signal) error {
+	if t, ok := t.(task); ok {
+		return t.Background(sig)
+	}
+	return nil
+}
+
 // NextPID implements fs.ProcSource.
 func (ps procSource) NextPID(after int) int {
 	if ps.s.k == nil {
@@ -89,7 +108,7 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 		i.Owner, i.OwnerGroup = i.Cred.EUID, i.Cred.EGID
 	}
 	i.Children = func() []int { return p.Children(tid) }
-	i.TTY, i.TTYGroup = ps.s.fs.TTY().Of(i.SID)
+	i.TTY, i.TTYGroup = ps.s.fs.TerminalOf(i.SID)
 	i.MayTrace = func(t fs.Task) error {
 		if caller, ok := t.(task); ok && !mayTrace(caller.Thread, p) {
 			return syscall.EACCES

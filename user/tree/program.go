@@ -159,7 +159,7 @@ func (l *linker) library(by, lib string, dirs []string, own int, rpaths []string
 		if e := l.add(l.root+name, name); e != nil {
 			return e
 		}
-		if i >= own && i < len(dirs)-len(defaultDirs[l.arch]) {
+		if i >= own && !slices.Contains(defaultDirs[l.arch], d) {
 			l.t.Symlink("/lib/"+lib, name)
 		}
 		l.needs(f, name, rpaths)

@@ -26,7 +26,7 @@ var tests = slices.Concat(
 	runtimeTests, forkTests, exitTests, waitTests, memoryTests, signalTests,
 	faultTests, execTests, busyTests, mapTests, limitTests, procMemTests, fileTests,
 	shortTests, epollTests, badInputTests, privilegeTests, futexTests, familyTests,
-	rseqTests, procfsTests, permissionTests,
+	rseqTests, procfsTests, permissionTests, ttyTests,
 )
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.

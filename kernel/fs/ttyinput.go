@@ -1,0 +1,258 @@
+package fs
+
+import (
+	"bytes"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// typed is what Input does when it holds no lock any more.
+type typed struct {
+	echo []byte
+	sigs []syscall.Signal
+	flow []bool // true: output stops
+}
+
+// Input hands typed bytes to the line discipline: editing, echo, signals. It
+// does not block. It returns how many bytes were taken: the rest finds no room.
+func (y *TTY) Input(p []byte) int {
+	var t typed
+	y.mu.Lock()
+	n := 0
+	for ; n < len(p) && y.roomLocked(); n++ {
+		y.typeLocked(p[n], &t)
+	}
+	if len(t.echo) > 0 {
+		y.out().Write(t.echo) // dropped if there is no room, as on Linux
+	}
+	y.mu.Unlock()
+	for _, stop := range t.flow {
+		y.flowed(stop)
+	}
+	for _, sig := range t.sigs {
+		if y.pty != nil {
+			y.pty.note(unix.TIOCPKT_FLUSHREAD)
+		}
+		y.signalFront(sig)
+	}
+	y.q.Wake(EPOLLIN | EPOLLRDNORM)
+	return n
+}
+
+// roomLocked says whether one more byte can be taken. A line that is too long loses
+// bytes, but a program that does not read what is there keeps others from typing.
+// Precondition: mu held.
+func (y *TTY) roomLocked() bool {
+	return len(y.input) < ttyBacklog || y.tio.lflag&unix.ICANON != 0 && len(y.ends) == 0
+}
+
+// typeLocked takes one byte. Precondition: mu held.
+func (y *TTY) typeLocked(c byte, t *typed) {
+	o := &y.tio
+	if o.iflag&unix.ISTRIP != 0 {
+		c &= 0x7f
+	}
+	if o.iflag&unix.IUCLC != 0 && o.lflag&unix.IEXTEN != 0 && 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	if y.literal {
+		y.literal = false
+		y.keepLocked(c, t)
+		return
+	}
+	if o.iflag&unix.IXON != 0 {
+		switch {
+		case o.is(c, unix.VSTART):
+			y.flowLocked(false, t)
+			return
+		case o.is(c, unix.VSTOP):
+			y.flowLocked(true, t)
+			return
+		case o.iflag&unix.IXANY != 0:
+			y.flowLocked(false, t)
+		}
+	}
+	if sig := o.signal(c); sig != 0 {
+		if o.lflag&unix.NOFLSH == 0 {
+			y.flushLocked()
+		}
+		if o.iflag&unix.IXON != 0 {
+			y.flowLocked(false, t)
+		}
+		y.echoLocked(c, t)
+		t.sigs = append(t.sigs, sig)
+		return
+	}
+	switch {
+	case c == '\r' && o.iflag&unix.IGNCR != 0:
+		return
+	case c == '\r' && o.iflag&unix.ICRNL != 0:
+		c = '\n'
+	case c == '\n' && o.iflag&unix.INLCR != 0:
+		c = '\r'
+	}
+	if o.lflag&unix.ICANON != 0 {
+		y.editLocked(c, t)
+		return
+	}
+	y.keepLocked(c, t)
+}
+
+// flowLocked stops or starts output. Precondition: mu held.
+func (y *TTY) flowLocked(stop bool, t *typed) {
+	if y.stopped != stop {
+		y.stopped = stop
+		t.flow = append(t.flow, stop)
+	}
+}
+
+// keepLocked adds a byte to the line, or to the input. Precondition: mu held.
+func (y *TTY) keepLocked(c byte, t *typed) {
+	switch {
+	case y.tio.lflag&unix.ICANON == 0:
+		if len(y.input) < ttyBacklog {
+			y.input = append(y.input, c)
+			y.echoLocked(c, t)
+		}
+	case len(y.line)+len(y.input) >= ttyBacklog-1: // room for the newline
+		if y.tio.iflag&unix.IMAXBEL != 0 || y.pty == nil {
+			t.echo = append(t.echo, '\a')
+		}
+	default:
+		if len(y.line) == 0 {
+			y.lineCol = y.col
+		}
+		y.line = append(y.line, c)
+		y.echoLocked(c, t)
+	}
+}
+
+// editLocked is canonical input. Precondition: mu held.
+func (y *TTY) editLocked(c byte, t *typed) {
+	o := &y.tio
+	extended := o.lflag&unix.IEXTEN != 0
+	switch {
+	case o.is(c, unix.VERASE):
+		y.eraseLocked(c, y.lastLocked(), t)
+	case o.is(c, unix.VKILL):
+		if o.lflag&unix.ECHO != 0 && o.lflag&(unix.ECHOE|unix.ECHOKE) != unix.ECHOE|unix.ECHOKE {
+			y.line = nil
+			y.echoLocked(c, t)
+			if o.lflag&unix.ECHOK != 0 {
+				t.echo = o.output(t.echo, []byte{'\n'}, &y.col)
+			}
+			return
+		}
+		y.eraseLocked(c, len(y.line), t)
+	case extended && o.is(c, unix.VWERASE):
+		n := len(y.line)
+		for n > 0 && !wordByte(y.line[n-1]) {
+			n--
+		}
+		for n > 0 && wordByte(y.line[n-1]) {
+			n--
+		}
+		y.eraseLocked(c, len(y.line)-n, t)
+	case extended && o.is(c, unix.VLNEXT):
+		y.literal = true
+		if o.lflag&(unix.ECHO|unix.ECHOCTL) == unix.ECHO|unix.ECHOCTL {
+			t.echo = append(t.echo, "^\b"...)
+		}
+	case extended && o.is(c, unix.VREPRINT) && o.lflag&unix.ECHO != 0:
+		y.echoLocked(c, t)
+		t.echo = o.output(t.echo, []byte{'\n'}, &y.col)
+		y.lineCol = y.col
+		for _, b := range y.line {
+			y.echoLocked(b, t)
+		}
+	case o.is(c, unix.VEOF):
+		y.endLocked()
+	case c == '\n', o.is(c, unix.VEOL), extended && o.is(c, unix.VEOL2):
+		y.line = append(y.line, c)
+		y.echoLocked(c, t)
+		y.endLocked()
+	default:
+		y.keepLocked(c, t)
+	}
+}
+
+// wordByte says whether a byte belongs to what VWERASE takes off.
+func wordByte(c byte) bool {
+	return c == '_' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+// endLocked makes the line readable. Precondition: mu held.
+func (y *TTY) endLocked() {
+	y.input = append(y.input, y.line...)
+	y.ends = append(y.ends, len(y.input))
+	y.line = nil
+}
+
+// lastLocked is how many bytes the last character of the line has. Precondition: mu
+// held.
+func (y *TTY) lastLocked() int {
+	n := min(1, len(y.line))
+	for y.tio.iflag&unix.IUTF8 != 0 && n > 0 && n < len(y.line) && y.line[len(y.line)-n]&0xc0 == 0x80 {
+		n++
+	}
+	return n
+}
+
+// eraseLocked takes n bytes off the line, by the control character c. Precondition: mu
+// held.
+func (y *TTY) eraseLocked(c byte, n int, t *typed) {
+	o := &y.tio
+	if n == 0 {
+		return
+	}
+	before := y.widthLocked(len(y.line))
+	y.line = y.line[:len(y.line)-n]
+	switch {
+	case o.lflag&unix.ECHO == 0:
+	case o.lflag&unix.ECHOE == 0:
+		y.echoLocked(c, t)
+	default:
+		back := before - y.widthLocked(len(y.line))
+		t.echo = append(t.echo, bytes.Repeat([]byte("\b \b"), back)...)
+		y.col = max(0, y.col-back)
+	}
+}
+
+// widthLocked is how many columns the first n bytes of the line take. Precondition: mu
+// held.
+func (y *TTY) widthLocked(n int) int {
+	col := y.lineCol
+	for _, c := range y.line[:n] {
+		switch {
+		case c == '\t':
+			col = col&^7 + 8
+		case control(c):
+			if y.tio.lflag&unix.ECHOCTL != 0 {
+				col += 2
+			}
+		case c&0xc0 == 0x80 && y.tio.iflag&unix.IUTF8 != 0:
+		default:
+			col++
+		}
+	}
+	return col
+}
+
+func control(c byte) bool { return c < ' ' || c == 0x7f }
+
+// echoLocked shows a typed byte, control characters as ^X. Precondition: mu held.
+func (y *TTY) echoLocked(c byte, t *typed) {
+	o := &y.tio
+	switch {
+	case o.lflag&unix.ECHO == 0 && (c != '\n' || o.lflag&(unix.ECHONL|unix.ICANON) != unix.ECHONL|unix.ICANON):
+	case o.lflag&unix.ECHOCTL != 0 && control(c) && c != '\n' && c != '\t':
+		t.echo = append(t.echo, '^', c^0x40)
+		y.col += 2
+	default:
+		t.echo = o.output(t.echo, []byte{c}, &y.col)
+	}
+}
+
+// flushLocked throws typed input away. Precondition: mu held.
+func (y *TTY) flushLocked() { y.line, y.input, y.ends, y.literal = nil, nil, nil, false }
