@@ -291,7 +291,8 @@ func (k *Kernel) HangUp(pid int) {
 
 // Background sends the caller's process group SIGTTIN or SIGTTOU, because the caller
 // uses its terminal from the background. nil: the caller blocks or ignores the signal,
-// and nothing was sent. EIO: the group is orphaned. ERESTARTSYS: it was sent.
+// and nothing was sent. EIO: the group is orphaned. Otherwise it was sent, and the error
+// is Interrupt's: the call begins again, after the stop.
 func (t *Thread) Background(sig syscall.Signal) error {
 	p, k := t.p, t.p.k
 	p.mu.Lock()
@@ -310,5 +311,5 @@ func (t *Thread) Background(sig syscall.Signal) error {
 	}
 	// The group is the caller's own, and so there is one.
 	_ = k.SignalGroup(g.id, &Siginfo{Signo: sig, Code: SI_KERNEL})
-	return ERESTARTSYS
+	return t.Interrupt()
 }
