@@ -78,13 +78,13 @@ func (s *FS) name(t Task, p *pty) error {
 	if p.node, err = s.newDevice(t, syscall.S_IFCHR|0o620, p.slave.dev); err != nil {
 		return err
 	}
-	p.node.gid.Store(5) // tty, as devpts(5) is mounted by Debian
 	newborn(p.node)
 	// The kernel makes the name, for nobody else may write to /dev/pts.
 	if _, err := s.link(boot, s.pts, strconv.Itoa(n), p.node); err != nil {
 		unhold(p.node)
 		return err
 	}
+	p.node.gid.Store(5) // tty, as Debian mounts devpts; nobody can open it yet
 	if c := credOf(t); c != nil {
 		p.node.uid.Store(c.FSUID)
 	}
