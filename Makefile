@@ -50,7 +50,7 @@ FIRST       = $(if $(PROGRAM),init=$(PROGRAM_IN) selftest=none -- $(ARGS),$(if $
 INITRD      = $(B)/$(if $(PROGRAM)$(ROOTFS),program.cpio,$(if $(SHELL_BOOT),shell.cpio,initramfs.cpio))
 
 .DEFAULT_GOAL := help
-.PHONY: help go-check qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model lint clean
+.PHONY: help go-check powercut disk qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -58,6 +58,7 @@ help: ## this list
 	@echo "  variables: ARCH=amd64|arm64 MACHINE= LAYOUT=shared|separate MEM=256M"
 	@echo "             EXIT=purge|reaper|inline|parent|eager: exit design; the last two are unsound on purpose"
 	@echo "             CPUS=1: CPUs that the machine has; the kernel says how many it found, and runs on one"
+	@echo "             DISK=file: the machine has a disk, /dev/vda; make disk makes one"
 	@echo "             APPEND='kernel arguments' QEMU_EXTRA= TIMEOUT=seconds PROGRAM=file ARGS='...'"
 	@echo "             ROOTFS=directory or newc archive: the tree to boot, and that PROGRAM is in"
 	@echo "             MACHINE= of arm64: virt virt-gicv3 virt-el2 virt-uboot virt-uboot-imx8mp virt-uefi"
@@ -87,6 +88,19 @@ test: go-check ## host tests with the race detector, builds with both releases o
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM=
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM= DEBUG=1
 	@$(GO) build -o build/bin/suite ./qemu/suite && MAKE="$(MAKE)" build/bin/suite
+
+powercut: go-check ## 200 power cuts of a machine at work on its disk (CUTS=n SEED=n ARCH=)
+	@PATH="$$PATH:/sbin:/usr/sbin" qemu/install.sh $(QEMU) mke2fs
+	@$(MAKE) --no-print-directory kernel PROGRAM=
+	@CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build -o $(B)/disk ./user/disk
+	@$(GO) run ./user/pack -arch $(ARCH) -program $(B)/disk -o $(B)/disk.cpio
+	@$(GO) run ./qemu/powercut -arch $(ARCH) -kernel $(B)/grim -initrd $(B)/disk.cpio -n $(or $(CUTS),200) $(if $(SEED),-seed $(SEED))
+
+disk: ## an image of a disk with a tree: FROM=dir (SIZE=64M DISK=build/disk.img)
+	@PATH="$$PATH:/sbin:/usr/sbin" qemu/install.sh mke2fs
+	@[ -d "$(FROM)" ] || { echo "make disk: FROM= is the folder that the disk is to hold"; exit 1; }
+	@mkdir -p build; PATH="$$PATH:/sbin:/usr/sbin" mke2fs -q -F -t ext4 -O ^has_journal -d "$(FROM)" $(or $(DISK),build/disk.img) $(or $(SIZE),64M)
+	@echo "$(or $(DISK),build/disk.img): make qemu-run DISK=$(or $(DISK),build/disk.img); mount /dev/vda in it, or APPEND=root=vda"
 
 image: kernel ## the bootable file (arm64: Linux boot protocol's Image and EFI application)
 	@if [ $(ARCH) = arm64 ]; then cp $(B)/grim $(B)/Image && echo $(B)/Image; else echo $(B)/grim; fi

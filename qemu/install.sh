@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the packages of the programs that are missing. Usage: install.sh BINARY...
-# (qemu-system-x86_64, qemu-system-aarch64, spin, gcc). Uses sudo when not root.
+# (qemu-system-x86_64, qemu-system-aarch64, spin, gcc, mke2fs). Uses sudo when not root.
 set -eu
 pkgs=
 for bin; do
@@ -9,6 +9,7 @@ for bin; do
 	qemu-system-x86_64) pkgs="$pkgs qemu-system-x86" ;;
 	qemu-system-aarch64) pkgs="$pkgs qemu-system-arm" ;;
 	spin) pkgs="$pkgs spin" ;;
+	mke2fs) pkgs="$pkgs e2fsprogs" ;;
 	gcc) pkgs="$pkgs gcc libc6-dev" ;;
 	*) echo "install.sh: no package known for $bin" >&2; exit 2 ;;
 	esac

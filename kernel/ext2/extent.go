@@ -251,12 +251,49 @@ func (i inode) extentInsertOne(l, p, n uint64, after stage) error {
 			}
 			continue
 		}
+		if k < 0 && leaf.b != nil {
+			return i.putFirst(way, makeExtent(l, p, n, false), after)
+		}
 		leaf.touch(after)
 		leaf.put(k+1, makeExtent(l, p, n, false))
 		leaf.done()
 		return nil
 	}
 	return i.f.corrupt("inode %d: no room is made in its tree of extents", i.ino)
+}
+
+// putFirst inserts an entry in front of all others. Each index above the leaf begins with
+// the block that the leaf begins with, so all nodes on the way change. They are replaced
+// by new ones, and the root leads to these by one write of the inode.
+func (i inode) putFirst(way []enode, entry []byte, after stage) error {
+	l := uint64(le.Uint32(entry))
+	at := after
+	for k := len(way) - 1; k > 0; k-- {
+		old := way[k]
+		n, err := i.f.allocateMeta(old.goal())
+		if err != nil {
+			return err
+		}
+		b := i.f.fresh(n)
+		at = i.f.touch(b, at)
+		copy(b.data, old.data)
+		e := enode{i, b, b.data}
+		if old.depth() == 0 {
+			e.put(0, entry)
+		} else {
+			copy(e.at(0), entry)
+		}
+		e.done()
+		entry = makeIndex(l, n)
+	}
+	at = i.touch(at)
+	copy(way[0].at(0), entry)
+	for _, old := range way[1:] {
+		if err := i.f.free(old.b.block, 1, at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // grow puts a level between the root and what is below it.

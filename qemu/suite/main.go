@@ -38,6 +38,7 @@ func main() {
 	total.add(bootAll(ctx, append(selectBoots(*boots), others...), *jobs, *limit))
 	total.add(crashAll(ctx, *boots, *limit))
 	total.add(refuseAll(ctx, *boots))
+	total.add(disksAll(ctx, *boots))
 	fmt.Printf("whole suite: %s\n", since(start))
 	fmt.Printf("%d passed, %d failed\n", total.passed, total.failed)
 	if total.failed > 0 || total.passed == 0 {
