@@ -26,24 +26,42 @@ const (
 // Account is what the process has been charged, its address space excepted.
 func (p *Process) Account() *charge.Account { return &p.account }
 
-// chargeThread pays for another thread of p: nil, or EAGAIN, as Linux has it for
-// too many threads.
-func (p *Process) chargeThread() error {
-	if !p.account.TakeThread(threadCost, p.threadLimit()) {
+// openAccount pays for a new process and for its first thread; limit is what its
+// maker's threadLimit was. EAGAIN, as Linux has it for too many processes.
+func (p *Process) openAccount(u *charge.User, limit uint64) error {
+	if !p.account.Open(u, charge.Process, processCost, charge.Thread, threadCost, limit) {
 		return syscall.EAGAIN
 	}
 	return nil
 }
 
+// endAccount gives back what is left of that once all threads are gone: the process.
+func (p *Process) endAccount() { p.account.Close(charge.Process, processCost) }
+
+// chargeThread pays for another thread of p. EAGAIN.
+func (p *Process) chargeThread() error {
+	if !p.account.TakeOne(charge.Thread, threadCost, p.threadLimit()) {
+		return syscall.EAGAIN
+	}
+	return nil
+}
+
+// endThread gives back what a thread has been charged.
+func (p *Process) endThread() { p.account.GiveOne(charge.Thread, threadCost) }
+
 // threadLimit is RLIMIT_NPROC, which does not bind the superuser.
 func (p *Process) threadLimit() uint64 {
-	limit := uint64(math.MaxUint64)
 	p.mu.Lock()
-	if p.cred.UID != 0 && !p.cred.Has(cred.SysResource) && !p.cred.Has(cred.SysAdmin) {
-		limit = p.limits[rlimitNPROC].Cur
-	}
+	limit := p.threadLimitLocked()
 	p.mu.Unlock()
 	return limit
+}
+
+func (p *Process) threadLimitLocked() uint64 {
+	if p.cred.UID != 0 && !p.cred.Has(cred.SysResource) && !p.cred.Has(cred.SysAdmin) {
+		return p.limits[rlimitNPROC].Cur
+	}
+	return math.MaxUint64
 }
 
 // rlimitNPROC is RLIMIT_NPROC, which package syscall lacks.
@@ -58,11 +76,19 @@ func (p *Process) payFor(uid uint32) {
 	u := p.k.charges.User(uid)
 	p.account.Move(u)
 	if vs := p.VM(); vs != nil {
-		vs.Account().Move(u)
+		vs.PayFor(u)
 		vs.Release()
 	}
-	if files := p.Files(); files != nil {
-		files.PayFor(u)
+	// What is made while this goes on is made with mu held, or looks again who pays.
+	p.mu.Lock()
+	if p.files != nil {
+		p.files.PayFor(u)
 	}
+	for t := p.threads; t != nil; t = t.next {
+		if t.ownsFiles && t.files != nil {
+			t.files.PayFor(u)
+		}
+	}
+	p.mu.Unlock()
 	u.Release()
 }

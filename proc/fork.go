@@ -118,6 +118,9 @@ func (t *Thread) Fork(a ForkArgs) (int, error) {
 // cloneThread makes a thread of the same process, ready to run.
 func (t *Thread) cloneThread(a *ForkArgs) (*Thread, error) {
 	p, k := t.p, t.p.k
+	if err := p.chargeThread(); err != nil {
+		return nil, err
+	}
 	c, err := newThread(p)
 	if err != nil {
 		return nil, err
@@ -160,6 +163,9 @@ func (t *Thread) cloneThread(a *ForkArgs) (*Thread, error) {
 		return nil, err
 	}
 	k.pids.setThread(tid, c)
+	if c.ownsFiles && c.files != nil {
+		c.files.PayFor(p.account.User()) // it may have changed since
+	}
 	if c.ownsFiles && !p.split {
 		p.split, p.sharers = true, p.running
 	} else if p.split && !c.ownsFiles {
@@ -180,13 +186,17 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := k.newProcess(pid, t.name, t.cred, p.account.User())
+	p.mu.Lock()
+	cred, limit := t.cred, p.threadLimitLocked()
+	p.mu.Unlock()
+	c, err := k.newProcess(pid, t.name, cred, p.account.User(), limit)
 	if err != nil {
 		return nil, err
 	}
 	p.mu.Lock()
 	if t.Interrupted() { // what comes from here on, f hears of
 		p.mu.Unlock()
+		c.endThread()
 		k.unmake(c)
 		t.Interrupt()
 		return nil, ERESTARTNOINTR
@@ -271,7 +281,7 @@ func (t *Thread) shareWith(c *Process, ct *Thread, f CloneFlags) error {
 	if f&CloneVM != 0 {
 		c.space = t.space.borrow()
 	} else {
-		vs, err := t.space.vs.For(t).Fork(t.space.vs.Layout(), arch.VA(t.U.Frame[p.k.abi.SP]))
+		vs, err := t.space.vs.For(t).Fork(t.space.vs.Layout(), arch.VA(t.U.Frame[p.k.abi.SP]), c.account.User())
 		if err != nil {
 			return err
 		}

@@ -107,7 +107,7 @@ func (p *Process) holds() int64 {
 	}
 	defer vs.Release()
 	st := vs.Pmap().Stats()
-	return int64(st.Resident+st.Tables)<<12 + vs.Account().Used(charge.Heap) + p.account.Used(charge.Heap)
+	return int64(st.Resident+st.Tables)<<12 + vs.Charged() + p.account.Used(charge.Heap)
 }
 
 // sharedSpace is the process's space, to compare with others'.

@@ -638,8 +638,11 @@ func TestPendingLimit(t *testing.T) {
 func TestSigQueueModel(t *testing.T) {
 	m := newMachine(t, 64, nil)
 	p := &Process{k: m.k}
-	p.account.Init(m.k.charges.Kernel())
-	defer p.account.Close()
+	if err := p.openAccount(m.k.charges.Kernel(), 1); err != nil {
+		t.Fatal(err)
+	}
+	defer p.endAccount()
+	defer p.endThread()
 	p.limits = DefaultLimits()
 	r := rand.New(rand.NewSource(1))
 	var q sigQueue

@@ -5,6 +5,8 @@ import (
 	"math/bits"
 	"syscall"
 	"unsafe"
+
+	"grim/mm/charge"
 )
 
 // sigQueue holds pending signals: a standard one once, real-time ones each. Its
@@ -43,7 +45,7 @@ func (q *sigQueue) add(p *Process, info *Siginfo) error {
 	if s < SIGRTMIN && info.Code >= 0 {
 		limit = math.MaxUint64
 	}
-	if !p.account.TakeSignal(signalCost, limit) {
+	if !p.account.TakeOne(charge.Signal, signalCost, limit) {
 		if s >= SIGRTMIN && info.Code != SI_USER {
 			return syscall.EAGAIN
 		}
@@ -120,5 +122,5 @@ func (q *sigQueue) remove(p *Process, prev, n *queuedSignal) {
 	if q.tail == n {
 		q.tail = prev
 	}
-	p.account.GiveSignal(signalCost)
+	p.account.GiveOne(charge.Signal, signalCost)
 }

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"math"
 	"syscall"
 
 	"grim/arch"
@@ -35,7 +36,7 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 	if a.Cred == nil {
 		a.Cred = root
 	}
-	p, err := k.newProcess(pid, a.Name, a.Cred, nil)
+	p, err := k.newProcess(pid, a.Name, a.Cred, nil, math.MaxUint64)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +46,7 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 		return nil, err
 	}
 	p.ofKernel = true
-	a.VM.Account().Move(p.account.User())
+	a.VM.PayFor(p.account.User())
 	if a.Files != nil {
 		a.Files.PayFor(p.account.User())
 	}
@@ -82,38 +83,33 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 	return p, nil
 }
 
-// newProcess makes the object, which the user of cred pays for; nothing can find it
-// yet. payer is that user, as far as the caller knows, or nil: to look for it takes
-// a lock. On error the number is free again: EAGAIN.
-func (k *Kernel) newProcess(pid int, name string, cred *Cred, payer *charge.User) (*Process, error) {
+// newProcess makes the object, which the user of cred pays for, the first thread
+// included; nothing can find it yet. payer is that user, as far as the caller knows, or
+// nil: to look for it takes a lock. limit is of threads. On error the number is free
+// again: EAGAIN.
+func (k *Kernel) newProcess(pid int, name string, cred *Cred, payer *charge.User, limit uint64) (*Process, error) {
 	p := &Process{k: k, pid: pid, start: k.now(), name: name[:min(len(name), 15)], cred: cred}
+	var err error
 	if payer != nil && payer.UID() == cred.UID {
-		p.account.Init(payer)
+		err = p.openAccount(payer, limit)
 	} else {
 		u := k.charges.User(cred.UID)
-		p.account.Init(u)
+		err = p.openAccount(u, limit)
 		u.Release()
 	}
-	if !p.account.Take(charge.Process, processCost) {
-		p.account.Close()
+	if err != nil {
 		k.pids.release(pid)
-		return nil, syscall.EAGAIN
+		return nil, err
 	}
 	k.counts.procs.Add(1)
 	return p, nil
 }
 
-// unmake undoes newProcess and the number's alloc.
+// unmake undoes newProcess and the number's alloc. The process has no thread any more.
 func (k *Kernel) unmake(p *Process) {
 	k.counts.procs.Add(-1)
 	p.endAccount()
 	k.pids.release(p.pid)
-}
-
-// endAccount gives back what newProcess has charged. Nothing else may be left.
-func (p *Process) endAccount() {
-	p.account.Give(charge.Process, processCost)
-	p.account.Close()
 }
 
 // publish makes a new process visible with its first thread. Preconditions:

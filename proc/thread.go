@@ -48,11 +48,11 @@ type Thread struct {
 	waits atomic.Uint32
 
 	space    *space     // [o] the process's
-	files    Files      // [o] the process's, or with ownsFiles the thread's own
+	files    Files      // [om] the process's, or with ownsFiles the thread's own
 	pm       *pmap.Pmap // [o] the space's
 	sliceEnd int64      // [o] Kernel.Now at which to yield
 
-	ownsFiles bool // [o] see cloneThread
+	ownsFiles bool // [om] see cloneThread
 
 	state      State   // [m]
 	next, prev *Thread // [m] Process.threads
@@ -99,17 +99,14 @@ type Thread struct {
 	futex    futexWaiter // see futex.go
 }
 
-// newThread makes a thread of p, not yet visible, with a u-area. ENOMEM; EAGAIN:
-// the user has too many, or no share of kernel memory left.
+// newThread makes a thread of p, not yet visible, with a u-area. The thread has been
+// paid for; on error, ENOMEM, that is given back.
 func newThread(p *Process) (*Thread, error) {
-	if err := p.chargeThread(); err != nil {
-		return nil, err
-	}
 	t := &Thread{p: p}
 	t.parker.init()
 	t.futex.t = t
 	if err := p.k.allocUArea(t); err != nil {
-		p.account.GiveThread(threadCost)
+		p.endThread()
 		return nil, err
 	}
 	p.k.counts.threads.Add(1)
@@ -120,7 +117,7 @@ func newThread(p *Process) (*Thread, error) {
 func (t *Thread) free() {
 	t.p.k.freeUArea(t)
 	t.p.k.counts.threads.Add(-1)
-	t.p.account.GiveThread(threadCost)
+	t.p.endThread()
 }
 
 // linkThread puts t on p's list. Preconditions: p.mu held.

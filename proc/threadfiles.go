@@ -52,6 +52,7 @@ func (t *Thread) UnshareFiles() error {
 		}
 	}
 	t.files = own
+	own.PayFor(p.account.User()) // it may have changed since
 	p.mu.Unlock()
 	if old != nil {
 		old.CloseAll()
@@ -69,8 +70,8 @@ func (t *Thread) ownFiles() error {
 	p := t.p
 	p.mu.Lock()
 	p.files, p.split = t.files, false
-	p.mu.Unlock()
 	t.ownsFiles = false
+	p.mu.Unlock()
 	if t.files != nil {
 		t.files.CloseOnExec()
 	}

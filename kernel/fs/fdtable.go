@@ -17,11 +17,14 @@ const MaxFDs = 1 << 16
 // FDTable maps descriptors to open file descriptions. Threads share one, and
 // processes made with CLONE_FILES do.
 type FDTable struct {
-	users   atomic.Int32
-	yield   func()         // [I] once it is in use: lets others run; nil: nothing
-	account charge.Account // open from init to the last CloseAll
+	users atomic.Int32
+	yield func() // [I] once it is in use: lets others run; nil: nothing
 
 	mu    sync.Mutex
+	payer *charge.User
+	// refs is whether the table has a reference to payer. While one process alone uses
+	// the table, that process pays, and keeps its user known.
+	refs  bool
 	slots []fdSlot
 	free  int // no number below is free
 	limit int
@@ -49,7 +52,7 @@ func NewFDTable(limit int, payer *charge.User) *FDTable {
 
 // Init is NewFDTable for a table that has been allocated.
 func (d *FDTable) Init(limit int, payer *charge.User) *FDTable {
-	d.account.Init(payer)
+	d.payer = payer
 	d.limit = min(limit, MaxFDs)
 	d.slots = d.few[:0]
 	d.users.Store(1)
@@ -57,14 +60,43 @@ func (d *FDTable) Init(limit int, payer *charge.User) *FDTable {
 }
 
 // PayFor makes payer the one who is charged for the table.
-func (d *FDTable) PayFor(payer *charge.User) { d.account.Move(payer) }
+func (d *FDTable) PayFor(payer *charge.User) {
+	d.mu.Lock()
+	if old := d.payer; old != payer {
+		d.payer = payer
+		payer.PayFor(charge.FDTable, d.chargedLocked(), old)
+		if d.refs {
+			payer.Ref()
+			old.Release()
+		}
+	}
+	d.mu.Unlock()
+}
 
 // Charged is how much kernel memory the table is charged, in bytes.
-func (d *FDTable) Charged() int64 { return d.account.Used(charge.Heap) }
+func (d *FDTable) Charged() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.chargedLocked()
+}
+
+// chargedLocked is of the slots once they do not fit into few. Precondition: mu held.
+func (d *FDTable) chargedLocked() int64 {
+	if n := cap(d.slots); n > len(d.few) {
+		return int64(n) * slotCost
+	}
+	return 0
+}
 
 // Share adds a user (CLONE_FILES) and returns d; CloseAll takes it away.
 func (d *FDTable) Share() *FDTable {
+	d.mu.Lock()
 	d.users.Add(1)
+	if !d.refs {
+		d.refs = true
+		d.payer.Ref()
+	}
+	d.mu.Unlock()
 	return d
 }
 
@@ -140,7 +172,7 @@ func (d *FDTable) putLocked(fd int, s fdSlot) error {
 func (d *FDTable) growLocked(n int) error {
 	if n > cap(d.slots) {
 		room := min(max(n, 2*cap(d.slots)), max(n, d.limit))
-		if !d.account.Take(charge.FDTable, int64(room)*slotCost) {
+		if !d.payer.Take(charge.FDTable, int64(room)*slotCost) {
 			return syscall.ENOMEM
 		}
 		slots := make([]fdSlot, len(d.slots), room)
@@ -153,9 +185,10 @@ func (d *FDTable) growLocked(n int) error {
 }
 
 // giveSlots gives back what growLocked has charged for the present slots.
+// Precondition: mu held.
 func (d *FDTable) giveSlots() {
-	if n := cap(d.slots); n > len(d.few) {
-		d.account.Give(charge.FDTable, int64(n)*slotCost)
+	if n := d.chargedLocked(); n != 0 {
+		d.payer.Give(charge.FDTable, n)
 	}
 }
 
@@ -322,8 +355,11 @@ func (d *FDTable) CloseAll() {
 	slots := d.slots
 	d.giveSlots()
 	d.slots, d.fixed = nil, true
+	if d.refs {
+		d.refs = false
+		d.payer.Release()
+	}
 	d.mu.Unlock()
-	d.account.Close()
 	for i := range slots {
 		if f := slots[i].file; f != nil {
 			slots[i].file = nil

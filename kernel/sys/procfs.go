@@ -129,7 +129,7 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 	}
 	if vs := p.VM(); vs != nil {
 		i.Mem = vs.Stats()
-		i.Charged += uint64(vs.Account().Used(charge.Heap))
+		i.Charged += uint64(vs.Charged())
 		i.Frame.StackStart = uint64(vs.Marks().StackTop)
 		i.Auxv = func() []byte { return auxv(p) }
 		vs.Release()

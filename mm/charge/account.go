@@ -5,36 +5,52 @@ import (
 	"sync"
 )
 
-// Account is what one holder, a process or an address space, has been charged.
-// Init makes it ready, Close ends it. The holder embeds it.
+// Account is what a process has been charged. Open makes it ready, Close ends it. The
+// process embeds it.
 type Account struct {
-	mu      sync.Mutex
-	user    *User            // [mu] holds a reference
-	used    [resources]int64 // [mu]
-	tasks   int64            // [mu] threads, for RLIMIT_NPROC
-	signals int64            // [mu] queued signals, for RLIMIT_SIGPENDING
+	mu sync.Mutex
+	// user is known to its System at least as long as the account is open, because
+	// of what Open has charged.
+	user  *User            // [mu]
+	used  [resources]int64 // [mu]
+	count [counted]int64   // [mu] objects of the counted kinds
 }
 
-// Init makes the account charge to u, of which it takes a reference.
-func (a *Account) Init(u *User) {
-	a.user = u.Ref()
-	a.used, a.tasks, a.signals = [resources]int64{}, 0, 0
+// Open makes the account charge to u, and charges n bytes of kind k, and of m bytes for
+// the first of a counted kind c. It is refused like Take and TakeOne. Nobody else knows
+// the account yet; if it is refused, it is not open.
+func (a *Account) Open(u *User, k Kind, n int64, c Kind, m int64, limit uint64) bool {
+	if !u.takeCount(c, limit) {
+		return false
+	}
+	if !u.take(k, n, c, m) {
+		u.count[c&countMask].Add(-1)
+		return false
+	}
+	a.user, a.used, a.count = u, [resources]int64{Heap: n + m}, [counted]int64{}
+	a.count[c&countMask] = 1
+	return true
 }
 
-// Close ends the account. Everything must have been given back.
-func (a *Account) Close() {
+// Close ends the account and gives back the n bytes that Open has charged. Everything
+// else must have been given back.
+func (a *Account) Close(k Kind, n int64) {
 	a.mu.Lock()
-	u, left := a.user, a.used[Heap]|a.used[Frames]|a.tasks
+	u, left := a.user, a.used[Heap]-n
+	for _, more := range a.count {
+		left |= more
+	}
 	a.user = nil
 	a.mu.Unlock()
-	if left != 0 {
-		panic(fmt.Sprintf("charge: account of user %d closed with %d bytes of heap, %d of frames, %d threads charged",
-			u.uid, a.used[Heap], a.used[Frames], a.tasks))
+	if left|a.used[Frames] != 0 {
+		panic(fmt.Sprintf("charge: account of user %d closed with %d bytes of heap, %d of frames, %d threads, %d signals charged",
+			u.uid, left, a.used[Frames], a.count[Thread], a.count[Signal]))
 	}
-	u.Release()
+	u.Give(k, n)
 }
 
-// User is to whom the account charges. The reference stays the account's.
+// User is to whom the account charges. It has no reference: the caller takes it for a
+// charge at once.
 func (a *Account) User() *User {
 	a.mu.Lock()
 	u := a.user
@@ -68,55 +84,32 @@ func (a *Account) Give(k Kind, n int64) {
 	a.mu.Unlock()
 }
 
-// TakeThread charges n bytes for a thread and counts it. It is refused if the user
-// has limit threads already (RLIMIT_NPROC).
-func (a *Account) TakeThread(n int64, limit uint64) bool {
+// TakeOne charges n bytes for an object of a counted kind and counts it. It is refused
+// if the user has limit of them already (RLIMIT_NPROC, RLIMIT_SIGPENDING).
+func (a *Account) TakeOne(k Kind, n int64, limit uint64) bool {
 	a.mu.Lock()
 	u := a.user
-	ok := uint64(u.tasks.Add(1)) <= limit && u.Take(Thread, n)
+	ok := u.takeCount(k, limit)
 	if ok {
-		a.tasks++
-		a.used[Heap] += n
-	} else {
-		u.tasks.Add(-1)
+		if ok = u.Take(k, n); ok {
+			a.count[k&countMask]++
+			a.used[Heap] += n
+		} else {
+			u.count[k&countMask].Add(-1)
+		}
 	}
 	a.mu.Unlock()
 	return ok
 }
 
-// GiveThread undoes TakeThread.
-func (a *Account) GiveThread(n int64) {
+// GiveOne undoes TakeOne.
+func (a *Account) GiveOne(k Kind, n int64) {
 	a.mu.Lock()
-	a.tasks--
+	a.count[k&countMask]--
 	a.used[Heap] -= n
-	a.user.tasks.Add(-1)
-	a.user.Give(Thread, n)
-	a.mu.Unlock()
-}
-
-// TakeSignal charges n bytes for a queued signal and counts it. It is refused if the
-// user has limit of them already (RLIMIT_SIGPENDING).
-func (a *Account) TakeSignal(n int64, limit uint64) bool {
-	a.mu.Lock()
 	u := a.user
-	ok := uint64(u.signals.Add(1)) <= limit && u.Take(Signal, n)
-	if ok {
-		a.signals++
-		a.used[Heap] += n
-	} else {
-		u.signals.Add(-1)
-	}
-	a.mu.Unlock()
-	return ok
-}
-
-// GiveSignal undoes TakeSignal.
-func (a *Account) GiveSignal(n int64) {
-	a.mu.Lock()
-	a.signals--
-	a.used[Heap] -= n
-	a.user.signals.Add(-1)
-	a.user.Give(Signal, n)
+	u.count[k&countMask].Add(-1)
+	u.Give(k, n)
 	a.mu.Unlock()
 }
 
@@ -126,29 +119,15 @@ func (a *Account) GiveSignal(n int64) {
 // is below its share.
 func (a *Account) Move(to *User) {
 	a.mu.Lock()
-	from := a.user
-	if from == to {
-		a.mu.Unlock()
-		return
+	if from := a.user; from != to {
+		a.user = to
+		for r, n := range a.used {
+			move(Resource(r), n, from, to)
+		}
+		for k, n := range a.count {
+			to.count[k].Add(n)
+			from.count[k].Add(-n)
+		}
 	}
-	a.user = to.Ref()
-	for r, n := range a.used {
-		to.move(Resource(r), n)
-		from.move(Resource(r), -n)
-	}
-	to.tasks.Add(a.tasks)
-	from.tasks.Add(-a.tasks)
-	to.signals.Add(a.signals)
-	from.signals.Add(-a.signals)
 	a.mu.Unlock()
-	from.Release()
-}
-
-// move adds to what the user holds. The kinds' totals stay. The kernel's own is
-// not part of the machine's use.
-func (u *User) move(r Resource, n int64) {
-	u.used[r].Add(n)
-	if !u.kernel {
-		u.sys.used[r].Add(n)
-	}
 }

@@ -8,9 +8,10 @@
 //
 // There are three levels. System is the machine: limits, and totals for each
 // kind of object. User is one user number: objects that can outlive a process,
-// such as pipes and inodes, are charged to it directly. Account belongs to one
-// holder, a process or an address space: it adds up what is charged through it,
-// and can move to another user as a whole when a process changes its user.
+// such as pipes and inodes, are charged to it directly, and so are address spaces and
+// descriptor tables, which know by themselves what they are charged (User.PayFor).
+// Account belongs to one process: it adds up what is charged through it. Accounts,
+// spaces and tables move to another user as a whole when a process changes its user.
 //
 // The rule that shares the machine out among users is in User.Take.
 //
@@ -48,12 +49,12 @@ type Kind uint8
 
 // The kinds of objects.
 const (
-	Process   Kind = iota // process, signal actions, its files structure
-	Thread                // thread, and the goroutine stack that it runs on
+	Thread    Kind = iota // thread, and the goroutine stack that it runs on
+	Signal                // queued signals
+	Process               // process, signal actions, its files structure
 	Space                 // address spaces with their map entries
 	Object                // memory objects
 	PageIndex             // what finds the pages of an object
-	Signal                // queued signals
 	FDTable               // descriptor tables
 	OpenFile              // open file descriptions of every sort, with their timers and locks
 	Inode                 // files, directories and links of the memory file system
@@ -62,6 +63,12 @@ const (
 	Call                  // memory of system calls in progress
 	PipePages             // pipe buffers
 	kinds
+)
+
+// The first kinds are counted too, for limits on their number.
+const (
+	counted   = 2 // a power of 2
+	countMask = counted - 1
 )
 
 var kindTable = [kinds]struct {
@@ -77,13 +84,20 @@ var kindTable = [kinds]struct {
 }
 
 // resourceOf is the resource of each kind, apart from the names: Take and Give look
-// here alone.
-var resourceOf = func() (r [kinds]Resource) {
-	for k := range r {
-		r[k] = kindTable[k].resource
+// here alone. It has an entry for every value of a Kind, as kindsRoom has, so that an
+// index needs no check.
+var resourceOf = func() (r [256]Resource) {
+	for k, of := range kindTable {
+		r[k] = of.resource
 	}
 	return r
 }()
+
+// kindsRoom is a power of 2 that is not less than kinds.
+const (
+	kindsRoom = 16
+	kindMask  = kindsRoom - 1
+)
 
 func (k Kind) String() string {
 	if k < kinds {
@@ -116,8 +130,8 @@ type System struct {
 	// bound is limit, or refuseAll while Refuse is on, so that Take looks at nothing else.
 	bound [resources]atomic.Int64
 	used  [resources]atomic.Int64
-	kinds [kinds]atomic.Int64 // bytes, the kernel's own included
-	own   User                // the kernel's
+	kinds [kindsRoom]atomic.Int64 // bytes, the kernel's own included
+	own   User                    // the kernel's
 	// refuse is what Refuse was given; nil: nothing is refused.
 	refuse atomic.Pointer[func(k Kind, n int64) bool]
 
@@ -185,8 +199,7 @@ func (s *System) Used(r Resource) int64 { return s.used[r].Load() }
 // Kernel is the kernel itself as a user: counted, never refused.
 func (s *System) Kernel() *User { return &s.own }
 
-// References is how many references to users there are: of accounts, and of others
-// that charge.
+// References is how many references to users there are.
 func (s *System) References() (n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

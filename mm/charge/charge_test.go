@@ -135,65 +135,120 @@ func TestMisuse(t *testing.T) {
 	u := s.User(7)
 	u.Take(Inode, 100)
 	mustPanic(t, "given back as another kind", func() { u.Give(Name, 100) })
+	for name, left := range map[string]func(a *Account){
+		"heap":   func(a *Account) { a.Take(Inode, 10) },
+		"frames": func(a *Account) { a.Take(PipePages, 10) },
+		"signal": func(a *Account) { a.TakeOne(Signal, 0, 10) },
+		"thread": func(a *Account) { a.TakeOne(Thread, 0, 10) },
+	} {
+		a := opened(t, u)
+		a.GiveOne(Thread, 20)
+		left(a)
+		mustPanic(t, "closed with a "+name, func() { a.Close(Process, 10) })
+	}
+}
+
+// opened is an account for which 10 bytes of a process and 20 of its thread are charged.
+func opened(t *testing.T, u *User) *Account {
+	t.Helper()
+	a := new(Account)
+	if !a.Open(u, Process, 10, Thread, 20, 100) {
+		t.Fatal("account was refused")
+	}
+	return a
+}
+
+func (a *Account) end() {
+	a.GiveOne(Thread, 20)
+	a.Close(Process, 10)
+}
+
+// TestOpen: an account that is refused leaves nothing, whichever of its charges it is.
+// Broken by: take that forgets m when it is refused.
+func TestOpen(t *testing.T) {
+	s := limited(1 << 20)
+	u := s.User(1)
 	var a Account
-	a.Init(u)
-	a.Take(Inode, 10)
-	mustPanic(t, "closed with charges", a.Close)
+	for _, refused := range []Kind{Process, Thread} {
+		s.Refuse(func(k Kind, n int64) bool { return k == refused })
+		if a.Open(u, Process, 10, Thread, 20, 100) {
+			t.Errorf("opened without %v", refused)
+		}
+	}
+	s.Refuse(nil)
+	if a.Open(u, Process, 10, Thread, 20, 0) || a.Open(u, Process, 1<<19, Thread, 1<<19, 1) {
+		t.Error("opened beyond a limit")
+	}
+	if u.Used(Heap) != 0 || u.Count(Thread) != 0 {
+		t.Errorf("left: %d bytes, %d threads", u.Used(Heap), u.Count(Thread))
+	}
+	b := opened(t, u)
+	if u.Used(Heap) != 30 || u.Count(Thread) != 1 || b.Used(Heap) != 30 {
+		t.Errorf("open: %d bytes, %d threads", u.Used(Heap), u.Count(Thread))
+	}
+	b.end()
+	u.Release()
+	s.empty(t)
 }
 
 // TestMove: a user pays for the accounts that it has become the owner of, and what
-// is given back later is the new user's.
+// is given back later is the new user's. A user that holds nothing more is forgotten.
 func TestMove(t *testing.T) {
 	s := limited(1 << 20)
 	u, v := s.User(1), s.User(2)
-	var a Account
-	a.Init(u)
-	a.Take(Thread, 1000)
+	a := opened(t, u)
+	u.Release()
+	a.Take(Thread, 970)
+	v.Take(Space, 500)
 	a.Move(v)
-	if u.Used(Heap) != 0 || v.Used(Heap) != 1000 || s.Used(Heap) != 1000 || a.User() != v {
+	if u.Used(Heap) != 0 || v.Used(Heap) != 1500 || s.Used(Heap) != 1500 || a.User() != v || s.users[1] != nil {
 		t.Errorf("after Move: %d, %d, machine %d", u.Used(Heap), v.Used(Heap), s.Used(Heap))
 	}
+	s.Kernel().PayFor(Space, 500, v)
 	a.Move(s.Kernel())
 	if v.Used(Heap) != 0 || s.Used(Heap) != 0 {
 		t.Errorf("moved to the kernel: %d, machine %d", v.Used(Heap), s.Used(Heap))
 	}
 	a.Move(v)
-	a.Give(Thread, 1000)
-	a.Close()
-	u.Release()
+	a.Give(Thread, 970)
+	a.end()
+	s.Kernel().Give(Space, 500)
 	v.Release()
 	s.empty(t)
 }
 
-// TestThreads: the limit on threads is the user's, through all accounts, and moves.
-func TestThreads(t *testing.T) {
-	s := limited(1 << 20)
-	u, v := s.User(1), s.User(2)
-	accounts := make([]Account, 2)
-	for i := range accounts {
-		accounts[i].Init(u)
-		if !accounts[i].TakeThread(100, 2) {
-			t.Errorf("thread %d was refused", i)
+// TestCounts: the limit on threads, and on queued signals, is the user's, through all
+// accounts, and moves.
+func TestCounts(t *testing.T) {
+	for _, k := range []Kind{Thread, Signal} {
+		s := limited(1 << 20)
+		u, v := s.User(1), s.User(2)
+		accounts := []*Account{opened(t, u), opened(t, u)}
+		more := uint64(u.Count(k))
+		for i, a := range accounts {
+			if !a.TakeOne(k, 100, more+2) {
+				t.Errorf("%v %d was refused", k, i)
+			}
 		}
+		if accounts[0].TakeOne(k, 100, more+2) || u.Count(k) != int64(more)+2 || u.Used(Heap) != 260 {
+			t.Errorf("third %v of 2: there are %d, %d bytes", k, u.Count(k), u.Used(Heap))
+		}
+		accounts[0].Move(v)
+		if u.Count(k) != int64(more)/2+1 || v.Count(k) != u.Count(k) {
+			t.Errorf("after Move: %d and %d %v", u.Count(k), v.Count(k), k)
+		}
+		if !accounts[1].TakeOne(k, 100, more/2+2) {
+			t.Errorf("no room though a %v has moved", k)
+		}
+		accounts[1].GiveOne(k, 100)
+		for _, a := range accounts {
+			a.GiveOne(k, 100)
+			a.end()
+		}
+		u.Release()
+		v.Release()
+		s.empty(t)
 	}
-	if accounts[0].TakeThread(100, 2) || u.Tasks() != 2 || u.Used(Heap) != 200 {
-		t.Errorf("third thread of 2: %d threads, %d bytes", u.Tasks(), u.Used(Heap))
-	}
-	accounts[0].Move(v)
-	if u.Tasks() != 1 || v.Tasks() != 1 {
-		t.Errorf("after Move: %d and %d threads", u.Tasks(), v.Tasks())
-	}
-	if !accounts[1].TakeThread(100, 2) {
-		t.Error("no room though a thread has moved")
-	}
-	accounts[1].GiveThread(100)
-	for i := range accounts {
-		accounts[i].GiveThread(100)
-		accounts[i].Close()
-	}
-	u.Release()
-	v.Release()
-	s.empty(t)
 }
 
 // TestUserOutlives: a user without processes is known as long as it holds something.
@@ -215,10 +270,10 @@ func TestUserOutlives(t *testing.T) {
 func TestStorm(t *testing.T) {
 	const limit = 1 << 20
 	s := limited(limit)
-	accounts := make([]Account, 4)
+	accounts := make([]*Account, 4)
 	for i := range accounts {
 		u := s.User(uint32(i))
-		accounts[i].Init(u)
+		accounts[i] = opened(t, u)
 		u.Release()
 	}
 	var wg sync.WaitGroup
@@ -228,7 +283,7 @@ func TestStorm(t *testing.T) {
 			held := make([][]int64, len(accounts))
 			for range 3000 {
 				i := r.Intn(len(accounts))
-				a := &accounts[i]
+				a := accounts[i]
 				switch r.Intn(8) {
 				case 0:
 					u := s.User(uint32(r.Intn(6)))
@@ -253,8 +308,8 @@ func TestStorm(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	for i := range accounts {
-		accounts[i].Close()
+	for _, a := range accounts {
+		a.end()
 	}
 	s.empty(t)
 }
@@ -262,7 +317,7 @@ func TestStorm(t *testing.T) {
 func BenchmarkTakeGive(b *testing.B) {
 	s := limited(1 << 30)
 	var a Account
-	a.Init(s.User(1))
+	a.Open(s.User(1), Process, 10, Thread, 20, 100)
 	for b.Loop() {
 		a.Take(Space, 2048)
 		a.Give(Space, 2048)

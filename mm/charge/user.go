@@ -13,11 +13,10 @@ type User struct {
 	kernel bool    // [I]
 	used   [resources]atomic.Int64
 
-	tasks   atomic.Int64 // threads, for RLIMIT_NPROC
-	signals atomic.Int64 // queued signals, for RLIMIT_SIGPENDING
+	count [counted]atomic.Int64 // objects of the counted kinds
 
-	// refs counts accounts, and others that will charge. Only System.User brings it
-	// up from 0, with System.mu held.
+	// refs counts those that will charge and hold nothing charged. Only System.User
+	// brings it up from 0, with System.mu held.
 	refs atomic.Int64
 }
 
@@ -83,8 +82,8 @@ func (u *User) UID() uint32 { return u.uid }
 // System is the machine's account.
 func (u *User) System() *System { return u.sys }
 
-// Tasks is how many threads the user has.
-func (u *User) Tasks() int64 { return u.tasks.Load() }
+// Count is how many objects of a counted kind the user has.
+func (u *User) Count(k Kind) int64 { return u.count[k].Load() }
 
 // Used is how much of a resource the user holds, in bytes.
 func (u *User) Used(r Resource) int64 { return u.used[r].Load() }
@@ -103,37 +102,83 @@ func (u *User) Take(k Kind, n int64) bool {
 	used, total := u.used[r].Add(n), n
 	if !u.kernel {
 		total = s.used[r].Add(n)
-		if (used > greed*(s.bound[r].Load()-total) || (total^(total-n))>>gateShift != 0) && !u.mayHave(k, n, used, total) {
+		if (used > greed*(s.bound[r].Load()-total) || (total^(total-n))>>gateShift != 0) && !u.mayHave(k, n, k, 0, used, total) {
 			return false
 		}
 	}
-	s.kinds[k].Add(n)
+	s.kinds[k&kindMask].Add(n)
+	return true
+}
+
+// take is Take for n bytes of one kind and m of another, both of Heap.
+func (u *User) take(k Kind, n int64, l Kind, m int64) bool {
+	s, all := u.sys, n+m
+	used := u.used[Heap].Add(all)
+	if !u.kernel {
+		total := s.used[Heap].Add(all)
+		if (used > greed*(s.bound[Heap].Load()-total) || (total^(total-all))>>gateShift != 0) && !u.mayHave(k, n, l, m, used, total) {
+			return false
+		}
+	}
+	s.kinds[k&kindMask].Add(n)
+	s.kinds[l&kindMask].Add(m)
+	return true
+}
+
+// takeCount counts an object of a counted kind, unless the user has limit of them.
+func (u *User) takeCount(k Kind, limit uint64) bool {
+	if uint64(u.count[k&countMask].Add(1)) > limit {
+		u.count[k&countMask].Add(-1)
+		return false
+	}
 	return true
 }
 
 // mayHave is Take's second look at a charge: the limits, a test that refuses charges, and
-// the gate. used and total are what the user and all users hold with the charge; it takes
-// that back if the answer is no.
-func (u *User) mayHave(k Kind, n, used, total int64) bool {
-	s, r := u.sys, kindTable[k].resource
-	if f := s.refuse.Load(); (f == nil || !(*f)(k, n)) && used <= greed*(s.limit[r]-total) &&
-		(r != Heap || (total^(total-n))>>gateShift == 0 || s.gate(n)) {
+// the gate. used and total are what the user and all users hold with the charge, n bytes
+// of one kind and m of another; it takes that back if the answer is no.
+func (u *User) mayHave(k Kind, n int64, l Kind, m, used, total int64) bool {
+	s, r, all := u.sys, resourceOf[k]&1, n+m
+	f := s.refuse.Load()
+	if refused := f != nil && ((*f)(k, n) || m != 0 && (*f)(l, m)); !refused && used <= greed*(s.limit[r]-total) &&
+		(r != Heap || (total^(total-all))>>gateShift == 0 || s.gate(all)) {
 		return true
 	}
-	s.used[r].Add(-n)
-	u.used[r].Add(-n)
+	s.used[r].Add(-all)
+	u.used[r].Add(-all)
 	return false
 }
 
 // Give gives back n bytes that Take has charged.
 func (u *User) Give(k Kind, n int64) {
 	s, r := u.sys, resourceOf[k]&1
-	of, left := s.kinds[k].Add(-n), u.used[r].Add(-n)
+	of, left := s.kinds[k&kindMask].Add(-n), u.used[r].Add(-n)
 	if !u.kernel {
 		s.used[r].Add(-n)
 	}
 	if left <= 0 || of < 0 {
 		u.gave(k, n, of, left)
+	}
+}
+
+// PayFor makes u pay for n bytes of a kind that from has paid for. It is never refused;
+// see Account.Move. The caller holds what keeps the charge as it is.
+func (u *User) PayFor(k Kind, n int64, from *User) { move(resourceOf[k]&1, n, from, u) }
+
+// move adds to what the one holds and takes from the other. The kinds' totals stay.
+// The kernel's own is not part of the machine's use.
+func move(r Resource, n int64, from, to *User) {
+	s := to.sys
+	to.used[r].Add(n)
+	left := from.used[r].Add(-n)
+	if !to.kernel {
+		s.used[r].Add(n)
+	}
+	if !from.kernel {
+		s.used[r].Add(-n)
+		if left == 0 && from.refs.Load() == 0 && from.idle() {
+			from.forget()
+		}
 	}
 }
 

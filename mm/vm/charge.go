@@ -21,8 +21,35 @@ const (
 	spaceCost = int64(unsafe.Sizeof(VMSpace{})) + entryStep*entryCost
 )
 
-// Account is what the space has been charged.
-func (vs *VMSpace) Account() *charge.Account { return &vs.account }
+// charged is what the space has been charged for itself and its entries. Preconditions:
+// mu held.
+func (vs *VMSpace) charged() int64 { return spaceCost + int64(vs.paid-entryStep)*entryCost }
+
+// Charged is how much of the kernel's heap the space holds, in bytes.
+func (vs *VMSpace) Charged() int64 {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	return vs.charged()
+}
+
+// owner is who pays for the space, and for what is made for it now.
+func (vs *VMSpace) owner() *charge.User {
+	vs.mu.Lock()
+	u := vs.payer
+	vs.mu.Unlock()
+	return u
+}
+
+// PayFor makes another user pay for the space. What the space has been charged keeps
+// the user known.
+func (vs *VMSpace) PayFor(u *charge.User) {
+	vs.mu.Lock()
+	if vs.payer != u {
+		u.PayFor(charge.Space, vs.charged(), vs.payer)
+		vs.payer = u
+	}
+	vs.mu.Unlock()
+}
 
 // room makes sure that the map may get n more entries: nil or ENOMEM, for
 // maxEntries as well as for kernel memory. Preconditions: mu held.
@@ -39,7 +66,7 @@ func (vs *VMSpace) pay(entries int) error {
 		return syscall.ENOMEM
 	}
 	more := (entries - vs.paid + entryStep - 1) / entryStep * entryStep
-	if !vs.account.Take(charge.Space, int64(more)*entryCost) {
+	if !vs.payer.Take(charge.Space, int64(more)*entryCost) {
 		return syscall.ENOMEM
 	}
 	vs.paid += more
@@ -53,6 +80,6 @@ func (vs *VMSpace) repay() {
 	less := (vs.paid-vs.tree.n)/entryStep*entryStep - entryStep
 	if less >= entryStep {
 		vs.paid -= less
-		vs.account.Give(charge.Space, int64(less)*entryCost)
+		vs.payer.Give(charge.Space, int64(less)*entryCost)
 	}
 }

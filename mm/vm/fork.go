@@ -5,13 +5,13 @@ import (
 	"syscall"
 
 	"grim/arch"
+	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/pmap"
 )
 
-// Fork makes a copy of the space, with one reference, under layout l. The same user
-// pays for it. Private
-// memory is shared copy-on-write; objects are mapped again, and their pages left
+// Fork makes a copy of the space, with one reference, under layout l, that the same
+// user pays for. Private memory is shared copy-on-write; objects are mapped again, and their pages left
 // for faults to find. Memory locks are not inherited (mlock(2)). ENOMEM, and
 // then nothing is left of the copy. It does not sleep, but others run now and then.
 //
@@ -23,23 +23,23 @@ import (
 // The caller owns the space: no sibling thread changes it meanwhile, because mu is
 // held throughout.
 func (vs *VMSpace) Fork(l arch.Layout, stack arch.VA) (*VMSpace, error) {
-	return vs.fork(l, stack, nil)
+	return vs.fork(l, stack, vs.owner(), nil)
 }
 
-// Fork is VMSpace.Fork. EINTR: the thread is to end.
-func (c Caller) Fork(l arch.Layout, stack arch.VA) (*VMSpace, error) {
-	child, err := c.vs.fork(l, stack, c.w.MayEnd)
+// Fork is VMSpace.Fork for a copy that owner pays for. EINTR: the thread is to end.
+func (c Caller) Fork(l arch.Layout, stack arch.VA, owner *charge.User) (*VMSpace, error) {
+	child, err := c.vs.fork(l, stack, owner, c.w.MayEnd)
 	if err == syscall.EINTR && c.w.Pause() == nil {
 		// A signal has come that does not end the thread. It will wait now.
-		return c.vs.fork(l, stack, nil)
+		return c.vs.fork(l, stack, owner, nil)
 	}
 	return child, err
 }
 
 // fork is Fork that ends early, with EINTR, if stop is true in the middle; stop may be
 // nil, and takes no lock.
-func (vs *VMSpace) fork(l arch.Layout, stack arch.VA, stop func() bool) (*VMSpace, error) {
-	c, err := New(vs.sys, l, vs.account.User())
+func (vs *VMSpace) fork(l arch.Layout, stack arch.VA, owner *charge.User, stop func() bool) (*VMSpace, error) {
+	c, err := New(vs.sys, l, owner)
 	if err != nil {
 		return nil, err
 	}

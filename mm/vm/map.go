@@ -65,7 +65,7 @@ func (c Caller) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFlags,
 		off = 0
 		if flags&Shared != 0 { // children of fork have it too
 			var err error
-			if obj, err = NewAnonObject(vs.sys, int64(n), vs.account.User()); err != nil {
+			if obj, err = NewAnonObject(vs.sys, int64(n), vs.owner()); err != nil {
 				return 0, err
 			}
 			defer obj.Unref() // the entry takes its own

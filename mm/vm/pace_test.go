@@ -156,12 +156,12 @@ func TestStops(t *testing.T) {
 	for at := arch.VA(base); at < base+size; at += arch.BlockSize {
 		must(t, vs.pm.Demote(at))
 	}
-	if c, err := vs.For(&told{after: 2, pauses: 2}).Fork(arch.SharedUK, 0); err != syscall.EINTR || c != nil {
+	if c, err := vs.For(&told{after: 2, pauses: 2}).Fork(arch.SharedUK, 0, vs.owner()); err != syscall.EINTR || c != nil {
 		t.Errorf("fork: %v", err)
 	}
 	mustStore(t, vs, base, 1)
 	w := &told{after: 2, only: true}
-	c, err := vs.For(w).Fork(arch.SharedUK, 0)
+	c, err := vs.For(w).Fork(arch.SharedUK, 0, vs.owner())
 	if err != nil || w.pauses != 1 {
 		t.Fatalf("fork with a signal that ends nobody: %v after %d pauses", err, w.pauses)
 	}

@@ -14,17 +14,17 @@ import (
 
 // VMSpace is a user address space: map, page tables, limits.
 type VMSpace struct {
-	sys     *System    // [I]
-	pm      *pmap.Pmap // [I] &tables
-	id      uint64     // [I] futex identity
-	tables  pmap.Pmap
-	account charge.Account // of the kernel memory that the space takes; see charge.go
-	refs    atomic.Int32   // users: threads' processes, vfork and CLONE_VM borrowers, readers
+	sys    *System    // [I]
+	pm     *pmap.Pmap // [I] &tables
+	id     uint64     // [I] futex identity
+	tables pmap.Pmap
+	refs   atomic.Int32 // users: threads' processes, vfork and CLONE_VM borrowers, readers
 
 	mu    sync.Mutex // the outermost lock of this package; protects what follows
 	tree  entryTree
-	paid  int    // map entries that are charged, tree.n or more
-	hint  *entry // where the last fault was; nil or in the tree
+	paid  int          // map entries that are charged, tree.n or more
+	payer *charge.User // of the kernel memory that the space takes; see charge.go
+	hint  *entry       // where the last fault was; nil or in the tree
 	rs    reserv.Set
 	sizes sizes
 	pace  pace
@@ -57,19 +57,15 @@ const topGap = 128<<20 + stackGuard
 // New makes an empty address space with one reference, the caller's, that owner
 // pays for. ENOMEM.
 func New(s *System, l arch.Layout, owner *charge.User) (*VMSpace, error) {
-	vs := s.newSpace()
-	vs.account.Init(owner)
-	if !vs.account.Take(charge.Space, spaceCost) {
-		vs.account.Close()
-		s.freeSpace(vs)
+	if !owner.Take(charge.Space, spaceCost) {
 		return nil, syscall.ENOMEM
 	}
-	vs.paid = entryStep
+	vs := s.newSpace()
+	vs.payer, vs.paid = owner, entryStep
 	vs.sys, vs.id, vs.limits, vs.mmapBase = s, nextID.Add(1), noLimits, arch.UserMax-topGap
 	vs.pm = &vs.tables
 	if err := s.pmaps.Init(vs.pm, l); err != nil {
-		vs.account.Give(charge.Space, spaceCost)
-		vs.account.Close()
+		owner.Give(charge.Space, spaceCost)
 		s.freeSpace(vs)
 		return nil, err
 	}
@@ -102,14 +98,13 @@ func (vs *VMSpace) Release() (last bool) {
 	if n < 0 {
 		panic(fmt.Sprintf("vm: address space %d released %d times too often", vs.id, -n))
 	}
-	if vs.tree.n != 0 || !vs.pm.Empty() {
+	if vs.tree.n != 0 || vs.paid != entryStep || !vs.pm.Empty() {
 		st := vs.pm.Stats()
-		panic(fmt.Sprintf("vm: address space %d at final free: %d map entries, %d resident pages, %d table pages, want 0",
-			vs.id, vs.tree.n, st.Resident, st.Tables))
+		panic(fmt.Sprintf("vm: address space %d at final free: %d map entries (%d paid for), %d resident pages, %d table pages, want 0",
+			vs.id, vs.tree.n, vs.paid-entryStep, st.Resident, st.Tables))
 	}
 	vs.pm.Destroy()
-	vs.account.Give(charge.Space, spaceCost)
-	vs.account.Close()
+	vs.payer.Give(charge.Space, spaceCost)
 	s := vs.sys
 	s.spaces.Add(-1)
 	s.freeSpace(vs)
