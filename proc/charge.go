@@ -38,9 +38,9 @@ func (p *Process) openAccount(u *charge.User, limit uint64) error {
 // endAccount gives back what is left of that once all threads are gone: the process.
 func (p *Process) endAccount() { p.account.Close(charge.Process, processCost) }
 
-// chargeThread pays for another thread of p. EAGAIN.
-func (p *Process) chargeThread() error {
-	if !p.account.TakeOne(charge.Thread, threadCost, p.threadLimit()) {
+// chargeThread pays for another thread of t's process. EAGAIN.
+func (t *Thread) chargeThread() error {
+	if !t.p.account.TakeOne(charge.Thread, threadCost, t.threadLimit()) {
 		return syscall.EAGAIN
 	}
 	return nil
@@ -49,26 +49,24 @@ func (p *Process) chargeThread() error {
 // endThread gives back what a thread has been charged.
 func (p *Process) endThread() { p.account.GiveOne(charge.Thread, threadCost) }
 
-// threadLimit is RLIMIT_NPROC, which does not bind the superuser.
-func (p *Process) threadLimit() uint64 {
+// threadLimit is how many threads the user of t may have: RLIMIT_NPROC, which does not
+// bind the superuser. For the thread itself only.
+func (t *Thread) threadLimit() uint64 {
+	if c := t.cred; c.UID == 0 || c.Has(cred.SysResource) || c.Has(cred.SysAdmin) {
+		return math.MaxUint64
+	}
+	p := t.p
 	p.mu.Lock()
-	limit := p.threadLimitLocked()
+	limit := p.limits[rlimitNPROC].Cur
 	p.mu.Unlock()
 	return limit
-}
-
-func (p *Process) threadLimitLocked() uint64 {
-	if p.cred.UID != 0 && !p.cred.Has(cred.SysResource) && !p.cred.Has(cred.SysAdmin) {
-		return p.limits[rlimitNPROC].Cur
-	}
-	return math.MaxUint64
 }
 
 // rlimitNPROC is RLIMIT_NPROC, which package syscall lacks.
 const rlimitNPROC = 6
 
-// payFor makes the process's present user pay for it, after a change of
-// credentials. Preconditions: the caller is one of its threads.
+// payFor makes the process's present user pay for it, after a change of credentials of
+// its leader. Preconditions: the caller is one of its threads.
 func (p *Process) payFor(uid uint32) {
 	if p.account.User().UID() == uid {
 		return
@@ -79,16 +77,22 @@ func (p *Process) payFor(uid uint32) {
 		vs.PayFor(u)
 		vs.Release()
 	}
-	// What is made while this goes on is made with mu held, or looks again who pays.
-	p.mu.Lock()
-	if p.files != nil {
-		p.files.PayFor(u)
+	if files := p.Files(); files != nil {
+		files.PayFor(u)
 	}
-	for t := p.threads; t != nil; t = t.next {
-		if t.ownsFiles && t.files != nil {
-			t.files.PayFor(u)
-		}
-	}
-	p.mu.Unlock()
 	u.Release()
 }
+
+// payForFiles makes the thread's present user pay for the descriptors that are the
+// thread's own. For the thread itself only.
+func (t *Thread) payForFiles() {
+	if t.ownsFiles && t.files != nil {
+		u := t.user()
+		t.files.PayFor(u)
+		u.Release()
+	}
+}
+
+// user is who pays for what is the thread's alone, with a reference for the caller. For
+// the thread itself only.
+func (t *Thread) user() *charge.User { return t.p.k.charges.User(t.cred.UID) }

@@ -36,6 +36,7 @@ func (t *Thread) SetCred(c *Cred) {
 	if leader {
 		p.payFor(c.UID)
 	}
+	t.payForFiles()
 }
 
 // setDomain tells the page tables which user's code runs on them, so that branch

@@ -35,6 +35,8 @@ func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, e
 	t.releaseRobustFutexes() // what others are owed in the old memory
 	t.clearChildTID()
 	old := t.changeSpace(fresh)
+	p.payFor(t.cred.UID) // the thread may lead only now, and another one had changed the user
+	fresh.vs.PayFor(p.account.User())
 	p.releaseVfork() // not before the root has been left: the parent runs on it
 	old.discard()
 

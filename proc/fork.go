@@ -118,7 +118,7 @@ func (t *Thread) Fork(a ForkArgs) (int, error) {
 // cloneThread makes a thread of the same process, ready to run.
 func (t *Thread) cloneThread(a *ForkArgs) (*Thread, error) {
 	p, k := t.p, t.p.k
-	if err := p.chargeThread(); err != nil {
+	if err := t.chargeThread(); err != nil {
 		return nil, err
 	}
 	c, err := newThread(p)
@@ -139,7 +139,9 @@ func (t *Thread) cloneThread(a *ForkArgs) (*Thread, error) {
 	const share = CloneFiles | CloneFS
 	if t.files != nil && (t.ownsFiles || a.Flags&share != share) {
 		c.ownsFiles = true
-		c.files, err = t.files.Fork(a.Flags&share, p.account.User())
+		u := t.user()
+		c.files, err = t.files.Fork(a.Flags&share, u)
+		u.Release()
 	}
 	if a.Flags&CloneVfork != 0 {
 		c.vfork = &vforkWait{parent: t}
@@ -163,9 +165,6 @@ func (t *Thread) cloneThread(a *ForkArgs) (*Thread, error) {
 		return nil, err
 	}
 	k.pids.setThread(tid, c)
-	if c.ownsFiles && c.files != nil {
-		c.files.PayFor(p.account.User()) // it may have changed since
-	}
 	if c.ownsFiles && !p.split {
 		p.split, p.sharers = true, p.running
 	} else if p.split && !c.ownsFiles {
@@ -186,10 +185,7 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.mu.Lock()
-	cred, limit := t.cred, p.threadLimitLocked()
-	p.mu.Unlock()
-	c, err := k.newProcess(pid, t.name, cred, p.account.User(), limit)
+	c, err := k.newProcess(pid, t.name, t.cred, p.account.User(), t.threadLimit())
 	if err != nil {
 		return nil, err
 	}

@@ -139,6 +139,7 @@ type trackedFiles struct {
 	flags CloneFlags // of the Fork that made it
 	users *atomic.Int64
 
+	payer  atomic.Int64 // the user's number
 	closed atomic.Bool
 }
 
@@ -149,10 +150,11 @@ func newTracked(open *atomic.Int64, flags CloneFlags) *trackedFiles {
 	return f
 }
 
-func (f *trackedFiles) PayFor(*charge.User) {}
+func (f *trackedFiles) PayFor(u *charge.User) { f.payer.Store(int64(u.UID())) }
 
-func (f *trackedFiles) Fork(flags CloneFlags, _ *charge.User) (Files, error) {
+func (f *trackedFiles) Fork(flags CloneFlags, u *charge.User) (Files, error) {
 	n := newTracked(f.open, flags)
+	n.PayFor(u)
 	if flags&CloneFiles != 0 {
 		n.users = f.users
 		n.users.Add(1)
@@ -381,4 +383,51 @@ func TestSetpgidZombie(t *testing.T) {
 		}
 		u.ExitGroup(0)
 	})
+}
+
+// A thread's user pays for the descriptors that are the thread's own, the leader's for
+// those of the process, whoever changes its user and when.
+// Broken by: SetCred without payForFiles; UnshareFiles and cloneThread that charge the
+// process's user.
+func TestThreadPaysForFiles(t *testing.T) {
+	m := newMachine(t, 8192, nil)
+	var open atomic.Int64
+	own := func(u *user, want int64) {
+		t.Helper()
+		if got := u.t.Files().(*trackedFiles).payer.Load(); got != want {
+			t.Errorf("user %d pays for the thread's files, want %d", got, want)
+		}
+	}
+	p := m.spawn(SpawnArgs{Files: newTracked(&open, 0)}, func(u *user) {
+		const apart = threadFlags &^ CloneFiles
+		var steps atomic.Int32
+		u.Clone(ForkArgs{Flags: apart}, func(c *user) {
+			own(c, 0)
+			c.t.SetCred(&Cred{UID: 5, EUID: 5})
+			own(c, 5)
+			c.Clone(ForkArgs{Flags: apart}, func(c *user) {
+				own(c, 5)
+				steps.Add(1)
+			})
+			steps.Add(1)
+		})
+		u.Thread(func(c *user) {
+			c.t.SetCred(&Cred{UID: 6, EUID: 6})
+			own(c, 0) // the process's
+			c.must(func(t *Thread) (uint64, error) { return 0, t.UnshareFiles() })
+			own(c, 6)
+			steps.Add(1)
+		})
+		u.Spin(func() bool { return steps.Load() == 3 })
+		own(u, 0)
+		u.t.SetCred(&Cred{UID: 7, EUID: 7})
+		own(u, 7)
+		if uid := u.t.p.account.User().UID(); uid != 7 {
+			t.Errorf("user %d pays for the process", uid)
+		}
+	})
+	p.Wait()
+	if n := open.Load(); n != 0 {
+		t.Errorf("%d tables open", n)
+	}
 }

@@ -48,11 +48,11 @@ type Thread struct {
 	waits atomic.Uint32
 
 	space    *space     // [o] the process's
-	files    Files      // [om] the process's, or with ownsFiles the thread's own
+	files    Files      // [o] the process's, or with ownsFiles the thread's own
 	pm       *pmap.Pmap // [o] the space's
 	sliceEnd int64      // [o] Kernel.Now at which to yield
 
-	ownsFiles bool // [om] see cloneThread
+	ownsFiles bool // [o] see cloneThread
 
 	state      State   // [m]
 	next, prev *Thread // [m] Process.threads

@@ -31,7 +31,9 @@ func (t *Thread) UnshareFiles() error {
 	if old == nil || alone && !old.Shared() {
 		return nil
 	}
-	own, err := old.Fork(CloneFS, p.account.User())
+	u := t.user()
+	own, err := old.Fork(CloneFS, u)
+	u.Release()
 	if err != nil {
 		return err
 	}
@@ -52,7 +54,6 @@ func (t *Thread) UnshareFiles() error {
 		}
 	}
 	t.files = own
-	own.PayFor(p.account.User()) // it may have changed since
 	p.mu.Unlock()
 	if old != nil {
 		old.CloseAll()

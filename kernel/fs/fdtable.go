@@ -21,10 +21,7 @@ type FDTable struct {
 	yield func() // [I] once it is in use: lets others run; nil: nothing
 
 	mu    sync.Mutex
-	payer *charge.User
-	// refs is whether the table has a reference to payer. While one process alone uses
-	// the table, that process pays, and keeps its user known.
-	refs  bool
+	payer *charge.User // with a reference, from init to the last CloseAll
 	slots []fdSlot
 	free  int // no number below is free
 	limit int
@@ -52,7 +49,7 @@ func NewFDTable(limit int, payer *charge.User) *FDTable {
 
 // Init is NewFDTable for a table that has been allocated.
 func (d *FDTable) Init(limit int, payer *charge.User) *FDTable {
-	d.payer = payer
+	d.payer = payer.Ref()
 	d.limit = min(limit, MaxFDs)
 	d.slots = d.few[:0]
 	d.users.Store(1)
@@ -62,13 +59,11 @@ func (d *FDTable) Init(limit int, payer *charge.User) *FDTable {
 // PayFor makes payer the one who is charged for the table.
 func (d *FDTable) PayFor(payer *charge.User) {
 	d.mu.Lock()
-	if old := d.payer; old != payer {
+	if old := d.payer; old != payer && !d.fixed {
 		d.payer = payer
 		payer.PayFor(charge.FDTable, d.chargedLocked(), old)
-		if d.refs {
-			payer.Ref()
-			old.Release()
-		}
+		payer.Ref()
+		old.Release()
 	}
 	d.mu.Unlock()
 }
@@ -90,13 +85,7 @@ func (d *FDTable) chargedLocked() int64 {
 
 // Share adds a user (CLONE_FILES) and returns d; CloseAll takes it away.
 func (d *FDTable) Share() *FDTable {
-	d.mu.Lock()
 	d.users.Add(1)
-	if !d.refs {
-		d.refs = true
-		d.payer.Ref()
-	}
-	d.mu.Unlock()
 	return d
 }
 
@@ -355,10 +344,7 @@ func (d *FDTable) CloseAll() {
 	slots := d.slots
 	d.giveSlots()
 	d.slots, d.fixed = nil, true
-	if d.refs {
-		d.refs = false
-		d.payer.Release()
-	}
+	d.payer.Release()
 	d.mu.Unlock()
 	for i := range slots {
 		if f := slots[i].file; f != nil {

@@ -107,10 +107,7 @@ func (k Kind) String() string {
 }
 
 // gateStep is how many bytes may be charged between two looks at the gate.
-const (
-	gateShift = 16
-	gateStep  = 1 << gateShift
-)
+const gateStep = 1 << 16
 
 // Config are the machine's limits.
 type Config struct {

@@ -41,7 +41,12 @@ func (u *User) Ref() *User {
 
 // Release gives a reference back.
 func (u *User) Release() {
-	n := u.refs.Add(-1)
+	if n := u.refs.Add(-1); n <= 0 {
+		u.released(n) // apart, so that the rest is inlined
+	}
+}
+
+func (u *User) released(n int64) {
 	if n < 0 {
 		panic(fmt.Sprintf("charge: user %d released more often than referenced", u.uid))
 	}
@@ -102,7 +107,7 @@ func (u *User) Take(k Kind, n int64) bool {
 	used, total := u.used[r].Add(n), n
 	if !u.kernel {
 		total = s.used[r].Add(n)
-		if (used > greed*(s.bound[r].Load()-total) || (total^(total-n))>>gateShift != 0) && !u.mayHave(k, n, k, 0, used, total) {
+		if (used > greed*(s.bound[r].Load()-total) || total&(gateStep-1) < n) && !u.mayHave(k, n, k, 0, used, total) {
 			return false
 		}
 	}
@@ -110,13 +115,13 @@ func (u *User) Take(k Kind, n int64) bool {
 	return true
 }
 
-// take is Take for n bytes of one kind and m of another, both of Heap.
-func (u *User) take(k Kind, n int64, l Kind, m int64) bool {
+// takeTwo is Take for n bytes of one kind and m of another, both of Heap.
+func (u *User) takeTwo(k Kind, n int64, l Kind, m int64) bool {
 	s, all := u.sys, n+m
 	used := u.used[Heap].Add(all)
 	if !u.kernel {
 		total := s.used[Heap].Add(all)
-		if (used > greed*(s.bound[Heap].Load()-total) || (total^(total-all))>>gateShift != 0) && !u.mayHave(k, n, l, m, used, total) {
+		if (used > greed*(s.bound[Heap].Load()-total) || total&(gateStep-1) < all) && !u.mayHave(k, n, l, m, used, total) {
 			return false
 		}
 	}
@@ -125,13 +130,10 @@ func (u *User) take(k Kind, n int64, l Kind, m int64) bool {
 	return true
 }
 
-// takeCount counts an object of a counted kind, unless the user has limit of them.
-func (u *User) takeCount(k Kind, limit uint64) bool {
-	if uint64(u.count[k&countMask].Add(1)) > limit {
-		u.count[k&countMask].Add(-1)
-		return false
-	}
-	return true
+// giveTwo undoes takeTwo.
+func (u *User) giveTwo(k Kind, n int64, l Kind, m int64) {
+	u.Give(k, n)
+	u.Give(l, m)
 }
 
 // mayHave is Take's second look at a charge: the limits, a test that refuses charges, and
@@ -141,11 +143,27 @@ func (u *User) mayHave(k Kind, n int64, l Kind, m, used, total int64) bool {
 	s, r, all := u.sys, resourceOf[k]&1, n+m
 	f := s.refuse.Load()
 	if refused := f != nil && ((*f)(k, n) || m != 0 && (*f)(l, m)); !refused && used <= greed*(s.limit[r]-total) &&
-		(r != Heap || (total^(total-all))>>gateShift == 0 || s.gate(all)) {
+		(r != Heap || total&(gateStep-1) >= all || s.gate(all)) {
 		return true
 	}
 	s.used[r].Add(-all)
 	u.used[r].Add(-all)
+	return false
+}
+
+// mayHaveOne is mayHave for TakeOne. over is whether there are too many.
+func (u *User) mayHaveOne(k Kind, n, used, total int64, over bool) bool {
+	if !over && (u.kernel || u.mayHave(k, n, k, 0, used, total)) {
+		return true
+	}
+	if over {
+		u.used[Heap].Add(-n)
+		if !u.kernel {
+			u.sys.used[Heap].Add(-n)
+		}
+	}
+	u.sys.kinds[k&kindMask].Add(-n)
+	u.count[k&countMask].Add(-1)
 	return false
 }
 

@@ -30,18 +30,19 @@ func (vs *VMSpace) FutexKey(va arch.VA) (Key, error) {
 		return Key{}, err
 	}
 	key := Key{vs.id, uint64(va) | keyShared}
+	var err error
 	vs.mu.Lock()
-	defer vs.mu.Unlock()
-	e := vs.tree.find(va)
-	switch {
+	switch e := vs.tree.find(va); {
 	case e == nil || hardware(e.prot)&arch.Read == 0:
-		return Key{}, syscall.EFAULT
+		err = syscall.EFAULT
 	case e.private() && e.prot&arch.Write != 0:
-		return key, nil
 	case e.obj == nil:
-		return Key{}, syscall.EFAULT
+		err = syscall.EFAULT
+	default:
+		key = Key{e.obj.Mapped().identity(), uint64(e.off) + uint64(va-e.start)}
 	}
-	return Key{e.obj.Mapped().identity(), uint64(e.off) + uint64(va-e.start)}, nil
+	vs.mu.Unlock()
+	return key, err
 }
 
 // PrivateFutexKey is the key under FUTEX_PRIVATE_FLAG; nothing is looked up.
