@@ -238,8 +238,8 @@ func check(t testing.TB, vs *VMSpace) {
 	if vs.paid < n || vs.paid > n+4*entryStep {
 		t.Errorf("%d entries paid for, there are %d", vs.paid, n)
 	}
-	if used := vs.payer.Used(charge.Heap); used < vs.Charged() {
-		t.Errorf("the user has been charged %d bytes, the space %d", used, vs.Charged())
+	if used := vs.payer.Used(charge.Heap); used < vs.charged() {
+		t.Errorf("the user has been charged %d bytes, the space %d", used, vs.charged())
 	}
 	if vs.sizes != saved {
 		t.Errorf("sizes %+v, recount %+v", saved, vs.sizes)
