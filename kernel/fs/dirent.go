@@ -20,6 +20,10 @@ func (h *dirHandle) size() int64                            { return 0 }
 // d_ino 8, d_off 8, d_reclen 2, d_type 1.
 const direntHeader = 19
 
+// direntTurn is how many records a call returns at most, some 250 instructions each:
+// the program asks again, and others run between the calls.
+const direntTurn = 64
+
 // getdents fills buf with whole linux_dirent64 records after position pos and
 // returns the bytes used; EINVAL if the first record does not fit. A removed
 // directory is empty: not even dots (Linux: ENOENT, which readdir callers take for
@@ -42,7 +46,11 @@ func (h *dirHandle) getdents(t Task, buf []byte, pos int64) (n int, err error) {
 	if up == nil {
 		return 0, syscall.ENOENT
 	}
+	left := direntTurn
 	put := func(e entry) bool {
+		if left--; left < 0 {
+			return false
+		}
 		size := putDirent(buf[n:], e)
 		if size == 0 && n == 0 {
 			err = syscall.EINVAL

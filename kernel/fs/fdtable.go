@@ -131,7 +131,11 @@ func (d *FDTable) install(f *File, min int, cloexec bool) (int, error) {
 	}
 	fd := max(min, d.free)
 	for d.slotLocked(fd) != nil {
-		fd++
+		if fd++; fd%scanTurn == 0 {
+			d.mu.Unlock()
+			d.giveWay(closeTurn - 1)
+			d.mu.Lock()
+		}
 	}
 	if fd >= d.limit || d.fixed {
 		return 0, syscall.EMFILE
@@ -314,9 +318,10 @@ func (d *FDTable) closeIf(pick func(fd int, s *fdSlot) bool) {
 }
 
 const (
-	// slotsTurn is how many slots are looked at between two pauses; closeTurn how
-	// many files are closed.
+	// slotsTurn is how many slots are looked at between two pauses, and scanTurn if
+	// only a free one is sought; closeTurn how many files are closed.
 	slotsTurn = 64
+	scanTurn  = 1024
 	closeTurn = 8
 )
 

@@ -16,7 +16,7 @@ const (
 	waySize    = 16 << 20
 	wayEntries = 3000
 	// longestWait is what another task may wait; a nanosecond is an instruction.
-	longestWait = 50 * time.Microsecond
+	longestWait = 70 * time.Microsecond
 )
 
 // mapsGiveWay: no operation on a map keeps others waiting for long, however large the

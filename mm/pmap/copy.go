@@ -28,7 +28,7 @@ const copyTables = 16
 // copyStep is how many pages are copied until others run, some 80 instructions each;
 // a block or a table counts as copyTable pages.
 const (
-	copyStep  = 256
+	copyStep  = 128
 	copyTable = 8
 )
 

@@ -58,8 +58,8 @@ func (p *Pmap) rest(more bool) {
 // How much Move does in a step: pages moved, some 200 instructions each, and tables
 // made, some 1000 each if they must be cleared.
 const (
-	moveStep    = 64
-	prepareStep = 16
+	moveStep    = 32
+	prepareStep = 8
 )
 
 // moveSome moves what is mapped from at on by the distance given, and returns where

@@ -187,8 +187,8 @@ func NewSystem(m *phys.Memory, f *arch.Format, mmu arch.MMU) *System {
 func (s *System) SetYield(yield func()) { s.yield = yield }
 
 // stepWork is how much is done under a pmap's lock before others run, in units of some
-// 20 instructions: about 20 000. What each step costs was measured on amd64.
-const stepWork = 1024
+// 20 instructions: about 10 000. What each step costs was measured on amd64.
+const stepWork = 512
 
 // Memory is the frame allocator that the tables come from.
 func (s *System) Memory() *phys.Memory { return s.mem }

@@ -8,10 +8,10 @@ import (
 	"grim/mm/phys"
 )
 
-// How long a purge goes on before others run, in pages: about 25 000
+// How long a purge goes on before others run, in pages: about 20 000
 // instructions. A table page or block costs as much as a few pages.
 const (
-	purgeStep  = 1024
+	purgeStep  = 512
 	purgeTable = 8
 )
 

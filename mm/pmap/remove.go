@@ -313,7 +313,7 @@ func (s *System) showDirty(va arch.VA, rows *phys.Rows, groups uint64, td *teard
 }
 
 // dirtyStep is how many dirty pages are shown until others run.
-const dirtyStep = 128
+const dirtyStep = 32
 
 // addDirty keeps u for v, with its reference.
 func (td *teardown) addDirty(u DirtyPage, v Visitor) {

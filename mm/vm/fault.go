@@ -141,6 +141,7 @@ func (vs *VMSpace) faultAnon(e *entry, page arch.VA, access arch.Prot) error {
 	}
 	pm.Unlock()
 	if run.Full && err == nil {
+		vs.sys.yield()     // to fill the last pages took as long as a step does
 		pm.Promote(run.VA) // if it cannot, the pages stay as they are
 	}
 	return err

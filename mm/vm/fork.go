@@ -147,7 +147,7 @@ func (vs *VMSpace) forkAgain(c *VMSpace) error {
 
 // forkEntriesStep is how many entries are copied until others run, some 100 instructions
 // each.
-const forkEntriesStep = 128
+const forkEntriesStep = 64
 
 // forkEntries gives c the entries of the map. Those that only a memory lock kept
 // apart become one. c's tree is built when it is first asked for. Preconditions:

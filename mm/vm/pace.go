@@ -9,7 +9,7 @@ import "syscall"
 // held then (package pmap gives way by itself).
 
 // paceStep is how many instructions go by until others run.
-const paceStep = 20_000
+const paceStep = 10_000
 
 // pace counts work.
 type pace struct{ done int }
@@ -29,9 +29,9 @@ func (vs *VMSpace) spend(instructions int) { vs.pace.spend(vs.sys, instructions)
 const (
 	costEntry  = 30   // to look at an entry
 	costChange = 1000 // to cut, change or remove one
-	costLookup = 200  // to look a page up
+	costLookup = 350  // to look a page up
 	costTouch  = 2000 // to make sure that a page is there, when most are
-	costDirty  = 250  // to hand one back
+	costDirty  = 450  // to hand one back
 )
 
 // A Waiter is the thread that makes a call: it can be told to end.

@@ -80,8 +80,8 @@ type pageIndex struct {
 // yieldPages is how many frames are given up between two yields, and yieldChunks how
 // many chunks are looked at: some 15 000 instructions.
 const (
-	yieldPages  = 512
-	yieldChunks = 256
+	yieldPages  = 256
+	yieldChunks = 128
 )
 
 // chunk holds the frames of chunkPages pages.

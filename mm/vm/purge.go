@@ -19,7 +19,7 @@ type PurgeStats struct {
 
 // purgeEntries is how many map entries are worked through before others run:
 // with objects, some 80 instructions each.
-const purgeEntries = 256
+const purgeEntries = 128
 
 // Purge removes every user mapping: the exit contract's step 4 (DESIGN.md
 // section 5). The caller is the last user of the space, in its own context, and

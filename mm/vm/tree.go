@@ -98,7 +98,7 @@ func (t *entryTree) build() {
 
 // buildStep is how many entries get into a tree until others run, some 30
 // instructions each.
-const buildStep = 512
+const buildStep = 256
 
 // buildTree makes a balanced tree of the n entries from first on, and returns the
 // entry after them.
