@@ -109,11 +109,13 @@ const (
 	isaLines = 16
 )
 
+//go:nosplit
 func (m *Machine) ioapicRead(reg uint32) uint32 {
 	*mmio32(m.ioapic + ioapicSelect) = reg
 	return *mmio32(m.ioapic + ioapicWindow)
 }
 
+//go:nosplit
 func (m *Machine) ioapicWrite(reg, v uint32) {
 	*mmio32(m.ioapic + ioapicSelect) = reg
 	*mmio32(m.ioapic + ioapicWindow) = v
@@ -144,14 +146,21 @@ func (m *Machine) startIOAPIC(special map[int]Line) {
 // MaskLine stops interrupts of an I/O APIC line; UnmaskLine lets them come. A
 // level-triggered line is masked each time it is raised, until its driver has
 // served the device and unmasks it.
-func (m *Machine) MaskLine(line int) {
-	reg := ioapicTable + 2*uint32(line)
-	m.ioapicWrite(reg, m.ioapicRead(reg)|redirMasked)
-}
+func (m *Machine) MaskLine(line int)   { m.maskLine(line, redirMasked) }
+func (m *Machine) UnmaskLine(line int) { m.maskLine(line, 0) }
 
-func (m *Machine) UnmaskLine(line int) {
+// maskLine sets the mask bit of a line. One CPU at a time does it, as a register is reached
+// by two accesses. nosplit: a goroutine that lost its CPU in here would keep Dispatch, on
+// that CPU, from ever getting its turn.
+//
+//go:nosplit
+func (m *Machine) maskLine(line int, mask uint32) {
+	for !m.ioapicBusy.CompareAndSwap(0, 1) {
+		pause()
+	}
 	reg := ioapicTable + 2*uint32(line)
-	m.ioapicWrite(reg, m.ioapicRead(reg)&^uint32(redirMasked))
+	m.ioapicWrite(reg, m.ioapicRead(reg)&^uint32(redirMasked)|mask)
+	m.ioapicBusy.Store(0)
 }
 
 // maskPIC silences the two 8259s, moved to vectors of their own first so that a

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"unsafe"
 
 	"grim/arch"
@@ -68,7 +69,9 @@ type Machine struct {
 	lines  [irqLines]Line
 	lapic  uintptr // direct-map addresses
 	ioapic uintptr
-	timer  timerClock
+	// ioapicBusy is 1 while a CPU reads or writes a register of the I/O APIC.
+	ioapicBusy atomic.Uint32
+	timer      timerClock
 
 	ramSpans []Span
 }

@@ -108,9 +108,10 @@ func (m *Machine) FlushAll() {
 	setCR3(getCR3())
 }
 
-// SyncInstructions implements arch.MMU. Nothing to do: the caches of x86 are
-// coherent with stores of the same CPU, and the return to user mode serialises
-// (SDM volume 3, 8.1.3 and 11.6).
+// SyncInstructions implements arch.MMU. Nothing to do: instruction fetch sees the stores of
+// all CPUs (SDM volume 3, 8.1.3 and 11.6), and no CPU has fetched these bytes already by the
+// user address that they get: there was no translation, and the first one is made by a fault
+// that returns by IRET, which serialises.
 func (m *Machine) SyncInstructions(arch.PA, int) {}
 
 // LoadedRoots are the root pages that the CPU's registers hold: CR3's, and what

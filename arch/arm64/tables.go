@@ -53,7 +53,7 @@ func (t *kernelTables) mapRange(va arch.VA, pa arch.PA, n uint64, leaf arch.PTE)
 		if level == 0 {
 			bits |= pteTable // a page's descriptor has bit 1 set, a block's has not
 		}
-		*e = arch.PTE(pa) | bits
+		e.Publish(arch.PTE(pa) | bits)
 		size := levelSize(level)
 		va, pa, n = va+arch.VA(size), pa+arch.PA(size), n-size
 	}
@@ -97,7 +97,7 @@ func (t *kernelTables) entry(va arch.VA, level int) (*arch.PTE, error) {
 			if err != nil {
 				return nil, err
 			}
-			*e = arch.PTE(pa) | kernelTable
+			e.Publish(arch.PTE(pa) | kernelTable)
 		} else if *e&pteTable == 0 {
 			return nil, fmt.Errorf("arm64: %#x is mapped twice: inside the block %#x", uint64(va), uint64(*e))
 		}

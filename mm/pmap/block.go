@@ -96,7 +96,7 @@ func (p *Pmap) Promote(va arch.VA) bool {
 	// Break before make; any of the 512 pages may be cached, so flush them all.
 	n1.t[i] = 0
 	p.flushAll()
-	n1.t[i] = s.block[s.prot(first)][s.flags(first)] | dirty | arch.PTE(f.PA())
+	n1.t[i].Publish(s.block[s.prot(first)][s.flags(first)] | dirty | arch.PTE(f.PA()))
 	p.tables--
 	// Cleared so that it goes to the stock of zeroed frames: a table is what
 	// such a frame is most often wanted for.
@@ -159,7 +159,7 @@ func (p *Pmap) demote(n1 node, va arch.VA) (node, error) {
 	if b&s.f.Present != 0 {
 		p.flushPage(va)
 	}
-	n1.t[i] = p.tableEntry(n0.f)
+	n1.t[i].Publish(p.tableEntry(n0.f))
 	return n0, nil
 }
 

@@ -40,13 +40,13 @@ func (p *Pmap) EnterLocked(va arch.VA, f phys.Frame, prot arch.Prot, fl Flags) e
 		if of != f {
 			n.t[i] = 0 // break before make
 			p.flushPage(va)
-			n.t[i] = e
+			n.t[i].Publish(e)
 		} else {
 			n.t[i] = e
 			p.flushPage(va)
 		}
 	} else {
-		n.t[i] = e
+		n.t[i].Publish(e)
 	}
 	s.mem.Unref(of)
 	return nil

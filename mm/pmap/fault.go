@@ -59,7 +59,7 @@ func (p *Pmap) FillLocked(at Place, va arch.VA, f phys.Frame, n int, prot arch.P
 	groups := uint64(0)
 	for k := i; k < i+n; k++ {
 		if leaf.t[k] == 0 {
-			leaf.t[k] = e
+			leaf.t[k].Publish(e)
 			groups |= 1 << (k >> 3)
 			done++
 		} else {

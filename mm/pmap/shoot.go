@@ -38,6 +38,8 @@ import (
 // are retired, and free when each CPU that had the pmap loaded has flushed or changed its
 // root. Frames of pages are free at once, as no kernel code goes through the translation.
 //
+// A new entry needs no flush, but an order: see arch.PTE.Publish.
+//
 // Where flushes are broadcast (arm64) they end translations and walks on all CPUs, and
 // nothing of this is needed.
 

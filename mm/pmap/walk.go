@@ -27,7 +27,7 @@ func (p *Pmap) put(n node, i int, e arch.PTE) {
 	info := p.s.mem.Info(n.f)
 	info.Used++
 	info.Groups |= 1 << (i >> 3)
-	n.t[i] = e
+	n.t[i].Publish(e)
 }
 
 // take empties an entry that is in use and says how many remain.
