@@ -109,9 +109,8 @@ func (m *Machine) FlushAll() {
 }
 
 // SyncInstructions implements arch.MMU. Nothing to do: instruction fetch sees the stores of
-// all CPUs (SDM volume 3, 8.1.3 and 11.6), and no CPU has fetched these bytes already by the
-// user address that they get: there was no translation, and the first one is made by a fault
-// that returns by IRET, which serialises.
+// all CPUs (SDM volume 3, 8.1.3 and 11.6), and no CPU can have fetched these bytes already
+// by the user address that they get: it did not translate to them.
 func (m *Machine) SyncInstructions(arch.PA, int) {}
 
 // LoadedRoots are the root pages that the CPU's registers hold: CR3's, and what
