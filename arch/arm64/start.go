@@ -93,8 +93,10 @@ func (m *Machine) startOthers(c *Config) (warnings []string) {
 	if err != nil {
 		return []string{err.Error()}
 	}
+	lost := 0
 	for _, o := range others {
 		n := m.running
+		slot := n + lost // of the block and the stack
 		r := &cpu{irqCPU: irqCPU{mpidr: o.MPIDR}, release: o.Release, armed: noTimer}
 		if o.Method == "psci" && m.conduit == NoPSCI || o.Method != "psci" && o.Method != "spin-table" {
 			warnings = append(warnings, fmt.Sprintf("CPU %#x: started by %q, which is not known here", o.MPIDR, o.Method))
@@ -104,7 +106,7 @@ func (m *Machine) startOthers(c *Config) (warnings []string) {
 			warnings = append(warnings, err.Error())
 			continue
 		}
-		b := (*startBlock)(unsafe.Add(Ptr(blocks), uintptr(n)*unsafe.Sizeof(startBlock{})))
+		b := (*startBlock)(unsafe.Add(Ptr(blocks), uintptr(slot)*unsafe.Sizeof(startBlock{})))
 		r.start = b
 		b.mair, b.tcr, b.sctlr = readStartRegs()
 		b.ttbr0, b.ttbr1, b.root = uint64(identity), uint64(m.root)+upper, uint64(m.root)
@@ -112,14 +114,20 @@ func (m *Machine) startOthers(c *Config) (warnings []string) {
 		if o.Method == "psci" {
 			b.conduit = uint64(m.conduit)
 		}
-		if r.exceptions, err = m.exceptionStackOf(n); err != nil {
+		if r.exceptions, err = m.exceptionStackOf(slot); err != nil {
 			warnings = append(warnings, err.Error())
 			continue
 		}
 		cpus[n] = r
-		result := m.startup(r)
+		if result := m.startup(r); result != 0 {
+			warnings = append(warnings, fmt.Sprintf("CPU %#x does not start: PSCI's CPU_ON says %d", o.MPIDR, result))
+			lost++ // the stack stays
+			continue
+		}
 		if !await(&b.alive, startLimit) {
-			warnings = append(warnings, fmt.Sprintf("CPU %#x does not start (%s: %d)", o.MPIDR, o.Method, result))
+			// It may come yet: its number and all that it knows of are given to nobody else.
+			warnings = append(warnings, fmt.Sprintf("CPU %#x does not start", o.MPIDR))
+			lost++
 			continue
 		}
 		m.running++
@@ -215,7 +223,7 @@ const (
 	areaStride = 0x8000
 )
 
-// exceptionStackOf maps the exception stack of a CPU and returns where it ends.
+// exceptionStackOf maps the exception stack of number n and returns where it ends.
 func (m *Machine) exceptionStackOf(n int) (uintptr, error) {
 	end := areaBase + arch.VA(n+1)*areaStride
 	start := end - exceptionStackSize
