@@ -5,11 +5,12 @@ package kernel
 import (
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"unsafe"
 )
 
 // crash dies as crash= asks for, so that the crash report can be tested.
-func crash(how string) {
+func crash(how string, board board) {
 	switch how {
 	case "panic": // a broken invariant
 		panic(fmt.Sprintf("kernel: crash=%s was asked for", how))
@@ -21,5 +22,25 @@ func crash(how string) {
 		*(*byte)(unsafe.Add(nil, text)) = 0
 	case "stack":
 		overflowStack()
+	case "busy": // on one CPU, while another is in the kernel
+		if board.CPUs() < 2 {
+			panic("kernel: crash=busy wants two CPUs")
+		}
+		go occupy()
+		for !occupied.Load() { // without giving way: the other goroutine is for another CPU
+			board.Pause()
+		}
+		panic(fmt.Sprintf("kernel: crash=%s was asked for", how))
+	}
+}
+
+// occupied says that occupy has a CPU.
+var occupied atomic.Bool
+
+// occupy takes a CPU and does not give it back.
+//
+//go:noinline
+func occupy() {
+	for occupied.Store(true); ; {
 	}
 }

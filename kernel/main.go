@@ -60,7 +60,7 @@ func Main() {
 	if err := s.start(); err != nil {
 		s.stop("boot: " + err.Error())
 	}
-	crash(s.opts.Crash)
+	crash(s.opts.Crash, s.board)
 	selftest.Run(s.selfTests())
 	status, err := s.runInit()
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 
 // stopLimit is how long the other CPUs have to react, in nanoseconds. They take an
 // interrupt in user mode and while idle only, so one that is in the kernel reacts when it
-// leaves it.
-const stopLimit = 100_000_000
+// leaves it. QEMU with -icount runs the CPUs in turn, for up to 100 ms each.
+const stopLimit = 500_000_000
 
 // What a CPU was doing that has stopped because the kernel dies on another one.
 const (

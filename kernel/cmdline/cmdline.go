@@ -44,7 +44,7 @@ type Options struct {
 }
 
 // crashes are the values of crash=.
-var crashes = []string{"no", "panic", "nil", "text", "stack"}
+var crashes = []string{"no", "panic", "nil", "text", "stack", "busy"}
 
 // mitigations are the words of mitigations=. A machine that has no such thing takes
 // no notice.
