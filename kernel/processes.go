@@ -53,6 +53,7 @@ func (s *system) startProcesses() error {
 		Interrupt: s.interrupt,
 		HangUp:    func(sid int) { s.proc.HangUp(sid) },
 		Proc:      s.sys.ProcSource(),
+		SignalIO:  s.sys.SignalIO,
 		Jobs:      s.sys.Jobs(),
 		Memory:    s.memory,
 		Charges:   s.charges,

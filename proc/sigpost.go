@@ -262,6 +262,35 @@ func (t *Thread) maySend(p *Process, info *Siginfo) error {
 	return nil
 }
 
+// SendIO sends from the kernel to a thread, a process group or a process, as far as by
+// may; nil may.
+func (k *Kernel) SendIO(thread, group bool, id int, info *Siginfo, by *Cred) {
+	allowed := func(p *Process) bool {
+		theirs := p.Cred()
+		return by == nil || theirs != nil && mayKill(by, theirs)
+	}
+	switch {
+	case thread:
+		if t := k.Thread(id); t != nil && allowed(t.p) {
+			_ = t.p.post(info, t)
+		}
+	case group:
+		k.treeMu.Lock()
+		defer k.treeMu.Unlock()
+		if g := k.pids.group(id); g != nil {
+			for p := g.members.head; p != nil; p = p.links[linkGroup].next {
+				if allowed(p) {
+					_ = p.postGroup(info)
+				}
+			}
+		}
+	default:
+		if p := k.Process(id); p != nil && allowed(p) {
+			_ = p.post(info, nil)
+		}
+	}
+}
+
 // SignalGroup sends from the kernel to a process group (the console's ^C).
 func (k *Kernel) SignalGroup(pgid int, info *Siginfo) error {
 	if err := checkSignal(info.Signo); err != nil {

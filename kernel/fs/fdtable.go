@@ -193,8 +193,15 @@ func (d *FDTable) Close(fd int) error {
 	if f == nil {
 		return syscall.EBADF
 	}
-	f.Release()
+	d.let(f)
 	return nil
+}
+
+// let closes a file that has lost its descriptor: the record locks of the table's
+// users end with any of its descriptors.
+func (d *FDTable) let(f *File) {
+	f.dropRecords(d)
+	f.Release()
 }
 
 // takeLocked empties a slot and returns its file, or nil. Precondition: mu held.
@@ -223,7 +230,7 @@ func (d *FDTable) Dup(fd, min int, cloexec bool) (int, error) {
 func (d *FDTable) DupTo(fd, to int, cloexec bool) error {
 	old, err := d.dupTo(fd, to, cloexec)
 	if old != nil {
-		old.Release()
+		d.let(old)
 	}
 	return err
 }
@@ -306,7 +313,7 @@ func (d *FDTable) closeIf(pick func(fd int, s *fdSlot) bool) {
 		}
 		d.mu.Unlock()
 		for i, f := range files[:n] {
-			f.Release()
+			d.let(f)
 			files[i] = nil
 			d.giveWay(i)
 		}
@@ -354,7 +361,7 @@ func (d *FDTable) CloseAll() {
 	for i := range slots {
 		if f := slots[i].file; f != nil {
 			slots[i].file = nil
-			f.Release()
+			d.let(f)
 		}
 		d.giveWay(i)
 	}

@@ -31,6 +31,8 @@ type File struct {
 	watch   map[*epollItem]struct{}
 
 	lock flockState // see flock.go
+
+	async atomic.Pointer[async] // see async.go; nil: never asked for
 }
 
 // place is a name as a walk found it.
@@ -90,6 +92,9 @@ func (f *File) Release() {
 	}
 	f.unwatch()
 	f.unlock()
+	if a := f.async.Load(); a != nil {
+		a.w.remove()
+	}
 	f.h.close()
 	unhold(f.node)
 	f.fs.files.Add(-1)
@@ -99,9 +104,31 @@ func (f *File) Release() {
 // Flags are the access mode and status flags (fcntl F_GETFL).
 func (f *File) Flags() int { return int(f.flags.Load()) }
 
+// ShownFlags are Flags as fcntl F_GETFL has them: with the O_LARGEFILE of a 64-bit
+// machine, O_PATH aside.
+func (f *File) ShownFlags() int {
+	flags := f.Flags()
+	if f.from.dir != nil && flags&unix.O_PATH == 0 { // opened by name
+		flags |= largeFile
+	}
+	return flags
+}
+
+// ChangeFlags is fcntl F_SETFL. EPERM: O_NOATIME is the owner's.
+func (f *File) ChangeFlags(t Task, flags int) error {
+	if flags&^f.Flags()&unix.O_NOATIME != 0 && !f.node.base().owns(credOf(t)) {
+		return syscall.EPERM
+	}
+	f.SetFlags(flags)
+	return nil
+}
+
 // SetFlags changes the status flags (fcntl F_SETFL); the rest stays.
 func (f *File) SetFlags(flags int) {
 	const settable = unix.O_APPEND | unix.O_NONBLOCK | unix.O_DIRECT | unix.O_ASYNC | unix.O_NOATIME
+	if (f.Flags()^flags)&unix.O_ASYNC != 0 {
+		f.setAsync(flags&unix.O_ASYNC != 0)
+	}
 	f.flags.Store(f.flags.Load()&^settable | int32(flags&settable))
 }
 

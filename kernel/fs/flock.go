@@ -5,9 +5,25 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"grim/kernel/fs/lock"
 )
 
-// flockQueue is the advisory locks of one regular file (flock(2)): any number
+// fileLocks is what a file has once somebody has asked for a lock.
+type fileLocks struct {
+	flock   flockQueue
+	records lock.Table
+}
+
+// fileLocks makes them if there are none.
+func (i *inode) fileLocks() *fileLocks {
+	if l := i.locks.Load(); l != nil {
+		return l
+	}
+	i.locks.CompareAndSwap(nil, new(fileLocks))
+	return i.locks.Load()
+}
+
+// flockQueue is the advisory locks of one file (flock(2)): any number
 // of shared holders, or one exclusive.
 type flockQueue struct {
 	mu        sync.Mutex
@@ -23,21 +39,19 @@ type flockState int
 // Flock is flock(2). It blocks unless op has LOCK_NB: EWOULDBLOCK, EINTR.
 // Changing the kind of lock gives the old one up first, as on Linux.
 func (f *File) Flock(t Task, op int) error {
-	r, ok := f.node.(*regular)
 	kind := op &^ unix.LOCK_NB
 	switch {
 	case f.Flags()&unix.O_PATH != 0:
 		return syscall.EBADF
 	case kind != unix.LOCK_SH && kind != unix.LOCK_EX && kind != unix.LOCK_UN:
 		return syscall.EINVAL
-	case !ok:
-		return nil // nothing else can be shared in a way that a lock would guard
 	}
 	b := bells.Get().(*bell)
 	defer b.put()
-	r.locks.q.add(&b.w, EPOLLIN)
+	l := &f.node.base().fileLocks().flock
+	l.q.add(&b.w, EPOLLIN)
 	defer b.w.remove()
-	for !r.locks.try(f, flockState(kind)) {
+	for !l.try(f, flockState(kind)) {
 		if op&unix.LOCK_NB != 0 {
 			return syscall.EWOULDBLOCK
 		}
@@ -78,9 +92,10 @@ func (l *flockQueue) try(f *File, kind flockState) bool {
 	return true
 }
 
-// unlock gives up what the file holds; part of its last Release.
+// unlock gives up the locks that the description holds; part of its last Release.
 func (f *File) unlock() {
-	if r, ok := f.node.(*regular); ok {
-		r.locks.try(f, unix.LOCK_UN)
+	if l := f.node.base().locks.Load(); l != nil {
+		l.flock.try(f, unix.LOCK_UN)
+		f.fs.records.Drop(&l.records, f)
 	}
 }

@@ -9,6 +9,8 @@
 // Lock order, outermost first:
 //
 //	FDTable.mu              descriptor numbers; no file is closed under it
+//	async.mu                who gets the signals of a description
+//	lock.System             record locks; taken alone
 //	File.posMu              offset of one open file description
 //	    regular.writeMu     one writer or truncation of a regular file at a time
 //	        VM object locks (package mm/vm)
@@ -49,6 +51,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"grim/arch"
+	"grim/kernel/fs/lock"
 	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/vm"
@@ -129,6 +132,9 @@ type Config struct {
 	Random func(p []byte)
 	// Proc is what /proc shows of processes; nil: none.
 	Proc ProcSource
+	// SignalIO sends the signal of O_ASYNC; it may take locks of other packages. nil:
+	// nothing.
+	SignalIO func(IOSignal)
 	// Jobs tells of sessions and process groups; nil: every process may use the
 	// terminal as if its session had it.
 	Jobs Jobs
@@ -170,9 +176,10 @@ type FS struct {
 	jobMu    sync.Mutex
 	sessions map[int]*TTY // jobMu: the terminal of each session that has one
 
-	pts   *dir // [I] /dev/pts
-	ptyMu sync.Mutex
-	ptys  []*pty // ptyMu: by number
+	pts     *dir // [I] /dev/pts
+	ptyMu   sync.Mutex
+	ptys    []*pty      // ptyMu: by number
+	records lock.System // record locks of all files
 
 	lastIno atomic.Uint64
 	inodes  atomic.Int64
@@ -219,6 +226,9 @@ func New(c Config) (*FS, error) {
 	}
 	if c.HangUp == nil {
 		c.HangUp = func(int) {}
+	}
+	if c.SignalIO == nil {
+		c.SignalIO = func(IOSignal) {}
 	}
 	if c.Random == nil {
 		c.Random = func(p []byte) {

@@ -55,6 +55,8 @@ type inode struct {
 	// stays 0, so that a walk that lost the race with unlink gets ENOENT.
 	refs atomic.Int32
 
+	locks atomic.Pointer[fileLocks] // nil: there has been none
+
 	payer *charge.User // [I] nil: not charged, as in /proc
 	cost  int64        // [I] of it
 

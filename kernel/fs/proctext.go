@@ -171,7 +171,7 @@ func (f *File) info(cloexec bool) []byte {
 	f.posMu.Lock()
 	pos := f.pos
 	f.posMu.Unlock()
-	flags := f.Flags() | syscall.O_LARGEFILE
+	flags := f.ShownFlags()
 	if cloexec {
 		flags |= syscall.O_CLOEXEC
 	}

@@ -37,7 +37,6 @@ type regular struct {
 	// writes do not overlap and a failed write knows what it extended.
 	writeMu sync.Mutex
 	seals   int // F_SEAL_*; under writeMu
-	locks   flockQueue
 	// writers counts the open descriptions that can write, or, below zero, those
 	// that a program runs from: never both are there (ETXTBSY; Linux's
 	// i_writecount). A memfd's first description does not count, as on Linux.

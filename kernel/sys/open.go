@@ -229,49 +229,6 @@ func sysMemfdCreate(c ctx) (uint64, error) {
 	return c.install(f, flags&unix.MFD_CLOEXEC != 0)
 }
 
-// sysFcntl is fcntl(2) less record locks and signals of files.
-func sysFcntl(c ctx) (uint64, error) {
-	fds, fd, arg := c.files().fds, c.int(0), c.int(2)
-	f, err := fds.Get(fd)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Release()
-	switch c.int(1) {
-	case unix.F_DUPFD, unix.F_DUPFD_CLOEXEC:
-		if arg < 0 || arg >= fds.Limit() {
-			return 0, syscall.EINVAL
-		}
-		n, err := fds.Dup(fd, arg, c.int(1) == unix.F_DUPFD_CLOEXEC)
-		return uint64(n), err
-	case unix.F_GETFD:
-		on, err := fds.Cloexec(fd)
-		if on {
-			return unix.FD_CLOEXEC, err
-		}
-		return 0, err
-	case unix.F_SETFD:
-		return 0, fds.SetCloexec(fd, arg&unix.FD_CLOEXEC != 0)
-	case unix.F_GETFL:
-		return uint64(f.Flags()), nil
-	case unix.F_SETFL:
-		f.SetFlags(arg)
-		return 0, nil
-	case unix.F_GETPIPE_SZ:
-		n, err := f.PipeSize()
-		return uint64(n), err
-	case unix.F_SETPIPE_SZ:
-		n, err := f.SetPipeSize(arg)
-		return uint64(n), err
-	case unix.F_GET_SEALS:
-		n, err := f.Seals()
-		return uint64(n), err
-	case unix.F_ADD_SEALS:
-		return 0, f.AddSeals(arg)
-	}
-	return 0, syscall.EINVAL
-}
-
 func sysFlock(c ctx) (uint64, error) {
 	f, err := c.file(0)
 	if err != nil {

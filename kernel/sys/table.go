@@ -118,7 +118,7 @@ var sysents = []sysent{
 	{"eventfd", 1, sysEventfd, ""},
 	{"eventfd2", 2, sysEventfd2, ""},
 	{"memfd_create", 2, sysMemfdCreate, "no huge pages"},
-	{"fcntl", 3, sysFcntl, "no record locks, leases, or signals of files"},
+	{"fcntl", 3, sysFcntl, "no leases"},
 	{"flock", 2, sysFlock, ""},
 
 	// Names and attributes.

@@ -27,6 +27,7 @@ var tests = slices.Concat(
 	faultTests, execTests, busyTests, mapTests, limitTests, procMemTests, fileTests,
 	shortTests, epollTests, badInputTests, privilegeTests, futexTests, familyTests,
 	rseqTests, procfsTests, permissionTests, ttyTests,
+	fcntlTests,
 )
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.

@@ -26,3 +26,6 @@ func self(args ...string) *exec.Cmd {
 	cmd.Stderr = os.Stderr
 	return cmd
 }
+
+// ptrTo is where a slice's bytes are, as a pointer to be cast.
+func ptrTo(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b)) }

@@ -1,0 +1,133 @@
+package fs
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+	"grim/kernel/fs/lock"
+)
+
+// RecordLock is struct flock: a range of a file's bytes, Type one of F_RDLCK, F_WRLCK
+// and F_UNLCK.
+type RecordLock struct {
+	Type, Whence int16
+	Start, Len   int64
+	PID          int32
+}
+
+// span is the range that l means: EINVAL, EOVERFLOW.
+func (f *File) span(l *RecordLock) (start, end int64, err error) {
+	switch l.Whence {
+	case unix.SEEK_SET:
+	case unix.SEEK_CUR:
+		f.posMu.Lock()
+		start = f.pos
+		f.posMu.Unlock()
+	case unix.SEEK_END:
+		if z, ok := f.h.(seekable); ok {
+			start = z.size()
+		}
+	default:
+		return 0, 0, syscall.EINVAL
+	}
+	if l.Start > 0 && start > lock.End-l.Start {
+		return 0, 0, syscall.EOVERFLOW
+	}
+	if start += l.Start; start < 0 {
+		return 0, 0, syscall.EINVAL
+	}
+	switch {
+	case l.Len > 0:
+		if start > lock.End-(l.Len-1) {
+			return 0, 0, syscall.EOVERFLOW
+		}
+		return start, start + l.Len - 1, nil
+	case l.Len < 0:
+		if start+l.Len < 0 {
+			return 0, 0, syscall.EINVAL
+		}
+		return start + l.Len, start - 1, nil
+	}
+	return start, lock.End, nil
+}
+
+// record is l as package lock has it. table, a process's descriptors, is the owner; or
+// the description itself if table is nil, whose l.PID must be 0.
+func (f *File) record(t Task, table *FDTable, l *RecordLock) (r lock.Lock, err error) {
+	if l.Type != unix.F_RDLCK && l.Type != unix.F_WRLCK && l.Type != unix.F_UNLCK {
+		return r, syscall.EINVAL
+	}
+	if r.Start, r.End, err = f.span(l); err != nil {
+		return r, err
+	}
+	r.Write = l.Type == unix.F_WRLCK
+	r.Owner, r.PID = f, -1
+	if table != nil {
+		r.Owner = table
+		r.PID, _ = t.IDs()
+	} else if l.PID != 0 {
+		return r, syscall.EINVAL
+	}
+	return r, nil
+}
+
+// GetLock is fcntl F_GETLK, and F_OFD_GETLK with a nil table: it replaces l by a lock
+// that is in the way, or its type by F_UNLCK.
+func (f *File) GetLock(t Task, table *FDTable, l *RecordLock) error {
+	r, err := f.record(t, table, l)
+	if err == nil && l.Type == unix.F_UNLCK && table != nil {
+		err = syscall.EINVAL
+	}
+	if err != nil {
+		return err
+	}
+	held, ok := f.fs.records.Test(&f.node.base().fileLocks().records, r)
+	if !ok {
+		l.Type = unix.F_UNLCK
+		return nil
+	}
+	*l = RecordLock{Type: unix.F_RDLCK, Start: held.Start, PID: int32(held.PID)}
+	if held.Write {
+		l.Type = unix.F_WRLCK
+	}
+	if held.End != lock.End {
+		l.Len = held.End - held.Start + 1
+	}
+	return nil
+}
+
+// SetLock is fcntl F_SETLK, with wait F_SETLKW, and F_OFD_SETLK and F_OFD_SETLKW with a
+// nil table. EBADF: the description is not open for that. EAGAIN, EDEADLK, ENOLCK.
+func (f *File) SetLock(t Task, table *FDTable, l *RecordLock, wait bool) error {
+	r, err := f.record(t, table, l)
+	if err != nil {
+		return err
+	}
+	tab := &f.node.base().fileLocks().records
+	switch l.Type {
+	case unix.F_UNLCK:
+		return f.fs.records.Unlock(tab, r, f.fs.payer(t))
+	case unix.F_RDLCK:
+		err = f.may(unix.O_RDONLY)
+	case unix.F_WRLCK:
+		err = f.may(unix.O_WRONLY)
+	}
+	if err != nil {
+		return err
+	}
+	var sleeps func(<-chan struct{}) error
+	if wait {
+		sleeps = func(ch <-chan struct{}) error { return sleep(t, ch, Never) }
+	}
+	return f.fs.records.Set(tab, r, f.fs.payer(t), table != nil, sleeps)
+}
+
+// dropRecords gives up the record locks that the users of a table have on the file.
+func (f *File) dropRecords(table *FDTable) {
+	if l := f.node.base().locks.Load(); l != nil {
+		f.fs.records.Drop(&l.records, table)
+	}
+}
+
+// DropRecords is for a lock that was set while another thread closed the descriptor.
+func (f *File) DropRecords(table *FDTable) { f.dropRecords(table) }
