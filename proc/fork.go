@@ -199,6 +199,7 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 	}
 	c.undumpable.Store(p.undumpable.Load())
 	c.oomAdj.Store(p.oomAdj.Load())
+	c.noHuge.Store(p.noHuge.Load())
 	c.limits, c.design, c.layout, c.persona = p.limits, p.design, p.layout, p.persona
 	f := &t.fork
 	*f = forking{next: p.forks}
@@ -353,6 +354,10 @@ func (t *Thread) copyTo(c *Thread, a *ForkArgs) {
 		c.U.Frame[abi.TLS] = a.TLS
 	}
 	c.mask, c.name, c.cred, c.noNew = t.mask, t.name, t.cred, t.noNew
+	c.slack, c.bornSlack = t.slack, t.slack
+	if t.sched != (Sched{}) { // [m], but only others' changes could be missed here
+		c.sched = t.Sched().afterFork()
+	}
 	if a.Flags&CloneVM == 0 && t.rseq.at != 0 { // the area is in the copy
 		c.rseq = t.rseq
 		c.todo.Or(todoRseq)

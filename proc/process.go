@@ -77,6 +77,7 @@ type Process struct {
 	undumpable atomic.Bool  // [a] PR_SET_DUMPABLE 0
 	cred       *Cred        // [m] of the leader
 	oomAdj     atomic.Int32 // [a] oom_score_adj
+	noHuge     atomic.Bool  // [a] PR_SET_THP_DISABLE
 	limits     Limits       // [m]
 	layout     arch.Layout  // [m] of the vmspace that exec makes
 	persona    uint32       // [m] personality(2); exec keeps it

@@ -63,10 +63,14 @@ type Thread struct {
 	usage   threadUsage // [a]
 	resumed int64       // [o] Kernel.Now when it last began to use the CPU
 
-	cred   *Cred          // [om] replaced, never changed in place; the leader's is the process's
-	name   string         // [m] comm, up to 15 bytes; the leader's is the process's
-	noNew  bool           // [om] PR_SET_NO_NEW_PRIVS
-	kids   atomic.Int32   // children whose maker it is; changed with treeMu held
+	cred  *Cred        // [om] replaced, never changed in place; the leader's is the process's
+	name  string       // [m] comm, up to 15 bytes; the leader's is the process's
+	noNew bool         // [om] PR_SET_NO_NEW_PRIVS
+	kids  atomic.Int32 // children whose maker it is; changed with treeMu held
+	sched Sched        // [m]
+	// Timer slack, less the default: now, and when the thread was made.
+	slack, bornSlack int64 // [o]
+
 	pdeath syscall.Signal // [m] PR_SET_PDEATHSIG; 0: none
 
 	vfork    *vforkWait // [o] the thread that made it and sleeps until it ends

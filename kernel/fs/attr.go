@@ -33,6 +33,17 @@ func (s *FS) Statfs(at At, path string) (Statfs, error) {
 	return s.statfsOf(t.node), nil
 }
 
+// StatfsDev is ustat(2): the file system with a device number. EINVAL.
+func (s *FS) StatfsDev(dev uint64) (Statfs, error) {
+	switch dev {
+	case devRoot:
+		return s.statfsOf(s.root), nil
+	case devProc, devSys:
+		return Statfs{}, nil
+	}
+	return Statfs{}, syscall.EINVAL
+}
+
 // Access is faccessat2(2); at.As are the credentials that count.
 func (s *FS) Access(at At, path string, mode uint32, flags int) error {
 	if mode&^(unix.R_OK|unix.W_OK|unix.X_OK) != 0 ||

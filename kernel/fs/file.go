@@ -2,6 +2,7 @@ package fs
 
 import (
 	"encoding/binary"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -246,8 +247,9 @@ func (f *File) Getdents(t Task, buf []byte, deliver func(p []byte) (int, error))
 	if err != nil || n == 0 {
 		return 0, err
 	}
+	sizes := slices.Clone(buf[:n]) // deliver may change the records, not their sizes
 	k, err := deliver(buf[:n])
-	n, f.pos = arrived(buf[:n], k, f.pos)
+	n, f.pos = arrived(sizes, k, f.pos)
 	return partial(n, err)
 }
 

@@ -246,118 +246,13 @@ func sysPrctl(c ctx) (uint64, error) {
 		sig := int32(c.t.ParentDeath())
 		return 0, put(c, c.va(1), &sig)
 	}
+	if v, err, ok := c.prctlKept(); ok {
+		return v, err
+	}
 	if v, err, ok := c.prctlCaps(); ok {
 		return v, err
 	}
 	return 0, syscall.EINVAL
-}
-
-// Scheduling: one CPU, one policy (SCHED_OTHER, nice 0).
-
-func sysSchedGetaffinity(c ctx) (uint64, error) {
-	if _, err := c.process(c.int(0)); err != nil {
-		return 0, err
-	}
-	if n := c.uint32(1); n < 8 || n%8 != 0 {
-		return 0, syscall.EINVAL
-	}
-	mask := uint64(1)<<c.s.cfg.CPUs - 1
-	return 8, put(c, c.va(2), &mask)
-}
-
-func sysSchedSetaffinity(c ctx) (uint64, error) {
-	if _, err := c.process(c.int(0)); err != nil {
-		return 0, err
-	}
-	var mask [8]byte
-	if err := c.mem().CopyIn(mask[:min(c.uint32(1), 8)], c.va(2)); err != nil {
-		return 0, err
-	}
-	if le.Uint64(mask[:])&(1<<c.s.cfg.CPUs-1) == 0 {
-		return 0, syscall.EINVAL
-	}
-	return 0, nil
-}
-
-const (
-	schedOther = 0
-	schedFIFO  = 1
-	schedRR    = 2
-	schedBatch = 3
-	schedIdle  = 5
-	schedReset = 0x40000000 // SCHED_RESET_ON_FORK
-)
-
-// realtime tells whether a policy has priorities 1 to 99; EINVAL if there is no
-// such policy.
-func realtime(policy int) (bool, error) {
-	switch policy &^ schedReset {
-	case schedFIFO, schedRR:
-		return true, nil
-	case schedOther, schedBatch, schedIdle:
-		return false, nil
-	}
-	return false, syscall.EINVAL
-}
-
-func sysSchedPriorityMax(c ctx) (uint64, error) {
-	rt, err := realtime(c.int(0))
-	if rt {
-		return 99, err
-	}
-	return 0, err
-}
-
-func sysSchedPriorityMin(c ctx) (uint64, error) {
-	rt, err := realtime(c.int(0))
-	if rt {
-		return 1, err
-	}
-	return 0, err
-}
-
-func sysSchedGetscheduler(c ctx) (uint64, error) {
-	_, err := c.process(c.int(0))
-	return schedOther, err
-}
-
-func (c ctx) schedParam(va arch.VA, policy int) error {
-	prio, err := get[int32](c, va)
-	if err != nil {
-		return err
-	}
-	rt, err := realtime(policy)
-	switch {
-	case err != nil:
-		return err
-	case rt:
-		return syscall.EPERM
-	case prio != 0:
-		return syscall.EINVAL
-	}
-	return nil
-}
-
-func sysSchedSetscheduler(c ctx) (uint64, error) {
-	if _, err := c.process(c.int(0)); err != nil {
-		return 0, err
-	}
-	return 0, c.schedParam(c.va(2), c.int(1))
-}
-
-func sysSchedSetparam(c ctx) (uint64, error) {
-	if _, err := c.process(c.int(0)); err != nil {
-		return 0, err
-	}
-	return 0, c.schedParam(c.va(1), schedOther)
-}
-
-func sysSchedGetparam(c ctx) (uint64, error) {
-	if _, err := c.process(c.int(0)); err != nil {
-		return 0, err
-	}
-	prio := int32(0)
-	return 0, put(c, c.va(1), &prio)
 }
 
 func sysGetcpu(c ctx) (uint64, error) {
@@ -368,21 +263,6 @@ func sysGetcpu(c ctx) (uint64, error) {
 				return 0, err
 			}
 		}
-	}
-	return 0, nil
-}
-
-// sysGetpriority returns 20-nice, as the kernel's interface has it.
-func sysGetpriority(c ctx) (uint64, error) {
-	if which := c.int(0); which < 0 || which > unix.PRIO_USER {
-		return 0, syscall.EINVAL
-	}
-	return 20, nil
-}
-
-func sysSetpriority(c ctx) (uint64, error) {
-	if which := c.int(0); which < 0 || which > unix.PRIO_USER {
-		return 0, syscall.EINVAL
 	}
 	return 0, nil
 }

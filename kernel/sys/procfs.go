@@ -115,6 +115,7 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 		}
 		return nil
 	}
+	i.Nice = p.Nice(tid)
 	i.Charged = uint64(p.Account().Used(charge.Heap))
 	pending, blocked, ignored, caught := p.SigMasks()
 	i.Pending, i.Blocked = uint64(pending), uint64(blocked)

@@ -184,7 +184,11 @@ func sysFaccessat(c ctx) (uint64, error)  { return c.accessAt(0) }
 func sysFaccessat2(c ctx) (uint64, error) { return c.accessAt(c.int(3)) }
 
 // sysGetdents64 fills the buffer with whole records.
-func sysGetdents64(c ctx) (uint64, error) {
+func sysGetdents64(c ctx) (uint64, error) { return c.getdents(func([]byte) {}) }
+
+// getdents is both calls: edit turns whole records into what the caller gets, as long
+// as they were.
+func (c ctx) getdents(edit func(p []byte)) (uint64, error) {
 	f, err := c.file(0)
 	if err != nil {
 		return 0, err
@@ -200,6 +204,7 @@ func sysGetdents64(c ctx) (uint64, error) {
 	defer buf.Put()
 	va := c.va(1)
 	k, err := f.Getdents(c.task(), buf.B[:min(n, uint64(len(buf.B)))], func(p []byte) (int, error) {
+		edit(p)
 		return c.copyOut(va, p)
 	})
 	return uint64(k), err

@@ -28,6 +28,7 @@ var tests = slices.Concat(
 	shortTests, epollTests, badInputTests, privilegeTests, futexTests, familyTests,
 	rseqTests, procfsTests, permissionTests, ttyTests,
 	fcntlTests,
+	smallTests,
 )
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.

@@ -1,0 +1,240 @@
+package sys
+
+import (
+	"cmp"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"grim/arch"
+	"grim/kernel/fs"
+	"grim/mm/vm"
+	"grim/proc"
+)
+
+// Calls of one process about another.
+
+// traced is the process of a number, if the caller may look into it: ESRCH, EPERM.
+func (c ctx) traced(pid int) (*proc.Process, error) {
+	p := c.s.k.Holder(pid)
+	if p == nil || p.Exited() {
+		return nil, syscall.ESRCH
+	}
+	if !mayTrace(c.t, p) {
+		return nil, syscall.EPERM
+	}
+	return p, nil
+}
+
+func sysProcessVMReadv(c ctx) (uint64, error)  { return c.processVM(false) }
+func sysProcessVMWritev(c ctx) (uint64, error) { return c.processVM(true) }
+
+// processVM copies between the caller's memory and another process's, a piece at a
+// time. What was copied before a bad address counts.
+func (c ctx) processVM(out bool) (uint64, error) {
+	if c.arg(5) != 0 {
+		return 0, syscall.EINVAL
+	}
+	n := (max(c.int(2), 0) + max(c.int(4), 0)) * iovCost
+	if n > 2*maxIov*iovCost {
+		return 0, syscall.EINVAL
+	}
+	if !c.take(n) {
+		return 0, syscall.ENOMEM
+	}
+	defer c.give(n)
+	local, err := c.iovec(1)
+	if err != nil {
+		return 0, err
+	}
+	remote, err := c.iovec(3)
+	if err != nil {
+		return 0, err
+	}
+	if len(local) == 0 || len(remote) == 0 {
+		return 0, nil
+	}
+	p, err := c.traced(c.int(0))
+	if err != nil {
+		return 0, err
+	}
+	vs := p.VM()
+	if vs == nil {
+		return 0, syscall.ESRCH
+	}
+	defer vs.Release()
+	buf := fs.NewBuffer(min(total(local), total(remote)))
+	defer buf.Put()
+	done := uint64(0)
+	for len(local) > 0 && len(remote) > 0 {
+		l, r := &local[0], &remote[0]
+		k := min(l.n, r.n, uint64(len(buf.B)), arch.PageSize-uint64(r.va)%arch.PageSize)
+		if err := copyBetween(c.mem(), l.va, vs, r.va, buf.B[:k], out); err != nil {
+			return partial(done, err)
+		}
+		done += k
+		for _, s := range []*[]span{&local, &remote} {
+			x := &(*s)[0]
+			if x.va, x.n = x.va+arch.VA(k), x.n-k; x.n == 0 {
+				*s = (*s)[1:]
+			}
+		}
+		if err := c.t.Pause(); err != nil {
+			return partial(done, err)
+		}
+	}
+	return done, nil
+}
+
+// copyBetween moves len(b) bytes by b.
+func copyBetween(mine *vm.VMSpace, at arch.VA, theirs *vm.VMSpace, there arch.VA, b []byte, out bool) error {
+	if out {
+		if err := mine.CopyIn(b, at); err != nil {
+			return err
+		}
+		return theirs.CopyOut(there, b)
+	}
+	if err := theirs.CopyIn(b, there); err != nil {
+		return err
+	}
+	return mine.CopyOut(at, b)
+}
+
+// sysPidfdGetfd copies a descriptor of another process.
+func sysPidfdGetfd(c ctx) (uint64, error) {
+	if c.arg(2) != 0 {
+		return 0, syscall.EINVAL
+	}
+	f, err := c.file(0)
+	if err != nil {
+		return 0, err
+	}
+	target, err := f.Pid()
+	f.Release()
+	if err != nil {
+		return 0, err
+	}
+	p := target.(pidTarget).Process
+	if p.Exited() {
+		return 0, syscall.ESRCH
+	}
+	if !mayTrace(c.t, p) {
+		return 0, syscall.EPERM
+	}
+	fl, ok := p.Files().(*files)
+	if !ok {
+		return 0, syscall.ESRCH
+	}
+	g, err := fl.fds.Get(c.int(1))
+	if err != nil {
+		return 0, err
+	}
+	return c.install(g, true)
+}
+
+// Kinds of kcmp(2).
+const (
+	kcmpFile = iota
+	kcmpVM
+	kcmpFiles
+	kcmpFS
+	kcmpSighand
+	kcmpIO
+	kcmpSysVSem
+	kcmpEpoll
+	kcmpKinds
+)
+
+// sysKcmp says whether two processes share something: 0, or an order of what differs.
+func sysKcmp(c ctx) (uint64, error) {
+	var p [2]*proc.Process
+	for i := range p {
+		if p[i] = c.s.k.Holder(c.int(i)); p[i] == nil {
+			return 0, syscall.ESRCH
+		}
+	}
+	for i := range p {
+		if !mayTrace(c.t, p[i]) {
+			return 0, syscall.EPERM
+		}
+	}
+	kind := c.int(2)
+	var at [2]uintptr
+	for i := range p {
+		fl, _ := p[i].Files().(*files)
+		switch kind {
+		case kcmpFile:
+			if fl == nil {
+				return 0, syscall.EBADF
+			}
+			f, err := fl.fds.Get(int(c.arg(3 + i)))
+			if err != nil {
+				return 0, err
+			}
+			at[i] = uintptr(unsafe.Pointer(f))
+			f.Release()
+		case kcmpVM:
+			if vs := p[i].VM(); vs != nil {
+				at[i] = uintptr(vs.ID())
+				vs.Release()
+			}
+		case kcmpFiles:
+			if fl != nil {
+				at[i] = uintptr(unsafe.Pointer(fl.fds))
+			}
+		case kcmpFS:
+			if fl != nil {
+				at[i] = uintptr(unsafe.Pointer(fl.place))
+			}
+		case kcmpSighand:
+			at[i] = p[i].SignalTable()
+		case kcmpIO, kcmpSysVSem:
+			at[i] = 0 // nobody has any
+		default:
+			return 0, syscall.EINVAL
+		}
+	}
+	return [3]uint64{1, 0, 2}[cmp.Compare(at[0], at[1])+1], nil
+}
+
+// prctlKept are requests of prctl(2) that are kept and told, or that this kernel, like
+// one built without what they are about, does not have.
+func (c ctx) prctlKept() (v uint64, err error, ok bool) {
+	rest := c.arg(2) | c.arg(3) | c.arg(4)
+	switch c.int(0) {
+	case unix.PR_GET_TIMERSLACK:
+		return uint64(c.t.TimerSlack()), nil, true
+	case unix.PR_SET_TIMERSLACK:
+		c.t.SetTimerSlack(int64(c.arg(1)))
+		return 0, nil, true
+	case unix.PR_GET_TIMING:
+		return 0, nil, true
+	case unix.PR_SET_TIMING:
+		if c.arg(1) != 0 { // PR_TIMING_STATISTICAL
+			return 0, syscall.EINVAL, true
+		}
+		return 0, nil, true
+	case unix.PR_GET_THP_DISABLE:
+		if c.arg(1)|rest != 0 {
+			return 0, syscall.EINVAL, true
+		}
+		v, err := flag(c.t.Process().NoHuge())
+		return v, err, true
+	case unix.PR_SET_THP_DISABLE:
+		if rest != 0 {
+			return 0, syscall.EINVAL, true
+		}
+		c.t.Process().SetNoHuge(c.arg(1) != 0)
+		return 0, nil, true
+	case unix.PR_GET_TSC:
+		tsc := int32(unix.PR_TSC_ENABLE)
+		return 0, put(c, c.va(1), &tsc), true
+	case unix.PR_SET_TSC:
+		if c.arg(1) != unix.PR_TSC_ENABLE {
+			return 0, syscall.EINVAL, true
+		}
+		return 0, nil, true
+	}
+	return 0, nil, false
+}
