@@ -29,6 +29,7 @@ func (s *system) startProcesses() error {
 	s.sys, err = sys.New(sys.Config{
 		ABI: s.board.ABI(), VM: s.vm,
 		Wall:         func() int64 { return time.Now().UnixNano() },
+		SetWall:      runtime.SetWallTime,
 		Memory:       s.memory,
 		Random:       goos.RandomData,
 		OpenDisk:     s.openDisk,

@@ -41,6 +41,9 @@ func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, e
 	old.discard()
 
 	p.resetSignals(t)
+	if t.hasTimers() {
+		p.stopTimers()
+	}
 	if err := t.ownFiles(); err != nil {
 		p.kill(SignalStatus(syscall.SIGSEGV)) // as Linux: there is no program to tell
 		t.Interrupt()

@@ -213,6 +213,7 @@ func (p *Process) closeFiles() {
 	if files != nil {
 		files.CloseAll()
 	}
+	p.stopTimers()
 	if timer != nil {
 		timer.stop()
 	}

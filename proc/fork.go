@@ -201,6 +201,9 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 	c.oomAdj.Store(p.oomAdj.Load())
 	c.noHuge.Store(p.noHuge.Load())
 	c.limits, c.design, c.layout, c.persona = p.limits, p.design, p.layout, p.persona
+	if c.cpuLimited() {
+		c.watchCPU()
+	}
 	f := &t.fork
 	*f = forking{next: p.forks}
 	p.forks = f

@@ -19,8 +19,13 @@ type Rlimit struct{ Cur, Max uint64 }
 // ones about memory and files are kept here and obeyed by their owners.
 type Limits [NumLimits]Rlimit
 
-// rlimitMemlock is RLIMIT_MEMLOCK, which package syscall lacks.
-const rlimitMemlock = 8
+// Limits that package syscall lacks.
+const (
+	rlimitMemlock  = 8
+	rlimitMsgqueue = 12
+	rlimitNice     = 13
+	rlimitRTPrio   = 14
+)
 
 // DefaultLimits are those of a process that Spawn makes without any, but for
 // defaultLimits.
@@ -32,6 +37,8 @@ func DefaultLimits() Limits {
 	l[syscall.RLIMIT_STACK] = Rlimit{8 << 20, Unlimited}
 	l[syscall.RLIMIT_CORE] = Rlimit{0, Unlimited}
 	l[syscall.RLIMIT_NOFILE] = Rlimit{1024, 4096}
+	l[rlimitMsgqueue] = Rlimit{819200, 819200}
+	l[rlimitNice], l[rlimitRTPrio] = Rlimit{}, Rlimit{}
 	l[rlimitMemlock] = Rlimit{8 << 20, 8 << 20} // Linux's since 5.16
 	return l
 }
@@ -69,5 +76,9 @@ func (p *Process) SetLimit(which int, l Rlimit, privileged bool) error {
 		return syscall.EPERM
 	}
 	p.limits[which] = l
+	if which == syscall.RLIMIT_CPU && p.cpuLimited() {
+		p.xcpuNext = 0
+		p.watchCPU()
+	}
 	return nil
 }

@@ -83,6 +83,10 @@ func (t *Thread) interrupt() {
 	waiting := k.cfg.Woken()
 	k.m.Dispatch()
 	now := k.now()
+	if t.p.cpuWatch.Load() {
+		t.usage.charge(&t.resumed, now)
+		t.checkCPU()
+	}
 	if now >= k.armed.Load() {
 		k.armed.Store(math.MaxInt64) // a one-shot timer: it has fired
 	}

@@ -64,6 +64,8 @@ type Siginfo struct {
 	Value  uint64  // sigqueue(3), timers
 	UTime  int64   // with Child: the child's CPU times, nanoseconds
 	STime  int64
+
+	timer *Timer // whose signal it is; nil: of none
 }
 
 // Handlers that are no addresses (signal(2)).

@@ -63,10 +63,13 @@ func (t *Thread) Suspend(m Sigset) error {
 // ones before the process's. Preconditions: t.p.mu held.
 func (t *Thread) takeLocked(among Sigset) (Siginfo, bool) {
 	p := t.p
-	if info, ok := t.pending.take(p, among); ok {
-		return info, true
+	info, ok := t.pending.take(p, among)
+	if !ok {
+		info, ok = p.pending.take(p, among)
 	}
-	info, ok := p.pending.take(p, among)
+	if ok && info.timer != nil {
+		info.UID, info.timer = uint32(info.timer.taken()), nil
+	}
 	if ok && info.Signo == syscall.SIGALRM && p.timer != nil {
 		p.timer.taken()
 	}

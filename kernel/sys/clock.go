@@ -8,6 +8,7 @@ import (
 
 	"grim/arch"
 	"grim/proc"
+	"grim/proc/cred"
 )
 
 // clock reads a clock of clock_gettime(2): EINVAL for one there is not.
@@ -23,7 +24,40 @@ func (c ctx) clock(id int) (int64, error) {
 	case unix.CLOCK_THREAD_CPUTIME_ID:
 		return c.cpuTime(proc.UsageThread)
 	}
-	return 0, syscall.EINVAL
+	p, tid, err := c.cpuClock(id)
+	if err != nil {
+		return 0, err
+	}
+	if p == c.t.Process() { // up to now
+		if _, err := c.cpuTime(proc.UsageThread); err != nil {
+			return 0, err
+		}
+	}
+	return p.CPUTime(tid), nil
+}
+
+// cpuClock is the process, and maybe the thread, of a clock number that counts CPU time
+// (clock_getcpuclockid(3)): the number's complement, shifted by 3, 4 for a thread, and
+// 0 to 2 for what is counted. EINVAL.
+func (c ctx) cpuClock(id int) (p *proc.Process, tid int, err error) {
+	if id >= 0 || id&3 == 3 {
+		return nil, 0, syscall.EINVAL
+	}
+	n := ^(id >> 3)
+	if id&4 != 0 {
+		t, err := c.thread(n)
+		if err != nil || t.Process() != c.t.Process() {
+			return nil, 0, syscall.EINVAL
+		}
+		return t.Process(), t.TID(), nil
+	}
+	if n == 0 {
+		return c.t.Process(), 0, nil
+	}
+	if p = c.s.k.Process(n); p == nil {
+		return nil, 0, syscall.EINVAL
+	}
+	return p, 0, nil
 }
 
 func (c ctx) cpuTime(who int) (int64, error) {
@@ -51,11 +85,69 @@ func sysClockGetres(c ctx) (uint64, error) {
 	return 0, put(c, c.va(1), &unix.Timespec{Nsec: 1})
 }
 
+// setWall sets the wall clock: EPERM.
+func (c ctx) setWall(ns int64) (uint64, error) {
+	if !c.t.Cred().Has(cred.SysTime) {
+		return 0, syscall.EPERM
+	}
+	if ns < c.s.now() { // the machine would have started before 1970
+		return 0, syscall.EINVAL
+	}
+	if c.s.cfg.SetWall != nil {
+		c.s.cfg.SetWall(ns)
+	}
+	return 0, nil
+}
+
 func sysClockSettime(c ctx) (uint64, error) {
-	if _, err := c.clock(c.int(0)); err != nil {
+	id := c.int(0)
+	if id != unix.CLOCK_REALTIME {
+		if id < 0 {
+			if _, err := c.clock(id); err == nil {
+				return 0, syscall.EPERM
+			}
+		}
+		return 0, syscall.EINVAL
+	}
+	ts, err := get[unix.Timespec](c, c.va(1))
+	if err != nil {
 		return 0, err
 	}
-	return 0, syscall.EPERM
+	ns, err := nanoseconds(ts)
+	if err != nil {
+		return 0, err
+	}
+	return c.setWall(ns)
+}
+
+// sysSettimeofday: a time zone is checked and forgotten.
+func sysSettimeofday(c ctx) (uint64, error) {
+	var ns int64
+	if va := c.va(0); va != 0 {
+		tv, err := get[unix.Timeval](c, va)
+		if err != nil {
+			return 0, err
+		}
+		if ns, err = nanosecondsOfTimeval(tv); err != nil {
+			return 0, err
+		}
+	}
+	if va := c.va(1); va != 0 {
+		tz, err := get[[2]int32](c, va)
+		if err != nil {
+			return 0, err
+		}
+		if tz[0] > 15*60 || tz[0] < -15*60 {
+			return 0, syscall.EINVAL
+		}
+	}
+	if !c.t.Cred().Has(cred.SysTime) {
+		return 0, syscall.EPERM
+	}
+	if c.va(0) == 0 {
+		return 0, nil
+	}
+	return c.setWall(ns)
 }
 
 func sysGettimeofday(c ctx) (uint64, error) {
@@ -118,11 +210,17 @@ func (c ctx) sleepFor(req, rem arch.VA) (uint64, error) {
 
 func sysClockNanosleep(c ctx) (uint64, error) {
 	id, flags := c.int(0), c.int(1)
-	if id == unix.CLOCK_THREAD_CPUTIME_ID || flags&^unix.TIMER_ABSTIME != 0 {
+	if flags&^unix.TIMER_ABSTIME != 0 {
 		return 0, syscall.EINVAL
 	}
-	if id == unix.CLOCK_PROCESS_CPUTIME_ID {
+	switch id {
+	case unix.CLOCK_MONOTONIC_RAW, unix.CLOCK_REALTIME_COARSE, unix.CLOCK_MONOTONIC_COARSE, unix.CLOCK_THREAD_CPUTIME_ID:
 		return 0, syscall.EOPNOTSUPP
+	case unix.CLOCK_PROCESS_CPUTIME_ID:
+		return c.cpuSleep(id, flags)
+	}
+	if id < 0 {
+		return c.cpuSleep(id, flags)
 	}
 	now, err := c.clock(id)
 	if err != nil {
@@ -143,6 +241,41 @@ func sysClockNanosleep(c ctx) (uint64, error) {
 		return 0, proc.ERESTARTNOHAND
 	}
 	return 0, nil
+}
+
+// cpuSleep is clock_nanosleep(2) by a clock of CPU time, which others use up
+// meanwhile: it looks again when the time could have come.
+func (c ctx) cpuSleep(id, flags int) (uint64, error) {
+	now, err := c.clock(id)
+	if err != nil {
+		return 0, err
+	}
+	ts, err := get[unix.Timespec](c, c.va(2))
+	if err != nil {
+		return 0, err
+	}
+	at, err := nanoseconds(ts)
+	if err != nil {
+		return 0, err
+	}
+	if flags&unix.TIMER_ABSTIME == 0 {
+		at = addTime(now, at)
+	}
+	for {
+		if now, err = c.clock(id); err != nil || now >= at {
+			return 0, err
+		}
+		until := addTime(c.s.now(), max((at-now)/int64(c.s.cfg.CPUs), second/1000))
+		if err := c.t.Sleep(nil, until); err != syscall.ETIMEDOUT {
+			if va := c.va(3); va != 0 && flags&unix.TIMER_ABSTIME == 0 {
+				left := timespecOf(at - now)
+				if err := put(c, va, &left); err != nil {
+					return 0, err
+				}
+			}
+			return 0, syscall.EINTR
+		}
+	}
 }
 
 // deadline turns a relative timespec argument of poll-like calls into a

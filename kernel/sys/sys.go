@@ -34,9 +34,10 @@ type Config struct {
 	ABI *arch.ABI
 	VM  *vm.System
 
-	Wall   func() int64                // wall clock, nanoseconds since 1970
-	Memory func() (total, free uint64) // bytes
-	Random func(p []byte)              // fills p with unpredictable bytes
+	Wall    func() int64                // wall clock, nanoseconds since 1970
+	SetWall func(ns int64)              // sets it; nil: it cannot be set
+	Memory  func() (total, free uint64) // bytes
+	Random  func(p []byte)              // fills p with unpredictable bytes
 	// OpenDisk opens the file system of a block device for mount(2); nil: there are no disks.
 	OpenDisk func(rdev uint64, readOnly bool) (fs.Store, error)
 	Reboot   func(restart bool) // reboot(2): stops the machine

@@ -4,6 +4,9 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"grim/proc"
+	"grim/proc/cred"
 )
 
 // itimerval is struct itimerval: interval, then value.
@@ -20,10 +23,9 @@ func itimervalOf(value, interval int64) itimerval {
 	return itimerval{round(interval), round(value)}
 }
 
-// sysSetitimer arms ITIMER_REAL. The timers that count CPU time are not offered:
-// EINVAL, with which profilers know how to live.
 func sysSetitimer(c ctx) (uint64, error) {
-	if c.int(0) != unix.ITIMER_REAL {
+	which := c.int(0)
+	if which < unix.ITIMER_REAL || which > unix.ITIMER_PROF {
 		return 0, syscall.EINVAL
 	}
 	var set itimerval
@@ -41,7 +43,12 @@ func sysSetitimer(c ctx) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	old := itimervalOf(c.t.Process().SetTimer(value, interval))
+	var old itimerval
+	if which == unix.ITIMER_REAL {
+		old = itimervalOf(c.t.Process().SetTimer(value, interval))
+	} else {
+		old = itimervalOf(c.t.SetCPUTimer(which-unix.ITIMER_VIRTUAL, value, interval))
+	}
 	if c.va(2) == 0 {
 		return 0, nil
 	}
@@ -49,10 +56,15 @@ func sysSetitimer(c ctx) (uint64, error) {
 }
 
 func sysGetitimer(c ctx) (uint64, error) {
-	if c.int(0) != unix.ITIMER_REAL {
+	var it itimerval
+	switch which := c.int(0); which {
+	case unix.ITIMER_REAL:
+		it = itimervalOf(c.t.Process().Timer())
+	case unix.ITIMER_VIRTUAL, unix.ITIMER_PROF:
+		it = itimervalOf(c.t.CPUTimer(which - unix.ITIMER_VIRTUAL))
+	default:
 		return 0, syscall.EINVAL
 	}
-	it := itimervalOf(c.t.Process().Timer())
 	return 0, put(c, c.va(1), &it)
 }
 
@@ -121,5 +133,149 @@ func sysTimerfdGettime(c ctx) (uint64, error) {
 	return 0, put(c, c.va(1), &itimerspec{timespecOf(i), timespecOf(v)})
 }
 
-// sysTimerCreate: POSIX timers are not offered.
-func sysTimerCreate(c ctx) (uint64, error) { return 0, syscall.EINVAL }
+// sigevent is struct sigevent.
+type sigevent struct {
+	Value         uint64
+	Signo, Notify int32
+	TID           int32
+	Rest          [44]byte
+}
+
+// What struct sigevent asks for (sigevent(7)).
+const (
+	sigevSignal   = 0
+	sigevNone     = 1
+	sigevThread   = 2
+	sigevThreadID = 4
+)
+
+// timerClock is the clock of timer_create(2): nil for the monotonic one and those that
+// go with it. EINVAL, EOPNOTSUPP.
+func (c ctx) timerClock(id int) (cpu func() int64, err error) {
+	switch id {
+	case unix.CLOCK_REALTIME, unix.CLOCK_MONOTONIC, unix.CLOCK_BOOTTIME, unix.CLOCK_TAI:
+		return nil, nil
+	case unix.CLOCK_REALTIME_ALARM, unix.CLOCK_BOOTTIME_ALARM:
+		if !c.t.Cred().Has(cred.WakeAlarm) {
+			return nil, syscall.EPERM
+		}
+		return nil, nil
+	case unix.CLOCK_PROCESS_CPUTIME_ID:
+		p := c.t.Process()
+		return func() int64 { return p.CPUTime(0) }, nil
+	case unix.CLOCK_THREAD_CPUTIME_ID:
+		p, tid := c.t.Process(), c.t.TID()
+		return func() int64 { return p.CPUTime(tid) }, nil
+	case unix.CLOCK_MONOTONIC_RAW, unix.CLOCK_REALTIME_COARSE, unix.CLOCK_MONOTONIC_COARSE:
+		return nil, syscall.EOPNOTSUPP
+	}
+	p, tid, err := c.cpuClock(id)
+	if err != nil || p != c.t.Process() {
+		return nil, syscall.EINVAL
+	}
+	return func() int64 { return p.CPUTime(tid) }, nil
+}
+
+func sysTimerCreate(c ctx) (uint64, error) {
+	clock := c.int(0)
+	cpu, err := c.timerClock(clock)
+	if err != nil {
+		return 0, err
+	}
+	a := proc.TimerArgs{CPU: cpu, Signal: syscall.SIGALRM, OwnID: true}
+	switch clock {
+	case unix.CLOCK_REALTIME, unix.CLOCK_REALTIME_ALARM, unix.CLOCK_TAI:
+		a.Wall = true
+	}
+	if va := c.va(1); va != 0 {
+		ev, err := get[sigevent](c, va)
+		if err != nil {
+			return 0, err
+		}
+		a.Signal, a.Value, a.OwnID = syscall.Signal(ev.Signo), ev.Value, false
+		if ev.Notify != sigevNone && (ev.Signo <= 0 || ev.Signo > proc.NumSignals) {
+			return 0, syscall.EINVAL
+		}
+		switch ev.Notify {
+		case sigevNone:
+			a.Signal = 0
+		case sigevSignal, sigevThread:
+		case sigevSignal | sigevThreadID:
+			t := c.s.k.Thread(int(ev.TID))
+			if t == nil || t.Process() != c.t.Process() {
+				return 0, syscall.EINVAL
+			}
+			a.Target = t
+		default:
+			return 0, syscall.EINVAL
+		}
+	}
+	p := c.t.Process()
+	tm, err := p.NewTimer(a)
+	if err != nil {
+		return 0, err
+	}
+	id := int32(tm.ID())
+	if err := put(c, c.va(2), &id); err != nil {
+		_ = p.DeleteTimer(tm.ID())
+		return 0, err
+	}
+	return 0, nil
+}
+
+func sysTimerSettime(c ctx) (uint64, error) {
+	if c.va(2) == 0 {
+		return 0, syscall.EINVAL
+	}
+	set, err := get[itimerspec](c, c.va(2))
+	if err != nil {
+		return 0, err
+	}
+	interval, err := nanoseconds(set[0])
+	if err != nil {
+		return 0, err
+	}
+	value, err := nanoseconds(set[1])
+	if err != nil {
+		return 0, err
+	}
+	tm, err := c.t.Process().TimerOf(c.int(0))
+	if err != nil {
+		return 0, err
+	}
+	at := int64(0)
+	if value != 0 {
+		now := tm.Now()
+		if at = addTime(now, value); c.int(1)&unix.TIMER_ABSTIME != 0 {
+			at = value
+			if tm.Wall() {
+				at = addTime(now, value-min(c.s.cfg.Wall(), value))
+			}
+			at = max(at, 1)
+		}
+	}
+	v, i := tm.Set(at, interval)
+	if c.va(3) == 0 {
+		return 0, nil
+	}
+	return 0, put(c, c.va(3), &itimerspec{timespecOf(i), timespecOf(v)})
+}
+
+func sysTimerGettime(c ctx) (uint64, error) {
+	tm, err := c.t.Process().TimerOf(c.int(0))
+	if err != nil {
+		return 0, err
+	}
+	v, i := tm.Left()
+	return 0, put(c, c.va(1), &itimerspec{timespecOf(i), timespecOf(v)})
+}
+
+func sysTimerGetoverrun(c ctx) (uint64, error) {
+	tm, err := c.t.Process().TimerOf(c.int(0))
+	if err != nil {
+		return 0, err
+	}
+	return uint64(tm.Overrun()), nil
+}
+
+func sysTimerDelete(c ctx) (uint64, error) { return 0, c.t.Process().DeleteTimer(c.int(0)) }

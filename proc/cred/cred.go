@@ -36,6 +36,7 @@ const (
 	SysTTY        Cap = 26
 	MkNod         Cap = 27
 	Lease         Cap = 28
+	WakeAlarm     Cap = 35
 	Last          Cap = 40
 )
 

@@ -29,6 +29,7 @@ var tests = slices.Concat(
 	rseqTests, procfsTests, permissionTests, ttyTests,
 	fcntlTests,
 	smallTests,
+	timerTests,
 )
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.

@@ -1,0 +1,153 @@
+package proc
+
+import (
+	"math"
+	"syscall"
+)
+
+// Timers and limits that count a process's CPU time are looked at where a thread's
+// slice ends (Thread.interrupt), so they are exact to a slice. A process without any
+// pays for one load there.
+
+// cpuTimer is ITIMER_VIRTUAL or ITIMER_PROF. Guarded by Process.mu.
+type cpuTimer struct{ at, interval int64 } // of the process's CPU time; at 0: not armed
+
+// Kinds of CPU timers (setitimer(2)).
+const (
+	TimerVirtual = 0 // user time, SIGVTALRM
+	TimerProf    = 1 // user and system time, SIGPROF
+)
+
+// watchCPU makes the process's threads look at the timers of CPU time.
+func (p *Process) watchCPU() { p.cpuWatch.Store(true) }
+
+// usageLocked is the process's own use so far. Preconditions: p.mu held.
+func (p *Process) usageLocked() Usage {
+	u := p.usage
+	for t := p.threads; t != nil; t = t.next {
+		t.usage.addTo(&u)
+	}
+	return u
+}
+
+// cpuLocked is the process's CPU time. Preconditions: p.mu held.
+func (p *Process) cpuLocked() int64 {
+	u := p.usageLocked()
+	return u.UserTime + u.SystemTime
+}
+
+// CPUTime is the process's CPU time; with tid, that of a live thread. It counts up to
+// the last time each thread was looked at.
+func (p *Process) CPUTime(tid int) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if tid == 0 {
+		return p.cpuLocked()
+	}
+	for t := p.threads; t != nil; t = t.next {
+		if t.TID() == tid {
+			return t.usage.total.Load()
+		}
+	}
+	return 0
+}
+
+// SetCPUTimer is setitimer(2) for the timers of CPU time: in value nanoseconds, 0
+// disarms, then every interval. It returns what was left, and the old interval. For a
+// thread of the process.
+func (t *Thread) SetCPUTimer(kind int, value, interval int64) (oldValue, oldInterval int64) {
+	t.usage.charge(&t.resumed, t.p.k.now())
+	p := t.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	oldValue, oldInterval = p.cpuTimerLeft(kind)
+	c := &p.cpuTimers[kind]
+	*c = cpuTimer{}
+	if value > 0 {
+		*c = cpuTimer{later(p.cpuOf(kind), value), interval}
+		p.watchCPU()
+	}
+	return oldValue, oldInterval
+}
+
+// CPUTimer is getitimer(2).
+func (t *Thread) CPUTimer(kind int) (value, interval int64) {
+	t.usage.charge(&t.resumed, t.p.k.now())
+	t.p.mu.Lock()
+	defer t.p.mu.Unlock()
+	return t.p.cpuTimerLeft(kind)
+}
+
+// cpuTimerLeft: preconditions: p.mu held.
+func (p *Process) cpuTimerLeft(kind int) (value, interval int64) {
+	c := &p.cpuTimers[kind]
+	if c.at == 0 {
+		return 0, c.interval
+	}
+	return max(c.at-p.cpuOf(kind), 1), c.interval
+}
+
+// cpuOf is the time that a timer counts. Preconditions: p.mu held.
+func (p *Process) cpuOf(kind int) int64 {
+	u := p.usageLocked()
+	if kind == TimerVirtual {
+		return u.UserTime
+	}
+	return u.UserTime + u.SystemTime
+}
+
+// checkCPU sends what is due: signals of timers, SIGXCPU at each second over the soft
+// limit, SIGKILL at the hard one. For the thread itself, whose time has been charged.
+func (t *Thread) checkCPU() {
+	p := t.p
+	var due []*Timer
+	p.mu.Lock()
+	any := false
+	for kind := range p.cpuTimers {
+		c := &p.cpuTimers[kind]
+		if c.at == 0 {
+			continue
+		}
+		any = true
+		now := p.cpuOf(kind)
+		if now < c.at {
+			continue
+		}
+		if c.interval > 0 {
+			c.at = later(c.at+(now-c.at)/c.interval*c.interval, c.interval)
+		} else {
+			c.at = 0
+		}
+		sig := [2]syscall.Signal{syscall.SIGVTALRM, syscall.SIGPROF}[kind]
+		_ = p.postLocked(&Siginfo{Signo: sig, Code: SI_KERNEL}, nil)
+	}
+	now := p.cpuLocked()
+	if l := p.limits[syscall.RLIMIT_CPU]; l.Cur != Unlimited {
+		any = true
+		sec := uint64(now / 1e9)
+		switch {
+		case sec >= l.Max:
+			_ = p.postLocked(&Siginfo{Signo: syscall.SIGKILL, Code: SI_KERNEL}, nil)
+		case sec >= l.Cur && sec >= p.xcpuNext:
+			p.xcpuNext = sec + 1
+			_ = p.postLocked(&Siginfo{Signo: syscall.SIGXCPU, Code: SI_KERNEL}, nil)
+		}
+	}
+	for _, tm := range p.timers {
+		if tm.cpu == nil {
+			continue
+		}
+		any = true
+		due = append(due, tm)
+	}
+	if !any {
+		p.cpuWatch.Store(false)
+	}
+	p.mu.Unlock()
+	for _, tm := range due {
+		tm.fire()
+	}
+}
+
+// cpuLimited says whether RLIMIT_CPU binds. Preconditions: p.mu held, or p is new.
+func (p *Process) cpuLimited() bool { return p.limits[syscall.RLIMIT_CPU].Cur != math.MaxUint64 }
