@@ -52,7 +52,8 @@ func block(sig int) *blocked {
 }
 
 func (b *blocked) wait(d time.Duration) bool {
-	for {
+	// The Go runtime interrupts a thread that seems to run for long.
+	for end := time.Now().Add(d); ; d = max(time.Until(end), 0) {
 		ts := unix.NsecToTimespec(int64(d))
 		switch e := sysErr(unix.SYS_RT_SIGTIMEDWAIT, ptr(&b.set), ptr(&b.info), ptr(&ts), 8); e {
 		case 0:

@@ -84,7 +84,7 @@ func schedKept() {
 	nobody()
 	equal("lower nice", unix.Setpriority(unix.PRIO_PROCESS, 0, -6), error(unix.EACCES))
 	check("higher nice", unix.Setpriority(unix.PRIO_PROCESS, 0, 3))
-	equal("another's", unix.Setpriority(unix.PRIO_PROCESS, 1, 19), error(unix.EPERM))
+	equal("another's", unix.Setpriority(unix.PRIO_PROCESS, os.Getppid(), 19), error(unix.EPERM))
 	prio = 1
 	equal("real time", sysErr(unix.SYS_SCHED_SETSCHEDULER, 0, 1, ptr(&prio)), unix.EPERM)
 	equal("ioprio real time", sysErr(unix.SYS_IOPRIO_SET, 1, 0, 1<<13|1), unix.EPERM)
