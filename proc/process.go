@@ -60,36 +60,37 @@ type Process struct {
 	adopted    bool                  // [k] an ancestor adopts, or did when this process was made
 
 	mu         sync.Mutex
-	threads    *Thread        // [m] list head
-	live       int            // [m] threads on the list, those in exit1 included
-	running    int            // [m] of them, those in state Live
-	status     Status         // [m] how it ends; final once Exiting
-	execer     *Thread        // [m] waits in Exec to be the only thread
-	space      *space         // [m] nil from uvmspace_free on
-	files      Files          // [m] of most threads; see Thread.files
-	sharers    int            // [m] if split: threads that use files
-	split      bool           // [m] a thread has, or had, files of its own
-	forks      *forking       // [m] forks in progress
-	acts       *sigActions    // [m]
-	pending    sigQueue       // [m] signals for any thread
-	stop       stopState      // [m] job control
-	name       string         // [m] comm of the leader, up to 15 bytes
-	undumpable atomic.Bool    // [a] PR_SET_DUMPABLE 0
-	cred       *Cred          // [m] of the leader
-	oomAdj     atomic.Int32   // [a] oom_score_adj
-	noHuge     atomic.Bool    // [a] PR_SET_THP_DISABLE
-	limits     Limits         // [m]
-	layout     arch.Layout    // [m] of the vmspace that exec makes
-	persona    uint32         // [m] personality(2); exec keeps it
-	usage      Usage          // [m] of dead threads
-	childUse   Usage          // [m] of children waited for, and theirs
-	timer      *realTimer     // [m] ITIMER_REAL
-	timers     map[int]*Timer // [m] POSIX timers
-	nextTimer  int            // [m]
-	cpuTimers  [2]cpuTimer    // [m]
-	cpuWatch   atomic.Bool    // [a] there may be timers or limits of CPU time
-	xcpuNext   uint64         // [m] the second at which SIGXCPU comes next
-	vfork      *vforkWait     // [m] a parent that sleeps until we exec or exit
+	threads    *Thread                  // [m] list head
+	live       int                      // [m] threads on the list, those in exit1 included
+	running    int                      // [m] of them, those in state Live
+	status     Status                   // [m] how it ends; final once Exiting
+	execer     *Thread                  // [m] waits in Exec to be the only thread
+	space      *space                   // [m] nil from uvmspace_free on
+	files      Files                    // [m] of most threads; see Thread.files
+	sharers    int                      // [m] if split: threads that use files
+	split      bool                     // [m] a thread has, or had, files of its own
+	forks      *forking                 // [m] forks in progress
+	acts       *sigActions              // [m]
+	pending    sigQueue                 // [m] signals for any thread
+	watchers   map[*sigWatcher]struct{} // [m] signalfds
+	stop       stopState                // [m] job control
+	name       string                   // [m] comm of the leader, up to 15 bytes
+	undumpable atomic.Bool              // [a] PR_SET_DUMPABLE 0
+	cred       *Cred                    // [m] of the leader
+	oomAdj     atomic.Int32             // [a] oom_score_adj
+	noHuge     atomic.Bool              // [a] PR_SET_THP_DISABLE
+	limits     Limits                   // [m]
+	layout     arch.Layout              // [m] of the vmspace that exec makes
+	persona    uint32                   // [m] personality(2); exec keeps it
+	usage      Usage                    // [m] of dead threads
+	childUse   Usage                    // [m] of children waited for, and theirs
+	timer      *realTimer               // [m] ITIMER_REAL
+	timers     map[int]*Timer           // [m] POSIX timers
+	nextTimer  int                      // [m]
+	cpuTimers  [2]cpuTimer              // [m]
+	cpuWatch   atomic.Bool              // [a] there may be timers or limits of CPU time
+	xcpuNext   uint64                   // [m] the second at which SIGXCPU comes next
+	vfork      *vforkWait               // [m] a parent that sleeps until we exec or exit
 
 	// How it ends; see package exit.
 	design   *exit.Design // [m] fixed once Exiting

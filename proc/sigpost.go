@@ -73,6 +73,9 @@ func (p *Process) postLocked(info *Siginfo, target *Thread) error {
 	if t != nil {
 		t.notifyLocked(s)
 	}
+	for w := range p.watchers {
+		w.fn()
+	}
 	return nil
 }
 

@@ -1,0 +1,83 @@
+package fs
+
+import (
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// SignalReader is a Task that has signals to read from a signalfd.
+type SignalReader interface {
+	// ReadSignal takes a pending signal of set, or waits for one, and encodes it as
+	// struct signalfd_siginfo at the start of p: EAGAIN, or the error of a sleep.
+	ReadSignal(p []byte, set uint64, wait bool) error
+}
+
+// SignalTarget is the thread that made a signalfd.
+type SignalTarget interface {
+	// SignalPending says whether a signal of set waits for the thread or its process.
+	SignalPending(set uint64) bool
+	// OnSignal has fn called at each signal that is queued for the process, with locks
+	// held: fn must not block. cancel forgets it.
+	OnSignal(fn func()) (cancel func())
+}
+
+// SignalInfoSize is sizeof(struct signalfd_siginfo).
+const SignalInfoSize = 128
+
+// signalfd reads the signals of the thread that reads. To poll(2) and epoll it shows
+// those of the thread that made it, as a file does not know who asks.
+type signalfd struct {
+	plain
+	q      WaitQueue
+	set    atomic.Uint64
+	target SignalTarget
+	cancel func()
+}
+
+// Signalfd is signalfd4(2) of a new descriptor; flags: SFD_NONBLOCK.
+func (s *FS) Signalfd(t Task, target SignalTarget, set uint64, flags int) (*File, error) {
+	h := &signalfd{target: target}
+	h.set.Store(set)
+	h.cancel = target.OnSignal(func() { h.q.Wake(EPOLLIN | EPOLLRDNORM) })
+	return s.anonFile(t, "", h, "anon_inode:[signalfd]", unix.O_RDWR|flags&unix.O_NONBLOCK)
+}
+
+// SetSignals is signalfd4(2) of one that is there: EINVAL.
+func (f *File) SetSignals(set uint64) error {
+	h, ok := f.h.(*signalfd)
+	if !ok {
+		return syscall.EINVAL
+	}
+	h.set.Store(set)
+	h.q.Wake(EPOLLIN | EPOLLRDNORM)
+	return nil
+}
+
+func (h *signalfd) queue() *WaitQueue { return &h.q }
+func (h *signalfd) close()            { h.cancel() }
+
+func (h *signalfd) ready() uint32 {
+	if h.target.SignalPending(h.set.Load()) {
+		return EPOLLIN | EPOLLRDNORM
+	}
+	return 0
+}
+
+func (h *signalfd) write(call, []byte, int64) (int, error) { return 0, syscall.EINVAL }
+
+// read gives as many signals as there are and fit, and waits for the first.
+func (h *signalfd) read(c call, p []byte, _ int64) (n int, err error) {
+	t, ok := c.task.(SignalReader)
+	if !ok || len(p) < SignalInfoSize {
+		return 0, syscall.EINVAL
+	}
+	for len(p)-n >= SignalInfoSize {
+		if err := t.ReadSignal(p[n:n+SignalInfoSize], h.set.Load(), n == 0 && !c.nonblock); err != nil {
+			return partial(n, err)
+		}
+		n += SignalInfoSize
+	}
+	return n, nil
+}

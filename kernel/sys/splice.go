@@ -1,0 +1,191 @@
+package sys
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"grim/kernel/fs"
+)
+
+// spliceFlags are the flags of splice(2), tee(2) and vmsplice(2). Only NONBLOCK means
+// something: data is copied.
+const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK | unix.SPLICE_F_MORE | unix.SPLICE_F_GIFT
+
+func sysSplice(c ctx) (uint64, error) {
+	n, flags := c.arg(4), c.uint32(5)
+	if flags&^spliceFlags != 0 {
+		return 0, syscall.EINVAL
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	in, out, err := c.twoFiles(0, 2)
+	if err != nil {
+		return 0, err
+	}
+	defer in.Release()
+	defer out.Release()
+	for _, f := range []*fs.File{in, out} {
+		if f.Flags()&unix.O_PATH != 0 {
+			return 0, syscall.EBADF
+		}
+	}
+	if in.Flags()&unix.O_ACCMODE == unix.O_WRONLY || out.Flags()&unix.O_ACCMODE == unix.O_RDONLY {
+		return 0, syscall.EBADF
+	}
+	switch {
+	case in.IsPipe() && c.va(1) != 0, out.IsPipe() && c.va(3) != 0:
+		return 0, syscall.ESPIPE
+	case !in.IsPipe() && !out.IsPipe(), in.IsPipe() && out.IsPipe() && in.SameFile(out),
+		!out.IsPipe() && out.Flags()&unix.O_APPEND != 0:
+		return 0, syscall.EINVAL
+	}
+	from, seeksIn, err := c.spliceOffset(in, 1)
+	if err != nil {
+		return 0, err
+	}
+	to, seeksOut, err := c.spliceOffset(out, 3)
+	if err != nil {
+		return 0, err
+	}
+	k, err := fs.Splice(c.task(), in, from.off, out, to.off, int(min(n, maxRW)), flags&unix.SPLICE_F_NONBLOCK != 0)
+	if k > 0 {
+		if seeksIn {
+			if e := from.advance(c, in, uint64(k)); e != nil {
+				return 0, e
+			}
+		}
+		if seeksOut {
+			if e := to.advance(c, out, uint64(k)); e != nil {
+				return 0, e
+			}
+		}
+	}
+	return c.moved(k, err)
+}
+
+// spliceOffset is where a file begins; a pipe, or another file without an offset, has
+// none.
+func (c ctx) spliceOffset(f *fs.File, i int) (o fileOffset, seeks bool, err error) {
+	if f.IsPipe() {
+		return o, false, nil
+	}
+	o, err = c.fileOffset(f, c.va(i))
+	if err == syscall.ESPIPE && c.va(i) == 0 {
+		return o, false, nil
+	}
+	return o, true, err
+}
+
+func sysTee(c ctx) (uint64, error) {
+	n, flags := c.arg(2), c.uint32(3)
+	if flags&^spliceFlags != 0 {
+		return 0, syscall.EINVAL
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	in, out, err := c.twoFiles(0, 1)
+	if err != nil {
+		return 0, err
+	}
+	defer in.Release()
+	defer out.Release()
+	k, err := fs.Tee(c.task(), in, out, int(min(n, maxRW)), flags&unix.SPLICE_F_NONBLOCK != 0)
+	return c.moved(k, err)
+}
+
+// sysVmsplice copies to a pipe's end for writing, or from one for reading.
+func sysVmsplice(c ctx) (uint64, error) {
+	if c.uint32(3)&^spliceFlags != 0 {
+		return 0, syscall.EINVAL
+	}
+	f, err := c.file(0)
+	if err != nil {
+		return 0, err
+	}
+	pipe, out := f.IsPipe(), f.Flags()&unix.O_ACCMODE != unix.O_RDONLY
+	nonblock := c.uint32(3)&unix.SPLICE_F_NONBLOCK != 0 && f.Flags()&unix.O_NONBLOCK == 0
+	ready := f.Readiness()
+	f.Release()
+	if !pipe {
+		return 0, syscall.EBADF
+	}
+	if c.arg(2) == 0 {
+		return 0, nil
+	}
+	if nonblock && (out && ready&fs.EPOLLOUT == 0 || !out && ready&(fs.EPOLLIN|fs.EPOLLHUP) == 0) {
+		return 0, syscall.EAGAIN
+	}
+	return c.transfer(out, true, false)
+}
+
+// Flags of preadv2(2) and pwritev2(2) that x/sys/unix lacks.
+const (
+	rwfHighPriority = 1
+	rwfDSync        = 2
+	rwfSync         = 4
+	rwfAppend       = 16
+)
+
+// vector2 is preadv2(2) and pwritev2(2): offset -1 is the file's own.
+func (c ctx) vector2(out bool) (uint64, error) {
+	f, err := c.file(0)
+	if err != nil {
+		return 0, err
+	}
+	f.Release()
+	if c.uint32(5)&^(rwfHighPriority|rwfDSync|rwfSync) != 0 {
+		return 0, syscall.EOPNOTSUPP
+	}
+	return c.transfer(out, true, int64(c.arg(3)) != -1)
+}
+
+func sysPreadv2(c ctx) (uint64, error)  { return c.vector2(false) }
+func sysPwritev2(c ctx) (uint64, error) { return c.vector2(true) }
+
+// sysSyncFileRange checks its arguments: there is nowhere else to write.
+func sysSyncFileRange(c ctx) (uint64, error) {
+	off, n, flags := int64(c.arg(1)), int64(c.arg(2)), c.uint32(3)
+	f, err := c.file(0)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Release()
+	switch {
+	case f.Flags()&unix.O_PATH != 0:
+		return 0, syscall.EBADF
+	case flags&^7 != 0, off < 0, n < 0, off+n < 0:
+		return 0, syscall.EINVAL
+	}
+	switch f.Stat().Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFDIR, unix.S_IFBLK, unix.S_IFLNK:
+		return 0, nil
+	}
+	return 0, syscall.ESPIPE
+}
+
+// sysSignalfd4 makes a descriptor that reads signals, or changes which.
+func sysSignalfd4(c ctx) (uint64, error) { return c.signalfd(c.int(3)) }
+func sysSignalfd(c ctx) (uint64, error)  { return c.signalfd(0) }
+
+func (c ctx) signalfd(flags int) (uint64, error) {
+	if c.arg(2) != 8 || flags&^(unix.SFD_CLOEXEC|unix.SFD_NONBLOCK) != 0 {
+		return 0, syscall.EINVAL
+	}
+	set, err := get[uint64](c, c.va(1))
+	if err != nil {
+		return 0, err
+	}
+	set &^= 1<<(unix.SIGKILL-1) | 1<<(unix.SIGSTOP-1)
+	if c.int(0) == -1 {
+		return c.installNew(flags&unix.SFD_CLOEXEC != 0)(c.s.fs.Signalfd(c.task(), signals{c.t}, set, flags))
+	}
+	f, err := c.file(0)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Release()
+	return uint64(c.int(0)), f.SetSignals(set)
+}
