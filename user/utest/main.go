@@ -30,6 +30,7 @@ var tests = slices.Concat(
 	fcntlTests,
 	smallTests,
 	timerTests,
+	spliceTests,
 )
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.
