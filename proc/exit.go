@@ -214,6 +214,7 @@ func (p *Process) closeFiles() {
 		files.CloseAll()
 	}
 	p.stopTimers()
+	p.runAtExit()
 	if timer != nil {
 		timer.stop()
 	}

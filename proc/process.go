@@ -86,6 +86,7 @@ type Process struct {
 	childUse   Usage                    // [m] of children waited for, and theirs
 	timer      *realTimer               // [m] ITIMER_REAL
 	timers     map[int]*Timer           // [m] POSIX timers
+	atExit     map[string]func()        // [m] AtExit
 	nextTimer  int                      // [m]
 	cpuTimers  [2]cpuTimer              // [m]
 	cpuWatch   atomic.Bool              // [a] there may be timers or limits of CPU time

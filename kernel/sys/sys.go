@@ -23,6 +23,7 @@ import (
 	"grim/arch"
 	"grim/arch/amd64"
 	"grim/kernel/fs"
+	"grim/kernel/ipc"
 	"grim/mm/vm"
 	"grim/proc"
 	"grim/proc/elf"
@@ -71,6 +72,7 @@ type System struct {
 	fn     [maxNumber]handler
 
 	uts names
+	ipc *ipc.System
 
 	unknown [maxNumber]atomic.Uint32
 	beyond  atomic.Uint32 // numbers past the table
@@ -101,6 +103,7 @@ func New(cfg Config) (*System, error) {
 	}
 	cfg.CPU.MinSigStack = uint64(tab.frame.size())
 	s := &System{cfg: cfg, abi: cfg.ABI, tab: tab, number: cfg.ABI.Number}
+	s.ipc = new(ipc.System)
 	s.uts.host, s.uts.domain = "grim", "(none)"
 	for n, e := range tab.ent {
 		switch {
@@ -126,6 +129,7 @@ func New(cfg Config) (*System, error) {
 func (s *System) Attach(k *proc.Kernel, f *fs.FS) {
 	s.k, s.fs = k, f
 	s.kernelTexts()
+	s.ipcTexts()
 }
 
 // now is the monotonic clock, nanoseconds.

@@ -284,6 +284,20 @@ var sysents = []sysent{
 	{"timerfd_settime", 4, sysTimerfdSettime, ""},
 	{"timerfd_gettime", 2, sysTimerfdGettime, ""},
 
+	// System V IPC.
+	{"semget", 3, sysSemget, ""},
+	{"semop", 3, sysSemop, ""},
+	{"semtimedop", 4, sysSemtimedop, ""},
+	{"semctl", 4, sysSemctl, ""},
+	{"msgget", 2, sysMsgget, ""},
+	{"msgsnd", 4, sysMsgsnd, ""},
+	{"msgrcv", 5, sysMsgrcv, ""},
+	{"msgctl", 3, sysMsgctl, ""},
+	{"shmget", 3, sysShmget, "no huge pages"},
+	{"shmat", 3, sysShmat, ""},
+	{"shmdt", 1, sysShmdt, ""},
+	{"shmctl", 3, sysShmctl, "a removed segment cannot be attached any more"},
+
 	// Users and groups.
 	{"getuid", 0, sysGetuid, ""},
 	{"geteuid", 0, sysGeteuid, ""},

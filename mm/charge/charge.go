@@ -61,6 +61,7 @@ const (
 	Name                  // directory entries
 	Epoll                 // epoll instances and items
 	Call                  // memory of system calls in progress
+	IPC                   // System V semaphores, queues with their messages, segments
 	PipePages             // pipe buffers
 	kinds
 )
@@ -79,7 +80,7 @@ var kindTable = [kinds]struct {
 	Object: {"Objects", Heap}, PageIndex: {"PageIndex", Heap},
 	Signal: {"Signals", Heap}, FDTable: {"FDTables", Heap},
 	OpenFile: {"OpenFiles", Heap}, Inode: {"Inodes", Heap}, Name: {"Names", Heap},
-	Epoll: {"Epoll", Heap}, Call: {"Calls", Heap},
+	Epoll: {"Epoll", Heap}, Call: {"Calls", Heap}, IPC: {"IPC", Heap},
 	PipePages: {"PipePages", Frames},
 }
 

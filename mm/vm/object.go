@@ -98,6 +98,18 @@ func (m *Mappings) CachedRun(int64, uint32, *[AroundPages]phys.Frame) {}
 // Tracks says that the object wants its dirty pages.
 func (m *Mappings) Tracks() bool { return true }
 
+// CountAt is how many entries map the object from the offset given on.
+func (m *Mappings) CountAt(off int64) (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for e := m.head; e != nil; e = e.mapNext {
+		if e.off == off {
+			n++
+		}
+	}
+	return n
+}
+
 // Invalidate unmaps pages [first, last) of the object from every address space,
 // private copies included, as truncation does: the next access asks the object
 // again. The object must refuse those pages before it calls, and may free them

@@ -31,6 +31,7 @@ var tests = slices.Concat(
 	smallTests,
 	timerTests,
 	spliceTests,
+	sysvTests,
 )
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.
