@@ -21,6 +21,7 @@ type boot struct {
 	pokes              []qemu.Poke
 	release            string // the kernel that this release of Go built; "" for the go command's own
 	cpu                string // instead of the machine's; "": that
+	cpus               int    // how many the machine has; 0: one, or what it always has
 	icount             bool   // time is virtual: the tests that judge times run
 	banner             string // what the serial output must have; "": anything
 }
@@ -50,6 +51,18 @@ var suiteBoots = []boot{
 	{arch: "arm64", machine: "virt-uboot-imx8mp", mem: "3G", args: []string{"selftest=frames/"}},
 	{arch: "arm64", machine: "virt-uefi", mem: "1G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "raspi3b", mem: "1G", args: []string{"selftest=quick"}},
+	// The other CPUs start, by every way there is, and are reached by every interrupt
+	// controller. Of the last machine's, two are in its tree only.
+	{arch: "amd64", machine: "q35", mem: "128M", cpus: 8, args: []string{"selftest=frames/counts", "cpus=8"}, banner: "CPUs: 8 found, 8 run"},
+	{arch: "amd64", machine: "microvm", mem: "128M", cpus: 4, args: []string{"selftest=frames/counts", "cpus=4"}, banner: fourRun},
+	{arch: "arm64", machine: "virt", mem: "128M", cpus: 4, args: []string{"selftest=frames/counts", "cpus=2"}, banner: "CPUs: 4 found, 2 run"},
+	{arch: "arm64", machine: "virt-gicv3", mem: "128M", cpus: 4, args: []string{"selftest=frames/counts", "cpus=4"}, banner: fourRun},
+	{arch: "arm64", machine: "virt-el2", mem: "128M", cpus: 4, args: []string{"selftest=frames/counts", "cpus=4"}, banner: fourRun},
+	{arch: "arm64", machine: "raspi3b", mem: "1G", args: []string{"selftest=frames/counts", "cpus=4"}, banner: fourRun},
+	{arch: "arm64", machine: "raspi4b", mem: "2G", args: []string{"selftest=frames/counts", "cpus=4"}, banner: fourRun},
+	{arch: "arm64", machine: "imx8mp-evk", mem: "6G", cpus: 4, args: []string{"selftest=frames/counts", "cpus=4"}, banner: fourRun},
+	{arch: "arm64", machine: "xlnx-zcu102", mem: "2G", cpus: 2, args: []string{"selftest=frames/counts", "cpus=4"},
+		banner: `warning: CPU 0x2 does not start: PSCI's CPU_ON says -2\n(.*\n)*?CPUs: 4 found, 2 run`},
 	// The tree names the mini UART, and the pins carry the PL011.
 	{arch: "arm64", machine: "raspi3b-pl011", mem: "1G", args: []string{"selftest=frames/counts"}, told: "pins-alt0", pokes: pinsALT0},
 	{arch: "arm64", machine: "raspi4b", mem: "2G", args: []string{"selftest=quick"}},
@@ -61,6 +74,9 @@ var suiteBoots = []boot{
 	{arch: "arm64", machine: "xlnx-zcu102-el2", mem: "2G", args: []string{"selftest=quick"}},
 }
 
+// fourRun is the banner's line on CPUs.
+const fourRun = "CPUs: 4 found, 4 run"
+
 // pinsALT0 sets the functions of GPIO 14 and 15.
 var pinsALT0 = []qemu.Poke{{At: 0x3f200004, Data: []byte{0, 0x40, 2, 0}}}
 
@@ -71,6 +87,9 @@ func (b *boot) title() string {
 	words := append([]string{b.arch, b.machine, b.mem}, b.args...)
 	if b.cpu != "" {
 		words = append(words, b.cpu)
+	}
+	if b.cpus != 0 {
+		words = append(words, fmt.Sprintf("CPUS=%d", b.cpus))
 	}
 	if b.debug {
 		words = append(words, "DEBUG=1")
@@ -174,6 +193,7 @@ func (b *boot) run(ctx context.Context, limit time.Duration) (*qemu.Verdict, err
 		Append: b.args,
 		Icount: b.icount || m.Board == nil, // a busy host must not decide
 		Pokes:  b.pokes,
+		CPUs:   b.cpus,
 	}
 	if b.cpu != "" {
 		c.Extra = []string{"-cpu", b.cpu}
