@@ -36,6 +36,8 @@ type board interface {
 	Idle(until int64)
 	Task(sp, mp, gp, fn unsafe.Pointer)
 	Wake(cpu uint64)
+	// Counts is what interrupts a CPU has taken.
+	Counts(cpu int) arch.Counts
 	// StopOthers is goos.Stop.
 	StopOthers()
 	// MapHeap maps physical memory behind the heap; table gives a frame for a

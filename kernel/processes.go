@@ -111,7 +111,13 @@ func (s *system) procFiles() {
 	})
 	s.fs.ProcFile("loadavg", func() []byte { return loadText(s.proc.Totals()) })
 	s.fs.ProcFile("vmstat", func() []byte { return vmstatText(s.proc.Totals(), s.mem.FreeFrames()) })
-	s.fs.ProcFile("interrupts", func() []byte { return interruptsText(s.board.CPUs()) })
+	s.fs.ProcFile("interrupts", func() []byte {
+		counts := make([]arch.Counts, s.board.CPUs())
+		for i := range counts {
+			counts[i] = s.board.Counts(i)
+		}
+		return interruptsText(counts)
+	})
 	for _, name := range []string{"online", "possible", "present"} {
 		s.fs.SysFile("devices/system/cpu/"+name, func() []byte { return rangeText(s.board.CPUs()) })
 	}

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"syscall"
 
+	"grim/arch"
 	"grim/proc"
 )
 
@@ -68,13 +69,30 @@ func vmstatText(t proc.Totals, free int) []byte {
 		free, t.Faults, t.OOMKills)
 }
 
-// interruptsText is /proc/interrupts: no device's are counted.
-func interruptsText(cpus int) []byte {
-	b := []byte("          ")
+// interruptsText is /proc/interrupts, with the names that x86 has there. Devices' are not
+// counted.
+func interruptsText(cpus []arch.Counts) []byte {
+	b := []byte("     ")
 	for i := range cpus {
-		b = fmt.Appendf(b, " CPU%-7d", i)
+		b = fmt.Appendf(b, " %10s", fmt.Sprintf("CPU%d", i))
 	}
-	return append(b, '\n')
+	b = append(b, '\n')
+	for _, k := range []struct {
+		name, text string
+		of         func(*arch.Counts) uint64
+	}{
+		{"NMI", "Non-maskable interrupts", func(c *arch.Counts) uint64 { return c.NMI }},
+		{"LOC", "Local timer interrupts", func(c *arch.Counts) uint64 { return c.Timer }},
+		{"RES", "Rescheduling interrupts", func(c *arch.Counts) uint64 { return c.Wake }},
+		{"TLB", "TLB shootdowns", func(c *arch.Counts) uint64 { return c.Shoot }},
+	} {
+		b = fmt.Appendf(b, " %s:", k.name)
+		for i := range cpus {
+			b = fmt.Appendf(b, " %10d", k.of(&cpus[i]))
+		}
+		b = fmt.Appendf(b, "   %s\n", k.text)
+	}
+	return b
 }
 
 // rangeText is a list of so many CPUs, as /sys shows it.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+
+	"grim/arch"
 )
 
 func TestProcFiles(t *testing.T) {
@@ -49,5 +51,18 @@ func TestHeapText(t *testing.T) {
 	runtime.KeepAlive(held)
 	if d := after - before; d < size || d > size+size/2 || objects == 0 || stacks == 0 {
 		t.Errorf("the heap grew by %d with %d held, %d objects, %d of stacks", d, size, objects, stacks)
+	}
+}
+
+// TestInterruptsText: a column for each CPU, a line for each kind. Broken by: a kind's
+// count in another kind's line.
+func TestInterruptsText(t *testing.T) {
+	const want = "            CPU0       CPU1\n" +
+		" NMI:          0          0   Non-maskable interrupts\n" +
+		" LOC:          7         21   Local timer interrupts\n" +
+		" RES:          0         40   Rescheduling interrupts\n" +
+		" TLB:          3          0   TLB shootdowns\n"
+	if got := string(interruptsText([]arch.Counts{{Timer: 7, Shoot: 3}, {Timer: 21, Wake: 40}})); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }

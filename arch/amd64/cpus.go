@@ -25,10 +25,9 @@ type cpu struct {
 	// set it to 0.
 	last uintptr
 
-	// Interrupts from other CPUs that have been taken.
-	wakes, shoots uint64
+	counts arch.Counts // NMI is in area
 
-	_ [48]byte
+	_ [32]byte
 }
 
 // cpus are the records of all CPUs, by number.
@@ -46,6 +45,15 @@ func (m *Machine) forget(u *arch.UArea) {
 		if c := cpus[i]; atomic.LoadUintptr(&c.last) == uintptr(unsafe.Pointer(u)) {
 			atomic.StoreUintptr(&c.last, 0)
 		}
+	}
+}
+
+// Counts is what interrupts CPU n has taken.
+func (m *Machine) Counts(n int) arch.Counts {
+	c := cpus[n]
+	return arch.Counts{
+		Timer: atomic.LoadUint64(&c.counts.Timer), Wake: atomic.LoadUint64(&c.counts.Wake),
+		Shoot: atomic.LoadUint64(&c.counts.Shoot), NMI: atomic.LoadUint64(&c.area.nmis),
 	}
 }
 

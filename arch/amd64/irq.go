@@ -20,12 +20,13 @@ func (m *Machine) Dispatch() {
 		switch vector := n + vecIRQ; {
 		case vector == vecTimer:
 			c.deadline = math.MaxInt64
+			c.counts.Timer++
 			m.endOfInterrupt()
 		case vector == vecWake:
-			c.wakes++
+			c.counts.Wake++
 			m.endOfInterrupt()
 		case vector == vecShoot:
-			c.shoots++
+			c.counts.Shoot++
 			m.endOfInterrupt()
 		case n < irqLines:
 			if m.lines[n].Level {

@@ -21,9 +21,8 @@ type cpu struct {
 	active arch.Root
 	armed  int64 // what the timer is set to, so that setting it again costs nothing
 	asid0  bool  // entries tagged with ASID 0 may be in the TLB
-	// Interrupts from other CPUs that have been taken.
-	wakes, shoots uint64
-	_             [128 - 48]byte
+	counts arch.Counts
+	_      [128 - 64]byte
 
 	// What stays as it is once the CPU has a number; any CPU may read it.
 	irqCPU
@@ -57,6 +56,12 @@ func useRecord(n int) { runtime.SetCPURecord(unsafe.Pointer(cpus[n])) }
 
 // fault notes an exception for the crash report.
 func (c *cpu) fault(k *kernelFrame) { c.lastFault, c.faulted = *k, true }
+
+// Counts is what interrupts CPU n has taken.
+func (m *Machine) Counts(n int) arch.Counts {
+	c := &cpus[n].counts
+	return arch.Counts{Timer: atomic.LoadUint64(&c.Timer), Wake: atomic.LoadUint64(&c.Wake), Shoot: atomic.LoadUint64(&c.Shoot)}
+}
 
 // CPUs is arch.MMU's.
 func (m *Machine) CPUs() int { return m.running }

@@ -207,14 +207,15 @@ func (m *Machine) Dispatch() {
 		}
 		switch intid {
 		case fromCPU(sgiWake):
-			thisCPU().wakes++
+			thisCPU().counts.Wake++
 		case fromCPU(sgiShoot):
-			thisCPU().shoots++
+			thisCPU().counts.Shoot++
 		case fromCPU(sgiStop):
 			thisCPU().stop()
 		case m.timerLine:
 			// The line is level-sensitive: it must go down before done.
 			m.timer.disarm()
+			thisCPU().counts.Timer++
 		case m.uartLine:
 			m.uart.drain()
 			m.raise(intid)
