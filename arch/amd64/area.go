@@ -86,6 +86,7 @@ type cpuArea struct {
 
 	// What a CPU is started with, and what it says in return (start.go).
 	alive   uint64 // 1: it has come to secondaryEntry
+	tsc     uint64 // its time-stamp counter then
 	started uint64 // 1: it runs its M, and takes interrupts
 	taskFn  uint64 // what to run; 0: nothing yet
 	taskSP  uint64

@@ -73,12 +73,18 @@ func (m *Machine) startOthers(table arch.PA, c *Config) (warnings []string) {
 		a := cpus[n].area
 		a.kernelFS = 0
 		m.setTrampolineArg(n)
+		before := rdtsc()
 		m.sendStartup(id, &a.alive)
+		after := rdtsc()
 		if atomic.LoadUint64(&a.alive) == 0 {
 			// It may come yet: it then finds no task, for its number is given to nobody.
 			warnings = append(warnings, fmt.Sprintf("CPU with APIC identifier %#x does not start", id))
 			m.ipi(id, icrInit)
 			continue
+		}
+		if off := outside(a.tsc, before, after); off != 0 {
+			// The kernel's clock is one formula for all CPUs.
+			warnings = append(warnings, fmt.Sprintf("CPU %d: its time-stamp counter is off by %d ticks: time is not the same there", n, off))
 		}
 		stackGuards = append(stackGuards, areaGuards(n)...)
 		m.running++

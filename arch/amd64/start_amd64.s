@@ -9,6 +9,10 @@
 TEXT ·secondaryEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVQ cpuArea_kernelRoot(DI), AX
 	MOVQ AX, CR3
+	RDTSC
+	SHLQ $32, DX
+	ORQ DX, AX
+	MOVQ AX, cpuArea_tsc(DI)
 	MOVQ $1, AX
 	XCHGQ AX, cpuArea_alive(DI)
 	MOVQ cpuArea_taskFn(DI), AX

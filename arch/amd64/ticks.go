@@ -18,6 +18,18 @@ func timerTicks(ns int64, mult uint64) uint32 {
 	return uint32(min(max(t, 1), 1<<32-1))
 }
 
+// outside is how far a counter's value lies before (negative) or behind two values of
+// another CPU's that were read before and after it; 0: between them.
+func outside(v, before, after uint64) int64 {
+	switch {
+	case int64(v-before) < 0:
+		return int64(v - before)
+	case int64(v-after) > 0:
+		return int64(v - after)
+	}
+	return 0
+}
+
 // clockSample is a moment in the terms of two counters.
 type clockSample struct {
 	tsc  uint64

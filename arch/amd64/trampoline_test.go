@@ -85,3 +85,16 @@ func TestICR(t *testing.T) {
 		}
 	}
 }
+
+// TestOutside. Broken by: values compared as unsigned numbers, which wrap.
+func TestOutside(t *testing.T) {
+	const top = ^uint64(0)
+	for _, c := range []struct {
+		v, before, after uint64
+		want             int64
+	}{{5, 5, 9, 0}, {9, 5, 9, 0}, {4, 5, 9, -1}, {12, 5, 9, 3}, {1, top, 3, 0}, {top, 1, 3, -2}} {
+		if got := outside(c.v, c.before, c.after); got != c.want {
+			t.Errorf("%d between %d and %d: %d, want %d", c.v, c.before, c.after, got, c.want)
+		}
+	}
+}
