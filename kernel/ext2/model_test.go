@@ -403,7 +403,7 @@ func (m *tree) onHost(data []byte) {
 // TestModel: random operations leave what the model says, in memory, on disk, and for
 // debugfs, and e2fsck finds nothing.
 func TestModel(t *testing.T) {
-	steps := 1000
+	steps := 500
 	if testing.Short() {
 		steps = 300
 	}

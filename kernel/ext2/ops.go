@@ -219,6 +219,13 @@ func (f *FS) named(dir, ino uint32, at stage) {
 	f.after[dir] = max(f.after[dir], at)
 }
 
+// moved is named for an inode that loses its name in another directory: that one must not
+// be deleted before.
+func (f *FS) moved(from, to, ino uint32, at stage) {
+	f.named(to, ino, at)
+	f.after[from] = max(f.after[from], at)
+}
+
 // Unlink takes a name away; rmdir says that it must be a directory's, which must be
 // empty. If it was the last name, last is true, and the inode stays, without links, until
 // Forget. ENOENT, ENOTDIR, EISDIR, ENOTEMPTY.
@@ -279,7 +286,9 @@ func (f *FS) dropLink(dir uint32, i inode, now int64) (at stage, last bool, err 
 	if !last {
 		i.put16(iLinks, i.links()-1)
 		i.done()
-		return f.own[i.ino], false, nil // where its other names are there
+		at = f.own[i.ino] // where its other names are there
+		f.after[dir] = max(f.after[dir], at)
+		return at, false, nil
 	}
 	i.put16(iLinks, 0)
 	i.put32(iDtime, uint32(now/1e9))
@@ -516,7 +525,7 @@ func (f *FS) rename(fd, td inode, fb *buf, fe dirent, fbefore int, to string, i 
 	if err != nil {
 		return err
 	}
-	f.named(td.ino, i.ino, ad.at)
+	f.moved(fd.ino, td.ino, i.ino, ad.at)
 	// Where the new name was put beside the old one, the old entry may have become
 	// shorter, and is still there.
 	from := string(fe.name())
@@ -582,7 +591,7 @@ func (f *FS) replace(fd, td inode, fb, tb *buf, fe, te dirent, fbefore int, i, o
 	}
 	td.sealDir(tb.data)
 	reached := max(at, f.own[td.ino])
-	f.named(td.ino, i.ino, reached)
+	f.moved(fd.ino, td.ino, i.ino, reached)
 	if fb != tb {
 		fd.remove(fb, fe, fbefore, reached)
 	}
@@ -674,11 +683,11 @@ func (f *FS) exchange(fd, td inode, fb, tb *buf, fe, te dirent, i, old inode, re
 	put(te, i)
 	td.sealDir(tb.data)
 	at = max(at, f.own[td.ino])
-	f.named(td.ino, i.ino, at)
+	f.moved(fd.ino, td.ino, i.ino, at)
 	at = f.touch(fb, at)
 	put(fe, old)
 	fd.sealDir(fb.data)
 	at = max(at, f.own[fd.ino])
-	f.named(fd.ino, old.ino, at)
+	f.moved(td.ino, fd.ino, old.ino, at)
 	return f.dropSpare(s, at)
 }

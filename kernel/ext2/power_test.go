@@ -108,7 +108,7 @@ type mark struct {
 // dropLink without f.after (the same), by free that releases at once (a block of two
 // files), and by replace without the spare name (an unattached inode).
 func TestPowerCut(t *testing.T) {
-	steps, cuts := 300, 12
+	steps, cuts := 250, 6
 	if testing.Short() {
 		steps, cuts = 150, 4
 	}
