@@ -60,6 +60,8 @@ func (s *system) startProcesses() error {
 		Charges:   s.charges,
 
 		TimerMoved: func() { s.proc.TimerMoved() },
+
+		VolumeBytes: int64(heapBytes() / 8),
 	})
 	if err != nil {
 		return err

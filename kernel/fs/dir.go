@@ -172,6 +172,7 @@ func (d *dir) give(name string, n node) { d.attach(sure(d.fs.newSlot(boot, name)
 // counts the link. volume.mu is held, or nobody knows d yet; the name is free.
 func (d *dir) attach(e *slot, n node) {
 	d.cookie++
+	d.vol.names++
 	e.node, e.cookie = n, d.cookie
 	d.names[e.name] = e
 	d.order = joinSlots(d.order, e)
@@ -189,6 +190,7 @@ func (d *dir) attach(e *slot, n node) {
 // must give back after unlocking volume.mu.
 func (d *dir) detach(name string) node {
 	e := d.names[name]
+	d.vol.names--
 	delete(d.names, name)
 	d.remove(e)
 	e.free()

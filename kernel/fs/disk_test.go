@@ -16,7 +16,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"grim/arch"
 	"grim/kernel/ext2"
+	"grim/mm/vm"
 )
 
 // testDisk is a disk in memory that can be slow, fail, or vanish.
@@ -210,12 +212,162 @@ func TestDisk(t *testing.T) {
 	}
 }
 
+// TestDiskForget: a volume remembers no more than it may, and what it has forgotten is
+// found again: data, names of one file, an open file. Broken by evict without a look at
+// references: the open file has lost its data.
+func TestDiskForget(t *testing.T) {
+	w := newWorld(t)
+	d := newDisk(t, 16, "-t ext4")
+	w.mountDisk(d)
+	v := w.volumes()[0]
+	v.maxNodes, v.maxNames = 20, 400
+	content := func(i int) []byte { return []byte(fmt.Sprint("file ", i)) }
+	name := func(i int) string { return fmt.Sprintf("/mnt/%d", i) }
+	open, err := w.Open(w.at, "/mnt/open", unix.O_RDWR|unix.O_CREAT, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open.Write(w.task, []byte("before")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 200 {
+		if err := w.store(name(i), content(i)); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if err := w.Link(w.at, name(3), w.at, "/mnt/other", 0); err != nil {
+		t.Fatal(err)
+	}
+	w.FS.Sync()
+	for i := range 200 {
+		if b, err := w.fetch(name(i)); err != nil || !bytes.Equal(b, content(i)) {
+			t.Fatalf("%s: %q, %v", name(i), b, err)
+		}
+		if n := len(v.nodes); n > 20 {
+			t.Fatalf("%d inodes are remembered", n)
+		}
+	}
+	a, err1 := w.Stat(w.at, name(3), 0)
+	b, err2 := w.Stat(w.at, "/mnt/other", 0)
+	if a.Ino != b.Ino || a.Nlink != 2 || err1 != nil || err2 != nil {
+		t.Errorf("%+v and %+v, %v, %v", a, b, err1, err2)
+	}
+	if _, err := open.Write(w.task, []byte(" and after")); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := w.fetch("/mnt/open"); err != nil || string(b) != "before and after" {
+		t.Errorf("the open file has %q, %v", b, err)
+	}
+	if err := w.Unlink(w.at, "/mnt/open", 0); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 200 {
+		w.fetch(name(i))
+	}
+	p := make([]byte, 6)
+	if n, err := open.Pread(w.task, p, 0); n != 6 || err != nil || string(p) != "before" {
+		t.Errorf("the open file without a name has %q, %v", p, err)
+	}
+	open.Release()
+	// Too many names.
+	for i := 200; ; i++ {
+		if err := w.store(name(i), nil); err == syscall.ENFILE && i < 420 {
+			break
+		} else if err != nil || i > 420 {
+			t.Fatal(i, err)
+		}
+	}
+	w.unmountDisk(d)
+}
+
+// TestDiskPurge is E1 on a disk that is slow, and on one that fails in the middle of a
+// purge: what an exiting process has stored through a mapping is there for read(2) as soon
+// as its purge returns.
+func TestDiskPurge(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		w := newWorld(t)
+		d := newDisk(t, 16, "-t ext4")
+		w.mountDisk(d)
+		const pages = 100
+		if err := w.store("/mnt/f", make([]byte, pages<<12)); err != nil {
+			t.Fatal(err)
+		}
+		w.FS.Sync()
+		f, err := w.Open(w.at, "/mnt/f", unix.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := f.Object()
+		if err != nil {
+			t.Fatal(err)
+		}
+		vs, err := vm.New(w.vm, arch.SharedUK, w.vm.Charges().Kernel())
+		if err != nil {
+			t.Fatal(err)
+		}
+		va, err := vs.Map(0, pages<<12, arch.Read|arch.Write, vm.Shared, o, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Unref()
+		for i := range arch.VA(pages) {
+			if err := vs.CopyOut(va+i<<12, []byte{byte(i + 1)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.vm.SetDirtyLimit(5)
+		d.slow.Store(int64(time.Millisecond))
+		if fails {
+			time.AfterFunc(3*time.Millisecond, func() { d.fails.Store(true) })
+		}
+		start := time.Now()
+		var st vm.PurgeStats
+		vs.Purge(&st)
+		if took := time.Since(start); took < 2*time.Millisecond {
+			t.Errorf("the purge took %v: it has not waited for the disk", took)
+		}
+		b := make([]byte, 1)
+		for i := range pages {
+			if n, err := f.Pread(w.task, b, int64(i)<<12); n != 1 || b[0] != byte(i+1) {
+				t.Fatalf("fails %v: page %d reads %d after the purge, %v", fails, i, b[0], err)
+			}
+		}
+		if st.Dirty != pages || !vs.Purged() {
+			t.Errorf("the purge says %+v", st)
+		}
+		if err := f.Sync(); fails != (err != nil) {
+			t.Errorf("fails %v: fsync says %v", fails, err)
+		}
+		if !vs.Release() {
+			t.Error("address space still referenced")
+		}
+		f.Release()
+		w.free = -1 // a root page may stay in pmap's stock
+		if fails {
+			if err := w.Unmount(w.at, "/mnt"); err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		w.unmountDisk(d)
+		w.mountDisk(d)
+		got, err := w.fetch("/mnt/f")
+		for i := range pages {
+			if err != nil || got[i<<12] != byte(i+1) {
+				t.Fatalf("page %d is not on disk, %v", i, err)
+			}
+		}
+		w.unmountDisk(d)
+	}
+}
+
 // TestDiskParallel: goroutines work in directories of their own and look into those of the
 // others, in little memory, so that pages go and come.
 func TestDiskParallel(t *testing.T) {
 	w := newWorldOf(t, 1024, nil)
 	d := newDisk(t, 24, "-t ext4 -O ^has_journal")
 	w.mountDisk(d)
+	w.volumes()[0].maxNodes = 24 // eight are directories: files are forgotten all the time
 	w.vm.SetDirtyLimit(50)
 	var wg sync.WaitGroup
 	for g := range 6 {

@@ -107,6 +107,9 @@ type Config struct {
 	// NewStored makes the page cache of a regular file that a store keeps; nil: there are
 	// no volumes with a store.
 	NewStored func(name string, st vm.Store, size int64) (*vm.FileObject, error)
+	// VolumeBytes is how much of the kernel's heap each volume with a store may take for
+	// what it remembers; 0: 4 MB.
+	VolumeBytes int64
 	// Frames is where pipes get their memory. Required.
 	Frames *phys.Memory
 	// Now is the wall clock, nanoseconds since 1970; nil: time.Now.

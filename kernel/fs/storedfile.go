@@ -8,10 +8,11 @@ import (
 
 // storedFile is the data of a file of a volume: vm.Store by the volume's Store.
 type storedFile struct {
-	v      *volume
-	ino    uint64
-	object *vm.FileObject
-	need   map[int64]int64 // blocks reserved for a page; used by one method at a time
+	v       *volume
+	ino     uint64
+	object  *vm.FileObject
+	evicted bool            // [volume.nodesMu] its inode lives on
+	need    map[int64]int64 // blocks reserved for a page; used by one method at a time
 }
 
 const pageBytes = 4096
@@ -81,5 +82,7 @@ func (f *storedFile) Gone() {
 	f.v.nodesMu.Lock()
 	defer f.v.nodesMu.Unlock()
 	delete(f.v.dirty, f)
-	f.v.bury1(f.ino)
+	if !f.evicted {
+		f.v.bury1(f.ino)
+	}
 }

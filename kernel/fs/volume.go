@@ -12,10 +12,11 @@ import (
 // a store is held while the store works; so a slow disk delays those who look for names
 // on it, and nobody else.
 //
-// The nodes of a volume with a store are made when they are looked for, and stay as long
-// as they have a name: a volume remembers its directories and the inodes of files that
-// have been used, up to maxNodes. What is in the files is cached by package vm, which
-// gives it up when memory is needed.
+// The nodes of a volume with a store are made when they are looked for. A volume
+// remembers its directories with their names, and the inodes of files that have been used
+// until there are too many: then it forgets those that nobody uses. With too many
+// directories, names or files in use, it says ENFILE to whoever looks for another one. What
+// is in the files is cached by package vm, which gives it up when memory is needed.
 type volume struct {
 	fs     *FS
 	dev    uint64
@@ -29,6 +30,9 @@ type volume struct {
 	stop   chan struct{} // closed: run ends
 	ended  chan struct{} // run has ended
 	closed bool          // [mu]
+	names  int           // [mu] of all directories
+
+	maxNodes, maxNames int // [I]
 
 	mu sync.RWMutex // names; see the package comment
 
@@ -39,9 +43,14 @@ type volume struct {
 	dead    []uint64             // [nodesMu] to be forgotten
 }
 
-// maxNodes bounds what a volume remembers: some 40 MB of a large tree. With more it says
-// ENFILE to whoever looks for another one.
-const maxNodes = 1 << 16
+// What a volume remembers takes part of the kernel's heap: Config.VolumeBytes.
+const (
+	nodeBytes = 1 << 10 // of an inode with its page cache's index
+	slotBytes = 160     // of a name
+)
+
+// defaultVolumeBytes is VolumeBytes if the configuration has none.
+const defaultVolumeBytes = 4 << 20
 
 // writebackDelay is how long a change may wait for its disk.
 const writebackDelay = 5 * time.Second
@@ -53,6 +62,11 @@ func (s *FS) newVolume(name, kind string, st Store) (*volume, error) {
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
 		nodes: map[uint64]node{}, dirty: map[*storedFile]bool{}, attrs: map[*inode]bool{},
 	}
+	room := s.cfg.VolumeBytes
+	if room == 0 {
+		room = defaultVolumeBytes
+	}
+	v.maxNodes, v.maxNames = int(room/2/nodeBytes), int(room/2/slotBytes)
 	n, err := v.node(st.Root())
 	if err != nil {
 		return nil, err
@@ -220,16 +234,73 @@ func (v *volume) setAttr(i *inode) error {
 	return err
 }
 
-// node is the node of an inode, made if it is not there.
+// evict forgets inodes that nobody uses, but for their names: half of all, if there are so
+// many. It reports whether there were any. Walks hold what they have found on a volume
+// with a store; nobody else keeps a node without a reference. Preconditions: mu held for
+// writing.
+func (v *volume) evict() bool {
+	var victims []node
+	v.nodesMu.Lock()
+	names := map[node][]*slot{}
+	for _, n := range v.nodes {
+		if d, ok := n.(*dir); ok {
+			for _, e := range d.names {
+				if e.node != nil {
+					names[e.node] = append(names[e.node], e)
+				}
+			}
+		}
+	}
+	for ino, n := range v.nodes {
+		if len(victims) > v.maxNodes/2 {
+			break
+		}
+		i := n.base()
+		if i.typ == syscall.S_IFDIR || v.attrs[i] || i.nlink.Load() == 0 {
+			continue
+		}
+		r, isFile := n.(*regular)
+		if isFile && r.pages.(*vm.FileObject).Busy() {
+			continue
+		}
+		if !i.refs.CompareAndSwap(1+int32(len(names[n])), 0) {
+			continue
+		}
+		if isFile {
+			r.pages.(*vm.FileObject).Store().(*storedFile).evicted = true
+		}
+		for _, e := range names[n] {
+			e.node, e.ino, e.typ = nil, ino, i.typ
+		}
+		delete(v.nodes, ino)
+		victims = append(victims, n)
+	}
+	v.nodesMu.Unlock()
+	for _, n := range victims {
+		v.fs.inodes.Add(-1)
+		n.drop()
+	}
+	return len(victims) > 0
+}
+
+// node is the node of an inode, made if it is not there. Preconditions: mu held for
+// writing.
 func (v *volume) node(ino uint64) (node, error) {
 	v.nodesMu.Lock()
-	n, full := v.nodes[ino], len(v.nodes) >= maxNodes
+	n, full := v.nodes[ino], len(v.nodes) >= v.maxNodes
 	v.nodesMu.Unlock()
 	if n != nil {
 		return n, nil
 	}
-	if full {
-		return nil, syscall.ENFILE
+	if full && !v.evict() {
+		for _, f := range v.dirtyFiles() { // which cannot be forgotten
+			f.object.WriteBack()
+			f.object.Unref()
+		}
+		v.flushAttrs()
+		if !v.evict() {
+			return nil, syscall.ENFILE
+		}
 	}
 	a, err := v.store.Stat(ino)
 	if err == nil {
@@ -329,9 +400,13 @@ func (d *dir) load() error {
 	names := map[string]*slot{}
 	var order *slot
 	cookie := d.cookie
-	err := d.vol.store.List(d.ino, func(name string, ino uint64, typ uint32) error {
-		if name == "" || names[name] != nil || len(names) > maxNodes*16 {
+	v := d.vol
+	err := v.store.List(d.ino, func(name string, ino uint64, typ uint32) error {
+		switch {
+		case name == "" || names[name] != nil:
 			return syscall.EIO
+		case v.names+len(names) >= v.maxNames:
+			return syscall.ENFILE
 		}
 		cookie++
 		e := &slot{name: name, cookie: cookie, ino: ino, typ: typ}
@@ -342,6 +417,7 @@ func (d *dir) load() error {
 	if err != nil {
 		return err
 	}
+	v.names += len(names)
 	d.names, d.order, d.cookie, d.absent = names, order, cookie, false
 	return nil
 }
@@ -425,6 +501,9 @@ func (v *volume) createLocked(d *dir, e *slot, a Attr, target string) (node, err
 	}
 	if d.names[e.name] != nil {
 		return nil, syscall.EEXIST
+	}
+	if v.names >= v.maxNames {
+		return nil, syscall.ENFILE
 	}
 	ino, err := v.store.Create(d.ino, e.name, a, target)
 	if err == syscall.ENOSPC && v.makeRoom() {

@@ -93,7 +93,7 @@ type found struct {
 	place
 	node  node
 	slash bool // the path asked for a directory: "name/"
-	held  bool // node carries a reference, from a magic link
+	held  bool // node carries a reference: from a magic link, or where a store keeps it
 }
 
 // done gives back what the walk held.
@@ -202,7 +202,15 @@ func (w *walker) run(end lastLink) (found, error) {
 			continue
 		}
 		if last {
-			return w.end(name, n, slash), nil
+			t := w.end(name, n, slash)
+			if _, isDir := n.(directory); !isDir && n.base().stored() != nil {
+				if !hold(n) { // forgotten, or unlinked, since
+					w.rest = name + w.rest
+					continue
+				}
+				t.held = true
+			}
+			return t, nil
 		}
 		d, ok := n.(directory)
 		if !ok {

@@ -88,6 +88,16 @@ func NewStoredFile(s *System, name string, store Store, size int64) (*FileObject
 // Shared reports whether the file is in use beside the reference of whoever made it.
 func (o *FileObject) Shared() bool { return o.refs.Load() > 1 }
 
+// Busy reports whether the file is in use so, or has dirty pages.
+func (o *FileObject) Busy() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.refs.Load() > 1 || len(o.cache.dirty) > 0
+}
+
+// Store is the file's store.
+func (o *FileObject) Store() Store { return o.cache.store }
+
 // SetDirtyLimit is how many pages of stored files may be dirty before those who make more
 // must write some themselves.
 func (s *System) SetDirtyLimit(pages int64) { s.dirtyLimit.Store(pages) }
