@@ -37,7 +37,7 @@ const (
 // startDisks finds the disks of the machine and their partitions.
 func (s *system) startDisks() {
 	found := s.virtioDevices()
-	if len(found) == 0 {
+	if len(found) == 0 && len(s.info.Cards) == 0 {
 		return
 	}
 	// Devices get no memory but this, which dma gives out: rings and buffers.
@@ -49,26 +49,34 @@ func (s *system) startDisks() {
 		fmt.Println("grim: no memory for disks:", err)
 		return
 	}
-	room := (arch.BlockSize - 64<<10) / (diskSlots*disk.DataBytes + 16<<10)
+	if f.PA() < 1<<32-arch.BlockSize { // what the controllers of cards reach
+		for _, d := range s.cards() {
+			s.addDisk(d, "card")
+		}
+	}
+	room := (arch.BlockSize - 128<<10) / (diskSlots*disk.DataBytes + 16<<10)
 	for i, d := range found {
 		if i == room {
 			fmt.Printf("grim: %d disks, of which %d are used\n", len(found), room)
 			break
 		}
-		name := fmt.Sprintf("vd%c", 'a'+i)
-		v, err := s.openVirtio(name, d)
+		v, err := s.openVirtio(fmt.Sprintf("vd%c", 'a'+i), d)
 		if err != nil {
 			fmt.Println("grim:", err)
 			continue
 		}
-		s.disks = append(s.disks, v)
-		parts, err := disk.Partitions(v)
-		if err != nil {
-			fmt.Println("grim:", err)
-		}
-		s.disks = append(s.disks, parts...)
-		fmt.Printf("disk: %s, %d MB, %s, %d partitions\n", name, v.Size()>>20, d.where, len(parts))
+		s.addDisk(v, d.where)
 	}
+}
+
+// addDisk makes a disk and its partitions known.
+func (s *system) addDisk(d disk.Device, where string) {
+	parts, err := disk.Partitions(d)
+	if err != nil {
+		fmt.Println("grim:", err)
+	}
+	s.disks = append(append(s.disks, d), parts...)
+	fmt.Printf("disk: %s, %d MB, %s, %d partitions\n", d.Name(), d.Size()>>20, where, len(parts))
 }
 
 // diskMajor is the major number of all disks: the first that Linux gives out as needed.

@@ -120,13 +120,16 @@ func (c *Config) Command() []string {
 }
 
 // diskArgs are the arguments for the disk: virtio's, on PCI or at one of the places in
-// memory that the machine has for virtio devices.
+// memory that the machine has for virtio devices; a card where the machine has a slot.
 func (c *Config) diskArgs() []string {
 	if c.DiskImage == "" {
 		return nil
 	}
-	// A comma of the name is written twice.
-	args := []string{"-drive", "if=none,id=disk,format=raw,file=" + strings.ReplaceAll(c.DiskImage, ",", ",,")}
+	file := "format=raw,file=" + strings.ReplaceAll(c.DiskImage, ",", ",,") // a comma of the name is written twice
+	if c.Machine.Name == "imx8mp-evk" {
+		return []string{"-drive", "if=sd,bus=1,unit=0," + file} // the board's slot
+	}
+	args := []string{"-drive", "if=none,id=disk," + file}
 	if c.Machine.Name == "q35" {
 		return append(args, "-device", "virtio-blk-pci,drive=disk,disable-legacy=on")
 	}

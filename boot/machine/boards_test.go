@@ -60,6 +60,9 @@ func TestBoardTrees(t *testing.T) {
 			PSCI:       "smc",
 			LED:        LED{Device{IMXGPIO, Range{0x30220000, 0x10000}}, 16, false, "yellow:status"},
 			Watchdogs:  []Device{{IMXWatchdog, Range{0x30280000, 0x10000}}},
+			Cards: []CardSlot{
+				{Range{0x30b50000, 0x10000}, 2, 0x30384520}, {Range{0x30b60000, 0x10000}, 3, 0x303845e0},
+			},
 		}},
 		{"zynqmp-zcu102-rev1.0.dtb", 0, Info{
 			Model:       "ZynqMP ZCU102 Rev1.0",

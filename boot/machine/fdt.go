@@ -36,7 +36,7 @@ func fromDeviceTree(read Reader, pa uint64, screen func(*Info), memory func(*Inf
 	// What errors are shown on comes first.
 	steps := []func(*node) error{
 		in.fdtScreen, in.fdtConsole, in.fdtMemory, in.fdtReserved, in.fdtChosen, in.fdtInterrupts, in.fdtTimer,
-		in.fdtCPUs, in.fdtPower, in.fdtWatchdogs, in.fdtClock, in.fdtLEDs, in.fdtVirtIO,
+		in.fdtCPUs, in.fdtPower, in.fdtWatchdogs, in.fdtClock, in.fdtLEDs, in.fdtVirtIO, in.fdtCards,
 	}
 	if screen != nil {
 		screen(in)

@@ -62,6 +62,9 @@ type Info struct {
 	LED   LED    // a light to show pass or fail with
 	RSDP  uint64 // ACPI's root pointer, 0 if there is none
 
+	// Cards are the slots for SD and MMC cards.
+	Cards []CardSlot
+
 	// VirtIO is where virtio devices may be.
 	VirtIO []MMIODevice
 
@@ -216,6 +219,9 @@ func (in *Info) Devices() []Range {
 	}
 	for _, w := range in.Watchdogs {
 		rs = append(rs, w.Range)
+	}
+	for _, c := range in.Cards {
+		rs = append(rs, c.Range, Range{c.Gate, 4})
 	}
 	for _, v := range in.VirtIO {
 		rs = append(rs, v.Range)

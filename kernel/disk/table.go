@@ -49,8 +49,14 @@ func Partitions(d Device) ([]Device, error) {
 	return mbr(d, first)
 }
 
-// number is the name of partition n of d.
-func number(d Device, n int) string { return fmt.Sprintf("%s%d", d.Name(), n) }
+// number is the name of partition n of d: vda1, mmcblk0p1.
+func number(d Device, n int) string {
+	name := d.Name()
+	if c := name[len(name)-1]; '0' <= c && c <= '9' {
+		name += "p"
+	}
+	return fmt.Sprint(name, n)
+}
 
 // extended tells whether a type of the MBR is that of a partition with partitions.
 func extended(typ byte) bool { return typ == 0x05 || typ == 0x0f || typ == 0x85 }

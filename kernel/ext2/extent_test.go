@@ -8,8 +8,8 @@ import (
 
 // TestExtents: blocks of one file are written in any order, each with a gap beside it, so
 // that the tree of extents grows at its start, middle and end, to three levels. Broken by
-// leaving the indexes as they are where an extent is put in front of all others: e2fsck
-// finds an index that begins behind its extents.
+// leaving the indexes as they are where an extent is put in front of all others: the next
+// look-up takes the wrong way.
 func TestExtents(t *testing.T) {
 	for _, order := range []string{"up", "down", "random"} {
 		d := image(t, 12, "-t ext4 -b 1024 -O ^has_journal")

@@ -104,9 +104,9 @@ type mark struct {
 // has what was never written to it. A power cut leaves all that was written before the
 // last flush, and any part of what was written after it.
 //
-// Broken by Create without the name in front of the inode (an unattached inode), by
-// dropLink without f.after (the same), by free that releases at once (a block of two
-// files), and by replace without the spare name (an unattached inode).
+// Broken by Create without the name in front of the inode (an unattached inode), by free
+// that releases at once (a block of two files), and by replace without the spare name (an
+// unattached inode).
 func TestPowerCut(t *testing.T) {
 	steps, cuts := 250, 6
 	if testing.Short() {

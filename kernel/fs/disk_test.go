@@ -214,7 +214,7 @@ func TestDisk(t *testing.T) {
 
 // TestDiskForget: a volume remembers no more than it may, and what it has forgotten is
 // found again: data, names of one file, an open file. Broken by evict without a look at
-// references: the open file has lost its data.
+// references: the volume does not know the open file any more, and cannot be unmounted.
 func TestDiskForget(t *testing.T) {
 	w := newWorld(t)
 	d := newDisk(t, 16, "-t ext4")

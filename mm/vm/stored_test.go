@@ -327,3 +327,31 @@ func TestStoredFull(t *testing.T) {
 	wantErr(t, "store through a mapping", vs.Fault(va, arch.Write), syscall.EIO)
 	wantLoad(t, vs, va+4096, 'o')
 }
+
+// TestStoredTail: what a mapping has stored behind the end of a file is not there when the
+// file grows, whether by a write or by truncation. Broken by writeStored without
+// extendTail: the read sees what was stored.
+func TestStoredTail(t *testing.T) {
+	for _, grow := range []func(o *FileObject) error{
+		func(o *FileObject) error { _, err := o.WriteAt([]byte{1}, 3000); return err },
+		func(o *FileObject) error { _, err := o.WriteAt([]byte{1}, 9000); return err },
+		func(o *FileObject) error { return o.Truncate(3000) },
+	} {
+		m := newMachine(t, formats[0], 512)
+		o, s := storedFile(t, m, 100)
+		vs := m.space()
+		mustStore(t, vs, mustMap(t, vs, 0, 4096, rw, Shared, o, 0)+200, 7)
+		if err := grow(o); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 1)
+		if n, err := o.ReadAt(b, 200); n != 1 || err != nil || b[0] != 0 {
+			t.Errorf("read behind the old end: %d, %d, %v", n, b[0], err)
+		}
+		if err := o.Sync(); err != nil || s.data[200] != 0 {
+			t.Errorf("the store has %d, %v", s.data[200], err)
+		}
+		vs.Purge(nil)
+		o.Unref()
+	}
+}

@@ -1,0 +1,8 @@
+//go:build tamago
+
+package kernel
+
+import "grim/kernel/disk"
+
+// cards: TamaGo has no driver for a PC's slots.
+func (s *system) cards() []disk.Device { return nil }
