@@ -361,6 +361,62 @@ func TestDiskPurge(t *testing.T) {
 	}
 }
 
+// TestDiskMapped: while a mapping can write to a file, sync(2) and unmount still find what
+// write(2) has changed of it, and what the mapping has changed after the last sync. Broken
+// by calling Dirtied for the first dirty page of a file only, and by run and sync without
+// stillDirty: the pages are lost.
+func TestDiskMapped(t *testing.T) {
+	w := newWorld(t)
+	d := newDisk(t, 16, "-t ext4")
+	w.mountDisk(d)
+	if err := w.store("/mnt/f", make([]byte, 10<<12)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := w.Open(w.at, "/mnt/f", unix.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := f.Object()
+	if err != nil {
+		t.Fatal(err)
+	}
+	vs, err := vm.New(w.vm, arch.SharedUK, w.vm.Charges().Kernel())
+	if err != nil {
+		t.Fatal(err)
+	}
+	va, err := vs.Map(0, 10<<12, arch.Read|arch.Write, vm.Shared, o, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Unref()
+	put := func(page arch.VA, b byte) {
+		if err := vs.CopyOut(va+page<<12, []byte{b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(1, 1)
+	w.FS.Sync()
+	put(1, 2) // the page can be written to already: no fault tells of it
+	if _, err := f.Pwrite(w.task, []byte{3}, 2<<12); err != nil {
+		t.Fatal(err)
+	}
+	w.FS.Sync()
+	w.FS.Sync()
+	put(1, 4)
+	vs.Purge(nil)
+	if !vs.Release() {
+		t.Error("address space still referenced")
+	}
+	f.Release()
+	w.free = -1 // a root page may stay in pmap's stock
+	w.unmountDisk(d)
+	w.mountDisk(d)
+	if b, err := w.fetch("/mnt/f"); err != nil || b[1<<12] != 4 || b[2<<12] != 3 {
+		t.Errorf("on disk are %d and %d, want 4 and 3, %v", b[1<<12], b[2<<12], err)
+	}
+	w.unmountDisk(d)
+}
+
 // TestDiskParallel: goroutines work in directories of their own and look into those of the
 // others, in little memory, so that pages go and come.
 func TestDiskParallel(t *testing.T) {

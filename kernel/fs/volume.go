@@ -136,6 +136,7 @@ func (v *volume) run() {
 		}
 		for _, f := range v.dirtyFiles() {
 			f.object.WriteBack()
+			v.stillDirty(f)
 			f.object.Unref()
 		}
 		v.flushAttrs()
@@ -178,6 +179,16 @@ func (v *volume) dirtyFiles() (files []*storedFile) {
 	return files
 }
 
+// stillDirty keeps a file among the dirty ones that has been written, and of which a
+// mapping may change pages any time.
+func (v *volume) stillDirty(f *storedFile) {
+	if f.object.Dirty() {
+		v.nodesMu.Lock()
+		v.dirty[f] = true
+		v.nodesMu.Unlock()
+	}
+}
+
 // sync returns when all that has been done on the volume is on disk.
 func (v *volume) sync() error {
 	if v.store == nil || v.store.ReadOnly() != "" {
@@ -188,6 +199,7 @@ func (v *volume) sync() error {
 		if err := f.object.Sync(); err != nil && first == nil {
 			first = err
 		}
+		v.stillDirty(f)
 		f.object.Unref()
 	}
 	v.flushAttrs()
@@ -295,6 +307,7 @@ func (v *volume) node(ino uint64) (node, error) {
 	if full && !v.evict() {
 		for _, f := range v.dirtyFiles() { // which cannot be forgotten
 			f.object.WriteBack()
+			v.stillDirty(f)
 			f.object.Unref()
 		}
 		v.flushAttrs()

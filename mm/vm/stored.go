@@ -31,7 +31,7 @@ type Store interface {
 	// Flush returns when what has been written, the size included, would survive a loss of
 	// power.
 	Flush() error
-	// Dirtied is called when the file has a dirty page and had none.
+	// Dirtied is called when a page has become dirty, or has to be stored again.
 	Dirtied()
 	// Gone says that nobody uses the file any more. It does not sleep.
 	Gone()
@@ -93,6 +93,13 @@ func (o *FileObject) Busy() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.refs.Load() > 1 || len(o.cache.dirty) > 0
+}
+
+// Dirty reports whether the file has dirty pages.
+func (o *FileObject) Dirty() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.cache.dirty) > 0
 }
 
 // Store is the file's store.
@@ -257,6 +264,9 @@ func (o *FileObject) dirtyPage(index int64, how pageState) error {
 	if was != 0 {
 		c.dirty[index] = was | how
 		o.mu.Unlock()
+		if was|how != was {
+			c.store.Dirtied()
+		}
 		return nil
 	}
 	o.mu.Unlock()
@@ -264,13 +274,10 @@ func (o *FileObject) dirtyPage(index int64, how pageState) error {
 		return err
 	}
 	o.mu.Lock()
-	first := len(c.dirty) == 0
 	c.dirty[index] = how
 	o.mu.Unlock()
 	o.sys.dirtyPages.Add(1)
-	if first {
-		c.store.Dirtied()
-	}
+	c.store.Dirtied()
 	return nil
 }
 
