@@ -73,7 +73,7 @@ type inode struct {
 // inodeAt finds an inode, whatever is in it. Preconditions: mu held.
 func (f *FS) inodeAt(ino uint32) (inode, error) {
 	if ino == 0 || ino > f.inodes {
-		return inode{}, f.badInode("inode %d of %d", ino, f.inodes)
+		return inode{}, syscall.EUCLEAN
 	}
 	g, at := (ino-1)/f.inodesPerGroup, int(ino-1)%int(f.inodesPerGroup)
 	d, err := f.desc(g)
@@ -87,9 +87,6 @@ func (f *FS) inodeAt(ino uint32) (inode, error) {
 	off := at % f.perBlock() * f.inodeSize
 	return inode{f, ino, b, b.data[off : off+f.inodeSize]}, nil
 }
-
-// badInode is for what an image says; only changes make the file system read-only.
-func (f *FS) badInode(format string, args ...any) error { return syscall.EUCLEAN }
 
 // inode is an inode that is in use. EUCLEAN, EBADMSG. Preconditions: mu held.
 func (f *FS) inode(ino uint32) (inode, error) {

@@ -226,7 +226,7 @@ func (f *FS) commit() error {
 		f.mu.Unlock()
 		return syscall.EROFS
 	}
-	if f.broken != nil && !errors.Is(f.broken, errKept) {
+	if f.broken != nil {
 		f.mu.Unlock()
 		return syscall.EIO
 	}
@@ -297,9 +297,6 @@ func (f *FS) commit() error {
 	f.settle(upTo)
 	return nil
 }
-
-// errKept is no reason to stop writing.
-var errKept = errors.New("kept")
 
 func (f *FS) flush() error {
 	if f.opts.ReadOnly {

@@ -437,7 +437,7 @@ type Stats struct {
 	Inodes, FreeInodes  uint64
 }
 
-// Stat of the file system.
+// Statfs tells of the file system as a whole.
 func (f *FS) Statfs() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -476,7 +476,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // crc is CRC-32C without the inversions at both ends, as ext4 has it.
 func crc(c uint32, p []byte) uint32 { return ^crc32.Update(^c, castagnoli, p) }
 
-// crc32le is crc of a number.
+// crcNumber is crc of a number.
 func crcNumber(c, n uint32) uint32 { return crc(c, le.AppendUint32(nil, n)) }
 
 // crc16 is the CRC of group descriptors before there was metadata_csum (ANSI CRC-16).
