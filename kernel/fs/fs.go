@@ -1,5 +1,6 @@
-// Package fs is what file descriptors lead to: the in-memory root file system,
-// devices, pipes, event descriptors, procfs, and the descriptor table itself.
+// Package fs is what file descriptors lead to: the file system in memory, those that
+// stores keep (store.go; ext2.go has the disks'), devices, pipes, event descriptors,
+// procfs, and the descriptor table itself.
 //
 // It knows neither processes nor system-call numbers. A caller brings a Task
 // (its thread, for blocking and for its credentials) and a Place (working directory
@@ -14,8 +15,10 @@
 //	File.posMu              offset of one open file description
 //	    regular.writeMu     one writer or truncation of a regular file at a time
 //	        VM object locks (package mm/vm)
+//	FS.mountMu              which volumes there are
 //	    volume.mu           names: directory entries, parents, link counts
-//	    volume.nodesMu      what a volume with a store remembers
+//	        volume.work     what the store is told of inodes later
+//	            volume.nodesMu  what a volume with a store remembers
 //	Place.mu                working directory, umask; taken alone
 //	FS.ptyMu                numbers of pseudo-terminals
 //	    volume.mu
@@ -30,7 +33,8 @@
 //	        WaitQueue.mu    of that instance, and so on outwards (no cycles:
 //	                        EpollCtl refuses them)
 //
-// Nothing sleeps while it holds any of these, with one exception: posMu and
+// Nothing sleeps while it holds any of these, with two exceptions. A volume's mu and work,
+// and mountMu, are held while its store works, which may wait for a disk. posMu and
 // writeMu are held across reads and writes of seekable files, which may wait for
 // memory and give way; so two threads that share an offset do not read the same
 // bytes, and writes do not interleave (read(2), write(2), "BUGS" of Linux before
