@@ -76,7 +76,7 @@ func (s *FS) vacant(at At, path string, dirOK bool) (*dir, string, error) {
 	}
 	d, ok := t.dir.(*dir)
 	if !ok {
-		return nil, "", syscall.EPERM // /proc
+		return nil, "", syscall.ENOENT // /proc
 	}
 	return d, t.name, nil
 }

@@ -122,7 +122,7 @@ func (s *FS) openNode(t Task, n node, from place, flags int) (*File, error) {
 func (s *FS) create(at At, t found, flags int, mode uint32) (*File, error) {
 	d, ok := t.dir.(*dir)
 	if !ok {
-		return nil, syscall.EACCES // /proc
+		return nil, syscall.ENOENT // /proc
 	}
 	r, err := s.newRegular(at.Task, t.name, devRoot, at.Place.mode(mode))
 	if err != nil {

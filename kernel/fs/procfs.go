@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 
+	"grim/arch"
 	"grim/mm/charge"
 )
 
@@ -250,9 +251,6 @@ type procFile struct {
 func (f *procFile) size() int64 { return 0 }
 
 func (f *procFile) open(c call, flags int) (handle, error) {
-	if flags&syscall.O_ACCMODE != syscall.O_RDONLY && f.set == nil {
-		return nil, syscall.EACCES
-	}
 	if f.guard != nil && c.task != nil {
 		if err := f.guard(c.task); err != nil {
 			return nil, err
@@ -294,8 +292,8 @@ func (h *textHandle) read(c call, p []byte, off int64) (int, error) {
 
 // write sets a setting; each call is a whole value, wherever the offset is.
 func (h *textHandle) write(c call, p []byte, off int64) (int, error) {
-	if h.set == nil {
-		return 0, syscall.EINVAL
+	if h.set == nil { // root may open it for writing
+		return 0, syscall.EIO
 	}
 	if err := h.set(c.task, strings.TrimSuffix(string(p), "\n")); err != nil {
 		return 0, err
@@ -330,11 +328,13 @@ func (s *FS) inodeNr() []byte { return fmt.Appendf(nil, "%d\t0\n", s.inodes.Load
 // not have the lines that begin with Kernel and Buffer.
 func (p *procfs) meminfo() []byte {
 	total, free := p.fs.cfg.Memory()
+	files := uint64(p.fs.size.Used()) * arch.PageSize // all of them are memory
 	var b bytes.Buffer
 	for _, l := range []struct {
 		name  string
 		bytes uint64
-	}{{"MemTotal", total}, {"MemFree", free}, {"MemAvailable", free}, {"SwapTotal", 0}, {"SwapFree", 0}} {
+	}{{"MemTotal", total}, {"MemFree", free}, {"MemAvailable", free}, {"Buffers", 0}, {"Cached", files},
+		{"SwapTotal", 0}, {"SwapFree", 0}, {"Shmem", files}} {
 		field(&b, l.name, l.bytes)
 	}
 	// What user programs make the kernel hold, and the limits (package charge).

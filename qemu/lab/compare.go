@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"grim/qemu/bench"
+	"grim/qemu/debian"
 )
 
 // compare runs the same program on Grim and on Debian's Linux, with 2 MB pages
@@ -12,7 +13,7 @@ import (
 func compare(ctx context.Context, o *options) error {
 	var jobs []*job
 	for _, arch := range o.archs {
-		k, err := fetchLinux(ctx, arch)
+		k, err := debian.Kernel(ctx, arch)
 		if err != nil {
 			return fmt.Errorf("fetching Debian's kernel for %s: %w", arch, err)
 		}
@@ -24,8 +25,8 @@ func compare(ctx context.Context, o *options) error {
 			for _, huge := range []bool{false, true} {
 				jobs = append(jobs,
 					&job{
-						Setup:   bench.Setup{Kernel: k.name, Arch: arch, Huge: huge},
-						program: program, image: k.image, initrd: initrd,
+						Setup:   bench.Setup{Kernel: k.Name, Arch: arch, Huge: huge},
+						program: program, image: k.Image, initrd: initrd,
 					},
 					&job{
 						Setup:   bench.Setup{Kernel: grim, Arch: arch, Layout: "shared", Exit: "purge", Huge: huge},

@@ -24,6 +24,7 @@ func shell(args []string) error {
 	if len(args) > 1 {
 		term = args[1]
 	}
+	mountAll()
 	if err := installBusybox(); err != nil {
 		return err
 	}
@@ -62,6 +63,23 @@ func shell(args []string) error {
 			}
 			return nil
 		}
+	}
+}
+
+// mountAll mounts what Linux leaves to init, and Grim has anyway: the same archive boots
+// on both.
+func mountAll() {
+	if _, err := os.Stat("/proc/self"); err == nil {
+		return
+	}
+	for _, m := range [][3]string{{"proc", "/proc", "proc"}, {"sys", "/sys", "sysfs"}, {"dev", "/dev", "devtmpfs"}, {"pts", "/dev/pts", "devpts"}, {"tmp", "/tmp", "tmpfs"}} {
+		_ = os.MkdirAll(m[1], 0o755)
+		if err := unix.Mount(m[0], m[1], m[2], 0, ""); err != nil {
+			fmt.Fprintf(os.Stderr, "init: mount %s: %v\n", m[1], err)
+		}
+	}
+	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"} {
+		_ = os.Symlink(target, "/dev/"+name)
 	}
 }
 

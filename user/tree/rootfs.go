@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"grim/qemu/debian"
 )
@@ -131,5 +132,8 @@ func (t *Tree) Skeleton() {
 			perm = 0o1777
 		}
 		t.Dir(d, perm)
+	}
+	if !t.Has("dev/console") { // for Linux, which opens it before anything mounts /dev
+		t.device("dev/console", syscall.S_IFCHR|0o600, 5, 1)
 	}
 }

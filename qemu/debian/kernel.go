@@ -1,36 +1,35 @@
-package main
+package debian
 
 import (
 	"archive/tar"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
-
-	"grim/qemu/debian"
 )
 
-// linuxKernel is a kernel of the distribution, in build/linux/ARCH.
-type linuxKernel struct {
-	name  string // as a table calls it
-	image string
+// Linux is a kernel of the distribution, in build/linux/ARCH.
+type Linux struct {
+	Name  string // as a table calls it
+	Image string
 }
 
-// fetchLinux gives Debian's stock kernel for an architecture. The first time it
+// Kernel gives Debian's stock kernel for an architecture. The first time it
 // fetches the package.
-func fetchLinux(ctx context.Context, arch string) (*linuxKernel, error) {
+func Kernel(ctx context.Context, arch string) (*Linux, error) {
 	dir, err := filepath.Abs(filepath.Join("build", "linux", arch))
 	if err != nil {
 		return nil, err
 	}
 	image, name := filepath.Join(dir, "vmlinuz"), filepath.Join(dir, "name")
 	if text, err := os.ReadFile(name); err == nil {
-		return &linuxKernel{strings.TrimSpace(string(text)), image}, nil
+		return &Linux{strings.TrimSpace(string(text)), image}, nil
 	}
-	repo, err := debian.Open(arch)
+	repo, err := Open(arch)
 	if err != nil {
 		return nil, err
 	}
@@ -48,19 +47,19 @@ func fetchLinux(ctx context.Context, arch string) (*linuxKernel, error) {
 	if err := unpackKernel(ctx, deb, image); err != nil {
 		return nil, err
 	}
-	version, err := debian.Version(ctx, deb)
+	version, err := Version(ctx, deb)
 	if err != nil {
 		return nil, err
 	}
 	upstream, _, _ := strings.Cut(version, "-")
-	k := &linuxKernel{"Linux " + upstream, image}
-	return k, os.WriteFile(name, []byte(k.name+"\n"), 0o644) // last: it says that the rest is there
+	k := &Linux{"Linux " + upstream, image}
+	return k, os.WriteFile(name, []byte(k.Name+"\n"), 0o644) // last: it says that the rest is there
 }
 
 var dependsOn = regexp.MustCompile(`(?m)^ *Depends: (linux-image-[0-9]\S*)`)
 
 // kernelPackage is the package that the distribution's meta package stands for.
-func kernelPackage(ctx context.Context, repo *debian.Repo) (string, error) {
+func kernelPackage(ctx context.Context, repo *Repo) (string, error) {
 	text, err := repo.Depends(ctx, "linux-image-"+repo.Arch)
 	if err != nil {
 		return "", err
@@ -75,12 +74,17 @@ func kernelPackage(ctx context.Context, repo *debian.Repo) (string, error) {
 // unpackKernel writes the kernel image of a package.
 func unpackKernel(ctx context.Context, deb, image string) error {
 	found := false
-	err := debian.Walk(ctx, deb, func(h *tar.Header, data io.Reader) error {
+	err := Walk(ctx, deb, func(h *tar.Header, data io.Reader) error {
 		if !strings.HasPrefix(strings.TrimPrefix(h.Name, "./"), "boot/vmlinuz-") {
 			return nil
 		}
 		found = true
-		return writeFile(image, func(f *os.File) error { _, err := io.Copy(f, data); return err })
+		f, err := os.Create(image)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, data)
+		return errors.Join(err, f.Close())
 	})
 	if err == nil && !found {
 		err = fmt.Errorf("%s holds no boot/vmlinuz-*", deb)
