@@ -50,7 +50,7 @@ FIRST       = $(if $(PROGRAM),init=$(PROGRAM_IN) selftest=none -- $(ARGS),$(if $
 INITRD      = $(B)/$(if $(PROGRAM)$(ROOTFS),program.cpio,$(if $(SHELL_BOOT),shell.cpio,initramfs.cpio))
 
 .DEFAULT_GOAL := help
-.PHONY: help go-check powercut disk qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model lint clean
+.PHONY: help go-check powercut disk qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model test-programs lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -136,6 +136,7 @@ qemu-install: go-check
 # What the laboratory runs on: both architectures unless ARCH is given.
 ARCHS   := $(if $(filter file default,$(origin ARCH)),amd64 arm64,$(ARCH))
 CASE     ?=
+WORLD    ?=
 REPS     ?=
 INTO     ?=
 FROM     ?=
@@ -161,10 +162,13 @@ model: go-check ## SPIN models of the protocols in which CPUs meet, and their mu
 	@qemu/install.sh spin gcc
 	@$(GO) run ./qemu/model -only "$(CASE)"
 
+test-programs: lab-kernels ## 300 commands under busybox and bash, on Grim and on Debian's Linux (ARCH= WORLD=busybox|debian)
+	@$(GO) build -o build/bin/programs ./qemu/programs && build/bin/programs -arch "$(ARCHS)" -world "$(WORLD)"
+
 # Machine addresses are not Go pointers, which is what unsafeptr would report. What
 # only one build uses is not unused (U1000), so that check is made on the target
 # alone, and not where assembly is the user.
-HOST_TOOLS := ./boot/report ./boot/mkoverlay ./boot/mkimage ./boot/mkcard ./user/pack ./qemu/run ./qemu/suite ./qemu/lab ./qemu/model
+HOST_TOOLS := ./boot/report ./boot/mkoverlay ./boot/mkimage ./boot/mkcard ./user/pack ./qemu/run ./qemu/suite ./qemu/lab ./qemu/model ./qemu/programs
 lint: go-check ## gofmt, go vet and staticcheck on the host and for the kernel, host tools for other systems
 	@! git ls-files "*.go" | xargs gofmt -d | grep . || { echo "lint: gofmt (above)"; exit 1; }
 	$(GO) vet ./...

@@ -39,6 +39,8 @@ func main() {
 	total.add(crashAll(ctx, *boots, *limit))
 	total.add(refuseAll(ctx, *boots))
 	total.add(disksAll(ctx, *boots))
+	total.add(sessionAll(ctx, *boots, *limit))
+	total.add(programsAll(ctx, *boots))
 	fmt.Printf("whole suite: %s\n", since(start))
 	fmt.Printf("%d passed, %d failed\n", total.passed, total.failed)
 	if total.failed > 0 || total.passed == 0 {
