@@ -242,6 +242,6 @@ func (w *world) compare(arch string, linux, grim map[string]string) (same, diffe
 
 // reasons are the commands whose output may differ, and why.
 var reasons = map[string]string{
-	`tr '\0' ' ' < /proc/self/cmdline; echo`: "busybox changes its arguments; /proc/PID/cmdline shows them as exec got them",
+	`tr '\0' ' ' < /proc/self/cmdline; echo`:                          "busybox changes its arguments; /proc/PID/cmdline shows them as exec got them",
 	`mkdir a; cd a; rmdir ../a; ls; pwd >/dev/null; touch f; echo $?`: "a directory that was removed cannot be opened, as \".\" of a process there",
 }

@@ -44,7 +44,7 @@ var sessionKeys = []typedKeys{
 	{"CPU", "q"},
 	{"# ", "exit 7\x15echo $((6*7)); diff /etc/passwd /dev/null > /dev/null; echo d$?\n"},
 	{"\n42\r\n", ""},
-	{"\nd1\r\n", "\x04"},
+	{"d1\r\n", "\x04"},
 }
 
 // sessionAll types the session on each architecture.
