@@ -9,15 +9,18 @@ import (
 )
 
 // beforeIdle is called by the scheduler, which holds the P, when no goroutine
-// is ready. It sleeps the CPU and has the scheduler look again: the M never
+// is ready. With one CPU it sleeps and has the scheduler look again: the M never
 // parks, so timers, garbage collection and interrupts all wake it the same
-// way.
+// way. With several the M parks: see grim_cpus.go.
 func beforeIdle(now, pollUntil int64) (gp *g, otherReady bool) {
-	if w := &idleWaiter; w.g != 0 && allocatedBytes() >= w.allocated &&
+	if w := &idleWaiter; atomic.Loaduintptr(&w.g) != 0 && allocatedBytes() >= w.allocated &&
 		(pollUntil == 0 || pollUntil-nanotime() >= w.quiet) {
-		gp = (*g)(unsafe.Pointer(w.g))
-		w.g = 0
-		return gp, false
+		if g := atomic.Xchguintptr(&w.g, 0); g != 0 {
+			return guintptr(g).ptr(), false
+		}
+	}
+	if severalCPUs {
+		return nil, false
 	}
 	if goos.Idle != nil {
 		until := pollUntil
@@ -30,8 +33,8 @@ func beforeIdle(now, pollUntil int64) (gp *g, otherReady bool) {
 }
 
 // idleWaiter is the goroutine in WaitIdle, if g is not 0, and what it waits for. A g
-// is never freed, so the collector need not see it here. Only the one CPU's scheduler
-// and WaitIdle look at it.
+// is never freed, so the collector need not see it here. The CPU that takes the
+// goroutine makes g 0; WaitIdle writes the other fields before it stores g.
 var idleWaiter struct {
 	g         uintptr
 	allocated uint64
@@ -46,7 +49,7 @@ var idleWaiter struct {
 // blocks again.
 func WaitIdle(allocated uint64, quiet int64) {
 	w := &idleWaiter
-	if w.g != 0 {
+	if atomic.Loaduintptr(&w.g) != 0 {
 		panic(plainError("runtime.WaitIdle: two goroutines"))
 	}
 	w.allocated, w.quiet = allocated, quiet
@@ -55,7 +58,7 @@ func WaitIdle(allocated uint64, quiet int64) {
 
 // idleCommit publishes the parked goroutine.
 func idleCommit(gp *g, _ unsafe.Pointer) bool {
-	idleWaiter.g = uintptr(unsafe.Pointer(gp))
+	atomic.Storeuintptr(&idleWaiter.g, uintptr(unsafe.Pointer(gp)))
 	return true
 }
 
@@ -120,7 +123,11 @@ func RaiseIRQ(line int) {
 	v := atomic.Xchguintptr(p, irqPending)
 	if v != irqIdle && v != irqPending {
 		gp := (*g)(unsafe.Pointer(v))
-		goready(gp, 1)
+		if mp := getg().m; mp.p == 0 {
+			mp.raised.push(gp) // an idle CPU, see wakeSelf
+		} else {
+			goready(gp, 1)
+		}
 	}
 }
 
@@ -135,13 +142,13 @@ func NextTimer() int64 {
 	return -1
 }
 
-// TimerWords returns where the scheduler keeps when its earliest timer is due, in
+// TimerWords returns where the scheduler keeps when the earliest timer of a CPU is due, in
 // nanotime's terms: the earlier of the two words that are not 0. They are to be
 // read atomically. For who must know at each turn and cannot afford a call.
-func TimerWords() *[2]int64 {
+func TimerWords(cpu int) *[2]int64 {
 	// Safety: two atomic.Int64, one behind the other, are two words aligned for
-	// atomic access.
-	return (*[2]int64)(unsafe.Pointer(&getg().m.p.ptr().timers.minWhenHeap))
+	// atomic access. A P is never freed.
+	return (*[2]int64)(unsafe.Pointer(&allp[cpu].timers.minWhenHeap))
 }
 
 // The two words of TimerWords are neighbours.

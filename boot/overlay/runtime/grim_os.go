@@ -1,8 +1,8 @@
 //go:build grim_overlay
 
 // The operating system below the runtime: there is none, so this file and its
-// neighbours grim_*.go answer for it. One CPU, one M: the runtime never starts
-// a thread, kernel Go code runs with interrupts disabled, and only the idle
+// neighbours grim_*.go answer for it. Each CPU has one M and one P for good
+// (grim_cpus.go), kernel Go code runs with interrupts disabled, and only the idle
 // hook enables them.
 
 package runtime
@@ -13,9 +13,6 @@ import (
 	"runtime/goos"
 	"unsafe"
 )
-
-// grimOneM says that there is one M only, for the edits in proc.go.
-const grimOneM = true
 
 // From Go 1.27 on, the linker lets assembly of other packages refer to a function of this
 // one only if that is said here. Crash tests of grim/arch/... switch to the boot stack.
@@ -35,8 +32,7 @@ func hwseed() uint64
 const _PAGESIZE = 4096
 
 type mOS struct {
-	// waitsema counts wake-ups given to this M by semawakeup.
-	waitsema uint32
+	cpuM // grim_cpus.go
 
 	// cpu is the number of the CPU that the M is pinned to. It is set before the M
 	// runs and never changes; 0 is the boot CPU's, which is m0's.
@@ -128,6 +124,8 @@ func mpreinit(mp *m) {
 	gs.stackguard0, gs.stackguard1 = gs.stack.lo+stackGuard, ^uintptr(0) // as malg
 	gs.m = mp
 	mp.gsignal = gs
+	mp.cpu = int32(mp.id)
+	ms[mp.cpu].set(mp)
 }
 
 // StackGuards are the pages below the runtime's own fixed stacks, which nobody
@@ -145,12 +143,8 @@ func goenvs()       { goenvs_unix() }
 func osyield()      { procyield(1) }
 func osyield_no_g() { procyield(1) }
 
-func newosproc(*m) {
-	throw("a second thread was asked for; this kernel runs the scheduler on one (GOMAXPROCS must stay 1)")
-}
-
 func exitThread(*atomic.Uint32) {
-	throw("the scheduler's only thread was asked to exit")
+	throw("the M of a CPU was asked to exit")
 }
 
 // exit ends the machine. With nobody to ask, what was printed so far is put
@@ -191,37 +185,3 @@ func read(int32, unsafe.Pointer, int32) int32 { return -1 }
 //go:linkname fcntl
 //go:nosplit
 func fcntl(fd, cmd, arg int32) (ret, errno int32) { return -1, _ENOSYS }
-
-// Semaphores. With one M nobody else can give what this M waits for, so a
-// wait without a limit is a deadlock of the runtime with itself; say so
-// instead of hanging.
-
-func semacreate(*m) {}
-
-//go:nosplit
-func semasleep(ns int64) int32 {
-	mp := getg().m
-	var end int64
-	if ns >= 0 {
-		end = nanotime() + ns
-	}
-	for {
-		if v := atomic.Load(&mp.waitsema); v > 0 {
-			atomic.Store(&mp.waitsema, v-1)
-			return 0
-		}
-		if ns < 0 {
-			systemstack(func() {
-				print("runtime: the only M waits for itself (lock held over a fault, or a lock taken twice)\n")
-				exit(3)
-			})
-		}
-		if nanotime() >= end {
-			return -1
-		}
-		procyield(10)
-	}
-}
-
-//go:nosplit
-func semawakeup(mp *m) { atomic.Xadd(&mp.waitsema, 1) }

@@ -30,13 +30,19 @@ func (p *Parker) Park() {
 	gp.waitreason = waitReasonSyncCondWait
 	gp.m.waitlock = unsafe.Pointer(p)
 	mcall(parkerSleep)
-	// A second wake-up that is lost here came before the caller looks again.
-	atomic.Storeuintptr(&p.word, 0)
+	// A second wake-up that is lost here came before the caller looks again. The
+	// exchange, and not a store, orders the caller's look behind what that waker
+	// stored before.
+	atomic.Xchguintptr(&p.word, 0)
 }
 
 // parkerSleep is Park on the scheduler's stack. It does what the runtime's own
 // park_m does, less what is for the execution tracer, which this kernel lacks.
-// Nobody can call Unpark meanwhile: there is one M.
+//
+// The goroutine is published in the word when it is no longer on its stack: from then on
+// Unpark may have another CPU run it. An Unpark that came since Park looked has left
+// parkerSet, so the word must be compared: a plain store would lose that wake-up
+// (model/idle.pml, PLAIN_STORE).
 func parkerSleep(gp *g) {
 	mp := gp.m
 	p := (*Parker)(mp.waitlock)
@@ -45,23 +51,23 @@ func parkerSleep(gp *g) {
 		casgstatus(gp, _Grunning, _Gwaiting) // waits for who scans its stack
 	}
 	dropg()
-	atomic.Storeuintptr(&p.word, uintptr(unsafe.Pointer(gp)))
+	if !atomic.Casuintptr(&p.word, 0, uintptr(unsafe.Pointer(gp))) {
+		casgstatus(gp, _Gwaiting, _Grunnable)
+		execute(gp, true)
+	}
 	if next := handOver(mp.p.ptr()); next != nil {
 		execute(next, false)
 	}
 	schedule()
 }
 
-// handOvers counts the calls of handOver.
-var handOvers uint32
-
 // handOver takes the goroutine that is to run next, as the scheduler would without
 // looking at anything else; nil if there is none, or the scheduler has something
 // else to look at. It is asked every so often in any case, for timers and its
 // global queue.
 func handOver(pp *p) *g {
-	handOvers++
-	if handOvers%32 == 0 || gcBlackenEnabled != 0 || sched.gcwaiting.Load() || pp.runSafePointFn != 0 {
+	pp.grim.handOvers++
+	if pp.grim.handOvers%32 == 0 || gcBlackenEnabled != 0 || sched.gcwaiting.Load() || pp.runSafePointFn != 0 {
 		return nil
 	}
 	return nextReady(pp)
@@ -78,5 +84,12 @@ func (p *Parker) Unpark() {
 	if !gp.atomicstatus.CompareAndSwap(_Gwaiting, _Grunnable) {
 		casgstatus(gp, _Gwaiting, _Grunnable)
 	}
-	woken.pushBack(gp)
+	if severalCPUs {
+		mp := acquirem() // stays on the P
+		mp.p.ptr().grim.woken.put(gp)
+		wakep()
+		releasem(mp)
+		return
+	}
+	getg().m.p.ptr().grim.woken.q.pushBack(gp)
 }

@@ -2,6 +2,11 @@
 
 package runtime
 
+import (
+	"internal/runtime/atomic"
+	"unsafe"
+)
+
 // Which goroutine runs next. The runtime's own order is by time of arrival alone
 // where there is no sysmon, so a thread that waits for a byte would get it after
 // the slices of all those that only compute. Here who was made ready goes before
@@ -13,38 +18,101 @@ package runtime
 // maxTurns is how many goroutines in a row may come from woken.
 const maxTurns = 64
 
-// woken is the queue of goroutines that were made ready, first come first served.
-// A queue for the P: there is one.
-var woken gQueue
+// perP is what a P has beside the stock runtime's fields.
+type perP struct {
+	woken wokenQueue
 
-// turns counts the choices, and calls of Yield, since the P's queue was served.
-var turns uint32
+	turns     uint32 // choices, and calls of Yield, since the P's queue was served
+	handOvers uint32 // calls of handOver
+}
+
+// wokenQueue is the queue of a P's goroutines that were made ready, first come first
+// served. The P's own CPU adds to it and takes from it. Other CPUs steal from it, and an
+// idle CPU adds to that of its own P, without owning the P (wakeSelf, rejoin). So with
+// several CPUs it is used with lock held, for a few instructions that nothing interrupts:
+// callers are on the scheduler's stack or hold their M.
+type wokenQueue struct {
+	lock uint32
+	q    gQueue
+}
+
+// empty reports whether the queue is empty at the moment, without the lock.
+func (w *wokenQueue) empty() bool {
+	return atomic.Loaduintptr((*uintptr)(unsafe.Pointer(&w.q.head))) == 0
+}
+
+func (w *wokenQueue) acquire() {
+	if severalCPUs {
+		for !atomic.Cas(&w.lock, 0, 1) {
+			procyield(1)
+		}
+	}
+}
+
+func (w *wokenQueue) release() {
+	if severalCPUs {
+		atomic.Store(&w.lock, 0)
+	}
+}
+
+// put adds gp at the end.
+func (w *wokenQueue) put(gp *g) {
+	w.acquire()
+	w.q.pushBack(gp)
+	w.release()
+}
+
+// putFirst adds gp before all others.
+func (w *wokenQueue) putFirst(gp *g) {
+	w.acquire()
+	w.q.push(gp)
+	w.release()
+}
+
+// take takes the first; nil if there is none.
+func (w *wokenQueue) take() *g {
+	if w.empty() {
+		return nil
+	}
+	w.acquire()
+	gp := w.q.pop()
+	w.release()
+	return gp
+}
 
 // nextReady takes the goroutine that is to run next off its queue; nil if both
 // are empty.
 func nextReady(pp *p) *g {
-	if turns++; turns < maxTurns && !woken.empty() {
-		return woken.pop()
+	own := &pp.grim
+	if own.turns++; own.turns < maxTurns {
+		if gp := own.woken.take(); gp != nil {
+			return gp
+		}
 	}
-	turns = 0
+	own.turns = 0
 	if gp, _ := runqget(pp); gp != nil {
 		return gp
 	}
-	if !woken.empty() {
-		return woken.pop()
-	}
-	return nil
+	return own.woken.take()
 }
 
-// Woken is how many goroutines have been made ready and not run since.
-func Woken() int { return int(woken.size) }
+// drainWoken adds all goroutines in pp's woken to q.
+func drainWoken(pp *p, q *gQueue) {
+	for gp := pp.grim.woken.take(); gp != nil; gp = pp.grim.woken.take() {
+		q.pushBack(gp)
+	}
+}
 
-// Yield lets the goroutines that have been woken so far run first. It is for
+// Woken is how many goroutines have been made ready on this CPU and not run since.
+func Woken() int { return int(getg().m.p.ptr().grim.woken.q.size) }
+
+// Yield lets the goroutines that have been woken on this CPU so far run first. It is for
 // kernel code in the middle of long work; Gosched, which is for those that compute
 // in user mode, lets everybody run. If nobody was woken and no timer is due, it
 // only counts as a turn: the P's queue has its own.
 func Yield() {
-	if turns++; turns < maxTurns && woken.empty() {
+	own := &getg().m.p.ptr().grim
+	if own.turns++; own.turns < maxTurns && own.woken.empty() {
 		if at := NextTimer(); at < 0 || at > nanotime() {
 			return
 		}
@@ -57,7 +125,8 @@ func Yield() {
 func yieldWoken(gp *g) {
 	casgstatus(gp, _Grunning, _Grunnable)
 	dropg()
-	getg().m.p.ptr().timers.check(0, nil)
-	woken.pushBack(gp)
+	pp := getg().m.p.ptr()
+	pp.timers.check(0, nil)
+	pp.grim.woken.put(gp)
 	schedule()
 }

@@ -1,0 +1,142 @@
+//go:build grim_overlay
+
+package runtime
+
+import (
+	"internal/runtime/atomic"
+	"internal/runtime/sys"
+)
+
+// User mode with several CPUs. To the scheduler it is what a system call is to an
+// ordinary Go program: the goroutine is in _Gsyscall, so that the collector may scan its
+// stack, and its P may be taken. The thread goes on running user code meanwhile.
+//
+// The P stays with its M, and is taken only while the world is stopped, or for a moment
+// in which a safe-point function runs on it (forEachP). When the world starts again, the
+// P of an M that is still in user mode is given back at once (backToUser), so nobody
+// takes the CPU for idle. A thread that traps while its P is gone waits: rejoin.
+//
+// With one CPU nothing else runs while user code does, so none of this is called.
+
+// EnterUser says that the goroutine is about to enter user mode. It is called with
+// preemption off (Pin), by the function that then enters user mode: its frame is the
+// innermost that the collector scans until LeaveUser. From EnterUser to LeaveUser nothing
+// may grow the stack, block, allocate, or write a pointer to the heap. If it returns false, the
+// scheduler wants the P, and the goroutine is where it was, as after LeaveUser: call
+// Rejoin, and try again.
+//
+// The status is changed first, and the two requests are read then. The CPU that
+// stops the world, or runs forEachP, stores its request first and looks for goroutines
+// in user mode then. So at least one of the two sees the other (Dekker).
+//
+//go:nosplit
+func EnterUser() bool {
+	gp := getg()
+	gp.syscallsp = sys.GetCallerSP()
+	gp.syscallpc = sys.GetCallerPC()
+	pp := gp.m.p.ptr()
+	if !gp.atomicstatus.CompareAndSwap(_Grunning, _Gsyscall) {
+		casgstatus(gp, _Grunning, _Gsyscall)
+	}
+	if sched.gcwaiting.Load() || atomic.Load(&pp.runSafePointFn) != 0 {
+		LeaveUser()
+		return false
+	}
+	return true
+}
+
+// LeaveUser says that user mode has been left. If it returns false, the M has lost its
+// P: Rejoin must be called before anything allocates, blocks, or writes a pointer to the
+// heap.
+//
+//go:nosplit
+func LeaveUser() bool {
+	gp := getg()
+	if !gp.atomicstatus.CompareAndSwap(_Gsyscall, _Grunning) {
+		casgstatus(gp, _Gsyscall, _Grunning) // waits for who scans its stack
+	}
+	gp.syscallsp = 0
+	return gp.m.p != 0
+}
+
+// Pin keeps the goroutine on this CPU, and running, until Unpin. It must not block in
+// between.
+//
+//go:nosplit
+func Pin() { getg().m.locks++ }
+
+//go:nosplit
+func Unpin() { releasem(getg().m) }
+
+// Rejoin is Unpin after an EnterUser or LeaveUser that has returned false: it returns when
+// the goroutine has a P, on this CPU or on another.
+//
+//go:nosplit
+func Rejoin() {
+	mp := getg().m
+	mp.locks--
+	mcall(rejoin)
+}
+
+// rejoin is Rejoin on the scheduler's stack.
+func rejoin(gp *g) {
+	mp := getg().m
+	casgstatus(gp, _Grunning, _Grunnable)
+	dropg()
+	if mp.p != 0 {
+		mp.p.ptr().grim.woken.putFirst(gp)
+		schedule()
+	}
+	decGSyscallNoP(mp)
+	lock(&sched.lock)
+	pp := allp[mp.cpu]
+	if takeIdleP(pp) {
+		unlock(&sched.lock)
+		acquirep(pp)
+		execute(gp, true)
+	}
+	// The world is stopped, or another CPU has just given the P to this M. Either
+	// way the P comes to this M in stopm: it has work.
+	pp.grim.woken.putFirst(gp)
+	unlock(&sched.lock)
+	stopm()
+	schedule()
+}
+
+// backToUser gives pp back to its M if that is in user mode. The world is stopped;
+// sched.lock must be held.
+func backToUser(pp *p) bool {
+	mp := mOf(pp)
+	if mp == nil {
+		return false
+	}
+	gp := mp.curg
+	if gp == nil || readgstatus(gp) != _Gsyscall || !castogscanstatus(gp, _Gsyscall, _Gscansyscall) {
+		return false
+	}
+	ok := gp.m == mp && mp.p == 0
+	if ok {
+		pp.mcache.prepareForSweep() // as acquirep does
+		pp.m.set(mp)
+		mp.p.set(pp)
+		atomic.Store(&pp.status, _Prunning)
+		decGSyscallNoP(mp)
+	}
+	casfrom_Gscanstatus(gp, _Gscansyscall, _Gsyscall)
+	return ok
+}
+
+// safePoint runs the safe-point function on the P of a thread in user mode.
+func (s syscallingThread) safePoint() {
+	if !atomic.Cas(&s.pp.runSafePointFn, 1, 0) {
+		s.resume()
+		return
+	}
+	sched.safePointFn(s.pp)
+	s.resume()
+	lock(&sched.lock)
+	if sched.safePointWait--; sched.safePointWait == 0 {
+		notewakeup(&sched.safePointNote)
+	}
+	unlock(&sched.lock)
+}
