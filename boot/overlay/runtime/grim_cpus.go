@@ -287,3 +287,8 @@ func timerMoved(ts *timers) {
 		}
 	}
 }
+
+// Pause lets the CPUs run that the caller waits for, in a loop that does not block.
+//
+//go:nosplit
+func Pause() { procyield(1) }

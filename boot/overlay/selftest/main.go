@@ -51,6 +51,12 @@ func main() {
 		time.AfterFunc(20*time.Millisecond, func() { fmt.Println("awake"); os.Exit(0) })
 		select {}
 	}
+	tests := tests
+	if mode == "cpus" {
+		startCPUs()
+		debug.SetGCPercent(25) // the first heap is small
+		tests = parallelTests
+	}
 	failed := 0
 	for i, t := range tests {
 		err := t.run()

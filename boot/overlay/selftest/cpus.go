@@ -1,0 +1,382 @@
+//go:build tamago
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/goos"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// cpus is how many CPUs the mode "cpus" runs on.
+const cpus = 4
+
+// The interrupts between CPUs: a CPU that sleeps looks at its word.
+var (
+	pending   [cpus]atomic.Bool
+	wakes     atomic.Int64
+	idleCalls [cpus]atomic.Int64
+	// deviceIRQ is a line that the next idle CPU raises, if not 0.
+	deviceIRQ atomic.Int32
+)
+
+func wakeCPU(cpu uint64) {
+	wakes.Add(1)
+	pending[cpu].Store(true)
+}
+
+func idleCPU(until int64) {
+	c := runtime.ThisCPU()
+	idleCalls[c].Add(1)
+	for !pending[c].Swap(false) && (until < 0 || runtime.Nanotime() < until) {
+		if line := deviceIRQ.Swap(0); line != 0 {
+			runtime.RaiseIRQ(int(line))
+			return
+		}
+		runtime.Pause()
+	}
+}
+
+func startCPUs() {
+	goos.Task, goos.Wake, goos.Idle = startCPU, wakeCPU, idleCPU
+	runtime.SetCPUs(cpus)
+}
+
+var parallelTests = []struct {
+	name string
+	run  func() error
+}{
+	{"all CPUs run goroutines", allRun},
+	{"idle CPUs sleep", allSleep},
+	{"Park and Unpark between CPUs", parkStorm},
+	{"channels, mutexes, new goroutines", storm},
+	{"timers of idle CPUs", idleTimers},
+	{"a timer made earlier by another CPU", earlierTimer},
+	{"an interrupt on an idle CPU", idleCPUInterrupt},
+	{"garbage collection on all CPUs", parallelCollect},
+	{"collections wait for no user mode", userModeRuns},
+	{"user mode against collections", userModeStorm},
+	{"maps and strings", maps},
+	{"garbage collection", collect},
+	{"1000 goroutines", goroutines},
+	{"sleep is accurate", sleep},
+	{"timers in order", timers},
+	{"LockOSThread keeps others running", locked},
+	{"recover", recovered},
+	{"fault becomes a panic", faultRecovered},
+}
+
+// allRun: as many goroutines as CPUs run at the same time.
+func allRun() error {
+	if runtime.NumCPU() != cpus || runtime.GOMAXPROCS(0) != cpus {
+		return fmt.Errorf("%d CPUs, GOMAXPROCS %d", runtime.NumCPU(), runtime.GOMAXPROCS(0))
+	}
+	var here [cpus]atomic.Bool
+	var met atomic.Int32
+	var wg sync.WaitGroup
+	for range cpus {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			runtime.Pin()
+			here[runtime.ThisCPU()].Store(true)
+			met.Add(1)
+			for end := runtime.Nanotime() + 1e9; met.Load() < cpus && runtime.Nanotime() < end; {
+				runtime.Pause()
+			}
+			runtime.Unpin()
+		}()
+	}
+	wg.Wait()
+	for i := range here {
+		if !here[i].Load() {
+			return fmt.Errorf("nothing ran on CPU %d", i)
+		}
+	}
+	return nil
+}
+
+// allSleep: CPUs without work sleep, and are not woken for nothing.
+func allSleep() error {
+	time.Sleep(2 * time.Millisecond)
+	before, wb := [cpus]int64{}, wakes.Load()
+	for i := range before {
+		before[i] = idleCalls[i].Load()
+	}
+	time.Sleep(20 * time.Millisecond)
+	calls := int64(0)
+	for i := range before {
+		calls += idleCalls[i].Load() - before[i]
+	}
+	if calls > 20 || wakes.Load()-wb > 10 {
+		return fmt.Errorf("%d calls of Idle and %d interrupts in a sleep", calls, wakes.Load()-wb)
+	}
+	return nil
+}
+
+// parkStorm: pairs of goroutines hand a count to each other; no wake-up is lost.
+// Broken by (it hangs): parkerSleep with a plain store.
+func parkStorm() error {
+	var wg sync.WaitGroup
+	for range 2 * cpus {
+		var a, b runtime.Parker
+		var turn atomic.Int64
+		wg.Add(2)
+		side := func(me int64, own, other *runtime.Parker) {
+			defer wg.Done()
+			for range 3000 {
+				for turn.Load()&1 != me {
+					own.Park()
+				}
+				turn.Add(1)
+				other.Unpark()
+			}
+		}
+		go side(0, &a, &b)
+		go side(1, &b, &a)
+	}
+	wg.Wait()
+	return nil
+}
+
+func storm() error {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	total := 0
+	c := make(chan int, 3)
+	for range 2 * cpus {
+		wg.Add(2)
+		go func() {
+			defer wg.Done()
+			for i := range 2000 {
+				c <- i
+			}
+		}()
+		go func() {
+			defer wg.Done()
+			for range 2000 {
+				v := <-c
+				mu.Lock()
+				total += v
+				mu.Unlock()
+				if v%100 == 0 {
+					wg.Add(1)
+					go func() { defer wg.Done(); runtime.Gosched() }()
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	if want := 2 * cpus * 1999 * 2000 / 2; total != want {
+		return fmt.Errorf("sum is %d, want %d", total, want)
+	}
+	return nil
+}
+
+// idleTimers: sleeps that begin on any CPU end in time, when all CPUs are idle.
+func idleTimers() error {
+	var wg sync.WaitGroup
+	var late atomic.Int64
+	for i := range 8 * cpus {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for j := range 20 {
+				d := time.Duration((i*7+j*13)%50+1) * 10 * time.Microsecond
+				t := time.Now()
+				time.Sleep(d)
+				if e := time.Since(t) - d; int64(e) > late.Load() {
+					late.Store(int64(e))
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	if l := time.Duration(late.Load()); l > 3*time.Millisecond {
+		return fmt.Errorf("a sleep was %v late", l)
+	}
+	return nil
+}
+
+// earlierTimer: the timer is in the heap of a CPU that sleeps.
+// Broken by: modify without timerMoved.
+func earlierTimer() error {
+	for range 50 {
+		fired := make(chan time.Time, 1)
+		made := make(chan *time.Timer)
+		go func() { made <- time.AfterFunc(time.Hour, func() { fired <- time.Now() }) }()
+		t := <-made
+		time.Sleep(50 * time.Microsecond)
+		want := time.Now().Add(100 * time.Microsecond)
+		t.Reset(100 * time.Microsecond)
+		select {
+		case at := <-fired:
+			if l := at.Sub(want); l > 2*time.Millisecond {
+				return fmt.Errorf("%v late", l)
+			}
+		case <-time.After(time.Second):
+			return errors.New("it did not fire")
+		}
+	}
+	return nil
+}
+
+// idleCPUInterrupt: an interrupt that a CPU without a P takes wakes its goroutine.
+func idleCPUInterrupt() error {
+	for range 100 {
+		done := make(chan bool)
+		go func() { runtime.WaitIRQ(40); done <- true }()
+		time.Sleep(20 * time.Microsecond)
+		deviceIRQ.Store(40)
+		select {
+		case <-done:
+		case <-time.After(time.Second):
+			return errors.New("the goroutine sleeps on")
+		}
+	}
+	return nil
+}
+
+// tree is a binary tree, for the collector.
+type tree struct{ l, r *tree }
+
+func grow(depth int) *tree {
+	if depth == 0 {
+		return &tree{}
+	}
+	return &tree{grow(depth - 1), grow(depth - 1)}
+}
+
+func (t *tree) count() int {
+	if t == nil {
+		return 0
+	}
+	return 1 + t.l.count() + t.r.count()
+}
+
+func parallelCollect() error {
+	var wg sync.WaitGroup
+	var bad atomic.Int64
+	for range 2 * cpus {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			keep := grow(9)
+			for range 20 {
+				if grow(9).count() != 1<<10-1 || keep.count() != 1<<10-1 {
+					bad.Add(1)
+				}
+			}
+		}()
+	}
+	for range 5 {
+		runtime.GC()
+	}
+	wg.Wait()
+	if bad.Load() != 0 {
+		return fmt.Errorf("%d trees were damaged", bad.Load())
+	}
+	return nil
+}
+
+// inUser runs f as if it were user code: from EnterUser to LeaveUser.
+//
+//go:noinline
+func inUser(end func() bool) {
+	for {
+		runtime.Pin()
+		if runtime.EnterUser() {
+			break
+		}
+		runtime.Rejoin()
+	}
+	userCode(end)
+	if runtime.LeaveUser() {
+		runtime.Unpin()
+	} else {
+		runtime.Rejoin()
+	}
+}
+
+//go:nosplit
+func userCode(end func() bool) {
+	for !end() {
+		runtime.Pause()
+	}
+}
+
+// userModeRuns: the world is stopped, and started, and collections end, while all other
+// CPUs are in user mode.
+// Broken by (it hangs): EnterUser without the change of status.
+func userModeRuns() error {
+	var stop atomic.Bool
+	var inside atomic.Int32
+	var wg sync.WaitGroup
+	for range cpus - 1 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			keep := grow(8)
+			inside.Add(1)
+			inUser(stop.Load)
+			if keep.count() != 1<<9-1 {
+				panic("a tree that user mode keeps was collected")
+			}
+		}()
+	}
+	for inside.Load() < cpus-1 {
+		runtime.Gosched()
+	}
+	for range 5 {
+		sink = append(sink[:0], make([]byte, 64<<10))
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	stop.Store(true)
+	wg.Wait()
+	return nil
+}
+
+// userModeStorm: goroutines enter and leave user mode all the time while the world is
+// stopped again and again.
+func userModeStorm() error {
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	var bad, turns atomic.Int64
+	for i := range 2 * cpus {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			keep := grow(4)
+			for n := 0; !stop.Load(); n++ {
+				k := 0
+				inUser(func() bool { k++; return k > (n*7+i)%40 })
+				turns.Add(1)
+				if keep.count() != 1<<5-1 {
+					bad.Add(1)
+				}
+				if n%8 == 0 {
+					keep = grow(4)
+				} else if n%8 == 4 {
+					runtime.Gosched()
+				}
+			}
+		}()
+	}
+	for range 10 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+	}
+	stop.Store(true)
+	wg.Wait()
+	if bad.Load() != 0 || turns.Load() < 100 {
+		return fmt.Errorf("%d damaged trees in %d turns", bad.Load(), turns.Load())
+	}
+	return nil
+}
