@@ -61,7 +61,6 @@ var parallelTests = []struct {
 	{"collections wait for no user mode", userModeRuns},
 	{"user mode against collections", userModeStorm},
 	{"maps and strings", maps},
-	{"garbage collection", collect},
 	{"1000 goroutines", goroutines},
 	{"sleep is accurate", sleep},
 	{"timers in order", timers},
