@@ -120,6 +120,8 @@ func (s *system) start() error {
 		return err
 	}
 	s.banner()
+	goos.Leave = s.leave()
+	runtime.SetCPUs(s.board.CPUs())
 	if err := s.startProcesses(); err != nil {
 		return err
 	}
@@ -229,12 +231,20 @@ func (s *system) startMemory(boot *bootMemory) error {
 	return nil
 }
 
+// leave is goos.Leave: nil with one CPU.
+func (s *system) leave() func() {
+	if s.board.CPUs() == 1 {
+		return nil
+	}
+	return s.pmaps.Leave
+}
+
 func (s *system) banner() {
 	st := s.mem.Stats()
 	h := runtime.Heap()
 	fmt.Printf("Grim, %s, %s\nmachine: %s\ncpu: %s\n", runtime.GOARCH, runtime.Version(), s.info.Model, s.board.DescribeCPU())
 	if n := len(s.info.CPUs); n > 1 {
-		fmt.Printf("CPUs: %d found, %d runs\n", n, s.board.CPUs())
+		fmt.Printf("CPUs: %d found, %d run\n", n, s.board.CPUs())
 	}
 	fmt.Printf("memory: %d MB, %d MB for processes, %d MB kernel heap\n",
 		memoryBytes(s.info.Memory)>>20, st.Total>>8, (h.Limit-h.Base)>>20)

@@ -71,7 +71,7 @@ func (s *system) startProcesses() error {
 		Syscalls: s.sys, Signals: s.sys, SessionEnd: s.fs.EndSession,
 		Design: s.opts.Exit, Layout: s.opts.Layout, Slice: s.opts.Slice,
 		Log:   func(line string) { fmt.Println("grim:", line) },
-		Clock: runtime.Nanotime, Timers: runtime.TimerWords(0), Woken: runtime.Woken, Yield: s.yield,
+		Clock: runtime.Nanotime, Timers: runtime.TimerWords, Woken: runtime.Woken, Yield: s.yield,
 	})
 	if err != nil {
 		return err

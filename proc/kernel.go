@@ -43,10 +43,10 @@ type Config struct {
 	// Clock is the monotonic clock in nanoseconds that SetTimer and all
 	// deadlines use; nil: the Go runtime's, since New.
 	Clock func() int64
-	// Timers are words that say when the runtime's earliest timers are due, 0
+	// Timers are words that say when the runtime's earliest timers are due on a CPU, 0
 	// for none, so that a thread in user mode is interrupted for them. nil: none.
-	Timers *[2]int64
-	// Woken is how many goroutines have been made ready and not run since; nil:
+	Timers func(cpu int) *[2]int64
+	// Woken is how many goroutines have been made ready on this CPU and not run since; nil:
 	// one more at each call.
 	Woken func() int
 	// Yield lets the goroutines run that were made ready; nil: runtime.Gosched.
@@ -83,12 +83,9 @@ type Kernel struct {
 	now   func() int64 // the monotonic clock, nanoseconds: Config.Clock
 
 	syscalls Syscalls
-	timers   *[2]int64 // Config.Timers
 
-	// armed is what the CPU's one-shot timer was last set to; math.MaxInt64 if
-	// disarmed or expired, or if nobody knows. Per CPU: with a second one it moves
-	// into a per-CPU record.
-	armed atomic.Int64
+	several bool // [I] there are several CPUs
+	cpus    [maxCPUs]cpu
 
 	charges *charge.System // [I]
 
@@ -150,15 +147,20 @@ func New(cfg Config) (*Kernel, error) {
 	}
 	k := &Kernel{
 		cfg: cfg, m: cfg.Machine, abi: cfg.Machine.ABI(), mem: cfg.Memory,
-		slice: int64(cfg.Slice), now: cfg.Clock, syscalls: cfg.Syscalls, timers: cfg.Timers,
+		slice: int64(cfg.Slice), now: cfg.Clock, syscalls: cfg.Syscalls, several: cfg.Machine.CPUs() > 1,
 		traces: new(traceRing), charges: cfg.VM.Charges(),
 	}
 	if k.now == nil {
 		epoch := time.Now()
 		k.now = func() int64 { return int64(time.Since(epoch)) }
 	}
-	if k.timers == nil {
-		k.timers = new([2]int64)
+	for i := range cfg.Machine.CPUs() {
+		c := &k.cpus[i]
+		if c.armed.Store(math.MaxInt64); cfg.Timers != nil {
+			c.timers = cfg.Timers(i)
+		} else {
+			c.timers = new([2]int64)
+		}
 	}
 	if k.cfg.Woken == nil {
 		var calls atomic.Int64
@@ -170,7 +172,6 @@ func New(cfg Config) (*Kernel, error) {
 	if k.log = cfg.Log; k.log == nil {
 		k.log = func(string) {}
 	}
-	k.armed.Store(math.MaxInt64)
 	k.SetTrace(cfg.Trace)
 	k.pids.init(cfg.PIDMax)
 	k.dead.init()

@@ -3,7 +3,6 @@ package proc
 import (
 	"math"
 	"runtime"
-	"sync/atomic"
 	"syscall"
 
 	"grim/arch"
@@ -20,16 +19,22 @@ func (t *Thread) main() (bury bool) {
 		if t.todo.Load() != 0 && t.work() {
 			break
 		}
-		t.pm.Activate()
-		// User mode is left in time: at the end of the slice, or when the
-		// runtime has a timer to run. Programming the timer is slow, so only
-		// when it would come too late. One that comes too early costs an
-		// interrupt, which arms it again; putting it off at every switch of
-		// threads would cost more than that.
-		if t.sliceEnd < k.armed.Load() {
-			k.arm(t)
+		if k.several {
+			if !t.runSeveral() {
+				continue
+			}
+		} else {
+			t.pm.Activate()
+			// User mode is left in time: at the end of the slice, or when the
+			// runtime has a timer to run. Programming the timer is slow, so only
+			// when it would come too late. One that comes too early costs an
+			// interrupt, which arms it again; putting it off at every switch of
+			// threads would cost more than that.
+			if t.sliceEnd < k.cpus[0].armed.Load() {
+				k.arm(t)
+			}
+			k.m.Run(t.U)
 		}
-		k.m.Run(t.U)
 		if t.U.Trap.Kind != arch.Syscall {
 			t.trap()
 			continue
@@ -41,26 +46,20 @@ func (t *Thread) main() (bury bool) {
 	return t.exit1()
 }
 
-// nextTimer is when the earliest timer of the runtime is due. As unsigned numbers,
-// less one, "none" is the latest of all times.
-func (k *Kernel) nextTimer() int64 {
-	at := min(uint64(atomic.LoadInt64(&k.timers[0])-1), uint64(atomic.LoadInt64(&k.timers[1])-1))
-	return int64(min(at, math.MaxInt64-1) + 1)
-}
-
 // arm sets the machine's timer to the end of the slice or the first timer of the
 // runtime, whichever comes first.
 func (k *Kernel) arm(t *Thread) {
-	at := min(t.sliceEnd, k.nextTimer())
-	k.armed.Store(at)
+	c := &k.cpus[0]
+	at := min(t.sliceEnd, c.nextTimer())
+	c.armed.Store(at)
 	k.m.SetTimer(at)
 }
 
-// TimerMoved says that the machine's timer does not stand where the last thread
+// TimerMoved says that this CPU's timer does not stand where the last thread
 // left it, or does not any more where it should: the idle hook calls it after
 // SetTimer, and who has started a timer of the runtime and does not wait for it.
 // (A wait looks for itself.) Safe to call without a goroutine (g0): one store.
-func (k *Kernel) TimerMoved() { k.armed.Store(math.MaxInt64) }
+func (k *Kernel) TimerMoved() { k.thisCPU().armed.Store(math.MaxInt64) }
 
 // trap handles what is not a system call.
 func (t *Thread) trap() {
@@ -75,26 +74,35 @@ func (t *Thread) trap() {
 	}
 }
 
-// interrupt lets the machine handle what is pending, then yields if the slice is
-// over, or if there is somebody to run now that there was not before. Those that
-// waited already when this thread's turn came go on waiting.
+// interrupt lets the machine handle what is pending, and yields if the thread is to give
+// way.
 func (t *Thread) interrupt() {
+	if !t.p.k.several { // else runSeveral did it
+		t.giveWay = t.dispatch()
+	}
+	if t.p.cpuWatch.Load() {
+		t.usage.charge(&t.resumed, t.p.k.now())
+		t.checkCPU()
+	}
+	if t.giveWay {
+		t.usage.involuntary.Add(1)
+		t.Yield()
+	}
+}
+
+// dispatch lets the machine handle what is pending on this CPU. It reports whether the
+// slice is over, or there is somebody to run now that there was not before. Those that
+// waited already when this thread's turn came go on waiting.
+func (t *Thread) dispatch() (giveWay bool) {
 	k := t.p.k
+	c := k.thisCPU()
 	waiting := k.cfg.Woken()
 	k.m.Dispatch()
 	now := k.now()
-	if t.p.cpuWatch.Load() {
-		t.usage.charge(&t.resumed, now)
-		t.checkCPU()
+	if now >= c.armed.Load() {
+		c.armed.Store(math.MaxInt64) // a one-shot timer: it has fired
 	}
-	if now >= k.armed.Load() {
-		k.armed.Store(math.MaxInt64) // a one-shot timer: it has fired
-	}
-	if now < t.sliceEnd && k.nextTimer() > now && k.cfg.Woken() <= waiting {
-		return
-	}
-	t.usage.involuntary.Add(1)
-	t.Yield()
+	return now >= t.sliceEnd || c.nextTimer() <= now || k.cfg.Woken() > waiting
 }
 
 // Yield is sched_yield(2): every thread that is ready runs first.

@@ -21,13 +21,15 @@ const (
 	ERESTART_RESTARTBLOCK = syscall.Errno(516) // the same, with the deadline of SaveDeadline
 )
 
-// Wake makes t look again at what it sleeps for. It never blocks, and may be
+// Wake makes t look again at what it sleeps for, or, in user mode, at what it has to do.
+// It never blocks, and may be
 // called with any lock held, for a thread that does not sleep, or is dead.
 func (t *Thread) Wake() {
 	t.parker.wake()
 	if n := t.note.Load(); n != nil {
 		n.wake()
 	}
+	t.interruptUser()
 }
 
 // notifier is Wake as a channel, for sleeps that wait for a channel too.
@@ -191,8 +193,8 @@ func (t *Thread) resume() {
 	}
 	t.resumed = k.now()
 	t.sliceEnd = t.resumed + k.slice
-	if k.nextTimer() < k.armed.Load() { // others have started timers meanwhile
-		k.TimerMoved()
+	if c := &k.cpus[0]; !k.several && c.nextTimer() < c.armed.Load() {
+		c.armed.Store(math.MaxInt64) // others have started timers meanwhile
 	}
 }
 

@@ -97,7 +97,7 @@ func TestSlices(t *testing.T) {
 		c.Machine = tm
 		c.Slice = 1000
 		c.Clock = now.Load
-		c.Timers = &next
+		c.Timers = func(int) *[2]int64 { return &next }
 		c.Woken = func() int { return int(woken.Load()) }
 	})
 	m.run(0, func(u *user) {

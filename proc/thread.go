@@ -51,6 +51,11 @@ type Thread struct {
 	files    Files      // [o] the process's, or with ownsFiles the thread's own
 	pm       *pmap.Pmap // [o] the space's
 	sliceEnd int64      // [o] Kernel.Now at which to yield
+	giveWay  bool       // [o] what dispatch said of the latest interrupt
+
+	// onCPU is the number of the CPU that runs user code of the thread, plus one; 0 for
+	// none. With several CPUs only: cpu.go.
+	onCPU atomic.Int32
 
 	ownsFiles bool // [o] see cloneThread
 

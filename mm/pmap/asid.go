@@ -27,8 +27,9 @@ func (p *Pmap) globalRoot() arch.Root {
 
 // Activate makes p the user half of this CPU; a few instructions when it is
 // already. The caller stays on this CPU, and lets nothing else run on it, until
-// it has entered user mode. With several CPUs, user code counts as running from here
-// to LeaveUser.
+// it has entered user mode. With several CPUs it has pinned itself to this one
+// (runtime.Pin), is pinned on return, possibly to another CPU, and user code counts as
+// running from here to LeaveUser.
 func (p *Pmap) Activate() {
 	// A new generation of identifiers takes this CPU off its pmap.
 	if p.s.records[0].current.Load() != p {
@@ -40,7 +41,14 @@ func (p *Pmap) activate() {
 	s := p.s
 	c := s.thisCPU()
 	if c.current.Load() != p {
+		if s.many {
+			unpin() // the lock may be another CPU's
+		}
 		s.mu.Lock()
+		if s.many {
+			pin()
+			c = s.thisCPU()
+		}
 		if p.leaving.Load() || p.root == 0 {
 			s.mu.Unlock()
 			panic(fmt.Sprintf("pmap: activate of root %#x while it is purged (%v) or after it was destroyed", p.root.PA(), p.leaving.Load()))
@@ -55,12 +63,38 @@ func (p *Pmap) activate() {
 
 // Deactivate moves this CPU to the bare kernel root.
 func (s *System) Deactivate() {
+	if s.many {
+		pin()
+		s.Leave()
+		unpin()
+		return
+	}
 	if s.thisCPU().current.Load() == nil {
 		return
 	}
 	s.mu.Lock()
 	s.load(nil)
 	s.mu.Unlock()
+}
+
+// Leave is Deactivate where there are several CPUs, without a lock: for the scheduler,
+// which calls it when the goroutine that has run on this CPU blocks, gives way or ends
+// (goos.Leave). So a CPU has a root loaded only while a thread runs on it that uses the
+// pmap, and when the last such thread has come to purge it no other CPU has.
+//
+// Only this CPU writes what it has loaded. Another that reads it under mu may still see
+// the pmap for a moment: newGeneration then keeps an identifier that is no longer in use.
+func (s *System) Leave() {
+	c := s.thisCPU()
+	old := c.current.Load()
+	if old == nil {
+		return
+	}
+	s.mmu.Deactivate()
+	if s.barrier != nil {
+		s.crossDomains(c, old, nil)
+	}
+	s.loaded(c, nil)
 }
 
 // Current is what this CPU has loaded; nil on the bare kernel root.

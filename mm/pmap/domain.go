@@ -21,7 +21,7 @@ func (p *Pmap) Domain() uint64 { return p.domain.Load() }
 // crossDomains is called for each change of root of a CPU, from old to next, nil
 // being the bare kernel root. The kernel does not count as a domain: it neither
 // trains predictors for others nor, on CPUs that need a barrier, trusts them.
-// Preconditions: s.mu held.
+// Only the CPU itself uses c.domain.
 func (s *System) crossDomains(c *cpu, old, next *Pmap) {
 	if old != nil && old.domain.Load() != c.domain {
 		c.domain = noDomain // it became another's while it ran

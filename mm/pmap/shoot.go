@@ -70,7 +70,7 @@ type cpu struct {
 	seen atomic.Uint64
 	_    [32]byte
 
-	domain uint64 // of the code that ran here last; System.mu
+	domain uint64 // of the code that ran here last
 	slots  [cpuSlots]slot
 	slot   int // of current
 	hand   int // the slot to be taken next
@@ -94,7 +94,8 @@ func (s *System) initCPUs(n int, broadcast bool) {
 	s.local = s.many && !broadcast
 }
 
-// thisCPU is the record of the calling CPU. The caller stays on it.
+// thisCPU is the record of the calling CPU. The caller stays on it: it is pinned, or on
+// the scheduler's stack.
 func (s *System) thisCPU() *cpu {
 	if !s.many {
 		return &s.records[0]
@@ -204,6 +205,8 @@ func (p *Pmap) flushPages(vas []arch.VA) {
 	if s.many && len(vas) > 0 {
 		changes := p.smp.changes.Add(1)
 		if s.local {
+			pin()
+			defer unpin()
 			c := s.thisCPU()
 			if c.current.Load() == p {
 				if c.seen.Load() == changes-1 {
@@ -237,6 +240,8 @@ func (p *Pmap) flushAll() {
 		// look at p.id: a CPU that has loaded p since finds the new entries.
 		changes := p.smp.changes.Add(1)
 		if s.local {
+			pin()
+			defer unpin()
 			c := s.thisCPU()
 			if c.current.Load() == p {
 				p.flushOwn(c, changes)

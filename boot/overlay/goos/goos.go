@@ -59,6 +59,11 @@ var (
 	// run on any stack, and neither allocates nor locks.
 	Stop func()
 
+	// Leave is called on the scheduler's stack when the goroutine that has run on this
+	// CPU is about to block, give way or end, and may go on with another CPU. It must not
+	// allocate or block. Unset while one CPU runs.
+	Leave func()
+
 	// RandomData fills b with random bytes for package crypto/rand and for
 	// runtime.Reseed. Unset, the runtime makes do with the CPU's generator or
 	// its counter.

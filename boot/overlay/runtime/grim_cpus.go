@@ -54,6 +54,10 @@ type cpuM struct {
 	// raised are goroutines that interrupts have made ready while the M had no P. Only
 	// the M itself uses it.
 	raised gList
+
+	// rejoins says that a thread that has left user mode waits for the M's P: rejoin.
+	// Written under sched.lock, and by the M once it has the P.
+	rejoins bool
 }
 
 // SetCPUs makes the scheduler run on n CPUs, with goos.Task, Wake and Idle. It is called
@@ -233,6 +237,17 @@ func sleepIdle(mp *m) {
 	}
 }
 
+// readyRaised makes what interrupts have raised ready on pp, which is mp's.
+//
+//go:nowritebarrierrec
+func readyRaised(mp *m, pp *p) {
+	for !mp.raised.empty() {
+		gp := mp.raised.pop()
+		casgstatus(gp, _Gwaiting, _Grunnable)
+		pp.grim.woken.put(gp)
+	}
+}
+
 // ownTimer is when the first timer of mp's own P is due, which is idle; -1 if there is
 // none. Another CPU that makes it earlier calls timerMoved.
 func ownTimer(mp *m) int64 {
@@ -249,17 +264,9 @@ func ownTimer(mp *m) int64 {
 //
 //go:nowritebarrierrec
 func wakeSelf(mp *m) {
-	var q gQueue
-	for !mp.raised.empty() {
-		gp := mp.raised.pop()
-		casgstatus(gp, _Gwaiting, _Grunnable)
-		q.pushBack(gp)
-	}
 	lock(&sched.lock)
 	pp := allp[mp.cpu]
-	for !q.empty() {
-		pp.grim.woken.put(q.pop())
-	}
+	readyRaised(mp, pp)
 	own := takeIdleP(pp)
 	if own {
 		mp.nextp.set(pp)

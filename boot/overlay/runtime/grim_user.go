@@ -32,6 +32,9 @@ import (
 //go:nosplit
 func EnterUser() bool {
 	gp := getg()
+	if sys.GetCallerSP()-gp.stack.lo < userRoom {
+		makeRoom()
+	}
 	gp.syscallsp = sys.GetCallerSP()
 	gp.syscallpc = sys.GetCallerPC()
 	pp := gp.m.p.ptr()
@@ -43,6 +46,17 @@ func EnterUser() bool {
 		return false
 	}
 	return true
+}
+
+// userRoom is how much stack EnterUser leaves for what its caller calls.
+const userRoom = 2048
+
+// makeRoom has the goroutine's stack grow, if there is no room for its frame.
+//
+//go:noinline
+func makeRoom() {
+	var frame [userRoom]byte
+	KeepAlive(&frame)
 }
 
 // LeaveUser says that user mode has been left. If it returns false, the M has lost its
@@ -82,25 +96,28 @@ func Rejoin() {
 func rejoin(gp *g) {
 	mp := getg().m
 	casgstatus(gp, _Grunning, _Grunnable)
+	if mp.p == 0 {
+		decGSyscallNoP(mp)
+		lock(&sched.lock)
+		if pp := allp[mp.cpu]; takeIdleP(pp) {
+			unlock(&sched.lock)
+			acquirep(pp)
+		} else {
+			// The world is stopped, or another CPU has just given the P to this M.
+			// Either way the P comes to this M in stopm.
+			mp.rejoins = true
+			unlock(&sched.lock)
+			stopm()
+			mp.rejoins = false
+		}
+		readyRaised(mp, mp.p.ptr())
+	}
 	dropg()
-	if mp.p != 0 {
+	if sched.gcwaiting.Load() || mp.p.ptr().runSafePointFn != 0 {
 		mp.p.ptr().grim.woken.putFirst(gp)
 		schedule()
 	}
-	decGSyscallNoP(mp)
-	lock(&sched.lock)
-	pp := allp[mp.cpu]
-	if takeIdleP(pp) {
-		unlock(&sched.lock)
-		acquirep(pp)
-		execute(gp, true)
-	}
-	// The world is stopped, or another CPU has just given the P to this M. Either
-	// way the P comes to this M in stopm: it has work.
-	pp.grim.woken.putFirst(gp)
-	unlock(&sched.lock)
-	stopm()
-	schedule()
+	execute(gp, true)
 }
 
 // backToUser gives pp back to its M if that is in user mode. The world is stopped;

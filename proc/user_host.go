@@ -1,0 +1,12 @@
+//go:build !tamago
+
+package proc
+
+// On a host, user mode is a function call to the scheduler, and the test's machine says
+// on which CPU the caller is.
+
+func pin()            {}
+func unpin()          {}
+func enterUser() bool { return true }
+func leaveUser() bool { return true }
+func rejoin()         {}
