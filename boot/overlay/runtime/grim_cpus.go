@@ -299,3 +299,10 @@ func timerMoved(ts *timers) {
 //
 //go:nosplit
 func Pause() { procyield(1) }
+
+// leaveThread is called where a goroutine leaves its M.
+func leaveThread() {
+	if leave := goos.Leave; leave != nil {
+		leave()
+	}
+}
