@@ -300,6 +300,13 @@ func timerMoved(ts *timers) {
 //go:nosplit
 func Pause() { procyield(1) }
 
+// pauseOthers is Pause if there are other CPUs.
+func pauseOthers() {
+	if severalCPUs {
+		procyield(1)
+	}
+}
+
 // leaveThread is called where a goroutine leaves its M.
 func leaveThread() {
 	if leave := goos.Leave; leave != nil {
