@@ -99,6 +99,8 @@ func (t *Thread) offCPU() {
 // CPU.
 func (t *Thread) interruptUser() {
 	if n := t.onCPU.Load(); n != 0 {
+		pin() // to send an interrupt takes several steps with some controllers
 		t.p.k.m.Interrupt(int(n) - 1)
+		unpin()
 	}
 }

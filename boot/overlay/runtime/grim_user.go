@@ -109,6 +109,9 @@ func rejoin(gp *g) {
 			unlock(&sched.lock)
 			stopm()
 			mp.rejoins = false
+			if mp.spinning { // the P was given to look for work
+				resetspinning()
+			}
 		}
 		readyRaised(mp, mp.p.ptr())
 	}
