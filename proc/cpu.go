@@ -78,6 +78,7 @@ func (t *Thread) runSeveral() (trapped bool) {
 			t.giveWay = t.dispatch()
 		} else {
 			k.m.Dispatch()
+			c.armed.Store(math.MaxInt64) // it may have been the timer
 			t.giveWay = true
 		}
 	}
