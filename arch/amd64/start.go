@@ -24,10 +24,10 @@ import (
 // How long the steps take at most. The manual's 10 ms after INIT are for CPUs of its time;
 // all with a 64-bit mode but Intel's first need no wait.
 const (
-	initMoment  = 10_000      // ns
-	initOld     = 10_000_000  // of family 15
-	startMoment = 200_000     // then the startup interrupt is sent again
-	startLimit  = 200_000_000 // then the CPU counts as missing
+	initMoment  = 10_000        // ns
+	initOld     = 10_000_000    // of family 15
+	startMoment = 200_000       // then the startup interrupt is sent again
+	startLimit  = 5_000_000_000 // then the CPU counts as missing: an emulator on a busy host is slow
 )
 
 // startOthers starts as many of the CPUs with these APIC identifiers as are asked for, to
