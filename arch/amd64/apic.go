@@ -40,6 +40,7 @@ func mmio32(at uintptr) *uint32 { return (*uint32)(memory(at)) }
 // x2APIC mode, as an MSR (SDM volume 3, 10.12.1.2).
 //
 //go:noinline
+//go:nosplit
 func (m *Machine) apicRead(reg uintptr) uint32 {
 	if m.x2apic {
 		return uint32(rdmsr(msrX2APIC + uint32(reg>>4)))
@@ -48,6 +49,7 @@ func (m *Machine) apicRead(reg uintptr) uint32 {
 }
 
 //go:noinline
+//go:nosplit
 func (m *Machine) apicWrite(reg uintptr, v uint32) {
 	if m.x2apic {
 		wrmsr(msrX2APIC+uint32(reg>>4), uint64(v))
@@ -69,6 +71,11 @@ func (m *Machine) apicID() uint32 {
 // vector, icrNMI, icrInit, or icrStartup and a page number. What this CPU has stored before
 // is seen by the handler: a store to an uncached register waits for those before it, a write
 // of the MSR does not (SDM volume 3, 10.12.3).
+//
+// nosplit: between the two halves of the command no other goroutine may have its turn on this
+// CPU, nor this one go to another.
+//
+//go:nosplit
 func (m *Machine) ipi(id, command uint32) {
 	if m.x2apic {
 		fence()
