@@ -81,6 +81,11 @@ func (t *Thread) Fork(a ForkArgs) (int, error) {
 	if err := t.p.k.dead.waitRoom(t); err != nil {
 		return 0, err
 	}
+	// And no faster than they can run: a maker has its turn after a number of theirs,
+	// and would in each turn make more than have run, if ending is as quick as making.
+	for t.p.k.starting.Load() >= deadBound && !t.Dying() {
+		t.Yield()
+	}
 	if a.Flags&CloneThread != 0 {
 		c, err := t.cloneThread(&a)
 		for err == syscall.ENOMEM && t.outOfMemory() {

@@ -102,13 +102,15 @@ type Kernel struct {
 
 	futexes [futexBuckets]futexBucket
 	dead    deadQueue
-	apart   atomic.Int32 // address spaces that are taken apart after their process's end
-	workers workerPool
-	traces  *traceRing                     // [I]
-	onTrace atomic.Pointer[func(e *Event)] // SetTrace
-	counts  counters
-	stopped atomic.Int64 // processes that job control has stopped
-	pdeaths atomic.Bool  // a thread has used PR_SET_PDEATHSIG
+	// starting is how many threads are started and have not run yet.
+	starting atomic.Int32
+	apart    atomic.Int32 // address spaces that are taken apart after their process's end
+	workers  workerPool
+	traces   *traceRing                     // [I]
+	onTrace  atomic.Pointer[func(e *Event)] // SetTrace
+	counts   counters
+	stopped  atomic.Int64 // processes that job control has stopped
+	pdeaths  atomic.Bool  // a thread has used PR_SET_PDEATHSIG
 }
 
 // counters are statistics and leak checks; all monotonic but the live ones.

@@ -14,6 +14,7 @@ import (
 // the thread, which nothing stands on any more; else it is not the caller's any more.
 func (t *Thread) main() (bury bool) {
 	k := t.p.k
+	k.starting.Add(-1)
 	t.resume()
 	for {
 		if t.todo.Load() != 0 && t.work() {

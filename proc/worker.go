@@ -31,6 +31,7 @@ type workerPool struct {
 
 // start runs t.main in a goroutine of its own. t is ready in every respect.
 func (k *Kernel) start(t *Thread) {
+	k.starting.Add(1)
 	l := &k.workers
 	l.mu.Lock()
 	w := l.idle

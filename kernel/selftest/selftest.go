@@ -78,12 +78,13 @@ type test struct {
 	// keep it. Under these the test must fail: see judge.
 	guards exit.Invariant
 	slow   bool // left out of the quick set
+	lab    bool // an experiment that only "selftest=debate" runs
 	timed  bool // judges times: only where time is virtual, whatever else the host does
 }
 
 // tests by topic, in the order they run: what the later ones stand on first.
 var tests = slices.Concat(frameTests, pageTableTests, kernelMapTests, userModeTests, machineTests, mapTests,
-	cowTests, purgeTests, exitPathTests, pressureTests, faultTests, heapTests, fileTests)
+	cowTests, purgeTests, exitPathTests, pressureTests, faultTests, heapTests, fileTests, debateTests)
 
 // Run runs the selected tests and reports each.
 func Run(e *Env) {
@@ -121,6 +122,9 @@ func (e *Env) wholeAudit() {
 // selected tells whether a test is to run in this boot.
 func (e *Env) selected(c test) bool {
 	if c.timed && !e.Virtual {
+		return false
+	}
+	if c.lab && !strings.HasPrefix(e.Select, "debate") {
 		return false
 	}
 	switch e.Select {

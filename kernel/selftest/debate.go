@@ -1,0 +1,343 @@
+package selftest
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"grim/arch"
+	"grim/mm/vm"
+	"grim/proc"
+	"grim/proc/exit"
+)
+
+// debateTests are the experiments of `make debate` (qemu/debate): they measure what the
+// debate about exit paths is about, under every exit design, and print figures. They
+// run only if selftest= asks for them. What a figure says about a claim is decided where
+// the claims are.
+var debateTests = []test{
+	{name: "debate/exits", run: debateExits, designs: true, lab: true},
+	{name: "debate/charged", run: debateCharged, designs: true, lab: true},
+	{name: "debate/build", run: debateBuild, designs: true, lab: true},
+	{name: "debate/threads", run: debateThreads, designs: true, lab: true},
+	{name: "debate/zombies", run: debateZombies, designs: true, lab: true},
+	{name: "debate/coherent", run: debateCoherent, designs: true, lab: true},
+	{name: "debate/observers", run: debateObservers, designs: true, lab: true},
+	{name: "debate/roots", run: debateRoots, lab: true},
+}
+
+// figure prints one result, in the form of user/workload.
+func (t *T) figure(name string, value int64, unit string) {
+	fmt.Printf("figure=%s.%s value=%d unit=%s\n", t.Design, name, value, unit)
+}
+
+// smallPages maps size bytes, a multiple of 2 MB, that never become blocks: the halves of
+// each 2 MB have different rights.
+func (t *T) smallPages(vs *vm.VMSpace, va arch.VA, size uint64) {
+	for end := va + arch.VA(size); va < end; va += arch.BlockSize {
+		t.mapped(vs, va, arch.BlockSize/2)
+		t.mapFlags(vs, va+arch.BlockSize/2, arch.BlockSize/2, readWrite|arch.Exec, vm.Fixed|vm.Private|vm.Anon, nil)
+	}
+}
+
+const pagesPerMB = 1 << 20 / arch.PageSize
+
+// debateExits prints the steps of one exit for each size of memory: who works, and when.
+func debateExits(t *T) {
+	for _, mb := range []uint64{0, 1, 4, 16, 64} {
+		var p program
+		p.times(1, 3, func(b *program) { // the third one is told
+			b.spawnChild(cloneFork, func(c *program) {
+				c.touch(dataVA, arch.PageSize, 1+mb*pagesPerMB)
+				c.exit(0)
+			})
+			b.waitAll(0, 1)
+		})
+		p.exit(0)
+		vs := t.space(&p)
+		t.smallPages(vs, dataVA, 66<<20)
+		_, from := t.Proc.Events(0)
+		parent := t.start(vs)
+		pid := int32(parent.PID())
+		parent.Wait()
+		t.quiet()
+		events, _ := t.Proc.Events(from)
+		child := int32(0)
+		for _, e := range events {
+			if e.Step == exit.StepExit1 && e.PID != pid {
+				child = e.PID
+			}
+		}
+		for _, e := range events {
+			if e.PID == child {
+				fmt.Printf("exit=%s/%d %d %s %s %d %d %d\n", t.Design, mb, e.PID, e.Step, e.Context, e.When, e.Pages, e.Tables)
+			}
+		}
+	}
+}
+
+// debateCharged: whose system time the exit of a process of 16 MB is. The kernel is the
+// parent here.
+func debateCharged(t *T) {
+	var p program
+	p.touch(dataVA, arch.PageSize, 16*pagesPerMB)
+	p.exit(0)
+	vs := t.space(&p)
+	t.smallPages(vs, dataVA, 16<<20)
+	q := t.start(vs)
+	t.eventually("zombie", q.Exited)
+	t.quiet()
+	begin := t.Proc.Now()
+	r := q.Wait()
+	t.figure("charged_parent", t.Proc.Now()-begin, "ns")
+	t.figure("charged_child", r.Usage.SystemTime, "ns")
+}
+
+// debateBuild is a build with make -j4: a driver process for each of 40 files starts a
+// compiler that touches 1 to 30 MB.
+func debateBuild(t *T) {
+	const files, jobs = 40, 4
+	var p program
+	for i := range uint64(files) {
+		if i >= jobs {
+			p.waitAll(0, 1)
+		}
+		p.spawnChild(cloneFork, func(driver *program) {
+			driver.spawnChild(cloneFork, func(compiler *program) {
+				compiler.touch(dataVA, arch.PageSize, (1+i*7%30)*pagesPerMB)
+				compiler.exit(0)
+			})
+			driver.waitAll(0, 1)
+			driver.exit(0)
+		})
+	}
+	p.waitAll(0, jobs)
+	p.exit(0)
+	vs := t.space(&p)
+	t.smallPages(vs, dataVA, 30<<20)
+	rec := t.record()
+	begin := t.Proc.Now()
+	r := t.start(vs).Wait()
+	t.figure("build_time", t.Proc.Now()-begin, "ns")
+	t.figure("build_system", r.Usage.SystemTime, "ns")
+	t.quiet()
+	if r.Status != 0 {
+		t.Errorf("build: %s", statusText(r.Status))
+	}
+
+	began, taken := map[int32]int64{}, map[int32]int64{} // exit1; the reaper takes it
+	var longest, collected, reaper, queue, most, area, last int64
+	for _, e := range t.stop(rec) {
+		area += queue * (e.When - max(last, begin))
+		last = e.When
+		switch e.Step {
+		case exit.StepExit1:
+			began[e.PID] = e.When
+		case exit.StepDead:
+			queue++
+			most = max(most, queue)
+		case exit.StepReaper:
+			taken[e.PID] = e.When
+		case exit.StepWakeup:
+			queue--
+			longest = max(longest, e.When-began[e.PID])
+			if at, ok := taken[e.PID]; ok {
+				reaper += e.When - at
+			}
+		case exit.StepGone:
+			collected = max(collected, e.When-began[e.PID])
+		}
+	}
+	t.figure("build_longest_exit", longest, "ns")
+	t.figure("build_longest_wait", collected, "ns")
+	t.figure("build_reaper", reaper, "ns")
+	t.figure("build_queue_most", most, "processes")
+	t.figure("build_queue_mean", 1000*area/max(1, last-begin), "thousandths")
+}
+
+// debateThreads: 100 000 threads, made and ended, a hundred at a time.
+func debateThreads(t *T) {
+	const n = 100_000
+	var p program
+	p.times(1, n/100, func(b *program) {
+		b.makeThreads(0, 100)
+		b.call(unix.SYS_SCHED_YIELD)
+	})
+	p.waitAt(0)
+	p.exit(0)
+	vs := t.space(&p)
+	g := t.gates(vs, 1)
+	var ended atomic.Int64
+	t.OnExitStep(func(e *proc.Event) {
+		if e.Step == exit.StepThreadDead {
+			ended.Add(1)
+		}
+	})
+	t.Cleanup(func() { t.OnExitStep(nil) })
+	free := t.Mem.FreeFrames()
+	most, least := int64(0), free
+	begin := t.Proc.Now()
+	q := t.start(vs)
+	for arrived := false; !arrived && !q.Exited(); {
+		select {
+		case <-g.arrived[0]:
+			arrived = true
+		case <-time.After(500 * time.Microsecond):
+		}
+		most, least = max(most, t.Proc.Counts().Threads), min(least, t.Mem.FreeFrames())
+	}
+	took := t.Proc.Now() - begin
+	t.OnExitStep(nil)
+	close(g.open[0])
+	q.Wait()
+	t.figure("threads_ended", ended.Load(), "threads")
+	t.figure("threads_most", most, "threads")
+	t.figure("threads_held", int64(free-least)<<arch.PageShift, "bytes")
+	t.figure("threads_each", took/max(1, ended.Load()), "ns")
+}
+
+// debateZombies: children of 256 KB that nobody waits for. A fat one takes so much that
+// there may be no room for all; what each holds is told.
+func debateZombies(t *T) {
+	const n = 500
+	var p program
+	p.times(0, n, func(b *program) {
+		b.spawnChild(cloneFork, func(c *program) {
+			c.touch(dataVA, arch.PageSize, pagesPerMB/4)
+			c.exit(3)
+		})
+	})
+	p.waitAt(0)
+	p.exit(0)
+	vs := t.space(&p)
+	t.smallPages(vs, dataVA, arch.BlockSize)
+	g := t.gates(vs, 1)
+	before := t.census()
+	parent := t.start(vs)
+	t.within(20*time.Second, "all are made", func() bool { return len(g.arrived[0]) > 0 || parent.Exited() })
+	t.quiet()
+	now := t.census()
+	made := max(1, now.Processes-before.Processes-1)
+	t.figure("zombies_made", made, "processes")
+	t.figure("zombies_frames", int64(before.Frames-now.Frames)<<arch.PageShift/made, "bytes")
+	kernel := int64(0)
+	for k := range now.Charges {
+		kernel += now.Charges[k] - before.Charges[k]
+	}
+	t.figure("zombies_kernel", kernel/made, "bytes")
+	close(g.open[0])
+	parent.Wait()
+}
+
+// probe is a page whose first use calls a function, in the context of the user.
+type probe struct{ at func() }
+
+func (p probe) PageIn(_ int64, b []byte) error {
+	clear(b)
+	p.at()
+	return nil
+}
+func (p probe) PageOut(int64, []byte) error { return nil }
+
+// debateCoherent: a child writes to a mapped file, its parent waits and then looks: how
+// many of the 8 pages are not what the child wrote, as the pager (the disk) has them, and
+// as read(2) gives them. A fast pager takes no time, a slow one 1 ms a page.
+func debateCoherent(t *T) {
+	for _, delay := range []time.Duration{0, time.Millisecond} {
+		const n = 8
+		pager := &memoryPager{delay: delay}
+		obj := t.newFile(pager, n*pageBytes)
+		disk, read := int64(0), int64(0)
+		look := vm.NewFileObject(t.VM, "look", probe{func() {
+			disk = n - int64(pager.taken())
+			for i := range int64(n) {
+				var b [1]byte
+				if _, err := obj.ReadAt(b[:], i*pageBytes); err != nil || b[0] != 0x5a {
+					read++
+				}
+			}
+		}})
+		t.check("truncate", look.Truncate(pageBytes))
+		var p program
+		p.spawnChild(cloneFork, func(c *program) {
+			c.touch(farVA, arch.PageSize, n)
+			c.exit(0)
+		})
+		p.waitAll(0, 1)
+		p.load(gateVA)
+		p.exit(0)
+		vs := t.space(&p)
+		t.mapFlags(vs, farVA, n*page, readWrite, vm.Fixed|vm.Shared, obj)
+		t.mapFlags(vs, gateVA, page, readWrite, vm.Fixed|vm.Shared, look)
+		look.Unref()
+		if st := t.run(vs); st != 0 {
+			t.Errorf("parent: %s", statusText(st))
+		}
+		t.quiet()
+		obj.Unref()
+		speed := "fast"
+		if delay > 0 {
+			speed = "slow"
+		}
+		t.figure("coherent_"+speed+"_disk", disk, "pages")
+		t.figure("coherent_"+speed+"_read", read, "pages")
+	}
+}
+
+// debateObservers: what an observer that is told of an exit at each step would find:
+// would wait(2) return the child?
+func debateObservers(t *T) {
+	var mu atomic.Pointer[proc.Process]
+	var found [exit.NumSteps]int64
+	t.OnExitStep(func(e *proc.Event) {
+		if p := mu.Load(); p != nil && e.PID == int32(p.PID()) {
+			found[e.Step] = 1
+			if p.State() == proc.Zombie {
+				found[e.Step] = 2
+			}
+		}
+	})
+	t.Cleanup(func() { t.OnExitStep(nil) })
+	var p program
+	p.spawnChild(cloneFork, func(c *program) {
+		c.waitAt(0)
+		c.exit(0)
+	})
+	p.waitAll(0, 1)
+	p.exit(0)
+	vs := t.space(&p)
+	g := t.gates(vs, 1)
+	parent := t.start(vs)
+	t.await(g, 0)
+	mu.Store(t.children(parent)[0])
+	close(g.open[0])
+	parent.Wait()
+	t.OnExitStep(nil)
+	for s, n := range found {
+		if n != 0 {
+			t.figure("observers_"+exit.Step(s).String(), n-1, "found")
+		}
+	}
+}
+
+// debateRoots: what a new address space and its end cost with emptied roots in stock, and
+// without.
+func debateRoots(t *T) {
+	cost := func(drain bool) int64 {
+		return int64(guestTime(9, func() time.Duration {
+			if drain {
+				t.Pmaps.Drain()
+			}
+			begin := time.Now()
+			vs := t.newSpace()
+			d := time.Since(begin)
+			end(vs)
+			return d
+		}))
+	}
+	cost(false)
+	t.figure("roots_kept", cost(false), "ns")
+	t.figure("roots_fresh", cost(true), "ns")
+}
