@@ -16,13 +16,16 @@ PACKAGES   ?= bash coreutils procps sqlite3 python3-minimal usr-is-merged
 TIMEOUT    ?= 300
 LOG        ?=
 DEBUG      ?=
+TAGS       ?=
+CLAIM      ?=
 SHELL_BOOT ?=
 DISK       ?=
 ICOUNT     ?= $(if $(PROGRAM)$(ROOTFS)$(SHELL_BOOT)$(DISK),,1)
 
 GO := go
 comma := ,
-B  := build/$(ARCH)$(if $(DEBUG),-debug)
+# TAGS=wronghalf and TAGS=wrongroot build kernels that are broken on purpose: qemu/LAB.md.
+B  := build/$(ARCH)$(if $(DEBUG),-debug)$(if $(TAGS),-$(TAGS))
 QEMU := $(if $(filter arm64,$(ARCH)),qemu-system-aarch64,qemu-system-x86_64)
 
 # The kernel's text starts 2 MB into its window, 0xffffffff80200000, on arm64 behind
@@ -36,7 +39,7 @@ LINK_arm64 := -T -2145382400 -R 4096
 # his own CPU; the kernel has to run on the first of each architecture.
 KERNEL_ROOT  := $(CURDIR)/$(B)/overlay/_goroot
 KERNEL_GO    := GOROOT=$(KERNEL_ROOT) GOTOOLCHAIN=local GOOS=linux GOARCH=$(ARCH) GOARM64=v8.0 GOAMD64=v1 CGO_ENABLED=0 $(KERNEL_ROOT)/bin/go
-KERNEL_FLAGS := -trimpath -modfile=$(B)/go.mod -tags tamago$(if $(DEBUG),$(comma)grimdebug)
+KERNEL_FLAGS := -trimpath -modfile=$(B)/go.mod -tags tamago$(if $(DEBUG),$(comma)grimdebug)$(if $(TAGS),$(comma)$(TAGS))
 
 RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -cpus $(CPUS) -timeout $(TIMEOUT)s \
 	-kernel $(B)/grim -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" $(if $(filter 1,$(ICOUNT)),-icount) \
@@ -51,6 +54,8 @@ INITRD      = $(B)/$(if $(PROGRAM)$(ROOTFS),program.cpio,$(if $(SHELL_BOOT),shel
 
 .DEFAULT_GOAL := help
 .PHONY: help go-check powercut disk qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model test-programs lint clean
+.PHONY: help go-check powercut disk qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model lint clean
+.PHONY: debate help go-check qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -158,6 +163,12 @@ compare: lab-kernels ## the same beside Debian's Linux kernel, which it fetches 
 profile: lab-kernels ## instructions for each kernel function: CASE=fork_exit_wait (LAYOUT=, EXIT=, HUGEPAGES=off; MODEL=1: cache misses)
 	@$(call LAB,profile) -layout $(LAYOUT) -exit $(EXIT) -hugepages=$(if $(filter off,$(HUGEPAGES)),false,true)
 
+debate: go-check ## the claims of the exit-path debate as experiments, and a page with pictures (CLAIM=n ARCH=); qemu/LAB.md
+	@qemu/install.sh $(QEMU)
+	@for t in "" $$($(GO) run ./qemu/debate -arch $(ARCH) $(if $(CLAIM),-claim $(CLAIM)) -tags); do $(MAKE) --no-print-directory kernel ARCH=$(ARCH) TAGS=$$t PROGRAM= || exit 1; done
+	@$(MAKE) --no-print-directory initramfs ARCH=$(ARCH) PROGRAM=
+	@$(GO) run ./qemu/debate -arch $(ARCH) $(if $(CLAIM),-claim $(CLAIM))
+
 model: go-check ## SPIN models of the protocols in which CPUs meet, and their mutants (CASE=part of a name)
 	@qemu/install.sh spin gcc
 	@$(GO) run ./qemu/model -only "$(CASE)"
@@ -169,6 +180,7 @@ test-programs: lab-kernels ## 300 commands under busybox and bash, on Grim and o
 # only one build uses is not unused (U1000), so that check is made on the target
 # alone, and not where assembly is the user.
 HOST_TOOLS := ./boot/report ./boot/mkoverlay ./boot/mkimage ./boot/mkcard ./user/pack ./qemu/run ./qemu/suite ./qemu/lab ./qemu/model ./qemu/programs
+HOST_TOOLS := ./boot/report ./boot/mkoverlay ./boot/mkimage ./boot/mkcard ./user/pack ./qemu/run ./qemu/suite ./qemu/lab ./qemu/debate ./qemu/model
 lint: go-check ## gofmt, go vet and staticcheck on the host and for the kernel, host tools for other systems
 	@! git ls-files "*.go" | xargs gofmt -d | grep . || { echo "lint: gofmt (above)"; exit 1; }
 	$(GO) vet ./...

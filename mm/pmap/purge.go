@@ -55,6 +55,7 @@ func (p *Pmap) Purge(v Visitor, yield func()) Stats {
 	w.pages, w.tables, w.work = 0, 0, 0
 	s.putTeardown(td)
 	p.leaving.Store(false)
+	p.purgeWrongly()
 	return did
 }
 

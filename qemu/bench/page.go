@@ -40,10 +40,10 @@ executed instruction is a nanosecond of guest time, so they are the same from ru
 {{end}}{{end}}</body></html>
 {{define "style"}}<style>
 :root { color-scheme: light dark; --bg: #fff; --fg: #1b2025; --dim: #59636d; --rule: #dde2e7; --card: #f5f7f9;
-  --purge: #0072b2; --reaper: #d55e00; --sep-purge: #009e73; --sep-reaper: #b8578f; --linux: #d55e00; --inside: #fff;
+  --purge: #0072b2; --reaper: #d55e00; --sep-purge: #009e73; --sep-reaper: #b8578f; --inline: #009e73; --parent: #b8578f; --eager: #b38600; --linux: #d55e00; --inside: #fff;
   --tell: #7a8590; --close: #b38600; --die: #56707f; --reap: #b4530a; --announce: #00805d; --wait: #a3457c }
 @media (prefers-color-scheme: dark) { :root { --bg: #13171b; --fg: #e4e8ec; --dim: #98a3ad; --rule: #2f3840; --card: #1b2127;
-  --purge: #4aa3df; --reaper: #f0883e; --sep-purge: #2fbf95; --sep-reaper: #dd8fbd; --linux: #f0883e; --inside: #0c1013;
+  --purge: #4aa3df; --reaper: #f0883e; --sep-purge: #2fbf95; --sep-reaper: #dd8fbd; --inline: #2fbf95; --parent: #dd8fbd; --eager: #e0b33a; --linux: #f0883e; --inside: #0c1013;
   --tell: #9aa5af; --close: #e0b33a; --die: #86a3b3; --reap: #ee8b4a; --announce: #35c096; --wait: #de85b6 } }
 body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; margin: 0 auto; max-width: 1130px; padding: 1.5em 1.2em 4em; color: var(--fg); background: var(--bg) }
 h1 { font-size: 1.7em; margin: .2em 0 } h2 { font-size: 1.4em; margin: 2.2em 0 .5em; border-top: 1px solid var(--rule); padding-top: 1em }
@@ -69,6 +69,10 @@ svg .tick { fill: var(--dim); font-size: 11px } svg .value { font-size: 10px } s
 svg .inside { fill: var(--inside); font-size: 11px; pointer-events: none }
 svg .grid { stroke: var(--rule) } svg .axis { stroke: var(--fg) } svg .switch { stroke: var(--dim); stroke-dasharray: 3 3; fill: none }
 .shared-purge { fill: var(--purge); stroke: var(--purge); background: var(--purge) } .shared-reaper { fill: var(--reaper); stroke: var(--reaper); background: var(--reaper) }
+.shared-inline { fill: var(--inline); stroke: var(--inline); background: var(--inline) } .shared-parent { fill: var(--parent); stroke: var(--parent); background: var(--parent) }
+.shared-eager { fill: var(--eager); stroke: var(--eager); background: var(--eager) }
+.separate-inline { fill: var(--inline); stroke: var(--inline); background: var(--inline) } .separate-parent { fill: var(--parent); stroke: var(--parent); background: var(--parent) }
+.separate-eager { fill: var(--eager); stroke: var(--eager); background: var(--eager) }
 .separate-purge { fill: var(--sep-purge); stroke: var(--sep-purge); background: var(--sep-purge) } .separate-reaper { fill: var(--sep-reaper); stroke: var(--sep-reaper); background: var(--sep-reaper) }
 .linux { fill: var(--linux); stroke: var(--linux); background: var(--linux) } .unlike { fill: var(--dim); background: var(--dim) } .pale { opacity: .55 } rect { stroke: none !important }
 .line { fill: none; stroke-width: 2 } .line.pale { stroke-dasharray: 5 4; opacity: .9 } .dot { stroke: none }

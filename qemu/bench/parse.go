@@ -42,7 +42,7 @@ func (p *parser) line(s string) error {
 		p.run.Cases = append(p.run.Cases, Case{Name: value, Failed: strings.TrimPrefix(rest, "failed ")})
 	case name == "case":
 		return p.measured(value, rest)
-	case name == "exit":
+	case name == "exit" && !strings.HasSuffix(value, ":"): // that would be user/init's heading
 		return p.step(value, rest)
 	case name == "figure":
 		return p.figure(value, rest)

@@ -7,7 +7,15 @@ import (
 
 // lanes of the picture from above, and what the kernel calls their contexts.
 var lanes = []struct{ context, title string }{
-	{"process", "child"}, {"reaper", "reaper"}, {"parent", "parent"},
+	{"process", "child"}, {"reaper", "reaper"}, {"parent", "parent"}, {"background", "background"},
+}
+
+// shownLanes is how many of them a picture has: the last one only if the exit uses it.
+func (e *Exit) shownLanes() int {
+	if e.In("background") > 0 {
+		return len(lanes)
+	}
+	return len(lanes) - 1
 }
 
 func laneOf(context string) int {
@@ -29,7 +37,7 @@ var phases = []struct {
 	{"ph-close", "descriptors, timers", []string{"user-done", "files-done"}},
 	{"ph-purge", "purge", []string{"purge-begin"}},
 	{"ph-die", "dead: children to init, knotes, deadproc", []string{"purge-end", "dead", "note-exit", "thread-dead", "deadproc"}},
-	{"ph-reap", "u-area, thread, root freed", []string{"reaper"}},
+	{"ph-reap", "u-area, thread, root freed", []string{"reaper", "off-stack"}},
 	{"ph-tell-parent", "zombie, SIGCHLD, wake-up", []string{"space-freed", "zombie", "sigchld", "wakeup"}},
 	{"ph-wait", "wait", []string{"wait", "gone"}},
 }
@@ -54,7 +62,7 @@ func (e *Exit) Parts() string {
 	}
 	var parts []string
 	between := total
-	for _, l := range lanes {
+	for _, l := range lanes[:e.shownLanes()] {
 		in := e.In(l.context)
 		between -= in
 		parts = append(parts, fmt.Sprintf("%s %s", l.title, percent(in, total)))
@@ -71,13 +79,14 @@ func percent(part, whole int64) string {
 // how much time the picture spans.
 func timeline(e *Exit, hi int64) *drawing {
 	const (
-		left, top, lane = 64.0, 6.0, 28.0
-		floor           = top + 3*lane
+		left, top, lane = 84.0, 6.0, 28.0
 		letter          = 6.3 // a small letter's width
 	)
+	shown := e.shownLanes()
+	floor := top + float64(shown)*lane
 	d := &drawing{width: pictureWidth, height: floor + 22}
 	x := func(ns int64) float64 { return left + float64(ns)/float64(hi)*(pictureWidth-left-30) }
-	for i, l := range lanes {
+	for i, l := range lanes[:shown] {
 		d.text("name right", left-8, top+float64(i)*lane+18, l.title)
 		d.line("grid", left, top+float64(i+1)*lane, pictureWidth-30, top+float64(i+1)*lane)
 	}

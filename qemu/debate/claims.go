@@ -1,0 +1,398 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"grim/proc/exit"
+	"grim/qemu/bench"
+)
+
+// claim is something that was said in the debate, and the experiment that answers it.
+// qemu/LAB.md tells how to add one.
+type claim struct {
+	text string // in our own words
+	who  string // says so, and when
+	// experiment says what is done; otherwise how it was checked that the experiment can
+	// come out the other way.
+	experiment, otherwise string
+	boots                 []boot // that it needs; see boot.parts
+	// judge reads the figures.
+	judge func(f *findings) result
+}
+
+// result is the answer to a claim.
+type result struct {
+	verdict string // one of the verdicts, or open's
+	says    string // the reason, with figures
+	table   *bench.Table
+	bars    *bars
+	exits   bool // the timelines belong here
+	lines   bool // cost against resident pages belongs here
+}
+
+// bars is a picture of a figure of each design.
+type bars struct {
+	title string
+	of    func(d *exit.Design) (value float64, note string)
+}
+
+const (
+	holds  = "it holds"
+	partly = "partly"
+	not    = "it does not hold"
+)
+
+func open(needs string) string { return "open: needs " + needs }
+
+// claims are numbered from 1, in this order.
+var claims = []claim{
+	{
+		text:       "One reaper for the machine makes everybody's exit queue.",
+		who:        "the diff \"Faster _exit(2) for a faster userland\", tech@openbsd.org, 2 May 2025; its tester: 136.93 s to 125.83 s real, 280.55 s to 249.35 s system, 8 cores",
+		experiment: "A build like make -j4: for each of 40 files a driver starts a compiler that touches 1 to 30 MB in pages of 4 KB. Time of the whole build, the longest way from exit1 to the wait that collects it, and how many dead processes wait to be finished.",
+		otherwise:  "Under parent and eager nothing is behind exit1, and the queue is empty: the same figures show it.",
+		boots:      []boot{experiments("debate/build"), {name: "2 CPUs", cpus: "2", test: "debate/build", optional: true}},
+		judge:      judgeQueue,
+	},
+	{
+		text:       "Without a reaper, dead threads are not freed until the process ends, and programs with many threads run out of them.",
+		who:        "Claudio Jeker, tech@openbsd.org, 3 May 2025, of the first diff",
+		experiment: "A process makes and ends 100 000 threads. How many thread objects there are at the worst moment, and how much memory they hold.",
+		otherwise:  "inline has no reaper either, and frees them: what decides is when they are freed, not by whom.",
+		boots:      []boot{experiments("debate/threads")},
+		judge:      judgeThreads,
+	},
+	{
+		text:       "Freeing a thread and its u-area is so cheap that there is no reason to delay it.",
+		who:        "Theo de Raadt, tech@openbsd.org, 3 May 2025",
+		experiment: "Instructions to make and end a thread, per design, beside those of the exit of a process of 16 MB. parent does not free threads, so the difference to it is what freeing costs.",
+		otherwise:  "A reaper that looked at every page of the machine for each thread made the difference 100 times as large.",
+		boots:      []boot{experiments("debate/threads"), experiments("debate/charged")},
+		judge:      judgeThreadCost,
+	},
+	{
+		text:       "A parent may be handed a child whose mmap'd file is not coherent yet.",
+		who:        "Theo de Raadt, tech@openbsd.org, 3 May 2025",
+		experiment: "A child writes to 8 pages of a mapped file and exits; its parent waits, and at once it is counted how many pages the pager (the disk) does not have, and how many read(2) gives wrongly. Once with a pager that takes no time, once with 1 ms a page.",
+		otherwise:  "eager is the way for it to come out wrong; the self-tests exit/coherent and purge/slow-pager must fail under it, and do.",
+		boots:      []boot{experiments("debate/coherent"), quick},
+		judge:      judgeCoherent,
+	},
+	{
+		text:       "The heavy teardown has to leave the reaper; then processes are charged for cleaning up their own space, and their system time rises.",
+		who:        "Theo de Raadt, 3 May 2025; mpi, 12 May 2025, tech@openbsd.org",
+		experiment: "A process of 16 MB in pages of 4 KB exits: the child's system time, the parent's in wait, the reaper's. In the build of claim 1: how many dead processes are in the queue, at most and in the mean.",
+		otherwise:  "The five designs give the same work to four different payers.",
+		boots:      []boot{experiments("debate/charged"), experiments("debate/exits"), experiments("debate/build")},
+		judge:      judgeCharged,
+	},
+	{
+		text:       "The guts of the map teardown can damage the kernel's mappings where user and kernel share page tables.",
+		who:        "Theo de Raadt, tech@openbsd.org, 3 May 2025",
+		experiment: "A kernel built to be broken, whose purge takes one root entry too many: the first of the kernel half. What the test of E2 says, and what becomes of the machine without tests, under both layouts.",
+		otherwise:  "The kernel that is not broken passes the same test in the same way.",
+		boots: []boot{quick, {name: "wrong half", tags: "wronghalf", test: "kernelmap/kernel-half", fails: true},
+			{name: "wrong half, shared", tags: "wronghalf", test: "none", fails: true},
+			{name: "wrong half, separate", tags: "wronghalf", test: "none", layout: "separate", fails: true}},
+		judge: judgeHalf,
+	},
+	{
+		text:       "A purge must not call pmap_destroy.",
+		who:        "Theo de Raadt, tech@openbsd.org, 3 May 2025",
+		experiment: "A kernel built to be broken, whose purge frees the root. On one CPU step 2b has left the root by then, so what follows is the second free; with two, another CPU may have it loaded.",
+		otherwise:  "The kernel that is not broken passes the same boot.",
+		boots:      []boot{quick, {name: "wrong root", tags: "wrongroot", test: "none", fails: true}, {name: "wrong root, 2 CPUs", tags: "wrongroot", cpus: "2", test: "none", fails: true, optional: true}},
+		judge:      judgeRoot,
+	},
+	{
+		text:       "With the purge in the process the reaper becomes faster, because the map has less to give back.",
+		who:        "the thread, tech@openbsd.org, 3 May 2025, 08:05 (the proposal in steps)",
+		experiment: "The reaper's instructions in one exit, by resident size, and its share of the whole exit.",
+		otherwise:  "Under reaper its share grows with the size.",
+		boots:      []boot{experiments("debate/exits")},
+		judge:      judgeShare,
+	},
+	{
+		text:       "Waking the parent before the child is off its CPU lets the parent free what a CPU still stands on.",
+		who:        "the attempt of September 2025, tech@openbsd.org, 14 to 16 September 2025 (random SIGSEGVs on arm64)",
+		experiment: "With 2 CPUs: at every step of every exit, is the root or the u-area that a CPU uses free (reaper/roots-and-uareas, kernelmap/root-off-the-cpu), under every design. In every design here the zombie comes after the step off-stack or reaper, when the thread is off its stack.",
+		otherwise:  "On one CPU the tests were seen to fail with a thread that dies on its root (see their comments); with two it is yet to be seen.",
+		boots:      []boot{experiments("debate/exits"), {name: "2 CPUs, roots", cpus: "2", test: "reaper/roots", optional: true}},
+		judge:      judgeWoken,
+	},
+	{
+		text:       "If wait frees the child's memory, children that nobody waits for stay fat zombies.",
+		who:        "the answers to the attempt of September 2025, tech@openbsd.org",
+		experiment: "500 children touch 256 KB each and end; nobody waits. What each holds, in page frames and in kernel memory.",
+		otherwise:  "parent is the design that does it.",
+		boots:      []boot{experiments("debate/zombies")},
+		judge:      judgeZombies,
+	},
+	{
+		text:       "Emptied page tables that are kept for the next process save work and interrupts between CPUs; so do caches of pages for each CPU.",
+		who:        "FreeBSD's commit 01e5736d40 on recycled pmaps; mpi and dlg, tech@openbsd.org, March and April 2024 (7 to 13 % of a kernel build with 16 CPUs, 19 to 33 % with 32)",
+		experiment: "What a new address space costs with emptied roots in stock, and without. Interrupts, and the stocks of frames for each CPU, need several CPUs.",
+		otherwise:  "The stock is emptied before each measurement, or not: the same code runs.",
+		boots:      []boot{experiments("debate/roots"), {name: "2 CPUs, roots kept", cpus: "2", test: "debate/roots", optional: true}},
+		judge:      judgeRoots,
+	},
+	{
+		text:       "Changes must leave the order of deadproc, knotes and wake-up alone.",
+		who:        "Theo de Raadt, tech@openbsd.org, 3 May 2025",
+		experiment: "At each step of an exit: would wait(2) find the child? An observer who is told at a step (a knote at note-exit, a handler at sigchld, a sleeper in wait at wakeup) sees just that.",
+		otherwise:  "A kernel in which SIGCHLD came before the zombie failed exit/order and TestExitOrder.",
+		boots:      []boot{experiments("debate/observers"), quick},
+		judge:      judgeOrder,
+	},
+}
+
+// perDesign makes a table with a row for each design.
+func perDesign(title string, head []string, row func(d *exit.Design) []string) *bench.Table {
+	t := &bench.Table{Title: title, Head: append([]string{"design"}, head...)}
+	for _, d := range exit.Designs {
+		t.Rows = append(t.Rows, append([]string{d.Name}, row(d)...))
+	}
+	return t
+}
+
+func judgeQueue(f *findings) result {
+	longest, queue := func(d *exit.Design) float64 { return f.figure(d, "build_longest_wait") }, func(d *exit.Design) float64 { return f.figure(d, "build_queue_most") }
+	base := f.figure(&exit.Purge, "build_time")
+	r := result{
+		table: perDesign("a build with -j4 on one CPU", []string{"time of the build, purge = 1", "system time, purge = 1", "longest exit1 to wait, instructions", "most dead processes at a time", "instructions of the reaper"}, func(d *exit.Design) []string {
+			return []string{fmt.Sprintf("%.3f", f.figure(d, "build_time")/base), fmt.Sprintf("%.2f", f.figure(d, "build_system")/f.figure(&exit.Purge, "build_system")),
+				bench.Number(longest(d)), bench.Number(queue(d)), bench.Number(f.figure(d, "build_reaper"))}
+		}),
+		bars: &bars{"longest way from exit1 to the wait that collects it", func(d *exit.Design) (float64, string) { return longest(d), bench.Number(longest(d)) }},
+	}
+	r.says = fmt.Sprintf("Under reaper up to %.0f dead processes stand in its queue, under inline %.0f, and the reaper works for %s instructions on behalf of others. On one CPU the build takes as long under every design (%.3f times purge's time under reaper), because the work is the same whoever does it. System time includes the turns that a purge gives to others.",
+		queue(&exit.Reaper), queue(&exit.Inline), bench.Number(f.figure(&exit.Reaper, "build_reaper")), f.figure(&exit.Reaper, "build_time")/base)
+	r.verdict = partly + "; the time is " + open("CPUS=2 and 4")
+	if two := f.several("2 CPUs"); two != nil {
+		ratio := two.figure(&exit.Reaper, "build_time") / two.figure(&exit.Purge, "build_time")
+		r.says += fmt.Sprintf(" On 2 CPUs the build under reaper takes %.3f times as long as under purge.", ratio)
+		if r.verdict = partly; ratio > 1.01 {
+			r.verdict = holds
+		}
+	}
+	return r
+}
+
+func judgeThreads(f *findings) result {
+	most, ended := func(d *exit.Design) float64 { return f.figure(d, "threads_most") }, func(d *exit.Design) float64 { return f.figure(d, "threads_ended") }
+	r := result{
+		verdict: not,
+		table: perDesign("100 000 threads", []string{"threads that ended", "most at a time", "memory held at the worst moment"}, func(d *exit.Design) []string {
+			return []string{bench.Number(ended(d)), bench.Number(most(d)), bench.Number(f.figure(d, "threads_held")) + " bytes"}
+		}),
+		bars: &bars{"most thread objects at a time", func(d *exit.Design) (float64, string) { return most(d), bench.Number(most(d)) }},
+	}
+	if ended(&exit.Parent) < 100_000 && ended(&exit.Inline) == 100_000 {
+		r.verdict = holds + " for a design that keeps them; a reaper is not needed to avoid it"
+	}
+	r.says = fmt.Sprintf("Under parent the process has run out after %.0f threads, all of which were held; under purge %.0f at a time, and under inline, which has no reaper, %.0f.",
+		ended(&exit.Parent), most(&exit.Purge), most(&exit.Inline))
+	return r
+}
+
+func judgeThreadCost(f *findings) result {
+	each := func(d *exit.Design) float64 { return f.figure(d, "threads_each") }
+	free, process := each(&exit.Purge)-each(&exit.Parent), f.figure(&exit.Purge, "charged_child")
+	r := result{verdict: holds,
+		table: perDesign("instructions for a thread, made and ended", []string{"instructions"}, func(d *exit.Design) []string { return []string{bench.Number(each(d))} }),
+		bars:  &bars{"instructions for a thread, made and ended", func(d *exit.Design) (float64, string) { return each(d), bench.Number(each(d)) }},
+		says: fmt.Sprintf("To free a thread and its u-area costs about %s instructions with the way to the reaper (purge less parent), and %s without (inline less parent): %.1f %% of a process's exit with 16 MB.",
+			bench.Number(free), bench.Number(each(&exit.Inline)-each(&exit.Parent)), 100*free/process)}
+	if free > process/10 {
+		r.verdict = not
+	}
+	return r
+}
+
+func judgeCoherent(f *findings) result {
+	names := []string{"coherent_fast_disk", "coherent_fast_read", "coherent_slow_disk", "coherent_slow_read"}
+	wrong := func(d *exit.Design) (n float64) {
+		for _, name := range names {
+			n += f.figure(d, name)
+		}
+		return n
+	}
+	r := result{exits: true,
+		table: perDesign("pages, of 8, that are wrong right after wait", []string{"fast pager: disk", "fast pager: read(2)", "slow pager: disk", "slow pager: read(2)"}, func(d *exit.Design) (row []string) {
+			for _, name := range names {
+				row = append(row, bench.Number(f.figure(d, name)))
+			}
+			return row
+		})}
+	var sound, bad []string
+	for _, d := range exit.Designs {
+		if wrong(d) > 0 {
+			bad = append(bad, d.Name)
+		} else {
+			sound = append(sound, d.Name)
+		}
+	}
+	r.says = fmt.Sprintf("Under %s every page is right; under %s %.0f of 8 pages are not on the disk when wait has returned, if the pager is slow, and read(2) gives %.0f of them wrongly.",
+		strings.Join(sound, ", "), strings.Join(bad, ", "), f.figure(&exit.Eager, "coherent_slow_disk"), f.figure(&exit.Eager, "coherent_slow_read"))
+	switch {
+	case len(bad) == 1 && bad[0] == "eager":
+		r.verdict = holds + " for a zombie that comes before the teardown; through a real device: " + open("a device")
+	case bad == nil:
+		r.verdict = not
+	default:
+		r.verdict = "ERROR: a sound design is not coherent"
+	}
+	return r
+}
+
+func judgeCharged(f *findings) result {
+	child, parent := func(d *exit.Design) float64 { return f.figure(d, "charged_child") }, func(d *exit.Design) float64 { return f.figure(d, "charged_parent") }
+	others := func(d *exit.Design, by exit.Context) float64 { return float64(f.exit(d, 16).In(by.String())) }
+	r := result{verdict: holds,
+		table: perDesign("instructions of the exit of a process of 16 MB, by who is charged", []string{"child", "parent's wait", "reaper, charged to nobody", "background, charged to nobody", "queue in the build: most", "mean"}, func(d *exit.Design) []string {
+			return []string{bench.Number(child(d)), bench.Number(parent(d)), bench.Number(others(d, exit.InReaper)), bench.Number(others(d, exit.InBackground)),
+				bench.Number(f.figure(d, "build_queue_most")), fmt.Sprintf("%.2f", f.figure(d, "build_queue_mean")/1000)}
+		}),
+		bars: &bars{"system time of the child's exit", func(d *exit.Design) (float64, string) { return child(d), bench.Number(child(d)) }},
+	}
+	r.says = fmt.Sprintf("The child's system time for its exit goes from %s instructions under reaper to %s under purge: mpi's remark holds. Under reaper %s instructions are nobody's. Under parent the parent pays %s in wait.",
+		bench.Number(child(&exit.Reaper)), bench.Number(child(&exit.Purge)), bench.Number(others(&exit.Reaper, exit.InReaper)), bench.Number(parent(&exit.Parent)))
+	if child(&exit.Purge) < 10*child(&exit.Reaper) {
+		r.verdict = not
+	}
+	return r
+}
+
+func judgeHalf(f *findings) result {
+	seen := f.boot("wrong half")
+	r := result{table: &bench.Table{Title: "a purge that takes one entry of the kernel half", Head: []string{"layout", "the test of E2", "without tests"}}}
+	caught := true
+	for _, l := range []string{"shared", "separate"} {
+		line := seen.line("kernelmap/kernel-half-stays [" + l + " purge]")
+		caught = caught && strings.HasPrefix(line, "#")
+		end := f.boot("wrong half, " + l).ending()
+		r.table.Rows = append(r.table.Rows, []string{l, line, end})
+	}
+	healthy := f.boot(quick.name).passed("kernelmap/kernel-half-stays [shared purge]")
+	r.says = "A kernel whose purge takes one entry too many is caught by kernelmap/kernel-half-stays under both layouts; without the test the machine dies in the next process or interrupt that needs the mapping. The kernel that is not broken passes."
+	if r.verdict = holds; !caught || !healthy {
+		r.verdict, r.says = not, "The test of E2 does not tell a broken purge from one that is not."
+	}
+	return r
+}
+
+func judgeRoot(f *findings) result {
+	end := f.boot("wrong root").ending()
+	r := result{table: &bench.Table{Title: "a purge that frees the root", Head: []string{"CPUs", "what the kernel says"}, Rows: [][]string{{"1", end}}}}
+	r.verdict = holds + " on one CPU (freed twice); a root that another CPU has loaded: " + open("CPUS=2")
+	r.says = "uvmspace_free finds a root that is gone, and the kernel stops: " + end + "."
+	if strings.Contains(end, "passed") {
+		r.verdict, r.says = not, "The machine runs to its end."
+	}
+	if two := f.several("wrong root, 2 CPUs"); two != nil {
+		r.table.Rows = append(r.table.Rows, []string{"2", two.ending()})
+		r.verdict = holds
+	}
+	return r
+}
+
+func judgeShare(f *findings) result {
+	part := func(d *exit.Design, mb int) (ns, share float64) {
+		e := f.exit(d, mb)
+		ns = float64(e.In(exit.InReaper.String()))
+		return ns, 100 * ns / float64(max(1, e.Total()))
+	}
+	r := result{lines: true, verdict: holds, table: perDesign("the reaper's instructions in one exit (share of the whole)", []string{"0 MB", "1 MB", "4 MB", "16 MB", "64 MB"}, func(d *exit.Design) (row []string) {
+		for _, mb := range sizes {
+			ns, share := part(d, mb)
+			row = append(row, fmt.Sprintf("%s (%.1f %%)", bench.Number(ns), share))
+		}
+		return row
+	})}
+	small, _ := part(&exit.Purge, 0)
+	large, share := part(&exit.Purge, 64)
+	old, oldShare := part(&exit.Reaper, 64)
+	r.says = fmt.Sprintf("Under purge the reaper needs %s instructions for an empty process and %s for one of 64 MB (%.1f %% of that exit); under reaper %s (%.1f %%).",
+		bench.Number(small), bench.Number(large), share, bench.Number(old), oldShare)
+	if large > 2*small || old < 10*large {
+		r.verdict = not
+	}
+	return r
+}
+
+func judgeWoken(f *findings) result {
+	r := result{exits: true, verdict: open("CPUS=2"), says: "On one CPU a thread has left its stack before anybody else runs, whatever the order of steps: the experiment cannot fail there. "}
+	for _, d := range exit.Designs {
+		off := d.Index(exit.StepOffStack)
+		if off < 0 {
+			off = d.Index(exit.StepReaper)
+		}
+		if off < 0 || off > d.Index(exit.StepZombie) {
+			r.says += d.Name + " tells the parent before the thread is off its stack. "
+		}
+	}
+	r.says += "In the order of steps that each timeline must show, no design tells the parent before the step off-stack or reaper."
+	if two := f.several("2 CPUs, roots"); two != nil {
+		r.verdict = holds + ": no design does so, and none is seen on a freed root"
+		if two.failed() {
+			r.verdict = holds + ": " + two.ending()
+		}
+	}
+	return r
+}
+
+func judgeZombies(f *findings) result {
+	frames, kernel := func(d *exit.Design) float64 { return f.figure(d, "zombies_frames") }, func(d *exit.Design) float64 { return f.figure(d, "zombies_kernel") }
+	r := result{verdict: holds,
+		table: perDesign("each of 500 zombies holds", []string{"zombies", "bytes of page frames", "bytes of kernel memory"}, func(d *exit.Design) []string {
+			return []string{bench.Number(f.figure(d, "zombies_made")), bench.Number(frames(d)), bench.Number(kernel(d))}
+		}),
+		bars: &bars{"bytes that a zombie holds", func(d *exit.Design) (float64, string) {
+			return frames(d) + kernel(d), bench.Number(frames(d) + kernel(d))
+		}},
+		says: fmt.Sprintf("A zombie holds %s bytes of page frames and %s of kernel memory under parent, and %s bytes of both under purge; %s bytes of frames there are the parent's own tables and stock, divided by 500.",
+			bench.Number(frames(&exit.Parent)), bench.Number(kernel(&exit.Parent)), bench.Number(frames(&exit.Purge)+kernel(&exit.Purge)), bench.Number(frames(&exit.Purge)))}
+	if frames(&exit.Parent) < 10*frames(&exit.Purge) {
+		r.verdict = not
+	}
+	return r
+}
+
+func judgeRoots(f *findings) result {
+	kept, fresh := f.figure(&exit.Purge, "roots_kept"), f.figure(&exit.Purge, "roots_fresh")
+	r := result{verdict: holds + " for the work; interrupts and caches of each CPU: " + open("CPUS=2"),
+		table: &bench.Table{Title: "a new address space", Head: []string{"roots", "instructions"}, Rows: [][]string{{"kept, emptied", bench.Number(kept)}, {"made anew", bench.Number(fresh)}}},
+		says:  fmt.Sprintf("A new address space costs %s instructions with a root from stock and %s without: its kernel half is still valid. On one CPU there is nobody to interrupt.", bench.Number(kept), bench.Number(fresh))}
+	if fresh <= kept {
+		r.verdict = not
+	}
+	if two := f.several("2 CPUs, roots kept"); two != nil {
+		r.says += fmt.Sprintf(" On 2 CPUs: %s and %s.", bench.Number(two.figure(&exit.Purge, "roots_kept")), bench.Number(two.figure(&exit.Purge, "roots_fresh")))
+	}
+	return r
+}
+
+func judgeOrder(f *findings) result {
+	steps := []exit.Step{exit.StepNoteExit, exit.StepSpaceFreed, exit.StepZombie, exit.StepSIGCHLD, exit.StepWakeup}
+	var head []string
+	for _, s := range steps {
+		head = append(head, s.String())
+	}
+	right := true
+	r := result{exits: true, table: perDesign("would wait(2) find the child at this step?", head, func(d *exit.Design) (row []string) {
+		for _, s := range steps {
+			found := f.figure(d, "observers_"+s.String()) == 1
+			if s == exit.StepNoteExit && found || s >= exit.StepSIGCHLD && !found {
+				right = false
+			}
+			row = append(row, map[bool]string{true: "yes", false: "no"}[found])
+		}
+		return row
+	})}
+	r.says = "A knote hears of the end before the child can be waited for, under every design: it must not wait. SIGCHLD and the wake-up come when it can. If SIGCHLD came one step earlier, its handler's wait would find nothing, and the child would be lost to a program that waits in the handler only."
+	if r.verdict = holds; !right {
+		r.verdict = "ERROR: an order that no design has"
+	}
+	return r
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"html/template"
+	"os"
+
+	"grim/proc/exit"
+	"grim/qemu/bench"
+)
+
+// designsWith are the designs whose exits were recorded.
+func designsWith(f *findings) (list []*exit.Design) {
+	for _, d := range exit.Designs {
+		if f.exit(d, 16).Total() > 0 {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// shownClaim is a claim on the page.
+type shownClaim struct {
+	N                                               int
+	Text, Who, Experiment, Otherwise, Says, Verdict string
+	Table                                           template.HTML
+	Bars                                            template.HTML
+	Exits, Lines                                    bool
+}
+
+// timelineOf is one recorded exit.
+type timelineOf struct {
+	Title, Parts string
+	SVG          template.HTML
+}
+
+func writePage(path, arch string, list []int, results map[int]result, f *findings) error {
+	var shown []shownClaim
+	exits, lines := false, false
+	for _, n := range list {
+		c, r := &claims[n-1], results[n]
+		s := shownClaim{N: n, Text: c.text, Who: c.who, Experiment: c.experiment, Otherwise: c.otherwise, Says: r.says, Verdict: r.verdict,
+			Exits: r.exits, Lines: r.lines}
+		if r.table != nil {
+			s.Table = r.table.HTML()
+		}
+		if r.bars != nil {
+			s.Bars = bench.Bars(r.bars.title, exit.Names(), func(name string) []bench.Bar {
+				v, note := r.bars.of(exit.Named(name))
+				return []bench.Bar{{Design: name, Value: v, Note: note}}
+			})
+		}
+		exits, lines = exits || r.exits, lines || r.lines
+		shown = append(shown, s)
+	}
+	matrix := &bench.Table{Head: append([]string{"invariant"}, exit.Names()...)}
+	for i := exit.E1; i <= exit.E10; i++ {
+		row := []string{i.String() + ": " + exit.Invariants[i]}
+		for _, d := range exit.Designs {
+			row = append(row, f.guarded(d, i))
+		}
+		matrix.Rows = append(matrix.Rows, row)
+	}
+	var timelines []timelineOf
+	for _, d := range designsWith(f) {
+		e := f.exit(d, 16)
+		timelines = append(timelines, timelineOf{d.Name + ": a process of 16 MB", e.Parts(), e.Picture(longest(f))})
+	}
+	var cost []template.HTML
+	if runs := f.costRuns(); len(runs) > 0 {
+		cost = bench.Resident(runs)
+	}
+	var b bytes.Buffer
+	err := page.Execute(&b, map[string]any{
+		"Arch": arch, "Style": bench.Style(), "Claims": shown, "Designs": exit.Designs, "Matrix": matrix.HTML(), "Named": f.boot(quick.name).run != nil,
+		"Timelines": timelines, "Phases": bench.Phases(), "Cost": cost,
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("the page: %w", err)
+	}
+	return nil
+}
+
+// longest is the time that all timelines span.
+func longest(f *findings) (ns int64) {
+	for _, d := range designsWith(f) {
+		ns = max(ns, f.exit(d, 16).Total())
+	}
+	return ns
+}
+
+var page = template.Must(template.New("debate").Parse(`<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Grim: the debate, replayed</title>
+{{.Style}}<style>.claim dt { color: var(--dim); font-size: 13px } .claim dd { margin: 0 0 .4em; max-width: 52em }
+.verdict { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: .5em .9em; margin: .6em 0; max-width: 50em }
+.wide td { white-space: normal; vertical-align: top } .wide td:first-child { min-width: 9em }</style></head><body>
+<h1>The debate, replayed</h1>
+<p>Made by <code>make debate</code> on {{.Arch}}. Each claim of the debate about exit paths that began on tech@openbsd.org in May 2025 is an
+experiment here, run under five exit designs in one kernel. Times are guest instructions: under QEMU's <code>-icount shift=0</code> an executed
+instruction is a nanosecond of guest time, so that they are the same from run to run; they say nothing of caches.</p>
+<h2 id="verdicts">Verdicts</h2>
+<div class="wide"><table><tr><th>claim</th><th>verdict</th></tr>
+{{range .Claims}}<tr><td><a href="#c{{.N}}">{{.N}}. {{.Text}}</a></td><td>{{.Verdict}}</td></tr>
+{{end}}</table></div>
+<h2 id="designs">The designs</h2>
+{{range .Designs}}<h3><span class="legend"><span><i class="shared-{{.Name}}"></i>{{.Name}}{{if .Unsound}}, unsound on purpose{{end}}</span></span></h3>
+<p>{{.Idea}}</p><p class="dim">{{.Source}}</p>
+{{end}}
+<h2 id="invariants">Designs and invariants</h2>
+<p>What a design breaks is stated with the design, and the self-tests of that invariant must fail under it, for the reason stated; those of all
+others must pass.{{if .Named}} The reasons are those that the tests of this run gave.{{else}} This run booted no self-tests.{{end}}</p>
+{{.Matrix}}
+{{with .Timelines}}<h2 id="timelines">One exit under each design</h2>
+<p>Who worked when, from exit1 to the last step, on the same scale. Where the CPU goes from one context to another the line is dashed.</p>
+<div class="legend">{{range $.Phases}}<span><i class="{{.Class}}"></i>{{.Title}}</span>{{end}}</div>
+{{range .}}<h4>{{.Title}}</h4><div class="dim">{{.Parts}}</div>{{.SVG}}
+{{end}}{{end}}
+{{with .Cost}}<h2 id="cost">Cost against resident pages</h2>
+<div class="legend">{{range $.Designs}}<span><i class="shared-{{.Name}}"></i>{{.Name}}</span>{{end}}</div>
+<div class="pair">{{range .}}{{.}}{{end}}</div>
+<p class="dim">From exit1 to the last step; both scales are logarithmic. Pages of 4 KB.</p>{{end}}
+{{range .Claims}}<h2 id="c{{.N}}">{{.N}}. {{.Text}}</h2>
+<dl class="claim"><dt>who says so</dt><dd>{{.Who}}</dd><dt>experiment</dt><dd>{{.Experiment}}</dd><dt>how it can come out the other way</dt><dd>{{.Otherwise}}</dd></dl>
+<div class="verdict"><b>{{.Verdict}}</b><br>{{.Says}}</div>
+{{.Table}}{{with .Bars}}<figure>{{.}}</figure>{{end}}
+{{if .Exits}}<p>See <a href="#timelines">the timelines</a>.</p>{{end}}{{if .Lines}}<p>See <a href="#cost">cost against resident pages</a>.</p>{{end}}
+{{end}}</body></html>
+`))
