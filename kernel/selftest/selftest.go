@@ -94,6 +94,9 @@ func Run(e *Env) {
 	// The runtime counts its own goroutines too, and starts the one that marks
 	// with the first collection: not in the middle of a test.
 	runtime.GC()
+	if n := runtime.GOMAXPROCS(0); n > 1 {
+		fmt.Printf("# goroutines run on %d CPUs\n", n)
+	}
 	for _, c := range tests {
 		if !e.selected(c) {
 			continue

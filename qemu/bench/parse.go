@@ -42,7 +42,7 @@ func (p *parser) line(s string) error {
 		p.run.Cases = append(p.run.Cases, Case{Name: value, Failed: strings.TrimPrefix(rest, "failed ")})
 	case name == "case":
 		return p.measured(value, rest)
-	case name == "exit" && !strings.HasSuffix(value, ":"): // that would be user/init's heading
+	case name == "exit" && rest != "" && rest[0] >= '0' && rest[0] <= '9': // else it is a heading of user/init
 		return p.step(value, rest)
 	case name == "figure":
 		return p.figure(value, rest)

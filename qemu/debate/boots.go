@@ -58,8 +58,8 @@ func merge(list []int) (boots []*boot) {
 	return boots
 }
 
-// start runs the boot.
-func (b *boot) start(ctx context.Context, arch string, limit time.Duration) {
+// start runs the boot; again: it reads what it has left the last time.
+func (b *boot) start(ctx context.Context, arch string, limit time.Duration, again bool) {
 	m, err := qemu.Lookup(arch, "")
 	if err != nil {
 		b.err = err
@@ -80,7 +80,9 @@ func (b *boot) start(ctx context.Context, arch string, limit time.Duration) {
 	c := &qemu.Config{Machine: m, Memory: "1G", CPUs: cpus(b.cpus), Kernel: kernel + "/grim", Initrd: dir + "/initramfs.cpio",
 		Append: append(args, "layout="+layout), Icount: true}
 	b.log = filepath.Join("build", "logs", "debate-"+strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(b.name)+"-"+arch+".log")
-	_, b.err = qemu.Boot(ctx, c, limit, b.log, nil, nil)
+	if !again {
+		_, b.err = qemu.Boot(ctx, c, limit, b.log, nil, nil)
+	}
 	text, err := os.ReadFile(b.log)
 	if err != nil {
 		return
@@ -98,7 +100,7 @@ func cpus(s string) int {
 }
 
 // bootAll runs the boots, some at a time.
-func bootAll(ctx context.Context, boots []*boot, arch string, jobs int, limit time.Duration) error {
+func bootAll(ctx context.Context, boots []*boot, arch string, jobs int, limit time.Duration, again bool) error {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	slots := make(chan struct{}, jobs)
@@ -110,7 +112,7 @@ func bootAll(ctx context.Context, boots []*boot, arch string, jobs int, limit ti
 			if b.fails || b.optional {
 				most = 2 * time.Minute
 			}
-			b.start(ctx, arch, most)
+			b.start(ctx, arch, most, again)
 			mu.Lock()
 			defer mu.Unlock()
 			fmt.Printf("boot %d of %d: %s: %s (%.0f s)\n", i+1, len(boots), b.name, b.verdict(), time.Since(begin).Seconds())
@@ -203,7 +205,7 @@ func (f *findings) boot(name string) *boot {
 // several is a boot on several CPUs; nil if the kernel did not run on them.
 func (f *findings) several(name string) *boot {
 	b := f.boot(name)
-	if b.run == nil || len(b.lines(regexp.MustCompile(`^CPUs: .*\b`+b.cpus+` run`))) == 0 {
+	if b.run == nil || len(b.lines(regexp.MustCompile(`^# goroutines run on `+b.cpus+` CPUs`))) == 0 {
 		return nil
 	}
 	if b.err != nil && !b.fails {

@@ -24,6 +24,7 @@ func main() {
 	jobs := flag.Int("j", runtime.NumCPU(), "boots at a time")
 	limit := flag.Duration("timeout", 15*time.Minute, "time limit of one boot")
 	out := flag.String("o", "", "the page; empty: build/debate-ARCH.html")
+	again := flag.Bool("again", false, "judge the serial output of the last run, and boot nothing")
 	tags := flag.Bool("tags", false, "print the tags of the kernels that are needed, and do nothing")
 	flag.Parse()
 	var list []int
@@ -46,7 +47,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	begin := time.Now()
-	if err := bootAll(ctx, boots, *arch, *jobs, *limit); err != nil {
+	if err := bootAll(ctx, boots, *arch, *jobs, *limit, *again); err != nil {
 		fatal(err)
 	}
 	fmt.Printf("%d boots in %v\n", len(boots), time.Since(begin).Round(time.Second))
