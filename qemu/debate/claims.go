@@ -141,7 +141,7 @@ var claims = []claim{
 		text:       "Changes must leave the order of deadproc, knotes and wake-up alone.",
 		who:        "Theo de Raadt, tech@openbsd.org, 3 May 2025",
 		experiment: "At each step of an exit: would wait(2) find the child? An observer who is told at a step (a knote at note-exit, a handler at sigchld, a sleeper in wait at wakeup) sees just that.",
-		otherwise:  "A kernel that sends SIGCHLD before the process is a zombie fails TestExitOrder and exit/order; it was tried.",
+		otherwise:  "A kernel that sends SIGCHLD before the process is a zombie fails TestExitOrder (tried), and exit/order (see its comment).",
 		boots:      []boot{experiments("debate/observers"), quick},
 		judge:      judgeOrder,
 	},
