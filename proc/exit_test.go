@@ -95,8 +95,8 @@ func (m *machine) file(slow func(), pages int64) (*vm.FileObject, *slowPager) {
 }
 
 // E1: wait returns only after the pager, however slow, has everything the child
-// wrote. It fails when exit1 does step 5 and 6 before step 4 (then, under the
-// purge policy, VMSpace.Release panics first, which is E8), or Zombify is called
+// wrote. It fails when exit1 does step 5 and 6 before step 4 (then, under
+// exit.Purge, VMSpace.Release panics first, which is E8), or Zombify is called
 // before FreeSpace.
 func TestE1SlowPager(t *testing.T) {
 	forDesigns(t, 4096, func(t *testing.T, m *machine) {

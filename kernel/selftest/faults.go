@@ -514,6 +514,7 @@ func (t *T) faulty(s *scenario, p *program, refuse func(a allocation, n int) boo
 		t.within(10*time.Second, "the program ends", q.Exited)
 		st = q.Wait().Status
 		t.within(10*time.Second, "its children end", func() bool { return t.Proc.Counts().Processes == 0 })
+		t.quiet()
 		t.injectNone()
 	}
 	if s.after != nil {

@@ -218,7 +218,7 @@ proctype Reaper() {
 		:: else
 		fi
 	od;
-	// freeSpace, zombify, announce.
+	// FreeSpace, Zombify, announce.
 #ifndef EAGER
 	assert((purged[space] && live == 0) || E8);
 #endif
