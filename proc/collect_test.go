@@ -102,8 +102,8 @@ func TestSettleNoWait(t *testing.T) {
 }
 
 // A signal does not interrupt a wait that has claimed its child: the handler runs after
-// it, and the child is returned. Broken by: settle in a goroutine that the waiter sleeps
-// for, interruptibly.
+// it, and the child is returned. Broken by: a wait that looks for
+// signals once more when it has settled.
 func TestSettleSignal(t *testing.T) {
 	m := fatMachine(t, 4096)
 	g := m.gated()
@@ -154,7 +154,7 @@ func TestSettleParentKilled(t *testing.T) {
 // The fat zombies of a parent that ends are given back though nobody waits for them, and
 // those of a parent that ignores its children before its wait finds that there are none.
 // Broken by: orphan that forgets those it has claimed; Zombify that does not run Owed
-// before it announces (the file lacks the page when wait says ECHILD).
+// before it announces.
 func TestSettleNobodyWaits(t *testing.T) {
 	m := fatMachine(t, 4096)
 	g := m.gated()

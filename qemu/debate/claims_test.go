@@ -103,8 +103,8 @@ func (l *lab) exits(purge map[string]int64, free int64) {
 	}
 }
 
-// Every judge says the opposite if the figures are others. Broken by: a judge whose
-// verdict does not depend on its figures (each was tried with its comparison removed).
+// Every judge says the opposite if the figures are others. Broken by: a limit in
+// judgeThreads that any figure is below.
 func TestVerdictsTurn(t *testing.T) {
 	slow := map[string]int64{"purge": 100_000, "reaper": 100_000, "inline": 100_000, "parent": 100_000, "eager": 100_000}
 	for n, turn := range map[int]func(l *lab){
