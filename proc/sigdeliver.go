@@ -102,6 +102,12 @@ func (t *Thread) push(info *Siginfo, act *Sigaction) {
 		err = syscall.EFAULT
 		if abi := t.p.k.cfg.Signals; abi != nil {
 			err = abi.Push(t, info, act, old)
+			// As for a page fault: the stack's page is had once somebody has given up
+			// memory. Others run in between, even if this thread is not to sleep.
+			for err == syscall.ENOMEM && t.outOfMemory() {
+				t.Yield()
+				err = abi.Push(t, info, act, old)
+			}
 		}
 	}
 	if err != nil {

@@ -112,7 +112,7 @@ const (
 type SignalABI interface {
 	// Push saves t's registers and oldMask in a frame on its user stack, or
 	// the alternate one, and makes the registers enter act.Handler. A failure
-	// (EFAULT) has changed nothing; the process gets SIGSEGV for it.
+	// (EFAULT, ENOMEM) has changed nothing; the process gets SIGSEGV for it.
 	// rt_sigreturn(2) undoes it, with Thread.SetMask(oldMask).
 	Push(t *Thread, info *Siginfo, act *Sigaction, oldMask Sigset) error
 }

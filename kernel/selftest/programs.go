@@ -9,6 +9,7 @@ import (
 
 	"grim/kernel/fs"
 	"grim/proc"
+	"grim/proc/exit"
 )
 
 // testProgram holds the user-mode tests; lists of their names are beside it.
@@ -28,20 +29,30 @@ func runPrograms(e *Env) {
 	}
 	for name := range strings.Lines(string(text)) {
 		name = strings.TrimSuffix(name, "\n")
-		c := test{name: "program/" + name, run: func(t *T) { t.program(name) }}
+		c := test{name: "program/" + name, run: func(t *T) { t.program(name) }, guards: programGuards[name]}
 		if e.selected(c) {
 			e.runOne(c, e.Layout, e.Design)
 		}
 	}
 }
 
+// programGuards are the user-mode tests that cannot pass under a design which breaks an
+// invariant.
+var programGuards = map[string]exit.Invariant{"thread-churn": exit.E5}
+
 // program runs one user-mode test.
 func (t *T) program(name string) {
 	p, err := t.Exec(testProgram, []string{name}, t.Layout, t.Design)
 	t.check("start", err)
-	if st := p.Wait().Status; st != 0 {
-		t.Errorf("%s", statusText(st))
+	st := p.Wait().Status
+	if st == 0 {
+		return
 	}
+	if t.Design.Breach(programGuards[name]) != nil {
+		t.Brokenf(programGuards[name], "%s: the program ends with %s", t.Design.Breach(programGuards[name]).Reason, statusText(st))
+		return
+	}
+	t.Errorf("%s", statusText(st))
 }
 
 // statusText says how a process ended.
