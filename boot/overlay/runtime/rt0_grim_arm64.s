@@ -59,7 +59,10 @@
 
 GLOBL	runtime·earlyTables(SB), NOPTR, $((TABLES+1)*PAGE)
 // Below it there is a page to leave unmapped, wherever page bounds lie: StackGuards.
-GLOBL	runtime·rt0Stack(SB), NOPTR, $(STACK+8192)
+// rt0_go takes some words off the top before it reckons where the stack ends, hence the
+// 128 bytes: without them a stack 32 bytes into a page had the guard page begin before it,
+// where other variables are.
+GLOBL	runtime·rt0Stack(SB), NOPTR, $(STACK+8192+128)
 GLOBL	runtime·exceptionStack(SB), NOPTR, $EXCSTACK
 GLOBL	runtime·rt0Argv(SB), NOPTR, $64
 
@@ -370,7 +373,7 @@ fp1:	MSR	R0, VBAR_EL1
 	MOVD	$(3<<20), R4
 	MSR	R4, CPACR_EL1
 fp:	ISB	$15
-	MOVD	$runtime·rt0Stack+(STACK+8192)(SB), R0
+	MOVD	$runtime·rt0Stack+(STACK+8192+128)(SB), R0
 	AND	$~15, R0
 	SUB	$64, R0
 	MOVD	R0, RSP
@@ -609,7 +612,7 @@ TEXT rt0high<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	R0, runtime·physBase(SB)
 	BL	rt0tree<>(SB)
 	MSR	$0, SPSel
-	MOVD	$runtime·rt0Stack+(STACK+8192)(SB), R0
+	MOVD	$runtime·rt0Stack+(STACK+8192+128)(SB), R0
 	AND	$~15, R0
 	MOVD	R0, RSP
 	MOVD	$0, R0				// argc; argv: NULLs end it, environment and auxv
