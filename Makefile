@@ -17,6 +17,7 @@ TIMEOUT    ?= 300
 LOG        ?=
 DEBUG      ?=
 TAGS       ?=
+SIXTH      ?=
 CLAIM      ?=
 SHELL_BOOT ?=
 DISK       ?=
@@ -24,8 +25,9 @@ ICOUNT     ?= $(if $(PROGRAM)$(ROOTFS)$(SHELL_BOOT)$(DISK),,1)
 
 GO := go
 comma := ,
-# TAGS=wronghalf and TAGS=wrongroot build kernels that are broken on purpose: qemu/LAB.md.
-B  := build/$(ARCH)$(if $(DEBUG),-debug)$(if $(TAGS),-$(TAGS))
+# TAGS=wronghalf and TAGS=wrongroot build kernels that are broken on purpose, SIXTH=1 one
+# with the exit design that is the example of qemu/LAB.md.
+B  := build/$(ARCH)$(if $(DEBUG),-debug)$(if $(TAGS),-$(TAGS))$(if $(SIXTH),-sixth)
 QEMU := $(if $(filter arm64,$(ARCH)),qemu-system-aarch64,qemu-system-x86_64)
 
 # The kernel's text starts 2 MB into its window, 0xffffffff80200000, on arm64 behind
@@ -39,7 +41,7 @@ LINK_arm64 := -T -2145382400 -R 4096
 # his own CPU; the kernel has to run on the first of each architecture.
 KERNEL_ROOT  := $(CURDIR)/$(B)/overlay/_goroot
 KERNEL_GO    := GOROOT=$(KERNEL_ROOT) GOTOOLCHAIN=local GOOS=linux GOARCH=$(ARCH) GOARM64=v8.0 GOAMD64=v1 CGO_ENABLED=0 $(KERNEL_ROOT)/bin/go
-KERNEL_FLAGS := -trimpath -modfile=$(B)/go.mod -tags tamago$(if $(DEBUG),$(comma)grimdebug)$(if $(TAGS),$(comma)$(TAGS))
+KERNEL_FLAGS := -trimpath -modfile=$(B)/go.mod -tags tamago$(if $(DEBUG),$(comma)grimdebug)$(if $(TAGS),$(comma)$(TAGS))$(if $(SIXTH), -overlay $(B)/sixth/overlay.json)
 
 RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -cpus $(CPUS) -timeout $(TIMEOUT)s \
 	-kernel $(B)/grim -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" $(if $(filter 1,$(ICOUNT)),-icount) \
@@ -56,6 +58,7 @@ INITRD      = $(B)/$(if $(PROGRAM)$(ROOTFS),program.cpio,$(if $(SHELL_BOOT),shel
 .PHONY: help go-check powercut disk qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model test-programs lint clean
 .PHONY: help go-check powercut disk qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model lint clean
 .PHONY: debate help go-check qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model lint clean
+.PHONY: debate help go-check powercut disk qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -92,6 +95,7 @@ test: go-check ## host tests with the race detector, builds with both releases o
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=amd64 PROGRAM=
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM=
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM= DEBUG=1
+	@$(MAKE) --no-print-directory kernel initramfs ARCH=amd64 PROGRAM= SIXTH=1
 	@$(GO) build -o build/bin/suite ./qemu/suite && MAKE="$(MAKE)" build/bin/suite
 
 powercut: go-check ## 200 power cuts of a machine at work on its disk (CUTS=n SEED=n ARCH=)
@@ -126,6 +130,7 @@ go-check:
 kernel: go-check
 	@echo "kernel $(ARCH)$(if $(DEBUG), with checks)"
 	@$(GO) run ./boot/mkoverlay -arch $(ARCH) -o $(B)/overlay
+	@$(if $(SIXTH),$(GO) run ./qemu/sixth -o $(B)/sixth >/dev/null)
 	@$(KERNEL_GO) build $(KERNEL_FLAGS) -ldflags "$(LINK_$(ARCH))" -o $(B)/grim.elf ./kernel/grim
 	@$(GO) run ./boot/mkimage -arch $(ARCH) -o $(B)/grim $(B)/grim.elf
 
@@ -181,6 +186,7 @@ test-programs: lab-kernels ## 300 commands under busybox and bash, on Grim and o
 # alone, and not where assembly is the user.
 HOST_TOOLS := ./boot/report ./boot/mkoverlay ./boot/mkimage ./boot/mkcard ./user/pack ./qemu/run ./qemu/suite ./qemu/lab ./qemu/model ./qemu/programs
 HOST_TOOLS := ./boot/report ./boot/mkoverlay ./boot/mkimage ./boot/mkcard ./user/pack ./qemu/run ./qemu/suite ./qemu/lab ./qemu/debate ./qemu/model
+HOST_TOOLS := ./boot/report ./boot/mkoverlay ./boot/mkimage ./boot/mkcard ./user/pack ./qemu/run ./qemu/suite ./qemu/lab ./qemu/debate ./qemu/sixth ./qemu/model
 lint: go-check ## gofmt, go vet and staticcheck on the host and for the kernel, host tools for other systems
 	@! git ls-files "*.go" | xargs gofmt -d | grep . || { echo "lint: gofmt (above)"; exit 1; }
 	$(GO) vet ./...

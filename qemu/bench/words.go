@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"grim/proc/exit"
 )
 
 // shown is a workload's figure in the report's pictures and tables, and in its
@@ -46,12 +48,12 @@ var jobs = []struct {
 		}},
 	{"threads", "100 000 threads",
 		"One process makes and ends them, one after another.",
-		"A thread that is not its process's last has no memory to purge; the reaper frees its u-area at once, under either policy. What is held stays bounded, however many there were.",
+		"A thread that is not its process's last has no memory to purge; the reaper frees its u-area at once, or its own goroutine does (inline, eager). Under parent it is not freed. What is held stays bounded, however many there were.",
 		"",
 		[]shown{{"thread", "a thread costs", true}, {"held_most", "memory held at the worst moment", false}}},
 	{"zombies", "Children nobody waits for",
 		"Children of 1 MB each that have ended while their parent does something else: 500 that fill the kernel's stocks, then 500 that are measured.",
-		"A zombie is what wait still wants to know. Both policies have freed its memory, its u-area and its page tables before it becomes one, so they do not differ.",
+		"A zombie is what wait still wants to know. The designs free its memory, its u-area and its page tables before it becomes one, or soon after (eager); parent does not.",
 		"Linux takes a zombie's objects from page frames, a slab at a time, and frees some things later; Grim takes them from its heap. Both are counted.",
 		[]shown{{"each_holds", "each holds", true}, {"each_frames", "of it page frames", false}, {"each_heap", "of it kernel heap", false}, {"wait", "waiting for one", false}}},
 }
@@ -128,9 +130,12 @@ func WorkloadWords(name string, runs []*Run) (text []string) {
 			if !huge {
 				pages = "With 4 KB pages"
 			}
-			purge := setupOf(runs, "shared", "purge", huge)
-			if s := sentence(j.name, j.figures, purge, setupOf(runs, "shared", "reaper", huge), "under purge", "under reaper", change); s != "" {
-				text = append(text, pages+": "+s)
+			base := exit.Designs[0].Name
+			purge := setupOf(runs, "shared", base, huge)
+			for _, d := range exit.Designs[1:] {
+				if s := sentence(j.name, j.figures, purge, setupOf(runs, "shared", d.Name, huge), "under "+base, "under "+d.Name, change); s != "" {
+					text = append(text, pages+": "+s)
+				}
 			}
 			other := setupOf(runs, "", "", huge)
 			if other == nil {

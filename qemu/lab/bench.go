@@ -9,29 +9,33 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"grim/proc/exit"
 	"grim/qemu/bench"
 )
 
 // grim is the kernel's name in a setup.
 const grim = "Grim"
 
-// setups are what bench measures on each architecture: every layout and policy
-// with 2 MB blocks, then the default with 4 KB pages only. The workloads leave
-// out the layouts, which differ in the cost of an entry alone, and add the other
-// policy with 4 KB pages, where there is more to tear down.
+// setups are what bench measures on each architecture: every exit design with 2 MB
+// blocks, then the default design in the other layout and with 4 KB pages only. The
+// workloads leave out the layouts, which differ in the cost of an entry alone, and add
+// the other designs with 4 KB pages, where there is more to tear down.
 func setups(arch, program string) (list []bench.Setup) {
-	of := func(layout, exit string, huge bool) {
-		list = append(list, bench.Setup{Kernel: grim, Arch: arch, Layout: layout, Exit: exit, Huge: huge})
+	of := func(layout, design string, huge bool) {
+		list = append(list, bench.Setup{Kernel: grim, Arch: arch, Layout: layout, Exit: design, Huge: huge})
 	}
-	of("shared", "purge", true)
-	of("shared", "reaper", true)
+	for _, d := range exit.Designs {
+		of("shared", d.Name, true)
+	}
+	base := exit.Designs[0].Name
 	if program == "exitbench" {
-		of("separate", "purge", true)
-		of("separate", "reaper", true)
-	} else {
-		of("shared", "reaper", false)
+		of("separate", base, true)
+		of("shared", base, false)
+		return list
 	}
-	of("shared", "purge", false)
+	for _, d := range exit.Designs {
+		of("shared", d.Name, false)
+	}
 	return list
 }
 

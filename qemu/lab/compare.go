@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"grim/proc/exit"
 	"grim/qemu/bench"
 	"grim/qemu/debian"
 )
@@ -29,7 +30,7 @@ func compare(ctx context.Context, o *options) error {
 						program: program, image: k.Image, initrd: initrd,
 					},
 					&job{
-						Setup:   bench.Setup{Kernel: grim, Arch: arch, Layout: "shared", Exit: "purge", Huge: huge},
+						Setup:   bench.Setup{Kernel: grim, Arch: arch, Layout: "shared", Exit: exit.Designs[0].Name, Huge: huge},
 						program: program, image: grimImage(arch), initrd: initrd,
 					})
 			}

@@ -1,5 +1,5 @@
 // Command lab runs the benchmark programs in QEMU and reports: on Grim under
-// every layout and exit policy (bench), side by side with Debian's Linux kernel
+// every exit design (bench), side by side with Debian's Linux kernel
 // (compare), or with the instructions of one case counted for each kernel
 // function (profile). Kernels are built before, by make. qemu/BENCH.md explains
 // what comes out.
@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"grim/proc/exit"
 )
 
 // options are what the command line of every lab command may say.
@@ -57,7 +59,7 @@ func main() {
 	cores := fs.String("cores", defaultCores, "cores to model, NAME/L1D/L1I/L2/L3/INSTRUCTION:L2:L3:MEMORY; a cache is KILOBYTES:WAYS or 0")
 	fs.StringVar(&o.from, "from", "", "bench, compare: take the figures from this JSON file and boot nothing")
 	fs.StringVar(&o.layout, "layout", "shared", "profile: layout")
-	fs.StringVar(&o.exit, "exit", "purge", "profile: exit policy")
+	fs.StringVar(&o.exit, "exit", exit.Designs[0].Name, "profile: exit design")
 	fs.BoolVar(&o.huge, "hugepages", true, "profile: 2 MB blocks")
 	fs.Parse(os.Args[2:])
 	o.archs, o.programs, o.cores = strings.Fields(*arch), strings.Fields(*programs), strings.Fields(*cores)

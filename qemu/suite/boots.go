@@ -17,6 +17,7 @@ type boot struct {
 	arch, machine, mem string
 	args               []string
 	debug              bool   // the kernel that `make kernel DEBUG=1` built
+	sixth              bool   // the kernel that `make kernel SIXTH=1` built
 	told               string // what the model is made to do, by
 	pokes              []qemu.Poke
 	release            string // the kernel that this release of Go built; "" for the go command's own
@@ -26,15 +27,24 @@ type boot struct {
 	banner             string // what the serial output must have; "": anything
 }
 
-// suiteBoots covers both architectures, both layouts and both policies with
-// every test, then every other machine and the least memory with the quick set.
+// suiteBoots covers both architectures and both layouts with every test; those that are
+// about exits run under every exit design in each boot, the others under the one named; then every other machine and the least memory with the quick set.
 var suiteBoots = []boot{
 	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=shared", "exit=purge"}, icount: true},
 	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=shared", "exit=purge"}, icount: true},
 	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=separate", "exit=purge"}, icount: true},
 	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=separate", "exit=purge"}, icount: true},
 	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=shared", "exit=reaper"}},
-	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=separate", "exit=reaper"}},
+	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=separate", "exit=inline"}},
+	// The exit design that is qemu/LAB.md's example, and the experiments of make debate.
+	{arch: "amd64", machine: "q35", mem: "256M", sixth: true, args: []string{"selftest=exit/", "exit=halfway"}, icount: true,
+		banner: `(?m)^ok \d+ - exit/order \[separate halfway\]`},
+	{arch: "arm64", machine: "virt", mem: "512M", args: []string{"selftest=debate/"}, icount: true},
+	// What is unsound on purpose says so, and harms nobody.
+	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"selftest=program/", "exit=parent"}, icount: true,
+		banner: `(?m)^warning: exit=parent is unsound on purpose(.*\n)+?ok \d+ - program/thread-churn # breaks E5: `},
+	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"selftest=program/", "exit=eager"}, icount: true,
+		banner: `(?m)^warning: exit=eager is unsound on purpose: it breaks E1`},
 	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=shared", "time=real"}, debug: true},
 	{arch: "amd64", machine: "microvm", mem: "128M", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "virt-gicv3", mem: "1G", args: []string{"selftest=quick"}},
@@ -93,6 +103,9 @@ func (b *boot) title() string {
 	}
 	if b.debug {
 		words = append(words, "DEBUG=1")
+	}
+	if b.sixth {
+		words = append(words, "SIXTH=1")
 	}
 	if b.told != "" {
 		words = append(words, b.told)
@@ -185,6 +198,9 @@ func (b *boot) run(ctx context.Context, limit time.Duration) (*qemu.Verdict, err
 	dir := buildDir(b.release, b.arch)
 	if b.debug {
 		dir += "-debug"
+	}
+	if b.sixth {
+		dir += "-sixth"
 	}
 	c := &qemu.Config{
 		Machine: m, Memory: b.mem,
