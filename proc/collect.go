@@ -7,7 +7,7 @@ import "grim/proc/exit"
 // its exit design left something on it, settle gives that back, with no lock held, and
 // makes it gone. Under the other designs claim does both at once.
 //
-// Whoever has claimed a zombie settles it, whatever becomes of the parent meanwhile: a
+// The task that has claimed a zombie settles it, whatever becomes of the parent meanwhile: a
 // thread in wait(2) is not interrupted between the two, so a parent does not end there,
 // and a signal waits.
 

@@ -105,7 +105,7 @@ func (t *Thread) exit1() (bury bool) {
 	t.chargeExit(begin)
 	p.die(t)
 
-	// 6. Hand the thread to whoever buries it. Not earlier: that frees the u-area,
+	// 6. Hand the thread over for burial. Not earlier: that frees the u-area,
 	// on which a CPU stands that is in or returning from user mode, and perhaps
 	// the root, which a CPU may have active. POINT OF NO RETURN: if the reaper
 	// buries t, it may have done so already.

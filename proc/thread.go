@@ -35,7 +35,7 @@ type Thread struct {
 	p   *Process     // [I]
 	tid atomic.Int32 // [a] changes in Exec when the leader is replaced
 
-	// U holds the registers. [o], then that of who buries the thread.
+	// U holds the registers. [o], then bury's.
 	U     *arch.UArea
 	frame phys.Frame // of U
 
@@ -61,7 +61,7 @@ type Thread struct {
 
 	state      State   // [m]
 	next, prev *Thread // [m] Process.threads
-	last       bool    // [o] then of who buries it: it took the process apart
+	last       bool    // [o], then bury's: it took the process apart
 	kept       bool    // [m] to be freed with its process's (exit.Kept)
 	nextDead   *Thread // deadQueue.mu, or [m] of those that are kept
 

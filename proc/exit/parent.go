@@ -3,8 +3,8 @@ package exit
 // Parent leaves everything to the parent. It is unsound on purpose.
 var Parent = Design{
 	Name: "parent",
-	Idea: "The exiting process becomes a zombie with all that it has: address space, threads, u-areas. Whoever " +
-		"waits for it frees them, after it has claimed the zombie and before wait(2) returns. Exits are quick, and " +
+	Idea: "The exiting process becomes a zombie with all that it has: address space, threads, u-areas. The " +
+		"parent's wait(2) frees them, after it has claimed the zombie and before it returns. Exits are quick, and " +
 		"no reaper is needed. But a parent may never wait, and that is legal: its zombies stay fat. Threads that " +
 		"end while their process goes on are not freed before the process is waited for, so a process that makes " +
 		"many of them runs out.",
