@@ -34,7 +34,7 @@ type Format struct {
 	DirtyBits PTE
 
 	// Software bits, free for pmap and vm; ignored by the CPU in leaves.
-	Soft [3]PTE
+	Soft [4]PTE
 
 	// HardwareBits are those that the CPU may set by itself (accessed, dirty).
 	HardwareBits PTE

@@ -36,7 +36,7 @@ var Format = arch.Format{
 	DirtyMask: pteD,
 	DirtyBits: pteD,
 
-	Soft: [3]arch.PTE{1 << 9, 1 << 10, 1 << 11}, // ignored by the CPU
+	Soft: [4]arch.PTE{1 << 52, 1 << 53, 1 << 54, 1 << 55}, // ignored by the CPU
 
 	HardwareBits: pteA | pteD,
 }

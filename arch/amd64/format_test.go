@@ -26,9 +26,9 @@ func TestFormat(t *testing.T) {
 		}
 	}
 	for i, s := range f.Soft {
-		// Bits 9..11 are ignored by the CPU in every entry; 52..58 too, but see
-		// protection keys (59..62).
-		if n := bits.TrailingZeros64(uint64(s)); bits.OnesCount64(uint64(s)) != 1 || n < 9 || n > 11 {
+		// Bits 52..58 are ignored by the CPU in every entry; 9..11 too, but those are
+		// too few. 59..62 are the protection key.
+		if n := bits.TrailingZeros64(uint64(s)); bits.OnesCount64(uint64(s)) != 1 || n < 52 || n > 58 {
 			t.Errorf("software bit %d is %#x", i, s)
 		}
 	}

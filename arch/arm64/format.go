@@ -60,7 +60,9 @@ var Format = arch.Format{
 	DirtyMask: pteSoftDirty,
 	DirtyBits: pteSoftDirty,
 
-	Soft: [3]arch.PTE{1 << 56, 1 << 57, 1 << 58},
+	// 59 is ignored while TCR_EL1.HWU059 is 0 (Arm ARM, D8.3.1: page-based hardware
+	// attributes).
+	Soft: [4]arch.PTE{1 << 56, 1 << 57, 1 << 58, 1 << 59},
 
 	// With TCR_EL1.HA = HD = 0 the CPU changes nothing; AF is named so that a
 	// CPU with HA on does not fail the kernel-half comparison.

@@ -96,11 +96,11 @@ func framesZero(t *T) {
 	for i := range all {
 		all[i] = ^uint64(0)
 	}
-	t.Mem.Populate(f, arch.BlockPages, phys.Kernel)
+	t.Mem.Populate(f, arch.BlockPages)
 	t.Mem.Unreserve(f, &all, arch.BlockPages)
 	for i := range phys.Frame(arch.BlockPages) {
 		t.wantZero(f + i)
-		t.Mem.Unref(f + i)
+		t.Mem.FreeSole(f + i)
 	}
 }
 

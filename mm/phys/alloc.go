@@ -17,6 +17,11 @@ func (m *Memory) Alloc(o Owner) (Frame, error) {
 
 // AllocZero is Alloc of a frame that is all zero.
 func (m *Memory) AllocZero(o Owner) (Frame, error) {
+	return m.allocZero(o, false)
+}
+
+// allocZero is AllocZero, or AllocSole.
+func (m *Memory) allocZero(o Owner, sole bool) (Frame, error) {
 	var f Frame
 	zero := false
 	m.mu.Lock()
@@ -33,6 +38,10 @@ func (m *Memory) AllocZero(o Owner) (Frame, error) {
 		if f, zero, err = m.alloc(o, true); err != nil {
 			return 0, err
 		}
+		m.info[f-m.base].refs = 0
+	}
+	if sole {
+		m.makeSole(int(f - m.base))
 	} else {
 		m.info[f-m.base] = Info{refs: 1, owner: o}
 	}

@@ -80,11 +80,13 @@ func (m *Memory) auditBlock(i int32, stocked map[Frame]bool) (free int, err erro
 		fi := &m.info[f-m.base]
 		r := atomic.LoadInt32(&fi.refs)
 		switch {
+		case m.isSole(int(f-m.base)) && (r != 0 || b.free.has(k) || b.isWhole || stocked[f]):
+			return 0, fmt.Errorf("phys: frame %#x (%v) is an entry's alone and has %d references; free %v, in a whole block %v, stocked %v", uint32(f), fi.owner, r, b.free.has(k), b.isWhole, stocked[f])
 		case r < 0, r > 0 && (b.free.has(k) || b.isWhole || stocked[f]):
 			return 0, fmt.Errorf("phys: frame %#x (%v) has %d references; free %v, in a whole block %v, stocked %v", uint32(f), fi.owner, r, b.free.has(k), b.isWhole, stocked[f])
 		case b.free.has(k) && stocked[f]:
 			return 0, fmt.Errorf("phys: stocked frame %#x is also free", uint32(f))
-		case r == 0 && !b.free.has(k) && !b.isWhole && !stocked[f] && !b.reserved && fi.owner != Free:
+		case r == 0 && !b.free.has(k) && !b.isWhole && !stocked[f] && !b.reserved && fi.owner != Free && !m.isSole(int(f-m.base)):
 			return 0, fmt.Errorf("phys: frame %#x (%v) has no references and is not free: leaked", uint32(f), fi.owner)
 		}
 	}
@@ -122,10 +124,10 @@ func (m *Memory) Owners() map[Owner]int {
 			continue
 		}
 		for k := range arch.BlockPages {
-			fi := &m.info[int(m.first(int32(i))-m.base)+k]
-			switch {
-			case atomic.LoadInt32(&fi.refs) > 0:
-				n[fi.owner]++
+			x := int(m.first(int32(i))-m.base) + k
+			switch fi := &m.info[x]; {
+			case atomic.LoadInt32(&fi.refs) > 0 || m.isSole(x):
+				n[m.ownerOf(x)]++
 			case b.reserved && !b.free.has(k):
 				n[Reserve]++
 			default:
@@ -149,5 +151,16 @@ func (m *Memory) Peek(f Frame) (inUse bool, o Owner) {
 		return true, m.blocks[i].owner
 	}
 	fi := &m.info[f-m.base]
+	if m.isSole(int(f - m.base)) {
+		return true, Anon
+	}
 	return fi.refs > 0, fi.owner
+}
+
+// ownerOf is what frame x, which is not of a whole block, is used for.
+func (m *Memory) ownerOf(x int) Owner {
+	if m.isSole(x) {
+		return Anon
+	}
+	return m.info[x].owner
 }

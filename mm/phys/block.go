@@ -3,6 +3,7 @@ package phys
 import (
 	"fmt"
 	"math/bits"
+	"sync/atomic"
 
 	"grim/arch"
 )
@@ -25,6 +26,9 @@ type block struct {
 	reserved  bool  // on no list; frames neither free nor referenced are a reservation's
 	owner     Owner // of a whole block's frames
 	wholeRefs int32
+	// sole has a bit for each frame whose one reference is a leaf entry that says so:
+	// see sole.go. Atomic, not under mu: it belongs to who has the frame.
+	sole blockMap
 	// On Memory.whole if nfree is 512, on Memory.partial if it is 1..511,
 	// on no list if it is 0 or the block is reserved.
 	next, prev int32
@@ -94,6 +98,9 @@ func (m *Memory) release(i int32, mask *blockMap, words uint8) (n int) {
 			m.badRelease(i, w, bitsOf)
 		}
 		b.free[w] |= bitsOf
+		if s := atomic.LoadUint64(&b.sole[w]); s&bitsOf != 0 {
+			atomic.AndUint64(&b.sole[w], ^bitsOf)
+		}
 		n += bits.OnesCount64(bitsOf)
 	}
 	if debugOwners {
@@ -117,6 +124,9 @@ func (m *Memory) releaseOne(f Frame) {
 		var mask blockMap
 		mask.set(k)
 		m.retire(i, &mask)
+	}
+	if b.sole.has(k) { // ours alone, so that nobody changes it
+		atomic.AndUint64(&b.sole[k>>6], ^(uint64(1) << (k & 63)))
 	}
 	old := b.nfree
 	b.free.set(k)

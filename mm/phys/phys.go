@@ -12,6 +12,9 @@
 // one frame. The first Ref or Unref of a single frame in it splits the count;
 // Join makes it whole again.
 //
+// A page that was never shared has no count at all: the leaf entry that maps it is its
+// one reference, and says so (sole.go).
+//
 // Locks: Memory.mu guards the maps, lists and the stock of zeroed frames. It is
 // innermost (nothing is called under it), held for a few dozen instructions,
 // and never while blocking or clearing memory. Reference counts of frames are
@@ -77,9 +80,9 @@ type Range struct{ Start, End arch.PA }
 // Info is a frame's record. A table page's owner keeps two facts about the
 // entries in it, under the lock of its pmap.
 type Info struct {
-	refs   int32 // atomic; 0: free, in a whole block, reserved or stocked
+	refs   int32 // atomic; 0: free, in a whole block, reserved, stocked, or sole
 	owner  Owner
-	_      uint8
+	Sole   uint8  // leaf tables: not 0 if entries may say that they are their frames' one reference
 	Used   uint16 // table pages: entries that are not zero
 	Groups uint64 // table pages: bit g set if entries 8g..8g+7 may be in use. Others: a Fetch, atomic
 }

@@ -110,8 +110,8 @@ func TestBrokenRules(t *testing.T) {
 	mustPanic(t, "table) freed by its only user", func() { m.FreeZeroed(f) })
 	g, _ := m.Reservation()
 	mustPanic(t, "unreserve", func() { m.Unreserve(g+1, new([8]uint64), 0) })
-	m.Populate(g, 2, phys.Anon)
-	mustPanic(t, "populate", func() { m.Populate(g+1, 1, phys.Anon) })
+	m.Populate(g, 2)
+	mustPanic(t, "handed out twice", func() { m.Populate(g+1, 1) })
 	h, _ := m.AllocBlock(phys.Anon)
 	m.UnrefBlock(h)
 	mustPanic(t, "unref of frame", func() { m.UnrefBlock(h) })
@@ -454,10 +454,10 @@ func TestBatchLoops(t *testing.T) {
 	table[63][5] = arch.PTE((whole + 7).PA()) | 3
 	table[63][6] = arch.PTE(frames[0].PA()) | dirty // frames[0] has two references
 	b := phys.Batch{M: m}
-	if at, left := b.ReleaseLeaf(&table, ^uint64(0), 302, dirty); at != 510 || left != 1 {
+	if at, left := b.ReleaseLeaf(&table, ^uint64(0), 302, dirty, 0); at != 510 || left != 1 {
 		t.Fatalf("stopped at %d, %d entries left, want 510 and 1", at, left)
 	}
-	b.ReleaseLeaf(&table, 1<<63, 1, phys.NoStop)
+	b.ReleaseLeaf(&table, 1<<63, 1, phys.NoStop, 0)
 	b.Flush()
 	if table != (phys.Rows{}) {
 		t.Fatalf("entries are left: %#x", table)
@@ -560,12 +560,12 @@ func TestReleaseRows(t *testing.T) {
 				*e |= 8
 			}
 			b := phys.Batch{M: m}
-			got, left := b.ReleaseLeaf(&table, groups, used, stop)
+			got, left := b.ReleaseLeaf(&table, groups, used, stop, 0)
 			if odd == 4 {
 				if got != at || left != 44 {
 					t.Fatalf("first %d: stopped at %d with %d entries left, want %d and 44", first, got, left, at)
 				}
-				b.ReleaseLeaf(&table, groups&^(3<<8), left, phys.NoStop)
+				b.ReleaseLeaf(&table, groups&^(3<<8), left, phys.NoStop, 0)
 			} else if left != 0 {
 				t.Fatalf("first %d, case %d: %d entries left", first, odd, left)
 			}
@@ -596,7 +596,7 @@ func TestReleaseRows(t *testing.T) {
 		}
 	}
 	b := phys.Batch{M: m}
-	b.ReleaseLeaf(&table, 3, 16, phys.NoStop)
+	b.ReleaseLeaf(&table, 3, 16, phys.NoStop, 0)
 	b.Flush()
 	for k := range phys.Frame(16) {
 		f := c - 8 + k - 4
@@ -612,7 +612,7 @@ func TestReleaseRows(t *testing.T) {
 	m = phystest.New(t, 512)
 	mustPanic(t, "1 entries more than are in use", func() {
 		b := phys.Batch{M: m}
-		b.ReleaseLeaf(new(phys.Rows), 1, 1, phys.NoStop)
+		b.ReleaseLeaf(new(phys.Rows), 1, 1, phys.NoStop, 0)
 	})
 }
 
@@ -675,9 +675,9 @@ func TestReservationFreed(t *testing.T) {
 	if !ok {
 		t.Fatal("no reservation")
 	}
-	m.Populate(base+5, 2, phys.Anon)
+	m.Populate(base+5, 2)
 	free := m.FreeFrames()
-	m.Unref(base + 5)
+	m.FreeSole(base + 5)
 	if n := m.FreeFrames() - free; n != 1 {
 		t.Errorf("%d frames freed, want 1", n)
 	}
@@ -703,16 +703,17 @@ func TestReservationFreed(t *testing.T) {
 	} else {
 		m.Unref(f)
 	}
-	m.Unref(base + 6)
+	m.FreeSole(base + 6)
 	for _, f := range got {
 		m.Unref(f)
 	}
 	audit(t, m)
 
 	base, _ = m.Reservation()
-	m.Populate(base, 3, phys.Anon)
+	m.Populate(base, 3)
 	b := phys.Batch{M: m}
 	for k := range phys.Frame(3) {
+		m.Counted(base + k)
 		b.Unref(base + k)
 	}
 	b.Flush()

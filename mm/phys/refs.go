@@ -33,8 +33,11 @@ func (m *Memory) Refs(f Frame) int32 {
 	i, _ := m.blockOf(f)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if b := &m.blocks[i]; b.isWhole {
+	switch b := &m.blocks[i]; {
+	case b.isWhole:
 		return b.wholeRefs
+	case m.isSole(int(f - m.base)):
+		return 1
 	}
 	return atomic.LoadInt32(&m.info[f-m.base].refs)
 }
@@ -47,7 +50,7 @@ func (m *Memory) Owner(f Frame) Owner {
 	if b := &m.blocks[i]; b.isWhole {
 		return b.owner
 	}
-	return m.info[f-m.base].owner
+	return m.ownerOf(int(f - m.base))
 }
 
 // Unref gives up one reference to f and says whether it was the last, in which
@@ -100,7 +103,8 @@ func (m *Memory) split(f Frame, op string) {
 		if r > 0 {
 			return // another CPU split it in between
 		}
-		panic(fmt.Sprintf("phys: %s of frame %#x that has %d references (last owner %v)", op, uint32(f), r, fi.owner))
+		panic(fmt.Sprintf("phys: %s of frame %#x that has %d references (last owner %v; an entry's alone: %v)",
+			op, uint32(f), r, fi.owner, m.isSole(int(f-m.base))))
 	}
 	first := int(m.first(i) - m.base)
 	for k := first; k < first+arch.BlockPages; k++ {
@@ -120,21 +124,17 @@ func (m *Memory) Join(f Frame) bool {
 	if k != 0 {
 		return false
 	}
-	info := m.info[f-m.base:][:arch.BlockPages]
-	if atomic.LoadInt32(&info[0].refs) == 0 {
+	x := int(f - m.base)
+	o := m.ownerOf(x)
+	if atomic.LoadInt32(&m.info[x].refs) == 0 && !m.isSole(x) {
 		return m.Refs(f) == 1 // whole already, or not in use at all
 	}
-	for k := range info {
-		if atomic.LoadInt32(&info[k].refs) != 1 {
-			return false
-		}
-	}
-	for k := range info {
-		atomic.StoreInt32(&info[k].refs, 0)
+	if !m.joinSole(i) {
+		return false
 	}
 	m.mu.Lock()
 	b := &m.blocks[i]
-	b.isWhole, b.wholeRefs, b.owner = true, 1, info[0].owner
+	b.isWhole, b.wholeRefs, b.owner = true, 1, o
 	m.mu.Unlock()
 	return true
 }
@@ -186,14 +186,19 @@ func (m *Memory) UnrefBlock(f Frame) {
 // freeWhole makes a whole block without references free. Preconditions: m.mu held.
 func (m *Memory) freeWhole(i int32) {
 	b := &m.blocks[i]
+	if b.nfree != 0 {
+		m.badRelease(i, 0, allFrames[0])
+	}
 	b.isWhole = false
-	mask := &allFrames
 	if debugOwners {
 		for k := range Frame(arch.BlockPages) {
 			m.info[m.first(i)+k-m.base].owner = b.owner
 		}
+		m.retire(i, &allFrames)
 	}
-	m.release(i, mask, allWords)
+	b.free, b.nfree, b.cursor = allFrames, arch.BlockPages, 0
+	m.nfree += arch.BlockPages
+	m.relist(i, 0)
 }
 
 var allFrames = blockMap{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
@@ -235,7 +240,7 @@ func (s Fetch) Synced() bool { return s&fetchSynced != 0 }
 // FetchOf is the state of f (arm64: data and instruction caches are not coherent).
 // If it is not Synced, synchronise the caches first and call SetSynced afterwards:
 // another CPU that finds the frame synced maps it executable at once. A frame of a
-// whole block is never synced: its record is of the time before the block.
+// whole block and a sole one are never synced: their records are of an earlier time.
 func (m *Memory) FetchOf(f Frame) Fetch {
 	fi := &m.info[f-m.base]
 	if atomic.LoadInt32(&fi.refs) <= 0 {
@@ -270,7 +275,7 @@ type Sharing struct {
 }
 
 // ShareLeaf copies those of entries [lo, hi) of leaf table src that are not zero to
-// dst, with one more reference to the frame of each. At most used entries of src
+// dst, with one more reference to the frame of each; none is sole (CountTable). At most used entries of src
 // are not zero, all of them in groups (Info.Used, Info.Groups); the caller holds
 // the lock that keeps them. n entries were copied; changed has the bits that differ
 // from before in any of src. It stops at an entry of dst that is not zero, and says

@@ -32,19 +32,6 @@ func (m *Memory) Reservation() (Frame, bool) {
 	return m.first(i), true
 }
 
-// Populate hands out n frames of a reservation from f on, one reference each, all
-// zero. The caller keeps record of which it populated.
-func (m *Memory) Populate(f Frame, n int, o Owner) {
-	info := m.info[f-m.base:][:n]
-	for k := range info {
-		if info[k].refs != 0 {
-			panic(fmt.Sprintf("phys: populate of frame %#x (%v) that has %d references", uint32(f)+uint32(k), info[k].owner, info[k].refs))
-		}
-		info[k] = Info{refs: 1, owner: o}
-		m.Zero(f + Frame(k))
-	}
-}
-
 // BlockNumber is which of the memory's NumBlocks blocks f lies in.
 func (m *Memory) BlockNumber(f Frame) int { return int(f-m.base) / arch.BlockPages }
 
@@ -104,7 +91,7 @@ func (m *Memory) checkUnreserve(base Frame, populated *[arch.BlockPages / 64]uin
 	b := &m.blocks[m.BlockNumber(base)]
 	for k := range arch.BlockPages {
 		fi := &m.info[int(base-m.base)+k]
-		if populated[k>>6]>>(k&63)&1 == 0 && (fi.refs != 0 || b.free.has(k)) {
+		if populated[k>>6]>>(k&63)&1 == 0 && (fi.refs != 0 || m.isSole(int(base-m.base)+k) || b.free.has(k)) {
 			panic(fmt.Sprintf("phys: unreserve of frame %#x (%v) that has %d references, free %v", uint32(base)+uint32(k), fi.owner, fi.refs, b.free.has(k)))
 		}
 	}

@@ -85,7 +85,7 @@ func TestSharedRows(t *testing.T) {
 				audit(t, m)
 			}
 			table, groups := entriesFor(frames)
-			if _, left := b.ReleaseLeaf(table, groups, len(frames), phys.NoStop); left != 0 || *table != (phys.Rows{}) {
+			if _, left := b.ReleaseLeaf(table, groups, len(frames), phys.NoStop, 0); left != 0 || *table != (phys.Rows{}) {
 				t.Fatalf("%d entries left", left)
 			}
 			for _, n := range extra {
@@ -140,7 +140,7 @@ func TestSharedRowsBesideWhole(t *testing.T) {
 	}
 	table, groups := entriesFor(frames)
 	b := phys.Batch{M: m}
-	b.ReleaseLeaf(table, groups, 8, phys.NoStop)
+	b.ReleaseLeaf(table, groups, 8, phys.NoStop, 0)
 	b.Flush()
 	for k, f := range frames {
 		if n := m.Refs(f); n != 1 {
@@ -178,7 +178,7 @@ func TestSharedRowsAtOnce(t *testing.T) {
 			table, groups := entriesFor(frames)
 			wg.Go(func() {
 				b := phys.Batch{M: m}
-				b.ReleaseLeaf(table, groups, n, phys.NoStop)
+				b.ReleaseLeaf(table, groups, n, phys.NoStop, 0)
 				b.Flush()
 			})
 		}

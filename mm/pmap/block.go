@@ -80,7 +80,8 @@ func (p *Pmap) Promote(va arch.VA) bool {
 		s.flags(first)&(Shared|COW) != 0 || f&(arch.BlockPages-1) != 0 {
 		return false
 	}
-	ignore := s.f.HardwareBits | s.f.DirtyBits // a block is as dirty as any of its pages
+	// A block is as dirty as any of its pages, and counted in any case.
+	ignore := s.f.HardwareBits | s.f.DirtyBits | s.sole
 	dirty := arch.PTE(0)
 	want := first
 	for _, e := range n0.t {
@@ -96,7 +97,7 @@ func (p *Pmap) Promote(va arch.VA) bool {
 	// Break before make; any of the 512 pages may be cached, so flush them all.
 	n1.t[i] = 0
 	p.flushAll()
-	n1.t[i].Publish(s.block[s.prot(first)][s.flags(first)] | dirty | arch.PTE(f.PA()))
+	n1.t[i].Publish(s.block[s.prot(first)][s.flags(first)&^Sole] | dirty | arch.PTE(f.PA()))
 	p.tables--
 	// Cleared so that it goes to the stock of zeroed frames: a table is what
 	// such a frame is most often wanted for.

@@ -45,6 +45,9 @@ func (c *checker) table(n node, level int, va arch.VA) error {
 		if info.Groups>>(i>>3)&1 == 0 {
 			return fmt.Errorf("%#x, level %d: entry %#x is in a group recorded as empty", uint64(at), level, uint64(e))
 		}
+		if level == 0 && e&c.p.s.sole != 0 && info.Sole == 0 {
+			return fmt.Errorf("%#x: entry %#x is marked in a table that has none of these", uint64(at), uint64(e))
+		}
 		if err := c.entry(e, level, at); err != nil {
 			return err
 		}
@@ -78,6 +81,9 @@ func (c *checker) entry(e arch.PTE, level int, at arch.VA) error {
 	}
 	if want := row[s.prot(e)][s.flags(e)]; (e^want)&^(s.addr|s.f.HardwareBits|s.f.DirtyBits) != 0 {
 		return fmt.Errorf("%#x, level %d: leaf %#x, its rights and flags are written %#x", uint64(at), level, uint64(e), uint64(want))
+	}
+	if alone := e&s.sole != 0; level == 0 && alone != s.mem.Sole(f) || level != 0 && alone {
+		return fmt.Errorf("%#x, level %d: leaf %#x says that it is its frame's only reference: %v, the frame: %v", uint64(at), level, uint64(e), alone, s.mem.Sole(f))
 	}
 	if at < arch.UserMin {
 		return fmt.Errorf("page 0 is mapped: %#x", uint64(e))

@@ -237,6 +237,10 @@ func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 	if err := c.reserve(1); err != nil {
 		return err
 	}
+	if from.Sole != 0 {
+		mem.CountTable(mem.Rows(src), from.Groups, c.p.s.sole)
+		from.Sole = 0
+	}
 	e := arch.PTE(0)
 	if c.d1 != 0 {
 		e = mem.Table(c.d1)[va.Index(1)]

@@ -48,7 +48,7 @@ func (p *Pmap) EnterLocked(va arch.VA, f phys.Frame, prot arch.Prot, fl Flags) e
 	} else {
 		n.t[i].Publish(e)
 	}
-	s.mem.Unref(of)
+	s.giveBack(old)
 	return nil
 }
 

@@ -37,7 +37,7 @@ func (p *Pmap) AbsentLocked(va arch.VA) (at Place, absent bool) {
 // block of addresses: the one of the page that AbsentLocked gave at for. Pages that
 // are mapped already keep their mapping; done tells how many were entered. The
 // references to the frames of entered pages are the pmap's afterwards, those of the
-// others are given up. On ENOMEM nothing has changed. p is locked by the caller.
+// others are given up. With the flag Sole the frames are sole. On ENOMEM nothing has changed. p is locked by the caller.
 func (p *Pmap) FillLocked(at Place, va arch.VA, f phys.Frame, n int, prot arch.Prot, fl Flags) (done int, err error) {
 	checkVA(va)
 	i := va.Index(0)
@@ -55,7 +55,7 @@ func (p *Pmap) FillLocked(at Place, va arch.VA, f phys.Frame, n int, prot arch.P
 			s.syncFetch(f + phys.Frame(k))
 		}
 	}
-	e := s.page[prot&7][fl&7] | arch.PTE(f.PA())
+	e := s.page[prot&7][fl&15] | arch.PTE(f.PA())
 	groups := uint64(0)
 	for k := i; k < i+n; k++ {
 		if leaf.t[k] == 0 {
@@ -63,15 +63,25 @@ func (p *Pmap) FillLocked(at Place, va arch.VA, f phys.Frame, n int, prot arch.P
 			groups |= 1 << (k >> 3)
 			done++
 		} else {
-			s.mem.Unref(f + phys.Frame(k-i))
+			s.giveBack(e)
 		}
 		e += arch.PageSize
 	}
 	info := s.mem.Info(leaf.f)
 	info.Used += uint16(done)
 	info.Groups |= groups
+	info.Sole |= uint8(fl & Sole)
 	p.resident += done
 	return done, nil
+}
+
+// giveBack gives up the reference that leaf e was.
+func (s *System) giveBack(e arch.PTE) {
+	if e&s.sole != 0 {
+		s.mem.FreeSole(s.frame(e))
+	} else {
+		s.mem.Unref(s.frame(e))
+	}
 }
 
 // AbsentMaskLocked has a bit for each of n <= 32 pages from va on, all in the 2 MB

@@ -98,6 +98,9 @@ func (p *Pmap) moveSome(at, end, by arch.VA) (next arch.VA) {
 				panic(fmt.Sprintf("pmap: move of a page to %#x: %v, or mapped", uint64(d), err))
 			}
 			p.put(n, d.Index(0), e)
+			if e&p.s.sole != 0 {
+				p.s.mem.Info(n.f).Sole = uint8(Sole)
+			}
 			p.take(sp.node, k)
 		}
 		return true

@@ -62,6 +62,10 @@ const (
 	Wired
 	// COW: copy-on-write; never writable, and Protect never adds Write.
 	COW
+	// Sole: the entry is its frame's one reference, of which phys keeps no count
+	// (phys/sole.go): memory that was never shared. For FillLocked, and not told in a
+	// Mapping. A page loses it when it is copied or joins a block.
+	Sole
 )
 
 // Mapping is what a page is mapped to. Prot is 0 for a resident page that allows
@@ -95,12 +99,13 @@ type System struct {
 	mmu   arch.MMU     // [I]
 	yield func()       // [I] after start-up; see SetYield
 
-	// [I] Derived from f, for the loops. Index: prot & 7, flags & 7.
-	page, block [8][8]arch.PTE
+	// [I] Derived from f, for the loops. Index: prot & 7, flags & 15.
+	page, block [8][16]arch.PTE
 	addr        arch.PTE
 	softShift   uint
 	sharedDirty arch.PTE // both bits: a dirty Shared leaf
 	cow, wired  arch.PTE
+	sole        arch.PTE
 
 	gen atomic.Uint64 // generation of identifiers; changed under mu
 
@@ -174,7 +179,7 @@ func NewSystem(m *phys.Memory, f *arch.Format, mmu arch.MMU) *System {
 		}
 	}
 	s.sharedDirty = f.DirtyBits | s.soft(Shared)
-	s.cow, s.wired = s.soft(COW), s.soft(Wired)
+	s.cow, s.wired, s.sole = s.soft(COW), s.soft(Wired), s.soft(Sole)
 	s.gen.Store(1)
 	s.nextASID = 1
 	s.kept = map[uint16]bool{}
@@ -193,7 +198,7 @@ const stepWork = 512
 // Memory is the frame allocator that the tables come from.
 func (s *System) Memory() *phys.Memory { return s.mem }
 
-func (s *System) soft(fl Flags) arch.PTE { return arch.PTE(fl&7) << s.softShift }
+func (s *System) soft(fl Flags) arch.PTE { return arch.PTE(fl&15) << s.softShift }
 
 // leafBits is a leaf entry without its address.
 func (s *System) leafBits(base arch.PTE, prot arch.Prot, fl Flags) arch.PTE {
@@ -217,7 +222,7 @@ func (s *System) leafBits(base arch.PTE, prot arch.Prot, fl Flags) arch.PTE {
 // frame is what e points to: FrameOf drops the bits above.
 func (s *System) frame(e arch.PTE) phys.Frame { return phys.FrameOf(arch.PA(e)) }
 
-func (s *System) flags(e arch.PTE) Flags { return Flags(e>>s.softShift) & 7 }
+func (s *System) flags(e arch.PTE) Flags { return Flags(e>>s.softShift) & 15 }
 
 // prot is what e allows; e is a leaf.
 func (s *System) prot(e arch.PTE) (p arch.Prot) {
@@ -239,7 +244,7 @@ func (s *System) isBlock(e arch.PTE) bool { return e&s.f.LeafMask == s.f.LeafBit
 // mapping describes leaf e.
 func (s *System) mapping(e arch.PTE, block bool) Mapping {
 	return Mapping{
-		Frame: s.frame(e), Prot: s.prot(e), Flags: s.flags(e),
+		Frame: s.frame(e), Prot: s.prot(e), Flags: s.flags(e) &^ Sole,
 		Dirty: e&s.f.DirtyMask == s.f.DirtyBits, Block: block,
 	}
 }

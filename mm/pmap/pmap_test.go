@@ -394,12 +394,12 @@ func TestSyncInstructions(t *testing.T) {
 				t.Errorf("%s: %d synchronisations, want %d", what, n, want)
 			}
 		}
+		b.mem.Ref(f)
+		b.mem.Ref(f)
 		step("data", 0, p.Enter(blk, f, rw, 0))
 		step("made executable", 1, p.Protect(blk, blk+pg, rx))
-		b.mem.Ref(f)
 		step("mapped again", 1, p.Enter(2*blk, f, rx, 0))
 		b.mem.Modified(f)
-		b.mem.Ref(f)
 		step("written", 2, p.Enter(3*blk, f, rx, 0))
 	})
 }
@@ -433,7 +433,7 @@ func TestNoMemory(t *testing.T) {
 		},
 		"copy with a page of its own": func(b *bench, p, q *pmap.Pmap) error {
 			at := base + 3*blk + 9*pg
-			m, _ := p.Lookup(at)
+			m, _ := p.Lookup(base)
 			b.mem.Ref(m.Frame) // as good as any other
 			err := p.Copy(q, []pmap.Range{{0, arch.UserMax}}, pmap.Own{VA: at, Frame: m.Frame, Prot: rw}, nil)
 			if err != nil {

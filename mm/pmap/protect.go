@@ -8,7 +8,7 @@ import (
 // changed. fn is given the entry and the row of leaf bits for its level, and says how
 // much work it was. Preconditions: edges cut, p.mu held; it is given up
 // now and then, to let others run.
-func (p *Pmap) change(start, end arch.VA, fn func(e arch.PTE, bits *[8][8]arch.PTE) (ne arch.PTE, work int)) {
+func (p *Pmap) change(start, end arch.VA, fn func(e arch.PTE, bits *[8][16]arch.PTE) (ne arch.PTE, work int)) {
 	for {
 		if start = p.changeSome(start, end, fn); start >= end {
 			return
@@ -20,7 +20,7 @@ func (p *Pmap) change(start, end arch.VA, fn func(e arch.PTE, bits *[8][8]arch.P
 }
 
 // changeSome is change as far as one step goes: it returns where to go on.
-func (p *Pmap) changeSome(start, end arch.VA, fn func(e arch.PTE, bits *[8][8]arch.PTE) (ne arch.PTE, work int)) (next arch.VA) {
+func (p *Pmap) changeSome(start, end arch.VA, fn func(e arch.PTE, bits *[8][16]arch.PTE) (ne arch.PTE, work int)) (next arch.VA) {
 	s := p.s
 	n, work := 0, 0
 	var where [flushEach]arch.VA
@@ -89,7 +89,7 @@ func (p *Pmap) Protect(start, end arch.VA, prot arch.Prot) error {
 	}
 	s := p.s
 	prot &= 7
-	p.change(start, end, func(e arch.PTE, row *[8][8]arch.PTE) (ne arch.PTE, work int) {
+	p.change(start, end, func(e arch.PTE, row *[8][16]arch.PTE) (ne arch.PTE, work int) {
 		work = protectWork
 		fl := s.flags(e)
 		dirty := e & s.f.DirtyBits
@@ -124,7 +124,7 @@ func (p *Pmap) Wire(start, end arch.VA, on bool) error {
 	if err := p.cutEdges(start, end); err != nil {
 		return err
 	}
-	p.change(start, end, func(e arch.PTE, _ *[8][8]arch.PTE) (arch.PTE, int) {
+	p.change(start, end, func(e arch.PTE, _ *[8][16]arch.PTE) (arch.PTE, int) {
 		if on {
 			return e | p.s.wired, wireWork
 		}

@@ -154,7 +154,11 @@ func (w *purger) level1(f phys.Frame, va arch.VA) {
 			i := phys.FirstUsed(row) & 7
 			if e := row[i]; n == 1 && e != 0 && e&s.sharedDirty != s.sharedDirty {
 				row[i] = 0
-				s.mem.Unref(s.frame(e))
+				if e&s.sole != 0 {
+					s.mem.FreeSole(s.frame(e))
+				} else {
+					s.mem.Unref(s.frame(e))
+				}
 			} else {
 				s.releaseLeaf(leaf, va+arch.VA(r<<3+k)<<arch.BlockShift, w.td, w.v)
 			}

@@ -179,6 +179,9 @@ func (p *Pmap) unlinkPages(n node, va, end arch.VA, td *teardown) arch.VA {
 		if td.npages == stepPages {
 			return va
 		}
+		if e&s.sole != 0 {
+			s.mem.Counted(s.frame(e))
+		}
 		td.pages[td.npages] = DirtyPage{va, s.frame(e)}
 		td.isDirty[td.npages] = e&s.sharedDirty == s.sharedDirty
 		td.npages++
@@ -283,10 +286,10 @@ func (s *System) releaseLeaf(f phys.Frame, va arch.VA, td *teardown, v Visitor) 
 	if v == nil {
 		stop = phys.NoStop
 	}
-	if k, left := td.batch.ReleaseLeaf(rows, info.Groups, int(info.Used), stop); left != 0 {
+	if k, left := td.batch.ReleaseLeaf(rows, info.Groups, int(info.Used), stop, s.sole); left != 0 {
 		groups := info.Groups >> (k >> 3 & 63) << (k >> 3 & 63)
 		s.showDirty(va, rows, groups, td, v)
-		td.batch.ReleaseLeaf(rows, groups, left, phys.NoStop)
+		td.batch.ReleaseLeaf(rows, groups, left, phys.NoStop, s.sole)
 	}
 }
 

@@ -84,8 +84,8 @@ func (s *Set) Init(p *Pool) {
 	p.mu.Unlock()
 }
 
-// Run is what Alloc hands out: N frames F, F+1, ..., all zero, one reference to
-// each, for N pages from VA on.
+// Run is what Alloc hands out: N frames F, F+1, ..., all zero and sole (package phys),
+// for N pages from VA on.
 type Run struct {
 	VA   arch.VA
 	F    phys.Frame
@@ -103,7 +103,7 @@ func (s *Set) Alloc(va, lo, hi arch.VA, max int) (Run, error) {
 			return run, nil
 		}
 	}
-	f, err := s.p.m.AllocZero(phys.Anon)
+	f, err := s.p.m.AllocSole()
 	return Run{VA: va, F: f, N: 1}, err
 }
 
@@ -139,7 +139,7 @@ func (s *Set) reserved(va, lo, hi arch.VA, max int) (Run, bool) {
 		p.touch(k)
 	}
 	p.mu.Unlock()
-	p.m.Populate(run.F, n, phys.Anon)
+	p.m.Populate(run.F, n)
 	return run, true
 }
 

@@ -330,6 +330,7 @@ func TestParallel(t0 *testing.T) {
 				s.BreakAll()
 				for _, run := range mine {
 					for k := range run.N {
+						t.m.Counted(run.F + phys.Frame(k))
 						batch.Unref(run.F + phys.Frame(k))
 					}
 				}

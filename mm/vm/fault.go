@@ -130,9 +130,9 @@ func (vs *VMSpace) faultAnon(e *entry, page arch.VA, access arch.Prot) error {
 	}
 	run, err := vs.rs.Alloc(page, e.start, e.end, ahead)
 	if err == nil {
-		if _, err = pm.FillLocked(at, run.VA, run.F, run.N, hardware(e.prot), e.pmapFlags()); err != nil {
+		if _, err = pm.FillLocked(at, run.VA, run.F, run.N, hardware(e.prot), e.pmapFlags()|pmap.Sole); err != nil {
 			for i := range run.N {
-				vs.sys.mem.Unref(run.F + phys.Frame(i))
+				vs.sys.mem.FreeSole(run.F + phys.Frame(i))
 			}
 			// What was handed out is never handed out again: the next fault must
 			// find no reservation here.
