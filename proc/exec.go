@@ -88,7 +88,9 @@ func (t *Thread) singleThread() error {
 		return ERESTARTNOINTR
 	}
 	p.execer = t
+	steps := 0
 	for o := p.threads; o != nil; o = o.next {
+		p.k.turn(&steps)
 		if o != t {
 			o.todo.Or(todoExit)
 			o.Wake()

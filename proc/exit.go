@@ -42,7 +42,9 @@ func (p *Process) exitLocked(status Status, by exit.Context) {
 	p.advance(Exiting, by)
 	p.continueLocked()
 	p.stop.resume = false // nobody wants to know that any more
+	steps := 0
 	for t := p.threads; t != nil; t = t.next {
+		p.k.turn(&steps)
 		if t.todo.Load()&todoExit == 0 {
 			t.todo.Or(todoExit)
 			t.Wake()
@@ -126,7 +128,9 @@ func (t *Thread) markExiting() (alone Files) {
 	if p.split {
 		alone = t.leaveFilesLocked()
 	}
+	steps := 0
 	for o := p.threads; o != nil && p.pending.set != 0; o = o.next {
+		p.k.turn(&steps)
 		if o.state == Live && p.pending.set&^o.mask != 0 {
 			o.todo.Or(todoSignal)
 			o.Wake()
@@ -261,7 +265,9 @@ func (k *Kernel) orphan(p *Process, t *Thread) {
 	}
 	to := p.reaperOfKids()
 	var left []*Process
+	steps := 0
 	p.children.each(func(c *Process) bool {
+		k.turn(&steps)
 		zombie, g := c.State() == Zombie, c.group.Load()
 		k.unlinkChild(c)
 		c.parent = to

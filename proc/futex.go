@@ -80,7 +80,9 @@ func (b *futexBucket) unlink(w *futexWaiter) {
 // wake takes up to n waiters of key off and wakes them; like Linux at least one if
 // there is one. Preconditions: b.mu held.
 func (b *futexBucket) wake(key vm.Key, n int, bits uint32) (woken int) {
+	steps := 0
 	for w := b.head; w != nil; {
+		w.t.p.k.turn(&steps)
 		next := w.next
 		if w.key == key && w.bits&bits != 0 {
 			t := w.t

@@ -48,7 +48,9 @@ func (p *Process) continueLocked() {
 	p.stop.resume = p.stop.told
 	p.stop.told = false
 	p.k.stopped.Add(-1)
+	steps := 0
 	for t := p.threads; t != nil; t = t.next {
+		p.k.turn(&steps)
 		t.todo.And(^uint32(todoStop))
 		t.Wake()
 	}
@@ -69,7 +71,9 @@ func (p *Process) stopAll(s syscall.Signal, conts uint32) {
 	}
 	p.stop = stopState{on: true, sig: s, conts: conts, here: p.stop.here}
 	k.stopped.Add(1)
+	steps := 0
 	for t := p.threads; t != nil; t = t.next {
+		k.turn(&steps)
 		t.todo.Or(todoStop)
 		t.Wake()
 	}

@@ -27,6 +27,19 @@ func (t *Thread) Pause() error {
 	return nil
 }
 
+// turn counts the steps of a loop over threads or processes, whose number programs
+// choose, and lets others run now and then. Locks may be held, which keep the list as it
+// is: threads that need them wait as long as the loop takes.
+func (k *Kernel) turn(steps *int) {
+	if *steps++; *steps%loopTurn == 0 {
+		k.cfg.Yield()
+	}
+}
+
+// loopTurn is how many steps of such a loop follow each other, of some 200 to 500
+// instructions.
+const loopTurn = 32
+
 // MayEnd is a hint whether Pause would return an error: it is true also if a signal is
 // pending that does not end the process. It takes no lock.
 func (t *Thread) MayEnd() bool { return t.todo.Load()&(todoExit|todoSignal) != 0 }

@@ -194,8 +194,9 @@ func (t *Thread) Kill(pid int, info *Siginfo) error {
 		list, kind = &g.members, linkGroup
 	}
 	err := error(syscall.ESRCH)
-	sent := false
+	sent, steps := false, 0
 	for p := list.head; p != nil; p = p.links[kind].next {
+		k.turn(&steps)
 		if pid == -1 && (p == t.p || p.isInit()) {
 			continue
 		}
@@ -305,7 +306,9 @@ func (k *Kernel) SignalGroup(pgid int, info *Siginfo) error {
 	if g == nil {
 		return syscall.ESRCH
 	}
+	steps := 0
 	for p := g.members.head; p != nil; p = p.links[linkGroup].next {
+		k.turn(&steps)
 		p.postGroup(info)
 	}
 	return nil

@@ -239,7 +239,7 @@ func (ep *epoll) addItem(key epollKey, ev EpollEvent) error {
 		return syscall.ENOSPC
 	}
 	it := &epollItem{ep: ep, epollKey: key, ev: ev}
-	it.w.wake = it.wake
+	it.w.wake, it.w.yield = it.wake, ep.fs.cfg.Yield
 	it.w.exclusive = ev.Events&unix.EPOLLEXCLUSIVE != 0
 	ep.mu.Lock()
 	if ep.items[key] != nil {
@@ -320,7 +320,11 @@ func (f *File) unwatch() {
 	watch := f.watch
 	f.watch = nil
 	f.watchMu.Unlock()
+	steps := 0
 	for it := range watch {
+		if steps++; steps%pollTurn == 0 {
+			it.ep.fs.cfg.Yield()
+		}
 		it.ep.mu.Lock()
 		won := it.ep.items[it.epollKey] == it // else removeItem forgets it
 		delete(it.ep.items, it.epollKey)
@@ -401,7 +405,7 @@ type epollTaken struct {
 }
 
 // pollTurn is how many files are asked between two pauses.
-const pollTurn = 64
+const pollTurn = 32
 
 // collect goes once through the ready list, until got is full.
 func (ep *epoll) collect(t Task, got *epollGot) error {

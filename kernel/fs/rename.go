@@ -223,9 +223,16 @@ func into(n node, d *dir) error {
 	return nil
 }
 
+// ancestorTurn is how many directories are gone up through until others run, some 10
+// instructions each.
+const ancestorTurn = 512
+
 // within says whether d is c or below it. volume.mu is held.
 func within(c directory, d *dir) bool {
-	for {
+	for steps := 1; ; steps++ {
+		if steps%ancestorTurn == 0 {
+			d.fs.cfg.Yield() // with the lock held: the tree stays as it is
+		}
 		if directory(d) == c {
 			return true
 		}

@@ -39,6 +39,7 @@ type waiter struct {
 	// somebody will see to the event: then no further exclusive waiter is woken.
 	wake       func(uint32) bool
 	exclusive  bool
+	yield      func()     // lets others run; nil: nobody is to. Of what there may be many of in a queue
 	queue      *WaitQueue // nil: not queued
 	prev, next *waiter
 }
@@ -85,7 +86,11 @@ func (w *waiter) remove() {
 func (q *WaitQueue) Wake(events uint32) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	steps := 0
 	for w := q.head; w != nil; w = w.next {
+		if steps++; steps%pollTurn == 0 && w.yield != nil {
+			w.yield() // with mu held: the queue stays as it is
+		}
 		if w.events&events != 0 && w.wake(events) && w.exclusive {
 			return
 		}

@@ -15,8 +15,13 @@ import (
 const (
 	waySize    = 16 << 20
 	wayEntries = 3000
-	// longestWait is what another task may wait; a nanosecond is an instruction.
-	longestWait = 70 * time.Microsecond
+	// longestWait is what another task may wait; a nanosecond is an instruction. The
+	// longest step, of a leaf table that is unmapped, is 22 us, and it takes the scheduler
+	// 2 us to run the task.
+	longestWait = 30 * time.Microsecond
+	// wayTries is how often an operation may try: a worker of the garbage collector that
+	// comes in between keeps the task waiting for 40 to 140 us, whatever the operation is.
+	wayTries = 3
 )
 
 // mapsGiveWay: no operation on a map keeps others waiting for long, however large the
@@ -64,18 +69,30 @@ func mapsGiveWay(t *T) {
 		{"madvise of a crowded map", (*way).crowded, func(w *way) error { return w.vs.Advise(dataVA, wayEntries*page, unix.MADV_DONTFORK) }},
 		{"fork of a crowded map", (*way).crowded, (*way).fork},
 	} {
-		w := &way{t: t, vs: t.newSpace(), buf: buf}
-		if c.prep != nil {
-			c.prep(w)
-		}
-		runtime.GC()
-		var err error
-		worst := waits(func() { err = c.op(w) })
-		t.check(c.name, err)
-		if worst > longestWait {
-			t.Errorf("%s: another task waits %v", c.name, worst)
-		}
-		w.end()
+		t.givesWay(c.name, longestWait, func() time.Duration {
+			w := &way{t: t, vs: t.newSpace(), buf: buf}
+			if c.prep != nil {
+				c.prep(w)
+			}
+			runtime.GC()
+			var err error
+			worst := waits(func() { err = c.op(w) })
+			t.check(c.name, err)
+			w.end()
+			return worst
+		})
+	}
+}
+
+// givesWay fails the test if a task waits for longer than limit each time that try says
+// how long it waits.
+func (t *T) givesWay(name string, limit time.Duration, try func() time.Duration) {
+	worst := try()
+	for n := 1; n < wayTries && worst > limit; n++ {
+		worst = min(worst, try())
+	}
+	if worst > limit {
+		t.Errorf("%s: another task waits %v", name, worst)
 	}
 }
 
