@@ -92,7 +92,11 @@ func (s *FS) change(at At, path string, flags int, fn change) error {
 		return err
 	}
 	defer t.done()
-	return changeNode(at.cred(), t.node, fn)
+	err = changeNode(at.cred(), t.node, fn)
+	if err == nil {
+		s.tell(t.node, t.place, unix.IN_ATTRIB)
+	}
+	return err
 }
 
 // changeNode makes the change. /proc keeps its attributes: EPERM.
@@ -200,7 +204,11 @@ func (s *FS) Chmod(at At, path string, mode uint32, flags int) error {
 	if t.node.base().typ == syscall.S_IFLNK {
 		return syscall.EOPNOTSUPP
 	}
-	return changeNode(at.cred(), t.node, setMode(mode))
+	err = changeNode(at.cred(), t.node, setMode(mode))
+	if err == nil {
+		s.tell(t.node, t.place, unix.IN_ATTRIB)
+	}
+	return err
 }
 
 // Chown is fchownat(2).
@@ -231,7 +239,11 @@ func (s *FS) Truncate(at At, path string, size int64) error {
 		if err := n.allows(at.cred(), mayWrite); err != nil {
 			return err
 		}
-		return n.truncatePath(at.Task, size)
+		if err := n.truncatePath(at.Task, size); err != nil {
+			return err
+		}
+		s.tell(n, t.place, unix.IN_MODIFY)
+		return nil
 	}
 	return syscall.EINVAL
 }
@@ -249,5 +261,9 @@ func (f *File) change(t Task, fn change) error {
 	if f.Flags()&unix.O_PATH != 0 {
 		return syscall.EBADF
 	}
-	return changeNode(credOf(t), f.node, fn)
+	err := changeNode(credOf(t), f.node, fn)
+	if err == nil {
+		f.fs.tell(f.node, f.from, unix.IN_ATTRIB)
+	}
+	return err
 }

@@ -91,6 +91,9 @@ func (f *File) Release() {
 	case r > 0:
 		return
 	}
+	if f.fs.watched() && f.Flags()&unix.O_PATH == 0 {
+		f.tellClosed()
+	}
 	f.unwatch()
 	f.unlock()
 	if a := f.async.Load(); a != nil {
@@ -100,6 +103,15 @@ func (f *File) Release() {
 	unhold(f.node)
 	f.fs.files.Add(-1)
 	f.payer.Give(charge.OpenFile, fileCost)
+}
+
+// tellClosed is the event of the last Release.
+func (f *File) tellClosed() {
+	mask := uint32(unix.IN_CLOSE_NOWRITE)
+	if f.Flags()&unix.O_ACCMODE != unix.O_RDONLY {
+		mask = unix.IN_CLOSE_WRITE
+	}
+	f.fs.tell(f.node, f.from, mask)
 }
 
 // Flags are the access mode and status flags (fcntl F_GETFL).

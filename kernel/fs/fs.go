@@ -12,6 +12,8 @@
 //	FDTable.mu              descriptor numbers; no file is closed under it
 //	async.mu                who gets the signals of a description
 //	lock.System             record locks; taken alone
+//	FS.watchMu              the watches of inodes; also inside the locks of names
+//	    inotify.mu          events of one inotify
 //	File.posMu              offset of one open file description
 //	    regular.writeMu     one writer or truncation of a regular file at a time
 //	        VM object locks (package mm/vm)
@@ -187,6 +189,10 @@ type FS struct {
 	ptyMu   sync.Mutex
 	ptys    []*pty      // ptyMu: by number
 	records lock.System // record locks of all files
+
+	watchMu  sync.Mutex   // the watches of inodes
+	watchers atomic.Int32 // how many there are
+	lastMove atomic.Uint32
 
 	lastIno atomic.Uint64
 	inodes  atomic.Int64

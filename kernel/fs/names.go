@@ -11,6 +11,14 @@ import (
 // link gives n, which is new, its name in d: ENOENT if d was removed meanwhile, EEXIST,
 // ENOSPC. The result is n, or, where a store keeps d, the node of an inode like it.
 func (s *FS) link(t Task, d *dir, name string, n node) (node, error) {
+	made, err := s.linkNew(t, d, name, n)
+	if err == nil && made == n {
+		s.tellName(d, name, n, unix.IN_CREATE)
+	}
+	return made, err
+}
+
+func (s *FS) linkNew(t Task, d *dir, name string, n node) (node, error) {
 	c := credOf(t)
 	if err := d.mayChange(c); err != nil {
 		return nil, err
@@ -199,6 +207,8 @@ func (s *FS) Link(oldAt At, oldPath string, newAt At, newPath string, flags int)
 	}
 	d.attach(e, t.node)
 	t.node.base().ctime.Store(s.cfg.Now())
+	s.tellSelf(t.node, unix.IN_ATTRIB)
+	s.tellName(d, name, t.node, unix.IN_CREATE)
 	return nil
 }
 
@@ -230,6 +240,10 @@ func (s *FS) Unlink(at At, path string, flags int) error {
 	if err != nil {
 		return err
 	}
+	if flags&unix.AT_REMOVEDIR == 0 {
+		s.tellSelf(n, unix.IN_ATTRIB) // its link count
+	}
+	s.tellName(d, t.name, n, unix.IN_DELETE)
 	unhold(n)
 	return nil
 }

@@ -55,7 +55,8 @@ type inode struct {
 	// stays 0, so that a walk that lost the race with unlink gets ENOENT.
 	refs atomic.Int32
 
-	locks atomic.Pointer[fileLocks] // nil: there has been none
+	locks   atomic.Pointer[fileLocks] // nil: there has been none
+	watches atomic.Pointer[[]*watch]  // written under FS.watchMu; nil: none
 
 	payer *charge.User // [I] nil: not charged, as in /proc
 	cost  int64        // [I] of it
@@ -108,6 +109,9 @@ func unhold(n node) {
 	case r < 0:
 		panic("fs: inode reference count below zero")
 	case r == 0:
+		if i.watches.Load() != nil {
+			i.fs.watchesEnd(i)
+		}
 		i.fs.inodes.Add(-1)
 		if i.dev == devRoot {
 			i.fs.named.Uncount()

@@ -115,7 +115,14 @@ func (s *FS) openNode(t Task, n node, from place, flags int) (*File, error) {
 		unhold(n)
 		return nil, err
 	}
-	return s.newFile(t, n, h, from, flags)
+	f, err := s.newFile(t, n, h, from, flags)
+	if err == nil {
+		if flags&unix.O_TRUNC != 0 && n.base().typ == syscall.S_IFREG {
+			s.tell(n, from, unix.IN_MODIFY)
+		}
+		s.tell(n, from, unix.IN_OPEN)
+	}
+	return f, err
 }
 
 // create makes a regular file where the walk found nothing.
@@ -153,8 +160,10 @@ func (s *FS) create(at At, t found, flags int, mode uint32) (*File, error) {
 	f, err := s.newFile(at.Task, r, h, t.place, flags)
 	if err != nil { // nobody has been told of the name
 		s.unlink(d, t.name, r)
+		return nil, err
 	}
-	return f, err
+	s.tell(f.node, t.place, unix.IN_OPEN)
+	return f, nil
 }
 
 // OpenExec opens a file to run a program from it, for reading: until the File is

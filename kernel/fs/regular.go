@@ -310,7 +310,11 @@ func (f *File) Truncate(t Task, size int64) error {
 	if !ok || f.may(unix.O_WRONLY) != nil {
 		return syscall.EINVAL
 	}
-	return r.truncate(t, size)
+	if err := r.truncate(t, size); err != nil {
+		return err
+	}
+	f.fs.tell(f.node, f.from, unix.IN_MODIFY)
+	return nil
 }
 
 // Allocate is fallocate(2) with mode 0 or FALLOC_FL_KEEP_SIZE: the size grows to

@@ -53,7 +53,14 @@ func (s *FS) Rename(oldAt At, oldPath string, newAt At, newPath string, flags ui
 			e.free()
 		}
 	}
+	if err == nil && m.te.node != nil {
+		s.tellMoved(fd, m.fn, td, m.tn, m.te.node)
+		if m.fe.node != nil { // an exchange
+			s.tellMoved(td, m.tn, fd, m.fn, m.fe.node)
+		}
+	}
 	if old != nil {
+		s.tellSelf(old, unix.IN_ATTRIB) // its link count
 		unhold(old)
 	}
 	return err

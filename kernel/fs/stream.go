@@ -59,6 +59,14 @@ const PipeAtomic = pipeAtomic
 // ReadTo is Read into d. What did not arrive stays in a stream, and the offset
 // moves by what arrived: EFAULT only if nothing did.
 func (f *File) ReadTo(t Task, d Dest) (int, error) {
+	n, err := f.readTo(t, d)
+	if n > 0 && f.fs.watched() {
+		f.fs.tell(f.node, f.from, unix.IN_ACCESS)
+	}
+	return n, err
+}
+
+func (f *File) readTo(t Task, d Dest) (int, error) {
 	if err := f.may(unix.O_RDONLY); err != nil {
 		return 0, err
 	}
@@ -78,6 +86,14 @@ func (f *File) ReadTo(t Task, d Dest) (int, error) {
 
 // PreadTo is Pread into d.
 func (f *File) PreadTo(t Task, d Dest, off int64) (int, error) {
+	n, err := f.preadTo(t, d, off)
+	if n > 0 && f.fs.watched() {
+		f.fs.tell(f.node, f.from, unix.IN_ACCESS)
+	}
+	return n, err
+}
+
+func (f *File) preadTo(t Task, d Dest, off int64) (int, error) {
 	if err := f.positional(unix.O_RDONLY, off); err != nil {
 		return 0, err
 	}
@@ -134,6 +150,14 @@ func deliver(c call, d Dest, off int, p []byte) (n int, err error) {
 // WriteFrom is Write from s. EPIPE may come with a count: the caller sends SIGPIPE
 // and returns the count.
 func (f *File) WriteFrom(t Task, s Source) (int, error) {
+	n, err := f.writeFrom(t, s)
+	if n > 0 && f.fs.watched() {
+		f.fs.tell(f.node, f.from, unix.IN_MODIFY)
+	}
+	return n, err
+}
+
+func (f *File) writeFrom(t Task, s Source) (int, error) {
 	if err := f.may(unix.O_WRONLY); err != nil {
 		return 0, err
 	}
@@ -154,6 +178,14 @@ func (f *File) WriteFrom(t Task, s Source) (int, error) {
 
 // PwriteFrom is Pwrite from s.
 func (f *File) PwriteFrom(t Task, s Source, off int64) (int, error) {
+	n, err := f.pwriteFrom(t, s, off)
+	if n > 0 && f.fs.watched() {
+		f.fs.tell(f.node, f.from, unix.IN_MODIFY)
+	}
+	return n, err
+}
+
+func (f *File) pwriteFrom(t Task, s Source, off int64) (int, error) {
 	if err := f.positional(unix.O_WRONLY, off); err != nil {
 		return 0, err
 	}

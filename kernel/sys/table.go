@@ -196,6 +196,11 @@ var sysents = []sysent{
 	{"getcwd", 2, sysGetcwd, ""},
 	{"umask", 1, sysUmask, ""},
 
+	{"inotify_init", 0, sysInotifyInit, ""},
+	{"inotify_init1", 1, sysInotifyInit1, ""},
+	{"inotify_add_watch", 3, sysInotifyAddWatch, ""},
+	{"inotify_rm_watch", 2, sysInotifyRmWatch, ""},
+
 	// Waiting for files.
 	{"poll", 3, sysPoll, ""},
 	{"ppoll", 5, sysPpoll, ""},

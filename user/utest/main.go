@@ -32,6 +32,7 @@ var tests = slices.Concat(
 	timerTests,
 	spliceTests,
 	sysvTests,
+	inotifyTests,
 )
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.
