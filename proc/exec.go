@@ -41,9 +41,6 @@ func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, e
 	old.discard()
 
 	p.resetSignals(t)
-	if t.hasTimers() {
-		p.stopTimers()
-	}
 	if err := t.ownFiles(); err != nil {
 		p.kill(SignalStatus(syscall.SIGSEGV)) // as Linux: there is no program to tell
 		t.Interrupt()
@@ -160,7 +157,11 @@ func (p *Process) resetSignals(t *Thread) {
 		old.drop()
 	}
 	p.acts.reset()
+	timers := p.timers != nil
 	p.mu.Unlock()
+	if timers {
+		p.stopTimers()
+	}
 	t.altStack = AltStack{}
 	t.robust, t.clearTID = 0, 0
 	t.rseq = rseqArea{}

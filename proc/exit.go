@@ -211,14 +211,16 @@ func (p *Process) leaveSpace() *exit.Design {
 // p leads. The table is hidden first, so that /proc readers see it open or not at all.
 func (p *Process) closeFiles() {
 	p.mu.Lock()
-	files, timer := p.files, p.timer
+	files, timer, more := p.files, p.timer, p.timers != nil || p.atExit != nil
 	p.files, p.timer, p.split = nil, nil, false
 	p.mu.Unlock()
 	if files != nil {
 		files.CloseAll()
 	}
-	p.stopTimers()
-	p.runAtExit()
+	if more {
+		p.stopTimers()
+		p.runAtExit()
+	}
 	if timer != nil {
 		timer.stop()
 	}

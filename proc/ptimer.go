@@ -111,13 +111,6 @@ func (p *Process) stopTimers() {
 	}
 }
 
-// hasTimers says whether the thread's process has POSIX timers.
-func (t *Thread) hasTimers() bool {
-	t.p.mu.Lock()
-	defer t.p.mu.Unlock()
-	return len(t.p.timers) > 0
-}
-
 // stop ends the timer for good. It is on no list any more.
 func (tm *Timer) stop() {
 	tm.mu.Lock()
