@@ -193,7 +193,7 @@ func (s *FS) Link(oldAt At, oldPath string, newAt At, newPath string, flags int)
 	err = d.load()
 	switch {
 	case err != nil:
-	case d.removed() || t.node.base().nlink.Load() == 0:
+	case d.removed() || t.node.base().nlink.Load() == 0 && !linkable(t.node):
 		err = syscall.ENOENT
 	case d.names[name] != nil:
 		err = syscall.EEXIST
@@ -210,6 +210,12 @@ func (s *FS) Link(oldAt At, oldPath string, newAt At, newPath string, flags int)
 	s.tellSelf(t.node, unix.IN_ATTRIB)
 	s.tellName(d, name, t.node, unix.IN_CREATE)
 	return nil
+}
+
+// linkable says that a file without a name may get one, once: O_TMPFILE made it.
+func linkable(n node) bool {
+	r, ok := n.(*regular)
+	return ok && r.unnamed.CompareAndSwap(true, false)
 }
 
 // Unlink is unlinkat(2); AT_REMOVEDIR in flags makes it rmdir. The file's data

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"fmt"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -8,15 +9,15 @@ import (
 
 // Open is openat(2). mode is the mode of a new file before the umask.
 //
-// It may block only on a FIFO without O_NONBLOCK. O_TMPFILE is not there:
-// EOPNOTSUPP, which its users expect of some file systems.
+// It may block only on a FIFO without O_NONBLOCK. O_TMPFILE is there in memory alone:
+// on a disk EOPNOTSUPP, which its users expect of some file systems.
 func (s *FS) Open(at At, path string, flags int, mode uint32) (*File, error) {
 	if flags&unix.O_PATH != 0 {
 		return s.openPath(at, path, flags)
 	}
 	switch {
 	case flags&unix.O_TMPFILE == unix.O_TMPFILE:
-		return nil, syscall.EOPNOTSUPP
+		return s.openUnnamed(at, path, flags, mode)
 	case flags&unix.O_ACCMODE == unix.O_ACCMODE,
 		flags&(unix.O_CREAT|unix.O_DIRECTORY) == unix.O_CREAT|unix.O_DIRECTORY:
 		return nil, syscall.EINVAL
@@ -123,6 +124,49 @@ func (s *FS) openNode(t Task, n node, from place, flags int) (*File, error) {
 		s.tell(n, from, unix.IN_OPEN)
 	}
 	return f, err
+}
+
+// openUnnamed is open(2) with O_TMPFILE: a regular file without a name, which linkat(2)
+// can give it, unless O_EXCL.
+func (s *FS) openUnnamed(at At, path string, flags int, mode uint32) (*File, error) {
+	if flags&unix.O_ACCMODE != unix.O_WRONLY && flags&unix.O_ACCMODE != unix.O_RDWR || flags&unix.O_CREAT != 0 {
+		return nil, syscall.EINVAL
+	}
+	t, err := s.walk(at, path, follow)
+	if err != nil {
+		return nil, err
+	}
+	defer t.done()
+	if err := t.existing(); err != nil {
+		return nil, err
+	}
+	if _, ok := t.node.(directory); !ok {
+		return nil, syscall.ENOTDIR
+	}
+	d, ok := t.node.(*dir)
+	if !ok || d.stored() != nil {
+		return nil, syscall.EOPNOTSUPP
+	}
+	if err := d.mayChange(at.cred()); err != nil {
+		return nil, err
+	}
+	r, err := s.newRegular(at.Task, "", devRoot, at.Place.mode(mode))
+	if err != nil {
+		return nil, full(err)
+	}
+	newborn(r)
+	r.adopt(at.cred(), d)
+	r.unnamed.Store(flags&unix.O_EXCL == 0)
+	h, err := r.open(call{}, flags)
+	if err == nil && s.named.Over() {
+		h.close()
+		err = syscall.ENOSPC
+	}
+	if err != nil {
+		unhold(r)
+		return nil, err
+	}
+	return s.newFile(at.Task, r, h, place{d, fmt.Sprintf("#%d", r.ino)}, flags&^unix.O_EXCL)
 }
 
 // create makes a regular file where the walk found nothing.

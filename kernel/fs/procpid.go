@@ -208,8 +208,9 @@ func (p *procfs) pidKids(pid, tid int) []kid {
 		}
 		return i.Exe.node, i.Exe.from, nil
 	}))
-	add(p.magic("root", pid, func(*ProcInfo) (node, place, error) {
-		return p.fs.root, place{p.fs.root, ""}, nil
+	add(p.magic("root", pid, func(i *ProcInfo) (node, place, error) {
+		d := p.fs.rootOf(i.Place)
+		return d, place{d, ""}, nil
 	}))
 	add(kid{name: "fd", typ: syscall.S_IFDIR, perm: 0o500, guard: guard, many: p.fdKids(pid, p.fdKid)})
 	add(kid{name: "fdinfo", typ: syscall.S_IFDIR, perm: 0o555, guard: guard, many: p.fdKids(pid, p.fdInfoKid)})

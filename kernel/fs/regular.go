@@ -41,6 +41,7 @@ type regular struct {
 	// that a program runs from: never both are there (ETXTBSY; Linux's
 	// i_writecount). A memfd's first description does not count, as on Linux.
 	writers atomic.Int32
+	unnamed atomic.Bool // O_TMPFILE made it, and linkat(2) may give it a name
 }
 
 // getWrite lets the caller write, or open for writing, until putWrite. ETXTBSY: a

@@ -3,6 +3,7 @@ package fs
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,42 @@ type Place struct {
 	mu    sync.Mutex
 	cwd   directory
 	umask uint32
+
+	root atomic.Pointer[top] // nil: the machine's
+}
+
+// top is a root directory that chroot(2) has set.
+type top struct{ dir directory }
+
+// rootOf is where absolute paths of a process begin; p may be nil.
+func (s *FS) rootOf(p *Place) directory {
+	if p != nil {
+		if t := p.root.Load(); t != nil {
+			return t.dir
+		}
+	}
+	return s.root
+}
+
+// Chroot is chroot(2); the caller has looked whether the process may.
+func (s *FS) Chroot(at At, path string, may error) error {
+	t, err := s.node(at, path, 0)
+	if err != nil {
+		return err
+	}
+	defer t.done()
+	d, ok := t.node.(directory)
+	if !ok {
+		return syscall.ENOTDIR
+	}
+	if err := d.base().allows(at.cred(), mayExec); err != nil {
+		return err
+	}
+	if may != nil {
+		return may
+	}
+	at.Place.root.Store(&top{d})
+	return nil
 }
 
 // NewPlace is the first process's: "/" and umask 022.
@@ -24,6 +61,7 @@ func (s *FS) NewPlace() *Place { return &Place{cwd: s.root, umask: 0o022} }
 func (p *Place) Fork(c *Place) *Place {
 	p.mu.Lock()
 	c.cwd, c.umask = p.cwd, p.umask
+	c.root.Store(p.root.Load())
 	p.mu.Unlock()
 	return c
 }
@@ -55,7 +93,19 @@ func (p *Place) Getcwd() (string, error) {
 	if !ok {
 		return "", syscall.ENOENT
 	}
-	return path, nil
+	t := p.root.Load()
+	if t == nil {
+		return path, nil
+	}
+	switch root, _ := dirPath(t.dir); {
+	case root == "/":
+		return path, nil
+	case path == root:
+		return "/", nil
+	case strings.HasPrefix(path, root+"/"):
+		return path[len(root):], nil
+	}
+	return "(unreachable)" + path, nil
 }
 
 // At is where a relative path starts: at Dir (a *at call's descriptor) or, when
@@ -65,6 +115,8 @@ type At struct {
 	Place *Place
 	Dir   *File
 	As    *cred.Cred // whose permissions count; nil: Task's
+	// Resolve are RESOLVE_ flags of openat2(2), which restrict the walk.
+	Resolve uint8
 }
 
 // cred is who walks.
@@ -123,6 +175,8 @@ type walker struct {
 	dir   directory
 	rest  string // what is left of the path
 	links int    // symbolic links followed
+
+	resolve uint8
 }
 
 // lastLink says what a walk does with a symbolic link in the last place.
@@ -151,9 +205,19 @@ func (s *FS) walk(at At, path string, end lastLink) (found, error) {
 	if len(path) >= pathMax {
 		return found{}, syscall.ENAMETOOLONG
 	}
-	w := walker{task: at.Task, cred: at.cred(), root: s.root, rest: path}
-	if path[0] == '/' {
-		w.dir = s.root
+	w := walker{task: at.Task, cred: at.cred(), root: s.rootOf(at.Place), rest: path, resolve: at.Resolve}
+	const below = unix.RESOLVE_BENEATH | unix.RESOLVE_IN_ROOT
+	if at.Resolve&below != 0 {
+		d, err := at.start()
+		if err != nil {
+			return found{}, err
+		}
+		if path[0] == '/' && at.Resolve&unix.RESOLVE_BENEATH != 0 {
+			return found{}, syscall.EXDEV
+		}
+		w.dir, w.root = d, d
+	} else if path[0] == '/' {
+		w.dir = w.root
 	} else {
 		d, err := at.start()
 		if err != nil {
@@ -187,6 +251,11 @@ func (w *walker) run(end lastLink) (found, error) {
 			return found{place: place{w.dir, name}, slash: slash}, nil
 		case err != nil:
 			return found{}, err
+		}
+		if w.resolve != 0 {
+			if err := w.restrict(n); err != nil {
+				return found{}, err
+			}
 		}
 		if l, ok := n.(linker); ok && (!last || end.follows(slash)) {
 			if j, ok := l.(jumper); ok {
@@ -244,6 +313,12 @@ func (w *walker) step(name string) (node, error) {
 	case name == ".":
 		return w.dir, nil
 	case name == "..":
+		if w.dir == w.root {
+			if w.resolve&unix.RESOLVE_BENEATH != 0 {
+				return nil, syscall.EXDEV
+			}
+			return w.dir, nil
+		}
 		up, _ := w.dir.where()
 		if up == nil { // removed: it has no parent any more
 			return nil, syscall.ENOENT
@@ -262,6 +337,26 @@ func (w *walker) end(name string, n node, slash bool) found {
 	return found{place: place{w.dir, name}, node: n, slash: slash}
 }
 
+// restrict is the error of a step to n that openat2(2) has forbidden. A link in the last
+// place counts only if it is followed, which open(2) decides.
+func (w *walker) restrict(n node) error {
+	if w.resolve&unix.RESOLVE_NO_XDEV != 0 && n.base().dev != w.dir.base().dev {
+		return syscall.EXDEV
+	}
+	l, ok := n.(linker)
+	if !ok {
+		return nil
+	}
+	_, magic := l.(jumper)
+	switch {
+	case w.resolve&unix.RESOLVE_NO_SYMLINKS != 0, magic && w.resolve&unix.RESOLVE_NO_MAGICLINKS != 0:
+		return syscall.ELOOP
+	case magic && w.resolve&(unix.RESOLVE_BENEATH|unix.RESOLVE_IN_ROOT) != 0:
+		return syscall.EXDEV
+	}
+	return nil
+}
+
 // follow puts a symbolic link's target before the rest of the path.
 func (w *walker) follow(l linker) error {
 	if w.links++; w.links > maxSymlink {
@@ -277,6 +372,9 @@ func (w *walker) follow(l linker) error {
 		return syscall.ENAMETOOLONG
 	}
 	if target[0] == '/' {
+		if w.resolve&unix.RESOLVE_BENEATH != 0 {
+			return syscall.EXDEV
+		}
 		w.dir = w.root
 	}
 	w.rest = target + w.rest

@@ -374,6 +374,14 @@ func sysChdir(c ctx) (uint64, error) {
 	return c.onPath(func(at fs.At, path string) error { return c.s.fs.Chdir(at, path) })
 }
 
+func sysChroot(c ctx) (uint64, error) {
+	var may error
+	if !c.t.Cred().Has(cred.SysChroot) {
+		may = syscall.EPERM
+	}
+	return c.onPath(func(at fs.At, path string) error { return c.s.fs.Chroot(at, path, may) })
+}
+
 func sysFchdir(c ctx) (uint64, error) {
 	return c.onFile(func(f *fs.File) error {
 		at := c.cwd()

@@ -64,6 +64,9 @@ func sysOpenat(c ctx) (uint64, error) {
 	return c.open(at, path, c.int(2)&openFlags, c.uint32(3))
 }
 
+// resolveCached is RESOLVE_CACHED, which x/sys/unix lacks: names are in memory anyway.
+const resolveCached = 0x20
+
 func sysOpenat2(c ctx) (uint64, error) {
 	var how unix.OpenHow
 	size := c.arg(3)
@@ -81,14 +84,29 @@ func sysOpenat2(c ctx) (uint64, error) {
 		(how.Mode != 0 && how.Flags&(unix.O_CREAT|unix.O_TMPFILE&^unix.O_DIRECTORY) == 0) {
 		return 0, syscall.EINVAL
 	}
-	if how.Resolve != 0 {
-		return 0, syscall.EINVAL // RESOLVE_*: none is offered
+	const known = unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH |
+		unix.RESOLVE_IN_ROOT | resolveCached
+	const both = unix.RESOLVE_BENEATH | unix.RESOLVE_IN_ROOT
+	if how.Resolve&^known != 0 || how.Resolve&both == both {
+		return 0, syscall.EINVAL
 	}
-	at, path, err := c.pathAt(0, 1)
+	if how.Resolve&resolveCached != 0 && how.Flags&(unix.O_TRUNC|unix.O_CREAT) != 0 {
+		return 0, syscall.EAGAIN
+	}
+	path, err := c.path(1)
+	if err != nil {
+		return 0, err
+	}
+	start := path
+	if how.Resolve&unix.RESOLVE_IN_ROOT != 0 {
+		start = "" // an absolute path begins at the descriptor too
+	}
+	at, err := c.at(0, start)
 	if err != nil {
 		return 0, err
 	}
 	defer releaseAt(at)
+	at.Resolve = uint8(how.Resolve)
 	return c.open(at, path, int(how.Flags), uint32(how.Mode))
 }
 

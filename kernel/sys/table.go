@@ -109,7 +109,7 @@ var sysents = []sysent{
 	// Descriptors.
 	{"open", 3, sysOpen, ""},
 	{"openat", 4, sysOpenat, ""},
-	{"openat2", 4, sysOpenat2, "no RESOLVE_ flags"},
+	{"openat2", 4, sysOpenat2, ""},
 	{"creat", 2, sysCreat, ""},
 	{"close", 1, sysClose, ""},
 	{"close_range", 3, sysCloseRange, ""},
@@ -193,6 +193,7 @@ var sysents = []sysent{
 	{"flistxattr", 3, listXattr(xattrFD), "no file system has attributes"},
 	{"chdir", 1, sysChdir, ""},
 	{"fchdir", 1, sysFchdir, ""},
+	{"chroot", 1, sysChroot, ""},
 	{"getcwd", 2, sysGetcwd, ""},
 	{"umask", 1, sysUmask, ""},
 

@@ -33,6 +33,7 @@ var tests = slices.Concat(
 	spliceTests,
 	sysvTests,
 	inotifyTests,
+	walkTests,
 )
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.
