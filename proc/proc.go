@@ -15,6 +15,8 @@
 //
 //	Kernel.treeMu               parents, children, zombies, groups, sessions
 //	    Process.mu              threads, flags, exit status, signals, usage
+//	        Timer.mu            a POSIX timer; realTimer.mu, ITIMER_REAL, likewise
+//	        queues of signalfds (OnSignal), which only wake
 //	        sigActions.mu       a table of signal actions, maybe shared
 //	            pidTable.mu     the pid table
 //	futexBucket.mu              waiters of the words that hash there

@@ -85,8 +85,8 @@ type pipeEnd struct {
 // noneSeen is a seen that no writerGen is equal to.
 const noneSeen = ^uint64(0)
 
-// Pipe is pipe2(2); splice(2), tee(2) and vmsplice(2) are not there (ENOSYS). flags: O_NONBLOCK, O_DIRECT is refused (EINVAL), O_CLOEXEC
-// is the descriptor table's business.
+// Pipe is pipe2(2). flags: O_NONBLOCK; O_DIRECT is refused (EINVAL), O_CLOEXEC is the
+// descriptor table's business.
 func (s *FS) Pipe(t Task, flags int) (r, w *File, err error) {
 	if flags&^(unix.O_NONBLOCK|unix.O_CLOEXEC) != 0 {
 		return nil, nil, syscall.EINVAL

@@ -8,7 +8,8 @@
 // error, a syscall.Errno, becomes the negative result of the call; package
 // proc's ERESTART errors among them are replaced before user mode sees them.
 //
-// The package has no locks but files.mu and System.execMu, which are taken alone.
+// The package has no locks but files.mu, System.execMu and names.mu, which are taken
+// alone.
 //
 // Manuals: man-pages section 2 for what the calls mean, include/uapi of Linux
 // 6.1 for layouts and numbers. What differs is said in the table.
