@@ -41,6 +41,11 @@ func (p *Process) cpuLocked() int64 {
 func (p *Process) CPUTime(tid int) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.cpuTimeLocked(tid)
+}
+
+// cpuTimeLocked is CPUTime. Preconditions: p.mu held.
+func (p *Process) cpuTimeLocked(tid int) int64 {
 	if tid == 0 {
 		return p.cpuLocked()
 	}
@@ -134,7 +139,7 @@ func (t *Thread) checkCPU() {
 		}
 	}
 	for _, tm := range p.timers {
-		if tm.cpu == nil {
+		if !tm.cpu {
 			continue
 		}
 		any = true

@@ -18,7 +18,8 @@ import (
 type Timer struct {
 	p      *Process       // [I]
 	id     int            // [I]
-	cpu    func() int64   // [I] the clock, if it counts CPU time; nil: Kernel.Now
+	cpu    bool           // [I] the clock counts CPU time: the process's, or with tid a thread's
+	tid    int            // [I]
 	target *Thread        // [I] SIGEV_THREAD_ID; nil: any thread
 	sig    syscall.Signal // [I] 0: none (SIGEV_NONE)
 	value  uint64         // [I]
@@ -35,13 +36,15 @@ type Timer struct {
 
 // TimerArgs are what timer_create(2) is asked for.
 type TimerArgs struct {
-	// CPU is a clock of CPU time of this process; nil: the monotonic clock.
-	CPU    func() int64
-	Signal syscall.Signal // 0: none
-	Value  uint64         // of the signal
-	OwnID  bool           // Value is the timer's number
-	Wall   bool           // absolute times are of the wall clock
-	Target *Thread        // of the process; nil: any
+	// CPU: the clock counts CPU time of this process, or with CPUThread of a thread of
+	// it. Else it is the monotonic one.
+	CPU       bool
+	CPUThread int
+	Signal    syscall.Signal // 0: none
+	Value     uint64         // of the signal
+	OwnID     bool           // Value is the timer's number
+	Wall      bool           // absolute times are of the wall clock
+	Target    *Thread        // of the process; nil: any
 }
 
 // maxOverrun is DELAYTIMER_MAX.
@@ -61,7 +64,7 @@ func (p *Process) NewTimer(a TimerArgs) (*Timer, error) {
 	for p.timers[p.nextTimer] != nil {
 		p.nextTimer = (p.nextTimer + 1) & (1<<31 - 1)
 	}
-	tm := &Timer{p: p, id: p.nextTimer, cpu: a.CPU, sig: a.Signal, value: a.Value, target: a.Target, wall: a.Wall}
+	tm := &Timer{p: p, id: p.nextTimer, cpu: a.CPU, tid: a.CPUThread, sig: a.Signal, value: a.Value, target: a.Target, wall: a.Wall}
 	if a.OwnID {
 		tm.value = uint64(tm.id)
 	}
@@ -127,8 +130,8 @@ func (tm *Timer) Wall() bool { return tm.wall }
 func (tm *Timer) Now() int64 { return tm.now() }
 
 func (tm *Timer) now() int64 {
-	if tm.cpu != nil {
-		return tm.cpu()
+	if tm.cpu {
+		return tm.p.CPUTime(tm.tid)
 	}
 	return tm.p.k.now()
 }
@@ -185,7 +188,7 @@ func (tm *Timer) startLocked(at int64) {
 	if tm.at = at; at == 0 || tm.sig == 0 {
 		return
 	}
-	if tm.cpu != nil {
+	if tm.cpu {
 		tm.p.watchCPU()
 		return
 	}
@@ -259,8 +262,8 @@ func (tm *Timer) taken() int {
 		return 0
 	}
 	now := tm.p.k.now()
-	if tm.cpu != nil {
-		now = tm.p.cpuLocked()
+	if tm.cpu {
+		now = tm.p.cpuTimeLocked(tm.tid)
 	}
 	n := max(now-tm.at, 0) / tm.interval
 	tm.overrun = int(min(n, maxOverrun))

@@ -109,7 +109,7 @@ func (f *File) setAsync(on bool) {
 // wake runs with the queue locked: the signal is sent by a goroutine, once for all that
 // happens before it runs.
 func (a *async) wake(events uint32) bool {
-	if a.events.Swap(a.events.Load()|events) == 0 {
+	if a.events.Or(events) == 0 {
 		go a.send()
 	}
 	return false

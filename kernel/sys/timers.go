@@ -149,43 +149,41 @@ const (
 	sigevThreadID = 4
 )
 
-// timerClock is the clock of timer_create(2): nil for the monotonic one and those that
-// go with it. EINVAL, EOPNOTSUPP.
-func (c ctx) timerClock(id int) (cpu func() int64, err error) {
+// timerClock sets the clock of timer_create(2): EINVAL, EOPNOTSUPP, EPERM.
+func (c ctx) timerClock(id int, a *proc.TimerArgs) error {
 	switch id {
-	case unix.CLOCK_REALTIME, unix.CLOCK_MONOTONIC, unix.CLOCK_BOOTTIME, unix.CLOCK_TAI:
-		return nil, nil
+	case unix.CLOCK_MONOTONIC, unix.CLOCK_BOOTTIME:
+		return nil
+	case unix.CLOCK_REALTIME, unix.CLOCK_TAI:
+		a.Wall = true
+		return nil
 	case unix.CLOCK_REALTIME_ALARM, unix.CLOCK_BOOTTIME_ALARM:
+		a.Wall = id == unix.CLOCK_REALTIME_ALARM
 		if !c.t.Cred().Has(cred.WakeAlarm) {
-			return nil, syscall.EPERM
+			return syscall.EPERM
 		}
-		return nil, nil
+		return nil
 	case unix.CLOCK_PROCESS_CPUTIME_ID:
-		p := c.t.Process()
-		return func() int64 { return p.CPUTime(0) }, nil
+		a.CPU = true
+		return nil
 	case unix.CLOCK_THREAD_CPUTIME_ID:
-		p, tid := c.t.Process(), c.t.TID()
-		return func() int64 { return p.CPUTime(tid) }, nil
+		a.CPU, a.CPUThread = true, c.t.TID()
+		return nil
 	case unix.CLOCK_MONOTONIC_RAW, unix.CLOCK_REALTIME_COARSE, unix.CLOCK_MONOTONIC_COARSE:
-		return nil, syscall.EOPNOTSUPP
+		return syscall.EOPNOTSUPP
 	}
 	p, tid, err := c.cpuClock(id)
 	if err != nil || p != c.t.Process() {
-		return nil, syscall.EINVAL
+		return syscall.EINVAL
 	}
-	return func() int64 { return p.CPUTime(tid) }, nil
+	a.CPU, a.CPUThread = true, tid
+	return nil
 }
 
 func sysTimerCreate(c ctx) (uint64, error) {
-	clock := c.int(0)
-	cpu, err := c.timerClock(clock)
-	if err != nil {
+	a := proc.TimerArgs{Signal: syscall.SIGALRM, OwnID: true}
+	if err := c.timerClock(c.int(0), &a); err != nil {
 		return 0, err
-	}
-	a := proc.TimerArgs{CPU: cpu, Signal: syscall.SIGALRM, OwnID: true}
-	switch clock {
-	case unix.CLOCK_REALTIME, unix.CLOCK_REALTIME_ALARM, unix.CLOCK_TAI:
-		a.Wall = true
 	}
 	if va := c.va(1); va != 0 {
 		ev, err := get[sigevent](c, va)
