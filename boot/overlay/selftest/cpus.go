@@ -60,7 +60,6 @@ var parallelTests = []struct {
 	{"garbage collection on all CPUs", parallelCollect},
 	{"collections wait for no user mode", userModeRuns},
 	{"user mode against collections", userModeStorm},
-	{"maps and strings", maps},
 	{"1000 goroutines", goroutines},
 	{"sleep is accurate", sleep},
 	{"timers in order", timers},
@@ -127,7 +126,7 @@ func parkStorm() error {
 		wg.Add(2)
 		side := func(me int64, own, other *runtime.Parker) {
 			defer wg.Done()
-			for range 3000 {
+			for range 500 {
 				for turn.Load()&1 != me {
 					own.Park()
 				}
@@ -151,13 +150,13 @@ func storm() error {
 		wg.Add(2)
 		go func() {
 			defer wg.Done()
-			for i := range 2000 {
+			for i := range 500 {
 				c <- i
 			}
 		}()
 		go func() {
 			defer wg.Done()
-			for range 2000 {
+			for range 500 {
 				v := <-c
 				mu.Lock()
 				total += v
@@ -170,7 +169,7 @@ func storm() error {
 		}()
 	}
 	wg.Wait()
-	if want := 2 * cpus * 1999 * 2000 / 2; total != want {
+	if want := 2 * cpus * 499 * 500 / 2; total != want {
 		return fmt.Errorf("sum is %d, want %d", total, want)
 	}
 	return nil
@@ -184,7 +183,7 @@ func idleTimers() error {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			for j := range 20 {
+			for j := range 8 {
 				d := time.Duration((i*7+j*13)%50+1) * 10 * time.Microsecond
 				t := time.Now()
 				time.Sleep(d)
@@ -204,7 +203,7 @@ func idleTimers() error {
 // earlierTimer: the timer is in the heap of a CPU that sleeps.
 // Broken by: modify without timerMoved.
 func earlierTimer() error {
-	for range 50 {
+	for range 15 {
 		fired := make(chan time.Time, 1)
 		made := make(chan *time.Timer)
 		go func() { made <- time.AfterFunc(time.Hour, func() { fired <- time.Now() }) }()
@@ -226,7 +225,7 @@ func earlierTimer() error {
 
 // idleCPUInterrupt: an interrupt that a CPU without a P takes wakes its goroutine.
 func idleCPUInterrupt() error {
-	for range 100 {
+	for range 30 {
 		done := make(chan bool)
 		go func() { runtime.WaitIRQ(40); done <- true }()
 		time.Sleep(20 * time.Microsecond)
@@ -265,7 +264,7 @@ func parallelCollect() error {
 		go func() {
 			defer wg.Done()
 			keep := grow(9)
-			for range 20 {
+			for range 8 {
 				if grow(9).count() != 1<<10-1 || keep.count() != 1<<10-1 {
 					bad.Add(1)
 				}
@@ -367,14 +366,14 @@ func userModeStorm() error {
 			}
 		}()
 	}
-	for range 10 {
+	for range 5 {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 	}
 	stop.Store(true)
 	wg.Wait()
-	if bad.Load() != 0 || turns.Load() < 100 {
+	if bad.Load() != 0 || turns.Load() < 8 {
 		return fmt.Errorf("%d damaged trees in %d turns", bad.Load(), turns.Load())
 	}
 	return nil
