@@ -2,7 +2,6 @@ package proc
 
 import (
 	"math"
-	"runtime"
 	"syscall"
 
 	"grim/arch"
@@ -109,7 +108,7 @@ func (t *Thread) dispatch() (giveWay bool) {
 // Yield is sched_yield(2): every thread that is ready runs first.
 func (t *Thread) Yield() {
 	t.usage.charge(&t.resumed, t.p.k.now())
-	runtime.Gosched()
+	yieldAll()
 	t.resume()
 }
 

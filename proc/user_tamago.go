@@ -12,3 +12,4 @@ func unpin()          { runtime.Unpin() }
 func enterUser() bool { return runtime.EnterUser() }
 func leaveUser() bool { return runtime.LeaveUser() }
 func rejoin()         { runtime.Rejoin() }
+func yieldAll()       { runtime.YieldAll() }

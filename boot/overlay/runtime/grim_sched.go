@@ -130,3 +130,8 @@ func yieldWoken(gp *g) {
 	pp.grim.woken.put(gp)
 	schedule()
 }
+
+// YieldAll is Gosched for a thread that has used up its slice: it waits for nobody, so it
+// does not hand over to another CPU of an emulator. That would take so long that a timer
+// which is due every millisecond would always be due when user code is about to run.
+func YieldAll() { mcall(goyield_m) }
