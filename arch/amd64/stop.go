@@ -16,21 +16,21 @@ const stopLimit = 100_000_000
 func (m *Machine) StopOthers() {
 	self := runtime.ThisCPU()
 	for n := range m.running {
-		if a := cpus[n].area; n != self && m.started(n) {
+		if a := cpus[n].area; n != self && m.Started(n) {
 			atomic.StoreUint64(&a.stop, 1)
 			m.ipi(cpus[n].apicID, icrNMI)
 		}
 	}
 	end := runtime.Nanotime() + stopLimit
 	for n := range m.running {
-		if n != self && m.started(n) {
+		if n != self && m.Started(n) {
 			await(&cpus[n].area.stopped, max(end-runtime.Nanotime(), 0))
 		}
 	}
 }
 
-// started tells whether the CPU takes interrupts.
-func (m *Machine) started(n int) bool {
+// Started tells whether the CPU takes interrupts.
+func (m *Machine) Started(n int) bool {
 	return n == 0 || atomic.LoadUint64(&cpus[n].area.started) != 0
 }
 

@@ -132,7 +132,7 @@ func (g *gicv2) initCPU(c *irqCPU) {
 
 // initInterface turns this CPU's interface on.
 func (g *gicv2) initInterface(c *irqCPU) {
-	c.target = uint64(g.self() & 0xff)
+	c.target = max(uint64(g.self()&0xff), 1) // the only CPU is the first
 	g.dist.write(gicdISENABLER, 1<<sgis-1)
 	// Nothing of a priority as high as an active one is signalled.
 	for i := range uintptr(4) {

@@ -23,21 +23,21 @@ const (
 func (m *Machine) StopOthers() {
 	self := runtime.ThisCPU()
 	for n := range m.running {
-		if n != self && m.started(n) {
+		if n != self && m.Started(n) {
 			cpus[n].asked.Store(1)
 			m.send(n, sgiStop)
 		}
 	}
 	end := runtime.Nanotime() + stopLimit
 	for n := range m.running {
-		for n != self && m.started(n) && cpus[n].stopped.Load() == stopNot && runtime.Nanotime() < end {
+		for n != self && m.Started(n) && cpus[n].stopped.Load() == stopNot && runtime.Nanotime() < end {
 			yield()
 		}
 	}
 }
 
-// started tells whether the CPU takes interrupts.
-func (m *Machine) started(n int) bool {
+// Started tells whether the CPU takes interrupts.
+func (m *Machine) Started(n int) bool {
 	return n == 0 || atomic.LoadUint64(&cpus[n].start.started) != 0
 }
 
