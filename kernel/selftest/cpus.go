@@ -12,8 +12,7 @@ var cpuTests = []test{
 }
 
 // cpuInterrupts: an interrupt to a CPU, be it the own one, arrives there, once, as the kind
-// that was sent, and nowhere else. Broken by: a target list with all CPUs in it (GICv2); the
-// end of the interrupt left out (the second one does not come).
+// that was sent, and nowhere else. Broken by: a target list with all CPUs in it (GICv2).
 func cpuInterrupts(t *T) {
 	m := t.Machine.(interface {
 		Counts(n int) arch.Counts
