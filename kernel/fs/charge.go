@@ -56,6 +56,16 @@ func (i *inode) pay(payer *charge.User, extra int) error {
 	return nil
 }
 
+// takeNode charges for a new inode of the tree: false if that is more than the payer's
+// share of them.
+func (i *inode) takeNode() bool {
+	if i.payer == nil {
+		return true
+	}
+	i.shared = i.payer.Take(charge.FileNodes, 1)
+	return i.shared
+}
+
 // newSlot is a name that attach can put into a directory: ENOSPC.
 func (s *FS) newSlot(t Task, name string) (*slot, error) {
 	payer := s.payer(t)

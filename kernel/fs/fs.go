@@ -281,10 +281,12 @@ func New(c Config) (*FS, error) {
 }
 
 // Limit bounds the tree from now on, in pages of data and in inodes: ENOSPC. What
-// is there counts.
+// is there counts, and is the kernel's.
 func (s *FS) Limit(pages, inodes int64) {
 	s.size.SetLimit(pages)
 	s.named.SetLimit(inodes)
+	// What is left is shared out among users as all kernel memory is.
+	s.cfg.Charges.SetFileLimits((pages-s.size.Used())<<arch.PageShift, inodes-s.named.Used())
 }
 
 // Limits is what the kernel gives to Limit when the initramfs is unpacked: half of

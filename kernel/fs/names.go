@@ -41,7 +41,7 @@ func (s *FS) linkNew(t Task, d *dir, name string, n node) (node, error) {
 		e.free()
 		return nil, syscall.EEXIST
 	}
-	if s.named.Over() { // n, which is new, has been counted
+	if s.named.Over() || !n.base().takeNode() { // n, which is new, has been counted
 		e.free()
 		return nil, syscall.ENOSPC
 	}

@@ -60,6 +60,9 @@ type inode struct {
 
 	payer *charge.User // [I] nil: not charged, as in /proc
 	cost  int64        // [I] of it
+	// shared is whether payer has been charged for a node of the tree. Set before others
+	// know the node.
+	shared bool
 
 	atime, mtime, ctime, btime atomic.Int64
 }
@@ -121,6 +124,9 @@ func unhold(n node) {
 		}
 		n.drop()
 		if i.payer != nil {
+			if i.shared {
+				i.payer.Give(charge.FileNodes, 1)
+			}
 			i.payer.Give(charge.Inode, i.cost)
 		}
 	}

@@ -344,6 +344,9 @@ func (p *procfs) meminfo() []byte {
 	field(&b, "BufferCharged", uint64(c.Used(charge.Frames)))
 	field(&b, "BufferChargeLimit", uint64(c.Limit(charge.Frames)))
 	for k, n := range c.Totals() {
+		if charge.Kind(k) == charge.FileNodes {
+			continue // no bytes: statfs(2) shows them
+		}
 		field(&b, "Kernel"+charge.Kind(k).String(), uint64(n))
 	}
 	return b.Bytes()

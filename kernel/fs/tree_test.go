@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"syscall"
 	"testing"
@@ -333,12 +334,45 @@ func TestFileLimit(t *testing.T) {
 	signals("less than before", 0)
 }
 
+// One user who fills the tree leaves room for others, in pages and in inodes, and each
+// further one has a share of what is left.
+// Broken by: pageIndex.set without the charge; link without takeNode.
+func TestTreeIsShared(t *testing.T) {
+	w := newWorld(t)
+	w.Limit(w.size.Used()+400, w.named.Used()+400)
+	left := [2]int{400, 400}
+	for uid := range uint32(3) {
+		u := *w.task
+		u.payer = w.task.payer.System().User(10 + uid)
+		defer u.payer.Release()
+		at := w.at
+		at.Task = &u
+		f, err := w.Open(at, fmt.Sprint("/f", uid), unix.O_CREAT|unix.O_RDWR, 0o600)
+		must(t, err)
+		defer f.Release()
+		n, err := f.Write(&u, make([]byte, 400*4096))
+		must(t, err)
+		made := 1
+		for ; err == nil; made++ {
+			err = w.Mkdir(at, fmt.Sprint("/d", uid, "-", made), 0o755)
+		}
+		want(t, "mkdir beyond the share", err, syscall.ENOSPC)
+		for i, got := range []int{n / 4096, made - 1} {
+			if share := left[i] * 3 / 4; got < share-1 || got > share+1 {
+				t.Errorf("user %d got %d of %d, want %d", uid, got, left[i], share)
+			}
+			left[i] -= got
+		}
+	}
+}
+
 // The tree has a size and a number of inodes; statfs shows both, and what is removed
 // is there again.
 func TestTreeLimits(t *testing.T) {
 	w := newWorld(t)
 	w.put("/before", strings.Repeat("x", 3*4096))
 	w.Limit(w.size.Used()+10, w.named.Used()+4)
+	w.task.payer.System().SetFileLimits(math.MaxInt64, math.MaxInt64) // one user may have all
 	st, err := w.Statfs(w.at, "/")
 	must(t, err)
 	if st.Blocks != 13 || st.Bfree != 10 || st.Ffree != 4 {

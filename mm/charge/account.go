@@ -62,7 +62,7 @@ func (a *Account) Take(k Kind, n int64) bool {
 	a.mu.Lock()
 	ok := a.user.Load().Take(k, n)
 	if ok {
-		a.used[resourceOf[k]&1] += n
+		a.used[resourceOf[k]&resourceMask] += n
 	}
 	a.mu.Unlock()
 	return ok
@@ -71,7 +71,7 @@ func (a *Account) Take(k Kind, n int64) bool {
 // Give gives back n bytes that Take has charged.
 func (a *Account) Give(k Kind, n int64) {
 	a.mu.Lock()
-	a.used[resourceOf[k]&1] -= n
+	a.used[resourceOf[k]&resourceMask] -= n
 	a.user.Load().Give(k, n)
 	a.mu.Unlock()
 }

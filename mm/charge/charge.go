@@ -33,15 +33,19 @@ import (
 	"sync/atomic"
 )
 
-// Resource is one of the two things that are shared out.
+// Resource is one of the things that are shared out.
 type Resource uint8
 
-// The resources, both counted in bytes.
+// The resources. Heap, Frames and Pages are counted in bytes.
 const (
 	Heap   Resource = iota // the kernel's own heap, goroutine stacks included
 	Frames                 // physical memory that kernel objects hold as a store
+	Pages                  // pages of files of the memory file system
+	Nodes                  // its inodes, counted
 	resources
 )
+
+const resourceMask = resources - 1
 
 // Kind says what sort of object is charged. Limits do not depend on it; it is
 // what /proc/meminfo and the self-tests' leak check show.
@@ -63,6 +67,8 @@ const (
 	Call                  // memory of system calls in progress
 	IPC                   // System V semaphores, queues with their messages, segments
 	PipePages             // pipe buffers
+	FilePages             // pages of files of the memory file system
+	FileNodes             // its inodes, each counted as 1
 	kinds
 )
 
@@ -81,7 +87,7 @@ var kindTable = [kinds]struct {
 	Signal: {"Signals", Heap}, FDTable: {"FDTables", Heap},
 	OpenFile: {"OpenFiles", Heap}, Inode: {"Inodes", Heap}, Name: {"Names", Heap},
 	Epoll: {"Epoll", Heap}, Call: {"Calls", Heap}, IPC: {"IPC", Heap},
-	PipePages: {"PipePages", Frames},
+	PipePages: {"PipePages", Frames}, FilePages: {"FilePages", Pages}, FileNodes: {"FileNodes", Nodes},
 }
 
 // resourceOf is the resource of each kind, apart from the names: Take and Give look
@@ -142,6 +148,7 @@ func New(c Config) *System {
 	s := &System{users: make(map[uint32]*User)}
 	s.own.sys, s.own.kernel = s, true
 	s.gate = func(int64) bool { return true }
+	s.limit[Pages], s.limit[Nodes] = noLimit, noLimit
 	s.SetLimits(c)
 	return s
 }
@@ -154,12 +161,20 @@ func Unlimited() *System {
 // SetLimits replaces the limits. Charges made before stay. Only at start-up,
 // before there are user programs: limits depend on what the kernel takes first.
 func (s *System) SetLimits(c Config) {
-	// Below what greed times a limit can overflow.
-	s.limit[Heap], s.limit[Frames] = min(c.HeapLimit, math.MaxInt64/8), min(c.FrameLimit, math.MaxInt64/8)
+	s.limit[Heap], s.limit[Frames] = min(c.HeapLimit, noLimit), min(c.FrameLimit, noLimit)
 	s.setBounds()
 	if c.Gate != nil {
 		s.gate = c.Gate
 	}
+}
+
+// noLimit is below what greed times a limit can overflow.
+const noLimit = math.MaxInt64 / 8
+
+// SetFileLimits replaces the limits of the memory file system. Only at start-up.
+func (s *System) SetFileLimits(pages, nodes int64) {
+	s.limit[Pages], s.limit[Nodes] = min(pages, noLimit), min(nodes, noLimit)
+	s.setBounds()
 }
 
 // refuseAll is a limit that refuses every charge.

@@ -103,7 +103,7 @@ const greed = 3
 // Take charges n bytes and reports whether the user may have them. n is not
 // negative. The caller gives the same number back when the object goes.
 func (u *User) Take(k Kind, n int64) bool {
-	s, r := u.sys, resourceOf[k]&1
+	s, r := u.sys, resourceOf[k]&resourceMask
 	used, total := u.used[r].Add(n), n
 	if !u.kernel {
 		total = s.used[r].Add(n)
@@ -140,7 +140,7 @@ func (u *User) giveTwo(k Kind, n int64, l Kind, m int64) {
 // the gate. used and total are what the user and all users hold with the charge, n bytes
 // of one kind and m of another; it takes that back if the answer is no.
 func (u *User) mayHave(k Kind, n int64, l Kind, m, used, total int64) bool {
-	s, r, all := u.sys, resourceOf[k]&1, n+m
+	s, r, all := u.sys, resourceOf[k]&resourceMask, n+m
 	f := s.refuse.Load()
 	if refused := f != nil && ((*f)(k, n) || m != 0 && (*f)(l, m)); !refused && used <= greed*(s.limit[r]-total) &&
 		(r != Heap || total&(gateStep-1) >= all || s.gate(all)) {
@@ -169,7 +169,7 @@ func (u *User) mayHaveOne(k Kind, n, used, total int64, over bool) bool {
 
 // Give gives back n bytes that Take has charged.
 func (u *User) Give(k Kind, n int64) {
-	s, r := u.sys, resourceOf[k]&1
+	s, r := u.sys, resourceOf[k]&resourceMask
 	of, left := s.kinds[k&kindMask].Add(-n), u.used[r].Add(-n)
 	if !u.kernel {
 		s.used[r].Add(-n)
@@ -181,7 +181,7 @@ func (u *User) Give(k Kind, n int64) {
 
 // PayFor makes u pay for n bytes of a kind that from has paid for. It is never refused;
 // see Account.Move. The caller holds what keeps the charge as it is.
-func (u *User) PayFor(k Kind, n int64, from *User) { move(resourceOf[k]&1, n, from, u) }
+func (u *User) PayFor(k Kind, n int64, from *User) { move(resourceOf[k]&resourceMask, n, from, u) }
 
 // move adds to what the one holds and takes from the other. The kinds' totals stay.
 // The kernel's own is not part of the machine's use.

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"unsafe"
 
+	"grim/arch"
 	"grim/mm/charge"
 	"grim/mm/phys"
 )
@@ -49,11 +50,8 @@ func (q *Quota) Uncount() { q.used.Add(-1) }
 // Over says whether more is counted than the limit allows.
 func (q *Quota) Over() bool { return q.used.Load() > q.limit.Load() }
 
-// take counts a page; false if the limit is reached. Both work on nil, no quota.
+// take counts a page; false if the limit is reached.
 func (q *Quota) take() bool {
-	if q == nil {
-		return true
-	}
 	if q.used.Add(1) > q.limit.Load() {
 		q.used.Add(-1)
 		return false
@@ -61,11 +59,7 @@ func (q *Quota) take() bool {
 	return true
 }
 
-func (q *Quota) give(pages int64) {
-	if q != nil {
-		q.used.Add(-pages)
-	}
-}
+func (q *Quota) give(pages int64) { q.used.Add(-pages) }
 
 // pageIndex maps an object's page numbers to frames. It holds one reference of
 // each frame. The object locks it.
@@ -151,15 +145,29 @@ func (x *pageIndex) set(index int64, f phys.Frame) error {
 	if index < 0 {
 		panic(fmt.Sprintf("vm: page %d of an object", index))
 	}
-	if !x.quota.take() {
-		return syscall.ENOSPC
+	if x.quota != nil {
+		if !x.owner.Take(charge.FilePages, arch.PageSize) {
+			return syscall.ENOSPC
+		}
+		if !x.quota.take() {
+			x.owner.Give(charge.FilePages, arch.PageSize)
+			return syscall.ENOSPC
+		}
 	}
 	if err := x.put(index, f); err != nil {
-		x.quota.give(1)
+		x.unquota(1)
 		return err
 	}
 	x.n++
 	return nil
+}
+
+// unquota takes pages off the quota and off what the owner has of it.
+func (x *pageIndex) unquota(pages int64) {
+	if x.quota != nil && pages != 0 {
+		x.quota.give(pages)
+		x.owner.Give(charge.FilePages, pages<<arch.PageShift)
+	}
 }
 
 // put is set without the counts.
@@ -218,7 +226,7 @@ func (x *pageIndex) cut(first int64, b *phys.Batch, yield func()) {
 		n := c.cut(uint(lo), b)
 		pages += n
 		x.n -= int64(n)
-		x.quota.give(int64(n))
+		x.unquota(int64(n))
 		if c.n == 0 {
 			cost += chunkCost
 			if c.table != nil {

@@ -30,8 +30,6 @@ type kind struct {
 	refusals [4]syscall.Errno
 	// killed: the kernel may also kill a process that takes, as memory is gone.
 	killed bool
-	// fills: the file system is full, so that nobody can write to a file.
-	fills bool
 }
 
 func main() {
@@ -127,8 +125,8 @@ func run(k *kind) {
 		fail("the hog ended early", 0, 0)
 	}
 	check(k)
-	neighbour(k, neighbourUser)
-	neighbour(k, 0)
+	neighbour(neighbourUser)
+	neighbour(0)
 	end()
 	bare.Put("hog: ")
 	bare.Put(k.name)
@@ -233,13 +231,13 @@ func forever() {
 }
 
 // neighbour does what an ordinary user wants to do at any time.
-func neighbour(k *kind, uid int) {
+func neighbour(uid int) {
 	pid := bare.Fork()
 	if pid < 0 {
 		fail("fork", uid, pid)
 	}
 	if pid == 0 {
-		bare.Exit(beNeighbour(k, uid))
+		bare.Exit(beNeighbour(uid))
 	}
 	if _, status := bare.Wait(pid); status != 0 {
 		fail("a neighbour's work", uid, int(status))
@@ -249,7 +247,7 @@ func neighbour(k *kind, uid int) {
 const hogPath = "/bin/hog\x00"
 
 // beNeighbour returns an exit status that says which step failed.
-func beNeighbour(k *kind, uid int) int {
+func beNeighbour(uid int) int {
 	if uid != 0 && bare.Call(syscall.SYS_SETUID, uintptr(uid)) < 0 {
 		return 11
 	}
@@ -271,15 +269,13 @@ func beNeighbour(k *kind, uid int) int {
 	}
 	const name = "/tmp/neighbour\x00"
 	fd := bare.Open(name, syscall.O_RDWR|syscall.O_CREAT|syscall.O_EXCL, 0o600)
-	if fd < 0 && !(k.fills && fd == -int(syscall.ENOSPC)) {
+	if fd < 0 {
 		return 16
 	}
-	if fd >= 0 {
-		n := bare.Write(fd, b[:])
-		bare.Unlink(name)
-		if n != len(b) && !(k.fills && n == -int(syscall.ENOSPC)) {
-			return 17
-		}
+	n := bare.Write(fd, b[:])
+	bare.Unlink(name)
+	if n != len(b) {
+		return 17
 	}
 	pid := bare.Fork()
 	if pid < 0 {
