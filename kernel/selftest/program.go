@@ -31,13 +31,18 @@ const readWrite = arch.Read | arch.Write
 //	call(nr, args...)      system call; its result is left for the next step
 //	exitResult()           exit_group with the low byte of the last result
 //	exitByte(va)           exit_group with the byte at va
-//	spin()                 loop for ever
+//	spin()                 loop for ever; see below
 //	fork(child)            fork(2); the child runs child's code
 //	expect(va, b, status)  go on if the byte at va is b, else exit_group(status)
 //	await(va, b)           yield until the byte at va is b
 //	exitFailed()           exit_group with 1 if the last result is an error, else 0
 //	callTo(va), ret()      call what is at va; return from there
 //	repeat(n, body)        n times (n > 0) what body emits, itself without repeat
+//
+// spin hands over to the other CPUs of an emulator every 33 microseconds (PAUSE, YIELD).
+// QEMU 7.2 with -icount runs the CPUs in turn. A CPU that arms its timer loses its turn to
+// the next one, which keeps it until its own timer is due. A thread on the first CPU whose
+// timer is due sooner than that is interrupted before its first instruction each time.
 type program struct {
 	code []byte
 }
