@@ -16,7 +16,7 @@ func (t *Thread) Pause() error {
 	before := k.now()
 	if before >= t.sliceEnd {
 		t.usage.involuntary.Add(1)
-		t.Yield()
+		t.sliceOver()
 		return nil
 	}
 	k.cfg.Yield()

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"math"
+	"runtime"
 	"syscall"
 
 	"grim/arch"
@@ -86,7 +87,7 @@ func (t *Thread) interrupt() {
 	}
 	if t.giveWay {
 		t.usage.involuntary.Add(1)
-		t.Yield()
+		t.sliceOver()
 	}
 }
 
@@ -105,8 +106,17 @@ func (t *Thread) dispatch() (giveWay bool) {
 	return now >= t.sliceEnd || c.nextTimer() <= now || k.cfg.Woken() > waiting
 }
 
-// Yield is sched_yield(2): every thread that is ready runs first.
+// Yield is sched_yield(2): every thread that is ready runs first. The thread may wait for
+// a thread on another CPU, in a loop: Gosched hands over to the other CPUs of an emulator.
 func (t *Thread) Yield() {
+	t.usage.charge(&t.resumed, t.p.k.now())
+	runtime.Gosched()
+	t.resume()
+}
+
+// sliceOver is Yield at the end of a slice. The thread waits for nothing, so it does not
+// hand over to other CPUs: see runtime.YieldAll.
+func (t *Thread) sliceOver() {
 	t.usage.charge(&t.resumed, t.p.k.now())
 	yieldAll()
 	t.resume()
