@@ -141,7 +141,7 @@ func edits() []rule {
 		e("runtime/proc.go", "\tif old < 0 || nprocs <= 0 {\n", "\tif old < 0 || nprocs < old {\n", "a CPU is not given up"),
 		e("runtime/proc.go", "\t\tpp.status = _Pidle\n\t\tif runqempty(pp) {\n", "\t\tif backToUser(pp) {\n\t\t\tcontinue\n\t\t}\n\t\tpp.status = _Pidle\n\t\tif mp := mOf(pp); runqempty(pp) && (mp == nil || !mp.rejoins) {\n",
 			"a CPU in user mode, or whose thread waits to go on, is not idle: grim_user.go"),
-		e("runtime/proc.go", "func dropg() {\n", "func dropg() {\n\tleaveThread()\n",
+		e("runtime/proc.go", "func dropg() {\n", "func dropg() {\n\tif severalCPUs {\n\t\tleaveThread()\n\t}\n",
 			"a thread's address space is left by the CPU that the thread leaves"),
 		e("runtime/proc.go", "\t\t\tthread.takeP()\n\t\t\tthread.resume()\n\t\t\thandoffp(p2)\n", "\t\t\tthread.safePoint()\n",
 			"no other M may run the P meanwhile: grim_user.go"),

@@ -50,7 +50,12 @@ func parkerSleep(gp *g) {
 	if !gp.atomicstatus.CompareAndSwap(_Grunning, _Gwaiting) {
 		casgstatus(gp, _Grunning, _Gwaiting) // waits for who scans its stack
 	}
-	dropg()
+	if severalCPUs {
+		dropg()
+	} else { // the same without a call, for 35 of thread_create_exit's 5 800 instructions
+		setMNoWB(&gp.m, nil)
+		setGNoWB(&mp.curg, nil)
+	}
 	if !atomic.Casuintptr(&p.word, 0, uintptr(unsafe.Pointer(gp))) {
 		casgstatus(gp, _Gwaiting, _Grunnable)
 		execute(gp, true)

@@ -85,7 +85,11 @@ func (w *wokenQueue) take() *g {
 func nextReady(pp *p) *g {
 	own := &pp.grim
 	if own.turns++; own.turns < maxTurns {
-		if gp := own.woken.take(); gp != nil {
+		if severalCPUs {
+			if gp := own.woken.take(); gp != nil {
+				return gp
+			}
+		} else if gp := own.woken.q.pop(); gp != nil { // take, without calls
 			return gp
 		}
 	}
