@@ -125,7 +125,8 @@ func (m *Memory) releaseOne(f Frame) {
 		mask.set(k)
 		m.retire(i, &mask)
 	}
-	if b.sole.has(k) { // ours alone, so that nobody changes it
+	// The bit is this frame's owner's, but the word has bits of other owners.
+	if atomic.LoadUint64(&b.sole[k>>6])>>(k&63)&1 != 0 {
 		atomic.AndUint64(&b.sole[k>>6], ^(uint64(1) << (k & 63)))
 	}
 	old := b.nfree

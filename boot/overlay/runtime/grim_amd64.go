@@ -8,6 +8,10 @@ import (
 	"unsafe"
 )
 
+// TamaGo's amd64 package calls it from assembly; see systemstack in grim_os.go.
+//
+//go:linkname settls
+
 // Linux system-call numbers, x86-64 table.
 const (
 	_SYS_write      = 1
