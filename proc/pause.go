@@ -16,7 +16,7 @@ func (t *Thread) Pause() error {
 	before := k.now()
 	if before >= t.sliceEnd {
 		t.usage.involuntary.Add(1)
-		t.sliceOver()
+		t.Yield() // no interrupt ends an emulator's turn in kernel mode
 		return nil
 	}
 	k.cfg.Yield()
