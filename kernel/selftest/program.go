@@ -31,7 +31,8 @@ const readWrite = arch.Read | arch.Write
 //	call(nr, args...)      system call; its result is left for the next step
 //	exitResult()           exit_group with the low byte of the last result
 //	exitByte(va)           exit_group with the byte at va
-//	spin()                 loop for ever; see below
+//	spin()                 loop for ever; it hands over every 33 microseconds
+//	handOver()             PAUSE or YIELD: see below
 //	fork(child)            fork(2); the child runs child's code
 //	expect(va, b, status)  go on if the byte at va is b, else exit_group(status)
 //	await(va, b)           yield until the byte at va is b
@@ -39,10 +40,10 @@ const readWrite = arch.Read | arch.Write
 //	callTo(va), ret()      call what is at va; return from there
 //	repeat(n, body)        n times (n > 0) what body emits, itself without repeat
 //
-// spin hands over to the other CPUs of an emulator every 33 microseconds (PAUSE, YIELD).
-// QEMU 7.2 with -icount runs the CPUs in turn. A CPU that arms its timer loses its turn to
-// the next one, which keeps it until its own timer is due. A thread on the first CPU whose
-// timer is due sooner than that is interrupted before its first instruction each time.
+// handOver gives an emulator's turn to the next CPU. QEMU 7.2 with -icount runs the CPUs in
+// turn. A CPU that arms its timer loses its turn to the next one, which keeps it until its
+// own timer is due. A thread on the first CPU whose timer is due sooner than that is
+// interrupted before its first instruction each time.
 type program struct {
 	code []byte
 }

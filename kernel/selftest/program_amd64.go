@@ -84,8 +84,11 @@ func (p *program) exitByte(va arch.VA) {
 func (p *program) spin() {
 	p.emit(0xb9, 0x00, 0x40, 0x00, 0x00) // MOV ECX, 16384
 	p.emit(0xff, 0xc9, 0x75, 0xfc)       // DEC ECX; JNZ to the DEC
-	p.emit(0xf3, 0x90, 0xeb, 0xf3)       // PAUSE; JMP to the MOV
+	p.handOver()
+	p.emit(0xeb, 0xf3) // JMP to the MOV
 }
+
+func (p *program) handOver() { p.emit(0xf3, 0x90) } // PAUSE
 
 func (p *program) fork(child *program) {
 	p.call(unix.SYS_CLONE, uint64(unix.SIGCHLD), 0, 0, 0, 0)

@@ -71,9 +71,11 @@ func (p *program) spin() {
 	p.emit(0x52880009) // MOV W9, #16384
 	p.emit(0x71000529) // SUBS W9, W9, #1
 	p.emit(0x54ffffe1) // B.NE to the SUBS
-	p.emit(0xd503203f) // YIELD
+	p.handOver()
 	p.emit(0x17fffffc) // B to the MOV
 }
+
+func (p *program) handOver() { p.emit(0xd503203f) } // YIELD
 
 func (p *program) fork(child *program) {
 	p.call(unix.SYS_CLONE, uint64(unix.SIGCHLD), 0, 0, 0, 0)

@@ -184,6 +184,7 @@ func exitDuringFork(t *T) {
 					c.touch(dataVA, arch.PageSize, 3)
 					c.exit(0)
 				})
+				b.handOver() // else fork fails under exit.Parent before the other CPU has its turn
 			})
 			th.exit(1)
 		})

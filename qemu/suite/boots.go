@@ -73,6 +73,9 @@ var suiteBoots = []boot{
 	{arch: "arm64", machine: "imx8mp-evk", mem: "6G", cpus: 4, args: []string{"selftest=cpus/", "cpus=4"}, banner: fourRun},
 	{arch: "arm64", machine: "xlnx-zcu102", mem: "2G", cpus: 2, args: []string{"selftest=cpus/", "cpus=4"},
 		banner: `warning: CPU 0x2 does not start: PSCI's CPU_ON says -2\n(.*\n)*?CPUs: 4 found, 2 run`},
+	// The scheduler and user mode on two CPUs.
+	{arch: "amd64", machine: "q35", mem: "256M", cpus: 2, args: []string{"selftest=threads/", "cpus=2"}, icount: true, banner: "goroutines run on 2 CPUs"},
+	{arch: "arm64", machine: "virt", mem: "256M", cpus: 2, args: []string{"selftest=threads/", "cpus=2"}, icount: true, banner: "goroutines run on 2 CPUs"},
 	// The tree names the mini UART, and the pins carry the PL011.
 	{arch: "arm64", machine: "raspi3b-pl011", mem: "1G", args: []string{"selftest=frames/counts"}, told: "pins-alt0", pokes: pinsALT0},
 	{arch: "arm64", machine: "raspi4b", mem: "2G", args: []string{"selftest=quick"}},
