@@ -99,6 +99,9 @@ func grow[T any](x *executable, s *[]T, more int) error {
 	return nil
 }
 
+// growStack makes room for an image of the new stack: elf.Args.Grow.
+func (x *executable) growStack(words int) error { return grow(x, &x.args.Room, words) }
+
 // repay gives back n bytes that grow has charged.
 func (x *executable) repay(n int) {
 	x.paid -= n
@@ -138,7 +141,7 @@ func (s *System) getExecutable() *executable {
 	}
 	s.execMu.Unlock()
 	x := &executable{s: s}
-	x.loadFor = x.load
+	x.loadFor, x.args.Grow = x.load, x.growStack
 	return x
 }
 
@@ -153,7 +156,7 @@ func (x *executable) put() {
 	clear(x.strings)
 	*x = executable{
 		s: s, loadFor: x.loadFor, text: kept(x.text), starts: kept(x.starts), strings: kept(x.strings),
-		args: elf.Args{Room: x.args.Room},
+		args: elf.Args{Room: kept(x.args.Room), Grow: x.args.Grow},
 	}
 	s.execMu.Lock()
 	if len(s.execs) < keptExecutables {

@@ -77,9 +77,11 @@ type Args struct {
 	// Yield is called now and then while many strings are laid out; nil: never.
 	Yield func()
 	work  int // since the last Yield: bytes, and stepCost for each string
-	// Room is memory that Load may use for an image of the stack, instead of the
-	// heap's; it is as large as was ever needed afterwards. It may be nil.
+	// Room is memory that Load may use for an image of the stack. It may be nil. If it is
+	// too small, Load has Grow replace it by one of that many words, or makes one if Grow
+	// is nil.
 	Room []uint64
+	Grow func(words int) error
 }
 
 // Every stepWork of work others run: some 10 000 instructions.
@@ -130,7 +132,11 @@ func (a *Args) stackImage(top arch.VA, im *Image, bias, base arch.VA) (image []b
 	n += len(a.Random) + 8
 	total := (words*8 + n + 15) &^ 15
 	if cap(a.Room) < total/8 {
-		a.Room = make([]uint64, total/8)
+		if a.Grow == nil {
+			a.Room = make([]uint64, total/8)
+		} else if err := a.Grow(total / 8); err != nil {
+			return nil, 0, err
+		}
 	}
 	room := a.Room[:total/8]
 	// Safety: the same memory as bytes. Both architectures are little-endian, so
