@@ -203,6 +203,12 @@ func edits() []rule {
 			"\tr1, r2, err = RawSyscall6(trap, a1, a2, a3, 0, 0, 0)\n", "see above"),
 		e("syscall/syscall_linux.go", "\truntime_entersyscall()\n\tr1, r2, err = RawSyscall6(trap, a1, a2, a3, a4, a5, a6)\n\truntime_exitsyscall()\n",
 			"\tr1, r2, err = RawSyscall6(trap, a1, a2, a3, a4, a5, a6)\n", "see above"),
+		e("crypto/internal/fips140/drbg/entropy_fips140.go", "var memory entropy.ScratchBuffer\n", "",
+			"32 MB of the image for FIPS 140 mode, which is never on; TamaGo's package rng imports crypto/aes"),
+		e("crypto/internal/fips140/drbg/entropy_fips140.go", "\tseed, err := entropy.Seed(&memory)\n",
+			"\tmemory := new(entropy.ScratchBuffer)\n\tseed, err := entropy.Seed(memory)\n", "see above"),
+		e("crypto/internal/fips140/drbg/entropy_fips140.go", "\t\tseed, err = entropy.Seed(&memory)\n",
+			"\t\tseed, err = entropy.Seed(memory)\n", "see above"),
 		e("internal/runtime/syscall/linux/syscall_linux.go", "\t\"unsafe\"\n)\n", "\t\"unsafe\"\n)\n\n//go:linkname Syscall6\n",
 			"the body comes from package runtime; without the directive the compiler wants it here"),
 	}
