@@ -129,9 +129,7 @@ func exitMemoryReturns() {
 		equal("status", ws, 0)
 		check("munmap", unix.Munmap(b))
 	}
-	if lost := before - memFree(); lost > 8<<10 {
-		fail("%d KB of memory are gone after 30 children of 16 MB", lost)
-	}
+	memReturns(before, "30 children of 16 MB")
 }
 
 // exitGroupThreads: exit_group from one thread ends threads that sleep, spin

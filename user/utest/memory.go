@@ -207,8 +207,13 @@ func memExhaustion() {
 	} else {
 		killedBy("child out of memory", ws, unix.SIGKILL)
 	}
-	// At once, unless the exit design (or Linux's reaper of killed processes) goes on
-	// behind the wait.
+	memReturns(before, "an out-of-memory kill")
+}
+
+// memReturns fails unless memory that was free before is free again, but for 8 MB. That is
+// so at once, unless the exit design (or Linux's reaper of killed processes) goes on behind
+// the wait.
+func memReturns(before int, after string) {
 	lost := before - memFree()
 	for range 100 {
 		if lost <= 8<<10 {
@@ -217,7 +222,7 @@ func memExhaustion() {
 		time.Sleep(10 * time.Millisecond)
 		lost = before - memFree()
 	}
-	fail("%d KB are gone after an out-of-memory kill", lost)
+	fail("%d KB are gone after %s", lost, after)
 }
 
 func memSparse() {
