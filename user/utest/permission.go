@@ -34,7 +34,6 @@ func arena(run func()) func() {
 			return
 		}
 		if os.Getenv("UTEST_ARENA") != "" {
-			runtime.LockOSThread() // credentials are a thread's
 			unix.Umask(0)
 			run()
 			return
@@ -47,6 +46,14 @@ func arena(run func()) func() {
 		err = cmd.Run()
 		check("remove", os.RemoveAll(dir))
 		check("the test in "+dir, err)
+	}
+}
+
+// Credentials are a thread's, and /proc/self shows those of the first: a test in an arena
+// runs there. While package initialization runs, the main goroutine is on it.
+func init() {
+	if os.Getenv("UTEST_ARENA") != "" {
+		runtime.LockOSThread()
 	}
 }
 
