@@ -26,9 +26,9 @@ var crashes = []struct {
 	// The other CPUs are stopped, and said what they were doing. On arm64 a CPU that is in
 	// the kernel cannot be.
 	{boot{arch: "amd64", machine: "q35", mem: "128M", cpus: 4, args: []string{"crash=busy", "cpus=4"}},
-		[]string{`^panic: kernel: crash=busy`, `^CPU \d was in the kernel at [0-9a-f]{16}, grim/kernel\.occupy$`, `, grim/arch/amd64\.sleep: idle$`}},
+		[]string{`^panic: kernel: crash=busy`, `^CPU \d was in the kernel at [0-9a-f]{16}, grim/kernel\.occupy\r?$`, `, grim/arch/amd64\.sleep: idle\r?$`}},
 	{boot{arch: "arm64", machine: "virt", mem: "128M", cpus: 4, args: []string{"crash=busy", "cpus=4"}},
-		[]string{`^panic: kernel: crash=busy`, `^CPU \d does not react`, `^CPU \d was idle$`}},
+		[]string{`^panic: kernel: crash=busy`, `^CPU \d does not react`, `^CPU \d was idle\r?$`}},
 	{boot{arch: "arm64", machine: "virt", mem: "64M", args: []string{"crash=panic"}},
 		[]string{`^panic: kernel: crash=panic`, `^grim/kernel\.crash\(`, `kernel/crash\.go:\d+`}},
 	{boot{arch: "arm64", machine: "virt", mem: "64M", args: []string{"crash=nil"}},
