@@ -5,10 +5,10 @@ import (
 	"unsafe"
 )
 
-// Publish stores a page-table entry that other CPUs may walk from now on. What was stored
-// before, that is the contents of the page or of the table that the entry leads to, is seen
-// by whoever follows it: a store-release orders that for all observers, of which the walks
-// of other CPUs are some (Arm ARM B2.3, "Barrier-ordered-before"). Without that order a CPU
+// Publish stores a page-table entry that other CPUs may walk from now on. A CPU
+// that follows the entry also sees the earlier stores to the page or table that it leads
+// to: a store-release orders them for all observers, and the table walks of other CPUs are
+// observers (Arm ARM B2.3, "Barrier-ordered-before"). Without that order a CPU
 // could read what the frame held in another process's time, or take old memory for a
 // table. The follower needs no barrier: the walk's reads depend on each other, and the
 // access on the walk.

@@ -93,8 +93,8 @@ func (s *system) deviceNodes() error {
 	return nil
 }
 
-// openDisk is sys.Config.OpenDisk. What is wrong with the file system is said on the
-// console.
+// openDisk is sys.Config.OpenDisk. It prints on the console why a file system is refused,
+// or can only be read.
 func (s *system) openDisk(rdev uint64, readOnly bool) (fs.Store, error) {
 	n := unix.Minor(rdev)
 	if unix.Major(rdev) != diskMajor || int64(n) >= int64(len(s.disks)) {

@@ -30,8 +30,8 @@ type Processor struct {
 }
 
 // startBlock is what a CPU is started with. It is reached through the direct map. Machine
-// code knows its offsets. What is read with the MMU off, which is the first part, is not
-// changed once it was cleaned from the caches.
+// code knows its offsets. The started CPU reads the first part while its MMU is off, so that
+// part must not change after it has been cleaned from the caches.
 type startBlock struct {
 	mair, tcr, ttbr0, ttbr1 uint64 // 0; ttbr0 maps secondaryEntry where it is in memory
 	sctlr, high, self, root uint64 // 32; high and self are virtual addresses, root is TTBR0's at last

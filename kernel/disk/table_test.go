@@ -59,8 +59,7 @@ func sample(t *testing.T, name string) ram {
 	return b
 }
 
-// TestPartitions reads tables that sfdisk made, and what is left of them when they are
-// damaged. Broken by taking a logical partition's start for one from its own table.
+// TestPartitions reads tables that sfdisk made, whole ones and damaged ones. Broken by taking a logical partition's start for one from its own table.
 func TestPartitions(t *testing.T) {
 	const size = 8 << 20
 	read := func(d Device, want string) {

@@ -89,7 +89,7 @@ func (f *FS) Create(dir uint32, name string, a Attr, target string) (ino uint32,
 	if err != nil {
 		return 0, err
 	}
-	// What is in the inode before it is made.
+	// content is the new inode's first block, if it needs one: it is written before the inode.
 	var content *buf
 	made := known
 	if isDir || a.Mode&ModeType == ModeLink && len(target) >= iBlockBytes {

@@ -99,9 +99,9 @@ type mark struct {
 	flat map[string]string
 }
 
-// TestPowerCut: after a power cut at any moment e2fsck -p repairs without a question,
-// what was there at one Sync and is the same at the next is there in between, and no file
-// has what was never written to it. A power cut leaves all that was written before the
+// TestPowerCut: after a power cut at any moment e2fsck -p repairs without a question. A
+// file that two Syncs in a row find the same is there after a cut between them. No file
+// holds bytes that were never written to it. A power cut leaves all that was written before the
 // last flush, and any part of what was written after it.
 //
 // Broken by Create without the name in front of the inode (an unattached inode), by free

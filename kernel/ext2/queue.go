@@ -54,8 +54,8 @@ type queue struct {
 
 	maps map[uint64]bool // blocks of bitmaps and descriptors: written behind all stages
 
-	// What has been freed by a change of a stage cannot be used before that is on
-	// disk.
+	// Blocks and inodes that a change has freed. They cannot be used again before the
+	// change's stage is on disk.
 	blocks      []freedRange
 	freed       int64
 	freedInodes []freedInode
@@ -291,7 +291,7 @@ func (f *FS) commit() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil {
-		// What is on disk is in order up to here; what is in memory is ahead of it.
+		// The disk is consistent up to this point. The copies in memory are newer.
 		return f.fail(syscall.EIO, "writing metadata failed: %v", err)
 	}
 	f.settle(upTo)

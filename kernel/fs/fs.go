@@ -285,7 +285,8 @@ func New(c Config) (*FS, error) {
 func (s *FS) Limit(pages, inodes int64) {
 	s.size.SetLimit(pages)
 	s.named.SetLimit(inodes)
-	// What is left is shared out among users as all kernel memory is.
+	// The pages and inodes that are still free are shared out among users by the rule of
+	// package charge.
 	s.cfg.Charges.SetFileLimits((pages-s.size.Used())<<arch.PageShift, inodes-s.named.Used())
 }
 

@@ -334,8 +334,8 @@ func TestFileLimit(t *testing.T) {
 	signals("less than before", 0)
 }
 
-// One user who fills the tree leaves room for others, in pages and in inodes, and each
-// further one has a share of what is left.
+// A user that fills the tree leaves pages and inodes for others. Each further user gets a
+// share of the rest.
 // Broken by: pageIndex.set without the charge; link without takeNode.
 func TestTreeIsShared(t *testing.T) {
 	w := newWorld(t)

@@ -40,8 +40,9 @@ func (y *TTY) Input(p []byte) int {
 	return n
 }
 
-// roomLocked says whether one more byte can be taken. A line that is too long loses
-// bytes, but a program that does not read what is there keeps others from typing.
+// roomLocked says whether one more byte can be taken. Bytes of a line that
+// is too long are dropped. Whole lines are never dropped: while the program does not read
+// them, no more input is taken.
 // Precondition: mu held.
 func (y *TTY) roomLocked() bool {
 	return len(y.input) < ttyBacklog || y.tio.lflag&unix.ICANON != 0 && len(y.ends) == 0

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"grim/arch"
 	"grim/proc"
 	"grim/proc/cred"
 )
@@ -92,19 +93,24 @@ func sysTimerfdCreate(c ctx) (uint64, error) {
 	return c.install(f, flags&unix.TFD_CLOEXEC != 0)
 }
 
+// timerSetting reads a struct itimerspec, in nanoseconds. EFAULT, EINVAL.
+func (c ctx) timerSetting(va arch.VA) (interval, value int64, err error) {
+	set, err := get[itimerspec](c, va)
+	if err != nil {
+		return 0, 0, err
+	}
+	if interval, err = nanoseconds(set[0]); err != nil {
+		return 0, 0, err
+	}
+	value, err = nanoseconds(set[1])
+	return interval, value, err
+}
+
 func sysTimerfdSettime(c ctx) (uint64, error) {
 	if err := onlyFlags(c.int(1), unix.TFD_TIMER_ABSTIME|unix.TFD_TIMER_CANCEL_ON_SET); err != nil {
 		return 0, err
 	}
-	set, err := get[itimerspec](c, c.va(2))
-	if err != nil {
-		return 0, err
-	}
-	interval, err := nanoseconds(set[0])
-	if err != nil {
-		return 0, err
-	}
-	value, err := nanoseconds(set[1])
+	interval, value, err := c.timerSetting(c.va(2))
 	if err != nil {
 		return 0, err
 	}
@@ -225,15 +231,7 @@ func sysTimerSettime(c ctx) (uint64, error) {
 	if c.va(2) == 0 {
 		return 0, syscall.EINVAL
 	}
-	set, err := get[itimerspec](c, c.va(2))
-	if err != nil {
-		return 0, err
-	}
-	interval, err := nanoseconds(set[0])
-	if err != nil {
-		return 0, err
-	}
-	value, err := nanoseconds(set[1])
+	interval, value, err := c.timerSetting(c.va(2))
 	if err != nil {
 		return 0, err
 	}

@@ -16,7 +16,7 @@ import (
 // but its own.
 //
 // An idle CPU sleeps in stopm, without a P. Its P is in the scheduler's list of idle Ps.
-// Whoever makes a goroutine ready takes a P from the list, and wakes its M with one
+// A CPU that makes a goroutine ready takes a P from the list, and wakes that P's M with one
 // interrupt (startm). An idle CPU wakes by itself for a timer of its P, and for an
 // interrupt of a device: it takes its own P from the list then (wakeSelf).
 //
