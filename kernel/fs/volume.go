@@ -1,6 +1,8 @@
 package fs
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -134,11 +136,7 @@ func (v *volume) run() {
 			return
 		case <-late.C:
 		}
-		for _, f := range v.dirtyFiles() {
-			f.object.WriteBack()
-			v.stillDirty(f)
-			f.object.Unref()
-		}
+		v.eachDirty((*vm.FileObject).WriteBack)
 		v.flushAttrs()
 		v.bury()
 		if v.store.ReadOnly() == "" {
@@ -167,25 +165,27 @@ func (v *volume) makeRoom() bool {
 	return v.store.Sync() == nil
 }
 
-// dirtyFiles are the files with dirty pages, each with a reference.
-func (v *volume) dirtyFiles() (files []*storedFile) {
+// eachDirty calls do for each file that has dirty pages now. Only the file that do works on
+// has a reference meanwhile: the others can be forgotten. A file is taken off the list when
+// it is clean, so that two callers at a time both wait for it.
+func (v *volume) eachDirty(do func(*vm.FileObject)) {
 	v.nodesMu.Lock()
-	defer v.nodesMu.Unlock()
-	for f := range v.dirty {
-		f.object.Ref()
-		files = append(files, f)
-	}
-	clear(v.dirty)
-	return files
-}
-
-// stillDirty keeps a file among the dirty ones that has been written, and of which a
-// mapping may change pages any time.
-func (v *volume) stillDirty(f *storedFile) {
-	if f.object.Dirty() {
+	files := slices.Collect(maps.Keys(v.dirty))
+	v.nodesMu.Unlock()
+	for _, f := range files {
 		v.nodesMu.Lock()
-		v.dirty[f] = true
+		ok := v.dirty[f] && f.object.TryRef() // else the file is gone, or about to be
 		v.nodesMu.Unlock()
+		if !ok {
+			continue
+		}
+		do(f.object)
+		v.nodesMu.Lock()
+		if !f.object.Dirty() { // whoever makes it dirty from here on puts it back
+			delete(v.dirty, f)
+		}
+		v.nodesMu.Unlock()
+		f.object.Unref()
 	}
 }
 
@@ -195,13 +195,11 @@ func (v *volume) sync() error {
 		return nil
 	}
 	var first error
-	for _, f := range v.dirtyFiles() {
-		if err := f.object.Sync(); err != nil && first == nil {
+	v.eachDirty(func(o *vm.FileObject) {
+		if err := o.Sync(); err != nil && first == nil {
 			first = err
 		}
-		v.stillDirty(f)
-		f.object.Unref()
-	}
+	})
 	v.flushAttrs()
 	v.bury()
 	if err := v.store.Sync(); err != nil && first == nil {
@@ -305,11 +303,7 @@ func (v *volume) node(ino uint64) (node, error) {
 		return n, nil
 	}
 	if full && !v.evict() {
-		for _, f := range v.dirtyFiles() { // which cannot be forgotten
-			f.object.WriteBack()
-			v.stillDirty(f)
-			f.object.Unref()
-		}
+		v.eachDirty((*vm.FileObject).WriteBack) // a dirty file cannot be forgotten
 		v.flushAttrs()
 		if !v.evict() {
 			return nil, syscall.ENFILE

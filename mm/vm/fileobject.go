@@ -93,6 +93,20 @@ func (o *FileObject) SetQuota(q *Quota) { o.pages.quota = q }
 // Ref adds a reference: an inode, an open file, a mapping.
 func (o *FileObject) Ref() { o.refs.Add(1) }
 
+// TryRef adds a reference unless the last one is gone. It is for lists that hold a file
+// without a reference and that the end of the file takes it out of.
+func (o *FileObject) TryRef() bool {
+	for {
+		n := o.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if o.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
 // Unref drops one; the last frees the frames.
 func (o *FileObject) Unref() {
 	if n := o.refs.Add(-1); n > 0 {
