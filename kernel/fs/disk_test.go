@@ -394,6 +394,7 @@ func TestDiskMapped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	put(0, 1)
 	put(1, 1)
 	w.FS.Sync()
 	put(1, 2) // the page can be written to already: no fault tells of it
@@ -402,6 +403,14 @@ func TestDiskMapped(t *testing.T) {
 	}
 	w.FS.Sync()
 	w.FS.Sync()
+	mark := []byte("stored without a fault, or a call")
+	if err := vs.CopyOut(va+5, mark); err != nil {
+		t.Fatal(err)
+	}
+	w.FS.Sync()
+	if !bytes.Contains(d.data, mark) {
+		t.Error("sync did not store what a mapping had changed since the last one")
+	}
 	put(1, 4)
 	vs.Purge(nil)
 	if !vs.Release() {
