@@ -1,14 +1,12 @@
 package disk
 
 import (
-	"compress/gzip"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"grim/kernel/disk/disktest"
 )
 
 // ram is a disk in memory.
@@ -39,26 +37,6 @@ func tableText(parts []Device) string {
 	return strings.Join(s, ", ")
 }
 
-// sample is a disk with a table that util-linux's sfdisk made: "label: dos" or gpt, with
-// the partitions that TestPartitions looks for.
-func sample(t *testing.T, name string) ram {
-	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", name+".gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 // TestPartitions reads tables that sfdisk made, whole ones and damaged ones. Broken by taking a logical partition's start for one from its own table.
 func TestPartitions(t *testing.T) {
 	const size = 8 << 20
@@ -69,9 +47,9 @@ func TestPartitions(t *testing.T) {
 			t.Errorf("got %q, %v\nwant %q", got, err, want)
 		}
 	}
-	dos := sample(t, "dos")
+	dos := ram(disktest.Sample(t, "dos"))
 	read(dos, "ram1 2048+1024, ram5 6144+512, ram6 10240+1000")
-	g := sample(t, "gpt")
+	g := ram(disktest.Sample(t, "gpt"))
 	read(g, "ram1 2048+1024, ram2 4096+100")
 	g[SectorSize+20] ^= 1 // the first header: the second one serves
 	read(g, "ram1 2048+1024, ram2 4096+100")

@@ -2,32 +2,11 @@ package ext2
 
 import (
 	"bytes"
-	"compress/gzip"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-)
 
-// sample is a small image with something of everything (testdata/NAME.gz).
-func sample(t testing.TB, name string) []byte {
-	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", name+".gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+	"grim/kernel/disk/disktest"
+)
 
 var samples = []string{"ext2", "ext4"}
 
@@ -99,7 +78,7 @@ func FuzzImage(f *testing.F) {
 	f.Add(uint8(1), uint32(40*1024+2*256+40), []byte{0x0a, 0xf3, 0xff, 0xff, 4, 0, 9, 0}) // a tree of extents
 	images := map[uint8][]byte{}
 	for i, name := range samples {
-		images[uint8(i)] = sample(f, name)
+		images[uint8(i)] = disktest.Sample(f, name)
 	}
 	f.Fuzz(func(t *testing.T, which uint8, at uint32, change []byte) {
 		data := bytes.Clone(images[which%uint8(len(samples))])
@@ -127,7 +106,7 @@ func TestHostile(t *testing.T) {
 		n = 60
 	}
 	for _, name := range samples {
-		good := sample(t, name)
+		good := disktest.Sample(t, name)
 		m := newTree(t, nil, 1)
 		for i := range n {
 			data := bytes.Clone(good)

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+
+	"grim/kernel/disk/disktest"
 )
 
 // ram is a device in memory that remembers what was done to it.
@@ -86,30 +87,13 @@ var kinds = []struct {
 	{"ext4-crc16", 12, "-t ext4 -b 2048 -O ^has_journal,^metadata_csum,uninit_bg,^64bit"},
 }
 
-// tool runs one of e2fsprogs.
-func tool(t testing.TB, name string, args ...string) (string, int) {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if path, err = exec.LookPath("/sbin/" + name); err != nil {
-			t.Skipf("no %s", name)
-		}
-	}
-	cmd := exec.Command(path, args...)
-	out, err := cmd.CombinedOutput()
-	if _, exit := err.(*exec.ExitError); err != nil && !exit {
-		t.Fatal(err)
-	}
-	return string(out), cmd.ProcessState.ExitCode()
-}
-
 // image makes an image by mke2fs.
 func image(t testing.TB, mb int, args string, more ...string) *ram {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "image")
 	all := append(strings.Fields("-q -F -E lazy_itable_init=1,hash_seed=5b1e3c5a-8b0d-4d0e-9d3b-111111111111 -U 5b1e3c5a-8b0d-4d0e-9d3b-222222222222 "+args), more...)
 	all = append(all, file, fmt.Sprintf("%dM", mb))
-	if out, code := tool(t, "mke2fs", all...); code != 0 {
+	if out, code := disktest.Tool(t, "mke2fs", all...); code != 0 {
 		t.Fatalf("mke2fs %v: %s", all, out)
 	}
 	b, err := os.ReadFile(file)
@@ -132,7 +116,7 @@ func save(t testing.TB, data []byte) string {
 // clean checks that e2fsck finds nothing in an image.
 func clean(t testing.TB, data []byte) {
 	t.Helper()
-	if out, code := tool(t, "e2fsck", "-fn", save(t, data)); code != 0 {
+	if out, code := disktest.Tool(t, "e2fsck", "-fn", save(t, data)); code != 0 {
 		t.Fatalf("e2fsck -fn: status %d\n%s", code, out)
 	}
 }
@@ -141,7 +125,7 @@ func clean(t testing.TB, data []byte) {
 func repair(t testing.TB, data []byte) (*ram, string) {
 	t.Helper()
 	file := save(t, data)
-	out, code := tool(t, "e2fsck", "-p", file)
+	out, code := disktest.Tool(t, "e2fsck", "-p", file)
 	if code > 1 {
 		t.Fatalf("e2fsck -p: status %d\n%s", code, out)
 	}

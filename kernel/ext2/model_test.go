@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"grim/kernel/disk/disktest"
 )
 
 // tree is what a file system should hold: a model.
@@ -376,7 +378,7 @@ func (m *tree) check(f *FS) {
 // onHost compares the model with what debugfs copies out of an image.
 func (m *tree) onHost(data []byte) {
 	out := m.t.(*testing.T).TempDir()
-	if text, code := tool(m.t, "debugfs", "-R", "rdump / "+out, save(m.t, data)); code != 0 {
+	if text, code := disktest.Tool(m.t, "debugfs", "-R", "rdump / "+out, save(m.t, data)); code != 0 {
 		m.t.Fatal(text)
 	}
 	var walk func(d *mdir, path string)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,7 +15,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
 	"grim/arch"
+	"grim/kernel/disk/disktest"
 	"grim/kernel/ext2"
 	"grim/mm/vm"
 )
@@ -63,24 +64,11 @@ func (d *testDisk) WriteAt(p []byte, off int64) (int, error) {
 
 func (d *testDisk) Flush() error { return d.wait(true) }
 
-func e2fsprogs(t testing.TB, name string, args ...string) (string, int) {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if path, err = exec.LookPath("/sbin/" + name); err != nil {
-			t.Skipf("no %s", name)
-		}
-	}
-	cmd := exec.Command(path, args...)
-	out, _ := cmd.CombinedOutput()
-	return string(out), cmd.ProcessState.ExitCode()
-}
-
 // newDisk is a disk with an empty file system, as mke2fs makes it.
 func newDisk(t testing.TB, mb int, args string) *testDisk {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "image")
-	if out, code := e2fsprogs(t, "mke2fs", append(strings.Fields("-q -F "+args), file, fmt.Sprintf("%dM", mb))...); code != 0 {
+	if out, code := disktest.Tool(t, "mke2fs", append(strings.Fields("-q -F "+args), file, fmt.Sprintf("%dM", mb))...); code != 0 {
 		t.Fatal(out)
 	}
 	b, err := os.ReadFile(file)
@@ -115,7 +103,7 @@ func (w *world) unmountDisk(d *testDisk) {
 	if err := os.WriteFile(file, d.data, 0o666); err != nil {
 		w.t.Fatal(err)
 	}
-	if out, code := e2fsprogs(w.t, "e2fsck", "-fn", file); code != 0 {
+	if out, code := disktest.Tool(w.t, "e2fsck", "-fn", file); code != 0 {
 		w.t.Fatalf("e2fsck: status %d\n%s", code, out)
 	}
 }
