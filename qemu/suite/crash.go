@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"regexp"
 	"time"
 )
@@ -26,9 +25,9 @@ var crashes = []struct {
 	// The other CPUs are stopped, and said what they were doing. On arm64 a CPU that is in
 	// the kernel cannot be.
 	{boot{arch: "amd64", machine: "q35", mem: "128M", cpus: 4, args: []string{"crash=busy", "cpus=4"}},
-		[]string{`^panic: kernel: crash=busy`, `^CPU \d was in the kernel at [0-9a-f]{16}, grim/kernel\.occupy\r?$`, `, grim/arch/amd64\.sleep: idle\r?$`}},
+		[]string{`^panic: kernel: crash=busy`, `^CPU \d was in the kernel at [0-9a-f]{16}, grim/kernel\.occupy$`, `, grim/arch/amd64\.sleep: idle$`}},
 	{boot{arch: "arm64", machine: "virt", mem: "128M", cpus: 4, args: []string{"crash=busy", "cpus=4"}},
-		[]string{`^panic: kernel: crash=busy`, `^CPU \d does not react`, `^CPU \d was idle\r?$`}},
+		[]string{`^panic: kernel: crash=busy`, `^CPU \d does not react`, `^CPU \d was idle$`}},
 	{boot{arch: "arm64", machine: "virt", mem: "64M", args: []string{"crash=panic"}},
 		[]string{`^panic: kernel: crash=panic`, `^grim/kernel\.crash\(`, `kernel/crash\.go:\d+`}},
 	{boot{arch: "arm64", machine: "virt", mem: "64M", args: []string{"crash=nil"}},
@@ -64,12 +63,12 @@ func (b *boot) check(ctx context.Context, want []string, limit time.Duration) er
 	if v.Panic == "" {
 		return fmt.Errorf("no panic, but: %w", err)
 	}
-	text, err := os.ReadFile(b.log())
+	text, err := b.lines()
 	if err != nil {
 		return err
 	}
 	for _, w := range want {
-		if !regexp.MustCompile(`(?m)` + w).Match(text) {
+		if !regexp.MustCompile(`(?m)` + w).MatchString(text) {
 			return fmt.Errorf("the report has no line that matches %q", w)
 		}
 	}

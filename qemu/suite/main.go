@@ -1,6 +1,7 @@
 // Command suite is `make test`: the host tests of every package under the race
-// detector, builds with the other supported releases of Go, then the boots. It ends with one line "N passed, N failed" and
-// fails if anything failed, nothing ran, or a boot ended any way but well.
+// detector, builds with the other supported releases of Go, then the boots. It ends with
+// one line "N passed, N failed" and fails if anything failed, nothing ran, or a boot ended
+// any way but well.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -36,11 +38,25 @@ func main() {
 	built, others := buildOthers(ctx, *boots)
 	total.add(built)
 	total.add(bootAll(ctx, append(selectBoots(*boots), others...), *jobs, *limit))
-	total.add(crashAll(ctx, *boots, *limit))
-	total.add(refuseAll(ctx, *boots))
-	total.add(disksAll(ctx, *boots))
-	total.add(sessionAll(ctx, *boots, *limit))
-	total.add(programsAll(ctx, *boots))
+	// The rest boots one machine at a time: two lists of about the same length go on beside
+	// each other.
+	var machines, programs tally
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		machines.add(crashAll(ctx, *boots, *limit))
+		machines.add(refuseAll(ctx, *boots))
+		machines.add(disksAll(ctx, *boots))
+	})
+	if *jobs == 1 {
+		wg.Wait()
+	}
+	wg.Go(func() {
+		programs.add(sessionAll(ctx, *boots, *limit))
+		programs.add(programsAll(ctx, *boots))
+	})
+	wg.Wait()
+	total.add(machines)
+	total.add(programs)
 	fmt.Printf("whole suite: %s\n", since(start))
 	fmt.Printf("%d passed, %d failed\n", total.passed, total.failed)
 	if total.failed > 0 || total.passed == 0 {
