@@ -19,8 +19,10 @@ func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, e
 	p.mu.Lock()
 	layout := p.layout
 	p.mu.Unlock()
+	short := k.mem.Shortages()
 	fresh, pc, sp, err := t.newProgram(layout, build)
-	for err == syscall.ENOMEM && t.outOfMemory() {
+	for err == syscall.ENOMEM && t.outOfMemory(short) {
+		short = k.mem.Shortages()
 		fresh, pc, sp, err = t.newProgram(layout, build)
 	}
 	if err != nil {

@@ -86,9 +86,12 @@ func (t *Thread) Fork(a ForkArgs) (int, error) {
 	for t.p.k.starting.Load() >= deadBound && !t.Dying() {
 		t.Yield()
 	}
+	mem := t.p.k.mem
+	short := mem.Shortages()
 	if a.Flags&CloneThread != 0 {
 		c, err := t.cloneThread(&a)
-		for err == syscall.ENOMEM && t.outOfMemory() {
+		for err == syscall.ENOMEM && t.outOfMemory(short) {
+			short = mem.Shortages()
 			c, err = t.cloneThread(&a)
 		}
 		if err != nil {
@@ -103,7 +106,8 @@ func (t *Thread) Fork(a ForkArgs) (int, error) {
 		return tid, nil
 	}
 	c, err := t.cloneProcess(&a)
-	for err == syscall.ENOMEM && t.outOfMemory() {
+	for err == syscall.ENOMEM && t.outOfMemory(short) {
+		short = mem.Shortages()
 		c, err = t.cloneProcess(&a)
 	}
 	if err != nil {

@@ -177,6 +177,7 @@ func New(cfg Config) (*Kernel, error) {
 	k.SetTrace(cfg.Trace)
 	k.pids.init(cfg.PIDMax)
 	k.dead.init()
+	cfg.VM.SetNoMemory(k.spaceMemory)
 	go k.reaper()
 	return k, nil
 }

@@ -2,10 +2,12 @@ package proc
 
 import (
 	"fmt"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"grim/mm/charge"
+	"grim/mm/vm"
 )
 
 // When memory is gone, one process is killed for it: the one that holds most, never
@@ -14,39 +16,94 @@ import (
 // oomSpared is the oom_score_adj of a process that is never killed for memory.
 const oomSpared = -1000
 
-// oomPoll is how often a thread that waits for a victim's memory looks.
+// oomPoll is how often a task that waits for a victim's memory looks.
 const oomPoll = time.Millisecond
-
-// outOfMemory is called by a thread that has asked for a frame and got ENOMEM. If
-// there is really none left, it kills a process, waits until there are frames again,
-// and reports true: the caller tries again. false: there are frames, so the error has
-// another reason (a limit, a charge), or this thread is to end, or there is nobody to
-// kill. It may sleep; no lock is held.
-func (t *Thread) outOfMemory() bool {
-	k := t.p.k
-	if !k.mem.Exhausted() {
-		return false
-	}
-	if k.payForMemory() {
-		return !t.Dying()
-	}
-	if !k.killLargest(t.p) {
-		return false
-	}
-	for k.mem.Exhausted() && k.dying() {
-		if t.Dying() {
-			return false
-		}
-		if t.Sleep(nil, k.now()+int64(oomPoll)) != syscall.ETIMEDOUT {
-			break // a signal: the caller's call or access starts again after it
-		}
-	}
-	return !t.Dying()
-}
 
 // oomState is whose memory is on its way back.
 type oomState struct {
-	victim *Process // Kernel.treeMu; may be gone
+	victim *Process // [treeMu] not known to be gone yet; nil: nobody
+	// answered is what Memory.Shortages was when memory last came back. Work that
+	// failed before that tries again before another process is killed. Written under treeMu.
+	answered atomic.Uint64
+}
+
+// outOfMemory is called by a thread whose work has failed with ENOMEM; since is what
+// Memory.Shortages was before the work began. If frames were short, it kills a process,
+// waits for the memory, and reports true: the caller tries again. false: the error has
+// another reason (a limit, a charge), or this thread is to end, or there is nobody to
+// kill. It may sleep; no lock is held.
+func (t *Thread) outOfMemory(since uint64) bool {
+	var never atomic.Uint32
+	return t.p.k.findMemory(since, t.p, func() bool {
+		// A signal is taken after the call or the access, which starts again.
+		_ = t.sleepOn(&never, todoExit, t.p.k.now()+int64(oomPoll))
+		return !t.Dying()
+	}) && !t.Dying()
+}
+
+// MemoryBack is outOfMemory for a system call that has failed, for want of memory or room,
+// and done nothing; again says that the call has been tried again already. A null call
+// could not afford to look at Shortages when it begins, so the thread goes by all of them
+// since it asked last. If memory is not short any more, the call is tried again, and nobody
+// is killed for it. For the thread itself only.
+func (t *Thread) MemoryBack(again bool) bool {
+	n, since := t.p.k.mem.Shortages(), t.shortages
+	t.shortages = n
+	return n != since && (!again && !t.p.k.short() || t.outOfMemory(since))
+}
+
+// spaceMemory is outOfMemory for whoever copies to or from a space (vm.System.SetNoMemory).
+// It does not know the thread. false also if nobody runs in the space: it belongs to an
+// execve(2), which tries again as a whole.
+func (k *Kernel) spaceMemory(vs *vm.VMSpace, since uint64) bool {
+	k.treeMu.Lock()
+	var asker *Process
+	for p := k.all.head; p != nil && asker == nil; p = p.links[linkAll].next {
+		if s := p.sharedSpace(); s != nil && s.vs == vs {
+			asker = p
+		}
+	}
+	k.treeMu.Unlock()
+	// The thread may belong to the victim and copy to another process's memory: then
+	// it would wait for its own end.
+	const most = int(time.Second / oomPoll)
+	polls := 0
+	return asker != nil && k.findMemory(since, asker, func() bool {
+		if polls++; polls > most || asker.State() != Live {
+			return false
+		}
+		time.Sleep(oomPoll)
+		return true
+	})
+}
+
+// findMemory is what outOfMemory and the others like it have in common. wait lets some
+// time pass; false: do not wait any longer.
+func (k *Kernel) findMemory(since uint64, asker *Process, wait func() bool) bool {
+	n := k.mem.Shortages()
+	if n == since {
+		return false
+	}
+	if k.payForMemory() {
+		k.oom.answered.Store(n)
+		return true
+	}
+	if !k.killLargest(n, asker) {
+		return false
+	}
+	for k.short() && k.dying() {
+		if !wait() {
+			return false
+		}
+	}
+	return true
+}
+
+// short reports whether frames are short: fewer are free than a fork or an execve(2) of an
+// ordinary process takes.
+func (k *Kernel) short() bool {
+	const least, part = 128, 64
+	return k.mem.FreeFrames() < max(least, k.mem.Total()/part)
 }
 
 // dying reports whether memory of the victim, or of another process that has ended, is
@@ -62,13 +119,21 @@ func (k *Kernel) comingLocked() bool {
 	return v != nil && v.State() < Zombie || k.apart.Load() > 0
 }
 
-// killLargest sees to it that a process is on its way out: the last victim, if that
-// has not given back its memory yet, or else the process that holds most. false: no
-// process can be killed. asker is named on the console.
-func (k *Kernel) killLargest(asker *Process) bool {
+// killLargest sees to it that memory comes back for work that has failed when
+// Memory.Shortages was n: from the last victim, if that has not ended since, or else from
+// the process that holds most, which is killed. false: no process can be killed. asker is
+// named on the console.
+func (k *Kernel) killLargest(n uint64, asker *Process) bool {
 	k.treeMu.Lock()
 	defer k.treeMu.Unlock()
 	if k.comingLocked() {
+		return true
+	}
+	if k.oom.victim != nil {
+		k.oom.victim = nil
+		k.oom.answered.Store(k.mem.Shortages())
+	}
+	if n <= k.oom.answered.Load() {
 		return true
 	}
 	var victim *Process

@@ -129,12 +129,13 @@ func (t *Thread) fault(va arch.VA, access arch.Prot) {
 	if t.rseq.at != 0 {
 		t.todo.Or(todoRseq)
 	}
+	short := t.p.k.mem.Shortages()
 	switch t.space.vs.Fault(va, access) {
 	case nil:
 	case syscall.ENOMEM:
 		// There is no call to return it from. If memory can be had again, user code
 		// tries once more.
-		if !t.outOfMemory() {
+		if !t.outOfMemory(short) {
 			t.p.kill(SignalStatus(syscall.SIGKILL))
 		}
 	case syscall.EACCES:

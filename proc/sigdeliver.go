@@ -101,11 +101,13 @@ func (t *Thread) push(info *Siginfo, act *Sigaction) {
 	if err == nil {
 		err = syscall.EFAULT
 		if abi := t.p.k.cfg.Signals; abi != nil {
+			mem := t.p.k.mem
+			short := mem.Shortages()
 			err = abi.Push(t, info, act, old)
 			// As for a page fault: the stack's page is had once somebody has given up
-			// memory. Others run in between, even if this thread is not to sleep.
-			for err == syscall.ENOMEM && t.outOfMemory() {
-				t.Yield()
+			// memory.
+			for err == syscall.ENOMEM && t.outOfMemory(short) {
+				short = mem.Shortages()
 				err = abi.Push(t, info, act, old)
 			}
 		}

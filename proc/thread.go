@@ -86,6 +86,8 @@ type Thread struct {
 	deadline int64      // [o] of a system call that goes on after a stop; see SaveDeadline
 	resuming bool       // [o]
 
+	shortages uint64 // [o] see MemoryBack
+
 	mask     Sigset   // [om] blocked signals
 	oldMask  Sigset   // [o] what todoMask puts back
 	waitSet  Sigset   // [m] what sigtimedwait(2) waits for

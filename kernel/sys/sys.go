@@ -150,6 +150,9 @@ func (s *System) Syscall(t *proc.Thread) {
 	}
 	v, err := fn(ctx{s, t, f})
 	if err != nil {
+		for again := false; (err == syscall.ENOMEM || err == syscall.ENOSPC) && t.MemoryBack(again); again = true {
+			v, err = fn(ctx{s, t, f})
+		}
 		v = result(v, err)
 	}
 	f[arch.RetSlot] = v

@@ -91,6 +91,7 @@ func (m *Memory) alloc(o Owner, wantZero bool) (f Frame, zero bool, err error) {
 			break
 		}
 		if !m.ask(1) {
+			m.shortages.Add(1)
 			return 0, false, syscall.ENOMEM
 		}
 	}
@@ -161,14 +162,11 @@ func (m *Memory) unstock() {
 	}
 }
 
-// Exhausted reports whether no frame is free, and the reclaim functions have none
-// either. Under Refuse it is false: those failures are a test's.
-func (m *Memory) Exhausted() bool {
-	m.mu.Lock()
-	none := m.refuse == nil && m.nfree+m.nzero == 0
-	m.mu.Unlock()
-	return none && !m.ask(1)
-}
+// Shortages is how often a frame was asked for and there was none, not even by reclaim.
+// Work that has failed with ENOMEM compares it with what it was before the work began:
+// frames that the work has given back on its way out may be free again, so the number of
+// free frames does not tell why it failed. What Refuse refuses does not count.
+func (m *Memory) Shortages() uint64 { return m.shortages.Load() }
 
 // FreeZeroed gives up the only reference to a frame that is all zero: it goes
 // to the stock while there is room. Freeing a frame that has other references

@@ -28,6 +28,7 @@ package phys
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"grim/arch"
@@ -108,6 +109,8 @@ type Memory struct {
 	zero    [zeroStock]Frame
 	nzero   int
 	refuse  func(o Owner, s Sort) bool // tests: see Refuse; nil: nothing is refused
+
+	shortages atomic.Uint64 // see Shortages
 
 	reclaim []func(want int) (got int) // [I] after start-up
 }

@@ -32,8 +32,8 @@ func (vs *VMSpace) access(va arch.VA, n uint64, want arch.Prot, fn func(f phys.F
 			return k, nil
 		}
 		vs.pm.Unlock()
-		if err := vs.Fault(va, want); err != nil {
-			return 0, copyError(err)
+		if err := vs.copyFault(va, want); err != nil {
+			return 0, err
 		}
 	}
 }
@@ -41,12 +41,18 @@ func (vs *VMSpace) access(va arch.VA, n uint64, want arch.Prot, fn func(f phys.F
 // copyCost is what copying n bytes costs, in instructions.
 func copyCost(n int) int { return costLookup + n/4 }
 
-// copyError is what a system call returns for a user page that cannot be had.
-func copyError(err error) error {
-	if err == syscall.ENOMEM {
-		return err
+// copyFault is Fault for a copy. EFAULT; ENOMEM.
+func (vs *VMSpace) copyFault(va arch.VA, want arch.Prot) error {
+	for {
+		since := vs.sys.mem.Shortages()
+		err := vs.Fault(va, want)
+		if err == nil || err == syscall.ENOMEM && !vs.sys.noMemory(vs, since) {
+			return err
+		}
+		if err != syscall.ENOMEM {
+			return syscall.EFAULT
+		}
 	}
-	return syscall.EFAULT
 }
 
 // CopyIn fills dst from user memory at src. EFAULT; it may sleep.
@@ -64,8 +70,8 @@ func (vs *VMSpace) CopyIn(dst []byte, src arch.VA) error {
 		f, ok := vs.pm.FrameLocked(src, arch.Read)
 		if !ok {
 			vs.pm.Unlock()
-			if err := vs.Fault(src, arch.Read); err != nil {
-				return copyError(err)
+			if err := vs.copyFault(src, arch.Read); err != nil {
+				return err
 			}
 			continue
 		}
@@ -93,8 +99,8 @@ func (vs *VMSpace) CopyOut(dst arch.VA, src []byte) error {
 		f, ok := vs.pm.FrameLocked(dst, arch.Write)
 		if !ok {
 			vs.pm.Unlock()
-			if err := vs.Fault(dst, arch.Write); err != nil {
-				return copyError(err)
+			if err := vs.copyFault(dst, arch.Write); err != nil {
+				return err
 			}
 			continue
 		}
@@ -236,8 +242,8 @@ func (vs *VMSpace) AppendString(dst []byte, src arch.VA, max int) ([]byte, error
 		f, ok := vs.pm.FrameLocked(src, arch.Read)
 		if !ok {
 			vs.pm.Unlock()
-			if err := vs.Fault(src, arch.Read); err != nil {
-				return dst, copyError(err)
+			if err := vs.copyFault(src, arch.Read); err != nil {
+				return dst, err
 			}
 			continue
 		}

@@ -19,6 +19,9 @@ type System struct {
 	pool  *reserv.Pool
 	yield func()
 
+	// noMemory is what SetNoMemory was given. [I] after start-up
+	noMemory func(vs *VMSpace, since uint64) bool
+
 	charges *charge.System // [I]
 	ram     uint64         // [I] bytes: Config.RAM
 
@@ -46,6 +49,7 @@ func NewSystem(c Config) *System {
 	if s.yield == nil {
 		s.yield = runtime.Gosched
 	}
+	s.noMemory = func(*VMSpace, uint64) bool { return false }
 	s.pmaps.SetYield(s.yield)
 	if s.ram == 0 {
 		s.ram = uint64(c.Mem.Total()) << arch.PageShift
@@ -58,6 +62,11 @@ func NewSystem(c Config) *System {
 	s.pool = reserv.NewPool(c.Mem, !c.NoBlocks)
 	return s
 }
+
+// SetNoMemory makes f answer for pages that a copy to or from a space cannot have; since is
+// what phys.Memory.Shortages was before the page was asked for. f may sleep. If it reports
+// true, there may be memory now. Only at start-up.
+func (s *System) SetNoMemory(f func(vs *VMSpace, since uint64) bool) { s.noMemory = f }
 
 // Mem is the frame allocator.
 func (s *System) Mem() *phys.Memory { return s.mem }

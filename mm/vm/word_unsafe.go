@@ -30,8 +30,8 @@ func (vs *VMSpace) lockWord(va arch.VA, n uint64, want arch.Prot) (unsafe.Pointe
 		if err := userBuffer(va, n); err != nil {
 			return nil, err
 		}
-		if err := vs.Fault(va, want); err != nil {
-			return nil, copyError(err)
+		if err := vs.copyFault(va, want); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -48,8 +48,7 @@ var suiteBoots = []boot{
 	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=shared", "time=real"}, debug: true},
 	{arch: "amd64", machine: "microvm", mem: "128M", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "virt-gicv3", mem: "1G", args: []string{"selftest=quick"}},
-	// With 128 MB hog/shared-memory fails: a neighbour's fork finds no memory.
-	{arch: "arm64", machine: "virt-el2", mem: "192M", args: []string{"selftest=quick"}},
+	{arch: "arm64", machine: "virt-el2", mem: "128M", args: []string{"selftest=quick"}},
 	{arch: "amd64", machine: "q35", mem: "64M", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "virt", mem: "64M", args: []string{"selftest=quick"}},
 	// A CPU that is open to Meltdown, and everything that is done about speculation,

@@ -15,10 +15,12 @@ var kinds = [...]kind{
 	{name: "processes", take: takeProcess, refusals: [4]syscall.Errno{syscall.EAGAIN, syscall.ENOMEM}},
 	{name: "zombies", take: takeZombie, refusals: [4]syscall.Errno{syscall.EAGAIN, syscall.ENOMEM}},
 	{name: "threads", take: takeThread, procs: 4, refusals: [4]syscall.Errno{syscall.EAGAIN, syscall.ENOMEM}},
-	{name: "shared-memory", take: takeShared, procs: 4, refusals: [4]syscall.Errno{syscall.ENOMEM}},
+	{name: "shared-memory", take: takeShared, procs: 4, refusals: [4]syscall.Errno{syscall.ENOMEM}, killed: true},
 	{name: "map-entries", take: takeEntries, procs: 8, refusals: [4]syscall.Errno{syscall.ENOMEM}},
 	{name: "page-tables", take: takeTables, procs: 2, refusals: [4]syscall.Errno{syscall.ENOMEM}, killed: true},
 	{name: "memory", take: takeMemory, procs: 4, refusals: [4]syscall.Errno{syscall.ENOMEM}, killed: true},
+	{name: "memory-again", take: takeMemoryAgain, procs: 3, refusals: [4]syscall.Errno{syscall.ENOMEM}, again: true},
+	{name: "memory-by-calls", take: takeMemoryByCalls, procs: 3, refusals: [4]syscall.Errno{syscall.ENOMEM}, again: true},
 	{name: "pipes", take: takePipe, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
 	{name: "big-pipes", take: takeBigPipe, procs: 4, refusals: [4]syscall.Errno{syscall.EPERM, syscall.ENFILE, syscall.ENOMEM}},
 	{name: "socketpairs", take: takeSocketpair, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
@@ -102,20 +104,66 @@ func takeTables() int { return takeStep(2 << 20) }
 // takeMemory touches every page.
 func takeMemory() int { return takeStep(page) }
 
-func takeStep(step uintptr) int {
-	if area == areaEnd {
-		const size = 64 << 30
-		p := bare.Map(nil, size, syscall.PROT_READ|syscall.PROT_WRITE,
-			syscall.MAP_PRIVATE|syscall.MAP_ANON|syscall.MAP_NORESERVE, -1)
-		if p == nil {
-			return -int(syscall.ENOMEM)
+// takeMemoryAgain has a child take all memory until the kernel kills it. So memory is
+// short all the time while others work, and each of their steps may be the one that finds
+// no frame.
+func takeMemoryAgain() int { return takeInChild(takeMemory) }
+
+// takeMemoryByCalls is takeMemoryAgain by system calls that write to untouched pages,
+// without a fault in user mode.
+func takeMemoryByCalls() int { return takeInChild(takeByCall) }
+
+// takeInChild has a child take until it is killed. -ENOMEM once one was.
+func takeInChild(take func() int) int {
+	pid := bare.Fork()
+	if pid < 0 {
+		return pid
+	}
+	if pid == 0 {
+		for {
+			take()
 		}
-		area = uintptr(p)
-		areaEnd = area + size
+	}
+	_, status := bare.Wait(pid)
+	if status != uint32(syscall.SIGKILL) {
+		return -int(syscall.EPROTO)
+	}
+	if again++; again == 1 {
+		return 0
+	}
+	return -int(syscall.ENOMEM)
+}
+
+// again is how often a child of this process was killed.
+var again int
+
+func takeByCall() int {
+	if area == areaEnd && reserve() == 0 {
+		return -int(syscall.ENOMEM)
+	}
+	area += page
+	return fill(unsafe.Add(nil, area-page))
+}
+
+func takeStep(step uintptr) int {
+	if area == areaEnd && reserve() == 0 {
+		return -int(syscall.ENOMEM)
 	}
 	*(*byte)(unsafe.Add(nil, area)) = 1
 	area += step
 	return 0
+}
+
+// reserve makes an area of untouched memory, larger than the machine; 0: it cannot.
+func reserve() uintptr {
+	const size = 64 << 30
+	area = uintptr(bare.Map(nil, size, syscall.PROT_READ|syscall.PROT_WRITE,
+		syscall.MAP_PRIVATE|syscall.MAP_ANON|syscall.MAP_NORESERVE, -1))
+	areaEnd = area
+	if area != 0 {
+		areaEnd += size
+	}
+	return area
 }
 
 // fillPipe writes until a pipe is full.

@@ -30,6 +30,8 @@ type kind struct {
 	refusals [4]syscall.Errno
 	// killed: the kernel may also kill a process that takes, as memory is gone.
 	killed bool
+	// again: the processes go on taking while the others work.
+	again bool
 }
 
 func main() {
@@ -125,8 +127,14 @@ func run(k *kind) {
 		fail("the hog ended early", 0, 0)
 	}
 	check(k)
-	neighbour(neighbourUser)
-	neighbour(0)
+	rounds := 1
+	if k.again {
+		rounds = 10
+	}
+	for range rounds {
+		neighbour(neighbourUser)
+		neighbour(0)
+	}
 	end()
 	bare.Put("hog: ")
 	bare.Put(k.name)
@@ -201,7 +209,7 @@ func beHog(k *kind) {
 		pid := bare.Fork()
 		if pid == 0 {
 			takeAll(k)
-			forever()
+			goOn(k)
 		}
 		if pid > 0 {
 			await(pid, &shared.procs, before)
@@ -209,6 +217,14 @@ func beHog(k *kind) {
 	}
 	takeAll(k)
 	atomic.StoreInt64(&shared.done, 1)
+	goOn(k)
+}
+
+// goOn keeps what a process has, and takes more if the kind wants that.
+func goOn(k *kind) {
+	for k.again {
+		k.take()
+	}
 	forever()
 }
 
