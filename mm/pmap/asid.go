@@ -7,8 +7,8 @@ import (
 	"grim/arch"
 )
 
-// Root is what the CPU needs to walk p's tables. The identifier is 0 while p has
-// none of the current generation, or none on this CPU: Activate gives it one.
+// Root returns what the CPU needs to walk p's tables. Its ASID is 0 if p has no identifier
+// of the current generation, or none on this CPU. Activate gives it one.
 func (p *Pmap) Root() arch.Root {
 	if p.s.local {
 		return arch.Root{Table: p.root.PA(), ASID: p.s.thisCPU().asidOf(p), Layout: p.layout}
@@ -16,7 +16,7 @@ func (p *Pmap) Root() arch.Root {
 	return p.globalRoot()
 }
 
-// globalRoot is Root where CPUs have no identifiers of their own.
+// globalRoot is Root on machines where all CPUs share one set of identifiers.
 func (p *Pmap) globalRoot() arch.Root {
 	r := arch.Root{Table: p.root.PA(), Layout: p.layout}
 	if id := p.id.Load(); id>>16 == p.s.gen.Load() {
@@ -25,15 +25,16 @@ func (p *Pmap) globalRoot() arch.Root {
 	return r
 }
 
-// Activate makes p the user half of this CPU; a few instructions when it is
-// already. The caller stays on this CPU, and lets nothing else run on it, until
-// it has entered user mode. With several CPUs it has pinned itself to this one
-// (runtime.Pin), is pinned on return, possibly to another CPU, and user code counts as
-// running from here to LeaveUser.
+// Activate loads p as the user half of this CPU. It costs a few instructions if p is loaded
+// already. The caller must stay on this CPU, and let nothing else run on it, until it has
+// entered user mode. With several CPUs, the caller has pinned itself to its CPU
+// (runtime.Pin). On return it is pinned again, possibly to another CPU, and user code
+// counts as running on that CPU until LeaveUser.
 func (p *Pmap) Activate() {
-	// A new generation of identifiers takes this CPU off its pmap.
+	// When a new generation of identifiers begins, this CPU leaves its pmap, so that this
+	// comparison also notices that p has lost its identifier.
 	if p.s.records[0].current.Load() != p {
-		p.activate() // apart, so that the rest is inlined in the system-call path
+		p.activate() // apart, so that the comparison is inlined in the system-call path
 	}
 }
 
@@ -42,7 +43,7 @@ func (p *Pmap) activate() {
 	c := s.thisCPU()
 	if c.current.Load() != p {
 		if s.many {
-			unpin() // the lock may be another CPU's
+			unpin() // another CPU may hold the lock
 		}
 		s.mu.Lock()
 		if s.many {
@@ -77,13 +78,14 @@ func (s *System) Deactivate() {
 	s.mu.Unlock()
 }
 
-// Leave is Deactivate where there are several CPUs, without a lock: for the scheduler,
-// which calls it when the goroutine that has run on this CPU blocks, gives way or ends
-// (goos.Leave). So a CPU has a root loaded only while a thread runs on it that uses the
-// pmap, and when the last such thread has come to purge it no other CPU has.
+// Leave is Deactivate without a lock, for machines with several CPUs. The scheduler calls
+// it (goos.Leave) when the goroutine that has run on this CPU blocks, yields or ends. So a
+// CPU has a root loaded only while it runs a thread of that pmap, and when the last thread
+// purges the pmap, no other CPU has it loaded.
 //
-// Only this CPU writes what it has loaded. Another that reads it under mu may still see
-// the pmap for a moment: newGeneration then keeps an identifier that is no longer in use.
+// Only this CPU writes its record of what it has loaded. Another CPU that reads the record
+// under mu may still see the pmap for a moment. The only effect is that newGeneration keeps
+// an identifier that is no longer in use.
 func (s *System) Leave() {
 	c := s.thisCPU()
 	old := c.current.Load()
@@ -97,11 +99,11 @@ func (s *System) Leave() {
 	s.loaded(c, nil)
 }
 
-// Current is what this CPU has loaded; nil on the bare kernel root.
+// Current returns the pmap that this CPU has loaded, or nil on the bare kernel root.
 func (s *System) Current() *Pmap { return s.thisCPU().current.Load() }
 
-// load makes p (nil: the bare kernel root) current on this CPU. Preconditions:
-// s.mu held.
+// load makes p current on this CPU; nil means the bare kernel root. Preconditions: s.mu
+// held.
 func (s *System) load(p *Pmap) {
 	c := s.thisCPU()
 	old := c.current.Load()
@@ -126,15 +128,15 @@ func (s *System) load(p *Pmap) {
 	}
 	c.current.Store(p)
 	if old != nil && old != p && uint16(old.id.Load()) == 0 {
-		// Without identifiers nothing of old outlives the switch: the next
-		// Activate flushes before user code runs.
+		// Without identifiers no translation of old outlives the switch: the next Activate
+		// flushes before user code runs.
 		old.id.Store(0)
 	}
 }
 
-// identify gives p an identifier of the current generation. When they run out, a
-// new generation begins and every TLB entry of the old one is flushed, on all CPUs.
-// Preconditions: s.mu held.
+// identify gives p an identifier of the current generation, if it has none. When the
+// identifiers run out, a new generation begins, and all TLB entries are flushed on all
+// CPUs. Preconditions: s.mu held.
 func (s *System) identify(p *Pmap) {
 	gen := s.gen.Load()
 	if p.id.Load()>>16 == gen {
@@ -151,7 +153,7 @@ func (s *System) identify(p *Pmap) {
 		s.skipKept()
 		if s.nextASID > n {
 			if gen = s.newGeneration(); p.id.Load()>>16 == gen {
-				return // another CPU runs it
+				return // another CPU runs p, so that p kept its identifier
 			}
 			if s.skipKept(); s.nextASID > n {
 				panic(fmt.Sprintf("pmap: %d identifiers for %d CPUs", n, len(s.cpus)))
@@ -163,7 +165,7 @@ func (s *System) identify(p *Pmap) {
 	p.id.Store(gen<<16 | uint64(asid))
 }
 
-// skipKept goes on to the next identifier that is not in use from an earlier generation.
+// skipKept moves nextASID past identifiers that CPUs still use from an earlier generation.
 func (s *System) skipKept() {
 	for len(s.kept) > 0 && s.kept[uint16(s.nextASID)] {
 		s.nextASID++
@@ -172,9 +174,9 @@ func (s *System) skipKept() {
 
 // newGeneration makes every identifier free that no CPU uses. This CPU leaves its root
 // first: what it walked between the flush and the switch would be cached under an
-// identifier that is about to be another's. What the others have loaded keeps its
-// identifier, so that they need not be told: the flush costs them time and nothing else.
-// Preconditions: s.mu held.
+// identifier that another pmap gets next. A pmap that another CPU has loaded keeps its
+// identifier, so that CPU need not be told: the flush only costs it time. Preconditions:
+// s.mu held.
 func (s *System) newGeneration() uint64 {
 	s.load(nil)
 	gen := s.gen.Add(1)
@@ -192,9 +194,9 @@ func (s *System) newGeneration() uint64 {
 	return gen
 }
 
-// LimitIdentifiers makes do with n identifiers, 0 for none, and begins a new
-// generation; a machine has so many that tests would hardly see them run out.
-// Negative: all that there are.
+// LimitIdentifiers limits the number of identifiers in use to n (0: none; negative: as many
+// as the machine has) and begins a new generation. It is for tests, as a machine has so
+// many identifiers that tests would hardly see them run out.
 func (s *System) LimitIdentifiers(n int) {
 	if n < 0 {
 		n = math.MaxInt
@@ -212,9 +214,9 @@ func (s *System) LimitIdentifiers(n int) {
 	s.mu.Unlock()
 }
 
-// leaveLocked takes p off this CPU, drops all its translations at once, and gives its
-// identifier back. No other CPU has it loaded: a thread leaves its root where it blocks or
-// ends. Nobody can load it again until leaving is false. Preconditions: s.mu held.
+// leaveLocked takes p off this CPU, drops all its translations at once, and frees its
+// identifier. No other CPU has p loaded, because a thread leaves its root when it blocks or
+// ends. Until leaving is false again, no CPU can load p. Preconditions: s.mu held.
 func (s *System) leaveLocked(p *Pmap) {
 	p.leaving.Store(true)
 	id := p.id.Load()
@@ -225,14 +227,15 @@ func (s *System) leaveLocked(p *Pmap) {
 		s.mustNotHave(p, "purge")
 	}
 	if s.local {
-		// No CPU will take what it may have cached for p's any more.
+		// Slots know the pmap by its serial. With a new serial, no CPU uses what it may
+		// still have cached for p.
 		p.smp.serial.Store(s.serials.Add(1))
 	} else if id != 0 && id>>16 == s.gen.Load() {
 		asid := uint16(id)
 		s.mmu.FlushASID(arch.Root{Table: p.root.PA(), ASID: asid, Layout: p.layout})
 		p.id.Store(0)
 		switch {
-		case int(asid) >= s.nextASID: // kept from an earlier generation: it has its turn yet
+		case int(asid) >= s.nextASID: // kept from an earlier generation: nextASID has yet to reach it
 			delete(s.kept, asid)
 		case asid != 0:
 			s.freeASID = append(s.freeASID, asid)
@@ -240,7 +243,8 @@ func (s *System) leaveLocked(p *Pmap) {
 	}
 }
 
-// mustNotHave panics if a CPU has p loaded. Preconditions: s.mu held; not if it panics.
+// mustNotHave panics if a CPU has p loaded. Preconditions: s.mu held; it is unlocked before
+// the panic.
 func (s *System) mustNotHave(p *Pmap, what string) {
 	for i := range s.cpus {
 		if s.cpus[i].has(p) {
@@ -250,7 +254,8 @@ func (s *System) mustNotHave(p *Pmap, what string) {
 	}
 }
 
-// live tells whether a TLB may hold translations of p, where flushes are broadcast.
+// live reports whether a TLB may hold translations of p. It is for one CPU, or flushes that
+// are broadcast.
 func (p *Pmap) live() bool {
 	id := p.id.Load()
 	return id != 0 && id>>16 == p.s.gen.Load()

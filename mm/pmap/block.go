@@ -8,13 +8,13 @@ import (
 	"grim/mm/phys"
 )
 
-// A block mapping holds one reference to each of its 512 frames, as the page
-// mappings that it stands for would; package phys counts them as one while the
-// block is whole. So promoting and demoting change no counts.
+// A block mapping holds one reference to each of its 512 frames, as the 512 page mappings
+// that it replaces would. Package phys keeps one count for all 512 while the block is
+// whole. So promoting and demoting change no counts.
 
-// EnterBlock maps the 2 MB at va to the block of frames at f; nothing is mapped
-// there. On success the caller's references are the pmap's. ENOMEM if a table
-// page is needed; EEXIST if something is mapped in the range.
+// EnterBlock maps the 2 MB at va to the block of frames at f. On success the caller's
+// references belong to the pmap. ENOMEM if a table page is needed and there is none; EEXIST
+// if something is mapped in the range.
 func (p *Pmap) EnterBlock(va arch.VA, f phys.Frame, prot arch.Prot, fl Flags) error {
 	checkVA(va)
 	if va != va.BlockDown() || f&(arch.BlockPages-1) != 0 {
@@ -39,8 +39,8 @@ func (p *Pmap) EnterBlock(va arch.VA, f phys.Frame, prot arch.Prot, fl Flags) er
 	return nil
 }
 
-// vacate makes level-1 entry i of n empty if nothing is mapped below it, and says
-// whether it is: an empty leaf table is unlinked, flushed and freed.
+// vacate makes level-1 entry i of n empty if nothing is mapped below it, and reports
+// whether the entry is empty now. An empty leaf table is unlinked, flushed and freed.
 func (p *Pmap) vacate(n node, i int, va arch.VA) bool {
 	e := n.t[i]
 	if e == 0 {
@@ -56,10 +56,10 @@ func (p *Pmap) vacate(n node, i int, va arch.VA) bool {
 	return true
 }
 
-// Promote makes the 512 pages around va one 2 MB block if they are present,
-// lie in one aligned block of frames in order, agree in rights and flags, are
-// neither Shared nor COW, and nobody else refers to the frames. It says whether
-// va is in a block afterwards.
+// Promote turns the 512 pages around va into one 2 MB block mapping if all are present, lie
+// in order in one aligned block of frames, agree in rights and flags, are neither Shared
+// nor COW, and nothing else refers to the frames. It reports whether a block maps va
+// afterwards.
 func (p *Pmap) Promote(va arch.VA) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,7 +80,8 @@ func (p *Pmap) Promote(va arch.VA) bool {
 		s.flags(first)&(Shared|COW) != 0 || f&(arch.BlockPages-1) != 0 {
 		return false
 	}
-	// A block is as dirty as any of its pages, and counted in any case.
+	// The block is dirty if any of its pages is. Its frames have counts, so no page is
+	// Sole.
 	ignore := s.f.HardwareBits | s.f.DirtyBits | s.sole
 	dirty := arch.PTE(0)
 	want := first
@@ -94,20 +95,20 @@ func (p *Pmap) Promote(va arch.VA) bool {
 	if !s.mem.Join(f) {
 		return false
 	}
-	// Break before make; any of the 512 pages may be cached, so flush them all.
+	// Break before make. The TLB may hold any of the 512 pages, so all are flushed.
 	n1.t[i] = 0
 	p.flushAll()
 	n1.t[i].Publish(s.block[s.prot(first)][s.flags(first)&^Sole] | dirty | arch.PTE(f.PA()))
 	p.tables--
-	// Cleared so that it goes to the stock of zeroed frames: a table is what
-	// such a frame is most often wanted for.
+	// Cleared so that it goes to the stock of zeroed frames: most zeroed frames are taken
+	// as tables.
 	clear(n0.t[:])
 	p.retire(n0.f)
 	return true
 }
 
-// Demote makes the 2 MB block around va, if it is mapped by one, 512 page
-// entries of the same rights and flags. ENOMEM if there is no table page.
+// Demote replaces the 2 MB block that maps va, if there is one, by 512 page entries with
+// the same rights and flags. ENOMEM if there is no table page.
 func (p *Pmap) Demote(va arch.VA) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -140,7 +141,8 @@ func (p *Pmap) cutEdges(start, end arch.VA) error {
 	return nil
 }
 
-// demote replaces the block at va's entry of n1 by a leaf table.
+// demote replaces the block that va's entry of n1 maps by a leaf table, which it returns.
+// Preconditions: p.mu held. ENOMEM.
 func (p *Pmap) demote(n1 node, va arch.VA) (node, error) {
 	n0, err := p.newTable()
 	if err != nil {
@@ -164,7 +166,7 @@ func (p *Pmap) demote(n1 node, va arch.VA) (node, error) {
 	return n0, nil
 }
 
-// pageBits is a page entry of the same rights and flags as block b, no address.
+// pageBits returns a page entry, without its address, with the rights and flags of block b.
 func (s *System) pageBits(b arch.PTE) arch.PTE {
 	return s.page[s.prot(b)][s.flags(b)]&^s.f.DirtyBits | b&s.f.DirtyBits
 }

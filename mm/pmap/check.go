@@ -7,8 +7,8 @@ import (
 	"grim/mm/phys"
 )
 
-// Check recounts everything below p's root and says what does not agree with the
-// counters, the tables' records or the frame allocator. For tests.
+// Check recounts everything below p's root, and returns an error if something does not
+// agree with the counters, the tables' records or the frame allocator. For tests.
 func (p *Pmap) Check() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -27,7 +27,7 @@ type checker struct {
 	resident, tables int
 }
 
-// table checks table n, whose first entry translates va.
+// table checks table n, at the given level, whose first entry translates va.
 func (c *checker) table(n node, level int, va arch.VA) error {
 	s := c.p.s
 	info := s.mem.Info(n.f)

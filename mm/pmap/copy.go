@@ -10,46 +10,48 @@ import (
 	"grim/mm/phys"
 )
 
-// Range is [Start, End) of user addresses, in whole pages.
+// Range is the user addresses [Start, End), in whole pages.
 type Range struct{ Start, End arch.VA }
 
-// Own is a page that a copy gets for itself, instead of sharing it: at VA, with
-// the rights Prot. No Frame: there is none.
+// Own is a page that the copy gets for itself instead of sharing it: Frame, mapped at VA
+// with the rights Prot. If Frame is 0 there is no such page.
 type Own struct {
 	VA    arch.VA
 	Frame phys.Frame
 	Prot  arch.Prot
 }
 
-// copyTables is how many table pages Copy takes from the stock at a time: more
-// than a small process has.
+// copyTables is how many table pages Copy takes from the stock at a time: more than a small
+// process has.
 const copyTables = 16
 
-// copyStep is how many pages are copied until others run, some 80 instructions each;
-// a block or a table counts as copyTable pages.
+// copyStep is how many pages are copied before others may run, at some 80 instructions
+// each. A block or a table counts as copyTable pages.
 const (
 	copyStep  = 128
 	copyTable = 8
 )
 
-// errMore says that a step of a copy is done, and ranges tell where to go on.
+// errMore says that one step of a copy is done and that more remains. c.ranges and c.from
+// say where to go on.
 var errMore = errors.New("more to copy")
 
-// Copy maps what p maps in the ranges in dst too, at the same addresses, for fork:
-// each frame gets a reference more, both sides lose Write and are COW from now on,
-// and Wired is not inherited. The ranges ascend; dst maps nothing in them and
-// nobody else uses it yet. On return no CPU can write to a page that is COW now.
+// Copy maps in dst what p maps in the ranges, at the same addresses, for fork. Each frame
+// gets one more reference. Both sides lose Write and are COW from now on. Wired is not
+// inherited. The ranges ascend, dst maps nothing in them, and nothing else uses dst yet. On
+// return no CPU can write to a page that is COW now.
 //
-// own is a page that p maps, in a range and not by a block: p keeps its page as it
-// is, and dst has own's. The caller's reference to that is gone in any case.
+// own describes a page that p maps, inside a range and not as part of a block: p keeps its
+// page as it is, and dst maps own's frame there. The caller's reference to that frame is
+// used up in any case.
 //
-// ENOMEM if a table page is needed, in dst, or in p to cut a block at an edge; then
-// dst is to be purged, and pages may be COW in p, which is harmless: Reuse undoes
-// it at the next write.
+// ENOMEM if a table page is needed, in dst, or in p to cut a block at the edge of a range.
+// The caller must purge dst then. Pages of p may be COW by then, which is harmless: Reuse
+// undoes it at the next write.
 //
-// It works in steps, between which others run. Pages may be unmapped meanwhile, but
-// none is mapped. If stop, which may be nil, is true after a step, it ends: EINTR, with
-// dst as after ENOMEM.
+// Copy works in steps and calls the yield function between them, with no lock held.
+// Meanwhile pages of p may be unmapped, but none may be mapped. If stop (may be nil)
+// returns true after a step, Copy ends with EINTR; dst is then as after ENOMEM.
 func (p *Pmap) Copy(dst *Pmap, ranges []Range, own Own, stop func() bool) error {
 	if len(ranges) == 0 {
 		return nil
@@ -64,9 +66,9 @@ func (p *Pmap) Copy(dst *Pmap, ranges []Range, own Own, stop func() bool) error 
 	dst.mu.Lock()
 	err := c.root()
 	for err == errMore {
-		// Others may write by what their TLB knows until the flush below, to frames
-		// that dst has too: dst does not run yet, so that this comes before the fork.
-		// What they unmap meanwhile is flushed then.
+		// Until the flush below, other CPUs may use writable translations from their TLBs,
+		// and so write to frames that dst shares. These writes come before the fork, as dst
+		// does not run yet. Pages that other threads unmap meanwhile are flushed by them.
 		dst.mu.Unlock()
 		p.mu.Unlock()
 		s.yield()
@@ -97,16 +99,16 @@ func (p *Pmap) Copy(dst *Pmap, ranges []Range, own Own, stop func() bool) error 
 	return err
 }
 
-// copier is one Copy's work: one walk over p's tables. dst's are made when the
-// first leaf below them is copied.
+// copier is the state of one Copy: one walk over p's tables. A table of dst is made when
+// the first leaf below it is copied.
 type copier struct {
 	p, dst *Pmap
-	ranges []Range // the first ends above what has been done
+	ranges []Range // those whose end lies above what has been done
 	how    phys.Sharing
-	own    Own // no Frame: none, or dst has it
+	own    Own // Frame 0: there is none, or dst has it
 
-	left    int      // pages until others run
-	from    arch.VA  // what is below was done in earlier steps
+	left    int      // pages to copy in this step
+	from    arch.VA  // everything below this address was done in earlier steps
 	changed arch.PTE // bits that any entry of p gained or lost
 
 	d2, d1 phys.Frame // dst's tables on the way to the current address; 0: none yet
@@ -115,7 +117,7 @@ type copier struct {
 	nspare int
 }
 
-// root copies all ranges.
+// root copies all ranges, until an error or the end of a step (errMore).
 func (c *copier) root() error {
 	s := c.p.s
 	info, rows := s.mem.Info(c.p.root), s.mem.Rows(c.p.root)
@@ -142,8 +144,8 @@ func (c *copier) root() error {
 	return nil
 }
 
-// level2 copies what lies in the ranges below a table of level 2, which maps from
-// va on.
+// level2 copies the parts of the ranges that the level-2 table f covers; its first entry
+// translates va.
 func (c *copier) level2(f phys.Frame, va arch.VA) error {
 	s := c.p.s
 	info, rows := s.mem.Info(f), s.mem.Rows(f)
@@ -173,8 +175,8 @@ func (c *copier) level2(f phys.Frame, va arch.VA) error {
 	return nil
 }
 
-// level1 copies what lies in the ranges below a table of level 1, which maps from
-// va on.
+// level1 copies the parts of the ranges that the level-1 table f covers; its first entry
+// translates va.
 func (c *copier) level1(f phys.Frame, va arch.VA) error {
 	s := c.p.s
 	info, rows := s.mem.Info(f), s.mem.Rows(f)
@@ -227,7 +229,7 @@ func (c *copier) level1(f phys.Frame, va arch.VA) error {
 	return nil
 }
 
-// leaf copies what lies in the ranges of leaf table src, which maps from va on.
+// leaf copies the parts of the ranges that leaf table src maps; its first entry maps va.
 func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 	mem := c.p.s.mem
 	from := mem.Info(src)
@@ -266,7 +268,7 @@ func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 		if r.End < end {
 			hi = r.End.Index(0)
 		}
-		// A table that has much more than what is left of the step is cut.
+		// If the table has many more entries than the step has left, only a part is copied.
 		if int(from.Used) > c.left+copyTable {
 			if stop := lo + max(c.left, copyTable); stop < hi {
 				hi = stop
@@ -305,13 +307,12 @@ func (c *copier) leaf(src phys.Frame, va arch.VA) error {
 		c.nspare++
 		return more
 	}
-	to.Groups |= from.Groups // more than there are, if only a part was copied
+	to.Groups |= from.Groups // an upper bound: perhaps only a part was copied
 	c.put(va, c.dst.tableEntry(dst))
 	return more
 }
 
-// putOwn gives dst, a leaf table, the page that it is to have for itself, if src
-// maps one there.
+// putOwn maps c.own in dst, a leaf table, if src maps a page there.
 func (c *copier) putOwn(src *table, dst node) {
 	k := c.how.Skip
 	c.how.Skip = -1
@@ -330,7 +331,7 @@ func (c *copier) putOwn(src *table, dst node) {
 	c.own.Frame = 0
 }
 
-// block copies the block that e maps at va and returns what e is from now on.
+// block maps in dst the block that e maps at va. It returns the new value of e.
 func (c *copier) block(e arch.PTE, va arch.VA) (arch.PTE, error) {
 	if err := c.reserve(0); err != nil {
 		return 0, err
@@ -353,8 +354,8 @@ func (c *copier) panicMapped(va arch.VA, e arch.PTE) {
 	panic(fmt.Sprintf("pmap: copy to %#x: the new address space maps %#x there", uint64(va), uint64(e)))
 }
 
-// put writes e to dst's empty level-1 entry for va, with the tables above it if
-// they are not there. Preconditions: reserve.
+// put writes e to dst's empty level-1 entry for va. It makes missing tables above it.
+// Preconditions: reserve.
 func (c *copier) put(va arch.VA, e arch.PTE) {
 	mem := c.p.s.mem
 	if c.d1 == 0 {
@@ -368,8 +369,8 @@ func (c *copier) put(va arch.VA, e arch.PTE) {
 	c.dst.put(node{mem.Table(c.d1), c.d1}, va.Index(1), e)
 }
 
-// reserve gets the table pages that it takes to put an entry into dst, and n more,
-// so that no table is ever left empty. ENOMEM.
+// reserve gets the table pages that are needed to put one entry into dst, and n more. They
+// are got beforehand so that no table is left empty after an error. ENOMEM.
 func (c *copier) reserve(n int) error {
 	if c.d1 == 0 {
 		if n++; c.d2 == 0 {
@@ -379,7 +380,7 @@ func (c *copier) reserve(n int) error {
 	if c.nspare >= n {
 		return nil
 	}
-	// As many at once as dst will need if all of p is copied.
+	// As many at once as dst will need if all of p is copied, up to copyTables.
 	mem := c.p.s.mem
 	want := min(max(c.p.tables-c.dst.tables, n), copyTables)
 	c.nspare += mem.Stocked(phys.Table, c.spare[c.nspare:want])
@@ -394,7 +395,7 @@ func (c *copier) reserve(n int) error {
 	return nil
 }
 
-// newTable is a table page for dst, of those reserved.
+// newTable returns one of the reserved table pages, for dst.
 func (c *copier) newTable() phys.Frame {
 	c.nspare--
 	c.dst.tables++

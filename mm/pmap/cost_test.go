@@ -8,10 +8,10 @@ import (
 	"grim/mm/pmap"
 )
 
-// The cost of a purge is in resident pages and tables: ten pages spread over 1 TB
-// are purged in as many steps, table look-ups and frees as ten tables need. Cost
-// is measured in time against ten pages in a row, with a wide margin: walking the
-// 1 TB by 2 MB entries would be 500 000 look-ups.
+// The cost of a purge depends on the number of resident pages and tables only. Ten pages
+// spread over 1 TB need as many steps, table look-ups and frees as ten tables do. The cost
+// is measured in time, against ten adjacent pages, with a wide margin: a walk over the 1 TB
+// in 2 MB entries would be 500 000 look-ups.
 func TestPurgeSparse(t *testing.T) {
 	purge := func(stride arch.VA) time.Duration {
 		b := newBench(t, formats[0], 4096, 255)

@@ -16,7 +16,7 @@ import (
 	"grim/mm/pmap/pmaptest"
 )
 
-// A kind of machine with several CPUs.
+// cpusKind is a kind of machine with several CPUs.
 type cpusKind struct {
 	name      string
 	format    *arch.Format
@@ -25,7 +25,7 @@ type cpusKind struct {
 }
 
 var cpusKinds = []cpusKind{
-	{"broadcast", &arm64.Format, 6, true}, // more than CPUs, and few: they run out
+	{"broadcast", &arm64.Format, 6, true}, // more identifiers than CPUs, but so few that they run out
 	{"interrupts", &amd64.Format, 0, false},
 	{"interrupts-identifiers", &amd64.Format, 3, false},
 }
@@ -45,8 +45,8 @@ func eachKind(t *testing.T, fn func(t *testing.T, b *bench, k *cpusKind)) {
 	}
 }
 
-// shared is an address space that user code of several CPUs runs on: words of user
-// pages are incremented by whoever may write to them.
+// shared is an address space on which user code of several CPUs runs. The code increments
+// words of user pages that it may write to.
 type shared struct {
 	b    *bench
 	p    *pmap.Pmap
@@ -54,8 +54,8 @@ type shared struct {
 	uses atomic.Int64
 }
 
-// user is user code of CPU n: it runs, is interrupted or traps by itself, is in the
-// kernel, where the CPU walks ahead, and sleeps off its root now and then.
+// user is the user code of CPU n. It runs, is interrupted or traps by itself, is in the
+// kernel, where the CPU walks ahead, and now and then sleeps and leaves its root.
 func (s *shared) user(n int, seed uint64) {
 	s.b.mmu.On(n, func() {
 		rnd := rand.New(rand.NewPCG(seed, uint64(n)))
@@ -89,15 +89,15 @@ func (s *shared) touch(va arch.VA) {
 	})
 }
 
-// A page that is unmapped, or loses its rights, is written to by no CPU any more, however
-// user code runs on the others, and no CPU walks a table page that is free. The unmapping
-// CPU takes the page for something else at once and writes to it without locks: to the
-// race detector, user code must have come before.
+// After a page was unmapped or has lost its rights, no CPU writes to it, whatever user code
+// runs on the others, and no CPU walks a table page that is free. The CPU that unmaps the
+// page uses its frame for something else at once, and writes to it without locks. So the
+// race detector reports a write by user code that is not ordered before.
 //
-// Seen to fail: without the wait in shoot (user code writes to a page after it was taken),
-// without its interrupts (it hangs), without the comparison in enterUser, with its store
-// behind the comparison; with a retire that frees at once, and with a loadLocal that never
-// flushes (a walk meets a free table). That coming is stored before changes is read is
+// Seen to fail: without the wait in shoot (user code writes to a page after it was taken);
+// without its interrupts (it hangs); without the comparison in enterUser; with its store
+// after the comparison; with a retire that frees at once; and with a loadLocal that never
+// flushes (a walk meets a free table). That coming must be stored before changes is read is
 // shown by model/shootdown.pml alone: the window is too small for a test.
 func TestShootDown(t *testing.T) {
 	rounds := 60
@@ -134,15 +134,15 @@ func TestShootDown(t *testing.T) {
 	})
 }
 
-// round maps a page or two, lets others use them, and takes them away in one of the ways
-// that there are.
+// round maps one page or two, lets other CPUs use them, and takes them away in one of
+// several ways.
 func (s *shared) round(t *testing.T, rnd *rand.Rand) {
 	b := s.b
 	at := arch.VA(1+rnd.IntN(4))*blk + arch.VA(rnd.IntN(4))*pg
 	f := b.frame()
 	word := (*uint32)(b.mem.Pointer(f))
 	*word = 0
-	b.mem.Ref(f) // the test's own, so that the frame is the test's afterwards
+	b.mem.Ref(f) // a reference of the test's own keeps the frame after the unmapping
 	must(t, s.p.Enter(at, f, rw, 0))
 	for n := s.uses.Load(); s.uses.Load() < n+int64(rnd.IntN(20)); {
 		b.mmu.Pause()
@@ -175,8 +175,8 @@ func (s *shared) round(t *testing.T, rnd *rand.Rand) {
 	b.mem.Unref(f)
 }
 
-// Whoever flushes interrupts those CPUs that are in user mode on the pmap, once each, and
-// nobody else: not CPUs in the kernel, nor off the root, nor on another root.
+// A flush interrupts each CPU that is in user mode on the pmap, once, and no other: no CPU
+// in the kernel, off the root, or on another root.
 func TestInterruptsOfFlush(t *testing.T) {
 	b := newCPUsBench(t, &cpusKinds[1], 4096)
 	p, q := b.pmap(arch.SharedUK), b.pmap(arch.SharedUK)
@@ -247,9 +247,10 @@ func TestInterruptsOfFlush(t *testing.T) {
 	q.Destroy()
 }
 
-// Identifiers run out while all CPUs run: none ever uses what another address space left
-// in its TLB. Each address space maps the same address to a page of its own, which says
-// whose it is. Seen to fail with a newGeneration that keeps no identifier.
+// Identifiers run out while all CPUs run. No address space ever uses translations that
+// another one left in a TLB: each maps the same address to a page of its own, which holds
+// the number of its address space. Seen to fail with a newGeneration that keeps no
+// identifier.
 func TestIdentifiersOnCPUs(t *testing.T) {
 	eachKind(t, func(t *testing.T, b *bench, k *cpusKind) {
 		const spaces = 12
@@ -290,8 +291,8 @@ func TestIdentifiersOnCPUs(t *testing.T) {
 	})
 }
 
-// Purge and Destroy find no CPU that has the root; if one has, that is a kernel panic,
-// and not a table that is freed under it.
+// Purge and Destroy panic if a CPU has the root loaded, instead of freeing tables that the
+// CPU uses.
 func TestPurgeUnderCPU(t *testing.T) {
 	eachKind(t, func(t *testing.T, b *bench, k *cpusKind) {
 		p := b.pmap(arch.SharedUK)

@@ -1,30 +1,30 @@
 package pmap
 
-// noDomain is the domain of a CPU on which several were at work since the last
+// noDomain is the domain of a CPU on which code of several domains ran since the last
 // barrier. No pmap has it.
 const noDomain = ^uint64(0)
 
-// SetBarrier gives the function that makes the CPU's branch predictions of the code
-// that ran before useless for what runs next; nil if there is no need for one, and
-// then domains cost nothing. Before the first Activate.
+// SetBarrier sets the function that makes the CPU's branch predictions useless that code
+// before it has trained. nil means that this CPU needs no barrier; domains cost nothing
+// then. It must be called before the first Activate.
 func (s *System) SetBarrier(f func()) { s.barrier = f }
 
-// SetDomain says whose code runs on the pmap: when a CPU goes from a pmap of one
-// domain to one of another, the barrier comes between. Any number but ^0. All
-// threads of the pmap have one domain, the latest set. It takes effect the next time
-// that a CPU leaves or loads the pmap.
+// SetDomain says to which domain the code belongs that runs on the pmap. When a CPU goes
+// from a pmap of one domain to a pmap of another, it runs the barrier in between. d is any
+// number but ^0. All threads of a pmap are in one domain, the one set last. The call takes
+// effect when a CPU next leaves or loads the pmap.
 func (p *Pmap) SetDomain(d uint64) { p.domain.Store(d) }
 
-// Domain is what SetDomain set, 0 at first.
+// Domain returns the domain set by SetDomain; it is 0 at first.
 func (p *Pmap) Domain() uint64 { return p.domain.Load() }
 
-// crossDomains is called for each change of root of a CPU, from old to next, nil
-// being the bare kernel root. The kernel does not count as a domain: it neither
-// trains predictors for others nor, on CPUs that need a barrier, trusts them.
-// Only the CPU itself uses c.domain.
+// crossDomains is called at each change of this CPU's root, from old to next; nil is the
+// bare kernel root. The kernel does not count as a domain: it does not train predictors for
+// user code, and on CPUs that need a barrier it does not trust them. Only the CPU itself
+// uses c.domain.
 func (s *System) crossDomains(c *cpu, old, next *Pmap) {
 	if old != nil && old.domain.Load() != c.domain {
-		c.domain = noDomain // it became another's while it ran
+		c.domain = noDomain // the domain of old changed while it ran
 	}
 	if next == nil {
 		return

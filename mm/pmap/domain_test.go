@@ -6,9 +6,9 @@ import (
 	"grim/arch"
 )
 
-// The barrier comes once between code of two domains, whatever lies between them,
-// and never without need. It failed while a pmap that changed its domain as it ran,
-// or that was purged, left the CPU's as it was.
+// The barrier runs once between code of two domains, whatever runs in between, and never
+// without need. It failed while a pmap that changed its domain as it ran, or that was
+// purged, left the CPU's domain as it was.
 func TestBarrierBetweenDomains(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *bench) {
 		n := 0

@@ -5,10 +5,10 @@ import (
 	"grim/mm/phys"
 )
 
-// Enter maps the page at va to f, replacing what is there; a block there is cut
-// up first. On success the caller's reference to f is the pmap's, and the
-// replaced page's is given up (a replaced dirty Shared page is not shown to
-// anyone). ENOMEM if a table page is needed and there is none.
+// Enter maps the page at va to f and replaces what is mapped there. If a block maps va, it
+// is demoted first. On success the caller's reference to f belongs to the pmap, and the
+// replaced page's reference is given up; if that page was Shared and dirty, no Visitor sees
+// it. ENOMEM if a table page is needed and there is none.
 func (p *Pmap) Enter(va arch.VA, f phys.Frame, prot arch.Prot, fl Flags) error {
 	p.mu.Lock()
 	err := p.EnterLocked(va, f, prot, fl)
@@ -53,11 +53,11 @@ func (p *Pmap) EnterLocked(va arch.VA, f phys.Frame, prot arch.Prot, fl Flags) e
 }
 
 // SyncFetch makes what was just written to f, which p maps executable, visible to
-// instruction fetch. p is locked by the caller.
+// instruction fetch. The caller holds p's lock.
 func (p *Pmap) SyncFetch(f phys.Frame) { p.s.syncFetch(f) }
 
-// syncFetch makes f's contents visible to instruction fetch if that was not done
-// since the kernel last wrote them, and says whether it was to do.
+// syncFetch makes f's contents visible to instruction fetch, unless that was done since the
+// kernel last wrote to f. It reports whether it had to.
 func (s *System) syncFetch(f phys.Frame) bool {
 	state := s.mem.FetchOf(f)
 	if state.Synced() {

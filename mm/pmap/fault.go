@@ -7,13 +7,13 @@ import (
 	"grim/mm/phys"
 )
 
-// Place is the leaf table in which the page that AbsentLocked was asked about has
-// its entry. It is good until the pmap is unlocked.
+// Place is the leaf table that holds the entry of a page, as found by AbsentLocked. It is
+// valid until the pmap is unlocked.
 type Place struct{ leaf node }
 
-// AbsentLocked reports whether nothing is mapped at va, and if so in which table
-// its entry would be: what a fault asks first of all, at the price of the walk.
-// p is locked by the caller.
+// AbsentLocked reports whether nothing is mapped at va, and returns the leaf table in which
+// its entry is or would be, if there is that table. It is the first question of every
+// fault, and costs one walk. The caller holds p's lock.
 func (p *Pmap) AbsentLocked(va arch.VA) (at Place, absent bool) {
 	s := p.s
 	e := p.top[va.Index(3)]
@@ -33,11 +33,12 @@ func (p *Pmap) AbsentLocked(va arch.VA) (at Place, absent bool) {
 	return Place{leaf}, leaf.t[va.Index(0)] == 0
 }
 
-// FillLocked maps n pages from va on to the frames f, f+1, ..., all in one 2 MB
-// block of addresses: the one of the page that AbsentLocked gave at for. Pages that
-// are mapped already keep their mapping; done tells how many were entered. The
-// references to the frames of entered pages are the pmap's afterwards, those of the
-// others are given up. With the flag Sole the frames are sole. On ENOMEM nothing has changed. p is locked by the caller.
+// FillLocked maps n pages from va on to the frames f, f+1, ... The pages lie in one 2 MB
+// block of addresses, and at is the place that AbsentLocked returned for a page of that
+// block. Pages that are mapped already keep their mapping. done is the number of pages
+// entered. The references to their frames belong to the pmap afterwards; the references to
+// the other frames are given up. If fl has Sole, all the frames are sole. On ENOMEM nothing
+// has changed. The caller holds p's lock.
 func (p *Pmap) FillLocked(at Place, va arch.VA, f phys.Frame, n int, prot arch.Prot, fl Flags) (done int, err error) {
 	checkVA(va)
 	i := va.Index(0)
@@ -75,7 +76,7 @@ func (p *Pmap) FillLocked(at Place, va arch.VA, f phys.Frame, n int, prot arch.P
 	return done, nil
 }
 
-// giveBack gives up the reference that leaf e was.
+// giveBack gives up the reference to a frame that leaf entry e held.
 func (s *System) giveBack(e arch.PTE) {
 	if e&s.sole != 0 {
 		s.mem.FreeSole(s.frame(e))
@@ -84,9 +85,9 @@ func (s *System) giveBack(e arch.PTE) {
 	}
 }
 
-// AbsentMaskLocked has a bit for each of n <= 32 pages from va on, all in the 2 MB
-// block that at is the place for, at which nothing is mapped. p is locked by the
-// caller.
+// AbsentMaskLocked returns a mask of the n <= 32 pages from va on: bit k is set if nothing
+// is mapped at page k. The pages lie in the 2 MB block that at is the place for. The caller
+// holds p's lock.
 func (p *Pmap) AbsentMaskLocked(at Place, va arch.VA, n int) (mask uint32) {
 	if at.leaf.t == nil {
 		return 1<<n - 1
@@ -100,10 +101,10 @@ func (p *Pmap) AbsentMaskLocked(at Place, va arch.VA, n int) (mask uint32) {
 	return mask
 }
 
-// FillFramesLocked maps the pages from va on, all in the 2 MB block that at is the
-// place for, to frames, whose references become the pmap's; frame 0 leaves its page
-// alone. Nothing is mapped at the others. On ENOMEM nothing has changed, and the
-// references are given up. p is locked by the caller.
+// FillFramesLocked maps the pages from va on, one for each element of frames. They lie in
+// the 2 MB block that at is the place for. The references belong to the pmap afterwards.
+// Where an element is 0 the page stays as it is; at all other pages nothing is mapped yet.
+// On ENOMEM nothing is mapped, and the references are given up. The caller holds p's lock.
 func (p *Pmap) FillFramesLocked(at Place, va arch.VA, frames []phys.Frame, prot arch.Prot, fl Flags) (err error) {
 	checkVA(va)
 	s, leaf, i := p.s, at.leaf, va.Index(0)

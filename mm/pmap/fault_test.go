@@ -9,10 +9,10 @@ import (
 	"grim/mm/pmap"
 )
 
-// What a fault that maps the neighbours too does: it sees which are absent, and
-// enters those it has frames for, in a table that was there or in a new one.
-// Seen to fail: AbsentMaskLocked from entry 0; FillFramesLocked without the groups,
-// without giving references back.
+// A fault that also maps the neighbouring pages sees which are absent, and enters those for
+// which it has frames, in an existing table or in a new one. Seen to fail: AbsentMaskLocked
+// from entry 0; FillFramesLocked without the groups; FillFramesLocked without giving
+// references back.
 func TestFillFrames(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *bench) {
 		p := b.pmap(0)
@@ -82,7 +82,7 @@ func TestFillFrames(t *testing.T) {
 	})
 }
 
-// residentLocked counts; Stats would take the lock.
+// residentLocked counts the mapped pages by looking them up, as Stats would take the lock.
 func residentLocked(p *pmap.Pmap) (n int) {
 	for _, va := range []arch.VA{blk, 3*blk + 496*pg, 1 << 40} {
 		for k := range arch.VA(16) {

@@ -7,11 +7,10 @@ import (
 	"grim/mm/phys"
 )
 
-// A table that is emptied in the first 2 MB of an address space is flushed like any
-// other before it is freed. A move leaves such tables behind: the CPU may have
-// walked to one after the flush of the moved pages. Seen to fail with
-// flushUnlinked's first "last flushed" address 0: the model's walk cache then holds
-// a freed table.
+// A table in the first 2 MB of an address space that becomes empty is flushed before it is
+// freed, like any other. A move leaves such tables behind: the CPU may have walked to one
+// after the flush of the moved pages. Seen to fail with 0 for noAddress in flushUnlinked:
+// the model's walk cache then holds a freed table.
 func TestFlushFirstBlock(t *testing.T) {
 	for _, f := range formats {
 		for _, asids := range []int{0, 8} {
@@ -43,10 +42,10 @@ func TestFlushFirstBlock(t *testing.T) {
 	}
 }
 
-// A frame counts as synchronised for instruction fetch only when that has happened:
-// another CPU that maps it executable meanwhile does not wait. What the kernel
-// writes meanwhile makes it unsynchronised again. Seen to fail with a SetSynced
-// before SyncInstructions, and with a SetSynced that stores without comparing.
+// A frame counts as synchronised for instruction fetch only after SyncInstructions has
+// returned, because another CPU that then maps the frame executable does not wait. A write
+// by the kernel in between makes the frame unsynchronised again. Seen to fail with a
+// SetSynced before SyncInstructions, and with a SetSynced that stores without comparing.
 func TestSyncBeforeSynced(t *testing.T) {
 	const rx = arch.Read | arch.Exec
 	for _, f := range formats {
@@ -74,7 +73,7 @@ func TestSyncBeforeSynced(t *testing.T) {
 		if b.mem.FetchOf(m.Frame).Synced() {
 			t.Error("synced, though it was written to while it was synchronised")
 		}
-		// A whole block's frames have no state of their own.
+		// The frames of a whole block have no fetch state of their own.
 		write = false
 		block := b.block()
 		must(t, p.EnterBlock(4<<20, block, rw, 0))

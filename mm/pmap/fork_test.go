@@ -8,8 +8,9 @@ import (
 	"grim/mm/pmap"
 )
 
-// Fork by copy-on-write, page and block: both sides lose Write at once, whoever
-// is alone again gets it back in place, and a block can be cut on one side only.
+// Fork by copy-on-write, of pages and blocks. Both sides lose Write at once. A side that
+// holds the only reference again gets Write back in place. A block can be cut on one side
+// only.
 func TestFork(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *bench) {
 		p, c := b.pmap(arch.SharedUK), b.pmap(arch.SharedUK)
@@ -34,11 +35,11 @@ func TestFork(t *testing.T) {
 		same(t, c, run{va, blk, block.PA(), r, pmap.COW}, run{code, pg, text.PA(), rx, pmap.COW}, run{code + pg, pg, page.PA(), r, pmap.COW})
 		b.check(p, c)
 
-		ok(t, p.Protect(0, 4*blk, rw)) // gives nobody Write
+		ok(t, p.Protect(0, 4*blk, rw)) // gives Write to no page
 		if p.Reuse(va, rw) || p.Reuse(code+pg, rw) || c.Reuse(va+pg, rw) {
 			t.Error("shared memory became writable")
 		}
-		// The child writes to one page of the block: its own copy.
+		// The child writes to one page of the block, and gets its own copy of it.
 		own := b.frame()
 		ok(t, c.Enter(va+5*pg, own, rw, 0))
 		if m, _ := p.Lookup(va + 5*pg); !m.Block || m.Frame != block+5 {
@@ -69,12 +70,12 @@ func TestFork(t *testing.T) {
 	})
 }
 
-// The page that the copy gets for itself: neither side becomes COW there, the
-// parent's translation stays as it is, and the neighbours are shared as ever. Seen
-// to fail: without Skip in ShareLeaf (the parent's page is COW), without putOwn.
+// The copy gets one page for itself. Neither side becomes COW there, the parent's
+// translation stays as it is, and the neighbours are shared as usual. Seen to fail: without
+// Skip in ShareLeaf (the parent's page is COW), and without putOwn.
 func TestForkOwn(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *bench) {
-		for _, alone := range []bool{false, true} { // in its leaf table
+		for _, alone := range []bool{false, true} { // whether the page is alone in its leaf table
 			p, c := b.pmap(arch.SharedUK), b.pmap(arch.SharedUK)
 			page, next, own := b.frame(), b.frame(), b.frame()
 			va := arch.VA(1<<30 + 5*pg)
@@ -115,8 +116,8 @@ func TestForkOwn(t *testing.T) {
 	})
 }
 
-// Several ranges, among them ends within a leaf table and within a block, and one
-// that holds nothing: the copy has what lies in them, and no empty table.
+// A copy of several ranges has what lies in them, and no empty table. Some ranges end
+// within a leaf table or a block, and one has nothing mapped.
 func TestForkRanges(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *bench) {
 		p, c := b.pmap(arch.SharedUK), b.pmap(arch.Separate)
@@ -141,7 +142,7 @@ func TestForkRanges(t *testing.T) {
 			t.Error("references were taken for pages outside of the ranges, or not inside")
 		}
 		b.check(p, c)
-		// The second copy finds tables there.
+		// For the second copy, the tables in c exist already.
 		ok(t, p.Copy(c, []pmap.Range{{base + 2*pg, base + 3*pg}, {base + blk + 2*pg, base + blk + 3*pg}}, pmap.Own{}, nil))
 		if m, _ := c.Lookup(base + blk + 2*pg); m.Frame != block+2 {
 			t.Errorf("second copy: %+v", m)
@@ -151,8 +152,8 @@ func TestForkRanges(t *testing.T) {
 	})
 }
 
-// mremap: pages, and blocks at the same and at another offset, go to the new
-// address; nothing is left at the old one for CPU or tables.
+// Move takes pages, and blocks at the same and at another offset in 2 MB, to the new
+// address. At the old address nothing is left, neither in the tables nor in the TLB.
 func TestMove(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *bench) {
 		p := b.pmap(arch.Separate)
@@ -161,7 +162,7 @@ func TestMove(t *testing.T) {
 		stay := b.frame()
 		ok(t, p.EnterBlock(from, block, rw, 0))
 		ok(t, p.Enter(from+blk, f, r, pmap.Shared))
-		ok(t, p.Enter(from+blk+2*pg, stay, r, 0)) // keeps the leaf table
+		ok(t, p.Enter(from+blk+2*pg, stay, r, 0)) // it stays, and so does its leaf table
 		move := func(old, to arch.VA, n uint64) {
 			t.Helper()
 			for a := old; a < old+arch.VA(n); a += pg {
@@ -191,8 +192,8 @@ func TestMove(t *testing.T) {
 	})
 }
 
-// What the CPU has cached is gone when rights are taken away, be it one page,
-// many, or a block.
+// When rights are taken away from one page, many pages or a block, no translation with the
+// old rights stays in the TLB.
 func TestProtectFlushes(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *bench) {
 		p := b.pmap(arch.SharedUK)
@@ -222,7 +223,7 @@ func TestProtectFlushes(t *testing.T) {
 	})
 }
 
-// The rules for Shared pages: a clean one never gets Write by Protect, a dirty one
+// The rules for Shared pages: Protect never gives Write to a clean page, and a dirty page
 // stays dirty through every change of rights until Clean.
 func TestDirty(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *bench) {

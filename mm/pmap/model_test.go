@@ -58,7 +58,7 @@ func (b *bench) block() phys.Frame {
 	return f
 }
 
-// check runs every recount there is.
+// check runs every recount that there is.
 func (b *bench) check(ps ...*pmap.Pmap) {
 	b.t.Helper()
 	for _, p := range ps {
@@ -77,7 +77,7 @@ func (b *bench) check(ps ...*pmap.Pmap) {
 	}
 }
 
-// page is what the model knows of one mapped page.
+// page is the model's record of one mapped page.
 type page struct {
 	f     phys.Frame
 	prot  arch.Prot
@@ -90,8 +90,8 @@ type space struct {
 	pages map[arch.VA]page
 }
 
-// The model's address space: 4 MB at the bottom, across a 1 GB boundary, across
-// a 512 GB boundary, and at the top of the user half.
+// windows are the parts of the address space that the model uses: 4 MB at the bottom,
+// across a 1 GB boundary, across a 512 GB boundary, and at the top of the user half.
 var windows = [4]arch.VA{arch.BlockSize, 1<<30 - arch.BlockSize, 1<<39 - arch.BlockSize, arch.UserMax - 2*arch.BlockSize}
 
 const windowPages = 2 * arch.BlockPages
@@ -151,7 +151,8 @@ func (m *model) drop(s *space, va arch.VA) {
 	}
 }
 
-// seen checks that a Visitor was shown exactly the dirty Shared pages.
+// seen is a Visitor that collects pages, to check that exactly the dirty Shared ones are
+// shown.
 type seen struct {
 	m     *model
 	pages map[arch.VA]phys.Frame
@@ -265,8 +266,8 @@ func runModel(t testing.TB, f *arch.Format, asids int, in []byte) {
 	}
 }
 
-// touch lets the CPU access a few pages, so that the TLB has something to be
-// stale about, and checks the translation.
+// touch accesses a few pages as the CPU would, so that the TLB has entries that could
+// become stale, and checks each translation.
 func (m *model) touch() {
 	r, on := m.mmu.Active()
 	if !on {
@@ -282,7 +283,7 @@ func (m *model) touch() {
 			want := arch.Prot(1 << (n % 3))
 			pa, ok := m.mmu.Access(va, want)
 			if !ok && want&^pg.prot == 0 {
-				pa, ok = m.mmu.Access(va, want) // the first dropped a weaker entry
+				pa, ok = m.mmu.Access(va, want) // the first access dropped an entry with fewer rights
 			}
 			if ok != (want&^pg.prot == 0) || ok && pa != pg.f.PA() {
 				m.t.Fatalf("space %d: access %v to %#x: %#x, %v; model has %+v", i, want, va, pa, ok, pg)
@@ -518,7 +519,7 @@ func (m *model) step(op int) {
 	}
 }
 
-// move moves a range of one window to the next window, emptied before.
+// move moves a range of one window to the next window, which it empties before.
 func (m *model) move(s *space) {
 	i := m.next() % len(windows)
 	from, to := windows[i], windows[(i+1)%len(windows)]
@@ -548,8 +549,8 @@ func (m *model) move(s *space) {
 	}
 }
 
-// Random operations on two address spaces, on both formats, with many, few and
-// no identifiers, against a map of pages.
+// Random operations on two address spaces, on both formats, with many, few and no
+// identifiers, are compared with a map of pages.
 func FuzzModel(f *testing.F) {
 	seed := rand.New(rand.NewPCG(3, 4))
 	for range 6 {

@@ -6,12 +6,12 @@ import (
 	"grim/arch"
 )
 
-// Move maps what p maps in [old, old+n) at [to, to+n) instead (mremap). The
-// ranges do not overlap and nothing is mapped in the new one. ENOMEM if a table
-// page is needed; then nothing has moved.
+// Move moves the mappings of [old, old+n) to [to, to+n), for mremap. The ranges do not
+// overlap, and nothing is mapped in the new one. ENOMEM if a table page is needed; then
+// nothing has moved.
 //
-// It works in steps, between which others run. The caller sees to it that nobody else
-// maps or unmaps anything in the ranges meanwhile; both may be looked at.
+// Move works in steps and lets others run between them. The caller makes sure that nothing
+// else maps or unmaps pages in the two ranges meanwhile; they may be looked at.
 func (p *Pmap) Move(old, to arch.VA, n uint64) error {
 	end := old + arch.VA(n)
 	checkRange(old, end)
@@ -36,7 +36,7 @@ func (p *Pmap) Move(old, to arch.VA, n uint64) error {
 	}
 	td := p.s.getTeardown()
 	for at := old; at < end; {
-		at = p.unlink(at, end, td) // tables only
+		at = p.unlink(at, end, td) // only empty tables are left
 		p.flushUnlinked(td)
 		p.free(td, nil)
 		p.rest(at < end)
@@ -45,8 +45,8 @@ func (p *Pmap) Move(old, to arch.VA, n uint64) error {
 	return nil
 }
 
-// rest lets others run in the middle of work, if there is more of it. Preconditions:
-// p.mu held; it is given up.
+// rest unlocks p and lets others run, if more is true. Preconditions: p.mu held; it is
+// given up in between.
 func (p *Pmap) rest(more bool) {
 	if more {
 		p.mu.Unlock()
@@ -55,15 +55,16 @@ func (p *Pmap) rest(more bool) {
 	}
 }
 
-// How much Move does in a step: pages moved, some 200 instructions each, and tables
-// made, some 1000 each if they must be cleared.
+// How much Move does in a step: moveStep pages are moved, some 200 instructions each, or
+// the tables for prepareStep leaf tables are made, some 1000 instructions each if they must
+// be cleared.
 const (
 	moveStep    = 32
 	prepareStep = 8
 )
 
-// moveSome moves what is mapped from at on by the distance given, and returns where
-// to go on.
+// moveSome moves mappings from at on, by the distance by, until the step is over. It
+// returns where to go on.
 func (p *Pmap) moveSome(at, end, by arch.VA) (next arch.VA) {
 	left := moveStep
 	next = end
@@ -108,8 +109,8 @@ func (p *Pmap) moveSome(at, end, by arch.VA) (next arch.VA) {
 	return next
 }
 
-// prepareMove makes the tables that the move needs from at on, so that it cannot fail
-// half-way, and returns where to go on. Blocks are cut unless they stay aligned.
+// prepareMove makes the tables that the move needs from at on, so that the move cannot fail
+// half-way. It cuts blocks that do not stay aligned. It returns where to go on.
 func (p *Pmap) prepareMove(at, end, by arch.VA, aligned bool) (next arch.VA, err error) {
 	prepare := func(d arch.VA, level int) error {
 		if level == 1 {
@@ -128,7 +129,7 @@ func (p *Pmap) prepareMove(at, end, by arch.VA, aligned bool) (next arch.VA, err
 		}
 		if sp.level == 1 && !aligned {
 			err = p.cut(sp.va)
-			next = sp.va // what took its place comes next
+			next = sp.va // go on with the pages that took the block's place
 			return false
 		}
 		last := sp.va + arch.VA(sp.hi-sp.lo-1)<<arch.PageShift

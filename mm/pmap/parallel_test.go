@@ -11,8 +11,8 @@ import (
 	"grim/mm/pmap"
 )
 
-// Address spaces fork, fault, unmap and exit at once, with readers looking in;
-// for the race detector, and everything is back at the end.
+// Address spaces fork, fault, unmap and exit at once, while readers look into them. It is
+// for the race detector; at the end everything is back.
 func TestParallel(t *testing.T) {
 	b := newBench(t, formats[0], 32*512, 255)
 	free := b.mem.FreeFrames()

@@ -4,7 +4,7 @@ package pmap
 
 import "runtime"
 
-// pin keeps the caller on its CPU, and running, until unpin. It must not block in
+// pin keeps the caller running on its CPU until unpin. The caller must not block in
 // between.
 func pin()   { runtime.Pin() }
 func unpin() { runtime.Unpin() }

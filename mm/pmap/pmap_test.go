@@ -129,7 +129,7 @@ func TestMappings(t *testing.T) {
 	})
 }
 
-// Entries bit by bit, from the manuals named in the formats.
+// Entries are compared bit by bit with the manuals that the formats name.
 func TestRawEntries(t *testing.T) {
 	want := map[string][3]arch.PTE{ // 4 KB: r, rw, rx
 		"amd64": {1<<63 | 0x25, 1<<63 | 0x67, 0x25},
@@ -164,8 +164,8 @@ func TestRawEntries(t *testing.T) {
 	})
 }
 
-// A valid entry that gets another frame or another size is empty when it is
-// flushed: break before make.
+// A valid entry that gets another frame or another size is empty when it is flushed (break
+// before make).
 func TestBreakBeforeMake(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *bench) {
 		p := b.pmap(arch.SharedUK)
@@ -226,22 +226,22 @@ func (o *order) yield() {
 	}
 }
 
-// unlocked takes and gives back p's lock; it hangs the test if somebody has it.
+// unlocked takes and releases p's lock. The test hangs if something holds it.
 func (b *bench) unlocked(p *pmap.Pmap) bool {
 	p.Lock()
 	defer p.Unlock()
 	return true
 }
 
-// Purge: off every CPU and flushed once before anything is taken apart, then
-// dirty pages shown, everything freed, kernel half and root as they were.
+// A purge first takes the pmap off every CPU and flushes once. Then it shows dirty pages
+// and frees everything. Kernel half and root stay as they were.
 func TestPurge(t *testing.T) {
 	for _, layout := range []arch.Layout{arch.SharedUK, arch.Separate} {
 		onBoth(t, func(t *testing.T, b *bench) {
 			free := b.mem.FreeFrames()
 			p := b.pmap(layout)
 			p.Activate()
-			keep := b.frame() // a page that somebody else has too
+			keep := b.frame() // a page with a second reference
 			b.mem.Ref(keep)
 			ok(t, p.Enter(arch.UserMin, keep, r, 0))
 			for i := range arch.VA(200) { // more than one visit
@@ -276,7 +276,7 @@ func TestPurge(t *testing.T) {
 			if _, on := b.mmu.Active(); on || b.sys.Current() != nil {
 				t.Error("the root is still active")
 			}
-			// 2248 pages, 1009 tables and 3 blocks: others ran in between.
+			// 2248 pages, 1009 tables and 3 blocks are enough for others to run in between.
 			if o.dirty != 100 || len(o.log) < 3 || !slices.Contains(o.log, "yield") {
 				t.Errorf("%d dirty pages, %d steps", o.dirty, len(o.log))
 			}
@@ -327,7 +327,7 @@ func TestAssertions(t *testing.T) {
 	})
 }
 
-// A root comes back from the stock clean, for its own layout only.
+// A root comes back from the stock clean, and only for its own layout.
 func TestRecycledRoots(t *testing.T) {
 	onBoth(t, func(t *testing.T, b *bench) {
 		p, q := b.pmap(arch.SharedUK), b.pmap(arch.Separate)
@@ -347,7 +347,8 @@ func TestRecycledRoots(t *testing.T) {
 	})
 }
 
-// More address spaces than identifiers: nobody ever runs on another's entries.
+// With more address spaces than identifiers, no address space ever uses translations of
+// another.
 func TestIdentifiers(t *testing.T) {
 	for _, asids := range []int{0, 1, 3} {
 		for _, format := range formats {
@@ -404,8 +405,8 @@ func TestSyncInstructions(t *testing.T) {
 	})
 }
 
-// Every operation that may run out of memory fails with ENOMEM at every
-// allocation it makes, changes nothing then, and leaks nothing.
+// Every operation that may run out of memory fails with ENOMEM at each allocation that it
+// makes. It changes nothing then, and leaks nothing.
 func TestNoMemory(t *testing.T) {
 	base := arch.VA(1<<39 - 2*blk) // crosses tables of every level
 	ops := map[string]func(b *bench, p, q *pmap.Pmap) error{
@@ -434,7 +435,7 @@ func TestNoMemory(t *testing.T) {
 		"copy with a page of its own": func(b *bench, p, q *pmap.Pmap) error {
 			at := base + 3*blk + 9*pg
 			m, _ := p.Lookup(base)
-			b.mem.Ref(m.Frame) // as good as any other
+			b.mem.Ref(m.Frame) // a reference to any frame serves
 			err := p.Copy(q, []pmap.Range{{0, arch.UserMax}}, pmap.Own{VA: at, Frame: m.Frame, Prot: rw}, nil)
 			if err != nil {
 				q.Purge(nil, nil)

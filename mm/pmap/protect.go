@@ -4,10 +4,10 @@ import (
 	"grim/arch"
 )
 
-// change applies fn to every leaf of [start, end) and flushes what was present and
-// changed. fn is given the entry and the row of leaf bits for its level, and says how
-// much work it was. Preconditions: edges cut, p.mu held; it is given up
-// now and then, to let others run.
+// change applies fn to every leaf of [start, end), and flushes those that were present and
+// have changed. fn gets the entry and the table of leaf bits for its level; it returns the
+// new entry and how much work it did. Preconditions: edges cut, p.mu held; the lock is
+// given up now and then, to let others run.
 func (p *Pmap) change(start, end arch.VA, fn func(e arch.PTE, bits *[8][16]arch.PTE) (ne arch.PTE, work int)) {
 	for {
 		if start = p.changeSome(start, end, fn); start >= end {
@@ -19,7 +19,7 @@ func (p *Pmap) change(start, end arch.VA, fn func(e arch.PTE, bits *[8][16]arch.
 	}
 }
 
-// changeSome is change as far as one step goes: it returns where to go on.
+// changeSome does one step of change, and returns where to go on.
 func (p *Pmap) changeSome(start, end arch.VA, fn func(e arch.PTE, bits *[8][16]arch.PTE) (ne arch.PTE, work int)) (next arch.VA) {
 	s := p.s
 	n, work := 0, 0
@@ -63,23 +63,22 @@ func (p *Pmap) changeSome(start, end arch.VA, fn func(e arch.PTE, bits *[8][16]a
 	return next
 }
 
-// Work of changeSome and its like; see stepWork.
+// Costs of the work that changeSome and its like do; see stepWork for the unit.
 const (
-	tableWork   = 64 // to find a table, and to look at its 512 entries, if they are empty
+	tableWork   = 64 // to find a table, and to look at its 512 entries if they are empty
 	protectWork = 5  // to change a page's rights
-	wireWork    = 4  // or its Wired flag
-	syncWork    = 64 // to synchronise it for instruction fetch
-	cleanWork   = 1  // to look whether it is dirty
-	dirtyWork   = 20 // if so, to clean it, and what the visitor does
+	wireWork    = 4  // to change a page's Wired flag
+	syncWork    = 64 // to synchronise a page for instruction fetch
+	cleanWork   = 1  // to look whether a page is dirty
+	dirtyWork   = 20 // to clean a dirty page, and for what the visitor does
 )
 
-// A step of Clean finds no more dirty pages than there is room for.
+// The array of dirty pages has room for all that one step of Clean can find.
 const _ = uint(maxDirty - (stepWork+dirtyWork)/dirtyWork)
 
-// Protect sets the rights of what is mapped in [start, end), and flushes. It never
-// makes a COW page writable, nor a clean Shared one: their next write faults.
-// Fails only with ENOMEM, when a block at an edge must be cut and there is no
-// table page; then nothing has changed.
+// Protect sets the rights of what is mapped in [start, end), and flushes. It never makes a
+// COW page writable, nor a clean Shared page: the next write to these faults. ENOMEM if a
+// block at an edge must be cut and there is no table page; then nothing has changed.
 func (p *Pmap) Protect(start, end arch.VA, prot arch.Prot) error {
 	checkRange(start, end)
 	p.mu.Lock()
@@ -93,7 +92,7 @@ func (p *Pmap) Protect(start, end arch.VA, prot arch.Prot) error {
 		work = protectWork
 		fl := s.flags(e)
 		dirty := e & s.f.DirtyBits
-		r := prot // a COW page's row has no writable entry
+		r := prot // the COW flag has no writable entry in row
 		if fl&Shared != 0 && dirty == 0 {
 			if r &^= arch.Write; r == 0 && prot != 0 {
 				r = arch.Read // Write implies Read
@@ -105,7 +104,8 @@ func (p *Pmap) Protect(start, end arch.VA, prot arch.Prot) error {
 					work = syncWork
 				}
 			} else {
-				// All at once: giving way in between would mean to look the block up again.
+				// The whole block in one step: to yield in between, the block would have to
+				// be looked up again.
 				s.mmu.SyncInstructions(s.frame(e).PA(), arch.BlockSize)
 				work = stepWork
 			}
@@ -115,8 +115,8 @@ func (p *Pmap) Protect(start, end arch.VA, prot arch.Prot) error {
 	return nil
 }
 
-// Wire sets or clears the Wired flag of what is mapped in [start, end). ENOMEM as
-// Protect.
+// Wire sets or clears the Wired flag of what is mapped in [start, end). It fails as Protect
+// does.
 func (p *Pmap) Wire(start, end arch.VA, on bool) error {
 	checkRange(start, end)
 	p.mu.Lock()
@@ -133,8 +133,9 @@ func (p *Pmap) Wire(start, end arch.VA, on bool) error {
 	return nil
 }
 
-// Clean write-protects the dirty Shared pages of [start, end), marks them clean,
-// flushes, and shows them to v (msync). The frames stay referenced while v runs.
+// Clean write-protects the dirty Shared pages of [start, end), marks them clean, flushes,
+// and shows them to v, for msync. The frames stay referenced while v runs. No lock is held
+// then.
 func (p *Pmap) Clean(start, end arch.VA, v Visitor) {
 	checkRange(start, end)
 	s := p.s
@@ -185,16 +186,16 @@ func (p *Pmap) Clean(start, end arch.VA, v Visitor) {
 	s.putTeardown(td)
 }
 
-// Reuse makes the COW leaf at va (page or block) writable in place, with the
-// rights given and COW cleared, if this pmap holds the only reference to its
-// memory. It says whether va is writable afterwards; false: copy the page.
+// Reuse makes the COW leaf at va (page or block) writable in place, with the given rights,
+// and clears COW, if this pmap holds the only reference to its memory. It reports whether
+// va is writable afterwards. If not, the caller must copy the page.
 func (p *Pmap) Reuse(va arch.VA, prot arch.Prot) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ReuseLocked(va, prot)
 }
 
-// ReuseLocked is Reuse with p locked by the caller.
+// ReuseLocked is Reuse; the caller holds p's lock.
 func (p *Pmap) ReuseLocked(va arch.VA, prot arch.Prot) bool {
 	s := p.s
 	n := p.level1(va)

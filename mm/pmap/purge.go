@@ -8,22 +8,24 @@ import (
 	"grim/mm/phys"
 )
 
-// How long a purge goes on before others run, in pages: about 20 000
-// instructions. A table page or block costs as much as a few pages.
+// How much a purge does before others run, in pages: purgeStep is about 20 000
+// instructions. A table page or a block counts as purgeTable pages.
 const (
 	purgeStep  = 512
 	purgeTable = 8
 )
 
-// Purge empties the user half, as the last user of the address space does on its
-// way out (DESIGN.md section 5, step 4). It first leaves the root on every CPU and
-// flushes the identifier once; only then does it take mappings and table pages
-// apart, with no flush. Each subtree of the root is cut off under the lock, by one
-// store, and is the purger's alone from then on: nobody can look into it, so the
-// rest needs no lock, and none is held while v or yield runs. It touches no entry
-// of the kernel half; the root stays. Dirty Shared pages are shown to v before
-// their references go; yield (may be nil) is called now and then; both may sleep.
-// The cost is in resident pages and table pages. It says how many it freed.
+// Purge empties the user half. The last user of the address space calls it on its way out
+// (DESIGN.md section 5, step 4). It first leaves the root on every CPU and flushes the
+// identifier once. Only then does it take mappings and table pages apart, without any
+// flush. It takes one subtree of the root after the other, each by one store under the
+// lock. After that store only the purger can reach the subtree, so it frees it without a
+// lock, and holds no lock while v or yield runs. It touches no entry of the kernel half,
+// and the root stays.
+//
+// Dirty Shared pages are shown to v before their references are given up. yield (may be
+// nil) is called now and then. Both may sleep. The cost is in the number of resident pages
+// and table pages. Purge returns how many of each it freed.
 func (p *Pmap) Purge(v Visitor, yield func()) Stats {
 	s := p.s
 	s.mu.Lock()
@@ -40,8 +42,8 @@ func (p *Pmap) Purge(v Visitor, yield func()) Stats {
 	}
 	w.flush()
 	p.mu.Lock()
-	// What was freed must be what was counted in: Destroy and the vmspace's
-	// final free (E8) look whether anything is left over.
+	// The numbers freed must be the numbers counted when pages and tables were added:
+	// Destroy and the vmspace's final free (E8) check that nothing is left.
 	p.resident -= w.pages
 	p.tables -= w.tables
 	p.mu.Unlock()
@@ -59,8 +61,9 @@ func (p *Pmap) Purge(v Visitor, yield func()) Stats {
 	return did
 }
 
-// cutOff takes the first entry of the user half out of the root, and returns its
-// table and what that maps, and whether there are more. No table: there was none.
+// cutOff takes the first entry of the user half out of the root. It returns the entry's
+// table and the first address that the table maps, and whether more entries are left. A
+// frame of 0 means that there was no entry.
 func (p *Pmap) cutOff() (cut DirtyPage, more bool) {
 	mem := p.s.mem
 	p.mu.Lock()
@@ -80,8 +83,9 @@ func (p *Pmap) cutOff() (cut DirtyPage, more bool) {
 	return cut, more
 }
 
-// nextRow is g without its lowest row, in which no entry is left; left of the
-// table's entries are still in use. It panics if there are none, as Used is wrong.
+// nextRow returns g without its lowest row, after the last entry of that row was handled.
+// left of the table's entries are still in use, so it panics if g has no row: Used is wrong
+// then.
 func nextRow(g uint64, left uint16) uint64 {
 	if g == 0 {
 		panic(fmt.Sprintf("pmap: table with %d entries more than are in use", left))
@@ -89,7 +93,7 @@ func nextRow(g uint64, left uint16) uint64 {
 	return g & (g - 1)
 }
 
-// purger frees subtrees that nobody else can reach. Part of a teardown.
+// purger frees subtrees that nothing else can reach. It is part of a teardown.
 type purger struct {
 	td    *teardown // its batches and its room for dirty pages
 	s     *System
@@ -97,13 +101,13 @@ type purger struct {
 	yield func()
 
 	pages, tables int // freed so far
-	work          int // since others ran, in pages
+	work          int // done since others last ran, in pages
 
 	empty  [stepEmpty]phys.Frame // table pages, all zero, on their way to the stock
 	nempty uint
 }
 
-// level2 frees a table of level 2 that maps from va on, and all below it.
+// level2 frees the level-2 table f, which maps from va on, and all below it.
 func (w *purger) level2(f phys.Frame, va arch.VA) {
 	mem := w.s.mem
 	info, rows := mem.Info(f), mem.Rows(f)
@@ -123,7 +127,7 @@ func (w *purger) level2(f phys.Frame, va arch.VA) {
 	w.table(f)
 }
 
-// level1 frees a table of level 1 that maps from va on, and all below it.
+// level1 frees the level-1 table f, which maps from va on, and all below it.
 func (w *purger) level1(f phys.Frame, va arch.VA) {
 	s := w.s
 	info, rows := s.mem.Info(f), s.mem.Rows(f)
@@ -148,8 +152,9 @@ func (w *purger) level1(f phys.Frame, va arch.VA) {
 			n := int(info.Used)
 			w.pages += n
 			w.work += n + purgeTable
-			// A sparse mapping has a table for each page, and the next page in
-			// another superblock, so that there is nothing to collect.
+			// A sparse mapping has one page in each table, and its next page lies in
+			// another superblock. So a batch would collect nothing, and the page is freed
+			// directly.
 			row := &s.mem.Rows(leaf)[bits.TrailingZeros64(info.Groups)&63]
 			i := phys.FirstUsed(row) & 7
 			if e := row[i]; n == 1 && e != 0 && e&s.sharedDirty != s.sharedDirty {
@@ -162,7 +167,7 @@ func (w *purger) level1(f phys.Frame, va arch.VA) {
 			} else {
 				s.releaseLeaf(leaf, va+arch.VA(r<<3+k)<<arch.BlockShift, w.td, w.v)
 			}
-			w.empty[w.nempty%stepEmpty] = leaf // w.table, written out
+			w.empty[w.nempty%stepEmpty] = leaf // the body of w.table, written out
 			if w.nempty++; w.nempty == stepEmpty {
 				w.freeTables()
 			}
@@ -174,7 +179,7 @@ func (w *purger) level1(f phys.Frame, va arch.VA) {
 	w.table(f)
 }
 
-// table frees a table page, which is all zero.
+// table frees table page f, which is all zero.
 func (w *purger) table(f phys.Frame) {
 	w.empty[w.nempty%stepEmpty] = f
 	if w.nempty++; w.nempty == stepEmpty {
@@ -194,7 +199,7 @@ func (w *purger) flush() {
 	w.td.tableBatch.Flush()
 }
 
-// pause lets others run. What is free by then is given back first.
+// pause lets others run. All that has been freed so far is given back first.
 func (w *purger) pause() {
 	w.work = 0
 	w.flush()

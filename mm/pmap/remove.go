@@ -7,24 +7,24 @@ import (
 	"grim/mm/phys"
 )
 
-// How much one step of Remove unlinks before it flushes once, lets go of the
-// lock and frees: the bound on how long others wait. A full table takes 12 000 to
-// 23 000 instructions.
+// How much one step of Remove unlinks before it flushes once, unlocks and frees. This
+// bounds how long others wait for the lock. A full table takes 12 000 to 23 000
+// instructions.
 const (
 	stepTables = 1
 	stepPages  = 64
 	stepBlocks = 64
 	stepEmpty  = 16
-	maxDirty   = arch.Entries // shown at once: a leaf table's
-	flushEach  = 8            // up to so many pages are flushed one by one
+	maxDirty   = arch.Entries // pages shown to a Visitor at once: those of a leaf table
+	flushEach  = 8            // up to so many pages are flushed by address, more by flushing all
 )
 
-// teardown is one step's work: what has been unlinked and is to be flushed and
-// freed. Pooled in System.
+// teardown holds what one step has unlinked and must flush and free. System keeps a pool of
+// them.
 type teardown struct {
 	batch phys.Batch
-	// tableBatch frees a purge's table pages: they lie in other superblocks than
-	// the pages, and a batch works on one at a time.
+	// tableBatch frees the table pages of a purge. They lie in other superblocks than the
+	// pages, and a batch works on one superblock at a time.
 	tableBatch phys.Batch
 	npages     int // entries unlinked one by one
 	ntables    int
@@ -34,11 +34,11 @@ type teardown struct {
 	visible    bool // something unlinked was present: a flush is due
 	pages      [stepPages]DirtyPage
 	isDirty    [stepPages]bool
-	tables     [stepTables]DirtyPage // leaf tables with their entries in place; VA of entry 0
+	tables     [stepTables]DirtyPage // unlinked leaf tables, whose entries are still in place; VA is that of entry 0
 	blocks     [stepBlocks]DirtyPage
-	empty      [stepEmpty]DirtyPage // table pages without entries, all zero; VA in their reach
+	empty      [stepEmpty]DirtyPage // unlinked empty table pages; VA is an address that they cover
 	dirty      [maxDirty]DirtyPage
-	where      [flushEach]arch.VA // flushed one by one
+	where      [flushEach]arch.VA // scratch of flushUnlinked: addresses to flush
 	purger     purger
 }
 
@@ -49,7 +49,7 @@ func (s *System) getTeardown() *teardown {
 	return td
 }
 
-// getTeardownLocked is getTeardown with s locked by the caller.
+// getTeardownLocked is getTeardown; the caller holds s.mu.
 func (s *System) getTeardownLocked() *teardown {
 	if n := len(s.work); n > 0 {
 		td := s.work[n-1]
@@ -67,11 +67,11 @@ func (s *System) putTeardown(td *teardown) {
 	s.mu.Unlock()
 }
 
-// Remove unmaps [start, end): unlinks, flushes, then gives the frames' references
-// back; dirty Shared pages are shown to v (may be nil) before. It works in steps
-// and holds no lock between them nor while v runs, so a page may be entered
-// behind it. Fails only with ENOMEM, when a block at an edge must be cut and there
-// is no table page; then nothing was removed.
+// Remove unmaps [start, end). It unlinks, flushes, and then gives back the references to
+// the frames. Before that it shows dirty Shared pages to v (may be nil). It works in steps,
+// and holds no lock between them nor while v runs, so another thread may enter a page in
+// the part that is done. ENOMEM if a block at an edge must be cut and there is no table
+// page; then nothing was removed.
 func (p *Pmap) Remove(start, end arch.VA, v Visitor) error {
 	checkRange(start, end)
 	p.mu.Lock()
@@ -95,8 +95,8 @@ func (p *Pmap) Remove(start, end arch.VA, v Visitor) error {
 	return nil
 }
 
-// unlink takes mappings of [va, end) out of the tables until td is full, and
-// returns where to go on. Preconditions: p.mu held; edges cut.
+// unlink takes mappings of [va, end) out of the tables until td is full. It returns where
+// to go on. Preconditions: p.mu held; edges cut.
 func (p *Pmap) unlink(va, end arch.VA, td *teardown) arch.VA {
 	s := p.s
 	for va < end {
@@ -167,7 +167,8 @@ func (p *Pmap) unlink(va, end arch.VA, td *teardown) arch.VA {
 	return va
 }
 
-// unlinkPages takes single entries out of a leaf table that stays, or is emptied.
+// unlinkPages takes the entries for [va, end) out of leaf table n, until td is full. It
+// returns where to go on. The table stays linked, even if it is empty then.
 func (p *Pmap) unlinkPages(n node, va, end arch.VA, td *teardown) arch.VA {
 	s := p.s
 	for ; va < end; va += arch.PageSize {
@@ -192,8 +193,8 @@ func (p *Pmap) unlinkPages(n node, va, end arch.VA, td *teardown) arch.VA {
 	return va
 }
 
-// unlinkUpper takes the empty level-1 table over va out of the tree, and the
-// level-2 table above if that is empty then. The root stays.
+// unlinkUpper unlinks the empty level-1 table that covers va, and the level-2 table above
+// it if that is empty then. The root stays.
 func (p *Pmap) unlinkUpper(va arch.VA, td *teardown) {
 	i := va.Index(3)
 	n2 := p.below(p.top[i])
@@ -223,9 +224,9 @@ func (p *Pmap) flushUnlinked(td *teardown) {
 		p.flushAll()
 		return
 	}
-	// The flush of an address drops the walk-cache entries above it too, so a table
-	// in the same 2 MB needs none of its own. No address is flushed yet: every user
-	// address, those of the first 2 MB included, differs from noAddress.
+	// The flush of an address also drops the walk-cache entries above it. So a table needs
+	// no flush of its own if the address flushed last lies in the same 2 MB. noAddress lies
+	// in the 2 MB of no user address, not even of the first.
 	const noAddress = ^arch.VA(0)
 	last := noAddress
 	n := 0
@@ -249,7 +250,7 @@ func (p *Pmap) flushUnlinked(td *teardown) {
 	p.flushPages(td.where[:n])
 }
 
-// free gives back what td holds; nothing can reach it any more. No lock is held.
+// free gives back what td holds. Nothing can reach it any more. No lock is held.
 func (p *Pmap) free(td *teardown, v Visitor) {
 	mem := p.s.mem
 	for k, u := range td.pages[:td.npages] {
@@ -274,9 +275,9 @@ func (p *Pmap) free(td *teardown, v Visitor) {
 	td.npages, td.ntables, td.nblocks, td.nempty, td.visible = 0, 0, 0, 0, false
 }
 
-// releaseLeaf gives back the frames that the unlinked leaf table f maps, from va
-// on. The table is all zero then. Dirty Shared pages are shown
-// to v while they are still in place: no page is looked at more than twice.
+// releaseLeaf gives back the frames that the unlinked leaf table f maps, from va on. The
+// table is all zero afterwards. Dirty Shared pages are shown to v while their entries are
+// still in place: no entry is looked at more than twice.
 func (s *System) releaseLeaf(f phys.Frame, va arch.VA, td *teardown, v Visitor) {
 	rows, info := s.mem.Rows(f), s.mem.Info(f)
 	if info.Used == 0 {
@@ -293,8 +294,8 @@ func (s *System) releaseLeaf(f phys.Frame, va arch.VA, td *teardown, v Visitor) 
 	}
 }
 
-// showDirty shows the dirty Shared pages in groups of a leaf table that maps from
-// va on to v.
+// showDirty shows v the dirty Shared pages of a leaf table that maps from va on. groups
+// says which groups of its entries to look at.
 func (s *System) showDirty(va arch.VA, rows *phys.Rows, groups uint64, td *teardown, v Visitor) {
 	stop, out := s.sharedDirty, td.dirty[:]
 	n := 0
@@ -302,7 +303,7 @@ func (s *System) showDirty(va arch.VA, rows *phys.Rows, groups uint64, td *teard
 		g := bits.TrailingZeros64(groups)
 		at := va + arch.VA(g)<<(arch.PageShift+3)
 		for _, e := range &rows[g&63] {
-			if e&stop == stop && n < len(out) { // always: a table has no more
+			if e&stop == stop && n < len(out) { // the second condition always holds: a table has no more entries
 				out[n] = DirtyPage{at, s.frame(e)}
 				n++
 			}
@@ -315,10 +316,10 @@ func (s *System) showDirty(va arch.VA, rows *phys.Rows, groups uint64, td *teard
 	}
 }
 
-// dirtyStep is how many dirty pages are shown until others run.
+// dirtyStep is how many dirty pages are shown before others run.
 const dirtyStep = 32
 
-// addDirty keeps u for v, with its reference.
+// addDirty keeps u, with its reference, to be shown to v.
 func (td *teardown) addDirty(u DirtyPage, v Visitor) {
 	if td.ndirty == maxDirty {
 		td.visit(v)
@@ -327,7 +328,7 @@ func (td *teardown) addDirty(u DirtyPage, v Visitor) {
 	td.ndirty++
 }
 
-// visit shows the dirty pages collected to v and gives up their references.
+// visit shows the collected dirty pages to v and gives up their references.
 func (td *teardown) visit(v Visitor) {
 	if td.ndirty == 0 {
 		return

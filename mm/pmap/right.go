@@ -2,6 +2,6 @@
 
 package pmap
 
-// purgeWrongly is where a kernel that is built to be broken (qemu/debate, claims 6 and 7)
-// does too much at the end of a purge.
+// purgeWrongly does too much at the end of a purge in kernels that are built to be broken
+// (qemu/debate, claims 6 and 7). This is the right kernel: it does nothing.
 func (p *Pmap) purgeWrongly() {}

@@ -7,8 +7,8 @@ import (
 	"grim/mm/phys"
 )
 
-// rootStock is how many emptied roots are kept per layout: their kernel half is
-// valid for good, so the next process starts with a ready root.
+// rootStock is how many emptied roots are kept per layout. Their kernel half stays valid,
+// so that the next process starts with a ready root.
 const rootStock = 32
 
 // New makes an empty address space. ENOMEM if there is no frame for its root.
@@ -17,7 +17,7 @@ func (s *System) New(l arch.Layout) (*Pmap, error) {
 	return p, s.Init(p, l)
 }
 
-// Init is New for a Pmap that is part of something else. p is zero or destroyed.
+// Init is New for a Pmap that is embedded in something else. p is zero or destroyed.
 func (s *System) Init(p *Pmap, l arch.Layout) error {
 	root, err := s.newRoot(l)
 	if err != nil {
@@ -56,14 +56,14 @@ func (s *System) newRoot(l arch.Layout) (phys.Frame, error) {
 	return f, nil
 }
 
-// Empty tells whether nothing is mapped and only the root is left. For the last
-// user, as it takes no lock.
+// Empty reports whether nothing is mapped and only the root is left. It takes no lock, so
+// the caller must be the last user.
 func (p *Pmap) Empty() bool {
 	return p.resident == 0 && p.tables == 0 && p.s.mem.Info(p.root).Used == 0
 }
 
-// Destroy frees the root, or keeps it for the next pmap of the layout. The caller
-// is the last user. p must be empty and on no CPU: either is a kernel panic.
+// Destroy frees the root, or keeps it for the next pmap of the layout. The caller is the
+// last user. It panics if p is not empty or a CPU has p loaded.
 func (p *Pmap) Destroy() {
 	s, f := p.s, p.root
 	if !p.Empty() {
@@ -86,8 +86,8 @@ func (p *Pmap) Destroy() {
 	}
 }
 
-// Drain gives the kept roots back to the frame allocator and says how many. Call
-// it before frames are counted.
+// Drain gives the kept roots back to the frame allocator and returns how many there were.
+// Call it before frames are counted.
 func (s *System) Drain() int {
 	s.mu.Lock()
 	var all []phys.Frame

@@ -9,58 +9,59 @@ import (
 	"grim/mm/phys"
 )
 
-// Several CPUs (DESIGN.md section 9; the model is model/shootdown.pml).
+// Translations and several CPUs (DESIGN.md section 9; the model is model/shootdown.pml).
 //
-// Kernel code never uses a user translation, so a CPU in kernel mode owes nobody an
-// answer: it looks whether others have changed entries when it enters user mode again.
-// Where flushes reach the calling CPU only (amd64), whoever changes an entry
+// Kernel code never uses a user translation, so nothing has to wait for a CPU in kernel
+// mode: when that CPU enters user mode again it looks whether others have changed entries.
+// Where flushes reach the calling CPU only (amd64), a CPU that changes an entry does this:
 //
 //	changes the entry
 //	raises smp.changes               an atomic add: a full barrier
 //	flushes its own TLB
-//	interrupts each CPU that is in user mode on the pmap, and waits until that has
+//	interrupts each CPU that is in user mode on the pmap, and waits until that CPU has
 //	left user mode, or flushed
 //
-// while a CPU that enters user mode
+// Meanwhile a CPU that enters user mode does this:
 //
 //	stores cpu.user                  a full barrier, too
 //	reads smp.changes; if that is not cpu.seen, takes cpu.user back, flushes, and tries
 //	again
 //
-// Of two CPUs of which each stores first and reads then, at least one sees the other's
-// store (Dekker). So either the first finds the second in user mode and interrupts it, or
-// the second finds that entries have changed, and flushes. Go's atomic operations are
-// sequentially consistent among each other, which is all that this needs: an entry is
-// written before the atomic add, and read by a walk after the atomic load.
+// Each of the two CPUs stores first and reads afterwards, so at least one of them sees the
+// other's store (Dekker). Either the first CPU finds the second in user mode and interrupts
+// it, or the second finds that entries have changed, and flushes. Go's atomic operations
+// are sequentially consistent among each other, and nothing more is needed: an entry is
+// written before the atomic add, and a walk reads it after the atomic load.
 //
-// A CPU in kernel mode may still walk the tables: CPUs translate ahead of what they
-// execute. It may have cached the way to a table page that has been unlinked. Such pages
-// are retired, and free when each CPU that had the pmap loaded has flushed or changed its
-// root. Frames of pages are free at once, as no kernel code goes through the translation.
+// A CPU in kernel mode may still walk the tables, because CPUs translate ahead of what they
+// execute. It may have cached the address of a table page that has been unlinked since.
+// Such pages are retired: each is freed when every CPU that had the pmap loaded has flushed
+// or changed its root. The frames of pages are freed at once, as no kernel code uses the
+// translation.
 //
-// A new entry needs no flush, but an order: see arch.PTE.Publish.
+// A new entry needs no flush, but its store must be ordered: see arch.PTE.Publish.
 //
 // Where flushes are broadcast (arm64) they end translations and walks on all CPUs, and
 // nothing of this is needed.
 
-// maxCPU is how many CPUs there is room for.
+// maxCPU is the largest number of CPUs.
 const maxCPU = 16
 
-// cpuSlots is how many identifiers a CPU has for itself where flushes are not
-// broadcast: of the pmaps that it has run most recently.
+// cpuSlots is how many identifiers each CPU has of its own, where flushes are not
+// broadcast. They belong to the pmaps that it has run most recently.
 const cpuSlots = 6
 
-// smp is what a pmap has for several CPUs.
+// smp is the part of a pmap that is needed with several CPUs.
 type smp struct {
-	changes atomic.Uint64 // what other CPUs must flush for, counted
-	serial  atomic.Uint64 // the name under which the identifiers of CPUs know the pmap
+	changes atomic.Uint64 // number of changes that CPUs must flush for
+	serial  atomic.Uint64 // identifies the pmap in the slots of CPUs
 
 	retiredMu sync.Mutex
 	retired   []retired // unlinked table pages that another CPU may walk
 }
 
-// cpu is what one CPU has loaded for the user half, and what others must know of it: a
-// cache line of its own, and a second for what only that CPU uses.
+// cpu records what one CPU has loaded for the user half. The first cache line is what other
+// CPUs read; only the CPU itself uses the second.
 type cpu struct {
 	// current is loaded; nil is the bare kernel root. coming is about to be: from before
 	// the CPU can walk its tables until it is current. Written by this CPU.
@@ -73,14 +74,14 @@ type cpu struct {
 	domain uint64 // of the code that ran here last
 	slots  [cpuSlots]slot
 	slot   int // of current
-	hand   int // the slot to be taken next
+	hand   int // number of the slot to be reused next, modulo the number of identifiers
 	_      [24]byte
 }
 
-// slot is an identifier of one CPU: number i has i+1.
+// slot is the state of one identifier of one CPU. Slot i is for identifier i+1.
 type slot struct {
-	serial uint64 // of the pmap whose translations may be cached; 0: nobody's
-	seen   uint64 // cpu.seen when the CPU left it
+	serial uint64 // of the pmap whose translations may be cached under it; 0: none
+	seen   uint64 // the value of cpu.seen when the CPU left that pmap
 }
 
 func (s *System) initCPUs(n int, broadcast bool) {
@@ -94,8 +95,8 @@ func (s *System) initCPUs(n int, broadcast bool) {
 	s.local = s.many && !broadcast
 }
 
-// thisCPU is the record of the calling CPU. The caller stays on it: it is pinned, or on
-// the scheduler's stack.
+// thisCPU returns the record of the calling CPU. The caller must stay on this CPU: it is
+// pinned, or on the scheduler's stack.
 func (s *System) thisCPU() *cpu {
 	if !s.many {
 		return &s.records[0]
@@ -103,11 +104,12 @@ func (s *System) thisCPU() *cpu {
 	return &s.cpus[s.mmu.CPU()]
 }
 
-// has tells whether the CPU may walk p's tables. In this order: between the two, what
-// is coming may become current. What becomes coming between them has not read changes yet.
+// has reports whether the CPU may walk p's tables. coming is read first, because a pmap
+// that is coming may become current between the two reads. A pmap that becomes coming after
+// the first read is no problem: its changes are read later, and so are the newest.
 func (c *cpu) has(p *Pmap) bool { return c.coming.Load() == p || c.current.Load() == p }
 
-// asidOf is the identifier that p has on this CPU, 0 if none.
+// asidOf returns the identifier that p has on this CPU, 0 if it has none.
 func (c *cpu) asidOf(p *Pmap) uint16 {
 	serial := p.smp.serial.Load()
 	for i := range c.slots {
@@ -118,8 +120,8 @@ func (c *cpu) asidOf(p *Pmap) uint16 {
 	return 0
 }
 
-// loaded publishes that the hardware of this CPU has p's root. Until now the CPU may have
-// walked the tables of what was current before. With one CPU, load does it.
+// loaded records that the hardware of this CPU has p's root. Until this call the CPU may
+// have walked the tables of the pmap that was current before. With one CPU, load does this.
 func (s *System) loaded(c *cpu, p *Pmap) {
 	if s.local && p == nil && c.current.Load() != nil {
 		c.slots[c.slot].seen = c.seen.Load()
@@ -128,17 +130,17 @@ func (s *System) loaded(c *cpu, p *Pmap) {
 	c.coming.Store(nil)
 }
 
-// loadLocal loads p's root under an identifier of this CPU. Translations cached under that
-// identifier are flushed first, unless they are p's and nothing has changed since. Preconditions: s.mu
-// held.
+// loadLocal loads p's root under an identifier of this CPU. It first flushes the
+// translations cached under that identifier, unless they are p's and p has not changed
+// since. Preconditions: s.mu held.
 func (s *System) loadLocal(c *cpu, p *Pmap) {
 	if c.current.Load() != nil {
 		c.slots[c.slot].seen = c.seen.Load()
 	}
 	n := min(s.mmu.ASIDs(), s.asidLimit, cpuSlots)
 	root := arch.Root{Table: p.root.PA(), Layout: p.layout}
-	// Published before changes is read, and before the CPU can walk: whoever raises
-	// changes from here on finds that this CPU has p.
+	// coming is stored before changes is read, and before the CPU can walk. So a CPU that
+	// raises changes after this read finds that this CPU has p.
 	c.coming.Store(p)
 	changes := p.smp.changes.Load()
 	if n > 0 {
@@ -151,7 +153,7 @@ func (s *System) loadLocal(c *cpu, p *Pmap) {
 		}
 		root.ASID = uint16(i + 1)
 		if sl := &c.slots[i]; sl.serial != p.smp.serial.Load() || sl.seen != changes {
-			if i == c.slot { // with one identifier it may be the current one
+			if i == c.slot { // with a single identifier, the pmap to be flushed may be loaded
 				s.mmu.Deactivate()
 			}
 			s.mmu.FlushASID(root)
@@ -163,8 +165,8 @@ func (s *System) loadLocal(c *cpu, p *Pmap) {
 	c.seen.Store(changes)
 }
 
-// enterUser makes this CPU one that runs user code on p, with a TLB that knows of all
-// changes. p is loaded.
+// enterUser records that this CPU runs user code on p, and makes sure that its TLB has no
+// translation from before a change. p is loaded.
 func (p *Pmap) enterUser(c *cpu) {
 	for {
 		c.user.Store(1)
@@ -177,19 +179,19 @@ func (p *Pmap) enterUser(c *cpu) {
 	}
 }
 
-// LeaveUser tells that user code runs no more on this CPU: for the machine, right after
-// a trap, if there are several CPUs.
+// LeaveUser records that this CPU no longer runs user code. With several CPUs, the machine
+// calls it right after a trap.
 func (s *System) LeaveUser() { s.thisCPU().user.Store(0) }
 
-// flushOwn drops all translations of p, which this CPU has loaded, from its TLB. changes
-// was read before: what changes during the flush is not seen.
+// flushOwn drops all translations of p, which this CPU has loaded, from its TLB. The caller
+// has read changes before, so that a change during the flush does not count as seen.
 func (p *Pmap) flushOwn(c *cpu, changes uint64) {
 	p.s.mmu.FlushASID(p.Root())
 	c.seen.Store(changes)
 }
 
-// flushPage drops the translation of one page or block and the walk-cache entries above
-// it, on every CPU. Preconditions: p.mu held.
+// flushPage drops, on every CPU, the translation of one page or block and the walk-cache
+// entries above it. Preconditions: p.mu held.
 func (p *Pmap) flushPage(va arch.VA) {
 	if p.s.many {
 		p.flushPages([]arch.VA{va})
@@ -198,8 +200,8 @@ func (p *Pmap) flushPage(va arch.VA) {
 	}
 }
 
-// flushPages is flushPage for a few pages, at the price of one interrupt for each CPU in
-// user mode. Preconditions: p.mu held.
+// flushPages is flushPage for a few pages. It interrupts each CPU in user mode only once.
+// Preconditions: p.mu held.
 func (p *Pmap) flushPages(vas []arch.VA) {
 	s := p.s
 	if s.many && len(vas) > 0 {
@@ -231,13 +233,14 @@ func (p *Pmap) flushPages(vas []arch.VA) {
 	}
 }
 
-// flushAll drops all translations of p and its walk caches, on every CPU. Preconditions:
-// p.mu held.
+// flushAll drops all translations of p and its walk-cache entries, on every CPU.
+// Preconditions: p.mu held.
 func (p *Pmap) flushAll() {
 	s := p.s
 	if s.many {
-		// Where flushes are broadcast, this is the barrier between the entries and the
-		// look at p.id: a CPU that has loaded p since finds the new entries.
+		// Where flushes are broadcast, this atomic add is the barrier between the stores to
+		// the entries and the load of p.id: a CPU that loads p after it finds the new
+		// entries.
 		changes := p.smp.changes.Add(1)
 		if s.local {
 			pin()
@@ -255,8 +258,8 @@ func (p *Pmap) flushAll() {
 	}
 }
 
-// shoot waits until no other CPU runs user code with translations of p from before
-// changes. It waits for user code only, which an interrupt ends.
+// shoot waits until no other CPU runs user code with translations of p from before changes.
+// It waits for user code only, which the interrupt ends.
 func (p *Pmap) shoot(this *cpu, changes uint64) {
 	s := p.s
 	for i := range s.cpus {
@@ -273,19 +276,19 @@ func (p *Pmap) shoot(this *cpu, changes uint64) {
 	}
 }
 
-// mustWait tells whether CPU c runs user code on p that does not know of changes.
+// mustWait reports whether CPU c runs user code on p and has not flushed up to changes.
 func (p *Pmap) mustWait(c *cpu, changes uint64) bool {
 	return c.current.Load() == p && c.user.Load() != 0 && c.seen.Load() < changes
 }
 
-// retired is an unlinked table page that a CPU may walk which has not seen changes.
+// retired is an unlinked table page. A CPU that has not flushed up to changes may walk it.
 type retired struct {
 	frame   phys.Frame
 	changes uint64
 }
 
-// retire frees a table page, all zero, that has been unlinked and flushed, once no CPU can
-// walk it.
+// retire frees table page f, which is all zero and has been unlinked and flushed, as soon
+// as no CPU can walk it. That may be in a later call.
 func (p *Pmap) retire(f phys.Frame) {
 	s := p.s
 	if !s.local {
@@ -302,8 +305,8 @@ func (p *Pmap) retire(f phys.Frame) {
 	p.smp.retiredMu.Unlock()
 }
 
-// freeRetired frees those retired table pages that no CPU can walk any more.
-// Preconditions: smp.retiredMu held.
+// freeRetired frees the retired table pages that no CPU can walk any more. Preconditions:
+// smp.retiredMu held.
 func (p *Pmap) freeRetired() {
 	kept := p.smp.retired[:0]
 	for _, r := range p.smp.retired {
@@ -316,13 +319,14 @@ func (p *Pmap) freeRetired() {
 	p.smp.retired = kept
 }
 
-// walkable tells whether a CPU may walk p's tables as they were before changes.
+// walkable reports whether a CPU may walk p's tables as they were before changes.
 func (p *Pmap) walkable(changes uint64) bool {
 	for i := range p.s.cpus {
 		c := &p.s.cpus[i]
-		// What is coming may have read changes before they were raised. What becomes
-		// coming behind this look has not read them yet. seen is about p if current is;
-		// if the CPU leaves p in between, it reads changes anew before it comes back.
+		// A CPU that is about to load p may have read changes before they were raised. A
+		// CPU that sets coming after this check reads them later. seen belongs to p if
+		// current is p; if the CPU leaves p in between, it reads changes anew before it
+		// loads p again.
 		if c.coming.Load() == p || c.current.Load() == p && c.seen.Load() < changes {
 			return true
 		}

@@ -8,7 +8,7 @@ import (
 	"grim/mm/phys"
 )
 
-// node is a table page on the way to an address.
+// node is a table page, with its frame, found on the way to an address.
 type node struct {
 	t *table
 	f phys.Frame
@@ -16,13 +16,13 @@ type node struct {
 
 func (p *Pmap) rootNode() node { return node{p.top, p.root} }
 
-// below is the table that entry e points to.
+// below returns the table that entry e points to.
 func (p *Pmap) below(e arch.PTE) node {
 	f := p.s.frame(e)
 	return node{p.s.mem.Table(f), f}
 }
 
-// put writes e to an empty entry.
+// put writes e to entry i of n, which is empty.
 func (p *Pmap) put(n node, i int, e arch.PTE) {
 	info := p.s.mem.Info(n.f)
 	info.Used++
@@ -30,7 +30,7 @@ func (p *Pmap) put(n node, i int, e arch.PTE) {
 	n.t[i].Publish(e)
 }
 
-// take empties an entry that is in use and says how many remain.
+// take empties entry i of n, which is in use, and returns how many remain in use.
 func (p *Pmap) take(n node, i int) (left uint16) {
 	n.t[i] = 0
 	info := p.s.mem.Info(n.f)
@@ -38,21 +38,21 @@ func (p *Pmap) take(n node, i int) (left uint16) {
 	return info.Used
 }
 
-// checkVA refuses an address that is not a user page: the caller's mistake.
+// checkVA panics if va is not the address of a user page: that is a mistake of the caller.
 func checkVA(va arch.VA) {
 	if va >= arch.UserMax || va < arch.UserMin || va&(arch.PageSize-1) != 0 {
 		panic(fmt.Sprintf("pmap: %#x is not a user page", uint64(va)))
 	}
 }
 
-// checkRange refuses a range that is not whole user pages: the caller's mistake.
+// checkRange panics if the range is not whole user pages: that is a mistake of the caller.
 func checkRange(start, end arch.VA) {
 	if start > end || end > arch.UserMax || (start|end)&(arch.PageSize-1) != 0 {
 		panic(fmt.Sprintf("pmap: [%#x, %#x) is not a range of user pages", uint64(start), uint64(end)))
 	}
 }
 
-// level1 finds the level-1 table for va; nil t if there is none.
+// level1 returns the level-1 table for va. Its t is nil if there is none.
 func (p *Pmap) level1(va arch.VA) node {
 	e := p.top[va.Index(3)]
 	if e == 0 {
@@ -65,7 +65,7 @@ func (p *Pmap) level1(va arch.VA) node {
 	return p.below(e)
 }
 
-// makeLevel1 is level1 that adds missing tables. ENOMEM; then none was added.
+// makeLevel1 is level1, but adds missing tables. On ENOMEM none was added.
 func (p *Pmap) makeLevel1(va arch.VA) (node, error) {
 	n := p.rootNode()
 	for level := 3; level > 1; level-- {
@@ -78,8 +78,8 @@ func (p *Pmap) makeLevel1(va arch.VA) (node, error) {
 	return n, nil
 }
 
-// makeLeaf finds the leaf table for va, adding tables and cutting a block as
-// needed. ENOMEM; then nothing has changed.
+// makeLeaf returns the leaf table for va. It adds missing tables and cuts a block if
+// needed. On ENOMEM nothing has changed.
 func (p *Pmap) makeLeaf(va arch.VA) (node, error) {
 	n := p.rootNode()
 	for level := 3; level > 0; level-- {
@@ -95,8 +95,9 @@ func (p *Pmap) makeLeaf(va arch.VA) (node, error) {
 	return n, nil
 }
 
-// grow adds the tables between n, at level, and the one for va at target. They
-// are linked when all are there, so that no table is ever left empty.
+// grow adds the tables between n, at the given level, and level target, for va, and returns
+// the last. They are linked when all have been allocated, so that no table is ever left
+// empty.
 func (p *Pmap) grow(n node, va arch.VA, level, target int) (node, error) {
 	var add [arch.Levels - 1]node
 	for k := range level - target {
@@ -131,7 +132,8 @@ func (p *Pmap) tableEntry(f phys.Frame) arch.PTE {
 	return p.s.f.Table | arch.PTE(f.PA())
 }
 
-// Lookup tells what the page of va is mapped to. Cheap: four loads.
+// Lookup returns what the page of va is mapped to, and whether it is mapped. It costs four
+// loads.
 func (p *Pmap) Lookup(va arch.VA) (Mapping, bool) {
 	p.mu.Lock()
 	m, ok := p.LookupLocked(va)
@@ -139,8 +141,8 @@ func (p *Pmap) Lookup(va arch.VA) (Mapping, bool) {
 	return m, ok
 }
 
-// LookupLocked is Lookup with p locked by the caller: the frame is p's, and the
-// mapping as told, until it unlocks.
+// LookupLocked is Lookup; the caller holds p's lock. Until the unlock p keeps its reference
+// to the frame, and the mapping stays as returned.
 func (p *Pmap) LookupLocked(va arch.VA) (Mapping, bool) {
 	if va >= arch.UserMax {
 		return Mapping{}, false
@@ -164,10 +166,10 @@ func (p *Pmap) LookupLocked(va arch.VA) (Mapping, bool) {
 	return p.s.mapping(e, false), true
 }
 
-// FrameLocked is the frame behind va if its mapping allows the access want (0: any
-// resident page). It is LookupLocked for who only wants to copy: a third of the
-// cost, in every system call with a pointer. p is locked by the caller, who may
-// use the frame until it unlocks.
+// FrameLocked returns the frame behind va if its mapping allows the access want (0: any
+// resident page). It costs a third of LookupLocked, and serves every system call that
+// copies to or from user memory. The caller holds p's lock, and may use the frame until the
+// unlock.
 func (p *Pmap) FrameLocked(va arch.VA, want arch.Prot) (phys.Frame, bool) {
 	if va >= arch.UserMax {
 		return 0, false
@@ -197,8 +199,8 @@ func (p *Pmap) FrameLocked(va arch.VA, want arch.Prot) (phys.Frame, bool) {
 	return s.frame(e) + in, true
 }
 
-// span is a piece of a table that leaves hands to its function: entries [lo, hi)
-// of n, the first of which maps va. level 0: any may be empty. level 1: one
+// span is a piece of a table that leaves hands to its function: entries [lo, hi) of the
+// node, the first of which maps va. At level 0 any entry may be empty. At level 1 it is one
 // entry, a block.
 type span struct {
 	node
@@ -207,10 +209,9 @@ type span struct {
 	va     arch.VA
 }
 
-// leaves calls fn for every leaf table and block that overlaps [start, end), in
-// order, until fn returns false. It skips what is not there in steps of whole
-// groups of entries. A block at an edge is handed over whole. Preconditions:
-// p.mu held; fn does not free tables.
+// leaves calls fn for every leaf table and block that overlaps [start, end), in order,
+// until fn returns false. It skips empty entries in whole groups. A block at an edge is
+// handed over whole. Preconditions: p.mu held; fn does not free tables.
 func (p *Pmap) leaves(start, end arch.VA, fn func(sp span) bool) {
 	for va := start; va < end; {
 		n1, skip := p.nextLevel1(va, end)
@@ -247,8 +248,8 @@ func (p *Pmap) leaves(start, end arch.VA, fn func(sp span) bool) {
 	}
 }
 
-// nextLevel1 finds the level-1 table that covers va, or the first one above it,
-// and the first address at or after va in its reach. A nil t: none below end.
+// nextLevel1 returns the level-1 table that covers va, or the next one above, and the first
+// address at or after va that it covers. Its t is nil if there is none below end.
 func (p *Pmap) nextLevel1(va, end arch.VA) (node, arch.VA) {
 	for va < end {
 		i := va.Index(3)
@@ -273,17 +274,17 @@ func (p *Pmap) nextLevel1(va, end arch.VA) (node, arch.VA) {
 	return node{}, va
 }
 
-// skip is the first address after va's entry in table f that an entry in use
-// maps; the end of the table's reach if there is none.
+// skip returns the first address after va's entry of table f that an entry in use maps. If
+// there is none it returns the end of what the table covers.
 func (p *Pmap) skip(f phys.Frame, va arch.VA, level int) arch.VA {
 	shift := uint(arch.PageShift + 9*level)
 	i := nextUsed(p.s.mem.Table(f), p.s.mem.Info(f).Groups, va.Index(level)+1)
 	return va&^(1<<(shift+9)-1) + arch.VA(i)<<shift
 }
 
-// nextUsed is the first entry of t from i on that is not zero, arch.Entries if
-// there is none. Groups of eight that hold nothing are stepped over at once: the
-// 510 empty entries between program and stack cost as much as four used ones.
+// nextUsed returns the index of the first entry of t, from i on, that is not zero, or
+// arch.Entries. It skips an empty group of eight entries at once, so that the 510 empty
+// entries between program and stack cost as much as four used ones.
 func nextUsed(t *table, groups uint64, i int) int {
 	for i < arch.Entries {
 		g := groups >> (i >> 3)
@@ -302,8 +303,9 @@ func nextUsed(t *table, groups uint64, i int) int {
 	return arch.Entries
 }
 
-// Walk calls fn for every mapped page and block (m.Block, its first page) of
-// [start, end), in order, until it returns false. p is locked meanwhile.
+// Walk calls fn for every mapped page and block of [start, end), in order, until fn returns
+// false. For a block m.Block is true, and va and m.Frame are those of its first page. p is
+// locked meanwhile.
 func (p *Pmap) Walk(start, end arch.VA, fn func(va arch.VA, m Mapping) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -4,8 +4,8 @@ package pmap
 
 import "grim/arch"
 
-// purgeWrongly takes one root entry too many out of the root: the first of the kernel
-// half.
+// purgeWrongly also takes an entry of the kernel half out of the root: the first that is in
+// use.
 func (p *Pmap) purgeWrongly() {
 	root := p.s.mem.Table(p.root)
 	for i := arch.KernelHalf; i < arch.Entries; i++ {

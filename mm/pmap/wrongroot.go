@@ -2,5 +2,5 @@
 
 package pmap
 
-// purgeWrongly frees the root, which is uvmspace_free's to do.
+// purgeWrongly frees the root, which must be left to uvmspace_free.
 func (p *Pmap) purgeWrongly() { p.Destroy() }
