@@ -1,14 +1,13 @@
-// Package arch is the contract between the kernel and the machine: the types,
-// the page-table format as data, and the few operations that need the CPU. It
-// holds no machine code, so everything above it builds and is tested on any
-// host; grim/arch/amd64 and grim/arch/arm64 implement it.
+// Package arch is the contract between the kernel and the machine: the types, the
+// page-table format as data, and the few operations that need the CPU. It holds no machine
+// code, so everything above it builds and is tested on any host. grim/arch/amd64 and
+// grim/arch/arm64 implement it.
 //
 // Nothing here knows of processes, map entries or system-call numbers.
 //
-// Context: kernel Go code runs with interrupts disabled. They are taken in user
-// mode (Run returns Interrupt) and in the idle hook only. No method of this
-// contract allocates on the Go heap after start-up, and none blocks, unless it
-// says so.
+// Context: kernel Go code runs with interrupts disabled. Interrupts are taken in user mode
+// (Run returns Interrupt) and in the idle hook only. After start-up no method of this
+// contract allocates on the Go heap, and none blocks, unless its comment says so.
 package arch
 
 import "unsafe"
@@ -16,7 +15,7 @@ import "unsafe"
 // PA is a physical address.
 type PA uint64
 
-// VA is a virtual address. One that came from user code is an allegation: only
+// VA is a virtual address. An address that came from user code need not be valid: only
 // package mm/vm turns it into memory.
 type VA uint64
 
@@ -40,14 +39,14 @@ const (
 	KernelHalf    = Entries / 2        // first root entry of the kernel half
 )
 
-// PageDown and PageUp round to a page; PageUp wraps to 0 past the last page.
+// PageDown and PageUp round to a page boundary. PageUp wraps to 0 past the last page.
 func (a VA) PageDown() VA { return a &^ (PageSize - 1) }
 func (a VA) PageUp() VA   { return (a + PageSize - 1) &^ (PageSize - 1) }
 
 // BlockDown rounds down to a 2 MB boundary.
 func (a VA) BlockDown() VA { return a &^ (BlockSize - 1) }
 
-// Index is the entry of a level's table that translates a.
+// Index returns the index of the entry that translates a in a table of the given level.
 func (a VA) Index(level int) int {
 	return int(a>>(PageShift+9*uint(level))) & (Entries - 1)
 }
@@ -56,11 +55,11 @@ func (a VA) Index(level int) int {
 type Layout uint8
 
 const (
-	// SharedUK: one root page holds both halves; the kernel half's entries point
-	// at tables that all processes share.
+	// SharedUK: one root page holds both halves. The kernel half's entries point at tables
+	// that all processes share.
 	SharedUK Layout = iota
-	// Separate: a process root holds the user half, plus, where the CPU needs
-	// it, the minimum mapped for the trampoline.
+	// Separate: a process root holds the user half only. Where the CPU needs a trampoline
+	// it also holds the minimum mapped for that.
 	Separate
 )
 
@@ -72,7 +71,7 @@ func (l Layout) String() string {
 	return "shared"
 }
 
-// Prot is what a mapping allows, or what an access wants.
+// Prot is the access that a mapping allows, or that an instruction wants.
 type Prot uint8
 
 const (
@@ -81,7 +80,7 @@ const (
 	Exec
 )
 
-// String is the form of /proc/self/maps: "rwx" with dashes.
+// String returns the form of /proc/self/maps: "rwx", with dashes for what is missing.
 func (p Prot) String() string {
 	b := [3]byte{'-', '-', '-'}
 	for i, c := range [3]byte{'r', 'w', 'x'} {
@@ -99,47 +98,46 @@ type Root struct {
 	Layout Layout
 }
 
-// MMU is the machine's side of package mm/pmap. All methods act on the calling CPU,
-// but for flushes where Broadcast says so. What other CPUs owe for a flush that does not
-// reach them is pmap's work.
+// MMU is the machine's side of package mm/pmap. All methods act on the calling CPU; flushes
+// act on all CPUs if Broadcast is true. If it is false, package pmap makes other CPUs
+// flush.
 type MMU interface {
-	// CPUs is how many CPUs may run user code; it does not change. CPU is the number
-	// of the calling one, from 0.
+	// CPUs is the number of CPUs that may run user code; it does not change. CPU is the
+	// number of the calling CPU, from 0.
 	CPUs() int
 	CPU() int
-	// Broadcast tells whether FlushPage, FlushASID and FlushAll reach all CPUs, and are
+	// Broadcast reports whether FlushPage, FlushASID and FlushAll reach all CPUs, and are
 	// complete on all of them on return. With one CPU it is true.
 	Broadcast() bool
-	// Interrupt makes a CPU in user mode leave it soon, with a trap. It does not wait.
+	// Interrupt makes the given CPU trap soon if it is in user mode. It does not wait.
 	Interrupt(cpu int)
 	// Pause is called in a loop that waits for another CPU, to let it run.
 	Pause()
-	// KernelHalf is a root page whose upper 256 entries (KernelHalf..511) are
-	// copied into every new root of that layout, and never changed afterwards.
+	// KernelHalf is a root page for the layout. Its upper 256 entries (KernelHalf..511) are
+	// copied into every new root of that layout and never change afterwards.
 	KernelHalf(l Layout) PA
-	// Activate makes r the root used for the user half from now on. It keeps
-	// the TLB entries of r.ASID when that is not 0, and flushes all user
-	// entries when it is.
+	// Activate makes r the root of the user half. It keeps the TLB entries of r.ASID if
+	// that is not 0; otherwise it flushes all user entries.
 	Activate(r Root)
-	// Deactivate moves to the bare kernel root: no user address translates. With
-	// no ASIDs it drops all user entries, walk caches included.
+	// Deactivate moves to the bare kernel root, under which no user address translates. If
+	// there are no ASIDs it also drops all user entries, walk caches included.
 	Deactivate()
-	// ASIDs is how many identifiers there are, 0 excluded; 0 if none.
+	// ASIDs is the number of identifiers, 0 not counted; 0 if there are none.
 	ASIDs() int
-	// FlushPage drops the translation of one user page (va) of an address space
-	// and the walk-cache entries above it; complete on return.
+	// FlushPage drops the translation of the user page va of r's address space, and the
+	// walk-cache entries above it. It is complete on return.
 	FlushPage(r Root, va VA)
-	// FlushASID drops all translations and walk-cache entries of r's address
-	// space; complete on return. With ASID 0: all user entries.
+	// FlushASID drops all translations and walk-cache entries of r's address space, or all
+	// user entries if r.ASID is 0. It is complete on return.
 	FlushASID(r Root)
-	// FlushAll drops everything of every address space, kernel included.
+	// FlushAll drops all translations of every address space, those of the kernel included.
 	FlushAll()
-	// SyncInstructions makes instructions just written to [pa, pa+n) visible
-	// to instruction fetch in every address space. n <= one 2 MB block.
+	// SyncInstructions makes instructions just written to [pa, pa+n) visible to instruction
+	// fetch in every address space. n is at most one 2 MB block.
 	SyncInstructions(pa PA, n int)
 }
 
-// OneCPU is the part of MMU about CPUs for a machine that has one.
+// OneCPU is the part of MMU that is about CPUs, for a machine with one CPU.
 type OneCPU struct{}
 
 func (OneCPU) CPUs() int       { return 1 }
@@ -148,8 +146,8 @@ func (OneCPU) Broadcast() bool { return true }
 func (OneCPU) Interrupt(n int) { panic("arch: an interrupt to another CPU, and there is one") }
 func (OneCPU) Pause()          {}
 
-// PageOps clear and copy whole pages, which is most of what a fault costs. Pages
-// are aligned, mapped, and do not overlap. A nil function: plain Go code will do.
+// PageOps clear and copy whole pages, which is most of the cost of a fault. Pages are
+// aligned, mapped, and do not overlap. If a function is nil, plain Go code is used instead.
 type PageOps struct {
 	Clear func(p unsafe.Pointer)
 	Copy  func(dst, src unsafe.Pointer)
@@ -160,23 +158,22 @@ type Machine interface {
 	MMU
 	// ABI names the registers of a Frame.
 	ABI() *ABI
-	// InitUser resets u to the state of a program's first instruction: all
-	// registers zero but pc and sp, FPU/SIMD at its reset state.
+	// InitUser resets u to the state at a program's first instruction: all registers but pc
+	// and sp are zero, FPU/SIMD is at its reset state.
 	InitUser(u *UArea, pc, sp VA)
 	// CopyUser makes dst a copy of src's user state (fork, clone), FPU/SIMD and
 	// TLS base included.
 	CopyUser(dst, src *UArea)
-	// Run enters user mode with u's registers on the active root and returns
-	// when the CPU traps back, with u.Frame and u.Trap filled in. The caller
-	// has activated the root. The goroutine's stack stays in place meanwhile.
+	// Run enters user mode with u's registers on the active root, which the caller has
+	// activated. It returns when the CPU traps, with u.Frame and u.Trap filled in. The
+	// goroutine's stack does not move meanwhile.
 	Run(u *UArea)
-	// Dispatch acknowledges and handles every pending interrupt: device lines
-	// are handed to the function given to Interrupts at start-up, a timer
-	// interrupt is only acknowledged. Called after Run returned Interrupt and
-	// by the idle hook.
+	// Dispatch acknowledges and handles every pending interrupt. Device interrupts go to
+	// the function given to Interrupts at start-up; a timer interrupt is only acknowledged.
+	// It is called after Run has returned Interrupt, and by the idle hook.
 	Dispatch()
-	// SetTimer programs the one-shot timer interrupt for the monotonic time
-	// deadline (nanoseconds, the runtime's nanotime); in the past: at once.
-	// math.MaxInt64 disarms.
+	// SetTimer programs the one-shot timer interrupt for deadline, in nanoseconds of the
+	// runtime's nanotime. If that is in the past the interrupt comes at once. math.MaxInt64
+	// disarms the timer.
 	SetTimer(deadline int64)
 }

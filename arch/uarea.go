@@ -1,11 +1,11 @@
 package arch
 
-// UArea is a user thread's page-backed machine state. It lives in one frame of
-// its own, reached through the direct map, never on the Go heap, and holds no
-// Go pointers. Machine code knows the offsets of Frame and FPU.
+// UArea is the machine state of a user thread. It fills a frame of its own, is reached
+// through the direct map, is never on the Go heap, and holds no Go pointers. Machine code
+// knows the offsets of Frame and FPU.
 //
-// Owned by its thread while that lives, by the reaper afterwards; a CPU that is
-// in, or returning from, user mode stands on it.
+// Its thread owns it while the thread lives, the reaper afterwards. A CPU in user mode, or
+// on its way back from it, uses the area as its stack.
 type UArea struct {
 	Frame Frame     // offset 0
 	Trap  Trap      // why Run returned
@@ -17,11 +17,12 @@ type UArea struct {
 // FrameRegs is the number of register slots in a Frame.
 const FrameRegs = 40
 
-// Frame holds a user thread's general registers; ABI says which is where.
+// Frame holds the general registers of a user thread; ABI says which slot is which
+// register.
 type Frame [FrameRegs]uint64
 
-// RetSlot is the slot of a system call's result, RAX or X0, on every architecture:
-// a constant, for each call needs it twice.
+// RetSlot is the slot of a system call's result, RAX or X0, on every architecture. It is a
+// constant because each system call needs it twice.
 const RetSlot = 0
 
 // ABI gives the Frame slots that portable code needs, by the Linux ABI of the
@@ -35,13 +36,13 @@ type ABI struct {
 	TLS          int    // thread pointer: FS base, TPIDR_EL0
 	SyscallBytes uint64 // length of the system-call instruction, to restart it
 
-	// Cause is what Linux tells a signal handler of the exception in u.Trap, whose
-	// kind is one of Illegal to MachineCheck: si_code and si_addr. Code 0: there is
-	// no cause any more, and the thread goes on.
+	// Cause returns what Linux tells a signal handler about the exception in u.Trap, whose
+	// kind is one of Illegal to MachineCheck: si_code and si_addr. If code is 0 the cause
+	// has gone, and the thread goes on.
 	Cause func(u *UArea) (code int32, addr VA)
 }
 
-// CodeKernel is SI_KERNEL: a cause without a code of its own.
+// CodeKernel is SI_KERNEL, for a cause that has no code of its own.
 const CodeKernel = 0x80
 
 // TrapKind says why user mode was left.
@@ -49,8 +50,8 @@ type TrapKind uint64
 
 const (
 	Syscall      TrapKind = iota // the registers hold number and arguments; PC is after the instruction
-	PageFault                    // Addr and Access say what; Code is the raw error code or ESR
-	Interrupt                    // nothing is wrong with the thread; call Dispatch
+	PageFault                    // Addr is the address, Access() the access; Code is the raw error code or ESR
+	Interrupt                    // not caused by the thread; call Dispatch
 	Illegal                      // undefined or privileged instruction -> SIGILL
 	Protection                   // general protection, non-canonical address -> SIGSEGV
 	Alignment                    // -> SIGBUS
@@ -66,7 +67,7 @@ type Trap struct {
 	Addr VA     // the faulting address (CR2, FAR_EL1) where there is one
 }
 
-// Access tells what a PageFault wanted, from the architecture's code; it is set
-// by arch/ARCH in the low bits of Code's top byte so that portable code need
-// not decode: bits 56..58 are Read, Write, Exec.
+// Access returns the access that caused a PageFault. arch/ARCH sets it in the low bits of
+// Code's top byte (bits 56..58 are Read, Write, Exec), so that portable code need not
+// decode the rest.
 func (t *Trap) Access() Prot { return Prot(t.Code>>56) & (Read | Write | Exec) }

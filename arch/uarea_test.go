@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// Machine code has these offsets built in: move a field and this fails.
+// Machine code has these offsets built in. If a field moves, this test fails.
 func TestUAreaOffsets(t *testing.T) {
 	var u UArea
 	if s := unsafe.Sizeof(u); s != PageSize {

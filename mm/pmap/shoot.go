@@ -63,8 +63,9 @@ type smp struct {
 // cpu records what one CPU has loaded for the user half. The first cache line is what other
 // CPUs read; only the CPU itself uses the second.
 type cpu struct {
-	// current is loaded; nil is the bare kernel root. coming is about to be: from before
-	// the CPU can walk its tables until it is current. Written by this CPU.
+	// current is the loaded pmap, nil on the bare kernel root. coming is a pmap that the
+	// CPU is about to load: it is set before the CPU can walk the tables, until the pmap is
+	// current. Only this CPU writes them.
 	current, coming atomic.Pointer[Pmap]
 	user            atomic.Uint32 // 1: user code runs on current, or is about to
 	// seen is the value of changes of current up to which this CPU has flushed.
