@@ -6,22 +6,23 @@ import (
 	"fmt"
 )
 
-// SoftOff is what it takes to switch a machine off by ACPI.
+// SoftOff is what is needed to switch a machine off by ACPI.
 type SoftOff struct {
 	PM1a  uint16 // port of PM1a_CNT_BLK
 	Sleep uint8  // SLP_TYPa of the state S5
 }
 
-// FindSoftOff looks for it in the ACPI tables: PM1a_CNT_BLK in the FADT, the
-// sleep type in the \_S5_ package of the DSDT (ACPI specification 6.5, 5.2.9
-// and 7.4.2). read reaches physical memory and returns nil where it cannot.
+// FindSoftOff looks in the ACPI tables for what soft-off needs: PM1a_CNT_BLK in the FADT,
+// and the sleep type in the \_S5_ package of the DSDT (ACPI specification 6.5, 5.2.9 and
+// 7.4.2). read returns a piece of physical memory, or nil if it cannot reach it. rsdp is
+// the address of the root pointer.
 //
-// To be called before New, or with the tables in Config.RAM: the final direct
-// map holds nothing else. Machines with hardware-reduced ACPI, such as QEMU's
-// microvm, have no such port.
+// It must be called before New, or the tables must lie in Config.RAM: the final direct map
+// holds nothing else. Machines with hardware-reduced ACPI, such as QEMU's microvm, have no
+// such port.
 //
-// The package is found by its name and not by interpreting the DSDT: firmware
-// encodes it as a constant, and the name occurs once.
+// The DSDT is not interpreted. The package is found by its name: firmware encodes it as a
+// constant, and the name occurs once.
 func FindSoftOff(read func(pa uint64, n int) []byte, rsdp uint64) (SoftOff, error) {
 	fadt, err := findTable(read, rsdp, "FACP")
 	if err != nil {
@@ -46,7 +47,7 @@ func FindSoftOff(read func(pa uint64, n int) []byte, rsdp uint64) (SoftOff, erro
 	return SoftOff{PM1a: uint16(port), Sleep: sleep}, nil
 }
 
-// findTable follows the RSDP to the table with a signature.
+// findTable returns the table with the given signature, which the RSDP leads to.
 func findTable(read func(uint64, int) []byte, rsdp uint64, signature string) ([]byte, error) {
 	root := read(rsdp, 36)
 	if len(root) < 36 || string(root[:8]) != "RSD PTR " {
@@ -73,8 +74,8 @@ func findTable(read func(uint64, int) []byte, rsdp uint64, signature string) ([]
 	return nil, fmt.Errorf("acpi: no table %q", signature)
 }
 
-// tableHeader is the size of the header that all tables have; bytes 4 to 7 hold
-// the length. maxTable bounds it: DSDTs of large servers are below 1 MB.
+// tableHeader is the size of the header of each table; its bytes 4 to 7 hold the table's
+// length. maxTable is the largest length accepted: DSDTs of large servers are below 1 MB.
 const (
 	tableHeader = 36
 	maxTable    = 4 << 20
@@ -104,7 +105,7 @@ const (
 	amlPackage = 0x12
 )
 
-// sleepType reads the first element of the package named _S5_.
+// sleepType returns the first element of the package named _S5_.
 func sleepType(aml []byte) (uint8, bool) {
 	i := bytes.Index(aml, []byte("_S5_"))
 	if i < 0 {
@@ -114,8 +115,8 @@ func sleepType(aml []byte) (uint8, bool) {
 	if len(p) < 2 || p[0] != amlPackage {
 		return 0, false
 	}
-	// PkgLength: its two high bits tell how many bytes follow it.
-	skip := 2 + int(p[1]>>6) + 1 // and the number of elements
+	// PkgLength: its two high bits say how many more bytes it has.
+	skip := 2 + int(p[1]>>6) + 1 // 2 bytes here: the name's opcode and the number of elements
 	if len(p) < skip+2 {
 		return 0, false
 	}

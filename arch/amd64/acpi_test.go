@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// testACPI is a little physical memory at 0xe0000 with RSDP, RSDT, FADT, DSDT.
+// testACPI is a little physical memory at 0xe0000 with RSDP, RSDT, FADT and DSDT.
 type testACPI struct{ mem []byte }
 
 const acpiBase = 0xe0000
@@ -86,7 +86,7 @@ func TestFindSoftOffBad(t *testing.T) {
 	}
 }
 
-// Firmware tables are input from outside: whatever they hold, no panic.
+// Firmware tables are input from outside: whatever they hold, there must be no panic.
 func FuzzFindSoftOff(f *testing.F) {
 	f.Add(newACPI([]byte("\x08_S5_\x12\x06\x04\x0a\x05\x00\x00\x00")).mem)
 	f.Fuzz(func(t *testing.T, mem []byte) {

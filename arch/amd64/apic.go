@@ -2,10 +2,10 @@
 
 package amd64
 
-// The local APIC (SDM volume 3, chapter 10) and the I/O APIC (82093AA data
-// sheet). TamaGo's amd64/lapic and soc/intel/ioapic reach them by 32-bit
-// addresses; a kernel in the upper half of the address space has them in its
-// direct map only, so the few registers are driven here.
+// The local APIC (SDM volume 3, chapter 10) and the I/O APIC (82093AA data sheet). TamaGo's
+// amd64/lapic and soc/intel/ioapic reach them by 32-bit addresses. A kernel in the upper
+// half of the address space has them in its direct map only, so this file drives the few
+// registers.
 
 // Local APIC registers.
 const (
@@ -32,12 +32,12 @@ const (
 	lapicDivideByOne = 0xb
 )
 
-// mmio32 is a device register. Safety: the address is in a device window that
-// New mapped uncached.
+// mmio32 returns the pointer to a device register. Safety: the address is in a device
+// window that New mapped uncached.
 func mmio32(at uintptr) *uint32 { return (*uint32)(memory(at)) }
 
-// apicRead and apicWrite reach a register of this CPU's local APIC: in memory, or, in
-// x2APIC mode, as an MSR (SDM volume 3, 10.12.1.2).
+// apicRead reads a register of this CPU's local APIC, and apicWrite writes one. The
+// register is in memory, or, in x2APIC mode, an MSR (SDM volume 3, 10.12.1.2).
 //
 //go:noinline
 //go:nosplit
@@ -58,7 +58,7 @@ func (m *Machine) apicWrite(reg uintptr, v uint32) {
 	*mmio32(m.lapic + reg) = v
 }
 
-// apicID is this CPU's identifier.
+// apicID returns this CPU's APIC identifier.
 func (m *Machine) apicID() uint32 {
 	id := m.apicRead(lapicID)
 	if !m.x2apic {
@@ -67,13 +67,14 @@ func (m *Machine) apicID() uint32 {
 	return id
 }
 
-// ipi sends an interrupt to the CPU with an APIC identifier: command is icrFixed and a
-// vector, icrNMI, icrInit, or icrStartup and a page number. What this CPU has stored before
-// is seen by the handler: a store to an uncached register waits for those before it, a write
-// of the MSR does not (SDM volume 3, 10.12.3).
+// ipi sends an interrupt to the CPU with the APIC identifier id. command is icrFixed and a
+// vector, icrNMI, icrInit, or icrStartup and a page number. The interrupt's handler sees
+// what this CPU has stored before: a store to an uncached register waits for earlier
+// stores, and before a write of the MSR, which does not wait (SDM volume 3, 10.12.3), there
+// is a fence.
 //
-// nosplit: between the two halves of the command no other goroutine may have its turn on this
-// CPU, nor this one go to another.
+// nosplit: between the two halves of the command this goroutine must not be replaced by
+// another on this CPU, nor move to another CPU.
 //
 //go:nosplit
 func (m *Machine) ipi(id, command uint32) {
@@ -91,7 +92,7 @@ func (m *Machine) ipi(id, command uint32) {
 
 func (m *Machine) endOfInterrupt() { m.apicWrite(lapicEOI, 0) }
 
-// startLAPIC enables it with everything masked but NMI, which comes on LINT1.
+// startLAPIC enables the local APIC with everything masked but NMI, which comes on LINT1.
 func (m *Machine) startLAPIC() {
 	for _, lvt := range []uintptr{lapicTimer, lapicThermal, lapicPerf, lapicLINT0, lapicError} {
 		m.apicWrite(lvt, lvtMasked|vecSpurious)
@@ -128,7 +129,7 @@ func (m *Machine) ioapicWrite(reg, v uint32) {
 	*mmio32(m.ioapic + ioapicWindow) = v
 }
 
-// startIOAPIC masks all lines and points each at its vector on this CPU.
+// startIOAPIC masks all lines and makes each raise its own vector on this CPU.
 func (m *Machine) startIOAPIC(special map[int]Line) {
 	lines := int(m.ioapicRead(ioapicVer)>>16&0xff) + 1
 	self := m.apicID() << 24 // an identifier over 254 needs interrupt remapping
@@ -150,15 +151,15 @@ func (m *Machine) startIOAPIC(special map[int]Line) {
 	}
 }
 
-// MaskLine stops interrupts of an I/O APIC line; UnmaskLine lets them come. A
-// level-triggered line is masked each time it is raised, until its driver has
+// MaskLine stops the interrupts of an I/O APIC line, and UnmaskLine lets them come. A
+// level-triggered line is masked each time it raises an interrupt, until its driver has
 // served the device and unmasks it.
 func (m *Machine) MaskLine(line int)   { m.maskLine(line, redirMasked) }
 func (m *Machine) UnmaskLine(line int) { m.maskLine(line, 0) }
 
-// maskLine sets the mask bit of a line. One CPU at a time does it, as a register is reached
-// by two accesses. nosplit: a goroutine that lost its CPU in here would keep Dispatch, on
-// that CPU, from ever getting its turn.
+// maskLine sets the mask bit of a line. Only one CPU at a time does it, as reading or
+// writing a register takes two accesses. nosplit: if the goroutine lost its CPU in here,
+// Dispatch on that CPU would wait for it for ever.
 //
 //go:nosplit
 func (m *Machine) maskLine(line int, mask uint32) {
@@ -170,9 +171,9 @@ func (m *Machine) maskLine(line int, mask uint32) {
 	m.ioapicBusy.Store(0)
 }
 
-// maskPIC silences the two 8259s, moved to vectors of their own first so that a
-// spurious one is not taken for an exception. Where there is no PIC the writes
-// go nowhere.
+// maskPIC silences the two 8259s. It first moves them to vectors of their own, so that a
+// spurious interrupt is not taken for an exception. If there is no PIC the writes have no
+// effect.
 func maskPIC() {
 	const initialise, cascaded, mode8086 = 0x11, 4, 1
 	for _, w := range []struct {

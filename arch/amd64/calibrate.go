@@ -8,17 +8,16 @@ import (
 	"grim/arch"
 )
 
-// reference is a counter of known frequency. read returns how much it advanced
-// since start.
+// reference is a counter of known frequency.
 type reference struct {
 	hz    float64
-	ticks uint64 // how long to measure: error of a reading / ticks < 10^-4
+	ticks uint64 // how long to measure: the error of one reading is below 10^-4 of it
 	start func()
 	read  func() uint64
 }
 
-// measure finds the TSC's frequency and the local APIC timer's with the help
-// of the HPET or else the PIT.
+// measure finds the frequencies of the TSC and of the local APIC timer. It compares them
+// with the HPET, or with the PIT if there is no HPET.
 func (m *Machine) measure() error {
 	ref, ok := m.hpet()
 	if !ok {
@@ -34,7 +33,7 @@ func (m *Machine) measure() error {
 	a := m.sample(ref)
 	b := a
 	for limit := 0; b.ref-a.ref < ref.ticks; limit++ {
-		// A reference that stands still must not hang the boot.
+		// A reference that does not count must not hang the boot.
 		if limit == 10_000_000 {
 			return ErrNoClock
 		}
@@ -53,8 +52,8 @@ func (m *Machine) measure() error {
 	return nil
 }
 
-// sample reads all counters as close together as a few tries give: the machine
-// may be a virtual one that loses the CPU between two reads.
+// sample reads all counters, as close to each other as the best of 16 tries: a virtual
+// machine may lose the CPU between two reads.
 func (m *Machine) sample(ref reference) clockSample {
 	var best clockSample
 	spread := uint64(math.MaxUint64)
@@ -71,9 +70,9 @@ func (m *Machine) sample(ref reference) clockSample {
 	return best
 }
 
-// The HPET, IA-PC HPET specification 1.0a, 2.3, at the address that chipsets
-// have used since ICH: where RAM is not, and where nothing answers, the read
-// gives all ones or zero.
+// The HPET (IA-PC HPET specification 1.0a, 2.3) is at the address that chipsets have used
+// since ICH. If there is none, no RAM is there either, and the read returns all ones or
+// zero.
 const (
 	hpetBase   = 0xfed00000
 	hpetPeriod = 0x4 // high half of the capabilities: femtoseconds a tick
@@ -101,8 +100,8 @@ func (m *Machine) hpet() (reference, bool) {
 	}, true
 }
 
-// The PIT, 8254 data sheet: channel 2 counts down at 1.193182 MHz while port
-// 61h opens its gate.
+// The PIT (8254 data sheet): channel 2 counts down at 1.193182 MHz while its gate, a bit of
+// port 61h, is open.
 const (
 	pitHz      = 1193182
 	pitChannel = 0x42

@@ -42,11 +42,11 @@ func out32(port uint16, v uint32)
 func rdrand() (v uint64, ok bool)
 func rdseed() (v uint64, ok bool)
 
-// textAddresses gives the addresses of entryText, entryTextIBRS, syscallEntry,
-// trapEntry and faultEntry, which are never called from Go.
+// textAddresses returns the addresses of entryText, entryTextIBRS, syscallEntry, trapEntry
+// and faultEntry, which are never called from Go.
 func textAddresses() (entry, entryIBRS, syscall, trap, fault uint64)
 
-// fillReturns overwrites the CPU's stack of predicted returns.
+// fillReturns overwrites the CPU's stack of predicted return addresses.
 func fillReturns()
 
 // Model-specific registers, SDM volume 4, table 2-2.
@@ -68,8 +68,8 @@ const (
 	eferLMA = 1 << 10
 	eferNXE = 1 << 11
 
-	// patReset is the PAT after reset (SDM volume 3, table 12-12): entry 0 is
-	// write-back, entry 3 uncacheable, and the page tables use no other.
+	// patReset is the PAT after reset (SDM volume 3, table 12-12). Entry 0 is write-back,
+	// entry 3 uncacheable; the page tables use no others.
 	patReset = 0x0007040600070406
 
 	apicEnable = 1 << 11
@@ -86,7 +86,7 @@ const (
 	cr0AM = 1 << 18
 
 	dr6BS    = 1 << 14    // single step, SDM volume 3, 17.2.3
-	dr6Reset = 0xffff0ff0 // nothing
+	dr6Reset = 0xffff0ff0 // reset value: no bit set that can be
 
 	cr4DE         = 1 << 3
 	cr4MCE        = 1 << 6
@@ -100,15 +100,15 @@ const (
 	cr4SMAP       = 1 << 21
 )
 
-// areaPage puts a page into the entry area, whose page table is given.
+// areaPage maps a new zeroed page at va in the entry area, whose page table is given.
 func (m *Machine) areaPage(table arch.PA, va uint64, bits arch.PTE) arch.PA {
 	pa := m.tables.page()
 	m.tables.view(table)[arch.VA(va).Index(0)] = arch.PTE(pa) | bits
 	return pa
 }
 
-// buildAreaText fills the part of the entry area that all CPUs share, through its page
-// table and the direct map.
+// buildAreaText fills the part of the entry area that all CPUs share. It writes through the
+// direct map.
 func (m *Machine) buildAreaText(table arch.PA) {
 	m.areaTable = table
 	entry, entryIBRS, _, _, _ := textAddresses()
@@ -127,7 +127,8 @@ func (m *Machine) buildAreaText(table arch.PA) {
 	}
 }
 
-// buildArea fills the part of CPU n. Its FS base is for the CPU's first code in Go.
+// buildArea fills the part of CPU n. kernelFS is that of the calling CPU; for other CPUs
+// the caller changes it.
 func (m *Machine) buildArea(table arch.PA, n int) {
 	_, _, onSyscall, onTrap, onFault := textAddresses()
 	part := areaCPU0 + uint64(n)*areaStride
@@ -144,7 +145,7 @@ func (m *Machine) buildArea(table arch.PA, n int) {
 	cpus[n] = c
 	c.areaVA = part + cpuPage
 	page := m.areaPage(table, c.areaVA, kernData)
-	// From here on by its direct-map address; the assembly uses areaVA.
+	// Go code uses the page by its direct-map address; the assembly uses areaVA.
 	c.area = (*cpuArea)(memory(direct(page)))
 	c.deadline = math.MaxInt64
 	a := c.area
@@ -170,9 +171,8 @@ func flag(b bool) uint64 {
 	return 0
 }
 
-// checkStub panics if the assembler laid out the vector stubs otherwise than
-// gate assumes: each starts with PUSHQ $0 or PUSHQ $vector, as one-byte
-// immediates.
+// checkStub panics if the assembler has not laid out the stub of vector v as buildAreaText
+// assumes: it starts with PUSHQ $0 or PUSHQ $vector, with one-byte immediates.
 func checkStub(text []byte, v int) {
 	b := text[textVectors+v*vectorSize:][:4]
 	if b[0] == 0x6a && int(b[1]) == v || b[0] == 0x6a && b[1] == 0 && b[2] == 0x6a && int(b[3]) == v {
@@ -181,8 +181,8 @@ func checkStub(text []byte, v int) {
 	panic(fmt.Sprintf("amd64: no stub for vector %d in the entry text: % x", v, b))
 }
 
-// startCPU switches this CPU, whose record is c, to the kernel's own tables and turns
-// on what it has to protect the kernel.
+// startCPU switches the calling CPU, whose record is c, to the kernel's own tables, and
+// turns on the CPU's features that protect the kernel.
 func (m *Machine) startCPU(c *cpu) {
 	f := &m.Features
 	efer := rdmsr(msrEFER) | eferSCE | eferNXE
@@ -221,8 +221,8 @@ func (m *Machine) startCPU(c *cpu) {
 	wrmsr(msrGSBase, 0)
 	wrmsr(msrKernelGS, c.areaVA)
 
-	// SDM volume 2, SYSCALL and SYSRET. SYSENTER stays without a target: user
-	// code that tries it gets a general protection fault.
+	// SDM volume 2, SYSCALL and SYSRET. SYSENTER gets no target, so user code that tries it
+	// gets a general protection fault.
 	wrmsr(msrStar, selUserBase<<48|selKernelCode<<32)
 	wrmsr(msrLStar, areaText+textSyscall)
 	wrmsr(msrFMask, kernelClears)
@@ -233,7 +233,7 @@ func (m *Machine) startCPU(c *cpu) {
 	c.area.faultG, c.area.faultTop = uint64(g), uint64(top)
 }
 
-// registerOperand is where tableRegister put the operand.
+// registerOperand returns where in r tableRegister put the operand.
 func registerOperand(r *[2]uint64) *byte {
 	return (*byte)(unsafe.Add(unsafe.Pointer(r), 6))
 }

@@ -85,7 +85,7 @@ TEXT ·invlpg(SB),NOSPLIT,$0-8
 
 // func invpcid(kind, pcid, va uint64)
 //
-// The descriptor is the last two arguments as they lie.
+// The last two arguments, as they lie on the stack, are the descriptor.
 TEXT ·invpcid(SB),NOSPLIT,$0-24
 	MOVQ kind+0(FP), AX
 	INVPCID pcid+8(FP), AX
@@ -128,10 +128,10 @@ TEXT ·textAddresses(SB),NOSPLIT,$0-40
 
 // func fillReturns()
 //
-// 32 calls that are never returned from: no CPU remembers more. Speculation that
-// returns to one of them is caught behind it. The calls are spelled in bytes because
-// the linker would count their return addresses on the goroutine's stack; that has
-// room for one at a time, which is dropped at once.
+// It makes 32 calls that are never returned from; no CPU remembers more. Speculation that
+// returns to one of them is caught by the jump behind it. The calls are spelled in bytes
+// because the linker would count their return addresses on the goroutine's stack, which has
+// room for one at a time; each is dropped at once.
 TEXT ·fillReturns(SB),NOSPLIT,$8-0
 	MOVL $16, CX
 again:
@@ -148,11 +148,11 @@ again:
 
 // func clearSegments(fsBase uint64)
 //
-// Data segment registers are not part of a thread's state: user code can only
-// load selectors that change nothing in 64-bit mode. They are cleared when the
-// CPU goes from one thread to another so that none learns what another loaded.
-// Clearing FS and GS clears their bases on most CPUs; the kernel's FS base is
-// put back before Go code sees that.
+// Data segment registers are not part of a thread's state: in 64-bit mode user code can
+// only load selectors that change nothing. They are cleared when the CPU goes from one
+// thread to another, so that no thread learns what another loaded. On most CPUs, clearing
+// FS and GS clears their bases. The kernel's FS base is loaded again before Go code uses
+// it.
 TEXT ·clearSegments(SB),NOSPLIT,$0-8
 	XORL AX, AX
 	MOVW AX, DS
@@ -168,8 +168,8 @@ TEXT ·clearSegments(SB),NOSPLIT,$0-8
 
 // func sleep()
 //
-// Interrupts are recognised behind the instruction that follows STI (SDM volume
-// 2, STI): none comes between the caller's check and HLT.
+// After STI, interrupts are recognised only behind the next instruction (SDM volume 2,
+// STI). So none is taken between the caller's check and HLT.
 TEXT ·sleep(SB),NOSPLIT,$0-0
 	STI
 	HLT
@@ -195,8 +195,8 @@ TEXT ·halt(SB),NOSPLIT,$0-0
 
 // func tripleFault()
 //
-// An exception that cannot be delivered, because there is no IDT, resets the
-// machine (SDM volume 3, 6.15, double fault).
+// There is no IDT, so the exception cannot be delivered, which resets the machine (SDM
+// volume 3, 6.15, double fault).
 TEXT ·tripleFault(SB),NOSPLIT,$16-0
 	CLI
 	MOVQ $0, 0(SP)

@@ -10,22 +10,22 @@ import (
 	"grim/arch"
 )
 
-// cpu is what the machine keeps of one CPU. Only that CPU uses it, but for what says
-// otherwise. It fills two cache lines, and the allocator aligns it: prefetching CPUs take
-// lines in pairs.
+// cpu is the machine's record of one CPU. Only that CPU uses it, unless a field's comment
+// says otherwise. It fills two cache lines, to which the allocator aligns it, because CPUs
+// that prefetch take lines in pairs.
 type cpu struct {
 	apicID   uint32
-	area     *cpuArea  // its page of the entry area, by its address in the direct map
-	areaVA   uint64    // and by the address that the assembly uses
+	area     *cpuArea  // its page of the entry area, at its direct-map address
+	areaVA   uint64    // the page's address in the entry area, which the assembly uses
 	active   arch.Root // the user root; Table is 0 when there is none
-	deadline int64     // what the timer is programmed for; math.MaxInt64: disarmed
-	reported uint64    // NMIs that have been shown
+	deadline int64     // deadline that the timer is programmed for; math.MaxInt64: disarmed
+	reported uint64    // how many NMIs have been printed
 
-	// last is the u-area that ran here last; compared, never followed. Other CPUs may
-	// set it to 0.
+	// last is the address of the u-area that ran here last. It is compared only, never
+	// dereferenced. Other CPUs may set it to 0.
 	last uintptr
 
-	counts arch.Counts // NMI is in area
+	counts arch.Counts // NMI stays 0: area counts NMIs
 
 	_ [32]byte
 }
@@ -35,11 +35,11 @@ var cpus [maxCPUs]*cpu
 
 const _ = -(unsafe.Sizeof(cpu{}) ^ 128)
 
-// thisCPU is the record of the calling CPU.
+// thisCPU returns the record of the calling CPU.
 func thisCPU() *cpu { return (*cpu)(runtime.CPURecord()) }
 
-// forget makes every CPU take u, which may be a u-area used anew, for one that it has
-// not run. No CPU runs u now, so none stores it at the same time.
+// forget makes every CPU forget that it ran u last, as u may be a u-area that is used anew.
+// No CPU runs u now, so none stores its address at the same time.
 func (m *Machine) forget(u *arch.UArea) {
 	for i := range m.running {
 		if c := cpus[i]; atomic.LoadUintptr(&c.last) == uintptr(unsafe.Pointer(u)) {
@@ -48,7 +48,7 @@ func (m *Machine) forget(u *arch.UArea) {
 	}
 }
 
-// Counts is what interrupts CPU n has taken.
+// Counts returns the numbers of interrupts that CPU n has taken.
 func (m *Machine) Counts(n int) arch.Counts {
 	c := cpus[n]
 	return arch.Counts{

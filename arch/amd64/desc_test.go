@@ -6,7 +6,7 @@ import (
 )
 
 func TestSelectors(t *testing.T) {
-	// What SYSCALL and SYSRET load, SDM volume 2.
+	// The selectors that SYSCALL and SYSRET load, SDM volume 2.
 	if selKernelData != selKernelCode+8 {
 		t.Error("SYSCALL takes SS from the descriptor behind CS")
 	}
@@ -38,7 +38,7 @@ func TestCPUArea(t *testing.T) {
 		if got != areaCPU0+top {
 			t.Errorf("IST%d is %#x, want %#x", n, got, areaCPU0+top)
 		}
-		// The assembly finds the CPU's part by masking a stack pointer.
+		// The assembly masks a stack pointer to find the CPU's part.
 		if (got-8)&^(areaStride-1) != areaCPU0 {
 			t.Errorf("IST%d does not lead to its CPU's part", n)
 		}

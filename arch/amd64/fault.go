@@ -10,14 +10,14 @@ import (
 	"grim/arch"
 )
 
-// faultRegs is the interrupted state as faultEntry pushes it.
+// faultRegs is the interrupted state, in the order in which faultEntry pushes it.
 type faultRegs struct {
 	r15, r14, r13, r12, r11, r10, r9, r8 uint64
 	bp, di, si, dx, cx, bx, ax           uint64
 	vector, code, pc, cs, flags, sp, ss  uint64
 }
 
-// lastFaults are the latest exceptions in kernel code, by CPU, for the crash report.
+// lastFaults holds each CPU's latest exception in kernel code, for the crash report.
 var lastFaults [maxCPUs]lastFault
 
 type lastFault struct {
@@ -26,7 +26,7 @@ type lastFault struct {
 	cr2   uint64
 }
 
-// cpuOf is the number of the CPU on one of whose interrupt stacks r is.
+// cpuOf returns the number of the CPU on one of whose interrupt stacks r lies.
 func cpuOf(r *faultRegs) int {
 	return int(uintptr(unsafe.Pointer(r))-areaCPU0) / areaStride
 }
@@ -34,10 +34,10 @@ func cpuOf(r *faultRegs) int {
 // stackGuards are all guard pages, for the crash report.
 var stackGuards []arch.StackGuard
 
-// StackGuards are the guard pages of the kernel's fixed stacks.
+// StackGuards returns the guard pages of the kernel's fixed stacks.
 func StackGuards() []arch.StackGuard { return stackGuards }
 
-// faultKind says what an exception is for the runtime.
+// faultKind returns the runtime's name for an exception.
 func faultKind(vector, code uint64) runtime.FaultKind {
 	switch vector {
 	case 0:
@@ -59,9 +59,9 @@ func faultKind(vector, code uint64) runtime.FaultKind {
 	return runtime.FaultOther
 }
 
-// kernelFault handles an exception in kernel code: it becomes a Go panic where
-// it happened, or the end of the machine where that is not possible. It runs on
-// the runtime's fault stack and must not allocate. g is the interrupted one.
+// kernelFault handles an exception in kernel code. The exception becomes a Go panic at the
+// place where it happened; if that is not possible it ends the machine. kernelFault runs on
+// the runtime's fault stack and must not allocate. g is the interrupted goroutine's.
 func kernelFault(r *faultRegs, g uintptr) {
 	last := &lastFaults[cpuOf(r)]
 	c := runtime.FaultContext{
@@ -81,8 +81,8 @@ func kernelFault(r *faultRegs, g uintptr) {
 	runtime.StopOthers()
 	ReportFault()
 	if r.cs&3 != 0 {
-		// An NMI or machine check in user mode: the goroutine stands in enter,
-		// with its frame pointer and its return address on top of the stack.
+		// A fatal exception in user mode, such as a machine check: the goroutine is in
+		// enter, with its frame pointer and its return address on top of its stack.
 		area := (*cpuArea)(memory(areaCPU0 + cpuPage + uintptr(cpuOf(r))*areaStride))
 		u := (*arch.UArea)(memory(uintptr(area.uarea)))
 		c.SP = uintptr(u.Mach[0]) + 16
@@ -94,9 +94,9 @@ func kernelFault(r *faultRegs, g uintptr) {
 // OverflowStack writes over the end of the boot stack, for crash tests.
 func OverflowStack()
 
-// nestedFault ends the machine after a fault in the fault handler, or one that
-// came before there was a handler. It runs on an interrupt stack and relies on
-// nothing but the console.
+// nestedFault ends the machine after a fault in the fault handler, or after a fault that
+// came before there was a handler. It runs on an interrupt stack and relies on the console
+// only.
 func nestedFault(r *faultRegs) {
 	last := &lastFaults[cpuOf(r)]
 	last.regs, last.cr2, last.valid = *r, getCR2(), true
@@ -105,7 +105,7 @@ func nestedFault(r *faultRegs) {
 	goexit(4)
 }
 
-// goexit ends the machine by the kernel's exit hook, or without it.
+// goexit ends the machine by the kernel's exit hook, or without the hook if there is none.
 func goexit(code int32) {
 	if goos.Exit != nil {
 		goos.Exit(code)
@@ -114,14 +114,14 @@ func goexit(code int32) {
 	halt()
 }
 
-// ReportFault prints the registers of this CPU's latest exception in kernel code, with
-// the bytes at its PC; nothing if there was none. It allocates nothing.
+// ReportFault prints the registers of this CPU's latest exception in kernel code, and the
+// bytes at its PC. If there was none it prints nothing. It allocates nothing.
 func ReportFault() {
 	last := &lastFaults[runtime.ThisCPU()]
 	if !last.valid {
 		return
 	}
-	last.valid = false // a fault in here must not come back
+	last.valid = false // a fault in this function must not print the same again
 	r := &last.regs
 	if r.vector == vecPageFault {
 		if stack := arch.Overflowed(stackGuards, arch.VA(last.cr2), arch.VA(r.sp)); stack != "" {
@@ -169,7 +169,7 @@ func ReportFault() {
 	}
 }
 
-// faultText returns the instruction bytes at the fault, if they are kernel code.
+// faultText returns the instruction bytes at the fault, or nil if they are not kernel code.
 func faultText(r *faultRegs) []byte {
 	start, end := runtime.TextRegion()
 	if r.pc < start || r.pc >= end {
@@ -179,10 +179,10 @@ func faultText(r *faultRegs) []byte {
 	return unsafe.Slice((*byte)(memory(uintptr(r.pc))), n)
 }
 
-// CrashReport prints the registers and the instruction of the exception that
-// made the kernel panic, if one did: for the runtime's exit hook, when the
-// status is that of a panic. The disassembler allocates, which may fail in a
-// dying kernel and come back to the exit hook; the second call prints nothing.
+// CrashReport prints the registers and the instruction of the exception that made the
+// kernel panic, if an exception did. The runtime's exit hook calls it when the status is
+// that of a panic. The disassembler allocates, which may fail in a dying kernel and lead to
+// the exit hook again; the second call prints nothing.
 func CrashReport() {
 	last := &lastFaults[runtime.ThisCPU()]
 	if !last.valid {

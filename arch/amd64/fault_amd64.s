@@ -3,10 +3,11 @@
 #include "go_asm.h"
 #include "textflag.h"
 
-// faultEntry: an exception in kernel mode, or a fatal one in any. RSP points at
-// vector, error code, RIP, CS, RFLAGS, RSP, SS on an interrupt stack, CR3 is a
-// kernel root. The registers are pushed to make a faultRegs. The handler runs on
-// the stack that the runtime keeps for it, or right here if it faulted itself.
+// faultEntry is jumped to after an exception in kernel mode, or a fatal exception in any
+// mode. RSP is on an interrupt stack and points at vector, error code, RIP, CS, RFLAGS,
+// RSP, SS. CR3 is a kernel root. The registers are pushed to make a faultRegs. The handler
+// runs on the stack that the runtime keeps for it. If the handler itself has faulted,
+// nestedFault runs on this stack.
 TEXT ·faultEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	PUSHQ AX
 	PUSHQ BX
@@ -23,11 +24,11 @@ TEXT ·faultEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	PUSHQ R13
 	PUSHQ R14
 	PUSHQ R15
-	PUSHQ $const_flagFixed // DF and AC as Go code expects them
+	PUSHQ $const_flagFixed // DF and AC are clear, as Go code expects
 	POPFQ
 	MOVQ SP, BX
 
-	// An NMI may have come with the user's FS base.
+	// A machine check may have come in user mode, with the user's FS base.
 	MOVQ SP, DI
 	ANDQ $~(const_areaStride-1), DI
 	MOVQ (const_cpuPage+cpuArea_kernelFS)(DI), AX
@@ -48,7 +49,7 @@ TEXT ·faultEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	SUBQ $64, SP
 	MOVQ BX, 0(SP)
 	MOVQ R12, 8(SP)
-	MOVQ BX, 16(SP) // ours: the callee may use its argument slots
+	MOVQ BX, 16(SP) // our own copies: the callee may overwrite its argument slots
 	MOVQ R12, 24(SP)
 	CALL ·kernelFault(SB)
 	MOVQ 24(SP), R12
@@ -79,8 +80,8 @@ nested:
 	CALL ·nestedFault(SB)
 	INT $3 // it does not return
 
-// eat overflows the stack that it is on, a word at a time. The push is spelled in
-// bytes because the linker counts what it knows to be pushed.
+// eat overflows the stack that it is on, a word at a time. The push is spelled in bytes
+// because the linker counts the pushes that it knows.
 TEXT eat<>(SB),NOSPLIT|NOFRAME,$0-0
 again:
 	BYTE $0x6a; BYTE $0x00 // PUSHQ $0

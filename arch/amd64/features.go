@@ -2,27 +2,27 @@ package amd64
 
 import "strings"
 
-// Features is what of the CPU this package makes use of.
+// Features are the features of the CPU that this package uses.
 type Features struct {
 	Name     string // brand string, or vendor
 	SMEP     bool   // the kernel cannot execute user pages
-	SMAP     bool   // nor touch them
+	SMAP     bool   // the kernel cannot access user pages either
 	UMIP     bool   // user code cannot read descriptor-table registers
-	PCID     bool   // and INVPCID; of no use to us one without the other
+	PCID     bool   // PCID and INVPCID; neither is used without the other
 	FSGSBase bool
 	XSAVE    bool
-	XCR0     uint64 // components to enable, of those that fit a u-area
-	FPUBytes int    // of UArea.FPU that FXSAVE or XSAVE fills
+	XCR0     uint64 // state components to enable: those that fit into a u-area
+	FPUBytes int    // bytes of UArea.FPU that FXSAVE or XSAVE fills
 	Page1GB  bool
 	Deadline bool // LAPIC timer with TSC deadline
 	RDRAND   bool
 	RDSEED   bool
-	TSCHz    uint64 // from CPUID, 0 if it does not tell
-	LAPICHz  uint64 // timer input clock from CPUID, 0 if it does not tell
+	TSCHz    uint64 // from CPUID; 0 if the CPU does not tell
+	LAPICHz  uint64 // timer input clock, from CPUID; 0 if the CPU does not tell
 }
 
-// State components, SDM volume 1, 13.1. AVX-512's three are all or none, and
-// need AVX.
+// State components, SDM volume 1, 13.1. AVX-512's three are enabled together or not at all,
+// and need AVX.
 const (
 	xcr0SSE    = 1 << 1
 	xcr0Base   = 1<<0 | xcr0SSE // x87 and SSE
@@ -33,7 +33,7 @@ const (
 // fpuSpace is the room for the XSAVE image in a u-area.
 const fpuSpace = 4096 - offFPU
 
-// decodeFeatures reads CPUID through query, SDM volume 2, CPUID.
+// decodeFeatures reads CPUID through query (SDM volume 2, CPUID).
 func decodeFeatures(query func(leaf, sub uint32) (a, b, c, d uint32)) Features {
 	var f Features
 	bit := func(v uint32, n uint) bool { return v>>n&1 != 0 }
@@ -92,8 +92,8 @@ func decodeFeatures(query func(leaf, sub uint32) (a, b, c, d uint32)) Features {
 	return f
 }
 
-// xstate picks the state components to enable: those whose image, in the
-// standard format, ends inside a u-area. size is where the last one ends.
+// xstate picks the state components to enable: those whose image, in the standard format,
+// ends inside a u-area. size is where the last image ends.
 func xstate(query func(leaf, sub uint32) (a, b, c, d uint32)) (xcr0 uint64, size int) {
 	supported, _, _, _ := query(0xd, 0)
 	end := func(n uint32) int {
@@ -112,7 +112,7 @@ func xstate(query func(leaf, sub uint32) (a, b, c, d uint32)) (xcr0 uint64, size
 	return xcr0, size
 }
 
-// words reads text out of registers, up to a NUL.
+// words returns the text that registers hold, up to a NUL.
 func words(regs ...uint32) string {
 	var b []byte
 	for _, r := range regs {

@@ -7,7 +7,7 @@ import (
 
 type leaf struct{ n, sub uint32 }
 
-// fakeCPU answers CPUID from a table, with zeros for what is not in it.
+// fakeCPU answers CPUID from a table, and with zeros for leaves that are not in it.
 func fakeCPU(regs map[leaf][4]uint32) func(n, sub uint32) (a, b, c, d uint32) {
 	return func(n, sub uint32) (uint32, uint32, uint32, uint32) {
 		r := regs[leaf{n, sub}]
@@ -47,8 +47,8 @@ func TestFeaturesAll(t *testing.T) {
 	}
 }
 
-// PCID without INVPCID is not used; components beyond the u-area are not
-// enabled; the hypervisor's timing leaf counts kHz.
+// PCID without INVPCID is not used. State components that do not fit into the u-area are
+// not enabled. The hypervisor's timing leaf counts kHz.
 func TestFeaturesPart(t *testing.T) {
 	f := decodeFeatures(fakeCPU(map[leaf][4]uint32{
 		{0, 0}:          {0xd, 0, 0, 0},
@@ -94,7 +94,7 @@ func TestFrequencies(t *testing.T) {
 	a := clockSample{tsc: math.MaxUint64 - 99, ref: 1000, apic: 500}
 	b := clockSample{tsc: 30_000_000 - 100, ref: 1000 + 11932, apic: math.MaxUint32 - 999_999 + 500}
 	tsc, apic := frequencies(a, b, 1193182)
-	// 11932 ticks are 10.00015 ms; all three counters wrapped or nearly so.
+	// 11932 ticks are 10.00015 ms; all three counters have wrapped or nearly so.
 	if tsc < 2_999_900_000 || tsc > 3_000_000_000 {
 		t.Errorf("TSC %d Hz", tsc)
 	}

@@ -15,8 +15,8 @@ const (
 	pteAdr arch.PTE = 0x000f_ffff_ffff_f000
 )
 
-// Format is the amd64 page-table format. Memory type is PAT entry 0, write-back,
-// which is what the PAT holds after reset.
+// Format is the amd64 page-table format. Its memory type is PAT entry 0, which is
+// write-back after reset.
 var Format = arch.Format{
 	Name:     "amd64",
 	Present:  pteP,
@@ -41,9 +41,9 @@ var Format = arch.Format{
 	HardwareBits: pteA | pteD,
 }
 
-// KernelRights is what a present entry of the kernel half, at any level, leaves
-// of kernel code's rights to what is below it, and whether it leaves user code
-// any. A translation has what all its entries leave (SDM volume 3A, 5.6.1).
+// KernelRights returns what a present entry of the kernel half, at any level, allows: the
+// access p by kernel code, and whether user code has access. A translation allows what all
+// its entries allow (SDM volume 3A, 5.6.1).
 func KernelRights(e arch.PTE, _ bool) (p arch.Prot, user bool) {
 	p = arch.Read
 	if e&pteRW != 0 {

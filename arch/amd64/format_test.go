@@ -7,7 +7,7 @@ import (
 	"grim/arch"
 )
 
-// Entries as tables 5-17 to 5-20 of the Intel SDM, volume 3A, lay them out.
+// The entries are laid out as tables 5-17 to 5-20 of the Intel SDM, volume 3A, say.
 func TestFormat(t *testing.T) {
 	f := Format
 	for _, c := range []struct {

@@ -6,28 +6,27 @@ import (
 	"grim/arch"
 )
 
-// The save area in UArea.FPU: the image of FXSAVE, then, if the CPU has XSAVE, the
-// header of 64 bytes and the extended state, in the standard format (SDM volume 1,
-// 13.4).
+// The save area UArea.FPU holds the image of FXSAVE. If the CPU has XSAVE, the 64-byte
+// header and the extended state follow, in the standard format (SDM volume 1, 13.4).
 const (
 	legacyFPU  = 512
 	fpuHeader  = 64
 	fpuMask    = 28     // MXCSR_MASK, the word after MXCSR
-	maskUnsaid = 0xffbf // what a mask of 0 means, SDM volume 1, 11.6.6
+	maskUnsaid = 0xffbf // what a MXCSR_MASK of 0 stands for, SDM volume 1, 11.6.6
 )
 
-// FPU is how this CPU keeps the FPU state of a thread that is not in user mode.
+// FPU says how this CPU saves the FPU state of a thread that is not in user mode.
 type FPU struct {
 	Features uint64 // XCR0; 0: the CPU has FXSAVE only
-	Size     int    // bytes of UArea.FPU that the CPU fills; no others leave the kernel
+	Size     int    // bytes of UArea.FPU that the CPU fills; only these are copied out of the kernel
 }
 
-// FPU is what the features say of the FPU state.
+// FPU returns how a CPU with these features saves FPU state.
 func (f *Features) FPU() FPU { return FPU{f.XCR0, f.FPUBytes} }
 
-// Reset makes u's FPU state the initial one, except for MXCSR_MASK, which is a
-// constant of the CPU. An all-zero header says "initial state" for every
-// component; the two control words are loaded whatever the header says.
+// Reset makes u's FPU state the initial one. MXCSR_MASK stays, as it is a constant of the
+// CPU. An all-zero header means "initial state" for every component. The two control words
+// are set because they are loaded whatever the header says.
 func (f FPU) Reset(u *arch.UArea) {
 	mask := [4]byte(u.FPU[fpuMask:])
 	clear(u.FPU[:f.Size])
@@ -37,12 +36,12 @@ func (f FPU) Reset(u *arch.UArea) {
 	copy(u.FPU[fpuMask:], mask[:])
 }
 
-// Load gives u the FPU state of an image that user code supplied: f.Size bytes,
-// or legacyFPU bytes for x87 and SSE alone. Components that are not in the set
-// take their initial state. It returns false, and changes nothing, if XRSTOR or
-// FXRSTOR would refuse the image, which they do by a fault in kernel mode:
-// reserved bits of MXCSR, components that are not enabled, a compact format
-// (SDM volume 1, 10.5.1.2 and 13.8.1).
+// Load gives u the FPU state of an image that user code supplied: f.Size bytes, or
+// legacyFPU bytes for x87 and SSE alone. components are those to be taken from it; the
+// others get their initial state. Load returns false, and changes nothing, if XRSTOR or
+// FXRSTOR would refuse the image, which they do by a fault in kernel mode. They refuse
+// reserved bits of MXCSR, components that are not enabled, and the compact format (SDM
+// volume 1, 10.5.1.2 and 13.8.1).
 func (f FPU) Load(u *arch.UArea, image []byte, components uint64) bool {
 	if len(image) != legacyFPU && len(image) != f.Size {
 		return false
@@ -63,7 +62,7 @@ func (f FPU) Load(u *arch.UArea, image []byte, components uint64) bool {
 		}
 		present &= components
 		if components&(xcr0SSE|xcr0AVX) == 0 {
-			mxcsr = resetMXCSR // it belongs to the two
+			mxcsr = resetMXCSR // MXCSR belongs to SSE and AVX
 		}
 	}
 	if mxcsr&^known != 0 {
@@ -79,10 +78,9 @@ func (f FPU) Load(u *arch.UArea, image []byte, components uint64) bool {
 	return true
 }
 
-// exceptions are the unmasked floating-point exceptions of u's x87 unit, or of
-// SSE, as the bits of MXCSR: invalid, denormal, divide by zero, overflow,
-// underflow, precision (SDM volume 1, 8.1.3 and 10.2.3). x87's status and control
-// words have them at the same places.
+// exceptions returns the unmasked floating-point exceptions of u's x87 unit, or of SSE, as
+// bits of MXCSR: invalid, denormal, divide by zero, overflow, underflow, precision (SDM
+// volume 1, 8.1.3 and 10.2.3). x87's status and control words have them at the same places.
 func exceptions(u *arch.UArea, sse bool) uint32 {
 	le := binary.LittleEndian
 	raised, masked := le.Uint32(u.FPU[fpuMXCSR:]), le.Uint32(u.FPU[fpuMXCSR:])>>7

@@ -14,8 +14,8 @@ var (
 	avx512 = FPU{Features: xcr0Base | xcr0AVX | xcr0AVX512, Size: 2688}
 )
 
-// filledUArea is a u-area with the state of a thread that has run, MXCSR_MASK of
-// a CPU included, and everything else 0xdd.
+// filledUArea returns a u-area with the state of a thread that has run, including the CPU's
+// MXCSR_MASK. All other bytes are 0xdd.
 func filledUArea(f FPU) *arch.UArea {
 	u := new(arch.UArea)
 	for i := range u.FPU {
@@ -45,7 +45,7 @@ func TestResetFPU(t *testing.T) {
 	}
 }
 
-// Load takes what XRSTOR takes, and nothing else.
+// Load accepts what XRSTOR accepts, and nothing else.
 func TestLoadFPU(t *testing.T) {
 	le := binary.LittleEndian
 	put32 := func(off int, v uint32) func([]byte) { return func(b []byte) { le.PutUint32(b[off:], v) } }

@@ -2,8 +2,8 @@ package amd64
 
 import "grim/arch"
 
-// Slots of arch.Frame. PC to SS are in the order that IRETQ pops (SDM volume 3,
-// figure 6-9), so that the u-area itself serves as the stack of the IRETQ.
+// Slots of arch.Frame. PC to SS are in the order in which IRETQ pops them (SDM volume 3,
+// figure 6-9), so that IRETQ can use the u-area as its stack.
 const (
 	slotAX = iota
 	slotBX
@@ -29,8 +29,8 @@ const (
 	slotGS // GS base
 )
 
-// Offsets into arch.UArea that the assembly uses; frame_test.go holds them
-// against the types.
+// Offsets into arch.UArea that the assembly uses. frame_test.go compares them with the
+// types.
 const (
 	offTrapKind = 320
 	offTrapCode = 328
@@ -40,8 +40,8 @@ const (
 	offFPU      = 512
 )
 
-// machChecked is the word of UArea.Mach that says, once, that enterable has found
-// the frame good.
+// machChecked is the index of a word of UArea.Mach. It is not 0 if enterable has found the
+// frame good; the next entry clears it.
 const machChecked = 1
 
 // Flags register, SDM volume 1, 3.4.3.
@@ -56,11 +56,11 @@ const (
 	flagAC    = 1 << 18
 	flagID    = 1 << 21
 
-	// userFlags is what user code may choose: the arithmetic flags, TF, DF, RF,
-	// AC and ID. IF is always set and IOPL always 0 in user mode.
+	// userFlags are the flags that user code may choose: the arithmetic flags, TF, DF, RF,
+	// AC and ID. In user mode IF is always set and IOPL always 0.
 	userFlags = 0x8d5 | flagTF | flagDF | flagRF | flagAC | flagID
-	// kernelClears is masked off at SYSCALL (IA32_FMASK): single step, direction,
-	// alignment checks (which SMAP takes as a permit) and nested task too.
+	// kernelClears are the flags that SYSCALL clears (IA32_FMASK). Among them are single
+	// step, direction, nested task, and alignment check, which SMAP takes as a permit.
 	kernelClears = flagTF | flagIF | flagDF | flagIOPL | flagNT | flagRF | flagAC | flagID | 0x8d5
 )
 
@@ -68,8 +68,8 @@ const (
 const (
 	resetFCW   = 0x37f
 	resetMXCSR = 0x1f80
-	// fpuMXCSR is the offset of MXCSR in an FXSAVE image, of which MXCSR_MASK is
-	// the next word; xstateBV is the first word of the XSAVE header.
+	// fpuMXCSR is the offset of MXCSR in an FXSAVE image; MXCSR_MASK is the next word.
+	// xstateBV is the offset of the first word of the XSAVE header.
 	fpuMXCSR = 24
 	xstateBV = 512
 )
@@ -86,8 +86,8 @@ var abi = arch.ABI{
 	Cause:        cause,
 }
 
-// initUser makes u the state of a program's first instruction. The u-area may hold
-// anything before.
+// initUser sets u to the state at a program's first instruction. u may hold anything
+// before.
 func initUser(u *arch.UArea, fpu FPU, pc, sp arch.VA) {
 	u.Frame, u.Trap, u.Mach = arch.Frame{}, arch.Trap{}, [len(u.Mach)]uint64{}
 	u.Frame[slotPC] = uint64(pc)
@@ -97,21 +97,21 @@ func initUser(u *arch.UArea, fpu FPU, pc, sp arch.VA) {
 	fpu.Reset(u)
 }
 
-// copyUser makes dst a copy of src's user state; dst may hold anything before. Of
-// the FPU state only what the CPU saves is copied: without AVX-512 that is a
-// quarter of the room for it. Mach is cleared, for a word of old memory in
-// Mach[machChecked] would say that the frame has been found good.
+// copyUser makes dst a copy of src's user state; dst may hold anything before. Only the
+// part of the FPU state that the CPU saves is copied, which without AVX-512 is a quarter of
+// the room. Mach is cleared, because an old word in Mach[machChecked] would say that the
+// frame has been found good.
 func copyUser(dst, src *arch.UArea, fpu FPU) {
 	dst.Frame, dst.Trap, dst.Mach = src.Frame, arch.Trap{}, [len(dst.Mach)]uint64{}
 	copy(dst.FPU[:fpu.Size], src.FPU[:fpu.Size])
 }
 
-// enterable reports whether the CPU can be given f without a fault in kernel
-// mode: IRETQ and SYSRETQ fault there on a non-canonical PC (SDM volume 2,
-// IRET; the SYSRET case has been a privilege escalation in other kernels), as
-// do WRFSBASE and WRMSR on a non-canonical base. User code can ask for each of
-// them: by a SYSCALL in the last bytes of its half, or by a signal frame. A frame
-// with none of the three in the upper half is, and is not asked about.
+// enterable reports whether the CPU can enter user mode with f without a fault in kernel
+// mode. IRETQ and SYSRETQ fault there on a non-canonical PC (SDM volume 2, IRET; the SYSRET
+// case has been a privilege escalation in other kernels), WRFSBASE and WRMSR on a
+// non-canonical base. User code can cause each of these, by a SYSCALL in the last bytes of
+// its half or by a signal frame. A frame whose PC and bases all lie in the lower half is
+// enterable without this check.
 func enterable(f *arch.Frame) bool {
 	bad := f[slotPC]>>47 |
 		(f[slotFS]+1<<47)>>48 |

@@ -33,8 +33,8 @@ func TestOffsets(t *testing.T) {
 	if slotGS >= arch.FrameRegs {
 		t.Errorf("frame has %d slots, need %d", arch.FrameRegs, slotGS+1)
 	}
-	// A copy of AX would not do: a system call that starts again is entered
-	// with the number that its restart puts into this slot.
+	// A copy of AX in another slot would not do: a system call that is restarted takes its
+	// number from the slot that the restart writes.
 	if abi.Number != slotAX {
 		t.Errorf("the number's slot is %d; user mode passes it in AX, slot %d", abi.Number, slotAX)
 	}
@@ -78,8 +78,8 @@ func TestInitUser(t *testing.T) {
 	}
 }
 
-// A u-area comes from a frame that held anything. Without clearing Mach, a word of
-// that would let a frame into user mode that nobody has looked at.
+// The frame of a new u-area may have held anything. If Mach were not cleared, an old word
+// could let a frame into user mode that has not been checked.
 func TestCopyUser(t *testing.T) {
 	var src, dst arch.UArea
 	for i := range dst.Mach {
@@ -102,7 +102,7 @@ func TestEnterable(t *testing.T) {
 		ok   bool
 	}{
 		{slotPC, 0x00007fffffffffff, true},
-		{slotPC, 0x0000800000000000, false}, // behind a SYSCALL at the very top
+		{slotPC, 0x0000800000000000, false}, // after a SYSCALL at the very top of the user half
 		{slotPC, 0xffff800000000000, false},
 		{slotPC, 0xffffffff80200000, false},
 		{slotFS, 0x00007fffffffffff, true},
@@ -121,7 +121,7 @@ func TestEnterable(t *testing.T) {
 	}
 }
 
-// User code must not get into a state that the kernel relies on not to be.
+// User code must not get into user mode with flags that the kernel relies on.
 func TestUserFlags(t *testing.T) {
 	for name, bit := range map[string]uint64{"IOPL": flagIOPL, "NT": flagNT, "IF": flagIF, "VM": 1 << 17, "VIF": 1 << 19} {
 		if userFlags&bit != 0 {

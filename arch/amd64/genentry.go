@@ -1,8 +1,8 @@
 //go:build ignore
 
-// genentry writes entry_amd64.s, the text of the entry area: the same stub for
-// each vector, and the few instructions around a switch of CR3. There are two of it:
-// one for CPUs on which IBRS must be written at each entry from user mode.
+// genentry writes entry_amd64.s, the code of the entry area: the same stub for each vector,
+// and the few instructions around a switch of CR3. There are two versions of it. The second
+// is for CPUs on which IBRS must be written at each entry from user mode.
 //
 //	go run genentry.go
 package main
@@ -30,8 +30,8 @@ func main() {
 	}
 }
 
-// texts is one text of the entry area, with instructions that come in after SYSCALL
-// and after an exception in user mode.
+// texts returns one version of the code. afterSyscall and afterTrap are instructions to
+// insert after SYSCALL and after an exception in user mode.
 func texts(name, afterSyscall, afterTrap string) string {
 	b := bytes.NewBufferString(fmt.Sprintf(text, name, afterSyscall, afterTrap))
 	for v := range vectors {
@@ -51,8 +51,8 @@ func texts(name, afterSyscall, afterTrap string) string {
 	return b.String()
 }
 
-// The MSR's number and value take RCX, RAX and RDX; after an exception RAX is saved
-// already.
+// Writing the MSR takes RCX, RAX and RDX for its number and value. After an exception RAX
+// has been saved already.
 const (
 	syscallIBRS = `	MOVQ AX, (cpuArea_saved+0)(GS)
 	MOVQ CX, (cpuArea_saved+8)(GS)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The generator's output is the file that is committed. It was not: the two had
-// another build constraint.
+// The committed file is the generator's output. Once it was not: the two had different
+// build constraints.
 func TestGeneratedEntry(t *testing.T) {
 	generator, err := filepath.Abs("genentry.go")
 	if err != nil {

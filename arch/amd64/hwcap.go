@@ -2,8 +2,7 @@
 
 package amd64
 
-// HWCap is AT_HWCAP for user programs: CPUID leaf 1, EDX, as on
-// Linux.
+// HWCap returns AT_HWCAP for user programs: EDX of CPUID leaf 1, as on Linux.
 func (m *Machine) HWCap() uint64 {
 	_, _, _, d := cpuid(1, 0)
 	return uint64(d)

@@ -1,7 +1,7 @@
 package amd64
 
-// The interrupt command register, SDM volume 3, 10.6.1: how an interrupt is delivered.
-// All are to one CPU, by its physical identifier.
+// Commands of the interrupt command register (SDM volume 3, 10.6.1). They say how an
+// interrupt is delivered. All go to one CPU, given by its physical identifier.
 const (
 	icrFixed   = 0<<8 | icrAssert
 	icrNMI     = 4<<8 | icrAssert
@@ -9,11 +9,11 @@ const (
 	icrStartup = 6<<8 | icrAssert
 
 	icrAssert  = 1 << 14
-	icrPending = 1 << 12 // xAPIC: the command before has not been accepted yet
+	icrPending = 1 << 12 // xAPIC: the previous command has not been accepted yet
 )
 
-// maxXAPIC is the greatest identifier that xAPIC mode can address; 255 are all CPUs.
+// maxXAPIC is the largest identifier that xAPIC mode can address; 255 means all CPUs.
 const maxXAPIC = 254
 
-// icrX2 is the register as one MSR, in x2APIC mode (10.12.9).
+// icrX2 returns the register's value in x2APIC mode, where it is one MSR (10.12.9).
 func icrX2(id, command uint32) uint64 { return uint64(id)<<32 | uint64(command) }

@@ -7,8 +7,8 @@ import (
 	"math/bits"
 )
 
-// Dispatch implements arch.Machine: pending has one bit for each vector taken
-// since the last call. NMIs are shown here too.
+// Dispatch implements arch.Machine. pending has one bit for each vector taken since the
+// last call. It also prints new NMIs.
 func (m *Machine) Dispatch() {
 	c := thisCPU()
 	if c.area.nmis != c.reported {
@@ -30,24 +30,25 @@ func (m *Machine) Dispatch() {
 			m.endOfInterrupt()
 		case n < irqLines:
 			if m.lines[n].Level {
-				// It would come again at once: the driver has not looked yet.
+				// Mask it until its driver has served the device; it would come again at
+				// once.
 				m.MaskLine(n)
 			}
 			m.endOfInterrupt()
 			m.raise(n)
-		case vector != vecSpurious: // which must not be acknowledged
+		case vector != vecSpurious: // a spurious interrupt must not be acknowledged
 			m.endOfInterrupt()
 		}
 	}
 }
 
-// Idle sleeps the CPU until an interrupt came in and has been dispatched, or
-// until the monotonic time until, if that is not negative. It is the runtime's
-// idle hook (goos.Idle): it runs on the scheduler's stack.
+// Idle puts the CPU to sleep until an interrupt has come in, and dispatches it. If until is
+// not negative it returns at that time of the monotonic clock at the latest. It is the
+// runtime's idle hook (goos.Idle) and runs on the scheduler's stack.
 //
-// An interrupt that came in since the caller found nothing to do is still
-// pending, because interrupts are disabled here; STI takes effect together with
-// HLT, so it ends the sleep.
+// Interrupts are disabled here. So an interrupt that came in after the caller found nothing
+// to do is still pending, and it ends the sleep at once: STI takes effect together with
+// HLT.
 func (m *Machine) Idle(until int64) {
 	if until >= 0 {
 		m.SetTimer(until)

@@ -6,10 +6,10 @@ import (
 	"grim/arch"
 )
 
-// Bits that only kernel mappings use, Intel SDM volume 3A, table 5-20 and 5.9.2.
-// PWT and PCD together select PAT entry 3, which is "uncacheable" from reset on.
-// No kernel mapping is global: entries must not survive the switch to a user
-// root of the separate layout.
+// Bits that only kernel mappings use (Intel SDM volume 3A, table 5-20 and 5.9.2). PWT and
+// PCD together select PAT entry 3, which is "uncacheable" after reset. No kernel mapping is
+// global, because its TLB entries must not survive the switch to a user root of the
+// separate layout.
 const (
 	ptePWT arch.PTE = 1 << 3
 	ptePCD arch.PTE = 1 << 4
@@ -26,8 +26,8 @@ type tablePage = [arch.Entries]arch.PTE
 
 // tables builds kernel page tables over memory that view makes reachable.
 type tables struct {
-	alloc func() arch.PA              // a frame; its content does not matter
-	view  func(pa arch.PA) *tablePage // where a frame can be written
+	alloc func() arch.PA              // allocates a frame, which may hold anything
+	view  func(pa arch.PA) *tablePage // the address at which a frame can be written
 	huge  bool                        // 1 GB leaves may be used
 }
 
@@ -38,7 +38,8 @@ func (t *tables) page() arch.PA {
 	return pa
 }
 
-// table returns the table that entry i of parent leads to, made if absent.
+// table returns the table that entry i of parent points to. It makes the table if there is
+// none.
 func (t *tables) table(parent arch.PA, i int) arch.PA {
 	e := &t.view(parent)[i]
 	switch {
@@ -50,8 +51,8 @@ func (t *tables) table(parent arch.PA, i int) arch.PA {
 	return arch.PA(*e & pteAdr)
 }
 
-// enter maps [va, va+size) to pa, with the largest leaves that alignment
-// allows. What is mapped already must not be mapped again, unless to the same.
+// enter maps [va, va+size) to pa, with the largest leaves that alignment allows. It panics
+// if a part is mapped already to something else.
 func (t *tables) enter(root arch.PA, va arch.VA, pa arch.PA, size uint64, bits arch.PTE) {
 	if (uint64(va)|uint64(pa)|size)&(arch.PageSize-1) != 0 {
 		panic(fmt.Sprintf("amd64: mapping of %#x at %#x, %#x bytes, is not in whole pages", pa, va, size))
@@ -92,19 +93,19 @@ func (t *tables) leaf(root arch.PA, va arch.VA, pa arch.PA, level int, bits arch
 // Span is a range of physical memory.
 type Span struct{ Base, Size uint64 }
 
-// Image is where the kernel lies in its window; the physical address is the
-// virtual one less arch.KernelBase. Bounds are multiples of the page size, but
-// for EText, which is rounded up.
+// Image says where the kernel lies in its window. The physical address is the virtual
+// address minus arch.KernelBase. All bounds but EText are multiples of the page size; EText
+// is rounded up.
 type Image struct {
 	Text, EText     uint64
 	Rodata, ERodata uint64
-	Data, End       uint64            // to the end of the first heap
-	Guards          []arch.StackGuard // inside of Data and End, in order: not mapped
+	Data, End       uint64            // End is the end of the first heap
+	Guards          []arch.StackGuard // between Data and End, in order of address: not mapped
 }
 
-// kernelRoots builds the two root pages of the contract's KernelHalf. Both lead
-// to the entry area; only the shared one to the rest. area is the page table
-// of the last 2 MB, which the caller fills.
+// kernelRoots builds the two root pages of the contract's KernelHalf. Both lead to the
+// entry area; only the shared one leads to the rest. area is the page table of the last 2
+// MB, which the caller fills.
 func (t *tables) kernelRoots(ram, devices []Span, im Image) (shared, separate, area arch.PA) {
 	shared, separate, area = t.page(), t.page(), t.page()
 
@@ -118,8 +119,8 @@ func (t *tables) kernelRoots(ram, devices []Span, im Image) (shared, separate, a
 	for _, s := range ram {
 		base := (s.Base + arch.PageSize - 1) &^ (arch.PageSize - 1)
 		end := (s.Base + s.Size) &^ (arch.PageSize - 1)
-		// The direct map has the image's text and constants too, as data that
-		// can be read only: no text may be writable at another address.
+		// The direct map covers the image's text and constants too, but read-only and not
+		// executable: no text may be writable at another address.
 		from, to := min(max(fixed, base), end), min(max(endFixed, base), end)
 		direct(base, from, kernData)
 		direct(from, to, kernRead)
@@ -151,8 +152,8 @@ func (t *tables) kernelRoots(ram, devices []Span, im Image) (shared, separate, a
 		}
 		t.view(at)[va.Index(1)] = arch.PTE(area) | kernTable
 	}
-	// Root entries are copied into every process root, so later mappings must
-	// find the tables below them in place: devices anywhere in the first 512 GB.
+	// Root entries are copied into every process root, so they must not change later. The
+	// table for devices anywhere in the first 512 GB is therefore made now.
 	t.table(shared, arch.DirectBase.Index(arch.Levels-1))
 	return shared, separate, area
 }

@@ -6,7 +6,7 @@ import (
 	"grim/arch"
 )
 
-// memory for tables: frame n is at physical (n+1)*4096.
+// testMemory is memory for tables: frame n is at physical (n+1)*4096.
 type testMemory struct{ pages []*tablePage }
 
 func (m *testMemory) alloc() arch.PA {
@@ -20,7 +20,7 @@ func (m *testMemory) alloc() arch.PA {
 
 func (m *testMemory) view(pa arch.PA) *tablePage { return m.pages[pa/arch.PageSize-1] }
 
-// walk gives what a root maps va to, as the CPU would find it.
+// walk returns what a root maps va to, found as the CPU would find it.
 func (m *testMemory) walk(root arch.PA, va arch.VA) (pa arch.PA, bits arch.PTE, level int) {
 	at := root
 	for l := 3; ; l-- {
@@ -117,7 +117,7 @@ func TestSeparateRoot(t *testing.T) {
 	}
 }
 
-// Nothing is writable and executable, nothing is for user mode, nothing global.
+// No mapping is both writable and executable, none is for user mode, and none is global.
 func TestKernelPermissions(t *testing.T) {
 	for _, huge := range []bool{false, true} {
 		m, shared, _, _ := testRoots(huge)

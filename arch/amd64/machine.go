@@ -12,40 +12,40 @@ import (
 	"grim/arch"
 )
 
-// Config is what the machine needs to know at start-up, out of the boot
-// information.
+// Config is what the machine needs to know at start-up. It comes from the boot information.
 type Config struct {
-	RAM     []Span // all memory that the direct map shall reach
+	RAM     []Span // all memory that the direct map is to cover
 	Devices []Span // further device windows, mapped uncached at DirectBase + PA
 	Image   Image
-	LAPIC   uint64 // physical address; 0: where the CPU says
-	IOAPIC  uint64 // physical address; 0: 0xfec00000, where every PC has it
+	LAPIC   uint64 // physical address; 0: the address that the CPU reports
+	IOAPIC  uint64 // physical address; 0: 0xfec00000, its place on every PC
 
-	// Lines tells of inputs of the I/O APIC that are not what they are by
-	// default: ISA's, edges and active high, up to 15, PCI's, level and active
-	// low, from 16.
+	// Lines are the inputs of the I/O APIC that differ from the default. The default is
+	// edge and active high for ISA inputs (0 to 15), level and active low for PCI inputs
+	// (from 16).
 	Lines map[int]Line
 
 	// Mitigations are the words of the kernel argument mitigations=.
 	Mitigations []string
 
-	// CPUs are the APIC identifiers of the machine's CPUs; that of the boot CPU may be
-	// missing. At most MaxCPUs are used, one if it is 0.
+	// CPUs are the APIC identifiers of the machine's CPUs; the boot CPU's may be missing.
+	// At most MaxCPUs CPUs are used, or one if MaxCPUs is 0.
 	CPUs    []uint32
 	MaxCPUs int
 
-	// Low gives a page below 1 MB, where the other CPUs start; false if there is none.
+	// Low returns a page below 1 MB, in which the other CPUs start, or false if there is
+	// none.
 	Low func() (arch.PA, bool)
 
-	// Alloc gives a frame for page tables and stacks, below 4 GB: the tables of
-	// the entry code reach no further. Used by New only.
+	// Alloc returns a frame for page tables and stacks, below 4 GB: the boot tables reach
+	// no further. Only New uses it.
 	Alloc func() arch.PA
-	// Raise is told of each interrupt of a line of the I/O APIC. It must not
-	// block or allocate: runtime.RaiseIRQ.
+	// Raise is called for each interrupt of an I/O APIC line. It must not block or
+	// allocate: runtime.RaiseIRQ.
 	Raise func(line int)
 }
 
-// Line is how an input of the I/O APIC signals.
+// Line says how an input of the I/O APIC signals.
 type Line struct{ Level, ActiveLow bool }
 
 // Machine implements arch.Machine. There is one.
@@ -54,16 +54,16 @@ type Machine struct {
 	spec     speculation
 
 	tables   tables
-	shared   arch.PA // root that the SharedUK layout takes its kernel half from
+	shared   arch.PA // root from which the SharedUK layout takes its kernel half
 	separate arch.PA
 	// areaTable is the page table of the entry area.
 	areaTable arch.PA
 	running   int // CPUs
-	// warnings are what New found and could do without.
+	// warnings are problems that New found and that do not prevent running.
 	warnings  []string
-	startPage arch.PA // where a CPU starts, below 1 MB; see trampoline.go
-	slowInit  bool    // a CPU needs time after INIT
-	x2apic    bool    // the local APICs are driven by MSRs
+	startPage arch.PA // page below 1 MB in which a CPU starts; see trampoline.go
+	slowInit  bool    // CPUs need time after INIT
+	x2apic    bool    // the local APICs are accessed by MSRs
 	raise     func(line int)
 
 	lines  [irqLines]Line
@@ -78,9 +78,9 @@ type Machine struct {
 
 var _ arch.Machine = (*Machine)(nil)
 
-// New builds the kernel's own page tables and descriptor tables, switches to
-// them, sets up traps, the interrupt controllers and the timer. The error says
-// what is missing for the machine to be usable.
+// New builds the kernel's own page tables and descriptor tables, switches to them, and sets
+// up traps, the interrupt controllers and the timer. It starts the other CPUs to see
+// whether they are there. If the machine cannot be used, the error says what is missing.
 func New(c Config) (*Machine, error) {
 	m := &Machine{Features: decodeFeatures(cpuid), raise: c.Raise, running: 1, ramSpans: c.RAM}
 	facts := readFacts(cpuid, rdmsr)
@@ -117,40 +117,41 @@ func New(c Config) (*Machine, error) {
 	}
 	m.warnings = m.startOthers(areaTable, &c)
 	machine = m
-	m.tables.alloc = nil // a late use of what serves start-up only must not pass
+	m.tables.alloc = nil // a late use faults instead of taking a frame that is no longer free
 	return m, nil
 }
 
-// machine is the one that there is, for code that nobody can hand it to.
+// machine is the only Machine, for code that it cannot be passed to.
 var machine *Machine
 
-// Warnings are what New found and could do without, for people.
+// Warnings returns, for people, the problems that New found and that do not prevent
+// running.
 func (m *Machine) Warnings() []string { return m.warnings }
 
-// direct is the kernel's address of physical memory. It is good before and
-// after the switch to the final tables, below 4 GB before.
+// direct returns the kernel's address of physical memory. It is valid both before and after
+// the switch to the final tables; before it, below 4 GB only.
 func direct(pa arch.PA) uintptr { return uintptr(arch.DirectBase) + uintptr(pa) }
 
-// directPage is a table page through the direct map. Safety: the frame is RAM
-// that the caller owns, outside of the Go heap.
+// directPage returns a table page in the direct map. Safety: the frame is RAM that the
+// caller owns, outside the Go heap.
 func directPage(pa arch.PA) *tablePage {
 	return (*tablePage)(memory(direct(pa)))
 }
 
-// memory is the pointer to an address that Go's allocator knows nothing of: in
-// the direct map, a device window or the kernel's text. Safety: the callers say
-// why their address is mapped; the collector ignores what is not in the heap.
+// memory returns a pointer to an address that Go's allocator does not know: in the direct
+// map, a device window or the kernel's text. Safety: each caller says why its address is
+// mapped; the garbage collector ignores what is not in the heap.
 func memory(address uintptr) unsafe.Pointer {
 	return unsafe.Add(unsafe.Pointer(nil), address)
 }
 
-// Speculation is what is done about speculative execution on this CPU.
+// Speculation returns what is done about speculative execution on this CPU.
 func (m *Machine) Speculation() arch.Speculation {
 	s := arch.Speculation{OnlySeparate: m.spec.separate, On: m.spec.on, Open: m.spec.open}
 	if m.spec.ibpb {
 		s.Barrier = func() {
 			wrmsr(msrPredCmd, predIBPB)
-			fillReturns() // which IBPB leaves on many CPUs
+			fillReturns() // IBPB leaves the return predictions on many CPUs
 		}
 	}
 	return s
@@ -171,10 +172,9 @@ func (m *Machine) CopyUser(dst, src *arch.UArea) {
 	copyUser(dst, src, m.Features.FPU())
 }
 
-// GrowWindow maps size bytes of physical memory at va in the kernel window,
-// writable and not executable, for runtime.GrowHeap. Everything is in whole
-// pages, and 2 MB blocks are used where alignment allows. alloc gives a frame
-// for a page table.
+// GrowWindow maps size bytes of physical memory at va in the kernel window, writable and
+// not executable, for runtime.GrowHeap. All arguments are multiples of the page size. It
+// uses 2 MB blocks where alignment allows. alloc returns a frame for a page table.
 func (m *Machine) GrowWindow(va arch.VA, pa arch.PA, size uint64, alloc func() arch.PA) error {
 	if va < arch.KernelBase || uint64(va)+size > areaBase || uint64(va)+size < uint64(va) {
 		return fmt.Errorf("amd64: [%#x, %#x) is outside of the kernel window, which ends at %#x", va, uint64(va)+size, uint64(areaBase))
@@ -185,8 +185,8 @@ func (m *Machine) GrowWindow(va arch.VA, pa arch.PA, size uint64, alloc func() a
 	return nil
 }
 
-// MapDevice makes [pa, pa+size), which must lie in the first 512 GB, reachable
-// at arch.DirectBase + pa, uncached. alloc gives a frame for a page table.
+// MapDevice maps [pa, pa+size), uncached, at arch.DirectBase + pa. The range must lie in
+// the first 512 GB and not in RAM. alloc returns a frame for a page table.
 func (m *Machine) MapDevice(pa arch.PA, size uint64, alloc func() arch.PA) error {
 	if uint64(pa)+size > 512<<30 || uint64(pa)+size < uint64(pa) {
 		return fmt.Errorf("amd64: device window [%#x, %#x) is not in the first 512 GB", pa, uint64(pa)+size)
@@ -202,7 +202,7 @@ func (m *Machine) MapDevice(pa arch.PA, size uint64, alloc func() arch.PA) error
 	return nil
 }
 
-// ram reports whether a byte of [from, to) is in the direct map as memory.
+// ram reports whether a byte of [from, to) is RAM in the direct map.
 func (m *Machine) ram(from, to uint64) bool {
 	for _, s := range m.ramSpans {
 		if from < s.Base+s.Size && s.Base < to {

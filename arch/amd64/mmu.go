@@ -4,10 +4,10 @@ package amd64
 
 import "grim/arch"
 
-// CR3, SDM volume 3, 2.5 and 4.10.4.1: the root's address, the PCID in the low
-// 12 bits and, in bit 63 of what is written, "keep the entries of that PCID".
-// The bare kernel root is PCID 0. Roots with ASID 0 share that PCID, so it is
-// kept only on the way from and to a root that has one of its own.
+// CR3 (SDM volume 3, 2.5 and 4.10.4.1) holds the root's address, and the PCID in the low 12
+// bits. Bit 63 of a value written means "keep the entries of that PCID". The bare kernel
+// root has PCID 0, and so have roots with ASID 0. So the entries of PCID 0 are kept only on
+// the way from and to a root that has a PCID of its own.
 const (
 	cr3KeepTLB = 1 << 63
 	maxPCID    = 4095
@@ -36,11 +36,11 @@ func (m *Machine) KernelHalf(l arch.Layout) arch.PA {
 	return m.shared
 }
 
-// Activate implements arch.MMU. A root that is active already is left alone:
-// nothing can have got into the TLB since that pmap did not flush.
+// Activate implements arch.MMU. If the root is active already nothing is done: the TLB can
+// hold nothing of it that package pmap has not flushed.
 //
-// In the separate layout CR3 stays at the bare kernel root; the entry area
-// loads the user root on the way out.
+// In the separate layout CR3 stays at the bare kernel root; the entry area loads the user
+// root on the way to user mode.
 func (m *Machine) Activate(r arch.Root) {
 	c := thisCPU()
 	if r == c.active {
@@ -48,7 +48,7 @@ func (m *Machine) Activate(r arch.Root) {
 	}
 	a := c.area
 	if r.Layout == arch.Separate {
-		if a.kernelCR3 == 0 { // CR3 is, or may be, a process's
+		if a.kernelCR3 == 0 { // CR3 is, or may be, a process's root
 			setCR3(uint64(m.shared))
 		}
 		a.kernelCR3, a.userCR3 = uint64(m.shared), m.cr3(r)
@@ -76,9 +76,9 @@ func (m *Machine) ASIDs() int {
 	return 0
 }
 
-// FlushPage implements arch.MMU. Without PCIDs the TLB holds entries of the
-// root in CR3 only: each load of CR3 drops what was there, and the kernel has
-// no global entries. In the separate layout that is the kernel root by now.
+// FlushPage implements arch.MMU. Without PCIDs the TLB holds entries of the root in CR3
+// only, because each load of CR3 drops the others, and the kernel has no global entries. In
+// the separate layout that root is the kernel's now, so there is nothing to flush.
 func (m *Machine) FlushPage(r arch.Root, va arch.VA) {
 	switch {
 	case m.Features.PCID && r.ASID != 0:
@@ -88,8 +88,8 @@ func (m *Machine) FlushPage(r arch.Root, va arch.VA) {
 	}
 }
 
-// FlushASID implements arch.MMU. With ASID 0 a shared root's entries go by
-// loading CR3 again; a separate root's went when CR3 was last loaded.
+// FlushASID implements arch.MMU. With ASID 0, the entries of a shared root are dropped by
+// loading CR3 again; those of a separate root were dropped when CR3 was last loaded.
 func (m *Machine) FlushASID(r arch.Root) {
 	switch {
 	case m.Features.PCID && r.ASID != 0:
@@ -108,13 +108,13 @@ func (m *Machine) FlushAll() {
 	setCR3(getCR3())
 }
 
-// SyncInstructions implements arch.MMU. Nothing to do: instruction fetch sees the stores of
-// all CPUs (SDM volume 3, 8.1.3 and 11.6), and no CPU can have fetched these bytes already
-// by the user address that they get: it did not translate to them.
+// SyncInstructions implements arch.MMU. There is nothing to do: instruction fetch sees the
+// stores of all CPUs (SDM volume 3, 8.1.3 and 11.6). No CPU can have fetched these bytes
+// before through their user address, because it did not translate to them.
 func (m *Machine) SyncInstructions(arch.PA, int) {}
 
-// LoadedRoots are the root pages that the CPU's registers hold: CR3's, and what
-// the return to user mode will load there, 0 if nothing. For self-tests.
+// LoadedRoots returns two root pages: that in CR3, and that which the return to user mode
+// will load there, 0 if none. For self-tests.
 func (m *Machine) LoadedRoots() [2]arch.PA {
 	return [2]arch.PA{arch.PA(getCR3()) & arch.PA(pteAdr), arch.PA(thisCPU().area.userCR3) & arch.PA(pteAdr)}
 }

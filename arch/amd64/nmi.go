@@ -4,9 +4,9 @@ package amd64
 
 import "sync/atomic"
 
-// NMIs is how many non-maskable interrupts have come in. The entry code counts
-// them (genentry.go), and nothing else is done about them: this kernel asks for
-// none, and the machine that sent one may well go on.
+// NMIs returns how many non-maskable interrupts have come in. The entry code counts them
+// (genentry.go), and nothing else is done about them: the kernel has not asked for them,
+// and the machine may well go on.
 func (m *Machine) NMIs() (n uint64) {
 	for i := range m.running {
 		n += atomic.LoadUint64(&cpus[i].area.nmis)
@@ -14,7 +14,8 @@ func (m *Machine) NMIs() (n uint64) {
 	return n
 }
 
-// reportNMIs prints what has come in since the last call. It allocates nothing.
+// reportNMIs prints how many NMIs have come in, if there are new ones. It allocates
+// nothing.
 func (c *cpu) reportNMIs() {
 	if n := atomic.LoadUint64(&c.area.nmis); n != c.reported {
 		c.reported = n
@@ -23,8 +24,8 @@ func (c *cpu) reportNMIs() {
 	}
 }
 
-// NMISoon has the machine's PIT send one in about a millisecond, for self-tests.
-// It changes the two inputs of the I/O APIC that the PIT may have: 2 on a PC.
+// NMISoon makes the machine's PIT send an NMI in about a millisecond, for self-tests. It
+// changes inputs 0 and 2 of the I/O APIC; the PIT is at one of them, on a PC at 2.
 func (m *Machine) NMISoon() {
 	const (
 		redirNMI    = 4 << 8

@@ -6,9 +6,9 @@ import (
 	"grim/arch"
 )
 
-// PageOps are the fastest ways that a CPU with features f has of clearing and
-// copying a page; the zero value where plain Go code is as good. A page cleared by
-// REP STOSQ costs 512 steps, by 32-byte stores 140 instructions.
+// PageOps returns the fastest ways that a CPU with features f has of clearing and copying a
+// page. It returns the zero value if plain Go code is as good. To clear a page by REP STOSQ
+// takes 512 steps, by 32-byte stores 140 instructions.
 func PageOps(f *Features) arch.PageOps {
 	if !f.XSAVE || f.XCR0&xcr0AVX == 0 {
 		return arch.PageOps{}
@@ -16,8 +16,8 @@ func PageOps(f *Features) arch.PageOps {
 	return arch.PageOps{Clear: clearPage, Copy: copyPage}
 }
 
-// Defined in page_amd64.s. Both keep every register of the vector unit as it is,
-// whole: what user code has in them may be saved later than here. AVX must be on.
+// Defined in page_amd64.s. Both preserve every vector register in full, because user code's
+// values may still be in the registers and be saved later. AVX must be on.
 
 //go:noescape
 func clearPage(p unsafe.Pointer)

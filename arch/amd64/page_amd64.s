@@ -1,6 +1,6 @@
 #include "textflag.h"
 
-// The instructions are AVX's of 256 bits (SDM volume 1, 14.1). No VZEROUPPER: that
+// The instructions are 256-bit AVX (SDM volume 1, 14.1). There is no VZEROUPPER, as it
 // would clear what user code may have in the upper halves.
 
 #define STORE4(n) \

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// All of the page, and nothing beside it. Broken by: one turn of a loop less, or
-// more. (kernel/selftest has the same for both architectures.)
+// PageOps clear and copy all of a page, and nothing beside it. Broken by: one iteration of
+// a loop less, or one more. (kernel/selftest has the same test for both architectures.)
 func TestPageOps(t *testing.T) {
 	if ops := PageOps(&Features{XSAVE: true, XCR0: xcr0Base}); ops.Clear != nil || ops.Copy != nil {
 		t.Error("AVX used without AVX")

@@ -2,15 +2,15 @@
 
 package amd64
 
-// debugExitPort is where the runner puts QEMU's isa-debug-exit; QEMU then ends
+// debugExitPort is the port at which the runner puts QEMU's isa-debug-exit. QEMU then ends
 // with status code<<1 | 1.
 const (
 	debugExitPort = 0xf4
 	exitPassed    = 0x10
 )
 
-// debugExit ends QEMU if the device is there: with 0x10 for success, as 0 would
-// look like QEMU's own failure, and else with the kernel's status.
+// debugExit ends QEMU if the device is there. For success the code is 0x10, because 0 would
+// look like a failure of QEMU itself; otherwise the code is the kernel's status.
 func debugExit(status int32) {
 	code := uint32(exitPassed)
 	if status != 0 {
@@ -22,10 +22,9 @@ func debugExit(status int32) {
 	out32(debugExitPort, code)
 }
 
-// Exit ends the machine: by QEMU's debug-exit device, else by ACPI soft-off
-// where off was found (FindSoftOff; else pass the zero value), else by a reset,
-// the last resort being a triple fault: what "microvm" without either answers
-// to. It does not return, takes no lock and allocates nothing.
+// Exit ends the machine. It tries QEMU's debug-exit device, then ACPI soft-off if off is
+// not zero (FindSoftOff), then a reset, and last a triple fault, to which "microvm" reacts
+// if it has neither. It does not return, takes no lock and allocates nothing.
 func Exit(status int32, off SoftOff) {
 	debugExit(status)
 	if off.PM1a != 0 {
@@ -37,7 +36,7 @@ func Exit(status int32, off SoftOff) {
 
 // Restart resets the machine.
 func Restart() {
-	out8(0xcf9, 0x06) // reset control of the chipset
+	out8(0xcf9, 0x06) // reset control register of the chipset
 	out8(0x64, 0xfe)  // reset line of the keyboard controller
 	tripleFault()
 }

@@ -7,10 +7,10 @@ import (
 	"math"
 )
 
-// Random fills b with random bytes from RDSEED or RDRAND. It returns false when
-// the CPU has neither or they fail; then the kernel has to make do with the boot
-// loader's seed and Jitter. TamaGo's amd64 package has these too, but comes
-// with an entry point and page tables of its own.
+// Random fills b with random bytes from RDSEED or RDRAND. It returns false if the CPU has
+// neither or they fail; the kernel then has the boot loader's seed and Jitter only.
+// TamaGo's amd64 package has these instructions too, but it brings an entry point and page
+// tables of its own.
 func (m *Machine) Random(b []byte) bool {
 	draw := rdrand
 	switch {
@@ -30,7 +30,7 @@ func (m *Machine) Random(b []byte) bool {
 	for len(b) > 0 {
 		var word [8]byte
 		v, ok := draw()
-		// All ones with success is how some AMD CPUs fail after a resume.
+		// Some AMD CPUs fail after a resume: they return all ones, and success.
 		for try := 0; !ok || v == math.MaxUint64; v, ok = draw() {
 			if try++; try == 10 { // SDM volume 1, 7.3.17
 				return false
@@ -42,8 +42,8 @@ func (m *Machine) Random(b []byte) bool {
 	return true
 }
 
-// Jitter is a number whose low bits depend on how long some loads took: little
-// entropy each time, to be mixed with more.
+// Jitter returns a number whose low bits depend on how long some loads took. Each call has
+// little entropy, so it must be mixed with more.
 func (m *Machine) Jitter() uint64 {
 	v := rdtsc()
 	for range 16 {

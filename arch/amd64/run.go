@@ -9,25 +9,25 @@ import (
 	"grim/arch"
 )
 
-// enter is the way to user mode and back; in run_amd64.s. It overwrites what user
-// code may not choose: CS, SS and the flags that are not its own. Of a frame that
-// may not be enterable it makes a suspicious trap, unless u.Mach says that somebody
-// has looked. area is the address in the entry area, where the interrupt stacks
-// find it too.
+// enter enters user mode, and returns when the CPU has left it. It is in run_amd64.s. It
+// overwrites what user code may not choose: CS, SS and some flags. If the frame may not be
+// enterable it does not enter, and makes a suspicious trap, unless u.Mach says that the
+// frame has been checked. area is the address of cpuArea in the entry area, relative to
+// which the interrupt stacks lie.
 func enter(u *arch.UArea, area uint64)
 
 // Run implements arch.Machine.
 //
-// The null system call comes through here, so the path is short: what can be
-// wrong with a frame is tested at once, what user code may not choose is
-// overwritten without looking. It needs so little stack that it does not look for room.
+// The null system call comes through here, so the path is short. Whether a frame may be
+// entered is tested by one comparison, and what user code may not choose is overwritten
+// unread. The function needs so little stack that it does without the check for room.
 //
 //go:nosplit
 func (m *Machine) Run(u *arch.UArea) {
 	c := thisCPU()
 	if at := uintptr(unsafe.Pointer(u)); at != atomic.LoadUintptr(&c.last) {
 		atomic.StoreUintptr(&c.last, at)
-		c.area.uarea = uint64(at) // where traps find it
+		c.area.uarea = uint64(at) // where the entry code finds it
 		clearSegments(c.area.kernelFS)
 	}
 	enter(u, c.areaVA)
@@ -36,7 +36,7 @@ func (m *Machine) Run(u *arch.UArea) {
 	}
 }
 
-// trapped is Run for all but system calls.
+// trapped is the rest of Run for all traps but system calls.
 func (m *Machine) trapped(u *arch.UArea) {
 	c := thisCPU()
 	if u.Trap.Kind == suspicious {
@@ -52,7 +52,7 @@ func (m *Machine) trapped(u *arch.UArea) {
 	}
 	decodeTrap(&u.Trap)
 	if uint8(u.Trap.Code>>32) == vecDebug {
-		// The CPU sets the bits of DR6 and never clears one.
+		// The CPU sets bits of DR6 and never clears them.
 		if getDR6()&dr6BS != 0 {
 			u.Trap.Code |= trapStep
 		}

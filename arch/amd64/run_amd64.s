@@ -10,8 +10,8 @@
 
 // func enter(u *arch.UArea, area uint64)
 //
-// Enters user mode and returns when it is left. Only RSP, RBP and, by the rules
-// of calls from Go to assembly, nothing else has to survive.
+// It enters user mode and returns when the CPU has left it. Only RSP and RBP must survive;
+// by the rules of calls from Go to assembly, no other register has to.
 TEXT ·enter(SB),NOSPLIT|NOFRAME,$0-16
 	MOVQ u+0(FP), DI
 	MOVQ area+8(FP), R8
@@ -35,8 +35,8 @@ good:
 	XRSTOR64 const_offFPU(DI)
 registers:
 	MOVQ (const_slotFlags*8)(DI), R11
-	// SYSRETQ leaves RCX = RIP and R11 = RFLAGS: right after a system call,
-	// wrong after anything else. It loses RF, and TF must not trap in here.
+	// SYSRETQ makes RCX = RIP and R11 = RFLAGS. That is right after a system call and wrong
+	// after anything else. SYSRETQ also loses RF, and TF must not trap before user mode.
 	CMPQ CX, (const_slotCX*8)(DI)
 	JNE iret
 	CMPQ R11, (const_slotR11*8)(DI)
@@ -65,7 +65,7 @@ registers:
 	BYTE $0x48; BYTE $0x0f; BYTE $0x07 // SYSRETQ
 
 sysretseparate:
-	// What the entry area needs after the switch of CR3 goes to cpuArea.
+	// What the entry area needs after the switch of CR3 is passed in cpuArea.
 	MOVQ (const_slotSP*8)(DI), AX
 	MOVQ AX, cpuArea_scratch(R8)
 	MOVQ (const_slotDI*8)(DI), AX
@@ -152,8 +152,8 @@ look:
 	RET
 
 old:
-	// What the kernel had in the CPU's buffers goes. All that is loaded from here on
-	// is the thread's own.
+	// Clear the CPU's buffers of what the kernel had there. All that is loaded from here on
+	// belongs to the thread.
 	CMPQ cpuArea_verw(R8), $0
 	JEQ clean
 	VERW cpuArea_verw(R8)
@@ -187,7 +187,7 @@ slowfpu:
 	MOVQ (const_slotPC*8)(DI), CX
 	JMP registers
 
-// syscallEntry: from textSyscall. RSP is the u-area, CR3 the kernel's.
+// syscallEntry is jumped to from textSyscall. RSP is the u-area, CR3 is the kernel's.
 TEXT ·syscallEntry(SB),NOSPLIT|NOFRAME,$0
 	MOVQ AX, (const_slotAX*8)(SP)
 	MOVQ BX, (const_slotBX*8)(SP)
@@ -213,8 +213,8 @@ TEXT ·syscallEntry(SB),NOSPLIT|NOFRAME,$0
 	MOVQ $const_trapSyscall, const_offTrapKind(DI)
 	JMP leave<>(SB)
 
-// trapEntry: from textCommon, after an exception or interrupt in user mode. RSP
-// is on IST1, RAX in cpuArea.scratch, CR3 the kernel's.
+// trapEntry is jumped to from textCommon, after an exception or interrupt in user mode. RSP
+// is on IST1, the user's RAX is in cpuArea.scratch, CR3 is the kernel's.
 TEXT ·trapEntry(SB),NOSPLIT|NOFRAME,$0
 	MOVQ (56+cpuArea_uarea)(SP), AX
 	MOVQ BX, (const_slotBX*8)(AX)
@@ -243,8 +243,8 @@ TEXT ·trapEntry(SB),NOSPLIT|NOFRAME,$0
 	MOVQ BX, (const_slotFlags*8)(AX)
 	MOVQ 40(SP), BX
 	MOVQ BX, (const_slotSP*8)(AX)
-	// The CPU clears neither DF, which Go code relies on, nor AC, which SMAP
-	// takes as a permit.
+	// The CPU clears neither DF, which must be clear in Go code, nor AC, which SMAP takes
+	// as a permit.
 	PUSHQ $const_flagFixed
 	POPFQ
 	MOVQ $const_undecoded, const_offTrapKind(AX)
@@ -254,8 +254,8 @@ TEXT ·trapEntry(SB),NOSPLIT|NOFRAME,$0
 	LEAQ 56(SP), R8
 	JMP leave<>(SB)
 
-// leave saves the rest of the state and returns from enter. DI is the u-area,
-// R8 cpuArea.
+// leave saves the rest of the state and returns from enter. DI is the u-area, R8 is
+// cpuArea.
 TEXT leave<>(SB),NOSPLIT|NOFRAME,$0
 	MOVQ BP, (const_slotBP*8)(DI)
 	MOVQ cpuArea_kernelFS(R8), BX

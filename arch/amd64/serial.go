@@ -11,13 +11,13 @@ import (
 	"github.com/usbarmory/tamago/soc/intel/uart"
 )
 
-// Serial is a 16550 serial port. Output and polling are TamaGo's driver; input
-// by interrupt, which that does not have, is added here.
+// Serial is a 16550 serial port. Output and polling use TamaGo's driver. Input by
+// interrupt, which that driver does not have, is added here.
 type Serial struct {
 	port uart.UART
 	m    *Machine
 	line int
-	sent chan struct{} // holds one token: there may be room to send
+	sent chan struct{} // holds a token if there may be room to send
 }
 
 // Interrupt enable and FIFO control, PC16550D data sheet, 8.6.
@@ -29,18 +29,18 @@ const (
 	fifoBytes  = 16
 )
 
-// NewSerial sets up the port for output. Firmware has chosen speed and format.
+// NewSerial sets up the port for output. Speed and format stay as firmware has chosen them.
 func NewSerial(base uint16) *Serial {
 	s := &Serial{port: uart.UART{Base: base, DTR: true, RTS: true}, line: -1, sent: make(chan struct{}, 1)}
 	s.port.Init()
 	return s
 }
 
-// Put sends one byte and waits until there is room for it. It may be called on
+// Put sends one byte, and waits by polling until there is room for it. It may be called on
 // any stack: it neither allocates nor locks.
 func (s *Serial) Put(c byte) { s.port.Tx(c) }
 
-// Send sends as much of p as there is room for, and never waits.
+// Send sends as many bytes of p as there is room for, and returns how many. It never waits.
 func (s *Serial) Send(p []byte) int {
 	if in8(s.port.Base+uart.LSR)&lsrSent == 0 {
 		return 0
@@ -56,12 +56,13 @@ func (s *Serial) Send(p []byte) int {
 	return n
 }
 
-// awaitLimit is how long Await sleeps without an interrupt: that of a port without
-// a line, or of one that nobody reads.
+// awaitLimit is how long Await sleeps if no interrupt comes, as when nothing reads the
+// port.
 const awaitLimit = 10 * time.Millisecond
 
-// Await blocks the calling goroutine until Send may have room: the port's transmit
-// interrupt, which the goroutine in Read passes on.
+// Await blocks the calling goroutine until Send may have room. The port's transmit
+// interrupt says so; the goroutine in Read passes it on. Without an interrupt line Await
+// sleeps a millisecond.
 func (s *Serial) Await() {
 	limit := awaitLimit
 	if s.line < 0 {
@@ -77,7 +78,7 @@ func (s *Serial) Await() {
 	}
 }
 
-// Listen lets the port raise line of m's I/O APIC when a byte comes in.
+// Listen makes the port raise line of m's I/O APIC when a byte comes in.
 func (s *Serial) Listen(m *Machine, line int) {
 	s.m, s.line = m, line
 	out8(s.port.Base+uart.FCR, fcrEnable)
@@ -85,8 +86,8 @@ func (s *Serial) Listen(m *Machine, line int) {
 	m.UnmaskLine(line)
 }
 
-// Read returns what has come in, at least one byte; it blocks the calling
-// goroutine until then. Listen must have been called; one reader at a time.
+// Read returns what has come in, at least one byte; it blocks the calling goroutine until
+// then. Listen must have been called before. Only one goroutine may read at a time.
 func (s *Serial) Read(b []byte) (int, error) {
 	if s.line < 0 {
 		return 0, errors.New("amd64: Serial.Read without Listen")
@@ -105,8 +106,8 @@ func (s *Serial) Read(b []byte) (int, error) {
 			return n, nil
 		}
 		runtime.WaitIRQ(s.line)
-		// The line is low again when the transmitter may not raise it and what was
-		// received has been read: so each interrupt is a new edge.
+		// The transmit interrupt is turned off. With all received bytes read, the line is
+		// low again, so that the next interrupt is a new edge.
 		out8(s.port.Base+uart.IER, ierReceive)
 		select {
 		case s.sent <- struct{}{}:
@@ -119,8 +120,8 @@ func (s *Serial) Read(b []byte) (int, error) {
 	return 0, nil
 }
 
-// WallTime reads the real-time clock, which counts seconds, by TamaGo's driver.
-// It retries while the clock is being updated, two milliseconds at most.
+// WallTime reads the real-time clock, which counts seconds, by TamaGo's driver. While the
+// clock is being updated it tries again, for two milliseconds at most.
 func WallTime() (time.Time, error) {
 	clock := rtc.RTC{Location: time.UTC}
 	for try := 0; ; try++ {

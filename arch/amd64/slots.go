@@ -2,8 +2,8 @@ package amd64
 
 import "grim/arch"
 
-// Slots of arch.Frame for who has to name registers: signal frames, arch_prctl,
-// register dumps.
+// Slots of arch.Frame for code that names registers: signal frames, arch_prctl, register
+// dumps.
 const (
 	RAX, RBX, RCX, RDX = slotAX, slotBX, slotCX, slotDX
 	RSI, RDI, RBP, RSP = slotSI, slotDI, slotBP, slotSP
@@ -13,5 +13,5 @@ const (
 	FSBase, GSBase     = slotFS, slotGS
 )
 
-// ABI is the Linux amd64 ABI, as Machine.ABI gives it.
+// ABI returns the Linux amd64 ABI, as Machine.ABI does.
 func ABI() *arch.ABI { return &abi }

@@ -2,10 +2,10 @@ package amd64
 
 import "slices"
 
-// What a CPU speculates across, and what this kernel does about it. The decision is
-// plain Go over CPUID and one register, for most of it cannot be seen in an
-// emulator. arch/SPECULATION.md is the table of attacks, layouts and costs. Which
-// CPU is open to what is as Linux 6.1 has it (arch/x86/kernel/cpu/common.c).
+// This file decides what the kernel does about speculative execution. The decision is plain
+// Go over CPUID and one register, because most of it cannot be seen in an emulator.
+// arch/SPECULATION.md is the table of attacks, layouts and costs. Which CPU is open to
+// which attack is taken from Linux 6.1 (arch/x86/kernel/cpu/common.c).
 
 // Bits of CPUID leaf 7, EDX; leaf 7.2, EDX; and leaf 0x80000008, EBX (SDM volume 2,
 // CPUID; APM volume 3, E.4).
@@ -52,17 +52,18 @@ const (
 	eferAutoIBRS = 1 << 21
 )
 
-// cpuFacts is what decideSpeculation looks at.
+// cpuFacts are the facts about a CPU that decideSpeculation uses.
 type cpuFacts struct {
 	vendor        string
 	family, model uint32
 
 	d7, d72    uint32 // CPUID 7.0 and 7.2, EDX
 	bAMD, aAMD uint32 // CPUID 0x80000008 EBX, 0x80000021 EAX
-	caps       uint64 // IA32_ARCH_CAPABILITIES, 0 where there is none
+	caps       uint64 // IA32_ARCH_CAPABILITIES, 0 if there is no such register
 }
 
-// readFacts reads CPUID by query, and IA32_ARCH_CAPABILITIES by msr if it is there.
+// readFacts reads CPUID through query, and IA32_ARCH_CAPABILITIES through msr if it is
+// there.
 func readFacts(query func(leaf, sub uint32) (a, b, c, d uint32), msr func(uint32) uint64) (f cpuFacts) {
 	top, vb, vc, vd := query(0, 0)
 	f.vendor = words(vb, vd, vc)
@@ -94,7 +95,7 @@ func readFacts(query func(leaf, sub uint32) (a, b, c, d uint32), msr func(uint32
 	return f
 }
 
-// openTo are the attacks that a CPU is open to if nobody does anything.
+// openTo are the attacks that a CPU is open to if nothing is done.
 type openTo struct {
 	Meltdown, SpectreV2, SSB, MDS, L1TF, BHI, Retbleed bool
 }
@@ -102,17 +103,17 @@ type openTo struct {
 // Models of family 6 that differ from other Intel CPUs.
 var (
 	inOrder    = []uint32{0x1c, 0x26, 0x27, 0x35, 0x36} // Bonnell, Saltwell: no speculation
-	silvermont = []uint32{0x37, 0x4a, 0x4d, 0x4c}       // and Airmont
-	airmont    = []uint32{0x5a, 0x75}                   // of phones and networks
+	silvermont = []uint32{0x37, 0x4a, 0x4d, 0x4c}       // Silvermont and Airmont
+	airmont    = []uint32{0x5a, 0x75}                   // Airmont of phones and network devices
 	goldmont   = []uint32{0x5c, 0x5f, 0x7a}
 	xeonPhi    = []uint32{0x57, 0x85}
 	yonah      = []uint32{0x0e}
-	// Skylake to Rocket Lake, whose returns are predicted as indirect jumps when the
-	// return stack is empty.
+	// Skylake to Rocket Lake. They predict returns as indirect jumps when the return stack
+	// is empty.
 	skylakes = []uint32{0x4e, 0x5e, 0x55, 0x8e, 0x9e, 0x66, 0x7e, 0xa5, 0xa6, 0x8a, 0xa7}
 )
 
-// openTo says what the CPU is open to.
+// openTo returns the attacks that the CPU is open to.
 func (f *cpuFacts) openTo() (o openTo) {
 	is := func(lists ...[]uint32) bool {
 		return f.vendor == "GenuineIntel" && f.family == 6 && slices.Contains(slices.Concat(lists...), f.model)
@@ -135,20 +136,20 @@ func (f *cpuFacts) openTo() (o openTo) {
 	return o
 }
 
-// speculation is what the kernel does on a CPU.
+// speculation says what the kernel does on a CPU.
 type speculation struct {
-	separate bool   // the shared layout is open to Meltdown
-	specCtrl uint64 // to write to IA32_SPEC_CTRL at start; 0: not written
-	autoIBRS bool   // to set EFER.AIBRSE at start
-	entry    bool   // to write IBRS at each entry to the kernel
-	ibpb     bool   // to flush the branch predictors between users
-	verw     bool   // to clear the CPU's buffers at each return to user mode
+	separate bool   // use the separate layout only, because of Meltdown
+	specCtrl uint64 // value for IA32_SPEC_CTRL at start-up; 0: not written
+	autoIBRS bool   // set EFER.AIBRSE at start-up
+	entry    bool   // write IBRS at each entry to the kernel
+	ibpb     bool   // flush the branch predictors between users
+	verw     bool   // clear the CPU's buffers at each return to user mode
 
-	on   []string // what else is done, for the banner
-	open []string // what the CPU stays open to
+	on   []string // mitigations that are on, for the banner; separate is not among them
+	open []string // attacks that the CPU stays open to
 }
 
-// Names of kernel argument mitigations= that force something on, whatever the CPU.
+// Words of the kernel argument mitigations= that turn a mitigation on for every CPU.
 const (
 	forceIBPB = "ibpb"
 	forceIBRS = "ibrs"
@@ -156,8 +157,8 @@ const (
 	forceSSBD = "ssbd"
 )
 
-// decideSpeculation makes the decision. force are words of the kernel argument
-// mitigations=; off, as the only one, leaves everything off.
+// decideSpeculation makes the decision. force are the words of the kernel argument
+// mitigations=. The word "off" turns off all that is not forced by another word.
 func decideSpeculation(f *cpuFacts, force []string) (s speculation) {
 	o := f.openTo()
 	off := slices.Contains(force, "off")
@@ -175,15 +176,15 @@ func decideSpeculation(f *cpuFacts, force []string) (s speculation) {
 	}
 	may := func(yes bool) bool { return yes && !off }
 
-	// Meltdown: no kernel address translates while user code runs. (L1TF needs
-	// nothing: an entry that is not present is 0, or names a frame of the process
+	// Meltdown: no kernel address translates while user code runs. (L1TF needs no
+	// mitigation: an entry that is not present is 0, or names a frame of the process
 	// itself.)
 	s.separate = may(o.Meltdown)
 	stays(o.Meltdown && !s.separate, "Meltdown")
 
-	// Spectre v2, user against kernel: predictions made in user mode do not serve
-	// the kernel. With enhanced or automatic IBRS that is switched on once; before
-	// them IBRS has to be written after each entry.
+	// Spectre v2, user against kernel: the kernel must not use predictions made in user
+	// mode. Enhanced or automatic IBRS is switched on once. Older CPUs need a write of IBRS
+	// after each entry.
 	hasIBRS := f.d7&cpuidSpecCtrl != 0 || f.bAMD&cpuidAMDIBRS != 0
 	switch {
 	case may(o.SpectreV2 && f.caps&capIBRSAll != 0):
@@ -210,12 +211,12 @@ func decideSpeculation(f *cpuFacts, force []string) (s speculation) {
 	s.ibpb = do(may(o.SpectreV2 && hasIBPB) || forced(forceIBPB), "IBPB between users")
 	stays(o.SpectreV2 && !s.ibpb, "Spectre v2 (users)")
 
-	// MDS: VERW clears the buffers if the microcode knows of it.
+	// MDS: VERW clears the buffers if the microcode supports that.
 	s.verw = do(may(o.MDS && f.d7&cpuidMDClear != 0) || forced(forceVERW), "VERW")
 	stays(o.MDS && !s.verw, "MDS")
 
-	// Speculative store bypass lets code in a sandbox read the rest of its own
-	// process. It is closed only if asked for, as it costs every program.
+	// Speculative store bypass lets code in a sandbox read the rest of its own process. The
+	// mitigation costs every program, so it is on only if asked for.
 	hasSSBD := f.d7&cpuidSSBD != 0 || f.bAMD&cpuidAMDSSBD != 0
 	if forced(forceSSBD) && hasSSBD {
 		s.specCtrl |= specSSBD
@@ -224,7 +225,7 @@ func decideSpeculation(f *cpuFacts, force []string) (s speculation) {
 		stays(o.SSB, "SSB")
 	}
 	if s.entry {
-		s.specCtrl |= specIBRS // each entry writes all of the register
+		s.specCtrl |= specIBRS // each entry writes the whole register
 	}
 	return s
 }

@@ -64,7 +64,7 @@ func TestDecideSpeculation(t *testing.T) {
 	}
 }
 
-// Family and model of signatures that the manuals print.
+// Families and models of signatures that the manuals print.
 func TestReadFacts(t *testing.T) {
 	for _, c := range []struct {
 		eax, family, model uint32

@@ -12,27 +12,27 @@ import (
 	"grim/arch"
 )
 
-// How a CPU is started (SDM volume 3, 8.4.4): INIT stops it, a startup interrupt has it
-// begin in the trampoline, which leads to secondaryEntry. A CPU that finds no task there
-// says that it is alive, and stops. So starting a CPU to see whether it is there, and
-// starting it to run an M, are the same; in between it is stopped with interrupts disabled
-// and uses nothing of the kernel's, not even its tables.
+// How a CPU is started (SDM volume 3, 8.4.4). INIT stops it, and a startup interrupt makes
+// it begin in the trampoline, which leads to secondaryEntry. A CPU that finds no task there
+// records that it is alive, and stops. So a CPU is started in the same way to see whether
+// it is there and to run an M. In between it is stopped with interrupts disabled, and uses
+// nothing of the kernel, not even its tables.
 //
-// All of this is done by one CPU at a time, as there is one of the trampoline: New does it
-// first; later any CPU may call Task, which waits for its turn.
+// There is only one trampoline, so one CPU at a time starts another. New does it first.
+// Later any CPU may call Task, which waits for its turn.
 
-// How long the steps take at most. The manual's 10 ms after INIT are for CPUs of its time;
-// all with a 64-bit mode but Intel's first need no wait.
+// How long the steps take at most. The manual asks for 10 ms after INIT, for CPUs of its
+// time. CPUs with a 64-bit mode need no wait, except for Intel's first.
 const (
 	initMoment  = 10_000        // ns
-	initOld     = 10_000_000    // of family 15
-	startMoment = 200_000       // then the startup interrupt is sent again
-	startLimit  = 5_000_000_000 // then the CPU counts as missing: an emulator on a busy host is slow
+	initOld     = 10_000_000    // for Intel's family 15
+	startMoment = 200_000       // after that the startup interrupt is sent again
+	startLimit  = 5_000_000_000 // after that the CPU counts as missing; an emulator on a busy host is slow
 )
 
-// startOthers starts as many of the CPUs with these APIC identifiers as are asked for, to
-// see that they are there, and gives them numbers in that order. The boot CPU may be among
-// the identifiers. The warnings say what does not work.
+// startOthers starts the CPUs with these APIC identifiers, at most as many as are asked
+// for, to see whether they are there. It numbers those that are there, in that order. The
+// boot CPU may be among the identifiers. The warnings say what does not work.
 func (m *Machine) startOthers(table arch.PA, c *Config) (warnings []string) {
 	self := m.apicID()
 	cpus[0].apicID = self
@@ -77,13 +77,13 @@ func (m *Machine) startOthers(table arch.PA, c *Config) (warnings []string) {
 		m.sendStartup(id, &a.alive)
 		after := rdtsc()
 		if atomic.LoadUint64(&a.alive) == 0 {
-			// It may come yet: it then finds no task, for its number is given to nobody.
+			// The CPU may still start later. It then finds no task, and stops.
 			warnings = append(warnings, fmt.Sprintf("CPU with APIC identifier %#x does not start", id))
 			m.ipi(id, icrInit)
 			continue
 		}
 		if off := outside(a.tsc, before, after); off != 0 {
-			// The kernel's clock is one formula for all CPUs.
+			// The kernel's clock uses one formula for all CPUs.
 			warnings = append(warnings, fmt.Sprintf("CPU %d: its time-stamp counter is off by %d ticks: time is not the same there", n, off))
 		}
 		stackGuards = append(stackGuards, areaGuards(n)...)
@@ -92,14 +92,14 @@ func (m *Machine) startOthers(table arch.PA, c *Config) (warnings []string) {
 	return warnings
 }
 
-// setTrampolineArg makes the trampoline that of CPU n.
+// setTrampolineArg makes the trampoline start CPU n.
 func (m *Machine) setTrampolineArg(n int) {
 	at := (*uint64)(memory(direct(m.startPage) + trampArg))
 	atomic.StoreUint64(at, cpus[n].areaVA)
 }
 
-// sendStartup has a CPU begin in the trampoline and waits until the word is not 0, or it
-// is too late. It allocates nothing.
+// sendStartup makes a CPU begin in the trampoline, and waits until *word is not 0, or for
+// startLimit at most. It allocates nothing.
 func (m *Machine) sendStartup(id uint32, word *uint64) {
 	wait := int64(initMoment)
 	if m.slowInit {
@@ -116,8 +116,9 @@ func (m *Machine) sendStartup(id uint32, word *uint64) {
 	await(word, startLimit)
 }
 
-// await waits for a word, if there is one, at most so many nanoseconds. It hands over to
-// the other CPUs of an emulator that runs one at a time.
+// await waits until *word is not 0 and returns true, or returns false after ns nanoseconds.
+// word may be nil. On an emulator that runs one CPU at a time, the pause lets the other
+// CPUs run.
 func await(word *uint64, ns int64) bool {
 	for end := runtime.Nanotime() + ns; ; pause() {
 		if word != nil && atomic.LoadUint64(word) != 0 {
@@ -132,8 +133,8 @@ func await(word *uint64, ns int64) bool {
 // starting is 1 while a CPU is in Task.
 var starting atomic.Uint32
 
-// Task is goos.Task: it starts the M at mp on its CPU. It runs on the scheduler's stack,
-// where nothing else can take its turn, and does not allocate.
+// Task is goos.Task: it starts the M at mp on its CPU. It runs on the scheduler's stack, so
+// that no other goroutine can run on this CPU meanwhile, and does not allocate.
 func (m *Machine) Task(sp, mp, gp, fn unsafe.Pointer) {
 	for !starting.CompareAndSwap(0, 1) {
 		pause()
@@ -152,8 +153,8 @@ func (m *Machine) Task(sp, mp, gp, fn unsafe.Pointer) {
 	starting.Store(0)
 }
 
-// secondary is the first code in Go on a CPU that was started to run an M: on the M's g0,
-// without a P, so it must not allocate or store pointers. It is called by secondaryEntry.
+// secondary is the first Go code on a CPU that was started to run an M. It runs on the M's
+// g0, without a P, so it must not allocate or store pointers. secondaryEntry calls it.
 func secondary(a *cpuArea) {
 	n := int(a.self-areaCPU0) / areaStride
 	m := machine
@@ -163,5 +164,5 @@ func secondary(a *cpuArea) {
 	atomic.StoreUint64(&a.started, 1)
 }
 
-// secondaryAddress is that of secondaryEntry, which is never called from Go.
+// secondaryAddress returns the address of secondaryEntry, which is never called from Go.
 func secondaryAddress() uint64

@@ -3,9 +3,9 @@
 #include "go_asm.h"
 #include "textflag.h"
 
-// secondaryEntry: from the trampoline. RDI is cpuArea, paging is on by the trampoline's
-// root, and there is no stack. If there is a task, the CPU gets what Go code relies on,
-// sets itself up, and runs the task; else it stops.
+// secondaryEntry is jumped to from the trampoline. RDI is cpuArea, paging is on with the
+// trampoline's root, and there is no stack. If there is a task, the CPU loads what Go code
+// relies on, sets itself up, and runs the task. Otherwise it stops.
 TEXT ·secondaryEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVQ cpuArea_kernelRoot(DI), AX
 	MOVQ AX, CR3

@@ -7,12 +7,12 @@ import (
 	"sync/atomic"
 )
 
-// stopLimit is how long the other CPUs have to react to an NMI, in nanoseconds. Only one
-// that firmware holds (SMM) needs more than a moment.
+// stopLimit is how long StopOthers waits for the other CPUs to react to an NMI, in
+// nanoseconds. Only a CPU that is held by firmware (SMM) needs more than a moment.
 const stopLimit = 100_000_000
 
-// StopOthers is goos.Stop. A CPU that has no task is stopped already, and has no IDT to
-// take an NMI with.
+// StopOthers is goos.Stop. It leaves out CPUs that have no task: they are stopped already,
+// and have no IDT to take an NMI with.
 func (m *Machine) StopOthers() {
 	self := runtime.ThisCPU()
 	for n := range m.running {
@@ -29,12 +29,12 @@ func (m *Machine) StopOthers() {
 	}
 }
 
-// Started tells whether the CPU takes interrupts.
+// Started reports whether CPU n takes interrupts.
 func (m *Machine) Started(n int) bool {
 	return n == 0 || atomic.LoadUint64(&cpus[n].area.started) != 0
 }
 
-// ReportOthers prints what the CPUs were doing that StopOthers stopped. It allocates
+// ReportOthers prints what the CPUs were doing that StopOthers has stopped. It allocates
 // nothing.
 func (m *Machine) ReportOthers() {
 	for n := range m.running {
@@ -63,11 +63,11 @@ func (m *Machine) ReportOthers() {
 	}
 }
 
-// sleeps tells whether a PC is in the function sleep, behind its HLT.
+// sleeps reports whether a PC is in the function sleep, that is behind its HLT.
 func (m *Machine) sleeps(pc uintptr) bool {
 	f := runtime.FuncForPC(pc)
 	return f != nil && f.Entry() == sleepAddress()
 }
 
-// sleepAddress is that of sleep.
+// sleepAddress returns the address of the function sleep.
 func sleepAddress() uintptr

@@ -8,19 +8,18 @@ import (
 	"runtime"
 )
 
-// timerClock is the local APIC timer's: LAPIC ticks in 2^32 nanoseconds, or
-// the TSC where the CPU has TSC-deadline mode.
+// timerClock says how the local APIC timer is programmed. In TSC-deadline mode (deadline)
+// it takes values of the TSC; otherwise it takes a count of LAPIC ticks.
 type timerClock struct {
 	deadline bool
-	mult     uint64 // ticks = ns * mult >> 32
+	mult     uint64 // for the count: ticks = ns * mult >> 32
 }
 
-// ErrNoClock tells that nothing on this machine runs at a known frequency.
+// ErrNoClock means that nothing on this machine runs at a known frequency.
 var ErrNoClock = errors.New("amd64: no usable clock: CPUID tells no TSC frequency and neither an HPET nor a PIT is there to measure it with")
 
-// startTimer sets the runtime's clock to the TSC, whose frequency comes from
-// CPUID or is measured against the HPET or PIT for 2 or 20 milliseconds, and
-// gets the local APIC's timer ready.
+// startTimer makes the TSC the runtime's clock and gets the local APIC timer ready. The
+// frequencies come from CPUID, or are measured against the HPET (2 ms) or the PIT (20 ms).
 func (m *Machine) startTimer() error {
 	f := &m.Features
 	m.timer.deadline = f.Deadline
@@ -45,7 +44,7 @@ func (m *Machine) startTimerHere() {
 	m.apicWrite(lapicTimer, vecTimer)
 }
 
-// SetTimer implements arch.Machine. The same deadline again costs nothing.
+// SetTimer implements arch.Machine. Setting the same deadline again costs nothing.
 func (m *Machine) SetTimer(deadline int64) {
 	c := thisCPU()
 	if deadline == c.deadline {

@@ -8,20 +8,21 @@ import (
 
 // A CPU that is started by a startup interrupt (SIPI) begins in real mode, at the start of
 // a page below 1 MB. The trampoline is the code that takes it from there to the kernel's
-// text in 64-bit mode, in one step: real mode, then long mode with paging (SDM volume 3,
-// 9.8.5). It is assembled by hand, as the entry code of boot/image is; a test disassembles
-// the bytes and compares them with the listing.
+// text in 64-bit mode. It goes from real mode to long mode with paging in one step (SDM
+// volume 3, 9.8.5). It is assembled by hand, like the entry code of boot/image; a test
+// disassembles the bytes and compares them with the listing.
 //
-// The page is mapped at its physical address in a root of its own, of which the kernel half
-// is the kernel's. It stays taken: a CPU that has no work is stopped, and starts here again.
+// The page is mapped at its physical address in a root of its own, whose kernel half is
+// that of the kernel. The page stays allocated: a CPU that has no work is stopped, and
+// starts here again.
 
-// trampolineListing is the code. Operands in brackets are offsets in the page; in the last
-// part, which runs in 64-bit mode, the operand is relative.
+// trampolineListing is the code. Operands in brackets are offsets in the page. In the last
+// part, which runs in 64-bit mode, they are relative.
 var trampolineListing = []struct {
 	asm  string
 	mode int
 	code []byte
-	ref  int32 // in 64-bit mode: what the last four bytes are the distance to
+	ref  int32 // in 64-bit mode: the offset that the last four bytes refer to
 }{
 	{"cli", 16, []byte{0xfa}, 0},
 	{"cld", 16, []byte{0xfc}, 0},
@@ -47,7 +48,7 @@ var trampolineListing = []struct {
 // Offsets in the trampoline's page of what the code reads.
 const (
 	trampGDT    = 0x80 // null, 64-bit code
-	trampGDTR   = 0x92 // limit and base, which is aligned so
+	trampGDTR   = 0x92 // limit and base; the base is aligned
 	trampTarget = 0xa0 // 32-bit address and selector of the 64-bit part
 	trampCR4    = 0xa8
 	trampCR3    = 0xac
@@ -58,13 +59,13 @@ const (
 	trampBytes  = 0xc8
 )
 
-// trampolineRegs is what the CPU is to have. All roots are below 4 GB.
+// trampolineRegs are the values that the CPU's registers get. All roots are below 4 GB.
 type trampolineRegs struct {
 	cr0, cr3, cr4, efer uint32
 	entry               uint64 // kernel text to go on in, with arg in RDI
 }
 
-// trampoline makes the page's contents, for the page at pa.
+// trampoline returns the contents of the trampoline's page, which is at pa.
 func trampoline(pa arch.PA, r trampolineRegs) []byte {
 	p := make([]byte, 0, trampBytes)
 	var long int

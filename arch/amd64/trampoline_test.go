@@ -8,7 +8,7 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// TestTrampoline disassembles the trampoline and holds it against the listing, with the
+// TestTrampoline disassembles the trampoline and compares it with the listing, with the
 // operands resolved. Broken by: trampEntry where trampArg belongs, a GDT base without the
 // page's address, a far jump to one byte further.
 func TestTrampoline(t *testing.T) {
@@ -60,7 +60,7 @@ func TestTrampoline(t *testing.T) {
 	}
 }
 
-// operand is the offset in the page that an instruction at an offset refers to.
+// operand returns the offset in the page that the instruction at offset at refers to.
 func operand(ins x86asm.Inst, at int) int {
 	for _, a := range ins.Args {
 		if m, ok := a.(x86asm.Mem); ok {
@@ -73,8 +73,8 @@ func operand(ins x86asm.Inst, at int) int {
 	return -1
 }
 
-// TestICR: the command register's fields, by the manual's figure 10-12. Broken by: the
-// identifier in the low half.
+// TestICR compares the fields of the command register with figure 10-12 of the manual.
+// Broken by: the identifier in the low half.
 func TestICR(t *testing.T) {
 	for _, c := range []struct{ got, want uint64 }{
 		{icrInit, 0x4500}, {icrStartup | 0x9e, 0x469e}, {icrFixed | vecWake, 0x4000 | 61}, {icrNMI, 0x4400},

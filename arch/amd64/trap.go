@@ -2,8 +2,8 @@ package amd64
 
 import "grim/arch"
 
-// Vectors. The entry code has stubs for vectors of them; an INT instruction
-// beyond the last is a general protection fault.
+// Vectors. The entry code has stubs for the first 64. An INT instruction with a larger
+// number raises a general protection fault.
 const (
 	vecDivide      = 0
 	vecDebug       = 1
@@ -21,12 +21,12 @@ const (
 	vecTimer       = vecIRQ + irqLines // 60
 	vecWake        = 61                // from another CPU: there is work (Wake)
 	vecShoot       = 62                // from another CPU: leave user mode (Interrupt)
-	vecSpurious    = 63                // low four bits set: SDM volume 3, 10.9
+	vecSpurious    = 63                // the low four bits are set: SDM volume 3, 10.9
 	vectors        = 64
 )
 
-// kinds maps exception vectors (SDM volume 3, table 6-1) to what portable code
-// does about them. Vectors that cannot come from user mode are Protection.
+// kinds maps exception vectors (SDM volume 3, table 6-1) to trap kinds. Vectors that cannot
+// come from user mode are Protection.
 var kinds = [vecIRQ]arch.TrapKind{
 	0:  arch.Arithmetic, // divide
 	1:  arch.Breakpoint, // single step, ICEBP
@@ -55,19 +55,19 @@ var kinds = [vecIRQ]arch.TrapKind{
 	30: arch.Protection, 31: arch.Protection,
 }
 
-// undecoded marks a trap of which the entry code has filled in Code and Addr
-// only. It is no arch.TrapKind.
+// undecoded marks a trap of which the entry code has filled in Code and Addr only. It is
+// not an arch.TrapKind.
 const undecoded = 0xff
 
-// suspicious marks a frame that was not entered: its PC or a base lies outside of
-// the lower half, and enterable has not been asked. It is no arch.TrapKind.
+// suspicious marks a frame that was not entered: its PC or a base lies outside the lower
+// half, and enterable has not checked it yet. It is not an arch.TrapKind.
 const suspicious = 0xfe
 
 // trapSyscall is arch.Syscall for the assembly.
 const trapSyscall = uint64(arch.Syscall)
 
-// trapStep is a bit of Trap.Code for vecDebug: a single step (DR6.BS), not an
-// instruction that asks for the exception.
+// trapStep is a bit of Trap.Code for vecDebug. It means a single step (DR6.BS), and not an
+// instruction that raises the exception.
 const trapStep = 1 << 40
 
 // Page-fault error code, SDM volume 3, 4.7.
@@ -78,8 +78,8 @@ const (
 	pfFetch   = 1 << 4
 )
 
-// decodeTrap completes what the entry code left in t for anything but a system
-// call: Code holds error code | vector<<32, Addr holds CR2 whatever the vector.
+// decodeTrap completes what the entry code left in t for all traps but system calls: Code
+// is error code | vector<<32, and Addr is CR2 whatever the vector.
 func decodeTrap(t *arch.Trap) {
 	vector := uint8(t.Code >> 32)
 	if vector >= vecIRQ {
@@ -92,8 +92,8 @@ func decodeTrap(t *arch.Trap) {
 		return
 	}
 	if t.Code&pfUser == 0 {
-		// User code ran, but the access counts as the supervisor's: one of the
-		// CPU to its own tables, or a far return or IRET under QEMU's TCG, which
+		// User code ran, but the access counts as one by the supervisor. Either the CPU
+		// accessed its own tables, or it was a far return or IRET under QEMU's TCG, which
 		// with SMAP fails on good user memory too and would fail for ever.
 		t.Kind = arch.Protection
 		return
@@ -113,7 +113,7 @@ func decodeTrap(t *arch.Trap) {
 
 // Codes of siginfo_t (sigaction(2), asm-generic/siginfo.h).
 const (
-	illIllOpn  = 2 // not 1: so it is on x86
+	illIllOpn  = 2 // not 1, as on x86 Linux
 	fpeIntDiv  = 1
 	fpeFltDiv  = 3
 	fpeFltOvf  = 4
@@ -131,8 +131,8 @@ const (
 	fpUnder    = 1 << 4
 )
 
-// cause is arch.ABI's Cause. Linux gives an address, that of the instruction, with
-// a few vectors only, and most have no code of their own.
+// cause is arch.ABI's Cause. Linux reports the address of the instruction with a few
+// vectors only, and most vectors have no code of their own.
 func cause(u *arch.UArea) (code int32, addr arch.VA) {
 	pc := arch.VA(u.Frame[slotPC])
 	switch vector := uint8(u.Trap.Code >> 32); vector {
@@ -155,8 +155,8 @@ func cause(u *arch.UArea) (code int32, addr arch.VA) {
 	return arch.CodeKernel, 0
 }
 
-// floatCause picks the code, in Linux's order. 0: nothing is unmasked, as when an
-// exception of x87 is reported late.
+// floatCause returns the code for the raised exceptions, in Linux's order. It is 0 if no
+// exception is unmasked, as when an x87 exception is reported late.
 func floatCause(raised uint32) int32 {
 	switch {
 	case raised&fpInvalid != 0:

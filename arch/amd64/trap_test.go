@@ -42,7 +42,7 @@ func TestDecodeTrap(t *testing.T) {
 		if trap.Kind != c.kind || trap.Addr != c.addr || trap.Access() != c.access {
 			t.Errorf("%s: kind %d addr %#x access %v; want %d %#x %v", c.name, trap.Kind, trap.Addr, trap.Access(), c.kind, c.addr, c.access)
 		}
-		// An address of the kernel's is "present" always: a handler sees the code.
+		// A kernel address always counts as "present", because a handler sees the code.
 		if c.kind == arch.PageFault {
 			trap := arch.Trap{Kind: undecoded, Code: c.code | c.vector<<32, Addr: arch.DirectBase}
 			if decodeTrap(&trap); trap.Code&pfPresent == 0 {
@@ -55,7 +55,7 @@ func TestDecodeTrap(t *testing.T) {
 	}
 }
 
-// No exception may be taken for a system call, whatever it is.
+// No exception may be taken for a system call.
 func TestKindsComplete(t *testing.T) {
 	for v, k := range kinds {
 		if k == arch.Syscall || k == arch.Interrupt || k > arch.MachineCheck {
@@ -79,7 +79,7 @@ func TestDisassemble(t *testing.T) {
 	}
 }
 
-// TestCause has si_code and si_addr as Linux gives them, by vector.
+// TestCause compares si_code and si_addr, by vector, with those of Linux.
 func TestCause(t *testing.T) {
 	const pc = arch.VA(0x401000)
 	u := &arch.UArea{}
