@@ -1,5 +1,5 @@
-// Command report prints what a report of a boot on a board needs, from the serial
-// output that a terminal program has kept:
+// Command report prints what a report of a boot on a board should contain. It takes it from
+// the serial output that a terminal program has saved:
 //
 //	go run ./boot/report -board rpi4 -image build/arm64/grim serial.log
 package main
@@ -37,7 +37,7 @@ func main() {
 	fmt.Print(summary(log))
 }
 
-// run is the output of a command, or why there is none.
+// run returns the output of a command, or the reason why there is none.
 func run(name string, args ...string) string {
 	out, err := exec.Command(name, args...).Output()
 	if err != nil {
@@ -46,8 +46,8 @@ func run(name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// Of a log, what tells something: at most so many lines before the kernel's first one
-// and at the end.
+// Which lines of a log are shown, at most: loaderLines before the kernel's first line, and
+// lastLines at each end of the kernel's output.
 const (
 	loaderLines = 40
 	lastLines   = 60
@@ -59,8 +59,8 @@ var (
 	closed = regexp.MustCompile(`^\d+ passed, \d+ failed$`)
 )
 
-// summary is the log without the tests that passed: the end of what the boot loader
-// says, all that the kernel says otherwise, and how it ended.
+// summary returns the log without the tests that passed: the end of the boot loader's
+// output, the rest of the kernel's output, and how the boot ended.
 func summary(log []byte) string {
 	lines := strings.Split(strings.TrimRight(string(bytes.ReplaceAll(log, []byte("\r"), nil)), "\n"), "\n")
 	start := len(lines)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestSummary: the loader's end, warnings, failures and the closing line are there, and
-// tests that passed are only counted.
+// TestSummary: the end of the loader's output, warnings, failures and the closing line are
+// there. Tests that passed are only counted.
 func TestSummary(t *testing.T) {
 	log := strings.Repeat("U-Boot says\r\n", 100) + "Starting kernel ...\r\n\r\ngrim: warning: w\r\nGrim, arm64, go1.26.8\r\n" +
 		"ok 1 - frames/counts\r\nnot ok 2 - frames/zero\r\n    a reason\r\nok 3 - x\r\n2 passed, 1 failed\r\n"

@@ -1,6 +1,6 @@
-// Package cmdline reads the kernel command line: words of the form name=value
-// before "--", and the first process's arguments after it. Words may be quoted
-// as in a shell.
+// Package cmdline reads the kernel command line. Before "--" there are words of the form
+// name=value; after it there are the arguments of the first process. Words may be quoted as
+// in a shell.
 package cmdline
 
 import (
@@ -21,33 +21,34 @@ import (
 	"grim/proc/exit"
 )
 
-// Options is what a command line asks for.
+// Options are the settings that a command line makes.
 type Options struct {
-	Layout    arch.Layout  // layout=: of processes that ask for no other
-	Insist    bool         // layout=shared!: even if this CPU is open to Meltdown then
-	Exit      *exit.Design // exit=: the same
+	Layout    arch.Layout  // layout=: layout of processes that ask for no other
+	Insist    bool         // layout=shared!: use the shared layout even if this CPU is open to Meltdown then
+	Exit      *exit.Design // exit=: exit design of processes that ask for no other
 	HugePages bool         // hugepages=: 2 MB blocks for anonymous memory
 	ASLR      bool         // aslr=: programs get addresses that cannot be guessed
 	SelfTest  string       // selftest=: all, quick, none, or part of the names to run
-	Virtual   bool         // time=virtual: time is a count of instructions (QEMU's -icount), so it can be judged
-	Root      string       // root=: a disk or partition (vda, /dev/vda1) with the root file system; "": in memory
-	RootRO    bool         // ro: that is not written to
+	Virtual   bool         // time=virtual: time is a count of instructions (QEMU's -icount), so tests can judge durations
+	Root      string       // root=: the disk or partition (vda, /dev/vda1) with the root file system; "": in memory
+	RootRO    bool         // ro: the root file system is not written to
 	Init      string       // init=: path of the first process
-	// Mitigations are mitigations=: auto, what the CPU asks for (package arch,
-	// SPECULATION.md); off, nothing; and what is done in any case, to measure it.
+	// Mitigations are the words of mitigations=: auto for what the CPU needs (package arch,
+	// SPECULATION.md), off for nothing, and names of mitigations to turn on in any case, to
+	// measure them.
 	Mitigations []string
-	Slice       time.Duration        // slice=: how long a thread runs while others wait
-	Crash       string               // crash=: how to die once everything is up, to test the crash report; "no"
-	CPUs        int                  // cpus=: how many CPUs are used at most
-	VirtIO      []machine.MMIODevice // virtio_mmio.device=SIZE@ADDRESS:IRQ, as for Linux; once for each place
-	Args        []string             // after "--": the first process's arguments
+	Slice       time.Duration        // slice=: how long a thread runs while others are ready
+	Crash       string               // crash=: how the kernel is to die once everything is up, to test the crash report; "no"
+	CPUs        int                  // cpus=: the largest number of CPUs used
+	VirtIO      []machine.MMIODevice // virtio_mmio.device=SIZE@ADDRESS:IRQ, as for Linux; once for each device
+	Args        []string             // after "--": the arguments of the first process
 }
 
 // crashes are the values of crash=.
 var crashes = []string{"no", "panic", "nil", "text", "stack", "busy"}
 
-// mitigations are the words of mitigations=. A machine that has no such thing takes
-// no notice.
+// mitigations are the words of mitigations=. A machine ignores the mitigations that it does
+// not have.
 var mitigations = []string{"auto", "off", "ibpb", "ibrs", "verw", "ssbd", "bhb"}
 
 // choice is a flag.Value that accepts a fixed list of words.
@@ -70,8 +71,8 @@ func (c choice[T]) Set(s string) error {
 	return fmt.Errorf("it is one of %s", strings.Join(c.words, ", "))
 }
 
-// parseSlice reads a time slice: at least the 100 us below which a thread would
-// do little else than be interrupted, at most a second.
+// parseSlice reads a time slice. It is at least 100 us, below which a thread would do
+// little else than be interrupted, and at most a second.
 func parseSlice(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 100*time.Microsecond || d > time.Second {
@@ -80,8 +81,8 @@ func parseSlice(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// parseMMIO reads the place of a virtio device: SIZE@ADDRESS:IRQ, where the size may end
-// in K, and an identifier behind another colon means nothing.
+// parseMMIO reads the place of a virtio device: SIZE@ADDRESS:IRQ. The size may end in K. An
+// identifier after another colon is ignored.
 func parseMMIO(s string) (d machine.MMIODevice, err error) {
 	bad := fmt.Errorf("it is SIZE@ADDRESS:IRQ")
 	size, rest, ok := strings.Cut(s, "@")
@@ -103,8 +104,8 @@ func parseMMIO(s string) (d machine.MMIODevice, err error) {
 	return machine.MMIODevice{Range: machine.Range{Base: at, Size: n * unit}, IRQ: int(line)}, nil
 }
 
-// Parse reads a command line. The warnings name the words it does not know, one
-// each; the error a word whose value is not one of the good ones, which it lists.
+// Parse reads a command line. There is a warning for each word that it does not know. The
+// error names a word whose value is not valid, and lists the valid values.
 func Parse(line string) (o Options, warnings []string, err error) {
 	o = Options{Exit: exit.Designs[0], HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: 1}
 	fs := flag.NewFlagSet("command line", flag.ContinueOnError)
@@ -155,7 +156,7 @@ func Parse(line string) (o Options, warnings []string, err error) {
 			o.Args = words[i+1:]
 			break
 		}
-		if w == "ro" || w == "rw" { // as for Linux, which has no value for them
+		if w == "ro" || w == "rw" { // as on Linux, these two have no value
 			o.RootRO = w == "ro"
 			continue
 		}

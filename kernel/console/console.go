@@ -1,15 +1,16 @@
-// Package console moves user output to a serial port that is much slower than the
-// kernel, without the CPU waiting for it.
+// Package console moves user output to a serial port that is much slower than the kernel.
+// The CPU does not wait for the port.
 //
-// Output goes into a ring; a goroutine of its own moves it to the port as that has
-// room, and sleeps in between. A writer that finds the ring full is told so, and
-// when there is room again. A message of the kernel does not wait: what is in the
-// ring goes out first, so that the order stays, then the message, synchronously. So
-// a message that tells how the kernel died is the last thing on the console.
+// Output goes into a ring. A goroutine of the package moves it to the port when the port
+// has room, and sleeps in between. Write fails if the ring is full; a function is called
+// when there is room again. A message of the kernel does not wait for that goroutine: it
+// sends the contents of the ring first, so that the order is kept, then the message,
+// synchronously. So a message that tells how the kernel died is the last thing on the
+// console.
 //
 // Lock order: Console.busy is a spin lock, innermost, held for a copy or for the
-// synchronous output of the ring. Sync may run on any stack, in a kernel that dies
-// too: it allocates nothing, and takes the lock by force if it does not get it.
+// synchronous output of the ring. Sync may run on any stack, also in a dying kernel. It
+// allocates nothing, and goes on without the lock if it does not get it after many tries.
 package console
 
 import "sync/atomic"
@@ -24,31 +25,31 @@ type Port interface {
 	Await()
 }
 
-// ringSize is how much output waits: at 115200 baud, 0.2 s, which is also how long a
-// message of the kernel can take.
+// ringSize is the size of the ring in bytes. At 115200 baud it takes 0.2 s to send, which
+// is how long a message of the kernel may have to wait.
 const ringSize = 2048
 
 // Console is output to one port.
 type Console struct {
 	port Port
-	// room is called, from the goroutine of Run, whenever the ring has become
-	// empty enough for Write to succeed again.
+	// room is called by the goroutine in Run, whenever the ring has become empty enough for
+	// Write to succeed again.
 	room func()
 
-	busy       atomic.Bool // guards what follows
+	busy       atomic.Bool // spin lock that guards ring, head and tail
 	ring       [ringSize]byte
-	head, tail uint32 // next to be written, next to be sent; they count on
+	head, tail uint32 // indexes of the next byte to write and to send; not reduced modulo ringSize
 
-	work chan struct{} // one token: the ring is not empty
+	work chan struct{} // holds a token if the ring may not be empty
 }
 
-// New makes the console of a port. room is told that there is room again.
+// New makes the console of a port. room is called when there is room again.
 func New(port Port, room func()) *Console {
 	return &Console{port: port, room: room, work: make(chan struct{}, 1)}
 }
 
-// lock takes busy. On one CPU nobody else runs between lock and unlock, so it never
-// spins there.
+// lock takes busy. With one CPU, nothing else runs between lock and unlock, so it never
+// spins.
 func (c *Console) lock() {
 	for !c.busy.CompareAndSwap(false, true) {
 		spin()
@@ -57,7 +58,8 @@ func (c *Console) lock() {
 
 func (c *Console) unlock() { c.busy.Store(false) }
 
-// Write adds p to the output: all of it, or nothing if there is no room.
+// Write adds all of p to the output and returns true, or adds nothing and returns false if
+// there is no room.
 func (c *Console) Write(p []byte) bool {
 	c.lock()
 	fits := len(p) <= ringSize-int(c.head-c.tail)
@@ -77,17 +79,17 @@ func (c *Console) Write(p []byte) bool {
 	return fits
 }
 
-// Pending is how many bytes wait in the ring.
+// Pending returns how many bytes wait in the ring.
 func (c *Console) Pending() int {
 	c.lock()
 	defer c.unlock()
 	return int(c.head - c.tail)
 }
 
-// Room is how many bytes fit.
+// Room returns how many bytes fit into the ring.
 func (c *Console) Room() int { return ringSize - c.Pending() }
 
-// Run moves output to the port, for ever.
+// Run moves output to the port. It does not return.
 func (c *Console) Run() {
 	for range c.work {
 		for c.step() {
@@ -96,11 +98,11 @@ func (c *Console) Run() {
 	}
 }
 
-// lowWater is how much must have left a ring, or be missing in it, before writers
-// are told: one wake-up for many bytes.
+// lowWater is how many bytes may be left in a ring when room is called: one wake-up of
+// writers is to serve many bytes.
 const lowWater = ringSize / 2
 
-// step sends what there is room for; it says whether more is waiting.
+// step sends as many bytes as the port has room for, and reports whether more are waiting.
 func (c *Console) step() (more bool) {
 	before := c.Pending()
 	for {
@@ -121,10 +123,10 @@ func (c *Console) step() (more bool) {
 	}
 }
 
-// forceAfter is how often Sync tries to take the lock: who has it may be dead.
+// forceAfter is how many times Sync tries to take the lock. Its holder may be dead.
 const forceAfter = 1 << 20
 
-// Sync sends what is in the ring, then b, and returns when all has left for the port.
+// Sync sends the contents of the ring, then b, and returns when the port has taken all.
 func (c *Console) Sync(b ...byte) {
 	mine := false
 	for range forceAfter {

@@ -54,9 +54,9 @@ func (p *slowPort) text() string {
 	return string(p.out)
 }
 
-// Many writers, each with lines of its own: every line arrives whole and once, in the
-// order of its writer, though the ring is full most of the time.
-// Broken by: a part of a line in a ring without room; room that is not told.
+// There are many writers, each with lines of its own. Every line arrives whole and once, in
+// the order of its writer, though the ring is full most of the time. Broken by: writing a
+// part of a line into a ring without room; not calling room.
 func TestWriters(t *testing.T) {
 	port := &slowPort{}
 	var mu sync.Mutex
@@ -105,8 +105,8 @@ func TestWriters(t *testing.T) {
 	}
 }
 
-// A message of the kernel comes after what users have written, at once, even if the
-// port's goroutine sleeps, or whoever has the lock is dead.
+// A message of the kernel comes after what users have written, and at once, even if the
+// port's goroutine sleeps or the holder of the lock is dead.
 func TestSync(t *testing.T) {
 	port := &slowPort{stuck: true}
 	c := New(port, func() {})
@@ -132,7 +132,7 @@ func TestSync(t *testing.T) {
 	port.mu.Unlock()
 }
 
-// A full ring takes nothing, and says how full it is.
+// A full ring takes nothing, and reports how full it is.
 func TestFull(t *testing.T) {
 	c := New(&slowPort{}, func() {})
 	if !c.Write(make([]byte, ringSize-1)) || c.Write(make([]byte, 2)) || !c.Write(make([]byte, 1)) {

@@ -2,5 +2,5 @@
 
 package console
 
-// spin waits for another CPU.
+// spin is called in a loop that waits for another CPU.
 func spin() {}

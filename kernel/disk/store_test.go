@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// storeIndex sets a ring's index as a device does, behind all it has written before.
+// storeIndex sets a ring's index as a device does, after all it has written before.
 func storeIndex(ring []byte, index uint16) { atomic.StoreUint32(word(ring), uint32(index)<<16) }
 
 func loadIndex(ring []byte) uint16 { return uint16(atomic.LoadUint32(word(ring)) >> 16) }

@@ -7,29 +7,29 @@ import (
 	"hash/crc32"
 )
 
-// Partition tables: the PC's (MBR) with its logical partitions, and UEFI's (GPT,
-// specification 2.10, section 5.3). github.com/diskfs/go-diskfs v1.9.4 reads them too,
-// but allocates what a table's header says, up to 2^64 bytes, and brings twelve modules.
+// Partition tables: the PC's (MBR) with logical partitions, and UEFI's (GPT, specification
+// 2.10, section 5.3). github.com/diskfs/go-diskfs v1.9.4 reads them too, but it allocates
+// as much as a table's header says, up to 2^64 bytes, and depends on twelve modules.
 
 const (
 	mbrTable     = 446 // offset of the four entries
 	mbrEntry     = 16
 	mbrSignature = 510
-	maxLogical   = 60 // partitions in an extended one
+	maxLogical   = 60 // logical partitions in an extended partition
 
 	typeGPT = 0xee
 
-	gptHeader   = 92 // bytes of it that have a meaning
+	gptHeader   = 92 // bytes of the header that have a meaning
 	gptEntry    = 128
 	maxGPT      = 1024    // entries
-	maxGPTBytes = 1 << 20 // of them together
+	maxGPTBytes = 1 << 20 // all entries together
 )
 
 var le = binary.LittleEndian
 
-// Partitions are the partitions of d, in the order of their numbers. A disk without a
-// table has none. An error says what is wrong with the table; the partitions that make
-// sense come with it.
+// Partitions returns the partitions of d, in the order of their numbers. A disk without a
+// table has none. If the table is damaged, the error says how, and the partitions that make
+// sense are returned with it.
 func Partitions(d Device) ([]Device, error) {
 	first := make([]byte, SectorSize)
 	if d.Size() < 2*SectorSize {
@@ -49,7 +49,7 @@ func Partitions(d Device) ([]Device, error) {
 	return mbr(d, first)
 }
 
-// number is the name of partition n of d: vda1, mmcblk0p1.
+// number returns the name of partition n of d, such as vda1 or mmcblk0p1.
 func number(d Device, n int) string {
 	name := d.Name()
 	if c := name[len(name)-1]; '0' <= c && c <= '9' {
@@ -58,7 +58,7 @@ func number(d Device, n int) string {
 	return fmt.Sprint(name, n)
 }
 
-// extended tells whether a type of the MBR is that of a partition with partitions.
+// extended reports whether typ is the MBR type of a partition that contains partitions.
 func extended(typ byte) bool { return typ == 0x05 || typ == 0x0f || typ == 0x85 }
 
 func mbr(d Device, table []byte) (parts []Device, err error) {
@@ -79,8 +79,8 @@ func mbr(d Device, table []byte) (parts []Device, err error) {
 		}
 		add(i+1, start, sectors)
 	}
-	// The boot sector and the first byte of a FAT or ext2 file system without a table
-	// can look like a table: all entries of a true one have a status of 0 or 0x80.
+	// The first sector of a FAT or ext2 file system without a table can look like a table.
+	// In a real table all entries have a status of 0 or 0x80.
 	for i := range 4 {
 		if s := table[mbrTable+mbrEntry*i]; s != 0 && s != 0x80 {
 			return nil, nil
@@ -116,7 +116,8 @@ func mbr(d Device, table []byte) (parts []Device, err error) {
 	return parts, err
 }
 
-// gpt reads the table at the start of the disk, or if that is damaged the one at its end.
+// gpt reads the table at the start of the disk or, if that is damaged, the table at its
+// end.
 func gpt(d Device) ([]Device, error) {
 	parts, err := gptAt(d, 1)
 	if err == nil {

@@ -37,7 +37,8 @@ func tableText(parts []Device) string {
 	return strings.Join(s, ", ")
 }
 
-// TestPartitions reads tables that sfdisk made, whole ones and damaged ones. Broken by taking a logical partition's start for one from its own table.
+// TestPartitions reads tables that sfdisk made, and damaged ones. Broken by
+// counting a logical partition's start from the wrong sector.
 func TestPartitions(t *testing.T) {
 	const size = 8 << 20
 	read := func(d Device, want string) {
@@ -51,7 +52,7 @@ func TestPartitions(t *testing.T) {
 	read(dos, "ram1 2048+1024, ram5 6144+512, ram6 10240+1000")
 	g := ram(disktest.Sample(t, "gpt"))
 	read(g, "ram1 2048+1024, ram2 4096+100")
-	g[SectorSize+20] ^= 1 // the first header: the second one serves
+	g[SectorSize+20] ^= 1 // the first header is damaged, so the second one is read
 	read(g, "ram1 2048+1024, ram2 4096+100")
 	g[size-SectorSize] ^= 1
 	if _, err := Partitions(g); err == nil || !strings.Contains(err.Error(), "GPT") {
@@ -76,7 +77,7 @@ func TestPartitions(t *testing.T) {
 	}
 }
 
-// FuzzPartitions: whatever a table says, partitions lie on the disk.
+// FuzzPartitions: whatever a table says, all partitions lie on the disk.
 func FuzzPartitions(f *testing.F) {
 	f.Add(uint32(mbrTable), []byte{0, 0, 0, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0}, true)
 	f.Add(uint32(mbrTable), []byte{0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0}, true)
@@ -88,7 +89,7 @@ func FuzzPartitions(f *testing.F) {
 			d[mbrTable+4] = typeGPT
 		}
 		copy(d[int(at)%len(d):], data)
-		if !legacy { // what the checksums would keep out
+		if !legacy { // else the checksums keep all changes out
 			fixGPT(d)
 		}
 		parts, _ := Partitions(d)

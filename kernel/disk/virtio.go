@@ -10,51 +10,52 @@ import (
 )
 
 // Virtio is a virtio block device (VirtIO 1.2, section 5.2) with one queue. TamaGo's
-// kvm/virtio finds the device, negotiates and tells it where the queue is; the chains
-// of descriptors are made here, for TamaGo's VirtualQueue knows single buffers only.
+// kvm/virtio finds the device, negotiates features and tells the device where the queue is.
+// The chains of descriptors are made here, because TamaGo's VirtualQueue supports single
+// buffers only.
 //
-// A request has a slot, which is three descriptors in a row (header, data, status) and
-// a buffer that the data are copied through: the device never gets an address of the
-// caller's memory. A slot belongs to its caller from acquire to release; in between
-// the device may own it, from submit until the used ring has it.
+// A request uses a slot: three adjacent descriptors (header, data, status) and a buffer
+// through which the data are copied, so that the device never gets an address of the
+// caller's memory. A caller owns its slot from when it takes it from slots until it puts it
+// back. Meanwhile the device may own the slot, from submit until the used ring has it.
 type Virtio struct {
 	c        VirtioConfig
 	size     int64
 	readOnly bool
 	flush    bool
 
-	slots chan *slot // free
+	slots chan *slot // slots that are free
 	all   []*slot
 
 	mu     sync.Mutex // the rings
-	avail  uint16     // [mu] chains made available
-	used   uint16     // [mu] of them taken back
-	broken error      // [mu] why no request is made any more
+	avail  uint16     // [mu] number of chains made available
+	used   uint16     // [mu] number of chains taken back
+	broken error      // [mu] why requests are no longer made; nil if they are
 }
 
-// Transport is how a device is told of requests, and tells of answers.
+// Transport notifies a device of requests, and waits for its interrupts.
 type Transport interface {
 	// Notify tells the device to look at the queue.
 	Notify()
-	// Alive tells whether the device still answers.
+	// Alive reports whether the device still answers.
 	Alive() bool
 	// Await blocks until the device has raised its interrupt since the last call, and
 	// acknowledges it.
 	Await()
 }
 
-// VirtioConfig is a device that has been set up, with its queue.
+// VirtioConfig describes a device that has been set up, and its queue.
 type VirtioConfig struct {
 	Transport Transport
 	Name      string
-	Config    []byte // the device's configuration, ConfigBytes of it
+	Config    []byte // the device's configuration space, ConfigBytes long
 	Features  uint64 // negotiated
 
 	// The queue's memory, for QueueSize descriptors.
 	Desc, Avail, Used []byte
 	QueueSize         int
-	// Headers are QueueSize buffers of HeaderBytes, and Data are buffers of
-	// DataBytes: as many as requests may be made at a time, at most QueueSize/3.
+	// Headers are QueueSize buffers of HeaderBytes each. Data are buffers of DataBytes
+	// each: one for each request that may be made at the same time, at most QueueSize/3.
 	Headers []Buffer
 	Data    []Buffer
 
@@ -62,7 +63,7 @@ type VirtioConfig struct {
 	Limit time.Duration
 }
 
-// Buffer is memory that the device reaches, and the address by which it does.
+// Buffer is memory that the device can reach, with the address by which it reaches it.
 type Buffer struct {
 	Bytes   []byte
 	Address uint64
@@ -98,19 +99,19 @@ const (
 	statusAt = 16 // in the header's buffer
 )
 
-// slot is what a request is made in.
+// slot is what one request needs.
 type slot struct {
-	first  uint16 // descriptor
+	first  uint16 // number of its first descriptor
 	header Buffer
 	data   Buffer
-	busy   bool // [Virtio.mu] the device has it
+	busy   bool // [Virtio.mu] the device owns it
 	done   chan struct{}
 }
 
 // maxSectors bounds a device's size: offsets are an int64.
 const maxSectors = 1 << 53
 
-// NewVirtio is the device; Run must be called in a goroutine of its own.
+// NewVirtio makes the device. The caller must call Run in a goroutine of its own.
 func NewVirtio(c VirtioConfig) (*Virtio, error) {
 	sectors := le.Uint64(c.Config)
 	if sectors == 0 || sectors > maxSectors {
@@ -137,10 +138,10 @@ func (v *Virtio) Size() int64    { return v.size }
 func (v *Virtio) ReadOnly() bool { return v.readOnly }
 func (v *Virtio) Name() string   { return v.c.Name }
 
-// ReadAt is Device's.
+// ReadAt implements Device.
 func (v *Virtio) ReadAt(p []byte, off int64) (int, error) { return v.transfer(requestIn, p, off) }
 
-// WriteAt is Device's.
+// WriteAt implements Device.
 func (v *Virtio) WriteAt(p []byte, off int64) (int, error) {
 	if v.readOnly {
 		return 0, syscall.EROFS
@@ -162,7 +163,7 @@ func (v *Virtio) transfer(kind uint32, p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// Flush is Device's. A device without the feature has no cache that could be lost.
+// Flush implements Device. A device without the feature has no cache that could be lost.
 func (v *Virtio) Flush() error {
 	if !v.flush {
 		v.mu.Lock()
@@ -247,21 +248,22 @@ func (v *Virtio) submit(s *slot) error {
 		return syscall.EIO
 	}
 	select {
-	case <-s.done: // of a request that ended with the device
+	case <-s.done: // left by an earlier request
 	default:
 	}
 	s.busy = true
 	le.PutUint16(v.c.Avail[4+2*(int(v.avail)%v.c.QueueSize):], s.first)
 	v.avail++
-	// Flags (0: interrupts are wanted) and index in one store, which package atomic
-	// orders behind all before it.
+	// Flags (0: interrupts are wanted) and index are stored at once. The atomic store is
+	// ordered after all earlier stores.
 	atomic.StoreUint32(word(v.c.Avail), uint32(v.avail)<<16)
 	v.mu.Unlock()
 	v.c.Transport.Notify()
 	return nil
 }
 
-// word is the first word of a ring: flags, and above them the index.
+// word returns the first word of a ring: the flags in its low half, the index in its high
+// half.
 func word(ring []byte) *uint32 { return (*uint32)(unsafe.Pointer(&ring[0])) }
 
 // await blocks until the slot's request has been answered, or the device is broken.
@@ -275,7 +277,7 @@ func (v *Virtio) await(s *slot) {
 	select {
 	case <-s.done:
 	case <-late.C:
-		v.reap() // an interrupt that was lost is no reason to give up
+		v.reap() // the answer may be there, and only the interrupt lost
 		select {
 		case <-s.done:
 		default:
@@ -286,7 +288,7 @@ func (v *Virtio) await(s *slot) {
 	}
 }
 
-// Run takes answers from the device, for ever.
+// Run takes answers from the device until the device is broken.
 func (v *Virtio) Run() {
 	for {
 		v.c.Transport.Await()
@@ -297,7 +299,7 @@ func (v *Virtio) Run() {
 	}
 }
 
-// reap takes what the used ring has.
+// reap takes all answers that the used ring has.
 func (v *Virtio) reap() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -325,7 +327,7 @@ func (v *Virtio) reap() {
 	}
 }
 
-// failLocked ends the use of the device: all requests fail. Preconditions: mu held.
+// failLocked marks the device as broken and ends all requests. Preconditions: mu held.
 func (v *Virtio) failLocked(why error) {
 	if v.broken != nil {
 		return
@@ -340,7 +342,7 @@ func (v *Virtio) failLocked(why error) {
 	}
 }
 
-// Broken is why the device is not used any more, or nil.
+// Broken returns why the device is no longer used, or nil.
 func (v *Virtio) Broken() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()

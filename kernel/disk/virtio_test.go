@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// fake is a virtio block device over memory, whose addresses are offsets in mem.
+// fake is a virtio block device over memory. Addresses are offsets in mem.
 type fake struct {
 	t                 *testing.T
 	mem               []byte
@@ -23,7 +23,7 @@ type fake struct {
 	irq     chan bool
 	gone    bool
 	flushes int
-	hold    bool                            // requests are left unanswered
+	hold    bool                            // requests are not answered
 	lie     func(index *uint16, id *uint32) // changes what the used ring says
 	status  byte
 }
@@ -59,7 +59,7 @@ func newFake(t *testing.T, size int, features uint64) (*fake, *Virtio) {
 func (f *fake) Alive() bool { f.mu.Lock(); defer f.mu.Unlock(); return !f.gone }
 func (f *fake) Await()      { <-f.irq }
 
-// Notify does what is new, in another goroutine as a device would.
+// Notify does the new requests, in another goroutine, as a device would.
 func (f *fake) Notify() { go f.work() }
 
 func (f *fake) work() {
@@ -109,7 +109,7 @@ func (f *fake) do(id int) {
 	st[0] = f.status
 }
 
-// TestVirtio: eight goroutines read and write their parts of the disk in pieces of any
+// TestVirtio: eight goroutines read and write their own parts of the disk, in pieces of any
 // length. Broken by one chain for all requests (first always 0).
 func TestVirtio(t *testing.T) {
 	const each = 1 << 19
@@ -151,7 +151,8 @@ func TestVirtio(t *testing.T) {
 	}
 }
 
-// TestVirtioErrors: what the device refuses reaches the caller; the next request works.
+// TestVirtioErrors: a refusal by the device is reported to the caller, and the next request
+// works.
 func TestVirtioErrors(t *testing.T) {
 	f, v := newFake(t, 1<<20, FeatureFlush)
 	b := make([]byte, 512)
@@ -171,9 +172,8 @@ func TestVirtioErrors(t *testing.T) {
 	}
 }
 
-// TestVirtioLies: a device that says what cannot be true is broken: those who wait get
-// EIO, and so does everybody later. Broken by taking the id without looking at busy:
-// the answer to a request that is not there panics (send on a full channel blocks).
+// TestVirtioLies: a device that says something impossible is broken. Waiting requests get
+// EIO, and so do all later ones. Broken by taking the id without looking at busy.
 func TestVirtioLies(t *testing.T) {
 	lies := map[string]func(*uint16, *uint32){
 		"an index far ahead":   func(i *uint16, id *uint32) { *i += 5 },
@@ -210,7 +210,8 @@ func TestVirtioLies(t *testing.T) {
 	}
 }
 
-// TestVirtioGone: a device that vanishes, or never answers, gives EIO to all who wait.
+// TestVirtioGone: a device that vanishes, or never answers, gives EIO to all waiting
+// requests.
 func TestVirtioGone(t *testing.T) {
 	for _, silent := range []bool{false, true} {
 		f, v := newFake(t, 1<<20, 0)

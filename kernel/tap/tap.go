@@ -1,5 +1,5 @@
-// Package tap writes test results to the serial console: a TAP line each, the
-// reasons of a failure as comments before its line, and the closing line.
+// Package tap writes test results to the serial console: a TAP line for each test, before
+// it the reasons of a failure as comments, and at the end the closing line.
 package tap
 
 import (
@@ -19,7 +19,7 @@ type Report struct {
 // New makes a report that writes to w.
 func New(w io.Writer) *Report { return &Report{w: w} }
 
-// Result reports one test: passed if there are no reasons against it.
+// Result reports one test. The test has passed if reasons is empty.
 func (r *Report) Result(name string, reasons []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -38,7 +38,7 @@ func (r *Report) Result(name string, reasons []string) {
 	fmt.Fprintf(r.w, "%s %d - %s\n", verdict, r.passed+r.failed, name)
 }
 
-// Close writes the closing line and tells whether everything passed.
+// Close writes the closing line and reports whether all tests passed.
 func (r *Report) Close() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,13 +1,13 @@
-// Package exit holds the ways in which a process can end: exit designs, each a value
-// of type Design in a file of its own. Package proc runs them, and everything that is
-// done once for each design (the kernel's exit= argument, /proc/PID/exit_policy,
-// self-tests, benchmarks, reports) ranges over Designs.
+// Package exit holds the ways in which a process can end: exit designs. Each is a value of
+// type Design in a file of its own. Package proc runs them. Everything that is done once
+// for each design (the kernel's exit= argument, /proc/PID/exit_policy, self-tests,
+// benchmarks, reports) ranges over Designs.
 //
-// What all designs share is in package proc: the order of the steps 1 to 3 and 5, the
-// locks, and wait(2). A design decides who takes the memory apart, and when. It does
-// so with the few operations of Process. qemu/LAB.md tells how to add one.
+// Package proc has what all designs share: the order of steps 1 to 3 and 5, the locks, and
+// wait(2). A design decides in which context, and when, the memory is taken apart. It does
+// so with the few operations of Process. qemu/LAB.md explains how to add a design.
 //
-// The package knows no kernel: tools of the host and user programs import it too.
+// The package does not depend on the kernel: host tools and user programs import it too.
 package exit
 
 import "fmt"
@@ -23,79 +23,83 @@ var Designs = []*Design{
 
 // Design is one way to end a process.
 //
-// The functions run in this order: Exiting, in the last thread; Last, when no CPU
-// stands on a thread of the process any more; Owed, when the zombie is collected. A
-// nil function does nothing. No lock is held in any of them, and each may sleep,
-// unless it says otherwise.
+// The functions run in this order. Exiting runs in the last thread. Last runs when no CPU
+// uses the stack of any thread of the process any more. Owed runs when the zombie is
+// collected. A nil function does nothing. No lock is held in any of them, and each may
+// sleep, unless its comment says otherwise.
 type Design struct {
-	// Name is what exit= and /proc/PID/exit_policy call it.
+	// Name is the design's name for exit= and /proc/PID/exit_policy.
 	Name string
-	// Idea says in one paragraph how it works and what speaks for it and against it.
+	// Idea says in one paragraph how the design works, and what its advantages and
+	// drawbacks are.
 	Idea string
-	// Source says who has argued for it or built it, and when.
+	// Source says who proposed the design or built it, and when.
 	Source string
 
-	// Exiting is step 4, in the exiting process's last thread.
+	// Exiting is step 4. It runs in the exiting process's last thread.
 	Exiting func(p Process)
-	// Threads says what becomes of a dead thread: its u-area, and what else it holds.
+	// Threads says what happens to a dead thread, with its u-area and whatever else it
+	// holds.
 	Threads Fate
-	// Last runs once every thread of the process is dead and off its stack: in the
-	// reaper if Threads is ToReaper, else at the end of the goroutine that ran the
-	// thread which left its stack last. It must call Zombify.
+	// Last runs once, when every thread of the process is dead and off its stack. It runs
+	// in the reaper if Threads is ToReaper, else at the end of the goroutine whose thread
+	// left its stack last. It must call Zombify.
 	Last func(p Process, by Context)
-	// Owed gives back what a zombie still holds. The thread that collects the zombie
-	// runs it, after it has claimed the zombie and before wait(2) returns; if nobody
+	// Owed gives back what a zombie still holds. It runs in the thread that collects the
+	// zombie, after that thread has claimed it and before wait(2) returns. If no process
 	// will ever wait, the kernel runs it.
 	Owed func(p Process, by Context)
 
-	// Order is the order of steps of an exit whose parent waits; Unwaited that of one
-	// for which nobody will wait (SIGCHLD ignored). Apart are steps that run beside
-	// those behind StepWakeup, in this order. Steps for which an exit has no reason are
-	// left out of it: the purge if others use the address space, SIGCHLD if the parent
-	// ignores it.
+	// Order is the order of steps of an exit whose parent waits. Unwaited is that of an
+	// exit for which no process will wait (SIGCHLD ignored). Apart are steps, in this
+	// order, that run in parallel with the steps after StepWakeup. Steps for which an exit
+	// has no reason do not occur in it: the purge if others use the address space, SIGCHLD
+	// if the parent ignores it.
 	Order, Unwaited, Apart []Stage
 
-	// Breaks are the invariants that the design does not keep, each with the reason
-	// that the tests of that invariant must see.
+	// Breaks are the invariants that the design breaks, each with the reason that the tests
+	// of that invariant must report.
 	Breaks []Breach
-	// Unsound: a program can notice by a wrong result. Built to show that.
+	// Unsound: a program can notice the design by a wrong result. The design was built to
+	// show that.
 	Unsound bool
 }
 
-// Process is what a design may do with a process that ends. Each operation may be
-// called when there is nothing left for it to do.
+// Process is what a design may do with a process that ends. An operation may also be called
+// when there is nothing left for it to do.
 type Process interface {
 	// Purge removes all user mappings, if no other process uses them. It may sleep.
 	Purge(by Context)
-	// FreeSpace purges if that is yet to be done, and lets go of the address space: the
-	// last reference destroys the root. To be called when no thread of the process
-	// stands on the root (step 2b has seen to that).
+	// FreeSpace purges if that is yet to be done, and gives up the process's reference to
+	// the address space. The last reference destroys the root. It must be called only when
+	// no thread of the process uses the root (step 2b makes sure of that).
 	FreeSpace(by Context)
-	// FreeThreads frees the dead threads that Fate Kept has kept.
+	// FreeThreads frees the dead threads that were kept because of Fate Kept.
 	FreeThreads()
-	// Zombify makes the process a zombie, sends SIGCHLD and wakes the parent; if nobody
-	// will wait, it runs Owed first and the process is gone. It does not sleep but in
-	// Owed. What follows runs while the parent may have collected the process.
+	// Zombify makes the process a zombie, sends SIGCHLD and wakes the parent. If no process
+	// will wait, it runs Owed first, and the process is gone. It sleeps in Owed only. After
+	// it returns, the parent may have collected the process.
 	Zombify(by Context)
-	// Apart takes the address space off the process and runs zombify; then it purges
-	// and frees the space, which is nobody's by then.
+	// Apart takes the address space off the process and runs zombify. Then it purges and
+	// frees the space, which no longer belongs to a process.
 	Apart(zombify func())
 }
 
-// Fate is what becomes of a dead thread.
+// Fate says what happens to a dead thread.
 type Fate uint8
 
 const (
-	// ToReaper: exit2 puts it on deadproc and the reaper frees it.
+	// ToReaper: exit2 puts the thread on deadproc, and the reaper frees it.
 	ToReaper Fate = iota
-	// AtOnce: its goroutine frees it as soon as it has left the thread's stack.
+	// AtOnce: the thread's goroutine frees the thread as soon as it has left the thread's
+	// stack.
 	AtOnce
-	// Kept: it stays with the process until FreeThreads.
+	// Kept: the thread stays with the process until FreeThreads.
 	Kept
 )
 
-// Breach is an invariant that a design breaks. Reason is a part of what the tests that
-// guard the invariant must say when they fail.
+// Breach is an invariant that a design breaks. Reason is a part of what the invariant's
+// tests must print when they fail.
 type Breach struct {
 	Invariant Invariant
 	Reason    string
@@ -119,7 +123,7 @@ const (
 
 func (i Invariant) String() string { return fmt.Sprintf("E%d", uint8(i)) }
 
-// Invariants says what each invariant asks for, in a few words; number 0 is none.
+// Invariants says in a few words what each invariant demands. Element 0 is not used.
 var Invariants = [E10 + 1]string{
 	E1:  "wait returns no child whose shared-file writes are not visible",
 	E2:  "the kernel half of a root is never changed",
@@ -133,10 +137,10 @@ var Invariants = [E10 + 1]string{
 	E10: "a zombie holds status, usage and identity, and nothing else",
 }
 
-// String is the design's name.
+// String returns the design's name.
 func (d *Design) String() string { return d.Name }
 
-// Named is the design of that name; nil if there is none.
+// Named returns the design with that name, or nil.
 func Named(name string) *Design {
 	for _, d := range Designs {
 		if d.Name == name {
@@ -146,7 +150,7 @@ func Named(name string) *Design {
 	return nil
 }
 
-// Names are the names of all designs.
+// Names returns the names of all designs.
 func Names() (names []string) {
 	for _, d := range Designs {
 		names = append(names, d.Name)
@@ -154,7 +158,7 @@ func Names() (names []string) {
 	return names
 }
 
-// Breach is how the design breaks an invariant; nil if it keeps it.
+// Breach returns how the design breaks an invariant, or nil if it keeps it.
 func (d *Design) Breach(i Invariant) *Breach {
 	for n := range d.Breaks {
 		if d.Breaks[n].Invariant == i {
@@ -164,7 +168,7 @@ func (d *Design) Breach(i Invariant) *Breach {
 	return nil
 }
 
-// Index is the place of a step in Order; -1 if it is not there.
+// Index returns the place of a step in Order, or -1 if it is not there.
 func (d *Design) Index(s Step) int {
 	for i, at := range d.Order {
 		if at.Step == s {
@@ -174,7 +178,7 @@ func (d *Design) Index(s Step) int {
 	return -1
 }
 
-// Purger is who purges in an exit whose parent waits.
+// Purger returns the context that purges in an exit whose parent waits.
 func (d *Design) Purger() Context {
 	for _, at := range append(d.Order[:len(d.Order):len(d.Order)], d.Apart...) {
 		if at.Step == StepPurgeBegin {
@@ -184,7 +188,7 @@ func (d *Design) Purger() Context {
 	panic("exit: design " + d.Name + " never purges")
 }
 
-// Warning is what a boot says of a design that is unsound; empty for the others.
+// Warning returns what a boot prints about an unsound design, or "" for a sound one.
 func (d *Design) Warning() string {
 	if !d.Unsound {
 		return ""
@@ -199,13 +203,13 @@ func (d *Design) Warning() string {
 	return text
 }
 
-// freeAndZombify is Last of the designs in which a zombie holds nothing.
+// freeAndZombify is Last for the designs whose zombies hold nothing.
 func freeAndZombify(p Process, by Context) {
 	p.FreeSpace(by)
 	p.Zombify(by)
 }
 
-// stages makes a list of stages: steps that one context does, then those of the next.
+// stages joins lists of stages.
 func stages(lists ...[]Stage) (all []Stage) {
 	for _, l := range lists {
 		all = append(all, l...)
@@ -220,7 +224,7 @@ func by(c Context, steps ...Step) (l []Stage) {
 	return l
 }
 
-// What every order has: steps 1 to 3; step 5; the end of a process that is waited for.
+// Parts of every order: steps 1 to 3; step 5; the end of a process that is waited for.
 var (
 	begin = by(InProcess, StepExit1, StepUserDone, StepFilesDone)
 	dead  = by(InProcess, StepDead, StepNoteExit)

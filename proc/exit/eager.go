@@ -1,6 +1,6 @@
 package exit
 
-// Eager tells the parent first. It is unsound on purpose.
+// Eager wakes the parent first and frees memory later. It is unsound on purpose.
 var Eager = Design{
 	Name: "eager",
 	Idea: "The process becomes a zombie as soon as it has stopped running, and its parent is woken. Its address " +

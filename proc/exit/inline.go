@@ -1,6 +1,6 @@
 package exit
 
-// Inline has no reaper.
+// Inline works without a reaper.
 var Inline = Design{
 	Name: "inline",
 	Idea: "The exiting process takes all of itself apart, the root included: it has left the root before it " +

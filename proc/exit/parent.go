@@ -1,6 +1,6 @@
 package exit
 
-// Parent leaves everything to the parent. It is unsound on purpose.
+// Parent leaves all freeing to the parent. It is unsound on purpose.
 var Parent = Design{
 	Name: "parent",
 	Idea: "The exiting process becomes a zombie with all that it has: address space, threads, u-areas. The " +

@@ -1,6 +1,6 @@
 package exit
 
-// Purge is the default, and what this kernel was built for.
+// Purge is the default, and the design that this kernel was built for.
 var Purge = Design{
 	Name: "purge",
 	Idea: "The exiting process takes its own memory apart, early, where it may still sleep, with no lock held. " +

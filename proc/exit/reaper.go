@@ -1,6 +1,6 @@
 package exit
 
-// Reaper is the classic.
+// Reaper is the classic design.
 var Reaper = Design{
 	Name: "reaper",
 	Idea: "The exiting process keeps its whole address space and hands itself to the reaper, which purges, frees " +
@@ -10,7 +10,7 @@ var Reaper = Design{
 	Source: "OpenBSD until 2025 (kern_exit.c: exit1, cpu_exit, exit2, reaper), NetBSD until 2004",
 
 	Threads: ToReaper,
-	Last:    freeAndZombify, // which purges
+	Last:    freeAndZombify, // it also purges, in FreeSpace
 
 	Order: stages(begin, dead, by(InReaper, StepReaper, StepPurgeBegin, StepPurgeEnd, StepSpaceFreed,
 		StepZombie, StepSIGCHLD, StepWakeup), end),

@@ -4,22 +4,22 @@ package exit
 type Step uint8
 
 const (
-	StepExit1      Step = iota // the process was told to exit, or its last thread did
+	StepExit1      Step = iota // the process was told to exit, or its last thread exited
 	StepUserDone               // robust futexes, clear_child_tid, vfork parent: done
 	StepFilesDone              // descriptors closed, timers stopped
 	StepPurgeBegin             // VMSpace.Purge begins
-	StepPurgeEnd               // and ends; the event says what it freed
-	StepDead                   // the process is dead: point of no sleep passed
+	StepPurgeEnd               // VMSpace.Purge ends; the event says what it freed
+	StepDead                   // the process is dead: it may not sleep any more
 	StepNoteExit               // knotes were told
 	StepThreadDead             // a thread is dead and off the look-up lists
 	StepDeadproc               // exit2: a thread was put on deadproc
 	StepReaper                 // the reaper took the process's last thread from deadproc
-	StepOffStack               // or, without a reaper: its goroutine has left the last thread
-	StepSpaceFreed             // uvmspace_free: root destroyed (or not its last reference)
+	StepOffStack               // the same without a reaper: the last thread's goroutine has left the thread's stack
+	StepSpaceFreed             // uvmspace_free: the reference was given up, and the root destroyed if it was the last
 	StepZombie                 // the process is a zombie
 	StepSIGCHLD                // SIGCHLD was sent
 	StepWakeup                 // the parent was woken
-	StepWait                   // wait4 took it
+	StepWait                   // wait4 has collected the process
 	StepGone                   // the process is gone
 	NumSteps
 )
@@ -37,14 +37,14 @@ func (s Step) String() string {
 	return "?"
 }
 
-// Context says who does a step.
+// Context says in which context a step runs.
 type Context uint8
 
 const (
-	InProcess    Context = iota // a thread of the process itself, or its goroutine once that has left the thread
+	InProcess    Context = iota // a thread of the process itself, or its goroutine after it has left the thread's stack
 	InReaper                    // the reaper
 	InParent                    // a waiting parent, or a task that acts for a parent that will not wait
-	InBackground                // after the process is a zombie, while nobody waits for it
+	InBackground                // a task, after the process has become a zombie, while nothing waits for the task
 	NumContexts
 )
 
@@ -57,7 +57,7 @@ func (c Context) String() string {
 	return "?"
 }
 
-// Stage is a step and who does it.
+// Stage is a step and the context in which it runs.
 type Stage struct {
 	Step Step
 	By   Context

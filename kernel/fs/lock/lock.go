@@ -1,10 +1,11 @@
-// Package lock keeps record locks (fcntl_locking(2)): ranges of a file's bytes that one
-// owner holds for reading together with others, or for writing alone.
+// Package lock keeps record locks (fcntl_locking(2)). A record lock is a range of a file's
+// bytes that one owner holds, either for reading together with others, or for writing
+// alone.
 //
-// An owner is whatever the caller says: a process's descriptor table, or an open file
-// description. The package knows neither files nor processes. All tables of a machine
-// share one mutex, as a wait in one of them may close a circle through others. No
-// caller's lock is taken, and nothing sleeps, while it is held.
+// The caller decides what an owner is: a process's descriptor table, or an open file
+// description. The package knows neither files nor processes. All tables of a machine share
+// one mutex, because a wait in one table may close a circle of waits through others. While
+// the mutex is held no lock of the caller is taken and nothing sleeps.
 package lock
 
 import (
@@ -19,40 +20,40 @@ import (
 	"grim/mm/charge"
 )
 
-// End is the last byte that any file can have.
+// End is the last byte that a file can have.
 const End = math.MaxInt64
 
-// MaxPerFile is how many locks a file may have: ENOLCK. It bounds the time that the
+// MaxPerFile is how many locks a file may have; more give ENOLCK. It bounds how long the
 // mutex is held.
 const MaxPerFile = 4096
 
-// cost is what a lock is charged, in bytes of kernel heap; twice its size, as the
-// table of a file grows by doubling.
+// cost is what a lock is charged, in bytes of kernel heap. It is twice a lock's size,
+// because a file's table grows by doubling.
 const cost = 2 * int64(unsafe.Sizeof(Lock{}))
 
-// Lock is a lock that is held or asked for.
+// Lock is a lock that is held or requested.
 type Lock struct {
 	Owner      any // comparable
-	PID        int // what F_GETLK tells; -1 for an open file description
+	PID        int // the process that F_GETLK reports; -1 for an open file description
 	Write      bool
 	Start, End int64 // bytes, both included
 
 	payer *charge.User
 }
 
-// System is all the locks of a machine.
+// System holds all the locks of a machine.
 type System struct {
 	mu      sync.Mutex
 	waiting []*waiter
 }
 
-// Table is the locks of one file. The zero value is empty.
+// Table holds the locks of one file. Its zero value is empty.
 type Table struct {
-	n     atomic.Int32 // of locks; changes with System.mu held
+	n     atomic.Int32 // number of locks; changed with System.mu held
 	locks []Lock       // by start
 }
 
-// waiter is a thread that waits for a lock of a table.
+// waiter is a thread that waits for a lock.
 type waiter struct {
 	table          *Table
 	owner, blocker any
@@ -61,7 +62,8 @@ type waiter struct {
 
 func (a *Lock) overlaps(b *Lock) bool { return a.Start <= b.End && b.Start <= a.End }
 
-// conflict is a lock of another owner that forbids l; nil: none. Precondition: mu held.
+// conflict returns a lock of another owner that conflicts with l, or nil. Preconditions: mu
+// held.
 func (t *Table) conflict(l *Lock) *Lock {
 	for i := range t.locks {
 		if h := &t.locks[i]; h.Owner != l.Owner && (h.Write || l.Write) && h.overlaps(l) {
@@ -71,7 +73,7 @@ func (t *Table) conflict(l *Lock) *Lock {
 	return nil
 }
 
-// Test is F_GETLK: a lock that forbids l.
+// Test is F_GETLK: it returns a lock that conflicts with l, if there is one.
 func (s *System) Test(t *Table, l Lock) (held Lock, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,8 +83,8 @@ func (s *System) Test(t *Table, l Lock) (held Lock, ok bool) {
 	return Lock{}, false
 }
 
-// Unlock gives up what the owner of l holds in its range. ENOLCK: a lock would become
-// two, and there is no room for that.
+// Unlock gives up what the owner of l holds in l's range. ENOLCK if a lock would be divided
+// into two and there is no room for one more.
 func (s *System) Unlock(t *Table, l Lock, payer *charge.User) error {
 	if t.n.Load() == 0 {
 		return nil
@@ -92,18 +94,19 @@ func (s *System) Unlock(t *Table, l Lock, payer *charge.User) error {
 	return s.replace(t, l, false, payer)
 }
 
-// Drop gives up all that an owner holds.
+// Drop gives up all locks that an owner holds.
 func (s *System) Drop(t *Table, owner any) {
 	if t.n.Load() == 0 {
 		return
 	}
-	_ = s.Unlock(t, Lock{Owner: owner, End: End}, nil) // a whole range divides no lock
+	_ = s.Unlock(t, Lock{Owner: owner, End: End}, nil) // the range is the whole file, so that no lock is divided
 }
 
-// Set gives its owner l, in place of what it holds in that range. EAGAIN: another
-// owner's is in the way, and wait is nil. Else wait sleeps until the channel can be
-// received from; its error ends the call. EDEADLK, if detect is set: the other owner
-// waits for this one. ENOLCK: no room.
+// Set gives l to its owner, in place of what the owner holds in that range. If a lock of
+// another owner conflicts, the call fails with EAGAIN if wait is nil. Otherwise it calls
+// wait, with no lock held, which must sleep until the channel can be received from; an
+// error from wait ends the call. EDEADLK if detect is set and the other owner waits for
+// this one. ENOLCK if there is no room.
 func (s *System) Set(t *Table, l Lock, payer *charge.User, detect bool, wait func(<-chan struct{}) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,10 +139,10 @@ func (s *System) Set(t *Table, l Lock, payer *charge.User, detect bool, wait fun
 	}
 }
 
-// circular says whether blocker waits, directly or through others, for owner.
-// Precondition: mu held.
+// circular reports whether blocker waits, directly or through others, for owner.
+// Preconditions: mu held.
 func (s *System) circular(owner, blocker any) bool {
-	for range s.waiting { // a longer chain than there are waiters is a circle without owner
+	for range s.waiting { // a chain longer than the number of waiters is a circle without owner
 		if blocker == owner {
 			return true
 		}
@@ -152,12 +155,12 @@ func (s *System) circular(owner, blocker any) bool {
 	return blocker == owner
 }
 
-// replace takes the owner's locks out of l's range, and with add puts l there, which
-// payer pays for. Neighbours of one kind become one lock. Precondition: mu held.
+// replace removes the owner's locks from l's range, and if add is true puts l there,
+// charged to payer. Adjacent locks of one kind become one lock. Preconditions: mu held.
 func (s *System) replace(t *Table, l Lock, add bool, payer *charge.User) error {
 	after := make([]Lock, 0, len(t.locks)+2)
-	var gone []*charge.User // payers of the locks that end
-	paid := 0               // locks that payer has paid for
+	var gone []*charge.User // payers of the locks that disappear
+	paid := 0               // number of locks that payer has paid for
 	pay := func(n *Lock) bool {
 		n.payer = payer
 		if len(after) == MaxPerFile || !payer.Take(charge.OpenFile, cost) {
@@ -220,12 +223,12 @@ func (s *System) replace(t *Table, l Lock, add bool, payer *charge.User) error {
 	return nil
 }
 
-// touches says that two locks overlap or are neighbours.
+// touches reports whether two locks overlap or are adjacent.
 func touches(a, b *Lock) bool {
 	return (b.End == End || a.Start <= b.End+1) && (a.End == End || b.Start <= a.End+1)
 }
 
-// List is the locks that are held, in the order of their first bytes.
+// List returns the locks that are held, in the order of their first bytes.
 func (s *System) List(t *Table) []Lock {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -37,10 +37,10 @@ func TestRanges(t *testing.T) {
 		err        error
 	}{
 		{"a", 'w', 10, 19, "aw10-19", nil},
-		{"a", 'w', 20, 29, "aw10-29", nil}, // neighbours become one
+		{"a", 'w', 20, 29, "aw10-29", nil}, // adjacent locks become one
 		{"b", 'r', 29, 30, "aw10-29", syscall.EAGAIN},
 		{"b", 'r', 30, 40, "aw10-29 br30-40", nil},
-		{"a", 'r', 15, 19, "aw10-14 ar15-19 aw20-29 br30-40", nil}, // another kind divides
+		{"a", 'r', 15, 19, "aw10-14 ar15-19 aw20-29 br30-40", nil}, // a lock of another kind divides
 		{"a", 'u', 22, 25, "aw10-14 ar15-19 aw20-21 aw26-29 br30-40", nil},
 		{"b", 'w', 22, 25, "aw10-14 ar15-19 aw20-21 bw22-25 aw26-29 br30-40", nil},
 		{"c", 'r', 16, 18, "aw10-14 ar15-19 cr16-18 aw20-21 bw22-25 aw26-29 br30-40", nil},
@@ -67,7 +67,8 @@ func TestRanges(t *testing.T) {
 	}
 }
 
-// A byte at a time, as a model: random steps give each byte the same holders.
+// Random steps are compared with a model that works byte by byte: each byte has the same
+// holders.
 func TestRandom(t *testing.T) {
 	charges := charge.Unlimited()
 	u := charges.User(7)
