@@ -1,6 +1,6 @@
-// Package card puts together what a board boots from: the files of its FAT
-// partition, with the boot loader's configuration that loads them. Firmware is
-// not among them; a README in the image says what to add and where it comes from.
+// Package card makes the contents of the card that a board boots from: the files of its FAT
+// partition, and the boot loader's configuration that loads them. Firmware is not included;
+// a README in the image says what to add and where to get it.
 package card
 
 import (
@@ -17,14 +17,14 @@ type Parts struct {
 	CommandLine   string
 }
 
-// board is one that a card can be made for.
+// board is a board that a card can be made for.
 type board struct {
 	name   string
 	files  func(p *Parts) []fat.File
 	readme string
 }
 
-// Boards lists the names that Files takes.
+// Boards returns the names that Files accepts.
 func Boards() []string {
 	var names []string
 	for _, b := range boards {
@@ -33,7 +33,7 @@ func Boards() []string {
 	return names
 }
 
-// Files are the files of a board's card.
+// Files returns the files of a board's card.
 func Files(name string, p *Parts) ([]fat.File, error) {
 	i := slices.IndexFunc(boards, func(b board) bool { return b.name == name })
 	if i < 0 {
@@ -43,7 +43,7 @@ func Files(name string, p *Parts) ([]fat.File, error) {
 	return append(b.files(p), fat.File{Name: "README.txt", Data: dos(b.readme)}), nil
 }
 
-// dos gives text the line ends that every reader of a FAT card shows right.
+// dos returns s with line ends that every reader of a FAT card shows correctly.
 func dos(s string) []byte { return []byte(strings.ReplaceAll(s, "\n", "\r\n")) }
 
 var boards = []board{
@@ -54,8 +54,8 @@ var boards = []board{
 	{"efi", efi, readmeEFI},
 }
 
-// raspberry is read by the firmware of a Raspberry Pi. kernel_address is a 2 MB
-// boundary, which the image needs; the initramfs goes well behind it.
+// raspberry returns the files for the firmware of a Raspberry Pi. The image needs a
+// kernel_address on a 2 MB boundary. The initramfs is loaded far behind the image.
 func raspberry(image string) func(p *Parts) []fat.File {
 	return func(p *Parts) []fat.File {
 		config := `# Raspberry Pi firmware: start Grim.
@@ -75,7 +75,7 @@ enable_uart=1
 	}
 }
 
-// uboot is started by U-Boot's standard boot: it looks for boot.scr on each disk.
+// uboot returns files for U-Boot's standard boot, which looks for boot.scr on each disk.
 func uboot(p *Parts) []fat.File {
 	script := `# U-Boot: start Grim. The board's own device tree is used, with the tree that U-Boot
 # was given, or has built in, where there is no file of one. Some boards' U-Boot has
@@ -97,8 +97,8 @@ booti ${kernel_addr_r} ${grim_initrd} ${grim_tree}
 	}
 }
 
-// efi is found by UEFI firmware on any disk that it can read; the image's EFI stub
-// reads the other two.
+// efi returns files for UEFI firmware, which finds the image on any disk that it can read.
+// The image's EFI stub reads the other two files.
 func efi(p *Parts) []fat.File {
 	return []fat.File{
 		{Name: "EFI/BOOT/BOOTAA64.EFI", Data: p.Image},

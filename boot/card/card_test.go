@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestFiles: each board has what its loader looks for, and the command line.
+// TestFiles: each board's card has the files that its loader looks for, and the command
+// line.
 func TestFiles(t *testing.T) {
 	p := &Parts{Image: []byte("image"), Initrd: []byte("initrd"), CommandLine: "layout=separate selftest=quick"}
 	want := map[string][]string{
@@ -44,8 +45,8 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// TestPiBoot: the firmware finds on a Raspberry Pi's card what was put there, and
-// anything it would not take is noticed.
+// TestPiBoot: PiBoot finds on a Raspberry Pi's card what was put there, and reports
+// anything that the firmware would not accept.
 func TestPiBoot(t *testing.T) {
 	image := make([]byte, 1<<20)
 	binary.LittleEndian.PutUint64(image[16:], 20<<20)

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// PiBoot reads a Raspberry Pi's card as its firmware does, and returns what that
-// starts: the options of config.txt are those of the documentation on
-// raspberrypi.com, "config.txt", as far as cards made here have them; everything else
-// is an error. What the firmware puts in front of cmdline.txt is there as well.
+// PiBoot reads a Raspberry Pi's card as its firmware does, and returns what the firmware
+// starts. It knows the options of config.txt that cards made here have, as raspberrypi.com
+// documents them ("config.txt"); any other option is an error. The command line includes
+// arguments that the firmware puts before those of cmdline.txt.
 func PiBoot(files map[string][]byte) (*Parts, error) {
 	file := func(name string) ([]byte, error) {
 		for have, data := range files {
@@ -36,7 +36,7 @@ func PiBoot(files map[string][]byte) (*Parts, error) {
 			continue
 		}
 		option, value, _ := strings.Cut(line, "=")
-		if f := strings.Fields(line); f[0] == "initramfs" && len(f) == 3 { // the one without "="
+		if f := strings.Fields(line); f[0] == "initramfs" && len(f) == 3 { // the option that has no "="
 			if initrdAt, err = strconv.ParseUint(f[2], 0, 32); err == nil {
 				p.Initrd, err = file(f[1])
 			}
@@ -74,9 +74,9 @@ func PiBoot(files map[string][]byte) (*Parts, error) {
 }
 
 const (
-	piLine   = 78         // older firmware reads no more; newer, 98
-	piMemory = 0x2c000000 // what is sure not to be the firmware's own on a board of 1 GB
+	piLine   = 78         // older firmware reads no more; newer firmware reads 98
+	piMemory = 0x2c000000 // memory below this is not the firmware's own on a board with 1 GB
 
-	// piArguments are some of those that the firmware adds.
+	// piArguments are some of the arguments that the firmware adds.
 	piArguments = "coherent_pool=1M 8250.nr_uarts=1 vc_mem.mem_base=0x3ec00000 vc_mem.mem_size=0x40000000 "
 )

@@ -14,8 +14,8 @@ const (
 	typeScript   = 6
 )
 
-// bootScript wraps commands as U-Boot's "source" wants them: a header with two
-// checksums, then a list of lengths that ends with 0, then the text.
+// bootScript wraps commands in the form that U-Boot's "source" wants: a header with two
+// checksums, a list of lengths that ends with 0, and the text.
 func bootScript(name, text string) []byte {
 	be := binary.BigEndian
 	body := be.AppendUint32(nil, uint32(len(text)))
@@ -28,6 +28,6 @@ func bootScript(name, text string) []byte {
 	be.PutUint32(h[24:], crc32.ChecksumIEEE(body))
 	h[28], h[29], h[30] = osLinux, archARM64, typeScript
 	copy(h[32:63], name)
-	be.PutUint32(h[4:], crc32.ChecksumIEEE(h)) // of the header with 0 here
+	be.PutUint32(h[4:], crc32.ChecksumIEEE(h)) // checksum of the header, in which this field is 0
 	return append(h, body...)
 }

@@ -13,12 +13,12 @@ const (
 	attrLong = 0x0f
 
 	longChars = 13   // UTF-16 units in one entry of a long name
-	longLast  = 0x40 // marks the last part, which comes first
+	longLast  = 0x40 // marks the last part of a long name, which is stored first
 	date1980  = 1<<5 | 1
 )
 
-// entry is a directory entry with a short name. The time is the format's first
-// day, so that the same files make the same image.
+// entry returns a directory entry with a short name. The time is always the first day of
+// the format, so that the same files make the same image.
 func entry(short [11]byte, attr byte, cluster uint16, size int) []byte {
 	b := make([]byte, entrySize)
 	copy(b, short[:])
@@ -36,8 +36,8 @@ func shortDot(n int) (s [11]byte) {
 	return s
 }
 
-// entriesOf is the entry of a file, after those of its long name if it needs one.
-// used holds the folder's short names.
+// entriesOf returns the entry of a file, after the entries of its long name if it needs
+// one. used holds the short names of the folder; the file's is added.
 func entriesOf(name string, used map[[11]byte]bool, attr byte, cluster uint16, size int) ([]byte, error) {
 	short, exact := shortName(name)
 	for n := 1; !exact || used[short]; n++ {
@@ -57,8 +57,8 @@ func entriesOf(name string, used map[[11]byte]bool, attr byte, cluster uint16, s
 	return append(b, entry(short, attr, cluster, size)...), nil
 }
 
-// shortName is a name in the form 8.3, in capitals; ok if nothing but case is
-// lost, which no reader minds.
+// shortName returns a name in capitals in the form 8.3. ok is true if only upper and lower
+// case was lost, which readers ignore.
 func shortName(name string) (s [11]byte, ok bool) {
 	copy(s[:], bytes.Repeat([]byte{' '}, len(s)))
 	base, ext := name, ""
@@ -85,7 +85,7 @@ func shortName(name string) (s [11]byte, ok bool) {
 	return s, ok
 }
 
-// checksum ties a long name to its short one.
+// checksum returns the sum that says to which short name a long name belongs.
 func checksum(short [11]byte) (sum byte) {
 	for _, c := range short {
 		sum = sum>>1 | sum<<7
@@ -94,7 +94,7 @@ func checksum(short [11]byte) (sum byte) {
 	return sum
 }
 
-// longName makes the entries of a long name, the last part first.
+// longName returns the entries of a long name, the last part first.
 func longName(name string, sum byte) []byte {
 	u := utf16.Encode([]rune(name))
 	parts := (len(u) + longChars - 1) / longChars

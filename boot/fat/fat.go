@@ -1,6 +1,6 @@
-// Package fat writes disk images with one FAT16 partition, for boot loaders to
-// read: no root rights, no loop device, no tool of the host. It only makes new
-// ones, whole, and always the same bytes from the same files.
+// Package fat writes disk images with one FAT16 partition, for boot loaders to read. It
+// needs no root rights, no loop device and no host tool. It only makes new images, and
+// always makes the same bytes from the same files.
 //
 // The format is that of Microsoft's "FAT: General Overview of On-Disk Format",
 // 1.03, and of ECMA-107.
@@ -15,8 +15,8 @@ import (
 	"strings"
 )
 
-// File is one file of the partition. Name is a path with slashes; folders are
-// made as needed.
+// File is one file of the partition. Name is a path with slashes; its folders are made if
+// needed.
 type File struct {
 	Name string
 	Data []byte
@@ -30,8 +30,8 @@ const (
 	entrySize   = 32
 	lastCluster = 0xffff
 
-	// Start is where the partition begins: far enough behind the partition
-	// table for the boot loaders that some boards want there, raw.
+	// Start is where the partition begins. The space between it and the partition table is
+	// large enough for the raw boot loaders that some boards want there.
 	Start = 16 << 20
 	// partition is the partition's size. FAT16 has 4085 to 65524 clusters.
 	partition = 128 << 20
@@ -43,8 +43,8 @@ const (
 
 var le = binary.LittleEndian
 
-// Write writes a disk image with the files, made from its start on: what it does
-// not write must read as zeros.
+// Write writes a disk image with the files to w. Bytes that it does not write must read as
+// zeros.
 func Write(w io.WriterAt, files []File) error {
 	v := newVolume()
 	root := &dir{}
@@ -71,14 +71,14 @@ func Write(w io.WriterAt, files []File) error {
 			return err
 		}
 	}
-	// One byte at the very end gives the file its size.
+	// One byte at the end gives the file its size.
 	_, err := w.WriteAt([]byte{0}, Start+partition-1)
 	return err
 }
 
 // Layout of the partition, in bytes from its start.
 const (
-	fatSectors = (partition/clusterSize + 2 + 255) / 256 // 256 entries a sector
+	fatSectors = (partition/clusterSize + 2 + 255) / 256 // 256 entries in a sector
 	rootAt     = (reserved + 2*fatSectors) * sector
 	dataAt     = rootAt + rootEntries*entrySize
 	clusters   = (partition - dataAt) / clusterSize
@@ -87,7 +87,7 @@ const (
 func mbr() []byte {
 	b := make([]byte, sector)
 	e := b[mbrTable:]
-	e[0] = 0x80 // some firmware wants one that is active
+	e[0] = 0x80 // some firmware wants an active partition
 	copy(e[1:], []byte{0xfe, 0xff, 0xff})
 	e[4] = typeFAT16
 	copy(e[5:], []byte{0xfe, 0xff, 0xff})
@@ -107,21 +107,21 @@ func bootSector() []byte {
 	le.PutUint16(b[17:], rootEntries)
 	b[21] = mediaDisk
 	le.PutUint16(b[22:], fatSectors)
-	le.PutUint16(b[24:], 63)  // sectors a track,
-	le.PutUint16(b[26:], 255) // heads: of no meaning any more
+	le.PutUint16(b[24:], 63)  // sectors in a track
+	le.PutUint16(b[26:], 255) // heads; neither has a meaning any more
 	le.PutUint32(b[28:], Start/sector)
 	le.PutUint32(b[32:], partition/sector)
 	b[36] = 0x80
-	b[38] = 0x29 // the next three are there
+	b[38] = 0x29 // the next three fields are valid
 	le.PutUint32(b[39:], 0x4752494d)
 	copy(b[43:], "GRIM       FAT16   ")
 	b[510], b[511] = 0x55, 0xaa
 	return b
 }
 
-// dir is a folder before it is placed.
+// dir is a folder that has not been laid out yet.
 type dir struct {
-	names []string // as given, sorted when placed
+	names []string // as given; sorted when laid out
 	files map[string][]byte
 	dirs  map[string]*dir
 }

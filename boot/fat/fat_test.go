@@ -47,7 +47,7 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range in {
-		// A short name comes back in capitals, a long one as it was.
+		// A short name is read back in capitals, a long name as it was.
 		b, ok := got[name]
 		for have := range got {
 			if !ok && strings.EqualFold(have, name) {

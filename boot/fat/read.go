@@ -8,10 +8,10 @@ import (
 	"unicode/utf16"
 )
 
-// Read returns the files of a disk image's first partition, by path; a name that is
-// there in the short form only comes in capitals. It is a reader of its own: it knows
-// the format, none of Write's constants, and complains of what a file system check
-// would. For tests, of Write and of what is booted from a card.
+// Read returns the files of a disk image's first partition, by path. A name that only has a
+// short form is returned in capitals. Read shares no constants with Write, and reports what
+// a file system check would report. It is for tests of Write, and of what is booted from a
+// card.
 func Read(d []byte) (files map[string][]byte, err error) {
 	if len(d) < 512 || d[510] != 0x55 || d[511] != 0xaa {
 		return nil, errors.New("fat: no partition table")
@@ -41,7 +41,7 @@ func Read(d []byte) (files map[string][]byte, err error) {
 	return r.files, r.walk("", p[rootAt:r.dataAt], 0, 0)
 }
 
-// reader is a partition that is read.
+// reader holds the partition that is being read.
 type reader struct {
 	p, table               []byte
 	cluster, dataAt, count int
@@ -49,7 +49,7 @@ type reader struct {
 	files                  map[string][]byte
 }
 
-// chain is what a chain of clusters holds.
+// chain returns the contents of a chain of clusters.
 func (r *reader) chain(c int) (b []byte, err error) {
 	for ; c < 0xfff8; c = int(le.Uint16(r.table[2*c:])) {
 		if c < 2 || c >= r.count+2 || r.used[c] {
@@ -61,7 +61,7 @@ func (r *reader) chain(c int) (b []byte, err error) {
 	return b, nil
 }
 
-// walk reads a folder; self and parent are its clusters.
+// walk reads a folder. self is the first cluster of the folder, parent that of its parent.
 func (r *reader) walk(prefix string, b []byte, self, parent int) error {
 	var long []uint16
 	for ; len(b) >= 32 && b[0] != 0; b = b[32:] {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// volume is the partition's contents while they are laid out.
+// volume holds the partition's contents while they are laid out.
 type volume struct {
 	chain []uint16 // the FAT; cluster numbers start at 2
 	root  []byte
@@ -16,7 +16,7 @@ func newVolume() *volume {
 	return &volume{chain: []uint16{0xff00 | mediaDisk, lastCluster}}
 }
 
-// fat is the allocation table as it is on disk.
+// fat returns the allocation table in its form on disk.
 func (v *volume) fat() []byte {
 	b := make([]byte, fatSectors*sector)
 	for i, c := range v.chain {
@@ -25,8 +25,8 @@ func (v *volume) fat() []byte {
 	return b
 }
 
-// store puts contents into clusters of their own, one behind the other, and
-// returns the first; 0 for an empty file.
+// store puts b into clusters of its own, which follow each other, and returns the number of
+// the first, or 0 for an empty file.
 func (v *volume) store(b []byte) (uint16, error) {
 	n := (len(b) + clusterSize - 1) / clusterSize
 	if n == 0 {
@@ -48,9 +48,9 @@ func (v *volume) store(b []byte) (uint16, error) {
 	return uint16(first), nil
 }
 
-// place lays out a folder: its files, the folders below, then its entries. A
-// folder's first two entries name itself and its parent, so its cluster is taken
-// before what it holds is known; a folder is one cluster at most.
+// place lays out a folder: its files, its subfolders, then its entries. The first two
+// entries of a folder name its own cluster and its parent's, so its cluster is taken before
+// its contents are known. A folder takes one cluster at most.
 func (v *volume) place(d *dir, parent uint16, top bool) error {
 	var entries []byte
 	var self uint16

@@ -12,9 +12,9 @@ import (
 // "Booting AArch64 Linux", section 4, "Call the kernel image"); little endian.
 const (
 	arm64HeaderSize = 64
-	arm64OffCode0   = 0  // executed first: harmless
-	arm64OffCode1   = 4  // then this: a branch to the entry
-	arm64OffSize    = 16 // image_size: memory that must be free from the image's start
+	arm64OffCode0   = 0  // executed first; without effect
+	arm64OffCode1   = 4  // executed next: a branch to the entry
+	arm64OffSize    = 16 // image_size: memory that must be free, from the image's start
 	arm64OffFlags   = 24
 	arm64OffMagic   = 56
 	arm64Magic      = 0x644d5241 // "ARM\x64"
@@ -23,23 +23,22 @@ const (
 	arm64FlagPage4K   = 1 << 1 // bits 1-2: page size
 	arm64FlagAnywhere = 1 << 3 // the 2 MB aligned base may be anywhere in RAM
 
-	arm64Align = 2 << 20 // of the load address less text_offset
+	arm64Align = 2 << 20 // alignment of the load address minus text_offset
 
-	// arm64Window is how much of the kernel's window the first page tables
-	// (boot/overlay/runtime/rt0_grim_arm64.s) map: one table of 2 MB blocks.
+	// arm64Window is how much of the kernel's window the first page tables map
+	// (boot/overlay/runtime/rt0_grim_arm64.s): one table of 2 MB blocks.
 	arm64Window = 1 << 30
 )
 
-// ARM64 makes a Linux arm64 Image, as QEMU, U-Boot's booti and other loaders
-// start it, of the linked kernel; it is an EFI application too. The memory that the header claims goes on for
-// HeapSize bytes behind the kernel's BSS, so that loaders keep the initramfs and
-// the device tree off the first Go heap.
+// ARM64 makes a Linux arm64 Image of the linked kernel, as QEMU, U-Boot's booti and other
+// loaders start it. It is an EFI application too. The memory that the header claims goes on
+// for HeapSize bytes after the kernel's BSS, so that loaders keep the initramfs and the
+// device tree off the first Go heap.
 //
-// One page in front of the kernel's text holds the headers. It starts on a 2 MB
-// boundary, link and load address, with text_offset 0, because some boards'
-// firmware loads there without reading the header; so the distance from link to
-// load address is a multiple of 2 MB, which lets the entry code map the kernel
-// with blocks.
+// One page before the kernel's text holds the headers. Its link address and its load
+// address are 2 MB boundaries, with text_offset 0, because some boards' firmware loads
+// there without reading the header. So the distance between link and load address is a
+// multiple of 2 MB, and the entry code can map the kernel with blocks.
 func ARM64(kernel []byte) ([]byte, error) {
 	f, err := ARM64ELF(kernel)
 	if err != nil {
@@ -90,9 +89,9 @@ func ARM64(kernel []byte) ([]byte, error) {
 	return img, efiHeaders(img, f, base)
 }
 
-// ARM64ELF parses the kernel's sections only. The Go linker rounds arm64
-// segments to 64 KB, so that given -T the text segment's file offset is negative,
-// which debug/elf does not accept.
+// ARM64ELF parses only the kernel's sections. The Go linker rounds arm64 segments to 64 KB,
+// so that with -T the file offset of the text segment is negative, which debug/elf does not
+// accept.
 func ARM64ELF(kernel []byte) (*elf.File, error) {
 	const phnum = 56 // offset of e_phnum in an ELF64 header
 	if len(kernel) < 64 {
@@ -103,8 +102,8 @@ func ARM64ELF(kernel []byte) (*elf.File, error) {
 	return elf.NewFile(bytes.NewReader(k))
 }
 
-// extent is the address range of the loaded sections: with contents up to
-// fileEnd, with BSS up to memEnd.
+// extent returns the address range of the loaded sections. Those with contents end at
+// fileEnd, with BSS they end at memEnd.
 func extent(f *elf.File) (start, fileEnd, memEnd uint64, err error) {
 	text := f.Section(".text")
 	if text == nil {
@@ -127,8 +126,8 @@ func extent(f *elf.File) (start, fileEnd, memEnd uint64, err error) {
 	return start, fileEnd, memEnd, nil
 }
 
-// loaded leaves out what the kernel does not read at run time: the notes, which
-// the Go linker puts before the text, and sections that only reserve TLS.
+// loaded reports whether the kernel reads a section at run time. It does not read the
+// notes, which the Go linker puts before the text, and sections that only reserve TLS.
 func loaded(s *elf.Section) bool {
 	return s.Flags&elf.SHF_ALLOC != 0 && s.Flags&elf.SHF_TLS == 0 && s.Type != elf.SHT_NOTE && s.Size != 0
 }

@@ -72,9 +72,9 @@ func TestARM64Header(t *testing.T) {
 		t.Fatal(err)
 	}
 	le := binary.LittleEndian
-	// The first instruction is a compare that changes the flags at most, and
-	// spells MZ. Then B from image offset 4 to text+0x404, a page further on:
-	// 0x1400/4 words.
+	// The first instruction is a compare that only changes the flags, and reads "MZ". Then
+	// comes B from image offset 4 to text+0x404, which is a page further on: 0x1400/4
+	// words.
 	if got := le.Uint32(img); got != 0xfa405a4d || string(img[:2]) != "MZ" {
 		t.Errorf("code0 %#x, want ccmp x18, #0, #13, pl (0xfa405a4d)", got)
 	}
@@ -149,7 +149,7 @@ func TestARM64Refuses(t *testing.T) {
 	}
 }
 
-// TestARM64Branch has the range of B: +-128 MB.
+// TestARM64Branch checks the range of B: +-128 MB.
 func TestARM64Branch(t *testing.T) {
 	const from = 0xffffffff80000000
 	for _, c := range []struct {

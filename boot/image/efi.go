@@ -9,15 +9,16 @@ import (
 	"fmt"
 )
 
-// efiSymbol is the EFI stub's entry (boot/overlay/runtime/efi_grim_arm64.s).
+// efiSymbol is the entry of the EFI stub (boot/overlay/runtime/efi_grim_arm64.s).
 const efiSymbol = "runtime.efiEntry"
 
-// What makes the image an EFI application: PE32+ headers behind the header of the
-// Linux boot protocol, in the same page (PE format specification, revision 11;
-// UEFI 2.10, section 2.1.1). Its first instruction reads "MZ" as well.
+// Constants of the PE32+ headers, which make the image an EFI application. They follow the
+// header of the Linux boot protocol in the same page (PE format specification, revision 11;
+// UEFI 2.10, section 2.1.1). The image's first instruction reads "MZ", as a PE file must
+// begin.
 const (
-	peOffset     = arm64HeaderSize // of the signature "PE\0\0"
-	peFieldAt    = 60              // where a DOS header says so
+	peOffset     = arm64HeaderSize // offset of the signature "PE\0\0"
+	peFieldAt    = 60              // offset of the DOS header's field for that
 	peAlign      = 512             // of a section's bytes in the file
 	peRVAs       = 6               // data directories, all empty
 	peTextFlags  = pe.IMAGE_SCN_CNT_CODE | pe.IMAGE_SCN_MEM_EXECUTE | pe.IMAGE_SCN_MEM_READ
@@ -25,9 +26,9 @@ const (
 	peAttributes = pe.IMAGE_FILE_EXECUTABLE_IMAGE | pe.IMAGE_FILE_LINE_NUMS_STRIPPED | pe.IMAGE_FILE_DEBUG_STRIPPED
 )
 
-// efiHeaders writes the PE headers into img, whose first byte has the link
-// address base and whose size is a multiple of a page. No relocations: all that
-// the stub does is relative to the PC.
+// efiHeaders writes the PE headers into img, whose first byte has the link address base and
+// whose size is a multiple of a page. There are no relocations, as the stub only uses
+// addresses relative to the PC.
 func efiHeaders(img []byte, f *elf.File, base uint64) error {
 	entry, err := symbol(f, efiSymbol)
 	if err != nil {
@@ -59,7 +60,7 @@ func efiHeaders(img []byte, f *elf.File, base uint64) error {
 		Subsystem:          pe.IMAGE_SUBSYSTEM_EFI_APPLICATION,
 		DllCharacteristics: pe.IMAGE_DLLCHARACTERISTICS_NX_COMPAT,
 	}
-	// debug/pe has all 16 data directories; the count says how many there are.
+	// debug/pe has all 16 data directories; only as many as the count says are written.
 	var opt bytes.Buffer
 	optional.NumberOfRvaAndSizes = peRVAs
 	if err := binary.Write(&opt, binary.LittleEndian, &optional); err != nil {
@@ -87,7 +88,7 @@ func efiHeaders(img []byte, f *elf.File, base uint64) error {
 	return nil
 }
 
-// symbol is the address of a function that is written in assembly.
+// symbol returns the address of a function that is written in assembly.
 func symbol(f *elf.File, name string) (uint64, error) {
 	syms, err := f.Symbols()
 	if err != nil {

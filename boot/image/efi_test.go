@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestEFIHeaders reads the image as firmware does and checks what the PE format
-// specification and UEFI 2.10, section 2.1.1, ask of an application.
+// TestEFIHeaders reads the image as firmware does, and checks what the PE format
+// specification and UEFI 2.10, section 2.1.1, demand of an application.
 func TestEFIHeaders(t *testing.T) {
 	k := goodARM64()
 	img, err := ARM64(k.build())
@@ -44,9 +44,9 @@ func TestEFIHeaders(t *testing.T) {
 	if a := h.SectionAlignment; a < 4096 || a&(a-1) != 0 || h.FileAlignment < 512 || h.FileAlignment > a {
 		t.Errorf("alignment of sections %#x, in the file %#x", a, h.FileAlignment)
 	}
-	// Sections: in order, without gaps, everything covered once, and nothing both
-	// written and executed. Bytes in memory must be where they are in the file,
-	// for the stub copies the image as it finds it.
+	// The sections are in order and without gaps, they cover everything once, and none is
+	// both writable and executable. Bytes must have the same place in memory as in the
+	// file, because the stub copies the image as it finds it.
 	next := h.SizeOfHeaders
 	for _, s := range f.Sections {
 		if s.VirtualAddress != next || s.Offset != s.VirtualAddress || s.Size != s.VirtualSize ||

@@ -8,8 +8,8 @@ import (
 )
 
 // Two errata of the Cortex-A53 up to r0p4 (Software Developers Errata Notice
-// ARM-EPM-048406) that only the makers of code can avoid. C compilers and linkers do;
-// the Go tool chain does not. There is no register bit against either.
+// ARM-EPM-048406) can only be avoided in the code. C compilers and linkers do so; the Go
+// tool chain does not. No register bit helps against either.
 //
 //   - 835769: a load or store, followed by a 64-bit multiply-accumulate, may give the
 //     wrong sum.
@@ -17,27 +17,28 @@ import (
 //     more instruction, and then a load or store by the register that ADRP wrote, may
 //     use the wrong address.
 //
-// The last instruction of such a sequence is moved into a stub: it gives way to a branch
-// there, and a branch back follows it. So nothing else has to move. The stubs are in
-// the kernel's text, in the function erratumStubs, which is of BRK instructions until
-// then. The rules are those of linkers (GNU ld, --fix-cortex-a53-835769 and -843419):
-// what cannot be excluded is taken for a sequence.
+// The last instruction of such a sequence is moved into a stub. A branch to the stub takes
+// its place, and a branch back follows it in the stub. So nothing else has to move. The
+// stubs are in the kernel's text, in the function erratumStubs, which consists of BRK
+// instructions before. The rules are those of linkers (GNU ld, --fix-cortex-a53-835769 and
+// -843419): code counts as a sequence if it cannot be excluded that it is one.
 
-// erratumStubs is the symbol of the room for stubs.
+// erratumStubs is the symbol of the space for stubs.
 const erratumStubs = "runtime.erratumStubs"
 
-// brk fills that room (BRK #1).
+// brk fills that space (BRK #1).
 const brk = 0xd4200020
 
-// Erratum is a place that had a sequence.
+// Erratum is a place at which a sequence was found.
 type Erratum struct {
 	Number int    // 835769 or 843419
 	Addr   uint64 // of the instruction that was moved
 	Stub   uint64
 }
 
-// FixErrata moves, in a linked arm64 kernel, the instructions that must not be where
-// they are, and tells which. It changes kernel. What it has fixed it finds nothing in.
+// FixErrata moves, in a linked arm64 kernel, the instructions that must not be where they
+// are. It changes kernel, and returns what it has moved. A second call finds nothing in the
+// same kernel.
 func FixErrata(kernel []byte) ([]Erratum, error) {
 	f, err := ARM64ELF(kernel)
 	if err != nil {
@@ -71,17 +72,18 @@ func FixErrata(kernel []byte) ([]Erratum, error) {
 	return found, nil
 }
 
-// words is code, by instructions.
+// words is code, accessed by instruction.
 type words []byte
 
 func (w words) len() int            { return len(w) / 4 }
 func (w words) at(i int) uint32     { return binary.LittleEndian.Uint32(w[4*i:]) }
 func (w words) put(i int, v uint32) { binary.LittleEndian.PutUint32(w[4*i:], v) }
 
-// branch encodes "B to" at from, by index (Arm ARM C6.2.26). Text is far under 128 MB.
+// branch encodes "B to" at from, both given by index (Arm ARM C6.2.26). The text is far
+// smaller than 128 MB.
 func branch(from, to int) uint32 { return 0x14000000 | uint32(to-from)&(1<<26-1) }
 
-// stubRoom is where the next stub goes, and the end of the room, by index.
+// stubRoom returns the index of the next free stub, and the index of the end of the space.
 func stubRoom(f *elf.File, code words, addr uint64) (next, end int, err error) {
 	syms, err := f.Symbols()
 	if err != nil {
@@ -103,7 +105,7 @@ func stubRoom(f *elf.File, code words, addr uint64) (next, end int, err error) {
 	return 0, 0, fmt.Errorf("kernel has no function %s", erratumStubs)
 }
 
-// scan finds the sequences in code that begins at addr.
+// scan finds the sequences in code, which begins at addr.
 func scan(code words, addr uint64) []Erratum {
 	data := literals(code)
 	ok := func(i int) bool { return i < code.len() && !data[i] }
@@ -135,8 +137,8 @@ func scan(code words, addr uint64) []Erratum {
 	return found
 }
 
-// literals are the words of text that are data: what a load relative to the PC reads,
-// behind functions.
+// literals returns the words of the text that are data: those that a load relative to the
+// PC reads, behind functions.
 func literals(code words) map[int]bool {
 	data := map[int]bool{}
 	for i := range code.len() {
@@ -153,7 +155,7 @@ func literals(code words) map[int]bool {
 		case v>>30 == 3:
 			continue // a prefetch
 		}
-		at := i + int(int32(v<<8)>>13) // 19 bits from 5 on
+		at := i + int(int32(v<<8)>>13) // 19 bits, from bit 5 on
 		for k := at; k < at+n && k >= 0 && k < code.len(); k++ {
 			data[k] = true
 		}
@@ -165,10 +167,10 @@ func literals(code words) map[int]bool {
 const zr = 31
 
 // is835769 reports whether memory access first, followed by second, is a sequence of
-// that erratum.
+// erratum 835769.
 func is835769(first, second uint32) bool {
-	// MADD, MSUB and their widening kin of 64 bits (C4.1.95, three sources); with the
-	// zero register for the addend it is a multiplication, which is not affected.
+	// MADD, MSUB and their widening forms of 64 bits (C4.1.95, three sources). With the
+	// zero register as addend the instruction is a multiplication, which is not affected.
 	op31 := second >> 21 & 7
 	if second&0xff000000 != 0x9b000000 || op31 != 0 && op31 != 1 && op31 != 5 || second>>10&31 == zr {
 		return false
@@ -177,9 +179,9 @@ func is835769(first, second uint32) bool {
 		return false
 	}
 	if first>>26&1 != 0 {
-		return true // vector registers: nothing to wait for
+		return true // vector registers: second does not wait for the load
 	}
-	// A load whose result the second one needs makes it wait.
+	// If second needs the result of a load, it waits for the load, and is safe.
 	loaded, sure := loadedBy(first)
 	if !sure {
 		return true
@@ -197,8 +199,8 @@ func is835769(first, second uint32) bool {
 // memory reports whether v is a load or store, a prefetch among them (C4.1.94).
 func memory(v uint32) bool { return v&0x0a000000 == 0x08000000 }
 
-// loadedBy are the general registers that v loads, none for a store. sure is false for
-// kinds of accesses that are not told apart here.
+// loadedBy returns the general registers that v loads, none for a store. sure is false for
+// accesses whose kind is not told apart here.
 func loadedBy(v uint32) (regs []uint32, sure bool) {
 	rt, rt2 := v&31, v>>10&31
 	switch {
@@ -221,13 +223,14 @@ func loadedBy(v uint32) (regs []uint32, sure bool) {
 	return nil, false
 }
 
-// is843419 gives which instruction of a sequence must be moved, 2 or 3, or 0.
+// is843419 returns which instruction of a sequence must be moved, counted from 0: 2 or 3,
+// or 0 if there is no sequence.
 func is843419(first, second, third, fourth uint32) int {
 	if first&0x9f000000 != 0x90000000 { // ADRP
 		return 0
 	}
 	rd := first & 31
-	// The second does not write the register.
+	// The second instruction must not write the register.
 	if !memory(second) {
 		return 0
 	}
@@ -238,7 +241,8 @@ func is843419(first, second, third, fourth uint32) int {
 			}
 		}
 	}
-	// Then one by an offset from the register, at once or after one more.
+	// Then comes an access by an offset from the register, at once or after one more
+	// instruction.
 	last := func(v uint32) bool { return v&0x3b000000 == 0x39000000 && v>>5&31 == rd }
 	if last(third) {
 		return 2

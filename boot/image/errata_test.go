@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Instruction words by LLVM's assembler.
+// Instruction words, assembled by LLVM.
 const (
 	insLoad0     = 0xf9400020 // ldr x0, [x1]
 	insLoad2     = 0xf9400022 // ldr x2, [x1]
@@ -70,7 +70,7 @@ func TestErratum843419(t *testing.T) {
 		name string
 		at   uint64 // in the page
 		code []uint32
-		want uint64 // which instruction; 0: none
+		want uint64 // index of the instruction to move; 0: none
 	}{
 		{"three", 0xff8, []uint32{insAdrp7, insStore, insLoadBy7, insNop}, 2},
 		{"three, last word", 0xffc, []uint32{insAdrp7, insLoad0, insStoreBy7, insNop}, 2},
@@ -106,7 +106,7 @@ func TestLiterals(t *testing.T) {
 }
 
 // TestFixErrata: the multiply-add is in the stub, with branches there and back, and a
-// second look finds nothing.
+// second call finds nothing.
 func TestFixErrata(t *testing.T) {
 	k := goodARM64()
 	k.efiName, k.efi = erratumStubs, k.text+0x40
@@ -138,7 +138,7 @@ func TestFixErrata(t *testing.T) {
 	if got, err := FixErrata(file); got != nil || err != nil {
 		t.Errorf("again: %+v, %v", got, err)
 	}
-	// Two more fill the room, and the third has none.
+	// Two more sequences fill the space, and there is none for the third.
 	for _, at := range []int{0x200, 0x210} {
 		code.put(at, insStore)
 		code.put(at+1, insMadd)

@@ -1,9 +1,9 @@
-// Package image turns the linked kernel ELF into the file each machine boots:
-// for amd64 an ELF file with physical load addresses, a PVH note and a 32-bit
-// entry; for arm64 a Linux Image.
+// Package image turns the linked kernel ELF into the file that each machine boots. For
+// amd64 that is an ELF file with physical load addresses, a PVH note and a 32-bit entry.
+// For arm64 it is a Linux Image.
 //
-// It runs on the host, as part of the build, and knows the kernel only by its
-// ELF program headers.
+// It runs on the host, as part of the build. All that it knows of the kernel is in the
+// kernel's ELF file.
 package image
 
 import (
@@ -14,17 +14,16 @@ import (
 const (
 	// KernelBase is the lowest address of the kernel window (DESIGN.md section 2).
 	KernelBase = 0xffffffff80000000
-	// HeapSize is how much memory behind the kernel's BSS an image reserves for
-	// the first Go heap. It is part of the image's memory size, so that whoever
-	// loads the image puts initramfs and boot information elsewhere.
+	// HeapSize is how much memory after the kernel's BSS an image reserves for the first Go
+	// heap. It is part of the image's memory size, so that loaders put initramfs and boot
+	// information elsewhere.
 	HeapSize = 16 << 20
 	// pageSize is the granule of both architectures.
 	pageSize = 4096
 )
 
-// loads returns the loadable segments of a linked kernel in address order and
-// checks what every image relies on: the machine, and that all of it lies in
-// the kernel window.
+// loads returns the loadable segments of a linked kernel in address order. It checks what
+// every image relies on: the machine, and that all segments lie in the kernel window.
 func loads(f *elf.File, machine elf.Machine) ([]*elf.Prog, error) {
 	if f.Class != elf.ELFCLASS64 || f.Data != elf.ELFDATA2LSB || f.Type != elf.ET_EXEC {
 		return nil, fmt.Errorf("want a 64-bit little-endian executable, have %v %v %v", f.Class, f.Data, f.Type)

@@ -8,9 +8,8 @@ import (
 	"io"
 )
 
-// The boot area: one segment of its own, below the kernel, which is linked at
-// physical 2 MB. The kernel may reuse all of it once it runs on its own page
-// tables.
+// The boot area is a segment of its own, below the kernel, which is linked at physical 2
+// MB. The kernel may reuse all of it once it runs on its own page tables.
 const (
 	BootBase = 0x100000          // entry code, messages, GDT
 	bootPML4 = BootBase + 0x1000 // page tables, in the order of pvhTables
@@ -21,10 +20,10 @@ const (
 	notePhys32Entry = 18
 )
 
-// PVH makes the file that QEMU's -kernel boots on q35 and microvm by the PVH
-// protocol (Xen docs/misc/pvh.pandoc): the kernel's segments at their physical
-// addresses, which are the virtual ones less KernelBase, plus the boot area
-// with the 32-bit entry and the first page tables.
+// PVH makes the file that QEMU's -kernel boots on q35 and microvm by the PVH protocol (Xen
+// docs/misc/pvh.pandoc). It has the kernel's segments at their physical addresses, which
+// are the virtual ones minus KernelBase, and the boot area with the 32-bit entry and the
+// first page tables.
 func PVH(kernel []byte) ([]byte, error) {
 	f, err := elf.NewFile(bytes.NewReader(kernel))
 	if err != nil {
@@ -50,8 +49,8 @@ func PVH(kernel []byte) ([]byte, error) {
 	copy(boot, code)
 	copy(boot[bootPML4-BootBase:], pvhTables())
 
-	// Segment contents start at the same offset within a page as in memory, so
-	// that the file can be mapped by loaders that do so.
+	// A segment's contents have the same offset within a page in the file and in memory, so
+	// that loaders can map the file.
 	type seg struct {
 		head elf.Prog64
 		data []byte
@@ -79,7 +78,7 @@ func PVH(kernel []byte) ([]byte, error) {
 	head.Ident[elf.EI_CLASS] = byte(elf.ELFCLASS64)
 	head.Ident[elf.EI_DATA] = byte(elf.ELFDATA2LSB)
 	head.Ident[elf.EI_VERSION] = byte(elf.EV_CURRENT)
-	put := func(v any) { binary.Write(&img, binary.LittleEndian, v) } // into memory: cannot fail
+	put := func(v any) { binary.Write(&img, binary.LittleEndian, v) } // writes to memory, which cannot fail
 	put(&head)
 	off := pageUp(64 + 56*uint64(len(out)))
 	for i := range out {
@@ -99,8 +98,8 @@ func PVH(kernel []byte) ([]byte, error) {
 	return img.Bytes(), nil
 }
 
-// pvhNote is the note that tells a PVH loader the entry. The descriptor is 8
-// bytes wide because QEMU reads as many in a 64-bit file.
+// pvhNote returns the note that gives a PVH loader the entry. The descriptor is 8 bytes
+// wide because QEMU reads 8 bytes from a 64-bit file.
 func pvhNote(entry uint32) []byte {
 	var b bytes.Buffer
 	for _, v := range []any{uint32(4), uint32(8), uint32(notePhys32Entry), []byte("Xen\x00"), uint64(entry)} {
@@ -116,11 +115,10 @@ const (
 	pteLarge   = 1 << 7
 )
 
-// pvhTables builds the page tables that the entry code switches on: seven pages
-// at bootPML4. They map the first 4 GB three times, with 2 MB pages: where it
-// is (for the switch itself), at the direct map's address and, its first 2 GB,
-// in the kernel window. Everything is writable and executable: they serve only
-// until the kernel has built its own.
+// pvhTables returns the page tables that the entry code switches on: seven pages at
+// bootPML4. They map the first 4 GB with 2 MB pages, at their physical addresses (for the
+// switch itself) and in the direct map; the first 2 GB are also in the kernel window. All
+// is writable and executable: the tables serve only until the kernel has built its own.
 func pvhTables() []byte {
 	const pages = 7
 	table := func(i int) uint64 { return bootPML4 + uint64(i)*pageSize }

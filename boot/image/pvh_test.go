@@ -19,7 +19,7 @@ type testSeg struct {
 	data         []byte
 }
 
-// testELF writes a minimal ELF file, the way the Go linker lays one out.
+// testELF returns a minimal ELF file, laid out as by the Go linker.
 func testELF(machine elf.Machine, entry uint64, segs ...testSeg) []byte {
 	var b bytes.Buffer
 	h := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(machine), Version: 1, Entry: entry,
@@ -65,7 +65,8 @@ func TestPVHSegments(t *testing.T) {
 	}{
 		{elf.PT_LOAD, 0x100000, 0x100000, 0x8000, 0x8000, 4096, 7},
 		{elf.PT_LOAD, KernelBase + 0x1ff000, 0x1ff000, 0x3000, 0x3000, 4096, 5},
-		// To the end of BSS's page and 16 MB: the rest of 0x9123 rounds to 0xa000.
+		// Memory goes to the end of BSS's page and 16 MB further: the rest of 0x9123 rounds
+		// to 0xa000.
 		{elf.PT_LOAD, KernelBase + 0x202000, 0x202000, 4, 0xa000 + 16<<20, 4096, 6},
 		{elf.PT_NOTE, 0, 0, 24, 24, 4, 4},
 	}
@@ -104,7 +105,7 @@ func TestPVHNote(t *testing.T) {
 	}
 }
 
-// TestPVHListing disassembles the entry code and holds it against the listing.
+// TestPVHListing disassembles the entry code and compares it with the listing.
 func TestPVHListing(t *testing.T) {
 	const kernel = KernelBase + 0x201040
 	page, entry, err := pvhEntry(kernel)
@@ -125,8 +126,8 @@ func TestPVHListing(t *testing.T) {
 				t.Errorf("at %d: %q is %d bytes, the listing has %d", at, want.asm, ins.Len, len(want.code))
 			}
 			got := x86asm.IntelSyntax(ins, BootBase+uint64(at), nil)
-			// Of a line that refers to a label only the operation is compared;
-			// the label's value is checked by the machine and below.
+			// In a line that refers to a label, only the operation is compared. The label's
+			// value is checked by the machine and below.
 			if want.ref != "" {
 				got, _, _ = strings.Cut(got, " ")
 				want.asm, _, _ = strings.Cut(want.asm, " ")
@@ -157,7 +158,7 @@ func TestPVHListing(t *testing.T) {
 	}
 }
 
-// norm removes what differs between ways to write the same instruction.
+// norm removes the differences between ways to write the same instruction.
 func norm(s string) string {
 	s = strings.Join(strings.Fields(strings.ToLower(s)), " ")
 	s = strings.NewReplacer("jmp far", "jmp", "lodsb byte ptr [rsi]", "lodsb", "lodsb byte ptr [esi]", "lodsb").Replace(s)

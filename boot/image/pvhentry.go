@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// instr is one line of the entry code's listing. Code holds the instruction's
-// bytes; ref, when not empty, is the label whose address goes into its last
-// bytes: relative in one byte for a short jump, absolute in four otherwise.
+// instr is one line of the entry code's listing. code holds the instruction's bytes. ref,
+// if not empty, is the label whose address is stored in the last bytes: one byte, relative,
+// for a short jump; otherwise four bytes, absolute.
 type instr struct {
 	label string
 	asm   string
@@ -17,17 +17,17 @@ type instr struct {
 
 // Constants of the entry code.
 const (
-	exitPort   = 0xf4 // where the runner puts QEMU's isa-debug-exit
+	exitPort   = 0xf4 // the port at which the runner puts QEMU's isa-debug-exit
 	exitFailed = 0x01 // QEMU then ends with status 3, as after any failure
 )
 
-// pvhListing is the entry code, assembled by hand because no assembler is
-// needed to build Grim otherwise; a test disassembles the bytes and compares
-// them with the listing. State at entry: 32-bit protected mode with flat
-// segments, paging off, EBX = physical address of the start info.
+// pvhListing is the entry code. It is assembled by hand because building Grim needs no
+// assembler otherwise; a test disassembles the bytes and compares them with the listing. At
+// entry the CPU is in 32-bit protected mode with flat segments, paging is off, and EBX is
+// the physical address of the start info.
 //
-// It uses no stack. A CPU without long mode or NX gets a message on COM1 and
-// the machine stops: user memory could not be protected from execution.
+// It uses no stack. On a CPU without long mode or NX, which could not protect user memory
+// from execution, it prints a message on COM1 and stops the machine.
 var pvhListing = []instr{
 	{"entry", "cli", []byte{0xfa}, ""},
 	{"", "cld", []byte{0xfc}, ""},
@@ -78,8 +78,9 @@ var pvhListing = []instr{
 	{"", "jmp halt", []byte{0xeb, 0}, "halt"},
 }
 
-// pvhListing64 follows in the same page, run in 64-bit mode at its identity
-// address: data segments cleared, EDI = start info for the kernel's entry.
+// pvhListing64 follows in the same page. It runs in 64-bit mode at its identity address. It
+// clears the data segments and puts the address of the start info into EDI for the kernel's
+// entry.
 var pvhListing64 = []instr{
 	{"", "xor eax, eax", []byte{0x31, 0xc0}, ""},
 	{"", "mov ds, ax", []byte{0x8e, 0xd8}, ""},
@@ -97,9 +98,8 @@ const (
 	msgNX   = "\r\ngrim: this CPU has no execute protection (CPUID 80000001h EDX.NX is clear): cannot run here\r\n\x00"
 )
 
-// pvhEntry assembles the first page of the boot area and returns it with the
-// physical address of its entry. kernel is the address that the 64-bit code
-// jumps to.
+// pvhEntry assembles the first page of the boot area, and returns it with the physical
+// address of its entry. kernel is the address that the 64-bit code jumps to.
 func pvhEntry(kernel uint64) (page []byte, entry uint32, err error) {
 	labels := map[string]uint32{"pml4": bootPML4}
 	here := func() uint32 { return BootBase + uint32(len(page)) }
@@ -108,7 +108,7 @@ func pvhEntry(kernel uint64) (page []byte, entry uint32, err error) {
 		labels[name] = here()
 	}
 	type fixup struct {
-		at  int // just behind the instruction
+		at  int // offset just after the instruction
 		ins instr
 	}
 	var fixups []fixup

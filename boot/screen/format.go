@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// pixel is how a color format stores the two colors there are.
+// pixel says how a color format stores the two colors that are used.
 type pixel struct {
 	size          uintptr // bytes
 	paper, letter uint32
 }
 
-// formats are those of the binding simple-framebuffer (simple-framebuffer.yaml in
-// Linux's documentation), highest bits first. White is every bit of the three
-// colors, black is none; what shows both must be opaque.
+// formats are those of the binding simple-framebuffer (simple-framebuffer.yaml in Linux's
+// documentation). A name gives the highest bits first. White has every bit of the three
+// colors set, black none. Both are opaque.
 var formats = map[string]pixel{
 	"r5g6b5":      {2, 0, 0xffff},
 	"x1r5g5b5":    {2, 0, 0x7fff},

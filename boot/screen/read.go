@@ -6,10 +6,10 @@ import (
 	"golang.org/x/image/font/basicfont"
 )
 
-// Read is the text that a Screen shows on a display of width by height pixels, one
-// line a row without the blanks at its end, up to the last row that is not empty;
-// lit tells which pixels are. Cells that no character looks like are U+FFFD. It is
-// for tests.
+// Read returns the text that a Screen shows on a display of width by height pixels. There
+// is one line for each row, without the blanks at its end, up to the last row that is not
+// empty. lit reports whether a pixel is lit. A cell that looks like no character is U+FFFD.
+// It is for tests.
 func Read(width, height int, lit func(x, y int) bool) string {
 	scale := 1
 	if width >= wide {
@@ -27,7 +27,7 @@ func Read(width, height int, lit func(x, y int) bool) string {
 		})] = r
 	}
 	var text strings.Builder
-	full := 0 // up to the last row with something in it
+	full := 0 // length up to the last row with something in it
 	for row := range height / (cellY * scale) {
 		var line strings.Builder
 		for col := range width / (cellX * scale) {
@@ -46,7 +46,7 @@ func Read(width, height int, lit func(x, y int) bool) string {
 	return text.String()[:full]
 }
 
-// shape is a cell's pixels, a byte a line.
+// shape returns a cell's pixels, one byte for each line.
 func shape(lit func(x, y int) bool) (s [13]byte) {
 	for y := range cellY {
 		for x := range cellX {

@@ -1,9 +1,9 @@
-// Package screen writes text on a framebuffer that firmware left: for whoever has
-// a display and no serial line, or no driver for it.
+// Package screen writes text on a framebuffer that firmware set up, for users who have a
+// display and no serial line, or no driver for the line.
 //
-// It is plain Go over a piece of memory, so that the host tests look at the pixels.
-// A Screen's methods do not allocate, block or take a lock: they run while the
-// kernel dies. One caller at a time.
+// It is plain Go over a piece of memory, so that host tests can look at the pixels. A
+// Screen's methods do not allocate, block or take a lock, as they also run while the kernel
+// dies. Only one caller at a time may use a Screen.
 package screen
 
 import (
@@ -14,14 +14,14 @@ import (
 	"golang.org/x/image/font/basicfont"
 )
 
-// Config is a framebuffer. Sizes are in pixels, Stride is in bytes from a line to
-// the next one.
+// Config describes a framebuffer. Width and Height are in pixels. Stride is in bytes, from
+// one line to the next.
 type Config struct {
 	Width, Height, Stride int
 	Format                string // of the device-tree binding simple-framebuffer
 }
 
-// The font, one byte a pixel, and its cells.
+// The font, with one byte for each pixel, and the size of its cells.
 var (
 	glyphs = basicfont.Face7x13.Mask.(*image.Alpha).Pix
 	cellX  = basicfont.Face7x13.Advance
@@ -31,29 +31,29 @@ var (
 const (
 	noGlyph = 95 // the font's replacement character
 	maxSide = 1 << 14
-	wide    = 1280 // from this width on, pixels are too small for single ones
+	wide    = 1280 // from this width on, a font pixel is two pixels wide, as one is too small to read
 )
 
-// Screen is text on a framebuffer. It does not scroll, which would mean to read
-// memory that is slow to read: after the last row comes the first one again, and
-// the row below the newest is empty.
+// Screen is text on a framebuffer. It does not scroll, because that would read memory that
+// is slow to read. After the last row comes the first one again, and the row below the
+// newest is kept empty.
 type Screen struct {
 	mem    unsafe.Pointer
 	c      Config
 	px     pixel
-	scale  int // framebuffer pixels to the side of a font's
+	scale  int // framebuffer pixels for the side of a font pixel
 	cols   int
 	rows   int
 	col    int
 	row    int
-	skip   bool // inside of an escape sequence
-	inside bool // and behind its bracket
+	skip   bool // inside an escape sequence
+	inside bool // and after its bracket
 }
 
-// New makes a screen of the framebuffer at mem and clears it. The memory may be
-// device memory, aligned to a page: every access is one of a pixel's size, or of
-// bytes, and nothing is read. It returns an error for a format or a size that it
-// cannot do.
+// New makes a screen of the framebuffer at mem, which has size bytes, and clears it. The
+// memory may be device memory, aligned to a page: every access has a pixel's size or is a
+// byte, and nothing is read. New returns an error if it does not support the format or the
+// size.
 func New(mem unsafe.Pointer, size uint64, c Config) (*Screen, error) {
 	px, err := lookup(c.Format)
 	if err != nil {
@@ -76,10 +76,10 @@ func New(mem unsafe.Pointer, size uint64, c Config) (*Screen, error) {
 	return s, nil
 }
 
-// Put shows a byte of ASCII text. Line feed starts a new row, carriage return goes
-// to the row's start, tab to the next column that is a multiple of 8; escape
-// sequences (ECMA-48, 5.4) and the later bytes of UTF-8 characters show nothing,
-// the first ones and other control characters a mark.
+// Put shows a byte of ASCII text. A line feed starts a new row, a carriage return goes to
+// the row's start, and a tab to the next column that is a multiple of 8. Escape sequences
+// (ECMA-48, 5.4) and all but the first byte of a UTF-8 character show nothing. The first
+// byte, and other control characters, show a mark.
 func (s *Screen) Put(c byte) {
 	if s.skip {
 		s.escape(c)
@@ -104,7 +104,7 @@ func (s *Screen) Put(c byte) {
 	}
 }
 
-// escape passes over one byte of an escape sequence.
+// escape skips one byte of an escape sequence.
 func (s *Screen) escape(c byte) {
 	if !s.inside {
 		s.inside = c == '['
@@ -126,7 +126,7 @@ func (s *Screen) clearRow(row int) {
 	s.fill(row*h, (row+1)*h)
 }
 
-// fill empties lines of pixels.
+// fill clears the lines of pixels [from, to).
 func (s *Screen) fill(from, to int) {
 	for y := from; y < to; y++ {
 		for x := range s.c.Width {
@@ -135,7 +135,7 @@ func (s *Screen) fill(from, to int) {
 	}
 }
 
-// draw shows a character at the cursor, and moves on.
+// draw shows a character at the cursor and moves the cursor.
 func (s *Screen) draw(c byte) {
 	if s.col == s.cols {
 		s.newline()
@@ -159,8 +159,8 @@ func (s *Screen) draw(c byte) {
 	s.col++
 }
 
-// set is one pixel. Stores one by one: what clear and copy do at their speed, device
-// memory does not bear.
+// set stores one pixel. Pixels are stored one by one because device memory does not allow
+// the accesses that clear and copy make.
 //
 // Safety: New has checked that all pixels lie in the memory it was given.
 func (s *Screen) set(x, y int, v uint32) {

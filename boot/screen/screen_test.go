@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// framebuffer is memory with a screen on it, and guard bytes on both sides.
+// framebuffer is memory with a screen on it, and with guard bytes on both sides.
 type framebuffer struct {
 	*Screen
 	all []byte
@@ -62,8 +62,8 @@ func (f *framebuffer) intact(t *testing.T) {
 	}
 }
 
-// TestFormats: in every format the text can be read, in white on black, and nothing
-// beside the pixels is touched. Seen to fail with a stride taken for the width.
+// TestFormats: in every format the text can be read, in white on black, and nothing beside
+// the pixels is written. Seen to fail with the width used as the stride.
 func TestFormats(t *testing.T) {
 	for name, px := range formats {
 		c := Config{Width: 331, Height: 120, Stride: 340 * int(px.size), Format: name}
@@ -83,7 +83,7 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// TestText: lines that are too long, more rows than there are, control characters.
+// TestText: lines that are too long, more rows than fit, and control characters.
 func TestText(t *testing.T) {
 	c := Config{Width: 10 * 7, Height: 5 * 13, Stride: 10 * 7 * 4, Format: "x8r8g8b8"}
 	for _, x := range []struct{ name, in, want string }{
@@ -115,7 +115,8 @@ func TestScale(t *testing.T) {
 	}
 }
 
-// TestBadConfig: what does not fit its memory, or would not be readable.
+// TestBadConfig: a framebuffer is refused that does not fit into its memory, or whose text
+// could not be read.
 func TestBadConfig(t *testing.T) {
 	var b [64]byte
 	for _, x := range []struct {

@@ -7,19 +7,20 @@ import (
 	"grim/mm/vm"
 )
 
-// stackInitial is what of the stack is mapped at first, besides what argv and envp
-// take. It grows by faults.
+// stackInitial is how much of the stack is mapped at first, in bytes, besides what argv and
+// envp take. The stack grows by faults.
 const stackInitial = 128 << 10
 
-// Load maps im, whose bytes are obj, into the empty address space vs, and with it the
-// interpreter of a dynamic program, which a.Interp has; builds the initial stack from
-// a, and places the heap. It returns the first instruction, which is the interpreter's
-// if there is one, and the stack pointer, and leaves the places of stack, signal page
-// and auxiliary vector in vs's Marks. Pages come in by faults later, except those it
-// writes.
+// Load maps im, whose bytes are obj, into the empty address space vs. If the program is
+// dynamic it also maps the interpreter, which is in a. It builds the initial stack from a,
+// and places the heap. It returns the address of the first instruction, which is the
+// interpreter's if there is one, and the stack pointer. It records the places of stack,
+// signal page and auxiliary vector in vs's Marks. Only pages that Load writes are there
+// when it returns; the others come in by faults.
 //
-// Errors: EPERM (the program lies below vm.MinAddr and a.Low is not set), ENOMEM, E2BIG, EFAULT (out of memory while filling a page) and what
-// obj answers. What was mapped by then stays for the caller to purge.
+// Errors: EPERM (the program lies below vm.MinAddr and a.Low is not set), ENOMEM, E2BIG,
+// EFAULT (out of memory while a page is filled), and the errors of obj. After an error,
+// what was mapped stays, and the caller must purge it.
 func Load(vs *vm.VMSpace, im *Image, obj vm.Object, a *Args) (pc, sp arch.VA, err error) {
 	if im.Dynamic && a.Interp == nil {
 		return 0, 0, syscall.ENOEXEC
@@ -59,7 +60,7 @@ func Load(vs *vm.VMSpace, im *Image, obj vm.Object, a *Args) (pc, sp arch.VA, er
 		prot |= arch.Exec
 	}
 	low := (sp - stackInitial).PageDown()
-	if uint64(at.StackTop-low) > limit { // the strings alone may exceed it
+	if uint64(at.StackTop-low) > limit { // the strings alone may be larger than the limit
 		low = min(sp.PageDown(), (at.StackTop - arch.VA(limit)).PageUp())
 	}
 	if _, err := vs.Map(low, uint64(at.StackTop-low), prot, vm.Fixed|vm.Private|vm.Anon|vm.Stack, nil, 0); err != nil {
@@ -71,8 +72,9 @@ func Load(vs *vm.VMSpace, im *Image, obj vm.Object, a *Args) (pc, sp arch.VA, er
 	return pc, sp, nil
 }
 
-// loadInterp maps an interpreter: at the address that it was linked for, or where
-// mmap(2) would put it. It returns what is added to its addresses.
+// loadInterp maps an interpreter at the address that it was linked for or, if it is
+// position-independent, where mmap(2) would put it. It returns the number that is added to
+// its addresses.
 func (im *Image) loadInterp(vs *vm.VMSpace, obj vm.Object) (bias arch.VA, err error) {
 	if im.PIE {
 		size := uint64(im.High() - im.Low())
@@ -80,7 +82,7 @@ func (im *Image) loadInterp(vs *vm.VMSpace, obj vm.Object) (bias arch.VA, err er
 		if err != nil {
 			return 0, err
 		}
-		// What lies between its segments is not mapped.
+		// The gaps between its segments are not mapped.
 		if err := vs.Unmap(at, size); err != nil {
 			return 0, err
 		}
@@ -94,8 +96,8 @@ func (im *Image) loadInterp(vs *vm.VMSpace, obj vm.Object) (bias arch.VA, err er
 	return bias, nil
 }
 
-// load maps one segment: file pages, the zeroes after the file's part of the
-// last of them, and anonymous memory for the rest.
+// load maps one segment: the pages of the file, zeroes after the file's part of the last of
+// these pages, and anonymous memory for the rest.
 func (s *Segment) load(vs *vm.VMSpace, obj vm.Object, bias arch.VA) error {
 	va := s.VA + bias
 	start, fileEnd := va.PageDown(), (va + arch.VA(s.FileSize)).PageUp()
@@ -103,7 +105,7 @@ func (s *Segment) load(vs *vm.VMSpace, obj vm.Object, bias arch.VA) error {
 	if s.FileSize == 0 {
 		fileEnd = start
 	} else {
-		// The zeroes must not be seen in the file: a private page is written.
+		// The zeroes must not appear in the file, so they are written to a private page.
 		tail := fileEnd - (va + arch.VA(s.FileSize))
 		zero := s.MemSize > s.FileSize && tail > 0
 		prot := s.Prot

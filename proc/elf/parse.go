@@ -1,14 +1,14 @@
 // Package elf reads Linux executables, and the interpreters (dynamic linkers) that they
 // name, and builds the address space that the first instruction expects.
 //
-// Parse and ParseScript look at bytes that nobody vouches for: they read a
-// bounded amount, never trust a size or an offset before comparing it with the
-// file's length, and answer syscall.ENOEXEC for everything that the loader would
-// not be able to map exactly. Load then maps what Parse accepted. Nothing here
-// knows processes; package kernel/sys calls it from execve(2).
+// Parse and ParseScript read bytes from untrusted files. They read a bounded amount,
+// compare each size and offset with the file's length before they use it, and return
+// syscall.ENOEXEC for everything that the loader could not map exactly. Load then maps what
+// Parse has accepted. The package knows nothing of processes; package kernel/sys calls it
+// from execve(2).
 //
-// Context: a thread in a system call. Reading the file may sleep. No locks are
-// held by this package.
+// Context: a thread in a system call. Reading the file may sleep. This package holds no
+// locks.
 //
 // Format: System V ABI gABI 4.1, chapters 4 and 5; execve(2), elf(5).
 package elf
@@ -23,21 +23,21 @@ import (
 	"grim/arch"
 )
 
-// HeaderSize is the length of an ELF header: what is shorter is no ELF file at all.
+// HeaderSize is the length of an ELF header. A shorter file is not an ELF file.
 const HeaderSize = ehdrSize
 
 const (
 	ehdrSize = 64 // sizeof(Elf64_Ehdr)
 	phdrSize = 56 // sizeof(Elf64_Phdr)
-	// maxPhdrs bounds what is read of the program headers: Linux allows 64 KB of
-	// them, real programs have about ten.
+	// maxPhdrs bounds the number of program headers that are read. Linux allows 64 KB of
+	// them; real programs have about ten.
 	maxPhdrs = 128
 	// maxInterp is the longest interpreter path (PATH_MAX, with its NUL).
 	maxInterp = 4096
 )
 
-// Segment is one PT_LOAD entry, checked: Off+FileSize lies inside the file,
-// FileSize <= MemSize, and VA and Off agree modulo the page size. VA is before
+// Segment is one PT_LOAD entry, checked: Off+FileSize lies inside the file, FileSize <=
+// MemSize, and VA and Off agree modulo the page size if FileSize is not 0. VA is before
 // relocation.
 type Segment struct {
 	VA       arch.VA
@@ -50,32 +50,32 @@ type Segment struct {
 // End is the first address after the segment.
 func (s *Segment) End() arch.VA { return s.VA + arch.VA(s.MemSize) }
 
-// Image is what the headers of an executable say. It is immutable once parsed,
-// so it may be cached as long as the file's contents do not change.
+// Image is the contents of an executable's headers. It does not change after Parse, so it
+// may be cached as long as the file's contents do not change.
 type Image struct {
-	PIE   bool // ET_DYN: Load chooses where it goes
+	PIE   bool // ET_DYN: Load chooses its place
 	Entry arch.VA
-	Align uint64  // the largest p_align, at least a page
-	Phdr  arch.VA // where the program headers are in memory; 0 if in no segment
+	Align uint64  // the largest p_align, at least the page size
+	Phdr  arch.VA // address of the program headers in memory; 0 if they are in no segment
 	PhNum int
-	// Segments are at least one. They may be in any order and overlap: a later one
+	// There is at least one segment. Segments may be in any order and overlap: a later one
 	// replaces, page by page, what earlier ones have put there.
 	Segments  []Segment
 	ExecStack bool   // PT_GNU_STACK asks for an executable stack
 	Dynamic   bool   // there is a PT_INTERP
-	Interp    string // its path
+	Interp    string // path of the interpreter
 
 	low, high arch.VA
 }
 
-// Low and High are the page-rounded bounds of the segments before relocation.
+// Low and High are the bounds of the segments before relocation, rounded to pages.
 func (im *Image) Low() arch.VA  { return im.low }
 func (im *Image) High() arch.VA { return im.high }
 
-// Parse reads the headers of the executable r of size bytes, for an ABI's
-// machine. ENOEXEC: it is not a 64-bit little-endian ET_EXEC or ET_DYN file of
-// that machine, is cut short, or its segments do not fit a user address space.
-// EIO: the path of the interpreter is not in the file. An error of r is passed on.
+// Parse reads the headers of the executable r, which is size bytes long. machine is that of
+// the ABI. ENOEXEC if r is not a 64-bit little-endian ET_EXEC or ET_DYN file for that
+// machine, is cut short, or its segments do not fit into a user address space. EIO if the
+// path of the interpreter lies outside the file. An error of r is passed on.
 func Parse(r io.ReaderAt, size int64, machine elf.Machine) (*Image, error) {
 	f, phoff, err := headers(r, size)
 	if err != nil {
@@ -98,10 +98,10 @@ func Parse(r io.ReaderAt, size int64, machine elf.Machine) (*Image, error) {
 	return im, nil
 }
 
-// headers hands debug/elf a copy of the ELF header and the program headers and
-// nothing else, and phoff, their place in the file: the section headers, which the loader does not need and which a
-// stripped or packed program may have wrong, are taken out of it, and every
-// offset that debug/elf will follow is known to be inside the copy.
+// headers parses a copy of the ELF header and the program headers with debug/elf. phoff is
+// the place of the program headers in the file. The copy has nothing else, so every offset
+// that debug/elf follows is known to be inside it. The section headers are left out: the
+// loader does not need them, and in a stripped or packed program they may be wrong.
 func headers(r io.ReaderAt, size int64) (f *elf.File, phoff uint64, err error) {
 	if size < ehdrSize+phdrSize {
 		return nil, 0, syscall.ENOEXEC
@@ -146,7 +146,7 @@ func (im *Image) add(p *elf.ProgHeader, r io.ReaderAt, size int64) error {
 		}
 		return im.addLoad(p, size)
 	case elf.PT_INTERP:
-		if im.Dynamic { // the first one counts
+		if im.Dynamic { // only the first PT_INTERP counts
 			return nil
 		}
 		if p.Filesz < 2 || p.Filesz > maxInterp {
@@ -173,7 +173,7 @@ func (im *Image) add(p *elf.ProgHeader, r io.ReaderAt, size int64) error {
 func (im *Image) addLoad(p *elf.ProgHeader, size int64) error {
 	s := Segment{VA: arch.VA(p.Vaddr), MemSize: p.Memsz, Off: p.Off, FileSize: p.Filesz}
 	switch {
-	case p.Filesz != 0 && !inFile(p, size), // pure bss may have any offset: linkers align it
+	case p.Filesz != 0 && !inFile(p, size), // a segment without file bytes may have any offset: linkers align it
 		p.Filesz > p.Memsz,
 		s.VA >= arch.UserMax,
 		p.Memsz > uint64(arch.UserMax-s.VA),
@@ -215,7 +215,7 @@ func (im *Image) check() error {
 	return nil
 }
 
-// setPhdr finds where the program headers at file offset off lie in memory.
+// setPhdr finds where in memory the program headers lie, which are at file offset off.
 func (im *Image) setPhdr(off uint64) {
 	n := uint64(im.PhNum) * phdrSize
 	for i := range im.Segments {
@@ -231,7 +231,7 @@ func inFile(p *elf.ProgHeader, size int64) bool {
 	return p.Off <= uint64(size) && p.Filesz <= uint64(size)-p.Off
 }
 
-// readFull reads all of b; a file that ends early is not an executable.
+// readFull reads all of b. ENOEXEC if the file ends before.
 func readFull(r io.ReaderAt, b []byte, off int64) error {
 	n, err := r.ReadAt(b, off)
 	if n == len(b) {

@@ -13,8 +13,8 @@ import (
 	"grim/arch"
 )
 
-// file builds an executable: an ELF header, program headers behind it, and body
-// from offset 4096 on.
+// file builds an executable: an ELF header, after it program headers, and body from offset
+// 4096 on.
 func file(h elf.Header64, progs []elf.Prog64, body []byte) []byte {
 	copy(h.Ident[:], elf.ELFMAG)
 	h.Ident[elf.EI_CLASS] = byte(elf.ELFCLASS64)
@@ -30,7 +30,7 @@ func file(h elf.Header64, progs []elf.Prog64, body []byte) []byte {
 
 const rx, rw = uint32(elf.PF_R | elf.PF_X), uint32(elf.PF_R | elf.PF_W)
 
-// small is a valid program: text with the headers, and data with a bss.
+// small returns a valid program: text with the headers, and data with a bss.
 func small(typ elf.Type) (elf.Header64, []elf.Prog64) {
 	base := uint64(0x400000)
 	if typ == elf.ET_DYN {
@@ -72,8 +72,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// A segment of zeros only may have any offset: linkers align it past the file's
-// end, on arm64 to 64 KB.
+// A segment that is all zeroes may have any offset. Linkers align the offset past the
+// file's end, on arm64 to 64 KB.
 func TestParseBSS(t *testing.T) {
 	h, progs := small(elf.ET_EXEC)
 	progs[1].Filesz, progs[1].Off = 0, 0xfff0
@@ -86,7 +86,7 @@ func TestParseBSS(t *testing.T) {
 	}
 }
 
-// Each case breaks one thing of a program that is accepted without it.
+// Each case breaks one thing in a program that is otherwise accepted.
 func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -116,9 +116,9 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// Linux starts these. Segments come in any order, and a later one lies over an earlier
-// one; an entry that nothing is at is the program's misfortune. Each was refused before
-// Parse took segments in any order.
+// Linux starts these programs. Segments come in any order, and a later one may replace an
+// earlier one. If nothing is mapped at the entry, the program fails when it runs. Each case
+// was refused before Parse took segments in any order.
 func TestParseTakes(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -167,7 +167,7 @@ func TestParseHeader(t *testing.T) {
 			t.Fatalf("cut to %d bytes: %v, want ENOEXEC", n, err)
 		}
 	}
-	// Section headers are none of the loader's business.
+	// The loader ignores section headers.
 	b := bytes.Clone(good)
 	binary.LittleEndian.PutUint64(b[40:], 1<<60)
 	binary.LittleEndian.PutUint16(b[60:], 60000)
@@ -184,7 +184,7 @@ func TestParseInterp(t *testing.T) {
 	if im, err := parse(file(h, progs, body)); err != nil || im.Interp != "/lib/ld.so" {
 		t.Errorf("%+v, %v", im, err)
 	}
-	progs[1] = elf.Prog64{Type: uint32(elf.PT_INTERP), Off: 4096 + 4, Filesz: 7} // the first one counts
+	progs[1] = elf.Prog64{Type: uint32(elf.PT_INTERP), Off: 4096 + 4, Filesz: 7} // only the first PT_INTERP counts
 	if im, err := parse(file(h, progs, body)); err != nil || !im.Dynamic || im.Interp != "/ld.so" {
 		t.Errorf("%+v, %v", im, err)
 	}
@@ -200,7 +200,7 @@ func TestParseInterp(t *testing.T) {
 	}
 }
 
-// The test binary is a program that somebody else's linker made.
+// The test binary is a program that another linker made.
 func TestParseSelf(t *testing.T) {
 	f, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -260,7 +260,7 @@ type failing struct{ err error }
 
 func (f failing) ReadAt(p []byte, off int64) (int, error) { return 0, f.err }
 
-// An error of the file is not the file's fault.
+// An error while reading the file is passed on, and is not ENOEXEC.
 func TestReadError(t *testing.T) {
 	if _, err := Parse(failing{syscall.EIO}, 1<<20, elf.EM_X86_64); err != syscall.EIO {
 		t.Errorf("%v, want EIO", err)
@@ -270,7 +270,7 @@ func TestReadError(t *testing.T) {
 	}
 }
 
-// What Parse accepts must keep every promise of Segment and Image.
+// An Image that Parse returns keeps every promise of Segment and Image.
 func FuzzParse(f *testing.F) {
 	for _, typ := range []elf.Type{elf.ET_EXEC, elf.ET_DYN} {
 		h, progs := small(typ)

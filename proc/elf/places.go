@@ -6,26 +6,27 @@ import (
 	"grim/arch"
 )
 
-// Where a new program's parts go when nothing is drawn (aslr=off,
-// ADDR_NO_RANDOMIZE): always the same, so that a run is the same every time.
+// Where the parts of a new program go when nothing is random (aslr=off, ADDR_NO_RANDOMIZE).
+// The places are always the same, so that a run is the same every time.
 const (
-	// sigPage is a page that belongs to the system-call layer. Above it the last
-	// page of the user half stays free, as on Linux/amd64: memory that ends at
-	// UserMax has nothing behind it to run into.
+	// sigPage is a page that belongs to the system-call layer. The last page of the user
+	// half, above it, stays free, as on Linux/amd64: nothing may lie directly below
+	// UserMax.
 	sigPage = arch.UserMax - 2*arch.PageSize
-	// stackTop is where the main stack ends, a guard page below sigPage.
+	// stackTop is where the main stack ends; between it and sigPage there is a guard page.
 	stackTop = sigPage - arch.PageSize
-	// mmapTop is where mmap(2) begins to search downwards: below everything
-	// that the stack may grow into, and a gap.
+	// mmapTop is where mmap(2) begins to search downwards. It lies below all addresses that
+	// the stack may grow into, and a gap.
 	mmapTop = stackTop - StackSize - 1<<20 // stackGap(StackSize)
-	// pieBase is where a static PIE goes: two thirds up, as on Linux, so that
-	// the heap after it has room.
+	// pieBase is where a static PIE goes. It is two thirds up, as on Linux, so that the
+	// heap above it has room.
 	pieBase arch.VA = 0x555555554000
 )
 
-// Random bits of each address, counted in pages but for the stack pointer. The
-// numbers are the defaults of Linux 6.1 on amd64. Its arm64 has 18 bits for stack
-// and mmap base where this kernel has more: the address map is the same on both.
+// Random bits of each address. The unit is pages, for the stack pointer 16 bytes. The
+// numbers are the defaults of Linux 6.1 on amd64. Linux on arm64 has 18 bits for stack and
+// mmap base; this kernel has more, because its address map is the same on both
+// architectures.
 //
 //	part          bits  range    remarks
 //	mmap base       28  1 TB     vm.mmap_rnd_bits
@@ -45,22 +46,22 @@ const (
 	spStep = 16
 )
 
-// mmapMax is the highest mmap base that is drawn: below the lowest stack top, the
-// 128 MB for its growth that Linux keeps free (MIN_GAP), and a stack's guard gap.
-// mmapMin is the lowest. What a program's file dictates must end below.
+// mmapMax is the highest random mmap base. It lies below the lowest stack top by the 128 MB
+// that Linux keeps free for the stack's growth (MIN_GAP) and a stack's guard gap. mmapMin
+// is the lowest random mmap base. A program's own addresses must end below it.
 const (
 	mmapMax = stackTop - 1<<(stackBits+arch.PageShift) - 128<<20 - 1<<20
 	mmapMin = mmapMax - 1<<(mmapBits+arch.PageShift)
 )
 
-// stackGap is what stays free below the top of a stack that may grow to limit bytes,
-// for mmap(2) not to stand in its way: up to 1 TB, and a guard gap.
+// stackGap returns how much stays free below the top of a stack that may grow to limit
+// bytes, so that mmap(2) takes nothing in its way. It is at most 1 TB, and a guard gap.
 func stackGap(limit uint64) arch.VA { return arch.VA(min(max(limit, StackSize), 1<<40)) + 1<<20 }
 
-// Draw is random bytes, as many as the places of one program take.
+// Draw is as many random bytes as the places of one program take.
 type Draw [6 * 8]byte
 
-// rnd is a number of that many bits out of the n-th eight bytes.
+// rnd returns a number with the given number of bits, taken from the n-th eight bytes.
 func (d *Draw) rnd(n int, bits uint) arch.VA {
 	return arch.VA(binary.LittleEndian.Uint64(d[8*n:]) & (1<<bits - 1))
 }
@@ -71,19 +72,18 @@ type Places struct {
 	Brk      arch.VA // start of the heap
 	MmapBase arch.VA // where mmap(2) begins to search downwards
 	StackTop arch.VA
-	SPGap    arch.VA // what stays unused below StackTop
+	SPGap    arch.VA // unused bytes below StackTop
 	SigPage  arch.VA
 }
 
-// fixed are the places where nothing is random.
+// fixed returns the places without randomness.
 func (im *Image) fixed() Places {
 	bias := im.biasAt(pieBase)
 	return Places{Bias: bias, Brk: im.High() + bias, MmapBase: mmapTop, StackTop: stackTop, SigPage: sigPage}
 }
 
-// random are places by d. A program that was linked to lie where stacks and mmap
-// bases are drawn from, or that is so large that it reaches there, gets the fixed
-// ones.
+// random returns places chosen by d. A program that was linked for addresses where stacks
+// and mmap bases may be, or that is so large that it reaches there, gets the fixed places.
 func (im *Image) random(d *Draw) Places {
 	p := Places{
 		Bias:     im.biasAt(pieBase + d.rnd(0, pieBits)<<arch.PageShift),
@@ -96,16 +96,16 @@ func (im *Image) random(d *Draw) Places {
 		return im.fixed()
 	}
 	p.Brk = end + d.rnd(4, brkBits)<<arch.PageShift
-	// A guard page above the stack, then the signal page anywhere up to the end of
-	// the 2 MB. Safety of the modulus: its bias is below 2^-54.
+	// A guard page above the stack, then the signal page anywhere up to the end of the 2
+	// MB. The modulus favours some pages, by less than 2^-54.
 	low := p.StackTop + arch.PageSize
 	high := min((low + arch.BlockSize).BlockDown(), sigPage+arch.PageSize)
 	p.SigPage = low + d.rnd(5, 63)%((high-low)>>arch.PageShift)<<arch.PageShift
 	return p
 }
 
-// biasAt is what is added to every address of the image when a static PIE goes to
-// base or above.
+// biasAt returns the number that is added to every address of the image if a static PIE
+// goes to base or above.
 func (im *Image) biasAt(base arch.VA) arch.VA {
 	if !im.PIE {
 		return 0

@@ -8,15 +8,15 @@ import (
 	"grim/arch"
 )
 
-// drawn fills a Draw from a generator.
+// drawn returns a Draw from a generator.
 func drawn(r *rand.Rand) (d Draw) {
 	r.Read(d[:])
 	return d
 }
 
-// Of 1000 draws, and the two most extreme ones, every place lies within its bounds,
-// nothing lies in another part's guard gap, and each bit that is said to be random
-// is. Broken by: any constant of places.go one bit larger or smaller.
+// Places are made from 1000 draws, and from the two most extreme ones. Every place lies
+// within its bounds, none lies in another part's guard gap, and each bit that is said to be
+// random takes both values. Broken by: any constant of places.go one bit larger or smaller.
 func TestPlaces(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -29,7 +29,7 @@ func TestPlaces(t *testing.T) {
 		{"pie-2M", image(true, 2<<20, Segment{VA: 0x200000, MemSize: 30 << 40}), 19},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var ones, zeros Places // bits that were ever 1, and 0
+			var ones, zeros Places // bits that were 1 at least once, and bits that were 0
 			check := func(d Draw) Places {
 				p := c.im.random(&d)
 				end := c.im.High() + p.Bias
@@ -77,7 +77,7 @@ func TestPlaces(t *testing.T) {
 				}
 				return n
 			}
-			// A base that is no round number carries into a bit or two more.
+			// If the base is not a round number, a carry can change a bit or two more.
 			for what, n := range map[string][2]uint{
 				"pie": {random(ones.Bias, zeros.Bias), c.pieBits}, "mmap": {random(ones.MmapBase, zeros.MmapBase), mmapBits},
 				"stack": {random(ones.StackTop, zeros.StackTop), stackBits}, "sp": {random(ones.SPGap, zeros.SPGap), spBits},
@@ -93,7 +93,7 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// Programs that lie where the random places are get the fixed ones.
+// Programs that lie where random places may be get the fixed places.
 func TestPlacesFixed(t *testing.T) {
 	for _, s := range []Segment{
 		{VA: mmapMin - 1<<29, MemSize: 0x1000},
@@ -114,7 +114,7 @@ func TestPlacesFixed(t *testing.T) {
 	}
 }
 
-// image is an image of one segment.
+// image returns an image with one segment.
 func image(pie bool, align uint64, s Segment) Image {
 	im := Image{PIE: pie, Align: align}
 	im.put(s)

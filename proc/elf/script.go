@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	// scriptLine is how much of a script's first line counts (BINPRM_BUF_SIZE,
+	// scriptLine is how many bytes of a script's first line are read (BINPRM_BUF_SIZE,
 	// execve(2), "Interpreter scripts").
 	scriptLine = 256
-	// MaxScripts is how many scripts may stand between what execve(2) is asked for
-	// and a program: with one more it answers ELOOP.
+	// MaxScripts is how many scripts execve(2) follows until it finds a program. One more
+	// gives ELOOP.
 	MaxScripts = 5
 )
 
@@ -22,9 +22,8 @@ type Script struct {
 	HasArg      bool
 }
 
-// ParseScript reads a "#!" line. ok is false if the file does not begin with
-// one; ENOEXEC if it does but names no interpreter, or the name is cut off by
-// the length that counts.
+// ParseScript reads a "#!" line. ok is false if the file does not begin with one. ENOEXEC
+// if the line names no interpreter, or the name is cut off after scriptLine bytes.
 func ParseScript(r io.ReaderAt, size int64) (s Script, ok bool, err error) {
 	var buf [scriptLine]byte
 	n, err := r.ReadAt(buf[:min(size, scriptLine)], 0)

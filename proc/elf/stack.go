@@ -34,31 +34,31 @@ const (
 )
 
 const (
-	// ClockTicks is AT_CLKTCK: the unit of times(2), per second.
+	// ClockTicks is AT_CLKTCK: units of times(2) per second.
 	ClockTicks = 100
-	// StackSize is the default RLIMIT_STACK, and what Load reserves for the
-	// main thread to grow into.
+	// StackSize is the default RLIMIT_STACK, and the least that Load keeps free for the
+	// main thread's stack to grow into.
 	StackSize = 8 << 20
-	// maxArgs and maxArgString bound argv and envp together, and each string
-	// (execve(2), "Limits on size of arguments and environment").
+	// maxArgs bounds argv and envp together, maxArgString each string, in bytes (execve(2),
+	// "Limits on size of arguments and environment").
 	maxArgs      = StackSize / 4
 	maxArgString = 128 << 10
 )
 
-// CPU is what the auxiliary vector tells about the processor.
+// CPU is what the auxiliary vector says about the processor.
 type CPU struct {
 	Platform      string // AT_PLATFORM: "x86_64", "aarch64"
 	HWCap, HWCap2 uint64
-	MinSigStack   uint64 // AT_MINSIGSTKSZ: what a signal frame takes
+	MinSigStack   uint64 // AT_MINSIGSTKSZ: size of a signal frame
 }
 
-// Identity is what the auxiliary vector tells about the process.
+// Identity is what the auxiliary vector says about the process.
 type Identity struct {
 	UID, EUID, GID, EGID uint32
 	Secure               bool // AT_SECURE: do not trust the environment
 }
 
-// Args are the strings of an execve(2) and the rest that goes on the stack.
+// Args are the strings of an execve(2), and all else that goes on the stack.
 type Args struct {
 	Argv, Envp []string
 	ExecFn     string // the path as given to execve
@@ -68,29 +68,29 @@ type Args struct {
 	Random       [16]byte
 	CPU          CPU
 	ID           Identity
-	// Randomize has Load choose places by Draw, which is random then, in place of
-	// the fixed ones.
+	// Randomize makes Load choose places by Draw, which is random then, instead of the
+	// fixed places.
 	Randomize bool
 	Draw      Draw
 	// Low allows a program below vm.MinAddr (CAP_SYS_RAWIO).
 	Low bool
-	// Yield is called now and then while many strings are laid out; nil: never.
+	// Yield is called now and then while many strings are laid out. It may be nil.
 	Yield func()
 	work  int // since the last Yield: bytes, and stepCost for each string
-	// Room is memory that Load may use for an image of the stack. It may be nil. If it is
-	// too small, Load has Grow replace it by one of that many words, or makes one if Grow
-	// is nil.
+	// Room is memory that Load may use for the image of the stack. It may be nil. If it is
+	// too small, Load calls Grow, which must replace it by memory of that many words. If
+	// Grow is nil, Load allocates it.
 	Room []uint64
 	Grow func(words int) error
 }
 
-// Every stepWork of work others run: some 10 000 instructions.
+// Others run after every stepWork units of work: some 10 000 instructions.
 const (
 	stepCost = 64
 	stepWork = 16 << 10
 )
 
-// step counts a string of n bytes.
+// step counts the work for a string of n bytes.
 func (a *Args) step(n int) {
 	if a.work += n + stepCost; a.work >= stepWork && a.Yield != nil {
 		a.work = 0
@@ -98,8 +98,8 @@ func (a *Args) step(n int) {
 	}
 }
 
-// size checks the limits and gives the bytes that the strings take, NULs
-// included. E2BIG.
+// size checks the limits and returns how many bytes the strings take, including NULs.
+// E2BIG.
 func (a *Args) size() (int, error) {
 	n := len(a.ExecFn) + 1 + len(a.CPU.Platform) + 1
 	for _, list := range [2][]string{a.Argv, a.Envp} {
@@ -117,18 +117,18 @@ func (a *Args) size() (int, error) {
 	return n, nil
 }
 
-// stackImage lays out the initial stack so that it ends at top (16-byte
-// aligned) and returns its bytes, which are Room's; the first of them is where SP
-// points: argc, argv, NULL, envp, NULL, the auxiliary vector, and above them the
-// strings. (System V ABI AMD64 supplement 3.4.1; AAPCS64 wants the same alignment.)
-// aux is where in them the auxiliary vector begins; base is the interpreter's bias.
+// stackImage lays out the initial stack so that it ends at top, which is 16-byte aligned.
+// It returns the stack's bytes, which are in Room. SP is to point at the first of them.
+// There are argc, argv, NULL, envp, NULL, the auxiliary vector, and above them the strings.
+// (System V ABI AMD64 supplement 3.4.1; AAPCS64 demands the same alignment.) aux is the
+// offset of the auxiliary vector. base is the interpreter's bias.
 func (a *Args) stackImage(top arch.VA, im *Image, bias, base arch.VA) (image []byte, aux int, err error) {
 	n, err := a.size()
 	if err != nil {
 		return nil, 0, err
 	}
 	words := 1 + len(a.Argv) + 1 + len(a.Envp) + 1 + auxWords
-	// Strings, the random bytes and the NULL word that Linux ends the stack with.
+	// Strings, the random bytes, and the NULL word at the end of a Linux stack.
 	n += len(a.Random) + 8
 	total := (words*8 + n + 15) &^ 15
 	if cap(a.Room) < total/8 {
@@ -139,8 +139,8 @@ func (a *Args) stackImage(top arch.VA, im *Image, bias, base arch.VA) (image []b
 		}
 	}
 	room := a.Room[:total/8]
-	// Safety: the same memory as bytes. Both architectures are little-endian, so
-	// that words are stored as the program reads them.
+	// Safety: buf is the same memory as room. Both architectures are little-endian, so
+	// words are stored as the program reads them.
 	buf := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(room))), total)
 	b := stackWriter{words: room[:0:words], text: buf[words*8:], va: uint64(top) - uint64(total-words*8)}
 	b.word(uint64(len(a.Argv)))
@@ -185,16 +185,16 @@ func (a *Args) stackImage(top arch.VA, im *Image, bias, base arch.VA) (image []b
 	b.aux(atMinSig, a.CPU.MinSigStack)
 	b.aux(atPlatform, b.string(a.CPU.Platform))
 	b.aux(atNull, 0)
-	clear(b.text) // the NULL word, and what aligns
+	clear(b.text) // the NULL word, and the bytes for alignment
 	return buf, aux, nil
 }
 
-// auxWords is the size of the auxiliary vector that stackImage makes.
+// auxWords is the number of words in the auxiliary vector that stackImage makes.
 const auxWords = 2 * 20
 
-// stackWriter fills the words from the bottom and the strings above them.
+// stackWriter fills the words from the bottom, and the strings above them.
 type stackWriter struct {
-	words []uint64 // those written; the capacity is that of all
+	words []uint64 // words written so far; its capacity is the number of all
 	text  []byte   // room for strings
 	va    uint64   // user address of text
 }
@@ -203,7 +203,7 @@ func (b *stackWriter) word(v uint64) { b.words = append(b.words, v) }
 
 func (b *stackWriter) aux(tag, v uint64) { b.words = append(b.words, tag, v) }
 
-// string places s and its NUL and returns its user address.
+// string stores s and a NUL, and returns the user address of s.
 func (b *stackWriter) string(s string) uint64 {
 	at := b.va
 	n := copy(b.text, s)
