@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Offsets are from the ACPI specification 6.5: RSDP 5.2.5.3, table header
-// 5.2.6, MADT 5.2.12. u-root's pkg/acpi is of no use here: it finds and reads
-// tables through Linux's /dev/mem and /sys.
+// Offsets are from the ACPI specification 6.5: RSDP 5.2.5.3, table header 5.2.6, MADT
+// 5.2.12. u-root's pkg/acpi cannot be used here: it finds and reads tables through Linux's
+// /dev/mem and /sys.
 const (
 	rsdpSize1  = 20
 	rsdpSize2  = 36
@@ -15,7 +15,7 @@ const (
 	maxSDT     = 1 << 20
 	madtFixed  = 44
 	madtPCAT   = 1 // flag: 8259s are there
-	lapicReady = 1 // enabled. Else it is not there; "online capable" says that it may come later
+	lapicReady = 1 // enabled. A CPU that is not enabled is not there; "online capable" means that it may come later
 
 	madtLAPIC    = 0
 	madtIOAPIC   = 1
@@ -24,7 +24,7 @@ const (
 	madtX2APIC   = 9
 )
 
-// acpi reads the MADT, if there is one, through the RSDP at pa.
+// acpi reads the MADT, if there is one. pa is the address of the RSDP.
 func (in *Info) acpi(read Reader, pa uint64) error {
 	p := read(pa, rsdpSize1)
 	if len(p) != rsdpSize1 || string(p[:8]) != "RSD PTR " || sum(p) != 0 {
@@ -62,7 +62,7 @@ func (in *Info) acpi(read Reader, pa uint64) error {
 	return nil
 }
 
-// table returns a copy of the checked ACPI table at pa.
+// table returns a copy of the ACPI table at pa, after checking it.
 func table(read Reader, pa uint64) ([]byte, error) {
 	h := read(pa, sdtHeader)
 	if len(h) != sdtHeader {
@@ -113,7 +113,7 @@ func (in *Info) madt(t []byte) error {
 				in.addCPU(CPU{ID: uint64(le.Uint32(e[4:]))})
 			}
 		case kind == madtIOAPIC && len(e) >= 12:
-			// ISA interrupts arrive at the one whose inputs start at 0.
+			// ISA interrupts arrive at the I/O APIC whose inputs start at 0.
 			if gsi := le.Uint32(e[8:]); ioapics == 0 || gsi == 0 {
 				ic.Dist, ic.GSIBase = Range{uint64(le.Uint32(e[4:])), ioapicWindow}, gsi
 			}

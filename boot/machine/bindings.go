@@ -2,13 +2,13 @@ package machine
 
 import "strings"
 
-// Kinds of devices, by what drives them. Package grim/arch/arm64 has a driver
-// for each; its tests compare the two lists with Kinds.
+// Kinds of devices, by driver. Package grim/arch/arm64 has a driver for each; its tests
+// compare its list with Kinds.
 const (
 	PL011   = "pl011"        // Arm PrimeCell UART
-	SBSA    = "sbsa-uart"    // the part of it that servers have
+	SBSA    = "sbsa-uart"    // a server's UART: a part of the PL011
 	UART16  = "16550"        // 8250 family, memory-mapped
-	PortCOM = "16550-port"   // the same, by port numbers: the PC
+	PortCOM = "16550-port"   // the same by port numbers, as in a PC
 	MiniU   = "bcm2835-aux"  // Raspberry Pi mini UART
 	Cadence = "cadence-uart" // Zynq
 	IMX     = "imx-uart"     // NXP i.MX
@@ -22,25 +22,25 @@ const (
 
 	IMXWatchdog     = "imx-wdt"
 	CadenceWatchdog = "cadence-wdt"
-	BCMWatchdog     = "bcm2835-wdt" // in the same registers as BCMPower
+	BCMWatchdog     = "bcm2835-wdt" // uses the same registers as BCMPower
 
 	PL031   = "pl031"      // real-time clock
-	ZynqRTC = "zynqmp-rtc" // the same
+	ZynqRTC = "zynqmp-rtc" // real-time clock
 
 	BCMGPIO  = "bcm2835-gpio"
-	FirmGPIO = "rpi-firmware-gpio" // Raspberry Pi 3: behind the firmware's mailbox
+	FirmGPIO = "rpi-firmware-gpio" // Raspberry Pi 3: pins that the firmware sets, asked through its mailbox
 	ZynqGPIO = "zynqmp-gpio"
 	IMXGPIO  = "imx-gpio"
 )
 
-// binding says which kind of device a "compatible" string names.
+// binding says which kind of device a "compatible" string means.
 type binding struct {
 	compatible string // as Linux's bindings spell it
 	kind       string
 }
 
-// The devices that the kernel drives on a machine with a device tree. A board
-// whose devices are all listed here boots without a line of code for it.
+// The devices that the kernel drives on a machine with a device tree. A board whose devices
+// are all listed here boots without any code for the board.
 var (
 	consoles = []binding{
 		{"arm,pl011", PL011},
@@ -97,7 +97,7 @@ func Kinds() map[string][]string {
 	return m
 }
 
-// names lists the compatible strings of a list, for messages.
+// names returns the compatible strings of a list, for messages.
 func names(list []binding) string {
 	var s []string
 	for _, b := range list {
@@ -106,8 +106,8 @@ func names(list []binding) string {
 	return strings.Join(s, ", ")
 }
 
-// bind is the kind of n by its "compatible" property, the most specific string
-// first; "" if there is no driver or the device is disabled.
+// bind returns the kind of n by its "compatible" property, of which the most specific
+// string comes first. It returns "" if there is no driver or the device is disabled.
 func (n *node) bind(list []binding) string {
 	if !n.enabled() {
 		return ""
@@ -122,7 +122,7 @@ func (n *node) bind(list []binding) string {
 	return ""
 }
 
-// findBound is the first node in the tree that the list has a driver for.
+// findBound returns the first node in the tree that list has a driver for, and its kind.
 func (n *node) findBound(list []binding) (*node, string) {
 	found := n.find(func(m *node) bool { return m.bind(list) != "" })
 	if found == nil {

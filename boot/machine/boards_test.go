@@ -7,18 +7,19 @@ import (
 	"testing"
 )
 
-// boardTrees is where qemu/boards.sh puts the trees of the distribution's kernel.
+// boardTrees is the folder into which qemu/boards.sh puts the trees of the distribution's
+// kernel.
 const boardTrees = "../../build/boards/dtb"
 
-// TestBoardTrees reads the trees that Linux ships for the boards and checks what
-// the kernel needs of each. A Raspberry Pi's memory is filled in by its firmware.
+// TestBoardTrees reads the trees that Linux ships for the boards, and checks what the
+// kernel needs of each. A Raspberry Pi's firmware fills in its memory.
 func TestBoardTrees(t *testing.T) {
 	const pi = 0x3b400000
 	spinning := []CPU{{0, "spin-table", 0xd8}, {1, "spin-table", 0xe0}, {2, "spin-table", 0xe8}, {3, "spin-table", 0xf0}}
 	byPSCI := []CPU{{0, "psci", 0}, {1, "psci", 0}, {2, "psci", 0}, {3, "psci", 0}}
 	for _, c := range []struct {
 		file string
-		size uint64 // what firmware writes into the memory node, where it does
+		size uint64 // size that firmware writes into the memory node, if it does
 		want Info
 	}{
 		{"bcm2837-rpi-3-b.dtb", pi, Info{
@@ -51,7 +52,7 @@ func TestBoardTrees(t *testing.T) {
 		}},
 		{"imx8mp-evk.dtb", 0, Info{
 			Model: "NXP i.MX8MPlus EVK board",
-			// 3 GB and 3 GB that touch at 4 GB, less 32 MB that are not to be mapped.
+			// 3 GB and 3 GB that touch at 4 GB, minus 32 MB that must not be mapped.
 			Memory:     []Range{{0x40000000, 0x52400000}, {0x94400000, 0x1_c0000000 - 0x94400000}},
 			Console:    Console{Kind: IMX, Base: 0x30890000, Size: 0x10000, IRQ: 32 + 27},
 			Interrupts: Interrupts{Kind: GICv3, Dist: Range{0x38800000, 0x10000}, Redist: []Range{{0x38880000, 0xc0000}}},

@@ -14,16 +14,16 @@ import (
 	"grim/boot/overlay/early"
 )
 
-// earlyFind is what the entry code finds in a tree.
+// earlyFind returns what the entry code finds in a tree.
 func earlyFind(b []byte) (c early.Console) {
-	b = bytes.Clone(b) // on a word boundary
+	b = bytes.Clone(b) // copied to a word boundary
 	early.FindIn(unsafe.Pointer(&b[0]), &c)
 	return c
 }
 
 var earlyKinds = map[string]uint32{"": early.None, SBSA: early.SBSA, PL011: early.PL011, UART16: early.UART16, MiniU: early.MiniU, Cadence: early.Cadence, IMX: early.IMX}
 
-// sameConsole checks that the entry code and the kernel agree.
+// sameConsole checks that the entry code and the kernel find the same.
 func sameConsole(t *testing.T, name string, b []byte) {
 	t.Helper()
 	in, _ := FromDeviceTree(memory{treeAt: b}.read, treeAt)
@@ -33,7 +33,7 @@ func sameConsole(t *testing.T, name string, b []byte) {
 	c := earlyFind(b)
 	psci := map[string]uint32{"": early.NoPSCI, "hvc": early.HVC, "smc": early.SMC}[in.PSCI]
 	if in.Console.Kind == "" {
-		psci = c.PSCI // the kernel does not look any further
+		psci = c.PSCI // the kernel does not look further
 	}
 	if c.GPIO != in.Pins.GPIO.Base || c.GPIO != 0 && (c.PL011 != in.Pins.PL011.Base || c.Mini != in.Pins.Mini.Base) {
 		t.Errorf("%s: early %+v, the kernel has pins %+v", name, c, in.Pins)
@@ -47,9 +47,9 @@ func sameConsole(t *testing.T, name string, b []byte) {
 	}
 }
 
-// TestEarlyConsole: the entry code's reader and this package's find the same
-// console, in all the trees that there are and for every string that a driver is
-// bound by. Seen to fail without the buses' ranges, and with an alias not followed.
+// TestEarlyConsole: the entry code's reader and this package find the same console, in all
+// the trees that there are, and for every string that a driver is bound by. Seen to fail
+// without the buses' ranges, and with an alias not followed.
 func TestEarlyConsole(t *testing.T) {
 	sameConsole(t, "board", boardTree(t))
 	for _, f := range []string{"virt-gicv2.dtb", "virt-gicv3.dtb"} {
@@ -97,8 +97,8 @@ func TestEarlyConsole(t *testing.T) {
 	change("no console", func(r *dt.Node) { r.Children[9].Children = r.Children[9].Children[:1] })
 }
 
-// TestEarlyDamage: a tree that the kernel refuses still tells its console if the
-// damage is behind that; it is never another one's that is taken.
+// TestEarlyDamage: a tree that the kernel refuses still gives its console, if the damage
+// comes after the console. The console of another tree is never taken.
 func TestEarlyDamage(t *testing.T) {
 	good := earlyFind(boardTree(t))
 	b := boardTree(t)

@@ -8,9 +8,9 @@ import (
 	"unicode/utf16"
 )
 
-// The block that the EFI stub (boot/overlay/runtime/efi_grim_arm64.s) hands over
-// in place of a device tree: eight-byte fields, little endian, addresses in
-// pairs with sizes.
+// The block that the EFI stub (boot/overlay/runtime/efi_grim_arm64.s) passes instead of a
+// device tree. It consists of eight-byte little-endian fields. An address is followed by a
+// size.
 const (
 	efiMagic   = "GRIMEFI1"
 	efiTree    = 8
@@ -18,9 +18,9 @@ const (
 	efiInitrd  = 48
 	efiOptions = 64 // UTF-16
 	efiCommand = 80
-	efiScreen  = 96 // address, size, then four of 4 bytes: width, height, format, pixels a line
+	efiScreen  = 96 // address, size, then four fields of 4 bytes: width, height, format, pixels in a line
 	efiFields  = 128
-	efiBlock   = 2 << 20 // all of it, with what it points at but the files
+	efiBlock   = 2 << 20 // size of the block with all that it points at, except the files
 	efiMaxMap  = 0x1c000
 )
 
@@ -33,8 +33,8 @@ const (
 	efiRuntime      = 1 << 63
 )
 
-// FromArm64 reads what an arm64 boot protocol handed over: a device tree, or the
-// EFI stub's block.
+// FromArm64 reads what an arm64 boot protocol passes: a device tree, or the EFI stub's
+// block.
 func FromArm64(read Reader, pa uint64) (*Info, error) {
 	if pa == 0 {
 		return nil, errors.New("the boot loader gave no device tree")
@@ -73,8 +73,8 @@ func FromArm64(read Reader, pa uint64) (*Info, error) {
 	return in, in.finish()
 }
 
-// efiScreen takes the framebuffer of a display that firmware has turned on, if there
-// is one, rather than the device tree's.
+// efiScreen takes the framebuffer of a display that firmware has turned on, if there is
+// one. The device tree's framebuffer is then ignored.
 func (in *Info) efiScreen(b []byte) {
 	if le.Uint64(b[8:]) == 0 {
 		return
@@ -97,8 +97,8 @@ func (in *Info) efiScreen(b []byte) {
 	in.Screen = s
 }
 
-// efiMemory takes memory from the firmware's map: what is free once boot services
-// are over.
+// efiMemory takes the memory from the firmware's map that is free once boot services have
+// ended.
 func (in *Info) efiMemory(read Reader, at, size, step uint64) error {
 	if step < 40 || step > 4096 || size > efiMaxMap {
 		return fmt.Errorf("memory map of %d bytes, descriptors of %d", size, step)
@@ -127,8 +127,8 @@ func (in *Info) efiMemory(read Reader, at, size, step uint64) error {
 	return nil
 }
 
-// efiCommandLine is what the boot manager passed, or else the file's text, or
-// else what the tree has already.
+// efiCommandLine sets the command line to what the boot manager passed. If that is empty it
+// uses the text of the file, and if that is empty too, what the tree has.
 func (in *Info) efiCommandLine(read Reader, h []byte) error {
 	get := func(i int) (string, error) {
 		at, n := le.Uint64(h[i:]), le.Uint64(h[i+8:])

@@ -18,7 +18,7 @@ type efiDescriptor struct {
 	attr        uint64
 }
 
-// efiBlockOf builds what the EFI stub leaves: the block, with everything in it.
+// efiBlockOf returns what the EFI stub leaves: the block, with everything in it.
 func efiBlockOf(tree []byte, descriptors []efiDescriptor, options, command string) []byte {
 	const step = 48 // larger than the fields: firmware may add some
 	b := make([]byte, efiBlock)
@@ -89,7 +89,7 @@ func TestEFI(t *testing.T) {
 	if in, err = FromArm64(memory{efiAt: b}.read, efiAt); err != nil || in.CommandLine != "exit=reaper ä" {
 		t.Errorf("command line of the boot manager: %+v, %v", in, err)
 	}
-	// A display of the firmware's, and one that makes no sense.
+	// A display that firmware has turned on, and a display that makes no sense.
 	b = goodEFI(t)
 	for i, v := range []uint32{0x51000000, 0, 0x300000, 0, 1024, 768, 1, 1024} {
 		le.PutUint32(b[efiScreen+4*i:], v)
@@ -108,7 +108,7 @@ func TestEFI(t *testing.T) {
 	if in, err = FromArm64(memory{efiAt: b}.read, efiAt); err != nil || in.Screen.Size != 0 || len(in.Warnings) != 1 {
 		t.Errorf("bad screen: %+v, %v", in, err)
 	}
-	// Without the magic it is a device tree.
+	// Without the magic number it is a device tree.
 	if in, err = FromArm64(memory{treeAt: boardTree(t)}.read, treeAt); err != nil || in.Model != "Some Board" {
 		t.Errorf("device tree: %v, %v", in, err)
 	}

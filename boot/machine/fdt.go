@@ -5,12 +5,13 @@ import (
 	"fmt"
 )
 
-// FromDeviceTree reads the flattened device tree at pa. The format and the
-// standard properties are those of the Devicetree Specification v0.4, devices
-// those of Linux's bindings.
+// FromDeviceTree reads the flattened device tree at pa. The format and the standard
+// properties are those of the Devicetree Specification v0.4, devices are those of Linux's
+// bindings.
 //
-// With an error, the Info is either nil or has no more than a screen and a console
-// to show the error on. Nothing in it points into the tree.
+// After an error, the Info is either nil or incomplete. The screen and the console are read
+// first, so that the error can be shown on them if they are there. Nothing in the Info
+// points into the tree.
 func FromDeviceTree(read Reader, pa uint64) (*Info, error) {
 	in, err := fromDeviceTree(read, pa, nil, nil)
 	if err != nil {
@@ -19,21 +20,21 @@ func FromDeviceTree(read Reader, pa uint64) (*Info, error) {
 	return in, err
 }
 
-// fromDeviceTree does the same. screen and memory, if they are not nil, fill in what
-// the firmware says better than the tree.
+// fromDeviceTree does the same. screen and memory may be nil. Otherwise they fill in what
+// firmware knows better than the tree.
 func fromDeviceTree(read Reader, pa uint64, screen func(*Info), memory func(*Info) error) (*Info, error) {
 	tree, reserved, size, err := parseTree(read, pa)
 	if err != nil {
 		return nil, err
 	}
 	root := &node{Node: tree}
-	// Page 0 is never handed out: there loaders keep the code and the words of
-	// secondary CPUs, and PA 0 stands for "none" in the kernel.
+	// Page 0 is never handed out. Loaders keep the code and the words of secondary CPUs
+	// there, and in the kernel PA 0 stands for "none".
 	in := &Info{Model: root.text("model"), Reserved: []Range{{0, pageSize}, {pa, size}}}
 	if in.Model == "" {
 		in.Model = root.text("compatible")
 	}
-	// What errors are shown on comes first.
+	// The devices that can show errors come first.
 	steps := []func(*node) error{
 		in.fdtScreen, in.fdtConsole, in.fdtMemory, in.fdtReserved, in.fdtChosen, in.fdtInterrupts, in.fdtTimer,
 		in.fdtCPUs, in.fdtPower, in.fdtWatchdogs, in.fdtClock, in.fdtLEDs, in.fdtVirtIO, in.fdtCards,
@@ -76,11 +77,10 @@ func (in *Info) fdtMemory(root *node) (err error) {
 	return err
 }
 
-// fdtReserved collects the children of /reserved-memory (Devicetree
-// Specification, 3.5). Those without "reg" ask for memory anywhere, for devices
-// that are not driven here. Boot loaders add nodes of their own over those of the
-// tree, so that what overlaps is taken together; where one of two is not to be mapped,
-// that holds for what they share.
+// fdtReserved collects the children of /reserved-memory (Devicetree Specification, 3.5).
+// Children without "reg" ask for memory anywhere, for devices that are not driven here.
+// Boot loaders add nodes that overlap those of the tree, so overlapping ranges are merged.
+// If one of two overlapping ranges must not be mapped, their common part is not mapped.
 func (in *Info) fdtReserved(root *node) error {
 	n := root.path("/reserved-memory")
 	if n == nil {

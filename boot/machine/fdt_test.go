@@ -14,7 +14,7 @@ import (
 	"grim/boot/overlay/early"
 )
 
-// memory is physical memory that holds a few blobs.
+// memory is physical memory that holds a few blocks of bytes.
 type memory map[uint64][]byte
 
 func (m memory) read(pa uint64, n int) []byte {
@@ -80,9 +80,9 @@ func TestQEMUTrees(t *testing.T) {
 	}
 }
 
-// TestBoardTree: what boards have and QEMU has not: buses with ranges, one-cell
-// addresses, aliases with options, a 16550 with spaced registers, disabled
-// devices, reserved memory.
+// TestBoardTree checks what boards have and QEMU has not: buses with ranges, one-cell
+// addresses, aliases with options, a 16550 with spaced registers, disabled devices,
+// reserved memory.
 func TestBoardTree(t *testing.T) {
 	in, err := FromDeviceTree(memory{treeAt: boardTree(t)}.read, treeAt)
 	if err != nil {
@@ -165,7 +165,7 @@ func boardTree(t testing.TB, change ...func(*dt.Node)) []byte {
 	return b.Bytes()
 }
 
-// TestBadTrees: each message names the field.
+// TestBadTrees checks that each message names the field.
 func TestBadTrees(t *testing.T) {
 	at := func(off int, v uint32) func([]byte) {
 		return func(b []byte) { be.PutUint32(b[off:], v) }
@@ -242,9 +242,9 @@ func TestBadTrees(t *testing.T) {
 	}
 }
 
-// TestCPUs: each CPU with its number and how it is started; one without a number, or
-// disabled and with no way to start it, is not used. Broken by: cpu-release-addr ignored;
-// disabled CPUs taken.
+// TestCPUs: each CPU is found with its number and its start method. A CPU without a number,
+// or a disabled CPU that cannot be started, is not used. Broken by: cpu-release-addr
+// ignored; disabled CPUs taken.
 func TestCPUs(t *testing.T) {
 	cpu := func(name string, ps ...dt.Property) *dt.Node {
 		return dt.NewNode(name, dt.WithProperty(append(ps, dt.PropertyString("device_type", "cpu"))...))
@@ -265,9 +265,9 @@ func TestCPUs(t *testing.T) {
 	}
 }
 
-// TestOverlappingReservations: a boot loader's node over one of the tree's is a warning,
-// both are reserved, and what either forbids to map is not memory. Broken by: only
-// the first of two taken.
+// TestOverlappingReservations: if a boot loader's node overlaps one of the tree's, there is
+// a warning, both are reserved, and what one of them forbids to map is not in Memory.
+// Broken by: only the first of two taken.
 func TestOverlappingReservations(t *testing.T) {
 	in, err := FromDeviceTree(memory{treeAt: boardTree(t, func(r *dt.Node) {
 		for name, p := range map[string][]dt.Property{
@@ -297,7 +297,7 @@ func TestOverlappingReservations(t *testing.T) {
 	}
 }
 
-// TestConsoleOfBadTree: what is wrong behind the console is shown on it.
+// TestConsoleOfBadTree: an error found after the console is shown on the console.
 func TestConsoleOfBadTree(t *testing.T) {
 	b := boardTree(t, func(r *dt.Node) { r.Children[8].UpdateProperty("interrupts", nil) })
 	in, err := FromDeviceTree(memory{treeAt: b}.read, treeAt)
@@ -306,8 +306,8 @@ func TestConsoleOfBadTree(t *testing.T) {
 	}
 }
 
-// TestConsoleChoice: what stdout-path names, if there is a driver; else the first
-// that has one, with a warning.
+// TestConsoleChoice: the console is what stdout-path names, if there is a driver; otherwise
+// it is the first device that has a driver, with a warning.
 func TestConsoleChoice(t *testing.T) {
 	for _, c := range []struct {
 		name, compatible string
@@ -379,8 +379,8 @@ func addScreen(base uint32, more ...dt.Property) func(*dt.Node) {
 	}
 }
 
-// TestScreen: a framebuffer is found, its memory is nobody else's, and what is wrong
-// with one is a warning.
+// TestScreen: a framebuffer is found, and its memory is not used for anything else. A
+// framebuffer that makes no sense gives a warning.
 func TestScreen(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Device is one that needs no more than to be found.
+// Device is a device of which only the kind and the registers' place must be known.
 type Device struct {
-	Kind string // "" for none
+	Kind string // "": there is no such device
 	Range
 }
 
@@ -19,9 +19,9 @@ type LED struct {
 	Label     string
 }
 
-// fdtCPUs counts the CPUs and learns how they, and the machine, are controlled.
-// The memory where a boot loader left secondary CPUs spinning is reserved: they
-// run there until somebody needs them.
+// fdtCPUs finds the CPUs and how they, and the machine, are controlled. The word on which a
+// boot loader left a secondary CPU spinning is reserved: the CPU reads it until it is
+// started.
 func (in *Info) fdtCPUs(root *node) error {
 	if cpus := root.path("/cpus"); cpus != nil {
 		for _, c := range cpus.Children {
@@ -30,7 +30,7 @@ func (in *Info) fdtCPUs(root *node) error {
 				continue
 			}
 			if !n.enabled() && n.text("enable-method") == "" {
-				continue // there is no way to start it
+				continue // it cannot be started
 			}
 			id, err := n.number("reg")
 			if err != nil {
@@ -63,7 +63,7 @@ func (in *Info) fdtCPUs(root *node) error {
 	return nil
 }
 
-// fdtPower finds a device that ends or restarts the machine.
+// fdtPower finds a device that switches the machine off or resets it.
 func (in *Info) fdtPower(root *node) error {
 	n, kind := root.findBound(powers)
 	if n == nil {
@@ -74,7 +74,7 @@ func (in *Info) fdtPower(root *node) error {
 	return err
 }
 
-// fdtWatchdogs finds all watchdogs that are in use on this board. One that the tree
+// fdtWatchdogs finds all watchdogs that are in use on this board. A watchdog that the tree
 // disables may have no clock, and its registers must not be touched.
 func (in *Info) fdtWatchdogs(root *node) (err error) {
 	root.walk(func(n *node) bool {
@@ -89,7 +89,7 @@ func (in *Info) fdtWatchdogs(root *node) (err error) {
 	return err
 }
 
-// fdtClock finds a clock that knows the time of day.
+// fdtClock finds a clock that has the time of day.
 func (in *Info) fdtClock(root *node) error {
 	n, kind := root.findBound(clocks)
 	if n == nil {
@@ -100,8 +100,8 @@ func (in *Info) fdtClock(root *node) error {
 	return err
 }
 
-// fdtLEDs finds the first light on a GPIO that there is a driver for. What is
-// wrong with one is no reason not to boot.
+// fdtLEDs finds the first light on a GPIO for which there is a driver. A light that is
+// described wrongly does not prevent booting.
 func (in *Info) fdtLEDs(root *node) error {
 	root.find(func(n *node) bool {
 		if n.parent == nil || !n.parent.compatible("gpio-leds") || !n.parent.enabled() || !n.enabled() {
@@ -117,7 +117,7 @@ func (in *Info) fdtLEDs(root *node) error {
 		}
 		kind, pin := gpio.bind(gpios), be.Uint32(v[4:])
 		if kind == FirmGPIO {
-			// Its registers are those of the mailbox that the firmware is asked through.
+			// Its registers are those of the mailbox through which the firmware is asked.
 			fw := gpio.parent
 			if gpio = root.phandle(fw.u32("mboxes", 0)); gpio == nil {
 				return false

@@ -3,19 +3,19 @@ package machine
 // CardSlot is a controller of SD and MMC cards: an i.MX 8M Plus uSDHC.
 type CardSlot struct {
 	Range
-	Index int    // from 1, as the manual numbers them
+	Index int    // from 1, as in the manual
 	Gate  uint64 // the register of its clock gate
 }
 
-// imxGates are the clock gates (CCM_CCGRn) of the i.MX 8M Plus's three controllers: the
-// tree has numbers of the clock driver's own (reference manual, 5.1.5 and 5.1.7).
+// imxGates are the clock gates (CCM_CCGRn) of the i.MX 8M Plus's three controllers. The
+// tree only has the clock driver's own numbers (reference manual, 5.1.5 and 5.1.7).
 var imxGates = map[uint64]CardSlot{
 	0x30b40000: {Index: 1, Gate: 81},
 	0x30b50000: {Index: 2, Gate: 82},
 	0x30b60000: {Index: 3, Gate: 94},
 }
 
-// fdtCards finds slots for cards.
+// fdtCards finds slots for SD and MMC cards.
 func (in *Info) fdtCards(root *node) error {
 	ccm := root.find(func(n *node) bool { return n.enabled() && n.compatible("fsl,imx8mp-ccm") })
 	if ccm == nil {

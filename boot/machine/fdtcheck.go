@@ -9,9 +9,9 @@ import (
 	"github.com/u-root/u-root/pkg/dt"
 )
 
-// Limits on a device tree. The Linux arm64 boot protocol allows 2 MB; the
-// Devicetree Specification (v0.4, 2.2.1) allows names of 31 characters and no
-// real tree is deeper than 10.
+// Limits of a device tree. The Linux arm64 boot protocol allows 2 MB. The Devicetree
+// Specification (v0.4, 2.2.1) allows names of 31 characters. No real tree is deeper than
+// 10.
 const (
 	maxTree  = 2 << 20
 	maxName  = 255
@@ -21,9 +21,9 @@ const (
 
 var be = binary.BigEndian
 
-// parseTree reads the flattened device tree at pa with u-root's pkg/dt. That
-// takes lengths in the tree at their word and allocates by them, so they are
-// checked against the tree's size first.
+// parseTree reads the flattened device tree at pa with u-root's pkg/dt. That package
+// allocates by the lengths in the tree without checking them, so they are compared with the
+// tree's size first.
 func parseTree(read Reader, pa uint64) (*dt.Node, []dt.ReserveEntry, uint64, error) {
 	h := read(pa, fdtHead)
 	if len(h) != fdtHead {
@@ -50,8 +50,8 @@ func parseTree(read Reader, pa uint64) (*dt.Node, []dt.ReserveEntry, uint64, err
 	return t.RootNode, t.ReserveEntries, uint64(size), nil
 }
 
-// checkTree walks the structure block of a tree without building anything and
-// reports lengths and offsets that point outside.
+// checkTree walks the structure block of a tree without building anything. It reports
+// lengths and offsets that point outside.
 func checkTree(b []byte) error {
 	size := uint64(len(b))
 	block := func(name string, off, n uint32) ([]byte, error) {

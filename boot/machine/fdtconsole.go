@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// stdout is the node that /chosen's stdout-path names, or nil. The path may be
-// an alias and may have options behind a colon (Devicetree Specification, 3.6).
+// stdout returns the node that /chosen's stdout-path names, or nil. The path may be an
+// alias, and may have options after a colon (Devicetree Specification, 3.6).
 func (n *node) stdout() *node {
 	chosen := n.path("/chosen")
 	if chosen == nil {
@@ -25,8 +25,9 @@ func (n *node) stdout() *node {
 	return n.path(out)
 }
 
-// fdtConsole finds what stdout-path names, or else the first serial port that
-// there is a driver for. Without one nobody would see what the kernel does.
+// fdtConsole finds the serial port that stdout-path names, or else the first serial port
+// for which there is a driver. Without a serial port it fails, because nobody would see
+// what the kernel does.
 func (in *Info) fdtConsole(root *node) error {
 	in.Console.IRQ = -1
 	n := root.stdout()
@@ -49,22 +50,22 @@ func (in *Info) fdtConsole(root *node) error {
 	return nil
 }
 
-// Pins is what a Raspberry Pi's header carries: GPIO 14 and 15 can be either of two
-// serial ports.
+// Pins describes the serial ports on a Raspberry Pi's header: its GPIO 14 and 15 can carry
+// either of two.
 type Pins struct {
-	GPIO        Range // registers; Size 0: another machine
+	GPIO        Range // registers; Size 0: the machine is not a Raspberry Pi
 	PL011, Mini Console
 }
 
-// gpfsel1 is the register with the functions of GPIO 10 to 19, three bits for each
-// ("BCM2835 ARM Peripherals", 6.1).
+// gpfsel1 is the offset of the register with the functions of GPIO 10 to 19, three bits for
+// each ("BCM2835 ARM Peripherals", 6.1).
 const gpfsel1 = 4
 
-// PinFunctions is the address of the register that PickConsole wants.
+// PinFunctions returns the address of the register whose value PickConsole needs.
 func (p *Pins) PinFunctions() uint64 { return p.GPIO.Base + gpfsel1 }
 
 // fdtPins finds both serial ports of a Raspberry Pi. The tree may have one of them
-// disabled, or name the other one: only the pins tell.
+// disabled, or name the wrong one; only the pins' functions tell which is connected.
 func (in *Info) fdtPins(root *node) {
 	gpio := root.find(func(n *node) bool { return n.bind(gpios) == BCMGPIO })
 	pl := root.find(func(n *node) bool { return n.compatible("arm,pl011") && strings.HasSuffix(n.Name, "@7e201000") })
@@ -84,9 +85,9 @@ func (in *Info) fdtPins(root *node) {
 	in.Pins = p
 }
 
-// PickConsole makes the serial port the console that the pins of the header carry.
-// functions is the register at PinFunctions: ALT0 is the PL011, ALT5 the mini UART.
-// Anything else leaves what the tree says.
+// PickConsole makes the serial port that the header's pins carry the console. functions is
+// the value of the register at PinFunctions: ALT0 is the PL011, ALT5 the mini UART. With
+// any other value, the console stays as the tree says.
 func (in *Info) PickConsole(functions uint32) {
 	const alt0, alt5 = 4<<12 | 4<<15, 2<<12 | 2<<15
 	c := in.Console
@@ -102,7 +103,7 @@ func (in *Info) PickConsole(functions uint32) {
 	}
 }
 
-// console is what the node says of a serial port.
+// console returns what the node says about a serial port.
 func (n *node) console(root *node) (Console, error) {
 	r, err := n.reg()
 	if err != nil {
@@ -123,7 +124,7 @@ func (n *node) console(root *node) (Console, error) {
 	return c, nil
 }
 
-// clockHz is the rate of n's first clock if that is a fixed one, else 0.
+// clockHz returns the rate of n's first clock if that has a fixed rate, else 0.
 func (n *node) clockHz(root *node) uint32 {
 	v := n.prop("clocks")
 	if len(v) < 4 {

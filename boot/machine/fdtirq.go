@@ -2,19 +2,19 @@ package machine
 
 import "fmt"
 
-// Interrupt numbers of the BCM2836, whose controllers come in two layers: the
-// per-CPU one has inputs 0 to 9, and behind its input 8 is the older one with
-// three banks of 32.
+// Interrupt numbers of the BCM2836, which has two layers of controllers. The per-CPU
+// controller has inputs 0 to 9. The older controller, with three banks of 32 inputs, is
+// connected to its input 8.
 const (
 	BCMLocalTimer = 3  // local input: virtual timer
 	BCMGPU        = 8  // local input: the older controller
-	BCMBank0      = 32 // bank b, input i is BCMBank0 + 32*b + i
+	BCMBank0      = 32 // input i of bank b is BCMBank0 + 32*b + i
 )
 
 // fdtInterrupts finds the interrupt controller (Linux bindings arm,gic.yaml,
 // arm,gic-v3.yaml and brcm,bcm2836-l1-intc.yaml).
 func (in *Info) fdtInterrupts(root *node) error {
-	// The one that the timer's interrupt goes to: a Raspberry Pi 4 has two.
+	// Take the controller that gets the timer's interrupt: a Raspberry Pi 4 has two.
 	n, kind := root.findBound(controllers)
 	if t := root.timer(); t != nil {
 		if ctl, _ := t.interruptSpec(virtualTimer); ctl != nil && ctl.bind(controllers) != "" {
@@ -55,9 +55,9 @@ func (in *Info) fdtInterrupts(root *node) error {
 	return nil
 }
 
-// interrupt reads interrupt number i of n as the number that the controller's
-// driver uses: a GIC's INTID, or as above. -1 if there is none, or it goes to a
-// controller that there is no driver for.
+// interrupt returns interrupt number i of n as the number that the controller's driver
+// uses: a GIC's INTID, or a number as above. It returns -1 if there is none, or if it goes
+// to a controller without a driver.
 func (n *node) interrupt(i int) (line int, level bool) {
 	ctl, spec := n.interruptSpec(i)
 	switch {
@@ -83,9 +83,9 @@ func (n *node) interrupt(i int) (line int, level bool) {
 	return -1, false
 }
 
-// interruptSpec is interrupt i of n and the controller it goes to: from
-// "interrupts-extended", which names one for each, or from "interrupts" and the
-// nearest "interrupt-parent" above (Devicetree Specification, 2.4.1).
+// interruptSpec returns interrupt i of n, and the controller that gets it. They come from
+// "interrupts-extended", which names a controller for each interrupt, or from "interrupts"
+// and the nearest "interrupt-parent" above (Devicetree Specification, 2.4.1).
 func (n *node) interruptSpec(i int) (*node, []byte) {
 	root := n
 	for root.parent != nil {
@@ -123,11 +123,11 @@ func (n *node) interruptSpec(i int) (*node, []byte) {
 	return ctl, v[size*i : size*(i+1)]
 }
 
-// virtualTimer is which of the generic timer's interrupts is the virtual one's
-// (Linux binding arm,arch_timer.yaml).
+// virtualTimer is the index of the virtual timer's interrupt among those of the generic
+// timer (Linux binding arm,arch_timer.yaml).
 const virtualTimer = 2
 
-// timer is the generic timer's node, or nil.
+// timer returns the generic timer's node, or nil.
 func (n *node) timer() *node {
 	return n.find(func(m *node) bool { return m.enabled() && m.compatible("arm,armv8-timer", "arm,armv7-timer") })
 }

@@ -2,8 +2,9 @@ package machine
 
 import "fmt"
 
-// fdtScreen finds a framebuffer, unless firmware has told of one (Linux binding simple-framebuffer.yaml). What is
-// wrong with one is no reason not to boot.
+// fdtScreen finds a framebuffer, unless firmware has reported one (Linux binding
+// simple-framebuffer.yaml). A framebuffer that is described wrongly does not prevent
+// booting.
 func (in *Info) fdtScreen(root *node) error {
 	n := root.find(func(n *node) bool { return n.compatible("simple-framebuffer") && n.enabled() })
 	if n == nil || in.Screen.Size != 0 {
@@ -29,10 +30,10 @@ func (in *Info) fdtScreen(root *node) error {
 	return nil
 }
 
-// maxScreen bounds a framebuffer's bytes: 8K at 4 bytes a pixel.
+// maxScreen bounds the size of a framebuffer: 8K with 4 bytes a pixel.
 const maxScreen = 256 << 20
 
-// check looks at what could do harm; package boot/screen, at what it cannot show.
+// check refuses what could do harm. Package boot/screen refuses what it cannot show.
 func (s *Screen) check() error {
 	if s.Size == 0 || s.Size > maxScreen || s.Base%pageSize != 0 {
 		return fmt.Errorf("framebuffer %v is empty, over %d MB or not on a page boundary", s.Range, maxScreen>>20)

@@ -1,14 +1,15 @@
 package machine
 
-// MMIODevice is a device with registers in memory and an interrupt line, by the number
-// of the controller's driver.
+// MMIODevice is a device with registers in memory and an interrupt line. IRQ is the number
+// that the interrupt controller's driver uses.
 type MMIODevice struct {
 	Range
 	IRQ int
 }
 
-// fdtVirtIO finds the places for virtio devices (Linux binding virtio,mmio): whether a
-// device is there, and which, its registers tell. A place that makes no sense is left out.
+// fdtVirtIO finds the places for virtio devices (Linux binding virtio,mmio). The registers
+// of a place tell whether a device is there, and which. A place that makes no sense is left
+// out.
 func (in *Info) fdtVirtIO(root *node) error {
 	root.walk(func(n *node) bool {
 		if !n.enabled() || !n.compatible("virtio,mmio") {

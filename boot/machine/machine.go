@@ -1,15 +1,15 @@
-// Package machine reads what the boot protocol says about the machine: the PVH
-// start info and ACPI's MADT on amd64, the device tree on arm64. Memory size,
-// command line, initramfs, serial port, interrupt controller and timer come
-// from here, not from constants.
+// Package machine reads what the boot protocol says about the machine: the PVH start info
+// and ACPI's MADT on amd64, the device tree or the EFI stub's block on arm64. Memory size,
+// command line, initramfs, serial port, interrupt controller and timer come from here, not
+// from constants.
 //
-// It is plain Go over a function that reads physical memory, so that all of it
-// runs on any host. It is called once, at start-up, before there is anybody to
-// race with; it allocates on the Go heap, keeps no state and does not block.
+// It is plain Go over a function that reads physical memory, so that all of it runs on any
+// host. It is called once, at start-up, before there are other CPUs or goroutines. It
+// allocates on the Go heap, keeps no state and does not block.
 //
-// What it reads was written by firmware or by the user of an emulator. Input
-// that makes no sense gives an error that names the field and its value; it
-// never makes the kernel panic or allocate without bound.
+// Its input was written by firmware or by the user of an emulator. Input that makes no
+// sense gives an error that names the field and its value. It never makes the kernel panic
+// or allocate without bound.
 package machine
 
 import (
@@ -18,8 +18,8 @@ import (
 	"slices"
 )
 
-// Reader returns n bytes of physical memory from pa on, or nil if they cannot
-// be reached. The caller only reads them, and only until its next call.
+// Reader returns n bytes of physical memory from pa on, or nil if they cannot be reached.
+// The caller must not write to them, and may read them only until its next call.
 type Reader func(pa uint64, n int) []byte
 
 // Range is a piece of the physical address space.
@@ -27,22 +27,21 @@ type Range struct {
 	Base, Size uint64
 }
 
-// End is the first address behind r.
+// End returns the first address after r.
 func (r Range) End() uint64 { return r.Base + r.Size }
 
 func (r Range) overlaps(o Range) bool { return r.Base < o.End() && o.Base < r.End() }
 
 func (r Range) String() string { return fmt.Sprintf("[%#x, %#x)", r.Base, r.End()) }
 
-// Info is what there is to know about a machine before its devices are touched.
-// Physical addresses throughout.
+// Info is what can be known about a machine before its devices are touched. All addresses
+// are physical.
 type Info struct {
 	Model string
 
-	// Memory is RAM, in order, whole pages, no two ranges touching. Reserved
-	// is what of it, or beside it, must not be handed out: firmware, device
-	// trees, the initramfs. The kernel image is in neither; who calls knows
-	// where it is.
+	// Memory is RAM: whole pages, sorted, no two ranges touching. Reserved are ranges, in
+	// RAM or not, that must not be handed out: firmware, device trees, the initramfs. The
+	// kernel image is not in Reserved; the caller knows where it is.
 	Memory, Reserved []Range
 
 	CommandLine string
@@ -54,12 +53,12 @@ type Info struct {
 	Screen     Screen
 	Interrupts Interrupts
 	Timer      Timer
-	CPUs       []CPU // that may be started, the boot CPU among them; at least one
+	CPUs       []CPU // CPUs that may be started, including the boot CPU; at least one
 
 	PSCI  string // how to call PSCI: "hvc", "smc" or ""
-	Power Device // what else ends the machine
+	Power Device // another way to end the machine
 	Clock Device // real-time clock
-	LED   LED    // a light to show pass or fail with
+	LED   LED    // a light that shows pass or fail
 	RSDP  uint64 // ACPI's root pointer, 0 if there is none
 
 	// Cards are the slots for SD and MMC cards.
@@ -68,31 +67,31 @@ type Info struct {
 	// VirtIO is where virtio devices may be.
 	VirtIO []MMIODevice
 
-	// Watchdogs are those that firmware may have left running.
+	// Watchdogs are the watchdogs that firmware may have left running.
 	Watchdogs []Device
 
-	// Warnings are for the console: what was found and could not be used.
+	// Warnings are messages for the console about what was found and could not be used.
 	Warnings []string
 
-	noMap []Range // reserved and not to be mapped either: taken out of Memory
+	noMap []Range // reserved, and not to be mapped either; finish takes them out of Memory
 }
 
 func (in *Info) warn(format string, args ...any) {
 	in.Warnings = append(in.Warnings, fmt.Sprintf(format, args...))
 }
 
-// CPU is one that is there and may be used.
+// CPU is a CPU that is there and may be used.
 type CPU struct {
-	// ID is what the hardware knows it by: its APIC identifier; on arm64 the affinity
-	// fields of MPIDR_EL1.
+	// ID is the number by which the hardware knows the CPU: its APIC identifier; on arm64
+	// the affinity fields of MPIDR_EL1.
 	ID uint64
-	// Method is how it is started on arm64: "psci", "spin-table" with the word at Release,
-	// or "" if it cannot be.
+	// Method says how the CPU is started on arm64: "psci", "spin-table" with the word at
+	// Release, or "" if it cannot be started.
 	Method  string
 	Release uint64
 }
 
-// addCPU adds one that is not in the list yet: ACPI may name a CPU twice.
+// addCPU adds a CPU if it is not in the list yet: ACPI may list a CPU twice.
 func (in *Info) addCPU(c CPU) {
 	if !slices.ContainsFunc(in.CPUs, func(o CPU) bool { return o.ID == c.ID }) {
 		in.CPUs = append(in.CPUs, c)
@@ -101,36 +100,36 @@ func (in *Info) addCPU(c CPU) {
 
 // Console is the serial port that messages go to.
 type Console struct {
-	Kind string // of bindings.go; "" for none
+	Kind string // a kind of bindings.go; "" for none
 	Base uint64 // physical address, or port number
 	Size uint64
-	IRQ  int    // the controller driver's number (GIC: INTID, IOAPIC: GSI); -1: unknown
+	IRQ  int    // number for the controller's driver (GIC: INTID, IOAPIC: GSI); -1: unknown
 	Hz   uint32 // input clock; 0: leave the baud rate as it is
 
-	RegShift, RegWidth int // 16550: log2 of the distance, and bytes, of registers
+	RegShift, RegWidth int // 16550: log2 of the registers' distance; bytes of a register
 }
 
-// Screen is a framebuffer that firmware left. Width and Height are in pixels, Stride
-// is in bytes; Size 0: none.
+// Screen is a framebuffer that firmware has set up. Width and Height are in pixels, Stride
+// is in bytes. Size is 0 if there is none.
 type Screen struct {
 	Range
 	Width, Height, Stride int
-	Format                string // as the binding simple-framebuffer has it
+	Format                string // a name of the binding simple-framebuffer
 }
 
 // Interrupts is the interrupt controller.
 type Interrupts struct {
-	Kind   string  // of bindings.go
+	Kind   string  // a kind of bindings.go
 	Dist   Range   // GIC distributor, IOAPIC, or the BCM2836's older controller
-	CPU    Range   // GICv2 CPU interface, local APIC, or the BCM2836's local one
+	CPU    Range   // GICv2 CPU interface, local APIC, or the BCM2836's per-CPU controller
 	Redist []Range // GICv3 redistributor regions
 
 	GSIBase uint32      // IOAPIC: number of its first input
 	ISA     [16]ISALine // IOAPIC: where each ISA interrupt arrives
-	PIC     bool        // a pair of 8259s is there and must be masked
+	PIC     bool        // there is a pair of 8259s, which must be masked
 }
 
-// ISALine tells where an ISA interrupt arrives, from the MADT's overrides.
+// ISALine says where an ISA interrupt arrives, according to the MADT's overrides.
 type ISALine struct {
 	GSI            uint32
 	ActiveLow      bool
@@ -139,17 +138,17 @@ type ISALine struct {
 
 // Timer is the per-CPU timer.
 type Timer struct {
-	IRQ   int    // virtual timer on arm64, the controller driver's number; unused on amd64
+	IRQ   int    // virtual timer on arm64, the number for the controller's driver; unused on amd64
 	Level bool   // level-triggered
 	Hz    uint64 // "clock-frequency" of the device tree; 0: ask the CPU
 }
 
 const pageSize = 4096
 
-// maxPA bounds physical addresses: 52 bits is the most either architecture has.
+// maxPA bounds physical addresses: neither architecture has more than 52 bits.
 const maxPA = 1 << 52
 
-// newRange checks a range read from a table. what names it in the error.
+// newRange checks a range that was read from a table. what names it in the error.
 func newRange(what string, base, size uint64) (Range, error) {
 	if base >= maxPA || size > maxPA-base {
 		return Range{}, fmt.Errorf("%s: base %#x, size %#x is outside of the physical address space", what, base, size)
@@ -157,8 +156,8 @@ func newRange(what string, base, size uint64) (Range, error) {
 	return Range{base, size}, nil
 }
 
-// normalize sorts ranges, merges those that touch and drops empty ones. Whole
-// pages: inward for memory, outward for reserved ranges.
+// normalize sorts ranges, merges those that touch, and drops empty ones. Each is rounded to
+// whole pages: inward for memory, outward for reserved ranges.
 func normalize(rs []Range, outward bool) []Range {
 	var out []Range
 	rs = slices.Clone(rs)
@@ -182,13 +181,13 @@ func normalize(rs []Range, outward bool) []Range {
 	return out
 }
 
-// Usable is Memory without Reserved and without the ranges given, in order,
-// whole pages.
+// Usable returns Memory without Reserved and without the given ranges, sorted, in whole
+// pages.
 func (in *Info) Usable(without ...Range) []Range {
 	return subtract(in.Memory, normalize(append(slices.Clone(in.Reserved), without...), true))
 }
 
-// subtract is memory less holes, both as normalize leaves them.
+// subtract returns memory without holes. Both must be as normalize returns them.
 func subtract(memory, holes []Range) []Range {
 	var out []Range
 	for _, m := range memory {
@@ -209,7 +208,7 @@ func subtract(memory, holes []Range) []Range {
 	return out
 }
 
-// Devices are the windows that the kernel maps as device memory, whole pages.
+// Devices returns the ranges that the kernel maps as device memory, in whole pages.
 func (in *Info) Devices() []Range {
 	rs := append([]Range{
 		in.Screen.Range, in.Interrupts.Dist, in.Interrupts.CPU, in.Power.Range, in.Clock.Range, in.LED.GPIO.Range,
@@ -229,7 +228,7 @@ func (in *Info) Devices() []Range {
 	return normalize(rs, true)
 }
 
-// checkDevices checks that no device that is driven lies in what is said to be RAM.
+// checkDevices checks that no driven device lies in memory that is said to be RAM.
 func (in *Info) checkDevices() error {
 	for _, d := range in.Devices() {
 		for _, m := range in.Memory {
@@ -241,8 +240,8 @@ func (in *Info) checkDevices() error {
 	return nil
 }
 
-// CheckImage checks that the loader put the kernel, which takes image, into
-// memory that there is and that nothing else needs.
+// CheckImage checks that the loader put the kernel, which takes the range image, into
+// memory that exists and that nothing else needs.
 func (in *Info) CheckImage(image Range) error {
 	whole := false
 	for _, m := range in.Memory {
@@ -259,14 +258,14 @@ func (in *Info) CheckImage(image Range) error {
 	return nil
 }
 
-// finish brings the lists into their promised form and makes the checks that
-// both protocols share.
+// finish brings the lists into the form that Info promises, and makes the checks that all
+// protocols share.
 func (in *Info) finish() error {
 	if in.Initrd.Size != 0 {
 		in.Reserved = append(in.Reserved, in.Initrd)
 	}
 	in.Memory = normalize(in.Memory, false)
-	// Memory that is looked at from outside is device memory here.
+	// The framebuffer is not mapped as memory: the kernel maps it as device memory.
 	if in.Screen.Size != 0 {
 		in.noMap = append(in.noMap, in.Screen.Range)
 	}

@@ -5,16 +5,16 @@ import (
 	"testing"
 )
 
-// TestMemoryModel builds memory maps of banks, holes, reservations, an initramfs
-// and an image at random, small ones, and compares what may be used with a model
-// that has one entry a byte.
+// TestMemoryModel builds small random memory maps of banks, holes, reservations, an
+// initramfs and an image. It compares what may be used with a model that has one entry for
+// each unit.
 func TestMemoryModel(t *testing.T) {
 	const pages, unit = 40, pageSize / 4
 	const size = pages * pageSize
 	for seed := range uint64(400) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		piece := func() Range {
-			// Bounds on and off page boundaries.
+			// Bounds are on page boundaries, or not.
 			base := uint64(r.IntN(size/unit)) * unit
 			return Range{base, min(uint64(r.IntN(12*pageSize/unit))*unit, size-base)}
 		}
@@ -45,7 +45,7 @@ func TestMemoryModel(t *testing.T) {
 		}
 		image := piece()
 		if err := in.finish(); err != nil {
-			continue // no whole page of RAM, or an initramfs that is hidden: below
+			continue // no whole page of RAM, or an initramfs in hidden memory: tested below
 		}
 		checkInfo(t, in)
 
@@ -71,8 +71,8 @@ func TestMemoryModel(t *testing.T) {
 		mark(imageMap, image)
 		fits := image.Size > 0
 		for page := range pages {
-			// Banks that touch inside of a page do not make it a whole one: each
-			// bank is rounded inward by itself, so the model asks for less.
+			// Banks that touch inside a page do not make that page whole: each bank is
+			// rounded inward by itself. So the model demands less.
 			mapped := whole(page, ram, true) && !whole(page, hidden, false)
 			free := mapped && !whole(page, taken, false) && !whole(page, imageMap, false)
 			if within(in.Memory, page) && !mapped {

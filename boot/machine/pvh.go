@@ -18,14 +18,14 @@ const (
 	pvhMaxMem     = 1024
 	maxCommand    = 4096
 
-	pvhRAM = 1 // memory types are E820's
+	pvhRAM = 1 // memory types are those of E820
 )
 
 var le = binary.LittleEndian
 
-// COM1 of a PC, and the addresses at which every PC has its interrupt
-// controllers when no table says otherwise (Intel 64 manual vol. 3, 11.4.1 and
-// ICH9 datasheet, 13.5). microvm without ACPI is such a machine.
+// COM1 of a PC, and the addresses of a PC's interrupt controllers if no table gives others
+// (Intel 64 manual vol. 3, 11.4.1 and ICH9 datasheet, 13.5). microvm without ACPI is such a
+// machine.
 const (
 	com1Port      = 0x3f8
 	com1IRQ       = 4
@@ -70,9 +70,10 @@ func fromPVH(read Reader, pa uint64) (*Info, error) {
 	if err := in.pvhModules(read, le.Uint64(h[16:]), le.Uint32(h[12:])); err != nil {
 		return nil, err
 	}
-	// Newer firmware of QEMU's microvm machine keeps the last page out of the memory
-	// map, and QEMU loads the initramfs over it. What the loader could store there is
-	// memory, and is taken back once it was read (Reserved has it too).
+	// Newer firmware of QEMU's microvm machine leaves the last page out of the memory map,
+	// and QEMU loads the initramfs over it. Where the loader could store the initramfs
+	// there is memory, so it is added to Memory; Reserved has it too, and it is freed after
+	// it was read.
 	if in.Memory != nil {
 		in.Memory = append(in.Memory, normalize([]Range{in.Initrd}, true)...)
 	}
@@ -116,8 +117,8 @@ func (in *Info) pvhMemory(read Reader, at uint64, n uint32) error {
 	return nil
 }
 
-// pvhModules takes the first module as the initramfs; others are kept from
-// being overwritten, no more.
+// pvhModules takes the first module as the initramfs. Other modules are only protected from
+// being overwritten.
 func (in *Info) pvhModules(read Reader, at uint64, n uint32) error {
 	if n == 0 {
 		return nil
@@ -144,7 +145,7 @@ func (in *Info) pvhModules(read Reader, at uint64, n uint32) error {
 	return nil
 }
 
-// pcDefaults is the PC that a machine without ACPI tables is.
+// pcDefaults sets what a PC without ACPI tables has.
 func (in *Info) pcDefaults() {
 	in.Console = Console{Kind: PortCOM, Base: com1Port, Size: 8, Hz: com1Hz, RegWidth: 1}
 	in.Interrupts = Interrupts{
@@ -158,8 +159,8 @@ func (in *Info) pcDefaults() {
 	}
 }
 
-// cString reads a string that ends with a zero byte, at most limit bytes long,
-// page by page: it may end right before memory does.
+// cString reads a string of at most limit bytes that ends with a zero byte. It reads page
+// by page, because the string may end just before the end of memory.
 func cString(read Reader, pa uint64, limit int) (string, error) {
 	var s []byte
 	for at := pa; len(s) <= limit; {

@@ -7,18 +7,18 @@ import (
 	"testing"
 )
 
-// Where pc puts things.
+// The addresses at which pc puts things.
 const (
 	infoAt = 0x1000
 	memAt  = 0x1100
 	modAt  = 0x1300
-	cmdAt  = 0x1ff0 // runs over the end of its page
+	cmdAt  = 0x1ff0 // crosses the end of its page
 	rsdpAt = 0xf0000
 	xsdtAt = 0x7fe0000
 	madtAt = 0x7fe1000
 )
 
-// pc builds the physical memory of a PC: 128 MB, two modules, ACPI.
+// pc returns the physical memory of a PC: 128 MB, two modules, ACPI.
 func pc() memory {
 	low := make([]byte, 0x3000)
 	put32 := func(b []byte, off int, v ...uint32) {
@@ -51,7 +51,7 @@ func pc() memory {
 		[]byte{0, 0, 0xe1, 0xfe, madtPCAT, 0, 0, 0}, // local APICs at 0xfee10000
 		[]byte{madtLAPIC, 8, 0, 3, 1, 0, 0, 0},
 		[]byte{madtX2APIC, 16, 0, 0, 0x23, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0},
-		[]byte{madtX2APIC, 16, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, // as the first
+		[]byte{madtX2APIC, 16, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, // the same CPU as the first
 		[]byte{madtLAPIC, 8, 1, 1, 0, 0, 0, 0},                           // disabled
 		[]byte{madtLAPIC, 8, 2, 2, 2, 0, 0, 0},                           // online capable
 		[]byte{madtIOAPIC, 12, 0, 0, 0, 0, 0xc1, 0xfe, 0, 0, 0, 0},
@@ -69,7 +69,7 @@ func pc() memory {
 
 func join(bs ...[]byte) []byte { return bytes.Join(bs, nil) }
 
-// binaryTable makes an ACPI table with a right checksum.
+// binaryTable returns an ACPI table with a correct checksum.
 func binaryTable(sig string, body []byte) []byte {
 	t := append(make([]byte, sdtHeader), body...)
 	copy(t, sig)
@@ -78,7 +78,7 @@ func binaryTable(sig string, body []byte) []byte {
 	return t
 }
 
-// TestPVH. Broken by: a processor that is online capable, or named twice, counted.
+// TestPVH. Broken by counting a processor that is online capable, or listed twice.
 func TestPVH(t *testing.T) {
 	in, err := FromPVH(pc().read, infoAt)
 	if err != nil {
@@ -111,7 +111,7 @@ func TestPVH(t *testing.T) {
 	checkInfo(t, in)
 }
 
-// TestPVHWithoutACPI is microvm with acpi=off.
+// TestPVHWithoutACPI: microvm with acpi=off.
 func TestPVHWithoutACPI(t *testing.T) {
 	m := pc()
 	le.PutUint64(m[0][infoAt+32:], 0)
@@ -163,7 +163,7 @@ func TestBadPVH(t *testing.T) {
 	}
 }
 
-// FuzzPVH changes the low page and the MADT, with checksums put right.
+// FuzzPVH changes the low page and the MADT, and corrects the checksums.
 func FuzzPVH(f *testing.F) {
 	m := pc()
 	f.Add(m[0][infoAt:0x1400], m[madtAt][sdtHeader:])
@@ -178,9 +178,9 @@ func FuzzPVH(f *testing.F) {
 	})
 }
 
-// TestInitramfsBesideMemory: QEMU 10 loads the initramfs of its microvm machine over a
-// page that the memory map leaves out. All of it can be mapped, and is nobody else's.
-// Broken by: an initramfs that is not taken for memory; the kernel was seen to fault on it.
+// TestInitramfsBesideMemory: QEMU 10 loads the initramfs of its microvm machine over a page
+// that the memory map leaves out. All of it can be mapped, and nothing else uses it. Broken
+// by: an initramfs that is not taken for memory; the kernel was seen to fault on it.
 func TestInitramfsBesideMemory(t *testing.T) {
 	m := pc()
 	le.PutUint64(m[0][memAt+2*pvhMemSize+8:], 0x6ee0000+0x20000+0x3000) // RAM ends inside of it

@@ -9,15 +9,15 @@ import (
 	"github.com/u-root/u-root/pkg/dt"
 )
 
-// node is a device tree node with its way up, which addresses and interrupts
-// are interpreted by.
+// node is a device tree node with its parent, which is needed to interpret addresses and
+// interrupts.
 type node struct {
 	*dt.Node
 	parent *node
 }
 
-// walk calls f for n and everything below, parents first, until f returns
-// false.
+// walk calls f for n and all nodes below, parents first, until f returns false. It returns
+// false then.
 func (n *node) walk(f func(*node) bool) bool {
 	if !f(n) {
 		return false
@@ -61,7 +61,7 @@ func (n *node) path(p string) *node {
 	return n
 }
 
-// prop returns a property's value; nil if it is not there.
+// prop returns a property's value, or nil if there is none.
 func (n *node) prop(name string) []byte {
 	if p, ok := n.LookProperty(name); ok {
 		if p.Value == nil {
@@ -72,14 +72,14 @@ func (n *node) prop(name string) []byte {
 	return nil
 }
 
-// text is a string property without its terminating zero; for a list, its
+// text returns a string property without its terminating zero. Of a list it returns the
 // first string.
 func (n *node) text(name string) string {
 	s, _, _ := bytes.Cut(n.prop(name), []byte{0})
 	return string(s)
 }
 
-// u32 is a property of one cell.
+// u32 returns a property of one cell, or def if there is none of that size.
 func (n *node) u32(name string, def uint32) uint32 {
 	if v := n.prop(name); len(v) == 4 {
 		return be.Uint32(v)
@@ -87,7 +87,7 @@ func (n *node) u32(name string, def uint32) uint32 {
 	return def
 }
 
-// number is a property of one or two cells.
+// number returns a property of one or two cells.
 func (n *node) number(name string) (uint64, error) {
 	switch v := n.prop(name); len(v) {
 	case 4:
@@ -99,7 +99,7 @@ func (n *node) number(name string) (uint64, error) {
 	}
 }
 
-// compatible reports whether n is one of the devices named.
+// compatible reports whether n is one of the named devices.
 func (n *node) compatible(names ...string) bool {
 	for _, have := range n.compatibles() {
 		if slices.Contains(names, have) {
@@ -109,12 +109,12 @@ func (n *node) compatible(names ...string) bool {
 	return false
 }
 
-// compatibles lists the strings of "compatible", the most specific first.
+// compatibles returns the strings of "compatible", the most specific first.
 func (n *node) compatibles() []string {
 	return strings.FieldsFunc(string(n.prop("compatible")), func(r rune) bool { return r == 0 })
 }
 
-// phandle is the node with that number, or nil; 0 is nobody's.
+// phandle returns the node with that number, or nil. No node has number 0.
 func (n *node) phandle(h uint32) *node {
 	if h == 0 {
 		return nil
@@ -129,7 +129,7 @@ func (n *node) enabled() bool {
 	return s == "" || s == "okay" || s == "ok"
 }
 
-// String is the node's path, for messages.
+// String returns the node's path, for messages.
 func (n *node) String() string {
 	if n.parent == nil {
 		return "/"
@@ -137,7 +137,7 @@ func (n *node) String() string {
 	return strings.TrimSuffix(n.parent.String(), "/") + "/" + n.Name
 }
 
-// cells is how many 32-bit cells addresses and sizes take in the "reg" of n's
+// cells returns how many 32-bit cells addresses and sizes take in the "reg" of n's
 // children.
 func (n *node) cells() (addr, size int, err error) {
 	addr, size = int(n.u32("#address-cells", 2)), int(n.u32("#size-cells", 1))
@@ -147,8 +147,8 @@ func (n *node) cells() (addr, size int, err error) {
 	return addr, size, nil
 }
 
-// cellsValue is the number in b, big-endian, the last 64 bits of it: PCI
-// addresses put attributes in front.
+// cellsValue returns the last 64 bits of the big-endian number in b. PCI addresses have
+// attributes before them.
 func cellsValue(b []byte) (v uint64) {
 	for len(b) >= 4 {
 		v, b = v<<32|uint64(be.Uint32(b)), b[4:]
@@ -156,7 +156,7 @@ func cellsValue(b []byte) (v uint64) {
 	return v
 }
 
-// regs returns n's "reg" as physical addresses.
+// regs returns n's "reg" as physical ranges.
 func (n *node) regs() ([]Range, error) {
 	if n.parent == nil {
 		return nil, fmt.Errorf("%s: has no parent to give its addresses a meaning", n)
@@ -185,7 +185,7 @@ func (n *node) regs() ([]Range, error) {
 	return out, nil
 }
 
-// reg is the first of regs.
+// reg returns the first element of regs.
 func (n *node) reg() (Range, error) {
 	rs, err := n.regs()
 	if err == nil && len(rs) == 0 {
@@ -197,10 +197,10 @@ func (n *node) reg() (Range, error) {
 	return rs[0], nil
 }
 
-// translate turns an address on the bus n into a physical one, through the
-// "ranges" of n and all above it. A bus without "ranges" has no way up, but
-// nodes such as /cpus and /reserved-memory often lack it where it would be
-// empty; the address is taken as it is.
+// translate turns an address on the bus n into a physical address, through the "ranges" of
+// n and all buses above. A bus without "ranges" should have no translation. But nodes such
+// as /cpus and /reserved-memory often lack an empty "ranges", so there the address is taken
+// as it is.
 func (n *node) translate(a uint64) (uint64, error) {
 	for ; n.parent != nil; n = n.parent {
 		v := n.prop("ranges")

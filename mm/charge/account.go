@@ -6,20 +6,20 @@ import (
 	"sync/atomic"
 )
 
-// Account is what a process has been charged. Open makes it ready, Close ends it. The
-// process embeds it.
+// Account is what a process has been charged. Open makes it ready, Close ends it. It is
+// embedded in the process.
 type Account struct {
 	mu sync.Mutex
-	// user is changed with mu held. It is known to its System at least as long as the
-	// account is open, because of what Open has charged.
+	// user is changed with mu held. Its System knows the user at least as long as the
+	// account is open, because what Open has charged keeps it there.
 	user  atomic.Pointer[User]
 	used  [resources]int64 // [mu]
 	count [counted]int64   // [mu] objects of the counted kinds
 }
 
-// Open makes the account charge to u, and charges n bytes of kind k, and of m bytes for
-// the first of a counted kind c, both of Heap. It is refused like Take and TakeOne. Nobody
-// else knows the account yet; if it is refused, it is not open.
+// Open makes the account charge to u. It charges n bytes of kind k, and m bytes for the
+// first object of counted kind c; both are of Heap. It returns false, and charges nothing,
+// if Take or TakeOne would refuse. Nothing else uses the account yet.
 func (a *Account) Open(u *User, k Kind, n int64, c Kind, m int64, limit uint64) bool {
 	c &= countMask
 	if !u.takeTwo(k, n, c, m) {
@@ -35,8 +35,8 @@ func (a *Account) Open(u *User, k Kind, n int64, c Kind, m int64, limit uint64) 
 	return true
 }
 
-// Close ends the account and gives back the n bytes that Open has charged. Everything
-// else must have been given back, and nobody else uses the account.
+// Close ends the account and gives back the n bytes of kind k that Open has charged. It
+// panics if anything else has not been given back. Nothing else uses the account any more.
 func (a *Account) Close(k Kind, n int64) {
 	u := a.user.Load()
 	if a.used[Heap] != n || a.used[Frames]|a.count[Thread]|a.count[Signal] != 0 {
@@ -46,18 +46,19 @@ func (a *Account) Close(k Kind, n int64) {
 	u.Give(k, n)
 }
 
-// User is to whom the account charges. It has no reference: the caller takes it for a
-// charge at once.
+// User returns the user to which the account charges, without a reference: the caller must
+// use it for a charge at once.
 func (a *Account) User() *User { return a.user.Load() }
 
-// Used is how much of a resource has been charged through the account, in bytes.
+// Used returns how much of a resource has been charged through the account, in the
+// resource's unit.
 func (a *Account) Used(r Resource) int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.used[r]
 }
 
-// Take charges n bytes and reports whether the user may have them.
+// Take charges n bytes and returns true, or returns false if the user may not have them.
 func (a *Account) Take(k Kind, n int64) bool {
 	a.mu.Lock()
 	ok := a.user.Load().Take(k, n)
@@ -76,13 +77,14 @@ func (a *Account) Give(k Kind, n int64) {
 	a.mu.Unlock()
 }
 
-// TakeOne charges n bytes of Heap for an object of a counted kind and counts it. It is
-// refused if the user has limit of them already (RLIMIT_NPROC, RLIMIT_SIGPENDING).
+// TakeOne charges n bytes of Heap for an object of a counted kind, and counts the object.
+// It returns false, and does nothing, if the user may not have the bytes or has limit
+// objects already (RLIMIT_NPROC, RLIMIT_SIGPENDING).
 func (a *Account) TakeOne(k Kind, n int64, limit uint64) bool {
 	k &= countMask
 	a.mu.Lock()
 	u := a.user.Load()
-	// What Take does, as threads are made often.
+	// The body of Take, written out because threads are made often.
 	s, total := u.sys, n
 	used, count := u.used[Heap].Add(n), u.count[k].Add(1)
 	if !u.kernel {
@@ -107,7 +109,7 @@ func (a *Account) GiveOne(k Kind, n int64) {
 	a.count[k]--
 	a.used[Heap] -= n
 	u.count[k].Add(-1)
-	// What Give does.
+	// The body of Give, written out.
 	s := u.sys
 	of, left := s.kinds[k].Add(-n), u.used[Heap].Add(-n)
 	if !u.kernel {
@@ -119,10 +121,10 @@ func (a *Account) GiveOne(k Kind, n int64) {
 	a.mu.Unlock()
 }
 
-// Move makes another user pay for all that the account holds: the process has
-// become that user's. It is never refused, because the objects exist already and
-// the change of user has been permitted; the new user cannot take more until it
-// is below its share.
+// Move makes another user pay for all that the account holds, because the process now
+// belongs to that user. It is never refused: the objects exist already, and the change of
+// user has been permitted. The new user may exceed its share, and then cannot take more
+// until it is below it.
 func (a *Account) Move(to *User) {
 	a.mu.Lock()
 	if from := a.user.Load(); from != to {

@@ -1,28 +1,28 @@
 // Package charge gives kernel memory an owner.
 //
-// Whatever a user program makes the kernel keep, in variable number or of
-// variable size, is charged to a user when it is made, and given back in the
-// same place as the object. When a user's share or the machine's limit is used
-// up, Take refuses, the caller gets an error, and everybody else goes on. What
-// lies beyond the limit is the kernel's reserve: no user program can touch it.
+// Everything that a user program makes the kernel keep, if its number or size can vary, is
+// charged to a user when it is made, and given back where the object is freed. When a
+// user's share or the machine's limit is used up, Take refuses, and its caller returns an
+// error; other users are not affected. What lies beyond the limit is the kernel's reserve,
+// which no user program can use.
 //
-// There are three levels. System is the machine: limits, and totals for each
-// kind of object. User is one user number: objects that can outlive a process,
-// such as pipes and inodes, are charged to it directly, and so are address spaces and
-// descriptor tables, which know by themselves what they are charged (User.PayFor).
-// Account belongs to one process: it adds up what is charged through it. Accounts,
-// spaces and tables move to another user as a whole when a process changes its user.
+// There are three levels. System is the machine, with limits and totals for each kind of
+// object. User is one user number. Objects that can outlive a process, such as pipes and
+// inodes, are charged to it directly. So are address spaces and descriptor tables, which
+// record their own charges (User.PayFor). Account belongs to one process and adds up what
+// is charged through it. When a process changes its user, its account, space and table move
+// to the new user as a whole.
 //
-// The rule that shares the machine out among users is in User.Take.
+// The rule that divides the machine among users is in User.Take.
 //
 // Locks, outermost first:
 //
 //	Account.mu    what is charged through the account, and to whom
 //	    System.mu the table of users
 //
-// Totals are atomic. Nothing here blocks, but for the gate that the kernel
-// installs (Config.Gate), which may collect garbage: other threads may wait for a
-// caller's locks meanwhile, the collector needs none of them.
+// Totals are atomic. Nothing here blocks except the gate that the kernel installs
+// (Config.Gate), which may collect garbage. Other threads may wait for the caller's locks
+// meanwhile; the collector needs none of these locks.
 package charge
 
 import (
@@ -33,22 +33,22 @@ import (
 	"sync/atomic"
 )
 
-// Resource is one of the things that are shared out.
+// Resource is a resource that is divided among users.
 type Resource uint8
 
-// The resources. Heap, Frames and Pages are counted in bytes.
+// The resources. Heap, Frames and Pages are counted in bytes, Nodes in inodes.
 const (
 	Heap   Resource = iota // the kernel's own heap, goroutine stacks included
-	Frames                 // physical memory that kernel objects hold as a store
+	Frames                 // physical memory that kernel objects use to store data
 	Pages                  // pages of files of the memory file system
-	Nodes                  // its inodes, counted
+	Nodes                  // inodes of the memory file system
 	resources
 )
 
 const resourceMask = resources - 1
 
-// Kind says what sort of object is charged. Limits do not depend on it; it is
-// what /proc/meminfo and the self-tests' leak check show.
+// Kind says what sort of object is charged. /proc/meminfo and the self-tests' leak check
+// show it. Limits do not depend on it.
 type Kind uint8
 
 // The kinds of objects.
@@ -58,7 +58,7 @@ const (
 	Process               // process, signal actions, its files structure
 	Space                 // address spaces with their map entries
 	Object                // memory objects
-	PageIndex             // what finds the pages of an object
+	PageIndex             // indexes that find the pages of an object
 	FDTable               // descriptor tables
 	OpenFile              // open file descriptions of every sort, with their timers and locks
 	Inode                 // files, directories and links of the memory file system
@@ -68,11 +68,11 @@ const (
 	IPC                   // System V semaphores, queues with their messages, segments
 	PipePages             // pipe buffers
 	FilePages             // pages of files of the memory file system
-	FileNodes             // its inodes, each counted as 1
+	FileNodes             // inodes of the memory file system, each counted as 1
 	kinds
 )
 
-// The first kinds are counted too, for limits on their number.
+// The first kinds are also counted, for limits on their number.
 const (
 	counted   = 2 // a power of 2
 	countMask = counted - 1
@@ -90,9 +90,9 @@ var kindTable = [kinds]struct {
 	PipePages: {"PipePages", Frames}, FilePages: {"FilePages", Pages}, FileNodes: {"FileNodes", Nodes},
 }
 
-// resourceOf is the resource of each kind, apart from the names: Take and Give look
-// here alone. It has an entry for every value of a Kind, as kindsRoom has, so that an
-// index needs no check.
+// resourceOf is the resource of each kind. It is separate from the names because Take and
+// Give need nothing else. It has an entry for every value of a Kind, so that an index needs
+// no check.
 var resourceOf = func() (r [256]Resource) {
 	for k, of := range kindTable {
 		r[k] = of.resource
@@ -113,17 +113,17 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
-// gateStep is how many bytes may be charged between two looks at the gate.
+// gateStep is how many bytes may be charged between two calls of the gate.
 const gateStep = 1 << 16
 
-// Config are the machine's limits.
+// Config has the machine's limits.
 type Config struct {
-	HeapLimit  int64 // bytes of kernel heap that user programs may make the kernel hold
-	FrameLimit int64 // bytes of frames likewise
-	// Gate is asked each time gateStep more bytes of Heap have been charged, with the
-	// size of that charge. It answers whether the heap really has room, as charges
-	// know nothing of garbage, of fragments and of stacks that have grown. It may
-	// collect garbage for that. nil: there is always room.
+	HeapLimit  int64 // bytes of kernel heap that user programs may use together
+	FrameLimit int64 // bytes of frames that they may use together
+	// Gate is called each time gateStep more bytes of Heap have been charged, with the size
+	// of the latest charge. It reports whether the heap really has room, because charges
+	// know nothing of garbage, of fragmentation and of stacks that have grown. It may
+	// collect garbage for that. nil means that there is always room.
 	Gate func(n int64) bool
 }
 
@@ -131,12 +131,13 @@ type Config struct {
 type System struct {
 	gate  func(n int64) bool // [I]
 	limit [resources]int64   // [I] once SetLimits was called
-	// bound is limit, or refuseAll while Refuse is on, so that Take looks at nothing else.
+	// bound is limit, or refuseAll while Refuse is on, so that Take need not look at
+	// refuse.
 	bound [resources]atomic.Int64
 	used  [resources]atomic.Int64
-	kinds [kindsRoom]atomic.Int64 // bytes, the kernel's own included
-	own   User                    // the kernel's
-	// refuse is what Refuse was given; nil: nothing is refused.
+	kinds [kindsRoom]atomic.Int64 // bytes, including the kernel's own
+	own   User                    // the kernel as a user
+	// refuse is the argument of Refuse; nil: nothing is refused.
 	refuse atomic.Pointer[func(k Kind, n int64) bool]
 
 	mu    sync.Mutex
@@ -153,13 +154,13 @@ func New(c Config) *System {
 	return s
 }
 
-// Unlimited is an account without limits, for tests of other packages.
+// Unlimited returns an account without limits, for tests of other packages.
 func Unlimited() *System {
 	return New(Config{HeapLimit: math.MaxInt64, FrameLimit: math.MaxInt64})
 }
 
-// SetLimits replaces the limits. Charges made before stay. Only at start-up,
-// before there are user programs: limits depend on what the kernel takes first.
+// SetLimits replaces the limits. Earlier charges stay. It may be called at start-up only,
+// before there are user programs: the limits depend on what the kernel itself takes first.
 func (s *System) SetLimits(c Config) {
 	s.limit[Heap], s.limit[Frames] = min(c.HeapLimit, noLimit), min(c.FrameLimit, noLimit)
 	s.setBounds()
@@ -168,10 +169,11 @@ func (s *System) SetLimits(c Config) {
 	}
 }
 
-// noLimit is below what greed times a limit can overflow.
+// noLimit is so small that greed times a limit does not overflow.
 const noLimit = math.MaxInt64 / 8
 
-// SetFileLimits replaces the limits of the memory file system. Only at start-up.
+// SetFileLimits replaces the limits of the memory file system. It may be called at start-up
+// only.
 func (s *System) SetFileLimits(pages, nodes int64) {
 	s.limit[Pages], s.limit[Nodes] = min(pages, noLimit), min(nodes, noLimit)
 	s.setBounds()
@@ -190,10 +192,10 @@ func (s *System) setBounds() {
 	}
 }
 
-// Refuse makes f decide which charges are refused, beside those that the limits
-// refuse; nil: no others. f is asked for every charge but the kernel's own, with locks
-// of the caller held: it must not charge. For tests of what happens when a charge is
-// refused; the calls of Refuse come one after the other.
+// Refuse makes f decide which charges are refused, in addition to those that exceed a
+// limit; nil ends that. f is called for every charge but the kernel's own. Locks of the
+// charge's caller may be held, and f must not charge. It is for tests of refused charges.
+// Calls of Refuse must not overlap.
 func (s *System) Refuse(f func(k Kind, n int64) bool) {
 	if f == nil {
 		s.refuse.Store(nil)
@@ -203,16 +205,16 @@ func (s *System) Refuse(f func(k Kind, n int64) bool) {
 	s.setBounds()
 }
 
-// Limit is how much of a resource user programs may hold together.
+// Limit returns how much of a resource user programs may hold together.
 func (s *System) Limit(r Resource) int64 { return s.limit[r] }
 
-// Used is how much they hold.
+// Used returns how much of a resource user programs hold together.
 func (s *System) Used(r Resource) int64 { return s.used[r].Load() }
 
-// Kernel is the kernel itself as a user: counted, never refused.
+// Kernel returns the kernel as a user. Its charges are counted and never refused.
 func (s *System) Kernel() *User { return &s.own }
 
-// References is how many references to users there are.
+// References returns how many references to users there are.
 func (s *System) References() (n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,11 +224,11 @@ func (s *System) References() (n int64) {
 	return n
 }
 
-// Totals are the bytes that objects of each kind hold, by Kind, the kernel's own
-// included. Two of them can be compared.
+// Totals are the bytes that objects of each kind hold, by Kind, including the kernel's own.
+// Two Totals can be compared.
 type Totals [kinds]int64
 
-// Totals adds up all users.
+// Totals returns the totals of all users.
 func (s *System) Totals() (t Totals) {
 	for k := range t {
 		t[k] = s.kinds[k].Load()

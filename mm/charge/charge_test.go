@@ -53,7 +53,7 @@ func TestShares(t *testing.T) {
 	s.empty(t)
 }
 
-// TestResources: frames and heap have limits of their own.
+// TestResources: frames and heap have separate limits.
 func TestResources(t *testing.T) {
 	s := limited(1 << 20)
 	u := s.User(1)
@@ -69,7 +69,7 @@ func TestResources(t *testing.T) {
 	s.empty(t)
 }
 
-// TestGate: what the gate refuses is not charged, and it is asked once a step.
+// TestGate: a charge that the gate refuses is not made. The gate is called once a step.
 func TestGate(t *testing.T) {
 	asked, open := 0, true
 	s := New(Config{HeapLimit: 1 << 40, Gate: func(int64) bool { asked++; return open }})
@@ -92,9 +92,9 @@ func TestGate(t *testing.T) {
 	s.empty(t)
 }
 
-// TestRefuse: a test refuses the charges that it wants to; the others are as always,
-// and nothing of a refused one is left.
-// Broken by: refused that forgets the limits while Refuse is on.
+// TestRefuse: a test refuses the charges that it wants to refuse. Others are made as usual,
+// and nothing of a refused charge stays. Broken by: refused that forgets the limits while
+// Refuse is on.
 func TestRefuse(t *testing.T) {
 	s := limited(1 << 20)
 	u := s.User(1)
@@ -148,7 +148,7 @@ func TestMisuse(t *testing.T) {
 	}
 }
 
-// opened is an account for which 10 bytes of a process and 20 of its thread are charged.
+// opened returns an account with 10 bytes charged for a process and 20 for its thread.
 func opened(t *testing.T, u *User) *Account {
 	t.Helper()
 	a := new(Account)
@@ -163,7 +163,7 @@ func (a *Account) end() {
 	a.Close(Process, 10)
 }
 
-// TestOpen: an account that is refused leaves nothing, whichever of its charges it is.
+// TestOpen: if Open is refused nothing stays charged, whichever of its charges was refused.
 // Broken by: take that forgets m when it is refused.
 func TestOpen(t *testing.T) {
 	s := limited(1 << 20)
@@ -191,8 +191,8 @@ func TestOpen(t *testing.T) {
 	s.empty(t)
 }
 
-// TestMove: a user pays for the accounts that it has become the owner of, and what
-// is given back later is the new user's. A user that holds nothing more is forgotten.
+// TestMove: a user pays for the accounts that now belong to it, and what is given back
+// later is given back to that user. A user that holds nothing any more is forgotten.
 func TestMove(t *testing.T) {
 	s := limited(1 << 20)
 	u, v := s.User(1), s.User(2)
@@ -217,8 +217,8 @@ func TestMove(t *testing.T) {
 	s.empty(t)
 }
 
-// TestCounts: the limit on threads, and on queued signals, is the user's, through all
-// accounts, and moves.
+// TestCounts: the limits on threads and on queued signals apply to a user over all its
+// accounts, and Move moves the counts.
 func TestCounts(t *testing.T) {
 	for _, k := range []Kind{Thread, Signal} {
 		s := limited(1 << 20)
@@ -266,7 +266,7 @@ func TestUserOutlives(t *testing.T) {
 	s.empty(t)
 }
 
-// TestStorm charges, gives back and moves in parallel; nothing may be left.
+// TestStorm charges, gives back and moves in parallel. Nothing may stay charged.
 func TestStorm(t *testing.T) {
 	const limit = 1 << 20
 	s := limited(limit)

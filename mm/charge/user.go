@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// User is what one user number holds. The kernel is a user too, with no number
-// and no limits.
+// User is what one user number holds. The kernel is a user too, without a number and
+// without limits.
 type User struct {
 	sys    *System // [I]
 	uid    uint32  // [I]
@@ -15,12 +15,12 @@ type User struct {
 
 	count [counted]atomic.Int64 // objects of the counted kinds
 
-	// refs counts those that will charge and hold nothing charged. Only System.User
-	// brings it up from 0, with System.mu held.
+	// refs counts references by holders that will charge later, and may hold nothing
+	// charged now. Only System.User raises it from 0, with System.mu held.
 	refs atomic.Int64
 }
 
-// User returns the user with a number, with a reference for the caller.
+// User returns the user with that number, and takes a reference for the caller.
 func (s *System) User(uid uint32) *User {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -33,16 +33,16 @@ func (s *System) User(uid uint32) *User {
 	return u
 }
 
-// Ref takes another reference. The caller has one, or holds something charged.
+// Ref takes another reference. The caller must have one, or hold something charged.
 func (u *User) Ref() *User {
 	u.refs.Add(1)
 	return u
 }
 
-// Release gives a reference back.
+// Release gives up a reference.
 func (u *User) Release() {
 	if n := u.refs.Add(-1); n <= 0 {
-		u.released(n) // apart, so that the rest is inlined
+		u.released(n) // apart, so that Release is inlined
 	}
 }
 
@@ -55,17 +55,17 @@ func (u *User) released(n int64) {
 	}
 }
 
-// forget drops a user that has no references and holds nothing. A user that holds
-// something stays in the table until the last byte is given back, so that the next
-// login finds the old charges.
+// forget removes the user from the table, if it has no references and holds nothing. A user
+// that holds something stays in the table until the last byte is given back, so that the
+// next login finds the old charges.
 func (u *User) forget() {
 	if u.kernel {
 		return
 	}
 	s := u.sys
 	s.mu.Lock()
-	// Another may have come meanwhile, or come and gone: then the number's entry
-	// in the table is not this one.
+	// The user may have been referenced again meanwhile. It may also have been removed, and
+	// a new user with the same number be in the table.
 	if u.refs.Load() == 0 && u.idle() && s.users[u.uid] == u {
 		delete(s.users, u.uid)
 	}
@@ -81,27 +81,28 @@ func (u *User) idle() bool {
 	return true
 }
 
-// UID is the user's number.
+// UID returns the user's number.
 func (u *User) UID() uint32 { return u.uid }
 
-// System is the machine's account.
+// System returns the machine's account.
 func (u *User) System() *System { return u.sys }
 
-// Count is how many objects of a counted kind the user has.
+// Count returns how many objects of a counted kind the user has.
 func (u *User) Count(k Kind) int64 { return u.count[k].Load() }
 
-// Used is how much of a resource the user holds, in bytes.
+// Used returns how much of a resource the user holds, in the resource's unit.
 func (u *User) Used(r Resource) int64 { return u.used[r].Load() }
 
-// greed is how many times as much as is left for others a user may hold. With 3,
-// the first user gets at most three quarters of the limit, the second at most
-// three quarters of the rest, and so on: there is always something left for the
-// next, whoever came first. (Memory of switches is shared out so: Choudhury and
-// Hahne, "Dynamic queue length thresholds", 1998.)
+// greed is the factor in the limit of a user: a user may hold greed times as much as is
+// left for others. With 3, the first user gets at most three quarters of the machine's
+// limit, the second at most three quarters of the rest, and so on. So there is always
+// something left for the next user. (Switches divide their memory in this way: Choudhury
+// and Hahne, "Dynamic queue length thresholds", 1998.)
 const greed = 3
 
-// Take charges n bytes and reports whether the user may have them. n is not
-// negative. The caller gives the same number back when the object goes.
+// Take charges n bytes and returns true, or returns false if the user may not have them. n
+// is not negative. The caller must give back the same number with Give when the object is
+// freed.
 func (u *User) Take(k Kind, n int64) bool {
 	s, r := u.sys, resourceOf[k]&resourceMask
 	used, total := u.used[r].Add(n), n
@@ -136,9 +137,10 @@ func (u *User) giveTwo(k Kind, n int64, l Kind, m int64) {
 	u.Give(l, m)
 }
 
-// mayHave is Take's second look at a charge: the limits, a test that refuses charges, and
-// the gate. used and total are what the user and all users hold with the charge, n bytes
-// of one kind and m of another; it takes that back if the answer is no.
+// mayHave makes the slow checks of a charge: the limits, a test that refuses charges, and
+// the gate. The charge is n bytes of kind k and m bytes of kind l. used and total are what
+// the user and all users hold, including the charge. If mayHave returns false it has taken
+// the charge back from both.
 func (u *User) mayHave(k Kind, n int64, l Kind, m, used, total int64) bool {
 	s, r, all := u.sys, resourceOf[k]&resourceMask, n+m
 	f := s.refuse.Load()
@@ -151,7 +153,7 @@ func (u *User) mayHave(k Kind, n int64, l Kind, m, used, total int64) bool {
 	return false
 }
 
-// mayHaveOne is mayHave for TakeOne. over is whether there are too many.
+// mayHaveOne is mayHave for TakeOne. over says that the limit on the number is exceeded.
 func (u *User) mayHaveOne(k Kind, n, used, total int64, over bool) bool {
 	if !over && (u.kernel || u.mayHave(k, n, k, 0, used, total)) {
 		return true
@@ -179,12 +181,12 @@ func (u *User) Give(k Kind, n int64) {
 	}
 }
 
-// PayFor makes u pay for n bytes of a kind that from has paid for. It is never refused;
-// see Account.Move. The caller holds what keeps the charge as it is.
+// PayFor makes u pay for n bytes of a kind that from has paid for. It is never refused; see
+// Account.Move. The caller holds the lock that keeps the charge from changing.
 func (u *User) PayFor(k Kind, n int64, from *User) { move(resourceOf[k]&resourceMask, n, from, u) }
 
-// move adds to what the one holds and takes from the other. The kinds' totals stay.
-// The kernel's own is not part of the machine's use.
+// move moves n from what from holds to what to holds. The totals by kind stay. What the
+// kernel holds is not part of the machine's use.
 func move(r Resource, n int64, from, to *User) {
 	s := to.sys
 	to.used[r].Add(n)
@@ -200,8 +202,8 @@ func move(r Resource, n int64, from, to *User) {
 	}
 }
 
-// gave is the rare end of Give: the user holds nothing of the resource any more, or
-// somebody has given back too much.
+// gave does the rare work of Give: the user holds nothing of the resource any more, or more
+// was given back than charged.
 func (u *User) gave(k Kind, n, of, left int64) {
 	switch {
 	case u.kernel:
