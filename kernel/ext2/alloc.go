@@ -39,7 +39,7 @@ type desc struct {
 	raw   []byte
 }
 
-// desc finds the descriptor of a group. Preconditions: mu held.
+// desc returns the descriptor of group g. Preconditions: mu held.
 func (f *FS) desc(g uint32) (desc, error) {
 	per := uint32(f.bs) / uint32(f.descSize)
 	b, err := f.block(f.first + 1 + uint64(g/per))
@@ -50,7 +50,7 @@ func (f *FS) desc(g uint32) (desc, error) {
 	return desc{f, g, b, b.data[at : at+f.descSize]}, nil
 }
 
-// number is a block number in two halves.
+// number returns a block number that is stored in two halves.
 func (d desc) number(lo, hi int) uint64 {
 	n := uint64(le.Uint32(d.raw[lo:]))
 	if len(d.raw) >= 64 {
@@ -59,7 +59,7 @@ func (d desc) number(lo, hi int) uint64 {
 	return n
 }
 
-// count is a number of 16 bits in each half.
+// count returns a number that is stored in two halves of 16 bits.
 func (d desc) count(lo, hi int) uint32 {
 	n := uint32(le.Uint16(d.raw[lo:]))
 	if len(d.raw) >= 64 {
@@ -79,14 +79,14 @@ func (d desc) set(lo, hi int, n uint32) {
 
 func (d desc) flags() uint16 { return le.Uint16(d.raw[gdFlags:]) }
 
-// has tells whether a flag is set, which means something only with checksums.
+// has reports whether a flag is set. Flags have a meaning only if there are checksums.
 func (d desc) has(flag uint16) bool {
 	return d.f.ro&(roCsum|roGDTCsum) != 0 && d.flags()&flag != 0
 }
 
 func (d desc) clearFlag(flag uint16) { le.PutUint16(d.raw[gdFlags:], d.flags()&^flag) }
 
-// sum is the descriptor's checksum.
+// sum computes the descriptor's checksum.
 func (d desc) sum() uint16 {
 	if d.f.ro&roCsum != 0 {
 		c := crcNumber(d.f.seed, d.group)
@@ -100,7 +100,7 @@ func (d desc) sum() uint16 {
 	return crc16(c, d.raw[gdCsum+2:])
 }
 
-// done is called after a change of the descriptor.
+// done must be called after each change of the descriptor.
 func (d desc) done() {
 	d.seal()
 	d.f.touchMap(d.b)
@@ -112,7 +112,7 @@ func (d desc) seal() {
 	}
 }
 
-// mapSum stores the checksum of a bitmap. bytesUsed is how much of it counts.
+// mapSum stores the checksum of a bitmap, of which bytesUsed bytes count.
 func (d desc) mapSum(b *buf, bytesUsed, lo, hi int) {
 	if d.f.ro&roCsum == 0 {
 		return
@@ -124,7 +124,7 @@ func (d desc) mapSum(b *buf, bytesUsed, lo, hi int) {
 	}
 }
 
-// checkMap compares a bitmap's checksum, once.
+// checkMap compares a bitmap with its checksum, once.
 func (d desc) checkMap(b *buf, bytesUsed, lo, hi int) error {
 	if b.checked || d.f.ro&roCsum == 0 {
 		return nil
@@ -146,12 +146,12 @@ func bit(m []byte, i uint32) bool { return m[i/8]&(1<<(i%8)) != 0 }
 func setBit(m []byte, i uint32)   { m[i/8] |= 1 << (i % 8) }
 func clearBit(m []byte, i uint32) { m[i/8] &^= 1 << (i % 8) }
 
-// groupBlocks is how many blocks a group has: fewer in the last.
+// groupBlocks returns how many blocks a group has. The last group may have fewer.
 func (f *FS) groupBlocks(g uint32) uint32 {
 	return uint32(min(f.perGroup, f.blocks-f.first-uint64(g)*f.perGroup))
 }
 
-// hasSuper tells whether a group has a copy of the superblock.
+// hasSuper reports whether a group has a copy of the superblock.
 func (f *FS) hasSuper(g uint32) bool {
 	if g == 0 {
 		return true
@@ -175,8 +175,8 @@ func (f *FS) hasSuper(g uint32) bool {
 	return false
 }
 
-// blockMap is the bitmap of a group's blocks, made if the group has none yet.
-// Preconditions: mu held.
+// blockMap returns the bitmap of a group's blocks. If the group has not been initialized it
+// makes the bitmap. Preconditions: mu held.
 func (f *FS) blockMap(d desc) (*buf, error) {
 	at := d.number(gdBlockMap, gdBlockMapHi)
 	if !d.has(gdBlockUninit) {
@@ -213,9 +213,9 @@ func (f *FS) blockMap(d desc) (*buf, error) {
 	return b, nil
 }
 
-// allocate takes up to n blocks in a row, near goal if possible, and says how many it
-// took. The caller has reserved them, or takes them for metadata. ENOSPC.
-// Preconditions: mu held, the file system is writable.
+// allocate takes up to n adjacent blocks, near goal if possible, and returns how many it
+// took. The caller has reserved them, or takes them for metadata. ENOSPC. Preconditions: mu
+// held, the file system is writable.
 func (f *FS) allocate(goal uint64, n uint32) (start uint64, got uint32, err error) {
 	if goal <= f.first || goal >= f.blocks {
 		goal = f.first + 1
@@ -259,7 +259,8 @@ func (f *FS) allocate(goal uint64, n uint32) (start uint64, got uint32, err erro
 	return 0, 0, syscall.ENOSPC
 }
 
-// findRun finds the first clear bit of [from, to) and how many follow it, at most n.
+// findRun returns the first clear bit of [from, to), and how many clear bits there are in a
+// row, at most n.
 func findRun(m []byte, from, to, n uint32) (at, count uint32) {
 	for at = from; at < to; at++ {
 		if at%8 == 0 && m[at/8] == 0xff {
@@ -276,8 +277,8 @@ func findRun(m []byte, from, to, n uint32) (at, count uint32) {
 	return 0, 0
 }
 
-// release clears the bits of blocks that nothing on disk has any more. Preconditions:
-// mu held.
+// release clears the bits of blocks to which nothing on disk points any more.
+// Preconditions: mu held.
 func (f *FS) release(start, n uint64) error {
 	for n > 0 {
 		g := uint32((start - f.first) / f.perGroup)
@@ -307,7 +308,8 @@ func (f *FS) release(start, n uint64) error {
 	return nil
 }
 
-// free gives blocks up with a change of a stage. Preconditions: mu held.
+// free frees blocks by a change that belongs to a stage. They can be used again when that
+// stage is on disk. Preconditions: mu held.
 func (f *FS) free(start, n uint64, at stage) error {
 	if !f.valid(start) || n > f.blocks-start {
 		return f.corrupt("blocks %d to %d are freed", start, start+n)
@@ -322,14 +324,14 @@ func (f *FS) free(start, n uint64, at stage) error {
 	return nil
 }
 
-// Reserve promises n blocks for data that will be written later. ENOSPC. Each of them is
-// given back by WriteAt, when it has allocated it, or by Unreserve.
+// Reserve promises n blocks for data that will be written later. ENOSPC. Each block must be
+// given back, by WriteAt when it has allocated the block, or by Unreserve.
 func (f *FS) Reserve(n int64) error {
 	for try := 0; ; try++ {
 		f.mu.Lock()
 		err := f.writable()
-		// The blocks that point to data come beside them: one in a hundred is more
-		// than enough, and some for the ends.
+		// Blocks that point to the data are needed too. One in a hundred is more than
+		// enough, and a few for the ends.
 		_, left := f.totals()
 		waits := f.queue.freed
 		if err == nil && left-n < f.reserved/100+metaReserve {
@@ -342,26 +344,26 @@ func (f *FS) Reserve(n int64) error {
 		if err != syscall.ENOSPC || waits == 0 || try > 0 {
 			return err
 		}
-		if err := f.commit(); err != nil { // what has been freed can be used afterwards
+		if err := f.commit(); err != nil { // afterwards, freed blocks can be used
 			return err
 		}
 	}
 }
 
-// metaReserve is how many blocks are kept for metadata while data are promised.
+// metaReserve is how many blocks are kept for metadata when data blocks are promised.
 const metaReserve = 8
 
-// Unreserve takes back what Reserve promised.
+// Unreserve gives back n blocks that Reserve has promised.
 func (f *FS) Unreserve(n int64) {
 	f.mu.Lock()
 	f.reserved -= n
 	f.mu.Unlock()
 }
 
-// allocateMeta takes one block for metadata: ENOSPC. Preconditions: mu held.
+// allocateMeta takes one block for metadata. ENOSPC. Preconditions: mu held.
 func (f *FS) allocateMeta(goal uint64) (uint64, error) {
 	if f.freeBlocks-f.reserved <= 0 {
-		// Data that were promised come first, but for a margin.
+		// Promised data come first, except for a margin.
 		if f.freeBlocks-f.reserved < -metaReserve || f.freeBlocks <= 0 {
 			return 0, syscall.ENOSPC
 		}
@@ -370,7 +372,7 @@ func (f *FS) allocateMeta(goal uint64) (uint64, error) {
 	return n, err
 }
 
-// inodeMap is the bitmap of a group's inodes. Preconditions: mu held.
+// inodeMap returns the bitmap of a group's inodes. Preconditions: mu held.
 func (f *FS) inodeMap(d desc) (*buf, error) {
 	at := d.number(gdInodeMap, gdInodeMapHi)
 	if !d.has(gdInodeUninit) {
@@ -391,9 +393,9 @@ func (f *FS) inodeMap(d desc) (*buf, error) {
 	return b, nil
 }
 
-// allocateInode takes an inode, near its directory, or for a directory in a group with
-// room. Its name must be behind stage at, in which e2fsck is told to look at that part of
-// the inode table. ENOSPC. Preconditions: mu held.
+// allocateInode takes an inode. For a file it is near its directory, for a directory it is
+// in a group with room. The inode's name must come after stage at, which is the stage that
+// tells e2fsck to read that part of the inode table. ENOSPC. Preconditions: mu held.
 func (f *FS) allocateInode(near uint32, dir bool) (ino uint32, at stage, err error) {
 	g0 := (near - 1) / f.inodesPerGroup
 	if dir {
@@ -439,9 +441,10 @@ func (f *FS) allocateInode(near uint32, dir bool) (ino uint32, at stage, err err
 // tableStep is how many blocks of an inode table are initialized at a time.
 const tableStep = 8
 
-// initTable makes sure that inode at of a group is in a part of the inode table that has
-// been initialized. A name of an inode in the rest is no matter for e2fsck -p, so here the
-// descriptor has a place in the order: FS.tables.
+// initTable makes sure that inode number at of a group is in an initialized part of the
+// inode table. e2fsck -p does not repair a name that leads to an inode outside of that
+// part. So this change of the descriptor, unlike others, has a place in the order of
+// writes: FS.tables.
 func (f *FS) initTable(d desc, at uint32) {
 	if f.ro&(roCsum|roGDTCsum) == 0 {
 		return
@@ -464,7 +467,7 @@ func (f *FS) initTable(d desc, at uint32) {
 	d.seal()
 }
 
-// freeInode gives an inode up with a change of a stage. Preconditions: mu held.
+// freeInode frees an inode by a change that belongs to a stage. Preconditions: mu held.
 func (f *FS) freeInode(ino uint32, dir bool, at stage) error {
 	if dir {
 		d, err := f.desc((ino - 1) / f.inodesPerGroup)
@@ -478,8 +481,7 @@ func (f *FS) freeInode(ino uint32, dir bool, at stage) error {
 	return nil
 }
 
-// releaseInode clears the bit of an inode that is deleted on disk. Preconditions: mu
-// held.
+// releaseInode clears the bit of an inode that is deleted on disk. Preconditions: mu held.
 func (f *FS) releaseInode(ino uint32) error {
 	d, err := f.desc((ino - 1) / f.inodesPerGroup)
 	if err != nil {

@@ -2,10 +2,10 @@ package ext2
 
 import "syscall"
 
-// The data of a file. Of one inode, a call of Truncate must not overlap with any other
-// call here, nor may two of WriteAt.
+// The data of a file. For one inode, a call of Truncate must not overlap with any other
+// call in this file, and two calls of WriteAt must not overlap.
 
-// ReadAt reads whole blocks; what is nowhere reads as zeros, whatever the size is.
+// ReadAt reads whole blocks, whatever the file's size is. Unallocated blocks read as zeros.
 func (f *FS) ReadAt(ino uint32, p []byte, off int64) error {
 	if off < 0 || off%f.bs != 0 || int64(len(p))%f.bs != 0 {
 		return syscall.EINVAL
@@ -33,7 +33,7 @@ func (f *FS) ReadAt(ino uint32, p []byte, off int64) error {
 	return nil
 }
 
-// regular is an inode of a file with data.
+// regular returns an inode that is a regular file. EINVAL if it is not.
 func (f *FS) regular(ino uint32) (inode, error) {
 	i, err := f.inode(ino)
 	if err == nil && i.typ() != ModeReg {
@@ -42,7 +42,7 @@ func (f *FS) regular(ino uint32) (inode, error) {
 	return i, err
 }
 
-// Missing counts the blocks of [off, off+n) that WriteAt would have to allocate.
+// Missing returns how many blocks of [off, off+n) WriteAt would have to allocate.
 func (f *FS) Missing(ino uint32, off, n int64) (blocks int64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -68,11 +68,10 @@ func (f *FS) Missing(ino uint32, off, n int64) (blocks int64, err error) {
 	return blocks, nil
 }
 
-// WriteAt writes whole blocks. Blocks that are nowhere are allocated, of those reserved
-// by Reserve, of which there must be reserved; used is how many of them it has used up,
-// on an error too. The file's size is going to be size: blocks behind it are not written,
-// and the size on disk becomes at least the end of what was written, or size if that is
-// less.
+// WriteAt writes whole blocks. It allocates missing blocks, for which the caller must have
+// called Reserve; used is how many reserved blocks it has used up, also after an error.
+// size is the size that the file is going to have: blocks after it are not written. The
+// size on disk becomes at least the end of what was written, or size if that is less.
 func (f *FS) WriteAt(ino uint32, p []byte, off, size int64) (used int64, err error) {
 	if off < 0 || off%f.bs != 0 || int64(len(p))%f.bs != 0 {
 		return 0, syscall.EINVAL
@@ -91,7 +90,7 @@ func (f *FS) WriteAt(ino uint32, p []byte, off, size int64) (used int64, err err
 	return used, nil
 }
 
-// writeRun is WriteAt for what is side by side on disk.
+// writeRun is WriteAt for the first blocks of p that are adjacent on disk.
 func (f *FS) writeRun(ino uint32, p []byte, off, size int64) (k, used int64, err error) {
 	if err := f.begin(); err != nil {
 		return 0, 0, err
@@ -136,7 +135,7 @@ func (f *FS) writeRun(ino uint32, p []byte, off, size int64) (k, used int64, err
 	f.mu.Unlock()
 	k = int64(n) * f.bs
 	if _, err := f.d.WriteAt(p[:k], int64(at)*f.bs); err != nil {
-		if hole { // nothing on disk knows of it
+		if hole { // nothing on disk points to it
 			f.mu.Lock()
 			f.free(at, n, f.queue.first-1)
 			f.mu.Unlock()
@@ -149,7 +148,7 @@ func (f *FS) writeRun(ino uint32, p []byte, off, size int64) (k, used int64, err
 	if !hole && end <= i.size() {
 		return k, used, nil
 	}
-	if i, err = f.regular(ino); err != nil { // the buffer may be another one
+	if i, err = f.regular(ino); err != nil { // the inode may be in another buffer now
 		return k, used, err
 	}
 	i.touch()
@@ -168,8 +167,8 @@ func (f *FS) writeRun(ino uint32, p []byte, off, size int64) (k, used int64, err
 	return k, used, nil
 }
 
-// Truncate sets the size. Whole blocks behind it are freed; what is in the last one behind
-// the size stays, and is the caller's to clear.
+// Truncate sets the size. Whole blocks after the size are freed. The rest of the last block
+// stays as it is; the caller must clear it.
 func (f *FS) Truncate(ino uint32, size int64) error {
 	if err := f.begin(); err != nil {
 		return err
@@ -201,10 +200,10 @@ func (f *FS) Truncate(ino uint32, size int64) error {
 	return nil
 }
 
-// BlockSize is the size of a block in bytes.
+// BlockSize returns the size of a block in bytes.
 func (f *FS) BlockSize() int64 { return f.bs }
 
-// MaxSize is the largest size that a file of the inode's kind can have.
+// MaxSize returns the largest size that a file with that inode can have.
 func (f *FS) MaxSize(ino uint32) (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -16,7 +16,7 @@ const (
 // Types of directory entries.
 var entryTypes = map[uint16]uint8{ModeReg: 1, ModeDir: 2, ModeChar: 3, ModeBlk: 4, ModeFIFO: 5, ModeSock: 6, ModeLink: 7}
 
-// dirent is an entry at an offset of a directory block.
+// dirent is the entry at an offset of a directory block.
 type dirent struct {
 	data []byte // the block
 	at   int
@@ -42,7 +42,7 @@ func (e dirent) set(ino uint32, size int, name string, typ uint8) {
 	copy(e.data[e.at+entryHead:], name)
 }
 
-// fits is EUCLEAN if the entry is not inside of its block.
+// fits returns EUCLEAN if the entry is not inside its block.
 func (e dirent) fits() error {
 	left := len(e.data) - e.at
 	if left < entryHead || e.size() < entryHead || e.size()%4 != 0 || e.size() > left || e.ino() != 0 && entrySize(e.nameLen()) > e.size() {
@@ -51,7 +51,7 @@ func (e dirent) fits() error {
 	return nil
 }
 
-// dirBlocks is how many blocks a directory has; EUCLEAN, ENOTDIR.
+// dirBlocks returns how many blocks a directory has. EUCLEAN, ENOTDIR.
 func (d inode) dirBlocks() (uint64, error) {
 	if d.typ() != ModeDir {
 		return 0, syscall.ENOTDIR
@@ -63,7 +63,7 @@ func (d inode) dirBlocks() (uint64, error) {
 	return uint64(n / d.f.bs), nil
 }
 
-// dirBlock is block l of a directory; its checksum has been looked at.
+// dirBlock returns block l of a directory, after checking its checksum.
 func (d inode) dirBlock(l uint64) (*buf, error) {
 	p, _, err := d.lookup(l)
 	if err != nil {
@@ -90,13 +90,13 @@ func hasTail(data []byte) bool {
 	return le.Uint32(t) == 0 && le.Uint16(t[4:]) == tailBytes && t[6] == 0 && t[7] == tailType
 }
 
-// indexBlock tells whether block l of an indexed directory is a part of the index: the
-// root behind "." and "..", or a node, which looks like one empty entry.
+// indexBlock reports whether block l of an indexed directory is a part of the index. That
+// is the root, which follows "." and "..", or a node, which looks like one empty entry.
 func (d inode) indexBlock(l uint64, data []byte) bool {
 	return l == 0 || le.Uint32(data) == 0 && int(le.Uint16(data[4:])) == len(data)
 }
 
-// room is how much of a directory block entries may take.
+// room returns how many bytes of a directory block entries may take.
 func (f *FS) room() int {
 	if f.ro&roCsum != 0 {
 		return int(f.bs) - tailBytes
@@ -115,8 +115,8 @@ func (d inode) sealDir(data []byte) {
 	le.PutUint32(t[8:], crc(d.seed(), data[:len(data)-tailBytes]))
 }
 
-// each calls yield for the entries of a block, empty ones included, until it returns
-// false.
+// each calls yield for the entries of a block, including empty ones, until yield returns
+// false. before is the offset of the previous entry, or -1.
 func each(data []byte, yield func(e dirent, before int) bool) error {
 	before := -1
 	for at := 0; at < len(data); {
@@ -133,8 +133,8 @@ func each(data []byte, yield func(e dirent, before int) bool) error {
 	return nil
 }
 
-// search finds a name in a directory: its block and entry, and the offset of the entry
-// before it in the block (-1). ENOENT.
+// search finds a name in a directory. It returns the block, the entry, and the offset of
+// the previous entry in the block (-1 if there is none). ENOENT.
 func (d inode) search(name string) (b *buf, e dirent, before int, err error) {
 	n, err := d.dirBlocks()
 	if err != nil {
@@ -158,7 +158,7 @@ func (d inode) search(name string) (b *buf, e dirent, before int, err error) {
 	return nil, e, 0, syscall.ENOENT
 }
 
-// Lookup is the inode that a name leads to. ENOENT, ENOTDIR.
+// Lookup returns the inode that a name leads to. ENOENT, ENOTDIR.
 func (f *FS) Lookup(dir uint32, name string) (uint32, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -174,15 +174,16 @@ func (f *FS) Lookup(dir uint32, name string) (uint32, error) {
 	return e.ino(), nil
 }
 
-// Entry is a name in a directory. Type is a ModeType, or 0 if only the inode tells.
+// Entry is a name in a directory. Type is a type of ModeType, or 0 if only the inode has
+// the type.
 type Entry struct {
 	Name string
 	Ino  uint32
 	Type uint16
 }
 
-// ReadDir is all names of a directory but "." and "..". It stops, with the error, where
-// the directory makes no sense.
+// ReadDir calls yield for all names of a directory but "." and "..". Where the directory
+// makes no sense it stops and returns the error. No lock is held while yield runs.
 func (f *FS) ReadDir(dir uint32, yield func(Entry) error) error {
 	f.mu.Lock()
 	d, err := f.inode(dir)
@@ -226,7 +227,7 @@ func (f *FS) ReadDir(dir uint32, yield func(Entry) error) error {
 	return err
 }
 
-// entryType is what a directory entry says of an inode.
+// entryType returns the type that a directory entry stores for an inode.
 func (f *FS) entryType(mode uint16) uint8 {
 	if f.incompat&incompatFiletype == 0 {
 		return 0
@@ -234,14 +235,14 @@ func (f *FS) entryType(mode uint16) uint8 {
 	return entryTypes[mode&ModeType]
 }
 
-// added is where an entry has been put.
+// added says where an entry has been put.
 type added struct {
 	b *buf
-	// at is the stage after which the name can be reached, if the directory can.
+	// at is the stage after which the name can be reached, if the directory can be reached.
 	at stage
 }
 
-// add puts a name that is not there into a directory, behind the stages given.
+// add puts a new name into a directory. The change comes after the given stages.
 func (d inode) add(name string, ino uint32, mode uint16, after ...stage) (added, error) {
 	if err := d.unindex(); err != nil {
 		return added{}, err
@@ -284,7 +285,7 @@ func (d inode) add(name string, ino uint32, mode uint16, after ...stage) (added,
 	return added{b, max(at, d.f.own[d.ino])}, nil
 }
 
-// addTo adds a name to a block if it has room.
+// addTo adds a name to a block if the block has room.
 func (d inode) addTo(b *buf, name string, ino uint32, mode uint16, after ...stage) (at stage, ok bool, err error) {
 	need := entrySize(len(name))
 	var e dirent
@@ -308,7 +309,7 @@ func (d inode) addTo(b *buf, name string, ino uint32, mode uint16, after ...stag
 	return at, true, nil
 }
 
-// remove takes an entry out of its block, behind the stages given.
+// remove takes an entry out of its block. The change comes after the given stages.
 func (d inode) remove(b *buf, e dirent, before int, after ...stage) stage {
 	at := d.f.touch(b, after...)
 	if before >= 0 {
@@ -321,8 +322,9 @@ func (d inode) remove(b *buf, e dirent, before int, after ...stage) stage {
 	return at
 }
 
-// unindex makes an indexed directory a list again, which its blocks are but for the index.
-// The blocks come first: e2fsck drops an index that makes no sense.
+// unindex makes an indexed directory a plain list. Its blocks are one already, except for
+// those of the index. These are changed before the inode: e2fsck drops an index that makes
+// no sense.
 func (d inode) unindex() error {
 	if d.flags()&flagIndex == 0 {
 		return nil
@@ -365,7 +367,7 @@ func (d inode) unindex() error {
 	return nil
 }
 
-// empty is ENOTEMPTY for a directory with names.
+// empty returns ENOTEMPTY if a directory has names.
 func (d inode) empty() error {
 	n, err := d.dirBlocks()
 	if err != nil {

@@ -9,13 +9,14 @@ const (
 	extentMagic = 0xf30a
 	extentEntry = 12
 	extentDepth = 5
-	// lenUnwritten is added to the length of an extent whose blocks hold nothing yet.
+	// lenUnwritten is added to the length of an extent whose blocks have not been written
+	// yet.
 	lenUnwritten = 1 << 15
 )
 
 // enode is a node of a tree of extents: the root in the inode, or a block. Its header has
-// entries, their maximum and the depth below it; entries are 12 bytes, first of all the
-// number of the first block of the file that they are about.
+// the number of entries, their maximum, and the depth below the node. An entry has 12 bytes
+// and begins with the number of the first block of the file that it describes.
 type enode struct {
 	i    inode
 	b    *buf // nil: the root
@@ -30,12 +31,12 @@ func (e enode) setEntries(n int) { le.PutUint16(e.data[2:], uint16(n)) }
 func (e enode) at(k int) []byte    { return e.data[12+extentEntry*k:][:extentEntry] }
 func (e enode) first(k int) uint64 { return uint64(le.Uint32(e.at(k))) }
 
-// child is where an index entry leads to.
+// child returns the block that index entry k points to.
 func (e enode) child(k int) uint64 {
 	return uint64(le.Uint32(e.at(k)[4:])) | uint64(le.Uint16(e.at(k)[8:]))<<32
 }
 
-// extent is an entry of a leaf.
+// extent decodes entry k of a leaf: blocks l to l+n-1 of the file are at p.
 func (e enode) extent(k int) (l, p, n uint64, unwritten bool) {
 	x := e.at(k)
 	n = uint64(le.Uint16(x[4:]))
@@ -65,7 +66,7 @@ func makeIndex(l, p uint64) []byte {
 	return x
 }
 
-// initExtents makes an empty tree.
+// initExtents makes an empty tree node in data.
 func initExtents(data []byte, depth int) {
 	clear(data)
 	le.PutUint16(data, extentMagic)
@@ -73,7 +74,7 @@ func initExtents(data []byte, depth int) {
 	le.PutUint16(data[6:], uint16(depth))
 }
 
-// check is EUCLEAN if the node makes no sense.
+// check returns EUCLEAN if the node makes no sense.
 func (e enode) check() error {
 	if le.Uint16(e.data) != extentMagic || e.max() > (len(e.data)-12)/extentEntry || e.max() == 0 || e.entries() > e.max() || e.depth() > extentDepth {
 		return syscall.EUCLEAN
@@ -102,7 +103,7 @@ func (i inode) root() (enode, error) {
 	return e, e.check()
 }
 
-// below is the node that entry k of e leads to.
+// below returns the node that entry k of e points to.
 func (e enode) below(k int) (enode, error) {
 	b, err := e.i.f.block(e.child(k))
 	if err != nil {
@@ -127,7 +128,7 @@ func (e enode) below(k int) (enode, error) {
 func (e enode) tail() int   { return min(12+extentEntry*e.max(), len(e.data)-4) }
 func (e enode) sum() uint32 { return crc(e.i.seed(), e.data[:e.tail()]) }
 
-// touch comes before a change of the node, done after it.
+// touch must be called before a change of the node, and done after it.
 func (e enode) touch(after ...stage) stage {
 	if e.b == nil {
 		return e.i.touch(after...)
@@ -141,7 +142,7 @@ func (e enode) done() {
 	}
 }
 
-// find is the last entry that begins at l or before, -1 if there is none.
+// find returns the last entry that begins at l or before, or -1 if there is none.
 func (e enode) find(l uint64) int {
 	lo, hi := 0, e.entries()
 	for lo < hi {
@@ -154,7 +155,7 @@ func (e enode) find(l uint64) int {
 	return lo - 1
 }
 
-// put inserts an entry at place k; there is room.
+// put inserts an entry at index k. The node must have room.
 func (e enode) put(k int, entry []byte) {
 	n := e.entries()
 	copy(e.data[12+extentEntry*(k+1):], e.data[12+extentEntry*k:12+extentEntry*n])
@@ -195,7 +196,7 @@ func (i inode) extentLookup(l uint64) (p, n uint64, err error) {
 	return 0, max(end, l+1) - l, nil
 }
 
-// descend is the way from the root to the leaf for block l.
+// descend returns the nodes from the root to the leaf for block l.
 func (i inode) descend(l uint64) ([]enode, error) {
 	e, err := i.root()
 	way := []enode{e}
@@ -232,8 +233,8 @@ func (i inode) extentInsertOne(l, p, n uint64, after stage) error {
 			first, at, have, unwritten := leaf.extent(k)
 			if l < first+have {
 				if unwritten {
-					// Linux's fallocate(2) makes such extents. They read as zeros; to
-					// divide one is not done here.
+					// Linux's fallocate(2) makes such extents. They read as zeros. Dividing
+					// one is not supported.
 					return syscall.EOPNOTSUPP
 				}
 				return i.f.corrupt("inode %d: block %d is mapped already", i.ino, l)
@@ -262,9 +263,9 @@ func (i inode) extentInsertOne(l, p, n uint64, after stage) error {
 	return i.f.corrupt("inode %d: no room is made in its tree of extents", i.ino)
 }
 
-// putFirst inserts an entry in front of all others. Each index above the leaf begins with
-// the block that the leaf begins with, so all nodes on the way change. They are replaced
-// by new ones, and the root leads to these by one write of the inode.
+// putFirst inserts an entry before all others. Each index above the leaf begins with the
+// first block of the leaf, so all nodes on the way change. They are replaced by new nodes,
+// and one write of the inode makes the root point to these.
 func (i inode) putFirst(way []enode, entry []byte, after stage) error {
 	l := uint64(le.Uint32(entry))
 	at := after
@@ -296,7 +297,7 @@ func (i inode) putFirst(way []enode, entry []byte, after stage) error {
 	return nil
 }
 
-// grow puts a level between the root and what is below it.
+// grow puts a new level between the root and the nodes below it.
 func (i inode) grow() error {
 	root, err := i.root()
 	if err != nil {
@@ -328,7 +329,7 @@ func (i inode) grow() error {
 	return nil
 }
 
-// goal is a block near what the node is about.
+// goal returns a block near the blocks that the node describes.
 func (e enode) goal() uint64 {
 	if e.entries() == 0 {
 		return 0
@@ -340,8 +341,8 @@ func (e enode) goal() uint64 {
 	return p + n
 }
 
-// makeRoom makes room in node k of a way for an entry of block l. The way is to be
-// walked anew afterwards.
+// makeRoom makes room in node k of way for an entry of block l. Afterwards the caller must
+// descend again.
 func makeRoom(way []enode, k int, l uint64) error {
 	e := way[k]
 	i := e.i
@@ -389,7 +390,7 @@ func makeRoom(way []enode, k int, l uint64) error {
 	return i.f.free(e.b.block, 1, at)
 }
 
-// extentCut frees the blocks from l on.
+// extentCut frees the blocks of the file from l on.
 func (i inode) extentCut(l uint64, at stage) error {
 	root, err := i.root()
 	if err != nil {
@@ -404,8 +405,8 @@ func (i inode) extentCut(l uint64, at stage) error {
 	return nil
 }
 
-// cut takes what begins at l or later out of a node, which has been touched if at is not
-// 0.
+// cut removes the entries that begin at l or later from a node and all below it. at is the
+// stage in which the node has been touched, or 0 if it has not been.
 func (e enode) cut(l uint64, at stage) error {
 	for k := e.entries() - 1; k >= 0; k-- {
 		touch := func() {
@@ -463,7 +464,7 @@ func (e enode) cut(l uint64, at stage) error {
 	return nil
 }
 
-// freeAll frees all that is below a node, which is about to go itself.
+// freeAll frees all blocks below a node. The caller frees the node itself.
 func (e enode) freeAll(at stage) error {
 	for k := range e.entries() {
 		if e.depth() == 0 {

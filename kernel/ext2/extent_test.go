@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// TestExtents: blocks of one file are written in any order, each with a gap beside it, so
-// that the tree of extents grows at its start, middle and end, to three levels. Broken by
-// leaving the indexes as they are where an extent is put in front of all others: the next
-// look-up takes the wrong way.
+// TestExtents writes blocks of one file in any order, each with a gap beside it, so that
+// the tree of extents grows at its start, middle and end, to three levels. Broken by
+// leaving the indexes as they are when an extent is put before all others: the next look-up
+// takes the wrong way.
 func TestExtents(t *testing.T) {
 	for _, order := range []string{"up", "down", "random"} {
 		d := image(t, 12, "-t ext4 -b 1024 -O ^has_journal")
@@ -55,7 +55,7 @@ func TestExtents(t *testing.T) {
 		if err := f.Sync(); err != nil {
 			t.Fatal(err)
 		}
-		// A part goes, and comes again.
+		// A part is cut off and written again.
 		if err := f.Truncate(ino, 1024*1024); err != nil {
 			t.Fatal(err)
 		}

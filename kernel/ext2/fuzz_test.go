@@ -10,8 +10,8 @@ import (
 
 var samples = []string{"ext2", "ext4"}
 
-// abuse mounts an image and does everything to it. Errors are fine; what is not is a panic,
-// an endless loop, or a write outside of the device.
+// abuse mounts an image and does everything to it. Errors are fine. A panic, an endless
+// loop, or a write outside the device is not.
 func abuse(data []byte) {
 	d := &ram{data: data}
 	f, err := Open(d, Options{Now: func() int64 { return 1e18 }})
@@ -65,7 +65,7 @@ func abuse(data []byte) {
 	f.Close()
 }
 
-// FuzzImage changes bytes of an image at places that matter: the superblock, descriptors,
+// FuzzImage changes bytes of an image at important places: the superblock, descriptors,
 // bitmaps, inodes, directories, pointers.
 func FuzzImage(f *testing.F) {
 	f.Add(uint8(0), uint32(1024+32), []byte{0, 0, 0, 0})                                  // blocks in a group
@@ -91,7 +91,8 @@ func FuzzImage(f *testing.F) {
 	})
 }
 
-// resum puts the checksum of the superblock right, which would keep most changes out.
+// resum corrects the checksum of the superblock, which would otherwise keep most changes
+// out.
 func resum(data []byte) {
 	sb := data[superAt : superAt+superBytes]
 	if le.Uint32(sb[sbROCompat:])&roCsum != 0 {
@@ -99,7 +100,7 @@ func resum(data []byte) {
 	}
 }
 
-// TestHostile: images with random damage, and truncated ones.
+// TestHostile: images with random damage, and truncated images.
 func TestHostile(t *testing.T) {
 	n := 100
 	if testing.Short() {

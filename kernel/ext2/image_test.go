@@ -13,7 +13,7 @@ import (
 	"grim/kernel/disk/disktest"
 )
 
-// ram is a device in memory that remembers what was done to it.
+// ram is a device in memory that records what was done to it.
 type ram struct {
 	mu     sync.Mutex
 	data   []byte
@@ -72,7 +72,7 @@ func (r *ram) Flush() error {
 	return nil
 }
 
-// kinds are the images that the tests are about: arguments of mke2fs.
+// kinds are the kinds of images to test, given as arguments of mke2fs.
 var kinds = []struct {
 	name string
 	mb   int
@@ -87,7 +87,7 @@ var kinds = []struct {
 	{"ext4-crc16", 12, "-t ext4 -b 2048 -O ^has_journal,^metadata_csum,uninit_bg,^64bit"},
 }
 
-// image makes an image by mke2fs.
+// image returns an image made by mke2fs.
 func image(t testing.TB, mb int, args string, more ...string) *ram {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "image")
@@ -113,7 +113,7 @@ func save(t testing.TB, data []byte) string {
 	return file
 }
 
-// clean checks that e2fsck finds nothing in an image.
+// clean checks that e2fsck finds no errors in an image.
 func clean(t testing.TB, data []byte) {
 	t.Helper()
 	if out, code := disktest.Tool(t, "e2fsck", "-fn", save(t, data)); code != 0 {
@@ -121,7 +121,8 @@ func clean(t testing.TB, data []byte) {
 	}
 }
 
-// repair runs e2fsck -p on an image, which must be able to mend it, and is the result.
+// repair runs e2fsck -p on an image, which must be able to repair it, and returns the
+// result.
 func repair(t testing.TB, data []byte) (*ram, string) {
 	t.Helper()
 	file := save(t, data)

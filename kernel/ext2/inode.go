@@ -43,14 +43,14 @@ const (
 	flagHuge      = 0x40000
 	flagExtents   = 0x80000
 	flagInline    = 0x10000000
-	flagsOdd      = 0x800 | 0x100000 | flagInline // encrypted, verity: nothing of the inode can be read
+	flagsOdd      = 0x800 | 0x100000 | flagInline // encrypted, verity: such an inode is not supported at all
 
 	// RootInode is the number of the root directory.
 	RootInode = 2
 	rootInode = RootInode
 )
 
-// Types and permission bits are Linux's (inode(7)).
+// Types and permission bits are those of Linux (inode(7)).
 const (
 	ModeType = 0xf000
 	ModeFIFO = 0x1000
@@ -70,7 +70,7 @@ type inode struct {
 	raw []byte
 }
 
-// inodeAt finds an inode, whatever is in it. Preconditions: mu held.
+// inodeAt returns an inode, whatever it contains. Preconditions: mu held.
 func (f *FS) inodeAt(ino uint32) (inode, error) {
 	if ino == 0 || ino > f.inodes {
 		return inode{}, syscall.EUCLEAN
@@ -88,7 +88,7 @@ func (f *FS) inodeAt(ino uint32) (inode, error) {
 	return inode{f, ino, b, b.data[off : off+f.inodeSize]}, nil
 }
 
-// inode is an inode that is in use. EUCLEAN, EBADMSG. Preconditions: mu held.
+// inode returns an inode that is in use. EUCLEAN, EBADMSG. Preconditions: mu held.
 func (f *FS) inode(ino uint32) (inode, error) {
 	i, err := f.inodeAt(ino)
 	if err != nil {
@@ -120,7 +120,7 @@ func (i inode) extents() bool          { return i.flags()&flagExtents != 0 }
 func (i inode) block() []byte          { return i.raw[iBlock : iBlock+iBlockBytes] }
 func (i inode) acl() uint64            { return uint64(i.u32(iACL)) | uint64(i.u16(iACLHi))<<32 }
 
-// has tells whether the inode has the field that ends at offset end.
+// has reports whether the inode has the field that ends at offset end.
 func (i inode) has(end int) bool {
 	return len(i.raw) > 128 && 128+int(i.u16(iExtra)) >= end && end <= len(i.raw)
 }
@@ -138,7 +138,7 @@ func (i inode) setSize(n int64) {
 	i.put32(iSizeHi, uint32(n>>32))
 }
 
-// sectors is how many 512-byte blocks the inode says to have.
+// sectors returns the number of 512-byte blocks that the inode says it has.
 func (i inode) sectors() int64 {
 	n := int64(i.u32(iBlocks))
 	if i.f.ro&roHuge != 0 {
@@ -150,7 +150,7 @@ func (i inode) sectors() int64 {
 	return n
 }
 
-// addBlocks changes the number of blocks.
+// addBlocks adds n file system blocks to that number.
 func (i inode) addBlocks(n int64) {
 	k := n * i.f.bs / 512
 	if i.flags()&flagHuge != 0 {
@@ -167,7 +167,7 @@ func (i inode) addBlocks(n int64) {
 	}
 }
 
-// seed is where the checksums of what belongs to the inode begin.
+// seed returns the start value of the checksums for the inode and its blocks.
 func (i inode) seed() uint32 { return crcNumber(crcNumber(i.f.seed, i.ino), i.u32(iGen)) }
 
 func (i inode) sum() uint32 {
@@ -188,9 +188,9 @@ func (i inode) storedSum() uint32 {
 	return s
 }
 
-// touch comes before a change of the inode, and done after it. Where it is called in the
-// middle of a change, what has been changed so far may reach the disk first, and needs a
-// checksum.
+// touch must be called before a change of the inode, and done after it. If touch is called
+// in the middle of a change, what has been changed so far may reach the disk first, so it
+// gets a checksum.
 func (i inode) touch(after ...stage) stage {
 	if i.b.pos != 0 && i.mode() != 0 {
 		i.done()
@@ -209,7 +209,7 @@ func (i inode) done() {
 	}
 }
 
-// Times. The extra word has two more bits of seconds, and nanoseconds.
+// Times: the extra word has two more bits of seconds, and the nanoseconds.
 func (i inode) time(at, extra int) int64 {
 	s, ns := int64(int32(i.u32(at))), int64(0)
 	if i.has(extra + 4) {
@@ -234,14 +234,14 @@ func (i inode) setTime(at, extra int, t int64) {
 	i.put32(extra, uint32((s-int64(int32(s)))>>32)&3|uint32(ns)<<2)
 }
 
-// Attr is what is known of an inode. Times are in nanoseconds since 1970.
+// Attr are the attributes of an inode. Times are in nanoseconds since 1970.
 type Attr struct {
 	Mode                       uint16
 	UID, GID                   uint32
 	Links                      uint16
 	Size                       int64
-	Blocks                     int64  // of 512 bytes
-	Rdev                       uint64 // as Linux has it, of devices
+	Blocks                     int64  // 512-byte blocks
+	Rdev                       uint64 // in Linux's format; for devices only
 	Atime, Mtime, Ctime, Btime int64
 }
 
@@ -267,12 +267,12 @@ func (i inode) attr() Attr {
 	return a
 }
 
-// device is a device number as stat(2) has it.
+// device returns a device number in the format of stat(2).
 func device(major, minor uint64) uint64 {
 	return minor&0xff | major&0xfff<<8 | minor&^0xff<<12 | major&^0xfff<<32
 }
 
-// setDevice stores a device number as Linux does in memory of an inode.
+// setDevice stores a device number in the format that Linux uses in inodes.
 func (i inode) setDevice(rdev uint64) {
 	major, minor := rdev>>8&0xfff|rdev>>32&^0xfff, rdev&0xff|rdev>>12&^0xff
 	clear(i.block())
@@ -283,7 +283,7 @@ func (i inode) setDevice(rdev uint64) {
 	i.put32(iBlock+4, uint32(minor&0xff|major<<8|minor&^0xff<<12))
 }
 
-// Stat tells of an inode.
+// Stat returns the attributes of an inode.
 func (f *FS) Stat(ino uint32) (Attr, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -295,8 +295,8 @@ func (f *FS) Stat(ino uint32) (Attr, error) {
 	return i.attr(), nil
 }
 
-// SetAttr changes permission bits, owner and times of an inode to those of a. The type,
-// size and links stay.
+// SetAttr changes permission bits, owner and times of an inode to those of a. Type, size
+// and links stay.
 func (f *FS) SetAttr(ino uint32, a Attr) error {
 	if err := f.begin(); err != nil {
 		return err

@@ -5,16 +5,16 @@ import (
 	"syscall"
 )
 
-// Where a file's blocks are: pointers in the inode and in blocks of pointers (ext2), or
-// a tree of extents (ext4, extent.go).
+// This file finds a file's blocks. They are given by pointers in the inode and in blocks of
+// pointers (ext2), or by a tree of extents (ext4, extent.go).
 
 const (
 	direct = 12
 	maxRun = 1 << 15 // blocks
 )
 
-// lookup tells where block l of a file is, and for how many blocks that goes on at least:
-// at p, p+1 and so on, or, if p is 0, nowhere. Preconditions: mu held.
+// lookup returns where block l of a file is, and for how many blocks that holds at least:
+// they are at p, p+1 and so on. If p is 0 they are not allocated. Preconditions: mu held.
 func (i inode) lookup(l uint64) (p uint64, n uint64, err error) {
 	if i.extents() {
 		p, n, err = i.extentLookup(l)
@@ -27,8 +27,8 @@ func (i inode) lookup(l uint64) (p uint64, n uint64, err error) {
 	return p, n, err
 }
 
-// insert maps blocks l to l+n, which are nowhere, to p and the following, behind stage
-// after. Preconditions: mu held, the inode has been touched.
+// insert maps blocks l to l+n-1, which are not allocated, to p and the following blocks.
+// The change comes after stage after. Preconditions: mu held, the inode has been touched.
 func (i inode) insert(l, p, n uint64, after stage) error {
 	if i.extents() {
 		return i.extentInsert(l, p, n, after)
@@ -41,8 +41,8 @@ func (i inode) insert(l, p, n uint64, after stage) error {
 	return nil
 }
 
-// cut frees all blocks from l on. Preconditions: mu held, the inode has been touched at
-// stage at.
+// cut frees all blocks of the file from l on. Preconditions: mu held, the inode has been
+// touched in stage at.
 func (i inode) cut(l uint64, at stage) error {
 	if i.extents() {
 		return i.extentCut(l, at)
@@ -50,7 +50,7 @@ func (i inode) cut(l uint64, at stage) error {
 	return i.pointerCut(l, at)
 }
 
-// maxBlock is the first block number that a file cannot have.
+// maxBlock returns the first block number that a file cannot have.
 func (i inode) maxBlock() uint64 {
 	if i.extents() {
 		return math.MaxUint32
@@ -60,8 +60,8 @@ func (i inode) maxBlock() uint64 {
 	return min(direct+per+per*per+per*per*per, math.MaxUint32/uint64(i.f.bs/512)-3*per)
 }
 
-// path is where the pointer to block l is: the place in the inode, and the places in the
-// blocks of pointers below it.
+// path returns where the pointer to block l is: its index in the inode, then the indexes in
+// the blocks of pointers below.
 func (i inode) path(l uint64) (at []int, ok bool) {
 	if l < direct {
 		return []int{int(l)}, true
@@ -96,7 +96,7 @@ func (i inode) pointerLookup(l uint64) (p, n uint64, err error) {
 		if d == len(at)-1 {
 			break
 		}
-		if p == 0 { // nothing below this pointer
+		if p == 0 { // this pointer has nothing below it
 			rest := uint64(1)
 			for _, j := range at[d+1:] {
 				rest = rest*uint64(i.f.bs/4) - uint64(j)
@@ -126,8 +126,8 @@ func (i inode) pointerInsert(l, p uint64, after stage) error {
 	if !ok || p > math.MaxUint32 {
 		return syscall.EFBIG
 	}
-	// The pointer goes into the lowest block that is there; what is missing below is
-	// made first, from the bottom up.
+	// The pointer goes into the lowest block of pointers that exists. Missing blocks below
+	// are made first, from the bottom up.
 	data := i.block()
 	var holder *buf // of data; nil: the inode
 	d := 0
@@ -166,7 +166,7 @@ func (i inode) pointerInsert(l, p uint64, after stage) error {
 	return nil
 }
 
-// pointerCut frees the blocks from l on.
+// pointerCut frees the blocks of the file from l on.
 func (i inode) pointerCut(l uint64, at stage) error {
 	per := uint64(i.f.bs / 4)
 	blk := i.block()
@@ -191,7 +191,7 @@ func (i inode) pointerCut(l uint64, at stage) error {
 	return nil
 }
 
-// freePointers frees a block and what is below it. depth 0: it is data.
+// freePointers frees a block and all below it. A block of depth 0 is data.
 func (i inode) freePointers(p uint64, depth int, at stage) error {
 	if depth > 0 {
 		if !i.f.valid(p) {
@@ -213,7 +213,7 @@ func (i inode) freePointers(p uint64, depth int, at stage) error {
 	return i.f.free(p, 1, at)
 }
 
-// cutPointers frees what is below a block of pointers from block l of that on; l > 0.
+// cutPointers frees the blocks below a block of pointers, from the l-th block on; l > 0.
 func (i inode) cutPointers(p uint64, depth int, l uint64) error {
 	if !i.f.valid(p) {
 		return i.f.corrupt("inode %d has its pointers in block %d", i.ino, p)

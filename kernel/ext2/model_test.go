@@ -15,7 +15,7 @@ import (
 	"grim/kernel/disk/disktest"
 )
 
-// tree is what a file system should hold: a model.
+// tree is a model of what a file system should hold.
 type tree struct {
 	f    *FS
 	dirs map[string]*mdir // by number
@@ -44,7 +44,7 @@ type mfile struct {
 func newTree(t testing.TB, f *FS, seed int64) *tree {
 	root := &mdir{ino: RootInode, names: map[string]any{}}
 	m := &tree{f: f, r: rand.New(rand.NewSource(seed)), all: []*mdir{root}, t: t, open: map[uint32]bool{}}
-	// lost+found is not the model's business.
+	// The model leaves lost+found alone.
 	return m
 }
 
@@ -56,7 +56,7 @@ func (m *tree) dir() *mdir {
 	}
 }
 
-// pick is a name of a directory, "" if it has none.
+// pick returns a name of a directory, or "" if it has none.
 func (m *tree) pick(d *mdir) string {
 	var names []string
 	for n := range d.names {
@@ -111,7 +111,7 @@ func (m *tree) write(x *mfile, off int, p []byte) bool {
 			if err != syscall.ENOSPC {
 				m.t.Fatal(err)
 			}
-			x.data = old // what has been written of it is not what is expected
+			x.data = old // the file holds a part that was not expected
 			m.truncate(x, 0)
 			return false
 		}
@@ -127,7 +127,7 @@ func (m *tree) truncate(x *mfile, n int) {
 	m.ok("truncate", m.f.Truncate(x.ino, int64(n)))
 	if n <= len(x.data) {
 		x.data = x.data[:n]
-		if n%4096 != 0 { // the page cache clears what is behind the size
+		if n%4096 != 0 { // the page cache clears the rest after the size
 			b := make([]byte, 4096)
 			at := n / 4096 * 4096
 			copy(b, x.data[at:])
@@ -146,7 +146,7 @@ func (m *tree) truncate(x *mfile, n int) {
 	x.data = append(x.data, make([]byte, n-len(x.data))...)
 }
 
-// step does one random thing.
+// step does one random operation.
 func (m *tree) step() {
 	now := m.f.opts.Now()
 	attr := Attr{Mode: ModeReg | 0o640, UID: 1000, GID: 70000, Atime: now, Mtime: now, Ctime: now, Btime: now}
@@ -227,7 +227,7 @@ func (m *tree) step() {
 	}
 }
 
-// lost notes that a name of something is gone.
+// lost records that a name of something is gone.
 func (m *tree) lost(x any, ino uint32, last bool) {
 	switch x := x.(type) {
 	case *mdir:
@@ -295,7 +295,7 @@ func (m *tree) rename(d *mdir, now int64) {
 		return
 	}
 	if !m.ok("rename", err, syscall.EXDEV, syscall.ENOSPC) {
-		if oldDir && last { // the empty directory went before there was no room for the name
+		if oldDir && last { // the empty directory was removed, and then there was no room for the name
 			m.lost(y, ino, last)
 			delete(to.names, newName)
 		}
@@ -321,7 +321,7 @@ func (m *tree) bytes(n int) []byte {
 	return p
 }
 
-// check compares what the file system holds with the model.
+// check compares the file system with the model.
 func (m *tree) check(f *FS) {
 	m.t.Helper()
 	var walk func(d *mdir, path string)
@@ -402,8 +402,8 @@ func (m *tree) onHost(data []byte) {
 	walk(m.all[0], out)
 }
 
-// TestModel: random operations leave what the model says, in memory, on disk, and for
-// debugfs, and e2fsck finds nothing.
+// TestModel: after random operations, the file system is as the model says in memory, on
+// disk and for debugfs, and e2fsck finds no errors.
 func TestModel(t *testing.T) {
 	steps := 500
 	if testing.Short() {

@@ -7,7 +7,7 @@ import (
 
 const (
 	maxLinks    = 65000
-	maxLinksOld = 32000 // of file systems without dir_nlink, which are ext2's and ext3's
+	maxLinksOld = 32000 // of file systems without dir_nlink: ext2 and ext3
 )
 
 func (f *FS) maxLinks() uint16 {
@@ -17,7 +17,7 @@ func (f *FS) maxLinks() uint16 {
 	return maxLinksOld
 }
 
-// changeDir is a directory that names may be changed in. Preconditions: mu held.
+// changeDir returns a directory in which names may be changed. Preconditions: mu held.
 func (f *FS) changeDir(dir uint32) (inode, error) {
 	d, err := f.inode(dir)
 	switch {
@@ -43,7 +43,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// stamp sets the times of a directory whose names have been changed.
+// stamp sets the times of a directory after a change of its names.
 func (d inode) stamp(now int64) {
 	d.touch()
 	d.setTime(iMtime, iMtimeX, now)
@@ -52,7 +52,7 @@ func (d inode) stamp(now int64) {
 }
 
 // Create makes an inode with the mode, owner, times and device of a, and gives it a name.
-// A symbolic link leads to target. EEXIST, ENOSPC, EMLINK.
+// target is the target of a symbolic link. EEXIST, ENOSPC, EMLINK.
 func (f *FS) Create(dir uint32, name string, a Attr, target string) (ino uint32, err error) {
 	if err := checkName(name); err != nil {
 		return 0, err
@@ -78,7 +78,7 @@ func (f *FS) Create(dir uint32, name string, a Attr, target string) (ino uint32,
 	if isDir && d.links() >= f.maxLinks() {
 		return 0, syscall.EMLINK
 	}
-	if f.freeBlocks-f.reserved < 4 { // for the name, the index and the inode's own
+	if f.freeBlocks-f.reserved < 4 { // for the name, the index and the inode's first block
 		return 0, syscall.ENOSPC
 	}
 	ino, known, err := f.allocateInode(dir, isDir)
@@ -89,7 +89,8 @@ func (f *FS) Create(dir uint32, name string, a Attr, target string) (ino uint32,
 	if err != nil {
 		return 0, err
 	}
-	// content is the new inode's first block, if it needs one: it is written before the inode.
+	// content is the new inode's first block, if it needs one. It is written before the
+	// inode.
 	var content *buf
 	made := known
 	if isDir || a.Mode&ModeType == ModeLink && len(target) >= iBlockBytes {
@@ -107,7 +108,8 @@ func (f *FS) Create(dir uint32, name string, a Attr, target string) (ino uint32,
 		}
 		return 0, f.undoInode(ino, isDir, err)
 	}
-	// In the directory's own block of inodes, the two are written together.
+	// If the new inode is in the same block as the directory's inode, both are written
+	// together.
 	behind := ad.at
 	if i.b == d.b && f.own[dir] == ad.at && ad.b.pos < ad.at {
 		behind = ad.b.pos
@@ -161,7 +163,7 @@ func (f *FS) Create(dir uint32, name string, a Attr, target string) (ino uint32,
 	return ino, nil
 }
 
-// undoInode gives back an inode that was not made after all.
+// undoInode gives back an inode that was not made after all, and returns err.
 func (f *FS) undoInode(ino uint32, dir bool, err error) error {
 	if e := f.freeInode(ino, dir, f.queue.first); e != nil {
 		return e
@@ -212,23 +214,24 @@ func (f *FS) Link(dir uint32, name string, ino uint32, now int64) error {
 	return nil
 }
 
-// named notes that an inode has got a name in a directory that can be reached from a stage
-// on: another name must not go before, nor the directory.
+// named records that an inode has got a name in a directory, which can be reached from
+// stage at on. Another name of the inode must not be removed before, and the directory must
+// not be deleted before.
 func (f *FS) named(dir, ino uint32, at stage) {
 	f.own[ino] = max(f.own[ino], at)
 	f.after[dir] = max(f.after[dir], at)
 }
 
-// moved is named for an inode that loses its name in another directory: that one must not
-// be deleted before.
+// moved is named for an inode that loses its name in directory from. That directory must
+// not be deleted before stage at.
 func (f *FS) moved(from, to, ino uint32, at stage) {
 	f.named(to, ino, at)
 	f.after[from] = max(f.after[from], at)
 }
 
-// Unlink takes a name away; rmdir says that it must be a directory's, which must be
-// empty. If it was the last name, last is true, and the inode stays, without links, until
-// Forget. ENOENT, ENOTDIR, EISDIR, ENOTEMPTY.
+// Unlink removes a name. rmdir means that it must be the name of an empty directory. If it
+// was the last name, last is true, and the inode stays, without links, until Forget.
+// ENOENT, ENOTDIR, EISDIR, ENOTEMPTY.
 func (f *FS) Unlink(dir uint32, name string, rmdir bool, now int64) (ino uint32, last bool, err error) {
 	if err := f.begin(); err != nil {
 		return 0, false, err
@@ -274,7 +277,8 @@ func (f *FS) Unlink(dir uint32, name string, rmdir bool, now int64) (ino uint32,
 	return i.ino, last, nil
 }
 
-// dropLink takes a link off an inode and is the stage behind which the name may go.
+// dropLink takes a link off an inode. It returns the stage after which the name may be
+// removed.
 func (f *FS) dropLink(dir uint32, i inode, now int64) (at stage, last bool, err error) {
 	last = i.typ() == ModeDir || i.links() == 1
 	behind := stage(0)
@@ -286,7 +290,7 @@ func (f *FS) dropLink(dir uint32, i inode, now int64) (at stage, last bool, err 
 	if !last {
 		i.put16(iLinks, i.links()-1)
 		i.done()
-		at = f.own[i.ino] // where its other names are there
+		at = f.own[i.ino] // the stage in which its other names are on disk
 		f.after[dir] = max(f.after[dir], at)
 		return at, false, nil
 	}
@@ -298,7 +302,7 @@ func (f *FS) dropLink(dir uint32, i inode, now int64) (at stage, last bool, err 
 	return at, true, nil
 }
 
-// Forget says that nobody uses an unlinked inode any more: it and its blocks are free.
+// Forget frees an unlinked inode and its blocks. The inode must not be used any more.
 func (f *FS) Forget(ino uint32) error {
 	if err := f.begin(); err != nil {
 		return err
@@ -323,7 +327,7 @@ func (f *FS) Forget(ino uint32) error {
 	return f.freeInode(ino, isDir, at)
 }
 
-// freeContent gives up all blocks of an inode, that of extended attributes too.
+// freeContent frees all blocks of an inode, including that of extended attributes.
 func (i inode) freeContent(at stage) error {
 	switch t := i.typ(); {
 	case t == ModeReg || t == ModeDir || t == ModeLink && !i.fast():
@@ -364,7 +368,7 @@ func (i inode) freeContent(at stage) error {
 	return nil
 }
 
-// fast tells whether a symbolic link's target is in its inode.
+// fast reports whether a symbolic link's target is stored in its inode.
 func (i inode) fast() bool {
 	blocks := i.sectors()
 	if i.acl() != 0 {
@@ -373,7 +377,7 @@ func (i inode) fast() bool {
 	return blocks == 0 && i.size() < iBlockBytes
 }
 
-// Readlink is the target of a symbolic link.
+// Readlink returns the target of a symbolic link.
 func (f *FS) Readlink(ino uint32) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -405,10 +409,11 @@ func (f *FS) Readlink(ino uint32) (string, error) {
 	return string(b.data[:n]), nil
 }
 
-// Rename moves a name; a file or an empty directory of the new name goes, and replaced
-// tells of it as Unlink does. exchange swaps two names instead. EXDEV for a directory
-// that would get another parent, or whose new name does not fit where the old one is: see
-// the package comment. The caller has made sure that nothing becomes its own ancestor.
+// Rename moves a name. If the new name exists, its file or empty directory loses it;
+// replaced and last report that, as Unlink does. exchange swaps two names instead. EXDEV if
+// a directory would get another parent, or if its new name does not fit into the block of
+// the old one: see the package comment. The caller has made sure that no directory becomes
+// its own ancestor.
 func (f *FS) Rename(fromDir uint32, from string, toDir uint32, to string, exchange bool, now int64) (replaced uint32, last bool, err error) {
 	if err := checkName(to); err != nil {
 		return 0, false, err
@@ -459,8 +464,9 @@ func (f *FS) Rename(fromDir uint32, from string, toDir uint32, to string, exchan
 			return 0, false, syscall.EXDEV
 		}
 	}
-	// What may be on disk of the inode is there before its new name: a program that
-	// writes a file and renames it over another one finds the old one or all of the new.
+	// All changes of the inode reach the disk before its new name. So if a program writes a
+	// file and renames it over another one, the name leads to the old file or to all of the
+	// new one.
 	ready := max(i.b.pos, f.own[i.ino])
 	switch {
 	case exchange && !exists:
@@ -483,7 +489,7 @@ func (f *FS) Rename(fromDir uint32, from string, toDir uint32, to string, exchan
 		td.put16(iLinks, max(td.links(), 3)-1)
 		td.done()
 		replaced, last = old.ino, true
-		// The entries of the block may have moved together.
+		// The entries of the block may have been merged.
 		if fb, fe, fbefore, err = fd.search(from); err != nil {
 			return 0, false, err
 		}
@@ -511,7 +517,7 @@ func (f *FS) Rename(fromDir uint32, from string, toDir uint32, to string, exchan
 	return replaced, last, nil
 }
 
-// rename makes a new name where there is none, and removes the old one.
+// rename makes a new name that does not exist yet, and removes the old one.
 func (f *FS) rename(fd, td inode, fb *buf, fe dirent, fbefore int, to string, i inode, ready stage) error {
 	if fd.ino == td.ino {
 		if f.renameInBlock(fd, fb, fe, fbefore, to, i, ready) {
@@ -526,8 +532,8 @@ func (f *FS) rename(fd, td inode, fb *buf, fe dirent, fbefore int, to string, i 
 		return err
 	}
 	f.moved(fd.ino, td.ino, i.ino, ad.at)
-	// Where the new name was put beside the old one, the old entry may have become
-	// shorter, and is still there.
+	// If the new name was put next to the old one, the old entry may have become shorter.
+	// It is still there.
 	from := string(fe.name())
 	if fb, fe, fbefore, err = fd.search(from); err != nil {
 		return err
@@ -536,7 +542,7 @@ func (f *FS) rename(fd, td inode, fb *buf, fe dirent, fbefore int, to string, i 
 	return nil
 }
 
-// renameInBlock does it in one block, by one write, if there is room.
+// renameInBlock does the same within one block, by one write, if the block has room.
 func (f *FS) renameInBlock(d inode, b *buf, e dirent, before int, to string, i inode, ready stage) bool {
 	trial := append([]byte(nil), b.data...)
 	x := dirent{trial, e.at}
@@ -569,8 +575,8 @@ func (f *FS) renameInBlock(d inode, b *buf, e dirent, before int, to string, i i
 	return true
 }
 
-// replace makes the name of a file another one's. Before the file loses its last name it
-// gets one in lost+found, so that it never has none.
+// replace makes the name of file old a name of i. Before old loses its last name it gets
+// one in lost+found, so that it always has a name.
 func (f *FS) replace(fd, td inode, fb, tb *buf, fe, te dirent, fbefore int, i, old inode, ready stage, now int64) (last bool, err error) {
 	spare, err := f.spareName(old)
 	if err != nil {
@@ -582,7 +588,7 @@ func (f *FS) replace(fd, td inode, fb, tb *buf, fe, te dirent, fbefore int, i, o
 		te.data[te.at+7] = f.entryType(i.mode())
 	}
 	if fb == tb {
-		// Removed by the same write.
+		// The old name is removed by the same write.
 		if fbefore >= 0 {
 			le.PutUint16(fb.data[fbefore+4:], uint16(dirent{fb.data, fbefore}.size()+fe.size()))
 		} else {
@@ -595,7 +601,7 @@ func (f *FS) replace(fd, td inode, fb, tb *buf, fe, te dirent, fbefore int, i, o
 	if fb != tb {
 		fd.remove(fb, fe, fbefore, reached)
 	}
-	// The inode goes behind the name, and the spare name behind that.
+	// The inode is changed after the name, and the spare name is removed after that.
 	old.touch(at)
 	st, last, err := f.dropLink(td.ino, old, now)
 	if err != nil {
@@ -604,15 +610,15 @@ func (f *FS) replace(fd, td inode, fb, tb *buf, fe, te dirent, fbefore int, i, o
 	return last, f.dropSpare(spare, st)
 }
 
-// spare is a name in lost+found.
+// spare is a temporary name in lost+found.
 type spare struct {
 	dir  uint32
 	name string
 	at   stage
 }
 
-// spareName gives a file that has one name another one in lost+found. Without that folder
-// the file would be without a name for the time of a write.
+// spareName gives a file that has only one name another name in lost+found. If there is no
+// lost+found, the file is without a name for the time of one write.
 func (f *FS) spareName(i inode) (spare, error) {
 	if i.links() > 1 {
 		return spare{}, nil
@@ -631,7 +637,7 @@ func (f *FS) spareName(i inode) (spare, error) {
 	}
 	s := spare{dir: d.ino, name: fmt.Sprintf("#%d", i.ino)}
 	if _, _, _, err := d.search(s.name); err != syscall.ENOENT {
-		return spare{}, nil // e2fsck's, of another time
+		return spare{}, nil // a name that e2fsck has made earlier
 	}
 	ad, err := d.add(s.name, i.ino, i.mode())
 	s.at = ad.at

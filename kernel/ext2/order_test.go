@@ -5,15 +5,16 @@ import (
 	"testing"
 )
 
-// scenario is a few operations, between two Syncs, each of whose writes may be the last.
+// scenario is a few operations between two Syncs. Each of their writes may be the last
+// before a power cut.
 type scenario struct {
 	name   string
 	before func(o *ops)
 	then   func(o *ops)
 }
 
-// ops makes the scenarios short. Files have data, so that e2fsck cannot just clear one that
-// has no name.
+// ops makes the scenarios short. Files have data, because e2fsck simply clears a file
+// without a name that has none.
 type ops struct {
 	t   *testing.T
 	f   *FS
@@ -119,12 +120,14 @@ var scenarios = []scenario{
 	}},
 }
 
-// TestOrder cuts the power behind each write of each scenario: e2fsck -p has to mend it.
+// TestOrder cuts the power after each write of each scenario. e2fsck -p must repair the
+// file system.
 //
 // Broken by: the inode before the name (Create), the name before the inode (Unlink), a
-// directory's inode deleted before its children's (dropLink without FS.after), the last
-// name of two removed before the other is there (dropLink without FS.own), and the part of
-// the inode table that is in use not told before a name of an inode in it (initTable).
+// directory's inode deleted before its children's (dropLink without FS.after), the last of
+// two names removed before the other is on disk (dropLink without FS.own), and a name of an
+// inode written before the descriptor says that the inode's part of the table is in use
+// (initTable).
 func TestOrder(t *testing.T) {
 	for _, kind := range []string{"-t ext4 -b 1024 -O ^has_journal -g 512", "-t ext2 -b 1024 -g 512"} {
 		for _, sc := range scenarios {

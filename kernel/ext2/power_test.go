@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// history is what has been written to each inode, in pieces of 512 bytes, by anybody
-// who had it.
+// history records what has been written to each inode, in pieces of 512 bytes, by any file
+// that had the inode.
 type history struct {
 	seed maphash.Seed
 	was  map[uint32]map[uint64]bool
@@ -23,7 +23,7 @@ func (h *history) note(ino uint32, p []byte) {
 	}
 }
 
-// flat is a copy of the model by path.
+// flat returns a copy of the model by path.
 func (m *tree) flat() map[string]string {
 	out := map[string]string{}
 	var walk func(d *mdir, path string)
@@ -44,7 +44,7 @@ func (m *tree) flat() map[string]string {
 	return out
 }
 
-// onDisk is the same of a file system.
+// onDisk returns the same for a file system.
 func onDisk(t *testing.T, f *FS, h *history) map[string]string {
 	out := map[string]string{}
 	var walk func(ino uint32, path string)
@@ -58,7 +58,7 @@ func onDisk(t *testing.T, f *FS, h *history) map[string]string {
 			switch a.Mode & ModeType {
 			case ModeDir:
 				if p == "/lost+found" {
-					return nil // what lost its name to a rename may be there
+					return nil // a file that lost its name to a rename may be there
 				}
 				out[p] = "directory"
 				walk(e.Ino, p)
@@ -99,13 +99,13 @@ type mark struct {
 	flat map[string]string
 }
 
-// TestPowerCut: after a power cut at any moment e2fsck -p repairs without a question. A
-// file that two Syncs in a row find the same is there after a cut between them. No file
-// holds bytes that were never written to it. A power cut leaves all that was written before the
-// last flush, and any part of what was written after it.
+// TestPowerCut: after a power cut at any moment, e2fsck -p repairs the file system without
+// a question. A file that is the same at two successive Syncs is there after a cut between
+// them. No file holds bytes that were never written to it. A power cut keeps all that was
+// written before the last flush, and any part of what was written after it.
 //
-// Broken by Create without the name in front of the inode (an unattached inode), by free
-// that releases at once (a block of two files), and by replace without the spare name (an
+// Broken by Create that writes the inode before the name (an unattached inode), by free
+// that releases at once (a block in two files), and by replace without the spare name (an
 // unattached inode).
 func TestPowerCut(t *testing.T) {
 	steps, cuts := 250, 6
@@ -165,7 +165,7 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// crash is the disk after a power cut behind the records of log.
+// crash returns the disk after a power cut that follows the records of log.
 func crash(before []byte, log []record, r *rand.Rand) []byte {
 	data := bytes.Clone(before)
 	last := 0

@@ -10,13 +10,13 @@ import (
 type buf struct {
 	block      uint64
 	data       []byte
-	pos        stage // the last stage it waits in; 0: it is as on disk
+	pos        stage // the last stage that it waits in; 0: it is as on disk
 	pinned     bool
-	checked    bool // its checksum was looked at
+	checked    bool // its checksum has been checked
 	prev, next *buf // lru
 }
 
-// bufList is the clean buffers, the one used last first.
+// bufList is a list of the clean buffers, the most recently used first.
 type bufList struct {
 	head buf
 	n    int
@@ -39,32 +39,32 @@ func (l *bufList) remove(b *buf) {
 	l.n--
 }
 
-// cacheBytes bounds the buffers that are as on disk.
+// cacheBytes bounds the clean buffers.
 const cacheBytes = 2 << 20
 
-// stage numbers a set of block writes of which none must precede another. Stages are
-// written in order, with a flush between. 0 is before all that wait.
+// stage is the number of a set of block writes that may be done in any order. Stages are
+// written in order, with a flush between them. Stage 0 is before all that wait.
 type stage int64
 
-// queue is the changes that are not on disk.
+// queue holds the changes that are not on disk yet.
 type queue struct {
-	first  stage // the first that waits: later numbers too; those before are on disk
+	first  stage // the first stage that can wait; those before it are on disk
 	stages map[stage]*stageSet
-	last   stage // the last that has a block
+	last   stage // the last stage that has a block
 
-	maps map[uint64]bool // blocks of bitmaps and descriptors: written behind all stages
+	maps map[uint64]bool // blocks of bitmaps and descriptors; written after all stages
 
-	// Blocks and inodes that a change has freed. They cannot be used again before the
-	// change's stage is on disk.
+	// Blocks and inodes that have been freed. They cannot be used again before the stage of
+	// the change that freed them is on disk.
 	blocks      []freedRange
 	freed       int64
 	freedInodes []freedInode
-	dirty       int // buffers with a position
+	dirty       int // number of buffers that wait in a stage
 }
 
 type stageSet struct {
-	bufs   map[uint64]*buf   // whose last stage this is
-	frozen map[uint64][]byte // contents as of this stage of those that are in a later one
+	bufs   map[uint64]*buf   // buffers whose last stage this is
+	frozen map[uint64][]byte // contents, in this stage, of blocks that are also in a later stage
 }
 
 type freedRange struct {
@@ -83,10 +83,11 @@ func (q *queue) init() {
 	q.maps = map[uint64]bool{}
 }
 
-// waits tells whether something is to be written.
+// waits reports whether something waits to be written.
 func (q *queue) waits() bool { return len(q.stages) > 0 || len(q.maps) > 0 }
 
-// block is the buffer of a block, read if need be. Preconditions: mu held.
+// block returns the buffer of a block. It reads the block if there is no buffer.
+// Preconditions: mu held.
 func (f *FS) block(n uint64) (*buf, error) {
 	if b := f.bufs[n]; b != nil {
 		if b.next != nil {
@@ -104,7 +105,7 @@ func (f *FS) block(n uint64) (*buf, error) {
 	return b, nil
 }
 
-// ioError is EIO for whatever a device says.
+// ioError returns EIO for any error of a device but EROFS.
 func ioError(err error) error {
 	if errors.Is(err, syscall.EROFS) {
 		return syscall.EROFS
@@ -112,8 +113,8 @@ func ioError(err error) error {
 	return syscall.EIO
 }
 
-// fresh is the buffer of a block that was just allocated, all zeros. Preconditions: mu
-// held.
+// fresh returns the buffer of a block that was just allocated. It is all zeros.
+// Preconditions: mu held.
 func (f *FS) fresh(n uint64) *buf {
 	f.forget(n)
 	b := &buf{block: n, data: make([]byte, f.bs), checked: true}
@@ -122,8 +123,8 @@ func (f *FS) fresh(n uint64) *buf {
 	return b
 }
 
-// forget drops a block that is no metadata any more, with what waits to be written to
-// it. Preconditions: mu held.
+// forget drops the buffer of a block that no longer holds metadata, and what waits to be
+// written to the block. Preconditions: mu held.
 func (f *FS) forget(n uint64) {
 	b := f.bufs[n]
 	if b == nil {
@@ -140,8 +141,8 @@ func (f *FS) forget(n uint64) {
 	delete(f.bufs, n)
 }
 
-// trim drops buffers that are as on disk, beyond the limit. It is called at the start
-// of an operation, when nobody holds one. Preconditions: mu held.
+// trim drops clean buffers above the limit. It is called at the start of an operation, when
+// nothing uses a buffer. Preconditions: mu held.
 func (f *FS) trim() {
 	for f.lru.n > cacheBytes/int(f.bs) {
 		b := f.lru.head.prev
@@ -150,9 +151,9 @@ func (f *FS) trim() {
 	}
 }
 
-// touch says that the caller changes b, as a change that comes after the stages given,
-// and puts it into a stage. It must be called before the change is made. Preconditions:
-// mu held, the file system is writable.
+// touch announces a change of b that must come after the given stages. It puts b into a
+// stage, which it returns. It must be called before the change is made. Preconditions: mu
+// held, the file system is writable.
 func (f *FS) touch(b *buf, after ...stage) stage {
 	q := &f.queue
 	at := max(q.first, b.pos)
@@ -181,17 +182,17 @@ func (f *FS) touch(b *buf, after ...stage) stage {
 	return at
 }
 
-// touchMap says that the caller changes a bitmap or a descriptor. e2fsck mends these
-// whatever they say, so they have no place in the order.
+// touchMap announces a change of a bitmap or a descriptor. They have no place in the order,
+// as e2fsck repairs them whatever they say.
 func (f *FS) touchMap(b *buf) {
 	f.queue.maps[b.block] = true
 	f.lru.remove(b)
 }
 
-// maxDirty is how many blocks may wait before an operation has to commit itself.
+// maxDirty is how many blocks may wait. With more, the next operation commits first.
 const maxDirty = 512
 
-// begin starts an operation that changes the file system: it takes mu. EROFS.
+// begin starts an operation that changes the file system. On success it holds mu. EROFS.
 func (f *FS) begin() error {
 	f.mu.Lock()
 	if f.queue.dirty > maxDirty {
@@ -209,7 +210,7 @@ func (f *FS) begin() error {
 	return nil
 }
 
-// Sync returns when everything that was changed before it was called is on disk.
+// Sync returns when all changes made before its call are on disk.
 func (f *FS) Sync() error { return f.commit() }
 
 type blockWrite struct {
@@ -217,7 +218,8 @@ type blockWrite struct {
 	data  []byte
 }
 
-// commit writes all stages in order, and then what has no order.
+// commit writes all stages in order, and then the bitmaps, the descriptors and the
+// superblock.
 func (f *FS) commit() error {
 	f.commitMu.Lock()
 	defer f.commitMu.Unlock()
@@ -233,7 +235,7 @@ func (f *FS) commit() error {
 	q := &f.queue
 	if !q.waits() {
 		f.mu.Unlock()
-		return f.flush() // of data
+		return f.flush() // only of data
 	}
 	upTo := q.last
 	var work [][]blockWrite
@@ -291,7 +293,7 @@ func (f *FS) commit() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil {
-		// The disk is consistent up to this point. The copies in memory are newer.
+		// The disk is consistent. The buffers in memory are newer than the disk.
 		return f.fail(syscall.EIO, "writing metadata failed: %v", err)
 	}
 	f.settle(upTo)
@@ -305,7 +307,7 @@ func (f *FS) flush() error {
 	return f.d.Flush()
 }
 
-// writeBlocks writes blocks, those that are side by side together.
+// writeBlocks writes blocks. It writes adjacent blocks together.
 func (f *FS) writeBlocks(ws []blockWrite) error {
 	slices.SortFunc(ws, func(a, b blockWrite) int {
 		if a.block < b.block {
@@ -328,7 +330,8 @@ func (f *FS) writeBlocks(ws []blockWrite) error {
 	return nil
 }
 
-// settle lets what was freed by stages up to one be used again. Preconditions: mu held.
+// settle makes blocks and inodes usable that were freed in stages up to upTo.
+// Preconditions: mu held.
 func (f *FS) settle(upTo stage) {
 	q := &f.queue
 	var err error

@@ -13,7 +13,7 @@ import (
 
 var le = binary.LittleEndian
 
-// Device is what a file system is on. Offsets and lengths are multiples of 512.
+// Device is the device of a file system. Offsets and lengths are multiples of 512.
 type Device interface {
 	io.ReaderAt
 	io.WriterAt
@@ -22,16 +22,16 @@ type Device interface {
 	ReadOnly() bool
 }
 
-// Options of Open.
+// Options are the options of Open.
 type Options struct {
 	ReadOnly bool
 	// Now is the wall clock in nanoseconds since 1970. Required.
 	Now func() int64
-	// Log is told what is wrong with the file system; nil: nobody is.
+	// Log is called with messages about what is wrong with the file system. It may be nil.
 	Log func(string)
 }
 
-// Where the superblock is, and its fields.
+// The place of the superblock, and its fields.
 const (
 	superAt    = 1024
 	superBytes = 1024
@@ -109,7 +109,7 @@ var roNames = map[int]string{
 	8: "quota", 9: "bigalloc", 11: "replica", 12: "read-only", 13: "project", 14: "shared_blocks", 15: "verity", 16: "orphan_present",
 }
 
-// featureText lists the features of a mask.
+// featureText returns the names of the features in a mask.
 func featureText(mask uint32, names map[int]string) string {
 	var s []string
 	for ; mask != 0; mask &= mask - 1 {
@@ -132,7 +132,7 @@ type FS struct {
 	bs             int64 // bytes of a block
 	blocks         uint64
 	inodes         uint32
-	first          uint64 // block of group 0's start
+	first          uint64 // the block at which group 0 starts
 	perGroup       uint64
 	inodesPerGroup uint32
 	groups         uint32
@@ -145,31 +145,31 @@ type FS struct {
 	ro             uint32
 	seed           uint32 // of checksums
 	uuid           [16]byte
-	foreign        string // why it is mounted read-only; "": it is not
+	foreign        string // why it can only be mounted read-only; "": it can be written
 
 	commitMu sync.Mutex
 
 	mu       sync.Mutex
 	readOnly bool  // [mu]
-	broken   error // [mu] why it became so
+	broken   error // why it became read-only
 	super    *buf  // [mu] never evicted
 	bufs     map[uint64]*buf
 	lru      bufList
 	queue    queue
 
-	freeBlocks int64 // [mu] that may be allocated now
-	reserved   int64 // [mu] of them promised by Reserve
+	freeBlocks int64 // blocks that may be allocated now
+	reserved   int64 // how many of them Reserve has promised
 	freeInodes int64
 	lastGroup  uint32
-	orphans    map[uint32]bool  // [mu] unlinked and not forgotten
-	after      map[uint32]stage // [mu] of a directory: the last stage with an inode of an entry of it
-	own        map[uint32]stage // [mu] the stage behind which an inode is there, with a name
-	tables     map[uint32]stage // [mu] of a group: see initTable
+	orphans    map[uint32]bool  // inodes that are unlinked and not forgotten
+	after      map[uint32]stage // by directory: the last stage in which an inode of one of its entries is
+	own        map[uint32]stage // by inode: the stage after which the inode is on disk, with a name
+	tables     map[uint32]stage // by group: see initTable
 	closed     bool
 }
 
-// Open mounts the file system on d. It is mounted read-only if the image allows no
-// more; ReadOnly tells why.
+// Open mounts the file system on d. It mounts it read-only if the image does not allow
+// writing; ReadOnly returns the reason.
 func Open(d Device, o Options) (*FS, error) {
 	if o.Log == nil {
 		o.Log = func(string) {}
@@ -209,7 +209,7 @@ func Open(d Device, o Options) (*FS, error) {
 	return f, nil
 }
 
-// ReadOnly is why the file system cannot be written to, or "".
+// ReadOnly returns why the file system cannot be written, or "" if it can.
 func (f *FS) ReadOnly() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -224,7 +224,7 @@ func (f *FS) ReadOnly() string {
 	return ""
 }
 
-// parse takes the superblock apart and refuses what this package cannot read.
+// parse decodes the superblock, and refuses file systems that this package cannot read.
 func (f *FS) parse(sb []byte) error {
 	bad := func(format string, args ...any) error { return fmt.Errorf("ext2: "+format, args...) }
 	u32 := func(at int) uint32 { return le.Uint32(sb[at:]) }
@@ -311,11 +311,12 @@ func (f *FS) parse(sb []byte) error {
 	return nil
 }
 
-// perBlock is how many inodes are in a block.
+// perBlock returns how many inodes a block has.
 func (f *FS) perBlock() int { return int(f.bs) / f.inodeSize }
 
-// checkGroups looks at all group descriptors once. FS.freeBlocks and freeInodes become
-// their sums, which are what is really there.
+// checkGroups checks all group descriptors once. It sets FS.freeBlocks and freeInodes to
+// the sums of the descriptors' counts, which are more reliable than those of the
+// superblock.
 func (f *FS) checkGroups() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -342,14 +343,14 @@ func (f *FS) checkGroups() error {
 	return nil
 }
 
-// valid tells whether a block number is one of the file system.
+// valid reports whether n is the number of a block of the file system.
 func (f *FS) valid(n uint64) bool { return n > f.first && n < f.blocks }
 
-// sb is the superblock in its buffer.
+// sb returns the superblock in its buffer.
 func (f *FS) sb() []byte { return f.super.data[superAt%f.bs:][:superBytes] }
 
-// markMounted says on disk that the file system is in use: until Close, e2fsck has to
-// look at it.
+// markMounted records on disk that the file system is in use. Until Close, e2fsck has to
+// check it after a crash.
 func (f *FS) markMounted() error {
 	f.mu.Lock()
 	sb := f.sb()
@@ -364,7 +365,7 @@ func (f *FS) markMounted() error {
 	return f.d.Flush()
 }
 
-// writeSuper writes the superblock, with counts and checksum.
+// writeSuper writes the superblock, with current counts and checksum.
 func (f *FS) writeSuper() error {
 	f.mu.Lock()
 	sb := f.sb()
@@ -384,14 +385,14 @@ func (f *FS) writeSuper() error {
 	return err
 }
 
-// totals are the free blocks on disk, those not to be used yet included, and those that
-// can be promised.
+// totals returns how many blocks are free on disk, including those that must not be used
+// yet, and how many can be promised.
 func (f *FS) totals() (onDisk, left int64) {
 	return f.freeBlocks + f.queue.freed, f.freeBlocks - f.reserved
 }
 
-// Close writes everything and marks the file system clean. It frees what has been
-// unlinked and not forgotten. It is not used afterwards.
+// Close writes everything and marks the file system clean. It also frees inodes that have
+// been unlinked and not forgotten. The FS must not be used afterwards.
 func (f *FS) Close() error {
 	f.mu.Lock()
 	var rest []uint32
@@ -404,7 +405,7 @@ func (f *FS) Close() error {
 			return err
 		}
 	}
-	// What a commit frees changes bitmaps, which the next one writes.
+	// A commit frees blocks, which changes bitmaps. The next commit writes these.
 	for waits := true; waits; {
 		if err := f.Sync(); err != nil {
 			return err
@@ -430,14 +431,14 @@ func (f *FS) Close() error {
 	return f.d.Flush()
 }
 
-// Stats is what statfs(2) tells. Sizes are in blocks.
+// Stats are the values for statfs(2). Sizes are in blocks.
 type Stats struct {
 	BlockSize           int64
 	Blocks, Free, Avail uint64
 	Inodes, FreeInodes  uint64
 }
 
-// Statfs tells of the file system as a whole.
+// Statfs returns figures about the file system as a whole.
 func (f *FS) Statfs() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -447,13 +448,14 @@ func (f *FS) Statfs() Stats {
 	return Stats{f.bs, f.blocks - f.first, uint64(onDisk), uint64(max(left-kept, 0)), uint64(f.inodes), uint64(f.freeInodes + int64(len(f.queue.freedInodes)))}
 }
 
-// corrupt notes that the file system makes no sense, and is the error for it.
+// corrupt records that the file system makes no sense, and returns the error for that.
 // Preconditions: mu held.
 func (f *FS) corrupt(format string, args ...any) error {
 	return f.fail(syscall.EUCLEAN, format, args...)
 }
 
-// fail makes the file system read-only and is err. Preconditions: mu held.
+// fail makes the file system read-only, logs the reason once, and returns err.
+// Preconditions: mu held.
 func (f *FS) fail(err error, format string, args ...any) error {
 	if f.broken == nil {
 		f.broken = fmt.Errorf("ext2: "+format, args...)
@@ -463,7 +465,7 @@ func (f *FS) fail(err error, format string, args ...any) error {
 	return err
 }
 
-// writable is EROFS if the file system cannot be changed. Preconditions: mu held.
+// writable returns EROFS if the file system cannot be changed. Preconditions: mu held.
 func (f *FS) writable() error {
 	if f.readOnly {
 		return syscall.EROFS
@@ -473,13 +475,14 @@ func (f *FS) writable() error {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// crc is CRC-32C without the inversions at both ends, as ext4 has it.
+// crc is CRC-32C without the inversions at both ends, as ext4 uses it.
 func crc(c uint32, p []byte) uint32 { return ^crc32.Update(^c, castagnoli, p) }
 
 // crcNumber is crc of a number.
 func crcNumber(c, n uint32) uint32 { return crc(c, le.AppendUint32(nil, n)) }
 
-// crc16 is the CRC of group descriptors before there was metadata_csum (ANSI CRC-16).
+// crc16 is the CRC of group descriptors in file systems without metadata_csum (ANSI
+// CRC-16).
 func crc16(c uint16, p []byte) uint16 {
 	for _, b := range p {
 		c ^= uint16(b)
