@@ -53,8 +53,9 @@ func (m *Memory) allocZero(o Owner, sole bool) (Frame, error) {
 	return f, nil
 }
 
-// Stocked is AllocZero of many frames, as far as there are zeroed frames in stock;
-// it says how many. Under Refuse, none.
+// Stocked takes frames from the stock of zeroed frames, one reference to each, until
+// frames is full or the stock is empty, and returns how many it took. It takes none while
+// Refuse is set.
 func (m *Memory) Stocked(o Owner, frames []Frame) (n int) {
 	m.mu.Lock()
 	if m.refuse == nil {
@@ -72,8 +73,9 @@ func (m *Memory) Stocked(o Owner, frames []Frame) (n int) {
 	return n
 }
 
-// alloc hands out a frame and says whether it is known to be zero. With wantZero
-// the stock is asked first, else last.
+// alloc hands out a frame and reports whether the frame is known to be zero. It takes from
+// the stock of zeroed frames first if wantZero is set, and else only if no other frame is
+// free.
 func (m *Memory) alloc(o Owner, wantZero bool) (f Frame, zero bool, err error) {
 	for again := false; ; again = true {
 		m.mu.Lock()
@@ -116,7 +118,8 @@ func (m *Memory) checkZero(f Frame) {
 	}
 }
 
-// ask calls the reclaim functions until one of them frees something.
+// ask calls the reclaim functions in order until one of them frees a frame, and reports
+// whether one did.
 func (m *Memory) ask(want int) bool {
 	for _, r := range m.reclaim {
 		if r(want) > 0 {
@@ -126,9 +129,9 @@ func (m *Memory) ask(want int) bool {
 	return false
 }
 
-// AllocBlock hands out 512 contiguous frames, 2 MB aligned, contents undefined,
-// one reference to each. ENOMEM when no whole block is free, however many single
-// frames are.
+// AllocBlock hands out 512 contiguous frames, 2 MB aligned, with one reference to each and
+// undefined contents. It fails with ENOMEM if no whole block is free, even if single frames
+// are.
 func (m *Memory) AllocBlock(o Owner) (Frame, error) {
 	for again := false; ; again = true {
 		m.mu.Lock()
@@ -162,15 +165,15 @@ func (m *Memory) unstock() {
 	}
 }
 
-// Shortages is how often a frame was asked for and there was none, not even by reclaim.
-// Work that has failed with ENOMEM compares it with what it was before the work began:
-// frames that the work has given back on its way out may be free again, so the number of
-// free frames does not tell why it failed. What Refuse refuses does not count.
+// Shortages is the number of allocations that found no free frame, not even by reclaim. Code
+// that fails with ENOMEM compares it with the number before it began, to find out whether
+// the reason was a lack of frames. The number of free frames does not tell that, because the
+// code may have given frames back when it failed. Refused allocations are not counted.
 func (m *Memory) Shortages() uint64 { return m.shortages.Load() }
 
-// FreeZeroed gives up the only reference to a frame that is all zero: it goes
-// to the stock while there is room. Freeing a frame that has other references
-// is a panic.
+// FreeZeroed frees a frame that is all zero and to which the caller has the only reference;
+// other references are a panic. The frame goes to the stock of zeroed frames if there is
+// room.
 func (m *Memory) FreeZeroed(f Frame) {
 	m.dropLast(f)
 	m.mu.Lock()
@@ -189,8 +192,8 @@ func (m *Memory) pushZero(f Frame) {
 	m.nzero++
 }
 
-// FreeZeroed is Memory.FreeZeroed for many frames: one lock, and what the stock
-// has no room for is collected.
+// FreeZeroed is Memory.FreeZeroed for many frames. It takes the lock once. Frames that the
+// stock has no room for are collected in the batch.
 func (b *Batch) FreeZeroed(frames []Frame) {
 	m := b.M
 	m.mu.Lock()
@@ -214,7 +217,7 @@ func (b *Batch) FreeZeroed(frames []Frame) {
 		if p := &m.info[x].refs; atomic.LoadInt32(p) == 1 {
 			atomic.StoreInt32(p, 0)
 		} else {
-			m.dropLast(f) // panics where the loop above stopped for this
+			m.dropLast(f) // panics if f is the frame that stopped the loop above
 		}
 		if x>>6 != word {
 			b.collect(word, acc)
@@ -225,13 +228,14 @@ func (b *Batch) FreeZeroed(frames []Frame) {
 	b.collect(word, acc)
 }
 
-// Prezero clears up to n free frames into the stock and says how many; for the
-// idle loop. Holds no lock while it clears.
+// Prezero takes up to n free frames, clears them, puts them into the stock of zeroed frames,
+// and returns how many there were. The idle loop calls it. It holds no lock while it clears
+// a frame.
 func (m *Memory) Prezero(n int) int {
 	for done := 0; ; done++ {
 		m.mu.Lock()
 		if done == n || m.nzero == zeroStock || m.partial < 0 {
-			// Never cuts a whole block for the stock.
+			// The stock never costs a whole block.
 			m.mu.Unlock()
 			return done
 		}

@@ -8,15 +8,15 @@ import (
 	"grim/arch"
 )
 
-// Audit recounts everything from the maps and the frames' records and says what
-// does not agree. Meaningful while nobody allocates or frees and no Batch holds
-// frames.
+// Audit recounts all frames from the maps and the frames' records, and returns an error that
+// names the first thing that does not agree. It means something only while no other code
+// allocates or frees, and no Batch holds frames.
 func (m *Memory) Audit() error { return m.audit(false) }
 
-// AuditChanged is Audit that takes the frames of some 2 MB blocks for granted: those that
-// an audit has found wholly free and in order, and of which no frame was taken since. A
-// record there that was changed without taking the frame is left to the next Audit. So
-// it costs what is in use and what was, not the size of memory.
+// AuditChanged is Audit without the blocks that an earlier audit has found wholly free and
+// in order, and of which no frame has been taken since. Its cost is so proportional to the
+// memory in use, not to the size of memory. It overlooks a record in such a block that was
+// changed although the frame is free; the next Audit finds it.
 func (m *Memory) AuditChanged() error { return m.audit(true) }
 
 func (m *Memory) audit(changed bool) error {
@@ -111,8 +111,8 @@ func (m *Memory) auditList(name string, head int32, belongs func(nfree uint16) b
 	return nil
 }
 
-// Owners counts the frames in use by owner; Free counts those that are free or
-// not RAM.
+// Owners counts the frames by owner. Frames that are free, and places that are not RAM, are
+// counted as Free.
 func (m *Memory) Owners() map[Owner]int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -138,9 +138,9 @@ func (m *Memory) Owners() map[Owner]int {
 	return n
 }
 
-// Peek tells whether a frame is in use, and for what, without any order to what others do
-// meanwhile: for tests that stand for hardware, which asks nobody. A frame of a whole block
-// is in use.
+// Peek reports whether a frame is in use, and its owner. It takes no lock and orders nothing,
+// like a CPU's page walk: it is for test doubles of hardware. A frame of a whole block is in
+// use.
 //
 //go:norace
 func (m *Memory) Peek(f Frame) (inUse bool, o Owner) {
@@ -157,7 +157,7 @@ func (m *Memory) Peek(f Frame) (inUse bool, o Owner) {
 	return fi.refs > 0, fi.owner
 }
 
-// ownerOf is what frame x, which is not of a whole block, is used for.
+// ownerOf is the owner of frame x, counted from base, which is not part of a whole block.
 func (m *Memory) ownerOf(x int) Owner {
 	if m.isSole(x) {
 		return Anon

@@ -8,15 +8,15 @@ import (
 	"grim/arch"
 )
 
-// Batch gives up references to many frames at a few instructions each: frames
-// without references are collected per superblock and freed with a few ORs. Flush
-// before anyone counts on the frames being free. Not for use by two goroutines.
+// Batch gives up references to many frames at a few instructions a frame. Frames that have
+// no references left are collected for one superblock at a time, and freed together by
+// ORing their bits into the superblock's map. They are free only after Flush, or when a
+// frame of another superblock comes. A Batch is used by one goroutine.
 type Batch struct {
 	M     *Memory
 	cur   int32 // block of the frames in mask
 	words uint8 // words of mask that are not 0
 	mask  blockMap
-	freed int // before those in mask
 }
 
 // Unref gives up one reference to f.
@@ -32,7 +32,8 @@ func (b *Batch) Unref(f Frame) {
 	b.collect(x>>6, 1<<(x&63))
 }
 
-// UnrefAll gives up one reference to each of frames that is not 0.
+// UnrefAll gives up one reference to each frame of frames. Elements that are 0 are passed
+// over.
 func (b *Batch) UnrefAll(frames []Frame) {
 	m := b.M
 	for k := 0; k < len(frames); {
@@ -47,15 +48,18 @@ func (b *Batch) UnrefAll(frames []Frame) {
 		x := int(frames[k]) - int(m.base)
 		n, acc := unrefRun(frames[k:], m.info, int(m.base), x>>6)
 		b.collect(x>>6, acc)
-		if k += n; n == 0 { // not for unrefRun
+		if k += n; n == 0 { // a frame that unrefRun leaves to its caller
 			b.Unref(frames[k])
 			k++
 		}
 	}
 }
 
-// unrefRun is the inner loop of UnrefAll. It calls nothing, so that all it needs
-// stays in registers.
+// unrefRun gives up references to frames in order until it meets a frame that needs more
+// work, and returns how many it has dealt with. acc has a bit for each frame that has no
+// reference left: these are frames 64*word to 64*word+63, counted from base. Frames of
+// other words that must be freed, and frames of whole blocks, are left to the caller.
+// unrefRun calls no function, so that all its variables stay in registers.
 func unrefRun(frames []Frame, info []Info, base, word int) (n int, acc uint64) {
 	for k, f := range frames {
 		if f == 0 {
@@ -76,8 +80,8 @@ func unrefRun(frames []Frame, info []Info, base, word int) (n int, acc uint64) {
 	return len(frames), acc
 }
 
-// collect takes frames that have no references: those of acc, word 64s after
-// the first frame. No frames (acc 0) are nothing to do.
+// collect adds frames that have no references to the batch: bit i of acc stands for frame
+// 64*word+i, counted from base. acc may be 0.
 func (b *Batch) collect(word int, acc uint64) {
 	if acc == 0 {
 		return
@@ -90,16 +94,7 @@ func (b *Batch) collect(word int, acc uint64) {
 	b.words |= 1 << (word & 7)
 }
 
-// Freed is how many frames the batch has freed so far, collected ones included.
-func (b *Batch) Freed() int {
-	n := b.freed
-	for _, w := range b.mask {
-		n += bits.OnesCount64(w)
-	}
-	return n
-}
-
-// Flush frees what was collected.
+// Flush frees the frames that were collected.
 func (b *Batch) Flush() {
 	if b.words == 0 {
 		return
@@ -109,13 +104,12 @@ func (b *Batch) Flush() {
 	v := b.mask[w]
 	m.mu.Lock()
 	if b.words&(b.words-1) == 0 && v&(v-1) == 0 && !debugOwners {
-		// A sparse process frees a page here and a page there.
+		// One frame: a sparse process has few pages in each superblock.
 		m.releaseOne(m.first(b.cur) + Frame(w<<6+bits.TrailingZeros64(v)))
 		b.mask[w] = 0
 		b.words = 0
-		b.freed++
 	} else {
-		b.freed += m.release(b.cur, &b.mask, b.words)
+		m.release(b.cur, &b.mask, b.words)
 		for ; b.words != 0; b.words &= b.words - 1 {
 			b.mask[bits.TrailingZeros8(b.words)&7] = 0
 		}
@@ -123,20 +117,25 @@ func (b *Batch) Flush() {
 	m.mu.Unlock()
 }
 
-// NoStop as the stop of ReleaseLeaf: no entry has all bits set.
+// NoStop makes ReleaseLeaf go through to the end: no entry has all bits set.
 const NoStop = ^arch.PTE(0)
 
-// ReleaseLeaf clears the entries of leaf table t and gives up one reference to
-// the frame of each. used entries of t are not zero, all of them in groups
-// (Info.Used, Info.Groups). An entry with a bit of sole is its frame's one reference,
-// and the frame's record is left alone. It stops at an entry e with e&stop == stop and
-// returns its place, and how many entries remain, all from there on: 0 at the end.
+// ReleaseLeaf clears the entries of leaf table t, and gives up one reference to the frame of
+// each entry that was not zero.
 //
-// This is the innermost loop of every teardown: see BenchmarkPurgePages in package
-// pmap.
+// used is the number of entries of t that are not zero (Info.Used). groups has bit g set if
+// entries 8g to 8g+7 may have such entries (Info.Groups). An entry with a bit of sole is the
+// only reference to its frame, whose record is then left alone.
+//
+// ReleaseLeaf stops at an entry e for which e&stop == stop. It returns the place of that
+// entry and the number of entries that are not zero from there on. At the end of the table
+// both are 0.
+//
+// This is the innermost loop of every teardown. It is written for its instruction count:
+// see BenchmarkPurgePages in package pmap.
 func (b *Batch) ReleaseLeaf(t *Rows, groups uint64, used int, stop, sole arch.PTE) (at, left int) {
 	info, base := b.M.info, int(b.M.base)
-	word, acc := -1, uint64(0) // frames of a word not collected yet
+	word, acc := -1, uint64(0) // frames that are still to be collected: see collect
 	for groups != 0 {
 		g := bits.TrailingZeros64(groups) & 63
 		row := &t[g]
@@ -172,7 +171,7 @@ func (b *Batch) ReleaseLeaf(t *Rows, groups uint64, used int, stop, sole arch.PT
 					row[i] = 0
 					if r < 1 || atomic.AddInt32(p, -1) == 0 {
 						if r > 1 {
-							// The others went meanwhile. The frame is ours alone now.
+							// The other references were given up meanwhile. Ours is the last.
 							atomic.StoreInt32(p, 1)
 						}
 						b.Unref(frameOf(e))
@@ -200,11 +199,13 @@ func (b *Batch) ReleaseLeaf(t *Rows, groups uint64, used int, stop, sole arch.PT
 	panic(fmt.Sprintf("phys: leaf table with %d entries more than are in use", used))
 }
 
-// releaseRows is ReleaseLeaf for rows from g on whose entries are alike but for
-// their frames: x, x+1 and so on. Memory that was touched in order is so; written
-// out, that costs 7 instructions a page instead of 25 where the entry is its frame's one
-// reference, 11 where the frame has one, and 20 instead of 45 where it has more. It
-// stops at a row that is not of that kind and says how many entries remain.
+// releaseRows does the work of ReleaseLeaf for rows from g on whose eight entries map eight
+// consecutive frames with equal attributes. Memory that was touched in order has such rows.
+// It stops at a row of another kind, and returns how many entries of the table remain.
+//
+// The eight entries are written out for the instruction count. A page costs 7 instructions
+// instead of 25 if its entry is the only reference to the frame, 11 if the frame's count is
+// one, and 20 instead of 45 if the count is higher.
 func (b *Batch) releaseRows(t *Rows, g, used int, stop, sole arch.PTE) (left int) {
 	const pg = arch.PageSize
 	info, base, cur := b.M.info, int(b.M.base), b.cur
@@ -228,7 +229,7 @@ func (b *Batch) releaseRows(t *Rows, g, used int, stop, sole arch.PTE) (left int
 		in := (*[8]Info)(info[x:])
 		if r := atomic.LoadInt32(&in[0].refs); r != 1 {
 			if r <= 0 || x>>9 != (x+7)>>9 {
-				break // in a whole block, or in two blocks: not all counted alike
+				break // frames of a whole block have no counts; two blocks may differ
 			}
 			*row = [8]arch.PTE{}
 			b.dropEight(in, x)
@@ -245,7 +246,7 @@ func (b *Batch) releaseRows(t *Rows, g, used int, stop, sole arch.PTE) (left int
 			atomic.LoadInt32(&in[6].refs) != 1 || atomic.LoadInt32(&in[7].refs) != 1 {
 			break
 		}
-		// The only references are ours, so nobody else looks at them.
+		// The only references are ours, so no other CPU looks at the counts.
 		in[0].refs, in[1].refs, in[2].refs, in[3].refs = 0, 0, 0, 0
 		in[4].refs, in[5].refs, in[6].refs, in[7].refs = 0, 0, 0, 0
 		*row = [8]arch.PTE{}

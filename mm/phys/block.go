@@ -22,15 +22,15 @@ type block struct {
 	// its frames; the frames' own counts are 0 meanwhile.
 	isWhole   bool
 	cursor    uint8 // word of free where takeOne begins to look
-	looked    bool  // wholly free, and an audit found it in order since it is
-	reserved  bool  // on no list; frames neither free nor referenced are a reservation's
+	looked    bool  // an audit has found it wholly free, and no frame was taken since
+	reserved  bool  // on no list: frames neither free nor referenced belong to a reservation
 	owner     Owner // of a whole block's frames
 	wholeRefs int32
-	// sole has a bit for each frame whose one reference is a leaf entry that says so:
-	// see sole.go. Atomic, not under mu: it belongs to who has the frame.
+	// sole has a bit for each sole frame: see sole.go. The words are atomic and not under mu.
+	// A bit may be changed by the code that holds the frame.
 	sole blockMap
-	// On Memory.whole if nfree is 512, on Memory.partial if it is 1..511,
-	// on no list if it is 0 or the block is reserved.
+	// next and prev are links of Memory.whole if nfree is 512, of Memory.partial if it is 1
+	// to 511. A block without free frames, and a reserved block, is on no list.
 	next, prev int32
 }
 
@@ -80,16 +80,16 @@ func (m *Memory) relist(i int32, old uint16) {
 	}
 }
 
-// allWords as the words of release: look at all of the mask.
+// allWords tells release to look at every word of the mask.
 const allWords = 0xff
 
-// release makes the frames of mask in block i free, and says how many they are.
-// words has a bit for each word of mask that is not 0, or more.
+// release makes the frames of mask in block i free. words must have a bit for each word of
+// mask that is not 0, and may have more.
 //
 // Preconditions: m.mu held (or start-up); the frames' counts are 0.
-func (m *Memory) release(i int32, mask *blockMap, words uint8) (n int) {
+func (m *Memory) release(i int32, mask *blockMap, words uint8) {
 	b := &m.blocks[i]
-	old := b.nfree
+	old, n := b.nfree, 0
 	b.cursor = min(b.cursor, uint8(bits.TrailingZeros8(words)))
 	for ; words != 0; words &= words - 1 {
 		w := bits.TrailingZeros8(words)
@@ -109,7 +109,6 @@ func (m *Memory) release(i int32, mask *blockMap, words uint8) (n int) {
 	b.nfree += uint16(n)
 	m.nfree += n
 	m.relist(i, old)
-	return n
 }
 
 // releaseOne is release for one frame.
@@ -125,7 +124,7 @@ func (m *Memory) releaseOne(f Frame) {
 		mask.set(k)
 		m.retire(i, &mask)
 	}
-	// The bit is this frame's owner's, but the word has bits of other owners.
+	// The frame's bit is ours to change, but the word has bits of frames of others.
 	if atomic.LoadUint64(&b.sole[k>>6])>>(k&63)&1 != 0 {
 		atomic.AndUint64(&b.sole[k>>6], ^(uint64(1) << (k & 63)))
 	}
@@ -138,8 +137,8 @@ func (m *Memory) releaseOne(f Frame) {
 	}
 }
 
-// poison fills freed frames in debug builds: as an entry it is present, as an
-// address not canonical, and it catches the eye.
+// poison fills freed frames in debug builds. As a page-table entry it is present, as an
+// address it is not canonical, and it is easy to see in a dump.
 const poison = 0xdb
 
 func (m *Memory) badRelease(i int32, w int, mask uint64) {
@@ -149,15 +148,15 @@ func (m *Memory) badRelease(i int32, w int, mask uint64) {
 		uint32(f), mask, w, b.free[w], b.isWhole, m.info[f-m.base].owner))
 }
 
-// retire marks frames as nobody's and overwrites them, so that whoever still
-// reads one sees it. Debug builds only: it costs a page of stores a frame.
+// retire marks freed frames as free and overwrites them with poison, so that code that still
+// uses a frame is noticed. It runs in debug builds only: it stores a whole page a frame.
 func (m *Memory) retire(i int32, mask *blockMap) {
 	for k := range arch.BlockPages {
 		if mask.has(k) {
 			f := m.base + Frame(int(i)*arch.BlockPages+k)
 			fi := &m.info[f-m.base]
 			if fi.owner == Free {
-				continue // start-up: never used
+				continue // never used before: the memory that start-up adds
 			}
 			fi.owner = Free
 			b := m.Bytes(f)
@@ -169,8 +168,8 @@ func (m *Memory) retire(i int32, mask *blockMap) {
 	}
 }
 
-// takeOne removes one frame from the free maps: from a partial block if there is
-// one, so that whole blocks stay whole; 0 if there is none.
+// takeOne removes one frame from the free maps and returns it, or 0 if no frame is free. It
+// takes from a partial block if there is one, so that whole blocks stay whole.
 //
 // Preconditions: m.mu held.
 func (m *Memory) takeOne() Frame {
@@ -198,7 +197,7 @@ func (m *Memory) takeOne() Frame {
 	panic(fmt.Sprintf("phys: block at frame %#x counts %d free frames, its map is empty", uint32(m.base)+uint32(i)*arch.BlockPages, b.nfree))
 }
 
-// takeBlock removes a wholly free block; -1 if there is none.
+// takeBlock removes a wholly free block and returns its number, or -1 if there is none.
 //
 // Preconditions: m.mu held.
 func (m *Memory) takeBlock() int32 {
@@ -214,7 +213,7 @@ func (m *Memory) takeBlock() int32 {
 	return i
 }
 
-// blockOf is the block of f, and f's place in it.
+// blockOf returns the number of f's block and f's place in it.
 func (m *Memory) blockOf(f Frame) (i int32, k int) {
 	x := int(f - m.base)
 	return int32(x / arch.BlockPages), x & (arch.BlockPages - 1)

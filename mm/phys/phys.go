@@ -12,14 +12,14 @@
 // one frame. The first Ref or Unref of a single frame in it splits the count;
 // Join makes it whole again.
 //
-// A page that was never shared has no count at all: the leaf entry that maps it is its
-// one reference, and says so (sole.go).
+// A page that was never shared has no count at all. The leaf entry that maps it is its only
+// reference, and has a bit that says so (sole.go).
 //
-// Locks: Memory.mu guards the maps, lists and the stock of zeroed frames. It is
-// innermost (nothing is called under it), held for a few dozen instructions,
-// and never while blocking or clearing memory. Reference counts of frames are
-// atomic and need no lock. Reclaim functions are called with no lock of this
-// package held, but with whatever the allocating caller holds.
+// Locks: Memory.mu guards the maps, lists and the stock of zeroed frames. It is the
+// innermost lock: no other lock is taken under it. It is held for a few dozen instructions,
+// and never while blocking or clearing memory. Reference counts of frames are atomic and
+// need no lock. Reclaim functions are called with no lock of this package held, but the
+// allocating caller may hold locks of its own.
 //
 // A broken rule (double free, reference to a free frame, a stocked frame that is
 // not zero) is a kernel panic that names the frame, its count and its owner.
@@ -41,9 +41,9 @@ type Frame uint32
 // PA is the frame's physical address.
 func (f Frame) PA() arch.PA { return arch.PA(f) << arch.PageShift }
 
-// FrameOf is the frame that holds pa. It is also what a leaf or table entry of
-// either format points to: they keep the frame number from bit 12 on, and none has
-// more than 32 bits.
+// FrameOf is the frame that holds pa. It also takes a page-table entry of either
+// architecture, and is then the frame that the entry points to: entries have the frame
+// number from bit 12 on, and conversion to Frame keeps its 32 bits.
 func FrameOf(pa arch.PA) Frame { return Frame(pa >> arch.PageShift) }
 
 // frameOf is the frame that entry e points to.
@@ -78,14 +78,14 @@ func (o Owner) String() string {
 // Range is [Start, End) of physical memory.
 type Range struct{ Start, End arch.PA }
 
-// Info is a frame's record. A table page's owner keeps two facts about the
-// entries in it, under the lock of its pmap.
+// Info is a frame's record. If the frame is a table page, its pmap keeps facts about the
+// entries here, under the pmap's lock.
 type Info struct {
-	refs   int32 // atomic; 0: free, in a whole block, reserved, stocked, or sole
+	refs   int32 // atomic; 0 if free, in a whole block, reserved, stocked, or sole
 	owner  Owner
-	Sole   uint8  // leaf tables: not 0 if entries may say that they are their frames' one reference
-	Used   uint16 // table pages: entries that are not zero
-	Groups uint64 // table pages: bit g set if entries 8g..8g+7 may be in use. Others: a Fetch, atomic
+	Sole   uint8  // leaf tables: not 0 if an entry may have the bit of a sole frame
+	Used   uint16 // table pages: number of entries that are not zero
+	Groups uint64 // table pages: bit g is set if entries 8g to 8g+7 may be in use. Others: a Fetch, atomic
 }
 
 // zeroStock is how many zeroed frames are kept: enough for the tables of a
@@ -115,9 +115,9 @@ type Memory struct {
 	reclaim []func(want int) (got int) // [I] after start-up
 }
 
-// New makes an allocator for the RAM ranges given: page aligned, ascending, not
-// overlapping, and free for all uses. direct is where PA 0 is mapped. The page
-// at PA 0 is left out.
+// New makes an allocator for ranges of RAM that are page aligned, ascending, free for all
+// uses, and do not overlap. direct is the address at which PA 0 is mapped. The page at PA 0
+// is left out.
 func New(direct unsafe.Pointer, ram []Range) (*Memory, error) {
 	if len(ram) == 0 {
 		return nil, fmt.Errorf("phys: no memory given")
@@ -150,7 +150,7 @@ func New(direct unsafe.Pointer, ram []Range) (*Memory, error) {
 	return m, nil
 }
 
-// addRange makes frames [from, to), counted from base, free, but for frame 0.
+// addRange makes frames [from, to), counted from base, free. It leaves out frame 0.
 func (m *Memory) addRange(from, to int) {
 	if m.base == 0 && from == 0 {
 		from = 1
@@ -169,10 +169,10 @@ func (m *Memory) addRange(from, to int) {
 	}
 }
 
-// AddReclaim adds a function that is asked, in the order added, to free at least
-// want frames before an allocation fails; it says how many it freed. Only before
-// the first allocation. It must not allocate and must not need a lock that an
-// allocating caller holds.
+// AddReclaim adds a reclaim function. Before an allocation fails, the reclaim functions are
+// called in the order in which they were added, to free at least want frames; each returns
+// how many it freed. A reclaim function must not allocate, and must not wait for a lock that
+// an allocating caller may hold. AddReclaim is called before the first allocation.
 func (m *Memory) AddReclaim(f func(want int) (got int)) { m.reclaim = append(m.reclaim, f) }
 
 // Pointer is where f's memory is in the direct map.
@@ -191,8 +191,8 @@ func (m *Memory) Table(f Frame) *[arch.Entries]arch.PTE {
 	return (*[arch.Entries]arch.PTE)(m.Pointer(f))
 }
 
-// SetPageOps tells how pages are cleared and copied on this machine. Only before
-// the first allocation.
+// SetPageOps sets the functions that clear and copy pages on this machine. It is called
+// before the first allocation.
 func (m *Memory) SetPageOps(o arch.PageOps) {
 	if o.Clear != nil {
 		m.ops.Clear = o.Clear
@@ -214,9 +214,9 @@ type Rows [arch.Entries / 8][8]arch.PTE
 // Rows is f's memory as a table page.
 func (m *Memory) Rows(f Frame) *Rows { return (*Rows)(m.Pointer(f)) }
 
-// FirstUsed is the first entry of a row that is not zero; 8 if all are. Written
-// out, as two instructions an entry are a third of what a loop takes, and every
-// table page that is copied or freed is searched so.
+// FirstUsed is the place of the first entry of a row that is not zero, or 8 if all are zero.
+// It is written out because every table page that is copied or freed is searched with it:
+// two instructions an entry are a third of a loop's.
 func FirstUsed(row *[8]arch.PTE) int {
 	switch {
 	case row[0] != 0:
@@ -248,13 +248,13 @@ func (m *Memory) CopyFrame(dst, src Frame) { m.ops.Copy(m.Pointer(dst), m.Pointe
 // Info is f's record, for the table facts.
 func (m *Memory) Info(f Frame) *Info { return &m.info[f-m.base] }
 
-// Contains tells whether f is a frame this allocator could know.
+// Contains reports whether f lies between the first and the last frame of memory.
 func (m *Memory) Contains(f Frame) bool { return f >= m.base && int(f-m.base) < len(m.info) }
 
 // Total is the number of frames of RAM.
 func (m *Memory) Total() int { return m.total }
 
-// FreeFrames is the number of frames that nobody holds, zeroed stock included.
+// FreeFrames is the number of free frames, the stock of zeroed frames included.
 func (m *Memory) FreeFrames() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

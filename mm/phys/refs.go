@@ -8,8 +8,8 @@ import (
 	"grim/arch"
 )
 
-// Ref takes one more reference to f. The caller must hold one, or a lock that
-// keeps one in place.
+// Ref adds a reference to f. The caller must hold a reference, or a lock under which another
+// holder's reference stays.
 func (m *Memory) Ref(f Frame) {
 	p := &m.info[f-m.base].refs
 	for {
@@ -24,8 +24,8 @@ func (m *Memory) Ref(f Frame) {
 	}
 }
 
-// Refs is how many references f has. 1 is a stable answer to the holder of that
-// reference: nobody else can take another.
+// Refs is the number of references to f. If the caller holds a reference and the number is
+// 1, it stays 1: no other code can add one.
 func (m *Memory) Refs(f Frame) int32 {
 	if r := atomic.LoadInt32(&m.info[f-m.base].refs); r != 0 {
 		return r
@@ -53,8 +53,8 @@ func (m *Memory) Owner(f Frame) Owner {
 	return m.ownerOf(int(f - m.base))
 }
 
-// Unref gives up one reference to f and says whether it was the last, in which
-// case f is free now.
+// Unref gives up one reference to f. If it was the last one, f is freed, and Unref returns
+// true.
 func (m *Memory) Unref(f Frame) (freed bool) {
 	if p := &m.info[f-m.base].refs; atomic.LoadInt32(p) == 1 {
 		// The only reference is ours, so nobody else can change it.
@@ -68,7 +68,8 @@ func (m *Memory) Unref(f Frame) (freed bool) {
 	return true
 }
 
-// drop is Unref that leaves a frame without references to the caller to free.
+// drop gives up one reference to f and reports whether it was the last one. The caller must
+// free the frame then.
 func (m *Memory) drop(f Frame) (last bool) {
 	p := &m.info[f-m.base].refs
 	for {
@@ -83,15 +84,16 @@ func (m *Memory) drop(f Frame) (last bool) {
 	}
 }
 
-// dropLast is drop by a caller who must hold the only reference.
+// dropLast gives up the only reference to f. Other references are a panic.
 func (m *Memory) dropLast(f Frame) {
 	if !m.drop(f) {
 		panic(fmt.Sprintf("phys: frame %#x (%v) freed by its only user has %d more references", uint32(f), m.Owner(f), m.Refs(f)))
 	}
 }
 
-// split gives the frames of f's whole block counts of their own. Panics when f
-// is not in a whole block: then f had no references, and op is wrong.
+// split ends the common count of f's whole block: each frame gets a count of its own. If f
+// is not in a whole block, it has no references, and split panics: op names the operation
+// that was wrong.
 func (m *Memory) split(f Frame, op string) {
 	i, _ := m.blockOf(f)
 	m.mu.Lock()
@@ -117,8 +119,8 @@ func (m *Memory) split(f Frame, op string) {
 	m.mu.Unlock()
 }
 
-// Join makes a 2 MB aligned block whole again if the caller holds the only
-// reference to each of its 512 frames, and says whether it does.
+// Join gives the 2 MB aligned block at f a common count again if the caller holds the only
+// reference to each of its 512 frames. It reports whether the block is whole now.
 func (m *Memory) Join(f Frame) bool {
 	i, k := m.blockOf(f)
 	if k != 0 {
@@ -139,7 +141,7 @@ func (m *Memory) Join(f Frame) bool {
 	return true
 }
 
-// RefBlock takes one more reference to each frame of the 2 MB block at f.
+// RefBlock adds a reference to each frame of the 2 MB block at f.
 func (m *Memory) RefBlock(f Frame) {
 	i, _ := m.blockOf(f)
 	m.mu.Lock()
@@ -154,8 +156,8 @@ func (m *Memory) RefBlock(f Frame) {
 	}
 }
 
-// UnrefBlock gives up one reference to each frame of the 2 MB block at f; at a
-// constant cost while the block is whole.
+// UnrefBlock gives up one reference to each frame of the 2 MB block at f. Its cost is
+// constant while the block is whole.
 func (m *Memory) UnrefBlock(f Frame) {
 	i, _ := m.blockOf(f)
 	m.mu.Lock()
@@ -203,8 +205,8 @@ func (m *Memory) freeWhole(i int32) {
 
 var allFrames = blockMap{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
 
-// BlockRefs is how many references each frame of the block at f has, if all have
-// the same number; else 0.
+// BlockRefs is the number of references to each frame of the block at f if they all have the
+// same number, and else 0.
 func (m *Memory) BlockRefs(f Frame) int32 {
 	n := m.Refs(f)
 	i, _ := m.blockOf(f)
@@ -222,25 +224,25 @@ func (m *Memory) BlockRefs(f Frame) int32 {
 	return n
 }
 
-// InUse tells whether somebody holds a reference to f.
+// InUse reports whether f has references.
 func (m *Memory) InUse(f Frame) bool { return m.Contains(f) && m.Refs(f) > 0 }
 
-// Fetch is what instruction fetch knows of a frame's contents: the state that
-// FetchOf read, for SetSynced.
+// Fetch says whether instruction fetch sees a frame's contents. FetchOf reads it, and
+// SetSynced takes it back to find out whether the contents have changed since.
 type Fetch uint64
 
-// fetchSynced is the bit of a Fetch that is set once instruction fetch sees the
-// contents. The bits above count the changes since, so that a synchronisation that
-// began before a change cannot be taken for one after it.
+// fetchSynced is the bit of a Fetch that is set when instruction fetch sees the contents.
+// The bits above it count changes of the contents. So a synchronisation that began before a
+// change is not taken for one that began after it.
 const fetchSynced Fetch = 1
 
-// Synced tells whether instruction fetch sees the contents that f had at FetchOf.
+// Synced reports whether instruction fetch sees the contents that the frame had at FetchOf.
 func (s Fetch) Synced() bool { return s&fetchSynced != 0 }
 
-// FetchOf is the state of f (arm64: data and instruction caches are not coherent).
-// If it is not Synced, synchronise the caches first and call SetSynced afterwards:
-// another CPU that finds the frame synced maps it executable at once. A frame of a
-// whole block and a sole one are never synced: their records are of an earlier time.
+// FetchOf reads the Fetch of f. On arm64 the data and instruction caches are not coherent: if
+// the frame is not Synced, the caller synchronises the caches, then calls SetSynced, and
+// only then maps the frame executable. A frame of a whole block and a sole frame are never
+// synced, because their records are out of date.
 func (m *Memory) FetchOf(f Frame) Fetch {
 	fi := &m.info[f-m.base]
 	if atomic.LoadInt32(&fi.refs) <= 0 {
@@ -255,8 +257,8 @@ func (m *Memory) SetSynced(f Frame, old Fetch) {
 	atomic.CompareAndSwapUint64(&m.info[f-m.base].Groups, uint64(old), uint64(old|fetchSynced))
 }
 
-// Modified tells that the kernel wrote to f, which may be mapped executable: the
-// next Enter or Protect that maps it so synchronises instruction fetch again.
+// Modified notes that the kernel has written to f, which may be mapped executable. The next
+// Enter or Protect that maps f executable synchronises instruction fetch again.
 func (m *Memory) Modified(f Frame) {
 	p := &m.info[f-m.base].Groups
 	for {
@@ -267,19 +269,21 @@ func (m *Memory) Modified(f Frame) {
 	}
 }
 
-// Sharing says how ShareLeaf changes entries. Both sides lose the bits Lose and
-// gain Gain, the copy loses Drop too. Entry Skip is left as it is; -1: none.
+// Sharing says how ShareLeaf changes entries. Both the original and the copy lose the bits
+// Lose and gain the bits Gain. The copy loses the bits Drop as well. The entry at place Skip
+// is left out; -1 leaves out none.
 type Sharing struct {
 	Lose, Gain, Drop arch.PTE
 	Skip             int
 }
 
-// ShareLeaf copies those of entries [lo, hi) of leaf table src that are not zero to
-// dst, with one more reference to the frame of each; none is sole (CountTable). At most used entries of src
-// are not zero, all of them in groups (Info.Used, Info.Groups); the caller holds
-// the lock that keeps them. n entries were copied; changed has the bits that differ
-// from before in any of src. It stops at an entry of dst that is not zero, and says
-// where: hi at the end.
+// ShareLeaf copies the entries [lo, hi) of leaf table src that are not zero to dst, and adds
+// a reference to the frame of each. The caller holds src's lock, and has called CountTable,
+// so that no frame is sole. used and groups are those of src: Info.Used and Info.Groups.
+//
+// It returns the number of entries copied, and in changed all bits that became different in
+// src. It stops at an entry of dst that is not zero. at is the place of that entry, or hi at
+// the end.
 func (m *Memory) ShareLeaf(dst, src *Rows, groups uint64, used, lo, hi int, how *Sharing) (n int, changed arch.PTE, at int) {
 	info, base := m.info, int(m.base)
 	for groups = groups >> (lo >> 3 & 63) << (lo >> 3 & 63); groups != 0; groups &= groups - 1 {
@@ -304,7 +308,7 @@ func (m *Memory) ShareLeaf(dst, src *Rows, groups uint64, used, lo, hi int, how 
 			if atomic.LoadInt32(p) <= 0 {
 				m.split(frameOf(e), "ref")
 			}
-			// Not 0 meanwhile: the reference that e stands for is there.
+			// The count cannot become 0 before this: entry e is a reference.
 			atomic.AddInt32(p, 1)
 			ne := e&^how.Lose | how.Gain
 			changed |= ne ^ e

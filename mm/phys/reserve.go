@@ -7,15 +7,15 @@ import (
 	"grim/arch"
 )
 
-// Reservations: whole blocks that are set aside and handed out page by page. While
-// a block is reserved it is on no list, even if pages that were handed out have
-// come back: nothing but its reservation can hand out any of it. What is back then
-// counts as free; if memory runs so short that it matters, reclaim ends the
-// reservation.
+// A reservation is a whole block that is set aside and handed out page by page. While a
+// block is reserved it is on no list, so that only its reservation can hand out its frames.
+// That is also true for frames that were handed out and have been freed since: they are
+// counted as free, but can be used again only when the reservation ends. Reclaim ends
+// reservations when memory is short.
 
-// Reservation takes a whole free block out of the free memory without handing it
-// out: its frames have no references until Populate. It never asks for reclaim;
-// false if no block is free.
+// Reservation reserves a free block and returns its first frame, or false if no block is
+// free. The frames have no references until Populate. Reservation never calls the reclaim
+// functions.
 func (m *Memory) Reservation() (Frame, bool) {
 	m.mu.Lock()
 	if m.refuse != nil && m.refuse(Reserve, Block) {
@@ -32,17 +32,18 @@ func (m *Memory) Reservation() (Frame, bool) {
 	return m.first(i), true
 }
 
-// BlockNumber is which of the memory's NumBlocks blocks f lies in.
+// BlockNumber is the number of f's block, from 0 to NumBlocks-1.
 func (m *Memory) BlockNumber(f Frame) int { return int(f-m.base) / arch.BlockPages }
 
 // BlockFrame is the first frame of block n.
 func (m *Memory) BlockFrame(n int) Frame { return m.first(int32(n)) }
 
-// NumBlocks is how many blocks the memory has, holes between ranges included.
+// NumBlocks is the number of blocks of memory, holes between ranges included.
 func (m *Memory) NumBlocks() int { return len(m.blocks) }
 
-// Unreserve ends the reservation at base: it frees the frames that are not in
-// populated, which has count bits set, and says how many.
+// Unreserve ends the reservation at base. populated has a bit for each frame that was
+// populated, and count is their number. The other frames become free, and Unreserve returns
+// how many there are.
 func (m *Memory) Unreserve(base Frame, populated *[arch.BlockPages / 64]uint64, count int) int {
 	i, k := m.blockOf(base)
 	m.mu.Lock()
@@ -55,9 +56,9 @@ func (m *Memory) Unreserve(base Frame, populated *[arch.BlockPages / 64]uint64, 
 		m.checkUnreserve(base, populated, count)
 	}
 	b.reserved = false
-	// Not by release: these frames never were anybody's, so there is nothing to
-	// check but that they are not free already. A sparse process has hundreds of
-	// reservations to give back at once.
+	// release is not used: these frames have never been in use, and so the only check is
+	// that they are not free already. A sparse process ends hundreds of reservations when
+	// it exits.
 	n := arch.BlockPages - count
 	switch b.nfree += uint16(n); {
 	case b.nfree == arch.BlockPages: // all that was handed out is back
@@ -80,7 +81,7 @@ func (m *Memory) Unreserve(base Frame, populated *[arch.BlockPages / 64]uint64, 
 	return n
 }
 
-// checkUnreserve compares what Unreserve was told with the frames' records.
+// checkUnreserve compares the arguments of Unreserve with the frames' records.
 func (m *Memory) checkUnreserve(base Frame, populated *[arch.BlockPages / 64]uint64, count int) {
 	for _, p := range populated {
 		count -= bits.OnesCount64(p)

@@ -2,12 +2,12 @@ package phys
 
 import "sync/atomic"
 
-// dropEight gives up a reference to each of frames x to x+7, counted from the memory's
-// base, all of one superblock and counted one by one: to the pages of a file or of
-// shared memory, others hold references as well.
+// dropEight gives up one reference to each of frames x to x+7, counted from base. The frames
+// are of one superblock, which is not whole. Pages of files and of shared memory come here:
+// other references to them usually remain.
 func (b *Batch) dropEight(in *[8]Info, x int) {
-	// What is left is known at once or never: another CPU may give up the last
-	// reference right after us, and the frame is its to free then.
+	// The results of the decrements are the only valid counts. Another CPU may give up the
+	// last reference right after ours, and then frees the frame itself.
 	r0, r1, r2, r3 := drop1(&in[0]), drop1(&in[1]), drop1(&in[2]), drop1(&in[3])
 	r4, r5, r6, r7 := drop1(&in[4]), drop1(&in[5]), drop1(&in[6]), drop1(&in[7])
 	if r0 == 0 || r1 == 0 || r2 == 0 || r3 == 0 || r4 == 0 || r5 == 0 || r6 == 0 || r7 == 0 {
@@ -15,11 +15,11 @@ func (b *Batch) dropEight(in *[8]Info, x int) {
 	}
 }
 
-// drop1 gives up a reference and says how many are left.
+// drop1 gives up a reference and returns how many are left.
 func drop1(i *Info) int32 { return atomic.AddInt32(&i.refs, -1) }
 
-// collectRow collects those of frames x to x+7, counted from the memory's base, that
-// have no reference left: somebody else's went meanwhile, or there was none.
+// collectRow collects those of frames x to x+7, counted from base, that have no reference
+// left.
 func (b *Batch) collectRow(x int, left [8]int32) {
 	for i, r := range left {
 		if r == 0 {
@@ -28,8 +28,9 @@ func (b *Batch) collectRow(x int, left [8]int32) {
 	}
 }
 
-// unrefRows is UnrefAll for frames x, x+1 and so on in eights, to each of which we
-// hold the only reference. It says how many of frames those are.
+// unrefRows does the work of UnrefAll for a start of frames that consists of groups of eight
+// consecutive frames, each with a count of one. It returns the number of elements that it has
+// dealt with: a multiple of 8, or 0.
 func (b *Batch) unrefRows(frames []Frame) (n int) {
 	info, base := b.M.info, int(b.M.base)
 	for ; len(frames)-n >= 8; n += 8 {
@@ -53,7 +54,7 @@ func (b *Batch) unrefRows(frames []Frame) (n int) {
 			b.Flush()
 			b.cur = i
 		}
-		// The only references are ours, so nobody else looks at them.
+		// The only references are ours, so no other CPU looks at the counts.
 		in[0].refs, in[1].refs, in[2].refs, in[3].refs = 0, 0, 0, 0
 		in[4].refs, in[5].refs, in[6].refs, in[7].refs = 0, 0, 0, 0
 		b.maskRow(x)
@@ -61,7 +62,7 @@ func (b *Batch) unrefRows(frames []Frame) (n int) {
 	return n
 }
 
-// maskRow collects frames x to x+7, counted from the memory's base, of block cur.
+// maskRow collects frames x to x+7, counted from base, which are of superblock cur.
 func (b *Batch) maskRow(x int) {
 	w, bit := x>>6&7, x&63
 	b.mask[w] |= 0xff << bit

@@ -8,16 +8,17 @@ import (
 	"grim/arch"
 )
 
-// A sole frame has one reference, and a leaf entry is that reference: the entry says
-// so by a bit of its own. Nobody counts it. block.sole has the frame's bit, its count is
-// 0, and nothing else in its record is of its time. So neither handing out such a frame
-// nor freeing it writes the record, which in a teardown is a line fetched from memory
-// for every four pages. Memory that a process touches first is given out so. Whoever
-// takes a second reference, as fork does, makes the frame counted first, and clears the
-// mark in the entry. Ref and Unref of a sole frame panic.
+// A sole frame has exactly one reference: a leaf entry, which has a bit that says so. The
+// frame's bit in block.sole is set, its count is 0, and the rest of its record is out of
+// date. So the record is not written when the frame is handed out, nor when it is freed. In
+// a teardown that saves a cache line fetched from memory for every four pages.
+//
+// The memory that a process touches first is handed out as sole frames. Before a second
+// reference is added, as in fork, the frame must become a counted one (Counted), and the
+// entry's bit be cleared. Ref and Unref of a sole frame panic.
 
-// AllocSole hands out a frame of anonymous memory that is all zero and sole: it goes
-// into an entry that says so, or to FreeSole.
+// AllocSole hands out a sole frame of anonymous memory that is all zero. The caller puts it
+// into an entry with the bit of a sole frame, or gives it to FreeSole. ENOMEM.
 func (m *Memory) AllocSole() (Frame, error) {
 	return m.allocZero(Anon, true)
 }
@@ -30,8 +31,8 @@ func (m *Memory) makeSole(x int) {
 	atomic.OrUint64(m.soleWord(x), 1<<(x&63))
 }
 
-// Populate hands out n frames of a reservation from f on for anonymous memory, sole
-// and all zero. The caller keeps record of which it populated.
+// Populate hands out frames f to f+n-1 of a reservation as sole frames of anonymous memory,
+// all zero. The caller keeps a record of the frames that it has populated.
 func (m *Memory) Populate(f Frame, n int) {
 	x := int(f - m.base)
 	for end := x + n; x < end; x++ {
@@ -43,7 +44,8 @@ func (m *Memory) Populate(f Frame, n int) {
 	}
 }
 
-// recordSole gives frame x an owner, for retire. Debug builds only.
+// recordSole gives frame x an owner, so that retire overwrites it later. It is for debug
+// builds.
 func (m *Memory) recordSole(x int) {
 	fi := &m.info[x]
 	if fi.refs != 0 {
@@ -52,23 +54,23 @@ func (m *Memory) recordSole(x int) {
 	fi.owner = Anon
 }
 
-// soleWord is the word of block.sole that has the bit of frame x, counted from base:
-// bit x&63.
+// soleWord is the word of block.sole that has the bit of frame x, counted from base. The bit
+// is bit x&63.
 func (m *Memory) soleWord(x int) *uint64 {
 	return &m.blocks[uint(x)/arch.BlockPages].sole[x>>6&(arch.BlockPages/64-1)]
 }
 
-// Sole tells whether f is sole: whether the entry that maps it must say so.
+// Sole reports whether f is sole.
 func (m *Memory) Sole(f Frame) bool { return m.isSole(int(f - m.base)) }
 
-// isSole tells whether frame x, counted from base, is sole.
+// isSole reports whether frame x, counted from base, is sole.
 func (m *Memory) isSole(x int) bool { return atomic.LoadUint64(m.soleWord(x))>>(x&63)&1 != 0 }
 
-// unsole takes frame x's bit away.
+// unsole clears frame x's bit.
 func (m *Memory) unsole(x int) { atomic.AndUint64(m.soleWord(x), ^(uint64(1) << (x & 63))) }
 
-// Counted gives sole frame f a count, of one. The caller has the entry, and clears its
-// mark.
+// Counted makes sole frame f a frame with a count of one. The caller owns the entry that
+// maps f, and clears the bit in it.
 func (m *Memory) Counted(f Frame) {
 	x := int(f - m.base)
 	if !m.isSole(x) {
@@ -81,8 +83,8 @@ func (m *Memory) Counted(f Frame) {
 	atomic.StoreInt32(&fi.refs, 1)
 }
 
-// CountTable makes the frames of those of a leaf table's entries that have the bit sole
-// counted, and clears the bit.
+// CountTable calls Counted for the frame of each entry of leaf table t that has the bit
+// sole, and clears the bit. groups are those of t: Info.Groups.
 func (m *Memory) CountTable(t *Rows, groups uint64, sole arch.PTE) {
 	for ; groups != 0; groups &= groups - 1 {
 		row := &t[bits.TrailingZeros64(groups)&63]
@@ -95,15 +97,15 @@ func (m *Memory) CountTable(t *Rows, groups uint64, sole arch.PTE) {
 	}
 }
 
-// FreeSole gives up the reference that was a sole frame's entry.
+// FreeSole frees sole frame f. The caller has cleared the entry that mapped it.
 func (m *Memory) FreeSole(f Frame) {
 	m.mu.Lock()
 	m.releaseOne(f)
 	m.mu.Unlock()
 }
 
-// joinSole makes the counts of block i those of a whole block, if all of its frames are
-// sole or have one reference, and all of these are the caller's.
+// joinSole clears the counts and sole bits of block i if each of its frames is sole or has a
+// count of one, and reports whether that is so. The caller holds all these references.
 func (m *Memory) joinSole(i int32) bool {
 	b := &m.blocks[i]
 	first := int(i) * arch.BlockPages
