@@ -5,24 +5,25 @@ import "grim/arch"
 // none is the number of no reservation.
 const none = -1
 
-// resv is one reservation. It is known by the number of its block of memory, so
-// that records are neither allocated nor searched for, and links cost no write
-// barrier. All fields under Pool.mu.
+// resv is one reservation. Its number is the number of its block of memory, and it is the
+// element of Pool.records with that number. So records are neither allocated nor searched
+// for, and a link between records is a number, which needs no write barrier. All fields are
+// under Pool.mu.
 type resv struct {
 	set       *Set // nil: not in use
 	va        arch.VA
 	populated [arch.BlockPages / 64]uint64
 	count     int32 // bits in populated
-	faults    int32 // that it has answered
-	next      int32 // page after the last run: a fault here is in a row
-	window    int32 // pages of the last run in a row
+	faults    int32 // page faults that it has served
+	next      int32 // page after the last run: a fault here is sequential
+	window    int32 // length of the last sequential run, in pages
 
-	hashNext, hashPrev int32 // chain of a bucket; hashPrev none: the first
+	hashNext, hashPrev int32 // chain of a bucket; hashPrev is none in the first
 	setNext, setPrev   int32
 	lruNext, lruPrev   int32 // ring through Pool.lru
 }
 
-// bucket is where a reservation of s for block is chained.
+// bucket is the hash bucket for a reservation of s for block.
 func (p *Pool) bucket(s *Set, block arch.VA) *int32 {
 	// Fibonacci hashing: neighbouring blocks and sets go to different buckets.
 	h := (uint64(block>>arch.BlockShift) + s.id<<20) * 0x9e3779b97f4a7c15
@@ -42,7 +43,8 @@ func (p *Pool) find(s *Set, block arch.VA) int32 {
 	return none
 }
 
-// reserve makes a reservation of s for block; none if no 2 MB are free.
+// reserve makes a reservation of s for block and returns its number, or none if no 2 MB
+// block of memory is free.
 func (p *Pool) reserve(s *Set, block arch.VA) int32 {
 	base, ok := p.m.Reservation()
 	if !ok {
@@ -53,7 +55,7 @@ func (p *Pool) reserve(s *Set, block arch.VA) int32 {
 	b := p.bucket(s, block)
 	*r = resv{set: s, va: block, next: none, hashNext: *b, hashPrev: none, setNext: s.head, setPrev: none}
 	if s.row == block {
-		// The block before was filled in a row: go on at full width.
+		// The block before was filled sequentially: go on with the largest window.
 		r.next, r.window = 0, maxWindow
 	}
 	if *b >= 0 {
@@ -70,7 +72,7 @@ func (p *Pool) reserve(s *Set, block arch.VA) int32 {
 	return i
 }
 
-// enqueue puts reservation i at the young end of the ring, dequeue takes it out.
+// enqueue puts reservation i into the ring as the most recently populated.
 func (p *Pool) enqueue(i int32) {
 	r, lru := &p.records[i], &p.records[p.lru]
 	r.lruPrev, r.lruNext = lru.lruPrev, p.lru
@@ -78,6 +80,7 @@ func (p *Pool) enqueue(i int32) {
 	lru.lruPrev = i
 }
 
+// dequeue takes a reservation out of the ring.
 func (p *Pool) dequeue(r *resv) {
 	p.records[r.lruPrev].lruNext = r.lruNext
 	p.records[r.lruNext].lruPrev = r.lruPrev
@@ -91,8 +94,8 @@ func (p *Pool) touch(i int32) {
 	}
 }
 
-// end takes reservation i off every list, frees its unpopulated frames and says
-// how many.
+// end ends reservation i: it takes it off every list, frees its unpopulated frames, and
+// returns how many they were.
 func (p *Pool) end(i int32) (freed int) {
 	r := &p.records[i]
 	s := r.set
@@ -108,7 +111,7 @@ func (p *Pool) end(i int32) (freed int) {
 	return p.release(i)
 }
 
-// release is end but for the list of the set.
+// release is end without the list of the set, which the caller sees to.
 func (p *Pool) release(i int32) (freed int) {
 	r := &p.records[i]
 	if r.hashPrev >= 0 {

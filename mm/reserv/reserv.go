@@ -1,19 +1,19 @@
 // Package reserv keeps 2 MB reservations of frames for anonymous memory.
 //
-// The first fault in a 2 MB block of addresses that lies inside one anonymous
-// mapping sets a free 2 MB block of frames aside. Faults there take the frame
-// that lies as far into the block as the page; faults in a row, and the later of
-// many faults all over the block, take more than one at a time (fill-ahead). Only
-// pages handed out are used memory: the others go back when the reservation is
-// broken, by unmapping, fork, exit, or when memory runs short, the least recently
-// used first. When all 512 have been handed out,
-// the reservation is over and the caller makes the pages one block
-// (pmap.Promote).
+// A reservation begins with the first page fault in a 2 MB block of addresses that lies
+// inside one anonymous mapping: a free 2 MB block of frames is set aside for it. Each page
+// gets the frame that lies as far into the block of frames as the page lies into the block
+// of addresses. A fault may be given more pages than the one it asks for (fill-ahead), if
+// the faults are sequential, or if there have been many all over the block.
 //
-// Locks: Pool.mu guards every reservation of the machine, held for a few hundred
-// instructions at most, with phys.Memory.mu inside. It may be taken with a map's
-// or pmap's lock held (that is where reclaim comes from); nothing that allocates
-// frames with reclaim runs under it.
+// Only frames that have been handed out count as used memory. The others are given back
+// when the reservation is broken: by unmapping, fork or exit, or when memory is short, the
+// least recently populated reservation first. When all 512 frames have been handed out the
+// reservation ends, and the caller turns the pages into one block (pmap.Promote).
+//
+// Locks: Pool.mu guards all reservations of the machine. It is held for a few hundred
+// instructions at most; phys.Memory.mu is taken under it. It may be taken under a map's or
+// a pmap's lock, as reclaim does. No allocation that may call reclaim runs under it.
 package reserv
 
 import (
@@ -24,18 +24,19 @@ import (
 	"grim/mm/phys"
 )
 
-// maxWindow bounds the fill-ahead, in pages.
+// maxWindow is the largest fill-ahead, in pages.
 //
-// In a row the window doubles with each fault: at most as much is filled ahead as
-// was touched. Elsewhere it is a power of two, at its own multiple, and smaller than
-// the number of faults in the block: one page of a block costs one page, two cost
-// two, 16 cost at most 86, and 42 fill it, where each page would fault otherwise. A
-// page table full of 4 KB pages is what a program that uses its memory at random
-// pays for on every TLB miss, and in every fork and exit.
+// With sequential faults the window doubles at each fault, so that no more is filled ahead
+// than has been touched. With other faults the window is a power of two, aligned to its
+// size, and smaller than the number of faults in the block so far. A program that touches
+// one page of a block so gets one page, for two it gets two, for 16 at most 86; after 42 the
+// block is full, and can become a block mapping. Without fill-ahead a program that uses its
+// memory at random would take a fault for each page, and keep a table of 4 KB pages, which
+// costs TLB misses and makes fork and exit slower.
 const maxWindow = 32
 
-// plenty is the part of memory that must be free for filling ahead where nobody was
-// seen to go: 1/8.
+// plenty is the part of memory, one eighth, that must be free for filling ahead when faults
+// are not sequential.
 const plenty = 8
 
 // Pool holds the machine's reservations.
@@ -45,26 +46,26 @@ type Pool struct {
 	lru     int32        // [I] the record that heads the ring: its lruNext is the least recently populated
 
 	mu          sync.Mutex
-	records     []resv  // by number of the block of memory, and one more for lru
+	records     []resv  // by number of the block of memory; the last is the ring's head
 	buckets     []int32 // by Set and block, chained by hashNext
 	sets        uint64
 	unpopulated int
 }
 
-// Set holds one address space's reservations. Call Init first. All methods may be
-// called at any time by anyone; the caller's map lock keeps them in order.
+// Set holds the reservations of one address space. Init comes first. Any goroutine may call
+// the methods; the lock of the address space's map decides their order.
 type Set struct {
 	p    *Pool
 	id   uint64
 	head int32   // by setNext
 	n    int     // in the list
-	row  arch.VA // block after the one filled up last: a fault here is in a row
+	row  arch.VA // block after the one that was filled last: a fault here is sequential
 }
 
-// NewPool makes a pool and lets m break reservations when memory runs short. With
-// enabled false (hugepages=off) there are none, and Alloc hands out single frames.
+// NewPool makes a pool, whose reservations m breaks when memory is short. If enabled is
+// false (hugepages=off) there are no reservations, and Alloc hands out single frames.
 func NewPool(m *phys.Memory, enabled bool) *Pool {
-	// One bucket for each 2 MB of memory: there are no more reservations.
+	// There is a bucket for each 2 MB of memory, as there are at most so many reservations.
 	blocks := m.NumBlocks()
 	n := 1 << bits.Len(uint(m.Total()/arch.BlockPages))
 	p := &Pool{m: m, enabled: enabled, buckets: make([]int32, n), records: make([]resv, blocks+1), lru: int32(blocks)}
@@ -84,19 +85,19 @@ func (s *Set) Init(p *Pool) {
 	p.mu.Unlock()
 }
 
-// Run is what Alloc hands out: N frames F, F+1, ..., all zero and sole (package phys),
-// for N pages from VA on.
+// Run is the result of Alloc: N frames F, F+1, ..., all zero and sole (package phys), for N
+// pages from VA on.
 type Run struct {
 	VA   arch.VA
 	F    phys.Frame
 	N    int
-	Full bool // the reservation is used up: enter the run, then pmap.Promote(VA)
+	Full bool // the reservation is used up: enter the run, then call pmap.Promote(VA)
 }
 
-// Alloc gets memory for a fault at va (page aligned) where nothing is mapped,
-// inside the anonymous mapping [lo, hi), and for up to max-1 pages around it (max
-// >= 1), all in its 2 MB block if there are any. These may be mapped to other frames
-// only if the range was not broken as Break asks. ENOMEM.
+// Alloc gets memory for a page fault at va, which is page aligned, lies inside the anonymous
+// mapping [lo, hi), and has nothing mapped. It may add memory for up to max-1 pages around
+// va (max is at least 1), all in the 2 MB block of va. Nothing is mapped at these pages
+// either if the caller has called Break where it must. ENOMEM.
 func (s *Set) Alloc(va, lo, hi arch.VA, max int) (Run, error) {
 	if s.p.enabled {
 		if run, ok := s.reserved(va, lo, hi, max); ok {
@@ -107,7 +108,8 @@ func (s *Set) Alloc(va, lo, hi arch.VA, max int) (Run, error) {
 	return Run{VA: va, F: f, N: 1}, err
 }
 
-// reserved is Alloc from a reservation; false if there is none to be had.
+// reserved is Alloc from a reservation. It returns false if there is none and none can be
+// made.
 func (s *Set) reserved(va, lo, hi arch.VA, max int) (Run, bool) {
 	p := s.p
 	block := va.BlockDown()
@@ -126,7 +128,7 @@ func (s *Set) reserved(va, lo, hi arch.VA, max int) (Run, bool) {
 	i := va.Index(0)
 	if r.populated[i>>6]>>(i&63)&1 != 0 {
 		p.mu.Unlock()
-		return Run{}, false // handed out before and unmapped since
+		return Run{}, false // the frame was handed out before, and the page unmapped since
 	}
 	from, n := p.take(r, i, max)
 	p.unpopulated -= n
@@ -143,7 +145,7 @@ func (s *Set) reserved(va, lo, hi arch.VA, max int) (Run, bool) {
 	return run, true
 }
 
-// take marks a run of at most max pages with page i in it as populated.
+// take chooses a run of at most max pages that includes page i, and marks it as populated.
 // Preconditions: p.mu held.
 func (p *Pool) take(r *resv, i, max int) (from, n int) {
 	r.faults++
@@ -177,8 +179,8 @@ func (p *Pool) take(r *resv, i, max int) (from, n int) {
 
 func (r *resv) has(k int) bool { return r.populated[k>>6]>>(k&63)&1 != 0 }
 
-// Break ends the reservations that overlap [start, end): to be called before a
-// part of a mapping is unmapped, moved or gets other rights.
+// Break ends the reservations that overlap [start, end). It must be called before a part of
+// a mapping is unmapped, moved, or given other rights.
 func (s *Set) Break(start, end arch.VA) {
 	p := s.p
 	p.mu.Lock()
@@ -204,8 +206,8 @@ func (s *Set) Break(start, end arch.VA) {
 	}
 }
 
-// BreakAll ends all reservations of s (exit, exec, fork). It is cheapest when the
-// pages that were handed out are back already.
+// BreakAll ends all reservations of s, for exit, exec and fork. It is cheapest if the frames
+// that were handed out have been freed before.
 func (s *Set) BreakAll() {
 	p := s.p
 	p.mu.Lock()
@@ -218,7 +220,7 @@ func (s *Set) BreakAll() {
 	p.mu.Unlock()
 }
 
-// Unpopulated is how many frames are set aside and not handed out.
+// Unpopulated is the number of frames that are set aside and have not been handed out.
 func (p *Pool) Unpopulated() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
