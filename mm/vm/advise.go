@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Advise is madvise(2); advice is Linux's MADV_*. DONTNEED and FREE drop pages,
-// the fork advices are kept, POPULATE_* and WILLNEED fault in; what only tunes
-// Linux is accepted and does nothing. EINVAL, ENOMEM (a hole: what is mapped has
-// been advised), EFAULT (POPULATE_* could not). It may sleep.
+// Advise is madvise(2); advice is Linux's MADV_*. DONTNEED and FREE drop pages. The fork
+// advices are stored. POPULATE_* and WILLNEED fault pages in. Advice that only tunes Linux
+// is accepted without effect. EINVAL; ENOMEM if there is a hole (the mapped part has been
+// advised); EFAULT if POPULATE_* could not fault in a page. It may sleep.
 func (vs *VMSpace) Advise(addr arch.VA, length uint64, advice int) error {
 	return vs.For(nil).Advise(addr, length, advice)
 }
 
-// Advise is VMSpace.Advise. EINTR: the thread is to end.
+// Advise is VMSpace.Advise. EINTR if the thread is to end.
 func (c Caller) Advise(addr arch.VA, length uint64, advice int) error {
 	vs := c.vs
 	end, ok := userRange(addr, length)
@@ -50,7 +50,7 @@ func knownAdvice(advice int) bool {
 	return false
 }
 
-// advise works through the entries of the range, and returns what the caller owes.
+// advise does the advice for the entries of the range, and returns what the caller owes.
 // Preconditions: mu held.
 func (vs *VMSpace) advise(start, end arch.VA, advice int) (o owed, err error) {
 	if vs.mapped(start, end) != uint64(end-start) {
@@ -60,8 +60,8 @@ func (vs *VMSpace) advise(start, end arch.VA, advice int) (o owed, err error) {
 	switch advice {
 	case unix.MADV_DONTNEED, unix.MADV_FREE:
 		for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {
-			// FREE may drop pages whenever it likes: now, so that it means the
-			// same every time.
+			// FREE may drop pages at any time. They are dropped now, so that the result is
+			// always the same.
 			vs.spend(costChange)
 			if e.flags&entWired != 0 || advice == unix.MADV_FREE && (e.obj != nil || !e.private()) {
 				return o, syscall.EINVAL

@@ -11,9 +11,8 @@ import (
 	"grim/mm/phys"
 )
 
-// anonObject is shared anonymous memory: MAP_SHARED|MAP_ANONYMOUS, kept by the
-// processes that map it and gone with the last. Its frames are its only store,
-// so nobody needs to hear which are dirty.
+// anonObject is shared anonymous memory (MAP_SHARED|MAP_ANONYMOUS). It lives as long as a
+// process maps it. Its frames are its only store, so it need not be told which are dirty.
 type anonObject struct {
 	Mappings
 	sys  *System
@@ -24,12 +23,12 @@ type anonObject struct {
 	pages pageIndex
 }
 
-// anonCost is what shared anonymous memory is charged, without its page index.
+// anonCost is what an anonObject is charged, without its page index.
 const anonCost = int64(unsafe.Sizeof(anonObject{}))
 
-// NewAnonObject makes shared anonymous memory of size bytes, all zero, with one
-// reference. owner pays for what the kernel keeps of it. Frames are allocated as
-// pages are touched. ENOMEM.
+// NewAnonObject makes shared anonymous memory of size bytes, all zero, with one reference.
+// owner pays for what the kernel keeps of it. Frames are allocated when pages are touched.
+// ENOMEM.
 func NewAnonObject(s *System, size int64, owner *charge.User) (Object, error) {
 	if !owner.Take(charge.Object, anonCost) {
 		return nil, syscall.ENOMEM
@@ -77,15 +76,14 @@ func (o *anonObject) GetPage(index int64, _ bool) (phys.Frame, error) {
 	return f, nil
 }
 
-// CachedPage allocates as well: that does not sleep. A failure is left for
-// GetPage to report.
+// CachedPage may allocate, which does not sleep. If that fails it returns false, and
+// GetPage reports the error.
 func (o *anonObject) CachedPage(index int64, write bool) (phys.Frame, bool) {
 	f, err := o.GetPage(index, write)
 	return f, err == nil
 }
 
-// CachedRun returns pages that were touched before: reading around one does not
-// allocate.
+// CachedRun returns only pages that were touched before: fault-around does not allocate.
 func (o *anonObject) CachedRun(first int64, want uint32, frames *[AroundPages]phys.Frame) {
 	o.mu.Lock()
 	o.pages.run(o.sys.mem, first, want, frames)
@@ -97,5 +95,5 @@ func (o *anonObject) Tracks() bool                     { return false }
 func (o *anonObject) Size() int64                      { return o.size }
 func (o *anonObject) Name() string                     { return "/dev/zero (deleted)" }
 
-// pagesOf is the number of pages that hold size bytes.
+// pagesOf returns the number of pages that hold size bytes.
 func pagesOf(size int64) int64 { return (size + arch.PageSize - 1) >> arch.PageShift }

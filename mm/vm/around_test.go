@@ -9,11 +9,10 @@ import (
 	"grim/arch"
 )
 
-// A read of a file's page maps what the file has at hand of the 64 KB around it, and
-// nothing else: no holes, nothing past the end or outside the mapping, and no page
-// that the process has a copy of.
-// Seen to fail: enterAround without the end of the mapping, or its start; from another
-// index.
+// A read of a file's page maps the pages of the 64 KB around it that the file has in
+// memory, and no others: no holes, nothing past the end or outside the mapping, and no page
+// that the process has a copy of. Seen to fail: enterAround without the end of the mapping,
+// or its start; from another index.
 func TestReadAround(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		m := newMachine(t, f, 2048)
@@ -65,7 +64,7 @@ func TestReadAround(t *testing.T) {
 		}
 		wantLoad(t, vs, va+38*pg, 42) // page 41; its 64 KB are pages 28 to 43
 		want("a read in the middle", 3, 4, 6, 7, 8, 9, 10, 11, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43)
-		wantLoad(t, vs, va+41*pg, 45) // page 44, the last: pages 44 to 59 but for what is not there
+		wantLoad(t, vs, va+41*pg, 45) // page 44, the last: pages 44 to 59, without those that are not there
 		if got := resident(); got[len(got)-1] != 44 || len(got) != 25 {
 			t.Fatalf("a read at the end: %v", got)
 		}

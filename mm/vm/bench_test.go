@@ -6,8 +6,8 @@ import (
 	"grim/arch"
 )
 
-// Costs on the host, for comparing before and after; the figures that count come
-// from QEMU.
+// Costs on the host, for comparing a change with the state before it. The figures that
+// count come from QEMU.
 
 func benchSpace(b *testing.B, frames int) (*machine, *VMSpace) {
 	m := newMachine(b, formats[0], frames)

@@ -2,16 +2,16 @@ package vm
 
 import "grim/arch"
 
-// SetBrk places the start of the heap, which is empty then (program loader).
+// SetBrk sets the start of the heap, which is empty then. The program loader calls it.
 func (vs *VMSpace) SetBrk(start arch.VA) {
 	vs.mu.Lock()
 	vs.brkStart, vs.brkEnd = start, start
 	vs.mu.Unlock()
 }
 
-// Brk moves the end of the heap to addr and returns the end that holds now: the
-// old one if addr is out of range, or memory, limits or a neighbour did not
-// allow it (brk(2)).
+// Brk is brk(2): it moves the end of the heap to addr and returns the end that holds now.
+// That is the old end if addr is out of range, or if memory, a limit or a neighbour did not
+// allow it.
 func (vs *VMSpace) Brk(addr arch.VA) arch.VA { return vs.For(nil).Brk(addr) }
 
 // Brk is VMSpace.Brk.
@@ -28,7 +28,7 @@ func (c Caller) Brk(addr arch.VA) arch.VA {
 	return end
 }
 
-// brk does the work, and returns what the caller owes. Preconditions: mu held.
+// brk does the work of Brk, and returns what the caller owes. Preconditions: mu held.
 func (vs *VMSpace) brk(addr arch.VA) (now arch.VA, o owed) {
 	if vs.brkStart == 0 || addr < vs.brkStart || addr >= arch.UserMax-arch.PageSize {
 		return vs.brkEnd, o

@@ -7,32 +7,32 @@ import (
 	"grim/mm/charge"
 )
 
-// What the map makes the kernel hold is charged to the user whose space it is.
-// Map entries are paid for some at a time, so that most operations only compare
-// two numbers: every operation that may add entries calls room first, for as many
-// as it can need, and then cannot fail for want of them.
+// What the kernel keeps for a map is charged to the user that owns the space. Map entries
+// are paid for several at a time, so that most operations only compare two numbers. Every
+// operation that may add entries first calls room for as many as it can need; after that it
+// cannot fail for want of entries.
 
 const (
-	// entryStep is how many entries are paid for at a time. A small process has
-	// 8 to 16, so that New pays for all it will ever have.
+	// entryStep is how many entries are paid for at a time. A small process has 8 to 16
+	// entries, so New pays for all that it will ever have.
 	entryStep = 16
 	entryCost = int64(unsafe.Sizeof(entry{}))
 	// spaceCost is what a new space is charged, first entries included.
 	spaceCost = int64(unsafe.Sizeof(VMSpace{})) + entryStep*entryCost
 )
 
-// charged is what the space has been charged for itself and its entries. Preconditions:
-// mu held.
+// charged returns what the space has been charged for itself and its entries.
+// Preconditions: mu held.
 func (vs *VMSpace) charged() int64 { return spaceCost + int64(vs.paid-entryStep)*entryCost }
 
-// Charged is how much of the kernel's heap the space holds, in bytes.
+// Charged returns how much of the kernel's heap the space holds, in bytes.
 func (vs *VMSpace) Charged() int64 {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	return vs.charged()
 }
 
-// owner is who pays for the space, and for what is made for it now.
+// owner returns the user that pays for the space, and for what is made for it now.
 func (vs *VMSpace) owner() *charge.User {
 	vs.mu.Lock()
 	u := vs.payer
@@ -40,8 +40,8 @@ func (vs *VMSpace) owner() *charge.User {
 	return u
 }
 
-// PayFor makes another user pay for the space. What the space has been charged keeps
-// the user known.
+// PayFor makes u pay for the space. What the space has been charged keeps u's entry in the
+// table of users.
 func (vs *VMSpace) PayFor(u *charge.User) {
 	vs.mu.Lock()
 	if vs.payer != u {
@@ -51,8 +51,8 @@ func (vs *VMSpace) PayFor(u *charge.User) {
 	vs.mu.Unlock()
 }
 
-// room makes sure that the map may get n more entries: nil or ENOMEM, for
-// maxEntries as well as for kernel memory. Preconditions: mu held.
+// room makes sure that the map may get n more entries. ENOMEM if there would be more than
+// maxEntries, or kernel memory is refused. Preconditions: mu held.
 func (vs *VMSpace) room(n int) error {
 	if vs.tree.n+n <= vs.paid {
 		return nil
@@ -60,7 +60,7 @@ func (vs *VMSpace) room(n int) error {
 	return vs.pay(vs.tree.n + n)
 }
 
-// pay charges for as many entries as given. Preconditions: mu held.
+// pay charges for entries until so many are paid for in all. Preconditions: mu held.
 func (vs *VMSpace) pay(entries int) error {
 	if entries > maxEntries {
 		return syscall.ENOMEM
@@ -73,9 +73,9 @@ func (vs *VMSpace) pay(entries int) error {
 	return nil
 }
 
-// repay gives back what is paid for entries that are gone, once that is much. It
-// leaves entryStep unused ones, which is more than any operation has asked room
-// for and not used yet. Preconditions: mu held.
+// repay gives back what is paid for entries that are gone, if that is at least entryStep.
+// It leaves entryStep unused entries paid for, which is more than any operation has asked
+// room for and not used yet. Preconditions: mu held.
 func (vs *VMSpace) repay() {
 	less := (vs.paid-vs.tree.n)/entryStep*entryStep - entryStep
 	if less >= entryStep {

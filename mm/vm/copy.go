@@ -8,8 +8,8 @@ import (
 	"grim/mm/phys"
 )
 
-// userBuffer checks an address and a length that a user gave: EFAULT unless
-// [va, va+n) lies in the user half without wrapping.
+// userBuffer checks an address and a length from user code. EFAULT unless [va, va+n) lies
+// in the user half without wrapping.
 func userBuffer(va arch.VA, n uint64) error {
 	if n > uint64(arch.UserMax) || va > arch.UserMax-arch.VA(n) {
 		return syscall.EFAULT
@@ -17,10 +17,10 @@ func userBuffer(va arch.VA, n uint64) error {
 	return nil
 }
 
-// access calls fn with the frame behind va and what of it belongs to [va, va+n),
-// faulting the page in first. fn runs under pmap.mu, the lock that keeps the
-// page from being unmapped and freed: it copies, and nothing else. It returns
-// how many bytes that was. EFAULT; ENOMEM if the page could not be had.
+// access calls fn with the frame behind va, after faulting the page in, and with the part
+// of the frame that belongs to [va, va+n). It returns the length of that part. fn runs
+// under pmap.mu, the lock that keeps the page from being unmapped and freed, so it must
+// only copy. EFAULT; ENOMEM if there is no memory for the page.
 func (vs *VMSpace) access(va arch.VA, n uint64, want arch.Prot, fn func(f phys.Frame, off, n int)) (int, error) {
 	off := int(va & (arch.PageSize - 1))
 	k := int(min(n, uint64(arch.PageSize-off)))
@@ -38,10 +38,11 @@ func (vs *VMSpace) access(va arch.VA, n uint64, want arch.Prot, fn func(f phys.F
 	}
 }
 
-// copyCost is what copying n bytes costs, in instructions.
+// copyCost returns the cost of copying n bytes, in instructions.
 func copyCost(n int) int { return costLookup + n/4 }
 
-// copyFault is Fault for a copy. EFAULT; ENOMEM.
+// copyFault is Fault for a copy. If memory is short it may kill processes to get some, and
+// try again. EFAULT; ENOMEM.
 func (vs *VMSpace) copyFault(va arch.VA, want arch.Prot) error {
 	for {
 		since := vs.sys.mem.Shortages()
@@ -55,7 +56,7 @@ func (vs *VMSpace) copyFault(va arch.VA, want arch.Prot) error {
 	}
 }
 
-// CopyIn fills dst from user memory at src. EFAULT; it may sleep.
+// CopyIn fills dst from user memory at src. EFAULT. It may sleep.
 func (vs *VMSpace) CopyIn(dst []byte, src arch.VA) error {
 	if err := userBuffer(src, uint64(len(dst))); err != nil {
 		return err
@@ -82,9 +83,9 @@ func (vs *VMSpace) CopyIn(dst []byte, src arch.VA) error {
 	return nil
 }
 
-// CopyOut writes src to user memory at dst. EFAULT if any byte of the range
-// cannot be written, and then nothing was; it may sleep. (Only a thread that
-// unmaps the range at the same time can see a part of it written.)
+// CopyOut writes src to user memory at dst. It returns EFAULT, and writes nothing, if any
+// byte of the range cannot be written. (A part can be written only if another thread unmaps
+// the range at the same time.) It may sleep.
 func (vs *VMSpace) CopyOut(dst arch.VA, src []byte) error {
 	if err := vs.ensureRest(dst, uint64(len(src)), arch.Write); err != nil {
 		return err
@@ -112,9 +113,10 @@ func (vs *VMSpace) CopyOut(dst arch.VA, src []byte) error {
 	return nil
 }
 
-// CopyInPresent is CopyIn as far as the pages are there: it takes no fault, never
-// sleeps, and returns how many bytes it copied. A caller may hold locks; without
-// them it calls EnsureReadable and tries again. The range must be in the user half.
+// CopyInPresent copies as CopyIn does, up to the first page that is not present or not
+// readable. It takes no fault, never sleeps, and returns how many bytes it copied. The
+// caller may hold locks. If bytes are missing it unlocks, calls EnsureReadable and tries
+// again. The range must be in the user half.
 func (vs *VMSpace) CopyInPresent(dst []byte, src arch.VA) (n int) {
 	for n < len(dst) {
 		off := int(src & (arch.PageSize - 1))
@@ -133,8 +135,8 @@ func (vs *VMSpace) CopyInPresent(dst []byte, src arch.VA) (n int) {
 	return n
 }
 
-// CopyOutPresent is CopyOut as far as the pages are there and may be written, in
-// the way of CopyInPresent.
+// CopyOutPresent copies as CopyOut does, up to the first page that is not present or not
+// writable; otherwise it is like CopyInPresent.
 func (vs *VMSpace) CopyOutPresent(dst arch.VA, src []byte) (n int) {
 	mem := vs.sys.mem
 	for n < len(src) {
@@ -155,7 +157,7 @@ func (vs *VMSpace) CopyOutPresent(dst arch.VA, src []byte) (n int) {
 	return n
 }
 
-// ZeroOut clears n bytes of user memory at dst. Errors as CopyOut.
+// ZeroOut clears n bytes of user memory at dst. It fails as CopyOut does.
 func (vs *VMSpace) ZeroOut(dst arch.VA, n uint64) error {
 	if err := vs.ensureRest(dst, n, arch.Write); err != nil {
 		return err
@@ -176,9 +178,9 @@ func (vs *VMSpace) ZeroOut(dst arch.VA, n uint64) error {
 	return nil
 }
 
-// ensureRest makes every page of a range but the first accessible, so that a
-// copy that has begun does not end in the middle. A range within one page, the
-// usual case, costs nothing.
+// ensureRest makes every page of a range accessible, so that a copy that has begun does not
+// end in the middle. A range within one page, which is the usual case, costs nothing: it
+// can only fail as a whole.
 func (vs *VMSpace) ensureRest(va arch.VA, n uint64, want arch.Prot) error {
 	if err := userBuffer(va, n); err != nil {
 		return err
@@ -189,8 +191,8 @@ func (vs *VMSpace) ensureRest(va arch.VA, n uint64, want arch.Prot) error {
 	return vs.ensure(va, n, want)
 }
 
-// ensure faults in the pages of a range that the user could not access as
-// wanted. The range has been checked.
+// ensure faults in the pages of a range that user code could not access as wanted. The
+// range has been checked.
 func (vs *VMSpace) ensure(va arch.VA, n uint64, want arch.Prot) error {
 	var work pace
 	for p := va.PageDown(); p < va+arch.VA(n); p += arch.PageSize {
@@ -202,7 +204,7 @@ func (vs *VMSpace) ensure(va arch.VA, n uint64, want arch.Prot) error {
 	return nil
 }
 
-// EnsureReadable faults in [va, va+n) for reading. EFAULT; it may sleep.
+// EnsureReadable faults in [va, va+n) for reading. EFAULT. It may sleep.
 func (vs *VMSpace) EnsureReadable(va arch.VA, n uint64) error {
 	if err := userBuffer(va, n); err != nil {
 		return err
@@ -210,7 +212,7 @@ func (vs *VMSpace) EnsureReadable(va arch.VA, n uint64) error {
 	return vs.ensure(va, n, arch.Read)
 }
 
-// EnsureWritable faults in [va, va+n) for writing. EFAULT; it may sleep.
+// EnsureWritable faults in [va, va+n) for writing. EFAULT. It may sleep.
 func (vs *VMSpace) EnsureWritable(va arch.VA, n uint64) error {
 	if err := userBuffer(va, n); err != nil {
 		return err
@@ -218,7 +220,7 @@ func (vs *VMSpace) EnsureWritable(va arch.VA, n uint64) error {
 	return vs.ensure(va, n, arch.Write)
 }
 
-// CopyInString reads the string at src up to its NUL, which is not returned.
+// CopyInString reads the string at src up to its NUL, and returns it without the NUL.
 // EFAULT; ENAMETOOLONG if there is no NUL in the first max+1 bytes. It may sleep.
 func (vs *VMSpace) CopyInString(src arch.VA, max int) (string, error) {
 	var room [256]byte
@@ -229,7 +231,7 @@ func (vs *VMSpace) CopyInString(src arch.VA, max int) (string, error) {
 	return string(b), nil
 }
 
-// AppendString is CopyInString that adds the string to dst.
+// AppendString is CopyInString, but appends the string to dst.
 func (vs *VMSpace) AppendString(dst []byte, src arch.VA, max int) ([]byte, error) {
 	mem := vs.sys.mem
 	for left := max + 1; left > 0; {

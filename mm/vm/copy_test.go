@@ -9,7 +9,7 @@ import (
 	"grim/arch"
 )
 
-// Every bad pointer is EFAULT, and nothing else changes.
+// Every bad pointer gives EFAULT, and nothing else changes.
 func TestBadPointers(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		m := newMachine(t, f, 1024)

@@ -8,9 +8,10 @@ import (
 	"grim/arch"
 )
 
-// A tree of forks in which everybody writes: nobody ever sees another's bytes,
-// and what nobody wrote is shared. Broken on purpose once by leaving the parent's
-// pages writable in forkEntries (a Sharing in pmap.Copy that loses nothing): fails at the first generation.
+// In a tree of forks every process writes. No process ever sees another's bytes, and pages
+// that were not written are shared. Broken on purpose once by leaving the parent's pages
+// writable in forkEntries (a Sharing in pmap.Copy that loses nothing): fails at the first
+// generation.
 func TestForkTree(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		for _, big := range []bool{false, true} {
@@ -73,8 +74,7 @@ func TestForkTree(t *testing.T) {
 	})
 }
 
-// A fork costs no frames but tables, and the last user of a page writes it in
-// place.
+// A fork takes no frames except for tables, and the last user of a page writes it in place.
 func TestForkShares(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		m := newMachine(t, f, 4096)
@@ -136,7 +136,7 @@ func TestForkAdvice(t *testing.T) {
 	}
 }
 
-// PROT_NONE keeps contents; rights are enforced and come back.
+// PROT_NONE keeps a page's contents. Rights are enforced, and can be given back.
 func TestProtect(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		m := newMachine(t, f, 1024)
@@ -174,8 +174,8 @@ func TestProtect(t *testing.T) {
 	})
 }
 
-// A page touched sets a block aside; whatever changes the mapping gives back what
-// was not used. Each case was broken once by leaving out its Break.
+// A touched page reserves a block. Every change of the mapping gives back the frames that
+// were not used. Each case was broken once by leaving out its Break.
 func TestReservationsEnd(t *testing.T) {
 	const base = 0x40000000
 	for name, op := range map[string]func(m *machine, vs *VMSpace) error{

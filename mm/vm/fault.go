@@ -9,10 +9,10 @@ import (
 	"grim/mm/pmap"
 )
 
-// Fault resolves a user access to va. nil: the access can be tried again.
-// EFAULT: nothing is mapped there (SEGV_MAPERR). EACCES: not allowed
-// (SEGV_ACCERR). EIO: the object has no such page (SIGBUS). ENOMEM: no memory,
-// the process cannot go on. It may sleep.
+// Fault resolves a user access to va. After nil the access can be tried again. EFAULT:
+// nothing is mapped there (SEGV_MAPERR). EACCES: the access is not allowed (SEGV_ACCERR).
+// EIO: the object has no such page (SIGBUS). ENOMEM: there is no memory, and the process
+// cannot go on. It may sleep.
 func (vs *VMSpace) Fault(va arch.VA, access arch.Prot) error {
 	if va >= arch.UserMax {
 		return syscall.EFAULT
@@ -32,9 +32,9 @@ func (vs *VMSpace) Fault(va arch.VA, access arch.Prot) error {
 	return err
 }
 
-// faultFetching is Fault where an object is mapped, by e: it fetches the page if
-// need be, and starts over then, as the map may have changed meanwhile.
-// Preconditions: mu held; it is not on return.
+// faultFetching is Fault where e maps an object. If the page must be fetched it unlocks the
+// map, fetches the page, and starts over, because the map may have changed meanwhile.
+// Preconditions: mu held; it is unlocked on return.
 func (vs *VMSpace) faultFetching(e *entry, va arch.VA, access arch.Prot) (err error) {
 	var got fetched
 	for page := va.PageDown(); ; {
@@ -61,11 +61,11 @@ func (vs *VMSpace) faultFetching(e *entry, va arch.VA, access arch.Prot) (err er
 	return err
 }
 
-// errFetch asks for a page that must be fetched with the map unlocked.
+// errFetch says that a page must be fetched with the map unlocked.
 var errFetch = errors.New("fetch first")
 
-// faultEntry finds the entry for an access, growing a stack if that is what it
-// takes. Preconditions: mu held.
+// faultEntry returns the entry for an access. It grows a stack if that is necessary.
+// Preconditions: mu held.
 func (vs *VMSpace) faultEntry(va arch.VA, access arch.Prot) (*entry, error) {
 	e := vs.hint
 	if e == nil || va < e.start || va >= e.end {
@@ -85,10 +85,10 @@ func (vs *VMSpace) faultEntry(va arch.VA, access arch.Prot) (*entry, error) {
 	return e, nil
 }
 
-// growStack extends the stack e, the entry above va, down to va's page. It
-// fails with EFAULT if e is no stack, or if growing would exceed a limit or
-// come within the guard gap of what lies below (Linux: acct_stack_growth,
-// expand_downwards). Preconditions: mu held.
+// growStack extends the stack e, which is the entry above va, down to va's page. It fails
+// with EFAULT if e is not a stack, if growing would exceed a limit, or if it would come
+// within the guard gap of the entry below (Linux: acct_stack_growth, expand_downwards).
+// Preconditions: mu held.
 func (vs *VMSpace) growStack(e *entry, va arch.VA) error {
 	start := va.PageDown()
 	if e.flags&entGrowsDown == 0 || e.obj != nil || start < MinAddr {
@@ -110,9 +110,10 @@ func (vs *VMSpace) growStack(e *entry, va arch.VA) error {
 
 // faultAnon resolves a fault on zero-filled memory. Preconditions: mu held.
 func (vs *VMSpace) faultAnon(e *entry, page arch.VA, access arch.Prot) error {
-	ahead := arch.BlockPages // as far as reserv thinks useful
+	ahead := arch.BlockPages // reserv decides how many are useful
 	if vs.limits.Resident != Unlimited {
-		// Near a limit, pages that nobody asked for would count.
+		// Pages filled ahead would count against the limit, although the program has not
+		// asked for them.
 		ahead = 1
 		if _, ok := vs.pm.Lookup(page); !ok {
 			if err := vs.mayHold(1); err != nil {
@@ -134,20 +135,20 @@ func (vs *VMSpace) faultAnon(e *entry, page arch.VA, access arch.Prot) error {
 			for i := range run.N {
 				vs.sys.mem.FreeSole(run.F + phys.Frame(i))
 			}
-			// What was handed out is never handed out again: the next fault must
-			// find no reservation here.
+			// Alloc never hands out a page of a reservation twice, so the reservation must
+			// end: the next fault needs a new frame.
 			vs.rs.Break(run.VA, run.VA+arch.PageSize)
 		}
 	}
 	pm.Unlock()
 	if run.Full && err == nil {
-		vs.sys.yield()     // to fill the last pages took as long as a step does
-		pm.Promote(run.VA) // if it cannot, the pages stay as they are
+		vs.sys.yield()     // filling the last pages has taken a whole step
+		pm.Promote(run.VA) // if that fails, the pages stay as they are
 	}
 	return err
 }
 
-// pmapFlags are the flags of a page of anonymous memory or of a private copy.
+// pmapFlags returns the flags for a page of anonymous memory or a private copy.
 func (e *entry) pmapFlags() (fl pmap.Flags) {
 	if e.flags&entWired != 0 {
 		fl = pmap.Wired
@@ -155,12 +156,12 @@ func (e *entry) pmapFlags() (fl pmap.Flags) {
 	return fl
 }
 
-// faultPresent resolves a fault on a page that is resident: a write to a
-// copy-on-write page, or a right that the page lacks. Preconditions: mu held,
-// and the object's Mappings.mu if e has one, so that m stays true.
+// faultPresent resolves a fault on a page that is resident. It is a write to a
+// copy-on-write page, or an access for which the page's entry lacks a right. Preconditions:
+// mu held, and the object's Mappings.mu if e has one, so that m stays true.
 func (vs *VMSpace) faultPresent(e *entry, page arch.VA, m pmap.Mapping, access arch.Prot) error {
 	if m.Prot&access == access {
-		return nil // another thread was faster, or the TLB was behind
+		return nil // another thread has resolved it, or the TLB was out of date
 	}
 	if access&arch.Write == 0 || m.Flags&pmap.COW == 0 {
 		return vs.pm.Protect(page, page+arch.PageSize, hardware(e.prot))
@@ -169,7 +170,7 @@ func (vs *VMSpace) faultPresent(e *entry, page arch.VA, m pmap.Mapping, access a
 		return nil
 	}
 	if m.Block {
-		// Copy what is written, not 2 MB.
+		// Copy one page, not 2 MB.
 		if err := vs.pm.Demote(page); err != nil {
 			return err
 		}
@@ -180,8 +181,8 @@ func (vs *VMSpace) faultPresent(e *entry, page arch.VA, m pmap.Mapping, access a
 	return vs.copyPage(e, page, m.Frame)
 }
 
-// copyPage gives the space its own copy of a page it shares. old is mapped at
-// page, or the caller holds a reference. Preconditions: as faultPresent.
+// copyPage gives the space its own copy of a page that it shares. old is mapped at page, or
+// the caller holds a reference to it. Preconditions: as for faultPresent.
 func (vs *VMSpace) copyPage(e *entry, page arch.VA, old phys.Frame) error {
 	mem := vs.sys.mem
 	f, err := mem.Alloc(phys.Anon)

@@ -8,15 +8,15 @@ import (
 	"grim/mm/pmap"
 )
 
-// fetched is a page that an object was asked for while the map was unlocked.
-// It counts only if, once the map is locked again, the same object page is
-// still wanted and the object has not been truncated since gen was read.
+// fetched is a page that was fetched from an object while the map was unlocked. It may be
+// used only if, after the map is locked again, the same page of the object is still wanted,
+// and the object has not been truncated since gen was read.
 type fetched struct {
-	obj   Object // referenced; nil: none
+	obj   Object // with a reference; nil: nothing to fetch
 	index int64
 	write bool
 	gen   uint64
-	f     phys.Frame // referenced; 0: not there yet
+	f     phys.Frame // with a reference; 0: not fetched yet
 }
 
 func (g *fetched) fetch(s *System) (err error) {
@@ -27,16 +27,16 @@ func (g *fetched) fetch(s *System) (err error) {
 	return err
 }
 
-// want notes what to fetch. Preconditions: the map is locked, so that e's
-// reference keeps obj.
+// want records what to fetch. Preconditions: the map is locked, so that e's reference keeps
+// obj.
 func (g *fetched) want(s *System, e *entry, index int64, write bool) {
 	g.drop(s)
 	e.obj.Ref()
 	*g = fetched{obj: e.obj, index: index, write: write, gen: e.obj.Mapped().gen.Load()}
 }
 
-// take returns the page if it is the one wanted and still valid, with the
-// reference. Preconditions: Mappings.mu held.
+// take returns the page, with its reference, if it is the page that is wanted and still
+// valid. Preconditions: Mappings.mu held.
 func (g *fetched) take(e *entry, index int64, write bool) (phys.Frame, bool) {
 	if g.f == 0 || g.obj != e.obj || g.index != index || write && !g.write || g.gen != e.obj.Mapped().gen.Load() {
 		return 0, false
@@ -56,8 +56,8 @@ func (g *fetched) drop(s *System) {
 	*g = fetched{}
 }
 
-// faultObject resolves a fault on a mapped object. errFetch: the page has to be
-// fetched first, g says which. Preconditions: mu held.
+// faultObject resolves a fault on a mapped object. errFetch: the page must be fetched
+// first, and g says which. Preconditions: mu held.
 func (vs *VMSpace) faultObject(e *entry, page arch.VA, access arch.Prot, g *fetched) error {
 	m := e.obj.Mapped()
 	m.mu.Lock()
@@ -105,8 +105,8 @@ func (vs *VMSpace) faultMapped(e *entry, page arch.VA, access arch.Prot, g *fetc
 	return vs.enterObject(e, page, f, write)
 }
 
-// objectRights are the protection and the flags of an object's page that is
-// entered as it is.
+// objectRights returns the protection and the flags for an object's own page, as opposed to
+// a private copy.
 func (e *entry) objectRights(write bool) (prot arch.Prot, fl pmap.Flags) {
 	prot, fl = hardware(e.prot), e.pmapFlags()
 	switch {
@@ -116,14 +116,14 @@ func (e *entry) objectRights(write bool) (prot arch.Prot, fl pmap.Flags) {
 	case e.flags&entTracked != 0:
 		fl |= pmap.Shared
 		if !write {
-			prot &^= arch.Write // the first write must be seen
+			prot &^= arch.Write // so that the first write faults
 		}
 	}
 	return prot, fl
 }
 
-// enterObject maps an object's page, whose reference it takes over.
-// Preconditions: mu and Mappings.mu held.
+// enterObject maps an object's page. It takes over the caller's reference. Preconditions:
+// mu and Mappings.mu held.
 func (vs *VMSpace) enterObject(e *entry, page arch.VA, f phys.Frame, write bool) error {
 	var err error
 	if e.private() && write {
@@ -141,10 +141,10 @@ func (vs *VMSpace) enterObject(e *entry, page arch.VA, f phys.Frame, write bool)
 	return err
 }
 
-// enterAround answers a read of an absent page together with its neighbours, as far
-// as the object has them at hand: program text and data come from the cache, and a
-// fault costs more than a few entries. at is page's place, size the object's in
-// pages. done is false if the page itself is not at hand; nothing has changed then.
+// enterAround maps an absent page for a read, together with those of its neighbours that
+// the object has in memory. It pays for program text and data, because a fault costs more
+// than a few entries. at is the page's place, size is the object's size in pages. done is
+// false if the object does not have the page itself in memory; nothing has changed then.
 // Preconditions: mu and Mappings.mu held.
 func (vs *VMSpace) enterAround(e *entry, page arch.VA, at pmap.Place, size int64) (done bool, err error) {
 	const around = AroundPages * arch.PageSize
@@ -152,7 +152,7 @@ func (vs *VMSpace) enterAround(e *entry, page arch.VA, at pmap.Place, size int64
 	hi := min(e.end, page&^(around-1)+around)
 	hi = min(hi, e.start+arch.VA(size<<arch.PageShift-e.off)) // page is below it
 	n := int((hi - lo) >> arch.PageShift)
-	// Nobody maps or unmaps pages here meanwhile: that takes mu, or Mappings.mu.
+	// No other thread maps or unmaps pages here, as that needs mu or Mappings.mu.
 	pm := vs.pm
 	pm.Lock()
 	want := pm.AbsentMaskLocked(at, lo, n)

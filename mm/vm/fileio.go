@@ -8,8 +8,8 @@ import (
 	"grim/mm/phys"
 )
 
-// ReadAt reads from the file at off. io.EOF at the end, as io.ReaderAt has it;
-// EINVAL for a negative offset. It sleeps only if the file has a pager.
+// ReadAt reads from the file at off. It returns io.EOF at the end, as an io.ReaderAt does.
+// EINVAL for a negative offset. It sleeps if the file has a pager or a store.
 func (o *FileObject) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, syscall.EINVAL
@@ -31,7 +31,7 @@ func (o *FileObject) ReadAt(p []byte, off int64) (int, error) {
 		if f := o.pages.get(off >> arch.PageShift); f != 0 {
 			copy(p[n:n+k], o.sys.mem.Bytes(f)[in:])
 		} else {
-			clear(p[n : n+k]) // a hole stays one
+			clear(p[n : n+k]) // a hole stays a hole
 		}
 		n, off = n+k, off+int64(k)
 	}
@@ -45,9 +45,9 @@ func eof(n, want int) error {
 	return nil
 }
 
-// WriteAt writes to the file at off and extends it if need be. It returns how
-// much it wrote: all, or less with ENOSPC when frames run out. EINVAL for a
-// negative offset, EFBIG. It sleeps only if the file has a pager.
+// WriteAt writes to the file at off and extends the file if needed. It returns how many
+// bytes it wrote: all, or fewer with ENOSPC if frames run out. EINVAL for a negative
+// offset, EFBIG. It sleeps if the file has a pager or a store.
 func (o *FileObject) WriteAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, syscall.EINVAL
@@ -84,17 +84,17 @@ func (o *FileObject) WriteAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// fill copies the part of p that belongs to the page of offset off into its
-// frame. Preconditions: mu held.
+// fill copies the part of p that belongs to the page at offset off into the page's frame f.
+// Preconditions: mu held.
 func (o *FileObject) fill(f phys.Frame, p []byte, off int64) int {
 	k := copy(o.sys.mem.Bytes(f)[off&(arch.PageSize-1):], p)
 	o.sys.mem.Modified(f)
 	return k
 }
 
-// pageIn is GetPage of a file with a pager.
+// pageIn is GetPage for a file with a pager.
 func (o *FileObject) pageIn(index int64) (phys.Frame, error) {
-	o.ioMu.Lock() // so that nobody writes to the page, or truncates, while it comes in
+	o.ioMu.Lock() // keeps out writes and truncation while the page comes in
 	defer o.ioMu.Unlock()
 	if !inObject(index, pagesOf(o.Size())) {
 		return 0, syscall.EIO
@@ -123,7 +123,7 @@ func (o *FileObject) pageIn(index int64) (phys.Frame, error) {
 	return f, nil
 }
 
-// pagerRead is ReadAt of a file with a pager. Preconditions: ioMu held.
+// pagerRead is ReadAt for a file with a pager. Preconditions: ioMu held.
 func (o *FileObject) pagerRead(p []byte, off int64) (int, error) {
 	page := make([]byte, arch.PageSize)
 	size := o.Size()
@@ -138,9 +138,8 @@ func (o *FileObject) pagerRead(p []byte, off int64) (int, error) {
 	return n, eof(n, len(p))
 }
 
-// pagerWrite is WriteAt of a file with a pager: it reads the page, changes it
-// and writes it back, and does the same to the mapped frame if there is one.
-// Preconditions: ioMu held.
+// pagerWrite is WriteAt for a file with a pager. It reads each page, changes it and writes
+// it back. It also changes the mapped frame, if there is one. Preconditions: ioMu held.
 func (o *FileObject) pagerWrite(p []byte, off int64) (int, error) {
 	page := make([]byte, arch.PageSize)
 	n := 0

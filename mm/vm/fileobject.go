@@ -13,17 +13,17 @@ import (
 	"grim/mm/pmap"
 )
 
-// FileObject is a file's pages.
+// FileObject holds the pages of a file.
 //
-// Without a Pager it is the page cache of an in-memory file and its only store:
-// read(2), write(2) and every mapping see the same frames.
+// Without a Pager and a Store it is the page cache of an in-memory file, and the only place
+// where the file's contents are: read(2), write(2) and every mapping see the same frames.
 //
-// With a Pager, the frames are those that are mapped, and ReadAt and WriteAt go
-// to the pager, as on systems without a unified buffer cache: what was written
-// through a mapping reaches read(2) when the page is handed back, by msync,
-// munmap, or the purge of an exiting process.
+// With a Pager, only mapped pages have frames. ReadAt and WriteAt go to the pager, as on
+// systems without a unified buffer cache. What was written through a mapping reaches
+// read(2) when the page is handed back: by msync, munmap, or the purge of an exiting
+// process.
 //
-// With a Store it is a cache of what the store has: see stored.
+// With a Store it is a cache of the store's contents: see stored.
 type FileObject struct {
 	Mappings
 	sys     *System
@@ -34,26 +34,26 @@ type FileObject struct {
 	name    string // [I]
 	onWrite atomic.Pointer[func()]
 
-	// ioMu makes writes, changes of the size and the pager's reads one at a time.
-	// It may be held for as long as the pager sleeps, and while a truncation gives
-	// way; outside every other lock but VMSpace's.
+	// ioMu allows one write, change of the size, or read by the pager at a time. It may be
+	// held as long as the pager or the store sleeps, and while a truncation lets others
+	// run. The package comment has the order of locks.
 	ioMu sync.Mutex
 
 	mu    sync.Mutex // under VMSpace.mu and Mappings.mu
 	size  int64
 	pages pageIndex
 
-	namer Namer // nil: name will do
+	namer Namer // nil: name is the file's name
 
-	version uint64 // counts changes of the contents
-	stored  bool   // a shared mapping may have stored, or may any time
-	derived any    // of this version; see SetDerived
+	version uint64 // number of changes of the contents
+	stored  bool   // a shared mapping may have changed the contents, or may at any time
+	derived any    // of this version of the contents; see SetDerived
 }
 
-// Pager keeps a file's pages elsewhere. page is one page of memory that belongs
-// to the caller. The methods may be slow, may sleep, and are called without
-// locks that others need. A pager whose file may shrink and grow again has a
-// method Truncate(size int64) too, and then reads as zero past the old size.
+// Pager keeps a file's pages elsewhere. page is one page of memory that belongs to the
+// caller. The methods may be slow and may sleep. They are called without locks that others
+// need. A pager whose file may shrink and grow again also has a method Truncate(size
+// int64), and then reads as zero after the old size.
 type Pager interface {
 	PageIn(index int64, page []byte) error
 	PageOut(index int64, page []byte) error
@@ -62,10 +62,10 @@ type Pager interface {
 // maxFileSize keeps sums of offsets and sizes inside an int64.
 const maxFileSize = 1 << 62
 
-// fileCost is what a file's object is charged, without its page index.
+// fileCost is what a FileObject is charged, without its page index.
 const fileCost = int64(unsafe.Sizeof(FileObject{}))
 
-// NewFileObject makes an empty file of the kernel's own, with one reference;
+// NewFileObject makes an empty file that belongs to the kernel, with one reference.
 // Truncate gives it a size. pager may be nil.
 func NewFileObject(s *System, name string, pager Pager) *FileObject {
 	o, err := NewUserFile(s, name, pager, s.charges.Kernel())
@@ -75,7 +75,7 @@ func NewFileObject(s *System, name string, pager Pager) *FileObject {
 	return o
 }
 
-// NewUserFile is NewFileObject of a file that owner pays for: ENOMEM.
+// NewUserFile is NewFileObject for a file that owner pays for. ENOMEM.
 func NewUserFile(s *System, name string, pager Pager, owner *charge.User) (*FileObject, error) {
 	if !owner.Take(charge.Object, fileCost) {
 		return nil, syscall.ENOMEM
@@ -87,14 +87,14 @@ func NewUserFile(s *System, name string, pager Pager, owner *charge.User) (*File
 	return o, nil
 }
 
-// SetQuota counts the pages of the file, which has none yet.
+// SetQuota makes q count the pages of the file. The file must have none yet.
 func (o *FileObject) SetQuota(q *Quota) { o.pages.quota = q }
 
 // Ref adds a reference: an inode, an open file, a mapping.
 func (o *FileObject) Ref() { o.refs.Add(1) }
 
-// TryRef adds a reference unless the last one is gone. It is for lists that hold a file
-// without a reference and that the end of the file takes it out of.
+// TryRef adds a reference, unless the last one is gone. It is for lists that hold a file
+// without a reference, and from which the file's end removes it.
 func (o *FileObject) TryRef() bool {
 	for {
 		n := o.refs.Load()
@@ -107,7 +107,7 @@ func (o *FileObject) TryRef() bool {
 	}
 }
 
-// Unref drops one; the last frees the frames.
+// Unref drops a reference. The last one frees the frames.
 func (o *FileObject) Unref() {
 	if n := o.refs.Add(-1); n > 0 {
 		return
@@ -122,39 +122,40 @@ func (o *FileObject) Unref() {
 	o.sys.objects.Add(-1)
 }
 
-// freePages drops the references that an index holds from page first on. yield,
-// if not nil, is called now and then.
+// freePages drops the references that an index holds, from page first on. yield may be nil;
+// otherwise it is called now and then.
 func (s *System) freePages(x *pageIndex, first int64, yield func()) {
 	b := phys.Batch{M: s.mem}
 	x.cut(first, &b, yield)
 	b.Flush()
 }
 
-// Size is the length in bytes.
+// Size returns the length in bytes.
 func (o *FileObject) Size() int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.size
 }
 
-// Pages is the number of frames that hold data (st_blocks is 8 a page).
+// Pages returns the number of frames that hold data (st_blocks is 8 for each).
 func (o *FileObject) Pages() int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.pages.n
 }
 
-// Namer knows what a file is called.
+// Namer returns the present path of a file.
 type Namer interface{ Path() string }
 
-// SetNamer gives the object a name that can change (rename, unlink), or several.
+// SetNamer sets the Namer of an object whose name can change (rename, unlink), or that has
+// several names.
 func (o *FileObject) SetNamer(n Namer) {
 	o.mu.Lock()
 	o.namer = n
 	o.mu.Unlock()
 }
 
-// Name is what /proc/self/maps shows. It calls the Namer, with no lock held.
+// Name returns what /proc/self/maps shows. It calls the Namer, with no lock held.
 func (o *FileObject) Name() string {
 	o.mu.Lock()
 	n := o.namer
@@ -165,31 +166,31 @@ func (o *FileObject) Name() string {
 	return o.name
 }
 
-// Inode is what /proc/self/maps shows as inode number.
+// Inode returns the inode number that /proc/self/maps shows; SetInode sets it.
 func (o *FileObject) Inode() uint64       { return o.inode.Load() }
 func (o *FileObject) SetInode(ino uint64) { o.inode.Store(ino) }
 
-// OnWrite sets a function to call, with no lock held, when pages written through
-// a shared mapping come back: the file's modification time is then.
+// OnWrite sets a function that is called, with no lock held, when pages written through a
+// shared mapping come back. It is to set the file's modification time.
 func (o *FileObject) OnWrite(f func()) { o.onWrite.Store(&f) }
 
-// changed notes that the contents are about to change. Preconditions: mu held.
+// changed records that the contents are about to change. Preconditions: mu held.
 func (o *FileObject) changed() {
 	o.version++
 	o.derived = nil
 }
 
-// Derived is what SetDerived kept of the present contents, or nil; with nil comes
-// the version to give to SetDerived.
+// Derived returns what SetDerived has stored for the present contents, or nil, and the
+// version of the contents, which is the argument for SetDerived.
 func (o *FileObject) Derived() (v any, version uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.derived, o.version
 }
 
-// SetDerived keeps v, which was worked out from the contents since Derived
-// returned version, until they change. It is dropped at once if they have, if a
-// shared mapping can change them unseen, or if a pager may.
+// SetDerived stores v, which was computed from the contents after Derived returned version.
+// v is kept until the contents change. It is dropped at once if they have changed already,
+// or if a shared mapping or a pager can change them unseen.
 func (o *FileObject) SetDerived(v any, version uint64) {
 	o.mu.Lock()
 	if version == o.version && !o.stored && o.pager == nil {
@@ -229,8 +230,8 @@ func (o *FileObject) CachedRun(first int64, want uint32, frames *[AroundPages]ph
 	o.mu.Unlock()
 }
 
-// GetPage returns a page, from the pager if need be. EIO past the end or if the
-// pager fails, ENOMEM.
+// GetPage returns a page, from the pager or the store if necessary. EIO past the end, or if
+// pager or store fails; ENOMEM.
 func (o *FileObject) GetPage(index int64, write bool) (phys.Frame, error) {
 	if o.pager != nil {
 		return o.pageIn(index)
@@ -252,12 +253,13 @@ func (o *FileObject) GetPage(index int64, write bool) (phys.Frame, error) {
 	case nil:
 		o.sys.mem.Ref(f)
 	case syscall.ENOSPC:
-		err = syscall.EIO // a store gets SIGBUS where a write gets ENOSPC
+		err = syscall.EIO // a user's store gets SIGBUS where write(2) gets ENOSPC
 	}
 	return f, err
 }
 
-// pageLocked is the frame of a page, made if it is a hole. Preconditions: mu held.
+// pageLocked returns the frame of a page. It fills a hole with a new frame. Preconditions:
+// mu held.
 func (o *FileObject) pageLocked(index int64) (phys.Frame, error) {
 	if f := o.pages.get(index); f != 0 {
 		return f, nil
@@ -273,9 +275,9 @@ func (o *FileObject) pageLocked(index int64) (phys.Frame, error) {
 	return f, nil
 }
 
-// PutDirtyRun takes back pages written through a mapping. Without a pager the
-// frames are the file's own and nothing is to be done for each: whoever looks at
-// the modification time need only know that there is one at all.
+// PutDirtyRun takes back pages that were written through a mapping. Without a pager or a
+// store the frames are the file's own, and there is nothing to do for each page: OnWrite's
+// function is called once.
 func (o *FileObject) PutDirtyRun(first int64, pages []pmap.DirtyPage) (refused int) {
 	if o.pager != nil || o.cache != nil {
 		for i := range pages {
@@ -298,8 +300,8 @@ func (o *FileObject) PutDirtyRun(first int64, pages []pmap.DirtyPage) (refused i
 	return 0
 }
 
-// PutDirty takes back a page written through a mapping. A page that truncation
-// has removed from the file meanwhile is dropped.
+// PutDirty takes back a page that was written through a mapping. A page that truncation has
+// removed from the file meanwhile is ignored.
 func (o *FileObject) PutDirty(index int64, f phys.Frame) error {
 	o.mu.Lock()
 	mine := o.pages.get(index) == f
@@ -322,9 +324,9 @@ func (o *FileObject) PutDirty(index int64, f phys.Frame) error {
 	return err
 }
 
-// Truncate sets the length. Pages past it are unmapped everywhere and freed;
-// accesses to them fail from then on (SIGBUS). What a later extension adds reads
-// as zero. EINVAL, EFBIG.
+// Truncate sets the length. Pages after it are unmapped in all address spaces and freed;
+// from then on accesses to them fail (SIGBUS). What a later extension adds reads as zero.
+// EINVAL, EFBIG.
 func (o *FileObject) Truncate(size int64) error {
 	if size < 0 {
 		return syscall.EINVAL
@@ -351,8 +353,8 @@ func (o *FileObject) Truncate(size int64) error {
 	o.clearTail(min(size, o.size))
 	o.size = size
 	if shrunk {
-		// Others may look pages up meanwhile, but from the new size on nobody can
-		// add one: that takes a larger size, and ioMu.
+		// Others may look pages up meanwhile. They cannot add a page after the new size:
+		// that needs a larger size, and so ioMu.
 		o.sys.freePages(&o.pages, first, func() {
 			o.mu.Unlock()
 			o.sys.yield()
@@ -366,8 +368,8 @@ func (o *FileObject) Truncate(size int64) error {
 	return nil
 }
 
-// clearTail zeroes the last page of a file from size on: a mapping may have
-// written there, and it must not appear when the file grows. Preconditions: mu held.
+// clearTail clears the file's last page from size on. A mapping may have written there, and
+// that must not appear when the file grows. Preconditions: mu held.
 func (o *FileObject) clearTail(size int64) {
 	off := size & (arch.PageSize - 1)
 	if off == 0 {

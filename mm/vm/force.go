@@ -8,22 +8,22 @@ import (
 	"grim/mm/pmap"
 )
 
-// Access to the memory of another process (/proc/PID/mem), in the way of a debugger:
-// what its own threads may do with a page does not matter (Linux's FOLL_FORCE). The
-// caller has a reference of the space; the process may exit or be purged at any time,
-// and then nothing is mapped any more.
+// Access to the memory of another process (/proc/PID/mem), as by a debugger: the rights
+// that its own threads have do not matter (Linux's FOLL_FORCE). The caller has a reference
+// to the space. The process may exit or be purged at any time; after that nothing is
+// mapped.
 
-// Peek reads memory at va, and returns how much it could: EIO with 0 bytes if nothing
-// is mapped there, ENOMEM. Pages without any access can be read. It may sleep.
+// Peek reads memory at va, and returns how many bytes it could read. EIO if nothing is
+// mapped at va, ENOMEM. Pages without any access can be read. It may sleep.
 func (vs *VMSpace) Peek(p []byte, va arch.VA) (n int, err error) {
 	return vs.force(va, len(p), false, func(f phys.Frame, off, at, k int) {
 		copy(p[at:at+k], vs.sys.mem.Bytes(f)[off:])
 	})
 }
 
-// Poke writes memory at va, and returns how much it could. A private page that its
-// process cannot write to, program text for one, is copied first and stays read-only;
-// a shared mapping must be writable. Errors as Peek. It may sleep.
+// Poke writes memory at va, and returns how many bytes it could write. A private page that
+// its process cannot write, such as program text, is copied first and stays read-only. A
+// shared mapping must be writable. It fails as Peek does. It may sleep.
 func (vs *VMSpace) Poke(va arch.VA, p []byte) (n int, err error) {
 	return vs.force(va, len(p), true, func(f phys.Frame, off, at, k int) {
 		copy(vs.sys.mem.Bytes(f)[off:], p[at:at+k])
@@ -31,8 +31,8 @@ func (vs *VMSpace) Poke(va arch.VA, p []byte) (n int, err error) {
 	})
 }
 
-// force calls fn for each page of a range, under pmap.mu: with the frame, the place in
-// it, the place in the range, and the number of bytes.
+// force calls fn for each page of a range, under pmap.mu. The arguments are the frame, the
+// offset in it, the offset in the range, and the number of bytes.
 func (vs *VMSpace) force(va arch.VA, n int, write bool, fn func(f phys.Frame, off, at, k int)) (done int, err error) {
 	var work pace
 	for done < n {
@@ -51,8 +51,8 @@ func (vs *VMSpace) force(va arch.VA, n int, write bool, fn func(f phys.Frame, of
 	return done, nil
 }
 
-// forcePage calls fn with the frame of a page, under pmap.mu, after bringing it in and
-// making it the space's own if it is to be written. EIO, ENOMEM.
+// forcePage calls fn with the frame of a page, under pmap.mu. Before that it faults the
+// page in, and makes it the space's own if it is to be written. EIO, ENOMEM.
 func (vs *VMSpace) forcePage(page arch.VA, write bool, fn func(f phys.Frame)) error {
 	if page >= arch.UserMax {
 		return syscall.EIO
@@ -85,8 +85,9 @@ func (vs *VMSpace) forcePage(page arch.VA, write bool, fn func(f phys.Frame)) er
 	}
 }
 
-// forceEntry is one attempt of forcePage, at a page of e: done, or what stood in the
-// way, without error, is out of it. errFetch asks for a page. Preconditions: mu held.
+// forceEntry is one attempt of forcePage, at a page of e. done means that fn was called.
+// Otherwise, without an error, an obstacle has been removed, and the caller tries again.
+// errFetch means that got must be fetched. Preconditions: mu held.
 func (vs *VMSpace) forceEntry(e *entry, page arch.VA, write bool, got *fetched, fn func(f phys.Frame)) (done bool, err error) {
 	pm := vs.pm
 	pm.Lock()
@@ -113,8 +114,9 @@ func (vs *VMSpace) forceEntry(e *entry, page arch.VA, write bool, got *fetched, 
 	return false, vs.faultObject(e, page, access, got)
 }
 
-// forcible reports whether a page of e that is mapped as m can be written as it is: a
-// private one that is shared with nobody, or a shared one that counts as dirty.
+// forcible reports whether a page of e that is mapped as m can be written as it is. That is
+// a private page that is not shared with another space, or a shared page that counts as
+// dirty.
 func (e *entry) forcible(m pmap.Mapping) bool {
 	if e.private() {
 		return m.Flags&pmap.COW == 0
@@ -122,8 +124,8 @@ func (e *entry) forcible(m pmap.Mapping) bool {
 	return m.Prot&arch.Write != 0
 }
 
-// forceCopy makes a page of the private mapping e the space's own. Preconditions: mu
-// held.
+// forceCopy gives the space its own copy of a page of the private mapping e. Preconditions:
+// mu held.
 func (vs *VMSpace) forceCopy(e *entry, page arch.VA) error {
 	if e.obj != nil {
 		m := e.obj.Mapped()
@@ -133,7 +135,7 @@ func (vs *VMSpace) forceCopy(e *entry, page arch.VA) error {
 	if err := vs.pm.Demote(page); err != nil {
 		return err
 	}
-	// The page may have been truncated since.
+	// Truncation may have removed the page meanwhile.
 	if m, ok := vs.pm.Lookup(page); ok && m.Flags&pmap.COW != 0 {
 		return vs.copyPage(e, page, m.Frame)
 	}

@@ -7,10 +7,10 @@ import (
 	"grim/arch"
 )
 
-// Peek and Poke reach what the process itself may not, and nothing that is another's: a
-// read-only private page is copied first and stays read-only, and a shared mapping that
-// cannot be written stays as it is. Seen to fail without forceCopy: the child, or the
-// file, sees the bytes.
+// Peek and Poke reach what the process itself may not access, and nothing that belongs to
+// others. A read-only private page is copied first and stays read-only, and a shared
+// mapping that cannot be written stays as it is. Seen to fail without forceCopy: the child,
+// or the file, sees the bytes.
 func TestPeekPoke(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		m := newMachine(t, f, 4096)
@@ -89,8 +89,8 @@ func TestPeekPoke(t *testing.T) {
 	})
 }
 
-// The purge hands back a page of a shared file that was written by Poke (E1). A space
-// that has been purged has nothing to look at.
+// The purge hands back a page of a shared file that was written by Poke (E1). After a purge
+// the space has no memory to look at.
 func TestPokePurge(t *testing.T) {
 	m := newMachine(t, formats[0], 1024)
 	pg := &slowPager{}
@@ -118,8 +118,8 @@ func TestPokePurge(t *testing.T) {
 	vs.Release()
 }
 
-// A reader and a writer of the memory while its owner forks, faults and is purged: for
-// the race detector, and for the counts at the end.
+// One thread reads and one writes the memory while its owner forks, faults and is purged.
+// It is for the race detector, and for the counts at the end.
 func TestPokeParallel(t *testing.T) {
 	m := newMachine(t, formats[1], 4096)
 	vs := m.space()

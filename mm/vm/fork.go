@@ -10,34 +10,35 @@ import (
 	"grim/mm/pmap"
 )
 
-// Fork makes a copy of the space, with one reference, under layout l, that the same
-// user pays for. Private memory is shared copy-on-write; objects are mapped again, and their pages left
-// for faults to find. Memory locks are not inherited (mlock(2)). ENOMEM, and
-// then nothing is left of the copy. It does not sleep, but others run now and then.
+// Fork makes a copy of the space under layout l. It has one reference, and the same user
+// pays for it. Private memory is shared copy-on-write. Objects are mapped again, and their
+// pages are left to later faults. Memory locks are not inherited (mlock(2)). After ENOMEM
+// nothing is left of the copy. Fork does not sleep, but lets others run now and then.
 //
-// The page of stack, the caller's stack pointer, is copied at once if it can be
-// written: parent and child return from the call on it, and write there first of
-// all. That saves both a fault; the one who came first would copy it anyway. 0, or
-// any other address: nothing is.
+// stack is the caller's stack pointer. If its page can be written, it is copied at once:
+// parent and child return from the call on that page and write to it first. So neither of
+// them takes a fault, and one copy would be made anyway. For 0, or any other address, no
+// page is copied.
 //
-// The caller owns the space: no sibling thread changes it meanwhile, because mu is
-// held throughout.
+// The caller uses the space; sibling threads do not change it meanwhile, because mu is held
+// throughout.
 func (vs *VMSpace) Fork(l arch.Layout, stack arch.VA) (*VMSpace, error) {
 	return vs.fork(l, stack, vs.owner(), nil)
 }
 
-// Fork is VMSpace.Fork for a copy that owner pays for. EINTR: the thread is to end.
+// Fork is VMSpace.Fork for a copy that owner pays for. EINTR if the thread is to end.
 func (c Caller) Fork(l arch.Layout, stack arch.VA, owner *charge.User) (*VMSpace, error) {
 	child, err := c.vs.fork(l, stack, owner, c.w.MayEnd)
 	if err == syscall.EINTR && c.w.Pause() == nil {
-		// A signal has come that does not end the thread. It will wait now.
+		// The signal does not end the thread. It is handled after the fork, which is
+		// repeated without interruption.
 		return c.vs.fork(l, stack, owner, nil)
 	}
 	return child, err
 }
 
-// fork is Fork that ends early, with EINTR, if stop is true in the middle; stop may be
-// nil, and takes no lock.
+// fork is Fork, but ends with EINTR if stop returns true in the middle. stop may be nil. It
+// takes no lock.
 func (vs *VMSpace) fork(l arch.Layout, stack arch.VA, owner *charge.User, stop func() bool) (*VMSpace, error) {
 	c, err := New(vs.sys, l, owner)
 	if err != nil {
@@ -62,19 +63,19 @@ func (vs *VMSpace) fork(l arch.Layout, stack arch.VA, owner *charge.User, stop f
 	return c, nil
 }
 
-// forkRanges is how many ranges are copied without an allocation: more than most
-// processes have, as only memory that the copy does not get ends one.
+// forkRanges is how many ranges are copied without an allocation. Most processes have
+// fewer, because a range only ends at memory that the copy does not get.
 const forkRanges = 8
 
-// forkMemory copies the map and the private pages to c, which nobody else can see
-// yet. Neighbours are copied in one go: between them nothing is mapped. stack is a
-// page. Preconditions: mu held.
+// forkMemory copies the map and the private pages to c, which nothing else can see yet.
+// Adjacent entries are copied as one range, together with the gaps between them, where
+// nothing is mapped. stack is the address of a page. Preconditions: mu held.
 func (vs *VMSpace) forkMemory(c *VMSpace, stack arch.VA, stop func() bool) error {
 	before := invalidations.Load()
 	vs.forkEntries(c)
 	var room [forkRanges]pmap.Range
 	ranges := room[:0]
-	ended := true // no range goes on at e
+	ended := true // whether the last range has ended before e
 	for e, i := vs.tree.first, 1; e != nil; e, i = e.next, i+1 {
 		if i%purgeEntries == 0 {
 			vs.sys.yield()
@@ -98,9 +99,8 @@ func (vs *VMSpace) forkMemory(c *VMSpace, stack arch.VA, stop func() bool) error
 	return nil
 }
 
-// forkPage is a copy of the page at va, for the child alone, if that is a page of
-// private anonymous memory that can be written now. Preconditions: mu held, which
-// keeps the page.
+// forkPage returns a copy of the page at va for the child alone, if the page is private
+// anonymous memory and can be written now. Preconditions: mu held, which keeps the page.
 func (vs *VMSpace) forkPage(va arch.VA) (none pmap.Own) {
 	e := vs.tree.find(va)
 	if e == nil || e.obj != nil || e.flags&(entDontFork|entWipeOnFork) != 0 {
@@ -119,13 +119,13 @@ func (vs *VMSpace) forkPage(va arch.VA) (none pmap.Own) {
 	return pmap.Own{VA: va, Frame: f, Prot: m.Prot}
 }
 
-// invalidations counts what Mappings.Invalidate does, in any object.
+// invalidations counts the calls of Mappings.Invalidate, for all objects.
 var invalidations atomic.Uint64
 
-// forkAgain copies the private mappings of objects once more, because of a
-// truncation: it visits the mappings one by one, and may have visited c's first,
-// then the pages were copied, then it visited ours. Under Mappings.mu it has either
-// not begun or is over. Preconditions: mu held.
+// forkAgain copies the private mappings of objects again, because a truncation has run
+// meanwhile. Truncation visits the mappings one by one. It may have visited c's mapping,
+// then the pages were copied to c, and then it visited this space's mapping. Under
+// Mappings.mu it has either not begun or is over. Preconditions: mu held.
 func (vs *VMSpace) forkAgain(c *VMSpace) error {
 	for e := vs.tree.first; e != nil; e = e.next {
 		if e.obj == nil || e.flags&(entShared|entDontFork|entWipeOnFork) != 0 {
@@ -145,22 +145,21 @@ func (vs *VMSpace) forkAgain(c *VMSpace) error {
 	return nil
 }
 
-// forkEntriesStep is how many entries are copied until others run, some 100 instructions
-// each.
+// forkEntriesStep is how many entries are copied before others may run, at some 100
+// instructions each.
 const forkEntriesStep = 64
 
-// forkEntries gives c the entries of the map. Those that only a memory lock kept
-// apart become one. c's tree is built when it is first asked for. Preconditions:
-// mu held.
+// forkEntries gives c the entries of the map. Entries that differed only in a memory lock
+// are merged. c's tree is built when it is first needed. Preconditions: mu held.
 func (vs *VMSpace) forkEntries(c *VMSpace) {
 	c.sizes = sizes{total: vs.sizes.total, data: vs.sizes.data, stack: vs.sizes.stack, exec: vs.sizes.exec}
-	var held *Mappings // of the last entry with an object; locked
+	var held *Mappings // of the last entry with an object; nil or locked
 	var prev *entry
 	link := &c.tree.first
-	gone := false // the entry before e has none in c
+	gone := false // the entry before e is not in c
 	merge := vs.sizes.locked != 0
 	spare, left := vs.sys.newEntries(vs.tree.n), vs.tree.n
-	i := forkEntriesStep // until others run
+	i := forkEntriesStep // entries to copy before others run
 	for e := vs.tree.first; e != nil; e = e.next {
 		if i--; i == 0 {
 			i = forkEntriesStep
@@ -175,7 +174,7 @@ func (vs *VMSpace) forkEntries(c *VMSpace) {
 			gone = true
 			continue
 		}
-		// All fields but what buildTree and addLocked set.
+		// Sets all fields but those that buildTree and addLocked set.
 		n := spare
 		n.start, n.end, n.off = e.start, e.end, e.off
 		n.prot, n.flags = e.prot, e.flags&^(entWired|entDirtied)

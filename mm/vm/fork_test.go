@@ -8,9 +8,9 @@ import (
 	"grim/mm/pmap"
 )
 
-// The page of the stack pointer is not shared: both sides can write to it at once,
-// neither sees the other's bytes, and the pages around it are shared as ever.
-// Broken once by a forkPage that does not copy: the child reads zeros.
+// The page of the stack pointer is not shared: both sides can write to it at once, and
+// neither sees the other's bytes. The pages around it are shared as usual. Broken once by a
+// forkPage that does not copy: the child reads zeros.
 func TestForkStack(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		m := newMachine(t, f, 2048)
@@ -50,8 +50,9 @@ func TestForkStack(t *testing.T) {
 	})
 }
 
-// Stack pointers of all kinds that are no stack: the fork is as without. Seen to
-// fail without any one of forkPage's conditions, most often by a panic of Copy.
+// For stack pointers of all kinds that do not point to a stack, the fork is as without a
+// stack pointer. Seen to fail without any one of forkPage's conditions, most often by a
+// panic of Copy.
 func TestForkOddStack(t *testing.T) {
 	m := newMachine(t, formats[0], 4096)
 	vs, err := New(m.System, arch.SharedUK, m.charges.Kernel()) // not m.space: after a panic mu is locked
@@ -106,8 +107,8 @@ func TestForkOddStack(t *testing.T) {
 	m.end(vs)
 }
 
-// A space that comes back from the pool is as new: all fields zero, whatever it
-// went through. Seen to fail: newSpace that does not clear.
+// A space from the pool is like a new one: all fields are zero, whatever it was used for.
+// Seen to fail: newSpace that does not clear.
 func TestSpacePool(t *testing.T) {
 	m := newMachine(t, formats[0], 1024)
 	vs, err := New(m.System, arch.SharedUK, m.charges.Kernel())
@@ -151,7 +152,7 @@ func TestSpacePool(t *testing.T) {
 	}
 }
 
-// The child's tree is made when somebody asks for it, and by every way to ask. Seen
+// The child's tree is made when it is first needed, by every operation that needs it. Seen
 // to fail: insert, moved, findGap or remove without build.
 func TestForkTreeUnbuilt(t *testing.T) {
 	const base, n = 0x40000000, 40

@@ -6,25 +6,26 @@ import (
 	"grim/arch"
 )
 
-// Key names a futex word. Keys are comparable and equal exactly when two
+// Key names a futex word. Keys are comparable. Two keys are equal exactly if their
 // addresses, in whatever spaces, are the same word.
 type Key struct {
-	ID  uint64 // of the object of a shared mapping, of the address space otherwise
-	Off uint64 // into it
+	ID  uint64 // of the object of a shared mapping, otherwise of the address space
+	Off uint64 // offset in the object; otherwise the address, and the kind of operation
 }
 
-// What a word of private memory is asked for, in the low bits of Key.Off: private
-// and shared operations on it do not meet, as on Linux.
+// The kind of operation on a word of private memory, in the low bits of Key.Off. Private
+// and shared operations on the same word do not meet, as on Linux.
 const (
 	keyPrivate = 1
 	keyShared  = 2
 )
 
-// FutexKey is the key of the aligned word at va for a shared operation: by object
-// and offset in a shared mapping, so that processes meet, by space and address
-// otherwise. A private mapping of a file that cannot be written shows the file's
-// own pages and counts as shared. EINVAL misaligned; EFAULT not a user address, not
-// mapped, not readable, or private memory that nobody can write.
+// FutexKey returns the key of the aligned word at va for a shared operation. In a shared
+// mapping that is the object and an offset, so that processes meet; otherwise it is the
+// space and the address. A private mapping that cannot be written shows the file's own
+// pages and counts as shared. EINVAL if va is misaligned. EFAULT if it is not a user
+// address, is not mapped or not readable, or is private anonymous memory that cannot be
+// written.
 func (vs *VMSpace) FutexKey(va arch.VA) (Key, error) {
 	if err := checkWord(va); err != nil {
 		return Key{}, err
@@ -45,13 +46,13 @@ func (vs *VMSpace) FutexKey(va arch.VA) (Key, error) {
 	return key, err
 }
 
-// PrivateFutexKey is the key under FUTEX_PRIVATE_FLAG; nothing is looked up.
-// EINVAL misaligned, EFAULT not a user address.
+// PrivateFutexKey returns the key for an operation with FUTEX_PRIVATE_FLAG. It does not
+// look at the map. EINVAL if va is misaligned, EFAULT if it is not a user address.
 func (vs *VMSpace) PrivateFutexKey(va arch.VA) (Key, error) {
 	return Key{vs.id, uint64(va) | keyPrivate}, checkWord(va)
 }
 
-// checkWord is EINVAL for a misaligned address, EFAULT for one outside of the user
+// checkWord returns EINVAL for a misaligned address, and EFAULT for one outside the user
 // half.
 func checkWord(va arch.VA) error {
 	if va&3 != 0 {

@@ -18,16 +18,16 @@ type EntryInfo struct {
 	Inode      uint64
 }
 
-// Entries lists the map in order of address.
+// Entries returns the entries of the map in order of address.
 func (vs *VMSpace) Entries() []EntryInfo { return vs.EntriesFrom(0, math.MaxInt) }
 
-// EntriesFrom lists up to n entries of the map, from the first that ends after from
-// on.
+// EntriesFrom returns up to n entries of the map, beginning with the first that ends after
+// from.
 func (vs *VMSpace) EntriesFrom(from arch.VA, n int) []EntryInfo {
 	vs.mu.Lock()
 	n = min(n, vs.tree.n)
 	l := make([]EntryInfo, 0, n)
-	objects := make([]Object, 0, n) // referenced; nil: none
+	objects := make([]Object, 0, n) // with a reference each; nil: no object
 	for e := vs.tree.ceil(from); e != nil && len(l) < n; e = e.next {
 		i := EntryInfo{Start: e.start, End: e.end, Prot: e.prot, Off: e.off,
 			Shared: e.flags&entShared != 0, GrowsDown: e.flags&entGrowsDown != 0, Locked: e.flags&entWired != 0}
@@ -58,14 +58,14 @@ func (vs *VMSpace) EntriesFrom(from arch.VA, n int) []EntryInfo {
 	return l
 }
 
-// Stats are sizes in bytes, as /proc/self/status and getrusage(2) show them.
+// Stats are sizes in bytes that /proc/self/status and getrusage(2) show.
 type Stats struct {
 	VSize, RSS, Tables, Locked, Data, Stack, Exec uint64
 	PeakVSize, PeakRSS                            uint64
 	Entries                                       int
 }
 
-// PeakRSS is the most memory that was resident, in bytes.
+// PeakRSS returns the largest amount of memory that was resident at one time, in bytes.
 func (vs *VMSpace) PeakRSS() uint64 {
 	vs.mu.Lock()
 	vs.sampleRSS()
@@ -74,7 +74,7 @@ func (vs *VMSpace) PeakRSS() uint64 {
 	return n
 }
 
-// Stats of the space.
+// Stats returns the current sizes.
 func (vs *VMSpace) Stats() Stats {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()

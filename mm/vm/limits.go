@@ -6,22 +6,22 @@ import (
 	"grim/arch"
 )
 
-// Unlimited is no limit (RLIM_INFINITY).
+// Unlimited means no limit (RLIM_INFINITY).
 const Unlimited = ^uint64(0)
 
-// Limits are the resource limits that an address space obeys, in bytes. They bind
-// where something grows, as on Linux: mmap(2), brk(2), mremap(2), mprotect(2) (Data),
-// a stack's growth, mlock(2) and its relatives (Memlock). fork(2) copies what there
-// is, whatever the limits are.
+// Limits are the resource limits of an address space, in bytes. They are checked where
+// something grows, as on Linux: mmap(2), brk(2), mremap(2), mprotect(2) (Data), growth of a
+// stack, mlock(2) and its relatives (Memlock). fork(2) copies what exists, whatever the
+// limits are.
 type Limits struct {
 	AS       uint64 // RLIMIT_AS: all mappings together
 	Data     uint64 // RLIMIT_DATA: private writable mappings, stacks excluded
 	Stack    uint64 // RLIMIT_STACK: how far a stack grows by itself
 	Memlock  uint64 // RLIMIT_MEMLOCK; Unlimited for a process with CAP_IPC_LOCK
-	Resident uint64 // memory in frames; the fault that would exceed it fails with ENOMEM
+	Resident uint64 // resident memory; the fault that would exceed it fails with ENOMEM
 }
 
-// noLimits is what a new space starts with; the stack limit is Linux's default.
+// noLimits are the limits of a new space. The stack limit is Linux's default.
 var noLimits = Limits{AS: Unlimited, Data: Unlimited, Stack: 8 << 20, Memlock: Unlimited, Resident: Unlimited}
 
 // Limits returns the limits.
@@ -31,18 +31,18 @@ func (vs *VMSpace) Limits() Limits {
 	return vs.limits
 }
 
-// SetLimits replaces the limits. What is mapped already stays.
+// SetLimits replaces the limits. Existing mappings stay.
 func (vs *VMSpace) SetLimits(l Limits) {
 	vs.mu.Lock()
 	vs.limits = l
 	vs.mu.Unlock()
 }
 
-// exceeds reports whether have+more is over a limit.
+// exceeds reports whether have+more is larger than limit.
 func exceeds(have, more, limit uint64) bool { return more > limit || have > limit-more }
 
-// mayGrow says whether the map may grow by n bytes that look like the entry given:
-// nil or ENOMEM. gone is what the operation unmaps first.
+// mayGrow returns nil if the map may grow by n bytes that look like the given entry, else
+// ENOMEM. gone is how many bytes the operation unmaps first.
 func (vs *VMSpace) mayGrow(n, gone uint64, like *entry) error {
 	if exceeds(vs.sizes.total-gone, n, vs.limits.AS) {
 		return syscall.ENOMEM
@@ -52,7 +52,7 @@ func (vs *VMSpace) mayGrow(n, gone uint64, like *entry) error {
 	}
 	more := 1
 	if gone != 0 {
-		more = 2 // what goes may be the middle of an entry
+		more = 2 // the unmapped part may be the middle of an entry
 	}
 	if err := vs.room(more); err != nil {
 		return err
@@ -60,14 +60,15 @@ func (vs *VMSpace) mayGrow(n, gone uint64, like *entry) error {
 	return vs.mayCommit(n, like)
 }
 
-// mayCommit is the overcommit rule, the heuristic of Linux's overcommit_memory 0:
-// memory is not reserved in advance, but one request for more than all of the
-// machine's RAM (there is no swap) is a mistake, and gets ENOMEM. RAM is what the machine
-// has, the kernel's part included: a Go program maps 32 MB at its start and touches
-// little of it, and must run on a machine of 64 MB. It is asked for
-// memory that will need frames of its own: private and writable, or shared and
-// anonymous. MAP_NORESERVE, which sparse tables are mapped with, turns it off. fork(2)
-// asks for nothing.
+// mayCommit is the overcommit rule, the heuristic of Linux's overcommit_memory 0. Memory is
+// not reserved in advance. But a single request for more memory than the machine's RAM
+// (there is no swap) is a mistake, and gets ENOMEM. RAM includes the kernel's part: a Go
+// program maps 32 MB at its start and touches little of it, and must run on a machine with
+// 64 MB.
+//
+// The rule applies to memory that will need frames of its own: private and writable, or
+// shared and anonymous. MAP_NORESERVE, with which sparse tables are mapped, turns it off.
+// It does not apply to fork(2).
 func (vs *VMSpace) mayCommit(n uint64, like *entry) error {
 	if like.commits() && n > vs.sys.ram {
 		return syscall.ENOMEM
@@ -75,11 +76,11 @@ func (vs *VMSpace) mayCommit(n uint64, like *entry) error {
 	return nil
 }
 
-// maxEntries bounds the kernel memory that a map can take (Linux's
-// max_map_count).
+// maxEntries bounds the number of entries of a map, and so the kernel memory that the map
+// takes (Linux's max_map_count).
 const maxEntries = 65530
 
-// mayHold says whether n more pages may be resident: nil or ENOMEM.
+// mayHold returns nil if n more pages may be resident, else ENOMEM.
 func (vs *VMSpace) mayHold(n int) error {
 	if l := vs.limits.Resident; l != Unlimited && exceeds(uint64(vs.pm.Stats().Resident)<<arch.PageShift, uint64(n)<<arch.PageShift, l) {
 		return syscall.ENOMEM
@@ -87,7 +88,8 @@ func (vs *VMSpace) mayHold(n int) error {
 	return nil
 }
 
-// mayLockAny says whether the process may lock memory at all: EPERM with a limit of 0.
+// mayLockAny returns EPERM if the process may not lock memory at all, because its limit is
+// 0.
 func (vs *VMSpace) mayLockAny() error {
 	if vs.limits.Memlock == 0 {
 		return syscall.EPERM
@@ -95,7 +97,7 @@ func (vs *VMSpace) mayLockAny() error {
 	return nil
 }
 
-// mayLock says whether n more bytes may be locked.
+// mayLock reports whether n more bytes may be locked.
 func (vs *VMSpace) mayLock(n uint64) bool {
 	return !exceeds(vs.sizes.locked, n, vs.limits.Memlock)
 }

@@ -7,9 +7,9 @@ import (
 	"grim/arch"
 )
 
-// One request for more memory than there is fails, in every call that can make one;
-// what needs no frames of its own may have any size. Seen to fail without mayCommit,
-// call by call.
+// A single request for more memory than there is fails, in every call that can make one. A
+// request that needs no frames of its own may have any size. Seen to fail without
+// mayCommit, call by call.
 func TestOvercommit(t *testing.T) {
 	const frames = 1024
 	const ram = frames << 12
@@ -84,8 +84,8 @@ func TestOvercommit(t *testing.T) {
 	})
 }
 
-// RLIMIT_MEMLOCK binds wherever memory is locked; with a limit of 0 there is no right
-// to lock at all. Seen to fail without mayLock in each of the calls.
+// RLIMIT_MEMLOCK applies wherever memory is locked. With a limit of 0 there is no right to
+// lock at all. Seen to fail without mayLock in each of the calls.
 func TestMemlock(t *testing.T) {
 	const base = 0x40000000
 	m := newMachine(t, formats[1], 1024)
@@ -126,7 +126,7 @@ func TestMemlock(t *testing.T) {
 	_, err = vs.Map(0, 4096, rw, Private|Anon|Locked, nil, 0)
 	wantErr(t, "MAP_LOCKED without the right", err, syscall.EPERM)
 
-	// A hole stops mlock and munlock; what comes before it is done.
+	// A hole stops mlock and munlock; the part before it is done.
 	limit(Unlimited)
 	must(t, vs.Unmap(base+4<<12, 4096))
 	wantErr(t, "mlock over a hole", vs.Lock(base+2<<12, 8<<12, false), syscall.ENOMEM)
@@ -140,7 +140,7 @@ func TestMemlock(t *testing.T) {
 	check(t, vs)
 }
 
-// RLIMIT_DATA and RLIMIT_AS do not count twice what MAP_FIXED replaces.
+// RLIMIT_DATA and RLIMIT_AS do not count memory twice that MAP_FIXED replaces.
 func TestFixedReplacesLimits(t *testing.T) {
 	const base = 0x40000000
 	vs := newMachine(t, formats[0], 1024).space()

@@ -6,12 +6,12 @@ import (
 	"grim/arch"
 )
 
-// Entries come into the map, leave it and change their bounds here and nowhere
-// else, so that tree, sums and the objects' lists agree. Preconditions of all:
-// mu held.
+// All functions that add entries to the map, remove them, or change their bounds are in
+// this file, so that tree, sums and the objects' lists agree. Preconditions of all: mu
+// held.
 
-// insert adds n free bytes at va that look like the entry given, as part of a
-// neighbour if possible. Preconditions: mu held, limits checked.
+// insert maps n free bytes at va that look like the given entry. It extends a neighbour if
+// possible. Preconditions: mu held, limits checked.
 func (vs *VMSpace) insert(va arch.VA, n uint64, like *entry) {
 	like.start, like.end = va, va+arch.VA(n)
 	next := vs.tree.ceil(va)
@@ -38,13 +38,14 @@ func (vs *VMSpace) insert(va arch.VA, n uint64, like *entry) {
 	vs.link(e)
 }
 
-// link adds an entry, whose reference of its object it owns, to the map.
+// link adds an entry to the map. It takes over the caller's reference to the entry's
+// object.
 func (vs *VMSpace) link(e *entry) {
 	vs.tree.insert(e)
 	vs.linked(e)
 }
 
-// linked is the rest of link.
+// linked is the part of link that follows the insertion into the tree.
 func (vs *VMSpace) linked(e *entry) {
 	e.space = vs
 	vs.count(e, 1)
@@ -56,8 +57,8 @@ func (vs *VMSpace) linked(e *entry) {
 	}
 }
 
-// unlink takes an entry out of the map and of its object's list. The caller owes
-// what is left of it: bury it, or drop it.
+// unlink removes an entry from the map and from its object's list. The caller must then
+// bury or drop the entry.
 func (vs *VMSpace) unlink(e *entry) {
 	if vs.hint == e {
 		vs.hint = nil
@@ -76,8 +77,8 @@ func (vs *VMSpace) unlink(e *entry) {
 	}
 }
 
-// drop unlinks and frees an entry whose object another entry of the map holds as
-// well, so that its reference is not the last.
+// drop unlinks and frees an entry. Another entry of the map holds a reference to the same
+// object, so this reference is not the last.
 func (vs *VMSpace) drop(e *entry) {
 	vs.unlink(e)
 	if e.obj != nil {
@@ -87,10 +88,10 @@ func (vs *VMSpace) drop(e *entry) {
 	vs.sys.freeEntries(e, e, 1)
 }
 
-// resize moves the bounds of an entry into free space or off its own ends; the
-// object offset follows start. All offsets of an entry with an object stay between 0
-// and the largest int64, so that its pages have an index: a caller that asks for
-// others has not checked what the user gave.
+// resize moves the bounds of an entry, into free space or off its own ends. The object
+// offset follows start. All offsets of an entry with an object stay between 0 and the
+// largest int64, so that its pages have an index. It panics if they would not: then the
+// caller has not checked what user code asked for.
 func (vs *VMSpace) resize(e *entry, start, end arch.VA) {
 	vs.count(e, -1)
 	if e.obj != nil {
@@ -108,7 +109,7 @@ func (vs *VMSpace) resize(e *entry, start, end arch.VA) {
 	vs.count(e, 1)
 }
 
-// absorb makes next part of e, which it continues.
+// absorb merges next, which continues e, into e.
 func (vs *VMSpace) absorb(e, next *entry) {
 	end := next.end
 	e.flags |= next.flags & entDirtied
@@ -116,7 +117,7 @@ func (vs *VMSpace) absorb(e, next *entry) {
 	vs.resize(e, e.start, end)
 }
 
-// clip makes va a boundary between entries. Preconditions: mu held.
+// clip makes va a boundary between two entries. Preconditions: mu held.
 func (vs *VMSpace) clip(va arch.VA) {
 	e := vs.tree.find(va)
 	if e == nil || e.start == va {
@@ -132,8 +133,8 @@ func (vs *VMSpace) clip(va arch.VA) {
 	vs.link(n)
 }
 
-// clipRange makes start and end boundaries, and returns the first entry at or
-// after start.
+// clipRange makes start and end boundaries between entries, and returns the first entry at
+// or after start.
 func (vs *VMSpace) clipRange(start, end arch.VA) *entry {
 	vs.clip(start)
 	vs.clip(end)

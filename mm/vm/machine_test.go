@@ -13,14 +13,13 @@ import (
 	"grim/mm/pmap"
 )
 
-// bothFormats runs a test with either architecture's page tables.
+// bothFormats runs a test with the page tables of both architectures.
 func bothFormats(t *testing.T, fn func(t *testing.T, f *arch.Format)) {
 	t.Run("amd64", func(t *testing.T) { fn(t, &amd64.Format) })
 	t.Run("arm64", func(t *testing.T) { fn(t, &arm64.Format) })
 }
 
-// fakeMMU is a machine without a TLB: what package pmap does about one is tested
-// there.
+// fakeMMU is a machine without a TLB. Package pmap's own tests are about TLBs.
 type fakeMMU struct {
 	arch.OneCPU
 	half arch.PA
@@ -35,7 +34,7 @@ func (m fakeMMU) FlushASID(arch.Root)            {}
 func (m fakeMMU) FlushAll()                      {}
 func (m fakeMMU) SyncInstructions(arch.PA, int)  {}
 
-// machine is a System over plain memory, with the frames and objects it had at
+// machine is a System over plain memory. It records the frames and objects that it had at
 // the start.
 type machine struct {
 	*System
@@ -43,8 +42,8 @@ type machine struct {
 	frees int
 }
 
-// newMachine makes a machine with so many frames of RAM. When the test ends,
-// every frame and every object must be back (E4).
+// newMachine makes a machine with so many frames of RAM. When the test ends, every frame
+// and every object must be back (E4).
 func newMachine(t testing.TB, f *arch.Format, frames int) *machine {
 	t.Helper()
 	const first = 2 << 20 // below: the kernel half's root page
@@ -73,7 +72,7 @@ func newMachine(t testing.TB, f *arch.Format, frames int) *machine {
 	return m
 }
 
-// checkBaseline fails the test if anything is still held.
+// checkBaseline fails the test if anything is still allocated.
 func (m *machine) checkBaseline() {
 	m.t.Helper()
 	m.pmaps.Drain()
@@ -108,7 +107,7 @@ func (m *machine) space() *VMSpace {
 	return vs
 }
 
-// end is what a process's last thread and the reaper do.
+// end does what a process's last thread and the reaper do.
 func (m *machine) end(vs *VMSpace) {
 	if m.t.Failed() {
 		return
@@ -126,8 +125,8 @@ func (m *machine) end(vs *VMSpace) {
 	}
 }
 
-// store and load are user instructions: they use the page tables as the CPU
-// would, and fault.
+// store and load are user instructions: they use the page tables as the CPU would, and
+// fault.
 func store(vs *VMSpace, va arch.VA, b byte) error {
 	for {
 		vs.pm.Lock()
@@ -190,8 +189,8 @@ func wantErr(t testing.TB, what string, err, want error) {
 
 const rw = arch.Read | arch.Write
 
-// check recounts everything about a map: the order, the tree, the gaps, the
-// sums, the objects' lists, and that no page lies outside an entry.
+// check recounts everything about a map: the order, the tree, the gaps, the sums, the
+// objects' lists, and that no page lies outside an entry.
 func check(t testing.TB, vs *VMSpace) {
 	t.Helper()
 	vs.mu.Lock()
@@ -284,5 +283,5 @@ func checkTree(t testing.TB, e *entry) (height int32, gap uint64) {
 	return e.height, e.maxGap
 }
 
-// formats are both, for tests that alternate.
+// formats are the formats of both architectures, for tests that alternate between them.
 var formats = [2]*arch.Format{&amd64.Format, &arm64.Format}

@@ -9,7 +9,7 @@ import (
 // MapFlags are the flags of Map.
 type MapFlags uint32
 
-// Flags of Map, as mmap(2) has them.
+// Flags of Map, with the meanings of mmap(2).
 const (
 	Shared         MapFlags = 1 << iota // writes go to the object; without it the mapping is private
 	Private                             // copy on write; the default
@@ -23,20 +23,20 @@ const (
 	MayNotWrite                         // the file is not open for writing: a Shared mapping never becomes writable
 )
 
-// Stack is GrowsDown by its other name.
+// Stack is another name for GrowsDown.
 const Stack = GrowsDown
 
-// MinAddr is the lowest address that Map picks by itself, that a stack grows to, and
-// that a process without CAP_SYS_RAWIO can map at all (/proc/sys/vm/mmap_min_addr;
-// the system-call layer and the program loader know who asks). A nil pointer with
-// an offset below it hits nothing.
+// MinAddr is the lowest address that Map chooses by itself, to which a stack grows, and
+// that a process without CAP_SYS_RAWIO can map at all (/proc/sys/vm/mmap_min_addr; the
+// system-call layer and the program loader check that right). So a nil pointer with an
+// offset below it points to nothing.
 const MinAddr arch.VA = 0x10000
 
-// Map maps length bytes of obj from off, or zero-filled memory, and returns the
-// address. It takes its own reference of obj. Errors as mmap(2): EINVAL, ENOMEM
-// (no addresses, limits), EEXIST, EPERM (page 0), EACCES (writable shared
-// mapping of a file not open for writing), EPERM also for such a mapping of an object
-// that is sealed or MAP_LOCKED without any right to lock, EAGAIN (RLIMIT_MEMLOCK), EOVERFLOW.
+// Map maps length bytes of obj from off, or zero-filled memory, and returns the address. It
+// takes its own reference to obj. Errors are those of mmap(2): EINVAL, ENOMEM (no free
+// addresses, limits), EEXIST, EPERM (page 0), EACCES (writable shared mapping of a file
+// that is not open for writing), EPERM (such a mapping of a sealed object; Locked without
+// any right to lock), EAGAIN (RLIMIT_MEMLOCK), EOVERFLOW.
 func (vs *VMSpace) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFlags, obj Object, off int64) (arch.VA, error) {
 	return vs.For(nil).Map(addr, length, prot, flags, obj, off)
 }
@@ -56,24 +56,24 @@ func (c Caller) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFlags,
 		return 0, syscall.EOVERFLOW
 	}
 	if flags&GrowsDown != 0 && (flags&Shared != 0 || obj != nil) {
-		return 0, syscall.EINVAL // there are no object pages below the first
+		return 0, syscall.EINVAL // an object has no pages below its first
 	}
 	if flags&(Shared|MayNotWrite) == Shared|MayNotWrite && prot&arch.Write != 0 {
 		return 0, syscall.EACCES
 	}
 	if flags&Anon != 0 {
 		off = 0
-		if flags&Shared != 0 { // children of fork have it too
+		if flags&Shared != 0 { // an object, so that children of fork share it
 			var err error
 			if obj, err = NewAnonObject(vs.sys, int64(n), vs.owner()); err != nil {
 				return 0, err
 			}
-			defer obj.Unref() // the entry takes its own
+			defer obj.Unref() // the entry takes its own reference
 		}
 	}
 	like := entry{prot: prot, obj: obj, off: off, end: arch.VA(n), flags: entryFlagsOf(flags, obj)}
 	if like.mayWriteObject() {
-		// Counted before the map is locked, so that sealing it meanwhile fails.
+		// Counted before the map is locked, so that the object cannot be sealed meanwhile.
 		if m := obj.Mapped(); m.claim() {
 			defer m.unclaim()
 		} else if prot&arch.Write != 0 {
@@ -103,12 +103,12 @@ func (c Caller) Map(addr arch.VA, length uint64, prot arch.Prot, flags MapFlags,
 		return 0, err
 	}
 	if populate {
-		c.populate(va, va+arch.VA(n)) // as Linux: what fails here fails again at the access
+		c.populate(va, va+arch.VA(n)) // errors are ignored as on Linux: the access will fail again
 	}
 	return va, nil
 }
 
-// mayMapLocked says whether a mapping of n bytes may be locked, if it is to be. EPERM,
+// mayMapLocked returns nil if a mapping of n bytes need not be locked or may be. EPERM,
 // EAGAIN. Preconditions: mu held.
 func (vs *VMSpace) mayMapLocked(n uint64, flags MapFlags, like *entry) error {
 	if flags&Locked != 0 {
@@ -144,9 +144,9 @@ func entryFlagsOf(flags MapFlags, obj Object) (f entryFlags) {
 	return f
 }
 
-// place finds the address for n bytes, makes it free, and checks the limits. It
-// returns what the caller owes for what was there. Preconditions: mu held. On error
-// nothing has changed.
+// place chooses the address for n bytes, unmaps what is there, and checks the limits. It
+// returns what the caller owes for what was there. On error nothing has changed.
+// Preconditions: mu held.
 func (vs *VMSpace) place(addr arch.VA, n uint64, flags MapFlags, like *entry) (va arch.VA, o owed, err error) {
 	if flags&(Fixed|FixedNoReplace) == 0 {
 		if err := vs.mayGrow(n, 0, like); err != nil {
@@ -178,8 +178,8 @@ func (vs *VMSpace) place(addr arch.VA, n uint64, flags MapFlags, like *entry) (v
 	return addr, o, err
 }
 
-// pick chooses a free range: at the hint if that is free, else as high as
-// possible below mmapBase, else anywhere. Preconditions: mu held.
+// pick chooses a free range: at the hint if that is free, otherwise as high as possible
+// below mmapBase, otherwise anywhere. Preconditions: mu held.
 func (vs *VMSpace) pick(hint arch.VA, n uint64, like *entry) (arch.VA, error) {
 	if hint != 0 {
 		hint = max(hint.PageDown(), MinAddr)
@@ -188,7 +188,8 @@ func (vs *VMSpace) pick(hint arch.VA, n uint64, like *entry) (arch.VA, error) {
 			return hint, nil
 		}
 	}
-	// Memory in whole blocks is placed so that reservations can become blocks.
+	// Memory in whole blocks is aligned to blocks, so that its reservations can become
+	// block mappings.
 	align := uint64(arch.PageSize)
 	if like.obj == nil && n >= arch.BlockSize && n%arch.BlockSize == 0 {
 		align = arch.BlockSize
@@ -206,14 +207,14 @@ func (vs *VMSpace) pick(hint arch.VA, n uint64, like *entry) (arch.VA, error) {
 	return 0, syscall.ENOMEM
 }
 
-// free reports whether nothing is mapped in [start, end), the guard gap of a
-// stack above included. Preconditions: mu held.
+// free reports whether nothing is mapped in [start, end), and no guard gap of a stack
+// reaches into it. Preconditions: mu held.
 func (vs *VMSpace) free(start, end arch.VA) bool {
 	e := vs.tree.ceil(start)
 	return e == nil || e.floor() >= end
 }
 
-// mapped is how many bytes of [start, end) are mapped. Preconditions: mu held.
+// mapped returns how many bytes of [start, end) are mapped. Preconditions: mu held.
 func (vs *VMSpace) mapped(start, end arch.VA) (n uint64) {
 	for e := vs.tree.ceil(start); e != nil && e.start < end; e = e.next {
 		n += uint64(min(e.end, end) - max(e.start, start))
@@ -222,8 +223,8 @@ func (vs *VMSpace) mapped(start, end arch.VA) (n uint64) {
 	return n
 }
 
-// userRange checks a page range given by a user: aligned start, end within the
-// user half. The length is rounded up.
+// userRange checks a page range from user code: start must be aligned, and the range must
+// lie in the user half. The length is rounded up.
 func userRange(addr arch.VA, length uint64) (end arch.VA, ok bool) {
 	if addr != addr.PageDown() || length > uint64(arch.UserMax) {
 		return 0, false

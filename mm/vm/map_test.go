@@ -60,7 +60,7 @@ func TestMapErrors(t *testing.T) {
 	})
 }
 
-// Neighbours of one kind are one entry, whatever order they come in.
+// Adjacent mappings of one kind are one entry, in whatever order they are made.
 func TestMerge(t *testing.T) {
 	m := newMachine(t, formats[0], 1024)
 	vs := m.space()
@@ -85,8 +85,8 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// Every address that Map picks is free, within bounds, outside guard gaps, and
-// the highest that fits.
+// Every address that Map chooses is free, within bounds, outside guard gaps, and the
+// highest that fits.
 func TestPick(t *testing.T) {
 	m := newMachine(t, formats[0], 1024)
 	vs := m.space()
@@ -158,7 +158,7 @@ func TestLimits(t *testing.T) {
 		t.Errorf("brk over limits moved to %#x", b)
 	}
 
-	// The limit of pages in memory: the fault that exceeds it fails, and only it.
+	// The limit of resident pages: only the fault that would exceed it fails.
 	l.AS, l.Data, l.Resident = Unlimited, Unlimited, 4<<12
 	vs.SetLimits(l)
 	for i := range 4 {

@@ -9,7 +9,7 @@ import (
 
 // The model's versions of the larger operations.
 
-// access reads or writes, as user code or as a system call.
+// access reads or writes memory, as user code or as a system call.
 func (mo *model) access(in *input, s *modelSpace) (string, error) {
 	first, n := in.span()
 	if in.n(2) == 0 && n > 16 {
@@ -59,7 +59,7 @@ func (mo *model) access(in *input, s *modelSpace) (string, error) {
 	return desc, nil
 }
 
-// compare loads page i and looks whether it is as it should be.
+// compare loads page i and checks the result.
 func (mo *model) compare(s *modelSpace, i int) error {
 	want, werr := s.get(i)
 	got, gerr := load(s.vs, addr(i))

@@ -11,9 +11,9 @@ import (
 	"grim/mm/charge"
 )
 
-// The model of address spaces is one struct per page: what mmap(2), fork(2) and
-// the rest promise, written down in the plainest way. Each page's contents are
-// one byte, kept at its first and last address.
+// The model of an address space is one struct for each page. It describes in the plainest
+// way what mmap(2), fork(2) and the other calls promise. The contents of a page are one
+// byte, kept at its first and last address.
 
 const (
 	modelBase  arch.VA = 0x40000000
@@ -25,7 +25,7 @@ type modelPage struct {
 	prot                  arch.Prot
 	obj                   *modelObject
 	idx                   int
-	priv                  *byte // a private page's own contents, nil: none yet
+	priv                  *byte // contents of a private page of its own, nil: none yet
 	dontFork, wipe        bool
 }
 
@@ -48,7 +48,7 @@ type model struct {
 	got    error // what the last operation of step's table returned
 }
 
-// get is what a load from page i gives.
+// get returns what a load from page i gives.
 func (s *modelSpace) get(i int) (byte, error) {
 	p := &s.pages[i]
 	switch {
@@ -66,7 +66,7 @@ func (s *modelSpace) get(i int) (byte, error) {
 	return 0, nil
 }
 
-// set is a store to page i.
+// set stores to page i.
 func (s *modelSpace) set(i int, b byte) error {
 	p := &s.pages[i]
 	if p.mapped && p.prot&arch.Write == 0 {
@@ -83,9 +83,9 @@ func (s *modelSpace) set(i int, b byte) error {
 	return nil
 }
 
-// touch is what faulting a page in for writing does, without a write: a private
-// mapping of a file takes its copy now, and sees no change of the file from then
-// on (which mmap(2) leaves open).
+// touch does what faulting a page in for writing does, without a write. A private mapping
+// of a file gets its copy now, and sees no later change of the file (which mmap(2) leaves
+// open).
 func (p *modelPage) touch() {
 	if p.obj != nil && !p.shared && p.priv == nil && p.prot&arch.Write != 0 {
 		b := p.obj.data[p.idx]
@@ -93,7 +93,7 @@ func (p *modelPage) touch() {
 	}
 }
 
-// input turns fuzz bytes into choices; when they run out, everything is 0.
+// input turns fuzz bytes into choices. When there are no more bytes, everything is 0.
 type input struct{ b []byte }
 
 func (in *input) n(n int) int {
@@ -109,7 +109,7 @@ func (in *input) n(n int) int {
 	return v % n
 }
 
-// span is a range of pages: mostly a few, sometimes whole blocks.
+// span returns a range of pages: mostly a few, sometimes whole blocks.
 func (in *input) span() (first, n int) {
 	switch in.n(8) {
 	case 0:
@@ -253,8 +253,8 @@ func (mo *model) step(in *input) (desc string, err error) {
 	return desc, nil
 }
 
-// snapshot is the model's state but for the contents of objects, which an operation
-// that is repeated writes again.
+// snapshot is the model's state without the contents of objects, which a repeated operation
+// writes again.
 type snapshot struct {
 	in     input
 	spaces []*modelSpace
@@ -283,9 +283,9 @@ func (mo *model) restore(s *snapshot, in *input) {
 	}
 }
 
-// refused is step again and again, the n-th charge refused in the n-th attempt. An
-// attempt that fails must not have changed anything that the next one could see.
-// It reports how many attempts failed.
+// refused repeats step; in the n-th attempt the n-th charge is refused. A failed attempt
+// must not have changed anything that the next one could see. It returns how many attempts
+// failed.
 func (mo *model) refused(in *input) (desc string, failed int, err error) {
 	for n := 1; ; n++ {
 		before, left, hit := mo.save(in), n, false
@@ -305,8 +305,8 @@ func (mo *model) refused(in *input) (desc string, failed int, err error) {
 	}
 }
 
-// runModel plays an input and compares everything at the end. With refuse, charges are
-// refused on the way; it says how many operations failed for that.
+// runModel runs an input and compares everything at the end. With refuse, charges are
+// refused on the way; it returns how many operations failed because of that.
 func runModel(t *testing.T, f *arch.Format, b []byte, refuse bool) (failed int) {
 	m := newMachine(t, f, 16<<10)
 	payer := m.charges.User(0)
@@ -373,7 +373,7 @@ func runModel(t *testing.T, f *arch.Format, b []byte, refuse bool) (failed int) 
 	return failed
 }
 
-// Random operations on the real thing and on the model agree.
+// Random operations have the same results on real address spaces and on the model.
 func TestModel(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		n := 150
@@ -390,11 +390,11 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// Every charge that an operation needs is refused once: the operation fails and has
+// Every charge that an operation needs is refused once. Then the operation fails and has
 // changed nothing, and the same operation without a refusal does what it always does.
-// Nothing is charged in the end (newMachine).
-// Broken by: fork without its Release where room is refused; New that does not close the
-// account when its charge is refused.
+// Nothing is charged at the end (newMachine checks that). Broken by: fork without its
+// Release where room is refused; New that does not close the account when its charge is
+// refused.
 func TestModelRefused(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		n, failed := 40, 0

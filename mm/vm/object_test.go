@@ -89,9 +89,9 @@ func TestFileMappings(t *testing.T) {
 	})
 }
 
-// What was worked out from a file is forgotten with every kind of change, and
-// not kept at all once a mapping can change the file unseen. Broken once for each
-// kind by leaving out its call of changed: the old value comes back.
+// A value computed from a file is dropped at every kind of change. It is not kept at all
+// once a mapping can change the file unseen. Broken once for each kind by leaving out its
+// call of changed: the old value comes back.
 func TestDerived(t *testing.T) {
 	m := newMachine(t, formats[0], 1024)
 	o := NewFileObject(m.System, "/f", nil)

@@ -7,7 +7,7 @@ import (
 	"grim/arch"
 )
 
-// Memory runs out at every allocation of every operation in turn: it fails with
+// Memory runs out at every allocation of every operation in turn. The operation fails with
 // ENOMEM, nothing is lost, and the same operation works when memory is back.
 func TestOutOfMemory(t *testing.T) {
 	const base = 0x40000000
@@ -125,7 +125,8 @@ func TestOutOfMemory(t *testing.T) {
 	})
 }
 
-// Memory really used up: the process gets ENOMEM, and all of it back afterwards.
+// Memory is really used up: the process gets ENOMEM, and afterwards all memory is free
+// again.
 func TestExhaust(t *testing.T) {
 	m := newMachine(t, formats[0], 1500)
 	vs, other := m.space(), m.space()

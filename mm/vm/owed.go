@@ -5,35 +5,34 @@ import (
 	"grim/mm/pmap"
 )
 
-// owed is what an operation on the map owes to others when it lets go of the map:
-// dirty pages of shared mappings go back to their objects, and objects that are no
-// longer mapped lose a reference. Both may take long or sleep, so they happen with
-// the map unlocked. Every function that removes pages or entries returns what it
-// owes, and its caller passes that on or settles it.
+// owed is work that an operation on the map leaves for after the map is unlocked: dirty
+// pages of shared mappings must be handed to their objects, and objects that are no longer
+// mapped lose a reference. Both may take long or sleep. Every function that removes pages
+// or entries returns what it owes, and its caller passes that on or settles it.
 type owed struct {
 	dirty, lastDirty *dirtyPages
-	// Entries that are no longer in the map, linked through next. Each still holds
-	// the reference of its object.
+	// Entries that are no longer in the map, linked through next. Each still holds a
+	// reference to its object.
 	first, last *entry
 	entries     int
 }
 
-// dirtyPage holds a reference of obj and of f.
+// dirtyPage is a dirty page to hand to its object. It holds a reference to obj and to f.
 type dirtyPage struct {
 	obj   Object
 	index int64
 	f     phys.Frame
 }
 
-// dirtyPages is a part of a list of dirty pages, of less than 4 KB: one long slice would
+// dirtyPages is a piece, of less than 4 KB, of a list of dirty pages. A single slice would
 // be copied again and again as it grows.
 type dirtyPages struct {
-	pages []dirtyPage // of room
+	pages []dirtyPage // a part of room
 	next  *dirtyPages
 	room  [120]dirtyPage
 }
 
-// add makes what p owes part of o.
+// add adds what p owes to o.
 func (o *owed) add(p owed) {
 	if p.dirty != nil {
 		if o.dirty == nil {
@@ -55,13 +54,13 @@ func (o *owed) add(p owed) {
 	o.entries += p.entries
 }
 
-// bury adds an entry that has left the map.
+// bury adds an entry that has been removed from the map.
 func (o *owed) bury(e *entry) {
 	o.add(owed{first: e, last: e, entries: 1})
 }
 
-// settle hands the dirty pages over, then drops the references, and returns the
-// first error of an object. No lock is held; it may sleep.
+// settle hands the dirty pages to their objects, then drops the references, and returns the
+// first error of an object. No lock is held. It may sleep.
 func (o owed) settle(s *System) (err error) {
 	var work pace
 	for d := o.dirty; d != nil; d = d.next {
@@ -85,14 +84,14 @@ func (o owed) settle(s *System) (err error) {
 	return err
 }
 
-// dirtyCollector is shown the dirty pages that package pmap unlinks or cleans. It
-// is part of the address space because an allocation for each call would cost more.
+// dirtyCollector collects the dirty pages that package pmap unlinks or cleans. It is a part
+// of the address space, because an allocation for each call would cost more.
 type dirtyCollector struct {
 	vs *VMSpace // [I]
 	owed
 }
 
-// Dirty is called by pmap. Preconditions: vs.mu held, the entries not yet removed.
+// Dirty is called by package pmap. Preconditions: vs.mu held, the entries not yet removed.
 func (c *dirtyCollector) Dirty(pages []pmap.DirtyPage) {
 	var e *entry
 	for _, p := range pages {
@@ -113,7 +112,8 @@ func (c *dirtyCollector) Dirty(pages []pmap.DirtyPage) {
 	}
 }
 
-// take is what has been collected. Preconditions: vs.mu held.
+// take returns what has been collected, and empties the collector. Preconditions: vs.mu
+// held.
 func (c *dirtyCollector) take() owed {
 	o := c.owed
 	c.owed = owed{}

@@ -9,10 +9,10 @@ import (
 	"grim/mm/charge"
 )
 
-// Every operation that ends a shared mapping hands its dirty pages back, whichever
-// call it is part of, and drops the mapping's reference of the object. Seen to fail:
-// a brk that does not settle what unmap returned loses the page and leaks frame and
-// object, and so does each of the others.
+// Every operation that ends a shared mapping hands its dirty pages back, whichever call it
+// is part of, and drops the mapping's reference to the object. Seen to fail: a brk that
+// does not settle what unmap returned loses the page and leaks frame and object, and so
+// does each of the others.
 func TestDirtyComesBack(t *testing.T) {
 	const start = 0x40000000
 	ways := map[string]func(vs *VMSpace, va arch.VA) error{
@@ -74,9 +74,9 @@ func TestDirtyComesBack(t *testing.T) {
 	}
 }
 
-// A mapping that grows downwards has no object: there are no pages of one below its
-// first. Seen to fail with a Map that allows it and a growStack that does not look:
-// index out of range [-1] in the object's table.
+// A mapping that grows downwards cannot have an object, because an object has no pages
+// below its first. Seen to fail with a Map that allows it and a growStack that does not
+// check: index out of range [-1] in the object's table.
 func TestGrowsDownObject(t *testing.T) {
 	m := newMachine(t, formats[0], 1024)
 	vs := m.space()
@@ -90,7 +90,7 @@ func TestGrowsDownObject(t *testing.T) {
 	wantErr(t, "a growing mapping of a file", err, syscall.EINVAL)
 	_, err = vs.Map(va, 4096, rw, Shared|Anon|GrowsDown|Fixed, nil, 0)
 	wantErr(t, "a growing shared mapping", err, syscall.EINVAL)
-	// Nor could one grow if there were one, nor would its pages have a place.
+	// If there were such a mapping it could not grow, and its pages would have no index.
 	mustMap(t, vs, va, 4096, rw, Private|Fixed, o, 0)
 	vs.mu.Lock()
 	e := vs.tree.find(va)
@@ -114,8 +114,8 @@ func TestGrowsDownObject(t *testing.T) {
 	}
 }
 
-// Offsets past the largest are refused wherever a mapping gets longer. Seen to fail
-// with the check in mremap's move only.
+// Offsets past the largest are refused wherever a mapping gets longer. Seen to fail with
+// the check in mremap's move only.
 func TestOffsetOverflow(t *testing.T) {
 	m := newMachine(t, formats[0], 1024)
 	vs := m.space()

@@ -7,7 +7,7 @@ import (
 	"grim/arch"
 )
 
-// countYields makes a machine whose yield counts, and looks that no pmap is locked.
+// countYields returns a machine that counts its yields, and checks that no pmap is locked.
 func countYields(t *testing.T, frames int) (m *machine, n *int) {
 	m = newMachine(t, formats[0], frames)
 	n = new(int)
@@ -16,10 +16,10 @@ func countYields(t *testing.T, frames int) (m *machine, n *int) {
 	return m, n
 }
 
-// Every operation whose length a program chooses gives way, at least once for as much
-// work as there may be in 25 000 instructions. Seen to fail without the yield of pmap's
-// Remove, change, Move or Copy, of settle, unmap or Incore. How long others wait in instructions is measured by the self-test
-// maps/gives-way.
+// Every operation whose length a program chooses lets others run, at least once for each
+// piece of work of up to 25 000 instructions. Seen to fail without the yield of pmap's
+// Remove, change, Move or Copy, of settle, unmap or Incore. The self-test maps/gives-way
+// measures in instructions how long others wait.
 func TestGivesWay(t *testing.T) {
 	const base, pages = 0x40000000, 8192
 	const size = pages << 12
@@ -106,7 +106,8 @@ func TestGivesWay(t *testing.T) {
 	}
 }
 
-// told is a thread that is told to end after so many pauses, or only seems to be.
+// told is a thread that is told to end after so many pauses, or for which MayEnd only says
+// so.
 type told struct {
 	pauses, after int
 	hints         int // how often MayEnd was asked
@@ -125,9 +126,9 @@ func (w *told) MayEnd() bool {
 	return w.hints > w.after
 }
 
-// A thread that is to end leaves the calls that Linux interrupts, and what was done by
-// then stays; a signal that ends nobody does not stop a fork. Seen to fail without a
-// look at Pause's error, call by call.
+// A thread that is to end leaves the calls that Linux interrupts, and keeps what was done
+// by then. A signal that does not end the thread does not stop a fork. Seen to fail without
+// a check of Pause's error, call by call.
 func TestStops(t *testing.T) {
 	const base, pages = 0x40000000, 2048
 	const size = pages << 12

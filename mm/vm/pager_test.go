@@ -10,7 +10,7 @@ import (
 	"grim/arch"
 )
 
-// slowPager keeps pages of a file, takes its time, and can fail.
+// slowPager keeps pages of a file, is slow, and can fail.
 type slowPager struct {
 	mu    sync.Mutex
 	pages map[int64][]byte
@@ -46,10 +46,10 @@ func (p *slowPager) PageOut(index int64, page []byte) error {
 	return p.fail
 }
 
-// What a process wrote to a file with a slow pager is there for read(2) when its
-// Purge returns, and not before (E1). While the purge waits, the file's other
-// users and other processes go on (E7). Broken once by calling pm.Purge with a
-// nil visitor: the read sees 0.
+// What a process wrote to a file with a slow pager can be read by read(2) when its Purge
+// returns, and not before (E1). While the purge waits, other users of the file and other
+// processes go on (E7). Broken once by calling pm.Purge with a nil visitor: the read sees
+// 0.
 func TestPurgeSlowPager(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		m := newMachine(t, f, 1024)
@@ -106,8 +106,8 @@ func TestPurgeSlowPager(t *testing.T) {
 	})
 }
 
-// Fetching a page takes no lock: another thread changes the map meanwhile, and
-// the fault looks again.
+// No lock is held while a page is fetched. Another thread changes the map meanwhile, and
+// the fault looks at the map again.
 func TestFaultSlowPager(t *testing.T) {
 	m := newMachine(t, formats[1], 1024)
 	pg := &slowPager{delay: 30 * time.Millisecond}

@@ -12,26 +12,25 @@ import (
 	"grim/mm/phys"
 )
 
-// chunkPages is how many frames one chunk of a page index may hold: 1 MB of file. A
-// chunk with few of them keeps those in itself, and is 48 bytes; another one has a
-// table of 1 KB. So an index is at most a fiftieth of the frames in it, wherever in
-// the object they are. Chunks are freed in any order, and a full one costs some 400
-// instructions then.
+// chunkPages is how many frames one chunk of a page index can hold: 1 MB of a file. A chunk
+// with few frames keeps them in itself and has 48 bytes; otherwise it has a table of 1 KB.
+// So an index takes at most a fiftieth of the memory of its frames, wherever in the object
+// they are. Chunks are freed in any order; freeing a full one costs some 400 instructions.
 const (
 	chunkShift = 8
 	chunkPages = 1 << chunkShift
 	fewPages   = 4
 )
 
-// chunkCost is what a chunk is charged, with its part of the map; tableCost is what
-// its table is.
+// chunkCost is what a chunk is charged, with its part of the Go map. tableCost is what its
+// table is charged.
 const (
 	chunkCost = int64(unsafe.Sizeof(chunk{})) + 64
 	tableCost = int64(unsafe.Sizeof([chunkPages]phys.Frame{}))
 )
 
-// Quota limits a number of pages that a set of objects may hold, or of other things:
-// a file system's size.
+// Quota limits how many pages, or other things, a set of objects may hold: it is the size
+// of a file system.
 type Quota struct {
 	limit, used atomic.Int64
 }
@@ -39,18 +38,19 @@ type Quota struct {
 // SetLimit sets the limit. Objects that hold more keep what they have.
 func (q *Quota) SetLimit(pages int64) { q.limit.Store(pages) }
 
-// Limit and Used are the two numbers.
+// Limit returns the limit, Used how many are counted.
 func (q *Quota) Limit() int64 { return q.limit.Load() }
 func (q *Quota) Used() int64  { return q.used.Load() }
 
-// Count counts one without asking; it may go over the limit. Uncount takes it back.
+// Count counts one more without a check, so that the limit may be exceeded. Uncount undoes
+// it.
 func (q *Quota) Count()   { q.used.Add(1) }
 func (q *Quota) Uncount() { q.used.Add(-1) }
 
-// Over says whether more is counted than the limit allows.
+// Over reports whether more is counted than the limit allows.
 func (q *Quota) Over() bool { return q.used.Load() > q.limit.Load() }
 
-// take counts a page; false if the limit is reached.
+// take counts a page and returns true, or returns false if the limit is reached.
 func (q *Quota) take() bool {
 	if q.used.Add(1) > q.limit.Load() {
 		q.used.Add(-1)
@@ -61,18 +61,18 @@ func (q *Quota) take() bool {
 
 func (q *Quota) give(pages int64) { q.used.Add(-pages) }
 
-// pageIndex maps an object's page numbers to frames. It holds one reference of
-// each frame. The object locks it.
+// pageIndex maps an object's page numbers to frames. It holds one reference to each frame.
+// The object's lock protects it.
 type pageIndex struct {
 	owner  *charge.User // [I] pays for the chunks
 	quota  *Quota       // [I] counts the frames; nil: none
 	chunks map[int64]*chunk
-	last   *chunk // the chunk used last: pages come in order
+	last   *chunk // the chunk used last, which is often the next one needed
 	n      int64  // frames held
 }
 
-// yieldPages is how many frames are given up between two yields, and yieldChunks how
-// many chunks are looked at: some 15 000 instructions.
+// yieldPages is how many frames are given up between two yields, yieldChunks how many
+// chunks are visited: some 15 000 instructions.
 const (
 	yieldPages  = 256
 	yieldChunks = 128
@@ -82,12 +82,12 @@ const (
 type chunk struct {
 	number int64
 	n      int32
-	at     [fewPages]uint8         // places of few[:n], without a table
-	few    [fewPages]phys.Frame    // frames there
-	table  *[chunkPages]phys.Frame // nil: n <= fewPages
+	at     [fewPages]uint8         // without a table: indexes of few[:n] in the chunk
+	few    [fewPages]phys.Frame    // without a table: the frames
+	table  *[chunkPages]phys.Frame // nil if there are at most fewPages frames
 }
 
-// get is the frame at a place, 0 if there is none.
+// get returns the frame at an index in the chunk, 0 if there is none.
 func (c *chunk) get(in uint) phys.Frame {
 	if c.table != nil {
 		return c.table[in]
@@ -100,13 +100,13 @@ func (c *chunk) get(in uint) phys.Frame {
 	return 0
 }
 
-// slotOf is where page index is kept: the number of a chunk and the place in it. An
-// index below 0 has a number that no chunk has.
+// slotOf returns where page index is kept: the number of a chunk and the index in it. For
+// an index below 0 the number is one that no chunk has.
 func slotOf(index int64) (number int64, in uint) {
 	return index >> chunkShift, uint(index) % chunkPages
 }
 
-// chunk is the chunk of a number, nil if there is none.
+// chunk returns the chunk with a number, nil if there is none.
 func (x *pageIndex) chunk(number int64) *chunk {
 	if c := x.last; c != nil && c.number == number {
 		return c
@@ -118,7 +118,7 @@ func (x *pageIndex) chunk(number int64) *chunk {
 	return c
 }
 
-// get is the frame of a page, 0 if there is none.
+// get returns the frame of a page, 0 if there is none.
 func (x *pageIndex) get(index int64) phys.Frame {
 	number, in := slotOf(index)
 	if c := x.chunk(number); c != nil {
@@ -127,8 +127,8 @@ func (x *pageIndex) get(index int64) phys.Frame {
 	return 0
 }
 
-// run stores the frames that there are of the pages first+k for each bit k of want,
-// with a reference to each.
+// run stores in frames[k] the frame of page first+k, with a reference, for each bit k of
+// want whose page has a frame.
 func (x *pageIndex) run(m *phys.Memory, first int64, want uint32, frames *[AroundPages]phys.Frame) {
 	for ; want != 0; want &= want - 1 {
 		k := bits.TrailingZeros32(want) & (AroundPages - 1)
@@ -139,8 +139,7 @@ func (x *pageIndex) run(m *phys.Memory, first int64, want uint32, frames *[Aroun
 	}
 }
 
-// set stores a frame where there is none: nil, ENOMEM, or ENOSPC if the quota is
-// used up.
+// set stores a frame for a page that has none. ENOMEM; ENOSPC if the quota is used up.
 func (x *pageIndex) set(index int64, f phys.Frame) error {
 	if index < 0 {
 		panic(fmt.Sprintf("vm: page %d of an object", index))
@@ -162,7 +161,7 @@ func (x *pageIndex) set(index int64, f phys.Frame) error {
 	return nil
 }
 
-// unquota takes pages off the quota and off what the owner has of it.
+// unquota gives back pages to the quota and to the owner's account.
 func (x *pageIndex) unquota(pages int64) {
 	if x.quota != nil && pages != 0 {
 		x.quota.give(pages)
@@ -204,10 +203,9 @@ func (x *pageIndex) put(index int64, f phys.Frame) error {
 	return nil
 }
 
-// cut takes out every frame of page first or above and gives up the index's
-// reference to it, in time proportional to the chunks held. It calls yield, if that
-// is not nil, now and then; that may let others in who look pages up, and add some
-// below first.
+// cut removes every frame of page first or above, and gives up the index's reference to it.
+// Its time is proportional to the number of chunks. yield may be nil. Otherwise it is
+// called now and then, and may let others look pages up and add pages below first.
 func (x *pageIndex) cut(first int64, b *phys.Batch, yield func()) {
 	chunks, pages, cost := 0, int32(0), int64(0)
 	for k, c := range x.chunks {
@@ -232,7 +230,7 @@ func (x *pageIndex) cut(first int64, b *phys.Batch, yield func()) {
 			if c.table != nil {
 				cost += tableCost
 			}
-			if first > 0 { // else all go together
+			if first > 0 { // otherwise all are dropped together
 				delete(x.chunks, k)
 			}
 		}
@@ -244,7 +242,7 @@ func (x *pageIndex) cut(first int64, b *phys.Batch, yield func()) {
 	x.owner.Give(charge.PageIndex, cost)
 }
 
-// cut takes out the frames from place lo on and says how many they were.
+// cut removes the frames from index lo on, and returns how many there were.
 func (c *chunk) cut(lo uint, b *phys.Batch) (n int32) {
 	if c.table == nil {
 		kept := int32(0)

@@ -11,10 +11,10 @@ import (
 	"grim/mm/phys"
 )
 
-// Random frames in and out, dense and sparse, against a map: what is kept, what it
-// is charged, and what the quota counts.
-// Broken by: a chunk that forgets its few when it gets a table; a cut that loses the
-// few below its start; a charge or a page of the quota not given back.
+// Random frames are put in and taken out, dense and sparse, and compared with a map: what
+// is kept, what is charged, and what the quota counts. Broken by: a chunk that forgets its
+// few when it gets a table; a cut that loses the few below its start; a charge or a page of
+// the quota not given back.
 func TestPageIndexModel(t *testing.T) {
 	for seed := range uint64(20) {
 		m := newMachine(t, &amd64.Format, 2048)
@@ -75,7 +75,7 @@ func TestPageIndexModel(t *testing.T) {
 	}
 }
 
-// The index of one page in each 2 MB, or in each GB, costs what it holds.
+// An index of one page in each 2 MB, or in each GB, costs in proportion to what it holds.
 func TestSparseIndex(t *testing.T) {
 	if n := unsafe.Sizeof(chunk{}); n > 48 {
 		t.Errorf("a chunk is %d bytes, want at most 48", n)

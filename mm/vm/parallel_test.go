@@ -9,9 +9,9 @@ import (
 	"grim/arch"
 )
 
-// Threads of one space map, fault, copy, fork and unmap at once, each in its own
-// part and in one that all share, while a reader of /proc looks on. Meant for the
-// race detector; at the end the space is whole and nothing is lost.
+// Threads of one space map, fault, copy, fork and unmap at once, each in its own part and
+// in a part that all share, while a reader of /proc looks at the map. It is for the race
+// detector; at the end the space is whole and nothing is lost.
 func TestParallel(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		m := newMachine(t, f, 32<<10)

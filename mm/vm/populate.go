@@ -6,10 +6,9 @@ import (
 	"grim/arch"
 )
 
-// populate faults in every page of [start, end) that is not resident, for
-// writing where the memory is private and writable, so that the first write
-// does not fault again. It stops at the first error; EINTR: the thread is to end. mu is
-// not held; it may sleep.
+// populate faults in every page of [start, end) that is not resident. Private writable
+// memory is faulted in for writing, so that the first write does not fault again. It stops
+// at the first error. EINTR if the thread is to end. mu is not held; it may sleep.
 func (c Caller) populate(start, end arch.VA) error {
 	for va := start; va < end; {
 		next, access, err := c.vs.nextAbsent(va, end)
@@ -27,9 +26,9 @@ func (c Caller) populate(start, end arch.VA) error {
 	return nil
 }
 
-// nextAbsent finds the first page at or after va that is not resident, and the
-// access to fault it in with. ENOMEM: nothing is mapped at va; pages without
-// any access are skipped.
+// nextAbsent returns the first page at or after va that is not resident, and the access to
+// fault it in with. Pages without any access are skipped. ENOMEM if nothing is mapped at an
+// address before.
 func (vs *VMSpace) nextAbsent(va, end arch.VA) (arch.VA, arch.Prot, error) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
@@ -57,8 +56,8 @@ func (vs *VMSpace) nextAbsent(va, end arch.VA) (arch.VA, arch.Prot, error) {
 	return end, 0, nil
 }
 
-// Incore is mincore(2): vec gets one byte per page from addr, 1 if resident.
-// EINVAL, ENOMEM if part of the range is not mapped.
+// Incore is mincore(2): it sets one byte of vec for each page from addr on, to 1 if the
+// page is resident. EINVAL; ENOMEM if part of the range is not mapped.
 func (vs *VMSpace) Incore(addr arch.VA, vec []byte) error {
 	end, ok := userRange(addr, uint64(len(vec))<<arch.PageShift)
 	if !ok {

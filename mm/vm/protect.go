@@ -6,9 +6,9 @@ import (
 	"grim/arch"
 )
 
-// Protect is mprotect(2). EINVAL; ENOMEM (a hole in the range, limits, no memory to
-// cut a block) and EACCES (a file not open for writing): what lies before that is
-// changed, as in Linux.
+// Protect is mprotect(2). EINVAL; ENOMEM (a hole in the range, limits, no memory to cut a
+// block); EACCES (a file not open for writing). After the last two, what lies before the
+// obstacle has been changed, as on Linux.
 func (vs *VMSpace) Protect(addr arch.VA, length uint64, prot arch.Prot) error {
 	if addr != addr.PageDown() {
 		return syscall.EINVAL
@@ -23,7 +23,7 @@ func (vs *VMSpace) Protect(addr arch.VA, length uint64, prot arch.Prot) error {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	defer vs.merge(addr, end)
-	at := addr // what is below has been changed
+	at := addr // everything below has been changed
 	for e := vs.tree.ceil(addr); e != nil && e.start < end; e = e.next {
 		lo, hi := max(e.start, addr), min(e.end, end)
 		if lo != at {
@@ -53,8 +53,7 @@ func (vs *VMSpace) Protect(addr arch.VA, length uint64, prot arch.Prot) error {
 	return nil
 }
 
-// mayProtect says whether n bytes of e may get the protection. Preconditions: mu
-// held.
+// mayProtect returns nil if n bytes of e may get the protection. Preconditions: mu held.
 func (vs *VMSpace) mayProtect(e *entry, n uint64, prot arch.Prot) error {
 	if err := vs.room(2); err != nil {
 		return err
@@ -75,7 +74,7 @@ func (vs *VMSpace) mayProtect(e *entry, n uint64, prot arch.Prot) error {
 	return vs.mayCommit(n, &after)
 }
 
-// merge joins neighbours in and around a range that are now alike.
+// merge merges adjacent entries in and around a range that have become alike.
 // Preconditions: mu held.
 func (vs *VMSpace) merge(start, end arch.VA) {
 	e := vs.tree.ceil(start)

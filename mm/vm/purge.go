@@ -13,35 +13,32 @@ type PurgeStats struct {
 	Pages       int           // resident pages released, 4 KB each
 	Tables      int           // page-table pages released, the root excluded
 	Dirty       int           // pages handed back to their object
-	DirtyErrors int           // of these, how many the object refused
+	DirtyErrors int           // how many of these pages the object refused
 	DirtyTime   time.Duration // time spent in PutDirty
 }
 
-// purgeEntries is how many map entries are worked through before others run:
-// with objects, some 80 instructions each.
+// purgeEntries is how many map entries are handled before others may run, at some 80
+// instructions each if they have objects.
 const purgeEntries = 128
 
-// Purge removes every user mapping: the exit contract's step 4 (DESIGN.md
-// section 5). The caller is the last user of the space, in its own context, and
-// holds no lock: it may sleep, in PutDirty for as long as an object's pager
-// takes. trace may be nil.
+// Purge removes every user mapping: it is step 4 of the exit contract (DESIGN.md section
+// 5). The caller is the last user of the space, in its own context, and holds no lock.
+// Purge may sleep, in PutDirty for as long as an object's pager takes. trace may be nil.
 //
-// The order is the point:
+// The order matters:
 //
-//  1. The map is emptied, under mu: from here on nobody, a /proc reader
-//     included, can fault anything in.
-//  2. pmap makes the user half unreachable for every CPU and flushes the address
-//     space once; no flush is needed after that, and no table page is freed that
-//     a CPU could still walk.
-//  3. Dirty pages of shared files go back to their objects before their
-//     references are dropped, so that whoever waits for this process finds the
-//     objects coherent (E1).
-//  4. Pages and table pages are released in batches; other tasks run in between.
-//  5. The objects lose their last references from here, and may go away.
+//  1. The map is emptied, under mu. From here on no thread can fault anything in, including
+//     readers of /proc.
+//  2. pmap makes the user half unreachable for every CPU and flushes the address space once.
+//     After that no flush is needed, and no table page is freed that a CPU could still walk.
+//  3. Dirty pages of shared files are handed to their objects before their references are
+//     dropped. So a process that waits for this one finds the objects coherent (E1).
+//  4. Pages and table pages are released in batches. Other tasks run in between.
+//  5. The objects lose their references last, and may be freed.
 //
-// The root page and the kernel half are not touched. The map stays valid: it is
-// empty, and may be filled and purged again. The cost is in the entries, the
-// resident pages and the table pages, not in the size of the address space.
+// The root page and the kernel half are not touched. The map stays valid: it is empty, and
+// may be filled and purged again. The cost is in the number of entries, resident pages and
+// table pages, not in the size of the address space.
 func (vs *VMSpace) Purge(trace *PurgeStats) {
 	vs.mu.Lock()
 	head, last, n := vs.tree.first, vs.tree.last, vs.tree.n
@@ -51,11 +48,11 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 	vs.brkStart, vs.brkEnd = 0, 0
 	vs.mu.Unlock()
 
-	// Truncation need not look here any more: our pages hold references of
-	// their own, and PutDirty knows which are still the file's.
-	var held *Mappings // of the last entry with an object; locked
-	var mapped *entry  // the entries with an object, through mapNext
-	i := purgeEntries  // until others run
+	// Truncation need not find these mappings any more: the pages hold references, and
+	// PutDirty finds out which of them still belong to the file.
+	var held *Mappings // of the last entry with an object; nil or locked
+	var mapped *entry  // list of the entries with an object, through mapNext
+	i := purgeEntries  // entries to handle before others run
 	for e := head; e != nil; e = e.next {
 		if e.obj != nil {
 			m := e.obj.Mapped()
@@ -67,7 +64,7 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 				held = m
 			}
 			m.removeLocked(e)
-			e.space = nil // whoever still follows this entry stops here
+			e.space = nil // code that still follows this entry stops here
 			e.mapNext, mapped = mapped, e
 		}
 		if i--; i == 0 {
@@ -83,7 +80,8 @@ func (vs *VMSpace) Purge(trace *PurgeStats) {
 		held.mu.Unlock()
 	}
 
-	// In the space, as what is passed to pmap would be allocated otherwise.
+	// A part of the space, because an argument for package pmap would be allocated
+	// otherwise.
 	v := &vs.purging
 	v.cur = head
 	v.did = PurgeStats{Entries: n}
@@ -120,9 +118,8 @@ func (vs *VMSpace) Purged() bool {
 	return vs.tree.n == 0 && st.Resident == 0 && st.Tables == 0
 }
 
-// purgeVisitor hands dirty pages to their objects while the tables are taken
-// apart, finding the entry of each in the dead list: both are in order of
-// address.
+// purgeVisitor hands dirty pages to their objects while the tables are taken apart. It
+// finds each page's entry in the list of removed entries; both are in order of address.
 type purgeVisitor struct {
 	cur *entry
 	did PurgeStats
@@ -137,7 +134,7 @@ func (s *PurgeStats) add(o *PurgeStats) {
 	s.DirtyTime += o.DirtyTime
 }
 
-// Dirty is called by pmap with no lock held. PutDirty may sleep.
+// Dirty is called by package pmap with no lock held. PutDirty may sleep.
 func (v *purgeVisitor) Dirty(pages []pmap.DirtyPage) {
 	t := time.Now()
 	v.did.Dirty += len(pages)

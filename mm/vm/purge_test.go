@@ -7,9 +7,9 @@ import (
 	"grim/arch/amd64"
 )
 
-// Purge over every kind of entry leaves nothing: holes, guard pages, blocks,
-// partly unmapped blocks, wired, shared file, shared anonymous, private copies,
-// pages shared with a parent that lives, PROT_NONE with contents, stacks.
+// A purge leaves nothing of any kind of entry: holes, guard pages, blocks, partly unmapped
+// blocks, wired, shared file, shared anonymous, private copies, pages shared with a living
+// parent, PROT_NONE with contents, stacks.
 func TestPurgeEverything(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		m := newMachine(t, f, 16384)
@@ -55,7 +55,7 @@ func TestPurgeEverything(t *testing.T) {
 		if !vs.Purged() || st.Entries != sum.Entries || uint64(st.Pages) != sum.RSS>>12 || uint64(st.Tables) != sum.Tables>>12 || st.Dirty != 1 {
 			t.Errorf("purge says %+v; the space had %+v", st, sum)
 		}
-		// Empty, and alive: it can be used and purged again.
+		// The space is empty and still valid: it can be used and purged again.
 		check(t, vs)
 		mustStore(t, vs, mustMap(t, vs, base, 4096, rw, Anon|Private|Fixed, nil, 0), 1)
 		m.end(vs)
@@ -65,8 +65,8 @@ func TestPurgeEverything(t *testing.T) {
 	})
 }
 
-// A sparse terabyte costs what its ten pages cost: one table page more or less is
-// visible in the counts, so counts are what is compared.
+// A sparse terabyte costs as much as its ten pages. The counts are compared, because one
+// table page more or less shows in them.
 func TestPurgeSparse(t *testing.T) {
 	m := newMachine(t, formats[0], 1024)
 	vs := m.space()
@@ -81,8 +81,7 @@ func TestPurgeSparse(t *testing.T) {
 	}
 }
 
-// Release of a space that is not empty is a kernel panic that names the facts
-// (E8).
+// Release of a space that is not empty is a kernel panic that names the facts (E8).
 func TestReleaseAsserts(t *testing.T) {
 	m := newMachine(t, formats[0], 1024)
 	vs := m.space()
@@ -102,8 +101,8 @@ func TestReleaseAsserts(t *testing.T) {
 	vs.refs.Store(1)
 }
 
-// The end of an object with many pages lets others run, in a purge as elsewhere.
-// (Broken by: Unref that gives freePages no yield.)
+// The end of an object with many pages lets others run, in a purge as elsewhere. (Broken
+// by: Unref that gives freePages no yield.)
 func TestObjectEndYields(t *testing.T) {
 	m := newMachine(t, &amd64.Format, 4*4096+2048)
 	const pages = 3 * 4096

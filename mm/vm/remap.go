@@ -13,9 +13,9 @@ const (
 	mremapDontUnmap = 4
 )
 
-// Remap is mremap(2): it changes the size of a mapping, and its address if flags
-// allow; pages move, they are not copied. EINVAL, EFAULT (not one mapping),
-// ENOMEM, EAGAIN (RLIMIT_MEMLOCK). It may sleep.
+// Remap is mremap(2): it changes the size of a mapping, and its address if flags allow
+// that. Pages are moved, not copied. EINVAL, EFAULT (not one mapping), ENOMEM, EAGAIN
+// (RLIMIT_MEMLOCK). It may sleep.
 func (vs *VMSpace) Remap(old arch.VA, oldLen, newLen uint64, flags int, to arch.VA) (arch.VA, error) {
 	return vs.For(nil).Remap(old, oldLen, newLen, flags, to)
 }
@@ -54,12 +54,12 @@ func (c Caller) Remap(old arch.VA, oldLen, newLen uint64, flags int, to arch.VA)
 	return va, err
 }
 
-// remap is one mremap under way.
+// remap is an mremap in progress.
 type remap struct {
 	vs          *VMSpace
 	old, oldEnd arch.VA
 	n           uint64  // new length
-	to          arch.VA // where to, 0: anywhere
+	to          arch.VA // new address, 0: any
 	keep        bool    // leave the old range mapped, empty
 	owed        owed    // to be settled by Remap
 }
@@ -71,7 +71,7 @@ func (r *remap) unmap(start, end arch.VA) error {
 	return err
 }
 
-// do chooses between shrinking, growing in place, and moving. Preconditions: mu held.
+// do shrinks, grows in place, or moves the mapping. Preconditions: mu held.
 func (r *remap) do(flags int) (arch.VA, error) {
 	vs := r.vs
 	e := vs.tree.find(r.old)
@@ -80,7 +80,8 @@ func (r *remap) do(flags int) (arch.VA, error) {
 	}
 	have := uint64(r.oldEnd - r.old)
 	if have == 0 {
-		// A second mapping of the same pages: meant for shared ones only.
+		// This is a second mapping of the same pages, which makes sense for shared pages
+		// only.
 		if e.private() || flags&mremapMayMove == 0 {
 			return 0, syscall.EINVAL
 		}
@@ -116,7 +117,7 @@ func (r *remap) do(flags int) (arch.VA, error) {
 	return r.move(e)
 }
 
-// move maps the range anew and moves the pages there. Preconditions: mu held,
+// move maps the range at its new address and moves the pages there. Preconditions: mu held,
 // e contains the old range.
 func (r *remap) move(e *entry) (arch.VA, error) {
 	vs := r.vs
@@ -124,7 +125,7 @@ func (r *remap) move(e *entry) (arch.VA, error) {
 		return 0, err
 	}
 	if r.to != 0 {
-		if r.oldEnd > r.old+arch.VA(r.n) { // Linux cuts the tail off first
+		if r.oldEnd > r.old+arch.VA(r.n) { // Linux cuts off the tail first
 			if err := r.unmap(r.old+arch.VA(r.n), r.oldEnd); err != nil {
 				return 0, err
 			}
@@ -153,7 +154,7 @@ func (r *remap) move(e *entry) (arch.VA, error) {
 			return 0, err
 		}
 	}
-	// A separate entry until the pages are there, so that it can be undone.
+	// It stays a separate entry until the pages are there, so that this can be undone.
 	c := vs.sys.newEntry()
 	c.start, c.end, c.off, c.obj, c.prot, c.flags = r.to, r.to+arch.VA(r.n), like.off, like.obj, like.prot, like.flags
 	if c.obj != nil {
@@ -161,7 +162,7 @@ func (r *remap) move(e *entry) (arch.VA, error) {
 	}
 	vs.link(c)
 	if err := r.movePages(e, moved); err != nil {
-		vs.drop(c) // its object is e's as well
+		vs.drop(c) // e holds another reference to the object
 		return 0, err
 	}
 	if r.keep && e.flags&entWired != 0 {
@@ -180,8 +181,8 @@ func (r *remap) move(e *entry) (arch.VA, error) {
 	return r.to, nil
 }
 
-// movePages re-links n bytes of pages. An object's truncation must see them at
-// one address or the other. ENOMEM: nothing has moved.
+// movePages moves n bytes of pages. Truncation of the object must find them at one of the
+// two addresses, so Mappings.mu is held. After ENOMEM nothing has moved.
 func (r *remap) movePages(e *entry, n uint64) error {
 	if n == 0 {
 		return nil

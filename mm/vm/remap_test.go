@@ -81,7 +81,7 @@ func TestRemap(t *testing.T) {
 	})
 }
 
-// Blocks move as blocks if the addresses agree, as pages if not.
+// Blocks move as blocks if the addresses allow that, and as pages if not.
 func TestRemapBlock(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		m := newMachine(t, f, 4096)

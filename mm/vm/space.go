@@ -18,44 +18,44 @@ type VMSpace struct {
 	pm     *pmap.Pmap // [I] &tables
 	id     uint64     // [I] futex identity
 	tables pmap.Pmap
-	refs   atomic.Int32 // users: threads' processes, vfork and CLONE_VM borrowers, readers
+	refs   atomic.Int32 // users: processes, vfork and CLONE_VM borrowers, readers
 
 	mu    sync.Mutex // the outermost lock of this package; protects what follows
 	tree  entryTree
 	paid  int          // map entries that are charged, tree.n or more
-	payer *charge.User // of the kernel memory that the space takes; see charge.go
-	hint  *entry       // where the last fault was; nil or in the tree
+	payer *charge.User // pays for the kernel memory of the space; see charge.go
+	hint  *entry       // entry of the last fault; nil, or in the tree
 	rs    reserv.Set
 	sizes sizes
 	pace  pace
-	dirty dirtyCollector // of the operation that holds mu
+	dirty dirtyCollector // used by the operation that holds mu
 
-	purging purgeVisitor // of Purge alone, which has no company
+	purging purgeVisitor // used by Purge only, which never runs twice at a time
 
 	limits   Limits
 	brkStart arch.VA
 	brkEnd   arch.VA
 	mmapBase arch.VA
 	marks    Marks
-	// mlockall(MCL_FUTURE), and MCL_ONFAULT with it: pages are locked when they come.
+	// Set by mlockall(MCL_FUTURE), and by MCL_ONFAULT with it: new pages are locked.
 	lockFuture, lockOnFault bool
 
-	pooled *VMSpace // of System.unused
+	pooled *VMSpace // next in System.unused
 }
 
 // sizes are running sums over the map, in bytes.
 type sizes struct {
 	total, data, stack, exec, locked uint64
 	peakTotal                        uint64
-	peakPages                        uint64 // resident pages, sampled before they shrink
+	peakPages                        uint64 // resident pages, sampled before they become fewer
 }
 
-// topGap is kept free between UserMax and the first address that Map picks, for
-// the stack and its growth: 128 MB, Linux's MIN_GAP, plus the guard gap.
+// topGap is how much is kept free below UserMax for the stack and its growth; Map chooses
+// addresses below it. It is 128 MB, Linux's MIN_GAP, plus the guard gap.
 const topGap = 128<<20 + stackGuard
 
-// New makes an empty address space with one reference, the caller's, that owner
-// pays for. ENOMEM.
+// New makes an empty address space. It has one reference, which is the caller's, and owner
+// pays for it. ENOMEM.
 func New(s *System, l arch.Layout, owner *charge.User) (*VMSpace, error) {
 	if !owner.Take(charge.Space, spaceCost) {
 		return nil, syscall.ENOMEM
@@ -84,12 +84,12 @@ func (vs *VMSpace) Ref() {
 	}
 }
 
-// Refs is the number of users.
+// Refs returns the number of users.
 func (vs *VMSpace) Refs() int { return int(vs.refs.Load()) }
 
-// Release drops a reference (uvmspace_free) and reports whether it was the last.
-// The last one asserts that map and pmap are empty (E8), then destroys the pmap:
-// whoever is last calls Purge first. It does not sleep.
+// Release drops a reference (uvmspace_free) and reports whether it was the last. The last
+// reference destroys the pmap. Map and pmap must be empty then, or Release panics (E8): the
+// last user must call Purge first. It does not sleep.
 func (vs *VMSpace) Release() (last bool) {
 	n := vs.refs.Add(-1)
 	if n > 0 {
@@ -111,39 +111,39 @@ func (vs *VMSpace) Release() (last bool) {
 	return true
 }
 
-// ID is a number that no other address space or object has.
+// ID returns a number that no other address space or object has.
 func (vs *VMSpace) ID() uint64 { return vs.id }
 
-// System is the machine's part.
+// System returns the System that the space belongs to.
 func (vs *VMSpace) System() *System { return vs.sys }
 
-// Layout is the layout of the space's root.
+// Layout returns the layout of the space's root.
 func (vs *VMSpace) Layout() arch.Layout { return vs.pm.Layout() }
 
-// Pmap is the space's page tables.
+// Pmap returns the space's page tables.
 func (vs *VMSpace) Pmap() *pmap.Pmap { return vs.pm }
 
-// Activate makes the space current on this CPU; cheap when it is already.
+// Activate makes the space current on this CPU. It is cheap if it is current already.
 func (vs *VMSpace) Activate() { vs.pm.Activate() }
 
-// SetMmapBase sets where the search for free addresses starts, downwards
-// (program loader).
+// SetMmapBase sets the address below which the search for free addresses begins. The
+// program loader calls it.
 func (vs *VMSpace) SetMmapBase(va arch.VA) {
 	vs.mu.Lock()
 	vs.mmapBase = va.PageDown()
 	vs.mu.Unlock()
 }
 
-// Marks are addresses that the program loader leaves with the space for others to
-// find. Package vm does not use them.
+// Marks are addresses that the program loader records for others to find. Package vm does
+// not use them.
 type Marks struct {
 	StackTop arch.VA // end of the main stack
-	SigPage  arch.VA // where the system-call layer may have a page
+	SigPage  arch.VA // the page, if any, of the system-call layer
 	Auxv     arch.VA // the auxiliary vector on the stack
 	AuxvSize int
 }
 
-// SetMarks and Marks store and fetch them. Fork copies them.
+// SetMarks stores the marks, Marks returns them. Fork copies them.
 func (vs *VMSpace) SetMarks(m Marks) {
 	vs.mu.Lock()
 	vs.marks = m
@@ -156,7 +156,7 @@ func (vs *VMSpace) Marks() Marks {
 	return vs.marks
 }
 
-// count adds an entry to the sums, or takes it out (sign -1).
+// count adds an entry to the sums, or removes it (sign -1).
 func (vs *VMSpace) count(e *entry, sign int64) {
 	n := uint64(sign * int64(e.size()))
 	s := &vs.sizes
@@ -176,7 +176,8 @@ func (vs *VMSpace) count(e *entry, sign int64) {
 	}
 }
 
-// sampleRSS notes the resident pages before an operation that removes some.
+// sampleRSS updates the peak of resident pages. It is called before an operation that
+// removes some.
 func (vs *VMSpace) sampleRSS() {
 	vs.sizes.peakPages = max(vs.sizes.peakPages, uint64(vs.pm.Stats().Resident))
 }

@@ -12,46 +12,49 @@ import (
 	"grim/mm/phys"
 )
 
-// Store is where a cached file's pages are kept for good: a file system on a disk.
+// Store keeps the pages of a cached file permanently: it is a file of a file system on a
+// disk.
 //
-// FileObject calls one method at a time for each file, but for Gone, with no lock held
-// that others need: all but Release and Gone may sleep. A page is prepared before it
-// becomes dirty, and then written or released.
+// For each file, FileObject calls one method at a time, except Gone, with no lock held that
+// others need. All methods but Release and Gone may sleep. Each page is prepared before it
+// becomes dirty; after that it is either written or released.
 type Store interface {
-	// ReadPages fills p, whole pages, from page index on. What is nowhere is zeros.
+	// ReadPages fills p, whole pages, from page index on. Pages that are not stored read as
+	// zeros.
 	ReadPages(index int64, p []byte) error
-	// Prepare makes sure that there is room for a page: ENOSPC, EFBIG, EROFS.
+	// Prepare makes sure that there is room for a page. ENOSPC, EFBIG, EROFS.
 	Prepare(index int64) error
-	// Release takes Prepare back for a page that is not to be written.
+	// Release undoes Prepare for a page that will not be written.
 	Release(index int64)
-	// WritePages stores whole pages that have been prepared. size is the file's.
+	// WritePages stores whole pages that have been prepared. size is the size of the file.
 	WritePages(index int64, p []byte, size int64) error
-	// Truncate sets the size. What becomes of pages behind it is as for ReadPages.
+	// Truncate sets the size. Pages after it are no longer stored.
 	Truncate(size int64) error
-	// Flush returns when what has been written, the size included, would survive a loss of
-	// power.
+	// Flush returns when everything that was written, including the size, would survive a
+	// loss of power.
 	Flush() error
 	// Dirtied is called when a page has become dirty, or has to be stored again.
 	Dirtied()
-	// Gone says that nobody uses the file any more. It does not sleep.
+	// Gone is called when the file is no longer used. It does not sleep.
 	Gone()
 }
 
-// stored is what a FileObject with a Store has besides.
+// stored is the additional state of a FileObject with a Store.
 //
-// The frames are a cache: read(2), write(2) and all mappings see the same ones, and what
-// is neither dirty nor mapped may go at any time. A page has a state while it is dirty:
+// The frames are a cache: read(2), write(2) and all mappings see the same frames. A frame
+// that is neither dirty nor mapped may be evicted at any time. A dirty page has a state,
+// which is one or both of these:
 //
 //	fresh    it differs from the store
 //	mapped   a shared mapping may have written to it since it was stored, or may any time
 //
-// PutDirty, at the end of a mapping or by msync, makes a mapped page a fresh one. As long
-// as there is a shared mapping that can write, a page stays mapped, and Sync stores it
-// each time.
+// PutDirty, which is called at the end of a mapping or by msync, makes a mapped page fresh
+// too. As long as a shared mapping can write, a mapped page stays mapped, and Sync stores
+// it each time.
 type stored struct {
 	store Store
 	dirty map[int64]pageState // [FileObject.mu]
-	err   error               // [FileObject.mu] of a write that nobody has been told of
+	err   error               // [FileObject.mu] error of a write that Sync has not returned yet
 	next  *FileObject         // [System.cachedMu] all files with a store
 	prev  *FileObject
 }
@@ -63,12 +66,13 @@ const (
 	mapped
 )
 
-// runPages is how many pages are read or written at a time: 64 KB, the pages that one
-// fault looks at.
+// runPages is how many pages are read or written at a time: 64 KB, as many as one fault
+// looks at.
 const runPages = AroundPages
 
-// NewStoredFile makes the page cache of a file of a store, of the size given, with one
-// reference. The kernel pays for the index: frames are given up when memory is needed.
+// NewStoredFile makes the page cache of a file that store keeps and that has the given
+// size. It has one reference. The kernel pays for the index, because frames are evicted
+// when memory is needed.
 func NewStoredFile(s *System, name string, store Store, size int64) (*FileObject, error) {
 	o, err := NewUserFile(s, name, nil, s.charges.Kernel())
 	if err != nil {
@@ -85,10 +89,10 @@ func NewStoredFile(s *System, name string, store Store, size int64) (*FileObject
 	return o, nil
 }
 
-// Shared reports whether the file is in use beside the reference of whoever made it.
+// Shared reports whether there are references to the file beside that of its maker.
 func (o *FileObject) Shared() bool { return o.refs.Load() > 1 }
 
-// Busy reports whether the file is in use so, or has dirty pages.
+// Busy reports whether the file is Shared or has dirty pages.
 func (o *FileObject) Busy() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -102,18 +106,18 @@ func (o *FileObject) Dirty() bool {
 	return len(o.cache.dirty) > 0
 }
 
-// Store is the file's store.
+// Store returns the file's store.
 func (o *FileObject) Store() Store { return o.cache.store }
 
-// SetDirtyLimit is how many pages of stored files may be dirty before those who make more
-// must write some themselves.
+// SetDirtyLimit sets how many pages of stored files may be dirty. Above that, threads that
+// make more pages dirty must write some themselves.
 func (s *System) SetDirtyLimit(pages int64) { s.dirtyLimit.Store(pages) }
 
-// DirtyPages is how many pages of stored files are dirty.
+// DirtyPages returns how many pages of stored files are dirty.
 func (s *System) DirtyPages() int64 { return s.dirtyPages.Load() }
 
-// dropStored ends a stored file that nobody refers to any more: what is dirty is lost, as
-// the file has no name.
+// dropStored ends a stored file that has no references any more. Dirty pages are discarded,
+// as the file has no name.
 func (o *FileObject) dropStored() {
 	c, s := o.cache, o.sys
 	s.cachedMu.Lock()
@@ -135,7 +139,7 @@ func (o *FileObject) dropStored() {
 }
 
 // reclaimCached frees frames of stored files that are neither dirty nor in use. It runs
-// where a frame is needed, with any locks held, so it waits for none.
+// where a frame is needed, with any locks held, so it waits for no lock.
 func (s *System) reclaimCached(want int) (got int) {
 	if !s.cachedMu.TryLock() {
 		return 0
@@ -156,7 +160,8 @@ func (s *System) reclaimCached(want int) (got int) {
 	return got
 }
 
-// evict takes out up to want frames that may go, with their references.
+// evict removes up to want frames for which may returns true, with their references. It
+// returns how many.
 func (x *pageIndex) evict(want int, b *phys.Batch, may func(index int64, f phys.Frame) bool) (got int) {
 	for k, c := range x.chunks {
 		if c.table != nil {
@@ -198,11 +203,11 @@ func (x *pageIndex) evict(want int, b *phys.Batch, may func(index int64, f phys.
 	return got
 }
 
-// buffers hold runs of pages on their way.
+// buffers hold runs of pages while they are read or written.
 var buffers = sync.Pool{New: func() any { return new([runPages * arch.PageSize]byte) }}
 
-// load makes sure that a page is in the cache, with its neighbours behind it, and is its
-// frame. Preconditions: ioMu held.
+// load makes sure that a page is in the cache, and returns its frame. It also reads pages
+// that follow. Preconditions: ioMu held.
 func (o *FileObject) load(index int64) (phys.Frame, error) {
 	o.mu.Lock()
 	f := o.pages.get(index)
@@ -234,14 +239,14 @@ func (o *FileObject) load(index int64) (phys.Frame, error) {
 			f = g
 		}
 		if err != nil {
-			break // what is read ahead need not be kept
+			break // pages read ahead need not be kept
 		}
 	}
 	return f, nil
 }
 
-// insertPage puts a new frame into the cache, whose reference it takes over. Behind the end
-// of the file it reads as zeros.
+// insertPage puts a new frame into the cache, and takes over its reference. The part after
+// the end of the file is cleared.
 func (o *FileObject) insertPage(index int64, f phys.Frame) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -255,8 +260,8 @@ func (o *FileObject) insertPage(index int64, f phys.Frame) error {
 	return nil
 }
 
-// dirtyPage makes a page that is in the cache dirty, after Prepare. Preconditions: ioMu
-// held.
+// dirtyPage makes a page of the cache dirty, after Prepare if it was clean. Preconditions:
+// ioMu held.
 func (o *FileObject) dirtyPage(index int64, how pageState) error {
 	c := o.cache
 	o.mu.Lock()
@@ -281,7 +286,7 @@ func (o *FileObject) dirtyPage(index int64, how pageState) error {
 	return nil
 }
 
-// readStored is ReadAt of a stored file.
+// readStored is ReadAt for a stored file.
 func (o *FileObject) readStored(p []byte, off int64) (n int, err error) {
 	o.mu.Lock()
 	for n < len(p) && off < o.size {
@@ -311,7 +316,7 @@ func (o *FileObject) readStored(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// writeStored is WriteAt of a stored file.
+// writeStored is WriteAt for a stored file.
 func (o *FileObject) writeStored(p []byte, off int64) (n int, err error) {
 	o.ioMu.Lock()
 	if len(p) > 0 && off > o.Size() {
@@ -331,8 +336,8 @@ func (o *FileObject) writeStored(p []byte, off int64) (n int, err error) {
 	return 0, err
 }
 
-// extendTail prepares for a size beyond the present one: what is in the last page behind
-// the end is zero then. Preconditions: ioMu held.
+// extendTail clears the last page from the end of the file on, before the file grows.
+// Preconditions: ioMu held.
 func (o *FileObject) extendTail() error {
 	size := o.Size()
 	if size%arch.PageSize == 0 {
@@ -351,7 +356,7 @@ func (o *FileObject) extendTail() error {
 	return nil
 }
 
-// writePage writes the part of p that belongs to the page of offset off. Preconditions:
+// writePage writes the part of p that belongs to the page at offset off. Preconditions:
 // ioMu held.
 func (o *FileObject) writePage(p []byte, off int64) (int, error) {
 	index, in := off>>arch.PageShift, int(off&(arch.PageSize-1))
@@ -375,7 +380,7 @@ func (o *FileObject) writePage(p []byte, off int64) (int, error) {
 		}
 	}
 	if err := o.dirtyPage(index, fresh); err != nil {
-		if f == 0 { // it must not be taken for what the store has
+		if f == 0 { // the new page must not be taken for the store's
 			o.mu.Lock()
 			b := phys.Batch{M: o.sys.mem}
 			o.pages.evict(1, &b, func(i int64, g phys.Frame) bool { return i == index && o.sys.mem.Refs(g) == 1 })
@@ -395,7 +400,7 @@ func (o *FileObject) writePage(p []byte, off int64) (int, error) {
 	return k, nil
 }
 
-// getStored is GetPage of a stored file.
+// getStored is GetPage for a stored file.
 func (o *FileObject) getStored(index int64, write bool) (phys.Frame, error) {
 	o.ioMu.Lock()
 	f, err := o.fetchStored(index, write)
@@ -416,12 +421,12 @@ func (o *FileObject) fetchStored(index int64, write bool) (phys.Frame, error) {
 		}
 		if write {
 			if err := o.dirtyPage(index, fresh|mapped); err != nil {
-				return 0, syscall.EIO // a store gets SIGBUS where a write gets ENOSPC
+				return 0, syscall.EIO // a user's store gets SIGBUS where write(2) gets ENOSPC
 			}
 		}
 		o.mu.Lock()
 		f := o.pages.get(index)
-		if f == 0 { // it went again, where memory is that short
+		if f == 0 { // it was evicted again, because memory is very short
 			o.mu.Unlock()
 			continue
 		}
@@ -435,7 +440,7 @@ func (o *FileObject) fetchStored(index int64, write bool) (phys.Frame, error) {
 	}
 }
 
-// putStored is PutDirty of a stored file, for a page that is still the file's.
+// putStored is PutDirty for a page that still belongs to a stored file.
 func (o *FileObject) putStored(index int64) error {
 	o.ioMu.Lock()
 	err := o.dirtyPage(index, fresh)
@@ -449,7 +454,8 @@ func (o *FileObject) putStored(index int64) error {
 	return o.throttle()
 }
 
-// throttle makes who has dirtied pages of a file write them, if there are too many.
+// throttle writes dirty pages of the file if there are too many in all. It is called by the
+// thread that has made pages dirty.
 func (o *FileObject) throttle() error {
 	if o.sys.dirtyPages.Load() <= o.sys.dirtyLimit.Load() {
 		return nil
@@ -457,12 +463,12 @@ func (o *FileObject) throttle() error {
 	return o.writeBack(fresh)
 }
 
-// WriteBack stores what is dirty, but for pages that only a mapping may have changed: those
-// come when the mapping hands them back. It is what a writeback task calls.
+// WriteBack stores dirty pages, except those that only a mapping may have changed: these
+// are stored after the mapping has handed them back. The writeback task calls it.
 func (o *FileObject) WriteBack() { o.writeBack(fresh) }
 
-// Sync stores all that is dirty, for good, and says whether anything could not be stored
-// since it was called last: EIO, ENOSPC. It does nothing to a file in memory.
+// Sync stores all dirty pages permanently. It returns an error if anything could not be
+// stored since its last call: EIO, ENOSPC. For a file in memory it does nothing.
 func (o *FileObject) Sync() error {
 	if o.cache == nil {
 		return nil
@@ -480,7 +486,7 @@ func (o *FileObject) Sync() error {
 }
 
 // writeBack stores the pages that have one of the states. A page that the store refuses is
-// clean afterwards, as it would be refused again and again; Sync tells.
+// clean afterwards, because it would be refused again and again; Sync returns the error.
 func (o *FileObject) writeBack(which pageState) (err error) {
 	c := o.cache
 	o.ioMu.Lock()
@@ -509,8 +515,8 @@ func (o *FileObject) writeBack(which pageState) (err error) {
 	return err
 }
 
-// writeRun stores the pages that fit into p, which are dirty. Preconditions: ioMu held, so
-// that they stay so.
+// writeRun stores the dirty pages from first on that fit into p. Preconditions: ioMu held,
+// so that the pages stay in the cache and dirty.
 func (o *FileObject) writeRun(first int64, p []byte) error {
 	c := o.cache
 	n := int64(len(p) / arch.PageSize)
@@ -523,7 +529,8 @@ func (o *FileObject) writeRun(first int64, p []byte) error {
 			panic("vm: a dirty page of a file is not in its cache")
 		}
 		copy(p[i*arch.PageSize:], o.sys.mem.Bytes(f))
-		// What a mapping changes from here on makes the page dirty again, or leaves it so.
+		// If a mapping changes the page from here on, the page becomes dirty again or stays
+		// dirty.
 		c.dirty[first+i] &^= fresh
 		if !writable {
 			c.dirty[first+i] &^= mapped
@@ -531,7 +538,7 @@ func (o *FileObject) writeRun(first int64, p []byte) error {
 	}
 	o.mu.Unlock()
 	if end := size - first<<arch.PageShift; end < int64(len(p)) {
-		clear(p[max(end, 0):]) // what a mapping has stored there is not the file's
+		clear(p[max(end, 0):]) // bytes that a mapping has stored after the end do not belong to the file
 	}
 	err := c.store.WritePages(first, p, size)
 	o.mu.Lock()
@@ -550,8 +557,7 @@ func (o *FileObject) writeRun(first int64, p []byte) error {
 	return err
 }
 
-// truncateStored is Truncate of a stored file, without the mappings. Preconditions: ioMu
-// held.
+// truncateStored is the store's part of Truncate. Preconditions: ioMu held.
 func (o *FileObject) truncateStored(size int64) error {
 	c := o.cache
 	old := o.Size()
@@ -560,7 +566,7 @@ func (o *FileObject) truncateStored(size int64) error {
 			return err
 		}
 	} else if size%arch.PageSize != 0 && size < old {
-		// The rest of the last page is zero from now on, on disk too.
+		// The rest of the last page becomes zero, on disk too.
 		index := size >> arch.PageShift
 		if _, err := o.load(index); err != nil {
 			return err
@@ -587,9 +593,9 @@ func (o *FileObject) truncateStored(size int64) error {
 	return nil
 }
 
-// storedSystem is what a System has of stored files.
+// storedSystem is the part of a System that is about stored files.
 type storedSystem struct {
-	cachedMu   sync.Mutex  // inside every lock but FileObject.mu, which is only tried under it
+	cachedMu   sync.Mutex  // innermost; FileObject.mu is only tried under it
 	cached     *FileObject // [cachedMu] list through cache.next
 	dirtyPages atomic.Int64
 	dirtyLimit atomic.Int64

@@ -115,10 +115,11 @@ func storedFile(t *testing.T, m *machine, size int64) (*FileObject, *memStore) {
 	return o, s
 }
 
-// TestStoredModel: a file with a store against plain bytes: reads, writes, changes of the
-// size, stores through two mappings, msync, writeback, and frames that are taken away at
-// any time. At the end the store has the bytes. Broken by clearing "mapped" in writeRun
-// whether a mapping can write or not: Sync leaves out what was stored after the first.
+// TestStoredModel compares a file with a store with plain bytes. There are reads, writes,
+// changes of the size, stores through two mappings, msync, writeback, and frames that are
+// evicted at any time. At the end the store has the bytes. Broken by clearing "mapped" in
+// writeRun whether a mapping can write or not: Sync leaves out what was stored after the
+// first.
 func TestStoredModel(t *testing.T) {
 	for seed := range int64(4) {
 		m := newMachine(t, formats[int(seed)%2], 700)
@@ -154,7 +155,8 @@ func TestStoredModel(t *testing.T) {
 					t.Fatalf("seed %d: read of %d at %d gives %d other bytes", seed, len(p), off, n)
 				}
 			case 3, 4:
-				// Behind the end of the file, a page of it takes what is stored, and forgets.
+				// Between the end of the file and the end of its last page, stores are
+				// accepted and forgotten.
 				if off < (len(want)+4095)&^4095 {
 					at := va
 					if r.Intn(2) == 0 {
@@ -206,9 +208,9 @@ func TestStoredModel(t *testing.T) {
 	}
 }
 
-// TestStoredPurge is E1 with a store: what a process stored through a mapping is there
-// for read(2) when its purge returns, however slow the store is, and while the purge
-// sleeps in it others go on. Broken by Dirty of purgeVisitor doing nothing: the store never
+// TestStoredPurge is E1 with a store. What a process stored through a mapping can be read
+// by read(2) when its purge returns, however slow the store is, and while the purge sleeps
+// in the store others go on. Broken by Dirty of purgeVisitor doing nothing: the store never
 // gets the pages.
 func TestStoredPurge(t *testing.T) {
 	m := newMachine(t, formats[0], 1024)
@@ -262,8 +264,8 @@ func TestStoredPurge(t *testing.T) {
 	}
 }
 
-// TestStoredPurgeFails: a store that fails in the middle of a purge is told of by fsync,
-// once, and the purge goes to its end. What was stored is still read.
+// TestStoredPurgeFails: if the store fails in the middle of a purge, fsync reports that
+// once, and the purge goes to its end. What was stored can still be read.
 func TestStoredPurgeFails(t *testing.T) {
 	m := newMachine(t, formats[1], 1024)
 	o, s := storedFile(t, m, 100<<12)
@@ -307,7 +309,7 @@ func TestStoredPurgeFails(t *testing.T) {
 }
 
 // TestStoredFull: without room a write gets ENOSPC, a store through a mapping SIGBUS (EIO),
-// and the page is not taken for what the store has.
+// and the page is not taken for the store's.
 func TestStoredFull(t *testing.T) {
 	m := newMachine(t, formats[0], 512)
 	o, s := storedFile(t, m, 4<<12)
@@ -328,7 +330,7 @@ func TestStoredFull(t *testing.T) {
 	wantLoad(t, vs, va+4096, 'o')
 }
 
-// TestStoredTail: what a mapping has stored behind the end of a file is not there when the
+// TestStoredTail: what a mapping has stored after the end of a file is not there when the
 // file grows, whether by a write or by truncation. Broken by writeStored without
 // extendTail: the read sees what was stored.
 func TestStoredTail(t *testing.T) {

@@ -14,10 +14,11 @@ const (
 	msSync       = 4
 )
 
-// Sync is msync(2): it hands the dirty pages of shared mappings in the range to
-// their objects. With MS_SYNC files with a store have all that is dirty of them stored. With MS_ASYNC too it returns when that is done. EINVAL, ENOMEM
-// (a hole: what is mapped has been handed over), EIO (the object failed), EBUSY
-// (MS_INVALIDATE of locked memory). It may sleep.
+// Sync is msync(2): it hands the dirty pages of shared mappings in the range to their
+// objects. With MS_SYNC all dirty pages of files with a store are stored. Sync returns when
+// that is done, even with MS_ASYNC. EINVAL; ENOMEM (a hole; the mapped pages have been
+// handed over); EIO (the object failed); EBUSY (MS_INVALIDATE of locked memory). It may
+// sleep.
 func (vs *VMSpace) Sync(addr arch.VA, length uint64, flags int) error {
 	end, ok := userRange(addr, length)
 	if addr != addr.PageDown() || flags&^(msAsync|msInvalidate|msSync) != 0 || flags&(msAsync|msSync) == msAsync|msSync {
@@ -28,7 +29,7 @@ func (vs *VMSpace) Sync(addr arch.VA, length uint64, flags int) error {
 	}
 	var err error
 	var o owed
-	var files []*FileObject // to be stored, each with a reference
+	var files []*FileObject // files to be stored, with a reference each
 	vs.mu.Lock()
 	if vs.mapped(addr, end) != uint64(end-addr) {
 		err = syscall.ENOMEM

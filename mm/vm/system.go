@@ -19,13 +19,13 @@ type System struct {
 	pool  *reserv.Pool
 	yield func()
 
-	// noMemory is what SetNoMemory was given. [I] after start-up
+	// noMemory is the argument of SetNoMemory. [I] after start-up
 	noMemory func(vs *VMSpace, since uint64) bool
 
 	charges *charge.System // [I]
-	ram     uint64         // [I] bytes: Config.RAM
+	ram     uint64         // [I] Config.RAM, in bytes
 
-	spaces, entries, objects atomic.Int64 // alive, for leak tests
+	spaces, entries, objects atomic.Int64 // existing ones, for leak tests
 
 	storedSystem
 
@@ -33,14 +33,14 @@ type System struct {
 	unused spacePool
 }
 
-// Config tells NewSystem what to build on. Mem and Pmaps are required.
+// Config is the argument of NewSystem. Mem and Pmaps are required.
 type Config struct {
 	Mem      *phys.Memory
 	Pmaps    *pmap.System
 	NoBlocks bool           // hugepages=off: 4 KB pages only
 	Yield    func()         // lets other tasks run in the middle of long work; nil: runtime.Gosched
-	RAM      uint64         // bytes of memory that the machine has; 0: what Mem has
-	Charges  *charge.System // who pays for kernel memory; nil: no limits
+	RAM      uint64         // bytes of memory of the machine; 0: the size of Mem
+	Charges  *charge.System // account for kernel memory; nil: no limits
 }
 
 // NewSystem makes the machine's System.
@@ -63,40 +63,41 @@ func NewSystem(c Config) *System {
 	return s
 }
 
-// SetNoMemory makes f answer for pages that a copy to or from a space cannot have; since is
-// what phys.Memory.Shortages was before the page was asked for. f may sleep. If it reports
-// true, there may be memory now. Only at start-up.
+// SetNoMemory sets the function that is called when a copy to or from a space cannot get a
+// page. since is the value of phys.Memory.Shortages before the page was requested. f may
+// sleep. If it returns true there may be memory now, and the copy tries again. It may be
+// called at start-up only.
 func (s *System) SetNoMemory(f func(vs *VMSpace, since uint64) bool) { s.noMemory = f }
 
-// Mem is the frame allocator.
+// Mem returns the frame allocator.
 func (s *System) Mem() *phys.Memory { return s.mem }
 
-// Pmaps is the page-table system.
+// Pmaps returns the page-table system.
 func (s *System) Pmaps() *pmap.System { return s.pmaps }
 
-// Reservations is the pool of 2 MB reservations.
+// Reservations returns the pool of 2 MB reservations.
 func (s *System) Reservations() *reserv.Pool { return s.pool }
 
-// Charges is the machine's account of kernel memory.
+// Charges returns the machine's account of kernel memory.
 func (s *System) Charges() *charge.System { return s.charges }
 
-// SystemStats counts the kernel objects alive in a System (E4).
+// SystemStats counts the existing kernel objects of a System (E4).
 type SystemStats struct{ Spaces, Entries, Objects int64 }
 
-// Stats counts what is alive.
+// Stats returns the current counts.
 func (s *System) Stats() SystemStats {
 	return SystemStats{s.spaces.Load(), s.entries.Load(), s.objects.Load()}
 }
 
-// entryPool keeps entries for reuse: a process's exit gives back a whole list at
-// once, and the next fork takes them without troubling the garbage collector.
+// entryPool keeps entries for reuse. The exit of a process gives back a whole list at once,
+// and the next fork takes entries without work for the garbage collector.
 type entryPool struct {
 	mu   sync.Mutex
 	head *entry // through next
 	n    int
 }
 
-// poolEntries bounds the entries kept: about 600 KB.
+// poolEntries bounds the number of entries kept: about 600 KB.
 const poolEntries = 4096
 
 func (s *System) newEntry() *entry {
@@ -116,8 +117,8 @@ func (s *System) newEntry() *entry {
 	return e
 }
 
-// newEntries is newEntry for n entries, linked through next; the rest of them is
-// what it was.
+// newEntries is newEntry for n entries, linked through next. Their other fields are not
+// cleared.
 func (s *System) newEntries(n int) (first *entry) {
 	s.entries.Add(int64(n))
 	p := &s.free
@@ -138,8 +139,8 @@ func (s *System) newEntries(n int) (first *entry) {
 	return first
 }
 
-// freeEntries takes back a list of n entries linked through next, last the end
-// of it. Whoever still follows one finds no space in it.
+// freeEntries takes back a list of n entries linked through next; last is its end. Their
+// space is nil, for code that may still follow them.
 func (s *System) freeEntries(first, last *entry, n int) {
 	if n == 0 {
 		return
@@ -155,18 +156,18 @@ func (s *System) freeEntries(first, last *entry, n int) {
 	p.mu.Unlock()
 }
 
-// spacePool keeps address spaces for reuse, as entryPool does entries: they are
-// empty and destroyed.
+// spacePool keeps address spaces for reuse, as entryPool keeps entries. They are empty, and
+// their pmaps are destroyed.
 type spacePool struct {
 	mu   sync.Mutex
 	head *VMSpace // through pooled
 	n    int
 }
 
-// poolSpaces bounds the spaces kept: about 40 KB.
+// poolSpaces bounds the number of spaces kept: about 40 KB.
 const poolSpaces = 64
 
-// newSpace is a VMSpace that is zero.
+// newSpace returns a zeroed VMSpace.
 func (s *System) newSpace() *VMSpace {
 	p := &s.unused
 	p.mu.Lock()
@@ -183,7 +184,7 @@ func (s *System) newSpace() *VMSpace {
 	return vs
 }
 
-// freeSpace takes back a space that nobody uses any more.
+// freeSpace takes back a space that is no longer used.
 func (s *System) freeSpace(vs *VMSpace) {
 	p := &s.unused
 	p.mu.Lock()

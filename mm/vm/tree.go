@@ -2,28 +2,28 @@ package vm
 
 import "grim/arch"
 
-// lastEntries are looked at one by one before a tree is built to look in: some 5
-// instructions each.
+// lastEntries is how many entries are looked at one by one before a tree is built for a
+// search, at some 5 instructions each.
 const lastEntries = 8
 
-// entryTree holds a map's entries by address: an AVL tree in which every node
-// knows the largest free gap of its subtree, so that look-up, insertion and the
-// search for free addresses take a logarithmic number of steps, and a list of
-// the same entries, so that walking and teardown take a constant per entry.
+// entryTree holds a map's entries by address, in an AVL tree and in a list. In the tree
+// every node has the largest free gap of its subtree, so that look-up, insertion and the
+// search for free addresses take a logarithmic number of steps. With the list, walking and
+// teardown take constant time for each entry.
 //
-// The gap of an entry is what is free between its predecessor's end (UserMin
-// for the first) and its floor. The space after the last entry is no one's gap;
-// findGap looks there first.
+// The gap of an entry is the free space between its predecessor's end (UserMin for the
+// first entry) and its floor. The space after the last entry belongs to no entry; findGap
+// looks there first.
 type entryTree struct {
 	root        *entry
 	first, last *entry
 	n           int
-	unbuilt     bool // there is only the list: build before root is used
+	unbuilt     bool // only the list exists: call build before root is used
 
-	yield func() // lets others run; nil: nobody is to
+	yield func() // lets others run; may be nil
 }
 
-// find is the entry that contains va, or nil.
+// find returns the entry that contains va, or nil.
 func (t *entryTree) find(va arch.VA) *entry {
 	if e := t.ceil(va); e != nil && e.start <= va {
 		return e
@@ -31,12 +31,12 @@ func (t *entryTree) find(va arch.VA) *entry {
 	return nil
 }
 
-// ceil is the first entry that ends after va, or nil.
+// ceil returns the first entry that ends after va, or nil.
 func (t *entryTree) ceil(va arch.VA) *entry {
 	var best *entry
 	if t.unbuilt {
-		// A child that soon execs or exits is asked for its stack, the last
-		// entry, and perhaps one near it: no tree is needed for that.
+		// A child that soon execs or exits only looks for its stack, which is the last
+		// entry, and perhaps for an entry near it. That needs no tree.
 		e := t.last
 		for range lastEntries {
 			if e == nil || e.end <= va {
@@ -57,7 +57,7 @@ func (t *entryTree) ceil(va arch.VA) *entry {
 	return best
 }
 
-// insert adds e, which overlaps nothing.
+// insert adds e, which overlaps no other entry.
 func (t *entryTree) insert(e *entry) {
 	t.build()
 	e.next = t.ceil(e.start)
@@ -85,10 +85,9 @@ func (t *entryTree) insert(e *entry) {
 	t.n++
 }
 
-// build makes the tree of the entries in the list, unless it is there. For fork,
-// which has the entries in order: n insertions into a tree would cost 250
-// instructions each, building it 30, and most children are gone before anyone asks
-// for it.
+// build makes the tree from the list, unless it exists. It is for fork, which has the
+// entries in order: n insertions into a tree would cost 250 instructions each, building the
+// tree costs 30 each, and most children are gone before the tree is needed.
 func (t *entryTree) build() {
 	if t.unbuilt {
 		t.unbuilt = false
@@ -96,12 +95,12 @@ func (t *entryTree) build() {
 	}
 }
 
-// buildStep is how many entries get into a tree until others run, some 30
+// buildStep is how many entries are added to a tree before others may run, at some 30
 // instructions each.
 const buildStep = 256
 
-// buildTree makes a balanced tree of the n entries from first on, and returns the
-// entry after them.
+// buildTree makes a balanced tree of the n entries from first on. It returns its root and
+// the entry after the n.
 func (t *entryTree) buildTree(first *entry, n int) (root, rest *entry) {
 	if n == 0 {
 		return nil, first
@@ -111,12 +110,12 @@ func (t *entryTree) buildTree(first *entry, n int) (root, rest *entry) {
 	e.right, rest = t.buildTree(e.next, n/2)
 	e.pull()
 	if n > buildStep/2 && n <= buildStep && t.yield != nil {
-		t.yield() // a tree has one such part in every buildStep entries
+		t.yield() // the tree has one such part in every buildStep entries
 	}
 	return e, rest
 }
 
-// remove takes e out.
+// remove removes e.
 func (t *entryTree) remove(e *entry) {
 	t.build()
 	t.root = treeRemove(t.root, e)
@@ -137,8 +136,8 @@ func (t *entryTree) remove(e *entry) {
 	t.n--
 }
 
-// moved repairs the gaps after e.start or e.end changed within e's free
-// surroundings: the order of the entries is the same.
+// moved repairs the gaps after e.start or e.end has changed within the free space around e.
+// The order of the entries has not changed.
 func (t *entryTree) moved(e *entry) {
 	t.build()
 	setGap(e)
@@ -149,8 +148,8 @@ func (t *entryTree) moved(e *entry) {
 	}
 }
 
-// findGap returns the highest address at which n bytes are free below limit,
-// with alignment align (a power of two); ok is false if there is none.
+// findGap returns the highest address at which n bytes are free below limit, aligned to
+// align (a power of two). ok is false if there is none.
 func (t *entryTree) findGap(n uint64, limit arch.VA, align uint64) (va arch.VA, ok bool) {
 	t.build()
 	lo := arch.UserMin
@@ -163,8 +162,8 @@ func (t *entryTree) findGap(n uint64, limit arch.VA, align uint64) (va arch.VA, 
 	return findGap(t.root, n, limit, align)
 }
 
-// findGap looks from the highest gap down. A subtree without a gap of n bytes is
-// never entered; alignment and limit can only cost a few extra steps.
+// findGap searches a subtree from the highest gap down. It never enters a subtree without a
+// gap of n bytes. Alignment and limit can only cost a few extra steps.
 func findGap(e *entry, n uint64, limit arch.VA, align uint64) (arch.VA, bool) {
 	if e == nil || e.maxGap < n {
 		return 0, false
@@ -183,7 +182,7 @@ func findGap(e *entry, n uint64, limit arch.VA, align uint64) (arch.VA, bool) {
 	return findGap(e.left, n, limit, align)
 }
 
-// fit places n aligned bytes as high as possible in [lo, hi).
+// fit returns the highest aligned address for n bytes in [lo, hi).
 func fit(lo, hi arch.VA, n, align uint64) (arch.VA, bool) {
 	if hi <= lo || uint64(hi-lo) < n {
 		return 0, false
@@ -192,7 +191,7 @@ func fit(lo, hi arch.VA, n, align uint64) (arch.VA, bool) {
 	return va, va >= lo
 }
 
-// setGap computes e.gap from its neighbours; the subtree sums follow later.
+// setGap computes e.gap from e's neighbours. The caller must update the subtrees.
 func setGap(e *entry) {
 	lo := arch.UserMin
 	if e.prev != nil {

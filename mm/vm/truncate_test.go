@@ -12,7 +12,7 @@ import (
 	"grim/mm/pmap"
 )
 
-// Truncation takes pages away from every mapping, and private copies with them.
+// Truncation removes pages from every mapping, including private copies.
 func TestTruncate(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		m := newMachine(t, f, 1024)
@@ -50,7 +50,7 @@ func TestTruncate(t *testing.T) {
 	})
 }
 
-// Faults race with truncation: never a page past the end, never a freed frame.
+// Faults race with truncation. They never map a page past the end, nor a freed frame.
 func TestTruncateRace(t *testing.T) {
 	m := newMachine(t, formats[0], 2048)
 	o := NewFileObject(m.System, "/f", nil)
@@ -99,8 +99,8 @@ func TestTruncateRace(t *testing.T) {
 	}
 }
 
-// hooked is a file whose pages are never at hand, and to which something happens
-// just after a page was fetched.
+// hooked is a file whose pages are never in memory, and to which something happens just
+// after a page was fetched.
 type hooked struct {
 	*FileObject
 	hook func()
@@ -118,9 +118,8 @@ func (h *hooked) GetPage(index int64, write bool) (phys.Frame, error) {
 	return f, err
 }
 
-// The file shrinks and grows between the fetch of a page and its use: the fault
-// must start over. Broken once by not counting gen in Invalidate: it maps the old
-// page.
+// The file shrinks and grows between the fetch of a page and its use. The fault must start
+// over. Broken once by not counting gen in Invalidate: it maps the old page.
 func TestTruncateDuringFetch(t *testing.T) {
 	for _, flags := range []MapFlags{Shared, Private} {
 		m := newMachine(t, formats[0], 1024)
@@ -149,7 +148,7 @@ func TestTruncateDuringFetch(t *testing.T) {
 	}
 }
 
-// refHooked is a file to which something happens when it is referred to again.
+// refHooked is a file to which something happens when another reference to it is taken.
 type refHooked struct {
 	*FileObject
 	hook func()
@@ -163,10 +162,10 @@ func (h *refHooked) Ref() {
 	}
 }
 
-// A truncation visits the child's mapping before the pages are copied there, and
-// the parent's afterwards: the child is left with a page that is none any more, and
-// fork must take it away. The order is made by hand: the page is put into the child
-// when fork comes to the next mapping. Seen to fail without forkAgain.
+// A truncation visits the child's mapping before the pages are copied there, and the
+// parent's afterwards. So the child has a page that no longer belongs to the file, and fork
+// must remove it. The test makes the order by hand: the page is put into the child when
+// fork comes to the next mapping. Seen to fail without forkAgain.
 func TestTruncateDuringFork(t *testing.T) {
 	m := newMachine(t, formats[0], 1024)
 	o, next := NewFileObject(m.System, "/f", nil), NewFileObject(m.System, "/g", nil)

@@ -6,10 +6,9 @@ import (
 	"grim/arch"
 )
 
-// Unmap is munmap(2): it removes every mapping in the range, and returns after
-// shared files have taken their dirty pages back. EINVAL; ENOMEM if a block or
-// an entry had to be cut and there was no memory or no room for that, with
-// nothing changed.
+// Unmap is munmap(2): it removes every mapping in the range, and returns after shared files
+// have taken their dirty pages back. EINVAL; ENOMEM, with nothing changed, if a block or an
+// entry had to be cut and there was no memory for that or no room for an entry.
 func (vs *VMSpace) Unmap(addr arch.VA, length uint64) error {
 	end, ok := userRange(addr, length)
 	if !ok || length == 0 {
@@ -22,7 +21,7 @@ func (vs *VMSpace) Unmap(addr arch.VA, length uint64) error {
 	return err
 }
 
-// unmap removes [start, end), and returns what the caller owes, on error too.
+// unmap removes [start, end), and returns what the caller owes, also after an error.
 // Preconditions: mu held.
 func (vs *VMSpace) unmap(start, end arch.VA) (o owed, err error) {
 	first := vs.tree.ceil(start)
@@ -47,9 +46,8 @@ func (vs *VMSpace) unmap(start, end arch.VA) (o owed, err error) {
 	return o, nil
 }
 
-// removePages drops the pages of a range, whatever maps them, and ends its
-// reservations. It returns what the caller owes. Preconditions: mu held; the
-// entries are still there.
+// removePages drops the pages of a range, whatever maps them, and ends its reservations. It
+// returns what the caller owes. Preconditions: mu held; the entries are still in the map.
 func (vs *VMSpace) removePages(start, end arch.VA) (owed, error) {
 	vs.sampleRSS()
 	vs.rs.Break(start, end)
@@ -57,8 +55,8 @@ func (vs *VMSpace) removePages(start, end arch.VA) (owed, error) {
 	return vs.dirty.take(), err
 }
 
-// cleanPages write-protects the dirty pages of a range, which the caller owes to
-// their objects. Preconditions: mu held.
+// cleanPages write-protects the dirty pages of a range. It returns them, as the caller owes
+// them to their objects. Preconditions: mu held.
 func (vs *VMSpace) cleanPages(start, end arch.VA) owed {
 	vs.pm.Clean(start, end, &vs.dirty)
 	return vs.dirty.take()

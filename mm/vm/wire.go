@@ -6,14 +6,14 @@ import (
 	"grim/arch"
 )
 
-// Lock is mlock2(2): the pages are faulted in and stay; with onFault they stay once
-// they come. ENOMEM (a hole: what comes before it is locked; limits; no memory), EPERM
-// (no right to lock any), EINVAL. It may sleep.
+// Lock is mlock2(2): the pages are faulted in and stay resident. With onFault they are not
+// faulted in, but stay once they are. ENOMEM (a hole; what comes before it is locked;
+// limits; no memory), EPERM (no right to lock any memory), EINVAL. It may sleep.
 func (vs *VMSpace) Lock(addr arch.VA, length uint64, onFault bool) error {
 	return vs.For(nil).Lock(addr, length, onFault)
 }
 
-// Lock is VMSpace.Lock. EINTR: the thread is to end.
+// Lock is VMSpace.Lock. EINTR if the thread is to end.
 func (c Caller) Lock(addr arch.VA, length uint64, onFault bool) error {
 	vs := c.vs
 	vs.mu.Lock()
@@ -41,7 +41,7 @@ func (c Caller) Lock(addr arch.VA, length uint64, onFault bool) error {
 	}
 }
 
-// Unlock is munlock(2). ENOMEM (a hole: what comes before it is unlocked), EINVAL.
+// Unlock is munlock(2). ENOMEM (a hole; what comes before it is unlocked), EINVAL.
 func (vs *VMSpace) Unlock(addr arch.VA, length uint64) error {
 	start, end, err := lockRange(addr, length)
 	if err != nil || start == end {
@@ -52,7 +52,7 @@ func (vs *VMSpace) Unlock(addr arch.VA, length uint64) error {
 	return vs.wire(start, end, false)
 }
 
-// lockRange rounds outwards to pages, as Linux's mlock does.
+// lockRange rounds the range outwards to pages, as Linux's mlock does.
 func lockRange(addr arch.VA, length uint64) (start, end arch.VA, err error) {
 	if err := userBuffer(addr, length); err != nil {
 		if addr+arch.VA(length) < addr {
@@ -63,8 +63,8 @@ func lockRange(addr arch.VA, length uint64) (start, end arch.VA, err error) {
 	return addr.PageDown(), (addr + arch.VA(length)).PageUp(), nil
 }
 
-// mayLockRange says whether the limit allows to lock what of the range is not locked
-// yet: nil or ENOMEM. Preconditions: mu held.
+// mayLockRange returns nil if the limit allows locking the part of the range that is not
+// locked yet, else ENOMEM. Preconditions: mu held.
 func (vs *VMSpace) mayLockRange(start, end arch.VA) error {
 	if vs.mayLock(uint64(end - start)) {
 		return nil
@@ -82,14 +82,14 @@ func (vs *VMSpace) mayLockRange(start, end arch.VA) error {
 	return nil
 }
 
-// wire sets or clears the lock of a range, up to the first hole in it: ENOMEM, also
-// without memory to cut a block. Preconditions: mu held.
+// wire sets or clears the lock of a range, up to the first hole in it. ENOMEM if there is a
+// hole, or no memory to cut a block. Preconditions: mu held.
 func (vs *VMSpace) wire(start, end arch.VA, on bool) error {
 	if err := vs.room(2); err != nil {
 		return err
 	}
 	defer vs.merge(start, end)
-	at := start // what is below has been done
+	at := start // everything below has been done
 	for e := vs.clipRange(start, end); e != nil && e.start < end; e = e.next {
 		if e.start != at {
 			return syscall.ENOMEM
@@ -127,11 +127,11 @@ const (
 	mclOnFault = 4
 )
 
-// LockAll is mlockall(2) with Linux's MCL_* flags. EINVAL, EPERM (no right to lock
-// any), ENOMEM. It may sleep.
+// LockAll is mlockall(2) with Linux's MCL_* flags. EINVAL, EPERM (no right to lock any
+// memory), ENOMEM. It may sleep.
 func (vs *VMSpace) LockAll(flags int) error { return vs.For(nil).LockAll(flags) }
 
-// LockAll is VMSpace.LockAll. EINTR: the thread is to end.
+// LockAll is VMSpace.LockAll. EINTR if the thread is to end.
 func (c Caller) LockAll(flags int) error {
 	vs := c.vs
 	if flags&^(mclCurrent|mclFuture|mclOnFault) != 0 || flags&(mclCurrent|mclFuture) == 0 {
@@ -161,8 +161,8 @@ func (c Caller) LockAll(flags int) error {
 	return nil
 }
 
-// populateAll faults in all that is mapped. As on Linux, errors show at the access;
-// EINTR only.
+// populateAll faults in all that is mapped. It only fails with EINTR: as on Linux, other
+// errors show at the access.
 func (c Caller) populateAll() error {
 	for at := arch.VA(0); ; {
 		c.vs.mu.Lock()
@@ -185,10 +185,10 @@ func (vs *VMSpace) UnlockAll() {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	vs.lockFuture, vs.lockOnFault = false, false
-	vs.wireAll(false) // whole entries: nothing to cut, it cannot fail
+	vs.wireAll(false) // whole entries need no cut, so it cannot fail
 }
 
-// wireAll does so for the whole map. Preconditions: mu held.
+// wireAll sets or clears the lock of the whole map. Preconditions: mu held.
 func (vs *VMSpace) wireAll(on bool) error {
 	if err := vs.pm.Wire(0, arch.UserMax, on); err != nil {
 		return err

@@ -9,20 +9,20 @@ import (
 	"grim/mm/phys"
 )
 
-// Words of user memory are read and written atomically, with respect to user
-// code and other CPUs: futexes, clear_child_tid, robust lists. An aligned word
-// never crosses a page.
+// Words of user memory that must be read and written atomically with respect to user code
+// and other CPUs: futexes, clear_child_tid, robust lists. An aligned word never crosses a
+// page.
 
-// lockWord is the address in the direct map of an aligned word of n bytes, with
-// pm locked, for the caller to unlock: that lock keeps the page mapped, and the
-// pointer is good until then. EINVAL misaligned, EFAULT; it may sleep.
+// lockWord returns the address, in the direct map, of an aligned word of n bytes. On
+// success pm is locked, and the caller must unlock it: the lock keeps the page mapped, and
+// the pointer is valid until then. EINVAL if va is misaligned, EFAULT. It may sleep.
 func (vs *VMSpace) lockWord(va arch.VA, n uint64, want arch.Prot) (unsafe.Pointer, error) {
 	if uint64(va)%n != 0 {
 		return nil, syscall.EINVAL
 	}
 	for {
 		vs.pm.Lock()
-		// User addresses only: FrameLocked knows no others.
+		// FrameLocked accepts user addresses only.
 		if f, ok := vs.pm.FrameLocked(va, want); ok {
 			return vs.word(f, va), nil
 		}
@@ -36,8 +36,8 @@ func (vs *VMSpace) lockWord(va arch.VA, n uint64, want arch.Prot) (unsafe.Pointe
 	}
 }
 
-// TryReadUint32 is ReadUint32 for an aligned word whose page is there; false if it
-// would have to fault. It does not sleep, and may be called with locks held.
+// TryReadUint32 is ReadUint32 for an aligned word whose page is present. there is false if
+// it would have to fault. It does not sleep, and may be called with locks held.
 func (vs *VMSpace) TryReadUint32(va arch.VA) (v uint32, there bool) {
 	vs.pm.Lock()
 	f, there := vs.pm.FrameLocked(va, arch.Read)
@@ -48,9 +48,9 @@ func (vs *VMSpace) TryReadUint32(va arch.VA) (v uint32, there bool) {
 	return v, there
 }
 
-// TryCompareAndSwapUint32 is CompareAndSwapUint32 for an aligned word whose page is
-// there and can be written; there is false, and nothing done, if it would have to
-// fault. It does not sleep.
+// TryCompareAndSwapUint32 is CompareAndSwapUint32 for an aligned word whose page is present
+// and writable. If it would have to fault, there is false and nothing has been done. It
+// does not sleep.
 func (vs *VMSpace) TryCompareAndSwapUint32(va arch.VA, old, new uint32) (swapped, there bool) {
 	vs.pm.Lock()
 	f, there := vs.pm.FrameLocked(va, arch.Write)
@@ -61,12 +61,12 @@ func (vs *VMSpace) TryCompareAndSwapUint32(va arch.VA, old, new uint32) (swapped
 	return swapped, there
 }
 
-// word is the address in the direct map of the word at va, in frame f.
+// word returns the address, in the direct map, of the word at va, which is in frame f.
 func (vs *VMSpace) word(f phys.Frame, va arch.VA) unsafe.Pointer {
 	return unsafe.Add(vs.sys.mem.Pointer(f), va&(arch.PageSize-1))
 }
 
-// ReadUint32 loads an aligned word. EINVAL misaligned, EFAULT; it may sleep.
+// ReadUint32 loads an aligned word. EINVAL if va is misaligned, EFAULT. It may sleep.
 func (vs *VMSpace) ReadUint32(va arch.VA) (uint32, error) {
 	p, err := vs.lockWord(va, 4, arch.Read)
 	if err != nil {
@@ -77,7 +77,7 @@ func (vs *VMSpace) ReadUint32(va arch.VA) (uint32, error) {
 	return v, nil
 }
 
-// WriteUint32 stores an aligned word. EINVAL misaligned, EFAULT; it may sleep.
+// WriteUint32 stores an aligned word. EINVAL if va is misaligned, EFAULT. It may sleep.
 func (vs *VMSpace) WriteUint32(va arch.VA, v uint32) error {
 	p, err := vs.lockWord(va, 4, arch.Write)
 	if err != nil {
@@ -88,7 +88,8 @@ func (vs *VMSpace) WriteUint32(va arch.VA, v uint32) error {
 	return nil
 }
 
-// ReadUint64 loads an aligned double word. EINVAL misaligned, EFAULT; it may sleep.
+// ReadUint64 loads an aligned double word. EINVAL if va is misaligned, EFAULT. It may
+// sleep.
 func (vs *VMSpace) ReadUint64(va arch.VA) (uint64, error) {
 	p, err := vs.lockWord(va, 8, arch.Read)
 	if err != nil {
@@ -99,7 +100,8 @@ func (vs *VMSpace) ReadUint64(va arch.VA) (uint64, error) {
 	return v, nil
 }
 
-// WriteUint64 stores an aligned double word. EINVAL misaligned, EFAULT; it may sleep.
+// WriteUint64 stores an aligned double word. EINVAL if va is misaligned, EFAULT. It may
+// sleep.
 func (vs *VMSpace) WriteUint64(va arch.VA, v uint64) error {
 	p, err := vs.lockWord(va, 8, arch.Write)
 	if err != nil {
@@ -110,8 +112,8 @@ func (vs *VMSpace) WriteUint64(va arch.VA, v uint64) error {
 	return nil
 }
 
-// CompareAndSwapUint32 replaces old by new in an aligned word and reports
-// whether it was old. EINVAL misaligned, EFAULT; it may sleep.
+// CompareAndSwapUint32 replaces old by new in an aligned word, and reports whether it was
+// old. EINVAL if va is misaligned, EFAULT. It may sleep.
 func (vs *VMSpace) CompareAndSwapUint32(va arch.VA, old, new uint32) (bool, error) {
 	p, err := vs.lockWord(va, 4, arch.Write)
 	if err != nil {
