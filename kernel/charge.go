@@ -35,7 +35,7 @@ func (s *system) limitCharges() {
 }
 
 // mostInOne is the size of the largest single object that a charge may be for: a
-// descriptor table, or the strings of an execve(2).
+// descriptor table.
 const mostInOne = 2 << 20
 
 // heapHasRoom is charge.Config.Gate. If free pages are short, or too few of them lie

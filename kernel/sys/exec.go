@@ -22,7 +22,7 @@ import (
 
 const (
 	// maxExecStrings bounds argv and envp together, maxExecString each string;
-	// elf.Load has the same limits, but they must hold before the strings are
+	// elf.Load has the first limit too, but it must hold before the strings are
 	// in kernel memory (execve(2), "Limits on size of arguments").
 	maxExecStrings = elf.StackSize / 4
 	maxExecString  = 128<<10 - 1
@@ -34,16 +34,13 @@ const (
 type executable struct {
 	s *System
 
-	// The strings of argv and envp, a NUL after each, as /proc shows them; where
-	// each of them starts; and the same as Go strings, which alias text.
-	text    []byte
-	starts  []int
-	strings []string
-	envAt   int // in text
+	// The strings of argv and envp, how many are argv's, and where envp's begin.
+	text  elf.Strings
+	argc  int
+	envAt int
 
-	argv, env []string
-	scripts   bool   // argv is not what text holds: interpreters were put before
-	path      string // what execve(2) was asked for: AT_EXECFN, and the process's name
+	before []string // interpreters of scripts: elf.Args.Before
+	path   string   // what execve(2) was asked for: AT_EXECFN, and the process's name
 	// unreachable: path goes by a descriptor that execve(2) closes, so that no
 	// interpreter could open a script there.
 	unreachable bool
@@ -64,58 +61,49 @@ type executable struct {
 	args    elf.Args
 	max     int             // bytes that the strings may take
 	size    int             // bytes that they take, as execve(2) counts them
-	account *charge.Account // who pays for what is longer than keptBytes; nil: the kernel
+	account *charge.Account // who pays for more pieces of text than keptPieces
 	paid    int             // bytes charged to it
 	loadFor func(vs *vm.VMSpace) (pc, sp arch.VA, err error)
 }
 
 // keptExecutables is how many executables are kept for the next execve(2), and
-// keptBytes how long each of their slices may be: most commands have far less than
-// 16 KB of arguments and environment. Longer ones are charged to the caller.
+// keptPieces how much text each of them has then: most commands have far less than 16 KB
+// of arguments and environment. More is charged to the caller.
 const (
 	keptExecutables = 4
-	keptBytes       = 16 << 10
+	keptPieces      = 2
 )
 
-// grow makes room for more elements in one of x's slices: nil or ENOMEM.
-func grow[T any](x *executable, s *[]T, more int) error {
-	old := *s
-	if cap(old)-len(old) >= more {
-		return nil
+// room returns the last piece of text, with room for a byte at least: ENOMEM.
+func (x *executable) room() ([]byte, error) {
+	p := x.text.Pieces
+	if n := len(p); n > 0 && len(p[n-1]) < cap(p[n-1]) {
+		return p[n-1], nil
 	}
-	size := int(unsafe.Sizeof(old[0]))
-	n := max(2*cap(old), len(old)+more, 256)
-	if n*size > keptBytes {
-		if x.account != nil && !x.account.Take(charge.Call, int64(n*size)) {
-			return syscall.ENOMEM
+	if n := len(p); n < cap(p) && p[:n+1][n] != nil { // one that put has kept
+		x.text.Pieces = p[:n+1]
+		return x.text.Pieces[n], nil
+	}
+	if len(p) >= keptPieces {
+		if !x.account.Take(charge.Call, elf.PieceSize) {
+			return nil, syscall.ENOMEM
 		}
-		x.paid += n * size
+		x.paid += elf.PieceSize
 	}
-	*s = make([]T, len(old), n)
-	copy(*s, old)
-	if cap(old)*size > keptBytes {
-		x.repay(cap(old) * size)
-	}
-	return nil
+	b := make([]byte, 0, elf.PieceSize)
+	x.text.Pieces = append(p, b)
+	return b, nil
 }
 
-// growStack makes room for an image of the new stack: elf.Args.Grow.
-func (x *executable) growStack(words int) error { return grow(x, &x.args.Room, words) }
-
-// repay gives back n bytes that grow has charged.
-func (x *executable) repay(n int) {
-	x.paid -= n
-	if x.account != nil {
-		x.account.Give(charge.Call, int64(n))
+// keptText is a text without strings that has the first pieces of x's to fill again.
+func (x *executable) keptText() elf.Strings {
+	p := x.text.Pieces[:cap(x.text.Pieces)]
+	for i, b := range p {
+		if p[i] = b[:0]; i >= keptPieces {
+			p[i] = nil
+		}
 	}
-}
-
-// kept is s, emptied, or nothing if it is too long to be kept.
-func kept[T any](s []T) []T {
-	if uintptr(cap(s))*unsafe.Sizeof(s[:1][0]) > keptBytes {
-		return nil
-	}
-	return s[:0]
+	return elf.Strings{Pieces: p[:0]}
 }
 
 // maxStrings is how many bytes of arguments and environment a process may give to
@@ -141,23 +129,21 @@ func (s *System) getExecutable() *executable {
 	}
 	s.execMu.Unlock()
 	x := &executable{s: s}
-	x.loadFor, x.args.Grow = x.load, x.growStack
+	x.loadFor = x.load
 	return x
 }
 
 // put gives back what x holds, the file excepted, and x itself.
 func (x *executable) put() {
 	s := x.s
-	x.repay(x.paid)
+	if x.paid > 0 {
+		x.account.Give(charge.Call, int64(x.paid))
+	}
 	if x.obj != nil {
 		x.obj.Unref()
 	}
 	x.closeInterpreter()
-	clear(x.strings)
-	*x = executable{
-		s: s, loadFor: x.loadFor, text: kept(x.text), starts: kept(x.starts), strings: kept(x.strings),
-		args: elf.Args{Room: kept(x.args.Room), Grow: x.args.Grow},
-	}
+	*x = executable{s: s, loadFor: x.loadFor, text: x.keptText(), args: elf.Args{Window: x.args.Window}}
 	s.execMu.Lock()
 	if len(s.execs) < keptExecutables {
 		s.execs = append(s.execs, x)
@@ -173,29 +159,11 @@ func (x *executable) read(c ctx, argv, envp arch.VA) error {
 	if err := x.readArray(c, argv); err != nil {
 		return err
 	}
-	if len(x.starts) == 0 { // no program sees argc 0 (Linux 5.18)
-		x.starts = append(x.starts, 0)
-		x.text = append(x.text, 0)
+	if x.text.N == 0 { // no program sees argc 0 (Linux 5.18)
+		x.text.Add("")
 	}
-	args := len(x.starts)
-	x.envAt = len(x.text)
-	if err := x.readArray(c, envp); err != nil {
-		return err
-	}
-	if err := grow(x, &x.strings, len(x.starts)); err != nil {
-		return err
-	}
-	for i, start := range x.starts {
-		c.pauseEvery(i)
-		end := len(x.text)
-		if i+1 < len(x.starts) {
-			end = x.starts[i+1]
-		}
-		// Safety: text does not change until put, which forgets the strings.
-		x.strings = append(x.strings, unsafe.String(unsafe.SliceData(x.text[start:]), end-start-1))
-	}
-	x.argv, x.env = x.strings[:args:args], x.strings[args:]
-	return nil
+	x.argc, x.envAt = x.text.N, x.text.Len()
+	return x.readArray(c, envp)
 }
 
 // readArray adds a NULL-terminated array of strings to text. A null array is an
@@ -226,48 +194,59 @@ func (x *executable) readArray(c ctx, va arch.VA) error {
 }
 
 func (x *executable) readString(c ctx, va arch.VA) error {
-	start := len(x.text)
+	n := 0 // bytes
 	for {
-		room := min(cap(x.text)-start-1, maxExecString) // with the NUL
-		text, err := x.text, error(syscall.ENAMETOOLONG)
-		if room >= 0 {
-			text, err = c.mem().AppendString(x.text, va, room)
+		b, err := x.room()
+		if err != nil {
+			return err
 		}
+		room := min(cap(b)-len(b), maxExecString+1-n) // with the NUL
+		text, err := c.mem().AppendString(b, va, room-1)
 		if err == nil {
-			x.text = append(text, 0)
+			text = append(text, 0)
+		}
+		n += len(text) - len(b)
+		x.text.Pieces[len(x.text.Pieces)-1] = text
+		if err == nil {
 			break
 		}
 		if err != syscall.ENAMETOOLONG {
 			return err
 		}
-		if room == maxExecString {
+		if n > maxExecString {
 			return syscall.E2BIG
 		}
-		if err := grow(x, &x.text, cap(x.text)-start+1); err != nil {
-			return err
-		}
+		va += arch.VA(room)
 	}
-	n := len(x.text) - start + 8
-	if x.size += n; x.size > x.max {
+	x.text.N++
+	if x.size += n + 8; x.size > x.max {
 		return syscall.E2BIG
 	}
-	if err := grow(x, &x.starts, 1); err != nil {
-		return err
-	}
-	x.starts = append(x.starts, start)
 	if n >= arch.PageSize {
 		return c.t.Pause()
 	}
-	c.pauseEvery(len(x.starts))
+	c.pauseEvery(x.text.N)
 	return nil
 }
 
 // program is what /proc keeps of x, with a reference of x's file: ENOMEM.
 func (x *executable) program(payer *charge.User) (program, error) {
-	if x.scripts || len(x.text) == 0 {
-		return newProgram(x.file, joined(x.argv), joined(x.env), payer)
+	var argv []byte
+	from := 0
+	if len(x.before) > 0 {
+		argv, from = joined(x.before), x.text.First()
 	}
-	return newProgram(x.file, x.text[:x.envAt], x.text[x.envAt:], payer)
+	return newProgram(x.file, x.shown(argv, from, x.envAt), x.shown(nil, x.envAt, x.text.Len()), payer)
+}
+
+// shown is before and bytes from to to of the text, as far as /proc shows them. It is
+// valid until put.
+func (x *executable) shown(before []byte, from, to int) []byte {
+	to = min(to, from+maxShown-len(before))
+	if p := x.text.Pieces; len(before) == 0 && len(p) > 0 && to <= len(p[0]) {
+		return p[0][from:to]
+	}
+	return x.text.Append(before, from, to)
 }
 
 // open opens the program at a path, or the interpreter that it names as a script,
@@ -312,10 +291,10 @@ func (x *executable) open(at fs.At, name string, flags int) error {
 			args = append(args, script.Arg)
 		}
 		args = append(args, asked)
-		if len(x.argv) > 0 {
-			args = append(args, x.argv[1:]...)
+		if len(x.before) > 0 {
+			args = append(args, x.before[1:]...)
 		}
-		x.argv, x.scripts = args, true
+		x.before = args
 		asked, name, flags = script.Interpreter, script.Interpreter, 0
 		at.Dir, x.unreachable = nil, false
 	}
@@ -423,7 +402,7 @@ func (x *executable) load(vs *vm.VMSpace) (pc, sp arch.VA, err error) {
 	}
 	a := &x.args
 	a.Yield = x.s.cfg.Yield
-	a.Argv, a.Envp, a.ExecFn, a.CPU = x.argv, x.env, x.path, s.cfg.CPU
+	a.Strings, a.Argc, a.Before, a.ExecFn, a.CPU = &x.text, x.argc, x.before, x.path, s.cfg.CPU
 	a.Interp, a.InterpObject = x.interpImage, x.interpObj
 	a.ID = elf.Identity{UID: x.cred.UID, EUID: x.cred.EUID, GID: x.cred.GID, EGID: x.cred.EGID,
 		Secure: x.secure}
@@ -571,7 +550,14 @@ func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error)
 	}
 	x := s.getExecutable()
 	defer x.put()
-	x.argv, x.env, x.cred = a.Argv, a.Env, cred.Root()
+	for _, s := range a.Argv {
+		x.text.Add(s)
+	}
+	x.argc, x.envAt = x.text.N, x.text.Len()
+	for _, s := range a.Env {
+		x.text.Add(s)
+	}
+	x.cred = cred.Root()
 	if err := x.open(at, a.Path, 0); err != nil {
 		return nil, err
 	}

@@ -49,12 +49,13 @@ func Load(vs *vm.VMSpace, im *Image, obj vm.Object, a *Args) (pc, sp arch.VA, er
 		pc = a.Interp.Entry + base
 	}
 	top := at.StackTop - at.SPGap
-	stack, aux, err := a.stackImage(top, im, bias, base)
+	plan, err := a.plan()
 	if err != nil {
 		return 0, 0, err
 	}
-	sp = top - arch.VA(len(stack))
-	vs.SetMarks(vm.Marks{StackTop: at.StackTop, SigPage: at.SigPage, Auxv: sp + arch.VA(aux), AuxvSize: 8 * auxWords})
+	sp = top - arch.VA(plan.size)
+	auxv := sp + arch.VA(8*(plan.words-auxWords))
+	vs.SetMarks(vm.Marks{StackTop: at.StackTop, SigPage: at.SigPage, Auxv: auxv, AuxvSize: 8 * auxWords})
 	prot := arch.Read | arch.Write
 	if im.ExecStack {
 		prot |= arch.Exec
@@ -66,7 +67,7 @@ func Load(vs *vm.VMSpace, im *Image, obj vm.Object, a *Args) (pc, sp arch.VA, er
 	if _, err := vs.Map(low, uint64(at.StackTop-low), prot, vm.Fixed|vm.Private|vm.Anon|vm.Stack, nil, 0); err != nil {
 		return 0, 0, err
 	}
-	if err := vs.CopyOut(sp, stack); err != nil {
+	if err := a.write(vs, sp, plan, im, bias, base); err != nil {
 		return 0, 0, err
 	}
 	return pc, sp, nil

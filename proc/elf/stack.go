@@ -1,8 +1,9 @@
 package elf
 
 import (
+	"bytes"
+	"encoding/binary"
 	"syscall"
-	"unsafe"
 
 	"grim/arch"
 	"grim/mm/vm"
@@ -39,10 +40,9 @@ const (
 	// StackSize is the default RLIMIT_STACK, and the least that Load keeps free for the
 	// main thread's stack to grow into.
 	StackSize = 8 << 20
-	// maxArgs bounds argv and envp together, maxArgString each string, in bytes (execve(2),
-	// "Limits on size of arguments and environment").
-	maxArgs      = StackSize / 4
-	maxArgString = 128 << 10
+	// maxArgs bounds argv and envp together (execve(2), "Limits on size of arguments and
+	// environment").
+	maxArgs = StackSize / 4
 )
 
 // CPU is what the auxiliary vector says about the processor.
@@ -60,8 +60,12 @@ type Identity struct {
 
 // Args are the strings of an execve(2), and all else that goes on the stack.
 type Args struct {
-	Argv, Envp []string
-	ExecFn     string // the path as given to execve
+	Strings *Strings
+	Argc    int // how many of them are argv's
+	// Before is put before argv: the interpreter of a script with its argument, and the
+	// script's path, which replaces the first of argv. Empty if the program is no script.
+	Before []string
+	ExecFn string // the path as given to execve
 	// Interp and InterpObject are the interpreter of a dynamic program.
 	Interp       *Image
 	InterpObject vm.Object
@@ -77,11 +81,8 @@ type Args struct {
 	// Yield is called now and then while many strings are laid out. It may be nil.
 	Yield func()
 	work  int // since the last Yield: bytes, and stepCost for each string
-	// Room is memory that Load may use for the image of the stack. It may be nil. If it is
-	// too small, Load calls Grow, which must replace it by memory of that many words. If
-	// Grow is nil, Load allocates it.
-	Room []uint64
-	Grow func(words int) error
+	// Window is what Load writes the stack through: Load makes one if it is nil.
+	Window []byte
 }
 
 // Others run after every stepWork units of work: some 10 000 instructions.
@@ -98,65 +99,115 @@ func (a *Args) step(n int) {
 	}
 }
 
-// size checks the limits and returns how many bytes the strings take, including NULs.
-// E2BIG.
-func (a *Args) size() (int, error) {
-	n := len(a.ExecFn) + 1 + len(a.CPU.Platform) + 1
-	for _, list := range [2][]string{a.Argv, a.Envp} {
-		for _, s := range list {
-			a.step(0)
-			if len(s) >= maxArgString {
-				return 0, syscall.E2BIG
-			}
-			// The pointer counts too, as in Linux since 4.13.
-			if n += len(s) + 1 + 8; n > maxArgs {
-				return 0, syscall.E2BIG
-			}
-		}
-	}
-	return n, nil
+// stackPlan is how an initial stack is laid out, from the stack pointer up: argc, argv,
+// NULL, envp, NULL, the auxiliary vector, and above them the strings. (System V ABI AMD64
+// supplement 3.4.1; AAPCS64 wants the same alignment.)
+type stackPlan struct {
+	argc  int
+	skip  int // bytes of Strings, its first string, that Before replaces
+	words int // all below the strings
+	size  int // bytes of all, a multiple of 16
 }
 
-// stackImage lays out the initial stack so that it ends at top, which is 16-byte aligned.
-// It returns the stack's bytes, which are in Room. SP is to point at the first of them.
-// There are argc, argv, NULL, envp, NULL, the auxiliary vector, and above them the strings.
-// (System V ABI AMD64 supplement 3.4.1; AAPCS64 demands the same alignment.) aux is the
-// offset of the auxiliary vector. base is the interpreter's bias.
-func (a *Args) stackImage(top arch.VA, im *Image, bias, base arch.VA) (image []byte, aux int, err error) {
-	n, err := a.size()
-	if err != nil {
-		return nil, 0, err
-	}
-	words := 1 + len(a.Argv) + 1 + len(a.Envp) + 1 + auxWords
-	// Strings, the random bytes, and the NULL word at the end of a Linux stack.
-	n += len(a.Random) + 8
-	total := (words*8 + n + 15) &^ 15
-	if cap(a.Room) < total/8 {
-		if a.Grow == nil {
-			a.Room = make([]uint64, total/8)
-		} else if err := a.Grow(total / 8); err != nil {
-			return nil, 0, err
+// plan checks the limits. E2BIG.
+func (a *Args) plan() (p stackPlan, err error) {
+	argc, count, n := a.Argc, a.Strings.N, a.Strings.Len()
+	if len(a.Before) > 0 {
+		p.skip = a.Strings.First()
+		argc, count, n = argc-1, count-1, n-p.skip
+		for _, s := range a.Before {
+			argc, count, n = argc+1, count+1, n+len(s)+1
 		}
 	}
-	room := a.Room[:total/8]
-	// Safety: buf is the same memory as room. Both architectures are little-endian, so
-	// words are stored as the program reads them.
-	buf := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(room))), total)
-	b := stackWriter{words: room[:0:words], text: buf[words*8:], va: uint64(top) - uint64(total-words*8)}
-	b.word(uint64(len(a.Argv)))
-	for _, s := range a.Argv {
-		a.step(len(s))
-		b.word(b.string(s))
+	n += len(a.ExecFn) + 1 + len(a.CPU.Platform) + 1
+	// The pointers count too, as in Linux since 4.13.
+	if n+8*count > maxArgs {
+		return p, syscall.E2BIG
 	}
-	b.word(0)
-	for _, s := range a.Envp {
-		a.step(len(s))
-		b.word(b.string(s))
-	}
-	b.word(0)
+	p.argc, p.words = argc, 1+count+2+auxWords
+	// Strings, the random bytes and the NULL word that Linux ends the stack with.
+	p.size = (p.words*8 + n + len(a.Random) + 8 + 15) &^ 15
+	return p, nil
+}
 
-	random := b.va
-	b.skip(copy(b.text, a.Random[:]))
+// write writes the stack to vs, where it begins at sp and is mapped, from the bottom to
+// the top. base is the interpreter's bias. ENOMEM, EFAULT.
+func (a *Args) write(vs *vm.VMSpace, sp arch.VA, p stackPlan, im *Image, bias, base arch.VA) error {
+	if a.Window == nil {
+		a.Window = make([]byte, 0, arch.PageSize)
+	}
+	w := stackWriter{vs: vs, at: sp, buf: a.Window[:0]}
+	w.word(uint64(p.argc))
+	text := uint64(sp) + uint64(p.words*8)
+	random := a.pointers(&w, text, p)
+	execFn := random + uint64(len(a.Random))
+	platform := execFn + uint64(len(a.ExecFn)) + 1
+	a.auxVector(&w, im, bias, base, random, execFn, platform)
+	for _, s := range a.Before {
+		w.string(s)
+	}
+	skip := p.skip
+	for _, b := range a.Strings.Pieces {
+		k := min(skip, len(b))
+		skip -= k
+		a.step(len(b))
+		w.bytes(b[k:])
+	}
+	w.bytes(a.Random[:])
+	w.string(a.ExecFn)
+	w.string(a.CPU.Platform)
+	end := sp + arch.VA(p.size)
+	for w.next() < end { // the NULL word, and what aligns
+		w.bytes(zeroes[:min(len(zeroes), int(end-w.next()))])
+	}
+	w.flush()
+	return w.err
+}
+
+var zeroes [32]byte
+
+// pointers writes argv and envp, of strings that begin at text, and returns where these
+// end.
+func (a *Args) pointers(w *stackWriter, text uint64, p stackPlan) (end uint64) {
+	i := 0 // string of Strings
+	for _, s := range a.Before {
+		w.word(text)
+		text += uint64(len(s)) + 1
+	}
+	if len(a.Before) > 0 {
+		i = 1
+	}
+	start, skip := text, p.skip
+	for _, b := range a.Strings.Pieces {
+		k := min(skip, len(b))
+		skip -= k
+		for b = b[k:]; len(b) > 0; {
+			n := bytes.IndexByte(b, 0) + 1
+			if n == 0 {
+				text += uint64(len(b))
+				break
+			}
+			a.step(n)
+			if i == a.Argc {
+				w.word(0)
+			}
+			w.word(start)
+			text, b = text+uint64(n), b[n:]
+			start = text
+			i++
+		}
+	}
+	if i == a.Argc {
+		w.word(0) // no environment
+	}
+	w.word(0)
+	return text
+}
+
+// auxWords is the size of the auxiliary vector.
+const auxWords = 2 * 20
+
+func (a *Args) auxVector(w *stackWriter, im *Image, bias, base arch.VA, random, execFn, platform uint64) {
 	phdr, secure := uint64(0), uint64(0)
 	if im.Phdr != 0 {
 		phdr = uint64(im.Phdr + bias)
@@ -164,55 +215,76 @@ func (a *Args) stackImage(top arch.VA, im *Image, bias, base arch.VA) (image []b
 	if a.ID.Secure {
 		secure = 1
 	}
-	aux = 8 * len(b.words)
-	b.aux(atHWCap, a.CPU.HWCap)
-	b.aux(atPagesz, arch.PageSize)
-	b.aux(atClkTck, ClockTicks)
-	b.aux(atPhdr, phdr)
-	b.aux(atPhent, phdrSize)
-	b.aux(atPhnum, uint64(im.PhNum))
-	b.aux(atBase, uint64(base))
-	b.aux(atFlags, 0)
-	b.aux(atEntry, uint64(im.Entry+bias))
-	b.aux(atUID, uint64(a.ID.UID))
-	b.aux(atEUID, uint64(a.ID.EUID))
-	b.aux(atGID, uint64(a.ID.GID))
-	b.aux(atEGID, uint64(a.ID.EGID))
-	b.aux(atSecure, secure)
-	b.aux(atHWCap2, a.CPU.HWCap2)
-	b.aux(atRandom, random)
-	b.aux(atExecFn, b.string(a.ExecFn))
-	b.aux(atMinSig, a.CPU.MinSigStack)
-	b.aux(atPlatform, b.string(a.CPU.Platform))
-	b.aux(atNull, 0)
-	clear(b.text) // the NULL word, and the bytes for alignment
-	return buf, aux, nil
+	for _, v := range [auxWords]uint64{
+		atHWCap, a.CPU.HWCap,
+		atPagesz, arch.PageSize,
+		atClkTck, ClockTicks,
+		atPhdr, phdr,
+		atPhent, phdrSize,
+		atPhnum, uint64(im.PhNum),
+		atBase, uint64(base),
+		atFlags, 0,
+		atEntry, uint64(im.Entry + bias),
+		atUID, uint64(a.ID.UID),
+		atEUID, uint64(a.ID.EUID),
+		atGID, uint64(a.ID.GID),
+		atEGID, uint64(a.ID.EGID),
+		atSecure, secure,
+		atHWCap2, a.CPU.HWCap2,
+		atRandom, random,
+		atExecFn, execFn,
+		atMinSig, a.CPU.MinSigStack,
+		atPlatform, platform,
+		atNull, 0,
+	} {
+		w.word(v)
+	}
 }
 
-// auxWords is the number of words in the auxiliary vector that stackImage makes.
-const auxWords = 2 * 20
-
-// stackWriter fills the words from the bottom, and the strings above them.
+// stackWriter writes to user memory from a place on, a window at a time.
 type stackWriter struct {
-	words []uint64 // words written so far; its capacity is the number of all
-	text  []byte   // room for strings
-	va    uint64   // user address of text
+	vs  *vm.VMSpace
+	at  arch.VA // of buf
+	buf []byte  // what is not written yet
+	err error   // the first
 }
 
-func (b *stackWriter) word(v uint64) { b.words = append(b.words, v) }
+// next is where the next byte goes.
+func (w *stackWriter) next() arch.VA { return w.at + arch.VA(len(w.buf)) }
 
-func (b *stackWriter) aux(tag, v uint64) { b.words = append(b.words, tag, v) }
-
-// string stores s and a NUL, and returns the user address of s.
-func (b *stackWriter) string(s string) uint64 {
-	at := b.va
-	n := copy(b.text, s)
-	b.text[n] = 0
-	b.skip(n + 1)
-	return at
+func (w *stackWriter) flush() {
+	if w.err == nil {
+		w.err = w.vs.CopyOut(w.at, w.buf)
+	}
+	w.at, w.buf = w.next(), w.buf[:0]
 }
 
-func (b *stackWriter) skip(n int) {
-	b.text = b.text[n:]
-	b.va += uint64(n)
+func (w *stackWriter) word(v uint64) {
+	if cap(w.buf)-len(w.buf) < 8 {
+		w.flush()
+	}
+	w.buf = binary.LittleEndian.AppendUint64(w.buf, v)
+}
+
+func (w *stackWriter) bytes(b []byte) {
+	for {
+		n := copy(w.buf[len(w.buf):cap(w.buf)], b)
+		w.buf, b = w.buf[:len(w.buf)+n], b[n:]
+		if len(b) == 0 {
+			return
+		}
+		w.flush()
+	}
+}
+
+// string writes s and its NUL.
+func (w *stackWriter) string(s string) {
+	for {
+		n := copy(w.buf[len(w.buf):cap(w.buf)], s)
+		if w.buf, s = w.buf[:len(w.buf)+n], s[n:]; s == "" {
+			break
+		}
+		w.flush()
+	}
+	w.bytes(zeroes[:1])
 }

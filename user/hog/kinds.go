@@ -333,8 +333,7 @@ func takeArguments() int {
 
 // takeGarbage keeps nothing: it starts programs with as long an environment as there
 // may be, again and again, so that the kernel's heap fills with what is no longer
-// needed. After enough rounds it is not refused, but done. A round may be refused for want
-// of memory in a row, but not half of them.
+// needed. After enough rounds it is not refused, but done.
 func takeGarbage() int {
 	const rounds, strings, length = 100, 14, 131000
 	if garbage == rounds {
@@ -362,18 +361,13 @@ func takeGarbage() int {
 		bare.Exit(bare.Call(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(argv[0])), uintptr(unsafe.Pointer(&argv)), uintptr(unsafe.Pointer(&longest))))
 	}
 	_, status := bare.Wait(pid)
-	if byte(status>>8) == ^byte(syscall.ENOMEM)+1 && refused < rounds/2 {
-		refused++
-		return 0
-	}
 	if status != 0 {
-		return -int(status >> 8)
+		return -int(syscall.ENOMEM)
 	}
 	return 0
 }
 
 var (
 	garbage int // rounds
-	refused int // of them
 	longest [15]*byte
 )
