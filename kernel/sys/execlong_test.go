@@ -38,9 +38,8 @@ func (l longStart) exec(u *user) uint64 {
 // are, and all that they need is charged and given back: strings that are longer than a
 // piece, more strings than a piece has room for, and a script's, whose first one is
 // replaced.
-// Broken by: room that makes pieces of 4 * elf.PieceSize; room that does not charge;
-// First that counts in the first piece alone; pointers that takes a piece's end for a
-// string's; put that does not give back.
+// Broken by: room that makes pieces of 4 * elf.PieceSize; room that does not charge; put
+// that does not give back.
 func TestExecLong(t *testing.T) {
 	long := strings.Repeat("x", 131000)
 	for _, l := range []longStart{

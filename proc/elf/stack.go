@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"syscall"
+	"unsafe"
 
 	"grim/arch"
 	"grim/mm/vm"
@@ -215,7 +216,7 @@ func (a *Args) auxVector(w *stackWriter, im *Image, bias, base arch.VA, random, 
 	if a.ID.Secure {
 		secure = 1
 	}
-	for _, v := range [auxWords]uint64{
+	v := [auxWords]uint64{
 		atHWCap, a.CPU.HWCap,
 		atPagesz, arch.PageSize,
 		atClkTck, ClockTicks,
@@ -236,9 +237,10 @@ func (a *Args) auxVector(w *stackWriter, im *Image, bias, base arch.VA, random, 
 		atMinSig, a.CPU.MinSigStack,
 		atPlatform, platform,
 		atNull, 0,
-	} {
-		w.word(v)
 	}
+	// Safety: plain memory. Both architectures are little-endian, so that words are
+	// stored as the program reads them.
+	w.bytes(unsafe.Slice((*byte)(unsafe.Pointer(&v)), 8*len(v)))
 }
 
 // stackWriter writes to user memory from a place on, a window at a time.
@@ -260,10 +262,13 @@ func (w *stackWriter) flush() {
 }
 
 func (w *stackWriter) word(v uint64) {
-	if cap(w.buf)-len(w.buf) < 8 {
+	n := len(w.buf)
+	if cap(w.buf)-n < 8 {
 		w.flush()
+		n = 0
 	}
-	w.buf = binary.LittleEndian.AppendUint64(w.buf, v)
+	w.buf = w.buf[:n+8]
+	binary.LittleEndian.PutUint64(w.buf[n:], v)
 }
 
 func (w *stackWriter) bytes(b []byte) {
