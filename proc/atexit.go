@@ -1,7 +1,8 @@
 package proc
 
-// AtExit has fn called in step 3 of the process's exit, once for each name: it must not
-// block. A fork does not inherit it. For a thread of the process.
+// AtExit makes the process's exit call fn in step 3. There is one function for each name.
+// fn must not block. A fork does not inherit it. Only a thread of the process may call
+// AtExit.
 func (p *Process) AtExit(name string, fn func()) {
 	p.mu.Lock()
 	if p.atExit == nil {

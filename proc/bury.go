@@ -7,10 +7,10 @@ import (
 	"grim/proc/exit"
 )
 
-// bury frees a dead thread, or leaves it with its process if it is to be kept, and with
-// the last one to be buried ends the process. The thread's goroutine has made its last
-// use of it, and no CPU is on its u-area or root (exit1, steps 2b and 6), so both may go
-// (E3). It runs in the reaper, or in the worker once main has returned.
+// bury frees a dead thread, or leaves it with its process if it is to be kept. With the
+// last thread to be buried it ends the process. The thread's goroutine does not use the
+// thread any more, and no CPU is on its u-area or root (exit1, steps 2b and 6), so both may
+// be freed (E3). bury runs in the reaper, or in the worker after main has returned.
 func (k *Kernel) bury(t *Thread, by exit.Context) {
 	p, last, kept := t.p, t.last, t.kept
 	if last {
@@ -23,29 +23,29 @@ func (k *Kernel) bury(t *Thread, by exit.Context) {
 	if !kept {
 		t.free()
 	}
-	// Each other thread has added 1 when it died, and the last one nothing: it is the
-	// burial that leaves -1 behind which finds all threads buried.
+	// Each thread has added 1 when it died, except the last one. So the burial that makes
+	// the count -1 is the last: all threads are buried.
 	if p.unburied.Add(-1) != -1 {
 		return
 	}
 	p.unburied.Store(0)
 	if p.kept != nil && p.design.Threads != exit.Kept {
-		(*ending)(p).FreeThreads() // the design was another one when they ended
+		(*ending)(p).FreeThreads() // the process had another design when they ended
 	}
 	p.design.Last((*ending)(p), by)
 }
 
-// keep puts a dead thread on the list of those that stay with the process.
-// Preconditions: p.mu held, or t is the process's last thread.
+// keep puts a dead thread on the list of those that stay with the process. Preconditions:
+// p.mu held, or t is the process's last thread.
 func (t *Thread) keep() {
 	t.kept = true
 	t.nextDead, t.p.kept = t.p.kept, t
 }
 
-// ending is a process as its exit design sees it: exit.Process.
+// ending is a process as its exit design sees it. It implements exit.Process.
 type ending Process
 
-// Purge is VMSpace.Purge for the last user of the space. The space stays on the process,
+// Purge is VMSpace.Purge for the last user of the space. The space stays with the process,
 // empty, until FreeSpace.
 func (e *ending) Purge(by exit.Context) {
 	if p := (*Process)(e); p.unpurged {
@@ -61,9 +61,9 @@ func (k *Kernel) purge(vs *vm.VMSpace, pid int, by exit.Context) {
 	k.traceFreed(exit.StepPurgeEnd, pid, by, did.Pages, did.Tables)
 }
 
-// FreeSpace is uvmspace_free: the process lets go of its vmspace. If it holds the last
-// reference, map and pmap are asserted to be empty (E8, in VMSpace.Release) and the root
-// goes. After a purge that costs the same whatever the process had mapped.
+// FreeSpace is uvmspace_free: the process gives up its reference to the vmspace. If that is
+// the last reference, map and pmap must be empty (E8, checked in VMSpace.Release), and the
+// root is destroyed. After a purge the cost does not depend on what the process had mapped.
 func (e *ending) FreeSpace(by exit.Context) {
 	p := (*Process)(e)
 	if p.unpurged {
@@ -79,7 +79,7 @@ func (e *ending) FreeSpace(by exit.Context) {
 	}
 }
 
-// FreeThreads frees the dead threads that the process has kept. All are buried.
+// FreeThreads frees the dead threads that the process has kept. All of them are buried.
 func (e *ending) FreeThreads() {
 	p := (*Process)(e)
 	p.mu.Lock()
@@ -94,10 +94,10 @@ func (e *ending) FreeThreads() {
 	}
 }
 
-// Apart runs zombify while the address space is nobody's, and takes the space apart
-// afterwards. Makers of processes wait if too many are on their way (waitRoom), and
-// nobody is killed for memory that is about to come back (outOfMemory). Nothing here
-// touches the process once zombify has run: it may be gone.
+// Apart takes the address space off the process, runs zombify, and then takes the space
+// apart. Makers of processes wait if too many spaces are on their way (waitRoom), and no
+// process is killed for memory that is about to come back (outOfMemory). After zombify has
+// run, nothing here touches the process, as it may be gone.
 func (e *ending) Apart(zombify func()) {
 	p := (*Process)(e)
 	k, pid := p.k, p.pid
@@ -117,10 +117,10 @@ func (e *ending) Apart(zombify func()) {
 	k.dead.done()
 }
 
-// Zombify makes a dead process a zombie, sends SIGCHLD and wakes the parent; or
-// releases it, if nobody will wait. Under a sound design FreeSpace has run before: from
-// here on the parent may return from wait(2) and expects everything of the child's to
-// be done (E1), and a zombie is to hold nothing (E10).
+// Zombify makes a dead process a zombie, sends SIGCHLD and wakes the parent. If no process
+// will wait it releases the process instead. Under a sound design FreeSpace has run before:
+// from here on the parent may return from wait(2) and rely on all effects of the child
+// (E1), and a zombie must hold nothing (E10).
 func (e *ending) Zombify(by exit.Context) {
 	p, k := (*Process)(e), e.k
 	isInit, status := p.isInit(), Status(0)
@@ -130,7 +130,7 @@ func (e *ending) Zombify(by exit.Context) {
 	k.treeMu.Lock()
 	if owed := p.design.Owed; owed != nil {
 		p.debt = owing
-		if p.unwanted() { // before anybody is woken
+		if p.unwanted() { // before any process is woken
 			p.debt = none
 			k.treeMu.Unlock()
 			owed(e, by)
@@ -142,7 +142,7 @@ func (e *ending) Zombify(by exit.Context) {
 	k.linkChild(p)
 	claimed := k.announce(p, by)
 	k.treeMu.Unlock()
-	if claimed { // the parent has only now begun to ignore its children
+	if claimed { // the parent has begun to ignore its children only now
 		k.settle(p, by)
 	}
 	if isInit && k.cfg.InitExited != nil {
@@ -150,19 +150,19 @@ func (e *ending) Zombify(by exit.Context) {
 	}
 }
 
-// unwanted reports whether nobody would wait for p if it became a zombie now.
+// unwanted reports whether no process would wait for p if it became a zombie now.
 // Preconditions: k.treeMu held.
 func (p *Process) unwanted() bool {
 	nowait, _, _ := p.wanted()
 	return nowait
 }
 
-// wanted tells what p's parent wants of p's end. nowait: no zombie; silent: no signal;
+// wanted returns what p's parent wants when p ends. nowait: no zombie. silent: no signal.
 // moot: the signal would be ignored. Preconditions: k.treeMu held.
 func (p *Process) wanted() (nowait, silent, moot bool) {
 	parent := p.parent
 	if parent == nil {
-		return !p.ofKernel, true, true // Process.Wait collects the kernel's
+		return !p.ofKernel, true, true // Process.Wait collects children of the kernel
 	}
 	if nowait, silent, moot = parent.ignoresChildren(); p.exitSignal != int(syscall.SIGCHLD) {
 		nowait, silent, moot = false, p.exitSignal == 0, false
@@ -170,10 +170,11 @@ func (p *Process) wanted() (nowait, silent, moot bool) {
 	return nowait, silent, moot
 }
 
-// announce tells the world of a dead process, or the new parent of a zombie, in
-// the order that never changes (E6): zombie, SIGCHLD, wake-up. If the parent
-// does not want it, it is gone instead, or, if it owes something, claimed for the caller
-// to settle: true. Preconditions: k.treeMu held, p on its parent's list of zombies.
+// announce reports the end of a dead process, or reports a zombie to its new parent. The
+// order never changes (E6): zombie, SIGCHLD, wake-up. If the parent does not want a zombie,
+// the process is gone instead, or, if it owes something, it is claimed: then announce
+// returns true, and the caller must settle it. Preconditions: k.treeMu held, p on its
+// parent's list of zombies.
 func (k *Kernel) announce(p *Process, by exit.Context) (claimed bool) {
 	parent := p.parent
 	nowait, silent, moot := p.wanted()
@@ -199,7 +200,7 @@ func (k *Kernel) announce(p *Process, by exit.Context) (claimed bool) {
 	return claimed
 }
 
-// notifyChild is notify(NoteChild), for a parent that may be nobody.
+// notifyChild is notify(NoteChild) for a parent; p may be nil.
 func (p *Process) notifyChild() {
 	if p != nil {
 		p.notify(NoteChild)

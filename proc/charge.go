@@ -9,25 +9,26 @@ import (
 	"grim/proc/cred"
 )
 
-// What a process and a thread are charged, in bytes of kernel heap.
+// What processes and threads are charged, in bytes of kernel heap.
 const (
-	// processCost is of a process until it is gone: the process itself, its
-	// number, its group and session.
+	// processCost is charged until the process is Gone. It covers the process, its number,
+	// its group and its session.
 	processCost = int64(unsafe.Sizeof(Process{}) + unsafe.Sizeof(pidEntry{}) + unsafe.Sizeof(Group{}))
-	// threadCost is of a thread until the reaper has freed it: the thread, its
-	// worker, its number, a Files, as a thread may have one of its own, and the stack
-	// of the goroutine that runs it, which starts at 8 KB (package runtime, osinit)
-	// and may grow. The gate of package charge sees to what has grown.
+	// threadCost is charged until the thread is freed. It covers the thread, its worker,
+	// its number, a Files (as a thread may have its own), and the stack of the goroutine
+	// that runs it. The stack starts at 8 KB (package runtime, osinit) and may grow. The
+	// gate of package charge accounts for the growth.
 	threadCost = int64(unsafe.Sizeof(Thread{})+unsafe.Sizeof(worker{})+unsafe.Sizeof(pidEntry{})) + filesCost + stackCost
-	filesCost  = 1 << 10     // what Files.Fork allocates, large descriptor tables excepted
-	stackCost  = 8<<10 + 512 // with the goroutine's own record
+	filesCost  = 1 << 10     // what Files.Fork allocates, without large descriptor tables
+	stackCost  = 8<<10 + 512 // with the goroutine's own data
 )
 
-// Account is what the process has been charged, its address space excepted.
+// Account returns the account of what the process has been charged. Its address space is
+// charged separately.
 func (p *Process) Account() *charge.Account { return &p.account }
 
-// openAccount pays for a new process and for its first thread; limit is what its
-// maker's threadLimit was. EAGAIN, as Linux has it for too many processes.
+// openAccount charges for a new process and its first thread. limit is the threadLimit of
+// the thread that makes the process. EAGAIN, which is Linux's error for too many processes.
 func (p *Process) openAccount(u *charge.User, limit uint64) error {
 	if !p.account.Open(u, charge.Process, processCost, charge.Thread, threadCost, limit) {
 		return syscall.EAGAIN
@@ -35,10 +36,10 @@ func (p *Process) openAccount(u *charge.User, limit uint64) error {
 	return nil
 }
 
-// endAccount gives back what is left of that once all threads are gone: the process.
+// endAccount gives back what is charged for the process itself. All threads must be gone.
 func (p *Process) endAccount() { p.account.Close(charge.Process, processCost) }
 
-// chargeThread pays for another thread of t's process. EAGAIN.
+// chargeThread charges for another thread of t's process. EAGAIN.
 func (t *Thread) chargeThread() error {
 	if !t.p.account.TakeOne(charge.Thread, threadCost, t.threadLimit()) {
 		return syscall.EAGAIN
@@ -46,11 +47,11 @@ func (t *Thread) chargeThread() error {
 	return nil
 }
 
-// endThread gives back what a thread has been charged.
+// endThread gives back what one thread was charged.
 func (p *Process) endThread() { p.account.GiveOne(charge.Thread, threadCost) }
 
-// threadLimit is how many threads the user of t may have: RLIMIT_NPROC, which does not
-// bind the superuser. For the thread itself only.
+// threadLimit returns how many threads the user of t may have: RLIMIT_NPROC, which does not
+// bind the superuser. Only the thread itself may call it.
 func (t *Thread) threadLimit() uint64 {
 	if c := t.cred; c.UID == 0 || c.Has(cred.SysResource) || c.Has(cred.SysAdmin) {
 		return math.MaxUint64
@@ -62,11 +63,11 @@ func (t *Thread) threadLimit() uint64 {
 	return limit
 }
 
-// rlimitNPROC is RLIMIT_NPROC, which package syscall lacks.
+// rlimitNPROC is RLIMIT_NPROC, which package syscall does not have.
 const rlimitNPROC = 6
 
-// payFor makes the process's present user pay for it, after a change of credentials of
-// its leader. Preconditions: the caller is one of its threads.
+// payFor makes the process's present user pay for it. It is called after a change of the
+// leader's credentials. Preconditions: the caller is a thread of the process.
 func (p *Process) payFor(uid uint32) {
 	if p.account.User().UID() == uid {
 		return
@@ -83,8 +84,8 @@ func (p *Process) payFor(uid uint32) {
 	u.Release()
 }
 
-// payForFiles makes the thread's present user pay for the descriptors that are the
-// thread's own. For the thread itself only.
+// payForFiles makes the thread's present user pay for the thread's own descriptors, if it
+// has any. Only the thread itself may call it.
 func (t *Thread) payForFiles() {
 	if t.ownsFiles && t.files != nil {
 		u := t.user()
@@ -93,6 +94,6 @@ func (t *Thread) payForFiles() {
 	}
 }
 
-// user is who pays for what is the thread's alone, with a reference for the caller. For
-// the thread itself only.
+// user returns the user that pays for what belongs to the thread alone, with a reference
+// for the caller. Only the thread itself may call it.
 func (t *Thread) user() *charge.User { return t.p.k.charges.User(t.cred.UID) }

@@ -3,26 +3,26 @@ package proc
 import "grim/proc/exit"
 
 // A zombie is collected in two phases. claim, with Kernel.treeMu held, takes it off its
-// parent's list, so that nobody else can collect it; its number still means it. Then, if
-// its exit design left something on it, settle gives that back, with no lock held, and
-// makes it gone. Under the other designs claim does both at once.
+// parent's list, so that no other thread can collect it; its number still refers to it. If
+// its exit design has left something on it, settle then gives that back, with no lock held,
+// and makes the zombie gone. Under the other designs claim does both.
 //
-// The task that has claimed a zombie settles it, whatever becomes of the parent meanwhile: a
-// thread in wait(2) is not interrupted between the two, so a parent does not end there,
-// and a signal waits.
+// The task that has claimed a zombie settles it, whatever happens to the parent meanwhile.
+// A thread in wait(2) is not interrupted between the two phases: signals stay pending, and
+// its process does not end there.
 
 // debt is what a zombie owes.
 type debt uint8
 
 const (
 	none   debt = iota
-	owing       // Design.Owed is to run
-	paying      // it is running, before the zombie was claimed; wait(2) waits
+	owing       // Design.Owed must run
+	paying      // Design.Owed runs, before the zombie was claimed; wait(2) waits for it
 )
 
-// claim takes a dead or zombie process from its parent and reports whether it is gone;
-// false: settle is to be called. Preconditions: k.treeMu held, p on its parent's list of
-// zombies, nobody pays for it.
+// claim takes a dead or zombie process from its parent and reports whether it is gone. If
+// it returns false the caller must call settle. Preconditions: k.treeMu held, p is on its
+// parent's list of zombies and its debt is not paying.
 func (k *Kernel) claim(p *Process, by exit.Context) (gone bool) {
 	k.unlinkChild(p)
 	p.parent = nil
@@ -34,7 +34,7 @@ func (k *Kernel) claim(p *Process, by exit.Context) (gone bool) {
 	return true
 }
 
-// settle is the second phase of a claim that has left something. It may sleep.
+// settle is the second phase of a claim that has returned false. It may sleep.
 func (k *Kernel) settle(p *Process, by exit.Context) {
 	p.design.Owed((*ending)(p), by)
 	k.treeMu.Lock()
@@ -43,8 +43,8 @@ func (k *Kernel) settle(p *Process, by exit.Context) {
 	k.treeMu.Unlock()
 }
 
-// payLater settles zombies that were claimed by a thread that cannot: one that ends, with
-// locks held. Nobody waits for them.
+// payLater settles zombies in the background. They were claimed by a thread that cannot
+// settle them, as it is exiting with locks held. No process waits for them.
 func (k *Kernel) payLater(left []*Process) {
 	k.dead.begin()
 	go func() {
@@ -55,8 +55,8 @@ func (k *Kernel) payLater(left []*Process) {
 	}()
 }
 
-// payForMemory makes zombies that hold memory give it back, when there is none left, and
-// reports whether there was one. They stay zombies.
+// payForMemory makes zombies that hold memory give it back, when there is no free memory
+// left. It reports whether there was such a zombie. They stay zombies.
 func (k *Kernel) payForMemory() (paid bool) {
 	k.treeMu.Lock()
 	defer k.treeMu.Unlock()
@@ -73,7 +73,7 @@ func (k *Kernel) payForMemory() (paid bool) {
 			if p.unwanted() {
 				k.claim(p, exit.InParent)
 			}
-			parent.notifyChild() // wait(2) may sleep because of us
+			parent.notifyChild() // wait(2) may sleep because of the debt
 			next = k.all.head    // the list may have changed
 		}
 		p = next
@@ -81,8 +81,8 @@ func (k *Kernel) payForMemory() (paid bool) {
 	return paid
 }
 
-// release makes a dead or zombie process Gone: its number is free again, unless
-// a group or session has it. Preconditions: k.treeMu held, claimed.
+// release makes a dead or zombie process Gone. Its number is free again, unless it is the
+// number of a group or session. Preconditions: k.treeMu held, p is claimed.
 func (k *Kernel) release(p *Process, by exit.Context) {
 	p.advance(Gone, by)
 	k.leaveGroup(p)

@@ -7,13 +7,13 @@ import (
 	"grim/arch"
 )
 
-// maxCPUs is how many CPUs there is room for, the same number as in package pmap.
+// maxCPUs is the largest number of CPUs. It is the same as in package pmap.
 const maxCPUs = 16
 
-// cpu is what the process side keeps of one CPU: a cache line of its own.
+// cpu is this package's record of one CPU. It has a cache line of its own.
 type cpu struct {
-	// armed is what the CPU's one-shot timer was last set to; math.MaxInt64 if disarmed
-	// or expired, or if nobody knows.
+	// armed is the time to which the CPU's one-shot timer was last set. It is math.MaxInt64
+	// if the timer is disarmed, has expired, or its state is not known.
 	armed atomic.Int64
 
 	timers *[2]int64 // [I] Config.Timers
@@ -21,15 +21,15 @@ type cpu struct {
 	_ [48]byte
 }
 
-// nextTimer is when the earliest timer of the runtime on this CPU is due. As unsigned
-// numbers, less one, "none" is the latest of all times.
+// nextTimer returns when the earliest timer of the runtime on this CPU is due. 0 means
+// none; less one, as an unsigned number, it is the latest of all times.
 func (c *cpu) nextTimer() int64 {
 	at := min(uint64(atomic.LoadInt64(&c.timers[0])-1), uint64(atomic.LoadInt64(&c.timers[1])-1))
 	return int64(min(at, math.MaxInt64-1) + 1)
 }
 
-// thisCPU is the record of the calling CPU. With several CPUs, a caller that must not be
-// moved to another is pinned.
+// thisCPU returns the record of the calling CPU. With several CPUs, a caller that must not
+// move to another CPU is pinned.
 func (k *Kernel) thisCPU() *cpu {
 	if !k.several {
 		return &k.cpus[0]
@@ -37,17 +37,18 @@ func (k *Kernel) thisCPU() *cpu {
 	return &k.cpus[k.m.CPU()]
 }
 
-// runSeveral runs user code until a trap, where there are several CPUs. If it returns
-// false it did not, as something else came first: the caller looks at todo, and tries
-// again.
+// runSeveral runs user code until a trap, on machines with several CPUs. If it returns
+// false it has not run any, because the thread has something else to do: the caller looks
+// at todo and tries again.
 //
-// Another CPU that wants the thread sets a bit in todo, and then reads onCPU: Wake. This
-// one stores onCPU first, and reads todo then. Both are atomic operations, which Go orders
-// among each other, so at least one of the two sees the other's store (Dekker): either the thread sees
-// the bit, or Wake sees the CPU, and its interrupt ends user mode at once.
+// Another CPU that wants the thread's attention sets a bit in todo and then reads onCPU
+// (Wake). This CPU first stores onCPU and then reads todo. These are atomic operations,
+// which Go orders among each other, so at least one of the two CPUs sees the other's store
+// (Dekker). Either the thread sees the bit, or Wake sees the CPU, and its interrupt ends
+// user mode at once.
 //
-// The thread stays pinned from Activate to the trap. From enterUser to leaveUser nothing
-// may grow the stack, allocate, or store a pointer to the heap.
+// The thread stays pinned from Activate to the trap. Between enterUser and leaveUser
+// nothing may grow the stack, allocate, or store a pointer to the heap.
 func (t *Thread) runSeveral() (trapped bool) {
 	k := t.p.k
 	pin()
@@ -73,12 +74,13 @@ func (t *Thread) runSeveral() (trapped bool) {
 	t.offCPU()
 	stays := leaveUser()
 	if t.U.Trap.Kind == arch.Interrupt {
-		// On the CPU that has taken it. Without a P there is no queue to look at.
+		// Dispatch runs on the CPU that took the interrupt. Without a P there is no run
+		// queue to look at.
 		if stays {
 			t.giveWay = t.dispatch()
 		} else {
 			k.m.Dispatch()
-			c.armed.Store(math.MaxInt64) // it may have been the timer
+			c.armed.Store(math.MaxInt64) // the interrupt may have been the timer's
 			t.giveWay = true
 		}
 	}
@@ -90,7 +92,7 @@ func (t *Thread) runSeveral() (trapped bool) {
 	return true
 }
 
-// offCPU tells the other CPUs that user code of the thread runs no more.
+// offCPU records that user code of the thread no longer runs on this CPU.
 func (t *Thread) offCPU() {
 	t.p.k.cfg.Pmaps.LeaveUser()
 	t.onCPU.Store(0)
@@ -100,7 +102,7 @@ func (t *Thread) offCPU() {
 // CPU.
 func (t *Thread) interruptUser() {
 	if n := t.onCPU.Load(); n != 0 {
-		pin() // to send an interrupt takes several steps with some controllers
+		pin() // with some controllers, sending an interrupt takes several steps
 		t.p.k.m.Interrupt(int(n) - 1)
 		unpin()
 	}

@@ -5,11 +5,11 @@ import (
 	"syscall"
 )
 
-// Timers and limits that count a process's CPU time are looked at where a thread's
-// slice ends (Thread.interrupt), so they are exact to a slice. A process without any
-// pays for one load there.
+// Timers and limits of a process's CPU time are checked when a thread's slice ends
+// (Thread.interrupt). So they are exact to a slice. A process that has none pays for one
+// load there.
 
-// cpuTimer is ITIMER_VIRTUAL or ITIMER_PROF. Guarded by Process.mu.
+// cpuTimer is ITIMER_VIRTUAL or ITIMER_PROF. Process.mu guards it.
 type cpuTimer struct{ at, interval int64 } // of the process's CPU time; at 0: not armed
 
 // Kinds of CPU timers (setitimer(2)).
@@ -18,10 +18,10 @@ const (
 	TimerProf    = 1 // user and system time, SIGPROF
 )
 
-// watchCPU makes the process's threads look at the timers of CPU time.
+// watchCPU makes the process's threads check the timers of CPU time.
 func (p *Process) watchCPU() { p.cpuWatch.Store(true) }
 
-// usageLocked is the process's own use so far. Preconditions: p.mu held.
+// usageLocked returns what the process itself has used so far. Preconditions: p.mu held.
 func (p *Process) usageLocked() Usage {
 	u := p.usage
 	for t := p.threads; t != nil; t = t.next {
@@ -30,14 +30,14 @@ func (p *Process) usageLocked() Usage {
 	return u
 }
 
-// cpuLocked is the process's CPU time. Preconditions: p.mu held.
+// cpuLocked returns the process's CPU time. Preconditions: p.mu held.
 func (p *Process) cpuLocked() int64 {
 	u := p.usageLocked()
 	return u.UserTime + u.SystemTime
 }
 
-// CPUTime is the process's CPU time; with tid, that of a live thread. It counts up to
-// the last time each thread was looked at.
+// CPUTime returns the process's CPU time or, if tid is not 0, that of a live thread. The
+// time of a running thread is included up to when it was last charged.
 func (p *Process) CPUTime(tid int) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,9 +57,9 @@ func (p *Process) cpuTimeLocked(tid int) int64 {
 	return 0
 }
 
-// SetCPUTimer is setitimer(2) for the timers of CPU time: in value nanoseconds, 0
-// disarms, then every interval. It returns what was left, and the old interval. For a
-// thread of the process.
+// SetCPUTimer is setitimer(2) for the timers of CPU time. The timer expires in value
+// nanoseconds (0 disarms it) and then every interval. It returns the time that was left and
+// the old interval. Only a thread of the process may call it.
 func (t *Thread) SetCPUTimer(kind int, value, interval int64) (oldValue, oldInterval int64) {
 	t.usage.charge(&t.resumed, t.p.k.now())
 	p := t.p
@@ -83,7 +83,8 @@ func (t *Thread) CPUTimer(kind int) (value, interval int64) {
 	return t.p.cpuTimerLeft(kind)
 }
 
-// cpuTimerLeft: preconditions: p.mu held.
+// cpuTimerLeft returns the time left and the interval of a CPU timer. Preconditions: p.mu
+// held.
 func (p *Process) cpuTimerLeft(kind int) (value, interval int64) {
 	c := &p.cpuTimers[kind]
 	if c.at == 0 {
@@ -92,7 +93,7 @@ func (p *Process) cpuTimerLeft(kind int) (value, interval int64) {
 	return max(c.at-p.cpuOf(kind), 1), c.interval
 }
 
-// cpuOf is the time that a timer counts. Preconditions: p.mu held.
+// cpuOf returns the time that a timer of the kind counts. Preconditions: p.mu held.
 func (p *Process) cpuOf(kind int) int64 {
 	u := p.usageLocked()
 	if kind == TimerVirtual {
@@ -101,8 +102,9 @@ func (p *Process) cpuOf(kind int) int64 {
 	return u.UserTime + u.SystemTime
 }
 
-// checkCPU sends what is due: signals of timers, SIGXCPU at each second over the soft
-// limit, SIGKILL at the hard one. For the thread itself, whose time has been charged.
+// checkCPU sends the signals that are due: those of timers, SIGXCPU at each second over the
+// soft limit, SIGKILL at the hard limit. Only the thread itself may call it, after its time
+// has been charged.
 func (t *Thread) checkCPU() {
 	p := t.p
 	var due []*Timer
@@ -154,5 +156,5 @@ func (t *Thread) checkCPU() {
 	}
 }
 
-// cpuLimited says whether RLIMIT_CPU binds. Preconditions: p.mu held, or p is new.
+// cpuLimited reports whether there is an RLIMIT_CPU. Preconditions: p.mu held, or p is new.
 func (p *Process) cpuLimited() bool { return p.limits[syscall.RLIMIT_CPU].Cur != math.MaxUint64 }

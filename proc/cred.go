@@ -2,25 +2,27 @@ package proc
 
 import "grim/proc/cred"
 
-// Cred are a thread's credentials. A Cred is never changed once a thread has it, so
-// that readers need no lock for its contents.
+// Cred are a thread's credentials. A Cred never changes after a thread has got it, so its
+// contents can be read without a lock.
 type Cred = cred.Cred
 
-// root is what Spawn gives to a process without other credentials.
+// root are the credentials that Spawn gives to a process if it is not given others.
 var root = cred.Root()
 
-// Cred returns the credentials of the process's leader; do not change them. Those of
-// the other threads are the same unless one of them has asked for a change itself.
+// Cred returns the credentials of the process's leader. The caller must not change them.
+// The other threads have the same credentials unless one of them has changed its own.
 func (p *Process) Cred() *Cred {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.cred
 }
 
-// Cred returns the thread's credentials; do not change them. For the thread itself.
+// Cred returns the thread's credentials. The caller must not change them. Only the thread
+// itself may call it.
 func (t *Thread) Cred() *Cred { return t.cred }
 
-// SetCred replaces them; the caller gives c away. For the thread itself.
+// SetCred replaces the thread's credentials by c, which the caller must not use any more.
+// Only the thread itself may call it.
 func (t *Thread) SetCred(c *Cred) {
 	p := t.p
 	p.mu.Lock()
@@ -39,11 +41,11 @@ func (t *Thread) SetCred(c *Cred) {
 	t.payForFiles()
 }
 
-// setDomain tells the page tables which user's code runs on them, so that branch
-// predictors are flushed between users. A process with several user numbers, or mixed
-// with threads of different users, is kept apart from all others: it may hold what any
-// of its users must not see. The tables of a borrowed space have the domain of the
-// process that changed it last.
+// setDomain tells the page tables which user's code runs on them, so that branch predictors
+// are flushed between users. A process with several user numbers, or with threads of
+// different users, has a domain of its own, because it may hold what one of its users must
+// not see. The tables of a borrowed space have the domain that was set last, by either
+// process.
 func (s *space) setDomain(c *Cred, pid int, mixed bool) {
 	d := uint64(c.UID)
 	if mixed || c.EUID != c.UID || c.SUID != c.UID {
@@ -52,7 +54,7 @@ func (s *space) setDomain(c *Cred, pid int, mixed bool) {
 	s.vs.Pmap().SetDomain(d)
 }
 
-// mayKill is kill(2)'s rule: with CAP_KILL, and for equal user numbers.
+// mayKill is the rule of kill(2): it is true with CAP_KILL, and for equal user numbers.
 func mayKill(c, target *Cred) bool {
 	return c.EUID == target.SUID || c.EUID == target.UID || c.UID == target.SUID || c.UID == target.UID ||
 		c.Has(cred.Kill)

@@ -7,12 +7,12 @@ import (
 	"grim/mm/vm"
 )
 
-// Exec is execve(2). build fills a new, empty vmspace from the program and
-// returns where it starts; until it has succeeded nothing has changed and its
-// error is Exec's (ENOEXEC, ENOMEM...). Then the process becomes
-// single-threaded, the caller its leader, and the old memory is purged, in this
-// context, if nobody else uses it. The registers are the new program's on
-// return: the caller stores no result. ERESTARTNOINTR: the process is ending.
+// Exec is execve(2). build fills a new, empty vmspace from the program and returns where it
+// starts. Until build has succeeded nothing changes, and its error is Exec's (ENOEXEC,
+// ENOMEM...). Then the process becomes single-threaded, with the caller as its leader, and
+// the old memory is purged in this context if no other process uses it. On return the
+// registers are the new program's, so the caller must not store a result. ERESTARTNOINTR:
+// the process is ending.
 func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, err error)) error {
 	p, k := t.p, t.p.k
 	begin := k.now()
@@ -34,17 +34,17 @@ func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, e
 	}
 	// POINT OF NO RETURN: the other threads are gone. A failure below ends the process.
 
-	t.releaseRobustFutexes() // what others are owed in the old memory
+	t.releaseRobustFutexes() // marks in the old memory that other processes wait for
 	t.clearChildTID()
 	old := t.changeSpace(fresh)
-	p.payFor(t.cred.UID) // the thread may lead only now, and another one had changed the user
+	p.payFor(t.cred.UID) // the thread may have become the leader only now, after another thread had changed the user
 	fresh.vs.PayFor(p.account.User())
-	p.releaseVfork() // not before the root has been left: the parent runs on it
+	p.releaseVfork() // after the root has been left, because the parent runs on it
 	old.discard()
 
 	p.resetSignals(t)
 	if err := t.ownFiles(); err != nil {
-		p.kill(SignalStatus(syscall.SIGSEGV)) // as Linux: there is no program to tell
+		p.kill(SignalStatus(syscall.SIGSEGV)) // as on Linux: no program is left to return an error to
 		t.Interrupt()
 		return ERESTARTNOINTR
 	}
@@ -61,7 +61,7 @@ func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, e
 	return nil
 }
 
-// newProgram makes a space and has it filled.
+// newProgram makes a space and lets build fill it.
 func (t *Thread) newProgram(layout arch.Layout, build func(vs *vm.VMSpace) (pc, sp arch.VA, err error)) (s *space, pc, sp arch.VA, err error) {
 	vs, err := vm.New(t.p.k.cfg.VM, layout, t.p.account.User())
 	if err != nil {
@@ -75,9 +75,9 @@ func (t *Thread) newProgram(layout arch.Layout, build func(vs *vm.VMSpace) (pc, 
 	return s, pc, sp, nil
 }
 
-// singleThread ends all threads but the caller, waits until they are dead, and
-// makes the caller the leader. It fails if the process ends, or another thread
-// execs: then the caller is among those to go.
+// singleThread ends all threads but the caller, waits until they are dead, and makes the
+// caller the leader. It fails if the process ends or another thread execs: then the caller
+// must end too.
 func (t *Thread) singleThread() error {
 	p := t.p
 	p.mu.Lock()
@@ -121,7 +121,7 @@ func (t *Thread) singleThread() error {
 	return nil
 }
 
-// leadLocked gives the only thread the process's number; its own is free again.
+// leadLocked gives the only thread the process's number and frees the thread's own number.
 // Preconditions: p.mu held, the leader is dead.
 func (t *Thread) leadLocked() {
 	pids := &t.p.k.pids
@@ -131,8 +131,8 @@ func (t *Thread) leadLocked() {
 	pids.setThread(t.p.pid, t)
 }
 
-// changeSpace moves the only thread of a process to another space, root
-// included, and returns the old one with the process's reference and use.
+// changeSpace moves the only thread of a process to another space, including the root. It
+// returns the old space, with the process's reference and use.
 func (t *Thread) changeSpace(s *space) (old *space) {
 	p := t.p
 	p.mu.Lock()
@@ -143,15 +143,15 @@ func (t *Thread) changeSpace(s *space) (old *space) {
 	s.setDomain(p.cred, p.pid, false)
 	p.mu.Unlock()
 	t.useSpace(s)
-	// The new root goes in when the thread next runs. Until then it must not
-	// stand on the old one, which may be taken apart by then.
+	// The new root is loaded when the thread next runs. Until then the CPU must not be on
+	// the old root, which may be taken apart before.
 	p.k.cfg.Pmaps.Deactivate()
 	return old
 }
 
-// resetSignals is what exec does to signals: caught ones take their default
-// action, pending and blocked ones stay. The addresses that the thread gave to
-// the kernel meant the old memory.
+// resetSignals does to signals what exec demands: caught signals get their default action,
+// pending and blocked ones stay. The addresses that the thread has given to the kernel are
+// dropped, as they were addresses in the old memory.
 func (p *Process) resetSignals(t *Thread) {
 	p.mu.Lock()
 	if old := p.acts; !old.alone() {

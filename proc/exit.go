@@ -6,23 +6,23 @@ import (
 	"grim/proc/exit"
 )
 
-// Status is how a process ended, in wait(2)'s encoding.
+// Status says how a process ended, in the encoding of wait(2).
 type Status = syscall.WaitStatus
 
-// ExitStatus is the status of exit(code); SignalStatus of death by a signal. No
+// ExitStatus returns the status of exit(code), SignalStatus that of death by a signal. No
 // core is written, so its bit is never set.
 func ExitStatus(code int) Status             { return Status(code&0xff) << 8 }
 func SignalStatus(sig syscall.Signal) Status { return Status(sig) }
 
-// Exit is exit(2): it makes this thread end as soon as its system call has
-// returned to the loop in Thread.main, which runs exit1 with nothing above it.
-// The rest of the process lives on, if there is any.
+// Exit is exit(2): it makes this thread end as soon as its system call has returned to the
+// loop in Thread.main. That runs exit1 with nothing above it on the stack. Other threads of
+// the process go on.
 func (t *Thread) Exit(code int) {
 	t.exitCode = ExitStatus(code)
 	t.todo.Or(todoExit)
 }
 
-// ExitGroup is exit_group(2): every thread ends, this one like after Exit.
+// ExitGroup is exit_group(2): every thread of the process ends, this one as after Exit.
 func (t *Thread) ExitGroup(code int) {
 	t.todo.Or(todoExit) // also if another thread's exit came first
 	t.p.mu.Lock()
@@ -30,10 +30,10 @@ func (t *Thread) ExitGroup(code int) {
 	t.p.mu.Unlock()
 }
 
-// exitLocked is the beginning of every exit of a whole process: exit_group, a
-// fatal signal, running out of memory, the exit of the last thread that runs. Each
-// thread is told to end, and ends by itself; the first status stands. by is the context
-// that asks. Preconditions: p.mu held.
+// exitLocked begins every exit of a whole process: exit_group, a fatal signal, running out
+// of memory, the exit of the last running thread. Each thread is told to end and ends by
+// itself. The first status counts. by is the context of the caller. Preconditions: p.mu
+// held.
 func (p *Process) exitLocked(status Status, by exit.Context) {
 	if p.State() != Live {
 		return
@@ -41,7 +41,7 @@ func (p *Process) exitLocked(status Status, by exit.Context) {
 	p.status = status
 	p.advance(Exiting, by)
 	p.continueLocked()
-	p.stop.resume = false // nobody wants to know that any more
+	p.stop.resume = false // the parent need not be told of the continuation
 	steps := 0
 	for t := p.threads; t != nil; t = t.next {
 		p.k.turn(&steps)
@@ -52,72 +52,72 @@ func (p *Process) exitLocked(status Status, by exit.Context) {
 	}
 }
 
-// exit1 ends the calling thread, and with the last thread the process, in the
-// order of DESIGN.md section 5. It runs in Thread.main, holds no lock, and may
-// sleep up to the point marked below. The caller returns right after it, with the
-// result: see exit2.
+// exit1 ends the calling thread, and with the last thread the process, in the order of
+// DESIGN.md section 5. It runs in Thread.main, holds no lock, and may sleep up to the point
+// marked below. The caller returns right after it, with exit1's result: see exit2.
 func (t *Thread) exit1() (bury bool) {
 	p, k := t.p, t.p.k
 	begin := k.now()
 
-	// 1. Every other thread has been told (exitLocked), if the process exits.
-	// Which of them comes last is decided in step 2b, so nobody waits here.
+	// 1. If the process exits, every other thread has been told (exitLocked). Step 2b finds
+	// out which of them is the last, so no thread waits here.
 	alone := t.markExiting()
 
-	// 2a. What other threads are owed in user memory, while it exists: no
+	// 2a. Releases that other threads expect in user memory, while the memory exists: no
 	// thread purges it before every thread has passed this point.
 	t.releaseRobustFutexes()
 	t.clearChildTID()
 	if t.vfork != nil {
 		t.vfork.release()
 	}
-	if alone != nil { // descriptors that no other thread uses
+	if alone != nil { // no other thread uses these descriptors
 		alone.CloseAll()
 	}
 	if t.kids.Load() > 0 {
 		t.leaveKids()
 	}
 
-	// 2b. From here on this thread never touches user memory again, and is off
-	// its root. If other threads remain, this thread has been through exit2 on
-	// return. Otherwise it is the last thread, and ends the process, alone.
+	// 2b. From here on this thread never touches user memory again, and is off its root. If
+	// other threads remain, this thread has been through exit2 when leaveSiblings returns,
+	// and must not be touched. Otherwise it is the last thread, and ends the process alone.
 	if last, bury := t.leaveSiblings(begin); !last {
 		return bury
 	}
 
-	// 2c. Not earlier: with several threads, any of them could still write to
+	// 2c. Not earlier: while there are several threads, any of them could still write to
 	// the space that the vfork parent gets back.
 	d := p.leaveSpace()
 	k.trace(exit.StepUserDone, p.pid, exit.InProcess)
 
-	// 3. Before the purge: closing may flush and may sleep, and a timer must
-	// not fire at a dead process.
+	// 3. Before the purge, because closing may flush and sleep. Timers are stopped, as a
+	// timer must not fire at a dead process.
 	p.closeFiles()
 	k.trace(exit.StepFilesDone, p.pid, exit.InProcess)
 
-	// 4. What the exit design does in the process itself; most of them purge. May
-	// sleep for as long as a pager does; no lock is held. Before step 5, as the
-	// parent may not hear of an end whose writes are still on their way (E1).
+	// 4. The part of the exit design that runs in the process itself; most designs purge
+	// here. It may sleep as long as a pager does, so no lock is held. It comes before step
+	// 5, because the parent must not learn of the end while writes are still on their way
+	// (E1).
 	if d.Exiting != nil {
 		d.Exiting((*ending)(p))
 	}
 
-	// 5. NOTE: FROM HERE ON THIS THREAD MAY NOT SLEEP. Locks are held for
-	// short; the process is invisible to everything but wait(2).
+	// 5. NOTE: FROM HERE ON THIS THREAD MAY NOT SLEEP. Locks are only held for short times.
+	// The process is invisible to everything but wait(2).
 	t.chargeExit(begin)
 	p.die(t)
 
-	// 6. Hand the thread over for burial. Not earlier: that frees the u-area,
-	// on which a CPU stands that is in or returning from user mode, and perhaps
-	// the root, which a CPU may have active. POINT OF NO RETURN: if the reaper
-	// buries t, it may have done so already.
+	// 6. Hand over the thread for burial. Not earlier: the burial frees the u-area, which a
+	// CPU uses that is in or returning from user mode, and perhaps the root, which a CPU
+	// may have loaded. POINT OF NO RETURN: if the reaper buries t, it may have done so
+	// already.
 	return k.exit2(t, d)
 }
 
-// markExiting is step 1 for one thread: it takes no more signals, and hands on
-// those of the process that it may have been woken for. If no other thread runs,
-// the process exits with this one's status, as on Linux since 5.17. It returns the
-// descriptors that the thread is the only one to use, if other threads run.
+// markExiting is step 1 for one thread. The thread takes no more signals, and passes on
+// signals for the process that it may have been woken for. If no other thread runs, the
+// process exits with this thread's status, as on Linux since 5.17. If other threads run, it
+// returns the descriptors that only this thread uses.
 func (t *Thread) markExiting() (alone Files) {
 	p := t.p
 	p.mu.Lock()
@@ -140,7 +140,8 @@ func (t *Thread) markExiting() (alone Files) {
 	return alone
 }
 
-// chargeExit ends the thread's account; all since begin counts as system time.
+// chargeExit makes the final charge to the thread's account. All time since begin counts as
+// system time.
 func (t *Thread) chargeExit(begin int64) {
 	now := t.p.k.now()
 	t.usage.system.Add(now - begin)
@@ -148,16 +149,16 @@ func (t *Thread) chargeExit(begin int64) {
 }
 
 // leaveSiblings is step 2b. A thread that is not the last is dead on return and has been
-// through exit2, at once and not at the process's end (E5). It is counted as unburied
-// with p.mu held: the last thread waits for that lock, so that no process ends before
-// all its threads are buried, and no zombie has a thread left to free (E10). It reports
-// whether t is the last, and if not, the result of exit2.
+// through exit2, now and not at the process's end (E5). It is counted as unburied with p.mu
+// held, and the last thread takes that lock too. So no process ends before all its threads
+// are buried, and no zombie has a thread left to free (E10). leaveSiblings reports whether
+// t is the last thread, and if it is not, returns the result of exit2.
 func (t *Thread) leaveSiblings(begin int64) (last, bury bool) {
 	p, k := t.p, t.p.k
 	p.mu.Lock()
-	// The CPU leaves the root before anybody can see that this thread has left:
-	// the last one's purge, and a lender's, rely on it. All threads do it here;
-	// one that purges would soon anyway.
+	// The CPU leaves the root before other threads can see that this thread has left: the
+	// purge by the last thread relies on it, and so does a vfork parent. All threads do it
+	// here; a thread that purges would soon do it anyway.
 	k.cfg.Pmaps.Deactivate()
 	if p.live == 1 {
 		t.last = true
@@ -179,8 +180,8 @@ func (t *Thread) leaveSiblings(begin int64) (last, bury bool) {
 	return false, bury
 }
 
-// deadLocked makes t dead: off the lists of threads and numbers, its usage
-// added up. Preconditions: p.mu held.
+// deadLocked makes t dead: it takes t off the lists of threads and numbers, and adds t's
+// usage to the process's. Preconditions: p.mu held.
 func (t *Thread) deadLocked() {
 	p := t.p
 	t.usage.addTo(&p.usage)
@@ -190,8 +191,8 @@ func (t *Thread) deadLocked() {
 	p.k.pids.releaseThread(t.TID(), t.TID() != p.pid)
 }
 
-// leaveSpace is step 2c: this process does not use the vmspace any more, and a
-// parent that lent it may go on. It returns the design that the process ends by.
+// leaveSpace is step 2c. This process does not use the vmspace any more, and a parent that
+// lent it may go on. It returns the design by which the process ends.
 func (p *Process) leaveSpace() *exit.Design {
 	// From here on only this thread and then the exit design change p.space.
 	peak := p.space.vs.PeakRSS() // while there is something to count
@@ -207,8 +208,9 @@ func (p *Process) leaveSpace() *exit.Design {
 	return d
 }
 
-// closeFiles is step 3: descriptors, then timers, then the terminal of the session that
-// p leads. The table is hidden first, so that /proc readers see it open or not at all.
+// closeFiles is step 3: descriptors, then timers, then the terminal of the session that p
+// leads. The table is hidden before it is closed, so that /proc readers find it open or not
+// at all.
 func (p *Process) closeFiles() {
 	p.mu.Lock()
 	files, timer, more := p.files, p.timer, p.timers != nil || p.atExit != nil
@@ -229,8 +231,8 @@ func (p *Process) closeFiles() {
 	}
 }
 
-// die is step 5: state dead, off the look-up lists, children to init, usage
-// added up, knotes told.
+// die is step 5: the process is dead and off the look-up lists, its children go to init,
+// its usage is added up, and knotes are told.
 func (p *Process) die(t *Thread) {
 	k := p.k
 	k.treeMu.Lock()
@@ -247,7 +249,7 @@ func (p *Process) die(t *Thread) {
 		k.init = nil
 	}
 	k.orphan(p, t)
-	if k.stopped.Load() > 0 { // rare; else nobody could need the SIGHUP
+	if k.stopped.Load() > 0 { // rare; otherwise no process can need the SIGHUP
 		k.hangUp(p.group.Load(), p.parent, p)
 	}
 	k.treeMu.Unlock()
@@ -257,9 +259,9 @@ func (p *Process) die(t *Thread) {
 	p.notify(NoteExit)
 }
 
-// orphan gives p's children, p being dead and t its last thread, to the nearest
-// ancestor that adopts them (PR_SET_CHILD_SUBREAPER), to init, or to nobody if
-// there is none. Those that are zombies are the new parent's to wait for at once.
+// orphan gives the children of p to the nearest ancestor that adopts them
+// (PR_SET_CHILD_SUBREAPER), otherwise to init, or to no process if there is no init. p is
+// dead, and t is its last thread. The new parent can wait for zombies among them at once.
 // Preconditions: k.treeMu held.
 func (k *Kernel) orphan(p *Process, t *Thread) {
 	if p.children.live.n+p.children.zombies.n == 0 {
@@ -273,7 +275,7 @@ func (k *Kernel) orphan(p *Process, t *Thread) {
 		zombie, g := c.State() == Zombie, c.group.Load()
 		k.unlinkChild(c)
 		c.parent = to
-		c.exitSignal = int(syscall.SIGCHLD) // a new parent expects no other, and none not at all
+		c.exitSignal = int(syscall.SIGCHLD) // a new parent gets SIGCHLD, whatever the old one had asked for
 		c.madeBy(nil)
 		k.linkChild(c)
 		c.parentDied(t)
@@ -281,7 +283,7 @@ func (k *Kernel) orphan(p *Process, t *Thread) {
 			left = append(left, c)
 		}
 		if k.stopped.Load() > 0 {
-			k.hangUp(g, p, nil) // the last child of p in g is the one that counts
+			k.hangUp(g, p, nil) // only the last child of p in g makes a difference
 		}
 		return true
 	})
@@ -290,8 +292,8 @@ func (k *Kernel) orphan(p *Process, t *Thread) {
 	}
 }
 
-// reaperOfKids is the process that gets p's children when p ends; nil: nobody.
-// Preconditions: k.treeMu held, p is dead.
+// reaperOfKids returns the process that gets p's children when p ends, or nil if there is
+// none. Preconditions: k.treeMu held, p is dead.
 func (p *Process) reaperOfKids() *Process {
 	for a := p.parent; p.adopted && a != nil; a = a.parent {
 		if a.adopts && a.State() == Live {
@@ -301,9 +303,9 @@ func (p *Process) reaperOfKids() *Process {
 	return p.k.init
 }
 
-// leaveKids gives the children whose maker t is to another thread of the process
-// that runs, and tells those that asked (PR_SET_PDEATHSIG). If none runs, the
-// children go with the process: die gives them away.
+// leaveKids gives the children whose maker is t to another running thread of the process,
+// and sends the signals that they have asked for (PR_SET_PDEATHSIG). If no other thread
+// runs, the children go with the process: die gives them away.
 func (t *Thread) leaveKids() {
 	p, k := t.p, t.p.k
 	k.treeMu.Lock()
@@ -315,8 +317,8 @@ func (t *Thread) leaveKids() {
 		heir = heir.next
 	}
 	if heir != nil {
-		// The lock keeps the heir running: when it comes to leave its own kids, it
-		// finds these.
+		// The lock keeps the heir running. When it leaves its own kids later, it finds
+		// these among them.
 		p.children.each(func(c *Process) bool {
 			if c.maker == t {
 				c.madeBy(heir)
@@ -331,8 +333,7 @@ func (t *Thread) leaveKids() {
 	}
 }
 
-// madeBy makes t, or with nil no thread, the one whose child p is. Preconditions:
-// k.treeMu held.
+// madeBy makes t the maker of p; nil means no thread. Preconditions: k.treeMu held.
 func (p *Process) madeBy(t *Thread) {
 	if p.maker != nil {
 		p.maker.kids.Add(-1)
@@ -342,8 +343,8 @@ func (p *Process) madeBy(t *Thread) {
 	}
 }
 
-// parentDied sends the signals that p's threads want when t, the thread whose child
-// p was, ends. They come from t: it must be allowed to send them. Preconditions:
+// parentDied sends the signals that p's threads have asked for when their maker ends. t is
+// that thread. The signals come from t, which must be allowed to send them. Preconditions:
 // k.treeMu held.
 func (p *Process) parentDied(t *Thread) {
 	if !p.k.pdeaths.Load() {
@@ -358,14 +359,15 @@ func (p *Process) parentDied(t *Thread) {
 	}
 	p.mu.Unlock()
 	for _, s := range sigs {
-		// An error means that t may not, or that a queue is full: nobody to tell.
+		// An error means that t may not send it, or that a queue is full. There is nothing
+		// to do about that.
 		_ = t.send(p, nil, &Siginfo{Signo: s, Code: SI_USER, PID: int32(t.p.pid), UID: t.cred.UID})
 	}
 }
 
-// exit2 is step 6, under the design d: the thread goes onto deadproc and the reaper is
-// woken; on return it belongs to the reaper, and the caller does nothing with it any
-// more. Or the goroutine is to bury it, once main has returned: true.
+// exit2 is step 6, under the design d. Either it puts the thread on deadproc and wakes the
+// reaper, and returns false: the thread then belongs to the reaper, and the caller must not
+// touch it. Or it returns true: the goroutine must bury the thread after main has returned.
 // Preconditions: p.mu held, or t is the process's last thread.
 func (k *Kernel) exit2(t *Thread, d *exit.Design) (bury bool) {
 	if t.state != Dead {

@@ -7,7 +7,7 @@ import (
 	"grim/arch"
 )
 
-// CloneFlags are the CLONE_* flags of clone(2) that mean something here.
+// CloneFlags are the CLONE_* flags of clone(2) that have a meaning here.
 type CloneFlags uint64
 
 const (
@@ -25,8 +25,8 @@ const (
 	CloneChildSetTID   CloneFlags = syscall.CLONE_CHILD_SETTID
 	CloneClearSighand  CloneFlags = 0x100000000 // clone3(2)
 
-	// cloneIgnored ask for what is so anyway, or for what nobody can notice:
-	// System V semaphores, tracers, detached threads, I/O contexts.
+	// cloneIgnored are flags that ask for what is the case anyway, or for what no program
+	// can notice: System V semaphores, tracers, detached threads, I/O contexts.
 	cloneIgnored CloneFlags = syscall.CLONE_SYSVSEM | syscall.CLONE_PTRACE |
 		syscall.CLONE_UNTRACED | syscall.CLONE_DETACHED | 0x80000000
 	cloneKnown = CloneVM | CloneFS | CloneFiles | CloneSighand | ClonePidfd | CloneVfork |
@@ -34,7 +34,7 @@ const (
 		CloneChildSetTID | CloneClearSighand | cloneIgnored
 )
 
-// ForkArgs are clone(2)'s arguments.
+// ForkArgs are the arguments of clone(2).
 type ForkArgs struct {
 	Flags      CloneFlags
 	Stack      arch.VA // the child's stack pointer; 0: the caller's
@@ -42,16 +42,16 @@ type ForkArgs struct {
 	ParentTID  arch.VA
 	ChildTID   arch.VA
 	ExitSignal syscall.Signal // 0: none
-	// OnChild is called before the child runs, with nobody able to find it yet.
-	// An error undoes the fork and is its result. It may block. nil: nothing.
+	// OnChild is called before the child runs, when no other process can find it yet. An
+	// error undoes the fork and is returned by Fork. OnChild may block. It may be nil.
 	OnChild func(child *Thread) error
 }
 
-// check is clone(2)'s list of what cannot be combined.
+// check returns EINVAL for the combinations that clone(2) lists as invalid.
 func (a *ForkArgs) check(p *Process) error {
 	f := a.Flags
 	switch {
-	case f&^cloneKnown != 0, // namespaces among them
+	case f&^cloneKnown != 0, // including namespaces
 		f&CloneSighand != 0 && f&CloneVM == 0,
 		f&CloneThread != 0 && f&CloneSighand == 0,
 		f&CloneThread != 0 && f&ClonePidfd != 0,
@@ -63,11 +63,11 @@ func (a *ForkArgs) check(p *Process) error {
 	return nil
 }
 
-// Fork is fork(2), vfork(2) and clone(2): a new process, or with CloneThread a
-// new thread, that returns 0 from the same system call. It returns the child's
-// number. With CloneVfork it sleeps until the child has exec'd or exited.
-// EINVAL flags, ENOMEM with everything undone, EAGAIN no number free,
-// ERESTARTNOINTR the caller is about to end, or has a signal to take first.
+// Fork is fork(2), vfork(2) and clone(2). It makes a new process, or with CloneThread a new
+// thread, that returns 0 from the same system call. It returns the child's number. With
+// CloneVfork it sleeps until the child has exec'd or exited. EINVAL: invalid flags. ENOMEM:
+// everything is undone. EAGAIN: no number is free, or the user has too many threads.
+// ERESTARTNOINTR: the caller is about to end, or has to take a signal first.
 func (t *Thread) Fork(a ForkArgs) (int, error) {
 	if err := a.check(t.p); err != nil {
 		return 0, err
@@ -81,8 +81,9 @@ func (t *Thread) Fork(a ForkArgs) (int, error) {
 	if err := t.p.k.dead.waitRoom(t); err != nil {
 		return 0, err
 	}
-	// And no faster than they can run: a maker has its turn after a number of theirs,
-	// and would in each turn make more than have run, if ending is as quick as making.
+	// They are also made no faster than they can run. A maker gets its turn after a number
+	// of new threads, and would make more in each turn than have run, if ending is as quick
+	// as making.
 	for t.p.k.starting.Load() >= deadBound && !t.Dying() {
 		t.Yield()
 	}
@@ -97,7 +98,7 @@ func (t *Thread) Fork(a ForkArgs) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		tid, v := c.TID(), c.vfork // c may be dead at once
+		tid, v := c.TID(), c.vfork // c may be dead as soon as it is started
 		t.usage.system.Add(t.p.k.now() - begin)
 		t.p.k.start(c)
 		if v != nil {
@@ -142,8 +143,8 @@ func (t *Thread) cloneThread(a *ForkArgs) (*Thread, error) {
 	c.tid.Store(int32(tid))
 	c.useSpace(t.space)
 	t.copyTo(c, a)
-	// A thread that does not share both descriptors and directory with the others
-	// has a Files of its own, which may share one of them.
+	// A thread that does not share both descriptors and directory with the others has a
+	// Files of its own, which may share one of the two.
 	c.files = t.files
 	const share = CloneFiles | CloneFS
 	if t.files != nil && (t.ownsFiles || a.Flags&share != share) {
@@ -160,8 +161,8 @@ func (t *Thread) cloneThread(a *ForkArgs) (*Thread, error) {
 	}
 	p.mu.Lock()
 	if err == nil && (p.State() != Live || p.execer != nil) {
-		// The process ends or becomes single-threaded: the caller is among
-		// those to go, and a new thread would be missed.
+		// The process ends or becomes single-threaded. The caller must end too, and a new
+		// thread would be missed.
 		err = t.Interrupt()
 	}
 	if err != nil {
@@ -199,7 +200,7 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 		return nil, err
 	}
 	p.mu.Lock()
-	if t.Interrupted() { // what comes from here on, f hears of
+	if t.Interrupted() { // signals that come from here on are recorded in f
 		p.mu.Unlock()
 		c.endThread()
 		k.unmake(c)
@@ -227,13 +228,13 @@ func (t *Thread) cloneProcess(a *ForkArgs) (*Thread, error) {
 	return ct, err
 }
 
-// forking is a fork in progress: a child that is not yet a member of the group. It is
-// a part of the Thread that forks.
+// forking is a fork in progress, that is a child that is not yet a member of the process
+// group. It is a part of the Thread that forks.
 type forking struct {
 	next *forking // Process.mu
-	// sigs came for the group meanwhile. The child gets them too once it can be
-	// found, as on Linux since 4.19: to start the fork again for each of them, a
-	// timer's among them, could go on for ever.
+	// sigs are signals that the group has got meanwhile. The child gets them too once it
+	// can be found, as on Linux since 4.19. Restarting the fork for each of them could go
+	// on for ever, for example with a timer's signals.
 	sigs Sigset
 }
 
@@ -246,8 +247,8 @@ func (p *Process) endFork(f *forking) {
 	*at, f.next = f.next, nil
 }
 
-// makeProcess gives the new process c its first thread and all else, and makes it
-// visible. On error c has nothing.
+// makeProcess gives the new process c its first thread and all else, and makes it visible.
+// On error c has nothing.
 func (t *Thread) makeProcess(c *Process, a *ForkArgs, f *forking) (*Thread, error) {
 	c.exitSignal = int(a.ExitSignal)
 	ct, err := newThread(c)
@@ -263,7 +264,7 @@ func (t *Thread) makeProcess(c *Process, a *ForkArgs, f *forking) (*Thread, erro
 	ct.files = c.files
 	t.copyTo(ct, a)
 	if a.Flags&CloneVM == 0 || a.Flags&CloneVfork != 0 {
-		ct.altStack = t.altStack // sigaltstack(2): kept unless the memory is shared
+		ct.altStack = t.altStack // sigaltstack(2): the child keeps it unless the memory is shared
 	}
 	if a.Flags&CloneVfork != 0 {
 		c.vfork = &vforkWait{parent: t}
@@ -283,8 +284,8 @@ func (t *Thread) makeProcess(c *Process, a *ForkArgs, f *forking) (*Thread, erro
 	return ct, nil
 }
 
-// shareWith gives the child its space, files and signal actions, shared or
-// copied. On error it has none of them.
+// shareWith gives the child its space, files and signal actions, shared or copied. On error
+// the child has none of them.
 func (t *Thread) shareWith(c *Process, ct *Thread, f CloneFlags) error {
 	p := t.p
 	if f&CloneVM != 0 {
@@ -320,10 +321,10 @@ func (t *Thread) unshare(c *Process) {
 	c.space.discard()
 }
 
-// adopt puts the child into the tree, and gives it the signals that the group got
-// meanwhile: they are sent with treeMu held, so that the child is a member or f
-// has them. It fails if the caller is to end: a kill of the whole group, just done,
-// would miss the child.
+// adopt puts the child into the tree, and gives it the signals that the group has got
+// meanwhile. They are sent with treeMu held, so at that time the child is a member already
+// or f records them. adopt fails if the caller is to end, because a kill of the whole group
+// that was just done would miss the child.
 func (t *Thread) adopt(c *Process, ct *Thread, flags CloneFlags, f *forking) error {
 	p, k := t.p, t.p.k
 	k.treeMu.Lock()
@@ -352,9 +353,9 @@ func (t *Thread) adopt(c *Process, ct *Thread, flags CloneFlags, f *forking) err
 	return nil
 }
 
-// copyTo makes c's user state the caller's as it returns from the system call,
-// but for result, stack and TLS, and stores the numbers where clone(2) says.
-// Like Linux it does not mind if a pointer is bad: the child runs all the same.
+// copyTo makes c's user state that of the caller as it returns from the system call, except
+// for result, stack and TLS, and stores the numbers where clone(2) says. A bad pointer is
+// ignored, as on Linux: the child runs all the same.
 func (t *Thread) copyTo(c *Thread, a *ForkArgs) {
 	k, abi := t.p.k, t.p.k.abi
 	k.m.CopyUser(c.U, t.U)
@@ -367,10 +368,10 @@ func (t *Thread) copyTo(c *Thread, a *ForkArgs) {
 	}
 	c.mask, c.name, c.cred, c.noNew = t.mask, t.name, t.cred, t.noNew
 	c.slack, c.bornSlack = t.slack, t.slack
-	if t.sched != (Sched{}) { // [m], but only others' changes could be missed here
+	if t.sched != (Sched{}) { // [m], but at most a change by another thread just now could be missed
 		c.sched = t.Sched().afterFork()
 	}
-	if a.Flags&CloneVM == 0 && t.rseq.at != 0 { // the area is in the copy
+	if a.Flags&CloneVM == 0 && t.rseq.at != 0 { // the copied memory contains the area
 		c.rseq = t.rseq
 		c.todo.Or(todoRseq)
 	}

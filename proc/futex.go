@@ -9,33 +9,41 @@ import (
 	"grim/mm/vm"
 )
 
-// futexBuckets is the size of the hash table of wait channels: a power of two,
-// enough that unrelated words rarely share a lock.
+// futexBuckets is the size of the hash table of waiters. It is a power of two, and so large
+// that unrelated words rarely share a lock.
 const futexBuckets = 256
 
 // FutexAny is the bit set that matches every waiter.
 const FutexAny = ^uint32(0)
 
-// futexWaiter is a thread's place in a bucket. A thread waits for one word at a
-// time, so it is a part of Thread.
+// futexWaiter is a thread's place in a bucket. A thread waits for one word at a time, so it
+// is a part of Thread.
 //
-// Its owner, the thread, may write all of it while it is not queued. While it is
-// queued (woken is 0) everything but woken is guarded by the mu of the bucket that
-// the field names. Three rules make that right on several CPUs:
+// While it is not queued, only its thread uses it, and may write all of it. While it is
+// queued (woken is 0), the mu of the bucket that the field bucket points to guards
+// everything but woken. Three rules make that right on several CPUs:
 //
-//   - The bucket of a queued waiter changes from one to the other in one store,
-//     with both locked (requeue). So a thread that has locked the bucket that it
-//     read, and reads the same one again, holds the waiter until it unlocks.
-//   - The store to woken is the last thing a waker does with a waiter, after the
-//     links are taken apart. The owner may queue it anew from then on.
-//   - The owner leaves a wait in two ways only: it sees woken, or it takes the
-//     waiter off itself (cancel), which is possible only while woken is 0.
+// - The bucket of a queued waiter changes in one store, with both buckets locked (requeue).
+// So a
 //
-// So each waiter is taken off once, by one thread, and a wake-up that was counted
-// is a FutexWait that returns nil.
+//	thread that has locked the bucket that it read, and reads the same one again, has the waiter
+//	locked.
+//
+// - The store to woken is the last thing that a waker does with a waiter, after unlinking
+// it. From
+//
+//	then on the waiter's thread may queue it again.
+//
+// - The waiter's thread leaves a wait in two ways only. It sees woken set, or it unlinks
+// the waiter
+//
+//	itself (cancel), which is possible only while woken is 0.
+//
+// So each waiter is unlinked once, by one thread, and for each wake-up that is counted one
+// FutexWait returns nil.
 type futexWaiter struct {
 	t      *Thread       // [I]
-	woken  atomic.Uint32 // 1: off the list, and nobody else touches the waiter
+	woken  atomic.Uint32 // 1: unlinked, and no other thread touches the waiter
 	bucket atomic.Pointer[futexBucket]
 	key    vm.Key
 	bits   uint32
@@ -43,14 +51,15 @@ type futexWaiter struct {
 	next, prev *futexWaiter
 }
 
-// futexBucket holds the waiters of all words that hash to it, first come first.
+// futexBucket holds the waiters of all words with the same hash, in the order of their
+// arrival.
 type futexBucket struct {
 	mu         sync.Mutex
 	head, tail *futexWaiter
 }
 
-// push appends w. Preconditions: b.mu held, and if w moves from another bucket,
-// that one's.
+// push appends w. Preconditions: b.mu held, and if w moves from another bucket, also that
+// bucket's mu.
 func (b *futexBucket) push(w *futexWaiter) {
 	w.prev, w.next = b.tail, nil
 	if b.tail != nil {
@@ -62,7 +71,7 @@ func (b *futexBucket) push(w *futexWaiter) {
 	w.bucket.Store(b)
 }
 
-// unlink takes w off the list, and nothing else. Preconditions: b.mu held.
+// unlink takes w off the list, and does nothing else. Preconditions: b.mu held.
 func (b *futexBucket) unlink(w *futexWaiter) {
 	if w.prev != nil {
 		w.prev.next = w.next
@@ -77,8 +86,9 @@ func (b *futexBucket) unlink(w *futexWaiter) {
 	w.next, w.prev = nil, nil
 }
 
-// wake takes up to n waiters of key off and wakes them; like Linux at least one if
-// there is one. Preconditions: b.mu held.
+// wake takes up to n waiters of key off the list and wakes them. Like Linux it wakes at
+// least one if there is one, even if n is
+// 0. Preconditions: b.mu held.
 func (b *futexBucket) wake(key vm.Key, n int, bits uint32) (woken int) {
 	steps := 0
 	for w := b.head; w != nil; {
@@ -98,15 +108,15 @@ func (b *futexBucket) wake(key vm.Key, n int, bits uint32) (woken int) {
 	return woken
 }
 
-// futexHash spreads words, which are 4 bytes apart and often page aligned, by
-// Fibonacci hashing; 56 leaves as many bits as futexBuckets needs.
+// futexHash spreads words, which are 4 bytes apart and often page aligned, by Fibonacci
+// hashing. Shifting by 56 leaves as many bits as futexBuckets needs.
 func futexHash(key vm.Key) int {
 	return int((key.ID ^ key.Off>>2) * 0x9e3779b97f4a7c15 >> 56)
 }
 
 func (k *Kernel) futexBucket(key vm.Key) *futexBucket { return &k.futexes[futexHash(key)] }
 
-// futexKey names the word at va. EFAULT, EINVAL misaligned.
+// futexKey returns the key of the word at va. EFAULT; EINVAL if va is misaligned.
 func (t *Thread) futexKey(va arch.VA, private bool) (vm.Key, error) {
 	if private {
 		return t.space.vs.PrivateFutexKey(va)
@@ -114,10 +124,10 @@ func (t *Thread) futexKey(va arch.VA, private bool) (vm.Key, error) {
 	return t.space.vs.FutexKey(va)
 }
 
-// FutexWait sleeps if the word at va still is val, until a wake with a bit of
-// bits (FUTEX_WAIT, FUTEX_WAIT_BITSET). EAGAIN it is not, ETIMEDOUT, ERESTARTSYS
-// (a caller whose deadline came from a relative time exchanges it for
-// SaveDeadline's), EINVAL no bits or misaligned, EFAULT.
+// FutexWait sleeps if the word at va is val, until a wake-up with a bit of bits
+// (FUTEX_WAIT, FUTEX_WAIT_BITSET). EAGAIN: the word is not val. ETIMEDOUT. ERESTARTSYS:
+// interrupted; a caller whose deadline was made from a relative time replaces it by the
+// result of SaveDeadline. EINVAL: bits is 0 or va is misaligned. EFAULT.
 func (t *Thread) FutexWait(va arch.VA, val, bits uint32, deadline int64, private bool) error {
 	if bits == 0 {
 		return syscall.EINVAL
@@ -128,8 +138,8 @@ func (t *Thread) FutexWait(va arch.VA, val, bits uint32, deadline int64, private
 	}
 	w := &t.futex
 	b := t.p.k.futexBucket(key)
-	// The word is read under the lock that a waker takes: a thread that changes it
-	// and then wakes finds this one queued, or this one sees the change.
+	// The word is read under the lock that a waker takes. So a thread that changes the word
+	// and then wakes finds this thread queued, or this thread sees the change.
 	for {
 		b.mu.Lock()
 		have, there := t.space.vs.TryReadUint32(va)
@@ -140,7 +150,7 @@ func (t *Thread) FutexWait(va arch.VA, val, bits uint32, deadline int64, private
 		if there {
 			return syscall.EAGAIN
 		}
-		if _, err := t.space.vs.ReadUint32(va); err != nil { // it may wait for a pager
+		if _, err := t.space.vs.ReadUint32(va); err != nil { // this may wait for a pager
 			return err
 		}
 	}
@@ -156,13 +166,13 @@ func (t *Thread) FutexWait(va arch.VA, val, bits uint32, deadline int64, private
 	return err
 }
 
-// cancel takes w off its bucket; false if a waker was faster. For the thread that
-// waits.
+// cancel unlinks w and returns true, or returns false if a waker was faster. Only the
+// waiting thread may call it.
 func (w *futexWaiter) cancel() bool {
 	for w.woken.Load() == 0 {
 		b := w.bucket.Load()
 		b.mu.Lock()
-		if w.bucket.Load() != b { // moved by a requeue meanwhile
+		if w.bucket.Load() != b { // a requeue has moved it meanwhile
 			b.mu.Unlock()
 			continue
 		}
@@ -176,9 +186,9 @@ func (w *futexWaiter) cancel() bool {
 	return false
 }
 
-// FutexWake wakes up to n waiters of the word at va (FUTEX_WAKE,
-// FUTEX_WAKE_BITSET) and returns how many: like Linux's, one even if n is 0 or
-// less. EFAULT, EINVAL.
+// FutexWake wakes up to n waiters of the word at va (FUTEX_WAKE, FUTEX_WAKE_BITSET) and
+// returns how many it woke. Like Linux it wakes one even if n is 0 or negative. EFAULT,
+// EINVAL.
 func (t *Thread) FutexWake(va arch.VA, n int, bits uint32, private bool) (int, error) {
 	if bits == 0 {
 		return 0, syscall.EINVAL
@@ -210,9 +220,9 @@ func unlockTwo(x, y *futexBucket) {
 	}
 }
 
-// FutexRequeue wakes up to wake waiters of va and makes up to move others wait
-// for va2 instead (FUTEX_REQUEUE; FUTEX_CMP_REQUEUE with cmp). It returns how
-// many it woke and moved. EAGAIN the word is not *cmp, EFAULT, EINVAL.
+// FutexRequeue wakes up to wake waiters of va, and makes up to move others wait for va2
+// instead (FUTEX_REQUEUE; FUTEX_CMP_REQUEUE if cmp is not nil). It returns how many it has
+// woken and moved. EAGAIN: the word is not *cmp. EFAULT, EINVAL.
 func (t *Thread) FutexRequeue(va arch.VA, wake, move int, va2 arch.VA, cmp *uint32, private bool) (woken, moved int, err error) {
 	if wake < 0 || move < 0 {
 		return 0, 0, syscall.EINVAL
@@ -241,7 +251,7 @@ func (t *Thread) FutexRequeue(va arch.VA, wake, move int, va2 arch.VA, cmp *uint
 		x, y = t.p.k.lockTwo(from, to)
 	}
 	defer unlockTwo(x, y)
-	if wake > 0 { // unlike FUTEX_WAKE
+	if wake > 0 { // with 0 it wakes none, unlike FUTEX_WAKE
 		woken = x.wake(from, wake, FutexAny)
 	}
 	for w := x.head; w != nil && moved < move && from != to; {
@@ -257,9 +267,9 @@ func (t *Thread) FutexRequeue(va arch.VA, wake, move int, va2 arch.VA, cmp *uint
 	return woken, moved, nil
 }
 
-// FutexWakeOp changes the word at va2 by an encoded operation, wakes waiters of
-// va, and of va2 too if the word's old value compares (FUTEX_WAKE_OP, futex(2)).
-// ENOSYS an operation that does not exist, EFAULT, EINVAL.
+// FutexWakeOp changes the word at va2 by an encoded operation. It wakes waiters of va, and
+// also of va2 if the word's old value satisfies a comparison (FUTEX_WAKE_OP, futex(2)).
+// ENOSYS: there is no such operation. EFAULT, EINVAL.
 func (t *Thread) FutexWakeOp(va arch.VA, n int, va2 arch.VA, n2 int, op uint32, private bool) (int, error) {
 	key, err := t.futexKey(va, private)
 	if err != nil {
@@ -273,7 +283,7 @@ func (t *Thread) FutexWakeOp(va arch.VA, n int, va2 arch.VA, n2 int, op uint32, 
 	old, there, err := t.futexModify(va2, op)
 	for ; !there && err == nil; old, there, err = t.futexModify(va2, op) {
 		unlockTwo(x, y)
-		// 0 for 0 changes nothing, and asks for a page that can be written.
+		// Swapping 0 for 0 changes nothing, but faults in a writable page.
 		if _, err := t.space.vs.CompareAndSwapUint32(va2, 0, 0); err != nil {
 			return 0, err
 		}
@@ -291,11 +301,11 @@ func (t *Thread) FutexWakeOp(va arch.VA, n int, va2 arch.VA, n2 int, op uint32, 
 	return woken, err
 }
 
-// signed12 is the 12-bit signed field of op at a shift.
+// signed12 returns the signed 12-bit field of op at bit shift.
 func signed12(op uint32, shift uint) int32 { return int32(op<<(20-shift)) >> 20 }
 
-// futexModify applies op to the word, atomically, and returns the old value. there
-// is false, and nothing done, if the word's page has to be faulted in first.
+// futexModify applies op to the word, atomically, and returns the old value. If the word's
+// page must be faulted in first, there is false and nothing has been done.
 func (t *Thread) futexModify(va arch.VA, op uint32) (old uint32, there bool, err error) {
 	arg := uint32(signed12(op, 12))
 	if op>>28&8 != 0 { // FUTEX_OP_OPARG_SHIFT
@@ -326,7 +336,7 @@ func (t *Thread) futexModify(va arch.VA, op uint32) (old uint32, there bool, err
 	}
 }
 
-// futexCompare is op's comparison of the old value with its argument.
+// futexCompare makes op's comparison of the old value with its argument.
 func futexCompare(old, op uint32) (bool, error) {
 	a, b := int32(old), signed12(op, 0)
 	switch op >> 24 & 15 {

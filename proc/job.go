@@ -2,21 +2,21 @@ package proc
 
 import "syscall"
 
-// Job control: a stopped process's threads wait in stopHere. The last to arrive
-// tells the parent; after SIGCONT the first to leave does, since who sends a
-// signal may hold locks that telling the parent needs.
+// Job control: the threads of a stopped process wait in stopHere. The last thread to arrive
+// tells the parent. After SIGCONT the first thread to leave tells the parent, and not the
+// sender of the signal, which may hold locks that this needs.
 
-// stopState is a process's job-control state, under Process.mu.
+// stopState is a process's job-control state. Process.mu guards it.
 type stopState struct {
-	on     bool           // threads are to stop, or have
-	sig    syscall.Signal // which signal did it
-	conts  uint32         // SIGCONTs ever: a stop older than the last is void
+	on     bool           // threads must stop, or have stopped
+	sig    syscall.Signal // the signal that stopped the process
+	conts  uint32         // number of SIGCONTs so far: a stop signal older than the last one is void
 	here   int            // threads in stopHere
-	told   bool           // the parent was told of this stop
+	told   bool           // the parent has been told of this stop
 	resume bool           // the parent is to be told of the continuation
 }
 
-// jobEvent is what wait(2) may report once; zero: nothing.
+// jobEvent is an event that wait(2) may report once. The zero value means none.
 type jobEvent struct {
 	code   int32 // CLD_STOPPED, CLD_CONTINUED
 	status Status
@@ -25,9 +25,9 @@ type jobEvent struct {
 // statusContinued is wait(2)'s encoding of a continued child.
 const statusContinued Status = 0xffff
 
-// jobControlLocked is what sending a signal does at once, before anybody takes
-// it: stop signals and SIGCONT cancel each other, SIGCONT and SIGKILL make a
-// stopped process run. Preconditions: p.mu held.
+// jobControlLocked does what sending a signal must do at once, before the signal is taken.
+// Stop signals and SIGCONT cancel each other, and SIGCONT continues a stopped process.
+// Preconditions: p.mu held.
 func (p *Process) jobControlLocked(s syscall.Signal) {
 	switch {
 	case s == syscall.SIGCONT:
@@ -56,9 +56,9 @@ func (p *Process) continueLocked() {
 	}
 }
 
-// stopAll is the default action of the stop signals, unless a SIGCONT has come
-// since conts was read. The terminal's stop signals do nothing to an orphaned
-// process group: nobody would continue it.
+// stopAll does the default action of the stop signals, unless a SIGCONT has come since
+// conts was read. The terminal's stop signals do nothing to an orphaned process group, as
+// no process would continue it.
 func (p *Process) stopAll(s syscall.Signal, conts uint32) {
 	k := p.k
 	k.treeMu.Lock()
@@ -104,7 +104,7 @@ func (t *Thread) stopHere() {
 	}
 }
 
-// allStoppedLocked reports, once a stop, that every thread has stopped.
+// allStoppedLocked returns true once for each stop, when every thread has stopped.
 // Preconditions: p.mu held.
 func (p *Process) allStoppedLocked() bool {
 	if !p.stop.on || p.stop.told || p.live == 0 || p.stop.here < p.live {

@@ -16,15 +16,14 @@ import (
 	"grim/proc/exit"
 )
 
-// DefaultPIDMax is the highest pid + 1 unless Config says otherwise; Linux's
+// DefaultPIDMax is the highest process number plus 1, unless Config gives another: Linux's
 // default of /proc/sys/kernel/pid_max.
 const DefaultPIDMax = 32768
 
-// DefaultSlice is how long a thread may stay in user mode while others wait.
+// DefaultSlice is how long a thread may stay in user mode while others are ready.
 const DefaultSlice = 5 * time.Millisecond
 
-// Config is what New builds on. Machine, VM, Pmaps, Memory and Syscalls are
-// required.
+// Config is the argument of New. Machine, VM, Pmaps, Memory and Syscalls are required.
 type Config struct {
 	Machine arch.Machine
 	Memory  *phys.Memory
@@ -32,44 +31,45 @@ type Config struct {
 	VM      *vm.System
 
 	Syscalls Syscalls
-	// Signals builds signal frames; nil: a caught signal kills.
+	// Signals builds signal frames. If it is nil, a caught signal kills.
 	Signals SignalABI
 
-	Design *exit.Design // of processes that Spawn does not give another; nil: the first of exit.Designs
-	Layout arch.Layout  // the same
+	Design *exit.Design // of processes for which Spawn gets no other; nil: the first of exit.Designs
+	Layout arch.Layout  // of processes for which there is no other
 	PIDMax int          // 0: DefaultPIDMax; at most maxPIDs
 	Slice  time.Duration
 
-	// Clock is the monotonic clock in nanoseconds that SetTimer and all
-	// deadlines use; nil: the Go runtime's, since New.
+	// Clock is the monotonic clock in nanoseconds that SetTimer and all deadlines use. nil:
+	// the Go runtime's, from New on.
 	Clock func() int64
-	// Timers are words that say when the runtime's earliest timers are due on a CPU, 0
-	// for none, so that a thread in user mode is interrupted for them. nil: none.
+	// Timers returns two words that hold when the runtime's earliest timers on a CPU are
+	// due, 0 for none, so that a thread in user mode is interrupted for them. nil: there
+	// are none.
 	Timers func(cpu int) *[2]int64
-	// Woken is how many goroutines have been made ready on this CPU and not run since; nil:
-	// one more at each call.
+	// Woken returns how many goroutines have been made ready on this CPU and have not run
+	// since. nil: a number that is one higher at each call.
 	Woken func() int
-	// Yield lets the goroutines run that were made ready; nil: runtime.Gosched.
+	// Yield lets goroutines run that were made ready; nil: runtime.Gosched.
 	Yield func()
 
-	// Trace sees every exit step as it happens, with locks of this package
-	// held: it must not call back. nil: the ring only.
+	// Trace is called for every exit step when it happens, with locks of this package held,
+	// so it must not call back. nil: events only go into the ring.
 	Trace func(e *Event)
-	// Log prints a line that somebody should see, such as which process was killed
-	// because memory was gone; it must not block or call back. nil: nothing.
+	// Log prints a line that a person should see, such as which process was killed because
+	// there was no memory. It must not block or call back. It may be nil.
 	Log func(line string)
 	// SessionEnd is called when the leader of a session ends, in its context, with the
-	// session's number and no lock held. nil: nothing.
+	// session's number and no lock held. It may be nil.
 	SessionEnd func(sid int)
-	// InitExited is called when process 1 has become a zombie, with its wait status;
-	// it may stop the machine. nil: nothing.
+	// InitExited is called when process 1 has become a zombie, with its wait status. It may
+	// stop the machine. It may be nil.
 	InitExited func(status Status)
 }
 
 // Syscalls is the system-call layer.
 type Syscalls interface {
-	// Syscall handles the system call in t's registers and stores its result
-	// there. It runs in t's goroutine and may block in Thread.Sleep alone.
+	// Syscall handles the system call in t's registers and stores the result there. It runs
+	// in t's goroutine and may block only in Thread.Sleep.
 	Syscall(t *Thread)
 }
 
@@ -102,9 +102,9 @@ type Kernel struct {
 
 	futexes [futexBuckets]futexBucket
 	dead    deadQueue
-	// starting is how many threads are started and have not run yet.
+	// starting is how many threads have been started and have not run yet.
 	starting atomic.Int32
-	apart    atomic.Int32 // address spaces that are taken apart after their process's end
+	apart    atomic.Int32 // address spaces being taken apart after their process's end
 	workers  workerPool
 	traces   *traceRing                     // [I]
 	onTrace  atomic.Pointer[func(e *Event)] // SetTrace
@@ -113,17 +113,17 @@ type Kernel struct {
 	pdeaths  atomic.Bool  // a thread has used PR_SET_PDEATHSIG
 }
 
-// counters are statistics and leak checks; all monotonic but the live ones.
+// counters are for statistics and leak checks. All but procs and threads only grow.
 type counters struct {
 	procs, threads       atomic.Int64 // objects that exist: not Gone, not freed
 	forks, exits, reaped atomic.Int64
 	oomKills             atomic.Int64
 }
 
-// Counts are the kernel objects of this package that exist, for E4, and totals
-// since start.
+// Counts are the numbers of existing kernel objects of this package, for E4, and totals
+// since start-up.
 type Counts struct {
-	Processes, Threads     int64 // now; dead threads that wait for the reaper included
+	Processes, Threads     int64 // now, including dead threads that are not buried yet
 	DeadThreads            int   // now on deadproc
 	IdleWorkers            int   // goroutines that wait for a thread to run
 	PIDs                   int   // numbers in use
@@ -182,23 +182,23 @@ func New(cfg Config) (*Kernel, error) {
 	return k, nil
 }
 
-// Close stops the reaper once deadproc is empty. For tests: a machine runs its
-// reaper, and keeps its idle workers, for ever. No thread may be live.
+// Close stops the reaper once deadproc is empty. It is for tests: a machine's reaper and
+// idle workers run for ever. No thread may be live.
 func (k *Kernel) Close() {
 	k.dead.close()
 	k.workers.close()
 }
 
-// PIDMax is the highest number of a process or thread, plus one.
+// PIDMax returns the highest number of a process or thread, plus one.
 func (k *Kernel) PIDMax() int { return k.cfg.PIDMax }
 
-// Now is the clock that all deadlines of this package use, nanoseconds.
+// Now returns the time of the clock that all deadlines of this package use, in nanoseconds.
 func (k *Kernel) Now() int64 { return k.now() }
 
-// DefaultLayout is Config.Layout, for who makes the vmspace of a Spawn.
+// DefaultLayout returns Config.Layout, for callers that make the vmspace for Spawn.
 func (k *Kernel) DefaultLayout() arch.Layout { return k.cfg.Layout }
 
-// Machine is the machine the kernel runs on.
+// Machine returns the machine that the kernel runs on.
 func (k *Kernel) Machine() arch.Machine { return k.m }
 
 // Counts returns the number of kernel objects.
@@ -210,8 +210,8 @@ func (k *Kernel) Counts() Counts {
 	}
 }
 
-// Totals are what the machine's processes have used since start, and how many are
-// there (/proc/stat).
+// Totals are what the machine's processes have used since start-up, and how many there are
+// (/proc/stat).
 type Totals struct {
 	UserTime, SystemTime       int64 // nanoseconds
 	Switches, Faults, Forks    int64
@@ -219,8 +219,8 @@ type Totals struct {
 	LastPID                    int
 }
 
-// Totals adds up the live processes; what those that are gone have used is in their
-// parents' accounts.
+// Totals adds up the live processes. The accounts of their parents contain what processes
+// have used that are gone.
 func (k *Kernel) Totals() (t Totals) {
 	t.Forks, t.Threads, t.OOMKills = k.counts.forks.Load(), k.counts.threads.Load(), k.counts.oomKills.Load()
 	t.LastPID = k.pids.last()

@@ -2,37 +2,35 @@ package proc
 
 import "sync"
 
-// Note is a set of things that happen to a process, as of kqueue(2)'s
-// EVFILT_PROC.
+// Note is a set of events of a process, as in EVFILT_PROC of kqueue(2).
 type Note uint8
 
 const (
-	// NoteExit: the process is dead; told by exit1, before it is a zombie.
+	// NoteExit: the process is dead. exit1 sends it, before the process is a zombie.
 	NoteExit Note = 1 << iota
-	// NoteReap: it is a zombie, or gone; wait(2) would return it.
+	// NoteReap: the process is a zombie, or gone. wait(2) would return it.
 	NoteReap
-	// NoteFork: it made a child process.
+	// NoteFork: the process made a child process.
 	NoteFork
-	// NoteExec: it runs a new program.
+	// NoteExec: the process runs a new program.
 	NoteExec
-	// NoteChild: a child ended, stopped or went on; what wait(2) sleeps on.
+	// NoteChild: a child has ended, stopped or continued. wait(2) sleeps on it.
 	NoteChild
 )
 
-// Knote is somebody's interest in a process. It is the one way to be told: wait
-// and pidfds use it. Told is called in the context of whoever does the thing,
-// with locks of this package held: it must not block nor call back, but may
-// wake somebody.
+// Knote is a request to be told of events of a process. It is the only way to be told; wait
+// and pidfds use it. Told is called in the context of the thread that causes the event,
+// with locks of this package held. It must not block or call back, but may wake threads.
 type Knote struct {
-	Events     Note // which to be told; [I] while attached
+	Events     Note // events to tell; [I] while attached
 	Told       func(ev Note)
-	wakes      *Thread // instead of Told, of the thread's own wait: no closure to allocate
+	wakes      *Thread // thread to wake, instead of Told: a wait then needs no closure
 	next, prev *Knote
 	p          *Process // attached to; Process.noteMu
 }
 
-// Attach puts n on p. It reports those of Events that have happened already and
-// never will again (NoteExit, NoteReap): the caller acts on these itself.
+// Attach puts n on p. It returns those of Events that have happened already and will not
+// happen again (NoteExit, NoteReap). The caller must act on these itself.
 func (p *Process) Attach(n *Knote) (missed Note) {
 	p.noteMu.Lock()
 	p.noted.Add(1) // before the state is read: see notify
@@ -51,7 +49,8 @@ func (p *Process) Attach(n *Knote) (missed Note) {
 	return missed
 }
 
-// Detach takes it off; after that Told is not called any more. Not from Told.
+// Detach takes n off its process. After it returns, Told is not called any more. It must
+// not be called from Told.
 func (n *Knote) Detach() {
 	p := n.p
 	if p == nil {
@@ -71,8 +70,9 @@ func (n *Knote) Detach() {
 	p.noteMu.Unlock()
 }
 
-// notify tells every knote that wants ev. Mostly there is none: whoever attaches
-// one right now finds that it missed ev, or looks itself once attached.
+// notify tells every knote that wants ev. Mostly there is none. A thread that attaches a
+// knote just now is not told, but Attach reports that it missed ev, or it looks itself
+// after attaching.
 func (p *Process) notify(ev Note) {
 	if p.noted.Load() == 0 {
 		return
@@ -90,10 +90,10 @@ func (p *Process) notify(ev Note) {
 	p.noteMu.Unlock()
 }
 
-// OnExit calls fn once p is a zombie, or at once if it is; cancel forgets it. fn
-// is called as Knote.Told is.
+// OnExit calls fn when p becomes a zombie, or at once if it is one. cancel undoes it. fn is
+// called in the way of Knote.Told.
 func (p *Process) OnExit(fn func()) (cancel func()) {
-	var once sync.Once // a process that ends just now may tell us as well
+	var once sync.Once // a process that ends just now may call it as well
 	n := &Knote{Events: NoteReap, Told: func(Note) { once.Do(fn) }}
 	if p.Attach(n) != 0 {
 		n.Detach()

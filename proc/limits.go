@@ -15,11 +15,11 @@ const NumLimits = 16
 // Rlimit is a resource limit (getrlimit(2)).
 type Rlimit struct{ Cur, Max uint64 }
 
-// Limits are all of a process's, by RLIMIT_ number. They are inherited. The
-// ones about memory and files are kept here and obeyed by their owners.
+// Limits are all limits of a process, indexed by RLIMIT_ number. They are inherited. The
+// limits of memory and files are kept here and applied by other packages.
 type Limits [NumLimits]Rlimit
 
-// Limits that package syscall lacks.
+// Limits that package syscall does not have.
 const (
 	rlimitMemlock  = 8
 	rlimitMsgqueue = 12
@@ -27,8 +27,8 @@ const (
 	rlimitRTPrio   = 14
 )
 
-// DefaultLimits are those of a process that Spawn makes without any, but for
-// defaultLimits.
+// DefaultLimits returns the limits of a process for which Spawn gets none, without those
+// that depend on the machine.
 func DefaultLimits() Limits {
 	var l Limits
 	for i := range l {
@@ -43,9 +43,9 @@ func DefaultLimits() Limits {
 	return l
 }
 
-// defaultLimits are DefaultLimits with those that depend on the machine's memory: as
-// on Linux, one user may have half of the threads that there could be at all, and as
-// many queued signals.
+// defaultLimits returns DefaultLimits with those that depend on the machine's memory. As on
+// Linux, one user may have half as many threads as there can be in all, and as many queued
+// signals.
 func (k *Kernel) defaultLimits() Limits {
 	l := DefaultLimits()
 	threads := max(uint64(k.charges.Limit(charge.Heap)/threadCost/2), 16)
@@ -64,7 +64,7 @@ func (p *Process) Limit(which int) (Rlimit, error) {
 	return p.limits[which], nil
 }
 
-// SetLimit sets one. EINVAL for a number that does not exist or Cur above Max,
+// SetLimit sets one limit. EINVAL for a number that does not exist, or if Cur is above Max.
 // EPERM to raise Max without being privileged.
 func (p *Process) SetLimit(which int, l Rlimit, privileged bool) error {
 	if which < 0 || which >= NumLimits || l.Cur > l.Max {

@@ -1,9 +1,9 @@
 package proc
 
-// Intrusive lists of processes: linking and unlinking allocates nothing and
-// costs a few stores, whatever the length. All under Kernel.treeMu.
+// Intrusive lists of processes. Linking and unlinking allocate nothing and cost a few
+// stores, however long the list is. Kernel.treeMu guards all of them.
 
-// The lists a process can be on.
+// The lists that a process can be on.
 const (
 	linkAll     = iota // Kernel.all
 	linkSibling        // its parent's procTree: live or zombies
@@ -21,7 +21,7 @@ type procList struct {
 	n          int
 }
 
-// push appends p. It must be on no list of that kind.
+// push appends p. p must not be on a list of that kind.
 func (l *procList) push(kind int, p *Process) {
 	e := &p.links[kind]
 	if e.on {
@@ -57,8 +57,8 @@ func (l *procList) remove(kind int, p *Process) {
 	l.n--
 }
 
-// procTree holds a process's children. Zombies are apart, in the order they
-// became so: wait(2) for any child looks at the first only.
+// procTree holds a process's children. Zombies are in a list of their own, in the order in
+// which they became zombies: wait(2) for any child only looks at the first.
 type procTree struct {
 	live    procList // not yet a zombie
 	zombies procList

@@ -10,51 +10,52 @@ import (
 	"grim/mm/vm"
 )
 
-// When memory is gone, one process is killed for it: the one that holds most, never
+// When there is no memory left, one process is killed: the one that holds most, but never
 // init. Its exit needs no memory, so it always gives back what it held.
 
 // oomSpared is the oom_score_adj of a process that is never killed for memory.
 const oomSpared = -1000
 
-// oomPoll is how often a task that waits for a victim's memory looks.
+// oomPoll is the interval at which a task that waits for a victim's memory checks again.
 const oomPoll = time.Millisecond
 
-// oomState is whose memory is on its way back.
+// oomState records which process has been killed for memory.
 type oomState struct {
-	victim *Process // [treeMu] not known to be gone yet; nil: nobody
-	// answered is what Memory.Shortages was when memory last came back. Work that
-	// failed before that tries again before another process is killed. Written under treeMu.
+	victim *Process // [treeMu] not known to be gone yet; nil: no process
+	// answered is the value of Memory.Shortages when memory last came back. Work that
+	// failed before that time tries again before another process is killed. It is written
+	// under treeMu.
 	answered atomic.Uint64
 }
 
-// outOfMemory is called by a thread whose work has failed with ENOMEM; since is what
-// Memory.Shortages was before the work began. If frames were short, it kills a process,
-// waits for the memory, and reports true: the caller tries again. false: the error has
-// another reason (a limit, a charge), or this thread is to end, or there is nobody to
-// kill. It may sleep; no lock is held.
+// outOfMemory is called by a thread whose work has failed with ENOMEM. since is the value
+// of Memory.Shortages before the work began. If frames were short it kills a process, waits
+// for the memory, and returns true: the caller tries again. It returns false if the error
+// has another reason (a limit, a charge), if this thread is to end, or if no process can be
+// killed. It may sleep; no lock is held.
 func (t *Thread) outOfMemory(since uint64) bool {
 	var never atomic.Uint32
 	return t.p.k.findMemory(since, t.p, func() bool {
-		// A signal is taken after the call or the access, which starts again.
+		// A signal is taken after the call or the access, which then starts again.
 		_ = t.sleepOn(&never, todoExit, t.p.k.now()+int64(oomPoll))
 		return !t.Dying()
 	}) && !t.Dying()
 }
 
-// MemoryBack is outOfMemory for a system call that has failed, for want of memory or room,
-// and done nothing; again says that the call has been tried again already. A null call
-// could not afford to look at Shortages when it begins, so the thread goes by all of them
-// since it asked last. If memory is not short any more, the call is tried again, and nobody
-// is killed for it. For the thread itself only.
+// MemoryBack is outOfMemory for a system call that has failed for want of memory or room,
+// and has done nothing. again says that the call has been tried again already. Reading
+// Shortages at the beginning of each call would cost the null call too much, so MemoryBack
+// considers all shortages since its last call by this thread. If memory is no longer short,
+// the call is tried again without killing a process. Only the thread itself may call it.
 func (t *Thread) MemoryBack(again bool) bool {
 	n, since := t.p.k.mem.Shortages(), t.shortages
 	t.shortages = n
 	return n != since && (!again && !t.p.k.short() || t.outOfMemory(since))
 }
 
-// spaceMemory is outOfMemory for whoever copies to or from a space (vm.System.SetNoMemory).
-// It does not know the thread. false also if nobody runs in the space: it belongs to an
-// execve(2), which tries again as a whole.
+// spaceMemory is outOfMemory for copies to or from a space (vm.System.SetNoMemory). It does
+// not know the thread. It also returns false if no process runs in the space: then the
+// space belongs to an execve(2), which tries again as a whole.
 func (k *Kernel) spaceMemory(vs *vm.VMSpace, since uint64) bool {
 	k.treeMu.Lock()
 	var asker *Process
@@ -64,8 +65,8 @@ func (k *Kernel) spaceMemory(vs *vm.VMSpace, since uint64) bool {
 		}
 	}
 	k.treeMu.Unlock()
-	// The thread may belong to the victim and copy to another process's memory: then
-	// it would wait for its own end.
+	// The thread may belong to the victim and copy to another process's memory. Then it
+	// would wait for its own end.
 	const most = int(time.Second / oomPoll)
 	polls := 0
 	return asker != nil && k.findMemory(since, asker, func() bool {
@@ -77,8 +78,8 @@ func (k *Kernel) spaceMemory(vs *vm.VMSpace, since uint64) bool {
 	})
 }
 
-// findMemory is what outOfMemory and the others like it have in common. wait lets some
-// time pass; false: do not wait any longer.
+// findMemory is the common part of outOfMemory and spaceMemory. wait lets some time pass;
+// it returns false to stop waiting.
 func (k *Kernel) findMemory(since uint64, asker *Process, wait func() bool) bool {
 	n := k.mem.Shortages()
 	if n == since {
@@ -100,14 +101,14 @@ func (k *Kernel) findMemory(since uint64, asker *Process, wait func() bool) bool
 }
 
 // short reports whether frames are short: fewer are free than a fork or an execve(2) of an
-// ordinary process takes.
+// ordinary process needs.
 func (k *Kernel) short() bool {
 	const least, part = 128, 64
 	return k.mem.FreeFrames() < max(least, k.mem.Total()/part)
 }
 
 // dying reports whether memory of the victim, or of another process that has ended, is
-// still on its way.
+// still about to come back.
 func (k *Kernel) dying() bool {
 	k.treeMu.Lock()
 	defer k.treeMu.Unlock()
@@ -119,10 +120,10 @@ func (k *Kernel) comingLocked() bool {
 	return v != nil && v.State() < Zombie || k.apart.Load() > 0
 }
 
-// killLargest sees to it that memory comes back for work that has failed when
-// Memory.Shortages was n: from the last victim, if that has not ended since, or else from
-// the process that holds most, which is killed. false: no process can be killed. asker is
-// named on the console.
+// killLargest makes sure that memory comes back for work that failed when Memory.Shortages
+// was n. It comes from the last victim, if that has not ended since; otherwise the process
+// that holds most is killed. It returns false if no process can be killed. The console
+// message names asker.
 func (k *Kernel) killLargest(n uint64, asker *Process) bool {
 	k.treeMu.Lock()
 	defer k.treeMu.Unlock()
@@ -163,8 +164,8 @@ func (k *Kernel) killLargest(n uint64, asker *Process) bool {
 	return true
 }
 
-// holds is how much memory the process's end would give back, in bytes: resident
-// pages, table pages and kernel memory. 0 if it has none left.
+// holds returns how much memory the process's end would give back, in bytes: resident
+// pages, table pages and kernel memory. It is 0 if the process has no space left.
 func (p *Process) holds() int64 {
 	vs := p.VM()
 	if vs == nil {
@@ -175,7 +176,7 @@ func (p *Process) holds() int64 {
 	return int64(st.Resident+st.Tables)<<12 + vs.Charged() + p.account.Used(charge.Heap)
 }
 
-// sharedSpace is the process's space, to compare with others'.
+// sharedSpace returns the process's space, for comparison with the spaces of others.
 func (p *Process) sharedSpace() *space {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -2,8 +2,8 @@
 
 package proc
 
-// parker for the host's runtime, which has no runtime.Parker: the same promises
-// from a channel, in sight of the race detector.
+// parker is for the host's runtime, which has no runtime.Parker. It makes the same promises
+// with a channel, which the race detector understands.
 type parker struct{ notifier }
 
 func (p *parker) init()  { p.ch = make(chan struct{}, 1) }

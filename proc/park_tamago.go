@@ -4,8 +4,8 @@ package proc
 
 import "runtime"
 
-// parker is a place for one goroutine to sleep until somebody wakes it: wakes in
-// a row count as one, and one that comes before the sleep ends it at once.
+// parker is a place for one goroutine to sleep until it is woken. Several wake-ups count as
+// one, and a wake-up before the sleep ends the sleep at once.
 type parker struct{ p runtime.Parker }
 
 func (p *parker) init()  {}

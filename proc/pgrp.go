@@ -8,18 +8,18 @@ type Session struct {
 	groups int // Kernel.treeMu
 }
 
-// Group is a process group. Its number stays taken while it has a member.
+// Group is a process group. Its number stays in use while it has a member.
 type Group struct {
 	id      int
 	session *Session
 	members procList // Kernel.treeMu
 }
 
-// ID is the group's number.
+// ID returns the group's number.
 func (g *Group) ID() int { return g.id }
 
-// newGroup makes a group numbered id, in session s or, with nil, in a new
-// session of that number. Preconditions: k.treeMu held; id is a live process.
+// newGroup makes a group numbered id in session s or, if s is nil, in a new session of that
+// number. Preconditions: k.treeMu held; id is the number of a live process.
 func (k *Kernel) newGroup(id int, s *Session) *Group {
 	if s == nil {
 		s = &Session{id: id}
@@ -32,8 +32,8 @@ func (k *Kernel) newGroup(id int, s *Session) *Group {
 	return g
 }
 
-// join moves p to g; leaveGroup takes it off its own, which ends with its last
-// member, and a session with its last group. Preconditions: k.treeMu held.
+// join moves p to g. leaveGroup takes p off its group. A group ends with its last member, a
+// session with its last group. Preconditions: k.treeMu held.
 func (k *Kernel) join(p *Process, g *Group) {
 	g.members.push(linkGroup, p)
 	p.group.Store(g)
@@ -53,7 +53,7 @@ func (k *Kernel) leaveGroup(p *Process) {
 	}
 }
 
-// GroupID and SessionID are getpgid(2) and getsid(2); 0 once it is gone.
+// GroupID and SessionID are getpgid(2) and getsid(2). They return 0 once p is gone.
 func (p *Process) GroupID() int {
 	if g := p.group.Load(); g != nil {
 		return g.id
@@ -68,7 +68,8 @@ func (p *Process) SessionID() int {
 	return 0
 }
 
-// GroupSession is the session of the group numbered pgid; 0 if there is no such group.
+// GroupSession returns the session of the group numbered pgid, or 0 if there is no such
+// group.
 func (k *Kernel) GroupSession(pgid int) int {
 	if g := k.pids.group(pgid); g != nil {
 		return g.session.id
@@ -76,8 +77,8 @@ func (k *Kernel) GroupSession(pgid int) int {
 	return 0
 }
 
-// Setsid is setsid(2): a new session and group, named after the caller. EPERM
-// if it leads a group already.
+// Setsid is setsid(2): it makes a new session and group, numbered like the caller. EPERM if
+// the caller leads a group already.
 func (t *Thread) Setsid() (int, error) {
 	k, p := t.p.k, t.p
 	k.treeMu.Lock()
@@ -91,11 +92,11 @@ func (t *Thread) Setsid() (int, error) {
 	return p.pid, nil
 }
 
-// Setpgid is setpgid(2); 0 means the caller, and the process's own number.
-// A zombie is a process like another. EINVAL a negative group, or the number of a
-// thread that does not lead its process; ESRCH not the caller nor a child, EACCES a
-// child that has exec'd, EPERM a session leader, another session, or no such group
-// there.
+// Setpgid is setpgid(2). A pid of 0 means the caller, a pgid of 0 the process's own number.
+// A zombie is treated as any other process. EINVAL: pgid is negative, or pid is the number
+// of a thread that does not lead its process. ESRCH: neither the caller nor its child.
+// EACCES: a child that has exec'd. EPERM: a session leader, another session, or no such
+// group in the session.
 func (t *Thread) Setpgid(pid, pgid int) error {
 	k, p := t.p.k, t.p
 	if pid == 0 {
@@ -142,9 +143,9 @@ func (t *Thread) Setpgid(pid, pgid int) error {
 	return nil
 }
 
-// connects reports whether parent, a process in another group of g's session, keeps
-// g from being orphaned: it could continue g's stopped members (POSIX 3.264). Init
-// does not count, as on Linux. Preconditions: Kernel.treeMu held.
+// connects reports whether parent, a process in another group of g's session, keeps g from
+// being orphaned: it could continue g's stopped members (POSIX 3.264). Init does not count,
+// as on Linux. Preconditions: Kernel.treeMu held.
 func (g *Group) connects(parent *Process) bool {
 	if parent == nil || parent.isInit() {
 		return false
@@ -153,8 +154,8 @@ func (g *Group) connects(parent *Process) bool {
 	return pg != nil && pg != g && pg.session == g.session
 }
 
-// orphaned reports whether no member, gone aside, has a parent that connects.
-// Preconditions: Kernel.treeMu held.
+// orphaned reports whether no member has a parent that connects g. The member gone, which
+// is ending, is left out. Preconditions: Kernel.treeMu held.
 func (g *Group) orphaned(gone *Process) bool {
 	for p := g.members.head; p != nil; p = p.links[linkGroup].next {
 		if p != gone && p.State() < Dead && g.connects(p.parent) {
@@ -164,10 +165,10 @@ func (g *Group) orphaned(gone *Process) bool {
 	return true
 }
 
-// hangUp sends SIGHUP and SIGCONT to group g if it has a stopped member and an exit
-// has made it orphaned just now: the exit of parent, which connected it, or with
-// gone, that of its member gone, the child of parent. A group that was orphaned
-// before gets nothing. Preconditions: k.treeMu held; gone still is on its lists.
+// hangUp sends SIGHUP and SIGCONT to group g if it has a stopped member and an exit has
+// just made it orphaned. That is the exit of parent, which connected g, or if gone is not
+// nil the exit of its member gone, the child of parent. A group that was orphaned before
+// gets nothing. Preconditions: k.treeMu held; gone is still on its lists.
 func (k *Kernel) hangUp(g *Group, parent, gone *Process) {
 	if !g.connects(parent) || !g.orphaned(gone) {
 		return

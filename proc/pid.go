@@ -9,32 +9,32 @@ import (
 const (
 	pidChunkShift = 9
 	pidChunk      = 1 << pidChunkShift
-	// maxPIDs is the most that Config.PIDMax may be: Linux's PID_MAX_LIMIT.
+	// maxPIDs is the largest value for Config.PIDMax: Linux's PID_MAX_LIMIT.
 	maxPIDs = 1 << 22
-	// firstReusedPID is where numbers start again after the highest: low ones
-	// stay with what was started first. Linux: RESERVED_PIDS.
+	// firstReusedPID is where numbers start again after the highest: low numbers are left
+	// to what was started first. Linux: RESERVED_PIDS.
 	firstReusedPID = 300
 )
 
-// pidEntry is what a number stands for. It is in use while uses > 0.
+// pidEntry is what a number stands for. The number is in use while uses > 0.
 type pidEntry struct {
-	// uses counts the process until it is Gone, a thread that is not its
-	// process's leader until it is dead, a group and a session until empty.
+	// uses counts the process until it is Gone, a thread that is not its process's leader
+	// until it is dead, and a group and a session until they are empty.
 	uses  int8
 	p     *Process
 	t     *Thread
 	group *Group
 }
 
-// pidTable hands out the numbers of processes and threads and finds both. A
-// number that anybody could still mean, as a pid, tid, group or session, is
-// never handed out again.
+// pidTable hands out the numbers of processes and threads, and finds both by number. A
+// number that still refers to a process, thread, group or session is never handed out
+// again.
 type pidTable struct {
 	mu     sync.Mutex
 	max    int
 	next   int // where the search for a free number starts
 	count  int
-	busy   []uint64 // one bit a number
+	busy   []uint64 // one bit for each number
 	chunks []*[pidChunk]pidEntry
 }
 
@@ -46,12 +46,12 @@ func (pt *pidTable) init(limit int) {
 	pt.chunks = make([]*[pidChunk]pidEntry, (limit+pidChunk-1)>>pidChunkShift)
 }
 
-// entry is n's entry. Preconditions: pt.mu held, n allocated once before.
+// entry returns n's entry. Preconditions: pt.mu held, n was allocated before.
 func (pt *pidTable) entry(n int) *pidEntry {
 	return &pt.chunks[n>>pidChunkShift][n&(pidChunk-1)]
 }
 
-// find is entry for any n; nil if it cannot be in use.
+// find is entry for any n. It returns nil if n cannot be in use.
 func (pt *pidTable) find(n int) *pidEntry {
 	if n <= 0 || n >= pt.max || pt.chunks[n>>pidChunkShift] == nil {
 		return nil
@@ -59,9 +59,9 @@ func (pt *pidTable) find(n int) *pidEntry {
 	return pt.entry(n)
 }
 
-// alloc takes a free number, not handed out for as long as possible, or number
-// 1 for init, and publishes nothing under it yet. EAGAIN if there is none,
-// EEXIST if init has been made before.
+// alloc takes a free number, or number 1 for init. The number has not been used for as long
+// as possible. Nothing can be found by it yet. EAGAIN if there is none, EEXIST if init has
+// been made before.
 func (pt *pidTable) alloc(init bool) (int, error) {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
@@ -85,7 +85,7 @@ func (pt *pidTable) alloc(init bool) (int, error) {
 	return n, nil
 }
 
-// take marks n as in use. Preconditions: pt.mu held, n free.
+// take marks n as in use. Preconditions: pt.mu held, n is free.
 func (pt *pidTable) take(n int) {
 	pt.busy[n/64] |= 1 << (n % 64)
 	pt.count++
@@ -96,8 +96,8 @@ func (pt *pidTable) take(n int) {
 	pt.entry(n).uses = 1
 }
 
-// search finds the lowest free number in [from, to); -1 if there is none. A
-// word of the bitmap at a time.
+// search returns the lowest free number in [from, to), or -1 if there is none. It looks at
+// a word of the bitmap at a time.
 func (pt *pidTable) search(from, to int) int {
 	for n := from; n < to; {
 		if free := ^pt.busy[n/64] >> (n % 64); free != 0 {
@@ -111,15 +111,15 @@ func (pt *pidTable) search(from, to int) int {
 	return -1
 }
 
-// last is the number that was handed out last.
+// last returns the number that was handed out last.
 func (pt *pidTable) last() int {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	return pt.next - 1
 }
 
-// SetLastPID makes n the number that was handed out last (/proc/sys/kernel/ns_last_pid);
-// false if it is out of range.
+// SetLastPID makes n the number that was handed out last (/proc/sys/kernel/ns_last_pid). It
+// returns false if n is out of range.
 func (k *Kernel) SetLastPID(n int) bool {
 	if n < 0 || n >= k.pids.max {
 		return false
@@ -130,8 +130,8 @@ func (k *Kernel) SetLastPID(n int) bool {
 	return true
 }
 
-// setProcess and setThread publish what a number stands for: a process with its
-// first thread, a thread; nil hides it.
+// setProcess publishes a process, with its first thread, under a number; setThread
+// publishes a thread. nil hides it.
 func (pt *pidTable) setProcess(n int, p *Process, t *Thread) {
 	pt.mu.Lock()
 	e := pt.entry(n)
@@ -145,7 +145,8 @@ func (pt *pidTable) setThread(n int, t *Thread) {
 	pt.mu.Unlock()
 }
 
-// use adds a use (group, session), release drops one; the last frees the number.
+// use adds a use of a number by a group or a session. release drops a use; the last one
+// frees the number.
 func (pt *pidTable) use(n int) {
 	pt.mu.Lock()
 	pt.entry(n).uses++
@@ -170,7 +171,7 @@ func (pt *pidTable) releaseLocked(n int) {
 	pt.count--
 }
 
-// releaseProcess hides a process and drops its number.
+// releaseProcess hides a process and drops its use of the number.
 func (pt *pidTable) releaseProcess(n int) {
 	pt.mu.Lock()
 	pt.entry(n).p = nil
@@ -178,7 +179,7 @@ func (pt *pidTable) releaseProcess(n int) {
 	pt.mu.Unlock()
 }
 
-// releaseThread hides a dead thread and, if the number was its own, drops it.
+// releaseThread hides a dead thread and, if own is true, drops its use of the number.
 func (pt *pidTable) releaseThread(n int, own bool) {
 	pt.mu.Lock()
 	pt.entry(n).t = nil
@@ -198,15 +199,15 @@ func (pt *pidTable) process(n int) *Process {
 	return p
 }
 
-// NextPID is the least number of a process, zombies included, that is greater than
-// after; 0 if there is none.
+// NextPID returns the smallest process number, zombies included, that is greater than
+// after, or 0 if there is none.
 func (k *Kernel) NextPID(after int) int {
 	pt := &k.pids
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	for n := after + 1; n < pt.max; n++ {
 		if w := pt.busy[n/64] >> (n % 64); w == 0 {
-			n |= 63 // none up to the next word
+			n |= 63 // there is none up to the next word
 		} else if e := pt.find(n); e != nil && e.p != nil {
 			return n
 		}
@@ -244,11 +245,11 @@ func (pt *pidTable) used() int {
 	return pt.count
 }
 
-// Process is the process numbered pid, zombies included; nil if there is none.
+// Process returns the process numbered pid, zombies included, or nil if there is none.
 func (k *Kernel) Process(pid int) *Process { return k.pids.process(pid) }
 
-// Holder is the process with a thread numbered tid, or the process of that number,
-// zombies included; nil if there is none.
+// Holder returns the process with a thread numbered tid, or the process with that number,
+// zombies included, or nil if there is none.
 func (k *Kernel) Holder(tid int) *Process {
 	if p := k.pids.process(tid); p != nil {
 		return p
@@ -259,5 +260,5 @@ func (k *Kernel) Holder(tid int) *Process {
 	return nil
 }
 
-// Thread is the live thread numbered tid; nil if there is none.
+// Thread returns the live thread numbered tid, or nil if there is none.
 func (k *Kernel) Thread(tid int) *Thread { return k.pids.thread(tid) }

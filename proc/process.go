@@ -11,22 +11,22 @@ import (
 	"grim/proc/exit"
 )
 
-// Files is what a process holds beside memory: its descriptors, and whatever
-// else the system-call layer ties to a process (working directory, umask).
-// Threads share it, but for those that clone(2) made without CLONE_FILES or
-// CLONE_FS. Methods may block, but not on another process's Files.
+// Files is what a process holds beside memory: its descriptors, and whatever else the
+// system-call layer ties to a process (working directory, umask). Threads share it, except
+// those that clone(2) made without CLONE_FILES or CLONE_FS. Methods may block, but not on
+// another process's Files.
 type Files interface {
-	// Fork makes the child's, which owner pays for. Flags CloneFiles and CloneFS
-	// ask for sharing instead of a copy. ENOMEM.
+	// Fork makes the child's Files, for which owner pays. Flags CloneFiles and CloneFS ask
+	// for sharing instead of a copy. ENOMEM.
 	Fork(flags CloneFlags, owner *charge.User) (Files, error)
-	// PayFor makes another user pay for what they take.
+	// PayFor makes owner pay for what they take.
 	PayFor(owner *charge.User)
 	// CloseAll ends this process's use, at exit. User memory is still there.
 	CloseAll()
-	// Shared reports whether another process, or a thread that has its own, uses
-	// the same descriptors. Only a user can make it so.
+	// Shared reports whether another process, or a thread with its own Files, uses the same
+	// descriptors. Only a user of them can begin to share them.
 	Shared() bool
-	// CloseOnExec closes what is marked. The table is not shared.
+	// CloseOnExec closes the descriptors that are marked. The table is not shared.
 	CloseOnExec()
 }
 
@@ -37,37 +37,37 @@ type Files interface {
 type Process struct {
 	k   *Kernel // [I]
 	pid int     // [I]
-	// account is of the kernel memory that the process takes, its address space
-	// excepted, which has its own.
+	// account is for the kernel memory that the process takes, except its address space,
+	// which is charged separately.
 	account charge.Account
 	start   int64 // [I] Kernel.Now at creation
 
-	// state is changed by advance alone. An unlocked reader may only conclude
-	// that the process is at least that far.
+	// state is changed by advance only. Code that reads it without a lock may only conclude
+	// that the process has got at least that far.
 	state atomic.Uint32
 
-	parent     *Process              // [k] nil: the kernel, or nobody
-	maker      *Thread               // [k] the parent's thread whose child it is (__WNOTHREAD); nil: none
-	ofKernel   bool                  // [k] Spawn made it and Process.Wait will collect it
+	parent     *Process              // [k] nil: the kernel, or none
+	maker      *Thread               // [k] the parent's thread that made it (__WNOTHREAD); nil: none
+	ofKernel   bool                  // [k] Spawn made it, and Process.Wait will collect it
 	onZombies  bool                  // [k] on its parent's list of zombies
 	children   procTree              // [k]
 	links      [numLinks]procLink    // [k]
 	group      atomic.Pointer[Group] // [a] written under treeMu
-	exitSignal int                   // [k] sent to the parent at the end; 0: none
-	jobEvent   jobEvent              // [k] not yet waited for: stopped or continued
-	execed     bool                  // [k] setpgid(2) by the parent is too late
+	exitSignal int                   // [k] sent to the parent when it ends; 0: none
+	jobEvent   jobEvent              // [k] stop or continuation that has not been waited for yet
+	execed     bool                  // [k] it has exec'd: too late for setpgid(2) by the parent
 	adopts     bool                  // [k] PR_SET_CHILD_SUBREAPER
-	adopted    bool                  // [k] an ancestor adopts, or did when this process was made
+	adopted    bool                  // [k] an ancestor has adopts set, or had when this process was made
 
 	mu         sync.Mutex
 	threads    *Thread                  // [m] list head
-	live       int                      // [m] threads on the list, those in exit1 included
-	running    int                      // [m] of them, those in state Live
-	status     Status                   // [m] how it ends; final once Exiting
-	execer     *Thread                  // [m] waits in Exec to be the only thread
-	space      *space                   // [m] nil from uvmspace_free on
-	files      Files                    // [m] of most threads; see Thread.files
-	sharers    int                      // [m] if split: threads that use files
+	live       int                      // [m] threads on the list, including those in exit1
+	running    int                      // [m] how many of these are in state Live
+	status     Status                   // [m] how it ended; final once Exiting
+	execer     *Thread                  // [m] thread that waits in Exec to be the only one
+	space      *space                   // [m] nil after uvmspace_free
+	files      Files                    // [m] used by most threads; see Thread.files
+	sharers    int                      // [m] if split: number of threads that use files
 	split      bool                     // [m] a thread has, or had, files of its own
 	forks      *forking                 // [m] forks in progress
 	acts       *sigActions              // [m]
@@ -82,45 +82,45 @@ type Process struct {
 	limits     Limits                   // [m]
 	layout     arch.Layout              // [m] of the vmspace that exec makes
 	persona    uint32                   // [m] personality(2); exec keeps it
-	usage      Usage                    // [m] of dead threads
-	childUse   Usage                    // [m] of children waited for, and theirs
+	usage      Usage                    // [m] of its dead threads
+	childUse   Usage                    // [m] of children waited for, and of those that they waited for
 	timer      *realTimer               // [m] ITIMER_REAL
 	timers     map[int]*Timer           // [m] POSIX timers
 	atExit     map[string]func()        // [m] AtExit
 	nextTimer  int                      // [m]
 	cpuTimers  [2]cpuTimer              // [m]
 	cpuWatch   atomic.Bool              // [a] there may be timers or limits of CPU time
-	xcpuNext   uint64                   // [m] the second at which SIGXCPU comes next
-	vfork      *vforkWait               // [m] a parent that sleeps until we exec or exit
+	xcpuNext   uint64                   // [m] second of CPU time at which the next SIGXCPU is sent
+	vfork      *vforkWait               // [m] parent that sleeps until this process execs or exits
 
-	// How it ends; see package exit.
+	// How the process ends; see package exit.
 	design   *exit.Design // [m] fixed once Exiting
-	unburied atomic.Int32 // [a] dead threads that are still to be buried; see bury
+	unburied atomic.Int32 // [a] dead threads that are not buried yet; see bury
 	kept     *Thread      // [m] dead threads that FreeThreads will free (exit.Kept)
-	unpurged bool         // set by the last thread: nobody has purged the space yet, which is nobody else's
+	unpurged bool         // set by the last thread: the space must be purged, and no other process uses it
 	debt     debt         // [k]
 
 	noteMu sync.Mutex
 	notes  *Knote       // [n]
-	noted  atomic.Int32 // how many there are; changed with noteMu held
+	noted  atomic.Int32 // number of notes; changed with noteMu held
 }
 
-// PID is the process's number.
+// PID returns the process's number.
 func (p *Process) PID() int { return p.pid }
 
-// Kernel is the kernel it belongs to.
+// Kernel returns the kernel that the process belongs to.
 func (p *Process) Kernel() *Kernel { return p.k }
 
-// State may be outdated on return, in one direction only.
+// State returns the process's state. The process may be further on by the time it returns.
 func (p *Process) State() State { return State(p.state.Load()) }
 
-// Exited reports whether wait(2) would find it ended: Zombie or Gone.
+// Exited reports whether the process has ended for wait(2): it is Zombie or Gone.
 func (p *Process) Exited() bool { return p.State() >= Zombie }
 
-// StartTime is Kernel.Now at its creation.
+// StartTime returns the time (Kernel.Now) at which the process was made.
 func (p *Process) StartTime() int64 { return p.start }
 
-// PPID is the parent's number; 0 for a child of the kernel.
+// PPID returns the parent's number, or 0 for a child of the kernel.
 func (p *Process) PPID() int {
 	p.k.treeMu.Lock()
 	defer p.k.treeMu.Unlock()
@@ -130,9 +130,9 @@ func (p *Process) PPID() int {
 	return p.parent.pid
 }
 
-// Adopts and SetAdopts are PR_GET_CHILD_SUBREAPER and PR_SET_CHILD_SUBREAPER: whether
-// the process becomes the parent of its descendants' orphans, as init otherwise.
-// Children do not inherit it, but know that there is such an ancestor.
+// Adopts and SetAdopts are PR_GET_CHILD_SUBREAPER and PR_SET_CHILD_SUBREAPER: whether the
+// process becomes the parent of its descendants' orphans, instead of init. Children do not
+// inherit it, but record that there is such an ancestor.
 func (p *Process) Adopts() bool {
 	p.k.treeMu.Lock()
 	defer p.k.treeMu.Unlock()
@@ -150,7 +150,7 @@ func (p *Process) SetAdopts(on bool) {
 		last := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		last.children.each(func(c *Process) bool {
-			if !c.adopted { // else its descendants know too
+			if !c.adopted { // otherwise its descendants have it set already
 				c.adopted = true
 				todo = append(todo, c)
 			}
@@ -159,25 +159,26 @@ func (p *Process) SetAdopts(on bool) {
 	}
 }
 
-// Name is the command name, at most 15 bytes (PR_GET_NAME, /proc/PID/comm).
+// Name returns the command name, at most 15 bytes (PR_GET_NAME, /proc/PID/comm).
 func (p *Process) Name() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.name
 }
 
-// Dumpable and SetDumpable are PR_GET_DUMPABLE and PR_SET_DUMPABLE. Children inherit
-// it, exec makes a process dumpable again, another effective user or group does not.
+// Dumpable and SetDumpable are PR_GET_DUMPABLE and PR_SET_DUMPABLE. Children inherit the
+// setting. exec makes a process dumpable again; a change of the effective user or group
+// does not.
 func (p *Process) Dumpable() bool      { return !p.undumpable.Load() }
 func (p *Process) SetDumpable(on bool) { p.undumpable.Store(!on) }
 
-// OOMAdjust and SetOOMAdjust are /proc/PID/oom_score_adj: thousandths of the machine's
-// memory that the choice of a victim adds to what the process holds; -1000 spares it.
-// Children inherit it.
+// OOMAdjust and SetOOMAdjust are /proc/PID/oom_score_adj. It is a number of thousandths of
+// the machine's memory that is added to what the process holds when a victim is chosen;
+// -1000 spares the process. Children inherit it.
 func (p *Process) OOMAdjust() int     { return int(p.oomAdj.Load()) }
 func (p *Process) SetOOMAdjust(n int) { p.oomAdj.Store(int32(n)) }
 
-// SetThreadName is Thread.SetName for the thread numbered tid, by another thread. ESRCH.
+// SetThreadName is SetName for the thread numbered tid, called by another thread. ESRCH.
 func (p *Process) SetThreadName(tid int, s string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -190,7 +191,7 @@ func (p *Process) SetThreadName(tid int, s string) error {
 	return syscall.ESRCH
 }
 
-// ThreadName is the name of the thread numbered tid; empty if there is none.
+// ThreadName returns the name of the thread numbered tid, or "" if there is none.
 func (p *Process) ThreadName(tid int) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -202,7 +203,7 @@ func (p *Process) ThreadName(tid int) string {
 	return ""
 }
 
-// NoNewPrivs is PR_GET_NO_NEW_PRIVS of the thread numbered tid.
+// NoNewPrivs is PR_GET_NO_NEW_PRIVS for the thread numbered tid.
 func (p *Process) NoNewPrivs(tid int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -214,7 +215,7 @@ func (p *Process) NoNewPrivs(tid int) bool {
 	return false
 }
 
-// Children are the numbers of the children that the thread numbered tid made.
+// Children returns the numbers of the children that the thread numbered tid made.
 func (p *Process) Children(tid int) (pids []int) {
 	p.k.treeMu.Lock()
 	defer p.k.treeMu.Unlock()
@@ -227,22 +228,22 @@ func (p *Process) Children(tid int) (pids []int) {
 	return pids
 }
 
-// Personality is personality(2)'s word. Fork and exec inherit it.
+// Personality returns the value set by personality(2). Fork and exec inherit it.
 func (p *Process) Personality() uint32 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.persona
 }
 
-// SetPersonality replaces it.
+// SetPersonality sets the value of personality(2).
 func (p *Process) SetPersonality(v uint32) {
 	p.mu.Lock()
 	p.persona = v
 	p.mu.Unlock()
 }
 
-// VM is the vmspace with a reference for the caller, or nil when the process
-// has none left. Release it soon: the root is held meanwhile.
+// VM returns the vmspace with a reference for the caller, or nil if the process has none
+// any more. The caller should release it soon, because the root is kept meanwhile.
 func (p *Process) VM() *vm.VMSpace {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -253,14 +254,14 @@ func (p *Process) VM() *vm.VMSpace {
 	return p.space.vs
 }
 
-// Files are the descriptors; nil once the process has closed them.
+// Files returns the process's files, or nil once the process has closed them.
 func (p *Process) Files() Files {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.files
 }
 
-// TIDs are the numbers of the threads that are not dead, the newest first.
+// TIDs returns the numbers of the threads that are not dead, the newest first.
 func (p *Process) TIDs() []int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -271,9 +272,9 @@ func (p *Process) TIDs() []int {
 	return ids
 }
 
-// StateLetter is the state of the thread numbered tid as proc_pid_stat(5) has it; with
-// the process's own number, that of its leader, which is Z if it has ended before
-// the other threads.
+// StateLetter returns the state of the thread numbered tid as a letter of proc_pid_stat(5).
+// With the process's own number it is the state of the leader, which is Z if the leader has
+// ended before the other threads.
 func (p *Process) StateLetter(tid int) byte {
 	switch p.State() {
 	case Zombie:
@@ -301,8 +302,8 @@ func (p *Process) StateLetter(tid int) byte {
 	return 'X'
 }
 
-// Design is how the process will end; SetDesign changes it and is inherited. Without
-// effect once the process is exiting.
+// Design returns how the process will end. SetDesign changes it; children inherit it. It
+// has no effect once the process is exiting.
 func (p *Process) Design() *exit.Design {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -317,7 +318,7 @@ func (p *Process) SetDesign(d *exit.Design) {
 	p.mu.Unlock()
 }
 
-// Layout is what the next exec uses; inherited.
+// Layout returns the layout that the next exec uses. Children inherit it.
 func (p *Process) Layout() arch.Layout {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -331,14 +332,14 @@ func (p *Process) SetLayout(l arch.Layout) {
 	p.mu.Unlock()
 }
 
-// Status is how the process ended; meaningful from Dead on.
+// Status returns how the process ended. It has a meaning from Dead on.
 func (p *Process) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.status
 }
 
-// Processes lists every process that is not Gone, oldest first.
+// Processes returns every process that is not Gone, oldest first.
 func (k *Kernel) Processes() []*Process {
 	k.treeMu.Lock()
 	defer k.treeMu.Unlock()
@@ -349,7 +350,7 @@ func (k *Kernel) Processes() []*Process {
 	return out
 }
 
-// actions is the table of signal actions; nil from Dead on.
+// actions returns the table of signal actions, or nil from Dead on.
 func (p *Process) actions() *sigActions {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,50 +8,50 @@ import (
 	"grim/mm/charge"
 )
 
-// Timer is a POSIX timer (timer_create(2)). It lives on its process until it is
-// deleted, or until exec or exit1's step 3.
+// Timer is a POSIX timer (timer_create(2)). It belongs to its process until it is deleted,
+// or until exec or step 3 of exit1.
 //
-// A timer has one signal queued at a time. Like realTimer it does not start again when
-// it expires, but when its signal is taken from the queue; what passes in between is
-// the overrun. So a program that cannot keep up costs one expiry for each signal that
-// it takes, however short the interval is.
+// A timer has at most one signal queued. Like realTimer it does not start again when it
+// expires, but when its signal is taken from the queue; expiries in between are the
+// overrun. So for a program that cannot keep up, the timer costs one expiry for each signal
+// taken, however short the interval is.
 type Timer struct {
 	p      *Process       // [I]
 	id     int            // [I]
-	cpu    bool           // [I] the clock counts CPU time: the process's, or with tid a thread's
+	cpu    bool           // [I] the clock counts CPU time of the process, or if tid is not 0 of that thread
 	tid    int            // [I]
 	target *Thread        // [I] SIGEV_THREAD_ID; nil: any thread
 	sig    syscall.Signal // [I] 0: none (SIGEV_NONE)
 	value  uint64         // [I]
-	wall   bool           // [I] absolute times are of the wall clock
+	wall   bool           // [I] absolute times are those of the wall clock
 
 	mu       sync.Mutex // alone, or inside Process.mu
 	timer    *time.Timer
-	at       int64 // of the clock; 0: not armed
+	at       int64 // time of the clock at which it expires; 0: not armed
 	interval int64
-	queued   bool // its signal is
-	gone     bool // deleted
-	overrun  int  // of the signal that was taken last
+	queued   bool // its signal is queued
+	gone     bool // it has been deleted
+	overrun  int  // overrun of the signal that was taken last
 }
 
-// TimerArgs are what timer_create(2) is asked for.
+// TimerArgs are the arguments of timer_create(2).
 type TimerArgs struct {
-	// CPU: the clock counts CPU time of this process, or with CPUThread of a thread of
-	// it. Else it is the monotonic one.
+	// CPU: the clock counts CPU time of this process, or if CPUThread is not 0 of that
+	// thread. Otherwise it is the monotonic clock.
 	CPU       bool
 	CPUThread int
 	Signal    syscall.Signal // 0: none
-	Value     uint64         // of the signal
+	Value     uint64         // value in the signal
 	OwnID     bool           // Value is the timer's number
-	Wall      bool           // absolute times are of the wall clock
-	Target    *Thread        // of the process; nil: any
+	Wall      bool           // absolute times are those of the wall clock
+	Target    *Thread        // a thread of the process; nil: any
 }
 
 // maxOverrun is DELAYTIMER_MAX.
 const maxOverrun = 1<<31 - 1
 
-// NewTimer makes a timer, not armed. EAGAIN: the user may not have more, as each holds
-// a queued signal. For a thread of the process.
+// NewTimer makes a timer that is not armed. EAGAIN: the user may not have more, as each is
+// charged as a queued signal. Only a thread of the process may call it.
 func (p *Process) NewTimer(a TimerArgs) (*Timer, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,10 +73,10 @@ func (p *Process) NewTimer(a TimerArgs) (*Timer, error) {
 	return tm, nil
 }
 
-// ID is the timer's number.
+// ID returns the timer's number.
 func (tm *Timer) ID() int { return tm.id }
 
-// TimerOf is the timer of a number: EINVAL.
+// TimerOf returns the timer with a number. EINVAL.
 func (p *Process) TimerOf(id int) (*Timer, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -99,7 +99,7 @@ func (p *Process) DeleteTimer(id int) error {
 	return nil
 }
 
-// stopTimers deletes all: at exec, and at exit.
+// stopTimers deletes all timers, at exec and at exit.
 func (p *Process) stopTimers() {
 	p.mu.Lock()
 	all := p.timers
@@ -114,7 +114,7 @@ func (p *Process) stopTimers() {
 	}
 }
 
-// stop ends the timer for good. It is on no list any more.
+// stop ends the timer for good. It has been taken off the process's list.
 func (tm *Timer) stop() {
 	tm.mu.Lock()
 	tm.gone = true
@@ -123,10 +123,11 @@ func (tm *Timer) stop() {
 	tm.p.account.GiveOne(charge.Signal, signalCost)
 }
 
-// Wall says whether absolute times are of the wall clock.
+// Wall reports whether absolute times are those of the wall clock.
 func (tm *Timer) Wall() bool { return tm.wall }
 
-// Now is the timer's clock; for one of the wall clock, the monotonic one.
+// Now returns the time of the timer's clock. For a wall-clock timer it is that of the
+// monotonic clock.
 func (tm *Timer) Now() int64 { return tm.now() }
 
 func (tm *Timer) now() int64 {
@@ -136,8 +137,8 @@ func (tm *Timer) now() int64 {
 	return tm.p.k.now()
 }
 
-// Set arms the timer: to expire at the time given, 0 not at all, and then at every
-// interval. It returns what was left, and the old interval.
+// Set arms the timer to expire at time at (0 disarms it) and then at every interval. It
+// returns the time that was left and the old interval.
 func (tm *Timer) Set(at, interval int64) (value, old int64) {
 	now := tm.now()
 	tm.mu.Lock()
@@ -158,7 +159,8 @@ func (tm *Timer) Left() (value, interval int64) {
 	return tm.leftLocked(now)
 }
 
-// leftLocked: an armed timer has at least 1 ns left. Preconditions: tm.mu held.
+// leftLocked returns the time left and the interval. An armed timer has at least 1 ns left.
+// Preconditions: tm.mu held.
 func (tm *Timer) leftLocked(now int64) (value, interval int64) {
 	switch {
 	case tm.at == 0:
@@ -180,7 +182,8 @@ func (tm *Timer) Overrun() int {
 	return tm.overrun
 }
 
-// startLocked lets it expire at a time, 0 never. Preconditions: tm.mu held.
+// startLocked makes the timer expire at a time, or never if at is 0. Preconditions: tm.mu
+// held.
 func (tm *Timer) startLocked(at int64) {
 	if tm.timer != nil {
 		tm.timer.Stop()
@@ -201,14 +204,14 @@ func (tm *Timer) startLocked(at int64) {
 	tm.p.k.TimerMoved()
 }
 
-// leastRestart is how long a timer waits whose signal was thrown away.
+// leastRestart is how long a timer waits at least after its signal was discarded.
 const leastRestart = int64(10 * time.Millisecond)
 
-// fire looks whether the time has come, and sends the signal. No lock is held.
+// fire sends the signal if the time has come. No lock is held.
 func (tm *Timer) fire() {
 	now := tm.now()
 	tm.mu.Lock()
-	if tm.at == 0 || now < tm.at || tm.queued || tm.gone { // set anew meanwhile, or not taken yet
+	if tm.at == 0 || now < tm.at || tm.queued || tm.gone { // set anew meanwhile, or its signal was not taken yet
 		tm.mu.Unlock()
 		return
 	}
@@ -231,8 +234,8 @@ func (tm *Timer) fire() {
 	tm.mu.Unlock()
 }
 
-// postTimer queues the signal, and says whether it will be taken from the queue: not if
-// it is ignored, or one of its number waits already.
+// postTimer queues the signal, and reports whether it will be taken from the queue. It will
+// not if it is ignored, or if a signal with its number is queued already.
 func (p *Process) postTimer(info *Siginfo, target *Thread) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -248,8 +251,8 @@ func (p *Process) postTimer(info *Siginfo, target *Thread) bool {
 	return p.postLocked(info, target) == nil
 }
 
-// taken is called when the signal is taken from the queue, and returns the overrun: a
-// timer with an interval goes on. Preconditions: p.mu held.
+// taken is called when the signal is taken from the queue. It returns the overrun, and
+// restarts a timer that has an interval. Preconditions: p.mu held.
 func (tm *Timer) taken() int {
 	tm.mu.Lock()
 	defer tm.mu.Unlock()

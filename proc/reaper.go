@@ -7,19 +7,18 @@ import (
 	"grim/proc/exit"
 )
 
-// deadBound is how many dead threads may wait for the reaper before whoever
-// makes another has to wait for it (E5). A thread costs about two pages, so
-// this is some half a megabyte; a burst of that many exits is absorbed without
-// anybody waiting.
+// deadBound is how many dead threads may wait for the reaper before makers of threads have
+// to wait (E5). A thread costs about two pages, so this is some half a megabyte. A burst of
+// so many exits makes no thread wait.
 const deadBound = 64
 
-// deadQueue is deadproc: dead threads in order of death.
+// deadQueue is deadproc: the dead threads in the order of their death.
 type deadQueue struct {
 	mu         sync.Mutex
 	head, tail *Thread
-	n          int       // on the list, plus the one the reaper holds, plus those of begin
-	reaper     parker    // where the reaper sleeps
-	room       []*Thread // makers of threads that wait for n < deadBound
+	n          int       // threads on the list, plus the one that the reaper buries, plus those of begin
+	reaper     parker    // the reaper sleeps here
+	room       []*Thread // makers of threads that wait until n < deadBound
 	closed     bool
 }
 
@@ -39,7 +38,8 @@ func (d *deadQueue) put(t *Thread) {
 	d.reaper.wake()
 }
 
-// take waits for the next; nil once closed and empty.
+// take waits for the next thread and takes it off the list. It returns nil if the queue is
+// closed and empty.
 func (d *deadQueue) take() *Thread {
 	d.mu.Lock()
 	for d.head == nil {
@@ -60,7 +60,7 @@ func (d *deadQueue) take() *Thread {
 	return t
 }
 
-// done says that the thread taken last is freed.
+// done records that the thread taken last has been freed.
 func (d *deadQueue) done() {
 	d.mu.Lock()
 	d.n--
@@ -68,15 +68,15 @@ func (d *deadQueue) done() {
 		for _, t := range d.room {
 			t.Wake()
 		}
-		clear(d.room) // a thread that waits again has to be added again
+		clear(d.room) // a thread that waits again must be added again
 		d.room = d.room[:0]
 	}
 	d.mu.Unlock()
 }
 
-// waitRoom blocks t while too many threads wait to be freed. The reaper always
-// gets on, so this ends by itself, but maybe late: under exit.Reaper it may wait
-// for a pager. The end of t cuts it short: ERESTARTNOINTR. No lock is held.
+// waitRoom blocks t while too many threads wait to be freed. The reaper always makes
+// progress, so the wait ends by itself, though it may take long: under exit.Reaper the
+// reaper may wait for a pager. The end of t cuts it short: ERESTARTNOINTR. No lock is held.
 func (d *deadQueue) waitRoom(t *Thread) error {
 	d.mu.Lock()
 	if d.n < deadBound {
@@ -117,18 +117,17 @@ func (d *deadQueue) close() {
 	d.reaper.wake()
 }
 
-// begin counts something that is freed like a dead thread, but not by the reaper, among
-// those that makers of threads wait for; done follows.
+// begin counts something that is freed like a dead thread, but not by the reaper, so that
+// makers of threads wait for it too. done must follow.
 func (d *deadQueue) begin() {
 	d.mu.Lock()
 	d.n++
 	d.mu.Unlock()
 }
 
-// reaper is the kernel task that buries threads, and with the last one of a process
-// ends the process: one for the machine. It never waits for a user process. Under
-// exit.Reaper it may wait for a pager, and everybody's exit with it, which is what that
-// design is there to show.
+// reaper is the kernel task that buries threads, and ends a process with its last thread.
+// The machine has one reaper. It never waits for a user process. Under exit.Reaper it may
+// wait for a pager, and all exits with it; that design is there to show this.
 func (k *Kernel) reaper() {
 	for t := k.dead.take(); t != nil; t = k.dead.take() {
 		k.bury(t, exit.InReaper)

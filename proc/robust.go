@@ -2,24 +2,22 @@ package proc
 
 import "grim/arch"
 
-// What a thread owes others in user memory when it ends (set_robust_list(2),
-// set_tid_address(2)). Bad pointers are the program's own fault and end the
-// walk, nothing else: nobody is left to get an error. The wake-ups are shared
-// operations, as on Linux: C libraries wait for these words without
-// FUTEX_PRIVATE_FLAG.
+// This file does what a thread owes others in user memory when it ends (set_robust_list(2),
+// set_tid_address(2)). A bad pointer is the program's own fault and only ends the walk:
+// there is no caller to return an error to. The wake-ups are shared operations, as on
+// Linux, because C libraries wait for these words without FUTEX_PRIVATE_FLAG.
 
 const (
 	futexWaiters   = 1 << 31
 	futexOwnerDied = 1 << 30
 	futexTIDMask   = futexOwnerDied - 1
-	// robustLimit ends the walk of a list that is a circle: Linux's
-	// ROBUST_LIST_LIMIT.
+	// robustLimit ends the walk of a circular list: Linux's ROBUST_LIST_LIMIT.
 	robustLimit = 2048
 	robustPI    = 1 // low bit of an entry's address: a priority-inheritance futex
 )
 
-// releaseRobustFutexes marks every robust futex that the thread holds as left
-// by a dead owner and wakes a waiter. The list is in user memory:
+// releaseRobustFutexes marks every robust futex that the thread holds as left by a dead
+// owner, and wakes a waiter of each. The list is in user memory:
 //
 //	head:  first entry, offset from an entry to its futex, entry in the making
 //	entry: next entry; the last points back at head
@@ -44,7 +42,7 @@ func (t *Thread) releaseRobustFutexes() {
 	}
 	word := func(entry uint64) arch.VA { return arch.VA(entry&^robustPI + offset) }
 	for n := 0; arch.VA(entry&^robustPI) != head && n < robustLimit; n++ {
-		// Read the link first: once woken, another thread may free the entry.
+		// Read the link first: a thread that is woken may free the entry.
 		next, nextErr := vs.ReadUint64(arch.VA(entry &^ robustPI))
 		if entry != pending && !t.ownerDied(word(entry), entry&robustPI != 0, false) {
 			return
@@ -59,9 +57,9 @@ func (t *Thread) releaseRobustFutexes() {
 	}
 }
 
-// ownerDied releases one futex if this thread holds it. pending: the thread was
-// about to take or had just released it, so that a waiter may have been woken
-// in vain. It reports whether the word could be reached.
+// ownerDied releases one futex if this thread holds it. pending means that the thread was
+// about to take the futex or had just released it, so that its last wake-up may have gone
+// to a waiter in vain. It reports whether the word could be accessed.
 func (t *Thread) ownerDied(va arch.VA, pi, pending bool) bool {
 	vs := t.space.vs
 	for {
@@ -89,9 +87,9 @@ func (t *Thread) ownerDied(va arch.VA, pi, pending bool) bool {
 	}
 }
 
-// clearChildTID zeroes the word that set_tid_address(2) or CLONE_CHILD_CLEARTID
-// named and wakes who waits for the thread's end (pthread_join). Not if nobody
-// else uses the memory: nobody could see it, and writing would copy a page.
+// clearChildTID clears the word given to set_tid_address(2) or CLONE_CHILD_CLEARTID, and
+// wakes a thread that waits for this thread's end (pthread_join). It does nothing if no
+// other thread uses the memory: none could see it, and the write would copy a page.
 func (t *Thread) clearChildTID() {
 	va := t.clearTID
 	if va == 0 {

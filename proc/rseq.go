@@ -7,18 +7,17 @@ import (
 	"grim/arch"
 )
 
-// Restartable sequences (rseq(2), include/uapi/linux/rseq.h). A thread registers an
-// area in its memory. The kernel keeps the number of its CPU there, and the program
-// stores the address of a descriptor of the critical section that it is about to
-// enter. If the thread comes back to user mode inside of that section after others
-// may have run, or a signal is delivered there, it goes on at the section's abort
-// address instead.
+// Restartable sequences (rseq(2), include/uapi/linux/rseq.h). A thread registers an area in
+// its memory. The kernel keeps the number of the thread's CPU there. Before the program
+// enters a critical section it stores the address of the section's descriptor in the area.
+// If the thread returns to user mode inside that section after others may have run, or a
+// signal is delivered there, it continues at the section's abort address instead.
 //
-// The bit todoRseq of Thread.todo asks for the look, so that a thread without an
-// area, and a system call that did not wait, pay nothing. It is set where the
-// thread may have lost its CPU: after each wait and yield, and after a page fault,
-// which may have waited for a lock or a pager. That faults ask too often does no
-// harm: the section starts again, and finds its page.
+// The bit todoRseq of Thread.todo asks for this check, so a thread without an area, and a
+// system call that did not wait, pay nothing. The bit is set where the thread may have lost
+// its CPU: after each wait and yield, and after a page fault, which may have waited for a
+// lock or a pager. After faults the check may be unnecessary, which does no harm: the
+// section starts again, and finds its page.
 
 // Layouts of struct rseq and struct rseq_cs.
 const (
@@ -33,14 +32,14 @@ const (
 
 // rseqArea is a thread's registration.
 type rseqArea struct {
-	at  arch.VA // 0: none
-	sig uint32  // stands before each abort address
-	cpu int     // what the area says; rseqUnknown: nothing yet
+	at  arch.VA // address of the area; 0: none
+	sig uint32  // the word before each abort address
+	cpu int     // number stored in the area; rseqUnknown: none yet
 }
 
-// Rseq is rseq(2) with no flags. EINVAL size or alignment, or an area other than the
-// registered one; EFAULT, EPERM another signature than the registered one's, EBUSY
-// registered already. For the thread itself only.
+// Rseq is rseq(2) without flags. EINVAL: wrong size or alignment, or an area other than the
+// registered one. EFAULT. EPERM: a signature other than the registered one. EBUSY:
+// registered already. Only the thread itself may call it.
 func (t *Thread) Rseq(at arch.VA, size, sig uint32) error {
 	r := &t.rseq
 	if r.at != 0 {
@@ -66,9 +65,9 @@ func (t *Thread) Rseq(at arch.VA, size, sig uint32) error {
 	return nil
 }
 
-// Unrseq is rseq(2) with RSEQ_FLAG_UNREGISTER: the area says that no CPU is known.
-// EINVAL not the registered area, EPERM not its signature, EFAULT. For the thread
-// itself only.
+// Unrseq is rseq(2) with RSEQ_FLAG_UNREGISTER. It stores in the area that no CPU is known.
+// EINVAL: not the registered area. EPERM: not its signature. EFAULT. Only the thread itself
+// may call it.
 func (t *Thread) Unrseq(at arch.VA, size, sig uint32) error {
 	r := &t.rseq
 	switch {
@@ -84,14 +83,14 @@ func (t *Thread) Unrseq(at arch.VA, size, sig uint32) error {
 	return nil
 }
 
-// setRseqCPU stores cpu_id_start and cpu_id.
+// setRseqCPU stores cpu_id_start and cpu_id in the area.
 func (t *Thread) setRseqCPU(start, id uint32) error {
 	return t.space.vs.WriteUint64(t.rseq.at, uint64(start)|uint64(id)<<(8*rseqCPU))
 }
 
-// fixRseq is the look at the registered area before user mode or a signal frame: a
-// critical section that the thread is in is aborted, and the area gets the number of
-// the CPU. An error is SIGSEGV for the thread.
+// fixRseq is called before user mode is entered or a signal frame is made. It aborts a
+// critical section that the thread is in, and stores the CPU's number in the area. If it
+// returns an error the thread gets SIGSEGV.
 func (t *Thread) fixRseq() error {
 	if err := t.abortSection(); err != nil {
 		return err
@@ -105,8 +104,9 @@ func (t *Thread) fixRseq() error {
 	return t.setRseqCPU(cpu, cpu)
 }
 
-// abortSection makes the thread go on at the abort address if it is in a critical
-// section. One that it has left is forgotten. EFAULT, EINVAL nonsense.
+// abortSection makes the thread continue at the abort address if it is in a critical
+// section. If it has left the section, the descriptor's address is cleared. EFAULT; EINVAL:
+// the descriptor makes no sense.
 func (t *Thread) abortSection() error {
 	vs, r := t.space.vs, &t.rseq
 	at, err := vs.ReadUint64(r.at + rseqCS)
@@ -125,7 +125,7 @@ func (t *Thread) abortSection() error {
 	start, length, abort := le.Uint64(cs[8:]), le.Uint64(cs[16:]), le.Uint64(cs[24:])
 	const limit = uint64(arch.UserMax)
 	if version != 0 || start >= limit || length >= limit-start || abort >= limit ||
-		abort-start < length { // inside of the section
+		abort-start < length { // inside the section
 		return syscall.EINVAL
 	}
 	var sig [4]byte
@@ -138,7 +138,7 @@ func (t *Thread) abortSection() error {
 	pc := &t.U.Frame[t.p.k.abi.PC]
 	in := *pc-start < length
 	if in {
-		// Flags that asked not to be aborted are no more (Linux 6.1).
+		// Flags that asked not to be aborted no longer exist (Linux 6.1).
 		own, err := vs.ReadUint32(r.at + rseqFlags)
 		if err != nil {
 			return err

@@ -8,10 +8,11 @@ import (
 	"grim/arch"
 )
 
-// main runs the thread to its end, in a worker: user mode, trap, and again, until the thread
-// is to end. A null system call passes through here in fewer than fifty
-// instructions beside Run and the call itself; keep it so. bury: the caller is to bury
-// the thread, which nothing stands on any more; else it is not the caller's any more.
+// main is the thread's loop: run user code, handle the trap, repeat until the thread must
+// end. A worker calls it. For a null system call there are fewer than fifty instructions
+// beside Run and the call itself; keep it so. If bury is true the caller must bury the
+// thread, which nothing uses any more. Otherwise the thread no longer belongs to the
+// caller.
 func (t *Thread) main() (bury bool) {
 	k := t.p.k
 	k.starting.Add(-1)
@@ -26,11 +27,10 @@ func (t *Thread) main() (bury bool) {
 			}
 		} else {
 			t.pm.Activate()
-			// User mode is left in time: at the end of the slice, or when the
-			// runtime has a timer to run. Programming the timer is slow, so only
-			// when it would come too late. One that comes too early costs an
-			// interrupt, which arms it again; putting it off at every switch of
-			// threads would cost more than that.
+			// The timer interrupt ends user mode at the end of the slice, or when the
+			// runtime has a timer to run. Programming the timer is slow, so it is only done
+			// if the interrupt would come too late. If it comes too early, that interrupt
+			// arms the timer again; moving it at every switch of threads would cost more.
 			if t.sliceEnd < k.cpus[0].armed.Load() {
 				k.arm(t)
 			}
@@ -40,14 +40,14 @@ func (t *Thread) main() (bury bool) {
 			t.trap()
 			continue
 		}
-		// What a restart needs, before the result overwrites it.
+		// The restart of a call needs this value, which the result overwrites.
 		t.sysRet = t.U.Frame[arch.RetSlot]
 		k.syscalls.Syscall(t)
 	}
 	return t.exit1()
 }
 
-// arm sets the machine's timer to the end of the slice or the first timer of the
+// arm sets the machine's timer to the end of the slice or to the first timer of the
 // runtime, whichever comes first.
 func (k *Kernel) arm(t *Thread) {
 	c := &k.cpus[0]
@@ -56,13 +56,13 @@ func (k *Kernel) arm(t *Thread) {
 	k.m.SetTimer(at)
 }
 
-// TimerMoved says that this CPU's timer does not stand where the last thread
-// left it, or does not any more where it should: the idle hook calls it after
-// SetTimer, and who has started a timer of the runtime and does not wait for it.
-// (A wait looks for itself.) Safe to call without a goroutine (g0): one store.
+// TimerMoved records that this CPU's timer may not be where the last thread set it, or may
+// be too late now. The idle hook calls it after SetTimer, and so does code that starts a
+// timer of the runtime and does not wait for it. (After a wait the timer is checked
+// anyway.) It is one store, and safe to call without a goroutine (on g0).
 func (k *Kernel) TimerMoved() { k.thisCPU().armed.Store(math.MaxInt64) }
 
-// trap handles what is not a system call.
+// trap handles a trap that is not a system call.
 func (t *Thread) trap() {
 	trap := &t.U.Trap
 	switch trap.Kind {
@@ -75,10 +75,10 @@ func (t *Thread) trap() {
 	}
 }
 
-// interrupt lets the machine handle what is pending, and yields if the thread is to give
-// way.
+// interrupt lets the machine handle pending interrupts, and yields if the thread must let
+// others run.
 func (t *Thread) interrupt() {
-	if !t.p.k.several { // else runSeveral did it
+	if !t.p.k.several { // otherwise runSeveral has done it
 		t.giveWay = t.dispatch()
 	}
 	if t.p.cpuWatch.Load() {
@@ -92,8 +92,8 @@ func (t *Thread) interrupt() {
 }
 
 // dispatch lets the machine handle what is pending on this CPU. It reports whether the
-// slice is over, or there is somebody to run now that there was not before. Those that
-// waited already when this thread's turn came go on waiting.
+// slice is over, or a goroutine has become ready that was not ready before. Goroutines that
+// were ready when this thread's turn came go on waiting.
 func (t *Thread) dispatch() (giveWay bool) {
 	k := t.p.k
 	c := k.thisCPU()
@@ -101,29 +101,29 @@ func (t *Thread) dispatch() (giveWay bool) {
 	k.m.Dispatch()
 	now := k.now()
 	if now >= c.armed.Load() {
-		c.armed.Store(math.MaxInt64) // a one-shot timer: it has fired
+		c.armed.Store(math.MaxInt64) // it is a one-shot timer, and has fired
 	}
 	return now >= t.sliceEnd || c.nextTimer() <= now || k.cfg.Woken() > waiting
 }
 
-// Yield is sched_yield(2): every thread that is ready runs first. The thread may wait for
-// a thread on another CPU, in a loop: Gosched hands over to the other CPUs of an emulator.
+// Yield is sched_yield(2): every thread that is ready runs first. The thread may be in a
+// loop that waits for a thread on another CPU, so Gosched also lets the other CPUs of an
+// emulator run.
 func (t *Thread) Yield() {
 	t.usage.charge(&t.resumed, t.p.k.now())
 	runtime.Gosched()
 	t.resume()
 }
 
-// sliceOver is Yield at the end of a slice. The thread waits for nothing, so it does not
-// hand over to other CPUs: see runtime.YieldAll.
+// sliceOver is Yield at the end of a slice. The thread does not wait for anything, so the
+// other CPUs of an emulator need not run: see runtime.YieldAll.
 func (t *Thread) sliceOver() {
 	t.usage.charge(&t.resumed, t.p.k.now())
 	yieldAll()
 	t.resume()
 }
 
-// fault asks the vmspace for the page, or ends in a signal. It may block in a
-// pager.
+// fault gets the page from the vmspace, or sends a signal. It may block in a pager.
 func (t *Thread) fault(va arch.VA, access arch.Prot) {
 	t.usage.faults.Add(1)
 	if t.rseq.at != 0 {
@@ -133,8 +133,8 @@ func (t *Thread) fault(va arch.VA, access arch.Prot) {
 	switch t.space.vs.Fault(va, access) {
 	case nil:
 	case syscall.ENOMEM:
-		// There is no call to return it from. If memory can be had again, user code
-		// tries once more.
+		// There is no call to return it from. If memory can be had again, user code repeats
+		// the access.
 		if !t.outOfMemory(short) {
 			t.p.kill(SignalStatus(syscall.SIGKILL))
 		}
@@ -147,8 +147,7 @@ func (t *Thread) fault(va arch.VA, access arch.Prot) {
 	}
 }
 
-// exceptionSignals are the signals of the kinds of traps that are the thread's own
-// fault.
+// exceptionSignals are the signals for the kinds of traps that the thread itself causes.
 var exceptionSignals = map[arch.TrapKind]syscall.Signal{
 	arch.Illegal:      syscall.SIGILL,
 	arch.Protection:   syscall.SIGSEGV,
@@ -158,12 +157,12 @@ var exceptionSignals = map[arch.TrapKind]syscall.Signal{
 	arch.MachineCheck: syscall.SIGBUS,
 }
 
-// exception turns a trap that is the thread's own fault into its signal.
+// exception sends the signal for a trap that the thread itself has caused.
 func (t *Thread) exception(trap *arch.Trap) {
 	s, ok := exceptionSignals[trap.Kind]
 	if !ok {
-		// A trap that the contract does not name is the machine layer's error,
-		// but the thread cannot go on: end it, not the kernel.
+		// A trap that the contract does not name is an error of the machine layer. The
+		// thread cannot go on, so it is ended, but not the kernel.
 		t.Force(&Siginfo{Signo: syscall.SIGKILL, Code: SI_KERNEL})
 		return
 	}
@@ -174,7 +173,7 @@ func (t *Thread) exception(trap *arch.Trap) {
 	t.forceTrap(&Siginfo{Signo: s, Code: code, Addr: addr})
 }
 
-// forceTrap is Force for the signal of a trap, which the signal's frame then shows.
+// forceTrap is Force for the signal of a trap. The signal's frame will show the trap.
 func (t *Thread) forceTrap(info *Siginfo) {
 	t.faultCode, t.faultAddr = t.U.Trap.Code, t.U.Trap.Addr
 	t.Force(info)

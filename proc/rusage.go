@@ -5,16 +5,16 @@ import (
 	"syscall"
 )
 
-// Usage is what rusage(2) reports. Times are nanoseconds. The CPU time a thread
-// uses is measured from one wait to the next; of it, fork, exec and exit count
-// as system time and all else as user time: two clock readings in every system
-// call and fault would cost as much as the short ones do.
+// Usage is what rusage(2) reports. Times are in nanoseconds. A thread's CPU time is
+// measured from one wait to the next. Fork, exec and exit count as system time, and all
+// else as user time: two clock readings in every system call and fault would cost as much
+// as the short ones do.
 type Usage struct {
 	UserTime, SystemTime int64
 	MaxRSS               uint64 // bytes
-	Faults               int64  // page faults, all reported as minor: a vmspace does not tell who waited
+	Faults               int64  // page faults; all are reported as minor, as a vmspace does not tell which waited
 	Voluntary            int64  // context switches by waiting
-	Involuntary          int64  // and by yielding in or at the end of a slice
+	Involuntary          int64  // context switches by yielding in the middle or at the end of a slice
 }
 
 func (u *Usage) add(v *Usage) {
@@ -26,19 +26,19 @@ func (u *Usage) add(v *Usage) {
 	u.Involuntary += v.Involuntary
 }
 
-// threadUsage is a live thread's own account: written by its goroutine alone,
-// read by getrusage(2) of any thread of the process.
+// threadUsage is the account of a live thread. Only its goroutine writes it; getrusage(2)
+// of any thread of the process reads it.
 type threadUsage struct {
 	total, system, faults, voluntary, involuntary atomic.Int64
 }
 
-// charge adds the CPU time since *from, and moves it to now.
+// charge adds the CPU time since *from, and sets *from to now.
 func (u *threadUsage) charge(from *int64, now int64) {
 	u.total.Add(now - *from)
 	*from = now
 }
 
-// addTo adds the account to a process's.
+// addTo adds the thread's account to sum.
 func (u *threadUsage) addTo(sum *Usage) {
 	sys := u.system.Load()
 	sum.UserTime += max(u.total.Load()-sys, 0)
@@ -48,14 +48,14 @@ func (u *threadUsage) addTo(sum *Usage) {
 	sum.Involuntary += u.involuntary.Load()
 }
 
-// Whose usage (getrusage(2)).
+// Values of who in getrusage(2).
 const (
 	UsageSelf     = syscall.RUSAGE_SELF
 	UsageChildren = syscall.RUSAGE_CHILDREN
 	UsageThread   = 1 // RUSAGE_THREAD
 )
 
-// Usage is getrusage(2) and times(2). EINVAL for another who.
+// Usage is getrusage(2) and times(2). EINVAL for any other value of who.
 func (t *Thread) Usage(who int) (Usage, error) {
 	t.usage.charge(&t.resumed, t.p.k.now())
 	switch who {
@@ -74,8 +74,8 @@ func (t *Thread) Usage(who int) (Usage, error) {
 	return Usage{}, syscall.EINVAL
 }
 
-// Usage is the process's own: of its dead threads, and of the live ones up to
-// the last time each was looked at.
+// Usage returns the process's own usage: that of its dead threads, and that of the live
+// ones up to when each was last charged.
 func (p *Process) Usage() Usage {
 	var peak uint64
 	if vs := p.VM(); vs != nil {

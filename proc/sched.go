@@ -7,8 +7,8 @@ import (
 	"grim/proc/cred"
 )
 
-// Sched is how a thread asks to be scheduled (sched(7)). It is kept, inherited and
-// told, and not obeyed: the Go scheduler is the kernel's, and knows one policy.
+// Sched says how a thread wants to be scheduled (sched(7)). It is stored, inherited and
+// reported, but has no effect: the Go scheduler is the kernel's, and has one policy.
 type Sched struct {
 	Policy   int // SCHED_OTHER 0, FIFO 1, RR 2, BATCH 3, IDLE 5
 	Priority int // of FIFO and RR, 1 to 99
@@ -17,7 +17,7 @@ type Sched struct {
 	IO       int // ioprio_set(2)
 }
 
-// afterFork is what a child has.
+// afterFork returns the values of a child.
 func (s Sched) afterFork() Sched {
 	if s.Reset {
 		if s.Policy == 1 || s.Policy == 2 {
@@ -28,7 +28,7 @@ func (s Sched) afterFork() Sched {
 	return s
 }
 
-// Sched and SetSched are for any thread.
+// Sched and SetSched may be called for any thread.
 func (t *Thread) Sched() Sched {
 	t.p.mu.Lock()
 	defer t.p.mu.Unlock()
@@ -41,7 +41,7 @@ func (t *Thread) SetSched(s Sched) {
 	t.p.mu.Unlock()
 }
 
-// Nice is the value of the thread numbered tid.
+// Nice returns the nice value of the thread numbered tid.
 func (p *Process) Nice(tid int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -53,13 +53,12 @@ func (p *Process) Nice(tid int) int {
 	return 0
 }
 
-// DefaultSlack is the timer slack of a thread that has not asked for another, in
-// nanoseconds.
+// defaultSlack is the timer slack of a thread that has not set another, in nanoseconds.
 const defaultSlack = 50_000
 
-// TimerSlack and SetTimerSlack are PR_GET_TIMERSLACK and PR_SET_TIMERSLACK; 0 or less
-// sets what the thread began with. Timers are never put off here. For the thread
-// itself only.
+// TimerSlack and SetTimerSlack are PR_GET_TIMERSLACK and PR_SET_TIMERSLACK. Setting 0 or
+// less restores the value that the thread began with. Timers are never delayed here. Only
+// the thread itself may call them.
 func (t *Thread) TimerSlack() int64 { return defaultSlack + t.slack }
 
 func (t *Thread) SetTimerSlack(ns int64) {
@@ -68,19 +67,19 @@ func (t *Thread) SetTimerSlack(ns int64) {
 	}
 }
 
-// NoHuge and SetNoHuge are PR_GET_THP_DISABLE and PR_SET_THP_DISABLE: kept, for a block
-// is never more than the pages that were touched.
+// NoHuge and SetNoHuge are PR_GET_THP_DISABLE and PR_SET_THP_DISABLE. The value is only
+// stored, because a block never takes more memory than the pages that were touched.
 func (p *Process) NoHuge() bool      { return p.noHuge.Load() }
 func (p *Process) SetNoHuge(on bool) { p.noHuge.Store(on) }
 
-// SignalTable tells the signal tables of processes apart.
+// SignalTable returns a number by which the signal tables of processes can be compared.
 func (p *Process) SignalTable() uintptr {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return uintptr(unsafe.Pointer(p.acts))
 }
 
-// MaySchedule is EPERM if t may not change how target is scheduled.
+// MaySchedule returns EPERM if t may not change how target is scheduled.
 func (t *Thread) MaySchedule(target *Thread) error {
 	theirs := target.p.Cred()
 	if theirs == nil || t.cred.EUID == theirs.UID || t.cred.EUID == theirs.EUID || t.cred.Has(cred.SysNice) {
@@ -89,16 +88,16 @@ func (t *Thread) MaySchedule(target *Thread) error {
 	return syscall.EPERM
 }
 
-// Kinds of who for Scheduled.
+// Values of kind for Scheduled.
 const (
 	SchedProcess = 0
 	SchedGroup   = 1
 	SchedUser    = 2
 )
 
-// Scheduled calls fn for the threads that getpriority(2) and others mean: one thread,
-// all of a process group, all of a user; who 0 is the caller's. fn takes no lock that
-// is held here and may take Process.mu. ESRCH: there is none.
+// Scheduled calls fn for the threads that getpriority(2) and its like select: one thread,
+// all of a process group, or all of a user. A who of 0 means the caller's. fn must not take
+// a lock that is held here; it may take Process.mu. ESRCH if there is none.
 func (t *Thread) Scheduled(kind, who int, fn func(*Thread)) error {
 	k := t.p.k
 	if kind == SchedProcess {

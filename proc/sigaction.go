@@ -7,20 +7,20 @@ import (
 	"grim/arch"
 )
 
-// sigActions is a table of signal actions. Threads share their process's;
-// CLONE_SIGHAND shares it between processes.
+// sigActions is a table of signal actions. The threads of a process share it; CLONE_SIGHAND
+// shares it between processes.
 type sigActions struct {
 	mu   sync.Mutex
 	uses int // processes
-	// acts may be shared with other tables (cow) and is copied before the first
-	// change then: few processes ever change one, and it is 2 KB.
+	// acts may be shared with other tables (cow). Then it is copied before the first
+	// change: few processes ever change an action, and a table is 2 KB.
 	acts *actTable
 	cow  bool
 }
 
 type actTable [NumSignals]Sigaction
 
-// defaultActs is what processes start with. Never changed.
+// defaultActs are the actions that processes start with. It never changes.
 var defaultActs actTable
 
 func newSigActions() *sigActions { return &sigActions{uses: 1, acts: &defaultActs, cow: true} }
@@ -41,7 +41,7 @@ func (a *sigActions) get(s syscall.Signal) Sigaction {
 	return act
 }
 
-// fork copies the table to fresh, or shares it.
+// fork copies the table to fresh, or shares it. It returns the child's table.
 func (a *sigActions) fork(share bool, fresh *sigActions) *sigActions {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -54,15 +54,15 @@ func (a *sigActions) fork(share bool, fresh *sigActions) *sigActions {
 	return fresh
 }
 
-// alone reports whether no other process uses the table. Only a user can make
-// another one, so a sole user may rely on it.
+// alone reports whether no other process uses the table. Only a process that uses it can
+// make another user, so a sole user may rely on the answer.
 func (a *sigActions) alone() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.uses == 1
 }
 
-// reset sets caught signals to their default; ignored ones stay so (execve(2),
+// reset gives caught signals their default action. Ignored signals stay ignored (execve(2),
 // and CLONE_CLEAR_SIGHAND of clone3(2)).
 func (a *sigActions) reset() {
 	a.mu.Lock()
@@ -79,26 +79,26 @@ func (a *sigActions) reset() {
 	}
 }
 
-// drop ends one process's use.
+// drop ends one process's use of the table.
 func (a *sigActions) drop() {
 	a.mu.Lock()
 	a.uses--
 	a.mu.Unlock()
 }
 
-// ignores reports whether the action throws s away.
+// ignores reports whether the action discards s.
 func (act *Sigaction) ignores(s syscall.Signal) bool {
 	return act.Handler == SIG_IGN || act.Handler == SIG_DFL && harmless.Has(s)
 }
 
-// kills reports whether the action ends the process. Init's are not asked about: it
-// has none.
+// kills reports whether the action ends the process. It must not be used for init, which
+// default actions do not end.
 func (act *Sigaction) kills(s syscall.Signal) bool {
 	return act.Handler == SIG_DFL && !harmless.Has(s) && !stopSignals.Has(s)
 }
 
-// Sigaction is rt_sigaction(2): the old action, and with act set a new one.
-// EINVAL for a number that does not exist, or to change SIGKILL or SIGSTOP.
+// Sigaction is rt_sigaction(2): it returns the old action and, if act is not nil, sets a
+// new one. EINVAL for a number that does not exist, or to change SIGKILL or SIGSTOP.
 func (p *Process) Sigaction(s syscall.Signal, act *Sigaction) (Sigaction, error) {
 	if s < 1 || s > NumSignals || act != nil && unblockable.Has(s) {
 		return Sigaction{}, syscall.EINVAL
@@ -112,17 +112,17 @@ func (p *Process) Sigaction(s syscall.Signal, act *Sigaction) (Sigaction, error)
 		a := *act
 		a.Mask &^= unblockable
 		p.acts.set(s, a)
-		if a.ignores(s) { // POSIX: what is pending and now ignored is discarded
+		if a.ignores(s) { // POSIX: a pending signal that is ignored now is discarded
 			p.dropPendingLocked(SigBit(s))
 		}
 	}
 	return old, nil
 }
 
-// ignoresChildren reports whether nobody will wait for p's children: SIGCHLD is
-// ignored on purpose, or SA_NOCLDWAIT is set. silent: no SIGCHLD either. moot: one
-// would be discarded at once, as it is by default; to build its siginfo for
-// nothing would cost 400 instructions an exit.
+// ignoresChildren returns how p treats its children's ends. nowait: no thread will wait,
+// because SIGCHLD is ignored explicitly or SA_NOCLDWAIT is set. silent: no SIGCHLD is sent
+// either. moot: SIGCHLD would be discarded at once, as it is by default; building its
+// siginfo in vain would cost 400 instructions for each exit.
 func (p *Process) ignoresChildren() (nowait, silent, moot bool) {
 	p.mu.Lock()
 	if p.acts == nil {
@@ -135,7 +135,7 @@ func (p *Process) ignoresChildren() (nowait, silent, moot bool) {
 	return act.Handler == SIG_IGN || act.Flags&SA_NOCLDWAIT != 0, act.Handler == SIG_IGN, moot
 }
 
-// SigMasks are sets for /proc/PID/status.
+// SigMasks returns the signal sets for /proc/PID/status.
 func (p *Process) SigMasks() (pending, blocked, ignored, caught Sigset) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,20 +163,20 @@ func (p *Process) SigMasks() (pending, blocked, ignored, caught Sigset) {
 	return
 }
 
-// AltStack and SetAltStack are sigaltstack(2). For the thread itself only.
+// AltStack and SetAltStack are sigaltstack(2). Only the thread itself may call them.
 func (t *Thread) AltStack() AltStack     { return t.altStack }
 func (t *Thread) SetAltStack(s AltStack) { t.altStack = s }
 
-// Holds reports whether a stack pointer lies on the stack. A full stack is empty
-// below its end, so that the end itself counts and the base does not. Base plus
-// size may wrap: sigaltstack(2) takes any.
+// Holds reports whether a stack pointer lies on the stack. The stack pointer of an empty
+// stack is its end, so the end counts as on the stack and the base does not. Base plus size
+// may wrap, as sigaltstack(2) accepts any values.
 func (a *AltStack) Holds(sp arch.VA) bool {
 	return sp > a.SP && uint64(sp-a.SP) <= a.Size
 }
 
-// OnAltStack reports whether a thread with that stack pointer runs on its alternate
-// stack. It never does on one that a handler's start switches off: user code then
-// has set it while it was there.
+// OnAltStack reports whether a thread with that stack pointer runs on its alternate stack.
+// For a stack that a handler's start disables it is always false: then user code has set
+// the stack while it was on it.
 func (t *Thread) OnAltStack(sp arch.VA) bool {
 	return t.altStack.Flags&SS_AUTODISARM == 0 && t.altStack.Holds(sp)
 }

@@ -6,8 +6,8 @@ import (
 	"grim/arch"
 )
 
-// work does what todo asks for before the thread enters user mode. It reports
-// whether the thread is to end. It blocks while the process is stopped.
+// work does what todo asks for before the thread enters user mode, and reports whether the
+// thread must end. It blocks while the process is stopped.
 func (t *Thread) work() (exit bool) {
 	for {
 		todo := t.todo.Load()
@@ -27,7 +27,7 @@ func (t *Thread) work() (exit bool) {
 				t.todo.And(^uint32(todoMask))
 				t.SetMask(t.oldMask)
 			}
-			if todo&todoRseq != 0 { // after a restart, which moves the program counter
+			if todo&todoRseq != 0 { // after a restart, which changes the program counter
 				t.todo.And(^uint32(todoRseq))
 				if t.rseq.at != 0 && t.fixRseq() != nil {
 					t.Force(&Siginfo{Signo: syscall.SIGSEGV, Code: SI_KERNEL})
@@ -40,8 +40,8 @@ func (t *Thread) work() (exit bool) {
 	}
 }
 
-// deliver takes one deliverable signal and does what its action says. With none
-// left it clears todoSignal.
+// deliver takes one deliverable signal and performs its action. If there is none it clears
+// todoSignal.
 func (t *Thread) deliver() {
 	p := t.p
 	p.mu.Lock()
@@ -53,7 +53,7 @@ func (t *Thread) deliver() {
 	}
 	act := p.takeActionLocked(info.Signo)
 	conts := p.stop.conts
-	p.mu.Unlock() // a frame is written to user memory: that may block
+	p.mu.Unlock() // writing a frame to user memory may block
 	switch {
 	case act.Handler != SIG_DFL && act.Handler != SIG_IGN:
 		t.push(&info, &act)
@@ -66,9 +66,9 @@ func (t *Thread) deliver() {
 	}
 }
 
-// takeActionLocked is the action for a signal about to be delivered. On the way
-// the handler of a one-shot action is reset; its flags and mask stay, as on Linux.
-// Preconditions: p.mu held.
+// takeActionLocked returns the action for a signal that is about to be delivered. It resets
+// the handler of a one-shot action; flags and mask stay, as on Linux. Preconditions: p.mu
+// held.
 func (p *Process) takeActionLocked(s syscall.Signal) Sigaction {
 	a := p.acts
 	a.mu.Lock()
@@ -82,8 +82,8 @@ func (p *Process) takeActionLocked(s syscall.Signal) Sigaction {
 	return act
 }
 
-// push enters a handler. A frame that cannot be built ends the process with
-// SIGSEGV, unless that is caught and its frame can be.
+// push enters a handler. If the frame cannot be built the thread gets SIGSEGV, which ends
+// the process unless it is caught and its frame can be built.
 func (t *Thread) push(info *Siginfo, act *Sigaction) {
 	if t.todo.Load()&todoRestart != 0 {
 		t.todo.And(^uint32(todoRestart))
@@ -95,7 +95,7 @@ func (t *Thread) push(info *Siginfo, act *Sigaction) {
 		old = t.oldMask
 	}
 	var err error
-	if t.rseq.at != 0 { // the frame has the abort address
+	if t.rseq.at != 0 { // so that the frame has the abort address
 		err = t.fixRseq()
 	}
 	if err == nil {
@@ -104,8 +104,8 @@ func (t *Thread) push(info *Siginfo, act *Sigaction) {
 			mem := t.p.k.mem
 			short := mem.Shortages()
 			err = abi.Push(t, info, act, old)
-			// As for a page fault: the stack's page is had once somebody has given up
-			// memory.
+			// As for a page fault: the page for the stack can be had after another process
+			// has given up memory.
 			for err == syscall.ENOMEM && t.outOfMemory(short) {
 				short = mem.Shortages()
 				err = abi.Push(t, info, act, old)
@@ -127,9 +127,9 @@ func (t *Thread) push(info *Siginfo, act *Sigaction) {
 	t.SetMask(mask)
 }
 
-// restart finishes a system call that was cut short: if its result is one of
-// the ERESTART errors the call starts again or becomes EINTR. act is the action
-// whose handler runs next; nil if none does.
+// restart finishes a system call that was cut short. If its result is one of the ERESTART
+// errors, the call starts again or its result becomes EINTR. act is the action whose
+// handler runs next, or nil if none does.
 func (t *Thread) restart(act *Sigaction) {
 	abi := t.p.k.abi
 	f := &t.U.Frame
@@ -143,15 +143,15 @@ func (t *Thread) restart(act *Sigaction) {
 	case ERESTART_RESTARTBLOCK:
 		t.resuming = again
 	default:
-		return // a result after all
+		return // it is a result
 	}
 	if !again {
 		e := syscall.EINTR
 		f[arch.RetSlot] = -uint64(e) // as every errno is returned
 		return
 	}
-	// The instruction takes the number, or argument 0, from the register that
-	// got the result: RAX and X0.
+	// The instruction takes the call's number, or argument 0, from the register that got
+	// the result: RAX or X0.
 	f[arch.RetSlot] = t.sysRet
 	f[abi.PC] -= abi.SyscallBytes
 }

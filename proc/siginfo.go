@@ -6,38 +6,38 @@ import (
 	"grim/arch"
 )
 
-// NumSignals is the highest signal number; SIGRTMIN the first real-time one.
-// Names of the standard ones are package syscall's.
+// NumSignals is the highest signal number, SIGRTMIN the first real-time signal. The
+// standard signals have their names in package syscall.
 const (
 	NumSignals = 64
 	SIGRTMIN   = syscall.Signal(32)
 )
 
-// Sigset is a set of signals: bit n-1 is signal n, Linux's kernel layout.
+// Sigset is a set of signals: bit n-1 is signal n, as in Linux's kernel.
 type Sigset uint64
 
-// SigBit is the set of one signal.
+// SigBit returns the set of one signal.
 func SigBit(s syscall.Signal) Sigset { return 1 << (uint(s) - 1) }
 
 // Has reports whether s is in the set.
 func (m Sigset) Has(s syscall.Signal) bool { return m&SigBit(s) != 0 }
 
 const (
-	// unblockable can be neither blocked, caught nor ignored.
+	// unblockable are the signals that can be neither blocked, caught nor ignored.
 	unblockable = Sigset(1<<(syscall.SIGKILL-1) | 1<<(syscall.SIGSTOP-1))
 	stopSignals = Sigset(1<<(syscall.SIGSTOP-1) | 1<<(syscall.SIGTSTP-1) |
 		1<<(syscall.SIGTTIN-1) | 1<<(syscall.SIGTTOU-1))
-	// harmless are those whose default action is to do nothing (signal(7)).
+	// harmless are the signals whose default action is to do nothing (signal(7)).
 	harmless = Sigset(1<<(syscall.SIGCHLD-1) | 1<<(syscall.SIGCONT-1) |
 		1<<(syscall.SIGURG-1) | 1<<(syscall.SIGWINCH-1))
-	// synchronous are delivered before others: they belong to the instruction
-	// the thread is at.
+	// synchronous signals are delivered before others, because they belong to the
+	// instruction that the thread is at.
 	synchronous = Sigset(1<<(syscall.SIGSEGV-1) | 1<<(syscall.SIGBUS-1) | 1<<(syscall.SIGILL-1) |
 		1<<(syscall.SIGTRAP-1) | 1<<(syscall.SIGFPE-1) | 1<<(syscall.SIGSYS-1))
 )
 
-// Codes of Siginfo (sigaction(2), asm-generic/siginfo.h). Those of exceptions are
-// in arch.ABI's Cause.
+// Codes of Siginfo (sigaction(2), asm-generic/siginfo.h). Those of exceptions come from
+// arch.ABI's Cause.
 const (
 	SI_USER                                 = 0
 	SI_KERNEL                               = arch.CodeKernel
@@ -50,25 +50,25 @@ const (
 	CLD_TRAPPED, CLD_STOPPED, CLD_CONTINUED = 4, 5, 6
 )
 
-// Siginfo is what a handler is told; which fields mean something depends on
-// Signo and Code, as in siginfo_t.
+// Siginfo is what a handler is told. As in siginfo_t, Signo and Code determine which fields
+// have a meaning.
 type Siginfo struct {
 	Signo  syscall.Signal
 	Code   int32
 	Errno  int32
 	PID    int32   // sender, or the child
 	UID    uint32  // its real user
-	Child  bool    // it tells of a child: SIGCHLD, or another signal that clone(2) named
+	Child  bool    // it is about a child: SIGCHLD, or another signal given to clone(2)
 	Status int32   // with Child: exit code or signal
 	Addr   arch.VA // SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP
 	Value  uint64  // sigqueue(3), timers
 	UTime  int64   // with Child: the child's CPU times, nanoseconds
 	STime  int64
 
-	timer *Timer // whose signal it is; nil: of none
+	timer *Timer // timer that sent the signal; nil: none
 }
 
-// Handlers that are no addresses (signal(2)).
+// Values of Handler that are not addresses (signal(2)).
 const (
 	SIG_DFL arch.VA = 0
 	SIG_IGN arch.VA = 1
@@ -93,8 +93,8 @@ type Sigaction struct {
 	Mask     Sigset
 }
 
-// AltStack is an alternate signal stack as the program has set it (sigaltstack(2)).
-// Size 0: there is none.
+// AltStack is an alternate signal stack as the program has set it (sigaltstack(2)). Size is
+// 0 if there is none.
 type AltStack struct {
 	SP    arch.VA
 	Flags int32
@@ -110,9 +110,9 @@ const (
 
 // SignalABI builds signal frames; the system-call layer implements it.
 type SignalABI interface {
-	// Push saves t's registers and oldMask in a frame on its user stack, or
-	// the alternate one, and makes the registers enter act.Handler. A failure
-	// (EFAULT, ENOMEM) has changed nothing; the process gets SIGSEGV for it.
+	// Push saves t's registers and oldMask in a frame on its user stack, or on the
+	// alternate stack, and sets the registers to enter act.Handler. An error (EFAULT,
+	// ENOMEM) means that nothing has changed; the process then gets SIGSEGV.
 	// rt_sigreturn(2) undoes it, with Thread.SetMask(oldMask).
 	Push(t *Thread, info *Siginfo, act *Sigaction, oldMask Sigset) error
 }

@@ -6,16 +6,16 @@ import (
 	"grim/proc/exit"
 )
 
-// post sends a signal: to any thread of p, or to target if not nil. It never
-// blocks. EAGAIN as sigQueue.add has it.
+// post sends a signal to target or, if that is nil, to any thread of p. It never blocks.
+// EAGAIN, as for sigQueue.add.
 func (p *Process) post(info *Siginfo, target *Thread) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.postLocked(info, target)
 }
 
-// postGroup is post of a signal that goes to all of a group or of the machine: a
-// child that p is making gets it too. Preconditions: k.treeMu held.
+// postGroup is post for a signal that is sent to a whole group or to all processes: a child
+// that p is making gets it too. Preconditions: k.treeMu held.
 func (p *Process) postGroup(info *Siginfo) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -34,7 +34,7 @@ func (p *Process) postGroup(info *Siginfo) error {
 // postLocked is post. Preconditions: p.mu held.
 func (p *Process) postLocked(info *Siginfo, target *Thread) error {
 	if p.State() != Live || p.live == 0 {
-		return nil // an exiting process and a zombie take signals and do nothing
+		return nil // an exiting process and a zombie accept signals, which have no effect
 	}
 	if target != nil && target.state != Live {
 		return nil
@@ -51,8 +51,8 @@ func (p *Process) postLocked(info *Siginfo, target *Thread) error {
 	if p.discardsByLocked(&act, s, target) {
 		return nil
 	}
-	// Any thread that does not block it will do; others see it when they
-	// unblock it.
+	// Any thread that does not block the signal may take it. Threads that block it find it
+	// when they unblock it.
 	t, q := target, &p.pending
 	if target != nil {
 		q = &target.pending
@@ -62,8 +62,8 @@ func (p *Process) postLocked(info *Siginfo, target *Thread) error {
 		}
 	}
 	if t != nil && act.kills(s) && !p.isInit() && !p.stop.on && !t.mask.Has(s) {
-		// The end is certain, and begins now: a thread may sleep where only that
-		// wakes it.
+		// The end is certain, so it begins now: a thread may sleep in a way that only its
+		// end cuts short.
 		p.exitLocked(SignalStatus(s), exit.InParent)
 		return nil
 	}
@@ -90,10 +90,10 @@ func (t *Thread) notifyLocked(s syscall.Signal) {
 	}
 }
 
-// discardsByLocked reports whether a signal with that action is thrown away at once:
-// it is ignored and no thread blocks it. A blocked one is kept, for its action may
-// change. That a thread waits for it with sigtimedwait(2) does not keep it.
-// Preconditions: p.mu held.
+// discardsByLocked reports whether a signal with that action is discarded at once: it is
+// ignored and no thread blocks it. A blocked signal is kept, because its action may change.
+// It is not kept because a thread waits for it with sigtimedwait(2). Preconditions: p.mu
+// held.
 func (p *Process) discardsByLocked(act *Sigaction, s syscall.Signal, target *Thread) bool {
 	if !act.ignores(s) && !(p.isInit() && act.Handler == SIG_DFL) {
 		return false
@@ -109,11 +109,11 @@ func (p *Process) discardsByLocked(act *Sigaction, s syscall.Signal, target *Thr
 	return true
 }
 
-// isInit: process 1 gets only the signals it has asked for, so that nobody ends
-// the machine by accident; its own faults end it all the same.
+// isInit reports whether p is process 1. It gets only signals for which it has handlers, so
+// that no process ends the machine by accident. Its own faults do end it.
 func (p *Process) isInit() bool { return p.pid == 1 }
 
-// dropPendingLocked discards pending signals. Preconditions: p.mu held.
+// dropPendingLocked discards the pending signals in gone. Preconditions: p.mu held.
 func (p *Process) dropPendingLocked(gone Sigset) {
 	p.pending.drop(p, gone)
 	for t := p.threads; t != nil; t = t.next {
@@ -121,9 +121,9 @@ func (p *Process) dropPendingLocked(gone Sigset) {
 	}
 }
 
-// Force delivers a signal that the thread itself caused and cannot go on from:
-// blocked or ignored, it takes the default action (Linux force_sig). For the
-// thread itself only.
+// Force delivers a signal that the thread itself has caused and after which it cannot go
+// on. If the signal is blocked or ignored the default action is taken (Linux force_sig).
+// Only the thread itself may call it.
 func (t *Thread) Force(info *Siginfo) {
 	p := t.p
 	p.mu.Lock()
@@ -140,14 +140,14 @@ func (t *Thread) Force(info *Siginfo) {
 	t.todo.Or(todoSignal)
 }
 
-// kill ends the process from one of its threads, or anywhere.
+// kill ends the process. Any goroutine may call it.
 func (p *Process) kill(status Status) {
 	p.mu.Lock()
 	p.exitLocked(status, exit.InProcess)
 	p.mu.Unlock()
 }
 
-// Signal sends to p from the kernel (timers, the console).
+// Signal sends a signal from the kernel to p (timers, the console).
 func (p *Process) Signal(info *Siginfo) error {
 	if err := checkSignal(info.Signo); err != nil {
 		return err
@@ -155,7 +155,7 @@ func (p *Process) Signal(info *Siginfo) error {
 	return p.post(info, nil)
 }
 
-// checkSignal accepts 1 to NumSignals.
+// checkSignal returns EINVAL unless s is 1 to NumSignals.
 func checkSignal(s syscall.Signal) error {
 	if s < 1 || s > NumSignals {
 		return syscall.EINVAL
@@ -163,9 +163,10 @@ func checkSignal(s syscall.Signal) error {
 	return nil
 }
 
-// Kill is kill(2): pid > 0 a process, by the number of any of its threads; 0 the
-// caller's group, -1 all but init and the caller, below that a group. info.Signo 0 only checks. ESRCH if nobody is
-// there, EPERM if there are some and none may be signalled, EINVAL.
+// Kill is kill(2). pid > 0 means a process, by the number of any of its threads; 0 the
+// caller's group; -1 all but init and the caller; other negative numbers a group. If
+// info.Signo is 0 it only checks. ESRCH if there is no such process, EPERM if there are
+// some but none may be signalled, EINVAL.
 func (t *Thread) Kill(pid int, info *Siginfo) error {
 	if info.Signo != 0 {
 		if err := checkSignal(info.Signo); err != nil {
@@ -217,7 +218,7 @@ func (t *Thread) Kill(pid int, info *Siginfo) error {
 	return err
 }
 
-// Tgkill is tgkill(2), and tkill(2) with tgid 0: a signal to one thread.
+// Tgkill is tgkill(2), and tkill(2) if tgid is 0: it sends a signal to one thread.
 func (t *Thread) Tgkill(tgid, tid int, info *Siginfo) error {
 	if tid <= 0 || tgid < 0 {
 		return syscall.EINVAL
@@ -247,7 +248,7 @@ func (t *Thread) SendTo(p *Process, info *Siginfo) error {
 	return t.send(p, nil, info)
 }
 
-// send checks permission and posts; signal 0 only checks.
+// send checks permission and posts the signal. For signal 0 it only checks.
 func (t *Thread) send(p *Process, target *Thread, info *Siginfo) error {
 	if err := t.maySend(p, info); err != nil || info.Signo == 0 {
 		return err
@@ -255,7 +256,7 @@ func (t *Thread) send(p *Process, target *Thread, info *Siginfo) error {
 	return p.post(info, target)
 }
 
-// maySend is EPERM if t may not send the signal to p.
+// maySend returns EPERM if t may not send the signal to p.
 func (t *Thread) maySend(p *Process, info *Siginfo) error {
 	if p != t.p {
 		if theirs := p.Cred(); theirs != nil && !mayKill(t.cred, theirs) &&
@@ -266,8 +267,8 @@ func (t *Thread) maySend(p *Process, info *Siginfo) error {
 	return nil
 }
 
-// SendIO sends from the kernel to a thread, a process group or a process, as far as by
-// may; nil may.
+// SendIO sends a signal from the kernel to a thread, a process group or a process. Only
+// processes that by may signal get it; a nil by may signal all.
 func (k *Kernel) SendIO(thread, group bool, id int, info *Siginfo, by *Cred) {
 	allowed := func(p *Process) bool {
 		theirs := p.Cred()
@@ -295,7 +296,7 @@ func (k *Kernel) SendIO(thread, group bool, id int, info *Siginfo, by *Cred) {
 	}
 }
 
-// SignalGroup sends from the kernel to a process group (the console's ^C).
+// SignalGroup sends a signal from the kernel to a process group (the console's ^C).
 func (k *Kernel) SignalGroup(pgid int, info *Siginfo) error {
 	if err := checkSignal(info.Signo); err != nil {
 		return err
@@ -314,20 +315,20 @@ func (k *Kernel) SignalGroup(pgid int, info *Siginfo) error {
 	return nil
 }
 
-// HangUp tells a process that its terminal is gone: SIGHUP, and SIGCONT so that it can
-// take it.
+// HangUp tells a process that its terminal is gone: it sends SIGHUP, and SIGCONT so that a
+// stopped process can take the SIGHUP.
 func (k *Kernel) HangUp(pid int) {
 	if p := k.Process(pid); p != nil {
-		// Neither is queued more than once, so that there is always room.
+		// Neither signal is queued more than once, so there is always room.
 		_ = p.post(&Siginfo{Signo: syscall.SIGHUP, Code: SI_KERNEL}, nil)
 		_ = p.post(&Siginfo{Signo: syscall.SIGCONT, Code: SI_KERNEL}, nil)
 	}
 }
 
-// Background sends the caller's process group SIGTTIN or SIGTTOU, because the caller
-// uses its terminal from the background. nil: the caller blocks or ignores the signal,
-// and nothing was sent. EIO: the group is orphaned. Otherwise it was sent, and the error
-// is Interrupt's: the call begins again, after the stop.
+// Background sends the caller's process group SIGTTIN or SIGTTOU, because the caller uses
+// its terminal from the background. It returns nil if the caller blocks or ignores the
+// signal; nothing is sent then. EIO: the group is orphaned. Otherwise the signal was sent,
+// and the error is Interrupt's: the call begins again after the stop.
 func (t *Thread) Background(sig syscall.Signal) error {
 	p, k := t.p, t.p.k
 	p.mu.Lock()
@@ -344,7 +345,7 @@ func (t *Thread) Background(sig syscall.Signal) error {
 	if orphaned {
 		return syscall.EIO
 	}
-	// The group is the caller's own, and so there is one.
+	// The caller belongs to the group, so the group exists.
 	_ = k.SignalGroup(g.id, &Siginfo{Signo: sig, Code: SI_KERNEL})
 	return t.Interrupt()
 }

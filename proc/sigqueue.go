@@ -9,17 +9,18 @@ import (
 	"grim/mm/charge"
 )
 
-// sigQueue holds pending signals: a standard one once, real-time ones each. Its
-// methods want the mu of the process that it belongs to held.
+// sigQueue holds pending signals: each standard signal once, real-time signals as often as
+// they were sent. Preconditions of its methods: the mu of the process that it belongs to is
+// held.
 //
-// A signal that the process's user may not queue any more is pending all the same,
-// as a bit without siginfo, wherever that is better than an error; see add.
+// If the process's user may not queue more signals, a signal is pending all the same, as a
+// bit without siginfo, wherever that is better than an error; see add.
 type sigQueue struct {
 	set        Sigset
 	head, tail *queuedSignal // in order of arrival
 }
 
-// queuedSignal is a pending signal that its receiver's user has been charged for.
+// queuedSignal is a pending signal for which its receiver's user has been charged.
 type queuedSignal struct {
 	info Siginfo
 	next *queuedSignal
@@ -28,13 +29,13 @@ type queuedSignal struct {
 // signalCost is what a queued signal is charged, in bytes.
 const signalCost = int64(unsafe.Sizeof(queuedSignal{}))
 
-// rlimitSigpending is RLIMIT_SIGPENDING, which package syscall lacks.
+// rlimitSigpending is RLIMIT_SIGPENDING, which package syscall does not have.
 const rlimitSigpending = 11
 
-// add queues a signal for p, or for a thread of it. The user of the process may have
-// RLIMIT_SIGPENDING signals queued, in all its processes; standard ones of the kernel
-// and of kill(2) do not count against that. Beyond the limit, and where there is no
-// memory, a real-time signal with a value is EAGAIN. Any other becomes a bit: its
+// add queues a signal for p, or for a thread of p. The user of the process may have
+// RLIMIT_SIGPENDING signals queued in all processes together; standard signals from the
+// kernel and from kill(2) do not count against that limit. Above the limit, or without
+// memory, a real-time signal with a value gives EAGAIN. Any other signal becomes a bit: its
 // receiver learns that it came, and nothing else.
 func (q *sigQueue) add(p *Process, info *Siginfo) error {
 	s := info.Signo
@@ -63,8 +64,8 @@ func (q *sigQueue) add(p *Process, info *Siginfo) error {
 	return nil
 }
 
-// take removes the signal of among that goes first: synchronous ones, then the
-// lowest number, the oldest of a number.
+// take removes and returns the signal in among that comes first: synchronous signals first,
+// then the lowest number, and of one number the oldest.
 func (q *sigQueue) take(p *Process, among Sigset) (Siginfo, bool) {
 	m := q.set & among
 	if m == 0 {
@@ -88,14 +89,14 @@ func (q *sigQueue) take(p *Process, among Sigset) (Siginfo, bool) {
 	if more == nil {
 		q.set &^= SigBit(sig)
 	}
-	if found == nil { // only the bit
+	if found == nil { // only the bit was set
 		return Siginfo{Signo: sig, Code: SI_USER}, true
 	}
 	q.remove(p, before, found)
 	return found.info, true
 }
 
-// drop removes all signals of a set.
+// drop removes all signals in a set.
 func (q *sigQueue) drop(p *Process, gone Sigset) {
 	if q.set&gone == 0 {
 		return
@@ -111,8 +112,8 @@ func (q *sigQueue) drop(p *Process, gone Sigset) {
 	q.set &^= gone
 }
 
-// remove takes n off the list, behind prev, and gives back what it was charged. n
-// still leads to the rest of the list.
+// remove takes n, which follows prev, off the list, and gives back its charge. n.next stays
+// as it is.
 func (q *sigQueue) remove(p *Process, prev, n *queuedSignal) {
 	if prev != nil {
 		prev.next = n.next

@@ -2,11 +2,11 @@ package proc
 
 import "syscall"
 
-// Mask is the set of blocked signals. For the thread itself only.
+// Mask returns the set of blocked signals. Only the thread itself may call it.
 func (t *Thread) Mask() Sigset { return t.mask }
 
-// SetMask replaces it (rt_sigprocmask(2), rt_sigreturn(2)); SIGKILL and SIGSTOP
-// cannot be blocked. For the thread itself only.
+// SetMask sets the blocked signals (rt_sigprocmask(2), rt_sigreturn(2)). SIGKILL and
+// SIGSTOP cannot be blocked. Only the thread itself may call it.
 func (t *Thread) SetMask(m Sigset) {
 	p := t.p
 	m &^= unblockable
@@ -23,8 +23,8 @@ func (t *Thread) setMaskLocked(m Sigset) {
 	if (t.pending.set|p.pending.set)&^m != 0 {
 		t.todo.Or(todoSignal)
 	}
-	// A signal for the process that was ours to take must not be lost to a
-	// thread that has just blocked it: hand it on.
+	// This thread may have been woken for a signal for the process that it has just
+	// blocked. The signal must not be lost, so other threads are told of it.
 	if rest := p.pending.set & newly; rest != 0 {
 		for o := p.threads; o != nil; o = o.next {
 			if o != t && o.state == Live && rest&^o.mask != 0 {
@@ -35,9 +35,9 @@ func (t *Thread) setMaskLocked(m Sigset) {
 	}
 }
 
-// SetMaskUntilReturn is the first half of sigsuspend(2), ppoll(2), pselect(2),
-// epoll_pwait(2): m is the mask until the system call has returned and, if a
-// handler runs, until that has begun; then the old one comes back.
+// SetMaskUntilReturn is the first half of sigsuspend(2), ppoll(2), pselect(2) and
+// epoll_pwait(2). m is the mask until the system call has returned or, if a handler runs,
+// until the handler has been entered. Then the old mask comes back.
 func (t *Thread) SetMaskUntilReturn(m Sigset) {
 	t.oldMask = t.mask
 	t.SetMask(m)
@@ -51,16 +51,16 @@ func (t *Thread) Pending() Sigset {
 	return (t.pending.set | t.p.pending.set) & t.mask
 }
 
-// Suspend is rt_sigsuspend(2), and pause(2) with the present mask: it returns
-// ERESTARTNOHAND, so that only a handler ends it.
+// Suspend is rt_sigsuspend(2), and pause(2) if m is the present mask. It returns
+// ERESTARTNOHAND, so that only a handler ends the call.
 func (t *Thread) Suspend(m Sigset) error {
 	t.SetMaskUntilReturn(m)
 	t.Sleep(nil, Forever)
 	return ERESTARTNOHAND
 }
 
-// takeLocked takes the pending signal of a set that goes first: the thread's own
-// ones before the process's. Preconditions: t.p.mu held.
+// takeLocked takes the pending signal of a set that comes first: the thread's own signals
+// come before the process's. Preconditions: t.p.mu held.
 func (t *Thread) takeLocked(among Sigset) (Siginfo, bool) {
 	p := t.p
 	info, ok := t.pending.take(p, among)
@@ -76,8 +76,8 @@ func (t *Thread) takeLocked(among Sigset) (Siginfo, bool) {
 	return info, ok
 }
 
-// WaitSignal is rt_sigtimedwait(2): it takes a pending signal of set, or waits
-// for one. EAGAIN at the deadline, EINTR when another signal is delivered.
+// WaitSignal is rt_sigtimedwait(2): it takes a pending signal in set, or waits for one.
+// EAGAIN at the deadline, EINTR if another signal is to be delivered.
 func (t *Thread) WaitSignal(set Sigset, deadline int64) (Siginfo, error) {
 	set &^= unblockable
 	p := t.p

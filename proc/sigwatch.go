@@ -1,10 +1,10 @@
 package proc
 
-// sigWatcher is told of each signal that is queued for a process.
+// sigWatcher is a function that is called for each signal queued for a process.
 type sigWatcher struct{ fn func() }
 
-// OnSignal has fn called whenever a signal has been queued for the process or one of
-// its threads, with Process.mu held: it must not block. cancel forgets it.
+// OnSignal makes fn be called whenever a signal has been queued for the process or one of
+// its threads. It is called with Process.mu held and must not block. cancel undoes it.
 func (p *Process) OnSignal(fn func()) (cancel func()) {
 	w := &sigWatcher{fn}
 	p.mu.Lock()
@@ -20,8 +20,8 @@ func (p *Process) OnSignal(fn func()) (cancel func()) {
 	}
 }
 
-// HasPending says whether a signal of a set waits for the thread or its process. For
-// any thread.
+// HasPending reports whether a signal in a set is pending for the thread or its process. It
+// may be called for any thread.
 func (t *Thread) HasPending(set Sigset) bool {
 	t.p.mu.Lock()
 	defer t.p.mu.Unlock()

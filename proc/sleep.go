@@ -10,20 +10,20 @@ import (
 // Forever is a deadline that never comes.
 const Forever int64 = math.MaxInt64
 
-// Results of an interrupted system call that the kernel understands and user
-// code never sees (Linux include/linux/errno.h). The system-call layer stores
-// them in the result register like any errno; before the thread enters user
-// mode again they become EINTR, or the call starts again (restart).
+// Results of an interrupted system call that only the kernel sees (Linux
+// include/linux/errno.h). The system-call layer stores them in the result register like any
+// errno. Before the thread enters user mode again they become EINTR, or the call starts
+// again (restart).
 const (
-	ERESTARTSYS           = syscall.Errno(512) // again if the handler has SA_RESTART, or if none runs
-	ERESTARTNOINTR        = syscall.Errno(513) // always again
-	ERESTARTNOHAND        = syscall.Errno(514) // again only if no handler runs
+	ERESTARTSYS           = syscall.Errno(512) // starts again if the handler has SA_RESTART, or if no handler runs
+	ERESTARTNOINTR        = syscall.Errno(513) // always starts again
+	ERESTARTNOHAND        = syscall.Errno(514) // starts again only if no handler runs
 	ERESTART_RESTARTBLOCK = syscall.Errno(516) // the same, with the deadline of SaveDeadline
 )
 
-// Wake makes t look again at what it sleeps for, or, in user mode, at what it has to do.
-// It never blocks, and may be
-// called with any lock held, for a thread that does not sleep, or is dead.
+// Wake makes t check again what it sleeps for or, if it is in user mode, what it has to do.
+// It never blocks. It may be called with any lock held, and for a thread that does not
+// sleep or is dead.
 func (t *Thread) Wake() {
 	t.parker.wake()
 	if n := t.note.Load(); n != nil {
@@ -32,19 +32,19 @@ func (t *Thread) Wake() {
 	t.interruptUser()
 }
 
-// notifier is Wake as a channel, for sleeps that wait for a channel too.
-type notifier struct{ ch chan struct{} } // holds one wake-up; who sleeps looks again
+// notifier turns Wake into a channel, for sleeps that also wait for another channel.
+type notifier struct{ ch chan struct{} } // holds one wake-up; a thread that is woken checks again
 
 func (n *notifier) wake() {
 	select {
 	case n.ch <- struct{}{}:
-	default: // one is waiting to be read already
+	default: // a wake-up waits to be read already
 	}
 }
 
-// woken is the channel of t's wake-ups. The caller looks at what it waits for
-// after this and before it sleeps: Wake has known the channel only since now. For
-// the thread itself only.
+// woken returns the channel of t's wake-ups. Wakes before this call are not recorded: the
+// caller must test its condition after the call and before it sleeps. Only the thread
+// itself may call it.
 func (t *Thread) woken() <-chan struct{} {
 	n := t.note.Load()
 	if n == nil {
@@ -54,26 +54,26 @@ func (t *Thread) woken() <-chan struct{} {
 	return n.ch
 }
 
-// Interrupted reports whether the thread is wanted elsewhere: a signal may be
-// deliverable, the process stops, or the thread is to exit. A system call that
-// gives up for it returns Interrupt's error.
+// Interrupted reports whether the thread has something else to do: a signal may be
+// deliverable, the process is stopped, or the thread must exit. A system call that gives up
+// because of that returns Interrupt's error.
 func (t *Thread) Interrupted() bool { return t.todo.Load()&todoWake != 0 }
 
-// Dying reports whether the thread will exit as soon as the system call
-// returns: what it returns does not matter any more.
+// Dying reports whether the thread will exit as soon as the system call returns. Its result
+// does not matter then.
 func (t *Thread) Dying() bool { return t.todo.Load()&todoExit != 0 }
 
-// Interrupt is the error of a system call cut short: ERESTARTSYS, which the
-// caller may exchange for another of its kind, for EINTR, or for a partial
-// result. For the thread itself only.
+// Interrupt returns the error of a system call that is cut short: ERESTARTSYS. The caller
+// may replace it by another of its kind, by EINTR, or by a partial result. Only the thread
+// itself may call it.
 func (t *Thread) Interrupt() error {
 	t.todo.Or(todoRestart)
 	return ERESTARTSYS
 }
 
-// Sleep blocks until ch can be received from (nil), a signal or exit wants the
-// thread (Interrupt's error), or the clock passes deadline (ETIMEDOUT). A nil ch
-// never is ready. The caller holds no lock. When both have come, ch wins.
+// Sleep blocks until ch can be received from (nil), a signal or an exit needs the thread
+// (Interrupt's error), or the clock passes deadline (ETIMEDOUT). A nil ch is never ready.
+// If several have happened, ch comes first. The caller holds no lock.
 func (t *Thread) Sleep(ch <-chan struct{}, deadline int64) error {
 	select {
 	case <-ch:
@@ -108,9 +108,9 @@ func (t *Thread) Sleep(ch <-chan struct{}, deadline int64) error {
 	}
 }
 
-// sleepOn blocks until done is not 0, one of the todo bits in mask is set, or
-// the deadline has passed. Who sets done calls Wake after. A mask of todoExit
-// makes a sleep that only the thread's end cuts short. The caller holds no lock.
+// sleepOn blocks until done is not 0, one of the todo bits in mask is set, or the deadline
+// has passed. Code that sets done must call Wake afterwards. With a mask of todoExit only
+// the thread's end cuts the sleep short. The caller holds no lock.
 func (t *Thread) sleepOn(done *atomic.Uint32, mask uint32, deadline int64) error {
 	if done.Load() != 0 {
 		return nil
@@ -155,7 +155,7 @@ func (t *Thread) sleepUntil(done *atomic.Uint32, mask uint32, deadline int64) er
 	}
 }
 
-// startTimer arms the thread's timer; nil for Forever.
+// startTimer arms the thread's timer and returns its channel, or nil for Forever.
 func (t *Thread) startTimer(deadline int64) <-chan time.Time {
 	if deadline == Forever {
 		return nil
@@ -176,9 +176,9 @@ func (t *Thread) stopTimer(timeout <-chan time.Time, err error) error {
 	return err
 }
 
-// pause ends the time the thread used the CPU, resume begins a new one with a
-// fresh slice. Every wait of this package stands between them. how is the letter
-// that /proc shows meanwhile: S, D or T.
+// pause ends a period in which the thread used the CPU; resume begins a new one with a
+// fresh slice. Every wait of this package is between them. how is the letter that /proc
+// shows meanwhile: S, D or T.
 func (t *Thread) pause(how byte) {
 	t.usage.charge(&t.resumed, t.p.k.now())
 	t.usage.voluntary.Add(1)
@@ -194,20 +194,20 @@ func (t *Thread) resume() {
 	t.resumed = k.now()
 	t.sliceEnd = t.resumed + k.slice
 	if c := &k.cpus[0]; !k.several && c.nextTimer() < c.armed.Load() {
-		c.armed.Store(math.MaxInt64) // others have started timers meanwhile
+		c.armed.Store(math.MaxInt64) // other threads have started timers meanwhile
 	}
 }
 
-// SaveDeadline keeps the absolute deadline of a system call that was cut short
-// and returns ERESTART_RESTARTBLOCK: if no handler runs, the same call starts
-// again, and SavedDeadline tells it when to end. For the thread itself only.
+// SaveDeadline stores the absolute deadline of a system call that is cut short, and returns
+// ERESTART_RESTARTBLOCK. If no handler runs, the same call starts again, and SavedDeadline
+// returns the deadline. Only the thread itself may call it.
 func (t *Thread) SaveDeadline(d int64) error {
 	t.deadline = d
 	return ERESTART_RESTARTBLOCK
 }
 
-// SavedDeadline returns the deadline if this system call goes on from an
-// interrupted one, once.
+// SavedDeadline returns the deadline if this system call continues an interrupted one. It
+// does so once.
 func (t *Thread) SavedDeadline() (d int64, ok bool) {
 	ok = t.resuming
 	t.resuming = false

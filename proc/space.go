@@ -8,11 +8,10 @@ import (
 	"grim/mm/vm"
 )
 
-// space is a vmspace as processes use it. The vmspace's own reference count
-// says who may hold it (a /proc reader, the reaper); users says who may still
-// run in it. The difference is what makes a purge safe: the process that takes
-// users to 0 knows that nobody runs, faults or copies there any more, whoever
-// else still holds the object (E9).
+// space is a vmspace as processes use it. The vmspace's own reference count counts holders
+// (a /proc reader, the reaper); users counts the processes that may run in it. The
+// difference makes a purge safe: the process that takes users to 0 knows that no thread
+// runs, faults or copies there any more, whatever else still holds a reference (E9).
 type space struct {
 	vs    *vm.VMSpace
 	users atomic.Int32 // processes that may use the memory
@@ -26,15 +25,15 @@ func (s *space) init(vs *vm.VMSpace) *space {
 	return s
 }
 
-// borrow adds a process (vfork, CLONE_VM). The caller is a user itself.
+// borrow adds a process (vfork, CLONE_VM). The caller's process must be a user.
 func (s *space) borrow() *space {
 	s.users.Add(1)
 	s.vs.Ref()
 	return s
 }
 
-// leave ends one process's use and reports whether it was the last: then the
-// memory is the caller's alone to purge. The reference stays with the caller.
+// leave ends one process's use, and reports whether it was the last. Then only the caller
+// may purge the memory. The caller keeps its reference.
 func (s *space) leave() (last bool) {
 	n := s.users.Add(-1)
 	if n < 0 {
@@ -43,7 +42,7 @@ func (s *space) leave() (last bool) {
 	return n == 0
 }
 
-// discard throws a space away that no thread ever ran in, or that exec left.
+// discard discards a space in which no thread ever ran, or which exec has left.
 func (s *space) discard() {
 	if s.leave() {
 		s.vs.Purge(nil)
@@ -51,7 +50,7 @@ func (s *space) discard() {
 	s.vs.Release()
 }
 
-// allocUArea takes a frame for a thread's u-area.
+// allocUArea allocates a frame for a thread's u-area.
 func (k *Kernel) allocUArea(t *Thread) error {
 	f, err := k.mem.Alloc(phys.UArea)
 	if err != nil {
@@ -62,8 +61,8 @@ func (k *Kernel) allocUArea(t *Thread) error {
 	return nil
 }
 
-// freeUArea gives it back. Only the reaper may, for a dead thread (E3), or who
-// made a thread that never ran.
+// freeUArea frees it. Only bury may call it, for a dead thread (E3), or the maker of a
+// thread that has never run.
 func (k *Kernel) freeUArea(t *Thread) {
 	if t.frame == 0 {
 		panic("proc: freeUArea: thread has none (freed twice?)")

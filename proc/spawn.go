@@ -16,18 +16,19 @@ type SpawnArgs struct {
 	VM     *vm.VMSpace // Spawn takes over the caller's reference, unless it fails; Cred's user pays for it
 	PC     arch.VA
 	SP     arch.VA
-	Files  Files        // the same; nil: none
+	Files  Files        // Spawn takes over the caller's use, unless it fails; nil: none
 	Init   bool         // process 1: adopts orphans
 	Cred   *Cred        // nil: the superuser
 	Limits *Limits      // nil: DefaultLimits
 	Design *exit.Design // nil: the kernel's
-	// Setup sees the thread before it runs, with its registers set; nil: nothing.
+	// Setup is called with the thread before it runs, with its registers set. It may be
+	// nil.
 	Setup func(t *Thread)
 }
 
-// Spawn starts a process that is the kernel's child, in a session of its own.
-// Somebody must call its Wait in the end. ENOMEM, EAGAIN no number free, EEXIST
-// there is a process 1.
+// Spawn starts a process that is a child of the kernel, in a session of its own. In the end
+// Wait must be called for it. ENOMEM; EAGAIN: no number is free; EEXIST: there is a process
+// 1.
 func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 	pid, err := k.pids.alloc(a.Init)
 	if err != nil {
@@ -83,10 +84,10 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 	return p, nil
 }
 
-// newProcess makes the object, which the user of cred pays for, the first thread
-// included; nothing can find it yet. payer is that user, as far as the caller knows, or
-// nil: to look for it takes a lock. limit is of threads. On error the number is free
-// again: EAGAIN.
+// newProcess makes the object. The user of cred pays for it, including its first thread.
+// Nothing can find it yet. payer is that user, as far as the caller knows, or nil: looking
+// it up takes a lock. limit is the limit of threads. On error the number is free again.
+// EAGAIN.
 func (k *Kernel) newProcess(pid int, name string, cred *Cred, payer *charge.User, limit uint64) (*Process, error) {
 	p := &Process{k: k, pid: pid, start: k.now(), name: name[:min(len(name), 15)], cred: cred}
 	var err error
@@ -105,15 +106,16 @@ func (k *Kernel) newProcess(pid int, name string, cred *Cred, payer *charge.User
 	return p, nil
 }
 
-// unmake undoes newProcess and the number's alloc. The process has no thread any more.
+// unmake undoes newProcess and the allocation of the number. The process has no thread any
+// more.
 func (k *Kernel) unmake(p *Process) {
 	k.counts.procs.Add(-1)
 	p.endAccount()
 	k.pids.release(p.pid)
 }
 
-// publish makes a new process visible with its first thread. Preconditions:
-// k.treeMu held; parent and group are set.
+// publish makes a new process visible with its first thread. Preconditions: k.treeMu held;
+// parent and group are set.
 func (k *Kernel) publish(p *Process, t *Thread) {
 	k.linkChild(p)
 	k.all.push(linkAll, p)

@@ -6,8 +6,7 @@ import (
 	"grim/proc/exit"
 )
 
-// State is how far a process or a thread is on its way out. Only advance
-// changes it.
+// State is how far a process or a thread has got on its way out. Only advance changes it.
 //
 //	Live -exit1-> Exiting -die-> Dead -zombify-> Zombie -wait4-> Gone
 //	                                \------- zombify --------/
@@ -16,20 +15,19 @@ type State uint8
 const (
 	// Live: visible by pid; owns vmspace, files and u-areas.
 	Live State = iota
-	// Exiting: its threads are in, or on their way to, exit1, and may block;
-	// the last one takes the process apart. Takes no more signals.
+	// Exiting: its threads are in exit1 or on their way to it, and may block. The last one
+	// takes the process apart. It takes no more signals.
 	Exiting
-	// Dead: of a process the pid and the last u-area remain, and as much of the
-	// vmspace as its exit design leaves for later (package exit). Of a thread the
-	// u-area alone; it is off the look-up lists already. It is a thread's last
-	// state: bury frees what is left.
+	// Dead: of a process the pid and the last u-area remain, and as much of the vmspace as
+	// its exit design leaves for later (package exit). Of a thread only the u-area remains;
+	// it is off the look-up lists. Dead is a thread's last state: bury frees the rest.
 	Dead
-	// Zombie: identity, status and usage; the parent may wait for it. Under a
-	// design that leaves its memory to the parent, that too. Threads are never
+	// Zombie: identity, status and usage remain; the parent may wait for it. Under a design
+	// that leaves the memory to the parent, the memory remains too. Threads are never
 	// zombies.
 	Zombie
-	// Gone: the pid may be used again once no group or session has it. Dead
-	// comes here at once if nobody will wait. Threads are never gone.
+	// Gone: the pid may be used again once no group or session has it. A process goes from
+	// Dead to Gone directly if no process will wait for it. Threads are never Gone.
 	Gone
 )
 
@@ -42,7 +40,7 @@ func (s State) String() string {
 	return fmt.Sprintf("State(%d)", uint8(s))
 }
 
-// follows tells whether a process may go from s to next.
+// follows reports whether a process may go from s to next.
 func (s State) follows(next State) bool {
 	return next == s+1 && next <= Gone || s == Dead && next == Gone
 }
@@ -52,7 +50,7 @@ func (s State) followsThread(next State) bool { return next == s+1 && next <= De
 
 // advance moves p to its next state and traces it.
 //
-// Preconditions: p.mu held up to Dead (what Live guards is behind that lock);
+// Preconditions: p.mu held up to Dead (the fields of a live process are behind that lock);
 // k.treeMu held from Zombie on.
 func (p *Process) advance(next State, by exit.Context) {
 	old := State(p.state.Load())

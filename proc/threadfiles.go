@@ -1,14 +1,14 @@
 package proc
 
 // Most threads use the files of their process. A thread that clone(2) made without
-// CLONE_FILES or CLONE_FS, or that has asked since, has its own (Thread.ownsFiles).
-// From the first such thread on (Process.split) the others are counted, so that the
-// process's files are closed when the last thread that uses them ends, and not only
-// with the process.
+// CLONE_FILES or CLONE_FS, or that has asked for it since, has its own (Thread.ownsFiles).
+// From the first such thread on (Process.split) the other threads are counted, so that the
+// process's files are closed when the last thread that uses them ends, and not only when
+// the process ends.
 
-// leaveFilesLocked ends an exiting thread's use of its files, and returns them if no
-// other thread uses them. Those that are the process's still are closed in step 3,
-// with its last thread. Preconditions: p.mu held, p.split.
+// leaveFilesLocked ends an exiting thread's use of its files, and returns them if no other
+// thread uses them. Otherwise the process's files are closed in step 3, with its last
+// thread. Preconditions: p.mu held, p.split.
 func (t *Thread) leaveFilesLocked() (alone Files) {
 	p := t.p
 	if t.ownsFiles {
@@ -20,13 +20,13 @@ func (t *Thread) leaveFilesLocked() (alone Files) {
 	return alone
 }
 
-// UnshareFiles gives the thread descriptors of its own if another thread or process
-// uses them too (close_range(2) with CLOSE_RANGE_UNSHARE). The working directory
-// stays shared. ENOMEM. For the thread itself only.
+// UnshareFiles gives the thread descriptors of its own if another thread or process uses
+// them too (close_range(2) with CLOSE_RANGE_UNSHARE). The working directory stays shared.
+// ENOMEM. Only the thread itself may call it.
 func (t *Thread) UnshareFiles() error {
 	p, old := t.p, t.files
 	p.mu.Lock()
-	alone := t.ownsFiles || p.running == 1 // it stays so: only a user makes another one
+	alone := t.ownsFiles || p.running == 1 // it stays so: only a user of the files can make another user
 	p.mu.Unlock()
 	if old == nil || alone && !old.Shared() {
 		return nil
@@ -61,13 +61,14 @@ func (t *Thread) UnshareFiles() error {
 	return nil
 }
 
-// ownFiles makes the descriptors of the only thread the process's, shared with
-// nobody, and closes those that are marked for execve(2). ENOMEM.
+// ownFiles makes the descriptors of the only thread the process's, shared with no other
+// process, and closes those that are marked for execve(2). ENOMEM.
 func (t *Thread) ownFiles() error {
 	if err := t.UnshareFiles(); err != nil {
 		return err
 	}
-	// If the thread had its own, the last of the others has closed the process's.
+	// If the thread had its own files, the last of the other threads has closed the
+	// process's.
 	p := t.p
 	p.mu.Lock()
 	p.files, p.split = t.files, false

@@ -6,26 +6,27 @@ import (
 	"time"
 )
 
-// realTimer is ITIMER_REAL (setitimer(2), alarm(2)): SIGALRM when the monotonic
-// clock gets there. It lives on the process until exit1's step 3.
+// realTimer is ITIMER_REAL (setitimer(2), alarm(2)): it sends SIGALRM when the monotonic
+// clock reaches a time. It belongs to the process until step 3 of exit1.
 //
-// A timer with an interval does not start again when it expires, but when its
-// SIGALRM is taken from the queue, by a handler's start or by sigtimedwait(2). So a
-// program that cannot keep up with its timer costs one expiry for each signal that
-// it takes, however short the interval is. A SIGALRM that is ignored is never
-// taken, and ends the timer; so it is on Linux.
+// A timer with an interval does not start again when it expires, but when its SIGALRM is
+// taken from the queue, by a handler's start or by sigtimedwait(2). So for a program that
+// cannot keep up with its timer, the timer costs one expiry for each signal taken, however
+// short the interval is. A SIGALRM that is ignored is never taken, which ends the timer, as
+// on Linux.
 type realTimer struct {
 	p *Process
 
 	mu       sync.Mutex // alone, or inside Process.mu
 	timer    *time.Timer
-	at       int64 // Kernel.Now; 0: not armed
-	expired  int64 // when it last expired, and has not started again since; 0: it has
+	at       int64 // Kernel.Now at which it expires; 0: not armed
+	expired  int64 // when it expired, if it has not started again since; otherwise 0
 	interval int64
 }
 
-// SetTimer arms the process's real-time timer: in value nanoseconds, 0 disarms,
-// then every interval, 0 once. It returns what was left, and the old interval.
+// SetTimer arms the process's real-time timer. It expires in value nanoseconds (0 disarms
+// it) and then every interval (0: only once). It returns the time that was left and the old
+// interval.
 func (p *Process) SetTimer(value, interval int64) (oldValue, oldInterval int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -44,7 +45,7 @@ func (p *Process) SetTimer(value, interval int64) (oldValue, oldInterval int64) 
 	return oldValue, oldInterval
 }
 
-// Timer is getitimer(2): nanoseconds left and the interval.
+// Timer is getitimer(2): it returns the nanoseconds left and the interval.
 func (p *Process) Timer() (value, interval int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,8 +57,9 @@ func (p *Process) Timer() (value, interval int64) {
 	return p.timer.left()
 }
 
-// left: an armed timer has at least 1 ns left; one that has expired and waits for
-// its signal to be taken has none. Preconditions: r.mu held.
+// left returns the time left and the interval. An armed timer has at least 1 ns left. A
+// timer that has expired and whose signal has not been taken has none. Preconditions: r.mu
+// held.
 func (r *realTimer) left() (value, interval int64) {
 	if r.at == 0 {
 		return 0, r.interval
@@ -65,7 +67,7 @@ func (r *realTimer) left() (value, interval int64) {
 	return max(r.at-r.p.k.now(), 1), r.interval
 }
 
-// arm starts or stops it. Preconditions: r.mu held.
+// arm starts or stops the timer. Preconditions: r.mu held.
 func (r *realTimer) arm(value, interval int64) {
 	if r.timer != nil {
 		r.timer.Stop()
@@ -77,7 +79,7 @@ func (r *realTimer) arm(value, interval int64) {
 	}
 }
 
-// start lets it expire at a time. Preconditions: r.mu held.
+// start makes the timer expire at a time. Preconditions: r.mu held.
 func (r *realTimer) start(at int64) {
 	r.at, r.expired = at, 0
 	d := time.Duration(at - r.p.k.now())
@@ -89,7 +91,7 @@ func (r *realTimer) start(at int64) {
 	r.p.k.TimerMoved()
 }
 
-// later is a time that many nanoseconds after another, or the last of all times.
+// later returns the time d nanoseconds after at, or Forever if that overflows.
 func later(at, d int64) int64 {
 	if d > Forever-at {
 		return Forever
@@ -97,7 +99,7 @@ func later(at, d int64) int64 {
 	return at + d
 }
 
-// fire runs in a goroutine of its own.
+// fire sends SIGALRM. It runs in a goroutine of its own.
 func (r *realTimer) fire() {
 	r.mu.Lock()
 	if r.at == 0 || r.p.k.now() < r.at { // disarmed or set anew meanwhile
@@ -109,9 +111,9 @@ func (r *realTimer) fire() {
 	r.p.post(&Siginfo{Signo: syscall.SIGALRM, Code: SI_KERNEL}, nil)
 }
 
-// taken is called when a SIGALRM for the process is taken from the queue: a timer
-// with an interval goes on, with the first expiry of its series that is still to
-// come. Those that have passed are one signal.
+// taken is called when a SIGALRM for the process is taken from the queue. It restarts a
+// timer with an interval, at the first expiry of its series that is still to come. All
+// expiries in between count as one signal.
 func (r *realTimer) taken() {
 	r.mu.Lock()
 	if r.expired != 0 && r.interval > 0 {
@@ -121,7 +123,7 @@ func (r *realTimer) taken() {
 	r.mu.Unlock()
 }
 
-// stop disarms it for good: its process has let go of it.
+// stop disarms the timer for good. Its process does not refer to it any more.
 func (r *realTimer) stop() {
 	r.mu.Lock()
 	r.arm(0, 0)

@@ -10,30 +10,30 @@ import (
 type Event struct {
 	When    int64 // Config.Clock, nanoseconds
 	PID     int32
-	TID     int32 // of a thread's own steps, else 0
+	TID     int32 // for steps of one thread, else 0
 	Step    exit.Step
 	Context exit.Context
 	Pages   int64 // exit.StepPurgeEnd: resident pages freed
 	Tables  int32 // exit.StepPurgeEnd: table pages freed
 }
 
-// traceEvents is the size of the ring, a power of two: some sixteen events a
-// process, so about sixty exits back.
+// traceEvents is the size of the ring, a power of two. An exit takes some sixteen events,
+// so the ring holds about sixty exits.
 const traceEvents = 1024
 
-// traceRing keeps the last events. Writers take no lock: each has a slot of its
-// own until the ring comes round. The words are atomic, by functions and not by
-// types: those cost instructions.
+// traceRing keeps the last events. Writers take no lock: each has a slot of its own until
+// the ring has come round. The words are accessed by atomic functions; atomic types would
+// cost more instructions.
 type traceRing struct {
-	n    uint64 // slots ever handed out; the next one's number
+	n    uint64 // number of slots handed out so far
 	ring [traceEvents]traceSlot
 }
 
-// traceSlot is an Event, or with stepFreed what the one before it freed: Pages in
-// the low 33 bits of when, Tables above.
+// traceSlot is an Event. With stepFreed it is the second slot of an event and says what
+// that freed: Pages in the low 33 bits of when, Tables above.
 type traceSlot struct {
 	when int64
-	what uint64 // Step, Context << 5, PID << 7, TID << 29, the slot's round << 51
+	what uint64 // Step, Context << 5, PID << 7, TID << 29, number of the round << 51
 }
 
 const (
@@ -45,8 +45,8 @@ const (
 	stepFreed = 31
 )
 
-// Numbers of processes fit their 22 bits, steps stay clear of the mark, and contexts fit
-// their 2 bits.
+// The numbers of processes fit into 22 bits and contexts into 2 bits, and no step equals
+// stepFreed.
 const (
 	_ = uint(1<<(tidShift-pidShift) - maxPIDs)
 	_ = uint(stepFreed - exit.NumSteps)
@@ -63,8 +63,8 @@ func (k *Kernel) traceThread(s exit.Step, t *Thread) {
 	k.record(uint64(s) | uint64(exit.InProcess)<<5 | uint64(t.p.pid)<<pidShift | uint64(t.TID())<<tidShift)
 }
 
-// record puts an event into the ring: a clock reading, an addition and two stores,
-// 44 instructions in all, and is always on. May be called with any lock of this
+// record puts an event into the ring. It is always on, and costs a clock reading, an
+// addition and two stores, 44 instructions in all. It may be called with any lock of this
 // package held.
 func (k *Kernel) record(what uint64) {
 	when := k.now()
@@ -76,7 +76,7 @@ func (k *Kernel) record(what uint64) {
 	}
 }
 
-// traceFreed records a step that freed memory, less than 32 TB of it, in two slots.
+// traceFreed records a step that freed memory, at most 32 TB, in two slots.
 func (k *Kernel) traceFreed(s exit.Step, pid int, by exit.Context, pages, tables int) {
 	when := k.now()
 	r := k.traces
@@ -90,16 +90,17 @@ func (k *Kernel) traceFreed(s exit.Step, pid int, by exit.Context, pages, tables
 	}
 }
 
-// put fills slot number n. Its round goes in last: see Events.
+// put fills slot number n. The word with the number of the round is stored last: see
+// Events.
 func (r *traceRing) put(n uint64, when int64, what uint64) {
 	e := &r.ring[n%traceEvents]
 	atomic.StoreInt64(&e.when, when)
 	atomic.StoreUint64(&e.what, what|n/traceEvents<<roundShift)
 }
 
-// tell is apart from record so that the event is on the heap only if somebody
-// looks: 150 instructions a step. It does not read the slot, which may be another
-// event's by now.
+// tell is a separate function so that the event is on the heap only if there is a function
+// to call; otherwise each step would cost 150 instructions more. It does not read the slot,
+// which may hold another event by now.
 //
 //go:noinline
 func tell(f func(*Event), when int64, what uint64, freed int64) {
@@ -107,8 +108,8 @@ func tell(f func(*Event), when int64, what uint64, freed int64) {
 	f(&e)
 }
 
-// SetTrace replaces Config.Trace; nil: nobody looks. A call of the old function
-// may still be running on return.
+// SetTrace replaces Config.Trace; nil removes it. A call of the old function may still be
+// running when SetTrace returns.
 func (k *Kernel) SetTrace(f func(e *Event)) {
 	if f == nil {
 		k.onTrace.Store(nil)
@@ -117,8 +118,8 @@ func (k *Kernel) SetTrace(f func(e *Event)) {
 	k.onTrace.Store(&f)
 }
 
-// decodeEvent takes a slot's words apart, with the first one of the slot behind it
-// if that goes with it.
+// decodeEvent decodes a slot's words. freed is the first word of the following slot, if
+// that belongs to the event.
 func decodeEvent(when int64, what uint64, freed int64) Event {
 	const number = 1<<(tidShift-pidShift) - 1
 	return Event{When: when, PID: int32(what >> pidShift & number), TID: int32(what >> tidShift & number),
@@ -126,9 +127,10 @@ func decodeEvent(when int64, what uint64, freed int64) Event {
 		Pages: freed & (1<<33 - 1), Tables: int32(freed >> 33)}
 }
 
-// get is slot number n; false if it is not written yet, or another's by now. Who
-// writes to it for the next round has counted n up before that, so a slot that
-// was whole and is still ours after it was read was read as a whole.
+// get returns slot number n. ok is false if the slot is not written yet, or has been
+// overwritten. A writer for the next round raises n in the ring before it writes. So if the
+// slot's round is right, and the ring's n has not got that far after the slot was read, the
+// slot was read as a whole.
 func (r *traceRing) get(n uint64) (when int64, what uint64, ok bool) {
 	e := &r.ring[n%traceEvents]
 	what = atomic.LoadUint64(&e.what)
@@ -138,9 +140,9 @@ func (r *traceRing) get(n uint64) (when int64, what uint64, ok bool) {
 	return when, what, ok
 }
 
-// Events returns the events since number from (0: as far back as the ring
-// holds), oldest first, and the number to pass next time. An event that is being
-// written, or was overwritten meanwhile, is left out.
+// Events returns the events from number from on (0: as far back as the ring goes), oldest
+// first, and the number to pass next time. An event that is being written, or was
+// overwritten meanwhile, is left out.
 func (k *Kernel) Events(from uint64) ([]Event, uint64) {
 	r := k.traces
 	end := atomic.LoadUint64(&r.n)

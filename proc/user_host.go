@@ -4,8 +4,8 @@ package proc
 
 import "runtime"
 
-// On a host, user mode is a function call to the scheduler, and the test's machine says
-// on which CPU the caller is.
+// On a host, user mode is a function call to the scheduler, and the test's machine says on
+// which CPU the caller is.
 
 func pin()            {}
 func unpin()          {}

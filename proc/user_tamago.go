@@ -4,8 +4,8 @@ package proc
 
 import "runtime"
 
-// What the scheduler wants to know of user mode where there are several CPUs; see the
-// functions of these names in package runtime.
+// What the scheduler must know of user mode if there are several CPUs. See the functions
+// with these names in package runtime.
 
 func pin()            { runtime.Pin() }
 func unpin()          { runtime.Unpin() }

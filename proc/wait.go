@@ -19,7 +19,7 @@ const (
 	WCLONE     = 0x80000000
 )
 
-// IDType says what Waitid's id is (waitid(2)).
+// IDType says what the id of Waitid means (waitid(2)).
 type IDType int
 
 const (
@@ -28,18 +28,18 @@ const (
 	P_PGID // id 0: the caller's group
 )
 
-// WaitResult is a child's change of state. PID 0: there was none (WNOHANG).
+// WaitResult is a child's change of state. PID is 0 if there was none (WNOHANG).
 type WaitResult struct {
 	PID    int
 	UID    uint32
-	Status Status // as wait4(2) encodes it
-	Code   int32  // as waitid(2) does: CLD_*
-	Value  int32  // and si_status: the exit code or the signal
-	Usage  Usage  // of the child and the children it has waited for
+	Status Status // in the encoding of wait4(2)
+	Code   int32  // in that of waitid(2): CLD_*
+	Value  int32  // si_status: the exit code or the signal
+	Usage  Usage  // of the child and of the children that it has waited for
 }
 
-// Wait4 is wait4(2). ECHILD no such child, EINVAL options, ESRCH the one pid
-// that cannot be negated, ERESTARTSYS a signal.
+// Wait4 is wait4(2). ECHILD: there is no such child. EINVAL: wrong options. ESRCH: the one
+// pid that cannot be negated. ERESTARTSYS: a signal.
 func (t *Thread) Wait4(pid int, options uint32) (r WaitResult, err error) {
 	if options&^(WNOHANG|WUNTRACED|WCONTINUED|WNOTHREAD|WALL|WCLONE) != 0 {
 		return r, syscall.EINVAL
@@ -58,8 +58,7 @@ func (t *Thread) Wait4(pid int, options uint32) (r WaitResult, err error) {
 	return r, t.wait(&w, &r)
 }
 
-// Waitid is waitid(2); P_PIDFD is the caller's to turn into P_PID. Errors as
-// Wait4's.
+// Waitid is waitid(2). The caller must turn P_PIDFD into P_PID. Errors are those of Wait4.
 func (t *Thread) Waitid(what IDType, id int, options uint32) (r WaitResult, err error) {
 	if options&^(WNOHANG|WUNTRACED|WEXITED|WCONTINUED|WNOWAIT|WNOTHREAD|WALL|WCLONE) != 0 ||
 		options&(WUNTRACED|WEXITED|WCONTINUED) == 0 {
@@ -74,15 +73,14 @@ func (t *Thread) Waitid(what IDType, id int, options uint32) (r WaitResult, err 
 	return r, t.wait(&waitFor{what, id, options}, &r)
 }
 
-// waitFor is whom a wait is for.
+// waitFor says which children a wait is for.
 type waitFor struct {
 	what    IDType
 	id      int
 	options uint32
 }
 
-// wants reports whether the wait of thread t is about child c. Preconditions:
-// treeMu held.
+// wants reports whether the wait of thread t is for child c. Preconditions: treeMu held.
 func (w *waitFor) wants(c *Process, t *Thread) bool {
 	switch {
 	case w.options&WNOTHREAD != 0 && c.maker != t:
@@ -93,12 +91,12 @@ func (w *waitFor) wants(c *Process, t *Thread) bool {
 	case w.options&WALL != 0:
 		return true
 	}
-	// A "clone child" is one that does not end with SIGCHLD.
+	// A "clone child" is a child that does not end with SIGCHLD.
 	return (c.exitSignal != int(syscall.SIGCHLD)) == (w.options&WCLONE != 0)
 }
 
-// wait looks for a child that has what w wants, and sleeps on NoteChild until
-// one has. Its change of state is put into r, which is zero before.
+// wait looks for a child with a change of state that w wants, and sleeps on NoteChild until
+// there is one. It puts the change into r, which is zero before.
 func (t *Thread) wait(w *waitFor, r *WaitResult) error {
 	err := t.waitWatching(w, r)
 	if t.waitNote.p != nil {
@@ -107,7 +105,7 @@ func (t *Thread) wait(w *waitFor, r *WaitResult) error {
 	return err
 }
 
-// waitWatching is wait that leaves waitNote attached.
+// waitWatching is wait, but leaves waitNote attached.
 func (t *Thread) waitWatching(w *waitFor, r *WaitResult) error {
 	p := t.p
 	for watching := false; ; {
@@ -123,7 +121,7 @@ func (t *Thread) waitWatching(w *waitFor, r *WaitResult) error {
 		case w.options&WNOHANG != 0:
 			return nil
 		case !watching:
-			// Then look again: what happened since the first look woke nobody.
+			// Then look again: events since the first look have not woken this thread.
 			t.waitNote.Events, t.waitNote.wakes = NoteChild, t
 			p.Attach(&t.waitNote)
 			watching = true
@@ -137,13 +135,13 @@ func (t *Thread) waitWatching(w *waitFor, r *WaitResult) error {
 	}
 }
 
-// pollChildren takes the first child that has what w wants. any: there are
-// children that may yet have. A zombie has had all but its end. claimed is the child
-// taken, if the caller is to settle it.
+// pollChildren takes the first child that has a change of state that w wants. any reports
+// whether there are children that may yet have one; of a zombie only the end is left to
+// report. claimed is the child taken, if the caller must settle it.
 func (t *Thread) pollChildren(w *waitFor, r *WaitResult) (claimed *Process, any bool) {
 	p, k := t.p, t.p.k
 	k.treeMu.Lock()
-	if w.what == P_PID { // no need to look at the others
+	if w.what == P_PID { // the other children need not be looked at
 		if c := k.pids.process(w.id); c != nil && c.parent == p && w.wants(c, t) {
 			any = c.State() < Zombie || c.debt == paying
 			claimed = p.collect(c, w.options, r)
@@ -163,8 +161,8 @@ func (t *Thread) pollChildren(w *waitFor, r *WaitResult) (claimed *Process, any 
 	return claimed, any
 }
 
-// collect puts c's change of state into r if options want it, and consumes it. It
-// returns c if the caller is to settle it. Preconditions: treeMu held, c is p's child.
+// collect puts c's change of state into r if options ask for it, and consumes it. It
+// returns c if the caller must settle it. Preconditions: treeMu held, c is p's child.
 func (p *Process) collect(c *Process, options uint32, r *WaitResult) (claimed *Process) {
 	k := p.k
 	switch {
@@ -183,7 +181,7 @@ func (p *Process) collect(c *Process, options uint32, r *WaitResult) (claimed *P
 		c.jobEvent.code == CLD_CONTINUED && options&WCONTINUED != 0:
 		ev := c.jobEvent
 		if c.State() >= Exiting {
-			break // the end is what will be reported
+			break // the end will be reported instead
 		}
 		if options&WNOWAIT == 0 {
 			c.jobEvent = jobEvent{}
@@ -212,7 +210,7 @@ func (p *Process) result(r *WaitResult) {
 	}
 }
 
-// settle gives back what a child that the thread has claimed still holds, as a part of
+// settle gives back what a child that the thread has claimed still holds. It is a part of
 // the thread's system call.
 func (t *Thread) settle(c *Process) {
 	k := t.p.k
@@ -221,7 +219,7 @@ func (t *Thread) settle(c *Process) {
 	t.usage.system.Add(k.now() - begin)
 }
 
-// childInfo is the siginfo of p's SIGCHLD; code 0 means how it ended.
+// childInfo returns the siginfo of p's SIGCHLD. A code of 0 means the code of how p ended.
 func (p *Process) childInfo(code int32) *Siginfo {
 	var r WaitResult
 	p.result(&r)
@@ -232,8 +230,9 @@ func (p *Process) childInfo(code int32) *Siginfo {
 		Status: r.Value, UTime: r.Usage.UserTime, STime: r.Usage.SystemTime}
 }
 
-// Wait collects a process that Spawn made: it blocks the calling goroutine, not
-// a user thread, until the process is a zombie, and makes it gone. Once only.
+// Wait collects a process that Spawn made. It blocks the calling goroutine, which is not a
+// user thread, until the process is a zombie, and makes it gone. It may be called once
+// only.
 func (p *Process) Wait() WaitResult {
 	ended := make(chan struct{}, 1)
 	cancel := p.OnExit(func() { ended <- struct{}{} })
@@ -260,8 +259,9 @@ func (p *Process) Wait() WaitResult {
 	return r
 }
 
-// siblings is the list that p is on: its parent's children, or the kernel's and
-// nobody's. linkChild and unlinkChild keep it. Preconditions: treeMu held.
+// siblings returns the lists that p is on: those of its parent's children, or of the
+// processes without a parent. linkChild and unlinkChild maintain them. Preconditions:
+// treeMu held.
 func (k *Kernel) siblings(p *Process) *procTree {
 	if p.parent == nil {
 		return &k.parentless

@@ -6,26 +6,26 @@ import (
 	"grim/proc/exit"
 )
 
-// maxIdleWorkers is how many goroutines wait for a thread to run. Each holds its
-// stack, 8 KB or what the last thread's calls made it grow to.
+// maxIdleWorkers is how many goroutines may wait for a thread to run. Each holds its stack,
+// which is 8 KB or what the last thread's calls have made it grow to.
 const maxIdleWorkers = 16
 
-// worker is a goroutine that runs one user thread after the other. To wake one
-// that is parked costs 500 instructions less than to start a new goroutine and
-// later end it. Nothing of a thread stays with it: Thread.main returns with
-// nothing above it. Then bury frees what the thread held, here or in the reaper.
+// worker is a goroutine that runs one user thread after the other. Waking one that is
+// parked costs 500 instructions less than starting a new goroutine and later ending it.
+// Nothing of a thread stays with the worker: Thread.main returns with nothing above it on
+// the stack, and then bury frees what the thread held, here or in the reaper.
 type worker struct {
 	parker parker
-	t      *Thread // to run next; nil: end
+	t      *Thread // thread to run next; nil: end
 	next   *worker // workerPool.mu
 }
 
-// workerPool is the parked workers.
+// workerPool holds the parked workers.
 type workerPool struct {
 	mu   sync.Mutex
 	idle *worker
 	n    int
-	// closed: none is kept any more.
+	// closed: no more workers are kept.
 	closed bool
 }
 
@@ -49,7 +49,7 @@ func (k *Kernel) start(t *Thread) {
 	w.parker.wake()
 }
 
-// work is the worker's goroutine.
+// work is the function that the worker's goroutine runs.
 func (l *workerPool) work(w *worker) {
 	for w.t != nil {
 		t := w.t
@@ -64,7 +64,8 @@ func (l *workerPool) work(w *worker) {
 	}
 }
 
-// put makes w one of those that wait; false: there are enough, w is to end.
+// put parks w and returns true, or returns false if there are enough parked workers: then w
+// must end.
 func (l *workerPool) put(w *worker) bool {
 	l.mu.Lock()
 	keep := l.n < maxIdleWorkers && !l.closed
@@ -77,7 +78,7 @@ func (l *workerPool) put(w *worker) bool {
 	return keep
 }
 
-// close ends the workers that wait, and lets no other wait again.
+// close ends the parked workers, and lets no worker park again.
 func (l *workerPool) close() {
 	l.mu.Lock()
 	l.closed = true
