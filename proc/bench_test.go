@@ -2,8 +2,8 @@ package proc
 
 import "testing"
 
-// The cost of the protocol alone: user code, page tables of an empty space and
-// the machine cost little here.
+// BenchmarkForkExitWait measures the cost of the protocol alone: user code, page tables of
+// an empty space and the machine cost little here.
 func BenchmarkForkExitWait(b *testing.B) {
 	m := newMachine(b, 1<<14, nil)
 	m.quiet = true

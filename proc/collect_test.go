@@ -11,8 +11,7 @@ import (
 	"grim/proc/exit"
 )
 
-// fatMachine is a machine whose zombies hold their memory until they are waited for, and
-// gated is a file whose pager holds a writer-back until the gate is closed.
+// fatMachine returns a machine whose zombies hold their memory until they are waited for.
 func fatMachine(t *testing.T, frames int) *machine {
 	return newMachine(t, frames, func(c *Config) { c.Design = &exit.Parent })
 }
@@ -30,7 +29,7 @@ func (m *machine) gated() *gated {
 	return g
 }
 
-// writer is a child that leaves a dirty page of the file.
+// writer returns a child that leaves a dirty page of the file.
 func (g *gated) writer(code int) program {
 	return func(c *user) {
 		c.Store(c.Map(1<<12, vm.Shared, g), 1)
@@ -38,9 +37,10 @@ func (g *gated) writer(code int) program {
 	}
 }
 
-// Two threads wait for one child. The first has claimed it and gives back its memory: the
-// second finds no child, and its number is not used again before that is done. Broken by:
-// claim that leaves the child on its parent's list (the second thread settles it too).
+// Two threads wait for one child. The first has claimed it and gives back its memory. The
+// second finds no child, and the child's number is not used again before the first is done.
+// Broken by: claim that leaves the child on its parent's list (the second thread settles it
+// too).
 func TestSettleTwoWaiters(t *testing.T) {
 	m := fatMachine(t, 4096)
 	g := m.gated()
@@ -74,7 +74,7 @@ func TestSettleTwoWaiters(t *testing.T) {
 	g.Unref()
 }
 
-// WNOWAIT leaves all as it is: memory, status, number. Broken by: collect that claims
+// WNOWAIT leaves memory, status and number as they are. Broken by: collect that claims
 // whatever the options say.
 func TestSettleNoWait(t *testing.T) {
 	m := fatMachine(t, 4096)
@@ -101,9 +101,9 @@ func TestSettleNoWait(t *testing.T) {
 	})
 }
 
-// A signal does not interrupt a wait that has claimed its child: the handler runs after
-// it, and the child is returned. Broken by: a wait that looks for
-// signals once more when it has settled.
+// A signal does not interrupt a wait that has claimed its child: the handler runs after the
+// wait, and the child is returned. Broken by: a wait that checks for signals once more
+// after it has settled.
 func TestSettleSignal(t *testing.T) {
 	m := fatMachine(t, 4096)
 	g := m.gated()
@@ -129,7 +129,8 @@ func TestSettleSignal(t *testing.T) {
 	g.Unref()
 }
 
-// A parent that is killed while it settles ends after that, and nothing is left over.
+// A parent that is killed while it settles a child ends after that, and nothing is left
+// over.
 func TestSettleParentKilled(t *testing.T) {
 	m := fatMachine(t, 4096)
 	g := m.gated()
@@ -151,10 +152,10 @@ func TestSettleParentKilled(t *testing.T) {
 	g.Unref()
 }
 
-// The fat zombies of a parent that ends are given back though nobody waits for them, and
-// those of a parent that ignores its children before its wait finds that there are none.
-// Broken by: orphan that forgets those it has claimed; Zombify that does not run Owed
-// before it announces.
+// When a parent ends, its fat zombies give back their memory though no process waits for
+// them. If a parent ignores its children, their memory is given back before its wait finds
+// that there are none. Broken by: orphan that forgets the zombies that it has claimed;
+// Zombify that does not run Owed before it announces.
 func TestSettleNobodyWaits(t *testing.T) {
 	m := fatMachine(t, 4096)
 	g := m.gated()
@@ -190,8 +191,8 @@ func TestSettleNobodyWaits(t *testing.T) {
 	g.Unref()
 }
 
-// If memory is gone, fat zombies give theirs back; they stay zombies, with their status,
-// and nobody is killed. Broken by: outOfMemory without payForMemory.
+// If there is no memory left, fat zombies give theirs back. They stay zombies with their
+// status, and no process is killed. Broken by: outOfMemory without payForMemory.
 func TestFatZombiesPayForMemory(t *testing.T) {
 	m := fatMachine(t, 700)
 	killed := false
@@ -220,7 +221,7 @@ func TestFatZombiesPayForMemory(t *testing.T) {
 	}
 }
 
-// zombies are p's children that have ended.
+// zombies returns p's children that have ended.
 func (p *Process) zombies() (list []*Process) {
 	p.k.treeMu.Lock()
 	defer p.k.treeMu.Unlock()
@@ -233,8 +234,8 @@ func (p *Process) zombies() (list []*Process) {
 	return list
 }
 
-// A process may have changed its design while threads ended: those that were kept are
-// freed under the new one too. Broken by: bury without FreeThreads.
+// A process may change its design after threads have ended: the threads that were kept are
+// freed under the new design too. Broken by: bury without FreeThreads.
 func TestDesignChanges(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {
@@ -259,7 +260,8 @@ func TestDesignChanges(t *testing.T) {
 	eventually(t, "all threads are freed", func() bool { return m.k.Counts().Threads == 0 })
 }
 
-// Broken by: Apart without begin.
+// The number of spaces that are taken apart after their process's end is bounded. Broken
+// by: Apart without begin.
 func TestEagerIsBounded(t *testing.T) {
 	m := newMachine(t, 1<<14, func(c *Config) { c.Design = &exit.Eager })
 	gate := make(chan struct{})

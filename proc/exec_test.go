@@ -15,8 +15,8 @@ import (
 	"grim/proc/exit"
 )
 
-// Exec from any thread: the others are gone, the caller is the leader, signals,
-// memory and names are as execve(2) says.
+// Exec works from any thread. The other threads are gone, the caller is the leader, and
+// signals, memory and names are as execve(2) says.
 func TestExec(t *testing.T) {
 	forDesigns(t, 8192, func(t *testing.T, m *machine) {
 		for _, leader := range []bool{true, false} {
@@ -65,7 +65,7 @@ func TestExec(t *testing.T) {
 	})
 }
 
-// A failed exec leaves everything as it was, threads included.
+// A failed exec leaves everything as it was, including the threads.
 func TestExecFails(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -85,8 +85,8 @@ func TestExecFails(t *testing.T) {
 	})
 }
 
-// Every thread of a process execs, forks, makes threads or exits at once: one
-// wins, nobody is left over.
+// Every thread of a process execs, forks, makes threads or exits at the same time. One exec
+// wins, and no thread is left over.
 func TestExecRace(t *testing.T) {
 	m := newMachine(t, 1<<14, nil)
 	rounds := 60
@@ -118,10 +118,10 @@ func TestExecRace(t *testing.T) {
 	eventually(t, "children end", func() bool { return m.k.Counts().Processes == 0 })
 }
 
-// Every allocation of fork, vfork, clone and exec fails, frames from the n-th on and
-// then the n-th charge alone: an error, everything undone.
-// Broken by: Fork, of VMSpace, without Release after room is refused; newThread that
-// keeps its charge when there is no u-area.
+// Every allocation of fork, vfork, clone and exec fails: all frames from the n-th on, and
+// then only the n-th charge. The call returns an error, and everything is undone. Broken
+// by: Fork, of VMSpace, without Release after room is refused; newThread that keeps its
+// charge when there is no u-area.
 func TestForkOutOfMemory(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	charges := m.vm.Charges()
@@ -222,10 +222,9 @@ func TestForkOutOfMemory(t *testing.T) {
 	})
 }
 
-// An exit needs no charge: with every charge refused a process with threads and pending
-// signals ends, and its parent gets its status and a SIGCHLD without siginfo. Nothing but
-// siginfo is asked for.
-// Broken by: a Take in die; add, of sigQueue, that forgets the bit.
+// An exit needs no charge. With every charge refused, a process with threads and pending
+// signals ends, and its parent gets its status and a SIGCHLD without siginfo. Only siginfo
+// is charged. Broken by: a Take in die; add, of sigQueue, that forgets the bit.
 func TestExitWithoutCharges(t *testing.T) {
 	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		m.run(0, func(u *user) {
@@ -268,8 +267,8 @@ func TestExitWithoutCharges(t *testing.T) {
 	})
 }
 
-// Fork trees, threads, kill storms and orphans, all at once and at random, with
-// init to collect the rest; run with the race detector. The seed is printed.
+// Fork trees, threads, kill storms and orphans, all at once and at random, with init to
+// collect the rest. It is for the race detector. The seed is printed.
 func TestStorm(t *testing.T) {
 	forDesigns(t, 1<<15, func(t *testing.T, m *machine) {
 		seed := time.Now().UnixNano()
@@ -333,7 +332,8 @@ func TestStorm(t *testing.T) {
 				u.Fork(grow(rnd, 0))
 			}
 			for {
-				// What the storm has stopped must go on to be waited for.
+				// Processes that the storm has stopped must continue, so that they can be
+				// waited for.
 				u.Kill(-1, syscall.SIGCONT)
 				if _, err := u.Wait4(-1, WALL|WNOHANG); err != nil {
 					break
@@ -355,9 +355,8 @@ func TestStorm(t *testing.T) {
 	})
 }
 
-// checkOrder is E6 for every process that ran: its steps come in the order that the
-// machine's exit design has. It fails if any two of them are swapped in die, Zombify or
-// announce.
+// checkOrder is E6 for every process that ran: its steps come in the order of the machine's
+// exit design. It fails if any two of them are swapped in die, Zombify or announce.
 func (m *machine) checkOrder() {
 	m.t.Helper()
 	m.mu.Lock()
@@ -367,7 +366,7 @@ func (m *machine) checkOrder() {
 		if e.Step == exit.StepThreadDead || e.Step == exit.StepDeadproc || e.Context == exit.InBackground {
 			continue
 		}
-		if e.Step == exit.StepExit1 { // maybe of another process of that number
+		if e.Step == exit.StepExit1 { // it may be another process with that number
 			m.checkExit(exits[e.PID])
 			exits[e.PID] = nil
 		}
@@ -391,7 +390,8 @@ func (m *machine) checkExit(steps []Event) {
 	}
 	for i := 1; i < len(steps); i++ {
 		e, l := steps[i], steps[i-1]
-		// A new parent is told again, and if it does not wait, after the process is gone.
+		// A new parent is told again. If it does not wait, that is after the process is
+		// gone.
 		again := (l.Step == exit.StepWakeup || l.Step == exit.StepGone) && (e.Step == exit.StepSIGCHLD || e.Step == exit.StepWakeup)
 		if place(e) <= place(l) && !again {
 			m.t.Errorf("process %d: %v after %v", e.PID, e.Step, l.Step)

@@ -15,9 +15,9 @@ import (
 	"grim/proc/exit"
 )
 
-// The steps of an exit come in the contract's order, whatever the policy; the
-// process has files, a timer, memory and a parent that waits. Swap any two
-// lines of exit1 or of a design, and it fails.
+// The steps of an exit come in the contract's order, under every design. The process has
+// files, a timer, memory and a parent that waits. If any two lines of exit1 or of a design
+// are swapped, it fails.
 func TestExitOrder(t *testing.T) {
 	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		var open atomic.Int64
@@ -58,7 +58,7 @@ func TestExitOrder(t *testing.T) {
 	})
 }
 
-// slowPager takes its time to take a page back.
+// slowPager is slow to take a page back.
 type slowPager struct {
 	mu   sync.Mutex
 	disk map[int64]byte
@@ -94,10 +94,9 @@ func (m *machine) file(slow func(), pages int64) (*vm.FileObject, *slowPager) {
 	return o, p
 }
 
-// E1: wait returns only after the pager, however slow, has everything the child
-// wrote. It fails when exit1 does step 5 and 6 before step 4 (then, under
-// exit.Purge, VMSpace.Release panics first, which is E8), or Zombify is called
-// before FreeSpace.
+// E1: wait returns only after the pager, however slow it is, has everything that the child
+// wrote. It fails when exit1 does steps 5 and 6 before step 4 (then, under exit.Purge,
+// VMSpace.Release panics first, which is E8), or if Zombify is called before FreeSpace.
 func TestE1SlowPager(t *testing.T) {
 	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		o, pager := m.file(func() { time.Sleep(5 * time.Millisecond) }, 4)
@@ -126,9 +125,9 @@ func TestE1SlowPager(t *testing.T) {
 	}, exit.E1)
 }
 
-// E7: while one purge sleeps in its pager, others run, exit and are reaped.
-// Under the reaper policy the same sleep holds up everybody's exit: that is what
-// the purge policy is for, and shows that the test can fail.
+// E7: while one purge sleeps in its pager, other processes run, exit and are reaped. Under
+// the design reaper the same sleep delays every exit: the design purge avoids that, and
+// this shows that the test can fail.
 func TestE7PurgeSleeps(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	gate := make(chan struct{})
@@ -156,9 +155,9 @@ func TestE7PurgeSleeps(t *testing.T) {
 	o.Unref()
 }
 
-// E5: a process that makes and ends 100 000 threads never holds more than the
-// live ones and a bound. It fails if dead threads are kept until process exit
-// (return early in bury when !t.last) or Fork does not wait for room.
+// E5: a process that makes and ends 100 000 threads never holds more than its live threads
+// and a bound. It fails if dead threads are kept until process exit (return early in bury
+// when !t.last) or if Fork does not wait for room.
 func TestE5Threads(t *testing.T) {
 	n := 100_000
 	if testing.Short() || raceEnabled {
@@ -179,31 +178,31 @@ func TestE5Threads(t *testing.T) {
 		}
 		u.ExitGroup(0)
 	})
-	// live ones: this thread, a batch, and those of earlier batches that have
-	// run their last instruction and not yet exited: two batches at most here.
+	// Live threads are this thread, a batch, and threads of earlier batches that have run
+	// their last instruction and not exited yet: two batches at most here.
 	if limit := int64(1 + 3*batch + deadBound); most > limit {
 		t.Errorf("%d thread objects at once, want at most %d", most, limit)
 	}
 	t.Logf("at most %d thread objects", most)
 }
 
-// E9: a borrowed address space survives its borrower's exit and exec, the
-// lender's exit before the borrower's, and is purged once, by the last user. It
-// fails if leaveSpace ignores what space.leave says.
+// E9: a borrowed address space survives its borrower's exit and exec, and the lender's exit
+// before the borrower's. It is purged once, by the last user. It fails if leaveSpace
+// ignores the result of space.leave.
 func TestE9Borrowed(t *testing.T) {
 	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		vforkFlags := ForkArgs{Flags: CloneVM | CloneVfork, ExitSignal: syscall.SIGCHLD}
 		m.run(0, func(u *user) {
 			va := u.Map(4<<12, vm.Anon, nil)
 			u.Store(va, 1)
-			// vfork, exit: the child's write is the parent's, and fork returned
-			// only after it.
+			// vfork, exit: the parent sees the child's write, and fork returned only after
+			// it.
 			u.Clone(vforkFlags, func(c *user) { c.Store(va, 2); c.ExitGroup(0) })
 			if b := u.Load(va); b != 2 {
 				t.Errorf("after vfork and exit the parent reads %d, want 2", b)
 			}
 			u.Wait(-1)
-			// vfork, exec: released before the child ends.
+			// vfork, exec: the parent continues before the child ends.
 			gate := make(chan struct{}, 1)
 			u.Clone(vforkFlags, func(c *user) {
 				c.Store(va, 3)
@@ -220,7 +219,7 @@ func TestE9Borrowed(t *testing.T) {
 			if b := u.Load(va); b != 3 {
 				t.Errorf("after the exec'd child's end the parent reads %d, want 3", b)
 			}
-			// CLONE_VM: the lender ends first; the borrower goes on.
+			// CLONE_VM: the lender ends first, and the borrower goes on.
 			pid := u.Fork(func(lender *user) {
 				lender.Clone(ForkArgs{Flags: CloneVM, ExitSignal: syscall.SIGCHLD}, func(c *user) {
 					c.Spin(func() bool { return c.t.p.PPID() != lender.t.p.pid })
@@ -248,14 +247,14 @@ func TestE9Borrowed(t *testing.T) {
 	})
 }
 
-// zombieFields are what a zombie may hold (E10): identity, status, usage, the
-// account that these are charged to, its place in the tree, and who watches it.
+// zombieFields are the fields that a zombie may have set (E10): identity, status, usage,
+// the account that is charged for these, its place in the tree, and its watchers.
 var zombieFields = []string{"k", "pid", "start", "account", "state", "parent", "ofKernel", "onZombies", "links", "group",
 	"exitSignal", "execed", "adopts", "adopted", "maker", "mu", "status", "name", "cred", "limits", "design", "layout",
 	"usage", "childUse", "noteMu", "notes"}
 
-// E10: a zombie holds nothing else. It fails if a step of exit1 or a design leaves
-// its resource on the Process (p.files = nil, p.acts = nil, p.space = nil ...).
+// E10: a zombie holds nothing else. It fails if a step of exit1 or a design leaves its
+// resource on the Process (p.files = nil, p.acts = nil, p.space = nil ...).
 func TestE10Zombie(t *testing.T) {
 	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		var open atomic.Int64
@@ -285,22 +284,22 @@ func TestE10Zombie(t *testing.T) {
 					t.Errorf("a zombie is charged %d bytes, want the process's %d", n, processCost)
 				}
 				frames = append(frames, m.mem.FreeFrames())
-				if n := open.Load(); n != int64(1+len(frames)) { // ours, and the sleeping grandchildren's
+				if n := open.Load(); n != int64(1+len(frames)) { // this process's, and those of the sleeping grandchildren
 					t.Errorf("%d descriptor tables open", n)
 				}
 			}
 			u.ExitGroup(0)
 		})
 		p.Wait()
-		for _, q := range m.k.Processes() { // the grandchildren, nobody's now
+		for _, q := range m.k.Processes() { // the grandchildren, which have no parent now
 			q.Signal(&Siginfo{Signo: syscall.SIGKILL})
 		}
 		eventually(t, "orphans end", func() bool { return m.k.Counts().Processes == 0 })
 	}, exit.E10)
 }
 
-// A process whose threads end one by one has the status of the last to exit, as on
-// Linux since 5.17, and the thread that happens to be last takes it apart.
+// A process whose threads end one by one has the status of the last thread to exit, as on
+// Linux since 5.17. The thread that happens to be the last takes the process apart.
 func TestLastThread(t *testing.T) {
 	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		m.run(ExitStatus(5), func(u *user) {
@@ -321,8 +320,8 @@ func TestLastThread(t *testing.T) {
 	})
 }
 
-// Threads are ended wherever they are: in user mode, asleep in any way, waiting
-// for a child, a futex, in vfork, stopped.
+// Threads are ended wherever they are: in user mode, in any kind of sleep, waiting for a
+// child or a futex, in vfork, stopped.
 func TestKillAnywhere(t *testing.T) {
 	forDesigns(t, 8192, func(t *testing.T, m *machine) {
 		m.run(0, func(u *user) {
@@ -364,14 +363,14 @@ func TestKillAnywhere(t *testing.T) {
 					t.Errorf("wait: %+v, %v", w, err)
 				}
 			}
-			u.Kill(-1, syscall.SIGKILL) // the children of the killed
+			u.Kill(-1, syscall.SIGKILL) // children of the killed process
 		})
 		eventually(t, "orphans end", func() bool { return m.k.Counts().Processes == 0 })
 	})
 }
 
-// A zombie's threads are all freed, however slow one of them is to get onto
-// deadproc. It fails if leaveSiblings calls exit2 after p.mu.Unlock.
+// All threads of a zombie are freed, even if one of them takes long to get onto deadproc.
+// It fails if leaveSiblings calls exit2 after p.mu.Unlock.
 func TestThreadsFreedBeforeZombie(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	var first atomic.Bool
@@ -390,8 +389,8 @@ func TestThreadsFreedBeforeZombie(t *testing.T) {
 	}
 }
 
-// A process that is killed with its whole group while it forks has no child
-// that the kill has missed. It fails without the look at Dying in adopt.
+// A process that is killed together with its group while it forks has no child that the
+// kill has missed. It fails without the check of Dying in adopt.
 func TestKillGroupWhileForking(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	for _, flags := range []CloneFlags{0, CloneVM | CloneVfork, threadFlags} {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// spawnInit starts process 1, which runs fn and then ends.
+// runInit starts process 1, which runs fn and then ends.
 func (m *machine) runInit(fn program) {
 	m.t.Helper()
 	p := m.spawn(SpawnArgs{Init: true}, func(u *user) { fn(u); u.ExitGroup(0) })
@@ -23,13 +23,14 @@ func (m *machine) runInit(fn program) {
 	}
 }
 
-// An orphan of clone(2) with no exit signal, or another than SIGCHLD, tells its new
-// parent by SIGCHLD: a plain wait of init's finds it. Without, the zombie stays.
+// An orphan that clone(2) made with no exit signal, or with a signal other than SIGCHLD,
+// sends its new parent SIGCHLD, so that a plain wait by init finds it. Otherwise the zombie
+// would stay.
 func TestOrphanExitSignal(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.runInit(func(u *user) {
 		for _, sig := range []syscall.Signal{0, syscall.SIGUSR1, syscall.SIGCHLD} {
-			for _, before := range []bool{false, true} { // is it a zombie when its parent ends?
+			for _, before := range []bool{false, true} { // whether it is a zombie when its parent ends
 				var pid atomic.Int64
 				var go1 atomic.Bool
 				parent := u.Fork(func(c *user) {
@@ -53,16 +54,17 @@ func TestOrphanExitSignal(t *testing.T) {
 	})
 }
 
-// Orphans go to the nearest ancestor that adopts them and lives; a process knows of
-// such an ancestor although the ancestor asked later, and children of one inherit
-// nothing but that knowledge.
+// Orphans go to the nearest live ancestor that adopts. A process is found by such an
+// ancestor even if the ancestor has begun to adopt later. Children of an adopting process
+// inherit nothing but the flag that there is one.
 func TestSubreaper(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.runInit(func(u *user) {
 		adopts := func(u *user, on bool) {
 			u.must(func(t *Thread) (uint64, error) { t.p.SetAdopts(on); return 0, nil })
 		}
-		// far, near and the parent of an orphan: the orphan tells its new parent.
+		// The family is far, near and the parent of an orphan. The orphan reports its new
+		// parent.
 		family := func(farAdopts, nearAdopts, nearEnds bool) (got, far, near int) {
 			var ppid, nearPID, ready, set, ended atomic.Int64
 			far = u.Fork(func(f *user) {
@@ -102,7 +104,7 @@ func TestSubreaper(t *testing.T) {
 				}
 			})
 			stop := make(chan struct{})
-			go func() { // init collects what comes to it while it waits for far
+			go func() { // init collects children that come to it while it waits for far
 				eventually(t, "the orphan tells its parent", func() bool { return ppid.Load() != 0 })
 				close(stop)
 			}()
@@ -127,7 +129,7 @@ func TestSubreaper(t *testing.T) {
 	})
 }
 
-// An ancestor that adopts, but is on its way out, gets no orphans.
+// An ancestor that adopts but is exiting gets no orphans.
 func TestSubreaperExiting(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	var open, armed, ppid atomic.Int64
@@ -174,8 +176,8 @@ func TestSubreaperExiting(t *testing.T) {
 	p.Wait()
 }
 
-// PR_SET_PDEATHSIG: the end of the thread that made the process counts, not that of
-// another; fork clears it.
+// PR_SET_PDEATHSIG: the end of the thread that made the process sends the signal, the end
+// of another thread does not. Fork clears the setting.
 func TestParentDeath(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {
@@ -228,9 +230,9 @@ func TestParentDeath(t *testing.T) {
 	})
 }
 
-// A group that was orphaned before gets no SIGHUP when one of its members exits
-// while another is stopped; it does when the exit is that of the last parent that
-// connected it (TestGroups).
+// A group that was orphaned before gets no SIGHUP when one of its members exits while
+// another is stopped. It gets one when the last parent that connected it exits
+// (TestGroups).
 func TestNoHangUp(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {
@@ -248,8 +250,8 @@ func TestNoHangUp(t *testing.T) {
 	})
 }
 
-// A wait for stops alone has nothing to wait for in zombies; with __WNOTHREAD a
-// thread has only the children that it made, or was given by one that ended.
+// A wait for stops only does not wait for zombies. With __WNOTHREAD a thread has only the
+// children that it made, or that it was given when another thread ended.
 func TestWaitWhose(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {

@@ -9,9 +9,8 @@ import (
 	"grim/mm/charge"
 )
 
-// A signal to the group that comes while fork works reaches the child too. A
-// handler runs in both; with SIGTERM both would end. Without Thread.fork the child
-// misses it.
+// A signal to the group that comes during a fork reaches the child too. A handler runs in
+// both; SIGTERM would end both. Without Thread.fork the child misses it.
 func TestForkGroupSignal(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {
@@ -31,7 +30,8 @@ func TestForkGroupSignal(t *testing.T) {
 		if w, err := u.Wait(pid); err != nil || w.Status != 0 || got.Load() != 2 {
 			t.Errorf("%+v, %v, %d handlers ran", w, err, got.Load())
 		}
-		// One to the process alone stays with it; of a stop and a continuation the last counts.
+		// A signal to the process alone stays with it. Of a stop and a continuation, the
+		// last one counts.
 		pid, err = u.Clone(ForkArgs{
 			ExitSignal: syscall.SIGCHLD,
 			OnChild: func(c *Thread) error {
@@ -53,9 +53,9 @@ func TestForkGroupSignal(t *testing.T) {
 	})
 }
 
-// A signal that is pending when fork begins is taken first: the call starts again,
-// and its handler has run before there is a child. Seen to fail without the look at
-// Interrupted at the beginning of Fork.
+// A signal that is pending when fork begins is taken first: the call starts again, and the
+// handler has run before there is a child. Seen to fail without the check of Interrupted at
+// the beginning of Fork.
 func TestForkPending(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {
@@ -80,8 +80,8 @@ func TestForkPending(t *testing.T) {
 	})
 }
 
-// A maker of threads that waits for the reaper is ended by a fatal signal. Without
-// the look at Dying in waitRoom it hangs.
+// A maker of threads that waits for the reaper is ended by a fatal signal. Without the
+// check of Dying in waitRoom it hangs.
 func TestWaitRoomKilled(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	d := &m.k.dead
@@ -105,7 +105,7 @@ func TestWaitRoomKilled(t *testing.T) {
 			t.Errorf("%+v, %v", w, err)
 		}
 		fill(-deadBound)
-		// Room that is made wakes the others.
+		// When there is room the other makers are woken.
 		u.Thread(func(c *user) {
 			c.Spin(func() bool { return c.t.p.StateLetter(u.PID()) == 'D' })
 			d.done()
@@ -117,7 +117,7 @@ func TestWaitRoomKilled(t *testing.T) {
 	})
 }
 
-// CLONE_VFORK of a thread: its maker sleeps until it ends.
+// CLONE_VFORK of a thread: its maker sleeps until the thread ends.
 func TestVforkThread(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {
@@ -133,13 +133,13 @@ func TestVforkThread(t *testing.T) {
 	})
 }
 
-// trackedFiles is a table that tells how it is used.
+// trackedFiles is a table that records how it is used.
 type trackedFiles struct {
 	open  *atomic.Int64
 	flags CloneFlags // of the Fork that made it
 	users *atomic.Int64
 
-	payer  atomic.Int64 // the user's number
+	payer  atomic.Int64 // number of the user
 	closed atomic.Bool
 }
 
@@ -175,8 +175,8 @@ func (f *trackedFiles) CloseAll() {
 	f.users.Add(-1)
 }
 
-// Threads without CLONE_FILES or CLONE_FS have files of their own, which go with the
-// last thread that uses them; exec takes the caller's, and closes nobody else's.
+// Threads without CLONE_FILES or CLONE_FS have files of their own, which are closed with
+// the last thread that uses them. exec takes the caller's files, and closes no others.
 func TestThreadFiles(t *testing.T) {
 	forDesigns(t, 8192, func(t *testing.T, m *machine) {
 		var open atomic.Int64
@@ -195,7 +195,7 @@ func TestThreadFiles(t *testing.T) {
 					if f := c.t.Files().(*trackedFiles); own != (f != first) || own && f.flags != flags {
 						t.Errorf("flags %#x: the thread's files %p, made with %#x", flags, f, f.flags)
 					}
-					if own { // a sharer of a thread's own has them too, and may outlive it
+					if own { // a sharer of a thread's own files may outlive the thread
 						thread(c, CloneFiles|CloneFS, func(c2 *user) {
 							c2.Spin(func() bool { return m.k.Thread(c.t.TID()) == nil })
 							if f := c2.t.Files().(*trackedFiles); f.closed.Load() {
@@ -218,7 +218,7 @@ func TestThreadFiles(t *testing.T) {
 				if n := open.Load(); n != 1 || c.t.p.Files() != nil {
 					t.Errorf("%d tables open, want the thread's own", n)
 				}
-				// A child shares it; exec takes a copy.
+				// A child shares the table; exec takes a copy.
 				var gate atomic.Bool
 				pid, _ := c.Clone(ForkArgs{Flags: CloneFiles, ExitSignal: syscall.SIGCHLD}, func(k *user) {
 					k.Exec("shared", func(k *user) {
@@ -260,7 +260,7 @@ func TestUnshareFiles(t *testing.T) {
 		if unshare(u) != first {
 			t.Error("files that nobody shares were copied")
 		}
-		// A process: its own copy takes the place of the shared one.
+		// A process: its own copy replaces the shared table.
 		pid, _ := u.Clone(ForkArgs{Flags: CloneFiles, ExitSignal: syscall.SIGCHLD}, func(c *user) {
 			shared := c.t.Files().(*trackedFiles)
 			if own := unshare(c); own == shared || own.Shared() || !shared.closed.Load() || c.t.p.Files() != own || own.flags != CloneFS {
@@ -268,8 +268,8 @@ func TestUnshareFiles(t *testing.T) {
 			}
 		})
 		u.Wait(pid)
-		// Two threads: the second has its own; then the leader does, and nobody uses
-		// the process's any more.
+		// Two threads: the second gets its own table, then the leader does. After that the
+		// process's table is not used any more.
 		var done atomic.Int64
 		u.Thread(func(c *user) {
 			if own := unshare(c); own == first || first.closed.Load() || unshare(c) != own {
@@ -295,8 +295,8 @@ func TestUnshareFiles(t *testing.T) {
 	}
 }
 
-// Signals to threads by number meet the end of those threads. The race detector
-// speaks if the reaper writes Thread.state, which is read here, without the lock.
+// Signals are sent to threads by number while those threads end. The race detector reports
+// it if the reaper writes Thread.state, which is read here, without the lock.
 func TestSignalDyingThreads(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {
@@ -323,7 +323,7 @@ func TestSignalDyingThreads(t *testing.T) {
 	})
 }
 
-// kill(2) with the number of a thread works on the thread's process.
+// kill(2) with the number of a thread signals the thread's process.
 func TestKillByThread(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {
@@ -348,7 +348,7 @@ func TestKillByThread(t *testing.T) {
 	})
 }
 
-// setpgid(2) of a zombie, and its arguments.
+// setpgid(2) of a zombie, and the call's arguments.
 func TestSetpgidZombie(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {
@@ -385,10 +385,9 @@ func TestSetpgidZombie(t *testing.T) {
 	})
 }
 
-// A thread's user pays for the descriptors that are the thread's own, the leader's for
-// those of the process, whoever changes its user and when.
-// Broken by: SetCred without payForFiles; UnshareFiles and cloneThread that charge the
-// process's user.
+// A thread's user pays for the thread's own descriptors, and the leader's user for those of
+// the process, no matter which thread changes its user, and when. Broken by: SetCred
+// without payForFiles; UnshareFiles and cloneThread that charge the process's user.
 func TestThreadPaysForFiles(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	var open atomic.Int64

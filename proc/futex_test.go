@@ -50,9 +50,9 @@ func (u *user) unlock(va arch.VA) {
 	u.futexWake(va, 1)
 }
 
-// A wake-up is never lost between the look at the word and the sleep: two threads
-// take turns 20 000 times. It hangs if FutexWait reads the word before it takes
-// the bucket's lock.
+// A wake-up is never lost between the read of the word and the sleep: two threads take
+// turns 20 000 times. It hangs if FutexWait reads the word before it takes the bucket's
+// lock.
 func TestFutexPingPong(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -85,7 +85,7 @@ func TestFutexPingPong(t *testing.T) {
 	})
 }
 
-// A lock made of futexes keeps threads apart.
+// A lock made of futexes excludes other threads.
 func TestFutexMutex(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -150,11 +150,11 @@ func TestFutexErrors(t *testing.T) {
 	})
 }
 
-// Waits that time out, wakes and requeues meet on three words from eight threads:
-// each wake-up that is counted is a wait that returned nil, and nothing stays
-// queued. With a requeue that takes a waiter off its bucket for an instant, or a
-// wake-up that marks it after its links and bucket say that it is off, the counts
-// differ, a list is corrupted, or (the second) the race detector speaks.
+// Waits that time out, wakes and requeues meet on three words, from eight threads. For each
+// wake-up that is counted, one wait returns nil, and nothing stays queued. If a requeue
+// takes a waiter off its bucket for an instant, or a wake-up marks a waiter before its
+// links and bucket say that it is off, the counts differ, a list is corrupted, or (in the
+// second case) the race detector reports it.
 func TestFutexStorm(t *testing.T) {
 	const threads, rounds, words = 8, 4000, 3
 	m := newMachine(t, 4096, nil)
@@ -220,8 +220,8 @@ func TestFutexStorm(t *testing.T) {
 	})
 }
 
-// Bit sets, requeue and wake-op move and wake the right waiters; a shared word is
-// the same in two processes.
+// Bit sets, requeue and wake-op move and wake the right waiters. A shared word is the same
+// word in two processes.
 func TestFutexOperations(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {
@@ -281,8 +281,8 @@ func TestFutexOperations(t *testing.T) {
 		if n := wake(b, 9, FutexAny); n != 1 {
 			t.Errorf("woke %d at the second word", n)
 		}
-		// FUTEX_OP(SET, 3, CMP_EQ, 0), of which only the 3 is not 0: *b = 3;
-		// wake a; wake b too if it was 0.
+		// FUTEX_OP(SET, 3, CMP_EQ, 0), in which only the 3 is not 0: *b = 3; wake a; also
+		// wake b if *b was 0.
 		n := u.must(func(t *Thread) (uint64, error) {
 			n, err := t.FutexWakeOp(a, 1, b, 1, 3<<12, false)
 			return uint64(n), err
@@ -338,8 +338,8 @@ func TestFutexOps(t *testing.T) {
 	})
 }
 
-// A thread's end zeroes its tid word and wakes a joiner, before the process can
-// lose its memory. It hangs without clearChildTID in exit1.
+// A thread's end clears its tid word and wakes a joiner, before the process can lose its
+// memory. It hangs without clearChildTID in exit1.
 func TestClearChildTID(t *testing.T) {
 	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		m.run(0, func(u *user) {
@@ -373,8 +373,8 @@ func (u *user) robustNode(at, next arch.VA, word uint32) {
 	u.SetUint32(at+16, word)
 }
 
-// Robust futexes of a dead owner are marked, one waiter of each is woken, others
-// are left alone; lists that are circular, broken or nonsense end.
+// Robust futexes of a dead owner are marked, and one waiter of each is woken; others are
+// left alone. The walk of a list ends if the list is circular, broken or nonsense.
 func TestRobustList(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {
@@ -398,7 +398,7 @@ func TestRobustList(t *testing.T) {
 		owner := u.Fork(func(c *user) {
 			me := uint32(c.t.TID())
 			c.robustNode(n1, n2, me|futexWaiters)
-			c.robustNode(n2, head, me+1) // somebody else's
+			c.robustNode(n2, head, me+1) // another thread's
 			c.robustNode(n3, 0, me)      // about to be taken
 			c.must(func(t *Thread) (uint64, error) { t.SetRobustList(head); return 0, nil })
 			waiting.Store(1)
@@ -412,7 +412,7 @@ func TestRobustList(t *testing.T) {
 				t.Errorf("futex %d: %#x, want %#x", i+1, w, want)
 			}
 		}
-		// Broken ones end all the same.
+		// Walks of broken lists end all the same.
 		for _, first := range []arch.VA{n1 /* circle */, 0, 0x123, arch.DirectBase, ^arch.VA(0), page + 4092} {
 			set(first, ^arch.VA(0))
 			u.robustNode(n1, n1, 0)

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Stop, continue and kill a process of several threads, and what its parent is
-// told: once each, all threads really standing still.
+// A process with several threads is stopped, continued and killed. Its parent is told of
+// each once, when all threads really have stopped.
 func TestStop(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU} {
@@ -23,7 +23,8 @@ func TestStop(t *testing.T) {
 				c.Thread(func(c *user) { c.Sleep() })
 				c.Spin(func() bool { steps.Add(1); return false })
 			})
-			// Its group is not orphaned: we are outside, in the same session.
+			// Its group is not orphaned: this process is outside of the group, in the same
+			// session.
 			u.must(func(t *Thread) (uint64, error) { return 0, t.Setpgid(pid, pid) })
 			u.Spin(func() bool { return steps.Load() > 10 })
 			for range 2 {
@@ -49,7 +50,7 @@ func TestStop(t *testing.T) {
 			}
 			u.Kill(pid, s)
 			u.Wait4(pid, WUNTRACED)
-			u.Kill(pid, syscall.SIGTERM) // pending until it goes on
+			u.Kill(pid, syscall.SIGTERM) // pending until the process continues
 			u.Kill(pid, syscall.SIGKILL)
 			if w, err := u.Wait(pid); err != nil || w.Status != SignalStatus(syscall.SIGKILL) {
 				t.Errorf("%v: wait: %+v, %v", s, w, err)
@@ -61,8 +62,8 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// Stop signals and SIGCONT cancel each other while pending, and a SIGCONT that
-// comes between the taking of a stop signal and the stop voids it.
+// Stop signals and SIGCONT cancel each other while they are pending. A SIGCONT that comes
+// after a stop signal is taken and before the stop makes it void.
 func TestStopAndContinueCancel(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -80,7 +81,7 @@ func TestStopAndContinueCancel(t *testing.T) {
 		pending(SigBit(syscall.SIGCONT))
 		u.Kill(u.PID(), syscall.SIGTSTP)
 		pending(SigBit(syscall.SIGTSTP))
-		// Children and threads inherit the mask, not what is pending.
+		// Children and threads inherit the mask, but not pending signals.
 		u.Fork(func(c *user) {
 			if c.t.mask != both || c.t.pending.set|c.t.p.pending.set != 0 {
 				t.Errorf("child: mask %#x, pending %#x", c.t.mask, c.t.p.pending.set)
@@ -97,8 +98,8 @@ func TestStopAndContinueCancel(t *testing.T) {
 	})
 }
 
-// Process groups and sessions: who may move whom, kill of a group, and a group
-// that is orphaned while stopped gets SIGHUP and SIGCONT.
+// Process groups and sessions: which process may move which, and kill of a group. A group
+// that becomes orphaned while it is stopped gets SIGHUP and SIGCONT.
 func TestGroups(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {
@@ -147,7 +148,7 @@ func TestGroups(t *testing.T) {
 		u.Wait(-1)
 		u.Wait(-1)
 
-		// Orphaned and stopped.
+		// The group is orphaned and stopped.
 		var pid, hup atomic.Int64
 		parent := u.Fork(func(c *user) {
 			pid.Store(int64(c.Fork(func(g *user) {

@@ -21,10 +21,10 @@ import (
 	"grim/proc/exit"
 )
 
-// machine is a computer for tests: real frames, page tables and vmspaces, and a
-// CPU whose user code is Go functions. A user thread's code runs as a coroutine
-// that Run resumes; it traps by handing control back. Several CPUs at once are
-// the host's: every thread's goroutine may be in Run at the same time.
+// machine is a computer for tests. It has real frames, page tables and vmspaces, and a CPU
+// whose user code is Go functions. A user thread's code runs as a coroutine that Run
+// resumes; it traps by handing control back. The CPUs are the host's: the goroutines of all
+// threads may be in Run at the same time.
 type machine struct {
 	arch.OneCPU
 	t     testing.TB
@@ -48,18 +48,18 @@ type machine struct {
 	quiet  bool // record no events (benchmarks)
 }
 
-// The two ABIs: the result shares a register with the number on amd64, and with
-// argument 0 on arm64, which is what restarting a system call has to undo.
+// testABIs are the two ABIs. The result of a call shares a register with the number on
+// amd64, and with argument 0 on arm64; restarting a system call has to undo that.
 var testABIs = map[string]*arch.ABI{
 	"amd64": {Name: "amd64", PC: 2, SP: 1, Number: 0, Arg: [6]int{3, 4, 5, 6, 7, 8}, TLS: 9, SyscallBytes: 2, Cause: testCause},
 	"arm64": {Name: "arm64", PC: 2, SP: 1, Number: 8, Arg: [6]int{0, 3, 4, 5, 6, 7}, TLS: 9, SyscallBytes: 4, Cause: testCause},
 }
 
-// testCause finds the code of an exception in its trap.
+// testCause takes the code of an exception from its trap.
 func testCause(u *arch.UArea) (int32, arch.VA) { return int32(u.Trap.Code), u.Trap.Addr }
 
-// newMachine makes one with so many frames of RAM. When the test ends every
-// frame, process, thread and number must be back (E4).
+// newMachine makes a machine with so many frames of RAM. When the test ends, every frame,
+// process, thread and number must be back (E4).
 func newMachine(t testing.TB, frames int, change func(*Config)) *machine {
 	t.Helper()
 	m := &machine{t: t, mem: phystest.New(t, frames), abi: testABIs["amd64"]}
@@ -158,8 +158,8 @@ func (m *machine) trace(e *Event) {
 	}
 }
 
-// stages are the exit stages of a process so far, those of single threads excepted:
-// those that are done apart, in the background, or the others.
+// stages returns the exit stages of a process so far, without those of single threads. With
+// apart it returns the stages that are done in the background, otherwise the others.
 func (m *machine) stages(pid int, apart bool) (stages []exit.Stage) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -171,7 +171,7 @@ func (m *machine) stages(pid int, apart bool) (stages []exit.Stage) {
 	return stages
 }
 
-// steps are the exit steps of a process so far.
+// steps returns the exit steps of a process so far.
 func (m *machine) steps(pid int) (steps []exit.Step) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -183,7 +183,7 @@ func (m *machine) steps(pid int) (steps []exit.Step) {
 	return steps
 }
 
-// The MMU: a machine without a TLB; package pmap has its own tests.
+// The MMU is one without a TLB; package pmap has its own tests.
 func (m *machine) KernelHalf(arch.Layout) arch.PA { return m.half.PA() }
 func (m *machine) Activate(arch.Root)             {}
 func (m *machine) Deactivate()                    {}
@@ -203,8 +203,8 @@ func (m *machine) InitUser(u *arch.UArea, pc, sp arch.VA) {
 
 func (m *machine) CopyUser(dst, src *arch.UArea) { dst.Frame = src.Frame }
 
-// Run resumes the user code of u until it traps. While it runs, u-area and root
-// must be in use (E3).
+// Run resumes the user code of u until it traps. Meanwhile u-area and root must be in use
+// (E3).
 func (m *machine) Run(u *arch.UArea) {
 	v, ok := m.users.Load(u)
 	if !ok {
@@ -220,7 +220,7 @@ func (m *machine) Run(u *arch.UArea) {
 // program is a user thread's code; returning from it is exit(0).
 type program func(u *user)
 
-// coroutine is code that was interrupted by a trap, or not begun.
+// coroutine is code that was interrupted by a trap, or has not begun.
 type coroutine struct {
 	next func() (struct{}, bool)
 	stop func()
@@ -239,7 +239,7 @@ type user struct {
 	trap  arch.Trap
 }
 
-// savedFrame is what a signal frame on the user stack would hold.
+// savedFrame is what a signal frame on the user stack would contain.
 type savedFrame struct {
 	regs  arch.Frame
 	mask  Sigset
@@ -293,9 +293,8 @@ func (u *user) step() {
 	u.t.U.Trap = u.trap
 }
 
-// check is E3 from the CPU's side. It fails if the reaper frees a u-area or a
-// root before the thread has left them: move k.exit2(t) in exit1 before
-// leaveSiblings to see it.
+// check is E3 from the CPU's side. It fails if the reaper frees a u-area or a root before
+// the thread has left it: to see that, move k.exit2(t) in exit1 before leaveSiblings.
 func (u *user) check() {
 	m := u.m
 	if f := u.t.frame; !m.mem.InUse(f) || m.mem.Owner(f) != phys.UArea {
@@ -314,7 +313,7 @@ func (u *user) doTrap(trap arch.Trap) {
 	}
 }
 
-// Sys makes a system call, which is fn.
+// Sys makes a system call whose effect is fn.
 func (u *user) Sys(fn func(t *Thread) (uint64, error)) (uint64, error) {
 	return u.sys(fn, false)
 }
@@ -336,7 +335,7 @@ func (u *user) sys(fn func(t *Thread) (uint64, error), raw bool) (uint64, error)
 	return f[arch.RetSlot], nil
 }
 
-// Syscall is Config.Syscalls.
+// Syscall implements Config.Syscalls.
 func (m *machine) Syscall(t *Thread) {
 	v, _ := m.users.Load(t.U)
 	u := v.(*user)
@@ -354,7 +353,7 @@ func (m *machine) Syscall(t *Thread) {
 	t.U.Frame[arch.RetSlot] = r
 }
 
-// Push is SignalABI: the handler becomes the running code.
+// Push implements SignalABI: the handler becomes the running code.
 func (m *machine) Push(t *Thread, info *Siginfo, act *Sigaction, oldMask Sigset) error {
 	h, ok := m.handlers.Load(act.Handler)
 	if !ok {
@@ -406,7 +405,7 @@ func (u *user) must(fn func(t *Thread) (uint64, error)) uint64 {
 	return r
 }
 
-// Exit, ExitGroup never return.
+// Exit and ExitGroup do not return.
 func (u *user) Exit(code int) {
 	u.Sys(func(t *Thread) (uint64, error) { t.Exit(code); return 0, nil })
 	panic("exit returned")
@@ -417,7 +416,7 @@ func (u *user) ExitGroup(code int) {
 	panic("exit_group returned")
 }
 
-// Clone makes a process or thread that runs fn.
+// Clone makes a process or a thread that runs fn.
 func (u *user) Clone(a ForkArgs, fn program) (int, error) {
 	hook := a.OnChild
 	a.OnChild = func(c *Thread) error {
@@ -436,7 +435,7 @@ func (u *user) Clone(a ForkArgs, fn program) (int, error) {
 	return int(r), err
 }
 
-// Fork makes a child process; it must not fail.
+// Fork makes a child process. It must not fail.
 func (u *user) Fork(fn program) int {
 	pid, err := u.Clone(ForkArgs{ExitSignal: syscall.SIGCHLD}, fn)
 	if err != nil {
@@ -445,10 +444,10 @@ func (u *user) Fork(fn program) int {
 	return pid
 }
 
-// threadFlags are those of an ordinary thread.
+// threadFlags are the flags of an ordinary thread.
 const threadFlags = CloneVM | CloneSighand | CloneFS | CloneFiles | CloneThread
 
-// Thread makes a thread; it must not fail.
+// Thread makes a thread. It must not fail.
 func (u *user) Thread(fn program) int {
 	tid, err := u.Clone(ForkArgs{Flags: threadFlags}, fn)
 	if err != nil {
@@ -457,7 +456,7 @@ func (u *user) Thread(fn program) int {
 	return tid
 }
 
-// Wait waits for any child, or the one with that pid.
+// Wait waits for any child, or for the child with that pid.
 func (u *user) Wait(pid int) (WaitResult, error) { return u.Wait4(pid, 0) }
 
 func (u *user) Wait4(pid int, options uint32) (w WaitResult, err error) {
@@ -499,7 +498,7 @@ func (u *user) Sleep() error {
 	return err
 }
 
-// Spin runs in user mode until stop, interrupted by the timer only.
+// Spin runs in user mode until stop returns true. Only the timer interrupts it.
 func (u *user) Spin(stop func() bool) {
 	for stop == nil || !stop() {
 		runtime.Gosched()
@@ -507,11 +506,11 @@ func (u *user) Spin(stop func() bool) {
 	}
 }
 
-// PID, TID.
+// PID and TID are the process's and the thread's numbers.
 func (u *user) PID() int { return u.t.p.pid }
 
-// Map maps anonymous memory, Store and Load touch memory through the page
-// tables, faulting.
+// Map maps anonymous memory. Store and Load access memory through the page tables, with
+// faults.
 func (u *user) Map(n uint64, flags vm.MapFlags, obj vm.Object) arch.VA {
 	return arch.VA(u.must(func(t *Thread) (uint64, error) {
 		va, err := t.VM().Map(0, n, arch.Read|arch.Write, flags, obj, 0)
@@ -540,7 +539,7 @@ func (u *user) touch(va arch.VA, want arch.Prot, fn func(*byte)) {
 	}
 }
 
-// SetUint32, Uint32 access a word as the kernel does.
+// SetUint32 and Uint32 access a word as the kernel does.
 func (u *user) SetUint32(va arch.VA, v uint32) {
 	u.must(func(t *Thread) (uint64, error) { return 0, t.VM().WriteUint32(va, v) })
 }
@@ -552,7 +551,7 @@ func (u *user) Uint32(va arch.VA) uint32 {
 	}))
 }
 
-// spawn starts a process of the kernel's that runs fn.
+// spawn starts a child of the kernel that runs fn.
 func (m *machine) spawn(a SpawnArgs, fn program) *Process {
 	m.t.Helper()
 	vs, err := vm.New(m.vm, arch.SharedUK, m.vm.Charges().Kernel())
@@ -573,8 +572,7 @@ func (m *machine) spawn(a SpawnArgs, fn program) *Process {
 	return p
 }
 
-// run runs fn as a process to its end and fails the test if the status is not
-// want.
+// run runs fn as a process to its end, and fails the test if the status is not want.
 func (m *machine) run(want Status, fn program) {
 	m.t.Helper()
 	p := m.spawn(SpawnArgs{}, fn)
@@ -613,7 +611,7 @@ func (f *files) CloseAll() {
 	}
 }
 
-// forDesigns runs a test under every exit design that keeps the invariants it is about.
+// forDesigns runs a test under every exit design that keeps the given invariants.
 func forDesigns(t *testing.T, frames int, fn func(t *testing.T, m *machine), about ...exit.Invariant) {
 	for _, d := range exit.Designs {
 		if slices.ContainsFunc(about, func(i exit.Invariant) bool { return d.Breach(i) != nil }) {

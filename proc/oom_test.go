@@ -9,7 +9,7 @@ import (
 	"grim/mm/vm"
 )
 
-// fill takes memory until so many frames are left.
+// fill allocates memory until so many frames are left.
 func (u *user) fill(left int) {
 	for u.m.mem.FreeFrames() > left {
 		const pages = 64
@@ -20,10 +20,10 @@ func (u *user) fill(left int) {
 	}
 }
 
-// A fork that finds fewer frames than it needs gives back those that it got. Frames are
-// free then, and it must know all the same why it failed: the largest process is killed, and
-// the fork succeeds, however many frames there were.
-// Broken by: findMemory that asks whether a frame is free in place of Shortages.
+// A fork that finds fewer frames than it needs gives back those that it got. Then there are
+// free frames, but the fork must still know why it failed: the largest process is killed
+// and the fork succeeds, however many frames there were. Broken by: findMemory that checks
+// whether a frame is free instead of Shortages.
 func TestForkWithFewFrames(t *testing.T) {
 	for left := range 12 {
 		m := newMachine(t, 800, nil)
@@ -58,8 +58,8 @@ func TestForkWithFewFrames(t *testing.T) {
 	}
 }
 
-// A copy to memory that has no page yet finds one, at the cost of the largest process.
-// Broken by: copyFault that does not ask noMemory.
+// A copy to memory that has no page yet gets one, at the cost of the largest process.
+// Broken by: copyFault that does not call noMemory.
 func TestCopyWithoutFrames(t *testing.T) {
 	m := newMachine(t, 800, nil)
 	m.run(0, func(u *user) {
@@ -79,9 +79,9 @@ func TestCopyWithoutFrames(t *testing.T) {
 	})
 }
 
-// A system call that has failed for want of a frame is tried again once memory is back, and
-// a call that failed for another reason is not.
-// Broken by: MemoryBack that does not compare Shortages with what it was.
+// A system call that has failed for want of a frame is tried again when memory is back. A
+// call that failed for another reason is not. Broken by: MemoryBack that does not compare
+// Shortages with the earlier value.
 func TestMemoryBack(t *testing.T) {
 	m := newMachine(t, 800, nil)
 	m.run(0, func(u *user) {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The table against a simple model: no number is handed out while it has a use,
-// every number is found, and none that could be is refused.
+// The table is compared with a simple model: no number is handed out while it has a use,
+// every number is found, and none is refused that could be handed out.
 func TestPIDTable(t *testing.T) {
 	const limit = 700 // more than a chunk, not a multiple of 64
 	var pt pidTable
@@ -68,14 +68,14 @@ func TestPIDTable(t *testing.T) {
 	}
 }
 
-// Numbers are not reused soon, and not at all while a group or session has them:
-// with 12 numbers, a group whose leader is long gone keeps its own. It fails if
-// newGroup does not take a use of the number.
+// Numbers are not reused soon, and not at all while a group or session has them: with 12
+// numbers, a group keeps its number long after its leader is gone. It fails if newGroup
+// does not take a use of the number.
 func TestPIDReuse(t *testing.T) {
 	m := newMachine(t, 2048, func(c *Config) { c.PIDMax = 14 })
 	m.run(0, func(u *user) {
 		gate := make(chan struct{})
-		// A leader makes a group and a member, and goes.
+		// A leader makes a group and a member, and exits.
 		leader := u.Fork(func(c *user) {
 			c.must(func(t *Thread) (uint64, error) { return 0, t.Setpgid(0, 0) })
 			c.Fork(func(c *user) {
@@ -93,7 +93,7 @@ func TestPIDReuse(t *testing.T) {
 		if seen[leader] != 0 {
 			t.Errorf("pid %d was handed out %d times while a group had it", leader, seen[leader])
 		}
-		// 14 less 0 and init's, this process, the leader's and the member's.
+		// 14 minus 0 and init's number, this process's, the leader's and the member's.
 		if len(seen) != 14-5 {
 			t.Errorf("%d different pids, want 9: %v", len(seen), seen)
 		}
@@ -101,7 +101,7 @@ func TestPIDReuse(t *testing.T) {
 	})
 	eventually(t, "the member ends", func() bool { return m.k.Counts().Processes == 0 })
 
-	// Out of numbers: EAGAIN for processes and threads, and nothing is lost.
+	// There are no numbers left: EAGAIN for processes and threads, and nothing is lost.
 	m.run(0, func(u *user) {
 		n := 0
 		for {

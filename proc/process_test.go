@@ -56,7 +56,7 @@ func (p *Process) setCred(c *Cred) {
 	p.mu.Unlock()
 }
 
-// Who may signal whom.
+// Which process may signal which.
 func TestKillPermission(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -101,7 +101,7 @@ func TestKillPermission(t *testing.T) {
 	})
 }
 
-// What clone(2) refuses.
+// The combinations that clone(2) refuses.
 func TestCloneFlags(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -119,7 +119,7 @@ func TestCloneFlags(t *testing.T) {
 				t.Errorf("%+v: %v, want EINVAL", a, err)
 			}
 		}
-		// What OnChild refuses is undone.
+		// If OnChild returns an error, everything is undone.
 		for _, f := range []CloneFlags{0, threadFlags} {
 			if _, err := u.Clone(ForkArgs{Flags: f, OnChild: func(*Thread) error { return syscall.EMFILE }}, func(*user) {}); err != syscall.EMFILE {
 				t.Errorf("OnChild with flags %#x: %v", f, err)
@@ -182,7 +182,7 @@ func TestCloneParent(t *testing.T) {
 	})
 }
 
-// What a fault costs the process when it cannot be served.
+// The signals for faults that cannot be served.
 func TestFaultErrors(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	o, _ := m.file(nil, 1)
@@ -213,7 +213,7 @@ func TestFaultErrors(t *testing.T) {
 		})
 	}
 	o.Unref()
-	// Out of memory: the asking process dies, the kernel does not.
+	// Out of memory: the asking process is killed, the kernel goes on.
 	m.run(SignalStatus(syscall.SIGKILL), func(u *user) {
 		va := u.Map(8000<<12, vm.Anon|vm.NoReserve, nil)
 		u.Handle(syscall.SIGSEGV, 0, func(*user, Siginfo) { t.Error("SIGSEGV for want of memory") })
@@ -223,8 +223,8 @@ func TestFaultErrors(t *testing.T) {
 	})
 }
 
-// Knotes: told once of each thing, in order; attached late they hear of what has
-// been, and detached of nothing.
+// Knotes are told once of each event, in order. A knote that is attached late gets the
+// events that have been, and a detached knote gets none.
 func TestKnotes(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	var told []Note
@@ -272,7 +272,7 @@ func TestKnotes(t *testing.T) {
 	}
 }
 
-// Exit design and layout are each process's own, and inherited.
+// Exit design and layout belong to each process, and are inherited.
 func TestDesignPerProcess(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	var a, b int

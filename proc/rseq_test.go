@@ -11,8 +11,8 @@ import (
 
 const rseqSig = 0x53053053
 
-// rseqTest is a thread with a registered area, and a critical section that is bytes
-// 0x401000 to 0x401020, with its abort address behind it.
+// rseqTest is a thread with a registered area. Its critical section is bytes 0x401000 to
+// 0x401020, and the abort address comes after it.
 type rseqTest struct {
 	*user
 	t        *testing.T
@@ -46,7 +46,7 @@ func (r *rseqTest) describe(version, flags uint32, start, length, abort uint64) 
 
 func (r *rseqTest) abort() uint64 { return uint64(r.area + 512) }
 
-// enter is what a program does: it stores the descriptor's address, and then runs at pc.
+// enter does what a program does: it stores the descriptor's address and then runs at pc.
 func (r *rseqTest) enter(cs arch.VA, pc uint64) {
 	r.must(func(t *Thread) (uint64, error) { return 0, t.VM().WriteUint64(r.area+rseqCS, uint64(cs)) })
 	r.user.t.U.Frame[r.m.abi.PC] = pc
@@ -66,10 +66,9 @@ func (r *rseqTest) register() error {
 // interrupt is a preemption.
 func (r *rseqTest) interrupt() { r.doTrap(arch.Trap{Kind: arch.Interrupt}) }
 
-// A critical section is aborted by a preemption, a page fault and a signal, and left
-// alone by a system call that does not wait; one that the thread has left is
-// forgotten. Seen to fail with each of the three places that set or honour todoRseq
-// taken out.
+// A critical section is aborted by a preemption, a page fault and a signal, and left alone
+// by a system call that does not wait. If the thread has left its section, the section is
+// forgotten. Seen to fail with each of the three places removed that set or use todoRseq.
 func TestRseqAborts(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -102,7 +101,7 @@ func TestRseqAborts(t *testing.T) {
 				t.Errorf("outside at %#x: goes on at %#x, section %#x", pc, r.pc(), r.section())
 			}
 		}
-		// A signal finds the thread at the abort address.
+		// The signal frame has the abort address.
 		u.Handle(syscall.SIGUSR1, 0, func(h *user, _ Siginfo) {
 			if pc := h.saved[len(h.saved)-1].regs[m.abi.PC]; pc != r.abort() {
 				t.Errorf("the frame has %#x, want the abort address", pc)
@@ -112,7 +111,8 @@ func TestRseqAborts(t *testing.T) {
 		u.t.p.Signal(&Siginfo{Signo: syscall.SIGUSR1})
 		r.interrupt()
 		r.enter(0, 0x400000)
-		// A fork has the area, a thread has none, exec neither.
+		// A fork has the area; a thread does not have it, and neither does a program after
+		// exec.
 		u.Wait(u.Fork(func(c *user) {
 			rc := &rseqTest{c, t, r.area, r.cs}
 			rc.enter(rc.cs, sectionStart)
@@ -140,7 +140,7 @@ func TestRseqAborts(t *testing.T) {
 	})
 }
 
-// Registration, and what is wrong with it.
+// Registration, and the errors in it.
 func TestRseqErrors(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -183,8 +183,8 @@ func TestRseqErrors(t *testing.T) {
 	})
 }
 
-// An area or a descriptor that makes no sense ends the process by SIGSEGV, in a
-// signal's delivery too, and never the kernel.
+// An area or a descriptor that makes no sense ends the process by SIGSEGV, even during a
+// signal's delivery, and never the kernel.
 func TestRseqNonsense(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {

@@ -13,7 +13,7 @@ import (
 	"grim/mm/vm"
 )
 
-// What each signal does by default to a process, from another and from itself.
+// The default action of each signal, sent by another process and by the process itself.
 func TestDefaultActions(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -47,7 +47,7 @@ func TestDefaultActions(t *testing.T) {
 	})
 }
 
-// Faults and exceptions end a process with the right signal, blocked or not.
+// Faults and exceptions end a process with the right signal, even if it is blocked.
 func TestFatalTraps(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	cases := []struct {
@@ -77,7 +77,8 @@ func TestFatalTraps(t *testing.T) {
 	}
 }
 
-// A handler runs with its mask, its siginfo and a restarted or failed call.
+// A handler gets its mask and its siginfo, and interrupts a call that is restarted or
+// fails.
 func TestHandlers(t *testing.T) {
 	for _, abi := range testABIs {
 		t.Run(abi.Name, func(t *testing.T) {
@@ -95,7 +96,7 @@ func testHandlers(t *testing.T, m *machine) {
 		u.Handle(syscall.SIGUSR2, SA_NODEFER, record)
 		u.Handle(syscall.SIGSEGV, SA_RESETHAND, func(u *user, info Siginfo) {
 			record(u, info)
-			// Make the access good, so that the instruction succeeds.
+			// Allow the access, so that the instruction succeeds.
 			u.must(func(t *Thread) (uint64, error) {
 				_, err := t.VM().Map(info.Addr.PageDown(), 4096, arch.Read|arch.Write, vm.Anon|vm.Fixed, nil, 0)
 				return 0, err
@@ -118,7 +119,7 @@ func testHandlers(t *testing.T, m *machine) {
 			t.Errorf("mask %#x after the handlers", u.t.mask)
 		}
 
-		// A sleeping call: EINTR without SA_RESTART, again with it.
+		// A sleeping call returns EINTR without SA_RESTART, and starts again with it.
 		main := u.PID()
 		interrupt := func(s syscall.Signal, asleep *atomic.Int64) {
 			u.Fork(func(c *user) {
@@ -150,7 +151,7 @@ func testHandlers(t *testing.T, m *machine) {
 			t.Errorf("restarted sleep: %v after %d calls, want nil after 2", err, calls)
 		}
 		u.Wait(-1)
-		// ERESTARTNOHAND: EINTR even with SA_RESTART.
+		// ERESTARTNOHAND becomes EINTR even with SA_RESTART.
 		n.Store(0)
 		interrupt(syscall.SIGUSR1, &n)
 		if _, err := u.Sys(func(t *Thread) (uint64, error) { n.Add(1); return 0, t.Suspend(t.Mask()) }); err != syscall.EINTR {
@@ -160,8 +161,8 @@ func testHandlers(t *testing.T, m *machine) {
 	})
 }
 
-// Blocked signals stay pending: standard ones once, real-time ones each, and
-// come in order when unblocked; sigsuspend lets them in and puts the mask back.
+// Blocked signals stay pending: standard signals once, real-time signals each. They come in
+// order when they are unblocked. sigsuspend lets them in and restores the mask.
 func TestPendingAndMasks(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -196,7 +197,7 @@ func TestPendingAndMasks(t *testing.T) {
 		if len(got) != 0 {
 			t.Errorf("delivered while blocked: %v", got)
 		}
-		// sigsuspend lets one in; its handler blocks the rest.
+		// sigsuspend lets one signal in; its handler blocks the rest.
 		_, err := u.Sys(func(t *Thread) (uint64, error) { return 0, t.Suspend(0) })
 		if err != syscall.EINTR || len(got) != 1 || u.t.mask != ^unblockable {
 			t.Errorf("sigsuspend: %v, delivered %v, mask %#x", err, got, u.t.mask)
@@ -208,7 +209,7 @@ func TestPendingAndMasks(t *testing.T) {
 		if want := []uint64{0, 1, 2}; !slices.Equal(values[2:], want) {
 			t.Errorf("values %v, want %v in order", values[2:], want)
 		}
-		// Ignoring discards what is pending.
+		// Ignoring a signal discards it if it is pending.
 		setMask(all)
 		u.Kill(u.PID(), syscall.SIGUSR1)
 		u.Action(syscall.SIGUSR1, Sigaction{Handler: SIG_IGN})
@@ -261,8 +262,8 @@ func TestWaitSignal(t *testing.T) {
 	})
 }
 
-// A signal for the process goes to a thread that does not block it, wherever
-// that is; one for a thread to that thread.
+// A signal for the process goes to a thread that does not block it. A signal for a thread
+// goes to that thread.
 func TestSignalThreads(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -288,7 +289,7 @@ func TestSignalThreads(t *testing.T) {
 			return 0, t.Tgkill(0, tid, &Siginfo{Signo: syscall.SIGUSR1, Code: SI_TKILL})
 		})
 		u.Spin(func() bool { return by.Load() == int64(tid) })
-		// Blocked in the one it is for: stays there.
+		// If the thread that it is for blocks it, it stays there.
 		by.Store(0)
 		u.must(func(t *Thread) (uint64, error) {
 			return 0, t.Tgkill(0, blocker, &Siginfo{Signo: syscall.SIGUSR1, Code: SI_TKILL})
@@ -306,9 +307,9 @@ func TestSignalThreads(t *testing.T) {
 	})
 }
 
-// A signal for the process that one thread was picked for, but blocks before it
-// looks, or ends, goes to another. It hangs without the loops in setMaskLocked
-// and markExiting.
+// A signal for the process goes to another thread if the thread that was chosen for it
+// blocks it before it looks, or ends. It hangs without the loops in setMaskLocked and
+// markExiting.
 func TestSignalHandedOn(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -318,7 +319,7 @@ func TestSignalHandedOn(t *testing.T) {
 			func(t *Thread) { t.SetMask(SigBit(syscall.SIGUSR1)) },
 			func(t *Thread) { t.Exit(0) },
 		} {
-			// The newest thread is picked first.
+			// The newest thread is chosen first.
 			u.Thread(func(c *user) {
 				c.must(func(t *Thread) (uint64, error) {
 					t.p.Signal(&Siginfo{Signo: syscall.SIGUSR1})
@@ -333,7 +334,7 @@ func TestSignalHandedOn(t *testing.T) {
 	})
 }
 
-// ITIMER_REAL: once and repeated, what is left, and none after the end.
+// ITIMER_REAL: once and repeated, the time left, and no signal after the end.
 func TestTimer(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -357,7 +358,7 @@ func TestTimer(t *testing.T) {
 		if left, _ := set(0, 0); left < int64(59*time.Minute) {
 			t.Errorf("left %d of an hour", left)
 		}
-		// Inherited by nobody.
+		// A child does not inherit it.
 		set(time.Hour, 0)
 		u.Fork(func(c *user) {
 			if left, _ := c.t.p.Timer(); left != 0 {
@@ -368,9 +369,9 @@ func TestTimer(t *testing.T) {
 	})
 }
 
-// An interval timer starts again when its signal is taken, so that one of a
-// nanosecond costs an expiry for each signal and no more. When it started again at
-// its expiry, the fires below ran without end.
+// An interval timer starts again when its signal is taken, so that a timer of a nanosecond
+// costs one expiry for each signal and no more. When it started again at its expiry, the
+// fires below ran without end.
 func TestTimerStartsAgainWhenTaken(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -409,7 +410,7 @@ func TestTimerStartsAgainWhenTaken(t *testing.T) {
 		if end := m.k.Now() + left - begin; end < int64(time.Hour) || end > int64(time.Hour+time.Minute) {
 			t.Errorf("the second expiry is %v after the start", time.Duration(end))
 		}
-		// Times that no clock will show.
+		// Times that no clock will reach.
 		set(Forever, Forever)
 		if left, interval := set(0, Forever); left < Forever/2 || interval != Forever {
 			t.Errorf("a timer for ever: %d left, interval %d", left, interval)
@@ -462,9 +463,8 @@ func TestResetHand(t *testing.T) {
 	})
 }
 
-// sigtimedwait does not make an ignored signal one to keep: it is discarded when it
-// is sent, unless it is blocked. A call that may not wait says EAGAIN, whatever
-// else is pending.
+// sigtimedwait does not keep an ignored signal: it is discarded when it is sent, unless it
+// is blocked. A call that may not wait returns EAGAIN, whatever else is pending.
 func TestWaitSignalIgnored(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -506,8 +506,8 @@ func TestWaitSignalIgnored(t *testing.T) {
 	})
 }
 
-// An exception's code and address are the architecture's; one without a cause is
-// no signal.
+// An exception's code and address come from the architecture. An exception without a cause
+// sends no signal.
 func TestExceptionCause(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -527,10 +527,11 @@ func TestExceptionCause(t *testing.T) {
 	})
 }
 
-// RLIMIT_SIGPENDING counts what a user has queued in all its processes. Beyond it a
-// real-time signal with a value is EAGAIN, any other is pending without siginfo; what
-// the kernel and kill(2) send as standard signals is not refused. Everything is given
-// back: taken, discarded, and at the end of a thread and of the process.
+// RLIMIT_SIGPENDING counts the signals that a user has queued in all its processes. Above
+// it a real-time signal with a value gives EAGAIN, and any other signal is pending without
+// siginfo. Standard signals sent by the kernel and kill(2) are not refused. All charges are
+// given back: when signals are taken or discarded, and at the end of a thread and of the
+// process.
 func TestPendingLimit(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -569,11 +570,12 @@ func TestPendingLimit(t *testing.T) {
 		if n := queued() - base; n != 3*signalCost {
 			t.Errorf("charged %d bytes for 3 signals, want %d", n, 3*signalCost)
 		}
-		// Of another number, by kill(2): a bit.
+		// With another number, by kill(2): only the bit.
 		if err := send(me, rt+1, SI_USER, 7); err != nil {
 			t.Errorf("kill(2) with a real-time signal: %v", err)
 		}
-		// Standard ones: whole from kill(2) and the kernel, a bit from sigqueue(3).
+		// Standard signals: with siginfo from kill(2) and the kernel, only the bit from
+		// sigqueue(3).
 		for _, e := range []error{send(me, syscall.SIGUSR1, SI_USER, 8), send(me, syscall.SIGHUP, SI_KERNEL, 9), send(me, syscall.SIGUSR2, SI_QUEUE, 10)} {
 			if e != nil {
 				t.Errorf("a standard signal: %v", e)
@@ -595,7 +597,7 @@ func TestPendingLimit(t *testing.T) {
 		if _, err := u.Sys(func(t *Thread) (uint64, error) { _, err := t.WaitSignal(all, 0); return 0, err }); err != syscall.EAGAIN {
 			t.Errorf("then %v, want EAGAIN", err)
 		}
-		// A child's count with the parent's, and are given back at its end.
+		// A child's signals count with the parent's, and are given back at its end.
 		ready := new(atomic.Bool)
 		child := u.Fork(func(c *user) { ready.Store(true); c.Sleep() })
 		u.Spin(ready.Load)
@@ -616,7 +618,7 @@ func TestPendingLimit(t *testing.T) {
 		if n := queued() - base; n != signalCost {
 			t.Errorf("%d bytes charged, one signal is pending", n)
 		}
-		// A thread that ends, and a change of action.
+		// The end of a thread, and a change of action.
 		tid := u.Thread(func(c *user) { c.Spin(func() bool { return !ready.Load() }); c.Exit(0) })
 		u.must(func(t *Thread) (uint64, error) {
 			return 0, t.Tgkill(0, tid, &Siginfo{Signo: rt, Code: SI_QUEUE})
@@ -628,13 +630,13 @@ func TestPendingLimit(t *testing.T) {
 		})
 		ready.Store(false)
 		eventually(t, "the thread's end", func() bool { return queued() == base })
-		// Left for the process's end.
+		// This one is left for the process's end.
 		send(me, rt, SI_QUEUE, 0)
 	})
 }
 
-// Real-time signals come in order, standard ones between them once, and a drop in
-// the middle leaves the rest: the queue against a simple model.
+// The queue is compared with a simple model: real-time signals come in order, standard
+// signals between them once, and a drop in the middle leaves the rest.
 func TestSigQueueModel(t *testing.T) {
 	m := newMachine(t, 64, nil)
 	p := &Process{k: m.k}

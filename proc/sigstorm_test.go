@@ -10,8 +10,8 @@ import (
 	"grim/mm/charge"
 )
 
-// SIGKILL ends a process that job control has stopped, wherever its threads were then,
-// and one that blocks every signal it can. (TestKillAnywhere has the rest.)
+// SIGKILL ends a process that job control has stopped, wherever its threads were, and a
+// process that blocks every signal it can. (TestKillAnywhere has the rest.)
 func TestKillStopped(t *testing.T) {
 	forever := func(u *user) { u.Sleep() }
 	block := func(u *user) { u.must(func(t *Thread) (uint64, error) { t.SetMask(^Sigset(0)); return 0, nil }) }
@@ -49,9 +49,9 @@ func TestKillStopped(t *testing.T) {
 	}
 }
 
-// Signals of every kind, timers, changes of mask and action, threads and processes
-// that come, stop and go meanwhile: nothing is left queued or charged, and nobody
-// waits for ever. It fails when deadLocked or die leave a queue as it is.
+// Signals of every kind, timers, changes of mask and action, while threads and processes
+// begin, stop and end. Nothing is left queued or charged, and no thread waits for ever. It
+// fails when deadLocked or die leave a queue as it is.
 func TestSignalStorm(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.quiet = true
@@ -88,7 +88,7 @@ func TestSignalStorm(t *testing.T) {
 						send(c, rnd, 0, tids[rnd.Intn(len(tids))])
 					}
 				case 3:
-					send(c, rnd, 0, c.t.TID()) // of the group's processes one, or one that is gone
+					send(c, rnd, 0, c.t.TID()) // a process of the group, or one that is gone
 					send(c, rnd, 2+rnd.Intn(40), 0)
 				case 4:
 					mask := Sigset(rnd.Uint64())

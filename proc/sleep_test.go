@@ -26,7 +26,7 @@ func TestSleep(t *testing.T) {
 		if err := sleep(ready, -time.Second); err != syscall.ETIMEDOUT {
 			t.Errorf("past the deadline: %v", err)
 		}
-		// A stale wake-up is not mistaken for anything.
+		// A stale wake-up has no effect.
 		u.t.Wake()
 		if err := sleep(ready, time.Millisecond); err != syscall.ETIMEDOUT {
 			t.Errorf("after a stale wake-up: %v", err)
@@ -34,8 +34,8 @@ func TestSleep(t *testing.T) {
 	})
 }
 
-// A relative sleep that is interrupted by something without a handler goes on to
-// its first deadline; with a handler it fails.
+// A relative sleep that is interrupted without a handler goes on to its first deadline.
+// With a handler it fails.
 func TestSavedDeadline(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
@@ -84,9 +84,8 @@ func TestSavedDeadline(t *testing.T) {
 	})
 }
 
-// The loop programs the timer for the end of the slice or the next runtime
-// timer, whichever comes first, and only when that has changed; a thread that
-// spins is made to yield.
+// The loop programs the timer for the end of the slice or the next runtime timer, whichever
+// comes first, and only when that has changed. A thread that spins is made to yield.
 func TestSlices(t *testing.T) {
 	var now, sets, last atomic.Int64
 	var next [2]int64
@@ -152,11 +151,11 @@ func TestSlices(t *testing.T) {
 	})
 }
 
-// timedMachine records the timer.
+// timedMachine records the settings of the timer.
 type timedMachine struct {
 	*machine
 	sets, last   *atomic.Int64
-	wakes, woken *atomic.Int64 // how many each Dispatch wakes, and how many it has
+	wakes, woken *atomic.Int64 // how many goroutines each Dispatch wakes, and how many it has woken
 }
 
 func (m *timedMachine) Dispatch() {

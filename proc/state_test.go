@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Every transition, legal and not, of processes and threads.
+// All transitions of processes and threads, legal and not.
 func TestStateTransitions(t *testing.T) {
 	process := map[[2]State]bool{
 		{Live, Exiting}: true, {Exiting, Dead}: true, {Dead, Zombie}: true, {Dead, Gone}: true, {Zombie, Gone}: true,

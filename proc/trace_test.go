@@ -6,9 +6,9 @@ import (
 	"grim/proc/exit"
 )
 
-// The ring keeps the last events, with what a purge freed, whatever a writer is
-// doing: what is read is whole, or not there. Seen to fail: get without the round,
-// get without the second look at n, Events without the slot behind.
+// The ring keeps the last events, with what a purge freed, whatever a writer is doing: an
+// event is read as a whole or not at all. Seen to fail: get without the round, get without
+// the second read of n, Events without the following slot.
 func TestTraceRing(t *testing.T) {
 	k := &Kernel{now: func() int64 { return 7 }, traces: new(traceRing)}
 	if e, n := k.Events(0); len(e) != 0 || n != 0 {

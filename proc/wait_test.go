@@ -64,7 +64,7 @@ func TestWaitOptions(t *testing.T) {
 		w, err = u.Wait4(a, 0)
 		want("twice", w, err, 0, syscall.ECHILD)
 
-		// A group of its own; the one that ended first comes first.
+		// A group of its own; the child that ended first comes first.
 		b := u.Fork(sleeper(2))
 		c := u.Fork(sleeper(3))
 		u.must(func(t *Thread) (uint64, error) { return 0, t.Setpgid(c, c) })
@@ -77,7 +77,7 @@ func TestWaitOptions(t *testing.T) {
 		w, err = u.Wait4(b, 0)
 		want("one pid", w, err, b, nil)
 
-		// Clone children: another exit signal.
+		// Clone children: they have another exit signal.
 		u.Action(syscall.SIGUSR1, Sigaction{Handler: SIG_IGN})
 		d, _ := u.Clone(ForkArgs{ExitSignal: syscall.SIGUSR1}, func(c *user) {
 			c.Kill(c.PID(), syscall.SIGSEGV)
@@ -92,8 +92,8 @@ func TestWaitOptions(t *testing.T) {
 	})
 }
 
-// Any thread may wait for a child that another made, and each child is handed
-// to exactly one waiter.
+// Any thread may wait for a child that another thread made, and each child is returned to
+// exactly one waiter.
 func TestWaitThreads(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {
@@ -129,8 +129,8 @@ func TestWaitThreads(t *testing.T) {
 	})
 }
 
-// SIGCHLD ignored, or SA_NOCLDWAIT: nobody waits, so the child goes from dead to
-// gone, and a wait for it ends with ECHILD.
+// If SIGCHLD is ignored, or SA_NOCLDWAIT is set, no process waits. So the child goes from
+// Dead to Gone, and a wait for it ends with ECHILD.
 func TestNobodyWaits(t *testing.T) {
 	forDesigns(t, 4096, func(t *testing.T, m *machine) {
 		m.run(0, func(u *user) {
@@ -207,7 +207,7 @@ func TestOrphans(t *testing.T) {
 				}
 				reaped.Add(1)
 			}
-			// Nobody ends init by accident.
+			// No process ends init by accident.
 			u.Fork(func(c *user) {
 				for _, s := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGSEGV, syscall.SIGSTOP} {
 					if s != syscall.SIGSTOP {
@@ -229,8 +229,8 @@ func TestOrphans(t *testing.T) {
 	})
 }
 
-// A zombie whose parent ends wakes init, which may sleep in wait and hear of
-// nothing else. It hangs if orphan does not announce zombies.
+// A zombie whose parent ends wakes init, which may sleep in wait and get no other wake-up.
+// It hangs if orphan does not announce zombies.
 func TestOrphanZombieWakesInit(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	gate := make(chan struct{})
@@ -252,7 +252,8 @@ func TestOrphanZombieWakesInit(t *testing.T) {
 	init.Wait()
 }
 
-// Usage: a child's times and faults are its parent's once waited for, not before.
+// Usage: a child's times and faults are added to its parent's when it is waited for, not
+// before.
 func TestUsage(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
