@@ -15,7 +15,7 @@ const (
 	// vm charges, and a symbolic link's text.
 	nodeCost = int64(max(unsafe.Sizeof(regular{}), unsafe.Sizeof(dir{})+mapCost, unsafe.Sizeof(pipeNode{})))
 	// fileCost is of an open file description with its handle.
-	fileCost = int64(unsafe.Sizeof(File{}) + max(unsafe.Sizeof(regHandle{}), unsafe.Sizeof(socket{}), unsafe.Sizeof(epoll{})+mapCost, unsafe.Sizeof(timerfd{})+timerCost))
+	fileCost = int64(unsafe.Sizeof(File{}) + max(unsafe.Sizeof(regHandle{}), unsafe.Sizeof(socket{})+unsafe.Sizeof(unixSock{}), unsafe.Sizeof(epoll{})+mapCost, unsafe.Sizeof(timerfd{})+timerCost))
 	// nameCost is of a name in a directory, without its text.
 	nameCost = int64(unsafe.Sizeof(slot{})) + mapSlot
 	// itemCost is of a file that an epoll instance watches.

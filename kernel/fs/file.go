@@ -25,6 +25,8 @@ type File struct {
 	refs  atomic.Int32
 	flags atomic.Int32 // access mode and status flags, as F_GETFL shows them
 
+	flying atomic.Int32 // references in flight (package uipc)
+
 	posMu sync.Mutex // held across reads and writes of seekable files
 	pos   int64
 
@@ -89,6 +91,9 @@ func (f *File) Release() {
 	case r < 0:
 		panic("fs: file reference count below zero: " + f.from.name)
 	case r > 0:
+		if n := f.flying.Load(); n != 0 && n >= r {
+			f.fs.unix.Collect() // perhaps nobody can reach it any more
+		}
 		return
 	}
 	if f.fs.watched() && f.Flags()&unix.O_PATH == 0 {

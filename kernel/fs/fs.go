@@ -1,6 +1,6 @@
 // Package fs is what file descriptors lead to: the file system in memory, those that
-// stores keep (store.go; ext2.go has the disks'), devices, pipes, event descriptors,
-// procfs, and the descriptor table itself.
+// stores keep (store.go; ext2.go has the disks'), devices, pipes, sockets (sock.go),
+// event descriptors, procfs, and the descriptor table itself.
 //
 // It knows neither processes nor system-call numbers. A caller brings a Task
 // (its thread, for blocking and for its credentials) and a Place (working directory
@@ -28,6 +28,7 @@
 //	nestMu                  which epoll instance watches which
 //	    epoll.ctlMu         set of items
 //	epoll.scanMu            the one look through the ready list; an outer instance's first
+//	    uipc.System.mu, Socket.in.mu     sockets
 //	    pipe.mu, TTY.mu ... state of one stream
 //	        pty.mu          what waits for the master
 //	    WaitQueue.mu        who waits for it
@@ -58,6 +59,7 @@ import (
 	"golang.org/x/sys/unix"
 	"grim/arch"
 	"grim/kernel/fs/lock"
+	"grim/kernel/uipc"
 	"grim/mm/charge"
 	"grim/mm/phys"
 	"grim/mm/vm"
@@ -81,6 +83,8 @@ type Task interface {
 	// become larger (SIGXFSZ).
 	FileLimit() int64
 	TooLarge()
+	// OpenLimit is RLIMIT_NOFILE.
+	OpenLimit() int
 	// IDs are the process (thread group) and thread numbers, for /proc/self.
 	IDs() (pid, tid int)
 	// Cred are the thread's credentials.
@@ -194,11 +198,14 @@ type FS struct {
 	watchers atomic.Int32 // how many there are
 	lastMove atomic.Uint32
 
-	lastIno atomic.Uint64
-	inodes  atomic.Int64
-	files   atomic.Int64
-	size    vm.Quota // of the tree's regular files
-	named   vm.Quota // inodes of the tree
+	lastIno  atomic.Uint64
+	inodes   atomic.Int64
+	files    atomic.Int64
+	unix     *uipc.System
+	families map[int]Family // [I] after start-up
+	netTexts []netText      // [I] after start-up
+	size     vm.Quota       // of the tree's regular files
+	named    vm.Quota       // inodes of the tree
 }
 
 // Stats counts live objects, for leak checks.
@@ -261,7 +268,9 @@ func New(c Config) (*FS, error) {
 	if c.Memory == nil {
 		c.Memory = func() (uint64, uint64) { return 0, 0 }
 	}
-	s := &FS{cfg: c, sessions: map[int]*TTY{}}
+	s := &FS{cfg: c, sessions: map[int]*TTY{}, families: map[int]Family{}, unix: uipc.NewSystem(c.Frames, c.Yield)}
+	s.AddFamily(unix.AF_UNIX, s.unixFamily)
+	s.firstNetTexts()
 	s.mem = &volume{fs: s, dev: devRoot}
 	s.lastDev.Store(firstDisk)
 	s.size.SetLimit(math.MaxInt64) // until Limit

@@ -215,7 +215,7 @@ func (p *procfs) pidKids(pid, tid int) []kid {
 	add(kid{name: "fd", typ: syscall.S_IFDIR, perm: 0o500, guard: guard, many: p.fdKids(pid, p.fdKid)})
 	add(kid{name: "fdinfo", typ: syscall.S_IFDIR, perm: 0o555, guard: guard, many: p.fdKids(pid, p.fdInfoKid)})
 	if tid == 0 {
-		add(kid{name: "net", typ: syscall.S_IFDIR, perm: 0o555, dir: func(Task) []kid { return netKids() }})
+		add(kid{name: "net", typ: syscall.S_IFDIR, perm: 0o555, dir: func(Task) []kid { return p.fs.netKids() }})
 	}
 	if tid == 0 {
 		add(kid{name: "task", typ: syscall.S_IFDIR, perm: 0o555, dir: func(Task) []kid { return p.taskKids(pid) }})

@@ -147,21 +147,43 @@ func mountinfo(i *ProcInfo) (text []byte) {
 	return text
 }
 
-// netTexts are the files of /proc/PID/net of a machine without network devices.
-var netTexts = [...][2]string{
-	{"dev", "Inter-|   Receive                                                |  Transmit\n" +
-		" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"},
-	{"route", "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"},
-	{"protocols", "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re sp bi br ha uh gp em\n"},
-	{"sockstat", "sockets: used 0\n"},
+// netText is a file of /proc/PID/net.
+type netText struct {
+	name string
+	gen  func() []byte
+}
+
+// NetText makes /proc/net/name, or replaces it; at start-up.
+func (s *FS) NetText(name string, gen func() []byte) {
+	for i := range s.netTexts {
+		if s.netTexts[i].name == name {
+			s.netTexts[i].gen = gen
+			return
+		}
+	}
+	s.netTexts = append(s.netTexts, netText{name, gen})
+}
+
+// firstNetTexts are those of a machine without network devices.
+func (s *FS) firstNetTexts() {
+	for _, x := range [...][2]string{
+		{"dev", "Inter-|   Receive                                                |  Transmit\n" +
+			" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"},
+		{"route", "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"},
+		{"protocols", "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re sp bi br ha uh gp em\n"},
+		{"sockstat", "sockets: used 0\n"},
+	} {
+		text := []byte(x[1])
+		s.NetText(x[0], func() []byte { return text })
+	}
+	s.NetText("unix", s.unixText)
 }
 
 // netKids lists /proc/PID/net.
-func netKids() (kids []kid) {
-	for n, x := range netTexts {
-		text := []byte(x[1])
-		kids = append(kids, kid{name: x[0], typ: syscall.S_IFREG, perm: 0o444, cookie: cookieDots + 1 + int64(n),
-			text: func() ([]byte, error) { return text, nil }})
+func (s *FS) netKids() (kids []kid) {
+	for n, x := range s.netTexts {
+		kids = append(kids, kid{name: x.name, typ: syscall.S_IFREG, perm: 0o444, cookie: cookieDots + 1 + int64(n),
+			text: func() ([]byte, error) { return x.gen(), nil }})
 	}
 	return kids
 }

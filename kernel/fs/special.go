@@ -1,6 +1,11 @@
 package fs
 
-import "syscall"
+import (
+	"sync/atomic"
+	"syscall"
+
+	"grim/kernel/uipc"
+)
 
 // symlink is a symbolic link of the in-memory tree.
 type symlink struct {
@@ -56,7 +61,11 @@ func (d *device) open(c call, flags int) (handle, error) {
 	return d.fs.openDevice(c, d.rdev, flags)
 }
 
-// socketNode is a name made by mknod(S_IFSOCK): nothing can be opened there.
-type socketNode struct{ inode }
+// socketNode is a name that a socket is bound to, or was, or that mknod(2) has made:
+// nothing can be opened there.
+type socketNode struct {
+	inode
+	bound atomic.Pointer[uipc.Socket] // nil: nobody listens there
+}
 
 func (*socketNode) open(call, int) (handle, error) { return nil, syscall.ENXIO }

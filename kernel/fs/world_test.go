@@ -229,6 +229,8 @@ func (t *testTask) FileLimit() int64 {
 	return Never
 }
 
+func (t *testTask) OpenLimit() int { return 1024 }
+
 func (t *testTask) TooLarge() { t.signals++ }
 
 // Payer is the superuser of the world.

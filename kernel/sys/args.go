@@ -123,6 +123,12 @@ func (t task) FileLimit() int64 {
 	return int64(min(l.Cur, math.MaxInt64))
 }
 
+// OpenLimit implements fs.Task.
+func (t task) OpenLimit() int {
+	l, _ := t.Process().Limit(unix.RLIMIT_NOFILE)
+	return int(min(l.Cur, fs.MaxFDs))
+}
+
 // TooLarge implements fs.Task.
 func (t task) TooLarge() {
 	// The only error is a full queue of real-time signals.

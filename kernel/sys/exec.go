@@ -603,6 +603,9 @@ func (kernelTask) FileLimit() int64 { return fs.Never }
 // TooLarge implements fs.Task.
 func (kernelTask) TooLarge() {}
 
+// OpenLimit implements fs.Task.
+func (kernelTask) OpenLimit() int { return fs.MaxFDs }
+
 // Cred implements fs.Task.
 func (kernelTask) Cred() *proc.Cred { return cred.Root() }
 

@@ -188,23 +188,6 @@ func (c ctx) pipe(flags int) (uint64, error) {
 func sysPipe(c ctx) (uint64, error)  { return c.pipe(0) }
 func sysPipe2(c ctx) (uint64, error) { return c.pipe(c.int(1)) }
 
-func sysSocketpair(c ctx) (uint64, error) {
-	typ := c.int(1)
-	if c.int(0) != unix.AF_UNIX {
-		return 0, syscall.EAFNOSUPPORT
-	}
-	if c.int(2) != 0 {
-		return 0, syscall.EPROTONOSUPPORT
-	}
-	a, b, err := c.s.fs.Socketpair(c.task(), typ)
-	if err != nil {
-		return 0, err
-	}
-	return c.pair(a, b, typ&unix.SOCK_CLOEXEC != 0, 3)
-}
-
-func sysSocket(c ctx) (uint64, error) { return 0, syscall.EAFNOSUPPORT }
-
 func sysEventfd2(c ctx) (uint64, error) {
 	flags := c.int(1)
 	if flags&^(unix.EFD_CLOEXEC|unix.EFD_NONBLOCK|unix.EFD_SEMAPHORE) != 0 {

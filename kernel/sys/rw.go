@@ -59,8 +59,13 @@ func (c ctx) iovec(i int) ([]span, error) {
 	if n < 0 || n > maxIov {
 		return nil, syscall.EINVAL
 	}
+	return c.readIovec(c.va(i), n)
+}
+
+// readIovec is iovec for n elements at va.
+func (c ctx) readIovec(va arch.VA, n int) ([]span, error) {
 	raw := make([]byte, 16*n)
-	if err := c.mem().CopyIn(raw, c.va(i)); n > 0 && err != nil {
+	if err := c.mem().CopyIn(raw, va); n > 0 && err != nil {
 		return nil, err
 	}
 	spans := make([]span, 0, n)

@@ -23,6 +23,8 @@ const (
 	SetUID        Cap = 7
 	SetPCap       Cap = 8
 	NetBind       Cap = 10
+	NetAdmin      Cap = 12
+	NetRaw        Cap = 13
 	IPCLock       Cap = 14
 	IPCOwner      Cap = 15
 	SysRawIO      Cap = 17

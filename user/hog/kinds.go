@@ -24,6 +24,8 @@ var kinds = [...]kind{
 	{name: "pipes", take: takePipe, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
 	{name: "big-pipes", take: takeBigPipe, procs: 4, refusals: [4]syscall.Errno{syscall.EPERM, syscall.ENFILE, syscall.ENOMEM}},
 	{name: "socketpairs", take: takeSocketpair, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
+	{name: "in-flight", take: takeInFlight, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ETOOMANYREFS, syscall.ENOBUFS}},
+	{name: "backlog", take: takeBacklog, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS}},
 	{name: "eventfds", take: takeEventfd, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
 	{name: "timerfds", take: takeTimerfd, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
 	{name: "memfds", take: takeMemfd, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC, syscall.ENOMEM}},
@@ -206,6 +208,86 @@ func takeSocketpair() int {
 	fillPipe(int(fd[0]))
 	fillPipe(int(fd[1]))
 	return 0
+}
+
+var flight struct{ a, b int }
+
+// takeInFlight sends both ends of a full pipe along with a datagram and closes them: they
+// are in flight, in a socket that nobody reads.
+func takeInFlight() int {
+	r, w, err := bare.Pipe()
+	if err < 0 {
+		return err
+	}
+	fillPipe(w)
+	for {
+		if flight.a == 0 {
+			var fd [2]int32
+			if e := bare.Call(syscall.SYS_SOCKETPAIR, syscall.AF_UNIX, syscall.SOCK_DGRAM|syscall.SOCK_NONBLOCK, 0, uintptr(unsafe.Pointer(&fd))); e < 0 {
+				return e
+			}
+			flight.a, flight.b = int(fd[0]), int(fd[1])
+		}
+		var control struct {
+			h   syscall.Cmsghdr
+			fds [2]int32
+		}
+		control.h.Len = uint64(unsafe.Sizeof(control))
+		control.h.Level, control.h.Type = syscall.SOL_SOCKET, syscall.SCM_RIGHTS
+		control.fds = [2]int32{int32(r), int32(w)}
+		iov := syscall.Iovec{Base: &buffer[0], Len: 1}
+		m := syscall.Msghdr{Iov: &iov, Iovlen: 1, Control: (*byte)(unsafe.Pointer(&control)), Controllen: control.h.Len}
+		e := bare.Call(syscall.SYS_SENDMSG, uintptr(flight.a), uintptr(unsafe.Pointer(&m)), 0)
+		if e == -int(syscall.EAGAIN) { // full: the next pair
+			flight.a = 0
+			continue
+		}
+		bare.Close(r)
+		bare.Close(w)
+		return e
+	}
+}
+
+var listener int
+
+// takeBacklog makes a connection that nobody accepts, sends all that goes into it, and
+// closes its own end.
+func takeBacklog() int {
+	for {
+		if listener == 0 {
+			l := bare.Call(syscall.SYS_SOCKET, syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+			if l < 0 {
+				return l
+			}
+			family := uint16(syscall.AF_UNIX)
+			if e := bare.Call(syscall.SYS_BIND, uintptr(l), uintptr(unsafe.Pointer(&family)), 2); e < 0 {
+				return e
+			}
+			if e := bare.Call(syscall.SYS_LISTEN, uintptr(l), 4096); e < 0 {
+				return e
+			}
+			listener = l
+		}
+		var name [110]byte
+		length := uint32(len(name))
+		if e := bare.Call(syscall.SYS_GETSOCKNAME, uintptr(listener), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&length))); e < 0 {
+			return e
+		}
+		c := bare.Call(syscall.SYS_SOCKET, syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+		if c < 0 {
+			return c
+		}
+		e := bare.Call(syscall.SYS_CONNECT, uintptr(c), uintptr(unsafe.Pointer(&name)), uintptr(length))
+		if e == 0 {
+			fillPipe(c)
+		}
+		bare.Close(c)
+		if e == -int(syscall.EAGAIN) {
+			listener = 0
+			continue
+		}
+		return e
+	}
 }
 
 func takeEventfd() int { return bare.Call(syscall.SYS_EVENTFD2, 0, 0) }

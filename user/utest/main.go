@@ -34,6 +34,7 @@ var tests = slices.Concat(
 	sysvTests,
 	inotifyTests,
 	walkTests,
+	unixTests,
 )
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.
