@@ -157,8 +157,14 @@ type Socket struct {
 	in queue
 }
 
-// socketCost is what a socket is charged beside its description.
-const socketCost = int64(unsafe.Sizeof(Socket{})) + 128
+// socketCost is what a socket is charged beside its description. It may keep its last
+// peer, which has been closed, and both have names.
+const socketCost = 2*(int64(unsafe.Sizeof(Socket{}))+sunPath) + 2*mapSlot
+
+const (
+	sunPath = 108 // of struct sockaddr_un
+	mapSlot = 64  // of an element of a map
+)
 
 func (s *Socket) state() state      { return state(s.phase.Load()) }
 func (s *Socket) setState(to state) { s.phase.Store(uint32(to)) }
@@ -526,6 +532,9 @@ func (s *Socket) Close() {
 	}
 	s.listener = nil
 	in := s.drain
+	// The peer keeps this socket. So this one must not keep others.
+	s.peer.Store(nil)
+	s.told.Store(nil)
 	sys.mu.Unlock()
 	for i, end := range waiting { // nobody will accept them
 		end.Close()
