@@ -9,25 +9,25 @@ import (
 	"grim/proc/cred"
 )
 
-// Kinds of owners of a description (F_SETOWN_EX).
+// Kinds of owner of an open file description (F_SETOWN_EX).
 const (
 	OwnerThread  = 0
 	OwnerProcess = 1
 	OwnerGroup   = 2
 )
 
-// IOSignal is the signal for a description that has become ready.
+// IOSignal is the signal to send because a description has become ready.
 type IOSignal struct {
-	Kind, ID int // who gets it
+	Kind, ID int // the thread, process or group that gets the signal
 	Signal   syscall.Signal
-	FD       int // with which F_SETSIG or O_ASYNC was asked for
+	FD       int // the descriptor with which F_SETSIG or O_ASYNC was requested
 	Info     bool
 	Band     uint32     // EPOLL bits
-	By       *cred.Cred // who has set the owner
+	By       *cred.Cred // credentials of the thread that has set the owner
 }
 
-// async says who is told with a signal when a description becomes ready (fcntl(2),
-// "Managing signals").
+// async is the part of a description that sends a signal when the description becomes ready
+// (fcntl(2), "Managing signals").
 type async struct {
 	f *File
 	w waiter
@@ -35,10 +35,10 @@ type async struct {
 	mu     sync.Mutex
 	kind   int
 	id     int
-	sig    int // F_SETSIG; 0: SIGIO without more
+	sig    int // from F_SETSIG; 0: SIGIO without further information
 	fd     int
 	by     *cred.Cred
-	events atomic.Uint32 // not told of yet
+	events atomic.Uint32 // events for which no signal has been sent yet
 }
 
 func (f *File) asyncState() *async {
@@ -51,7 +51,8 @@ func (f *File) asyncState() *async {
 	return f.async.Load()
 }
 
-// SetOwner is F_SETOWN and F_SETOWN_EX, by a caller with the descriptor fd.
+// SetOwner implements F_SETOWN and F_SETOWN_EX. fd is the descriptor that the caller
+// used.
 func (f *File) SetOwner(t Task, kind, id, fd int) {
 	a := f.asyncState()
 	a.mu.Lock()
@@ -59,7 +60,7 @@ func (f *File) SetOwner(t Task, kind, id, fd int) {
 	a.mu.Unlock()
 }
 
-// Owner is F_GETOWN_EX; id is 0 if there is none.
+// Owner implements F_GETOWN_EX. id is 0 if no owner is set.
 func (f *File) Owner() (kind, id int) {
 	a := f.async.Load()
 	if a == nil {
@@ -70,7 +71,7 @@ func (f *File) Owner() (kind, id int) {
 	return a.kind, a.id
 }
 
-// SetOwnerSignal is F_SETSIG.
+// SetOwnerSignal implements F_SETSIG.
 func (f *File) SetOwnerSignal(sig, fd int) {
 	a := f.asyncState()
 	a.mu.Lock()
@@ -78,7 +79,7 @@ func (f *File) SetOwnerSignal(sig, fd int) {
 	a.mu.Unlock()
 }
 
-// OwnerSignal is F_GETSIG.
+// OwnerSignal implements F_GETSIG.
 func (f *File) OwnerSignal() int {
 	a := f.async.Load()
 	if a == nil {
@@ -89,7 +90,7 @@ func (f *File) OwnerSignal() int {
 	return a.sig
 }
 
-// setAsync is a change of O_ASYNC. A file that is always ready sends nothing.
+// setAsync turns O_ASYNC on or off. A file that is always ready sends no signals.
 func (f *File) setAsync(on bool) {
 	q := f.h.queue()
 	if q == nil {
@@ -106,8 +107,8 @@ func (f *File) setAsync(on bool) {
 	}
 }
 
-// wake runs with the queue locked: the signal is sent by a goroutine, once for all that
-// happens before it runs.
+// wake runs with the queue locked. So a goroutine sends the signal; it sends one signal for
+// all events that happen before it runs.
 func (a *async) wake(events uint32) bool {
 	if a.events.Or(events) == 0 {
 		go a.send()

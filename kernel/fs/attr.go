@@ -13,7 +13,7 @@ const (
 	TimeOmit int64 = -1<<63 + 1
 )
 
-// Stat is newfstatat(2); flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH.
+// Stat implements newfstatat(2). Flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH.
 func (s *FS) Stat(at At, path string, flags int) (Stat, error) {
 	t, err := s.node(at, path, flags)
 	if err != nil {
@@ -23,7 +23,7 @@ func (s *FS) Stat(at At, path string, flags int) (Stat, error) {
 	return statOf(t.node), nil
 }
 
-// Statfs is statfs(2).
+// Statfs implements statfs(2).
 func (s *FS) Statfs(at At, path string) (Statfs, error) {
 	t, err := s.node(at, path, 0)
 	if err != nil {
@@ -33,7 +33,8 @@ func (s *FS) Statfs(at At, path string) (Statfs, error) {
 	return s.statfsOf(t.node), nil
 }
 
-// StatfsDev is ustat(2): the file system with a device number. EINVAL.
+// StatfsDev implements ustat(2): it describes the file system that has the device number
+// dev. It returns EINVAL if there is none.
 func (s *FS) StatfsDev(dev uint64) (Statfs, error) {
 	switch dev {
 	case devRoot:
@@ -44,7 +45,7 @@ func (s *FS) StatfsDev(dev uint64) (Statfs, error) {
 	return Statfs{}, syscall.EINVAL
 }
 
-// Access is faccessat2(2); at.As are the credentials that count.
+// Access implements faccessat2(2). The credentials at.As are the ones checked.
 func (s *FS) Access(at At, path string, mode uint32, flags int) error {
 	if mode&^(unix.R_OK|unix.W_OK|unix.X_OK) != 0 ||
 		flags&^(unix.AT_EACCESS|unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH) != 0 {
@@ -58,7 +59,7 @@ func (s *FS) Access(at At, path string, mode uint32, flags int) error {
 	return t.node.base().allows(at.cred(), mode)
 }
 
-// Chdir is chdir(2); with an empty path and at.Dir set, fchdir(2).
+// Chdir implements chdir(2), and fchdir(2) if the path is empty and at.Dir is set.
 func (s *FS) Chdir(at At, path string) error {
 	flags := 0
 	if at.Dir != nil {
@@ -82,10 +83,11 @@ func (s *FS) Chdir(at At, path string) error {
 	return nil
 }
 
-// change is a change of attributes: EPERM or EACCES if c may not make it.
+// change changes attributes of an inode. It returns EPERM or EACCES if the credentials c do
+// not allow the change.
 type change func(c *cred.Cred, i *inode) error
 
-// change resolves path and makes the change.
+// change resolves the path and applies fn to the file.
 func (s *FS) change(at At, path string, flags int, fn change) error {
 	t, err := s.node(at, path, flags)
 	if err != nil {
@@ -99,7 +101,7 @@ func (s *FS) change(at At, path string, flags int, fn change) error {
 	return err
 }
 
-// changeNode makes the change. /proc keeps its attributes: EPERM.
+// changeNode applies fn to n. The attributes of /proc and /sys cannot be changed: EPERM.
 func changeNode(c *cred.Cred, n node, fn change) error {
 	i := n.base()
 	if i.dev == devProc || i.dev == devSys {
@@ -110,7 +112,7 @@ func changeNode(c *cred.Cred, n node, fn change) error {
 		if v.store.ReadOnly() != "" {
 			return syscall.EROFS
 		}
-		if !hold(n) { // its number may become another file's
+		if !hold(n) { // its inode number may become another file's
 			return syscall.ENOENT
 		}
 		defer unhold(n)
@@ -125,7 +127,8 @@ func changeNode(c *cred.Cred, n node, fn change) error {
 	return nil
 }
 
-// setMode takes set-group-ID off if the caller is not in the file's group.
+// setMode sets the mode. It clears the set-group-ID bit if the caller is not in the file's
+// group.
 func setMode(mode uint32) change {
 	return func(c *cred.Cred, i *inode) error {
 		if !i.owns(c) {
@@ -140,8 +143,9 @@ func setMode(mode uint32) change {
 	}
 }
 
-// setOwner leaves an id of -1 alone, and takes set-id bits off files (chown(2)). The
-// owner may choose among the groups it is in.
+// setOwner sets the owner and the group. An id of -1 leaves the present one. The set-id
+// bits of files are cleared (chown(2)). Without CAP_CHOWN, the owner may only change the
+// group, to one that it is in.
 func setOwner(uid, gid int) change {
 	return func(c *cred.Cred, i *inode) error {
 		if c != nil && !c.Has(cred.Chown) {
@@ -164,7 +168,8 @@ func setOwner(uid, gid int) change {
 	}
 }
 
-// setTimes: whoever may write may set both to now.
+// setTimes sets the times. Every caller with write permission may set both to the present
+// time; other changes are the owner's.
 func setTimes(atime, mtime int64) change {
 	return func(c *cred.Cred, i *inode) error {
 		if !i.owns(c) && !(atime == TimeOmit && mtime == TimeOmit) {
@@ -194,7 +199,8 @@ func setTimes(atime, mtime int64) change {
 	}
 }
 
-// Chmod is fchmodat2(2). A symbolic link has no mode to change: EOPNOTSUPP.
+// Chmod implements fchmodat2(2). A symbolic link has no mode that can be changed:
+// EOPNOTSUPP.
 func (s *FS) Chmod(at At, path string, mode uint32, flags int) error {
 	t, err := s.node(at, path, flags)
 	if err != nil {
@@ -211,17 +217,17 @@ func (s *FS) Chmod(at At, path string, mode uint32, flags int) error {
 	return err
 }
 
-// Chown is fchownat(2).
+// Chown implements fchownat(2).
 func (s *FS) Chown(at At, path string, uid, gid int, flags int) error {
 	return s.change(at, path, flags, setOwner(uid, gid))
 }
 
-// Utimes is utimensat(2), in nanoseconds since 1970, or TimeNow, or TimeOmit.
+// Utimes implements utimensat(2). Times are nanoseconds since 1970, TimeNow or TimeOmit.
 func (s *FS) Utimes(at At, path string, atime, mtime int64, flags int) error {
 	return s.change(at, path, flags, setTimes(atime, mtime))
 }
 
-// Truncate is truncate(2). ETXTBSY: a program runs from the file.
+// Truncate implements truncate(2). It returns ETXTBSY if a program runs from the file.
 func (s *FS) Truncate(at At, path string, size int64) error {
 	t, err := s.node(at, path, 0)
 	if err != nil {
@@ -248,10 +254,10 @@ func (s *FS) Truncate(at At, path string, size int64) error {
 	return syscall.EINVAL
 }
 
-// Chmod is fchmod(2).
+// Chmod implements fchmod(2).
 func (f *File) Chmod(t Task, mode uint32) error { return f.change(t, setMode(mode)) }
 
-// Chown is fchown(2).
+// Chown implements fchown(2).
 func (f *File) Chown(t Task, uid, gid int) error { return f.change(t, setOwner(uid, gid)) }
 
 // Utimes is futimens(3).

@@ -6,20 +6,22 @@ import (
 )
 
 const (
-	// turnBytes is how much of a transfer is in kernel memory at a time, and how
-	// much is done between two calls of Task.Pause: to clear, copy and fault in
-	// four pages takes some 10 000 instructions.
+	// turnBytes is how much of a transfer is in kernel memory at a time. It is also how
+	// much is done between two calls of Task.Pause: clearing, copying and faulting in four
+	// pages takes some 10 000 instructions.
 	turnBytes = 16 << 10
-	// smallBytes serves short transfers, and all when bigBuffers are in use.
+	// smallBytes is the buffer size of short transfers, and of all transfers while
+	// bigBuffers large buffers are in use.
 	smallBytes = 4 << 10
-	// bigBuffers bounds the memory held by transfers that wait.
+	// bigBuffers is the maximum number of large buffers: it bounds the memory of transfers
+	// that wait.
 	bigBuffers = 64
 )
 
-// Buffer is kernel memory of a transfer. Put gives it back.
+// Buffer is kernel memory for a transfer. Put returns it to the pool.
 type Buffer struct {
 	B     []byte
-	small *[smallBytes]byte // one of these is set
+	small *[smallBytes]byte // one of small and big is set
 	big   *[turnBytes]byte
 }
 
@@ -29,7 +31,8 @@ var (
 	bigInUse  atomic.Int32
 )
 
-// NewBuffer is a buffer for a transfer of n bytes, of turnBytes or smallBytes.
+// NewBuffer returns a buffer for a transfer of n bytes. The buffer has turnBytes or
+// smallBytes bytes, which may be less than n.
 func NewBuffer(n uint64) Buffer {
 	if n > smallBytes {
 		if bigInUse.Add(1) <= bigBuffers {
@@ -51,5 +54,5 @@ func (b *Buffer) Put() {
 	smallPool.Put(b.small)
 }
 
-// BuffersInUse is how many big buffers are out, for leak checks.
+// BuffersInUse returns the number of big buffers in use, for leak checks.
 func BuffersInUse() int { return int(bigInUse.Load()) }

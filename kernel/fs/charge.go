@@ -8,26 +8,26 @@ import (
 	"grim/mm/charge"
 )
 
-// What the objects of this package are charged, in bytes of kernel heap. The user
-// who made an object pays for it until it is gone, whoever else holds it then.
+// The charges for the objects of this package, in bytes of kernel heap. The user who made
+// an object pays for it until it is gone, even if only others still use it.
 const (
-	// nodeCost is of an inode of any type but a regular file's pages, which package
-	// vm charges, and a symbolic link's text.
+	// nodeCost is the charge for an inode of any type. It does not include a regular file's
+	// pages, which package vm charges, nor a symbolic link's text.
 	nodeCost = int64(max(unsafe.Sizeof(regular{}), unsafe.Sizeof(dir{})+mapCost, unsafe.Sizeof(pipeNode{})))
-	// fileCost is of an open file description with its handle.
+	// fileCost is the charge for an open file description with its handle.
 	fileCost = int64(unsafe.Sizeof(File{}) + max(unsafe.Sizeof(regHandle{}), unsafe.Sizeof(socket{})+unsafe.Sizeof(unixSock{}), unsafe.Sizeof(epoll{})+mapCost, unsafe.Sizeof(timerfd{})+timerCost))
-	// nameCost is of a name in a directory, without its text.
+	// nameCost is the charge for a name in a directory, without its text.
 	nameCost = int64(unsafe.Sizeof(slot{})) + mapSlot
-	// itemCost is of a file that an epoll instance watches.
+	// itemCost is the charge for a file that an epoll instance watches.
 	itemCost = int64(unsafe.Sizeof(epollItem{})) + 2*mapSlot
 
-	mapCost   = 256 // of a small map
-	mapSlot   = 64  // of an element of a map of pointers
-	timerCost = 128 // of a timer of the runtime
+	mapCost   = 256 // a small map
+	mapSlot   = 64  // an element of a map of pointers
+	timerCost = 128 // a timer of the runtime
 )
 
-// payer is the user whom a task's objects are charged to; without a task it is the
-// kernel.
+// payer returns the user to charge for objects that t makes. Without a task the kernel
+// pays.
 func (s *FS) payer(t Task) *charge.User {
 	if t == nil {
 		return s.cfg.Charges.Kernel()
@@ -35,10 +35,11 @@ func (s *FS) payer(t Task) *charge.User {
 	return t.Payer()
 }
 
-// boot is the task of start-up: the kernel pays, nothing interrupts.
+// boot is the task of start-up: the kernel pays, and nothing interrupts. It is nil.
 var boot Task
 
-// sure gives what the kernel made for itself, which cannot fail.
+// sure returns v. It panics if there is an error: it is for objects that the kernel makes
+// for itself at start-up, which cannot fail.
 func sure[T any](v T, err error) T {
 	if err != nil {
 		panic("fs: start-up: " + err.Error())
@@ -46,7 +47,8 @@ func sure[T any](v T, err error) T {
 	return v
 }
 
-// pay charges for a new inode with extra bytes beside it: ENOSPC.
+// pay charges for a new inode and for extra bytes that belong to it. It returns ENOSPC if
+// the payer may not have them.
 func (i *inode) pay(payer *charge.User, extra int) error {
 	cost := nodeCost + int64(extra)
 	if !payer.Take(charge.Inode, cost) {
@@ -56,8 +58,8 @@ func (i *inode) pay(payer *charge.User, extra int) error {
 	return nil
 }
 
-// takeNode charges for a new inode of the tree: false if that is more than the payer's
-// share of them.
+// takeNode charges for a new inode of the tree. It returns false if the payer already has
+// its share of the tree's inodes.
 func (i *inode) takeNode() bool {
 	if i.payer == nil {
 		return true
@@ -66,17 +68,18 @@ func (i *inode) takeNode() bool {
 	return i.shared
 }
 
-// newSlot is a name that attach can put into a directory: ENOSPC.
+// newSlot makes and charges a name that attach can put into a directory. It returns ENOSPC
+// if the payer may not have it.
 func (s *FS) newSlot(t Task, name string) (*slot, error) {
 	payer := s.payer(t)
 	if !payer.Take(charge.Name, nameCost+int64(len(name))) {
 		return nil, syscall.ENOSPC
 	}
-	// A clone: the name may be a part of a long path.
+	// Clone the name: it may be a part of a long path, which would stay in memory.
 	return &slot{payer: payer, name: strings.Clone(name)}, nil
 }
 
-// free gives back what newSlot has charged.
+// free returns the charge that newSlot made.
 func (e *slot) free() {
 	if e.payer != nil {
 		e.payer.Give(charge.Name, nameCost+int64(len(e.name)))

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Device numbers, as Linux numbers them (Documentation/admin-guide/devices.txt):
-// major 1 memory, 5 terminals, 136 slaves of pseudo-terminals.
+// Device numbers, as on Linux (Documentation/admin-guide/devices.txt). Major 1 is memory, 5
+// terminals, 136 the slaves of pseudo-terminals.
 var (
 	devNull    = unix.Mkdev(1, 3)
 	devZero    = unix.Mkdev(1, 5)
@@ -41,7 +41,7 @@ func (s *FS) mountDev() {
 	d.give("shm", sure(s.newDir(boot, 0o1777)))
 }
 
-// openDevice opens a character device by number; ENXIO if there is none.
+// openDevice opens the character device with number rdev. ENXIO: there is none.
 func (s *FS) openDevice(c call, rdev uint64, flags int) (handle, error) {
 	switch rdev {
 	case devNull:
@@ -58,7 +58,7 @@ func (s *FS) openDevice(c call, rdev uint64, flags int) (handle, error) {
 			return nil, syscall.ENXIO
 		}
 		return y.open(c, flags, false)
-	case devConsole: // never becomes a session's by being opened
+	case devConsole: // opening it does not make it the session's terminal
 		return s.tty.open(c, flags, false)
 	case devPTMX:
 		return s.openMaster(c)
@@ -72,14 +72,14 @@ func (s *FS) openDevice(c call, rdev uint64, flags int) (handle, error) {
 	return nil, syscall.ENXIO
 }
 
-// nullDev: null(4). Its offset moves, so that programs that seek are content.
+// nullDev is /dev/null (null(4)). Its offset moves, so that seeking programs work.
 type nullDev struct{ plain }
 
 func (nullDev) read(call, []byte, int64) (int, error)          { return 0, nil }
 func (nullDev) write(c call, p []byte, off int64) (int, error) { return len(p), nil }
 func (nullDev) size() int64                                    { return 0 }
 
-// zeroDev: null(4). A mapping of it is anonymous memory.
+// zeroDev is /dev/zero (null(4)). A mapping of it is anonymous memory.
 type zeroDev struct {
 	plain
 	fs *FS
@@ -92,13 +92,13 @@ func (zeroDev) read(c call, p []byte, off int64) (int, error) {
 func (zeroDev) write(c call, p []byte, off int64) (int, error) { return len(p), nil }
 func (zeroDev) size() int64                                    { return 0 }
 
-// Zero says whether f is /dev/zero: mmap(2) of it makes anonymous memory.
+// Zero reports whether f is /dev/zero: mmap(2) of it makes anonymous memory.
 func (f *File) Zero() bool {
 	_, ok := f.h.(zeroDev)
 	return ok
 }
 
-// fullDev: full(4).
+// fullDev is /dev/full (full(4)).
 type fullDev struct{ plain }
 
 func (fullDev) read(c call, p []byte, off int64) (int, error) {
@@ -108,8 +108,8 @@ func (fullDev) read(c call, p []byte, off int64) (int, error) {
 func (fullDev) write(c call, p []byte, off int64) (int, error) { return 0, syscall.ENOSPC }
 func (fullDev) size() int64                                    { return 0 }
 
-// randomDev: random(4); what is written is thrown away, as it adds no entropy
-// that the generator counts.
+// randomDev is /dev/random and /dev/urandom (random(4)). Written data is thrown away: the
+// generator would not count it as entropy.
 type randomDev struct {
 	plain
 	fs *FS
@@ -127,8 +127,8 @@ func (d randomDev) read(c call, p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// RandomTurn is how much the generator makes between two pauses: some 10 000
-// instructions.
+// RandomTurn is the number of bytes that the generator makes between two pauses: some 10
+// 000 instructions.
 const RandomTurn = 1024
 
 func (randomDev) write(c call, p []byte, off int64) (int, error) { return len(p), nil }

@@ -7,17 +7,17 @@ import (
 	"grim/mm/charge"
 )
 
-// directory is a node that holds names: of the in-memory tree, or of /proc.
+// directory is a node that holds names: a directory of a volume, or of /proc or /sys.
 type directory interface {
 	node
-	// lookup finds a name other than "." and ".."; ENOENT.
+	// lookup returns the node with a name other than "." and "..", or ENOENT.
 	lookup(t Task, name string) (node, error)
-	// where is the parent and the name in it. The root is its own parent; a
-	// removed directory has none.
+	// where returns the parent and the directory's name in it. The root is its own parent.
+	// A removed directory has none.
 	where() (directory, string)
 	// entries calls yield for the entries whose cookies are greater than after, in
-	// the order of their cookies, until it returns false. yield must not block: the
-	// directory may be locked.
+	// ascending order of their cookies, until yield returns false. yield must not block, as
+	// the directory may be locked.
 	entries(t Task, after int64, yield func(entry) bool)
 }
 
@@ -30,46 +30,48 @@ type entry struct {
 	typ    uint32
 }
 
-// Cookies up to this one are "." and "..".
+// cookieDots is the largest cookie that "." and ".." use.
 const cookieDots = 2
 
-// dir is a directory of a volume. Everything is protected by volume.mu.
+// dir is a directory of a volume. volume.mu protects all fields.
 type dir struct {
 	inode
-	over   atomic.Pointer[covering] // what is mounted on it; nil: nothing
-	absent bool                     // names have not been read from the store
-	up     directory                // nil: removed
-	name   string                   // in up
+	over   atomic.Pointer[covering] // the volume mounted on it; nil: none
+	absent bool                     // the names have not been read from the store yet
+	up     directory                // the parent; nil: removed
+	name   string                   // its name in up
 	names  map[string]*slot
-	order  *slot // the same, by cookie: the root of a treap
-	cookie int64 // last one given out
+	order  *slot // the slots by cookie: the root of a treap
+	cookie int64 // the last one given out
 }
 
-// slot is one name. Its cookie never changes and is not used again, so that a
-// reader of the directory, who goes on after the cookie of its last entry, meets
-// every name that stays exactly once, whatever is added and removed meanwhile.
+// slot is one name of a directory. Its cookie never changes and is not used again. A reader
+// of the directory continues after the cookie of its last entry; so it meets every name
+// that stays in the directory exactly once, whatever is added and removed in the meantime.
 type slot struct {
 	node   node
 	name   string
 	cookie int64
-	// The order is a treap: a search tree by cookie, a heap by weight.
+	// The slots form a treap: a search tree by cookie, and a heap by weight.
 	before, after *slot
 
-	payer *charge.User // [I] of the name; nil: nobody, where a store has it
+	payer *charge.User // [I] pays for the name; nil: not charged, as a store keeps it
 
-	// Of a name that a store has told of. Until somebody looks for it, node is nil.
+	// ino and typ are set if a store has listed the name. node is nil until the name is
+	// looked up for the first time.
 	ino uint64
-	typ uint32 // 0: only the inode tells
+	typ uint32 // 0: unknown, the type is in the inode
 }
 
-// weight is pseudo-random, which keeps the treap flat; any fixed mixing of the
-// cookie's bits will do (this is the 64-bit golden ratio, and its high half).
+// weight returns a pseudo-random number, which keeps the treap flat. Any fixed mixing of
+// the cookie's bits will do; this one uses the 64-bit golden ratio, and adds the high half.
 func (e *slot) weight() uint64 {
 	x := uint64(e.cookie) * 0x9e3779b97f4a7c15
 	return x ^ x>>32
 }
 
-// joinSlots is the treap of a and b; all cookies of a are less than those of b.
+// joinSlots returns a treap of all slots of a and b. All cookies of a must be less than
+// those of b.
 func joinSlots(a, b *slot) *slot {
 	switch {
 	case a == nil:
@@ -84,7 +86,7 @@ func joinSlots(a, b *slot) *slot {
 	return b
 }
 
-// remove takes e out of the treap.
+// remove removes e from the treap.
 func (d *dir) remove(e *slot) {
 	at := &d.order
 	for *at != e {
@@ -97,7 +99,8 @@ func (d *dir) remove(e *slot) {
 	*at = joinSlots(e.before, e.after)
 }
 
-// ascend is directory.entries for the treap below e; false if yield ended it.
+// ascend is directory.entries for the treap below e. It returns false if yield returned
+// false.
 func (e *slot) ascend(after int64, yield func(*slot) bool) bool {
 	if e == nil {
 		return true
@@ -110,7 +113,8 @@ func (e *slot) ascend(after int64, yield func(*slot) bool) bool {
 	return e.after.ascend(after, yield)
 }
 
-// newDir is an empty directory that nobody knows yet: ENOSPC.
+// newDir makes an empty directory without a name. It returns ENOSPC if the task may not
+// have it.
 func (s *FS) newDir(t Task, perm uint32) (*dir, error) {
 	d := &dir{names: map[string]*slot{}, cookie: cookieDots}
 	if err := d.pay(s.payer(t), 0); err != nil {
@@ -118,7 +122,7 @@ func (s *FS) newDir(t Task, perm uint32) (*dir, error) {
 	}
 	d.init(s, devRoot, syscall.S_IFDIR|perm)
 	d.vol = s.mem
-	d.nlink.Store(1) // "."; attach adds the name's
+	d.nlink.Store(1) // for "."; attach adds one for the name
 	return d, nil
 }
 
@@ -165,11 +169,12 @@ func (d *dir) entries(t Task, after int64, yield func(entry) bool) {
 	})
 }
 
-// give is attach of a name that the kernel pays for, at start-up.
+// give attaches n under a name that the kernel pays for, at start-up.
 func (d *dir) give(name string, n node) { d.attach(sure(d.fs.newSlot(boot, name)), n) }
 
-// attach gives n the name of e, a new slot, in d: it takes a reference of its own and
-// counts the link. volume.mu is held, or nobody knows d yet; the name is free.
+// attach puts n into d under the name of e, a new slot. It takes a reference on n and
+// counts the link. Precondition: volume.mu held, or d is not reachable yet; the name is
+// free.
 func (d *dir) attach(e *slot, n node) {
 	d.cookie++
 	d.vol.names++
@@ -181,13 +186,13 @@ func (d *dir) attach(e *slot, n node) {
 	b.nlink.Add(1)
 	if c, ok := n.(*dir); ok {
 		c.up, c.name = d, e.name
-		d.nlink.Add(1) // its ".."
+		d.nlink.Add(1) // for its ".."
 	}
 	d.changed()
 }
 
-// detach takes the name away and returns the node, whose reference the caller
-// must give back after unlocking volume.mu.
+// detach removes a name and returns its node. The caller must release the name's reference
+// on the node, after unlocking volume.mu.
 func (d *dir) detach(name string) node {
 	e := d.names[name]
 	d.vol.names--
@@ -206,8 +211,8 @@ func (d *dir) detach(name string) node {
 	return n
 }
 
-// removed says whether rmdir took d away: no name can be added any more.
-// volume.mu is held.
+// removed reports whether rmdir has removed d: no name can be added any more. Precondition:
+// volume.mu held.
 func (d *dir) removed() bool { return d.up == nil }
 
 // open makes the handle that Getdents reads.

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// dirHandle is an open directory. Its offset is the cookie of the last entry
-// read, so lseek to a d_off resumes there.
+// dirHandle is an open directory. The offset of its File is the cookie of the last entry
+// read, so a program that seeks to a d_off continues after that entry.
 type dirHandle struct {
 	unreadable
 	dir directory
@@ -16,17 +16,18 @@ func (h *dirHandle) read(call, []byte, int64) (int, error)  { return 0, syscall.
 func (h *dirHandle) write(call, []byte, int64) (int, error) { return 0, syscall.EBADF }
 func (h *dirHandle) size() int64                            { return 0 }
 
-// direntHeader is sizeof(struct linux_dirent64) up to d_name (getdents(2)):
-// d_ino 8, d_off 8, d_reclen 2, d_type 1.
+// direntHeader is the size of struct linux_dirent64 before d_name (getdents(2)): 8 bytes
+// d_ino, 8 d_off, 2 d_reclen, 1 d_type.
 const direntHeader = 19
 
-// direntTurn is how many records a call returns at most, some 250 instructions each:
-// the program asks again, and others run between the calls.
+// direntTurn is the maximum number of records that a call returns. Each takes some 250
+// instructions. The program calls again for more, and other threads can run between the
+// calls.
 const direntTurn = 64
 
-// getdents fills buf with whole linux_dirent64 records after position pos and
-// returns the bytes used; EINVAL if the first record does not fit. A removed
-// directory is empty: not even dots (Linux: ENOENT, which readdir callers take for
+// getdents fills buf with whole linux_dirent64 records after position pos and returns the
+// bytes used. It returns EINVAL if the first record does not fit. A removed directory has
+// no entries at all, not even dots (Linux returns ENOENT, which callers of readdir take for
 // the end).
 func (h *dirHandle) getdents(t Task, buf []byte, pos int64) (n int, err error) {
 	if d, ok := h.dir.(*dir); ok {
@@ -68,8 +69,8 @@ func (h *dirHandle) getdents(t Task, buf []byte, pos int64) (n int, err error) {
 	return n, err
 }
 
-// arrived is how many whole records are in the first n bytes of buf, in bytes, and
-// the cookie of the last of them; pos if there is none.
+// arrived returns the size of the whole records among the first n bytes of buf, and the
+// cookie of the last of these records, or pos if there is none.
 func arrived(buf []byte, n int, pos int64) (int, int64) {
 	at := 0
 	for at < n {
@@ -83,8 +84,8 @@ func arrived(buf []byte, n int, pos int64) (int, int64) {
 	return at, pos
 }
 
-// putDirent encodes e at the start of b; 0 if it does not fit. Records are
-// padded to 8 bytes; the name ends with a NUL.
+// putDirent encodes e at the start of b and returns the size of the record, or 0 if it does
+// not fit. Records are padded to 8 bytes. The name ends with a NUL.
 func putDirent(b []byte, e entry) int {
 	size := (direntHeader + len(e.name) + 1 + 7) &^ 7
 	if size > len(b) {
@@ -94,7 +95,7 @@ func putDirent(b []byte, e entry) int {
 	binary.LittleEndian.PutUint64(b[0:], e.ino)
 	binary.LittleEndian.PutUint64(b[8:], uint64(e.cookie))
 	binary.LittleEndian.PutUint16(b[16:], uint16(size))
-	b[18] = byte(e.typ >> 12) // DT_* are the S_IF* bits shifted
+	b[18] = byte(e.typ >> 12) // DT_* are the S_IF* bits, shifted
 	copy(b[direntHeader:], e.name)
 	return size
 }

@@ -8,7 +8,7 @@ import (
 	"grim/mm/charge"
 )
 
-// EpollEvent is EPOLL* bits and the user's data.
+// EpollEvent is a set of EPOLL* bits, and the user's data.
 type EpollEvent struct {
 	Events uint32
 	Data   uint64
@@ -16,55 +16,56 @@ type EpollEvent struct {
 
 // epoll is an epoll instance (epoll(7)).
 //
-// An item is queued on its file's wait queue. The ready list holds the items that
-// may be ready. An item moves on and off it in five ways, and no event is lost:
+// An item is on its file's wait queue. The ready list holds the items that may be ready. An
+// item moves on and off the list in five ways, and no event is lost:
 //
-//   - Event: a wake-up that the item asks for lists it, and wakes whoever waits for
-//     the instance, even if the item was listed already. (It may have been listed
-//     for an event that somebody else has used up, and whoever waits now may have
-//     looked at it then.)
-//   - Armed: ADD and MOD set the events first and look at the file then; if it is
-//     ready, that counts as an event. A change of the file between the two is an
+//   - Event: a wake-up that the item asks for lists the item, and wakes the threads that wait
+//     for the instance. It wakes them even if the item was listed already: the item may have
+//     been listed for an event that another thread has used up, and the waiting threads may
+//     have looked at it then.
+//   - Armed: ADD and MOD set the events first and look at the file afterwards. If the file
+//     is ready, that counts as an event. A change of the file between the two steps is an
 //     event by itself.
-//   - Looked at, not ready: the item is off the list before the file is asked, so
-//     an event after the question lists it again.
-//   - Looked at, ready: a level-triggered item goes to the end of the list. Nobody
-//     need be woken for that: scanMu is held from the moment it left the list, so
-//     whoever looks for it meanwhile waits, and finds it. An edge-triggered one
-//     stays off until its next event, a one-shot one until MOD.
-//   - Not delivered: the caller's memory is bad. The item is listed again, armed as
-//     it was, which counts as an event.
+//   - Looked at, not ready: the item leaves the list before its file is asked, so an event
+//     after the question lists it again.
+//   - Looked at, ready: a level-triggered item goes to the end of the list. No thread needs
+//     to be woken for that: scanMu has been held since the item left the list, so a thread
+//     that looks for the item waits for scanMu, and finds it. An edge-triggered item stays
+//     off the list until its next event, a one-shot item until MOD.
+//   - Not delivered: the caller's memory is bad. The item is listed again, with the events
+//     that it had before, which counts as an event.
 //
-// A thread that waits queues itself, then looks through the whole list, and sleeps
-// only if nothing in it was ready. Then the list is empty, so each item that is
-// listed while the thread sleeps had its event after the thread was queued, and
-// that event has woken it.
+// A thread that waits queues itself first, then looks through the whole list, and sleeps
+// only if no item was ready. At that time the list is empty. So each item that is listed
+// while the thread sleeps had its event after the thread was queued, and that event has
+// woken the thread.
 type epoll struct {
 	plain
 	fs   *FS
-	file *File     // the instance's only one: it cannot be opened again
-	q    WaitQueue // who waits for this instance
+	file *File     // the instance's only description: it cannot be opened again
+	q    WaitQueue // the threads and instances that wait for this instance
 
-	payer *charge.User // [I] of the items
+	payer *charge.User // [I] pays for the items
 
-	// scanMu is held by the one thread that goes through the ready list, so that
-	// an item that is being looked at is not missing from the list for another.
-	// It is taken before the locks of the files looked at, and an outer instance's
+	// scanMu is held by the one thread that goes through the ready list. Without it, an
+	// item that one thread is looking at would be missing from the list for another thread.
+	// It is taken before the locks of the files looked at, and an outer instance's scanMu
 	// before an inner one's.
 	scanMu sync.Mutex
 
-	// ctlMu makes changes of the set of items one at a time, so that an item is
-	// on its file's queue exactly while it is in items. Taken before all others.
+	// ctlMu serializes changes of the set of items, so that an item is on its file's queue
+	// exactly while it is in items. Taken before all others.
 	ctlMu sync.Mutex
 
 	mu          sync.Mutex // taken inside of any WaitQueue.mu
 	items       map[epollKey]*epollItem
-	first, last *epollItem // ready list, in the order they became so
+	first, last *epollItem // ready list, in the order in which they became ready
 	length      int
-	round       uint64 // number of the present look through the list
+	round       uint64 // number of the present pass through the list
 }
 
-// epollKey: the same file under two numbers is two items (epoll(7), Q1).
+// epollKey identifies an item. The same file under two numbers is two items (epoll(7),
+// Q1).
 type epollKey struct {
 	file *File
 	fd   int
@@ -78,15 +79,15 @@ type epollItem struct {
 	// under epoll.mu
 	ev         EpollEvent
 	listed     bool
-	dead       bool // removed: it is not listed any more
+	dead       bool // removed: it must not be listed any more
 	prev, next *epollItem
-	round      uint64 // of the last look at it
+	round      uint64 // the last round that looked at it
 }
 
-// modes are the bits of Events that are not conditions.
+// epollModes are the bits of Events that are not conditions.
 const epollModes = unix.EPOLLET | unix.EPOLLONESHOT | unix.EPOLLWAKEUP | unix.EPOLLEXCLUSIVE
 
-// Epoll is epoll_create1(2); EPOLL_CLOEXEC is the descriptor table's business.
+// Epoll implements epoll_create1(2), without EPOLL_CLOEXEC.
 func (s *FS) Epoll(t Task) (f *File, err error) {
 	const name = "anon_inode:[eventpoll]"
 	ep := &epoll{fs: s, items: map[epollKey]*epollItem{}, payer: s.payer(t)}
@@ -98,8 +99,8 @@ func (ep *epoll) read(call, []byte, int64) (int, error)  { return 0, syscall.EIN
 func (ep *epoll) write(call, []byte, int64) (int, error) { return 0, syscall.EINVAL }
 func (ep *epoll) queue() *WaitQueue                      { return &ep.q }
 
-// ready is EPOLLIN if EpollWait would return something. Items that are not ready
-// leave the list, so that each is looked at once for an event.
+// ready returns EPOLLIN if EpollWait would return an event. Items that are not ready leave
+// the list, so each item is looked at once for an event.
 func (ep *epoll) ready() uint32 {
 	ep.scanMu.Lock()
 	defer ep.scanMu.Unlock()
@@ -128,11 +129,11 @@ func (ep *epoll) ready() uint32 {
 	}
 }
 
-// wake is the items' waiter.wake.
+// wake is waiter.wake of an item on its file's queue.
 func (it *epollItem) wake(events uint32) bool {
 	ep := it.ep
 	ep.mu.Lock()
-	// A one-shot item that has fired has no conditions left that could match.
+	// A one-shot item that has fired has no condition bits, so nothing matches.
 	match := !it.dead && it.ev.Events&events != 0
 	if match {
 		ep.push(it)
@@ -146,7 +147,7 @@ func (it *epollItem) wake(events uint32) bool {
 	return attended
 }
 
-// push puts it at the end of the ready list, unless it is there. Precondition: mu
+// push puts it at the end of the ready list, unless it is on the list. Precondition: mu
 // held.
 func (ep *epoll) push(it *epollItem) {
 	if it.listed {
@@ -163,7 +164,7 @@ func (ep *epoll) push(it *epollItem) {
 	ep.length++
 }
 
-// unlist takes it off the ready list. Precondition: mu held.
+// unlist takes it off the ready list, if it is there. Precondition: mu held.
 func (ep *epoll) unlist(it *epollItem) {
 	if !it.listed {
 		return
@@ -183,12 +184,12 @@ func (ep *epoll) unlist(it *epollItem) {
 	ep.length--
 }
 
-// exclusiveBits may go with EPOLLEXCLUSIVE (epoll_ctl(2)).
+// exclusiveBits are the bits that may be combined with EPOLLEXCLUSIVE (epoll_ctl(2)).
 const exclusiveBits = EPOLLIN | EPOLLOUT | always | unix.EPOLLWAKEUP | unix.EPOLLET | unix.EPOLLEXCLUSIVE
 
-// EpollCtl is epoll_ctl(2): op is EPOLL_CTL_ADD, _MOD or _DEL for target, known
-// to the caller as fd. EEXIST, ENOENT, EPERM (a file that is always ready),
-// ELOOP, EINVAL.
+// EpollCtl implements epoll_ctl(2). op is EPOLL_CTL_ADD, _MOD or _DEL. target is the file
+// that the caller knows as fd. Errors: EEXIST, ENOENT, EPERM (the file is always ready),
+// ELOOP, EINVAL, ENOSPC.
 func (f *File) EpollCtl(op int, fd int, target *File, ev EpollEvent) error {
 	if target.h.queue() == nil {
 		return syscall.EPERM
@@ -203,8 +204,8 @@ func (f *File) EpollCtl(op int, fd int, target *File, ev EpollEvent) error {
 		return syscall.EINVAL
 	}
 	key := epollKey{target, fd}
-	// Errors and hang-ups are always reported; an item without any condition is
-	// one that has fired (EPOLLONESHOT), so these are what keeps it armed.
+	// Errors and hang-ups are always reported. So every armed item has a condition bit, and
+	// an item without condition bits is a one-shot item that has fired.
 	ev.Events |= always
 	if op == unix.EPOLL_CTL_ADD && (nests || f.watched()) {
 		nestMu.Lock()
@@ -233,7 +234,7 @@ func (f *File) EpollCtl(op int, fd int, target *File, ev EpollEvent) error {
 	return syscall.EINVAL
 }
 
-// addItem, modify and removeItem. Precondition: ctlMu held.
+// addItem adds an item for key. Precondition, also of modify and removeItem: ctlMu held.
 func (ep *epoll) addItem(key epollKey, ev EpollEvent) error {
 	if !ep.payer.Take(charge.Epoll, itemCost) {
 		return syscall.ENOSPC
@@ -258,13 +259,13 @@ func (ep *epoll) addItem(key epollKey, ev EpollEvent) error {
 	f.watch[it] = struct{}{}
 	f.watchMu.Unlock()
 
-	// All wake-ups reach the item, so that MOD need not queue it again.
+	// The queue wakes the item for all events, so that MOD need not queue it again.
 	f.h.queue().add(&it.w, ^uint32(0))
 	ep.arm(it)
 	return nil
 }
 
-// arm lists an item that is ready already: nobody will wake it for that.
+// arm lists an item whose file is ready already: no wake-up will come for that.
 func (ep *epoll) arm(it *epollItem) {
 	if now := it.file.h.ready(); now != 0 {
 		it.wake(now)
@@ -303,8 +304,8 @@ func (ep *epoll) removeItem(key epollKey) error {
 	return nil
 }
 
-// forget takes the item off its file's queue and off the ready list. It is the last
-// use of an item that has been taken off ep.items.
+// forget takes the item off its file's queue and off the ready list. It is the last use of
+// an item, which has been taken out of ep.items.
 func (it *epollItem) forget() {
 	defer it.ep.payer.Give(charge.Epoll, itemCost)
 	it.w.remove()
@@ -314,7 +315,7 @@ func (it *epollItem) forget() {
 	it.ep.unlist(it)
 }
 
-// unwatch removes a file that is being closed from every epoll instance.
+// unwatch removes a file that is being closed from all epoll instances.
 func (f *File) unwatch() {
 	f.watchMu.Lock()
 	watch := f.watch
@@ -326,7 +327,7 @@ func (f *File) unwatch() {
 			it.ep.fs.cfg.Yield()
 		}
 		it.ep.mu.Lock()
-		won := it.ep.items[it.epollKey] == it // else removeItem forgets it
+		won := it.ep.items[it.epollKey] == it // if false, removeItem forgets the item
 		delete(it.ep.items, it.epollKey)
 		it.ep.mu.Unlock()
 		if won {
@@ -335,7 +336,7 @@ func (f *File) unwatch() {
 	}
 }
 
-// close removes the instance from every file it watches.
+// close removes the instance's items from all files that it watches.
 func (ep *epoll) close() {
 	ep.ctlMu.Lock()
 	defer ep.ctlMu.Unlock()
@@ -353,17 +354,18 @@ func (ep *epoll) close() {
 	}
 }
 
-// EpollWait fills evs with what is ready and returns how many; it waits for one
-// until the monotonic deadline (in the past: only looks). EINTR.
+// EpollWait fills evs with the events of ready files and returns their number. If there are
+// none it waits until the monotonic deadline; it does not wait if the deadline is 0 or
+// less. EINTR.
 func (f *File) EpollWait(t Task, evs []EpollEvent, deadline int64) (int, error) {
 	return f.EpollWaitTo(t, len(evs), deadline, func(found []EpollEvent) (int, error) {
 		return copy(evs, found), nil
 	})
 }
 
-// EpollWaitTo is EpollWait for up to n events, which it gives to store. store says
-// how many arrived; the others are as ready as before. Its error counts only if
-// none did.
+// EpollWaitTo is EpollWait for up to n events, which it gives to store. store returns how
+// many events arrived; the others stay as ready as before. store's error counts only if
+// none arrived.
 func (f *File) EpollWaitTo(t Task, n int, deadline int64, store func([]EpollEvent) (int, error)) (int, error) {
 	ep, ok := f.h.(*epoll)
 	if !ok || n <= 0 {
@@ -392,13 +394,13 @@ func (f *File) EpollWaitTo(t Task, n int, deadline int64, store func([]EpollEven
 	}
 }
 
-// epollGot is what a look through the list has found.
+// epollGot is the result of a pass through the list.
 type epollGot struct {
 	evs   []EpollEvent
 	items []epollTaken
 }
 
-// epollTaken is an item that was reported, and the events it was armed for.
+// epollTaken is an item that was reported, with the events for which it was armed.
 type epollTaken struct {
 	it     *epollItem
 	events uint32
@@ -407,7 +409,7 @@ type epollTaken struct {
 // pollTurn is how many files are asked between two pauses.
 const pollTurn = 32
 
-// collect goes once through the ready list, until got is full.
+// collect goes once through the ready list. It stops early if got is full.
 func (ep *epoll) collect(t Task, got *epollGot) error {
 	ep.mu.Lock()
 	ep.round++
@@ -427,8 +429,8 @@ func (ep *epoll) collect(t Task, got *epollGot) error {
 	return nil
 }
 
-// collectSome looks at up to n items of the list that this round has not seen;
-// false if there are no more, or got is full.
+// collectSome looks at up to n items of the list that this round has not looked at. It
+// returns false if there are no more, or got is full.
 func (ep *epoll) collectSome(n int, round uint64, got *epollGot) bool {
 	ep.scanMu.Lock()
 	defer ep.scanMu.Unlock()
@@ -447,9 +449,8 @@ func (ep *epoll) collectSome(n int, round uint64, got *epollGot) bool {
 	return true
 }
 
-// report asks an item's file what holds, adds that to got, and lists the item
-// again if it is level-triggered. Precondition: scanMu held, the item taken off the
-// list.
+// report adds the events of the item's file to got, if there are any. It lists the item
+// again if it is level-triggered. Precondition: scanMu held, the item taken off the list.
 func (ep *epoll) report(it *epollItem, got *epollGot) {
 	now := it.file.h.ready()
 	ep.mu.Lock()
@@ -469,7 +470,7 @@ func (ep *epoll) report(it *epollItem, got *epollGot) {
 	}
 }
 
-// giveBack makes items ready again that were reported to nobody.
+// giveBack makes items ready again whose events did not reach the caller.
 func (ep *epoll) giveBack(items []epollTaken) {
 	if len(items) == 0 {
 		return
@@ -479,7 +480,7 @@ func (ep *epoll) giveBack(items []epollTaken) {
 		if x.it.dead {
 			continue
 		}
-		if x.it.ev.Events&^epollModes == 0 { // one-shot, and no MOD since
+		if x.it.ev.Events&^epollModes == 0 { // one-shot, and not modified since
 			x.it.ev.Events = x.events
 		}
 		ep.push(x.it)

@@ -2,20 +2,21 @@ package fs
 
 import "sync"
 
-// nestMu makes checking for cycles and adding an edge one step. It is taken before
+// nestMu makes the check for cycles and the adding of an edge one step. It is taken before
 // epoll.ctlMu.
 var nestMu sync.Mutex
 
-// maxNest is how many epoll instances may watch each other in a row (epoll_ctl(2),
-// ELOOP).
+// maxNest is the maximum number of epoll instances of which each watches the next
+// (epoll_ctl(2), ELOOP).
 const maxNest = 5
 
-// maxPaths is over how many ways of a length an event of one file may reach epoll
-// instances that nobody watches (EINVAL): it bounds what one wake-up costs. Length 1,
-// instances that watch the file itself and nothing else, is not bounded.
+// maxPaths bounds the number of paths on which an event of one file may reach epoll
+// instances that no other instance watches (EINVAL), by the length of the path. It bounds
+// the cost of one wake-up. Paths of length 1, to instances that watch the file itself, are
+// not bounded.
 var maxPaths = [maxNest + 1]int{2: 500, 3: 100, 4: 50, 5: 10}
 
-// watched says whether an epoll instance watches f.
+// watched reports whether an epoll instance watches f.
 func (f *File) watched() bool {
 	f.watchMu.Lock()
 	defer f.watchMu.Unlock()
@@ -44,8 +45,8 @@ func (f *File) outer() (list []*epoll) {
 	return list
 }
 
-// reaches says whether ep is target or watches it, directly or through others.
-// Precondition, of all below: nestMu held, so that there are no cycles.
+// reaches reports whether ep is target or watches it, directly or through other instances.
+// Precondition, also of the functions below: nestMu held, so that there are no cycles.
 func (ep *epoll) reaches(target *epoll) bool {
 	seen := map[*epoll]bool{}
 	var walk func(e *epoll) bool
@@ -67,8 +68,8 @@ func (ep *epoll) reaches(target *epoll) bool {
 	return walk(ep)
 }
 
-// below is how many instances are watched one behind the other under ep, at least
-// up to maxNest; above is the same for those that watch f.
+// below returns the length of the longest chain of instances under ep of which each watches
+// the next, at least up to maxNest. above returns the same for the instances that watch f.
 func (ep *epoll) below(depth int) (n int) {
 	if depth >= maxNest {
 		return 0
@@ -89,8 +90,8 @@ func (f *File) above(depth int) (n int) {
 	return n
 }
 
-// pathsAllowed checks maxPaths for f, and if it is an epoll instance for what it
-// watches.
+// pathsAllowed checks maxPaths for f. If f is an epoll instance, it checks the files that f
+// watches too.
 func (f *File) pathsAllowed() bool {
 	var count [maxNest + 1]int
 	if !f.countPaths(1, &count) {
@@ -114,8 +115,8 @@ func (f *File) pathsAllowed() bool {
 	return true
 }
 
-// countPaths adds up the ways that an event of f goes, by length; false if there are
-// too many of one.
+// countPaths adds the paths of an event of f to count, by length. It returns false if there
+// are too many of a length.
 func (f *File) countPaths(length int, count *[maxNest + 1]int) bool {
 	for _, e := range f.outer() {
 		switch {

@@ -19,7 +19,7 @@ type eventfd struct {
 	n  uint64
 }
 
-// Eventfd is eventfd2(2); flags: EFD_SEMAPHORE, EFD_NONBLOCK, EFD_CLOEXEC.
+// Eventfd implements eventfd2(2); flags: EFD_SEMAPHORE, EFD_NONBLOCK, EFD_CLOEXEC.
 func (s *FS) Eventfd(t Task, initial uint64, flags int) (*File, error) {
 	if flags&^(unix.EFD_SEMAPHORE|unix.EFD_NONBLOCK|unix.EFD_CLOEXEC) != 0 {
 		return nil, syscall.EINVAL
@@ -43,7 +43,8 @@ func (e *eventfd) ready() uint32 {
 	return r
 }
 
-// read takes the counter, or one of it; it waits while it is 0.
+// read takes the whole counter, or 1 of it from a semaphore. It waits while the counter is
+// 0.
 func (e *eventfd) read(c call, b []byte, _ int64) (int, error) {
 	if len(b) < 8 {
 		return 0, syscall.EINVAL
@@ -74,7 +75,7 @@ func (e *eventfd) take() uint64 {
 	return v
 }
 
-// write adds to the counter; it waits while that would reach 2^64-1.
+// write adds to the counter. It waits while the sum would reach 2^64-1.
 func (e *eventfd) write(c call, b []byte, _ int64) (int, error) {
 	if len(b) < 8 {
 		return 0, syscall.EINVAL
@@ -105,7 +106,7 @@ func (e *eventfd) add(v uint64) bool {
 	return true
 }
 
-// awaitRoom blocks until v fits, or may fit: EPOLLOUT alone only promises 1.
+// awaitRoom blocks until v fits or may fit: EPOLLOUT alone promises only that 1 fits.
 func (e *eventfd) awaitRoom(t Task, v uint64) error {
 	b := bells.Get().(*bell)
 	defer b.put()

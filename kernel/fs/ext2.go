@@ -7,16 +7,16 @@ import (
 	"grim/kernel/ext2"
 )
 
-// ext2Store is Store by package ext2.
+// ext2Store implements Store with package ext2.
 type ext2Store struct{ f *ext2.FS }
 
-// NewExt2 is the store of a file system that has been opened.
+// NewExt2 returns the store of an opened file system.
 func NewExt2(f *ext2.FS) Store { return ext2Store{f} }
 
 const ext2Magic = 0xef53
 
-// ino32 is an inode number as package ext2 has it; one that is too large gives 0, which
-// is no inode's.
+// ino32 returns an inode number as package ext2 takes it. For a number that is too large it
+// returns 0, which no inode has.
 func ino32(ino uint64) uint32 {
 	if ino > 1<<32-1 {
 		return 0

@@ -9,26 +9,26 @@ import (
 	"grim/mm/charge"
 )
 
-// MaxFDs is the largest RLIMIT_NOFILE (/proc/sys/fs/nr_open). Linux has 1<<20 there;
-// a table is one allocation, and this one is 1 MB, which the smallest kernel heap of
-// 20 MB has in one piece.
+// MaxFDs is the largest RLIMIT_NOFILE (/proc/sys/fs/nr_open). Linux has 1<<20. Here a table
+// is one allocation. A table of this size takes 1 MB, and even the smallest kernel heap, 20
+// MB, has that in one piece.
 const MaxFDs = 1 << 16
 
-// FDTable maps descriptors to open file descriptions. Threads share one, and
-// processes made with CLONE_FILES do.
+// FDTable maps descriptors to open file descriptions. The threads of a process share a
+// table, and so do processes made with CLONE_FILES.
 type FDTable struct {
 	users atomic.Int32
-	yield func() // [I] once it is in use: lets others run; nil: nothing
+	yield func() // lets others run; nil: does nothing. [I] once the table is in use
 
 	mu    sync.Mutex
-	payer *charge.User // with a reference, from init to the last CloseAll
+	payer *charge.User // holds a reference, from Init to the last CloseAll
 	slots []fdSlot
-	free  int // no number below is free
+	free  int // all numbers below are in use
 	limit int
-	fixed bool // CloseAll is done: nothing may come in any more
+	fixed bool // CloseAll is done: no file may be added any more
 
-	// few holds the slots while these do: most processes have standard input,
-	// output and error and a file or two.
+	// few holds the slots as long as they fit: most processes have standard input, output
+	// and error, and a file or two.
 	few [6]fdSlot
 }
 
@@ -37,17 +37,18 @@ type fdSlot struct {
 	cloexec bool
 }
 
-// slotCost is what a slot is charged, in bytes of kernel heap, in a table that has
-// grown beyond the first few. The table itself is part of a thread's cost.
+// slotCost is the charge for a slot of a table that has grown beyond few, in bytes of
+// kernel heap. The table itself is part of a thread's cost.
 const slotCost = int64(unsafe.Sizeof(fdSlot{}))
 
-// NewFDTable makes an empty table with one user, a process or several that share it;
-// limit is RLIMIT_NOFILE. payer is charged for the slots.
+// NewFDTable makes an empty table with one user. A user is a process, or several processes
+// that share the table through one reference. limit is RLIMIT_NOFILE. payer is charged for
+// the slots.
 func NewFDTable(limit int, payer *charge.User) *FDTable {
 	return new(FDTable).Init(limit, payer)
 }
 
-// Init is NewFDTable for a table that has been allocated.
+// Init makes a table that has been allocated what NewFDTable returns, and returns it.
 func (d *FDTable) Init(limit int, payer *charge.User) *FDTable {
 	d.payer = payer.Ref()
 	d.limit = min(limit, MaxFDs)
@@ -56,7 +57,7 @@ func (d *FDTable) Init(limit int, payer *charge.User) *FDTable {
 	return d
 }
 
-// PayFor makes payer the one who is charged for the table.
+// PayFor transfers the table's charge to payer.
 func (d *FDTable) PayFor(payer *charge.User) {
 	d.mu.Lock()
 	if old := d.payer; old != payer && !d.fixed {
@@ -68,14 +69,15 @@ func (d *FDTable) PayFor(payer *charge.User) {
 	d.mu.Unlock()
 }
 
-// Charged is how much kernel memory the table is charged, in bytes.
+// Charged returns the table's charge, in bytes of kernel memory.
 func (d *FDTable) Charged() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.chargedLocked()
 }
 
-// chargedLocked is of the slots once they do not fit into few. Precondition: mu held.
+// chargedLocked returns the charge for the slots; it is 0 while they fit into few.
+// Precondition: mu held.
 func (d *FDTable) chargedLocked() int64 {
 	if n := cap(d.slots); n > len(d.few) {
 		return int64(n) * slotCost
@@ -83,7 +85,7 @@ func (d *FDTable) chargedLocked() int64 {
 	return 0
 }
 
-// Share adds a user (CLONE_FILES) and returns d; CloseAll takes it away.
+// Share adds a user (CLONE_FILES) and returns d. The user's CloseAll removes it.
 func (d *FDTable) Share() *FDTable {
 	d.users.Add(1)
 	return d
@@ -93,7 +95,7 @@ func (d *FDTable) Share() *FDTable {
 // another one.
 func (d *FDTable) Shared() bool { return d.users.Load() > 1 }
 
-// Get is the file at fd, with a reference for the caller to Release; EBADF.
+// Get returns the file at fd with a reference, which the caller must Release. EBADF.
 func (d *FDTable) Get(fd int) (*File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -104,7 +106,7 @@ func (d *FDTable) Get(fd int) (*File, error) {
 	return s.file.Ref(), nil
 }
 
-// slotLocked is the slot of an open descriptor, or nil. Precondition: mu held.
+// slotLocked returns the slot of an open descriptor, or nil. Precondition: mu held.
 func (d *FDTable) slotLocked(fd int) *fdSlot {
 	if uint(fd) >= uint(len(d.slots)) || d.slots[fd].file == nil {
 		return nil
@@ -112,9 +114,9 @@ func (d *FDTable) slotLocked(fd int) *fdSlot {
 	return &d.slots[fd]
 }
 
-// Install puts f at the lowest free number that is at least min. It takes over
-// the caller's reference, on error too. EMFILE, and EINVAL if min is out of
-// range (fcntl F_DUPFD). ENOMEM.
+// Install puts f at the lowest free number that is at least min. It takes over the caller's
+// reference, also in case of an error: EMFILE, ENOMEM, or EINVAL if min is out of range
+// (fcntl F_DUPFD).
 func (d *FDTable) Install(f *File, min int, cloexec bool) (int, error) {
 	fd, err := d.install(f, min, cloexec)
 	if err != nil {
@@ -149,7 +151,8 @@ func (d *FDTable) install(f *File, min int, cloexec bool) (int, error) {
 	return fd, nil
 }
 
-// putLocked fills a slot, growing the table: nil or ENOMEM. Precondition: mu held.
+// putLocked fills a slot and grows the table if necessary. It returns nil or ENOMEM.
+// Precondition: mu held.
 func (d *FDTable) putLocked(fd int, s fdSlot) error {
 	if fd >= len(d.slots) {
 		if err := d.growLocked(fd + 1); err != nil {
@@ -160,8 +163,8 @@ func (d *FDTable) putLocked(fd int, s fdSlot) error {
 	return nil
 }
 
-// growLocked makes room for n slots. Slots are charged once they do not fit into
-// few. Precondition: mu held, n above the present number.
+// growLocked makes room for n slots, and charges them once they do not fit into few.
+// Precondition: mu held, n above the present number of slots.
 func (d *FDTable) growLocked(n int) error {
 	if n > cap(d.slots) {
 		room := min(max(n, 2*cap(d.slots)), max(n, d.limit))
@@ -177,7 +180,7 @@ func (d *FDTable) growLocked(n int) error {
 	return nil
 }
 
-// giveSlots gives back what growLocked has charged for the present slots.
+// giveSlots returns the charge that growLocked made for the present slots.
 // Precondition: mu held.
 func (d *FDTable) giveSlots() {
 	if n := d.chargedLocked(); n != 0 {
@@ -185,7 +188,7 @@ func (d *FDTable) giveSlots() {
 	}
 }
 
-// Close is close(2): EBADF.
+// Close implements close(2): EBADF.
 func (d *FDTable) Close(fd int) error {
 	d.mu.Lock()
 	f := d.takeLocked(fd)
@@ -197,8 +200,8 @@ func (d *FDTable) Close(fd int) error {
 	return nil
 }
 
-// let closes a file that has lost its descriptor: the record locks of the table's
-// users end with any of its descriptors.
+// let drops the table's reference on a file that has lost its descriptor. The record locks
+// of the table's users end as soon as one of the file's descriptors is closed.
 func (d *FDTable) let(f *File) {
 	f.dropRecords(d)
 	f.Release()
@@ -216,7 +219,7 @@ func (d *FDTable) takeLocked(fd int) *File {
 	return f
 }
 
-// Dup is dup(2) (min 0) and fcntl F_DUPFD and F_DUPFD_CLOEXEC.
+// Dup implements dup(2) (with min 0), F_DUPFD and F_DUPFD_CLOEXEC.
 func (d *FDTable) Dup(fd, min int, cloexec bool) (int, error) {
 	f, err := d.Get(fd)
 	if err != nil {
@@ -225,8 +228,8 @@ func (d *FDTable) Dup(fd, min int, cloexec bool) (int, error) {
 	return d.Install(f, min, cloexec)
 }
 
-// DupTo is dup2(2) and dup3(2), less dup3's EINVAL for equal numbers: then it
-// only checks fd. EBADF.
+// DupTo implements dup2(2) and dup3(2), except for dup3's EINVAL if the numbers are equal:
+// it only checks fd then. EBADF.
 func (d *FDTable) DupTo(fd, to int, cloexec bool) error {
 	old, err := d.dupTo(fd, to, cloexec)
 	if old != nil {
@@ -256,7 +259,7 @@ func (d *FDTable) dupTo(fd, to int, cloexec bool) (old *File, err error) {
 	return old, nil
 }
 
-// Cloexec is fcntl F_GETFD.
+// Cloexec implements F_GETFD.
 func (d *FDTable) Cloexec(fd int) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -267,7 +270,7 @@ func (d *FDTable) Cloexec(fd int) (bool, error) {
 	return s.cloexec, nil
 }
 
-// SetCloexec is fcntl F_SETFD.
+// SetCloexec implements F_SETFD.
 func (d *FDTable) SetCloexec(fd int, on bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -279,7 +282,8 @@ func (d *FDTable) SetCloexec(fd int, on bool) error {
 	return nil
 }
 
-// CloseRange is close_range(2) for [first, last]: closes, or marks close-on-exec.
+// CloseRange implements close_range(2) for [first, last]: it closes the descriptors, or
+// marks them close-on-exec.
 func (d *FDTable) CloseRange(first, last uint, cloexec bool) {
 	d.closeIf(func(fd int, s *fdSlot) bool {
 		if uint(fd) < first || uint(fd) > last {
@@ -292,13 +296,13 @@ func (d *FDTable) CloseRange(first, last uint, cloexec bool) {
 	})
 }
 
-// CloseOnExec closes what execve(2) closes.
+// CloseOnExec closes the descriptors that execve(2) closes.
 func (d *FDTable) CloseOnExec() {
 	d.closeIf(func(_ int, s *fdSlot) bool { return s.cloexec })
 }
 
-// closeIf closes the descriptors for which pick says so. Files are released
-// after mu, as a release may take other locks and free memory.
+// closeIf closes the descriptors for which pick returns true. It releases the files without
+// mu, as a release may take other locks and free memory.
 func (d *FDTable) closeIf(pick func(fd int, s *fdSlot) bool) {
 	var files [slotsTurn]*File
 	for fd := 0; ; {
@@ -325,26 +329,27 @@ func (d *FDTable) closeIf(pick func(fd int, s *fdSlot) bool) {
 }
 
 const (
-	// slotsTurn is how many slots are looked at between two pauses, and scanTurn if
-	// only a free one is sought; closeTurn how many files are closed.
+	// slotsTurn is how many slots are looked at between two pauses. It is scanTurn if only
+	// a free slot is sought. closeTurn is how many files are closed between two pauses.
 	slotsTurn = 64
 	scanTurn  = 1024
 	closeTurn = 8
 )
 
-// giveWay lets others run after every closeTurn steps of a loop. No lock is held.
+// giveWay lets others run after every closeTurn steps of a loop; i is the number of the
+// step. Precondition: no lock is held.
 func (d *FDTable) giveWay(i int) {
 	if d.yield != nil && i%closeTurn == closeTurn-1 {
 		d.yield()
 	}
 }
 
-// GiveWay sets what lets others run while many descriptors are copied or closed;
-// before the table is used.
+// GiveWay sets the function that lets others run while many descriptors are copied or
+// closed. It must be called before the table is used.
 func (d *FDTable) GiveWay(yield func()) { d.yield = yield }
 
-// CloseAll ends one use of the table; the last one closes every descriptor, and
-// later Installs fail.
+// CloseAll removes one user of the table. The last CloseAll closes every descriptor, and later
+// Installs fail.
 func (d *FDTable) CloseAll() {
 	switch users := d.users.Add(-1); {
 	case users > 0:
@@ -367,9 +372,10 @@ func (d *FDTable) CloseAll() {
 	}
 }
 
-// Fork copies the table to c, a new one, and returns it: same numbers, same open
-// file descriptions, one user, charged to payer. nil if that may not have them. A
-// large table is copied in turns; other threads may change what is to come.
+// Fork copies the table to c, a new table, and returns c. It has the same numbers, the same
+// open file descriptions, one user, and is charged to payer. Fork returns nil if payer may
+// not have the slots. A large table is copied in turns: between them, other threads may
+// change the slots that are not copied yet.
 func (d *FDTable) Fork(c *FDTable, payer *charge.User) *FDTable {
 	d.mu.Lock()
 	c.Init(d.limit, payer)
@@ -406,21 +412,22 @@ func (d *FDTable) Fork(c *FDTable, payer *charge.User) *FDTable {
 // forkTurn is how many slots Fork copies between two pauses.
 const forkTurn = 512
 
-// Limit is RLIMIT_NOFILE.
+// Limit returns RLIMIT_NOFILE.
 func (d *FDTable) Limit() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.limit
 }
 
-// SetLimit changes RLIMIT_NOFILE; descriptors above it stay open.
+// SetLimit changes RLIMIT_NOFILE. Descriptors above it stay open.
 func (d *FDTable) SetLimit(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.limit = max(0, min(n, MaxFDs))
 }
 
-// next is the lowest open number that is at least fd; false if there is none.
+// next returns the lowest open number that is at least fd. It returns false if there is
+// none.
 func (d *FDTable) next(fd int) (int, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -432,7 +439,7 @@ func (d *FDTable) next(fd int) (int, bool) {
 	return 0, false
 }
 
-// FDs lists the open numbers, ascending.
+// FDs returns the open numbers, ascending.
 func (d *FDTable) FDs() []int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -445,7 +452,7 @@ func (d *FDTable) FDs() []int {
 	return fds
 }
 
-// size is how many slots the table has.
+// size returns how many slots the table has.
 func (d *FDTable) size() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fifo is a named pipe. Its data lives while somebody has it open.
+// fifo is a named pipe. Its data lives while any process has it open.
 type fifo struct {
 	inode
 	pipe pipe
@@ -29,8 +29,8 @@ func (f *fifo) drop() { f.pipe.repay() }
 
 func (f *fifo) open(c call, flags int) (handle, error) { return f.pipe.open(c, flags) }
 
-// open is fifo(7): a reader waits for a writer and the other way round, unless
-// O_NONBLOCK; then a writer without a reader gets ENXIO. O_RDWR never waits.
+// open implements fifo(7). A reader waits for a writer, and a writer for a reader. With
+// O_NONBLOCK neither waits, and a writer without a reader gets ENXIO. O_RDWR never waits.
 func (p *pipe) open(c call, flags int) (handle, error) {
 	acc := flags & unix.O_ACCMODE
 	if acc == unix.O_RDWR {
@@ -46,7 +46,7 @@ func (p *pipe) open(c call, flags int) (handle, error) {
 		return nil, syscall.ENXIO
 	}
 	e := p.end(acc == unix.O_RDONLY, acc == unix.O_WRONLY)
-	p.q.Wake(EPOLLIN | EPOLLOUT) // a peer may be waiting for us
+	p.q.Wake(EPOLLIN | EPOLLOUT) // a peer may be waiting for this end
 	if alone && !c.nonblock {
 		if err := p.awaitPeer(c.task, acc == unix.O_RDONLY, rgen, wgen); err != nil {
 			e.close()
@@ -56,8 +56,8 @@ func (p *pipe) open(c call, flags int) (handle, error) {
 	return e, nil
 }
 
-// awaitPeer blocks until the other side has been opened since the generations
-// were read, even if it was closed again.
+// awaitPeer blocks until the other side has been opened since the generations were read,
+// even if it has been closed again.
 func (p *pipe) awaitPeer(t Task, reader bool, rgen, wgen uint64) error {
 	b := bells.Get().(*bell)
 	defer b.put()

@@ -13,17 +13,17 @@ import (
 	"grim/mm/vm"
 )
 
-// File is an open file description: what descriptors made by dup and fork share.
+// File is an open file description. Descriptors made by dup and fork share it.
 type File struct {
 	fs   *FS
 	node node
 	h    handle
-	from place // where it was opened, for Path
+	from place // name by which it was opened, for Path
 
-	payer *charge.User // [I] of the description and its handle
+	payer *charge.User // [I] pays for the description and its handle
 
 	refs  atomic.Int32
-	flags atomic.Int32 // access mode and status flags, as F_GETFL shows them
+	flags atomic.Int32 // access mode and status flags, as F_GETFL returns them
 
 	flying atomic.Int32 // references in flight (package uipc)
 
@@ -35,7 +35,7 @@ type File struct {
 
 	lock flockState // see flock.go
 
-	async atomic.Pointer[async] // see async.go; nil: never asked for
+	async atomic.Pointer[async] // see async.go; nil: never needed
 }
 
 // place is a name as a walk found it.
@@ -44,15 +44,15 @@ type place struct {
 	name string    // "": the directory itself
 }
 
-// Flags that stay with the open file description (fcntl(2), F_GETFL). O_LARGEFILE
-// is what a 64-bit kernel always shows.
+// statusFlags and keptFlags are the flags that stay with the open file description
+// (fcntl(2), F_GETFL). A 64-bit kernel always shows O_LARGEFILE as well.
 const (
 	statusFlags = unix.O_APPEND | unix.O_NONBLOCK | unix.O_DIRECT | unix.O_ASYNC | unix.O_NOATIME
 	keptFlags   = unix.O_ACCMODE | statusFlags | unix.O_SYNC | unix.O_DSYNC | unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
 )
 
 // newFile makes a description with one reference. It takes over h, and the caller's
-// reference on n, on error too. ENFILE: the user has too many.
+// reference on n, also if it fails. It returns ENFILE if the user has too many open files.
 func (s *FS) newFile(t Task, n node, h handle, from place, flags int) (*File, error) {
 	payer := s.payer(t)
 	if !payer.Take(charge.OpenFile, fileCost) {
@@ -61,7 +61,7 @@ func (s *FS) newFile(t Task, n node, h handle, from place, flags int) (*File, er
 		return nil, syscall.ENFILE
 	}
 	var f *File
-	switch h := h.(type) { // what is opened all the time has it in the handle
+	switch h := h.(type) { // frequently opened kinds have the File inside the handle: one allocation
 	case *regHandle:
 		f = &h.desc
 	case *pipeEnd:
@@ -84,8 +84,8 @@ func (f *File) Ref() *File {
 	return f
 }
 
-// Release gives a reference back. The last one closes the file; that never
-// blocks, but may free memory.
+// Release drops a reference. The last Release closes the file. That never blocks, but it
+// may free memory.
 func (f *File) Release() {
 	switch r := f.refs.Add(-1); {
 	case r < 0:
@@ -110,7 +110,7 @@ func (f *File) Release() {
 	f.payer.Give(charge.OpenFile, fileCost)
 }
 
-// tellClosed is the event of the last Release.
+// tellClosed tells inotify watches of the last Release.
 func (f *File) tellClosed() {
 	mask := uint32(unix.IN_CLOSE_NOWRITE)
 	if f.Flags()&unix.O_ACCMODE != unix.O_RDONLY {
@@ -119,11 +119,11 @@ func (f *File) tellClosed() {
 	f.fs.tell(f.node, f.from, mask)
 }
 
-// Flags are the access mode and status flags (fcntl F_GETFL).
+// Flags returns the access mode and the status flags (fcntl F_GETFL).
 func (f *File) Flags() int { return int(f.flags.Load()) }
 
-// ShownFlags are Flags as fcntl F_GETFL has them: with the O_LARGEFILE of a 64-bit
-// machine, O_PATH aside.
+// ShownFlags returns Flags as fcntl F_GETFL shows them: with the O_LARGEFILE of a 64-bit
+// machine, except for O_PATH.
 func (f *File) ShownFlags() int {
 	flags := f.Flags()
 	if f.from.dir != nil && flags&unix.O_PATH == 0 { // opened by name
@@ -132,7 +132,8 @@ func (f *File) ShownFlags() int {
 	return flags
 }
 
-// ChangeFlags is fcntl F_SETFL. EPERM: O_NOATIME is the owner's.
+// ChangeFlags implements F_SETFL. It returns EPERM if the caller sets O_NOATIME but does
+// not own the file.
 func (f *File) ChangeFlags(t Task, flags int) error {
 	if flags&^f.Flags()&unix.O_NOATIME != 0 && !f.node.base().owns(credOf(t)) {
 		return syscall.EPERM
@@ -141,7 +142,7 @@ func (f *File) ChangeFlags(t Task, flags int) error {
 	return nil
 }
 
-// SetFlags changes the status flags (fcntl F_SETFL); the rest stays.
+// SetFlags changes the status flags (fcntl F_SETFL). The other flags stay.
 func (f *File) SetFlags(flags int) {
 	const settable = unix.O_APPEND | unix.O_NONBLOCK | unix.O_DIRECT | unix.O_ASYNC | unix.O_NOATIME
 	if (f.Flags()^flags)&unix.O_ASYNC != 0 {
@@ -150,8 +151,8 @@ func (f *File) SetFlags(flags int) {
 	f.flags.Store(f.flags.Load()&^settable | int32(flags&settable))
 }
 
-// Path is the file's present path, with " (deleted)" after it if the name is
-// gone, or a label such as "pipe:[7]".
+// Path returns the file's present path, with " (deleted)" after it if the name is gone. For
+// a file without a name it returns a label such as "pipe:[7]".
 func (f *File) Path() string { return f.fs.pathOf(f.node, f.from) }
 
 func (f *File) call(t Task) call {
@@ -159,7 +160,7 @@ func (f *File) call(t Task) call {
 	return call{t, fl&unix.O_NONBLOCK != 0, fl&unix.O_APPEND != 0}
 }
 
-// may checks that the access mode allows mode, one of O_RDONLY and O_WRONLY.
+// may checks that the access mode allows mode, which is O_RDONLY or O_WRONLY.
 func (f *File) may(mode int) error {
 	fl := f.Flags()
 	if fl&unix.O_PATH != 0 {
@@ -171,21 +172,22 @@ func (f *File) may(mode int) error {
 	return nil
 }
 
-// Read reads at the offset and moves it. 0 without error is the end of file.
-// It may block; EINTR and EAGAIN only if nothing was read.
+// Read reads at the offset and moves it. It returns 0 without an error at the end of file.
+// It may block. It returns EINTR and EAGAIN only if nothing was read.
 func (f *File) Read(t Task, p []byte) (int, error) { return f.ReadTo(t, (*flat)(&p)) }
 
-// Write writes at the offset (O_APPEND: at the end) and moves it. It may block;
-// an error only if nothing was written, but for EPIPE: the caller sends SIGPIPE.
+// Write writes at the offset (with O_APPEND: at the end) and moves it. It may block. It
+// returns an error only if nothing was written, except for EPIPE: the caller sends SIGPIPE
+// then.
 func (f *File) Write(t Task, p []byte) (int, error) { return f.WriteFrom(t, (*flat)(&p)) }
 
-// Pread reads at off and leaves the offset alone. ESPIPE for streams.
+// Pread reads at off and leaves the offset alone. Streams return ESPIPE.
 func (f *File) Pread(t Task, p []byte, off int64) (int, error) {
 	return f.PreadTo(t, (*flat)(&p), off)
 }
 
-// Pwrite writes at off and leaves the offset alone; with O_APPEND it appends
-// (pwrite(2), BUGS). ESPIPE for streams.
+// Pwrite writes at off and leaves the offset alone. With O_APPEND it appends (pwrite(2),
+// BUGS). Streams return ESPIPE.
 func (f *File) Pwrite(t Task, p []byte, off int64) (int, error) {
 	return f.PwriteFrom(t, (*flat)(&p), off)
 }
@@ -203,7 +205,7 @@ func (f *File) positional(mode int, off int64) error {
 	return nil
 }
 
-// Seek is lseek(2). SEEK_DATA and SEEK_HOLE take a file for one run of data.
+// Seek implements lseek(2). For SEEK_DATA and SEEK_HOLE, a file is one run of data.
 func (f *File) Seek(off int64, whence int) (int64, error) {
 	if f.Flags()&unix.O_PATH != 0 {
 		return 0, syscall.EBADF
@@ -238,7 +240,7 @@ func (f *File) Seek(off int64, whence int) (int64, error) {
 	return off, nil
 }
 
-// addOffsets is base+off for base >= 0, or -1 when that overflows.
+// addOffsets returns base+off for base >= 0, or -1 if that overflows.
 func addOffsets(base, off int64) int64 {
 	if off > 0 && base > Never-off {
 		return -1
@@ -246,10 +248,10 @@ func addOffsets(base, off int64) int64 {
 	return base + off
 }
 
-// Getdents is getdents64(2): it fills buf, kernel memory, with linux_dirent64
-// records and gives them to deliver, which says how many bytes arrived. The offset
-// moves over the whole records among those, which are the result; 0 at the end, and
-// deliver's error only if there are none.
+// Getdents implements getdents64(2). It fills buf, kernel memory, with linux_dirent64
+// records and gives them to deliver, which returns how many bytes arrived. The result is
+// the size of the whole records among these bytes, and the offset moves over them; it is 0
+// at the end of the directory. deliver's error is returned only if no record arrived.
 func (f *File) Getdents(t Task, buf []byte, deliver func(p []byte) (int, error)) (int, error) {
 	if f.Flags()&unix.O_PATH != 0 {
 		return 0, syscall.EBADF
@@ -264,22 +266,22 @@ func (f *File) Getdents(t Task, buf []byte, deliver func(p []byte) (int, error))
 	if err != nil || n == 0 {
 		return 0, err
 	}
-	sizes := slices.Clone(buf[:n]) // deliver may change the records, not their sizes
+	sizes := slices.Clone(buf[:n]) // deliver may change the records, but their sizes must not change
 	k, err := deliver(buf[:n])
 	n, f.pos = arrived(sizes, k, f.pos)
 	return partial(n, err)
 }
 
-// SameFile says whether two descriptions are of one file.
+// SameFile reports whether the two descriptions are of one file.
 func (f *File) SameFile(g *File) bool { return f.node == g.node }
 
-// Stat is fstat(2).
+// Stat implements fstat(2).
 func (f *File) Stat() Stat { return statOf(f.node) }
 
-// Statfs is fstatfs(2).
+// Statfs implements fstatfs(2).
 func (f *File) Statfs() Statfs { return f.fs.statfsOf(f.node) }
 
-// Sync is fsync(2). A file in memory has nothing to sync.
+// Sync implements fsync(2). It does nothing for a file in memory.
 func (f *File) Sync() error {
 	if f.Flags()&unix.O_PATH != 0 {
 		return syscall.EBADF
@@ -302,7 +304,7 @@ func (f *File) Sync() error {
 	return syscall.EINVAL
 }
 
-// SyncVolume is syncfs(2).
+// SyncVolume implements syncfs(2).
 func (f *File) SyncVolume() error {
 	if f.Flags()&unix.O_PATH != 0 {
 		return syscall.EBADF
@@ -313,7 +315,7 @@ func (f *File) SyncVolume() error {
 	return nil
 }
 
-// written is the end of a write of n bytes: with O_SYNC or O_DSYNC they are on disk then.
+// written ends a write of n bytes. With O_SYNC or O_DSYNC it returns once they are on disk.
 func (f *File) written(n int, err error) (int, error) {
 	if n > 0 && f.Flags()&(unix.O_SYNC|unix.O_DSYNC) != 0 && f.node.base().stored() != nil {
 		if e := f.Sync(); e != nil {
@@ -323,7 +325,7 @@ func (f *File) written(n int, err error) (int, error) {
 	return n, err
 }
 
-// Readiness is the EPOLL* bits that hold now.
+// Readiness returns the EPOLL* bits that hold now.
 func (f *File) Readiness() uint32 { return f.h.ready() }
 
 // Ioctl requests that x/sys/unix lacks (asm-generic/ioctls.h).
@@ -332,7 +334,8 @@ const (
 	fionbio  = 0x5421
 )
 
-// Ioctl is ioctl(2): req's argument is arg, a number or an address in mem.
+// Ioctl implements ioctl(2). arg is the argument of the request req: a number, or an
+// address in mem.
 func (f *File) Ioctl(t Task, mem UserMemory, req uint32, arg uint64) (uint64, error) {
 	if req == fionbio && f.Flags()&unix.O_PATH == 0 {
 		var on [4]byte
@@ -349,7 +352,7 @@ func (f *File) Ioctl(t Task, mem UserMemory, req uint32, arg uint64) (uint64, er
 	return f.h.ioctl(f.call(t), mem, req, arg)
 }
 
-// putInt stores an int for an ioctl that returns one through a pointer.
+// putInt stores an int at the address arg, for an ioctl that returns one.
 func putInt(mem UserMemory, arg uint64, v int) (uint64, error) {
 	var b [4]byte
 	binary.LittleEndian.PutUint32(b[:], uint32(v))

@@ -1,4 +1,4 @@
 package fs
 
-// largeFile is O_LARGEFILE as the architecture has it; package syscall says 0.
+// largeFile is O_LARGEFILE of the architecture. Package syscall has 0 for it.
 const largeFile = 0x20000

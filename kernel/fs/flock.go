@@ -8,13 +8,13 @@ import (
 	"grim/kernel/fs/lock"
 )
 
-// fileLocks is what a file has once somebody has asked for a lock.
+// fileLocks are the locks of a file. They are made when a lock is first requested.
 type fileLocks struct {
 	flock   flockQueue
 	records lock.Table
 }
 
-// fileLocks makes them if there are none.
+// fileLocks returns the inode's locks, and makes them if there are none.
 func (i *inode) fileLocks() *fileLocks {
 	if l := i.locks.Load(); l != nil {
 		return l
@@ -23,8 +23,8 @@ func (i *inode) fileLocks() *fileLocks {
 	return i.locks.Load()
 }
 
-// flockQueue is the advisory locks of one file (flock(2)): any number
-// of shared holders, or one exclusive.
+// flockQueue holds the advisory locks of one file (flock(2)): any number of shared holders,
+// or one exclusive holder.
 type flockQueue struct {
 	mu        sync.Mutex
 	shared    int
@@ -32,12 +32,12 @@ type flockQueue struct {
 	q         WaitQueue
 }
 
-// flockState is what an open file description holds: 0, LOCK_SH or LOCK_EX;
-// under flockQueue.mu.
+// flockState is the lock that an open file description holds: 0, LOCK_SH or LOCK_EX.
+// Protected by flockQueue.mu.
 type flockState int
 
-// Flock is flock(2). It blocks unless op has LOCK_NB: EWOULDBLOCK, EINTR.
-// Changing the kind of lock gives the old one up first, as on Linux.
+// Flock implements flock(2). It blocks unless op has LOCK_NB. Errors: EWOULDBLOCK, EINTR. A
+// change of the kind of lock releases the old lock first, as on Linux.
 func (f *File) Flock(t Task, op int) error {
 	kind := op &^ unix.LOCK_NB
 	switch {
@@ -62,7 +62,7 @@ func (f *File) Flock(t Task, op int) error {
 	return nil
 }
 
-// try changes f's lock to kind; false if others are in the way.
+// try changes f's lock to kind. It returns false if other holders prevent that.
 func (l *flockQueue) try(f *File, kind flockState) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,7 +92,7 @@ func (l *flockQueue) try(f *File, kind flockState) bool {
 	return true
 }
 
-// unlock gives up the locks that the description holds; part of its last Release.
+// unlock releases the locks of the description. The last Release calls it.
 func (f *File) unlock() {
 	if l := f.node.base().locks.Load(); l != nil {
 		l.flock.try(f, unix.LOCK_UN)

@@ -14,10 +14,10 @@ import (
 // directories, regular files with hard links, symbolic links, FIFOs and device nodes.
 // Missing parents are made. Several archives may follow each other, padded with zeros.
 //
-// done is told how far the archive is not needed any more, now and then; nil: nobody
-// wants to know.
+// done is called now and then with the length of the part of archive that is not needed any
+// more. It may be nil.
 //
-// An error says which entry is bad; what came before it stays unpacked.
+// An error names the bad entry. The entries before it stay unpacked.
 func (s *FS) Unpack(archive []byte, done func(upTo int)) error {
 	if done == nil {
 		done = func(int) {}
@@ -42,15 +42,15 @@ func (s *FS) Unpack(archive []byte, done func(upTo int)) error {
 	}
 }
 
-// newc is an archive and how far it has been read. An entry is six magic characters
-// and 13 numbers of eight hexadecimal digits, the name with its NUL, and the data;
-// name and data end at a multiple of 4 (cpio(5), "New ASCII Format").
+// newc is an archive and the position in it. An entry consists of six magic characters, 13
+// numbers of eight hexadecimal digits, the name with its NUL, and the data. The name and
+// the data are padded to a multiple of 4 (cpio(5), "New ASCII Format").
 type newc struct {
 	data []byte
 	pos  int
 }
 
-// cpioHeader is an entry. Name and data are the archive's memory.
+// cpioHeader is an entry. name and data are slices of the archive.
 type cpioHeader struct {
 	ino, mode, uid, gid, nlink, mtime, size uint32
 	rdev                                    uint64
@@ -73,7 +73,7 @@ func (r *newc) skipZeros() {
 	}
 }
 
-// take is the next n bytes.
+// take returns the next n bytes.
 func (r *newc) take(n int) ([]byte, error) {
 	if n > len(r.data)-r.pos {
 		return nil, errTruncated
@@ -83,7 +83,7 @@ func (r *newc) take(n int) ([]byte, error) {
 	return b, nil
 }
 
-// next reads an entry. Padding may be missing at the end of the archive.
+// next reads an entry. Its padding may be missing at the end of the archive.
 func (r *newc) next() (h cpioHeader, err error) {
 	start := r.pos
 	b, err := r.take(newcHeader)
@@ -144,7 +144,7 @@ type unpacker struct {
 	at       At
 	src      newc
 	archives int
-	links    map[uint32]string // first name of each inode with several
+	links    map[uint32]string // the first name of each inode with several names
 	done     func(upTo int)
 }
 
@@ -167,7 +167,7 @@ func (u *unpacker) archive() error {
 	}
 }
 
-// entry makes one file.
+// entry makes the file of an entry.
 func (u *unpacker) entry(h *cpioHeader) error {
 	name := "/" + strings.Trim(string(h.name), "/")
 	perm := h.mode & 0o7777
@@ -186,10 +186,10 @@ func (u *unpacker) entry(h *cpioHeader) error {
 		err = u.replace(name, func() error { return u.fs.Mknod(u.at, name, syscall.S_IFIFO|perm, 0) })
 	case syscall.S_IFCHR, syscall.S_IFBLK:
 		if strings.HasPrefix(name, "/dev/") {
-			return nil // the kernel's own /dev has what there is
+			return nil // the kernel's own /dev has all devices
 		}
 		err = u.replace(name, func() error { return u.fs.Mknod(u.at, name, h.mode, h.rdev) })
-	case syscall.S_IFSOCK: // nobody listens there any more
+	case syscall.S_IFSOCK: // no process listens on it any more
 		return nil
 	default:
 		return fmt.Errorf("unknown file type, mode %#o", h.mode)
@@ -199,7 +199,7 @@ func (u *unpacker) entry(h *cpioHeader) error {
 	}
 	u.fs.Chown(u.at, name, int(h.uid), int(h.gid), unix.AT_SYMLINK_NOFOLLOW)
 	if h.mode&syscall.S_IFMT != syscall.S_IFLNK {
-		u.fs.Chmod(u.at, name, perm, 0) // chown took set-id bits off
+		u.fs.Chmod(u.at, name, perm, 0) // chown has cleared the set-id bits
 	}
 	if sec := int64(h.mtime); sec > 0 {
 		u.fs.Utimes(u.at, name, sec*1e9, sec*1e9, unix.AT_SYMLINK_NOFOLLOW)
@@ -207,7 +207,7 @@ func (u *unpacker) entry(h *cpioHeader) error {
 	return nil
 }
 
-// parents makes the directories above name that are missing.
+// parents makes the missing directories above name.
 func (u *unpacker) parents(name string) error {
 	for i := 1; i < len(name); i++ {
 		if name[i] != '/' {
@@ -232,7 +232,8 @@ func (u *unpacker) directory(name string, perm uint32) error {
 	return err
 }
 
-// replace removes what has the name, then makes the new file: a later entry wins.
+// replace removes the file with this name, if there is one, then makes the new file: the
+// last entry of a name counts.
 func (u *unpacker) replace(name string, mk func() error) error {
 	if err := u.fs.Unlink(u.at, name, 0); err != nil && err != syscall.ENOENT {
 		return err
@@ -240,8 +241,8 @@ func (u *unpacker) replace(name string, mk func() error) error {
 	return mk()
 }
 
-// regular makes a file, or a further name of one: in newc, entries of the same
-// inode number are links, and any one of them may carry the data.
+// regular makes a file, or a further name of a file. In newc, entries with the same inode
+// number are links, and any one of them may have the data.
 func (u *unpacker) regular(name string, perm uint32, h *cpioHeader) error {
 	first, linked := u.links[h.ino]
 	linked = linked && h.nlink > 1
@@ -258,7 +259,7 @@ func (u *unpacker) regular(name string, perm uint32, h *cpioHeader) error {
 			u.links[h.ino] = name
 		}
 	}
-	// O_NONBLOCK: a bad archive may have made the first name a FIFO since.
+	// O_NONBLOCK: a bad archive may have replaced the first name by a FIFO.
 	f, err := u.fs.Open(u.at, name, unix.O_WRONLY|unix.O_TRUNC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err

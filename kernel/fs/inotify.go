@@ -12,9 +12,9 @@ import (
 
 // inotify is a queue of events about the files that it watches (inotify(7)).
 //
-// A watch is on its inotify's list and on its inode's. FS.watchMu guards the second, and
-// is taken before inotify.mu; events are told with locks of names held, so neither is
-// held while anything else is locked but the queue of those that wait.
+// A watch is on its inotify's list (mu) and on its inode's list (FS.watchMu). watchMu is
+// taken before inotify.mu. Events are queued while locks of names are held. So while either
+// of the two is held, no other lock is taken but the lock of the wait queue.
 type inotify struct {
 	plain
 	fs    *FS
@@ -23,17 +23,17 @@ type inotify struct {
 
 	mu     sync.Mutex
 	wds    map[int32]*watch // [mu]
-	last   int32            // [mu] watch descriptor given out last
+	last   int32            // [mu] the watch descriptor given out last
 	events []inEvent        // [mu]
-	bytes  int              // [mu] that a read of all events gives
+	bytes  int              // [mu] size of a read of all events
 }
 
-// watch is a file that is watched.
+// watch is a watched file.
 type watch struct {
 	in   *inotify // [I]
 	wd   int32    // [I]
 	i    *inode   // [I]
-	mask uint32   // inotify.mu
+	mask uint32   // [inotify.mu]
 }
 
 // inEvent is an event that waits to be read.
@@ -45,10 +45,10 @@ type inEvent struct {
 
 const (
 	inHeader = 16 // sizeof(struct inotify_event)
-	// maxInEvents is how many events wait; then comes one that says that some are lost.
+	// maxInEvents is how many events may wait. The next event then says that some are lost.
 	maxInEvents = 16384
-	watchCost   = 192 // of a watch
-	eventCost   = 64  // of an event, without its name
+	watchCost   = 192 // a watch
+	eventCost   = 64  // an event, without its name
 
 	inAll    = unix.IN_ALL_EVENTS
 	inOnAdd  = unix.IN_DONT_FOLLOW | unix.IN_ONLYDIR | unix.IN_MASK_ADD | unix.IN_MASK_CREATE
@@ -56,13 +56,13 @@ const (
 	inAlways = unix.IN_IGNORED | unix.IN_Q_OVERFLOW | unix.IN_UNMOUNT | unix.IN_ISDIR
 )
 
-// Inotify is inotify_init1(2); flags: IN_NONBLOCK.
+// Inotify implements inotify_init1(2). Flags: IN_NONBLOCK.
 func (s *FS) Inotify(t Task, flags int) (*File, error) {
 	h := &inotify{fs: s, payer: s.payer(t), wds: map[int32]*watch{}}
 	return s.anonFile(t, "", h, "anon_inode:inotify", unix.O_RDONLY|flags&unix.O_NONBLOCK)
 }
 
-// Watch is inotify_add_watch(2) of f, an inotify: EINVAL for another file.
+// Watch implements inotify_add_watch(2) of the inotify f. EINVAL: f is another file.
 func (f *File) Watch(at At, path string, mask uint32) (int, error) {
 	h, ok := f.h.(*inotify)
 	if !ok || mask&inAll == 0 || mask&unix.IN_MASK_ADD != 0 && mask&unix.IN_MASK_CREATE != 0 {
@@ -87,7 +87,7 @@ func (f *File) Watch(at At, path string, mask uint32) (int, error) {
 	return h.add(i, mask)
 }
 
-// add watches i, or changes what is watched of it: EEXIST, ENOSPC, ENOENT.
+// add watches i, or changes the mask of its watch. Errors: EEXIST, ENOSPC, ENOENT.
 func (h *inotify) add(i *inode, mask uint32) (int, error) {
 	s := h.fs
 	s.watchMu.Lock()
@@ -129,7 +129,7 @@ func (h *inotify) add(i *inode, mask uint32) (int, error) {
 	return int(w.wd), nil
 }
 
-// Unwatch is inotify_rm_watch(2): EINVAL.
+// Unwatch implements inotify_rm_watch(2). EINVAL.
 func (f *File) Unwatch(wd int) error {
 	h, ok := f.h.(*inotify)
 	if !ok {
@@ -196,7 +196,7 @@ func (h *inotify) close() {
 	h.mu.Unlock()
 }
 
-// size is what the event takes in a read: the name is padded with NULs.
+// size returns the size of the event in a read. The name is padded with NULs.
 func (e *inEvent) size() int {
 	if e.name == "" {
 		return inHeader
@@ -204,7 +204,8 @@ func (e *inEvent) size() int {
 	return inHeader + (len(e.name)+1+inHeader-1)/inHeader*inHeader
 }
 
-// putLocked queues an event, unless the last one is the same. Precondition: mu held.
+// putLocked queues an event, unless the last queued event is the same. Precondition: mu
+// held.
 func (h *inotify) putLocked(e inEvent) {
 	n := len(h.events)
 	if n > 0 && h.events[n-1] == e {
@@ -221,10 +222,12 @@ func (h *inotify) putLocked(e inEvent) {
 	h.bytes += e.size()
 }
 
-// watched says whether anything is: the only cost that events have without inotify.
+// watched reports whether any file is watched. Without inotify, this check is all that
+// events cost.
 func (s *FS) watched() bool { return s.watchers.Load() != 0 }
 
-// tellInode tells those that watch i of an event, with a name if i is the directory.
+// tellInode queues an event for the watches of i. name is set if i is a directory and the
+// event is about a name in it.
 func (s *FS) tellInode(i *inode, mask, cookie uint32, name string) {
 	p := i.watches.Load()
 	if p == nil {
@@ -268,8 +271,8 @@ func dirBit(n node, mask uint32) uint32 {
 	return mask
 }
 
-// tell is an event of a file, for those that watch it, and those that watch the
-// directory where it was found.
+// tell queues an event of a file for its watches, and for the watches of the directory
+// where it was found.
 func (s *FS) tell(n node, at place, mask uint32) {
 	if !s.watched() {
 		return
@@ -281,21 +284,21 @@ func (s *FS) tell(n node, at place, mask uint32) {
 	s.tellInode(n.base(), mask, 0, "")
 }
 
-// tellName is an event of a name in a directory.
+// tellName queues an event of a name in a directory.
 func (s *FS) tellName(d *dir, name string, n node, mask uint32) {
 	if s.watched() {
 		s.tellInode(d.base(), dirBit(n, mask), 0, name)
 	}
 }
 
-// tellSelf is an event of a file that the directory is not told of.
+// tellSelf queues an event of a file for its own watches only.
 func (s *FS) tellSelf(n node, mask uint32) {
 	if s.watched() {
 		s.tellInode(n.base(), dirBit(n, mask), 0, "")
 	}
 }
 
-// tellMoved is a rename.
+// tellMoved queues the events of a rename.
 func (s *FS) tellMoved(from *dir, fn string, to *dir, tn string, n node) {
 	if !s.watched() {
 		return
@@ -306,7 +309,7 @@ func (s *FS) tellMoved(from *dir, fn string, to *dir, tn string, n node) {
 	s.tellInode(n.base(), dirBit(n, unix.IN_MOVE_SELF), 0, "")
 }
 
-// watchesEnd: the file is gone for good.
+// watchesEnd ends all watches of an inode that is gone for good.
 func (s *FS) watchesEnd(i *inode) {
 	s.tellInode(i, unix.IN_DELETE_SELF, 0, "")
 	s.watchMu.Lock()
@@ -331,7 +334,7 @@ func (h *inotify) ready() uint32 {
 
 func (h *inotify) write(call, []byte, int64) (int, error) { return 0, syscall.EBADF }
 
-// read gives as many whole events as fit: EINVAL if the first does not.
+// read returns as many whole events as fit. EINVAL: the first does not fit.
 func (h *inotify) read(c call, p []byte, _ int64) (int, error) {
 	for {
 		n, more := h.take(p)

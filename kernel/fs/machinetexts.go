@@ -12,7 +12,7 @@ import (
 	"grim/mm/vm"
 )
 
-// knob is a number or a text of /proc/sys that is kept, and read back, as it was
+// knob is a number or a text of /proc/sys that is only kept: it is read back as it was
 // written.
 type knob struct {
 	mu   sync.Mutex
@@ -25,7 +25,7 @@ func (k *knob) get() []byte {
 	return []byte(k.text + "\n")
 }
 
-// setText takes any text of up to limit bytes: EINVAL.
+// setText returns a function that takes any text of up to limit bytes; else EINVAL.
 func (k *knob) setText(limit int) func(string) error {
 	return func(v string) error {
 		if len(v) > limit {
@@ -38,8 +38,8 @@ func (k *knob) setText(limit int) func(string) error {
 	}
 }
 
-// setNumbers takes as many decimal numbers as the text has now; a shorter list
-// replaces the first ones: EINVAL.
+// setNumbers takes at most as many decimal numbers as the text has now. A shorter list
+// replaces the first ones. Else EINVAL.
 func (k *knob) setNumbers(v string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -59,7 +59,7 @@ func (k *knob) setNumbers(v string) error {
 	return nil
 }
 
-// settled are texts of /proc that never change, by path.
+// settled has the texts of /proc that never change, by path.
 var settled = map[string]string{
 	"filesystems": "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tpipefs\nnodev\tsockfs\n",
 	"partitions":  "major minor  #blocks  name\n\n",
@@ -90,7 +90,7 @@ var settled = map[string]string{
 	"sys/vm/swappiness":                    "0",
 	"sys/vm/unprivileged_userfaultfd":      "0",
 	"sys/fs/nr_open":                       strconv.Itoa(MaxFDs),
-	"sys/fs/file-max":                      fileMax, // charges bound it, per user
+	"sys/fs/file-max":                      fileMax, // package charge bounds files, per user
 	"sys/fs/aio-max-nr":                    "0",
 	"sys/fs/aio-nr":                        "0",
 	"sys/fs/suid_dumpable":                 "0",
@@ -101,7 +101,7 @@ var settled = map[string]string{
 	"sys/fs/protected_fifos":               "0",
 	"sys/fs/protected_regular":             "0",
 	"sys/fs/pipe-max-size":                 strconv.Itoa(pipeMaxPages * pipePage),
-	"sys/fs/pipe-user-pages-soft":          "0", // charges bound it
+	"sys/fs/pipe-user-pages-soft":          "0", // package charge bounds pipes
 	"sys/fs/pipe-user-pages-hard":          "0",
 	"sys/fs/mount-max":                     "100000",
 	"sys/fs/epoll/max_user_watches":        "65536",
@@ -113,8 +113,8 @@ var settled = map[string]string{
 	"sys/net/unix/max_dgram_qlen":          "10",
 }
 
-// knobs are the numbers of /proc/sys that root may write and nobody here obeys: what
-// they govern on Linux does not exist (core files, crash behaviour, a page cache
+// knobs are the numbers of /proc/sys that root may write and that have no effect here: the
+// things that they control on Linux do not exist (core files, crash behaviour, a page cache
 // apart from the files, real-time scheduling).
 var knobs = map[string]string{
 	"sys/kernel/core_uses_pid":          "0",
@@ -140,7 +140,7 @@ var knobs = map[string]string{
 	"sys/fs/leases-enable":              "1",
 }
 
-// machineTexts adds to /proc what does not depend on any process.
+// machineTexts adds the texts of /proc that do not depend on any process.
 func (s *FS) machineTexts() {
 	for _, path := range slices.Sorted(maps.Keys(settled)) {
 		text := settled[path]
@@ -162,7 +162,8 @@ func (s *FS) machineTexts() {
 	s.ProcFile("sys/fs/inode-state", func() []byte { return fmt.Appendf(nil, "%d\t0\t0\t0\t0\t0\t0\n", s.inodes.Load()) })
 }
 
-// uuid makes a random UUID (RFC 9562, version 4) at each reading, or once.
+// uuid returns a function that makes a random UUID (RFC 9562, version 4): the same one at
+// each reading if once is true, else a new one.
 func (s *FS) uuid(once bool) func() []byte {
 	gen := func() []byte {
 		var b [16]byte
@@ -176,14 +177,14 @@ func (s *FS) uuid(once bool) func() []byte {
 	return gen
 }
 
-// mountSys makes /sys: texts alone, which SysFile adds.
+// mountSys makes /sys. All its files are texts, which SysFile adds.
 func (s *FS) mountSys() {
 	p := &procfs{fs: s}
 	s.sys = p
 	p.root = &procDir{up: s.root, name: "sys", many: &manyKids{p.rootList, p.rootFind}}
 	p.root.initFixed(s, devSys, 1, syscall.S_IFDIR, 0o555)
 	s.root.give("sys", p.root)
-	s.root.nlink.Add(1) // its ".."
+	s.root.nlink.Add(1) // for its ".."
 	for path, text := range map[string]string{
 		"kernel/mm/transparent_hugepage/enabled":        "[always] madvise never",
 		"kernel/mm/transparent_hugepage/hpage_pmd_size": "2097152",
@@ -194,5 +195,5 @@ func (s *FS) mountSys() {
 	}
 }
 
-// SysFile makes /sys/path, as ProcFile.
+// SysFile makes /sys/path. It is like ProcFile.
 func (s *FS) SysFile(path string, gen func() []byte) { s.sys.add(path, gen, nil) }

@@ -8,9 +8,9 @@ import (
 	"grim/mm/vm"
 )
 
-// Mount mounts a store on the directory at path; "/" makes it the root of all, before
-// there is a process. name is what /proc/mounts shows of the device. ENOTDIR, EBUSY: a
-// file system is mounted there.
+// Mount mounts a store on the directory at path. With "/" the store becomes the root of
+// all; this is possible before there is a process. name is the device's name in
+// /proc/mounts. Errors: ENOTDIR; EBUSY if a file system is mounted there.
 func (s *FS) Mount(at At, path, name, kind string, st Store) error {
 	v, err := s.newVolume(name, kind, st)
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *FS) Mount(at At, path, name, kind string, st Store) error {
 	return nil
 }
 
-// cover makes a volume's root what a directory leads to.
+// cover mounts a volume on a directory: walks continue at the volume's root.
 func (s *FS) cover(d *dir, v *volume) error {
 	s.mountMu.Lock()
 	defer s.mountMu.Unlock()
@@ -65,7 +65,7 @@ func (s *FS) cover(d *dir, v *volume) error {
 	return nil
 }
 
-// coverRoot makes a volume the root of all. /dev and /proc stay what they are, on
+// coverRoot makes a volume the root of all. /dev, /proc and /sys stay as they are, on
 // directories of these names.
 func (s *FS) coverRoot(v *volume) error {
 	old := s.mem.root
@@ -80,7 +80,7 @@ func (s *FS) coverRoot(v *volume) error {
 		if err != nil {
 			return err
 		}
-		if here == nil { // without it there is no such folder, on a disk that only reads
+		if here == nil { // a disk that is read-only and has no such directory goes without
 			if v.store.ReadOnly() != "" {
 				continue
 			}
@@ -108,8 +108,8 @@ func (s *FS) coverRoot(v *volume) error {
 	return nil
 }
 
-// Unmount is umount2(2) without flags: EINVAL if nothing is mounted there, EBUSY if it is
-// in use.
+// Unmount implements umount2(2) without flags. Errors: EINVAL if nothing is mounted there,
+// EBUSY if the volume is in use.
 func (s *FS) Unmount(at At, path string) error {
 	t, err := s.walk(at, path, follow)
 	if err != nil {
@@ -129,11 +129,11 @@ func (s *FS) Unmount(at At, path string) error {
 	return s.unmount(d.vol)
 }
 
-// unmount takes a volume out of the tree, when nobody uses it.
+// unmount takes a volume out of the tree if it is not busy.
 func (s *FS) unmount(v *volume) error {
 	s.mountMu.Lock()
 	defer s.mountMu.Unlock()
-	_ = v.sync() // before it is closed to others; what fails here is told by fsync
+	_ = v.sync() // while others may still use it; fsync reports an error of this
 	v.mu.Lock()
 	busy := v.busy()
 	if !busy {
@@ -152,13 +152,13 @@ func (s *FS) unmount(v *volume) error {
 			break
 		}
 	}
-	_ = v.end() // as on Linux a disk that cannot be written to does not stay mounted
+	_ = v.end() // ignored: as on Linux, a disk that cannot be written is unmounted too
 	return nil
 }
 
-// busy tells whether anybody has a file of the volume open or mapped. A process that works
-// in a directory of it does not count: it finds nothing there any more. Preconditions: mu
-// held.
+// busy reports whether a file of the volume is open or mapped. A process whose working
+// directory is on the volume does not count: it finds nothing there any more. Precondition:
+// mu held.
 func (v *volume) busy() bool {
 	v.nodesMu.Lock()
 	defer v.nodesMu.Unlock()
@@ -178,7 +178,7 @@ func (v *volume) busy() bool {
 	for _, n := range v.nodes {
 		own := names[n]
 		if n.base().nlink.Load() > 0 {
-			own++ // the volume's
+			own++ // the volume's reference
 		}
 		if n.base().refs.Load() > own {
 			return true
@@ -190,7 +190,7 @@ func (v *volume) busy() bool {
 	return false
 }
 
-// end closes a volume that nobody can reach any more.
+// end closes a volume that is not reachable any more.
 func (v *volume) end() error {
 	close(v.stop)
 	<-v.ended
@@ -213,7 +213,7 @@ func (v *volume) end() error {
 	return errors.Join(err, v.store.Close())
 }
 
-// Sync is sync(2): all volumes.
+// Sync implements sync(2), for all volumes.
 func (s *FS) Sync() {
 	for _, v := range s.volumes() {
 		_ = v.sync()
@@ -226,7 +226,7 @@ func (s *FS) volumes() []*volume {
 	return append([]*volume(nil), s.mounts...)
 }
 
-// Shutdown ends all volumes, when no process is left that could use them.
+// Shutdown ends all volumes. No process may be left that could use them.
 func (s *FS) Shutdown() error {
 	s.mountMu.Lock()
 	defer s.mountMu.Unlock()
@@ -244,7 +244,7 @@ type mount struct {
 	source, path, kind, how string
 }
 
-// mountList is everything that is mounted, the root first.
+// mountList returns all mounted file systems, the root first.
 func (s *FS) mountList() (list []mount) {
 	if s.root == s.mem.root {
 		list = append(list, mount{devRoot, "tmpfs", "/", "tmpfs", "rw"})

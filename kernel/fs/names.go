@@ -8,8 +8,8 @@ import (
 	"grim/proc/cred"
 )
 
-// link gives n, which is new, its name in d: ENOENT if d was removed meanwhile, EEXIST,
-// ENOSPC. The result is n, or, where a store keeps d, the node of an inode like it.
+// link gives n, a new node, its name in d. Errors: ENOENT if d was removed in the meantime,
+// EEXIST, ENOSPC. The result is n, or, if a store keeps d, the node of an inode like n.
 func (s *FS) link(t Task, d *dir, name string, n node) (node, error) {
 	made, err := s.linkNew(t, d, name, n)
 	if err == nil && made == n {
@@ -41,7 +41,7 @@ func (s *FS) linkNew(t Task, d *dir, name string, n node) (node, error) {
 		e.free()
 		return nil, syscall.EEXIST
 	}
-	if s.named.Over() || !n.base().takeNode() { // n, which is new, has been counted
+	if s.named.Over() || !n.base().takeNode() { // n is new, and has been counted already
 		e.free()
 		return nil, syscall.ENOSPC
 	}
@@ -49,7 +49,7 @@ func (s *FS) linkNew(t Task, d *dir, name string, n node) (node, error) {
 	return n, nil
 }
 
-// unlink takes a name away again, if it is still n's.
+// unlink removes a name again, if it is still n's.
 func (s *FS) unlink(d *dir, name string, n node) {
 	d.vol.mu.Lock()
 	e := d.names[name]
@@ -68,8 +68,8 @@ func (s *FS) unlink(d *dir, name string, n node) {
 	}
 }
 
-// vacant resolves a path at which something new is to be made, and gives the
-// directory and name. dirOK says that "name/" is fine.
+// vacant resolves a path at which something new is to be made, and returns the directory
+// and the name. dirOK: the path may end with a slash.
 func (s *FS) vacant(at At, path string, dirOK bool) (*dir, string, error) {
 	t, err := s.walk(at, path, nameOnly)
 	if err != nil {
@@ -84,12 +84,12 @@ func (s *FS) vacant(at At, path string, dirOK bool) (*dir, string, error) {
 	}
 	d, ok := t.dir.(*dir)
 	if !ok {
-		return nil, "", syscall.ENOENT // /proc
+		return nil, "", syscall.ENOENT // d is in /proc
 	}
 	return d, t.name, nil
 }
 
-// add makes n at path; n has no reference yet.
+// add makes n at path. n has no reference yet.
 func (s *FS) add(at At, path string, n node, dirOK bool) error {
 	newborn(n)
 	defer unhold(n)
@@ -101,7 +101,7 @@ func (s *FS) add(at At, path string, n node, dirOK bool) error {
 	return err
 }
 
-// Mkdir is mkdirat(2).
+// Mkdir implements mkdirat(2).
 func (s *FS) Mkdir(at At, path string, mode uint32) error {
 	d, err := s.newDir(at.Task, at.Place.mode(mode)&0o1777)
 	if err != nil {
@@ -110,7 +110,7 @@ func (s *FS) Mkdir(at At, path string, mode uint32) error {
 	return s.add(at, path, d, true)
 }
 
-// Symlink is symlinkat(2).
+// Symlink implements symlinkat(2).
 func (s *FS) Symlink(target string, at At, path string) error {
 	if target == "" {
 		return syscall.ENOENT
@@ -125,7 +125,7 @@ func (s *FS) Symlink(target string, at At, path string) error {
 	return s.add(at, path, l, false)
 }
 
-// Mknod is mknodat(2); dev counts for devices only.
+// Mknod implements mknodat(2). dev has a meaning for devices only.
 func (s *FS) Mknod(at At, path string, mode uint32, dev uint64) error {
 	perm := at.Place.mode(mode)
 	var n node
@@ -157,7 +157,7 @@ func (s *FS) Mknod(at At, path string, mode uint32, dev uint64) error {
 	return s.add(at, path, n, false)
 }
 
-// Link is linkat(2) with AT_SYMLINK_FOLLOW and AT_EMPTY_PATH in flags.
+// Link implements linkat(2). Flags: AT_SYMLINK_FOLLOW, AT_EMPTY_PATH.
 func (s *FS) Link(oldAt At, oldPath string, newAt At, newPath string, flags int) error {
 	if flags&^(unix.AT_SYMLINK_FOLLOW|unix.AT_EMPTY_PATH) != 0 {
 		return syscall.EINVAL
@@ -212,14 +212,15 @@ func (s *FS) Link(oldAt At, oldPath string, newAt At, newPath string, flags int)
 	return nil
 }
 
-// linkable says that a file without a name may get one, once: O_TMPFILE made it.
+// linkable reports whether a file without a name may get one. That is allowed once, for a
+// file that O_TMPFILE made.
 func linkable(n node) bool {
 	r, ok := n.(*regular)
 	return ok && r.unnamed.CompareAndSwap(true, false)
 }
 
-// Unlink is unlinkat(2); AT_REMOVEDIR in flags makes it rmdir. The file's data
-// goes when no descriptor and no mapping holds it either.
+// Unlink implements unlinkat(2); with AT_REMOVEDIR in flags it is rmdir(2). The file's data
+// is freed when no descriptor and no mapping holds the file either.
 func (s *FS) Unlink(at At, path string, flags int) error {
 	if flags&^unix.AT_REMOVEDIR != 0 {
 		return syscall.EINVAL
@@ -237,7 +238,7 @@ func (s *FS) Unlink(at At, path string, flags int) error {
 	}
 	d, ok := t.dir.(*dir)
 	if !ok {
-		return syscall.EPERM // /proc
+		return syscall.EPERM // t is in /proc
 	}
 	if err := d.mayRemove(at.cred(), t.node); err != nil {
 		return err
@@ -247,14 +248,14 @@ func (s *FS) Unlink(at At, path string, flags int) error {
 		return err
 	}
 	if flags&unix.AT_REMOVEDIR == 0 {
-		s.tellSelf(n, unix.IN_ATTRIB) // its link count
+		s.tellSelf(n, unix.IN_ATTRIB) // its link count has changed
 	}
 	s.tellName(d, t.name, n, unix.IN_DELETE)
 	unhold(n)
 	return nil
 }
 
-// unlinkUnnamed is the error for "/", "." and "..".
+// unlinkUnnamed returns the error for "/", "." and "..".
 func unlinkUnnamed(path string, flags int) error {
 	switch {
 	case flags&unix.AT_REMOVEDIR == 0:
@@ -267,8 +268,8 @@ func unlinkUnnamed(path string, flags int) error {
 	return syscall.EINVAL
 }
 
-// detach removes a name after the checks of unlink or rmdir; the caller gives
-// the name's reference back.
+// detach checks as unlink and rmdir do, and removes a name. The caller must release the
+// name's reference.
 func (s *FS) detach(d *dir, name string, rmdir bool) (node, error) {
 	d.vol.mu.Lock()
 	defer d.vol.mu.Unlock()
@@ -298,15 +299,15 @@ func (s *FS) detach(d *dir, name string, rmdir bool) (node, error) {
 		v.changed()
 	}
 	if isDir {
-		sub.base().nlink.Add(-1) // "."
+		sub.base().nlink.Add(-1) // for "."
 	}
 	n := d.detach(name)
 	unnamed(n)
 	return n, nil
 }
 
-// removable is EBUSY for a directory that is not the tree's own (/proc), or that something
-// is mounted on, ENOTEMPTY for one with names. volume.mu is held.
+// removable returns EBUSY for a directory of /proc, or on which a file system is mounted,
+// and ENOTEMPTY for a directory with names. Precondition: volume.mu held.
 func removable(d directory) error {
 	c, ok := d.(*dir)
 	switch {
@@ -322,7 +323,7 @@ func removable(d directory) error {
 	return nil
 }
 
-// Readlink is readlinkat(2); an empty path names at.Dir itself.
+// Readlink implements readlinkat(2). An empty path names at.Dir itself.
 func (s *FS) Readlink(at At, path string) (string, error) {
 	flags := unix.AT_SYMLINK_NOFOLLOW
 	if at.Dir != nil {

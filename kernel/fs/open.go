@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Open is openat(2). mode is the mode of a new file before the umask.
+// Open implements openat(2). mode is the mode of a new file before the umask.
 //
 // It may block only on a FIFO without O_NONBLOCK. O_TMPFILE is there in memory alone:
 // on a disk EOPNOTSUPP, which its users expect of some file systems.

@@ -24,7 +24,7 @@ type pidfd struct {
 	cancel func()
 }
 
-// Pidfd is pidfd_open(2); flags: PIDFD_NONBLOCK (for waitid).
+// Pidfd implements pidfd_open(2); flags: PIDFD_NONBLOCK (for waitid).
 func (s *FS) Pidfd(t Task, target PidTarget, flags int) (*File, error) {
 	h := &pidfd{target: target}
 	h.cancel = target.OnExit(func() { h.q.Wake(EPOLLIN | EPOLLRDNORM) })

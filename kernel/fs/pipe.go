@@ -85,7 +85,7 @@ type pipeEnd struct {
 // noneSeen is a seen that no writerGen is equal to.
 const noneSeen = ^uint64(0)
 
-// Pipe is pipe2(2). flags: O_NONBLOCK; O_DIRECT is refused (EINVAL), O_CLOEXEC is the
+// Pipe implements pipe2(2). flags: O_NONBLOCK; O_DIRECT is refused (EINVAL), O_CLOEXEC is the
 // descriptor table's business.
 func (s *FS) Pipe(t Task, flags int) (r, w *File, err error) {
 	if flags&^(unix.O_NONBLOCK|unix.O_CLOEXEC) != 0 {

@@ -305,7 +305,7 @@ func (h *regHandle) object() (vm.Object, error) {
 	return o, nil
 }
 
-// Truncate is ftruncate(2).
+// Truncate implements ftruncate(2).
 func (f *File) Truncate(t Task, size int64) error {
 	r, ok := f.node.(*regular)
 	if !ok || f.may(unix.O_WRONLY) != nil {
@@ -318,7 +318,7 @@ func (f *File) Truncate(t Task, size int64) error {
 	return nil
 }
 
-// Allocate is fallocate(2) with mode 0 or FALLOC_FL_KEEP_SIZE: the size grows to
+// Allocate implements fallocate(2) with mode 0 or FALLOC_FL_KEEP_SIZE: the size grows to
 // cover the range, frames come when they are written.
 func (f *File) Allocate(t Task, mode uint32, off, n int64) error {
 	if err := f.may(unix.O_WRONLY); err != nil {
@@ -391,7 +391,7 @@ func (f *File) AddSeals(seals int) error {
 	return nil
 }
 
-// Memfd is memfd_create(2).
+// Memfd implements memfd_create(2).
 func (s *FS) Memfd(t Task, name string, flags int) (*File, error) {
 	const known = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING | unix.MFD_NOEXEC_SEAL | unix.MFD_EXEC
 	if flags&^known != 0 || len(name) > nameMax-len("memfd:") {

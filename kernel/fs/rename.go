@@ -7,7 +7,7 @@ import (
 	"grim/proc/cred"
 )
 
-// Rename is renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE. It is one
+// Rename implements renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE. It is one
 // step: nobody sees both names or neither.
 func (s *FS) Rename(oldAt At, oldPath string, newAt At, newPath string, flags uint) error {
 	switch flags {

@@ -36,7 +36,7 @@ type signalfd struct {
 	cancel func()
 }
 
-// Signalfd is signalfd4(2) of a new descriptor; flags: SFD_NONBLOCK.
+// Signalfd implements signalfd4(2) of a new descriptor; flags: SFD_NONBLOCK.
 func (s *FS) Signalfd(t Task, target SignalTarget, set uint64, flags int) (*File, error) {
 	h := &signalfd{target: target}
 	h.set.Store(set)
@@ -44,7 +44,7 @@ func (s *FS) Signalfd(t Task, target SignalTarget, set uint64, flags int) (*File
 	return s.anonFile(t, "", h, "anon_inode:[signalfd]", unix.O_RDWR|flags&unix.O_NONBLOCK)
 }
 
-// SetSignals is signalfd4(2) of one that is there: EINVAL.
+// SetSignals implements signalfd4(2) of one that is there: EINVAL.
 func (f *File) SetSignals(set uint64) error {
 	h, ok := f.h.(*signalfd)
 	if !ok {

@@ -20,7 +20,7 @@ func (f *File) IsPipe() bool { return f.pipeOf() != nil }
 // spliceTurn is how much one turn of splice(2) moves.
 const spliceTurn = 16 * pipePage
 
-// Splice is splice(2) of files of which at least one is a pipe: up to n bytes from off
+// Splice implements splice(2) of files of which at least one is a pipe: up to n bytes from off
 // of in to at of out. Offsets of files without any do not count. It waits for the first
 // byte, and for room for it, unless nonblock.
 func Splice(t Task, in *File, off int64, out *File, at int64, n int, nonblock bool) (int, error) {
@@ -76,7 +76,7 @@ func (p *pipe) room(c call, nonblock bool) (int, error) {
 	}
 }
 
-// Tee is tee(2): it copies up to n bytes of the pipe in to the pipe out, and leaves them
+// Tee implements tee(2): it copies up to n bytes of the pipe in to the pipe out, and leaves them
 // in the first. EINVAL: they are not two pipes.
 func Tee(t Task, in, out *File, n int, nonblock bool) (int, error) {
 	p, q := in.pipeOf(), out.pipeOf()

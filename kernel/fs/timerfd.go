@@ -30,7 +30,7 @@ type timerfd struct {
 	expired  bool        // at next, and not started again since
 }
 
-// Timerfd is timerfd_create(2); flags: TFD_NONBLOCK, TFD_CLOEXEC.
+// Timerfd implements timerfd_create(2); flags: TFD_NONBLOCK, TFD_CLOEXEC.
 func (s *FS) Timerfd(task Task, clock int, flags int) (*File, error) {
 	if flags&^(unix.TFD_NONBLOCK|unix.TFD_CLOEXEC) != 0 {
 		return nil, syscall.EINVAL
@@ -52,7 +52,7 @@ func (t *timerfd) now() int64 {
 	return t.fs.cfg.Monotonic()
 }
 
-// TimerfdSet is timerfd_settime(2), in nanoseconds: the first expiry is after
+// TimerfdSet implements timerfd_settime(2), in nanoseconds: the first expiry is after
 // value, or, with abs, when the clock shows it; value 0 disarms. It returns what
 // TimerfdGet would have. EINVAL if f is no timer or a time is negative.
 func (f *File) TimerfdSet(value, interval int64, abs bool) (oldValue, oldInterval int64, err error) {
@@ -80,7 +80,7 @@ func (f *File) TimerfdSet(value, interval int64, abs bool) (oldValue, oldInterva
 	return oldValue, oldInterval, nil
 }
 
-// TimerfdGet is timerfd_gettime(2): nanoseconds to the next expiry, 0 if
+// TimerfdGet implements timerfd_gettime(2): nanoseconds to the next expiry, 0 if
 // disarmed, and the interval.
 func (f *File) TimerfdGet() (value, interval int64, err error) {
 	t, ok := f.h.(*timerfd)

@@ -33,7 +33,7 @@ func (s *FS) rootOf(p *Place) directory {
 	return s.root
 }
 
-// Chroot is chroot(2); the caller has looked whether the process may.
+// Chroot implements chroot(2); the caller has looked whether the process may.
 func (s *FS) Chroot(at At, path string, may error) error {
 	t, err := s.node(at, path, 0)
 	if err != nil {
@@ -66,7 +66,7 @@ func (p *Place) Fork(c *Place) *Place {
 	return c
 }
 
-// Umask is umask(2): it sets the mask and returns the one before.
+// Umask implements umask(2): it sets the mask and returns the one before.
 func (p *Place) Umask(mask uint32) (old uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
