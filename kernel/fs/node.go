@@ -15,7 +15,7 @@ const (
 	devProc = 2
 	devAnon = 3 // pipes, sockets, event descriptors
 
-	firstDisk = 0x100 // file systems on disks: from the next on
+	firstDisk = 0x100 // file systems on disks have the numbers after this
 	devSys    = 4
 )
 
@@ -26,21 +26,21 @@ const (
 	maxSymlink = 40
 )
 
-// node is what a name leads to: an inode.
+// node is an inode: names lead to it.
 type node interface {
 	base() *inode
 	// open makes the handle of a new open file description. The caller holds a
 	// reference on the node and passes it to the File.
 	open(c call, flags int) (handle, error)
-	// drop gives back what the node owns: no name and no open file is left.
+	// drop frees what the node owns. It is called when no name and no open file is left.
 	drop()
 }
 
-// inode is the part all nodes share. Fields are atomic, so that stat needs no
-// lock; a reader may see a time older than a size, as on Linux.
+// inode is the part that all nodes share. Fields are atomic, so that stat needs no lock. As
+// on Linux, a reader may see a new size with an old time.
 type inode struct {
 	fs   *FS
-	vol  *volume // [I] of directories, and of what a store keeps
+	vol  *volume // [I] set in directories, and in inodes that a store keeps
 	ino  uint64
 	dev  uint64
 	rdev uint64
@@ -50,18 +50,18 @@ type inode struct {
 	uid   atomic.Uint32
 	gid   atomic.Uint32
 	nlink atomic.Int32 // written under volume.mu
-	// refs holds drop back: one per name and one per open file; one of the volume, if a
-	// store keeps the inode and it has a name. Once 0 it
-	// stays 0, so that a walk that lost the race with unlink gets ENOENT.
+	// refs counts the names and the open files. If a store keeps the inode and it has a
+	// name, the volume has a reference too. At 0, drop is called, and refs stays 0: so a
+	// walk that lost a race with unlink gets ENOENT.
 	refs atomic.Int32
 
-	locks   atomic.Pointer[fileLocks] // nil: there has been none
+	locks   atomic.Pointer[fileLocks] // nil: no lock has been requested yet
 	watches atomic.Pointer[[]*watch]  // written under FS.watchMu; nil: none
 
 	payer *charge.User // [I] nil: not charged, as in /proc
-	cost  int64        // [I] of it
-	// shared is whether payer has been charged for a node of the tree. Set before others
-	// know the node.
+	cost  int64        // [I] the charge for the inode
+	// shared says that payer has been charged for a node of the tree. It is set before the
+	// node is reachable.
 	shared bool
 
 	atime, mtime, ctime, btime atomic.Int64
@@ -71,7 +71,7 @@ func (i *inode) base() *inode { return i }
 
 func (i *inode) drop() {}
 
-// init fills in a new inode of type typ; refs and links are 0 until it is
+// init fills in a new inode of type typ. refs and the link count are 0 until the inode is
 // attached to a name or held by a File.
 func (i *inode) init(s *FS, dev uint64, mode uint32) {
 	i.fs, i.dev, i.typ = s, dev, mode&syscall.S_IFMT
@@ -88,10 +88,10 @@ func (i *inode) init(s *FS, dev uint64, mode uint32) {
 	}
 }
 
-// newborn gives a node that nobody else knows its first reference.
+// newborn sets the first reference of a node that is not reachable yet.
 func newborn(n node) { n.base().refs.Store(1) }
 
-// hold takes a reference; false if the node is already being dropped.
+// hold takes a reference. It returns false if the node is already being dropped.
 func hold(n node) bool {
 	refs := &n.base().refs
 	for {
@@ -105,7 +105,7 @@ func hold(n node) bool {
 	}
 }
 
-// unhold gives a reference back; the last one drops the node.
+// unhold drops a reference. The last unhold drops the node.
 func unhold(n node) {
 	i := n.base()
 	switch r := i.refs.Add(-1); {
@@ -132,18 +132,17 @@ func unhold(n node) {
 	}
 }
 
-// changed notes a change of data (mtime, ctime).
+// changed sets mtime and ctime after a change of data.
 func (i *inode) changed() {
 	now := i.fs.cfg.Now()
 	i.mtime.Store(now)
 	i.ctime.Store(now)
-	if v := i.stored(); v != nil && i.typ == syscall.S_IFREG { // of directories the store knows
+	if v := i.stored(); v != nil && i.typ == syscall.S_IFREG { // for directories the store does this
 		v.touched(i)
 	}
 }
 
-// Stat is the union of what stat(2) and statx(2) tell. Times are nanoseconds
-// since 1970.
+// Stat has the fields of stat(2) and statx(2). Times are in nanoseconds since 1970.
 type Stat struct {
 	Dev, Ino, Rdev             uint64
 	Mode                       uint32
@@ -151,7 +150,7 @@ type Stat struct {
 	UID, GID                   uint32
 	Size                       int64
 	Blksize                    int64
-	Blocks                     int64 // of 512 bytes
+	Blocks                     int64 // in units of 512 bytes
 	Atime, Mtime, Ctime, Btime int64
 }
 
@@ -185,7 +184,7 @@ func statOf(n node) Stat {
 	return st
 }
 
-// Statfs is what statfs(2) tells.
+// Statfs has the fields of statfs(2).
 type Statfs struct {
 	Type, Bsize                         int64
 	Blocks, Bfree, Bavail, Files, Ffree uint64
@@ -223,8 +222,8 @@ func (s *FS) statfsOf(n node) Statfs {
 	return st
 }
 
-// quotaFigures are what statfs shows of a quota: the limit, and how much of it is free;
-// 0 if there is no limit, as tmpfs has it.
+// quotaFigures returns the figures of a quota for statfs: the limit, and how much of it is
+// free. Both are 0 if there is no limit, as for tmpfs.
 func quotaFigures(q *vm.Quota) (all, left uint64) {
 	if q.Limit() == math.MaxInt64 {
 		return 0, 0
@@ -232,13 +231,13 @@ func quotaFigures(q *vm.Quota) (all, left uint64) {
 	return uint64(q.Limit()), uint64(max(0, q.Limit()-q.Used()))
 }
 
-// anon is the node of a socket, event or other descriptor: it never had a name.
+// anon is the node of a socket, event or other descriptor. It never has a name.
 type anon struct {
 	inode
 	label string
 }
 
-// newAnon makes one, which has a reference: ENFILE.
+// newAnon makes an anon node with one reference. Error: ENFILE.
 func (s *FS) newAnon(t Task, label string, mode uint32) (*anon, error) {
 	a := &anon{label: label}
 	if a.pay(s.payer(t), 0) != nil {
@@ -250,8 +249,8 @@ func (s *FS) newAnon(t Task, label string, mode uint32) (*anon, error) {
 	return a, nil
 }
 
-// anonFile is an open file description on a node of its own, without a name: ENFILE.
-// path is what /proc/self/fd shows.
+// anonFile makes an open file description on a new anon node: ENFILE. path is the target
+// that /proc/self/fd shows.
 func (s *FS) anonFile(t Task, label string, h handle, path string, flags int) (*File, error) {
 	n, err := s.newAnon(t, label, 0o600)
 	if err != nil {
@@ -261,5 +260,5 @@ func (s *FS) anonFile(t Task, label string, h handle, path string, flags int) (*
 	return s.newFile(t, n, h, place{nil, path}, flags)
 }
 
-// open is for /proc/self/fd/N: there is no second way in.
+// open is called for /proc/self/fd/N: an anon node cannot be opened a second time.
 func (a *anon) open(call, int) (handle, error) { return nil, syscall.ENXIO }

@@ -9,8 +9,8 @@ import (
 
 // Open implements openat(2). mode is the mode of a new file before the umask.
 //
-// It may block only on a FIFO without O_NONBLOCK. O_TMPFILE is there in memory alone:
-// on a disk EOPNOTSUPP, which its users expect of some file systems.
+// It blocks only on a FIFO without O_NONBLOCK. O_TMPFILE works in memory only; on a disk it
+// returns EOPNOTSUPP, which programs expect of some file systems.
 func (s *FS) Open(at At, path string, flags int, mode uint32) (*File, error) {
 	if flags&unix.O_PATH != 0 {
 		return s.openPath(at, path, flags)
@@ -23,8 +23,8 @@ func (s *FS) Open(at At, path string, flags int, mode uint32) (*File, error) {
 		return nil, syscall.EINVAL
 	}
 	excl := flags&(unix.O_CREAT|unix.O_EXCL) == unix.O_CREAT|unix.O_EXCL
-	// A name that comes and goes between our look-up and our creating it makes
-	// us look again; each round means that somebody else made progress.
+	// If another thread creates or removes the name between the look-up and the creation,
+	// look again. In each round another thread has made progress.
 	end := follow
 	switch create := flags&unix.O_CREAT != 0; {
 	case excl, create && flags&unix.O_NOFOLLOW != 0:
@@ -47,7 +47,7 @@ func (s *FS) Open(at At, path string, flags int, mode uint32) (*File, error) {
 	}
 }
 
-// errRetry says that the tree changed under a walk.
+// errRetry means that the tree changed during a walk.
 const errRetry = syscall.ESTALE
 
 func (s *FS) openFound(at At, t found, flags int, mode uint32, excl bool) (*File, error) {
@@ -69,7 +69,7 @@ func (s *FS) openFound(at At, t found, flags int, mode uint32, excl bool) (*File
 	if err := mayOpen(at, t.node, flags); err != nil {
 		return nil, err
 	}
-	if !hold(t.node) { // unlinked since; with O_CREAT a new one is due
+	if !hold(t.node) { // unlinked since the walk; with O_CREAT a new file must be made
 		if flags&unix.O_CREAT != 0 {
 			return nil, errRetry
 		}
@@ -78,7 +78,7 @@ func (s *FS) openFound(at At, t found, flags int, mode uint32, excl bool) (*File
 	return s.openNode(at.Task, t.node, t.place, flags)
 }
 
-// openable checks the flags against what the path led to.
+// openable checks the flags against the node that was found.
 func openable(t found, flags int) error {
 	_, isDir := t.node.(directory)
 	_, isLink := t.node.(linker)
@@ -95,8 +95,7 @@ func openable(t found, flags int) error {
 	return nil
 }
 
-// openNode makes the File. It takes over the caller's reference on n, on error
-// too.
+// openNode makes the File. It takes over the caller's reference on n, also if it fails.
 func (s *FS) openNode(t Task, n node, from place, flags int) (*File, error) {
 	if v := n.base().stored(); v != nil && (flags&unix.O_ACCMODE != unix.O_RDONLY || flags&unix.O_TRUNC != 0) && v.store.ReadOnly() != "" {
 		if t := n.base().typ; t == syscall.S_IFREG || t == syscall.S_IFDIR {
@@ -126,8 +125,8 @@ func (s *FS) openNode(t Task, n node, from place, flags int) (*File, error) {
 	return f, err
 }
 
-// openUnnamed is open(2) with O_TMPFILE: a regular file without a name, which linkat(2)
-// can give it, unless O_EXCL.
+// openUnnamed is open(2) with O_TMPFILE: it makes a regular file without a name. linkat(2)
+// can give it a name, unless O_EXCL is set.
 func (s *FS) openUnnamed(at At, path string, flags int, mode uint32) (*File, error) {
 	if flags&unix.O_ACCMODE != unix.O_WRONLY && flags&unix.O_ACCMODE != unix.O_RDWR || flags&unix.O_CREAT != 0 {
 		return nil, syscall.EINVAL
@@ -169,11 +168,11 @@ func (s *FS) openUnnamed(at At, path string, flags int, mode uint32) (*File, err
 	return s.newFile(at.Task, r, h, place{d, fmt.Sprintf("#%d", r.ino)}, flags&^unix.O_EXCL)
 }
 
-// create makes a regular file where the walk found nothing.
+// create makes a regular file under a name that does not exist yet.
 func (s *FS) create(at At, t found, flags int, mode uint32) (*File, error) {
 	d, ok := t.dir.(*dir)
 	if !ok {
-		return nil, syscall.ENOENT // /proc
+		return nil, syscall.ENOENT // d is in /proc
 	}
 	r, err := s.newRegular(at.Task, t.name, devRoot, at.Place.mode(mode))
 	if err != nil {
@@ -187,7 +186,7 @@ func (s *FS) create(at At, t found, flags int, mode uint32) (*File, error) {
 			h.close()
 		}
 	}
-	if err == nil && n != r { // a store keeps it
+	if err == nil && n != r { // a store keeps the file
 		unhold(r)
 		if !hold(n) {
 			return nil, errRetry
@@ -202,7 +201,7 @@ func (s *FS) create(at At, t found, flags int, mode uint32) (*File, error) {
 		return nil, err
 	}
 	f, err := s.newFile(at.Task, r, h, t.place, flags)
-	if err != nil { // nobody has been told of the name
+	if err != nil { // no event has been told for the name yet
 		s.unlink(d, t.name, r)
 		return nil, err
 	}
@@ -210,11 +209,10 @@ func (s *FS) create(at At, t found, flags int, mode uint32) (*File, error) {
 	return f, nil
 }
 
-// OpenExec opens a file to run a program from it, for reading: until the File is
-// released for the last time, nobody else can write to the file or open it for
-// writing. flags are AT_EMPTY_PATH (with an empty path: at.Dir's own file, opened
-// anew) and AT_SYMLINK_NOFOLLOW. EACCES: not a regular file, or not executable.
-// ETXTBSY: somebody has it open for writing.
+// OpenExec opens a file for reading, to run a program from it. Until the last Release of
+// the File, no other thread can write to the file or open it for writing. flags are
+// AT_EMPTY_PATH (with an empty path: open at.Dir's own file again) and AT_SYMLINK_NOFOLLOW.
+// EACCES: not a regular file, or not executable. ETXTBSY: the file is open for writing.
 func (s *FS) OpenExec(at At, path string, flags int) (*File, error) {
 	if path == "" && flags&unix.AT_EMPTY_PATH != 0 && at.Dir != nil {
 		n := at.Dir.node
@@ -244,7 +242,8 @@ func (s *FS) OpenExec(at At, path string, flags int) (*File, error) {
 	return s.openExec(at.Task, t.node, t.place)
 }
 
-// openExec is OpenExec of a node, whose reference it takes over, on error too.
+// openExec is OpenExec for a node. It takes over the caller's reference on n, also if it
+// fails.
 func (s *FS) openExec(t Task, n node, from place) (*File, error) {
 	r, ok := n.(*regular)
 	err := error(syscall.EACCES)
@@ -260,7 +259,8 @@ func (s *FS) openExec(t Task, n node, from place) (*File, error) {
 	return s.newFile(t, n, &regHandle{file: r, access: denies}, from, unix.O_RDONLY)
 }
 
-// openPath is open(2) with O_PATH: a name, whatever it is, not opened.
+// openPath is open(2) with O_PATH: it makes a File that names the file and does not open
+// it.
 func (s *FS) openPath(at At, path string, flags int) (*File, error) {
 	end := follow
 	if flags&unix.O_NOFOLLOW != 0 {

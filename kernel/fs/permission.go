@@ -7,14 +7,15 @@ import (
 	"grim/proc/cred"
 )
 
-// What a caller wants of a file, as the bits of a mode (inode(7)).
+// Kinds of access to a file, as bits of a mode (inode(7)).
 const (
 	mayRead  = 4
 	mayWrite = 2
-	mayExec  = 1 // of a directory: to look names up
+	mayExec  = 1 // for a directory: search
 )
 
-// credOf are the credentials of a task; the kernel itself has none, and may all.
+// credOf returns the credentials of a task. It returns nil for the kernel itself, which may
+// do everything.
 func credOf(t Task) *cred.Cred {
 	if t == nil {
 		return nil
@@ -22,9 +23,9 @@ func credOf(t Task) *cred.Cred {
 	return t.Cred()
 }
 
-// allows is EACCES if c may not do what is wanted (path_resolution(7), "Permissions"):
-// the owner's bits count for the owner, the group's for the group, the last for all
-// others, and capabilities beside them.
+// allows returns EACCES if c does not have the access want (path_resolution(7),
+// "Permissions"). The owner has the owner's bits, members of the group have the group's
+// bits, all others the last bits. Capabilities add to these.
 func (i *inode) allows(c *cred.Cred, want uint32) error {
 	if c == nil {
 		return nil
@@ -42,7 +43,8 @@ func (i *inode) allows(c *cred.Cred, want uint32) error {
 	return i.overrides(c, want)
 }
 
-// overrides is allows for a caller whom the mode does not let in.
+// overrides is allows for credentials that the mode does not give access: it checks the
+// capabilities.
 func (i *inode) overrides(c *cred.Cred, want uint32) error {
 	dir := i.typ == syscall.S_IFDIR
 	switch {
@@ -53,14 +55,14 @@ func (i *inode) overrides(c *cred.Cred, want uint32) error {
 	return syscall.EACCES
 }
 
-// owns says whether c may change the attributes of the file.
+// owns reports whether c may change the attributes of the file.
 func (i *inode) owns(c *cred.Cred) bool {
 	return c == nil || c.FSUID == i.uid.Load() || c.Has(cred.FOwner)
 }
 
-// adopt gives a new file its owner: the caller, and the caller's group or that of a
-// set-group-ID directory, which a directory below it inherits. d is nil for a file
-// without a name.
+// adopt sets the owner and the group of a new file. The owner is the caller. The group is
+// the caller's, or that of d if d is a set-group-ID directory; a new directory in d
+// inherits the set-group-ID bit too. d is nil for a file without a name.
 func (i *inode) adopt(c *cred.Cred, d *dir) {
 	if c == nil {
 		return
@@ -80,11 +82,11 @@ func (i *inode) adopt(c *cred.Cred, d *dir) {
 	i.gid.Store(gid)
 }
 
-// mayChange is EACCES if c may not add names to d or take them away.
+// mayChange returns EACCES if c may not add or remove names in d.
 func (d *dir) mayChange(c *cred.Cred) error { return d.allows(c, mayWrite|mayExec) }
 
-// mayRemove is EACCES or EPERM if c may not take n's name from d: in a sticky directory
-// only the owner of one of them may.
+// mayRemove returns EACCES or EPERM if c may not remove n's name from d. In a sticky
+// directory only the owner of n or of d may.
 func (d *dir) mayRemove(c *cred.Cred, n node) error {
 	if err := d.mayChange(c); err != nil || c == nil {
 		return err
@@ -95,7 +97,7 @@ func (d *dir) mayRemove(c *cred.Cred, n node) error {
 	return nil
 }
 
-// wanted is what open(2) with the flags given wants of a file.
+// wanted returns the access that open(2) needs with these flags.
 func wanted(flags int) (want uint32) {
 	switch flags & unix.O_ACCMODE {
 	case unix.O_RDONLY:
@@ -111,7 +113,7 @@ func wanted(flags int) (want uint32) {
 	return want
 }
 
-// mayOpen is EACCES or EPERM if the caller may not open n so.
+// mayOpen returns EACCES or EPERM if the caller may not open n with these flags.
 func mayOpen(at At, n node, flags int) error {
 	i, c := n.base(), at.cred()
 	if err := i.allows(c, wanted(flags)); err != nil {
@@ -125,8 +127,8 @@ func mayOpen(at At, n node, flags int) error {
 	return nil
 }
 
-// written takes the set-ID bits off a file that somebody without CAP_FSETID writes to
-// or truncates.
+// written clears the set-ID bits of a file that a thread without CAP_FSETID writes to or
+// truncates.
 func (i *inode) written(t Task) {
 	const ids = syscall.S_ISUID | syscall.S_ISGID
 	if i.perm.Load()&ids == 0 || t == nil || t.Cred().Has(cred.FSetID) {
@@ -135,8 +137,8 @@ func (i *inode) written(t Task) {
 	i.dropIDs()
 }
 
-// dropIDs takes off set-user-ID, and set-group-ID where the group may execute: without
-// that the bit means something else.
+// dropIDs clears set-user-ID, and set-group-ID if the group may execute the file. Without
+// that permission, the set-group-ID bit has another meaning.
 func (i *inode) dropIDs() {
 	off := uint32(syscall.S_ISUID)
 	if i.perm.Load()&syscall.S_IXGRP != 0 {

@@ -6,17 +6,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PidTarget is the process that a pidfd names; it may outlive its pid.
+// PidTarget is the process of a pidfd. It may outlive its pid.
 type PidTarget interface {
 	PID() int
-	// Exited says whether it is a zombie or gone.
+	// Exited reports whether it is a zombie or gone.
 	Exited() bool
-	// OnExit has fn called once when it becomes a zombie (at once if it is
-	// one); fn must not block. cancel forgets it.
+	// OnExit arranges that fn is called once, when the process becomes a zombie (at once if
+	// it is a zombie already). fn must not block. cancel cancels that.
 	OnExit(fn func()) (cancel func())
 }
 
-// pidfd becomes readable when its process ends (pidfd_open(2)).
+// pidfd refers to a process. It becomes readable when the process ends (pidfd_open(2)).
 type pidfd struct {
 	plain
 	target PidTarget
@@ -31,7 +31,7 @@ func (s *FS) Pidfd(t Task, target PidTarget, flags int) (*File, error) {
 	return s.anonFile(t, "", h, "anon_inode:[pidfd]", unix.O_RDWR|flags&unix.O_NONBLOCK)
 }
 
-// Pid is the process a pidfd names; EBADF if f is none.
+// Pid returns the process of a pidfd. EBADF: f is no pidfd.
 func (f *File) Pid() (PidTarget, error) {
 	h, ok := f.h.(*pidfd)
 	if !ok {

@@ -11,44 +11,44 @@ import (
 	"grim/mm/phys"
 )
 
-// Sizes of pipe(7). Writes of up to pipeAtomic bytes are not split. A pipe holds
-// pages, so its size is a multiple of theirs.
+// Sizes of pipe(7). Writes of up to pipeAtomic bytes are not split. A pipe's size is a
+// multiple of the page size.
 const (
 	pipePages    = 16
-	pipeFewPages = 2   // of a user's who has many
+	pipeFewPages = 2   // if the user has used up the share
 	pipeMaxPages = 256 // fs.pipe-max-size: 1 MB
 	pipeSize     = pipePages * pipePage
 	pipePage     = arch.PageSize
 	pipeAtomic   = 4096
 )
 
-// pipe is a stream of bytes between any number of readers and writers. Its bytes
-// are in page frames, which come when they are written and go when they are read.
+// pipe is a stream of bytes between any number of readers and writers. The bytes are in
+// page frames. A write allocates frames, and a read frees the frames that it has emptied.
 type pipe struct {
 	q   WaitQueue
 	mem *phys.Memory
 
 	mu sync.Mutex
-	// ring has a frame for each page of the bytes held, from slot head on; the
-	// other slots are 0. Its length is the pipe's size in pages.
+	// ring has a frame for each page of the bytes held, starting at slot head. The other
+	// slots are 0. Its length is the pipe's size in pages.
 	ring    []phys.Frame
 	head    int
-	start   int // first byte, in the frame at head
+	start   int // offset of the first byte in the frame at head
 	n       int // bytes held
 	readers int
 	writers int
-	// Openings so far, so that opening a FIFO waits for a peer that came and
-	// went meanwhile (fifo(7)), and a FIFO that nobody has written to is not at
-	// its end.
+	// How often the pipe has been opened for reading and for writing. With these, opening a
+	// FIFO can wait for a peer that has come and gone since (fifo(7)), and a FIFO that no
+	// process has written to yet is not at its end.
 	readerGen, writerGen uint64
 
-	payer *charge.User // under mu; of the pages that the ring has slots for
+	payer *charge.User // [mu] pays for the pages of the ring
 
-	few [pipePages]phys.Frame // ring, unless F_SETPIPE_SZ has made it longer
+	few [pipePages]phys.Frame // the ring, unless F_SETPIPE_SZ has made it longer
 }
 
-// init makes an empty pipe of the usual size, or of a smaller one if the task's user
-// has used up the share; nil if there is no room for that either.
+// init makes an empty pipe of the usual size, or of a smaller size if the task's user has
+// used up the share. It returns nil if the user may not have that either.
 func (p *pipe) init(s *FS, t Task) *pipe {
 	p.mem = s.cfg.Frames
 	payer := s.payer(t)
@@ -62,8 +62,8 @@ func (p *pipe) init(s *FS, t Task) *pipe {
 	return nil
 }
 
-// repay gives back what init and resizeLocked have charged, if no end is open: none
-// will be opened again. A second call does nothing.
+// repay returns the charge of init and resizeLocked if no end is open. No end may be opened
+// afterwards. A second call does nothing.
 func (p *pipe) repay() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,20 +73,21 @@ func (p *pipe) repay() {
 	}
 }
 
-// pipeEnd is one open end; a FIFO opened O_RDWR is both.
+// pipeEnd is an open end of a pipe. A FIFO opened with O_RDWR reads and writes through the
+// same pipeEnd.
 type pipeEnd struct {
 	p      *pipe
 	reads  bool
 	writes bool
-	seen   uint64 // writerGen when a FIFO without writers was opened for reading
+	seen   uint64 // writerGen when a FIFO without writers was opened for reading, or noneSeen
 	desc   File   // see newFile
 }
 
-// noneSeen is a seen that no writerGen is equal to.
+// noneSeen is a value of seen that no writerGen is equal to.
 const noneSeen = ^uint64(0)
 
-// Pipe implements pipe2(2). flags: O_NONBLOCK; O_DIRECT is refused (EINVAL), O_CLOEXEC is the
-// descriptor table's business.
+// Pipe implements pipe2(2). Flags: O_NONBLOCK. O_CLOEXEC is ignored: it belongs to the
+// descriptor. O_DIRECT is refused (EINVAL).
 func (s *FS) Pipe(t Task, flags int) (r, w *File, err error) {
 	if flags&^(unix.O_NONBLOCK|unix.O_CLOEXEC) != 0 {
 		return nil, nil, syscall.EINVAL
@@ -102,7 +103,7 @@ func (s *FS) Pipe(t Task, flags int) (r, w *File, err error) {
 	n.init(s, devAnon, syscall.S_IFIFO|0o600)
 	n.adopt(credOf(t), nil)
 	newborn(n)
-	hold(n) // two Files
+	hold(n) // for the two Files
 	flags &= unix.O_NONBLOCK
 	if r, err = s.newFile(t, n, n.pipe.end(true, false), place{}, unix.O_RDONLY|flags); err == nil {
 		if w, err = s.newFile(t, n, n.pipe.end(false, true), place{}, unix.O_WRONLY|flags); err == nil {
@@ -123,8 +124,8 @@ type pipeNode struct {
 	pipe pipe
 }
 
-// open serves /proc/self/fd/N. It never waits for a peer: a pipe without a name has
-// had one.
+// open is called for /proc/self/fd/N. It never waits for a peer: a pipe without a name has
+// had a peer.
 func (n *pipeNode) open(c call, flags int) (handle, error) {
 	acc := flags & unix.O_ACCMODE
 	e := n.pipe.end(acc != unix.O_WRONLY, acc != unix.O_RDONLY)
@@ -133,7 +134,7 @@ func (n *pipeNode) open(c call, flags int) (handle, error) {
 	return e, nil
 }
 
-// label is what /proc/self/fd shows for the name it has not.
+// label is what /proc/self/fd shows in place of a name.
 func (n *pipeNode) label() string { return fmt.Sprintf("pipe:[%d]", n.ino) }
 
 // end opens an end.
@@ -142,7 +143,7 @@ func (p *pipe) end(reads, writes bool) *pipeEnd {
 	defer p.mu.Unlock()
 	e := &pipeEnd{p: p, reads: reads, writes: writes, seen: p.writerGen}
 	if p.writers > 0 {
-		e.seen = noneSeen // the end of those is an end of file
+		e.seen = noneSeen // when these writers close, that is an end of file
 	}
 	if reads {
 		p.readers++
@@ -155,8 +156,8 @@ func (p *pipe) end(reads, writes bool) *pipeEnd {
 	return e
 }
 
-// close is the end of an end; the last of its kind leaves the other side an end
-// of file, or a broken pipe.
+// close closes an end. If it is the last reader or writer, the other side sees a broken
+// pipe or an end of file.
 func (e *pipeEnd) close() {
 	p := e.p
 	p.mu.Lock()
@@ -206,12 +207,12 @@ func (e *pipeEnd) ready() uint32 {
 	return r
 }
 
-// roomLocked is how many bytes fit. Bytes that have been read from the first page
-// take part of the size until the page is empty. Precondition: mu held.
+// roomLocked returns how many bytes fit. Bytes that have been read from the first page
+// count until that page is empty. Precondition: mu held.
 func (p *pipe) roomLocked() int { return len(p.ring)*pipePage - p.start - p.n }
 
-// slotLocked is where the frame of byte i is, and the byte's place in that frame.
-// Precondition: mu held.
+// slotLocked returns the ring slot of byte i, and the offset of the byte in that slot's
+// frame. Precondition: mu held.
 func (p *pipe) slotLocked(i int) (slot, off int) {
 	i += p.start
 	slot = p.head + i/pipePage
@@ -221,8 +222,8 @@ func (p *pipe) slotLocked(i int) (slot, off int) {
 	return slot, i % pipePage
 }
 
-// dropLocked takes the first n bytes out, and frees the frames that are empty
-// then. Precondition: mu held.
+// dropLocked removes the first n bytes, and frees the frames that become empty.
+// Precondition: mu held.
 func (p *pipe) dropLocked(n int) {
 	p.n -= n
 	p.start += n
@@ -239,12 +240,12 @@ func (p *pipe) dropLocked(n int) {
 	}
 }
 
-// turnPages is how many pages are copied under one hold of mu.
+// turnPages is how many pages are copied before mu is released.
 const turnPages = 16
 
 // Reasons why a copy stopped.
 const (
-	errAbsent = syscall.EFAULT // the other side's page is absent; ask it to fault
+	errAbsent = syscall.EFAULT // a page of the user's memory is absent: it must be faulted in
 	errFull   = syscall.EAGAIN // no room, or not enough for an atomic write
 	errEmpty  = syscall.ENODATA
 )
@@ -258,7 +259,8 @@ func (e *pipeEnd) write(c call, b []byte, _ int64) (int, error) {
 	return e.writeFrom(c, (*flat)(&b))
 }
 
-// readTo takes what there is, at least a byte; 0 when the last writer has gone.
+// readTo reads the bytes that are there. It waits for at least one byte, and returns 0
+// after the last writer has closed.
 func (e *pipeEnd) readTo(c call, d Dest) (int, error) {
 	if !e.reads {
 		return 0, syscall.EBADF
@@ -290,8 +292,8 @@ func (e *pipeEnd) readTo(c call, d Dest) (int, error) {
 	}
 }
 
-// partial is the result of a transfer that stopped: an error shows only if nothing
-// was moved.
+// partial returns the result of a transfer that stopped. The error is returned only if
+// nothing was moved.
 func partial(done int, err error) (int, error) {
 	if done > 0 {
 		return done, nil
@@ -299,8 +301,8 @@ func partial(done int, err error) (int, error) {
 	return 0, err
 }
 
-// take moves bytes to offset off of d and on: as many as there are, up to
-// turnPages. It says why it stopped before that: errAbsent, errEmpty.
+// take moves bytes to d, from offset off on: as many as there are, up to turnPages pages.
+// The error is the reason if it stops earlier: errAbsent, errEmpty.
 func (p *pipe) take(d Dest, off int) (n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -323,16 +325,16 @@ func (p *pipe) take(d Dest, off int) (n int, err error) {
 	return n, nil
 }
 
-// atEnd says whether the last writer has gone and left nothing.
+// atEnd reports whether the last writer has closed and no bytes are left.
 func (p *pipe) atEnd() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.n == 0 && p.writers == 0
 }
 
-// writeFrom puts all of s, waiting for room; writes of up to pipeAtomic bytes in
-// one piece. EPIPE without readers, together with the count of what was written
-// before the last one went. A signal or O_NONBLOCK gives what was written.
+// writeFrom writes all of s, and waits for room. A write of up to pipeAtomic bytes is not
+// split. Without readers it returns EPIPE, together with the count of bytes written before.
+// A signal or O_NONBLOCK ends the write after a part.
 func (e *pipeEnd) writeFrom(c call, s Source) (int, error) {
 	if !e.writes {
 		return 0, syscall.EBADF
@@ -378,16 +380,17 @@ func (p *pipe) awaitRoom(t Task, n int) error {
 	return nil
 }
 
-// fits says whether n bytes, or a part if they are many, fit now, or never will.
+// fits reports that waiting is over: n bytes fit, or a part of many, or there are no
+// readers.
 func (p *pipe) fits(n int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.readers == 0 || p.roomLocked() >= min(n, pipeAtomic)
 }
 
-// put adds what fits of s from offset off on, up to turnPages; all of it or
-// nothing, if whole. It says why it stopped before that: EPIPE, ENOMEM, errFull, or
-// errAbsent and the offset of the byte that could not be had.
+// put adds bytes of s, from offset off on: as many as fit, up to turnPages pages. If whole
+// it adds all or nothing. The error is the reason if it stops earlier: EPIPE, ENOMEM,
+// errFull, or errAbsent; missing is then the offset of the byte that could not be read.
 func (p *pipe) put(s Source, off int, whole bool) (n, missing int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -429,8 +432,8 @@ func (p *pipe) put(s Source, off int, whole bool) (n, missing int, err error) {
 	return n, missing, err
 }
 
-// trimLocked frees the frames past the last byte, which a write that failed has
-// left: at most two. Precondition: mu held.
+// trimLocked frees the frames behind the last byte, which a failed write has left. There
+// are at most two. Precondition: mu held.
 func (p *pipe) trimLocked() {
 	last := p.n
 	if last+p.start > 0 {
@@ -450,7 +453,7 @@ func (p *pipe) trimLocked() {
 	}
 }
 
-// ioctl: FIONREAD.
+// ioctl implements FIONREAD.
 func (e *pipeEnd) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64, error) {
 	if req != fionread {
 		return 0, syscall.ENOTTY
@@ -461,7 +464,7 @@ func (e *pipeEnd) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64,
 	return putInt(mem, arg, n)
 }
 
-// pipe is the pipe that f is an end of; EBADF if it is none.
+// pipe returns the pipe of the end f. EBADF: f is no pipe.
 func (f *File) pipe() (*pipe, error) {
 	e, ok := f.h.(*pipeEnd)
 	if !ok {
@@ -470,7 +473,7 @@ func (f *File) pipe() (*pipe, error) {
 	return e.p, nil
 }
 
-// PipeSize is fcntl F_GETPIPE_SZ; EBADF if f is no pipe.
+// PipeSize implements F_GETPIPE_SZ. EBADF: f is no pipe.
 func (f *File) PipeSize() (int, error) {
 	p, err := f.pipe()
 	if err != nil {
@@ -481,8 +484,9 @@ func (f *File) PipeSize() (int, error) {
 	return len(p.ring) * pipePage, nil
 }
 
-// SetPipeSize is fcntl F_SETPIPE_SZ: the next power of two pages, up to 1 MB
-// (EPERM, also if the user's share is used up); EBUSY if more pages are in use. It returns the new size.
+// SetPipeSize implements F_SETPIPE_SZ: it sets the next power of two pages, and returns the
+// new size. EPERM: more than 1 MB, or more than the user's share. EBUSY: more pages are in
+// use.
 func (f *File) SetPipeSize(n int) (int, error) {
 	p, err := f.pipe()
 	if err != nil {
@@ -511,7 +515,7 @@ func (f *File) SetPipeSize(n int) (int, error) {
 	return pages * pipePage, nil
 }
 
-// resizeLocked makes the ring so many pages long. Precondition: mu held.
+// resizeLocked changes the ring's length. Precondition: mu held.
 func (p *pipe) resizeLocked(pages int) error {
 	if p.start+p.n > pages*pipePage {
 		return syscall.EBUSY

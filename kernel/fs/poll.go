@@ -1,17 +1,16 @@
 package fs
 
-// PollFD is an entry of Poll. The caller sets Revents of bad descriptors
-// (POLLNVAL) itself and leaves File nil: such an entry is skipped.
+// PollFD is an entry of Poll. For a bad descriptor, the caller sets Revents (POLLNVAL)
+// itself and leaves File nil: Poll skips such an entry.
 type PollFD struct {
 	File    *File
 	Events  uint32
 	Revents uint32
 }
 
-// Poll waits until one of the files is ready for its Events (or has an error or
-// hang-up) and returns how many are; 0 at the monotonic deadline. A deadline in
-// the past, 0 for example, only looks. EINTR. select(2), poll(2) and ppoll(2)
-// are made of it.
+// Poll waits until at least one of the files is ready for its Events (or has an error or
+// hang-up) and returns how many are. It returns 0 at the monotonic deadline. It does not
+// wait if the deadline is 0 or less. EINTR. select(2), poll(2) and ppoll(2) use it.
 func Poll(t Task, fds []PollFD, deadline int64) (int, error) {
 	if n, err := scanPoll(t, fds); n > 0 || deadline <= 0 || err != nil {
 		return n, err
@@ -55,8 +54,8 @@ func Poll(t Task, fds []PollFD, deadline int64) (int, error) {
 	}
 }
 
-// scanPoll fills in Revents and counts the entries that have some. An error only if
-// none has.
+// scanPoll fills in Revents and counts the entries with Revents. It returns an error only
+// if no entry has any.
 func scanPoll(t Task, fds []PollFD) (n int, err error) {
 	c := call{task: t}
 	for i := range fds {

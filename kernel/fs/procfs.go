@@ -15,8 +15,8 @@ import (
 	"grim/mm/charge"
 )
 
-// procfs is /proc: a static tree of texts, registered by ProcFile, and a
-// directory for each process. Nodes are made when they are looked up.
+// procfs is /proc: a static tree of texts, which ProcFile registers, and a directory for
+// each process. Nodes are made when they are looked up.
 type procfs struct {
 	fs   *FS
 	src  ProcSource
@@ -26,27 +26,28 @@ type procfs struct {
 	texts textDir
 }
 
-// textDir is the static part: files and directories in order of registration.
+// textDir is a directory of the static part. Its files and directories are listed in the
+// order of registration.
 type textDir struct {
 	order []string
 	files map[string]textFile
 	dirs  map[string]*textDir
 }
 
-// textFile is a text of the static part, and a setting if it has set.
+// textFile is a text of the static part. With set it is a setting, which can be written.
 type textFile struct {
 	gen  func() []byte
 	set  func(t Task, value string) error
 	perm uint32 // 0: 0444, or 0644 with set
 }
 
-// ProcFile makes /proc/path, a text that gen gives whenever it is read from the
-// start, together with the directories on its way; it replaces what was there.
-// gen must not call this package. Not for names that are numbers.
+// ProcFile makes the file /proc/path and the missing directories above it. It replaces a
+// file of that name. gen returns the text; it is called each time that a read starts at
+// offset 0. gen must not call this package. The first name of path must not be a number.
 func (s *FS) ProcFile(path string, gen func() []byte) { s.ProcSetting(path, gen, nil) }
 
-// ProcSetting is ProcFile for a text that root can write: set gets what a write(2)
-// brings, without a newline at its end.
+// ProcSetting is ProcFile for a text that root can write. set gets the bytes of a write(2),
+// without a newline at the end.
 func (s *FS) ProcSetting(path string, gen func() []byte, set func(value string) error) {
 	s.proc.add(path, gen, set)
 }
@@ -95,19 +96,19 @@ type kid struct {
 	typ    uint32 // S_IFDIR, S_IFREG, S_IFLNK
 	cookie int64
 	perm   uint32
-	// One of these, by typ.
+	// One of dir, many, text, open, link and jump is set, by typ.
 	dir  func(t Task) []kid
-	many *manyKids // with dir nil
+	many *manyKids // used if dir is nil
 	text func() ([]byte, error)
-	open func() handle                    // a file that is not read as one text
+	open func() handle                    // for a file that is not read as one text
 	set  func(t Task, value string) error // with text; nil: read-only
 	mem  func(t Task) (ProcMemory, error)
-	// guard decides at an open, and at each step through a link, who may; nil: all
-	// whom the mode allows.
+	// guard checks the access at an open, and at each step through a link. nil: the mode
+	// decides alone.
 	guard    func(t Task) error
 	uid, gid uint32
 	link     func(t Task) (string, error)
-	jump     func(t Task) (node, place, error) // nil: an ordinary link
+	jump     func(t Task) (node, place, error) // nil: an ordinary link, which has a path
 }
 
 // procDir is a directory of /proc.
@@ -116,15 +117,15 @@ type procDir struct {
 	up   directory
 	name string
 	kids func(t Task) []kid
-	many *manyKids // nil: few, kids has them all
-	// guard lets in more than the mode does; nil: nobody.
+	many *manyKids // nil: there are few, and kids returns them all
+	// guard may give access that the mode does not give; nil: it does not.
 	guard func(t Task) error
 }
 
-// manyKids are the entries of a directory that may be long.
+// manyKids has the entries of a directory that may be long.
 type manyKids struct {
-	// after begins to list them: next gives the first whose cookie is greater than
-	// after; false at the end.
+	// list begins a listing. next returns the first entry whose cookie is greater than
+	// after, or false at the end.
 	list func(t Task) (next func(after int64) (kid, bool))
 	find func(t Task, name string) (kid, bool)
 }
@@ -166,15 +167,15 @@ func (d *procDir) entries(t Task, after int64, yield func(entry) bool) {
 	}
 }
 
-// inoOf is a number that stays the same each time the node is made.
+// inoOf returns an inode number that stays the same each time the node is made.
 func (d *procDir) inoOf(name string) uint64 {
 	h := fnv.New64a()
 	h.Write(strconv.AppendUint(nil, d.ino, 16))
 	io.WriteString(h, "/"+name)
-	return h.Sum64()>>1 | 1<<32 // positive, and apart from the tree's own
+	return h.Sum64()>>1 | 1<<32 // positive, and different from the numbers of the tree
 }
 
-// make is the node of an entry.
+// make makes the node of an entry.
 func (d *procDir) make(k kid) node {
 	switch k.typ {
 	case syscall.S_IFDIR:
@@ -201,7 +202,7 @@ func (d *procDir) make(k kid) node {
 	return f
 }
 
-// initProc is inode.init for a node that is made anew at each look-up: it is not
+// initProc is inode.init for a node that is made anew at each look-up. Such a node is not
 // counted, and its reference count never reaches 0.
 func (i *inode) initProc(d *procDir, k kid) {
 	i.initFixed(d.fs, d.dev, d.inoOf(k.name), k.typ, k.perm)
@@ -209,7 +210,8 @@ func (i *inode) initProc(d *procDir, k kid) {
 	i.gid.Store(k.gid)
 }
 
-// initFixed is initProc for a node that has no directory of its own kind above it.
+// initFixed is initProc for a node whose parent is not a procDir: the root of /proc or
+// /sys.
 func (i *inode) initFixed(s *FS, dev, ino uint64, typ, perm uint32) {
 	i.fs, i.dev, i.ino, i.typ = s, dev, ino, typ
 	i.perm.Store(perm)
@@ -231,7 +233,7 @@ func (l *procLink) open(call, int) (handle, error)  { return nil, syscall.ELOOP 
 func (l *procLink) readlink(t Task) (string, error) { return l.link(t) }
 func (l *procLink) size() int64                     { return 0 }
 
-// magicLink leads to a node rather than to a path.
+// magicLink is a link to a node instead of a path.
 type magicLink struct {
 	*procLink
 	to func(t Task) (node, place, error)
@@ -239,7 +241,7 @@ type magicLink struct {
 
 func (l *magicLink) jump(t Task) (node, place, error) { return l.to(t) }
 
-// procFile is a text of /proc, or a setting.
+// procFile is a text of /proc or a setting.
 type procFile struct {
 	inode
 	text   func() ([]byte, error)
@@ -262,7 +264,7 @@ func (f *procFile) open(c call, flags int) (handle, error) {
 	return &textHandle{gen: f.text, set: f.set}, nil
 }
 
-// textHandle reads a text as it was when its start was last read.
+// textHandle is an open text. The text is made each time that a read starts at offset 0.
 type textHandle struct {
 	unreadable
 	gen func() ([]byte, error)
@@ -290,9 +292,9 @@ func (h *textHandle) read(c call, p []byte, off int64) (int, error) {
 	return copy(p, h.text[off:]), nil
 }
 
-// write sets a setting; each call is a whole value, wherever the offset is.
+// write sets a setting. Each call is a whole value, whatever the offset is.
 func (h *textHandle) write(c call, p []byte, off int64) (int, error) {
-	if h.set == nil { // root may open it for writing
+	if h.set == nil { // root may open a read-only text for writing
 		return 0, syscall.EIO
 	}
 	if err := h.set(c.task, strings.TrimSuffix(string(p), "\n")); err != nil {
@@ -301,34 +303,34 @@ func (h *textHandle) write(c call, p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// mountProc makes /proc and what is in it whatever the processes are.
+// mountProc makes /proc and its static part.
 func (s *FS) mountProc() {
 	p := &procfs{fs: s, src: s.cfg.Proc}
 	s.proc = p
 	p.root = &procDir{up: s.root, name: "proc", many: &manyKids{p.rootList, p.rootFind}}
 	p.root.initFixed(s, devProc, 1, syscall.S_IFDIR, 0o555)
 	s.root.give("proc", p.root)
-	s.root.nlink.Add(1) // its ".."
+	s.root.nlink.Add(1) // for its ".."
 	s.ProcFile("meminfo", p.meminfo)
 	s.ProcFile("sys/fs/file-nr", s.fileNr)
 	s.ProcFile("sys/fs/inode-nr", s.inodeNr)
 	s.machineTexts()
 }
 
-// fileMax is what Linux shows for no limit.
+// fileMax is the number that Linux shows for no limit.
 const fileMax = "9223372036854775807"
 
-// fileNr is /proc/sys/fs/file-nr: open file descriptions, and the most of them.
+// fileNr returns /proc/sys/fs/file-nr: the number of open file descriptions, and the limit.
 func (s *FS) fileNr() []byte { return fmt.Appendf(nil, "%d\t0\t%s\n", s.files.Load(), fileMax) }
 
-// inodeNr is /proc/sys/fs/inode-nr: inodes, and those of them that are not in use.
+// inodeNr returns /proc/sys/fs/inode-nr: the number of inodes, and of those not in use.
 func (s *FS) inodeNr() []byte { return fmt.Appendf(nil, "%d\t0\n", s.inodes.Load()) }
 
-// meminfo is /proc/meminfo from the frame counts and the charges. Other systems do
-// not have the lines that begin with Kernel and Buffer.
+// meminfo returns /proc/meminfo, made from the frame counts and the charges. Other systems
+// do not have the lines that begin with Kernel and Buffer.
 func (p *procfs) meminfo() []byte {
 	total, free := p.fs.cfg.Memory()
-	files := uint64(p.fs.size.Used()) * arch.PageSize // all of them are memory
+	files := uint64(p.fs.size.Used()) * arch.PageSize // all of them are in memory
 	var b bytes.Buffer
 	for _, l := range []struct {
 		name  string
@@ -337,7 +339,7 @@ func (p *procfs) meminfo() []byte {
 		{"SwapTotal", 0}, {"SwapFree", 0}, {"Shmem", files}} {
 		field(&b, l.name, l.bytes)
 	}
-	// What user programs make the kernel hold, and the limits (package charge).
+	// The memory that the kernel holds for user programs, and the limits (package charge).
 	c := p.fs.cfg.Charges
 	field(&b, "KernelCharged", uint64(c.Used(charge.Heap)))
 	field(&b, "KernelChargeLimit", uint64(c.Limit(charge.Heap)))
@@ -345,14 +347,14 @@ func (p *procfs) meminfo() []byte {
 	field(&b, "BufferChargeLimit", uint64(c.Limit(charge.Frames)))
 	for k, n := range c.Totals() {
 		if charge.Kind(k) == charge.FileNodes {
-			continue // no bytes: statfs(2) shows them
+			continue // its unit is not bytes; statfs(2) shows it
 		}
 		field(&b, "Kernel"+charge.Kind(k).String(), uint64(n))
 	}
 	return b.Bytes()
 }
 
-// field writes a line of meminfo, right-aligned in kB as Linux does.
+// field writes a line of meminfo: right-aligned, in kB, as Linux does.
 func field(b *bytes.Buffer, name string, bytes uint64) {
 	kb := strconv.FormatUint(bytes/1024, 10)
 	b.WriteString(name + ":")
@@ -360,7 +362,8 @@ func field(b *bytes.Buffer, name string, bytes uint64) {
 	b.WriteString(kb + " kB\n")
 }
 
-// Cookies of the root: static names first, processes by number after them.
+// cookiePIDs is the base of the processes' cookies in the root: static names come first,
+// then the processes by number.
 const cookiePIDs = 1 << 20
 
 func (p *procfs) rootList(t Task) func(after int64) (kid, bool) {
@@ -402,7 +405,7 @@ func number(name string) (int, bool) {
 	return n, err == nil && n >= 0 && strconv.Itoa(n) == name
 }
 
-// textKids lists a static directory.
+// textKids returns the entries of a static directory.
 func (p *procfs) textKids(d *textDir) []kid {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -425,7 +428,7 @@ func (p *procfs) textKids(d *textDir) []kid {
 	return kids
 }
 
-// selfLinks are /proc/self and /proc/thread-self.
+// selfLinks returns the entries self and thread-self.
 func (p *procfs) selfLinks() []kid {
 	if p.src == nil {
 		return nil

@@ -2,15 +2,15 @@ package fs
 
 import "syscall"
 
-// ProcMemory is the memory of a process as /proc/PID/mem has it: offsets are addresses.
-// 0 bytes without an error: the process has none any more. EIO: nothing is mapped
-// there.
+// ProcMemory is the memory of a process for /proc/PID/mem. Offsets are addresses. Reads and
+// writes return 0 bytes without an error if the process has no memory any more, and EIO if
+// nothing is mapped at addr.
 type ProcMemory interface {
 	ReadMemory(p []byte, addr int64) (int, error)
 	WriteMemory(p []byte, addr int64) (int, error)
 }
 
-// procMemory is /proc/PID/mem. Who may open it is decided then, once.
+// procMemory is /proc/PID/mem. The access is checked once, at the open.
 type procMemory struct {
 	inode
 	of func(t Task) (ProcMemory, error)

@@ -11,40 +11,41 @@ import (
 	"grim/proc/cred"
 )
 
-// ProcSource is what /proc shows of processes. Its methods must not block on
-// anything that may call this package.
+// ProcSource provides the processes for /proc. Its methods must not wait for anything that
+// may call this package.
 type ProcSource interface {
-	// NextPID is the least number of a process, zombies included, that is greater
-	// than after; 0 if there is none.
+	// NextPID returns the least number of a process, including zombies, that is greater
+	// than after, or 0 if there is none.
 	NextPID(after int) int
-	// Process describes one; false if there is none.
+	// Process describes a process. It returns false if there is none.
 	Process(pid int) (ProcInfo, bool)
-	// Thread describes one of its threads: what is the thread's own, and the rest
-	// is the process's. False if there is none.
+	// Thread describes a thread of a process: some fields are the thread's own, the others
+	// are the process's. It returns false if there is no such thread.
 	Thread(pid, tid int) (ProcInfo, bool)
 }
 
-// ProcInfo is a snapshot of a process. Pointers in it may go out of use while
-// they are looked at: everything here copes with a closed File or table.
+// ProcInfo is a snapshot of a process. The Files and tables in it may be closed while they
+// are used: all code here copes with a closed File or table.
 type ProcInfo struct {
 	fs                   *FS // set by this package
-	TID                  int // the thread it is about; PID for a process
+	TID                  int // the thread described; PID for a process
 	PID, PPID, PGID, SID int
 	Threads              []int      // thread numbers
 	Name                 string     // comm, up to 15 bytes
-	State                byte       // R S D T Z X, of the thread; of a process its leader's
-	Cred                 *cred.Cred // nil for one that has ended
+	State                byte       // R S D T Z X, of the thread; for a process, of its leader
+	Cred                 *cred.Cred // nil if it has ended
 	NoNewPrivs           bool
-	Owner, OwnerGroup    uint32        // of the files in /proc/PID
+	Owner, OwnerGroup    uint32        // owner and group of the files in /proc/PID
 	Args, Env            []byte        // as on the stack: strings end with NUL
 	Auxv                 func() []byte // the auxiliary vector; nil: no memory
 	Exe                  *File         // nil: none
 	Place                *Place        // nil for a zombie
 	Files                *FDTable      // nil for a zombie
-	// Maps gives up to n entries of the map, from the one at from on; nil: no memory.
+	// Maps returns up to n entries of the map, starting with the entry at from. nil: the
+	// process has no memory.
 	Maps func(from arch.VA, n int) []vm.EntryInfo
-	// Memory is what an open of mem gets: the access of the process that t is of, or
-	// EACCES.
+	// Memory opens mem for the process of t. EACCES: that process may not access the
+	// memory.
 	Memory         func(t Task) (ProcMemory, error)
 	Mem            vm.Stats
 	Charged        uint64 // bytes of kernel memory
@@ -56,38 +57,38 @@ type ProcInfo struct {
 	TTY, TTYGroup  int
 	ExitSignal     int
 	Nice           int
-	Children       func() []int // of this thread; nil: none
+	Children       func() []int // the thread's; nil: none
 	Personality    uint32
 	OOMScore       int
 	Start          int64 // ns since boot
 	// Signal sets, bit n-1 for signal n.
 	Pending, Blocked, Ignored, Caught uint64
 	Status                            int // wait status of a zombie
-	// MayTrace is EACCES if the process that t is of may not look into this one.
+	// MayTrace returns EACCES if the process of t may not look into this process.
 	MayTrace func(t Task) error
-	// Settings are further files that show a value and can set it, in order.
+	// Settings are additional files that show a value and can set it, in order.
 	Settings []ProcSetting
 }
 
-// ProcSetting is a file of /proc/PID that holds a line, and can be written.
+// ProcSetting is a file of /proc/PID that holds a line and can be written.
 type ProcSetting struct {
 	Name, Value string
 	Set         func(t Task, value string) error // EINVAL: no such value
 }
 
-// FrameInfo is what stat shows of the main thread's registers and stack.
+// FrameInfo has the main thread's stack address, for stat.
 type FrameInfo struct{ StackStart uint64 }
 
-// pidKid is /proc/PID.
+// pidKid returns the entry /proc/PID.
 func (p *procfs) pidKid(pid int) kid {
 	return kid{name: strconv.Itoa(pid), typ: syscall.S_IFDIR, perm: 0o555, cookie: cookiePIDs + int64(pid),
 		dir: func(Task) []kid { return p.pidKids(pid, 0) }}
 }
 
-// info is the process, or ESRCH.
+// info describes the process. ESRCH: there is none.
 func (p *procfs) info(pid int) (ProcInfo, error) { return p.infoOf(pid, 0) }
 
-// infoOf is a thread of the process, or with 0 the process.
+// infoOf describes thread tid of the process, or the process itself if tid is 0.
 func (p *procfs) infoOf(pid, tid int) (i ProcInfo, err error) {
 	ok := false
 	if tid != 0 {
@@ -102,17 +103,17 @@ func (p *procfs) infoOf(pid, tid int) (i ProcInfo, err error) {
 	return i, nil
 }
 
-// pidText is a file of /proc/PID. private ones are for those that may look into the
-// process.
+// pidText is a file of /proc/PID. Private files are only for processes that may look into
+// the process.
 type pidText struct {
 	name    string
 	perm    uint32
 	private bool
 	gen     func(i *ProcInfo) []byte
-	open    func(p *procfs, pid int) handle // with gen nil
+	open    func(p *procfs, pid int) handle // used if gen is nil
 }
 
-// pidTexts are the files of /proc/PID, in the order they are listed.
+// pidTexts are the files of /proc/PID, in the order of the listing.
 var pidTexts = []pidText{
 	{"auxv", 0o400, true, func(i *ProcInfo) []byte {
 		if i.Auxv == nil {
@@ -142,7 +143,7 @@ var pidTexts = []pidText{
 	{"wchan", 0o444, false, func(*ProcInfo) []byte { return []byte("0") }, nil},
 }
 
-// pidKids lists /proc/PID, or with a tid /proc/PID/task/TID.
+// pidKids returns the entries of /proc/PID, or of /proc/PID/task/TID if tid is not 0.
 func (p *procfs) pidKids(pid, tid int) []kid {
 	i, err := p.infoOf(pid, tid)
 	if err != nil {
@@ -223,7 +224,7 @@ func (p *procfs) pidKids(pid, tid int) []kid {
 	return kids
 }
 
-// setting is the n-th setting of a process.
+// setting returns the entry of the n-th setting of a process.
 func (p *procfs) setting(pid, tid, n int, name string) kid {
 	return kid{name: name, typ: syscall.S_IFREG, perm: 0o644,
 		text: func() ([]byte, error) {
@@ -242,7 +243,7 @@ func (p *procfs) setting(pid, tid, n int, name string) kid {
 		}}
 }
 
-// magic is a link straight to a node.
+// magic returns the entry of a link that leads directly to a node.
 func (p *procfs) magic(name string, pid int, to func(*ProcInfo) (node, place, error)) kid {
 	return p.magicKid(name, func(t Task) (node, place, error) {
 		i, err := p.info(pid)
@@ -274,7 +275,7 @@ func (p *procfs) magicKid(name string, get func(t Task) (node, place, error)) ki
 		}}
 }
 
-// fdKids are /proc/PID/fd.
+// fdKids returns the entries of /proc/PID/fd or fdinfo. make makes an entry.
 func (p *procfs) fdKids(pid int, make func(table *FDTable, fd int) kid) *manyKids {
 	files := func() *FDTable {
 		i, _ := p.info(pid)
@@ -320,7 +321,7 @@ func (p *procfs) fdKid(table *FDTable, fd int) kid {
 	return k
 }
 
-// fdInfoKid is /proc/PID/fdinfo/FD.
+// fdInfoKid returns the entry /proc/PID/fdinfo/FD.
 func (p *procfs) fdInfoKid(table *FDTable, fd int) kid {
 	return kid{name: strconv.Itoa(fd), typ: syscall.S_IFREG, perm: 0o400, cookie: cookieDots + 1 + int64(fd),
 		text: func() ([]byte, error) {
@@ -334,8 +335,8 @@ func (p *procfs) fdInfoKid(table *FDTable, fd int) kid {
 		}}
 }
 
-// mayTrace is the guard of what a process shows of itself only to those that may look
-// into it.
+// mayTrace returns an error if the process of t may not look into process pid. It guards
+// private files.
 func (p *procfs) mayTrace(pid int, t Task) error {
 	i, err := p.info(pid)
 	if err != nil || i.MayTrace == nil {
@@ -344,7 +345,7 @@ func (p *procfs) mayTrace(pid int, t Task) error {
 	return i.MayTrace(t)
 }
 
-// taskKids lists /proc/PID/task.
+// taskKids returns the entries of /proc/PID/task.
 func (p *procfs) taskKids(pid int) []kid {
 	i, err := p.info(pid)
 	if err != nil {
@@ -359,22 +360,22 @@ func (p *procfs) taskKids(pid int) []kid {
 	return kids
 }
 
-// mapsHandle is /proc/PID/maps (proc_pid_maps(5)), which is made in pieces as it is
-// read: a map may have tens of thousands of entries. So it is, as on Linux, exact for
-// each piece only.
+// mapsHandle is an open /proc/PID/maps (proc_pid_maps(5)). The text is made in pieces as it
+// is read, because a map may have tens of thousands of entries. So, as on Linux, each piece
+// is consistent, but not the whole text.
 type mapsHandle struct {
 	unreadable
 	p   *procfs
 	pid int
 
 	mu    sync.Mutex // Pread does not take File.posMu
-	piece []byte     // of the text, from offset start on
+	piece []byte     // a part of the text, starting at offset start
 	start int64
-	next  arch.VA // where the piece after it begins
-	end   bool    // there is none
+	next  arch.VA // the address at which the next piece begins
+	end   bool    // there is no next piece
 }
 
-// mapsPiece is how many entries are in a piece: some 20 000 instructions.
+// mapsPiece is the number of entries in a piece: some 20 000 instructions.
 const mapsPiece = 8
 
 func (h *mapsHandle) size() int64 { return 0 }
@@ -400,7 +401,7 @@ func (h *mapsHandle) read(c call, b []byte, off int64) (int, error) {
 		}
 		h.start += int64(len(h.piece))
 		h.advance(&i)
-		if err := c.pause(); err != nil { // mu is this description's, and sleeps too
+		if err := c.pause(); err != nil { // mu stays held: only this description uses it
 			return partial(n, err)
 		}
 	}
@@ -421,7 +422,7 @@ func (h *mapsHandle) advance(i *ProcInfo) {
 	h.end = len(list) < mapsPiece
 }
 
-// appendMap adds a line to b.
+// appendMap appends a line of maps to b.
 func appendMap(b []byte, m *vm.EntryInfo) []byte {
 	share := byte('p')
 	if m.Shared {

@@ -12,12 +12,12 @@ import (
 // hertz is USER_HZ: the unit of times in /proc/PID/stat, on both architectures.
 const hertz = 100
 
-// ticks turns nanoseconds into units of 1/hertz seconds.
+// ticks converts nanoseconds to units of 1/hertz seconds.
 func ticks(ns int64) int64 { return ns / (1e9 / hertz) }
 
-// statText is /proc/PID/stat: 52 fields (proc_pid_stat(5)). Fields that have no
-// meaning here are 0, as are addresses, which Linux shows only to those that may look
-// into the process.
+// statText returns /proc/PID/stat: 52 fields (proc_pid_stat(5)). Fields that have no
+// meaning here are 0. So are addresses, which Linux shows only to processes that may look
+// into this one.
 func statText(i *ProcInfo) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%d (%s) %c %d %d %d", i.TID, i.Name, i.State, i.PPID, i.PGID, i.SID) // 1-6
@@ -36,7 +36,7 @@ func statText(i *ProcInfo) []byte {
 // rlimitRSS is RLIMIT_RSS.
 const rlimitRSS = 5
 
-// limitNames are the lines of /proc/PID/limits, by RLIMIT_ number, with their units.
+// limitNames has the lines of /proc/PID/limits, by RLIMIT_ number, with their units.
 var limitNames = [16][2]string{
 	{"Max cpu time", "seconds"}, {"Max file size", "bytes"}, {"Max data size", "bytes"}, {"Max stack size", "bytes"},
 	{"Max core file size", "bytes"}, {"Max resident set", "bytes"}, {"Max processes", "processes"},
@@ -45,7 +45,7 @@ var limitNames = [16][2]string{
 	{"Max nice priority", ""}, {"Max realtime priority", ""}, {"Max realtime timeout", "us"},
 }
 
-// limitsText is /proc/PID/limits.
+// limitsText returns /proc/PID/limits.
 func limitsText(i *ProcInfo) []byte {
 	word := func(n uint64) string {
 		if n == 1<<64-1 {
@@ -65,8 +65,8 @@ func limitsText(i *ProcInfo) []byte {
 	return b.Bytes()
 }
 
-// statmText is /proc/PID/statm, in pages: size resident shared text lib data dt.
-// Shared pages are not counted apart.
+// statmText returns /proc/PID/statm, in pages: size resident shared text lib data dt.
+// Shared pages are not counted separately.
 func statmText(i *ProcInfo) []byte {
 	m := &i.Mem
 	return fmt.Appendf(nil, "%d %d 0 %d 0 %d 0\n", m.VSize/4096, m.RSS/4096, m.Exec/4096, m.Data/4096)
@@ -76,7 +76,7 @@ var stateNames = map[byte]string{
 	'R': "running", 'S': "sleeping", 'D': "disk sleep", 'T': "stopped", 'Z': "zombie", 'X': "dead",
 }
 
-// statusText is /proc/PID/status. A zombie has no Vm lines: it has no memory.
+// statusText returns /proc/PID/status. A zombie has no Vm lines, as it has no memory.
 func statusText(i *ProcInfo) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Name:\t%s\n", i.Name)
@@ -128,7 +128,7 @@ func statusText(i *ProcInfo) []byte {
 	return b.Bytes()
 }
 
-// mounts and mountinfo are /proc/PID/mounts and mountinfo.
+// mounts and mountinfo return /proc/PID/mounts and /proc/PID/mountinfo.
 func mounts(i *ProcInfo) (text []byte) {
 	for _, m := range i.fs.mountList() {
 		text = fmt.Appendf(text, "%s %s %s %s,relatime 0 0\n", m.source, m.path, m.kind, m.how)
@@ -153,7 +153,7 @@ type netText struct {
 	gen  func() []byte
 }
 
-// NetText makes /proc/net/name, or replaces it; at start-up.
+// NetText makes /proc/net/name, or replaces it. It must be called at start-up.
 func (s *FS) NetText(name string, gen func() []byte) {
 	for i := range s.netTexts {
 		if s.netTexts[i].name == name {
@@ -164,7 +164,7 @@ func (s *FS) NetText(name string, gen func() []byte) {
 	s.netTexts = append(s.netTexts, netText{name, gen})
 }
 
-// firstNetTexts are those of a machine without network devices.
+// firstNetTexts makes the files of a machine without network devices.
 func (s *FS) firstNetTexts() {
 	for _, x := range [...][2]string{
 		{"dev", "Inter-|   Receive                                                |  Transmit\n" +
@@ -179,7 +179,7 @@ func (s *FS) firstNetTexts() {
 	s.NetText("unix", s.unixText)
 }
 
-// netKids lists /proc/PID/net.
+// netKids returns the entries of /proc/PID/net.
 func (s *FS) netKids() (kids []kid) {
 	for n, x := range s.netTexts {
 		kids = append(kids, kid{name: x.name, typ: syscall.S_IFREG, perm: 0o444, cookie: cookieDots + 1 + int64(n),
@@ -188,7 +188,7 @@ func (s *FS) netKids() (kids []kid) {
 	return kids
 }
 
-// info is /proc/PID/fdinfo/FD: offset, flags, the mount, the inode.
+// info returns /proc/PID/fdinfo/FD: offset, flags, the mount, the inode.
 func (f *File) info(cloexec bool) []byte {
 	f.posMu.Lock()
 	pos := f.pos

@@ -12,42 +12,42 @@ import (
 	"grim/mm/charge"
 )
 
-// ptyMajor is the major number of slaves; minor numbers are those of their names.
+// ptyMajor is the major number of slaves. The minor number is the number in the name.
 const ptyMajor = 136
 
-// maxPTYs is how many pseudo-terminals there may be (/proc/sys/kernel/pty/max).
+// maxPTYs is the maximum number of pseudo-terminals (/proc/sys/kernel/pty/max).
 const maxPTYs = 4096
 
-// ptyBuffer is how much output of a slave waits for its master, and ptyCost what a
-// pseudo-terminal holds at most, input included.
+// ptyBuffer is how much output of a slave may wait for its master. ptyCost is the maximum
+// memory of a pseudo-terminal, including its input.
 const (
 	ptyBuffer = 4096
 	ptyCost   = ptyBuffer + 2*ttyBacklog + 1024
 )
 
-// pty is a pseudo-terminal (pty(7)): what is written to the slave can be read from the
-// master, and what is written to the master is typed on the slave. It is the slave's
+// pty is a pseudo-terminal (pty(7)). Bytes written to the slave can be read from the
+// master. Bytes written to the master are typed on the slave. The pty is the slave's
 // Output.
 type pty struct {
 	fs    *FS
-	n     int     // [I] /dev/pts/n
+	n     int     // [I] the number in /dev/pts/n
 	slave *TTY    // [I]
-	node  *device // [I] of that name
+	node  *device // [I] the node of that name
 	payer *charge.User
-	q     WaitQueue // the master's
+	q     WaitQueue // of the master
 
 	mu      sync.Mutex
 	out     []byte
-	locked  bool // until TIOCSPTLCK the slave cannot be opened
-	opens   int  // of the slave
-	used    bool // the slave has been open
-	closed  bool // the master is not open any more
+	locked  bool // the slave cannot be opened, until TIOCSPTLCK
+	opens   int  // open files of the slave
+	used    bool // the slave has been opened
+	closed  bool // the master is closed
 	packet  bool // TIOCPKT
-	changes byte // TIOCPKT_ bits that the master has not been told
+	changes byte // TIOCPKT_ bits for the master's next read
 }
 
-// openMaster is an open of /dev/ptmx: a new pseudo-terminal. ENOSPC: there are too
-// many, or ENOMEM the user holds too much.
+// openMaster opens /dev/ptmx: it makes a new pseudo-terminal. ENOSPC: there are too many.
+// ENOMEM: the user has too much memory.
 func (s *FS) openMaster(c call) (handle, error) {
 	payer := s.payer(c.task)
 	if !payer.Take(charge.OpenFile, ptyCost) {
@@ -61,7 +61,7 @@ func (s *FS) openMaster(c call) (handle, error) {
 	return &ptyMaster{p}, nil
 }
 
-// name numbers a pseudo-terminal and gives its slave a name.
+// name gives a pseudo-terminal a number, and its slave a name.
 func (s *FS) name(t Task, p *pty) error {
 	s.ptyMu.Lock()
 	defer s.ptyMu.Unlock()
@@ -79,12 +79,12 @@ func (s *FS) name(t Task, p *pty) error {
 		return err
 	}
 	newborn(p.node)
-	// The kernel makes the name, for nobody else may write to /dev/pts.
+	// The kernel makes the name, because no user may write to /dev/pts.
 	if _, err := s.link(boot, s.pts, strconv.Itoa(n), p.node); err != nil {
 		unhold(p.node)
 		return err
 	}
-	p.node.gid.Store(5) // tty, as Debian mounts devpts; nobody can open it yet
+	p.node.gid.Store(5) // group tty, as Debian mounts devpts; the slave is still locked
 	if c := credOf(t); c != nil {
 		p.node.uid.Store(c.FSUID)
 	}
@@ -96,7 +96,7 @@ func (s *FS) name(t Task, p *pty) error {
 	return nil
 }
 
-// openSlave and closeSlave count the open files of the slave.
+// openSlave and closeSlave count the open files of the slave. EIO: locked or closed.
 func (p *pty) openSlave() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,7 +123,7 @@ func (p *pty) closeSlave() {
 	}
 }
 
-// free gives the number back. The master is closed, and so is every slave.
+// free frees the number. The master and all files of the slave are closed.
 func (p *pty) free() {
 	p.fs.ptyMu.Lock()
 	p.fs.ptys[p.n] = nil
@@ -131,7 +131,7 @@ func (p *pty) free() {
 	p.payer.Give(charge.OpenFile, ptyCost)
 }
 
-// slaveOf is the slave of a device number.
+// slaveOf returns the slave with a minor number, or nil.
 func (s *FS) slaveOf(minor uint32) *TTY {
 	s.ptyMu.Lock()
 	defer s.ptyMu.Unlock()
@@ -165,10 +165,10 @@ func (p *pty) Room() int {
 	return ptyBuffer - len(p.out)
 }
 
-// Pending implements Output: what the master can read has been sent.
+// Pending implements Output. Output counts as sent as soon as the master can read it.
 func (p *pty) Pending() int { return 0 }
 
-// note keeps what a master in packet mode is told with its next read.
+// note keeps a change for the next read of a master in packet mode.
 func (p *pty) note(change byte) {
 	p.mu.Lock()
 	if p.packet {
@@ -187,8 +187,8 @@ func (p *pty) note(change byte) {
 	}
 }
 
-// ptyMaster is the open master. There is one for each pseudo-terminal, for each open
-// of /dev/ptmx makes a new one.
+// ptyMaster is the open master. Each pseudo-terminal has one, as each open of /dev/ptmx
+// makes a new pseudo-terminal.
 type ptyMaster struct{ p *pty }
 
 func (h *ptyMaster) queue() *WaitQueue { return &h.p.q }
@@ -215,10 +215,11 @@ func (h *ptyMaster) ready() uint32 {
 	return r
 }
 
-// goneLocked: the slave was open, and nobody has it open now. Precondition: mu held.
+// goneLocked reports that the slave has been open and no process has it open now.
+// Precondition: mu held.
 func (p *pty) goneLocked() bool { return p.used && p.opens == 0 }
 
-// read gives what was written to the slave. EIO: nobody has the slave open any more.
+// read returns the bytes written to the slave. EIO: no process has the slave open any more.
 func (h *ptyMaster) read(c call, b []byte, _ int64) (int, error) {
 	p := h.p
 	if len(b) == 0 {
@@ -238,7 +239,7 @@ func (h *ptyMaster) read(c call, b []byte, _ int64) (int, error) {
 	}
 }
 
-// take is a read that does not wait; ok is false if there is nothing.
+// take is a read that does not wait. ok is false if there is nothing to return.
 func (p *pty) take(b []byte) (n int, err error, ok bool) {
 	p.mu.Lock()
 	switch {
@@ -264,7 +265,7 @@ func (p *pty) take(b []byte) (n int, err error, ok bool) {
 	return head + n, nil, true
 }
 
-// write types on the slave.
+// write types bytes on the slave.
 func (h *ptyMaster) write(c call, b []byte, _ int64) (int, error) {
 	done := 0
 	for done < len(b) {
@@ -286,7 +287,7 @@ func (h *ptyMaster) write(c call, b []byte, _ int64) (int, error) {
 	return done, nil
 }
 
-// close hangs the slave up: its session's leader is told.
+// close hangs the slave up, which is told to its session's leader.
 func (h *ptyMaster) close() {
 	p := h.p
 	p.fs.unlink(p.fs.pts, strconv.Itoa(p.n), p.node)
@@ -351,14 +352,14 @@ func (h *ptyMaster) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint6
 		n := len(p.out)
 		p.mu.Unlock()
 		return putInt(mem, arg, n)
-	case unix.TIOCSCTTY, unix.TIOCNOTTY: // of the master itself, which is no session's
+	case unix.TIOCSCTTY, unix.TIOCNOTTY: // on the master itself, which no session can have
 		return 0, syscall.ENOTTY
 	}
 	return p.slave.ioctl(c, mem, req, arg, true)
 }
 
-// Peer opens the slave of a master, whatever names there are (TIOCGPTPEER): ENOTTY
-// for another file.
+// Peer opens the slave of a master, without using a name (TIOCGPTPEER). ENOTTY: f is no
+// master.
 func (f *File) Peer(t Task, flags int) (*File, error) {
 	h, ok := f.h.(*ptyMaster)
 	if !ok {

@@ -7,15 +7,15 @@ import (
 	"grim/kernel/fs/lock"
 )
 
-// RecordLock is struct flock: a range of a file's bytes, Type one of F_RDLCK, F_WRLCK
-// and F_UNLCK.
+// RecordLock is struct flock: a range of a file's bytes. Type is F_RDLCK, F_WRLCK or
+// F_UNLCK.
 type RecordLock struct {
 	Type, Whence int16
 	Start, Len   int64
 	PID          int32
 }
 
-// span is the range that l means: EINVAL, EOVERFLOW.
+// span returns the range of l. Errors: EINVAL, EOVERFLOW.
 func (f *File) span(l *RecordLock) (start, end int64, err error) {
 	switch l.Whence {
 	case unix.SEEK_SET:
@@ -51,8 +51,8 @@ func (f *File) span(l *RecordLock) (start, end int64, err error) {
 	return start, lock.End, nil
 }
 
-// record is l as package lock has it. table, a process's descriptors, is the owner; or
-// the description itself if table is nil, whose l.PID must be 0.
+// record returns l as a lock of package lock. The owner is table, a process's descriptors;
+// if table is nil the owner is the description, and l.PID must be 0.
 func (f *File) record(t Task, table *FDTable, l *RecordLock) (r lock.Lock, err error) {
 	if l.Type != unix.F_RDLCK && l.Type != unix.F_WRLCK && l.Type != unix.F_UNLCK {
 		return r, syscall.EINVAL
@@ -71,8 +71,8 @@ func (f *File) record(t Task, table *FDTable, l *RecordLock) (r lock.Lock, err e
 	return r, nil
 }
 
-// GetLock is fcntl F_GETLK, and F_OFD_GETLK with a nil table: it replaces l by a lock
-// that is in the way, or its type by F_UNLCK.
+// GetLock implements F_GETLK, and F_OFD_GETLK if table is nil. It replaces l by a lock that
+// conflicts with it, or sets its type to F_UNLCK if there is none.
 func (f *File) GetLock(t Task, table *FDTable, l *RecordLock) error {
 	r, err := f.record(t, table, l)
 	if err == nil && l.Type == unix.F_UNLCK && table != nil {
@@ -96,8 +96,9 @@ func (f *File) GetLock(t Task, table *FDTable, l *RecordLock) error {
 	return nil
 }
 
-// SetLock is fcntl F_SETLK, with wait F_SETLKW, and F_OFD_SETLK and F_OFD_SETLKW with a
-// nil table. EBADF: the description is not open for that. EAGAIN, EDEADLK, ENOLCK.
+// SetLock implements F_SETLK, and F_SETLKW with wait; if table is nil, F_OFD_SETLK and
+// F_OFD_SETLKW. EBADF: the description is not open for this access. EAGAIN, EDEADLK,
+// ENOLCK.
 func (f *File) SetLock(t Task, table *FDTable, l *RecordLock, wait bool) error {
 	r, err := f.record(t, table, l)
 	if err != nil {
@@ -122,12 +123,13 @@ func (f *File) SetLock(t Task, table *FDTable, l *RecordLock, wait bool) error {
 	return f.fs.records.Set(tab, r, f.fs.payer(t), table != nil, sleeps)
 }
 
-// dropRecords gives up the record locks that the users of a table have on the file.
+// dropRecords releases the record locks that the users of table have on the file.
 func (f *File) dropRecords(table *FDTable) {
 	if l := f.node.base().locks.Load(); l != nil {
 		f.fs.records.Drop(&l.records, table)
 	}
 }
 
-// DropRecords is for a lock that was set while another thread closed the descriptor.
+// DropRecords is dropRecords, for a lock that was set while another thread closed the
+// descriptor.
 func (f *File) DropRecords(table *FDTable) { f.dropRecords(table) }

@@ -12,17 +12,16 @@ import (
 	"grim/mm/vm"
 )
 
-// Pages is the data of a regular file: a page cache whose frames are all there
-// is of the file. Mappings hold references of their own. *vm.FileObject is one;
-// Object needs that it is a vm.Object too.
+// Pages is the data of a regular file: its page cache. For a file in memory, the frames are
+// the only copy of the data. Mappings hold references of their own. *vm.FileObject
+// implements Pages. File.Object requires that it is a vm.Object too.
 type Pages interface {
-	// ReadAt reads up to Size; n < len(p), with io.EOF, only there. Holes read
-	// as zeros.
+	// ReadAt returns n < len(p), with io.EOF, only at Size. Holes read as zeros.
 	ReadAt(p []byte, off int64) (int, error)
-	// WriteAt writes and extends the file; ENOMEM or ENOSPC with n < len(p) when
-	// frames run out.
+	// WriteAt writes and extends the file. It returns ENOMEM or ENOSPC with n < len(p) if
+	// there are no more frames.
 	WriteAt(p []byte, off int64) (int, error)
-	// Truncate sets the size: pages beyond it are unmapped everywhere and freed.
+	// Truncate sets the size. Pages beyond it are unmapped everywhere and freed.
 	Truncate(size int64) error
 	Size() int64
 	Ref()
@@ -33,18 +32,18 @@ type Pages interface {
 type regular struct {
 	inode
 	pages Pages
-	// writeMu is held by one write or change of size at a time, so that O_APPEND
-	// writes do not overlap and a failed write knows what it extended.
+	// writeMu serializes writes and changes of size. So O_APPEND writes do not overlap, and
+	// a failed write knows how far it has extended the file.
 	writeMu sync.Mutex
 	seals   int // F_SEAL_*; under writeMu
-	// writers counts the open descriptions that can write, or, below zero, those
-	// that a program runs from: never both are there (ETXTBSY; Linux's
-	// i_writecount). A memfd's first description does not count, as on Linux.
+	// writers counts the open descriptions that can write. Below zero it counts those from
+	// which a program runs: the two kinds exclude each other (ETXTBSY; i_writecount of
+	// Linux). A memfd's first description does not count, as on Linux.
 	writers atomic.Int32
 	unnamed atomic.Bool // O_TMPFILE made it, and linkat(2) may give it a name
 }
 
-// getWrite lets the caller write, or open for writing, until putWrite. ETXTBSY: a
+// getWrite allows the caller to write, or to open for writing, until putWrite. ETXTBSY: a
 // program runs from the file.
 func (r *regular) getWrite() error {
 	for {
@@ -60,8 +59,8 @@ func (r *regular) getWrite() error {
 
 func (r *regular) putWrite() { r.writers.Add(-1) }
 
-// denyWrite keeps everybody from writing until allowWrite. ETXTBSY: the file is open
-// for writing, or mapped so by a description that is closed already.
+// denyWrite forbids all writing until allowWrite. ETXTBSY: the file is open for writing, or
+// a description that is closed already has left a writable mapping.
 func (r *regular) denyWrite() error {
 	for {
 		n := r.writers.Load()
@@ -72,7 +71,7 @@ func (r *regular) denyWrite() error {
 			break
 		}
 	}
-	// A new writable mapping needs a description that can write: there is none.
+	// A new writable mapping needs a description that can write, and there is none now.
 	if m, ok := r.pages.(mapped); ok && r.dev != devAnon && m.Mapped().Writable() {
 		r.allowWrite()
 		return syscall.ETXTBSY
@@ -82,10 +81,10 @@ func (r *regular) denyWrite() error {
 
 func (r *regular) allowWrite() { r.writers.Add(1) }
 
-// mapped are pages that know their mappings.
+// mapped is implemented by pages that know their mappings.
 type mapped interface{ Mapped() *vm.Mappings }
 
-// newRegular makes an empty file that nobody else knows, without references.
+// newRegular makes an empty file, which is not reachable yet and has no references.
 func (s *FS) newRegular(t Task, name string, dev uint64, perm uint32) (*regular, error) {
 	r := new(regular)
 	if err := r.pay(s.payer(t), 0); err != nil {
@@ -107,16 +106,17 @@ func (s *FS) newRegular(t Task, name string, dev uint64, perm uint32) (*regular,
 	return r, nil
 }
 
-// drop gives the data back: no name, no open file. Mappings may still hold it.
+// drop releases the data, when there is no name and no open file. Mappings may still hold
+// it.
 func (r *regular) drop() { r.pages.Unref() }
 
 func (r *regular) size() int64 { return r.pages.Size() }
 
-// resident is a page cache that can tell how many pages it holds.
+// resident is a page cache that knows how many pages it holds.
 type resident interface{ Pages() int64 }
 
-// blocks counts 512-byte blocks: of the frames held, or of the size if the page
-// cache cannot tell.
+// blocks returns the number of 512-byte blocks: those of the frames held, or those of the
+// size if the page cache does not know its frames.
 func (r *regular) blocks(size int64) int64 {
 	if p, ok := r.pages.(resident); ok {
 		return p.Pages() * (4096 / 512)
@@ -124,7 +124,7 @@ func (r *regular) blocks(size int64) int64 {
 	return (size + 511) / 512
 }
 
-// open is the data path of open(2); O_TRUNC is the caller's work. ETXTBSY.
+// open makes the handle. The caller does O_TRUNC. Error: ETXTBSY.
 func (r *regular) open(_ call, flags int) (handle, error) {
 	h := &regHandle{file: r}
 	if flags&unix.O_ACCMODE != unix.O_RDONLY {
@@ -136,8 +136,7 @@ func (r *regular) open(_ call, flags int) (handle, error) {
 	return h, nil
 }
 
-// truncatePath is truncate for a caller without a description that can write.
-// ETXTBSY.
+// truncatePath is truncate for a caller that has no description that can write. ETXTBSY.
 func (r *regular) truncatePath(t Task, size int64) error {
 	if err := r.getWrite(); err != nil {
 		return err
@@ -146,7 +145,7 @@ func (r *regular) truncatePath(t Task, size int64) error {
 	return r.truncate(t, size)
 }
 
-// truncate sets the size. EFBIG, ENOSPC, EPERM (sealed).
+// truncate sets the size. Errors: EFBIG, ENOSPC, EPERM (sealed).
 func (r *regular) truncate(t Task, size int64) error {
 	if size < 0 {
 		return syscall.EINVAL
@@ -161,8 +160,8 @@ func (r *regular) truncate(t Task, size int64) error {
 	return r.truncateLocked(t, size)
 }
 
-// mayGrow is EFBIG, with SIGXFSZ, if a file of the size given is larger than t may
-// make one.
+// mayGrow returns EFBIG, and sends SIGXFSZ, if size is above t's limit for the size of
+// files.
 func mayGrow(t Task, size int64) error {
 	if t == nil || size <= t.FileLimit() {
 		return nil
@@ -205,7 +204,7 @@ func (r *regular) writeLocked(p []byte, off int64) (int, error) {
 	return 0, full(err)
 }
 
-// full turns running out of frames into running out of disk.
+// full replaces ENOMEM, from running out of frames, by ENOSPC.
 func full(err error) error {
 	if errors.Is(err, syscall.ENOMEM) {
 		return syscall.ENOSPC
@@ -213,7 +212,7 @@ func full(err error) error {
 	return err
 }
 
-// regHandle is a regular file opened.
+// regHandle is an open regular file.
 type regHandle struct {
 	plain
 	file   *regular
@@ -221,13 +220,13 @@ type regHandle struct {
 	access access
 }
 
-// access is what a description holds of regular.writers.
+// access is what a description counts as in regular.writers.
 type access uint8
 
 const (
 	neither access = iota
-	writes         // of those that can write
-	denies         // of those that a program runs from
+	writes         // it can write
+	denies         // a program runs from it
 )
 
 func (h *regHandle) close() {
@@ -262,7 +261,7 @@ func (h *regHandle) beginWrite(c call, off int64) int64 {
 
 func (h *regHandle) endWrite() { h.file.writeMu.Unlock() }
 
-// write: between beginWrite and endWrite.
+// write is called between beginWrite and endWrite.
 func (h *regHandle) write(c call, p []byte, off int64) (int, error) {
 	if c.task != nil && len(p) > 0 {
 		limit := c.task.FileLimit()
@@ -276,8 +275,8 @@ func (h *regHandle) write(c call, p []byte, off int64) (int, error) {
 	return h.file.writeLocked(p, off)
 }
 
-// Object is what mmap(2) maps, with a reference for the caller to Unref. ENODEV
-// for files without pages, EACCES if f is not open for reading.
+// Object returns the object that mmap(2) maps, with a reference, which the caller must
+// Unref. ENODEV: the file has no pages. EACCES: f is not open for reading.
 func (f *File) Object() (vm.Object, error) {
 	m, ok := f.h.(mappable)
 	if !ok {
@@ -288,12 +287,12 @@ func (f *File) Object() (vm.Object, error) {
 	}
 	o, err := m.object()
 	if v, ok := o.(*vm.FileObject); ok {
-		v.SetNamer(f) // for /proc/PID/maps: what it was last mapped as, by its present name
+		v.SetNamer(f) // for /proc/PID/maps: the present name of the description that was mapped last
 	}
 	return o, err
 }
 
-// mappable is a handle with pages; object gives them with a reference.
+// mappable is a handle with pages. object returns them with a reference.
 type mappable interface{ object() (vm.Object, error) }
 
 func (h *regHandle) object() (vm.Object, error) {
@@ -318,8 +317,8 @@ func (f *File) Truncate(t Task, size int64) error {
 	return nil
 }
 
-// Allocate implements fallocate(2) with mode 0 or FALLOC_FL_KEEP_SIZE: the size grows to
-// cover the range, frames come when they are written.
+// Allocate implements fallocate(2) with mode 0 or FALLOC_FL_KEEP_SIZE. The size grows to
+// cover the range. Frames are allocated only when they are written.
 func (f *File) Allocate(t Task, mode uint32, off, n int64) error {
 	if err := f.may(unix.O_WRONLY); err != nil {
 		return err
@@ -349,7 +348,7 @@ func (f *File) Allocate(t Task, mode uint32, off, n int64) error {
 	return r.truncateLocked(t, end)
 }
 
-// Seals is fcntl F_GET_SEALS; EINVAL unless it is a memfd.
+// Seals implements F_GET_SEALS. EINVAL: f is no memfd.
 func (f *File) Seals() (int, error) {
 	r, ok := f.node.(*regular)
 	if !ok || r.dev != devAnon {
@@ -360,9 +359,9 @@ func (f *File) Seals() (int, error) {
 	return r.seals, nil
 }
 
-// AddSeals is fcntl F_ADD_SEALS. EPERM: not open for writing, or sealed against
-// seals. EINVAL. EBUSY: F_SEAL_WRITE while a shared mapping can write. Mappings made
-// before F_SEAL_FUTURE_WRITE stay as they are.
+// AddSeals implements F_ADD_SEALS. EPERM: not open for writing, or sealed against more
+// seals. EINVAL: no memfd, or an unknown seal. EBUSY: F_SEAL_WRITE while a shared mapping
+// can write. Mappings made before F_SEAL_FUTURE_WRITE stay writable.
 func (f *File) AddSeals(seals int) error {
 	const known = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_FUTURE_WRITE
 	if f.may(unix.O_WRONLY) != nil {

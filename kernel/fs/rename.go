@@ -7,8 +7,8 @@ import (
 	"grim/proc/cred"
 )
 
-// Rename implements renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE. It is one
-// step: nobody sees both names or neither.
+// Rename implements renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE. It is atomic: no
+// walk finds both names or neither.
 func (s *FS) Rename(oldAt At, oldPath string, newAt At, newPath string, flags uint) error {
 	switch flags {
 	case 0, unix.RENAME_NOREPLACE, unix.RENAME_EXCHANGE:
@@ -49,34 +49,34 @@ func (s *FS) Rename(oldAt At, oldPath string, newAt At, newPath string, flags ui
 	}
 	old, err := s.move(m, flags)
 	for _, e := range []*slot{m.te, m.fe} {
-		if e.node == nil { // no directory has it
+		if e.node == nil { // a new slot that is not in a directory
 			e.free()
 		}
 	}
 	if err == nil && m.te.node != nil {
 		s.tellMoved(fd, m.fn, td, m.tn, m.te.node)
-		if m.fe.node != nil { // an exchange
+		if m.fe.node != nil { // it was an exchange
 			s.tellMoved(td, m.tn, fd, m.fn, m.fe.node)
 		}
 	}
 	if old != nil {
-		s.tellSelf(old, unix.IN_ATTRIB) // its link count
+		s.tellSelf(old, unix.IN_ATTRIB) // its link count has changed
 		unhold(old)
 	}
 	return err
 }
 
-// move is a rename with its paths resolved.
+// move is a rename whose paths are resolved.
 type move struct {
 	fd, td         *dir
 	fn, tn         string
-	fe, te         *slot // new ones of these names; fe is for an exchange
-	fslash, tslash bool  // the path ended in a slash: it must be a directory
+	fe, te         *slot // new slots with these names; fe is used by an exchange
+	fslash, tslash bool  // the path ended with a slash: it must be a directory
 	cred           *cred.Cred
 }
 
-// move does it under volume.mu and returns the node that lost its name, whose
-// reference the caller gives back.
+// move renames under volume.mu. It returns the node that has lost its name, or nil. The
+// caller must release that name's reference.
 func (s *FS) move(m move, flags uint) (node, error) {
 	m.fd.vol.mu.Lock()
 	defer m.fd.vol.mu.Unlock()
@@ -109,22 +109,22 @@ func (s *FS) move(m move, flags uint) (node, error) {
 	var old node
 	if to != nil {
 		if c, ok := to.node.(*dir); ok {
-			c.nlink.Add(-1) // "."
+			c.nlink.Add(-1) // for "."
 		}
 		old = m.td.detach(m.tn)
 		unnamed(old)
 	}
 	n := m.fd.detach(m.fn)
 	m.td.attach(m.te, n)
-	n.base().refs.Add(-1) // the old name's; attach took the new one's
+	n.base().refs.Add(-1) // the old name's; attach has taken one for the new name
 	return old, nil
 }
 
-// allowed is EACCES or EPERM if the caller may not rename so. A directory that gets
-// another parent is written to: its ".." changes.
+// allowed returns EACCES or EPERM if the caller may not rename. A directory that gets
+// another parent must be writable too, as its ".." changes.
 func (m move) allowed(from, to *slot, flags uint) error {
 	if to != nil && flags == unix.RENAME_NOREPLACE || to == nil && flags == unix.RENAME_EXCHANGE {
-		return nil // there is another error
+		return nil // check returns another error
 	}
 	if to != nil && from.node == to.node {
 		return nil
@@ -155,7 +155,7 @@ func (m move) allowed(from, to *slot, flags uint) error {
 	return nil
 }
 
-// check is everything that forbids the rename, in the order of Linux.
+// check returns the error that forbids the rename, in the order of Linux.
 func (m move) check(from, to *slot, flags uint) error {
 	if to != nil && flags == unix.RENAME_NOREPLACE {
 		return syscall.EEXIST
@@ -217,12 +217,12 @@ func (m move) exchange(from, to *slot) error {
 	a, b := m.fd.detach(m.fn), m.td.detach(m.tn)
 	m.fd.attach(m.fe, b)
 	m.td.attach(m.te, a)
-	a.base().refs.Add(-1) // the old names'
+	a.base().refs.Add(-1) // for the old names
 	b.base().refs.Add(-1)
 	return nil
 }
 
-// into is EINVAL if n would move into itself.
+// into returns EINVAL if n would move into itself.
 func into(n node, d *dir) error {
 	if c, ok := n.(directory); ok && within(c, d) {
 		return syscall.EINVAL
@@ -230,15 +230,15 @@ func into(n node, d *dir) error {
 	return nil
 }
 
-// ancestorTurn is how many directories are gone up through until others run, some 10
+// ancestorTurn is how many parents are visited before other threads run: some 10
 // instructions each.
 const ancestorTurn = 512
 
-// within says whether d is c or below it. volume.mu is held.
+// within reports whether d is c or below it. Precondition: volume.mu held.
 func within(c directory, d *dir) bool {
 	for steps := 1; ; steps++ {
 		if steps%ancestorTurn == 0 {
-			d.fs.cfg.Yield() // with the lock held: the tree stays as it is
+			d.fs.cfg.Yield() // with the lock held, so that the tree stays as it is
 		}
 		if directory(d) == c {
 			return true
@@ -251,13 +251,14 @@ func within(c directory, d *dir) bool {
 	}
 }
 
-// mounted says that d's name must stay: it is /proc, or something is mounted there.
+// mounted reports that d must keep its name: it is in /proc, or a file system is mounted on
+// it.
 func mounted(d directory) bool {
 	c, ok := d.(*dir)
 	return !ok || c.over.Load() != nil
 }
 
-// keep has the store rename, if there is one.
+// keep renames in the store, if there is one.
 func (m move) keep(exchange bool) error {
 	v := m.fd.stored()
 	if v == nil {

@@ -7,27 +7,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SignalReader is a Task that has signals to read from a signalfd.
+// SignalReader is a Task that can read signals from a signalfd.
 type SignalReader interface {
-	// ReadSignal takes a pending signal of set, or waits for one, and encodes it as
-	// struct signalfd_siginfo at the start of p: EAGAIN, or the error of a sleep.
+	// ReadSignal takes a pending signal of set, and encodes it as struct signalfd_siginfo
+	// at the start of p. If none is pending it waits, or without wait returns EAGAIN.
 	ReadSignal(p []byte, set uint64, wait bool) error
 }
 
-// SignalTarget is the thread that made a signalfd.
+// SignalTarget is the thread that has made a signalfd.
 type SignalTarget interface {
-	// SignalPending says whether a signal of set waits for the thread or its process.
+	// SignalPending reports whether a signal of set is pending for the thread or its
+	// process.
 	SignalPending(set uint64) bool
-	// OnSignal has fn called at each signal that is queued for the process, with locks
-	// held: fn must not block. cancel forgets it.
+	// OnSignal arranges that fn is called at each signal that is queued for the process. fn
+	// is called with locks held, so it must not block. cancel cancels that.
 	OnSignal(fn func()) (cancel func())
 }
 
 // SignalInfoSize is sizeof(struct signalfd_siginfo).
 const SignalInfoSize = 128
 
-// signalfd reads the signals of the thread that reads. To poll(2) and epoll it shows
-// those of the thread that made it, as a file does not know who asks.
+// signalfd is an open signalfd. A read takes signals of the reading thread. poll(2) and
+// epoll see the signals of the thread that has made the signalfd, as a file does not know
+// which thread asks.
 type signalfd struct {
 	plain
 	q      WaitQueue
@@ -36,7 +38,7 @@ type signalfd struct {
 	cancel func()
 }
 
-// Signalfd implements signalfd4(2) of a new descriptor; flags: SFD_NONBLOCK.
+// Signalfd implements signalfd4(2) for a new descriptor. Flags: SFD_NONBLOCK.
 func (s *FS) Signalfd(t Task, target SignalTarget, set uint64, flags int) (*File, error) {
 	h := &signalfd{target: target}
 	h.set.Store(set)
@@ -44,7 +46,7 @@ func (s *FS) Signalfd(t Task, target SignalTarget, set uint64, flags int) (*File
 	return s.anonFile(t, "", h, "anon_inode:[signalfd]", unix.O_RDWR|flags&unix.O_NONBLOCK)
 }
 
-// SetSignals implements signalfd4(2) of one that is there: EINVAL.
+// SetSignals implements signalfd4(2) for an existing signalfd. EINVAL: f is no signalfd.
 func (f *File) SetSignals(set uint64) error {
 	h, ok := f.h.(*signalfd)
 	if !ok {
@@ -67,7 +69,7 @@ func (h *signalfd) ready() uint32 {
 
 func (h *signalfd) write(call, []byte, int64) (int, error) { return 0, syscall.EINVAL }
 
-// read gives as many signals as there are and fit, and waits for the first.
+// read returns as many signals as are pending and fit. It waits for the first one.
 func (h *signalfd) read(c call, p []byte, _ int64) (n int, err error) {
 	t, ok := c.task.(SignalReader)
 	if !ok || len(p) < SignalInfoSize {

@@ -26,22 +26,21 @@ func (l *symlink) size() int64                     { return int64(len(l.target))
 func (l *symlink) open(call, int) (handle, error)  { return nil, syscall.ELOOP }
 func (l *symlink) readlink(t Task) (string, error) { return l.target, nil }
 
-// linker is a node whose content is a path.
+// linker is a symbolic link: a node whose content is a path.
 type linker interface {
 	node
 	readlink(t Task) (string, error)
 }
 
-// jumper is a magic link of /proc: a walk goes straight to the node, whatever
-// path readlink shows (it may be deleted, or a pipe). The node comes with a
+// jumper is a magic link of /proc. A walk goes directly to its node; the path that readlink
+// shows is not used (the file may be deleted, or a pipe). jump returns the node with a
 // reference.
 type jumper interface {
 	linker
 	jump(t Task) (node, place, error)
 }
 
-// device is a character device node. Opening one whose number nobody serves
-// gives ENXIO.
+// device is a device node. Opening a device that the kernel does not have returns ENXIO.
 type device struct{ inode }
 
 func (s *FS) newDevice(t Task, mode uint32, rdev uint64) (*device, error) {
@@ -61,11 +60,11 @@ func (d *device) open(c call, flags int) (handle, error) {
 	return d.fs.openDevice(c, d.rdev, flags)
 }
 
-// socketNode is a name that a socket is bound to, or was, or that mknod(2) has made:
-// nothing can be opened there.
+// socketNode is the node of a path to which a socket is or was bound, or that mknod(2) has
+// made. It cannot be opened.
 type socketNode struct {
 	inode
-	bound atomic.Pointer[uipc.Socket] // nil: nobody listens there
+	bound atomic.Pointer[uipc.Socket] // nil: no socket is bound to it
 }
 
 func (*socketNode) open(call, int) (handle, error) { return nil, syscall.ENXIO }

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pipeOf is the pipe that a description is an end of; nil: it is none.
+// pipeOf returns the pipe of the end f, or nil if f is no pipe.
 func (f *File) pipeOf() *pipe {
 	if e, ok := f.h.(*pipeEnd); ok {
 		return e.p
@@ -14,15 +14,15 @@ func (f *File) pipeOf() *pipe {
 	return nil
 }
 
-// IsPipe says whether f is an end of a pipe.
+// IsPipe reports whether f is an end of a pipe.
 func (f *File) IsPipe() bool { return f.pipeOf() != nil }
 
-// spliceTurn is how much one turn of splice(2) moves.
+// spliceTurn is how much splice(2) moves in one turn.
 const spliceTurn = 16 * pipePage
 
-// Splice implements splice(2) of files of which at least one is a pipe: up to n bytes from off
-// of in to at of out. Offsets of files without any do not count. It waits for the first
-// byte, and for room for it, unless nonblock.
+// Splice implements splice(2). At least one of the files is a pipe. It moves up to n bytes
+// from offset off of in to offset at of out; the offset of a pipe is ignored. It waits for
+// the first byte, and for room for it, unless nonblock.
 func Splice(t Task, in *File, off int64, out *File, at int64, n int, nonblock bool) (int, error) {
 	if err := in.may(unix.O_RDONLY); err != nil {
 		return 0, err
@@ -31,7 +31,7 @@ func Splice(t Task, in *File, off int64, out *File, at int64, n int, nonblock bo
 		return 0, err
 	}
 	n = min(n, spliceTurn)
-	if p := out.pipeOf(); p != nil { // no more than fits: what was read could not be put back
+	if p := out.pipeOf(); p != nil { // read no more than fits: it could not be put back
 		room, err := p.room(out.call(t), nonblock)
 		if err != nil {
 			return 0, err
@@ -56,7 +56,8 @@ func Splice(t Task, in *File, off int64, out *File, at int64, n int, nonblock bo
 	return out.h.write(c, b[:k], at)
 }
 
-// room is how many bytes fit into the pipe, at least one: EAGAIN, EPIPE.
+// room returns how many bytes fit into the pipe. It waits until this is at least one.
+// Errors: EAGAIN, EPIPE.
 func (p *pipe) room(c call, nonblock bool) (int, error) {
 	for {
 		p.mu.Lock()
@@ -76,8 +77,8 @@ func (p *pipe) room(c call, nonblock bool) (int, error) {
 	}
 }
 
-// Tee implements tee(2): it copies up to n bytes of the pipe in to the pipe out, and leaves them
-// in the first. EINVAL: they are not two pipes.
+// Tee implements tee(2). It copies up to n bytes of the pipe in to the pipe out, and leaves
+// them in the pipe in. EINVAL: they are not two pipes.
 func Tee(t Task, in, out *File, n int, nonblock bool) (int, error) {
 	p, q := in.pipeOf(), out.pipeOf()
 	if p == nil || q == nil || p == q {
@@ -114,7 +115,7 @@ func Tee(t Task, in, out *File, n int, nonblock bool) (int, error) {
 	}
 }
 
-// peek copies the first bytes without taking them out.
+// peek copies the first bytes and leaves them in the pipe. It returns their number.
 func (p *pipe) peek(b []byte) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

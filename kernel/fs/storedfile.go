@@ -6,12 +6,13 @@ import (
 	"grim/mm/vm"
 )
 
-// storedFile is the data of a file of a volume: vm.Store by the volume's Store.
+// storedFile is the data of a file of a volume. It implements vm.Store with the volume's
+// Store.
 type storedFile struct {
 	v       *volume
 	ino     uint64
 	object  *vm.FileObject
-	evicted bool            // [volume.nodesMu] its inode lives on
+	evicted bool            // [volume.nodesMu] the node was evicted: the inode still exists on disk
 	need    map[int64]int64 // blocks reserved for a page; used by one method at a time
 }
 

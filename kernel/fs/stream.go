@@ -6,28 +6,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dest is where the bytes of a stream go, and Source is where they come from: the
-// caller's memory, or a buffer of the kernel. Offsets count from the start of the
-// transfer, so a copy can be done again, and bytes are taken out of a stream only
-// after they have arrived.
+// Dest is the place to which the bytes of a stream go. Source is the place from which they
+// come. Either is the caller's memory or a buffer of the kernel. Offsets count from the
+// start of the transfer, so a copy can be repeated, and bytes are removed from a stream
+// only after they have arrived.
 //
-// A copy never sleeps and may run under the locks of a stream. It stops early
-// where a page of user memory is absent, or after enough work for one turn. The
-// stream then drops its locks, calls Fault for the first byte that is missing,
-// and goes on there.
+// A copy never sleeps and may run under the locks of a stream. It stops early at an absent
+// page of user memory, or after enough work for one turn. The stream then releases its
+// locks, calls Fault for the first missing byte, and continues there.
 type Dest interface {
-	// Len is the size of the transfer.
+	// Len returns the size of the transfer.
 	Len() int
-	// CopyOut moves p to offset off and returns how many bytes it moved.
+	// CopyOut copies p to offset off and returns how many bytes it copied.
 	CopyOut(off int, p []byte) int
-	// Fault makes the page at offset off accessible: EFAULT, ENOMEM. It may sleep.
+	// Fault makes the page at offset off accessible. It may sleep. Errors: EFAULT, ENOMEM.
 	Fault(off int) error
 }
 
 // Source is the opposite of Dest.
 type Source interface {
 	Len() int
-	// CopyIn fills p from offset off and returns how many bytes it moved.
+	// CopyIn fills p from offset off and returns how many bytes it copied.
 	CopyIn(p []byte, off int) int
 	Fault(off int) error
 }
@@ -40,14 +39,15 @@ func (b *flat) CopyOut(off int, p []byte) int { return copy((*b)[off:], p) }
 func (b *flat) CopyIn(p []byte, off int) int  { return copy(p, (*b)[off:]) }
 func (b *flat) Fault(int) error               { return nil }
 
-// streamer is a handle whose bytes can be read only once: it moves them between
-// its own memory and the caller's without a buffer in between.
+// streamer is a handle whose bytes can be read only once. It moves them between its own
+// memory and the caller's, without a buffer in between.
 type streamer interface {
 	readTo(c call, d Dest) (int, error)
 	writeFrom(c call, s Source) (int, error)
 }
 
-// Streams says that a write of up to PipeAtomic bytes is not divided.
+// Streams reports whether f is a stream. Its writes of up to PipeAtomic bytes are not
+// split.
 func (f *File) Streams() bool {
 	_, ok := f.h.(streamer)
 	return ok
@@ -56,8 +56,8 @@ func (f *File) Streams() bool {
 // PipeAtomic is PIPE_BUF (pipe(7)).
 const PipeAtomic = pipeAtomic
 
-// ReadTo is Read into d. What did not arrive stays in a stream, and the offset
-// moves by what arrived: EFAULT only if nothing did.
+// ReadTo is Read into d. Bytes that did not arrive stay in a stream. The offset moves by
+// the bytes that arrived. It returns EFAULT only if none arrived.
 func (f *File) ReadTo(t Task, d Dest) (int, error) {
 	n, err := f.readTo(t, d)
 	if n > 0 && f.fs.watched() {
@@ -100,12 +100,12 @@ func (f *File) preadTo(t Task, d Dest, off int64) (int, error) {
 	return copyTo(f.call(t), f.h, d, off, true)
 }
 
-// copyTo reads from h into d through a buffer, until d is full, h gives less than
-// it was asked for, or either fails. Only a seekable file is asked more than once:
-// a second read of a stream might block although there is something to return.
+// copyTo reads from h into d through a buffer. It ends when d is full, when h returns less
+// than requested, or when either fails. With again, h is read more than once. That is for
+// seekable files: a second read of a stream might block although there are bytes to return.
 func copyTo(c call, h handle, d Dest, off int64, again bool) (int, error) {
 	if !again && d.Len() > 0 {
-		// Bytes taken out of a stream cannot be put back.
+		// Bytes taken out of a stream cannot be put back, so fault first.
 		if err := d.Fault(0); err != nil {
 			return 0, err
 		}
@@ -132,7 +132,7 @@ func copyTo(c call, h handle, d Dest, off int64, again bool) (int, error) {
 	}
 }
 
-// deliver copies p to offset off of d, as far as there is memory.
+// deliver copies p to offset off of d. It stops at an error of Fault.
 func deliver(c call, d Dest, off int, p []byte) (n int, err error) {
 	for {
 		if n += d.CopyOut(off+n, p[n:]); n == len(p) {
@@ -147,8 +147,8 @@ func deliver(c call, d Dest, off int, p []byte) (n int, err error) {
 	}
 }
 
-// WriteFrom is Write from s. EPIPE may come with a count: the caller sends SIGPIPE
-// and returns the count.
+// WriteFrom is Write from s. It may return EPIPE together with a count: the caller sends
+// SIGPIPE and returns the count.
 func (f *File) WriteFrom(t Task, s Source) (int, error) {
 	n, err := f.writeFrom(t, s)
 	if n > 0 && f.fs.watched() {
@@ -193,8 +193,8 @@ func (f *File) pwriteFrom(t Task, s Source, off int64) (int, error) {
 	return f.written(n, err)
 }
 
-// copyFrom writes s to h through a buffer, until all is written, h takes less than
-// it was given, or either fails. end is the offset after the last byte.
+// copyFrom writes s to h through a buffer. It ends when all is written, when h takes less
+// than it was given, or when either fails. end is the offset after the last byte.
 func copyFrom(c call, h handle, s Source, off int64) (n int, end int64, err error) {
 	if a, ok := h.(appender); ok {
 		off = a.beginWrite(c, off)
@@ -223,7 +223,7 @@ func copyFrom(c call, h handle, s Source, off int64) (n int, end int64, err erro
 	}
 }
 
-// gather fills p from offset off of s, as far as there is memory.
+// gather fills p from offset off of s. It stops at an error of Fault.
 func gather(c call, s Source, off int, p []byte) (n int, err error) {
 	for {
 		if n += s.CopyIn(p[n:], off+n); n == len(p) {

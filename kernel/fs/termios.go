@@ -9,8 +9,8 @@ import (
 	"grim/proc/cred"
 )
 
-// termios is the kernel's struct termios (asm-generic/termbits.h), the same on
-// amd64 and arm64: four words, the line discipline, 19 control characters.
+// termios is the kernel's struct termios (asm-generic/termbits.h): four words, the line
+// discipline, 19 control characters. It is the same on amd64 and arm64.
 type termios struct {
 	iflag, oflag, cflag, lflag uint32
 	line                       byte
@@ -23,7 +23,7 @@ const (
 	termios2Size = termiosSize + 2*4
 )
 
-// defaultTermios is what Linux gives a new terminal.
+// defaultTermios returns the settings of a new terminal, which are those of Linux.
 func defaultTermios() termios {
 	t := termios{
 		iflag: unix.ICRNL | unix.IXON,
@@ -41,10 +41,10 @@ func defaultTermios() termios {
 	return t
 }
 
-// is says whether c is the control character at index i; 0 disables one.
+// is reports whether c is the control character with index i. A value of 0 disables one.
 func (t *termios) is(c byte, i int) bool { return c != 0 && t.cc[i] == c }
 
-// signal is what c stands for, or 0.
+// signal returns the signal of the control character c, or 0.
 func (t *termios) signal(c byte) syscall.Signal {
 	switch {
 	case t.lflag&unix.ISIG == 0:
@@ -59,7 +59,7 @@ func (t *termios) signal(c byte) syscall.Signal {
 	return 0
 }
 
-// output appends p to out as OPOST changes it, and moves the column.
+// output appends p to out, processed as OPOST says, and updates the column.
 func (t *termios) output(out, p []byte, col *int) []byte {
 	if t.oflag&unix.OPOST == 0 {
 		return append(out, p...)
@@ -128,7 +128,8 @@ func (t *termios) decode(b []byte) {
 	copy(t.cc[:], b[17:])
 }
 
-// ioctl is ioctl_tty(2); what a terminal without modem lines has no use for is ENOTTY.
+// ioctl implements ioctl_tty(2). Requests for modem lines, which the terminal does not
+// have, return ENOTTY.
 func (h *ttyHandle) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64, error) {
 	if h.dead() {
 		if req == unix.TIOCSPGRP {
@@ -139,7 +140,7 @@ func (h *ttyHandle) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint6
 	return h.y.ioctl(c, mem, req, arg, false)
 }
 
-// changes are the requests that a process in the background may not make.
+// changes reports whether a process in the background may not make the request.
 func changes(req uint32) bool {
 	switch req {
 	case unix.TCSETS, unix.TCSETSW, unix.TCSETSF, unix.TCSETS2, unix.TCSETSW2, unix.TCSETSF2,
@@ -149,7 +150,7 @@ func changes(req uint32) bool {
 	return false
 }
 
-// ioctl is a request from the terminal's own side, or from a pseudo-terminal's master.
+// ioctl handles a request from the terminal, or from the master of a pseudo-terminal.
 func (y *TTY) ioctl(c call, mem UserMemory, req uint32, arg uint64, master bool) (uint64, error) {
 	if v, err, ok := y.jobIoctl(c, mem, req, arg, master); ok {
 		return v, err
@@ -180,7 +181,7 @@ func (y *TTY) ioctl(c call, mem UserMemory, req uint32, arg uint64, master bool)
 		if arg > unix.TCIOFLUSH {
 			return 0, syscall.EINVAL
 		}
-		if arg != unix.TCOFLUSH { // output is on its way already
+		if arg != unix.TCOFLUSH { // written output has been sent already
 			y.flush()
 		}
 	case unix.TCXONC:
@@ -196,7 +197,7 @@ func (y *TTY) ioctl(c call, mem UserMemory, req uint32, arg uint64, master bool)
 			return 0, err
 		}
 		y.setSize(win)
-	case unix.TIOCGETD: // the line discipline is N_TTY
+	case unix.TIOCGETD: // the line discipline is always N_TTY
 		return putInt(mem, arg, 0)
 	case unix.TIOCSETD:
 		var b [4]byte
@@ -228,7 +229,7 @@ func (y *TTY) ioctl(c call, mem UserMemory, req uint32, arg uint64, master bool)
 	return 0, nil
 }
 
-// sizeOf is the length of what a request that sets termios points to.
+// sizeOf returns the size of the argument of a request that sets termios.
 func sizeOf(req uint32) int {
 	switch req {
 	case unix.TCSETS2, unix.TCSETSW2, unix.TCSETSF2:
@@ -237,8 +238,8 @@ func sizeOf(req uint32) int {
 	return termiosSize
 }
 
-// flowControl is tcflow(3): output stops and starts; the other side is told to by a
-// byte.
+// flowControl implements tcflow(3). It stops and starts output. For input, it sends a byte
+// that asks the other side to stop or start.
 func (y *TTY) flowControl(action uint64) error {
 	switch action {
 	case unix.TCOOFF, unix.TCOON:
@@ -256,7 +257,8 @@ func (y *TTY) flowControl(action uint64) error {
 	return nil
 }
 
-// pretend is TIOCSTI: a byte is typed by a program, on its own terminal or by root.
+// pretend implements TIOCSTI: a program types a byte, on its own terminal or with
+// CAP_SYS_ADMIN.
 func (y *TTY) pretend(c call, mem UserMemory, va arch.VA) error {
 	y.fs.jobMu.Lock()
 	mine := y.mineLocked(c)
@@ -278,8 +280,8 @@ func (y *TTY) encode(size int) []byte {
 	return y.tio.encode(size)
 }
 
-// set changes the settings. Input already typed stays, unless flushed; leaving
-// or entering canonical mode makes it one line.
+// set changes the settings. Typed input stays, unless it is flushed. If canonical mode
+// starts or ends, that input becomes one line.
 func (y *TTY) set(mem UserMemory, va arch.VA, size int, flush bool) error {
 	b := make([]byte, size)
 	if err := mem.CopyIn(b, va); err != nil {
@@ -299,7 +301,7 @@ func (y *TTY) set(mem UserMemory, va arch.VA, size int, flush bool) error {
 		}
 	}
 	if y.tio.iflag&unix.IXON == 0 {
-		y.stopped = false // no key would start it again
+		y.stopped = false // no key could start it again
 	}
 	started := stopped && !y.stopped
 	y.mu.Unlock()

@@ -10,11 +10,11 @@ import (
 )
 
 // timerfd counts expirations of a timer (timerfd_create(2)). CLOCK_BOOTTIME is
-// CLOCK_MONOTONIC here: the machine never sleeps.
+// CLOCK_MONOTONIC here, because the machine never sleeps.
 //
-// A timer with an interval starts again when somebody looks at it after it has
-// expired, not at the expiry: a short interval that nobody keeps up with costs
-// nothing. The expirations that have passed meanwhile are counted then.
+// A timer with an interval is not restarted when it expires, but when its state is next
+// looked at. The expirations since then are counted at that time. So a short interval costs
+// nothing while no thread reads.
 type timerfd struct {
 	plain
 	fs       *FS
@@ -23,11 +23,11 @@ type timerfd struct {
 
 	mu       sync.Mutex
 	timer    *time.Timer // nil: disarmed
-	gen      uint64      // counts settings: a stale expiry does nothing
-	next     int64       // of the timer's clock, ns
-	interval int64       // 0: once
+	gen      uint64      // number of settings: the expiry of an old setting is ignored
+	next     int64       // time of the next expiry on the timer's clock, ns
+	interval int64       // 0: the timer expires once
 	count    uint64      // expirations not read yet
-	expired  bool        // at next, and not started again since
+	expired  bool        // it has expired at next, and was not restarted since
 }
 
 // Timerfd implements timerfd_create(2); flags: TFD_NONBLOCK, TFD_CLOEXEC.
@@ -44,7 +44,7 @@ func (s *FS) Timerfd(task Task, clock int, flags int) (*File, error) {
 	return s.anonFile(task, "", t, "anon_inode:[timerfd]", unix.O_RDWR|flags&unix.O_NONBLOCK)
 }
 
-// now is the timer's clock.
+// now returns the time of the timer's clock.
 func (t *timerfd) now() int64 {
 	if t.realtime {
 		return t.fs.cfg.Now()
@@ -52,9 +52,10 @@ func (t *timerfd) now() int64 {
 	return t.fs.cfg.Monotonic()
 }
 
-// TimerfdSet implements timerfd_settime(2), in nanoseconds: the first expiry is after
-// value, or, with abs, when the clock shows it; value 0 disarms. It returns what
-// TimerfdGet would have. EINVAL if f is no timer or a time is negative.
+// TimerfdSet implements timerfd_settime(2). Times are in nanoseconds. The first expiry is
+// after value, or with abs when the clock shows value. value 0 disarms the timer. It
+// returns the result of TimerfdGet before the change. EINVAL: f is no timer, or a time is
+// negative.
 func (f *File) TimerfdSet(value, interval int64, abs bool) (oldValue, oldInterval int64, err error) {
 	t, ok := f.h.(*timerfd)
 	if !ok || value < 0 || interval < 0 {
@@ -80,8 +81,8 @@ func (f *File) TimerfdSet(value, interval int64, abs bool) (oldValue, oldInterva
 	return oldValue, oldInterval, nil
 }
 
-// TimerfdGet implements timerfd_gettime(2): nanoseconds to the next expiry, 0 if
-// disarmed, and the interval.
+// TimerfdGet implements timerfd_gettime(2). It returns the nanoseconds to the next expiry,
+// or 0 if the timer is disarmed, and the interval.
 func (f *File) TimerfdGet() (value, interval int64, err error) {
 	t, ok := f.h.(*timerfd)
 	if !ok {
@@ -94,7 +95,7 @@ func (f *File) TimerfdGet() (value, interval int64, err error) {
 	return value, interval, nil
 }
 
-// leftLocked, startLocked, stopLocked. Precondition: mu held.
+// Precondition of leftLocked, startLocked and stopLocked: mu held.
 func (t *timerfd) leftLocked() (int64, int64) {
 	if t.timer == nil {
 		return 0, t.interval
@@ -109,14 +110,14 @@ func (t *timerfd) startLocked() {
 	t.fs.cfg.TimerMoved()
 }
 
-// goOnLocked starts a timer with an interval again that has expired, and counts
-// the expirations that have passed since. Precondition: mu held.
+// goOnLocked restarts an expired timer that has an interval, and counts the expirations
+// that have passed in the meantime. Precondition: mu held.
 func (t *timerfd) goOnLocked() {
 	if !t.expired || t.interval == 0 {
 		return
 	}
 	t.expired = false
-	n := max((t.now()-t.next)/t.interval, 0) // beside the one that is counted
+	n := max((t.now()-t.next)/t.interval, 0) // without the one that expire has counted
 	t.count += uint64(n)
 	if t.next = addOffsets(t.next+n*t.interval, t.interval); t.next < 0 {
 		t.next = Never
@@ -132,7 +133,7 @@ func (t *timerfd) stopLocked() {
 	t.gen++
 }
 
-// expire tells those that wait.
+// expire counts an expiry and wakes the waiting threads.
 func (t *timerfd) expire(gen uint64) {
 	t.mu.Lock()
 	if gen != t.gen {
@@ -140,7 +141,7 @@ func (t *timerfd) expire(gen uint64) {
 		return
 	}
 	t.timer = nil
-	if t.now() < t.next { // the clock was set back, or runs slower
+	if t.now() < t.next { // the clock was set back, or runs slower than the runtime's
 		t.startLocked()
 		t.mu.Unlock()
 		return
@@ -162,7 +163,7 @@ func (t *timerfd) ready() uint32 {
 	return 0
 }
 
-// read takes the number of expirations; it waits for the first.
+// read returns the number of expirations and resets it. It waits for the first.
 func (t *timerfd) read(c call, b []byte, _ int64) (int, error) {
 	if len(b) < 8 {
 		return 0, syscall.EINVAL

@@ -10,39 +10,39 @@ import (
 	"grim/proc/cred"
 )
 
-// ttyBacklog is how much typed input waits for a reader; more is dropped with a
-// bell, or on a pseudo-terminal waits with its writer (N_TTY_BUF_SIZE of Linux).
+// ttyBacklog is how much typed input may wait for a reader. The console drops more with a
+// bell. On a pseudo-terminal the writer of the master waits (N_TTY_BUF_SIZE of Linux).
 const ttyBacklog = 4096
 
-// TTY is a terminal (termios(3)): the line discipline between a line, which is the
-// serial console or the master of a pseudo-terminal, and the programs that read and
-// write it. Every open file is a ttyHandle.
+// TTY is a terminal (termios(3)). It is the line discipline between a line and the programs
+// that read and write the terminal. The line is the console or the master of a
+// pseudo-terminal. Every open file is a ttyHandle.
 type TTY struct {
 	fs  *FS
-	dev uint64 // [I] its device number
+	dev uint64 // [I] device number
 	pty *pty   // [I] nil: the console
 	q   WaitQueue
 
-	// writer holds a token, which one write(2) at a time has, so that writes come
-	// out whole. It may be held while the output is full: taking it is a sleep.
+	// writer holds a token. A write(2) takes it, so that the output of two writes is not
+	// mixed. The token may be held while the output is full, so a thread sleeps to take it.
 	writer chan struct{}
 
-	// hangups counts hang-ups: a file opened before the last one is dead.
+	// hangups counts hang-ups. A file opened before the last hang-up is dead.
 	hangups atomic.Uint64
 
-	sid, pgid int // FS.jobMu: see ttyjobs.go
+	sid, pgid int // [FS.jobMu] see ttyjobs.go
 
 	mu        sync.Mutex
 	tio       termios
 	win       [8]byte // struct winsize
-	line      []byte  // being edited (ICANON)
-	lineCol   int     // where on the screen it begins
-	literal   bool    // VLNEXT was typed: the next byte has no meaning
+	line      []byte  // the line being edited (ICANON)
+	lineCol   int     // the screen column where it begins
+	literal   bool    // VLNEXT was typed: the next byte has no special meaning
 	input     []byte  // ready to be read
-	ends      []int   // in ICANON: where each line in input ends; empty line = EOF
-	stopped   bool    // by VSTOP or TCXONC: output waits
+	ends      []int   // in ICANON: the end of each line in input; an empty line is an end of file
+	stopped   bool    // by VSTOP or TCXONC: output must wait
 	exclusive bool    // TIOCEXCL
-	col       int     // where the next byte of output goes
+	col       int     // screen column of the next output byte
 }
 
 func newTTY(s *FS, dev uint64, p *pty) *TTY {
@@ -51,7 +51,7 @@ func newTTY(s *FS, dev uint64, p *pty) *TTY {
 	return y
 }
 
-// out is where output goes.
+// out returns the Output of the terminal.
 func (y *TTY) out() Output {
 	if y.pty != nil {
 		return y.pty
@@ -62,11 +62,11 @@ func (y *TTY) out() Output {
 // ttyHandle is an open terminal.
 type ttyHandle struct {
 	y       *TTY
-	hangups uint64 // when it was opened
+	hangups uint64 // value of TTY.hangups when it was opened
 }
 
-// open makes a handle. EIO: a slave whose master is closed or has not unlocked it.
-// EBUSY: another program wants the terminal for itself.
+// open makes a handle. EIO: f is a slave whose master is closed or has not unlocked it.
+// EBUSY: another program has set TIOCEXCL.
 func (y *TTY) open(c call, flags int, mayBeOurs bool) (handle, error) {
 	y.mu.Lock()
 	busy := y.exclusive && c.task != nil && !c.task.Cred().Has(cred.SysAdmin)
@@ -93,8 +93,8 @@ func (h *ttyHandle) close() {
 
 func (h *ttyHandle) queue() *WaitQueue { return &h.y.q }
 
-// dead says whether the terminal was hung up since it was opened: nothing more comes
-// from there, and what is written fails.
+// dead reports whether the terminal was hung up since the file was opened: no more input
+// comes, and writes fail.
 func (h *ttyHandle) dead() bool { return h.y.hangups.Load() != h.hangups }
 
 func (h *ttyHandle) ready() uint32 {
@@ -114,8 +114,8 @@ func (h *ttyHandle) ready() uint32 {
 	return r
 }
 
-// readableLocked is what poll(2) says: a line in canonical mode, else VMIN bytes, or
-// one byte if VTIME would end a read of less. Precondition: mu held.
+// readableLocked returns the answer for poll(2): there is a line in canonical mode, else
+// VMIN bytes, or one byte if VTIME would end a read of less. Precondition: mu held.
 func (y *TTY) readableLocked() bool {
 	if y.tio.lflag&unix.ICANON != 0 {
 		return len(y.ends) > 0
@@ -130,9 +130,9 @@ func (y *TTY) readableLocked() bool {
 // tenth is the unit of VTIME, in nanoseconds.
 const tenth = 100_000_000
 
-// read takes at most a line in canonical mode; 0 is the VEOF character. In raw mode it
-// returns after VMIN bytes, or when VTIME has passed: after the last byte, or with VMIN
-// 0 since the call.
+// read returns at most one line in canonical mode. It returns 0 for the VEOF character. In
+// raw mode it returns after VMIN bytes, or when VTIME has passed. VTIME counts from the
+// last byte, or from the call if VMIN is 0.
 func (h *ttyHandle) read(c call, p []byte, _ int64) (int, error) {
 	y := h.y
 	if len(p) == 0 || h.dead() {
@@ -180,7 +180,7 @@ func (h *ttyHandle) read(c call, p []byte, _ int64) (int, error) {
 	}
 }
 
-// awaitInput waits until there is a line or, in raw mode, a byte.
+// awaitInput waits until there is a line, or in raw mode a byte.
 func (h *ttyHandle) awaitInput(c call, canon bool, deadline int64) error {
 	y := h.y
 	b := bells.Get().(*bell)
@@ -200,7 +200,7 @@ func (h *ttyHandle) awaitInput(c call, canon bool, deadline int64) error {
 	}
 }
 
-// takeLocked moves input to p: in canonical mode a line or what fits of it.
+// takeLocked moves input to p: in canonical mode one line, or the part of it that fits.
 // Precondition: mu held.
 func (y *TTY) takeLocked(p []byte, canon bool) (n int, ok bool) {
 	avail := y.input
@@ -215,8 +215,8 @@ func (y *TTY) takeLocked(p []byte, canon bool) (n int, ok bool) {
 	return n, true
 }
 
-// dropLocked takes n read bytes off the input, and the line ends they reach.
-// Precondition: mu held.
+// dropLocked removes n read bytes from the input, and the ends of lines that were read
+// whole. Precondition: mu held.
 func (y *TTY) dropLocked(n int) {
 	y.input = y.input[n:]
 	done := 0
@@ -232,7 +232,7 @@ func (y *TTY) dropLocked(n int) {
 	}
 }
 
-// roomForInput tells who types on a pseudo-terminal.
+// roomForInput wakes the threads that wait to write to the master of a pseudo-terminal.
 func (y *TTY) roomForInput() {
 	if y.pty != nil {
 		y.pty.q.Wake(EPOLLOUT | EPOLLWRNORM)
@@ -240,14 +240,14 @@ func (y *TTY) roomForInput() {
 }
 
 const (
-	// ttyTurn is how much is written between two pauses. Eight times as much may come
-	// out: tabs become spaces.
+	// ttyTurn is how many bytes are written between two pauses. The output may be eight
+	// times as large, because tabs become spaces.
 	ttyTurn = 64
-	// ttyRoom is how much room makes the terminal ready for output.
+	// ttyRoom is how much room the output must have for the terminal to be writable.
 	ttyRoom = 4 * ttyTurn
 )
 
-// write prints p after output processing. It sleeps while the output is full.
+// write processes and prints p. It sleeps while the output is full.
 func (h *ttyHandle) write(c call, p []byte, _ int64) (int, error) {
 	y := h.y
 	if h.dead() {
@@ -289,7 +289,7 @@ func (h *ttyHandle) write(c call, p []byte, _ int64) (int, error) {
 	}
 }
 
-// put processes p and writes it: all of it, or nothing if there is no room.
+// put processes and writes p. It writes all of it, or nothing if there is no room.
 func (y *TTY) put(p, room []byte) bool {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -304,7 +304,7 @@ func (y *TTY) put(p, room []byte) bool {
 	return false
 }
 
-// startWrite takes the writer's token: EAGAIN, EINTR.
+// startWrite takes the writer's token. Errors: EAGAIN, EINTR.
 func (y *TTY) startWrite(c call) error {
 	select {
 	case <-y.writer:
@@ -317,7 +317,7 @@ func (y *TTY) startWrite(c call) error {
 	return sleep(c.task, y.writer, Never)
 }
 
-// Sent says that there is room for output again.
+// Sent must be called when the output has room again.
 func (y *TTY) Sent() { y.q.Wake(EPOLLOUT | EPOLLWRNORM) }
 
 // flow stops output, or starts it again.
@@ -331,7 +331,7 @@ func (y *TTY) flow(stop bool) {
 	}
 }
 
-// flowed tells those who wait for output, and the master of a pseudo-terminal.
+// flowed wakes the threads that wait for output, and informs a pseudo-terminal's master.
 func (y *TTY) flowed(stop bool) {
 	if !stop {
 		y.Sent()
@@ -341,7 +341,7 @@ func (y *TTY) flowed(stop bool) {
 	}
 }
 
-// drain is tcdrain(3): it waits until all output is out. EINTR.
+// drain implements tcdrain(3): it waits until all output is sent. EINTR.
 func (y *TTY) drain(c call) error {
 	b := bells.Get().(*bell)
 	defer b.put()
@@ -355,8 +355,8 @@ func (y *TTY) drain(c call) error {
 	return nil
 }
 
-// hangUp makes every file that is open on the terminal dead, and what waits there
-// returns.
+// hangUp makes every open file of the terminal dead. Threads that wait for the terminal
+// return.
 func (y *TTY) hangUp() {
 	y.hangups.Add(1)
 	y.mu.Lock()

@@ -7,15 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// typed is what Input does when it holds no lock any more.
+// typed collects the things that Input must do after it has released the lock.
 type typed struct {
 	echo []byte
 	sigs []syscall.Signal
 	flow []bool // true: output stops
 }
 
-// Input hands typed bytes to the line discipline: editing, echo, signals. It
-// does not block. It returns how many bytes were taken: the rest finds no room.
+// Input gives typed bytes to the line discipline, which does editing, echo and signals. It
+// does not block. It returns how many bytes were taken; for the rest there is no room.
 func (y *TTY) Input(p []byte) int {
 	var t typed
 	y.mu.Lock()
@@ -24,7 +24,7 @@ func (y *TTY) Input(p []byte) int {
 		y.typeLocked(p[n], &t)
 	}
 	if len(t.echo) > 0 {
-		y.out().Write(t.echo) // dropped if there is no room, as on Linux
+		y.out().Write(t.echo) // if there is no room the echo is dropped, as on Linux
 	}
 	y.mu.Unlock()
 	for _, stop := range t.flow {
@@ -40,15 +40,14 @@ func (y *TTY) Input(p []byte) int {
 	return n
 }
 
-// roomLocked says whether one more byte can be taken. Bytes of a line that
-// is too long are dropped. Whole lines are never dropped: while the program does not read
-// them, no more input is taken.
-// Precondition: mu held.
+// roomLocked reports whether one more byte can be taken. If a single line is too long, its
+// bytes are taken and dropped. Whole lines are never dropped: while the program does not
+// read them, no more input is taken. Precondition: mu held.
 func (y *TTY) roomLocked() bool {
 	return len(y.input) < ttyBacklog || y.tio.lflag&unix.ICANON != 0 && len(y.ends) == 0
 }
 
-// typeLocked takes one byte. Precondition: mu held.
+// typeLocked handles one byte. Precondition: mu held.
 func (y *TTY) typeLocked(c byte, t *typed) {
 	o := &y.tio
 	if o.iflag&unix.ISTRIP != 0 {
@@ -108,7 +107,7 @@ func (y *TTY) flowLocked(stop bool, t *typed) {
 	}
 }
 
-// keepLocked adds a byte to the line, or to the input. Precondition: mu held.
+// keepLocked adds a byte to the line or to the input. Precondition: mu held.
 func (y *TTY) keepLocked(c byte, t *typed) {
 	switch {
 	case y.tio.lflag&unix.ICANON == 0:
@@ -116,7 +115,7 @@ func (y *TTY) keepLocked(c byte, t *typed) {
 			y.input = append(y.input, c)
 			y.echoLocked(c, t)
 		}
-	case len(y.line)+len(y.input) >= ttyBacklog-1: // room for the newline
+	case len(y.line)+len(y.input) >= ttyBacklog-1: // leave room for the newline
 		if y.tio.iflag&unix.IMAXBEL != 0 || y.pty == nil {
 			t.echo = append(t.echo, '\a')
 		}
@@ -129,7 +128,7 @@ func (y *TTY) keepLocked(c byte, t *typed) {
 	}
 }
 
-// editLocked is canonical input. Precondition: mu held.
+// editLocked handles a byte in canonical mode. Precondition: mu held.
 func (y *TTY) editLocked(c byte, t *typed) {
 	o := &y.tio
 	extended := o.lflag&unix.IEXTEN != 0
@@ -178,7 +177,7 @@ func (y *TTY) editLocked(c byte, t *typed) {
 	}
 }
 
-// wordByte says whether a byte belongs to what VWERASE takes off.
+// wordByte reports whether VWERASE erases a byte as part of a word.
 func wordByte(c byte) bool {
 	return c == '_' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
@@ -190,7 +189,7 @@ func (y *TTY) endLocked() {
 	y.line = nil
 }
 
-// lastLocked is how many bytes the last character of the line has. Precondition: mu
+// lastLocked returns the number of bytes of the line's last character. Precondition: mu
 // held.
 func (y *TTY) lastLocked() int {
 	n := min(1, len(y.line))
@@ -200,8 +199,8 @@ func (y *TTY) lastLocked() int {
 	return n
 }
 
-// eraseLocked takes n bytes off the line, by the control character c. Precondition: mu
-// held.
+// eraseLocked erases n bytes at the end of the line, because the control character c was
+// typed. Precondition: mu held.
 func (y *TTY) eraseLocked(c byte, n int, t *typed) {
 	o := &y.tio
 	if n == 0 {
@@ -220,7 +219,7 @@ func (y *TTY) eraseLocked(c byte, n int, t *typed) {
 	}
 }
 
-// widthLocked is how many columns the first n bytes of the line take. Precondition: mu
+// widthLocked returns how many columns the first n bytes of the line take. Precondition: mu
 // held.
 func (y *TTY) widthLocked(n int) int {
 	col := y.lineCol
@@ -242,7 +241,7 @@ func (y *TTY) widthLocked(n int) int {
 
 func control(c byte) bool { return c < ' ' || c == 0x7f }
 
-// echoLocked shows a typed byte, control characters as ^X. Precondition: mu held.
+// echoLocked shows a typed byte. Control characters appear as ^X. Precondition: mu held.
 func (y *TTY) echoLocked(c byte, t *typed) {
 	o := &y.tio
 	switch {
@@ -255,5 +254,5 @@ func (y *TTY) echoLocked(c byte, t *typed) {
 	}
 }
 
-// flushLocked throws typed input away. Precondition: mu held.
+// flushLocked discards typed input. Precondition: mu held.
 func (y *TTY) flushLocked() { y.line, y.input, y.ends, y.literal = nil, nil, nil, false }

@@ -10,13 +10,12 @@ import (
 	"grim/arch"
 )
 
-// Job control of terminals. A session has at most one controlling terminal, and a
-// terminal is that of at most one session: FS.sessions. TTY.pgid is the process group
-// of that session that is in the foreground, 0 if none was set. All of it is under
-// FS.jobMu.
+// Job control of terminals. A session has at most one controlling terminal, and a terminal
+// belongs to at most one session: FS.sessions. TTY.pgid is that session's foreground
+// process group, or 0 if none was set. FS.jobMu protects all of this.
 
-// TerminalOf is the device number of a session's terminal and its foreground group; 0
-// and -1 if it has none.
+// TerminalOf returns the device number of a session's terminal and its foreground group, or
+// 0 and -1 if the session has no terminal.
 func (s *FS) TerminalOf(sid int) (dev, pgid int) {
 	s.jobMu.Lock()
 	defer s.jobMu.Unlock()
@@ -26,7 +25,7 @@ func (s *FS) TerminalOf(sid int) (dev, pgid int) {
 	return 0, -1
 }
 
-// terminal is the controlling terminal of the caller, or nil.
+// terminal returns the controlling terminal of the caller, or nil.
 func (s *FS) terminal(c call) *TTY {
 	if s.cfg.Jobs == nil || c.task == nil {
 		return s.tty
@@ -55,16 +54,16 @@ func (y *TTY) mineLocked(c call) bool {
 	return y.sid != 0 && y.sid == j.SessionOf(pid)
 }
 
-// Control makes the terminal the controlling terminal of a session, with a group
-// of it in the foreground.
+// Control makes the terminal the controlling terminal of session sid, with the process
+// group pgid in the foreground.
 func (y *TTY) Control(sid, pgid int) {
 	y.fs.jobMu.Lock()
 	y.giveLocked(sid, pgid)
 	y.fs.jobMu.Unlock()
 }
 
-// giveLocked takes the terminal from its session and gives it to another; 0: to none.
-// Precondition: FS.jobMu held.
+// giveLocked takes the terminal from its session and gives it to session sid, or to none if
+// sid is 0. Precondition: FS.jobMu held.
 func (y *TTY) giveLocked(sid, pgid int) {
 	s := y.fs.sessions
 	if y.sid != 0 {
@@ -78,8 +77,8 @@ func (y *TTY) giveLocked(sid, pgid int) {
 	}
 }
 
-// adopt makes a terminal that a leader opens the terminal of its session, if neither
-// has one.
+// adopt gives the terminal to the session of the caller, which has opened it, if the caller
+// leads the session, the session has no terminal, and the terminal has no session.
 func (y *TTY) adopt(c call) {
 	j := y.fs.cfg.Jobs
 	if j == nil || c.task == nil {
@@ -94,9 +93,9 @@ func (y *TTY) adopt(c call) {
 	}
 }
 
-// control is TIOCSCTTY. A session keeps the terminal while its leader lives, unless
-// root steals it. EPERM: the caller leads no session, has a terminal, or another
-// session has this one.
+// control implements TIOCSCTTY. A session keeps the terminal while its leader lives, unless
+// root steals it. EPERM: the caller leads no session, or its session has a terminal, or
+// another session has this terminal.
 func (y *TTY) control(c call, steal bool) error {
 	j := y.fs.cfg.Jobs
 	if j == nil {
@@ -118,8 +117,8 @@ func (y *TTY) control(c call, steal bool) error {
 	return nil
 }
 
-// leave is TIOCNOTTY: the leader gives the terminal up for its session, whose
-// foreground is hung up. ENOTTY.
+// leave implements TIOCNOTTY. If the caller is the leader, its session gives up the
+// terminal, and the foreground group is hung up. ENOTTY: it is not the caller's terminal.
 func (y *TTY) leave(c call) error {
 	y.fs.jobMu.Lock()
 	if !y.mineLocked(c) {
@@ -139,8 +138,8 @@ func (y *TTY) leave(c call) error {
 	return nil
 }
 
-// setGroup is TIOCSPGRP. ENOTTY not the caller's controlling terminal, EINVAL a
-// negative number, ESRCH no such group, EPERM a group of another session.
+// setGroup implements TIOCSPGRP. ENOTTY: not the caller's controlling terminal. EINVAL: a
+// negative number. ESRCH: no such group. EPERM: a group of another session.
 func (y *TTY) setGroup(c call, mem UserMemory, va arch.VA) error {
 	if err := y.check(c, syscall.SIGTTOU); err != nil {
 		return err
@@ -171,10 +170,10 @@ func (y *TTY) setGroup(c call, mem UserMemory, va arch.VA) error {
 	return nil
 }
 
-// check is what a process in the background of its own terminal runs into: SIGTTIN
-// when it reads, SIGTTOU when it changes something. EIO: nobody would continue it, or
-// it does not want the SIGTTIN. Otherwise it has been sent the signal, and does the
-// call again when it is continued.
+// check is called when a process uses the terminal: with SIGTTIN for a read, with SIGTTOU
+// for a change. It sends the signal if the terminal is the process's own and the process is
+// in the background. EIO: no process could continue it, or it blocks or ignores SIGTTIN.
+// Any other error restarts the call once the process is continued.
 func (y *TTY) check(c call, sig syscall.Signal) error {
 	j := y.fs.cfg.Jobs
 	if j == nil || c.task == nil {
@@ -194,8 +193,9 @@ func (y *TTY) check(c call, sig syscall.Signal) error {
 	return err
 }
 
-// frontLocked is the foreground group; 0 if there is none any more: its number may
-// be that of a group elsewhere by now. Precondition: FS.jobMu held.
+// frontLocked returns the foreground group. It returns 0 if the group does not exist any
+// more: its number may belong to a group of another session now. Precondition: FS.jobMu
+// held.
 func (y *TTY) frontLocked() int {
 	if j := y.fs.cfg.Jobs; j != nil && (y.pgid == 0 || j.GroupSession(y.pgid) != y.sid) {
 		return 0
@@ -213,10 +213,10 @@ func (y *TTY) signalFront(sig syscall.Signal) {
 	}
 }
 
-// EndSession is the end of a session's leader: the session has no terminal any more,
-// and its foreground is told. Files that are open on the terminal go on working: Linux
-// hangs up serial lines, whose next user logs in there, but no pseudo-terminals; the
-// console is as one of those here.
+// EndSession must be called when a session's leader ends. The session loses its terminal,
+// and its foreground group gets SIGHUP. Open files of the terminal keep working. Linux
+// hangs up serial lines, because the next user logs in there, but no pseudo-terminals; here
+// the console is treated like a pseudo-terminal.
 func (s *FS) EndSession(sid int) {
 	s.jobMu.Lock()
 	y := s.sessions[sid]
@@ -232,8 +232,8 @@ func (s *FS) EndSession(sid int) {
 	}
 }
 
-// lost is the end of the terminal: its session has none any more, and with told its
-// leader hears of it.
+// lost is called when the terminal is gone. Its session loses it. With told, the session's
+// leader is hung up.
 func (y *TTY) lost(told bool) {
 	y.fs.jobMu.Lock()
 	sid := y.sid
@@ -244,7 +244,7 @@ func (y *TTY) lost(told bool) {
 	}
 }
 
-// setSize is TIOCSWINSZ: the foreground is told of a change.
+// setSize implements TIOCSWINSZ. It informs the foreground group of a change.
 func (y *TTY) setSize(win [8]byte) {
 	y.mu.Lock()
 	changed := y.win != win
@@ -255,14 +255,14 @@ func (y *TTY) setSize(win [8]byte) {
 	}
 }
 
-// setWinsize fills struct winsize: rows, columns, pixels unknown.
+// setWinsize fills struct winsize with rows and columns. The size in pixels is unknown.
 func (y *TTY) setWinsize(rows, cols uint16) {
 	binary.LittleEndian.PutUint16(y.win[0:], rows)
 	binary.LittleEndian.PutUint16(y.win[2:], cols)
 }
 
-// jobIoctl are the requests about sessions and groups; ok is false for others. The
-// master of a pseudo-terminal may ask about a session that is not the caller's.
+// jobIoctl handles the requests about sessions and groups. ok is false for other requests.
+// The master of a pseudo-terminal may ask about a session that is not the caller's.
 func (y *TTY) jobIoctl(c call, mem UserMemory, req uint32, arg uint64, master bool) (v uint64, err error, ok bool) {
 	switch req {
 	case unix.TIOCGPGRP, unix.TIOCGSID:

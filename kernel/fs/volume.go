@@ -10,54 +10,54 @@ import (
 	"grim/mm/vm"
 )
 
-// volume is a mounted file system: a tree of names under one lock. That of a volume with
-// a store is held while the store works; so a slow disk delays those who look for names
-// on it, and nobody else.
+// volume is a mounted file system: a tree of names under one lock. If the volume has a
+// store, the lock is held while the store works. So a slow disk delays only the threads
+// that look up names on it.
 //
-// The nodes of a volume with a store are made when they are looked for. A volume
-// remembers its directories with their names, and the inodes of files that have been used
-// until there are too many: then it forgets those that nobody uses. With too many
-// directories, names or files in use, it says ENFILE to whoever looks for another one. What
-// is in the files is cached by package vm, which gives it up when memory is needed.
+// The nodes of a volume with a store are made when they are looked up. A volume remembers
+// its directories with their names, and the inodes of files that have been used. When there
+// are too many, it forgets those that are not in use. If too many directories, names or
+// files are in use, looking up another one fails with ENFILE. Package vm caches the data of
+// the files, and frees it when memory is needed.
 type volume struct {
 	fs     *FS
 	dev    uint64
 	name   string     // of the device, for /proc/mounts
 	store  Store      // [I] nil: in memory only
 	root   *dir       // [I]
-	over   directory  // [mu of the volume of this] what root covers; nil: it is the root of all
-	kind   string     // [I] of file system
-	work   sync.Mutex // held by flushAttrs and bury: an inode that is forgotten may be another file's
+	over   directory  // [mu of over's volume] the directory that root covers; nil: root is the root of all
+	kind   string     // [I] the kind of file system
+	work   sync.Mutex // held by flushAttrs and bury: the number of a forgotten inode may get another file's
 	wake   chan struct{}
-	stop   chan struct{} // closed: run ends
-	ended  chan struct{} // run has ended
+	stop   chan struct{} // closed to end run
+	ended  chan struct{} // closed when run has ended
 	closed bool          // [mu]
-	names  int           // [mu] of all directories
+	names  int           // [mu] number of names in all directories
 
 	maxNodes, maxNames int // [I]
 
 	mu sync.RWMutex // names; see the package comment
 
 	nodesMu sync.Mutex
-	nodes   map[uint64]node      // [nodesMu] by number; each has a reference for this
+	nodes   map[uint64]node      // [nodesMu] by number; the volume has a reference on each that has a name
 	dirty   map[*storedFile]bool // [nodesMu] files with dirty pages
-	attrs   map[*inode]bool      // [nodesMu] inodes with times that the store does not know
-	dead    []uint64             // [nodesMu] to be forgotten
+	attrs   map[*inode]bool      // [nodesMu] inodes with times that the store does not have yet
+	dead    []uint64             // [nodesMu] inodes that bury must forget
 }
 
-// What a volume remembers takes part of the kernel's heap: Config.VolumeBytes.
+// The nodes and names of a volume take a part of the kernel's heap: Config.VolumeBytes.
 const (
-	nodeBytes = 1 << 10 // of an inode with its page cache's index
-	slotBytes = 160     // of a name
+	nodeBytes = 1 << 10 // an inode with its page cache's index
+	slotBytes = 160     // a name
 )
 
-// defaultVolumeBytes is VolumeBytes if the configuration has none.
+// defaultVolumeBytes is the value for a VolumeBytes of 0.
 const defaultVolumeBytes = 4 << 20
 
-// writebackDelay is how long a change may wait for its disk.
+// writebackDelay is how long a change may wait before it is written to the disk.
 const writebackDelay = 5 * time.Second
 
-// newVolume is a mounted store, whose root covers nothing yet.
+// newVolume makes a volume of a store. Its root covers no directory yet.
 func (s *FS) newVolume(name, kind string, st Store) (*volume, error) {
 	v := &volume{
 		fs: s, dev: s.lastDev.Add(1), name: name, kind: kind, store: st,
@@ -82,10 +82,10 @@ func (s *FS) newVolume(name, kind string, st Store) (*volume, error) {
 	return v, nil
 }
 
-// covering is what a directory leads to that something is mounted on.
+// covering is the root that is mounted on a directory.
 type covering struct{ directory }
 
-// under is what a name leads to: what covers it, if it is covered.
+// under returns the directory mounted on n, if there is one, or else n.
 func under(n node) node {
 	if d, ok := n.(*dir); ok {
 		if c := d.over.Load(); c != nil {
@@ -95,7 +95,7 @@ func under(n node) node {
 	return n
 }
 
-// stored is the volume of an inode that a store keeps, or nil.
+// stored returns the volume of an inode that a store keeps, or nil.
 func (i *inode) stored() *volume {
 	if i.vol != nil && i.vol.store != nil {
 		return i.vol
@@ -103,15 +103,15 @@ func (i *inode) stored() *volume {
 	return nil
 }
 
-// unnamed takes the volume's reference off a node that has lost its last name. The caller
-// has another.
+// unnamed drops the volume's reference on a node that has lost its last name. Precondition:
+// the caller has another reference.
 func unnamed(n node) {
 	if i := n.base(); i.stored() != nil && i.nlink.Load() == 0 {
 		i.refs.Add(-1)
 	}
 }
 
-// changed notes that the store has something to write.
+// changed wakes run, because the store has something to write.
 func (v *volume) changed() {
 	select {
 	case v.wake <- struct{}{}:
@@ -140,12 +140,12 @@ func (v *volume) run() {
 		v.flushAttrs()
 		v.bury()
 		if v.store.ReadOnly() == "" {
-			_ = v.store.Sync() // what has failed is told to those who ask for it
+			_ = v.store.Sync() // fsync reports the error
 		}
 	}
 }
 
-// bury has the store forget inodes that nobody uses any more.
+// bury tells the store to forget inodes that are not used any more.
 func (v *volume) bury() {
 	v.work.Lock()
 	defer v.work.Unlock()
@@ -154,34 +154,34 @@ func (v *volume) bury() {
 	v.dead = nil
 	v.nodesMu.Unlock()
 	for _, ino := range dead {
-		_ = v.store.Forget(ino) // the file system is read-only then, and says so
+		_ = v.store.Forget(ino) // on an error the store becomes read-only
 	}
 }
 
-// makeRoom frees what has been given up, on disk too, so that it can be used. It reports
-// whether that went well.
+// makeRoom frees inodes and blocks that are not used any more, on disk too, so that they
+// can be used again. It reports whether that succeeded.
 func (v *volume) makeRoom() bool {
 	v.bury()
 	return v.store.Sync() == nil
 }
 
-// eachDirty calls do for each file that has dirty pages now. Only the file that do works on
-// has a reference meanwhile: the others can be forgotten. A file is taken off the list when
-// it is clean, so that two callers at a time both wait for it.
+// eachDirty calls do for each file that has dirty pages now. During the call, only that
+// file has a reference: the other files can be forgotten. A file stays on the list until it
+// is clean, so if two threads call eachDirty, both wait for the file.
 func (v *volume) eachDirty(do func(*vm.FileObject)) {
 	v.nodesMu.Lock()
 	files := slices.Collect(maps.Keys(v.dirty))
 	v.nodesMu.Unlock()
 	for _, f := range files {
 		v.nodesMu.Lock()
-		ok := v.dirty[f] && f.object.TryRef() // else the file is gone, or about to be
+		ok := v.dirty[f] && f.object.TryRef() // if false, the file is gone or about to be
 		v.nodesMu.Unlock()
 		if !ok {
 			continue
 		}
 		do(f.object)
 		v.nodesMu.Lock()
-		if !f.object.Dirty() { // whoever makes it dirty from here on puts it back
+		if !f.object.Dirty() { // if it becomes dirty again, Dirtied adds it again
 			delete(v.dirty, f)
 		}
 		v.nodesMu.Unlock()
@@ -189,7 +189,7 @@ func (v *volume) eachDirty(do func(*vm.FileObject)) {
 	}
 }
 
-// sync returns when all that has been done on the volume is on disk.
+// sync returns when all previous changes of the volume are on disk.
 func (v *volume) sync() error {
 	if v.store == nil || v.store.ReadOnly() != "" {
 		return nil
@@ -208,7 +208,7 @@ func (v *volume) sync() error {
 	return first
 }
 
-// flushAttrs tells the store of times that have changed.
+// flushAttrs writes changed times to the store.
 func (v *volume) flushAttrs() {
 	v.work.Lock()
 	defer v.work.Unlock()
@@ -221,7 +221,7 @@ func (v *volume) flushAttrs() {
 	}
 }
 
-// touched notes that the times of an inode have changed.
+// touched records that the times of an inode have changed.
 func (v *volume) touched(i *inode) {
 	v.nodesMu.Lock()
 	v.attrs[i] = true
@@ -229,7 +229,7 @@ func (v *volume) touched(i *inode) {
 	v.changed()
 }
 
-// attr is what the store is to know of an inode.
+// attr returns the inode's attributes for the store.
 func (i *inode) attr() Attr {
 	return Attr{
 		Mode: i.typ | i.perm.Load(), UID: i.uid.Load(), GID: i.gid.Load(), Rdev: i.rdev,
@@ -237,17 +237,18 @@ func (i *inode) attr() Attr {
 	}
 }
 
-// setAttr tells the store of an inode's attributes: EROFS, EIO.
+// setAttr writes an inode's attributes to the store. Errors: EROFS, EIO.
 func (v *volume) setAttr(i *inode) error {
 	err := v.store.SetAttr(i.ino, i.attr())
 	v.changed()
 	return err
 }
 
-// evict forgets inodes that nobody uses, but for their names: half of all, if there are so
-// many. It reports whether there were any. Walks hold what they have found on a volume
-// with a store; nobody else keeps a node without a reference. Preconditions: mu held for
-// writing.
+// evict forgets inodes that are not in use, until it has forgotten more than half of
+// maxNodes. It reports whether there were any. Names do not count as a use, and directories
+// are not forgotten. This is safe because walks on a volume with a store hold the nodes
+// that they have found, and all other users of a node have a reference. Precondition: mu
+// held for writing.
 func (v *volume) evict() bool {
 	var victims []node
 	v.nodesMu.Lock()
@@ -293,8 +294,8 @@ func (v *volume) evict() bool {
 	return len(victims) > 0
 }
 
-// node is the node of an inode, made if it is not there. Preconditions: mu held for
-// writing.
+// node returns the node of an inode. It makes the node if necessary. Precondition: mu held
+// for writing.
 func (v *volume) node(ino uint64) (node, error) {
 	v.nodesMu.Lock()
 	n, full := v.nodes[ino], len(v.nodes) >= v.maxNodes
@@ -322,7 +323,7 @@ func (v *volume) node(ino uint64) (node, error) {
 	return n, nil
 }
 
-// build makes a node of what the store says. It has one reference, the volume's.
+// build makes a node from the store's attributes. Its one reference is the volume's.
 func (v *volume) build(ino uint64, a *Attr) (n node, err error) {
 	s := v.fs
 	switch a.Mode & syscall.S_IFMT {
@@ -375,8 +376,8 @@ func (v *volume) build(ino uint64, a *Attr) (n node, err error) {
 	return n, nil
 }
 
-// gone is called when nobody refers to a node of the volume any more, so that it has no
-// name either. A file's inode stays until its pages are gone: see storedFile.Gone.
+// gone is called when a node of the volume has no references any more, and thus no name. A
+// file's inode stays until its pages are gone: see storedFile.Gone.
 func (v *volume) gone(n node) {
 	i := n.base()
 	v.nodesMu.Lock()
@@ -390,7 +391,7 @@ func (v *volume) gone(n node) {
 	}
 }
 
-// bury1 notes an inode for bury. Preconditions: nodesMu held.
+// bury1 hands an inode to bury. Precondition: nodesMu held.
 func (v *volume) bury1(ino uint64) {
 	if !v.closed {
 		v.dead = append(v.dead, ino)
@@ -398,7 +399,7 @@ func (v *volume) bury1(ino uint64) {
 	}
 }
 
-// load reads a directory's names if that has not been done. Preconditions: mu held for
+// load reads a directory's names, if they have not been read yet. Precondition: mu held for
 // writing.
 func (d *dir) load() error {
 	if !d.absent {
@@ -429,7 +430,7 @@ func (d *dir) load() error {
 	return nil
 }
 
-// fill makes sure that a slot has its node. Preconditions: mu held for writing.
+// fill makes the node of a slot, if it has none. Precondition: mu held for writing.
 func (d *dir) fill(e *slot) error {
 	if e.node != nil {
 		return nil
@@ -439,18 +440,18 @@ func (d *dir) fill(e *slot) error {
 		return err
 	}
 	if c, ok := n.(*dir); ok {
-		if c.up != nil { // a second name of a directory, which only a broken disk has
+		if c.up != nil { // a second name of a directory: the disk is broken
 			return syscall.EIO
 		}
 		c.up, c.name = d, e.name
 	}
-	n.base().refs.Add(1) // the name's
+	n.base().refs.Add(1) // for the name
 	e.node = n
 	return nil
 }
 
-// slot is the slot of a name with its node, nil if there is no such name.
-// Preconditions: mu held for writing.
+// slot returns the slot of a name, with its node, or nil if there is no such name.
+// Precondition: mu held for writing.
 func (d *dir) slot(name string) (*slot, error) {
 	if err := d.load(); err != nil {
 		return nil, err
@@ -462,7 +463,7 @@ func (d *dir) slot(name string) (*slot, error) {
 	return e, d.fill(e)
 }
 
-// fetch is lookup for what is not at hand.
+// fetch is lookup for names or nodes that must be read from the store.
 func (d *dir) fetch(name string) (node, error) {
 	d.vol.mu.Lock()
 	defer d.vol.mu.Unlock()
@@ -479,8 +480,8 @@ func (d *dir) fetch(name string) (node, error) {
 	return e.node, nil
 }
 
-// create makes an inode like n, with a name, and is its node. EEXIST, ENOENT if the
-// directory was removed.
+// create makes an inode like n with a name, and returns its node. Errors: EEXIST; ENOENT if
+// the directory was removed.
 func (v *volume) create(d *dir, name string, n node) (node, error) {
 	e, err := v.fs.newSlot(boot, name)
 	if err != nil {
@@ -520,7 +521,7 @@ func (v *volume) createLocked(d *dir, e *slot, a Attr, target string) (node, err
 		return nil, err
 	}
 	n, err := v.node(ino)
-	if err != nil { // what has no node must have no name
+	if err != nil { // a file without a node must not keep its name
 		_ = v.store.Unlink(d.ino, e.name, a.Mode&syscall.S_IFMT == syscall.S_IFDIR, a.Ctime)
 		_ = v.store.Forget(ino)
 		return nil, err
@@ -528,7 +529,7 @@ func (v *volume) createLocked(d *dir, e *slot, a Attr, target string) (node, err
 	if c, ok := n.(*dir); ok {
 		c.absent = false
 	}
-	n.base().nlink.Add(-1) // which attach adds
+	n.base().nlink.Add(-1) // attach adds it again
 	d.attach(e, n)
 	v.changed()
 	return n, nil

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The EPOLL* bits this package uses; POLL* of poll(2) are the same numbers.
+// The EPOLL* bits that this package uses. The POLL* bits of poll(2) have the same values.
 const (
 	EPOLLIN     = unix.EPOLLIN
 	EPOLLPRI    = unix.EPOLLPRI
@@ -19,27 +19,26 @@ const (
 	EPOLLWRNORM = unix.EPOLLWRNORM
 	EPOLLRDHUP  = unix.EPOLLRDHUP
 
-	// always is reported whether asked for or not (poll(2)).
+	// always is reported even if it was not requested (poll(2)).
 	always = EPOLLERR | EPOLLHUP
 )
 
-// WaitQueue holds who waits for a file to become ready: blocked readers and
-// writers, poll, epoll. Whoever changes the state changes it first and wakes
-// then; whoever waits queues first and looks at the state then; so no wake-up
-// is lost. The zero value is empty.
+// WaitQueue holds the waiters for changes of a file: blocked readers and writers, poll,
+// epoll. A thread that changes the state changes it first, then wakes. A thread that waits
+// queues first, then looks at the state. So no wake-up is lost. The zero value is empty.
 type WaitQueue struct {
 	mu         sync.Mutex
-	head, tail *waiter // exclusive waiters are last, in the order they came
+	head, tail *waiter // exclusive waiters come last, in the order of their arrival
 }
 
-// waiter is one entry of a queue.
+// waiter is an entry of a queue.
 type waiter struct {
-	events uint32 // what it waits for
-	// wake is called with WaitQueue.mu held and must not block. It says whether
-	// somebody will see to the event: then no further exclusive waiter is woken.
+	events uint32 // the events that it waits for
+	// wake is called with WaitQueue.mu held and must not block. It returns true if the
+	// waiter will handle the event; then no further exclusive waiter is woken.
 	wake       func(uint32) bool
 	exclusive  bool
-	yield      func()     // lets others run; nil: nobody is to. Of what there may be many of in a queue
+	yield      func()     // lets others run, for waiters of which a queue may have many; nil: none
 	queue      *WaitQueue // nil: not queued
 	prev, next *waiter
 }
@@ -60,7 +59,7 @@ func (q *WaitQueue) add(w *waiter, events uint32) {
 	}
 }
 
-// remove takes w off its queue; when it returns, w.wake does not run any more.
+// remove takes w off its queue. After remove returns, w.wake is not running any more.
 func (w *waiter) remove() {
 	q := w.queue
 	if q == nil {
@@ -81,15 +80,15 @@ func (w *waiter) remove() {
 	w.queue, w.prev, w.next = nil, nil, nil
 }
 
-// Wake tells every waiter that waits for one of events; of the exclusive ones only
-// as many as it takes until one says that it will see to it.
+// Wake wakes all waiters for one of events. Of the exclusive waiters, which come last, it
+// wakes only as many as it takes until one says that it will handle the event.
 func (q *WaitQueue) Wake(events uint32) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	steps := 0
 	for w := q.head; w != nil; w = w.next {
 		if steps++; steps%pollTurn == 0 && w.yield != nil {
-			w.yield() // with mu held: the queue stays as it is
+			w.yield() // with mu held, so that the queue stays as it is
 		}
 		if w.events&events != 0 && w.wake(events) && w.exclusive {
 			return
@@ -97,17 +96,17 @@ func (q *WaitQueue) Wake(events uint32) {
 	}
 }
 
-// waiting says whether anybody is queued.
+// waiting reports whether the queue has waiters.
 func (q *WaitQueue) waiting() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.head != nil
 }
 
-// bell is what a sleeping thread waits for: any number of wake-ups ring it once.
+// bell wakes a sleeping thread. Any number of wake-ups ring it once.
 type bell struct {
 	ch chan struct{}
-	w  waiter // for the one-queue case
+	w  waiter // for threads that wait on one queue
 }
 
 var bells = sync.Pool{New: func() any {
@@ -124,7 +123,7 @@ func (b *bell) ring(uint32) bool {
 	return true
 }
 
-// put gives b back, silent, for the next sleeper.
+// put returns b to the pool, without a pending ring.
 func (b *bell) put() {
 	select {
 	case <-b.ch:
@@ -133,8 +132,8 @@ func (b *bell) put() {
 	bells.Put(b)
 }
 
-// sleep blocks t on ch until deadline; a nil task is the kernel itself, which
-// no signal interrupts and which waits without a deadline.
+// sleep blocks t on ch until deadline. A nil task is the kernel itself: no signal
+// interrupts it, and it waits without a deadline.
 func sleep(t Task, ch <-chan struct{}, deadline int64) error {
 	if t == nil {
 		<-ch
@@ -143,8 +142,8 @@ func sleep(t Task, ch <-chan struct{}, deadline int64) error {
 	return t.Sleep(ch, deadline)
 }
 
-// await blocks until h is ready for one of events: EINTR, or ETIMEDOUT at
-// deadline. Another thread may take what made it ready: the caller tries again.
+// await blocks until h is ready for one of events. Errors: EINTR, or ETIMEDOUT at deadline.
+// Another thread may be faster and use the event up, so the caller must try again.
 func await(t Task, h handle, events uint32, deadline int64) error {
 	q := h.queue()
 	if q == nil {
@@ -162,5 +161,5 @@ func await(t Task, h handle, events uint32, deadline int64) error {
 	return nil
 }
 
-// timedOut says whether err of a Sleep is the deadline.
+// timedOut reports whether an error of Sleep means that the deadline has passed.
 func timedOut(err error) bool { return errors.Is(err, syscall.ETIMEDOUT) }

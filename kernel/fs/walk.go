@@ -10,20 +10,20 @@ import (
 	"grim/proc/cred"
 )
 
-// Place is a process's position in the tree: working directory and umask.
-// CLONE_FS shares it, fork copies it.
+// Place is a process's position in the tree: working directory, umask and root. CLONE_FS
+// shares it, fork copies it.
 type Place struct {
 	mu    sync.Mutex
 	cwd   directory
 	umask uint32
 
-	root atomic.Pointer[top] // nil: the machine's
+	root atomic.Pointer[top] // nil: the machine's root
 }
 
-// top is a root directory that chroot(2) has set.
+// top is a root directory set by chroot(2).
 type top struct{ dir directory }
 
-// rootOf is where absolute paths of a process begin; p may be nil.
+// rootOf returns the directory at which a process's absolute paths begin. p may be nil.
 func (s *FS) rootOf(p *Place) directory {
 	if p != nil {
 		if t := p.root.Load(); t != nil {
@@ -33,7 +33,7 @@ func (s *FS) rootOf(p *Place) directory {
 	return s.root
 }
 
-// Chroot implements chroot(2); the caller has looked whether the process may.
+// Chroot implements chroot(2). The caller passes the result of the permission check in may.
 func (s *FS) Chroot(at At, path string, may error) error {
 	t, err := s.node(at, path, 0)
 	if err != nil {
@@ -54,10 +54,10 @@ func (s *FS) Chroot(at At, path string, may error) error {
 	return nil
 }
 
-// NewPlace is the first process's: "/" and umask 022.
+// NewPlace returns the place of the first process: "/" and umask 022.
 func (s *FS) NewPlace() *Place { return &Place{cwd: s.root, umask: 0o022} }
 
-// Fork copies p to c, a new one, and returns it.
+// Fork copies p to c, a new Place, and returns c.
 func (p *Place) Fork(c *Place) *Place {
 	p.mu.Lock()
 	c.cwd, c.umask = p.cwd, p.umask
@@ -74,7 +74,7 @@ func (p *Place) Umask(mask uint32) (old uint32) {
 	return old
 }
 
-// mode is mode with the umask applied.
+// mode returns mode without the bits of the umask.
 func (p *Place) mode(mode uint32) uint32 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,7 +87,7 @@ func (p *Place) dir() directory {
 	return p.cwd
 }
 
-// Getcwd is the path of the working directory; ENOENT if it was removed.
+// Getcwd returns the path of the working directory. ENOENT: it was removed.
 func (p *Place) Getcwd() (string, error) {
 	path, ok := dirPath(p.dir())
 	if !ok {
@@ -108,18 +108,18 @@ func (p *Place) Getcwd() (string, error) {
 	return "(unreachable)" + path, nil
 }
 
-// At is where a relative path starts: at Dir (a *at call's descriptor) or, when
-// that is nil, at the working directory. Task may be nil outside of /proc/self.
+// At is the start of a relative path: Dir (the descriptor of a *at call), or the working
+// directory if Dir is nil. Task may be nil, except for /proc/self.
 type At struct {
 	Task  Task
 	Place *Place
 	Dir   *File
-	As    *cred.Cred // whose permissions count; nil: Task's
-	// Resolve are RESOLVE_ flags of openat2(2), which restrict the walk.
+	As    *cred.Cred // the credentials that are checked; nil: Task's
+	// Resolve has RESOLVE_ flags of openat2(2), which restrict the walk.
 	Resolve uint8
 }
 
-// cred is who walks.
+// cred returns the credentials that the walk is checked against.
 func (a *At) cred() *cred.Cred {
 	if a.As != nil {
 		return a.As
@@ -127,7 +127,7 @@ func (a *At) cred() *cred.Cred {
 	return credOf(a.Task)
 }
 
-// start is the directory that a path begins at; ENOTDIR.
+// start returns the directory at which a relative path begins. Error: ENOTDIR.
 func (a At) start() (directory, error) {
 	if a.Dir == nil {
 		return a.Place.dir(), nil
@@ -139,23 +139,23 @@ func (a At) start() (directory, error) {
 	return d, nil
 }
 
-// found is where a walk ended. node is nil if the last name does not exist (its
-// directory does). node carries no reference unless held.
+// found is the end of a walk. node is nil if the last name does not exist in its directory.
+// found has a reference on node only if held.
 type found struct {
 	place
 	node  node
-	slash bool // the path asked for a directory: "name/"
-	held  bool // node carries a reference: from a magic link, or where a store keeps it
+	slash bool // the path ended with a slash: it means a directory
+	held  bool // found has a reference: the node is from a magic link, or kept by a store
 }
 
-// done gives back what the walk held.
+// done releases the reference that the walk holds.
 func (t found) done() {
 	if t.held {
 		unhold(t.node)
 	}
 }
 
-// existing is ENOENT for a name that is missing, ENOTDIR for "file/".
+// existing returns ENOENT if the name does not exist, and ENOTDIR for "file/".
 func (t found) existing() error {
 	if t.node == nil {
 		return syscall.ENOENT
@@ -166,30 +166,30 @@ func (t found) existing() error {
 	return nil
 }
 
-// walker resolves one path (path_resolution(7)). Each step takes volume.mu by
-// itself, so names may change between steps, as on any Unix.
+// walker resolves one path (path_resolution(7)). Each step takes volume.mu separately, so
+// names may change between steps, as on any Unix.
 type walker struct {
 	task  Task
 	cred  *cred.Cred
 	root  directory
 	dir   directory
-	rest  string // what is left of the path
-	links int    // symbolic links followed
+	rest  string // the rest of the path
+	links int    // number of symbolic links followed
 
 	resolve uint8
 }
 
-// lastLink says what a walk does with a symbolic link in the last place.
+// lastLink says how a walk treats a symbolic link as the last component.
 type lastLink uint8
 
 const (
 	follow lastLink = iota
-	// noFollow stays at the link, unless a slash after it asks for a directory.
+	// noFollow stays at the link, unless the path ends with a slash.
 	noFollow
-	// nameOnly stays at it even so: for calls that make or remove a name.
+	// nameOnly always stays at the link: for calls that make or remove a name.
 	nameOnly
-	// creating follows it, but not if a slash comes after it: open(2) with
-	// O_CREAT makes no directories, and says so before it looks.
+	// creating follows the link, unless the path ends with a slash: open(2) with O_CREAT
+	// cannot make a directory, and fails before the look-up.
 	creating
 )
 
@@ -197,7 +197,7 @@ func (e lastLink) follows(slash bool) bool {
 	return e == follow || e == noFollow && slash || e == creating && !slash
 }
 
-// walk resolves path. ENOENT if a directory on the way is missing.
+// walk resolves path. It returns ENOENT if a directory on the way does not exist.
 func (s *FS) walk(at At, path string, end lastLink) (found, error) {
 	if path == "" {
 		return found{}, syscall.ENOENT
@@ -236,7 +236,7 @@ func (w *walker) run(end lastLink) (found, error) {
 			}
 		}
 		name, last := w.next()
-		if name == "" { // "/", or nothing left
+		if name == "" { // "/", or the end of the path
 			return found{place: place{w.dir, ""}, node: w.dir}, nil
 		}
 		slash := last && w.rest != ""
@@ -273,7 +273,7 @@ func (w *walker) run(end lastLink) (found, error) {
 		if last {
 			t := w.end(name, n, slash)
 			if _, isDir := n.(directory); !isDir && n.base().stored() != nil {
-				if !hold(n) { // forgotten, or unlinked, since
+				if !hold(n) { // forgotten or unlinked since the step
 					w.rest = name + w.rest
 					continue
 				}
@@ -289,12 +289,12 @@ func (w *walker) run(end lastLink) (found, error) {
 	}
 }
 
-// walkTurn is how many components of a path are walked between two pauses: links may
-// make a path as long as 40 times its limit.
+// walkTurn is how many components of a path are walked between two pauses. With links, a
+// walk may be as long as 40 paths of the maximum length.
 const walkTurn = 32
 
-// next takes the next component off the path; last says that only slashes are
-// left after it.
+// next removes the next component from the path and returns it. last: only slashes follow
+// it.
 func (w *walker) next() (name string, last bool) {
 	rest := strings.TrimLeft(w.rest, "/")
 	i := strings.IndexByte(rest, '/')
@@ -320,7 +320,7 @@ func (w *walker) step(name string) (node, error) {
 			return w.dir, nil
 		}
 		up, _ := w.dir.where()
-		if up == nil { // removed: it has no parent any more
+		if up == nil { // removed, so it has no parent any more
 			return nil, syscall.ENOENT
 		}
 		return up, nil
@@ -328,8 +328,8 @@ func (w *walker) step(name string) (node, error) {
 	return w.dir.lookup(w.task, name)
 }
 
-// end is the result for the last component: "." and ".." lead to a directory
-// without a name to act on.
+// end returns the result for the last component. "." and ".." give a directory without a
+// name.
 func (w *walker) end(name string, n node, slash bool) found {
 	if name == "." || name == ".." {
 		return found{place: place{n.(directory), ""}, node: n}
@@ -337,8 +337,8 @@ func (w *walker) end(name string, n node, slash bool) found {
 	return found{place: place{w.dir, name}, node: n, slash: slash}
 }
 
-// restrict is the error of a step to n that openat2(2) has forbidden. A link in the last
-// place counts only if it is followed, which open(2) decides.
+// restrict returns the error of a step to n that the flags of openat2(2) forbid. A link as
+// the last component counts only if it is followed; open(2) checks that.
 func (w *walker) restrict(n node) error {
 	if w.resolve&unix.RESOLVE_NO_XDEV != 0 && n.base().dev != w.dir.base().dev {
 		return syscall.EXDEV
@@ -357,7 +357,7 @@ func (w *walker) restrict(n node) error {
 	return nil
 }
 
-// follow puts a symbolic link's target before the rest of the path.
+// follow puts a symbolic link's target in front of the rest of the path.
 func (w *walker) follow(l linker) error {
 	if w.links++; w.links > maxSymlink {
 		return syscall.ELOOP
@@ -381,8 +381,8 @@ func (w *walker) follow(l linker) error {
 	return nil
 }
 
-// jump goes through a magic link: to the result if it is the last component,
-// else into the directory it leads to.
+// jump follows a magic link. If it is the last component, the link's node is the result.
+// Else the walk continues in the directory to which the link leads.
 func (w *walker) jump(j jumper, last, slash bool) (found, error) {
 	if w.links++; w.links > maxSymlink {
 		return found{}, syscall.ELOOP
@@ -394,7 +394,7 @@ func (w *walker) jump(j jumper, last, slash bool) (found, error) {
 	if last {
 		return found{place: from, node: n, slash: slash, held: true}, nil
 	}
-	unhold(n) // a directory needs no reference to be walked
+	unhold(n) // a walk needs no reference on the directory
 	d, ok := n.(directory)
 	if !ok {
 		return found{}, syscall.ENOTDIR
@@ -403,8 +403,9 @@ func (w *walker) jump(j jumper, last, slash bool) (found, error) {
 	return found{}, nil
 }
 
-// dirPath is the path from the root; false if d or one above it was removed, or if
-// the path is too long for any program to use: then it is the end of it.
+// dirPath returns the path from the root. It returns false if d or a directory above it was
+// removed, or if the path is too long for any program to use. The path is then only the end
+// of it.
 func dirPath(d directory) (string, bool) {
 	buf := NewBuffer(smallBytes)
 	defer buf.Put()
@@ -430,7 +431,7 @@ func dirPath(d directory) (string, bool) {
 	}
 }
 
-// pathOf is the path of n, found at p, as /proc/self/fd shows it.
+// pathOf returns the path of n, which was found at p, as /proc/self/fd shows it.
 func (s *FS) pathOf(n node, p place) string {
 	if d, ok := n.(directory); ok {
 		path, ok := dirPath(d)
@@ -463,9 +464,9 @@ func (s *FS) pathOf(n node, p place) string {
 	return path
 }
 
-// node resolves path for a call that acts on what is there, whatever it is.
-// flags: AT_SYMLINK_NOFOLLOW, and AT_EMPTY_PATH for "" naming at.Dir itself.
-// The result must be done().
+// node resolves path for a call that acts on an existing file of any kind. flags:
+// AT_SYMLINK_NOFOLLOW, and AT_EMPTY_PATH: "" then names at.Dir itself. The caller must call
+// done on the result.
 func (s *FS) node(at At, path string, flags int) (found, error) {
 	if path == "" && flags&unix.AT_EMPTY_PATH != 0 {
 		if at.Dir != nil {
