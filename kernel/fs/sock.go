@@ -9,50 +9,51 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sock is what a socket does that other files do not. Addresses are as in user memory:
-// a family, and what that makes of the rest. Its methods may block in t.Sleep unless
-// nonblock is set, and run without locks of this package.
+// Sock is the part of a socket that other files do not have. Addresses are as in user
+// memory: a family, and data whose form depends on the family. The methods may block in
+// t.Sleep unless nonblock is set. They are called without locks of this package.
 type Sock interface {
 	Bind(at At, addr []byte) error
 	Connect(at At, addr []byte, nonblock bool) error
 	Listen(t Task, backlog int) error
 	Accept(t Task, nonblock bool) (Sock, error)
-	// Send sends m.Out. It takes over the references in m.Rights, on success only.
+	// Send sends m.Out. Only on success it takes over the references in m.Rights.
 	Send(at At, m *Message, nonblock bool) (int, error)
-	// Recv receives into m.In and sets what m says of received messages.
+	// Recv receives into m.In and sets the fields of m that describe the received message.
 	Recv(t Task, m *Message, nonblock bool) (int, error)
 	Shutdown(how int) error
-	// Name is the address of the socket, or of its peer.
+	// Name returns the address of the socket, or of its peer.
 	Name(peer bool) ([]byte, error)
-	// Option and SetOption are getsockopt(2) and setsockopt(2).
+	// Option and SetOption implement getsockopt(2) and setsockopt(2).
 	Option(level, name int) ([]byte, error)
 	SetOption(t Task, level, name int, value []byte) error
 	Ioctl(t Task, mem UserMemory, req uint32, arg uint64) (uint64, error)
-	// Ready is the EPOLL* bits that hold; Queue is where changes are announced.
+	// Ready returns the EPOLL* bits that hold now. Changes are announced on Queue.
 	Ready() uint32
 	Queue() *WaitQueue
-	// Attach gives the socket its description, once, before it is used.
+	// Attach gives the socket its description. It is called once, before the first use.
 	Attach(f *File, ino uint64)
-	// Close ends it. A socket that has no description yet may be closed too.
+	// Close ends the socket. It may be called for a socket that has no description yet.
 	Close()
 }
 
-// Message is what one call sends or receives.
+// Message has the data of one call that sends or receives.
 type Message struct {
 	Out   Source
 	In    Dest
-	Flags int // MSG_* of the call
+	Flags int // MSG_* flags of the call
 
-	// Addr is where a message goes, or where it came from; nil: to the peer, or unknown.
+	// Addr is the destination or the origin; nil: the peer, or unknown.
 	Addr []byte
-	// Rights are descriptions that go along.
+	// Rights are descriptions that are sent along.
 	Rights []*File
-	// Cred is who sends. A received one counts if HasCred is set; to send one, HasCred
-	// says that it goes along whoever asks for it.
+	// Cred are the credentials of the sender. In a received message, they are valid if
+	// HasCred is set. In a message to be sent, HasCred means that they are always sent
+	// along, even if the receiver has not requested credentials.
 	Cred    Ucred
 	HasCred bool
 
-	Result int // MSG_* of the message that was received
+	Result int // MSG_* flags of the received message
 }
 
 // Ucred is struct ucred.
@@ -64,11 +65,11 @@ type Ucred struct {
 // socket is the handle of a socket.
 type socket struct{ Sock }
 
-// socketLabel is what /proc/PID/fd shows of a socket.
+// socketLabel is what /proc/PID/fd shows for a socket.
 func socketLabel(ino uint64) string { return fmt.Sprintf("socket:[%d]", ino) }
 
-// SocketFile makes the description of a socket. It takes over k, on error too. flags:
-// SOCK_NONBLOCK. ENFILE.
+// SocketFile makes the description of a socket. It takes over k, also if it fails. flags:
+// SOCK_NONBLOCK. Error: ENFILE.
 func (s *FS) SocketFile(t Task, k Sock, flags int) (*File, error) {
 	n, err := s.newAnon(t, "", syscall.S_IFSOCK|0o777)
 	if err != nil {
@@ -89,13 +90,13 @@ func (s *FS) SocketFile(t Task, k Sock, flags int) (*File, error) {
 // Family makes sockets of a protocol family, by type and protocol.
 type Family func(t Task, typ, protocol int) (Sock, error)
 
-// AddFamily makes a family known; at start-up.
+// AddFamily registers a family. It must be called at start-up.
 func (s *FS) AddFamily(domain int, make Family) { s.families[domain] = make }
 
-// sockTypes are the bits of a socket's type beside the flags.
+// sockTypes are the bits of a socket's type without the flags.
 const sockTypes = 0xf
 
-// Socket is socket(2); SOCK_CLOEXEC is the descriptor table's business.
+// Socket implements socket(2), without SOCK_CLOEXEC.
 func (s *FS) Socket(t Task, domain, typ, protocol int) (*File, error) {
 	if typ&^(sockTypes|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC) != 0 || domain < 0 {
 		return nil, syscall.EINVAL
@@ -114,7 +115,7 @@ func (s *FS) Socket(t Task, domain, typ, protocol int) (*File, error) {
 	return s.SocketFile(t, k, typ)
 }
 
-// Sock is the socket behind a description: ENOTSOCK, EBADF for O_PATH.
+// Sock returns the socket of a description. Errors: ENOTSOCK; EBADF for O_PATH.
 func (f *File) Sock() (Sock, error) {
 	if k, ok := f.h.(*socket); ok {
 		return k.Sock, nil
@@ -125,7 +126,7 @@ func (f *File) Sock() (Sock, error) {
 	return nil, syscall.ENOTSOCK
 }
 
-// Accept is accept4(2); flags as SocketFile's.
+// Accept implements accept4(2). flags are those of SocketFile.
 func (f *File) Accept(t Task, flags int) (*File, error) {
 	k, err := f.Sock()
 	if err != nil {
@@ -138,7 +139,7 @@ func (f *File) Accept(t Task, flags int) (*File, error) {
 	return f.fs.SocketFile(t, end, flags)
 }
 
-// Nonblocking says whether a call with MSG_ flags must not block.
+// Nonblocking reports whether a call with these MSG_ flags must not block.
 func (f *File) Nonblocking(flags int) bool {
 	return flags&unix.MSG_DONTWAIT != 0 || f.Flags()&unix.O_NONBLOCK != 0
 }
@@ -147,12 +148,12 @@ func (k *socket) read(c call, p []byte, _ int64) (int, error)  { return k.readTo
 func (k *socket) write(c call, p []byte, _ int64) (int, error) { return k.writeFrom(c, (*flat)(&p)) }
 
 func (k *socket) readTo(c call, d Dest) (int, error) {
-	if d.Len() == 0 { // read(2), not recv(2)
+	if d.Len() == 0 { // read(2) returns 0, unlike recv(2)
 		return 0, nil
 	}
 	m := Message{In: d}
 	n, err := k.Recv(c.task, &m, c.nonblock)
-	for _, f := range m.Rights { // nowhere to put them
+	for _, f := range m.Rights { // read(2) cannot return descriptors
 		f.Release()
 	}
 	return n, err
@@ -170,7 +171,7 @@ func (k *socket) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64, 
 	return k.Ioctl(c.task, mem, req, arg)
 }
 
-// ucredOf is who t is, with the real numbers.
+// ucredOf returns the credentials of t, with the real user and group numbers.
 func ucredOf(t Task) Ucred {
 	if t == nil {
 		return Ucred{}
@@ -180,9 +181,9 @@ func ucredOf(t Task) Ucred {
 	return Ucred{int32(pid), c.UID, c.GID}
 }
 
-// WaitFor calls try until it returns something else than EAGAIN. Between two calls it
-// waits for one of events in q, until the deadline: then the result is EAGAIN. With
-// nonblock it calls try once.
+// WaitFor calls try until it returns something other than EAGAIN. Between two calls it
+// waits for one of events in q. At the deadline it returns EAGAIN. With nonblock it calls
+// try only once.
 func WaitFor(t Task, q *WaitQueue, events uint32, deadline int64, nonblock bool, try func() error) error {
 	err := try()
 	if err != syscall.EAGAIN || nonblock {
@@ -199,7 +200,7 @@ func WaitFor(t Task, q *WaitQueue, events uint32, deadline int64, nonblock bool,
 		switch err := sleep(t, b.ch, deadline); {
 		case timedOut(err):
 			return syscall.EAGAIN
-		case err != nil && deadline != Never: // socket(7): with a time limit it does not begin again
+		case err != nil && deadline != Never: // socket(7): with a time limit the call is not restarted
 			return syscall.EINTR
 		case err != nil:
 			return err
@@ -207,8 +208,8 @@ func WaitFor(t Task, q *WaitQueue, events uint32, deadline int64, nonblock bool,
 	}
 }
 
-// SockOptions are the options that every family keeps by itself, and the queue of those
-// that wait.
+// SockOptions has the options that all families share, and the queue of the waiting
+// threads.
 type SockOptions struct {
 	Waiters            WaitQueue
 	recvLimit          atomic.Int64 // SO_RCVTIMEO in nanoseconds; 0: none
@@ -220,24 +221,25 @@ type SockOptions struct {
 	domain, typ, proto int32
 }
 
-// InitOptions sets what getsockopt(2) tells of the kind of socket.
+// InitOptions sets the kind of socket, for getsockopt(2).
 func (o *SockOptions) InitOptions(domain, typ, protocol int) {
 	o.domain, o.typ, o.proto = int32(domain), int32(typ), int32(protocol)
 }
 
-// Type is SOCK_STREAM and so on.
+// Type returns the type: SOCK_STREAM and so on.
 func (o *SockOptions) Type() int { return int(o.typ) }
 
-// Protocol is SO_PROTOCOL.
+// Protocol returns the protocol (SO_PROTOCOL).
 func (o *SockOptions) Protocol() int { return int(o.proto) }
 
-// Domain is SO_DOMAIN.
+// Domain returns the family (SO_DOMAIN).
 func (o *SockOptions) Domain() int { return int(o.domain) }
 
 // Queue implements Sock.
 func (o *SockOptions) Queue() *WaitQueue { return &o.Waiters }
 
-// Deadline is when a call that begins now must end; send says for which direction.
+// Deadline returns the time by which a call that begins now must end. send selects the
+// limit for sending.
 func (o *SockOptions) Deadline(now int64, send bool) int64 {
 	limit := o.recvLimit.Load()
 	if send {
@@ -249,7 +251,7 @@ func (o *SockOptions) Deadline(now int64, send bool) int64 {
 	return now + limit
 }
 
-// Target is how many bytes a recv(2) of n waits for.
+// Target returns how many bytes a recv(2) of n bytes waits for.
 func (o *SockOptions) Target(n, flags int) int {
 	if flags&unix.MSG_WAITALL != 0 {
 		return n
@@ -257,15 +259,15 @@ func (o *SockOptions) Target(n, flags int) int {
 	return max(1, min(n, int(o.lowWater.Load())+1))
 }
 
-// flagOptions are the options of SOL_SOCKET that are on or off, and that nothing but
-// getsockopt(2) looks at, or the family for itself.
+// flagOptions are the options of SOL_SOCKET that are on or off. They are only stored; a
+// family may look at them.
 var flagOptions = map[int]uint{
 	unix.SO_DEBUG: 0, unix.SO_REUSEADDR: 1, unix.SO_DONTROUTE: 2, unix.SO_BROADCAST: 3, unix.SO_KEEPALIVE: 4,
 	unix.SO_OOBINLINE: 5, unix.SO_REUSEPORT: 6, unix.SO_TIMESTAMP: 7, unix.SO_NO_CHECK: 8, unix.SO_PASSSEC: 9,
 	unix.SO_RXQ_OVFL: 10, unix.SO_TIMESTAMPNS: 11, unix.SO_ZEROCOPY: 12, unix.SO_SELECT_ERR_QUEUE: 13, unix.SO_WIFI_STATUS: 14,
 }
 
-// IntOption is an option's value that is an int.
+// IntOption returns the encoding of an int as the value of an option.
 func IntOption(v int) []byte { return binary.LittleEndian.AppendUint32(nil, uint32(v)) }
 
 // BoolOption is IntOption of 1 or 0.
@@ -276,7 +278,7 @@ func BoolOption(v bool) []byte {
 	return IntOption(0)
 }
 
-// OptionInt is the int that a caller gives for an option: EINVAL.
+// OptionInt returns the int in a value that a caller has given. Error: EINVAL.
 func OptionInt(value []byte) (int, error) {
 	if len(value) < 4 {
 		return 0, syscall.EINVAL
@@ -284,7 +286,7 @@ func OptionInt(value []byte) (int, error) {
 	return int(int32(binary.LittleEndian.Uint32(value))), nil
 }
 
-// CommonOption is Option for what all families have at SOL_SOCKET: ENOPROTOOPT.
+// CommonOption is Option for the options of SOL_SOCKET of all families. Error: ENOPROTOOPT.
 func (o *SockOptions) CommonOption(name int) ([]byte, error) {
 	if bit, ok := flagOptions[name]; ok {
 		return BoolOption(o.flags.Load()&(1<<bit) != 0), nil
@@ -318,13 +320,13 @@ func (o *SockOptions) CommonOption(name int) ([]byte, error) {
 	return nil, syscall.ENOPROTOOPT
 }
 
-// timeOption is a struct timeval.
+// timeOption returns the encoding of a struct timeval.
 func timeOption(ns int64) []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(ns/1e9))
 	return binary.LittleEndian.AppendUint64(b, uint64(ns%1e9/1e3))
 }
 
-// SetCommonOption is CommonOption's opposite: ENOPROTOOPT, EINVAL, EDOM.
+// SetCommonOption sets an option that CommonOption returns. ENOPROTOOPT, EINVAL, EDOM.
 func (o *SockOptions) SetCommonOption(name int, value []byte) error {
 	v, err := OptionInt(value)
 	if err != nil {
@@ -363,7 +365,7 @@ func (o *SockOptions) SetCommonOption(name int, value []byte) error {
 	return nil
 }
 
-// Flag is whether an on-off option is on.
+// Flag reports whether an option of flagOptions is on.
 func (o *SockOptions) Flag(name int) bool { return o.flags.Load()&(1<<flagOptions[name]) != 0 }
 
 func setTime(to *atomic.Int64, value []byte) error {
@@ -374,7 +376,7 @@ func setTime(to *atomic.Int64, value []byte) error {
 	switch {
 	case usec < 0 || usec >= 1e6:
 		return syscall.EDOM
-	case sec < 0: // expired already
+	case sec < 0: // the limit has passed already
 		to.Store(1)
 	case sec > Never/1e9-1:
 		to.Store(0)

@@ -13,8 +13,8 @@ import (
 	"grim/proc/cred"
 )
 
-// unixSock is a socket of AF_UNIX: what package uipc has of it, and the path that it is
-// bound to.
+// unixSock is a socket of AF_UNIX: the socket of package uipc, and the node of the path to
+// which it is bound.
 type unixSock struct {
 	SockOptions
 	fs   *FS
@@ -22,16 +22,16 @@ type unixSock struct {
 	node atomic.Pointer[socketNode] // with a reference; nil: no path
 }
 
-// Hold and the methods after it make a File one that package uipc can send.
+// Hold and the methods below implement the interface of files that package uipc can send.
 func (f *File) Hold() { f.Ref() }
 
-// Fly counts the references that are in flight.
+// Fly adds n to the count of references that are in flight.
 func (f *File) Fly(n int32) { f.flying.Add(n) }
 
-// Grounded says whether there is a reference that is not in flight.
+// Grounded reports whether there is a reference that is not in flight.
 func (f *File) Grounded() bool { return f.refs.Load() > f.flying.Load() }
 
-// Unix is the AF_UNIX socket behind the description, or nil.
+// Unix returns the AF_UNIX socket of the description, or nil.
 func (f *File) Unix() *uipc.Socket {
 	if k, ok := f.h.(*socket); ok {
 		if u, ok := k.Sock.(*unixSock); ok {
@@ -57,7 +57,7 @@ func (s *FS) newUnix(t Task, typ int) (*unixSock, error) {
 	return s.unixOf(u), nil
 }
 
-// unixOf is the Sock of a new socket of package uipc.
+// unixOf makes the Sock of a new socket of package uipc.
 func (s *FS) unixOf(u *uipc.Socket) *unixSock {
 	k := &unixSock{fs: s, u: u}
 	k.InitOptions(unix.AF_UNIX, u.Type, 0)
@@ -65,7 +65,7 @@ func (s *FS) unixOf(u *uipc.Socket) *unixSock {
 	return k
 }
 
-// Socketpair is socketpair(2); typ as socket(2)'s.
+// Socketpair implements socketpair(2). typ is as in Socket.
 func (s *FS) Socketpair(t Task, domain, typ, protocol int) (a, b *File, err error) {
 	if typ&^(sockTypes|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC) != 0 {
 		return nil, nil, syscall.EINVAL
@@ -100,7 +100,7 @@ func (s *FS) Socketpair(t Task, domain, typ, protocol int) (a, b *File, err erro
 	return a, b, nil
 }
 
-// effective is who t is, with the effective numbers, as SO_PEERCRED has it.
+// effective returns the credentials of t with the effective numbers, for SO_PEERCRED.
 func effective(t Task) uipc.Cred {
 	if t == nil {
 		return uipc.Cred{}
@@ -120,10 +120,11 @@ func (k *unixSock) Close() {
 	}
 }
 
-// sunPath is the room for a name in struct sockaddr_un.
+// sunPath is the size of the name in struct sockaddr_un.
 const sunPath = 108
 
-// unixName is the name in an address: EINVAL. Empty: the address has a family alone.
+// unixName returns the name in an address. It is empty if the address has only a family.
+// Error: EINVAL.
 func unixName(addr []byte) (string, error) {
 	if len(addr) < 2 || len(addr) > 2+sunPath || binary.LittleEndian.Uint16(addr) != unix.AF_UNIX {
 		return "", syscall.EINVAL
@@ -137,7 +138,7 @@ func unixName(addr []byte) (string, error) {
 	return string(name), nil
 }
 
-// unixAddr is the address with a name.
+// unixAddr returns the address with a name.
 func unixAddr(name string) []byte {
 	b := binary.LittleEndian.AppendUint16(nil, unix.AF_UNIX)
 	b = append(b, name...)
@@ -177,10 +178,10 @@ func (k *unixSock) Bind(at At, addr []byte) error {
 	if err != nil {
 		return err
 	}
-	// A store makes a node of its own.
+	// A store makes another node.
 	to, ok := made.(*socketNode)
 	if !ok || !hold(to) {
-		return syscall.EADDRINUSE // it has been unlinked meanwhile
+		return syscall.EADDRINUSE // it has been unlinked in the meantime
 	}
 	if err := k.u.Bind(name); err != nil || !k.node.CompareAndSwap(nil, to) {
 		k.fs.unlink(d, last, to)
@@ -191,7 +192,7 @@ func (k *unixSock) Bind(at At, addr []byte) error {
 	return nil
 }
 
-// find is the socket that an address leads to.
+// find returns the socket with an address.
 func (k *unixSock) find(at At, addr []byte) (*uipc.Socket, error) {
 	name, err := unixName(addr)
 	switch {
@@ -257,7 +258,7 @@ func (k *unixSock) Accept(t Task, nonblock bool) (Sock, error) {
 	return k.fs.unixOf(end), nil
 }
 
-// maySendAs is EPERM if t may not give these credentials (unix(7), SCM_CREDENTIALS).
+// maySendAs returns EPERM if t may not send these credentials (unix(7), SCM_CREDENTIALS).
 func maySendAs(t Task, u Ucred) error {
 	if t == nil {
 		return nil
@@ -314,7 +315,7 @@ func (k *unixSock) Send(at At, m *Message, nonblock bool) (n int, err error) {
 			x.Limit = t.OpenLimit()
 		}
 	}
-	if k.u.Type == unix.SOCK_STREAM && m.Out.Len() == 0 { // no message that they could go with
+	if k.u.Type == unix.SOCK_STREAM && m.Out.Len() == 0 { // no bytes, so no message for the rights
 		defer func() {
 			if err == nil {
 				for _, f := range m.Rights {
@@ -331,7 +332,7 @@ func (k *unixSock) Send(at At, m *Message, nonblock bool) (n int, err error) {
 			done += n
 			return err
 		})
-		x.Rights = nil // they have gone with the first part
+		x.Rights = nil // they have been sent with the first part
 		if err == nil && k.u.Type == unix.SOCK_STREAM && done < m.Out.Len() {
 			if err = (call{task: t}).pause(); err == nil {
 				continue
@@ -469,12 +470,12 @@ func (k *unixSock) Ioctl(t Task, mem UserMemory, req uint32, arg uint64) (uint64
 	return k.fs.socketIoctl(t, mem, req, arg)
 }
 
-// socketIoctl is the requests that sockets of every family have.
+// socketIoctl handles the requests that sockets of every family have.
 func (s *FS) socketIoctl(t Task, mem UserMemory, req uint32, arg uint64) (uint64, error) {
 	return 0, syscall.ENOTTY
 }
 
-// unixText is /proc/net/unix.
+// unixText returns /proc/net/unix.
 func (s *FS) unixText() []byte {
 	var b bytes.Buffer
 	b.WriteString("Num       RefCount Protocol Flags    Type St Inode Path\n")
