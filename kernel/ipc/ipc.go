@@ -1,13 +1,15 @@
-// Package ipc is System V's semaphores, message queues and shared memory (sysvipc(7)).
+// Package ipc implements System V's semaphores, message queues and shared memory
+// (sysvipc(7)).
 //
-// Objects have a key, which processes agree on, and a number, which names one object
-// for good: the slot in a table, and how often the tables' slots have been given out.
-// A caller brings its credentials, its process number, its user, who pays, and a way to
-// sleep; the memory of a segment is a vm.Object that the caller maps.
+// An object has a key, on which processes agree, and a number. The number names one object
+// permanently: it is made of the slot in a table, and of a count of the slots given out. A
+// caller passes its credentials, its process number, the user who pays, and a way to sleep.
+// The memory of a segment is a vm.Object, which the caller maps.
 //
-// One mutex guards all objects. Nothing sleeps while it is held; charges are taken under
-// it, and the list of a segment's mappings is counted. What an operation does under it is
-// bounded: MaxSems, MaxOps, and the number of messages that a queue's bytes allow.
+// One mutex guards all objects. No thread sleeps while it holds the mutex. While it is
+// held, charges are taken, and the list of a segment's mappings is counted. The work of an
+// operation under the mutex is bounded by MaxSems, MaxOps, and the number of messages that
+// a queue's bytes allow.
 package ipc
 
 import (
@@ -18,7 +20,7 @@ import (
 	"grim/proc/cred"
 )
 
-// Commands and flags that all kinds have (include/uapi/linux/ipc.h).
+// Commands and flags of all kinds of object (include/uapi/linux/ipc.h).
 const (
 	Private = 0
 	Create  = 0o1000
@@ -26,20 +28,21 @@ const (
 	NoWait  = 0o4000
 )
 
-// maxIDs is IPCMNI: objects of each kind. A number is sequence*maxIDs + slot.
+// maxIDs is IPCMNI: the maximum number of objects of a kind. An object's number is
+// sequence*maxIDs + slot.
 const maxIDs = 32768
 
-// Caller is who makes a call.
+// Caller describes the thread that makes a call.
 type Caller struct {
 	Cred  *cred.Cred
 	PID   int
 	Payer *charge.User
 	Now   int64 // seconds since 1970
-	// Sleep waits until ch can be received from: EINTR, or ETIMEDOUT.
+	// Sleep waits until ch can be received from. Errors: EINTR, ETIMEDOUT.
 	Sleep func(ch <-chan struct{}) error
 }
 
-// Perm is struct ipc_perm: who may use an object.
+// Perm is struct ipc_perm: the owner and the permissions of an object.
 type Perm struct {
 	Key                  int32
 	UID, GID, CUID, CGID uint32
@@ -57,11 +60,11 @@ type object interface{ perm() *Perm }
 
 func (p *Perm) perm() *Perm { return p }
 
-// ID is the object's number.
+// ID returns the object's number.
 func (p *Perm) ID() int { return p.id }
 
-// allows is EACCES if c may not do what the bits in mode, for owner, group or others,
-// ask for.
+// allows returns EACCES if c does not have all permissions of mode. The permissions may be
+// given as the bits of owner, group or others.
 func (p *Perm) allows(c *Caller, mode uint32) error {
 	want := (mode>>6 | mode>>3 | mode) & 7
 	have := p.Mode
@@ -79,7 +82,7 @@ func (p *Perm) allows(c *Caller, mode uint32) error {
 
 func inGroup(c *cred.Cred, gid uint32) bool { return c.EGID == gid || c.InGroup(gid) }
 
-// owned is EPERM if c may not change or remove the object.
+// owned returns EPERM if c may not change or remove the object.
 func (p *Perm) owned(c *Caller) error {
 	if c.Cred.EUID == p.UID || c.Cred.EUID == p.CUID || c.Cred.Has(cred.SysAdmin) {
 		return nil
@@ -87,20 +90,20 @@ func (p *Perm) owned(c *Caller) error {
 	return syscall.EPERM
 }
 
-// Set is IPC_SET's part that all kinds have.
+// set sets the fields that IPC_SET changes for all kinds of object.
 func (p *Perm) set(n *Perm) {
 	p.UID, p.GID = n.UID, n.GID
 	p.Mode = p.Mode&^0o777 | n.Mode&0o777
 }
 
-// table is the objects of one kind.
+// table has the objects of one kind.
 type table struct {
-	slots []object // by slot; nil: free
+	slots []object // by slot; nil: the slot is free
 	seq   int
 	used  int
 }
 
-// System is the machine's objects.
+// System has the machine's objects.
 type System struct {
 	mu   sync.Mutex
 	sems table
@@ -108,8 +111,9 @@ type System struct {
 	shms table
 }
 
-// get is semget(2) and its like: the object of a key, which fits says is large enough,
-// or a new one. ENOENT, EEXIST, EACCES, ENOSPC, and fits' and make's errors. mu is held.
+// get implements semget(2), msgget(2) and shmget(2). It returns the object with the key,
+// after a check by fits, or a new object from make. Errors: ENOENT, EEXIST, EACCES, ENOSPC,
+// and those of fits and make. Precondition: mu held.
 func (t *table) get(c *Caller, key int32, flags int, cost int64, fits func(object) error, make func() (object, error)) (object, error) {
 	if key != Private {
 		for _, o := range t.slots {
@@ -155,7 +159,8 @@ func (t *table) get(c *Caller, key int32, flags int, cost int64, fits func(objec
 	return o, nil
 }
 
-// find is the object of a number: EINVAL, EIDRM for one whose slot is another's now.
+// find returns the object with a number. EINVAL: there is none. EIDRM: its slot has another
+// object now.
 func (t *table) find(id int) (object, error) {
 	if id < 0 || id%maxIDs >= len(t.slots) || t.slots[id%maxIDs] == nil {
 		return nil, syscall.EINVAL
@@ -167,7 +172,7 @@ func (t *table) find(id int) (object, error) {
 	return o, nil
 }
 
-// at is the object of a slot, for ..._STAT: EINVAL.
+// at returns the object of a slot, for the ..._STAT commands. EINVAL: there is none.
 func (t *table) at(slot int) (object, error) {
 	if slot < 0 || slot >= len(t.slots) || t.slots[slot] == nil {
 		return nil, syscall.EINVAL
@@ -175,7 +180,7 @@ func (t *table) at(slot int) (object, error) {
 	return t.slots[slot], nil
 }
 
-// highest is the highest slot in use; 0 if there is none.
+// highest returns the highest slot in use, or 0 if there is none.
 func (t *table) highest() int {
 	for i := len(t.slots) - 1; i > 0; i-- {
 		if t.slots[i] != nil {
@@ -185,7 +190,7 @@ func (t *table) highest() int {
 	return 0
 }
 
-// drop forgets an object.
+// drop removes an object from the table.
 func (t *table) drop(o object) {
 	p := o.perm()
 	t.slots[p.id%maxIDs] = nil

@@ -29,7 +29,7 @@ type Msg struct {
 	payer *charge.User
 }
 
-const msgCost = 128 // of a message beside its text
+const msgCost = 128 // a message, without its text
 
 // Queue is a message queue.
 type Queue struct {
@@ -42,7 +42,7 @@ type Queue struct {
 	waiters []chan struct{}
 }
 
-// N is how many messages the queue has.
+// N returns how many messages the queue has.
 func (q *Queue) N() int { return len(q.msgs) }
 
 // Msgget is msgget(2).
@@ -66,7 +66,8 @@ func (s *System) queue(id int) (*Queue, error) {
 	return o.(*Queue), nil
 }
 
-// wake has all look again that wait for the queue. mu is held.
+// wake wakes all threads that wait for the queue; they look at it again. Precondition: mu
+// held.
 func (q *Queue) wake() {
 	for _, ch := range q.waiters {
 		select {
@@ -76,7 +77,8 @@ func (q *Queue) wake() {
 	}
 }
 
-// wait sleeps until the queue has changed. mu is held, but not meanwhile: EIDRM.
+// wait sleeps until the queue has changed. It releases mu while it sleeps. EIDRM: the queue
+// was removed. Precondition: mu held.
 func (s *System) wait(c *Caller, q *Queue) error {
 	ch := make(chan struct{}, 1)
 	q.waiters = append(q.waiters, ch)
@@ -92,7 +94,7 @@ func (s *System) wait(c *Caller, q *Queue) error {
 	return err
 }
 
-// Msgsnd is msgsnd(2); the queue keeps m.Text.
+// Msgsnd implements msgsnd(2). The queue keeps m.Text.
 func (s *System) Msgsnd(c *Caller, id int, m *Msg, flags int) error {
 	if id < 0 || m.Type < 1 || len(m.Text) > MaxMsg {
 		return syscall.EINVAL
@@ -137,7 +139,8 @@ func (s *System) send(c *Caller, id int, m *Msg, flags int) error {
 	return nil
 }
 
-// pick is the message that msgrcv(2) with the type given takes; -1: there is none.
+// pick returns the index of the message that msgrcv(2) takes for typ and flags, or -1 if
+// there is none.
 func (q *Queue) pick(typ int64, flags int) int {
 	best := -1
 	for i, m := range q.msgs {
@@ -155,7 +158,8 @@ func (q *Queue) pick(typ int64, flags int) int {
 	return best
 }
 
-// Msgrcv is msgrcv(2): a message of up to size bytes. ENOMSG, E2BIG, EIDRM, EINTR.
+// Msgrcv implements msgrcv(2): it takes a message of up to size bytes. Errors: ENOMSG,
+// E2BIG, EIDRM, EINTR.
 func (s *System) Msgrcv(c *Caller, id, size int, typ int64, flags int) (*Msg, error) {
 	if id < 0 || size < 0 || flags&MsgCopy != 0 && (flags&MsgExcept != 0 || flags&NoWait == 0) {
 		return nil, syscall.EINVAL
@@ -194,7 +198,7 @@ func (s *System) Msgrcv(c *Caller, id, size int, typ int64, flags int) (*Msg, er
 	}
 }
 
-// MsgStat is IPC_STAT, MSG_STAT and MSG_STAT_ANY, as SemStat.
+// MsgStat implements IPC_STAT, MSG_STAT and MSG_STAT_ANY. See SemStat.
 func (s *System) MsgStat(c *Caller, id int, slot, any bool) (Queue, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,7 +217,8 @@ func (s *System) MsgStat(c *Caller, id int, slot, any bool) (Queue, error) {
 	return *o.(*Queue), nil
 }
 
-// MsgSetPerm is IPC_SET: EPERM for more bytes than all may have.
+// MsgSetPerm implements IPC_SET. EPERM: limit is larger than MaxBytes and the caller lacks
+// the capability.
 func (s *System) MsgSetPerm(c *Caller, id int, n *Perm, limit int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,7 +238,7 @@ func (s *System) MsgSetPerm(c *Caller, id int, n *Perm, limit int) error {
 	return nil
 }
 
-// MsgRemove is IPC_RMID.
+// MsgRemove implements IPC_RMID.
 func (s *System) MsgRemove(c *Caller, id int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -253,7 +258,7 @@ func (s *System) MsgRemove(c *Caller, id int) error {
 	return nil
 }
 
-// MsgInfo is the highest slot in use, and how many queues, messages and bytes there are.
+// MsgInfo returns the highest slot in use, and the numbers of queues, messages and bytes.
 func (s *System) MsgInfo() (highest, queues, msgs, bytes int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 
 // Limits of semaphores (/proc/sys/kernel/sem).
 const (
-	MaxSems = 32000 // of a set: SEMMSL
-	MaxOps  = 500   // of a call: SEMOPM
+	MaxSems = 32000 // in a set: SEMMSL
+	MaxOps  = 500   // in a call: SEMOPM
 	maxVal  = 32767 // SEMVMX
 )
 
@@ -34,17 +34,17 @@ type SemSet struct {
 
 	sems    []sem
 	waiters []*semWait
-	undos   map[int][]int // by process: what its exit adds to each; nil: none
+	undos   map[int][]int // by process: the numbers that its exit adds to the semaphores; nil: none
 }
 
-// N is how many semaphores the set has.
+// N returns how many semaphores the set has.
 func (s *SemSet) N() int { return len(s.sems) }
 
-// semWait is a thread that waits in semop(2). Guarded by System.mu.
+// semWait is a thread that waits in semop(2). Protected by System.mu.
 type semWait struct {
 	ops  []SemOp
 	pid  int
-	on   int // the operation that could not be done
+	on   int // index of the operation for which it waits
 	done bool
 	err  error
 	ch   chan struct{}
@@ -74,7 +74,7 @@ func (s *System) Semget(c *Caller, key int32, n, flags int) (int, error) {
 	return o.perm().id, nil
 }
 
-// semSet is the set of a number. mu is held.
+// semSet returns the set with a number. Precondition: mu held.
 func (s *System) semSet(id int) (*SemSet, error) {
 	o, err := s.sems.find(id)
 	if err != nil {
@@ -83,7 +83,8 @@ func (s *System) semSet(id int) (*SemSet, error) {
 	return o.(*SemSet), nil
 }
 
-// try does all the operations, or none: which is in the way, or -1. ERANGE. mu is held.
+// try does all operations, or none. It returns the index of the operation that must wait,
+// or -1. Errors: ERANGE; EAGAIN if that operation has NoWait. Precondition: mu held.
 func (s *SemSet) try(ops []SemOp, pid int) (blocked int, err error) {
 	undo := func(n int) {
 		for i := n - 1; i >= 0; i-- {
@@ -121,7 +122,7 @@ func (s *SemSet) try(ops []SemOp, pid int) (blocked int, err error) {
 	return -1, nil
 }
 
-// settle lets those go whose operations can be done now. mu is held.
+// settle ends the waits whose operations can be done now. Precondition: mu held.
 func (s *SemSet) settle(now int64) {
 	for again := true; again; {
 		again = false
@@ -148,8 +149,8 @@ func (w *semWait) finish(err error) {
 	w.ch <- struct{}{}
 }
 
-// Semop is semop(2): undo says that the process wants SemExit at its end. EFBIG,
-// EAGAIN, EIDRM, EINTR, ERANGE.
+// Semop implements semop(2). undo says that SemExit must be called when the process exits.
+// Errors: EFBIG, EAGAIN, EIDRM, EINTR, ERANGE.
 func (s *System) Semop(c *Caller, id int, ops []SemOp) (undo bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,7 +197,7 @@ func (s *System) Semop(c *Caller, id int, ops []SemOp) (undo bool, err error) {
 	return undo, err
 }
 
-// SemExit does what a process's operations with SemUndo asked for at its end.
+// SemExit undoes a process's operations with SemUndo, when the process exits.
 func (s *System) SemExit(pid int, now int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -221,7 +222,8 @@ func (s *System) SemExit(pid int, now int64) {
 	}
 }
 
-// SemStat is IPC_STAT, and with slot SEM_STAT; any skips the check (SEM_STAT_ANY).
+// SemStat implements IPC_STAT, where id is a number. With slot it implements SEM_STAT,
+// where id is a slot. any skips the permission check (SEM_STAT_ANY).
 func (s *System) SemStat(c *Caller, id int, slot, any bool) (SemSet, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -241,7 +243,7 @@ func (s *System) SemStat(c *Caller, id int, slot, any bool) (SemSet, error) {
 	return SemSet{Perm: set.Perm, Otime: set.Otime, Ctime: set.Ctime, sems: set.sems}, nil
 }
 
-// SemSetPerm is IPC_SET; SemRemove is IPC_RMID.
+// SemSetPerm implements IPC_SET, SemRemove IPC_RMID.
 func (s *System) SemSetPerm(c *Caller, id int, n *Perm) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -274,7 +276,7 @@ func (s *System) SemRemove(c *Caller, id int) error {
 	return nil
 }
 
-// SemInfo is the highest slot in use, and how many sets and semaphores there are.
+// SemInfo returns the highest slot in use, and the numbers of sets and semaphores.
 func (s *System) SemInfo() (highest, sets, sems int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -286,7 +288,7 @@ func (s *System) SemInfo() (highest, sets, sems int) {
 	return s.sems.highest(), s.sems.used, sems
 }
 
-// What SemGet tells of a semaphore.
+// Values that SemGet returns of a semaphore.
 const (
 	SemPID = iota
 	SemVal
@@ -294,7 +296,7 @@ const (
 	SemWaitZero // GETZCNT
 )
 
-// SemGet is GETPID, GETVAL, GETNCNT and GETZCNT.
+// SemGet implements GETPID, GETVAL, GETNCNT and GETZCNT.
 func (s *System) SemGet(c *Caller, id, num, what int) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -323,7 +325,7 @@ func (s *System) SemGet(c *Caller, id, num, what int) (int, error) {
 	return n, nil
 }
 
-// SemAll is GETALL.
+// SemAll implements GETALL.
 func (s *System) SemAll(c *Caller, id int) ([]uint16, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -341,7 +343,7 @@ func (s *System) SemAll(c *Caller, id int) ([]uint16, error) {
 	return out, nil
 }
 
-// SemPut is SETVAL, of one semaphore, and SETALL, of all from num 0 on.
+// SemPut implements SETVAL and SETALL: it sets the semaphores from num on, one or all.
 func (s *System) SemPut(c *Caller, id, num int, vals []int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"grim/mm/vm"
 )
 
-// Segment is shared memory. The segment holds a reference of its object until it is
-// removed, and mappings hold theirs: the memory goes with the last of them.
+// Segment is shared memory. The segment has a reference on its object until it is removed,
+// and each mapping has one. The memory is freed with the last reference.
 type Segment struct {
 	Perm
 	Size                int64
@@ -20,10 +20,10 @@ type Segment struct {
 // ShmLocked is SHM_LOCKED, a bit of the mode.
 const ShmLocked = 0o2000
 
-// Attached is how many times the segment is mapped from its start.
+// Attached returns how many mappings of the segment's start there are.
 func (g *Segment) Attached() int { return g.object.Mapped().CountAt(0) }
 
-// Shmget is shmget(2); memory makes a segment's object of whole pages.
+// Shmget implements shmget(2). memory makes the object of a segment, which has whole pages.
 func (s *System) Shmget(c *Caller, key int32, size int64, flags int, memory func() (*vm.FileObject, error)) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,8 +50,8 @@ func (s *System) Shmget(c *Caller, key int32, size int64, flags int, memory func
 	return g.id, nil
 }
 
-// Shmat is shmat(2): the segment's object, with a reference for the caller, who maps
-// it, and the size.
+// Shmat implements shmat(2). It returns the segment's object and its size. The caller maps
+// the object; it gets a reference of its own.
 func (s *System) Shmat(c *Caller, id int, write bool) (*vm.FileObject, int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +71,7 @@ func (s *System) Shmat(c *Caller, id int, write bool) (*vm.FileObject, int64, er
 	return g.object, g.Size, nil
 }
 
-// Shmdt notes a detach.
+// Shmdt records a detach.
 func (s *System) Shmdt(c *Caller, id int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,8 +81,8 @@ func (s *System) Shmdt(c *Caller, id int) {
 	}
 }
 
-// ShmStat is IPC_STAT, SHM_STAT and SHM_STAT_ANY, as SemStat, with how often the
-// segment is attached.
+// ShmStat implements IPC_STAT, SHM_STAT and SHM_STAT_ANY, as SemStat does. It also returns
+// how often the segment is attached.
 func (s *System) ShmStat(c *Caller, id int, slot, any bool) (Segment, int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,7 +102,7 @@ func (s *System) ShmStat(c *Caller, id int, slot, any bool) (Segment, int, error
 	return *g, g.Attached(), nil
 }
 
-// ShmSetPerm is IPC_SET.
+// ShmSetPerm implements IPC_SET.
 func (s *System) ShmSetPerm(c *Caller, id int, n *Perm) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,7 +117,8 @@ func (s *System) ShmSetPerm(c *Caller, id int, n *Perm) error {
 	return err
 }
 
-// ShmLock is SHM_LOCK and SHM_UNLOCK: noted, as no memory is ever swapped out.
+// ShmLock implements SHM_LOCK and SHM_UNLOCK. It only sets the mode, as memory is never
+// swapped out.
 func (s *System) ShmLock(c *Caller, id int, on bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,7 +136,8 @@ func (s *System) ShmLock(c *Caller, id int, on bool) error {
 	return nil
 }
 
-// ShmRemove is IPC_RMID: the number is gone at once, the memory with the last mapping.
+// ShmRemove implements IPC_RMID. The number is invalid at once. The memory is freed with
+// the last mapping.
 func (s *System) ShmRemove(c *Caller, id int) error {
 	s.mu.Lock()
 	o, err := s.shms.find(id)
@@ -152,7 +154,7 @@ func (s *System) ShmRemove(c *Caller, id int) error {
 	return nil
 }
 
-// ShmInfo is the highest slot in use, and how many segments and pages there are.
+// ShmInfo returns the highest slot in use, and the numbers of segments and pages.
 func (s *System) ShmInfo() (highest, segments int, pages int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
