@@ -2,7 +2,7 @@ package fs
 
 import "testing"
 
-// However many transfers wait, only so many hold a big buffer.
+// However many transfers wait, only bigBuffers of them hold a big buffer.
 func TestBuffers(t *testing.T) {
 	var held []Buffer
 	for i := range bigBuffers + 5 {

@@ -49,7 +49,7 @@ func TestDevices(t *testing.T) {
 	want(t, "open of an unknown device", err, syscall.ENXIO)
 }
 
-// flatMemory is user memory from address 0.
+// flatMemory is user memory that begins at address 0.
 type flatMemory []byte
 
 func (m flatMemory) CopyIn(dst []byte, src arch.VA) error {
@@ -68,7 +68,7 @@ func (m flatMemory) CopyOut(dst arch.VA, src []byte) error {
 	return nil
 }
 
-// ctl does an ioctl with a pointer to address 0.
+// ctl does an ioctl with a pointer to address 0 of mem.
 func ctl(f *File, mem flatMemory, req uint32) error {
 	_, err := f.Ioctl(newTask(), mem, req, 0)
 	return err
@@ -112,7 +112,7 @@ func TestTTYCanonical(t *testing.T) {
 	must(t, ctl(f, mem, unix.TIOCSPGRP))
 	w.TTY().Input([]byte("lost\x03kept\n"))
 	read("kept\n", nil)
-	w.TTY().Input([]byte("a line that waits\n\x1c\x1a")) // goes, without NOFLSH
+	w.TTY().Input([]byte("a line that waits\n\x1c\x1a")) // the signals flush the line, without NOFLSH
 	read("", syscall.EAGAIN)
 	if len(sigs) != 3 || sigs[0] != (sent{9, syscall.SIGINT}) || sigs[1].sig != syscall.SIGQUIT || sigs[2].sig != syscall.SIGTSTP {
 		t.Errorf("signals %v", sigs)
@@ -168,7 +168,7 @@ func TestTTYSettings(t *testing.T) {
 	}
 }
 
-// oneSession is Jobs of a machine whose processes are in one session.
+// oneSession is Jobs of a machine on which all processes are in one session.
 type oneSession struct{ sid int }
 
 func (j oneSession) SessionOf(int) int    { return j.sid }
@@ -177,14 +177,14 @@ func (j oneSession) GroupOf(int) int      { return j.sid }
 
 func (j oneSession) Background(Task, syscall.Signal) error { return nil }
 
-// /dev/tty is the caller's controlling terminal, or ENXIO; nor are the groups of
-// another session's terminal its business.
+// /dev/tty is the caller's controlling terminal, or ENXIO if it has none. The caller cannot
+// see the groups of another session's terminal either.
 func TestDevTTY(t *testing.T) {
 	w := newWorld(t)
 	w.cfg.Jobs = oneSession{7}
 	f := w.open("/dev/console", unix.O_RDWR)
 	defer f.Release()
-	for _, sid := range []int{0, 8} { // nobody's, another session's
+	for _, sid := range []int{0, 8} { // of no session, of another session
 		w.TTY().Control(sid, sid)
 		_, err := w.Open(w.at, "/dev/tty", unix.O_RDWR, 0)
 		want(t, "open of /dev/tty", err, syscall.ENXIO)
@@ -197,7 +197,7 @@ func TestDevTTY(t *testing.T) {
 	must(t, ctl(f, make(flatMemory, 4), unix.TIOCGPGRP))
 }
 
-// slowOutput is a console with room for so many bytes.
+// slowOutput is a console with limited room.
 type slowOutput struct {
 	mu   sync.Mutex
 	y    *TTY
@@ -229,7 +229,7 @@ func (o *slowOutput) Pending() int {
 	return o.held
 }
 
-// drain makes the ring empty.
+// drain empties the ring.
 func (o *slowOutput) drain() {
 	o.mu.Lock()
 	o.held = 0
@@ -237,8 +237,8 @@ func (o *slowOutput) drain() {
 	o.y.Sent()
 }
 
-// A full console makes writers sleep, whom a signal ends, and is not ready; a write
-// comes out whole beside others; tcdrain waits and TIOCOUTQ counts.
+// If the console is full, writers sleep until a signal ends them, and the terminal is not
+// ready. Writes of two threads are not mixed. tcdrain waits, and TIOCOUTQ counts.
 func TestTTYSlowOutput(t *testing.T) {
 	w := newWorld(t)
 	o := &slowOutput{y: w.TTY(), size: 1000}
@@ -260,7 +260,7 @@ func TestTTYSlowOutput(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	go write(second)
-	second.interrupt <- struct{}{} // while it waits for its turn, or for room
+	second.interrupt <- struct{}{} // while it waits for its turn or for room
 	_, err := f.Ioctl(w.task, make(flatMemory, 4), unix.TIOCOUTQ, 0)
 	must(t, err)
 	mem := make(flatMemory, 4)

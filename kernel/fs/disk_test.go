@@ -22,13 +22,13 @@ import (
 	"grim/mm/vm"
 )
 
-// testDisk is a disk in memory that can be slow, fail, or vanish.
+// testDisk is a disk in memory that can be slow, fail or disappear.
 type testDisk struct {
 	mu    sync.Mutex
 	data  []byte
 	slow  atomic.Int64 // nanoseconds for each request
-	fails atomic.Bool  // writes
-	gone  atomic.Bool  // all
+	fails atomic.Bool  // writes fail
+	gone  atomic.Bool  // all requests fail
 }
 
 func (d *testDisk) Size() int64    { return int64(len(d.data)) }
@@ -64,7 +64,7 @@ func (d *testDisk) WriteAt(p []byte, off int64) (int, error) {
 
 func (d *testDisk) Flush() error { return d.wait(true) }
 
-// newDisk is a disk with an empty file system, as mke2fs makes it.
+// newDisk returns a disk with an empty file system, made by mke2fs.
 func newDisk(t testing.TB, mb int, args string) *testDisk {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "image")
@@ -93,7 +93,7 @@ func (w *world) mountDisk(d *testDisk) {
 	}
 }
 
-// unmountDisk unmounts it; e2fsck must find nothing then.
+// unmountDisk unmounts the disk. e2fsck must find no errors then.
 func (w *world) unmountDisk(d *testDisk) {
 	w.t.Helper()
 	if err := w.Unmount(w.at, "/mnt"); err != nil {
@@ -132,8 +132,8 @@ func (w *world) fetch(path string) ([]byte, error) {
 	return b[:n], err
 }
 
-// TestDisk: what is done to a mounted disk is there when it is mounted again, and every
-// frame and charge of it is given back (newWorld).
+// TestDisk checks that changes of a mounted disk are there when it is mounted again, and
+// that every frame and charge is given back (newWorld).
 func TestDisk(t *testing.T) {
 	for _, kind := range []string{"-t ext2 -b 1024", "-t ext4"} {
 		w := newWorld(t)
@@ -200,9 +200,10 @@ func TestDisk(t *testing.T) {
 	}
 }
 
-// TestDiskForget: a volume remembers no more than it may, and what it has forgotten is
-// found again: data, names of one file, an open file. Broken by evict without a look at
-// references: the volume does not know the open file any more, and cannot be unmounted.
+// TestDiskForget checks that a volume remembers no more than it may, and that everything
+// that it has forgotten is found again: data, names of one file, an open file. It fails if
+// evict does not look at references: then the volume does not know the open file any more,
+// and cannot be unmounted.
 func TestDiskForget(t *testing.T) {
 	w := newWorld(t)
 	d := newDisk(t, 16, "-t ext4")
@@ -268,9 +269,9 @@ func TestDiskForget(t *testing.T) {
 	w.unmountDisk(d)
 }
 
-// TestDiskPurge is E1 on a disk that is slow, and on one that fails in the middle of a
-// purge: what an exiting process has stored through a mapping is there for read(2) as soon
-// as its purge returns.
+// TestDiskPurge is E1 on a slow disk, and on a disk that fails in the middle of a purge.
+// Data that an exiting process has stored through a mapping can be read by read(2) as soon
+// as the purge of the process returns.
 func TestDiskPurge(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		w := newWorld(t)
@@ -349,10 +350,10 @@ func TestDiskPurge(t *testing.T) {
 	}
 }
 
-// TestDiskMapped: while a mapping can write to a file, sync(2) and unmount still find what
-// write(2) has changed of it, and what the mapping has changed after the last sync. Broken
-// by calling Dirtied for the first dirty page of a file only, and by taking a file off the
-// list before it is known to be clean: the pages are lost.
+// TestDiskMapped checks that sync(2) and unmount find the data written by write(2) while a
+// mapping can write to the file, and the data stored through the mapping after the last
+// sync. It fails (pages are lost) if Dirtied is called only for the first dirty page of a
+// file, and if a file is taken off the list before it is known to be clean.
 func TestDiskMapped(t *testing.T) {
 	w := newWorld(t)
 	d := newDisk(t, 16, "-t ext4")
@@ -385,7 +386,7 @@ func TestDiskMapped(t *testing.T) {
 	put(0, 1)
 	put(1, 1)
 	w.FS.Sync()
-	put(1, 2) // the page can be written to already: no fault tells of it
+	put(1, 2) // the page is writable already, so no fault reports the change
 	if _, err := f.Pwrite(w.task, []byte{3}, 2<<12); err != nil {
 		t.Fatal(err)
 	}
@@ -414,8 +415,9 @@ func TestDiskMapped(t *testing.T) {
 	w.unmountDisk(d)
 }
 
-// TestDirtyListed: while one task writes a file back, sync(2) finds the file as well, and so
-// returns only when it is on the disk. Broken by taking a file off the list before do.
+// TestDirtyListed checks that sync(2) finds a file also while another task writes it back,
+// and so returns only when the file is on the disk. It fails if a file is taken off the
+// list before do.
 func TestDirtyListed(t *testing.T) {
 	w := newWorld(t)
 	d := newDisk(t, 16, "-t ext4")
@@ -436,10 +438,10 @@ func TestDirtyListed(t *testing.T) {
 	w.unmountDisk(d)
 }
 
-// TestDiskParallel: goroutines work in directories of their own and look into those of the
-// others, in little memory, so that pages go and come. Broken by Ref in place of TryRef in
-// eachDirty (an object is dropped twice, one run in ten), and by references to all dirty
-// files at a time (ENFILE, one run in twenty).
+// TestDiskParallel runs goroutines that work in directories of their own and look into
+// those of the others. There is little memory, so that pages are freed and read again. It
+// fails if eachDirty uses Ref instead of TryRef (an object is dropped twice, one run in
+// ten), and if it takes references on all dirty files at once (ENFILE, one run in twenty).
 func TestDiskParallel(t *testing.T) {
 	w := newWorldOf(t, 1024, nil)
 	d := newDisk(t, 24, "-t ext4 -O ^has_journal")
@@ -519,8 +521,8 @@ func TestDiskParallel(t *testing.T) {
 	}
 }
 
-// TestDiskFails: a disk that fails, or is gone, gives errors to those who use it, and to
-// nobody else.
+// TestDiskFails checks that a disk that fails, or is gone, gives errors to the threads that
+// use it, and to no others.
 func TestDiskFails(t *testing.T) {
 	for _, gone := range []bool{false, true} {
 		w := newWorld(t)
@@ -558,7 +560,7 @@ func TestDiskFails(t *testing.T) {
 		if err := w.Unlink(w.at, "/tmp/elsewhere", 0); err != nil {
 			t.Error(err)
 		}
-		// Nothing can be written, but the tree must come apart.
+		// Nothing can be written, but the tree must be taken apart all the same.
 		if err := w.Unmount(w.at, "/mnt"); err != nil {
 			t.Errorf("unmount: %v", err)
 		}

@@ -18,7 +18,7 @@ func add(t *testing.T, ep, f *File, data int, events uint32) {
 	must(t, ep.EpollCtl(unix.EPOLL_CTL_ADD, data, f, EpollEvent{events, uint64(data)}))
 }
 
-// soon runs wait, which some other thread's event must end, and fails if it does not.
+// soon runs wait, which another thread's event must end. It fails if wait does not end.
 func soon(t *testing.T, what string, wait func(task Task)) {
 	t.Helper()
 	done := make(chan bool)
@@ -30,9 +30,9 @@ func soon(t *testing.T, what string, wait func(task Task)) {
 	}
 }
 
-// An item that was listed, reported, and is not ready any more must not keep its
-// next event from being told. Each of these slept for ever when a wake-up of a
-// listed item rang nobody.
+// An item that was listed and reported, and is not ready any more, must not hide its next
+// event. Each of these cases slept for ever when the wake-up of a listed item woke no
+// thread.
 func TestEpollStaleItem(t *testing.T) {
 	w := newWorld(t)
 	e, err := w.Eventfd(w.task, 0, unix.EFD_NONBLOCK)
@@ -69,8 +69,8 @@ func TestEpollStaleItem(t *testing.T) {
 	soon(t, "epoll_wait", func(task Task) { inner.EpollWait(task, make([]EpollEvent, 1), Never) })
 	e.Read(w.task, buf)
 
-	// Edge-triggered outside, level-triggered inside, and the reader does not drain:
-	// the next event is told all the same.
+	// Edge-triggered outside, level-triggered inside, and the reader does not read
+	// everything: the next event is reported all the same.
 	e.Write(w.task, word(1))
 	outer.EpollWait(w.task, evs, 0)
 	inner.EpollWait(w.task, evs, 0)
@@ -78,7 +78,8 @@ func TestEpollStaleItem(t *testing.T) {
 	soon(t, "an event of an item that is listed", func(task Task) { outer.EpollWait(task, make([]EpollEvent, 1), Never) })
 }
 
-// Events whose caller's memory is bad are as ready as before, one-shot ones armed.
+// If the caller's memory is bad, the events stay as ready as before, and one-shot items
+// armed.
 func TestEpollGiveBack(t *testing.T) {
 	w := newWorld(t)
 	ep := sure(w.Epoll(w.task))
@@ -105,8 +106,8 @@ func TestEpollGiveBack(t *testing.T) {
 	}
 }
 
-// Of exclusive waiters one is woken that waits, the first that was added; and
-// EPOLLEXCLUSIVE has its own rules.
+// Of several exclusive waiters, one that really waits is woken: the one that was added
+// first. EPOLLEXCLUSIVE has its own rules.
 func TestEpollExclusive(t *testing.T) {
 	w := newWorld(t)
 	e, err := w.Eventfd(w.task, 0, unix.EFD_NONBLOCK)
@@ -121,7 +122,7 @@ func TestEpollExclusive(t *testing.T) {
 		defer eps[i].Release()
 		add(t, eps[i], e, 1, EPOLLIN|unix.EPOLLEXCLUSIVE)
 	}
-	for _, ep := range eps[1:] { // nobody waits for the first
+	for _, ep := range eps[1:] { // no thread waits for the first
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
@@ -180,15 +181,15 @@ func TestEpollPaths(t *testing.T) {
 	}
 }
 
-// modelItem is an item of the model: which events it is armed for, and whether one
+// modelItem is an item of the model: the events for which it is armed, and whether an event
 // has come since it was last found not ready, or reported with EPOLLET.
 type modelItem struct {
 	events uint32
 	listed bool
 }
 
-// epollModel is what epoll(7) says, for sources that are ready for reading or not,
-// one inner instance that watches them, and one outer that watches the inner.
+// epollModel models epoll(7), for sources that are ready for reading or not, one inner
+// instance that watches them, and one outer instance that watches the inner.
 type epollModel struct {
 	ready [4]bool
 	item  map[int]*modelItem // by source
@@ -230,9 +231,9 @@ func (m *epollModel) wait() string {
 	return fmt.Sprint(got)
 }
 
-// TestEpollModel does random calls on two nested instances and on the model.
-// Broken by: no event for a listed item; an edge-triggered item put back; arm left
-// out of modify; ready that drops an item that is ready.
+// TestEpollModel does random calls on two nested instances and on the model. It fails if a
+// listed item gets no event, if an edge-triggered item is put back, if modify does not call
+// arm, and if ready drops an item that is ready.
 func TestEpollModel(t *testing.T) {
 	for seed := range uint64(60) {
 		w := newWorld(t)
@@ -321,9 +322,9 @@ func TestEpollModel(t *testing.T) {
 	}
 }
 
-// Threads that wait in every way (epoll_wait on an inner and an outer instance,
-// poll on either, one-shot items armed again after each event) while tokens come in
-// bursts: each token is consumed, by threads that sleep without a time limit.
+// Threads wait in every way: epoll_wait on an inner and an outer instance, poll on either,
+// one-shot items armed again after each event. Tokens come in bursts. Each token must be
+// consumed, by threads that sleep without a time limit.
 func TestEpollStorm(t *testing.T) {
 	w := newWorld(t)
 	const files, tokens = 5, 300

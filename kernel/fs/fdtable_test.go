@@ -108,8 +108,8 @@ func TestFDTableModel(t *testing.T) {
 	want(t, "install into a closed table", err, syscall.EMFILE)
 }
 
-// Threads that open, dup and close at the same time; a table shared as by
-// CLONE_FILES closes when its last user goes.
+// Threads open, dup and close at the same time. A table shared with CLONE_FILES closes its
+// files when its last user is gone.
 func TestFDTableParallel(t *testing.T) {
 	w := newWorld(t)
 	d := NewFDTable(64, charge.Unlimited().Kernel())

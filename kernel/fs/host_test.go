@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAgainstHost does the same random calls here and on the host's own tmpfs,
-// and compares every result: Linux is the model. Fails for about any wrong errno
-// or link count (tried: move without its EINVAL for a directory moved into
-// itself; attach without counting "..").
+// TestAgainstHost does the same random calls here and on the host's own tmpfs, and compares
+// every result: Linux is the model. It fails for nearly any wrong errno or link count
+// (tried: move without its EINVAL for a directory moved into itself; attach without
+// counting "..").
 func TestAgainstHost(t *testing.T) {
 	var sfs unix.Statfs_t
 	if unix.Statfs("/dev/shm", &sfs) != nil || int64(sfs.Type) != tmpfsMagic {
@@ -64,13 +64,13 @@ type comparer struct {
 	r   *rand.Rand
 }
 
-// twin is one call, to be done on both sides; the results are texts.
+// twin is one call that is made on both sides. The results are texts.
 type twin struct {
 	what         string
 	ours, theirs func() string
 }
 
-// path makes a relative path of few names, so that calls meet.
+// path returns a relative path of few names, so that the calls meet.
 func (c *comparer) path() string {
 	names := []string{"a", "b", "c", "l"}
 	p := names[c.r.IntN(4)]
@@ -127,7 +127,7 @@ func (c *comparer) op() twin {
 	return twin{"list " + p, func() string { return c.ourList(p) }, func() string { return c.hostList(p) }}
 }
 
-// openOp opens with random flags, writes and reads what that allows.
+// openOp opens with random flags, and writes and reads as the flags allow.
 func (c *comparer) openOp(p string) twin {
 	flags := []int{unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR}[c.r.IntN(3)]
 	for _, f := range []int{unix.O_CREAT, unix.O_CREAT, unix.O_EXCL, unix.O_TRUNC, unix.O_APPEND, unix.O_NOFOLLOW, unix.O_DIRECTORY} {
@@ -169,7 +169,7 @@ func (c *comparer) openOp(p string) twin {
 		var st unix.Stat_t
 		unix.Fstat(fd, &st)
 		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-			st.Size = 4096 // a matter of taste
+			st.Size = 4096 // file systems differ here
 		}
 		return fmt.Sprint(max(n, 0), err, max(k, 0), err2, sum, max(pos, 0), err3, err4, st.Size)
 	}

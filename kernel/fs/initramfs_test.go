@@ -33,7 +33,7 @@ func archive(t testing.TB) []byte {
 	add(cpio.Header{Name: "node", Mode: cpio.TypeChar | 0o640, Links: 1, Inode: 9, Guid: 5}, "")
 	add(cpio.Header{Name: "dev/console", Mode: cpio.TypeChar | 0o600, Links: 1}, "")
 	must(t, cw.Close())
-	// The writer of this library has no device numbers.
+	// This library's writer does not write device numbers.
 	a := b.Bytes()
 	at := bytes.Index(a, []byte("node\x00")) - newcHeader
 	copy(a[at+6+9*8:], "0000000100000003")
@@ -50,7 +50,7 @@ func TestUnpack(t *testing.T) {
 	cw.Write([]byte("new"))
 	must(t, cw.Close())
 	a = append(append(a, make([]byte, 512-len(a)%512)...), second.Bytes()...)
-	// What Unpack is done with is somebody else's memory.
+	// The memory that Unpack has released is overwritten.
 	at := 0
 	must(t, w.Unpack(a, func(upTo int) {
 		if upTo < at {
@@ -94,8 +94,8 @@ func TestUnpack(t *testing.T) {
 	}
 }
 
-// Every archive that is cut short is an error, wherever the cut, and leaves
-// nothing behind that the tree does not show.
+// Every truncated archive is an error, wherever it is cut. It leaves nothing behind that
+// the tree does not show.
 func TestUnpackTruncated(t *testing.T) {
 	w := newWorld(t)
 	a := archive(t)

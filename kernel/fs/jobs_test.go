@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fakeJobs are sessions by process and by group.
+// fakeJobs has the sessions of processes and of groups.
 type fakeJobs struct {
 	sessions, groups map[int]int
-	front            []syscall.Signal // sent to groups in the background
-	answer           error            // to those
+	front            []syscall.Signal // signals sent to groups in the background
+	answer           error            // the result of Background
 }
 
 func (j *fakeJobs) SessionOf(pid int) int     { return j.sessions[pid] }
@@ -24,7 +24,7 @@ func (j *fakeJobs) Background(_ Task, sig syscall.Signal) error {
 	return j.answer
 }
 
-// pidTask is a thread of a process.
+// pidTask is a thread of process pid.
 type pidTask struct {
 	*testTask
 	pid int
@@ -32,8 +32,8 @@ type pidTask struct {
 
 func (t pidTask) IDs() (int, int) { return t.pid, t.pid }
 
-// The terminal belongs to the session whose leader took it, and only that session's
-// processes move its foreground, among the session's groups (ioctl_tty(2)).
+// The terminal belongs to the session whose leader took it. Only that session's processes
+// change its foreground group, and only to a group of the session (ioctl_tty(2)).
 func TestTTYSession(t *testing.T) {
 	w := newWorld(t)
 	// Session 10 with processes 10 and 11 and groups 10 and 11; session 20; process 31
@@ -63,7 +63,7 @@ func TestTTYSession(t *testing.T) {
 		{10, unix.TIOCSPGRP, 10, syscall.ENOTTY, 0},
 		{11, unix.TIOCSCTTY, 0, syscall.EPERM, 0}, // leads no session
 		{10, unix.TIOCSCTTY, 0, nil, 0},
-		{10, unix.TIOCSCTTY, 0, nil, 0}, // has it
+		{10, unix.TIOCSCTTY, 0, nil, 0}, // it has the terminal already
 		{11, unix.TIOCGSID, 0, nil, 10},
 		{11, unix.TIOCGPGRP, 0, nil, 10},
 		{11, unix.TIOCSPGRP, 11, nil, 0},

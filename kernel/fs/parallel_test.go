@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Goroutines make, open, rename, link and remove the same few names. No call may
-// fail in a way that no order of the calls explains (a panic, a race report), and
-// world checks that nothing is left: a reference lost in a race between open and
-// unlink, or a link count, shows there. (Tried: into without its error, and move
-// without giving the old name's reference back.)
+// Goroutines make, open, rename, link and remove the same few names. No call may fail in a
+// way that no order of the calls explains (a panic, a race report). world checks that
+// nothing is left: that shows a reference, or a link count, lost in a race between open and
+// unlink. (Tried: into without its error, and move without releasing the old name's
+// reference.)
 func TestTreeParallel(t *testing.T) {
 	w := newWorld(t)
 	must(t, w.Mkdir(w.at, "/d", 0o755))
@@ -33,9 +33,9 @@ func TestTreeParallel(t *testing.T) {
 	wg.Wait()
 }
 
-// A file unlinked between the walk and the open is gone, or, with O_CREAT, looked
-// for again. Fails if openFound uses the node without hold (tried): the file's
-// pages would be given back twice.
+// A file unlinked between the walk and the open is gone; with O_CREAT it is looked up
+// again. The test fails if openFound uses the node without hold (tried): the file's pages
+// would be freed twice.
 func TestUnlinkBeforeOpen(t *testing.T) {
 	w := newWorld(t)
 	for flags, errno := range map[int]error{unix.O_RDWR: syscall.ENOENT, unix.O_RDWR | unix.O_CREAT: errRetry} {
@@ -83,7 +83,7 @@ func (p *prankster) step() {
 	}
 }
 
-// use opens a file and works with it.
+// use opens a file and uses it.
 func (p *prankster) use(path string) {
 	f, err := p.w.Open(p.at, path, unix.O_RDWR|unix.O_CREAT, 0o600)
 	if err != nil {

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Many writers of records up to PIPE_BUF and many readers: no byte is lost, and
-// no record is torn. Records begin with their length and writer; a reader takes
-// a whole record at a time only because it is alone in reading, so readers share
-// a lock, and the pipe sees them all. Fails if put splits small writes (tried).
+// Many writers of records up to PIPE_BUF and many readers: no byte is lost, and no record
+// is torn. A record begins with its length and its writer. A reader gets a whole record
+// only if it reads alone, so the readers share a lock. The test fails if put splits small
+// writes (tried).
 func TestPipeManyGoroutines(t *testing.T) {
 	w := newWorld(t)
 	r, wr, err := w.Pipe(w.task, 0)
@@ -63,7 +63,7 @@ func TestPipeManyGoroutines(t *testing.T) {
 			}
 		}()
 	}
-	wr.Release() // the writers hold theirs; the last one out ends the readers
+	wr.Release() // the writers have references; when the last writer closes, the readers end
 	wg.Wait()
 	for id, n := range count {
 		if n != records {
@@ -73,7 +73,7 @@ func TestPipeManyGoroutines(t *testing.T) {
 	r.Release()
 }
 
-// readRecord reads one record less its length; nil at the end of file.
+// readRecord reads one record without its length; nil at the end of file.
 func readRecord(t *testing.T, f *File, task Task) []byte {
 	head := make([]byte, 2)
 	if !readFull(t, f, task, head) {
@@ -142,8 +142,8 @@ func TestPipeEnds(t *testing.T) {
 	want(t, "pipe2 with O_APPEND", err, syscall.EINVAL)
 }
 
-// A blocked reader and a blocked writer are woken by data, by room, by the end
-// of the other side, and by a signal.
+// A blocked reader and a blocked writer are woken by data, by room, by the close of the
+// other side, and by a signal.
 func TestPipeBlocking(t *testing.T) {
 	w := newWorld(t)
 	r, wr, err := w.Pipe(w.task, 0)
@@ -250,7 +250,7 @@ func TestFIFO(t *testing.T) {
 		}
 		opened <- f
 	}()
-	wr := w.open("/p", unix.O_WRONLY) // meets the reader, whoever comes first
+	wr := w.open("/p", unix.O_WRONLY) // meets the reader, whichever comes first
 	r = <-opened
 	wr.Write(w.task, []byte("hi"))
 	wr.Release()

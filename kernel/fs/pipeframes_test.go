@@ -11,20 +11,20 @@ import (
 	"grim/mm/phys"
 )
 
-// flaky is the memory of a program whose pages go away now and then: a copy stops
-// anywhere, and goes on after a Fault. From bad on there is no memory.
+// flaky is the memory of a program whose pages disappear now and then: a copy stops
+// anywhere, and continues after a Fault. From offset bad on there is no memory.
 type flaky struct {
 	b   []byte
 	bad int
 	r   *rand.Rand
-	gap bool // the next copy finds nothing
+	gap bool // the next copy copies nothing
 }
 
 func newFlaky(b []byte, bad int, seed uint64) *flaky {
 	return &flaky{b: b, bad: bad, r: rand.New(rand.NewPCG(seed, 2)), gap: true}
 }
 
-// some is how much of n bytes at off one copy moves.
+// some returns how many of n bytes at off one copy moves.
 func (f *flaky) some(off, n int) int {
 	if f.gap {
 		return 0
@@ -48,11 +48,12 @@ func (f *flaky) Fault(off int) error {
 	return nil
 }
 
-// frames are those that pipes hold.
+// frames returns how many frames pipes hold.
 func (w *world) frames() int { return w.mem.Owners()[phys.Pipe] }
 
-// A pipe's bytes are in frames that come and go with them, on the page.
-// Broken by: dropLocked that frees at the end of the pipe alone; trimLocked left out.
+// A pipe's bytes are in frames. A frame is allocated and freed as soon as its page is used
+// and emptied. The test fails if dropLocked frees only when the pipe is empty, and without
+// trimLocked.
 func TestPipeFrames(t *testing.T) {
 	w := newWorld(t)
 	r, wr, err := w.Pipe(w.task, unix.O_NONBLOCK)
@@ -104,7 +105,8 @@ func TestPipeFrames(t *testing.T) {
 	expect("closed", 0)
 }
 
-// Without frames a write ends with what fitted, and ENOMEM for nothing.
+// Without free frames a write ends after the bytes that fitted, or returns ENOMEM if none
+// did.
 func TestPipeWithoutFrames(t *testing.T) {
 	w := newWorld(t)
 	r, wr, err := w.Pipe(w.task, 0)
@@ -123,10 +125,10 @@ func TestPipeWithoutFrames(t *testing.T) {
 	}
 }
 
-// Random reads, writes and sizes against a plain buffer, with user memory that is
-// absent or bad anywhere: no byte is lost, doubled or moved.
-// Broken by: take that drops what it has not copied; put that keeps a part of an
-// atomic write; resizeLocked that forgets head.
+// Random reads, writes and sizes are compared with a plain buffer, with user memory that is
+// absent or bad anywhere: no byte is lost, doubled or moved. The test fails if take drops
+// bytes that it has not copied, if put keeps a part of an atomic write, and if resizeLocked
+// ignores head.
 func TestPipeModel(t *testing.T) {
 	for seed := range uint64(12) {
 		pipeModel(t, seed)
@@ -185,8 +187,9 @@ func pipeModel(t *testing.T, seed uint64) {
 	}
 }
 
-// A writer whose last reader goes in the middle of its write is told how much was
-// written, and EPIPE, for the signal. Broken by: an error only without a count.
+// If the last reader closes in the middle of a write, the writer gets the count of bytes
+// written, and EPIPE, for the signal. The test fails if the error is returned only without
+// a count.
 func TestPipePartialWriteBreaks(t *testing.T) {
 	w := newWorld(t)
 	r, wr, err := w.Pipe(w.task, 0)
@@ -206,7 +209,7 @@ func TestPipePartialWriteBreaks(t *testing.T) {
 	wr.Release()
 }
 
-// must1 reads a byte, and with it waits until somebody has written.
+// must1 reads a byte. So it waits until another thread has written.
 func must1(t *testing.T, w *world, r *File) {
 	t.Helper()
 	if n, err := r.Read(w.task, make([]byte, 1)); n != 1 || err != nil {
@@ -214,8 +217,8 @@ func must1(t *testing.T, w *world, r *File) {
 	}
 }
 
-// Readers and writers in parallel through flaky memory, sizes changing: every byte
-// arrives once, in order. Run with the race detector.
+// Readers and writers work in parallel through flaky memory while sizes change. Every byte
+// arrives once, in order. Run it with the race detector.
 func TestPipeStorm(t *testing.T) {
 	w := newWorld(t)
 	r, wr, err := w.Pipe(w.task, 0)

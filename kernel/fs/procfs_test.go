@@ -13,7 +13,7 @@ import (
 	"grim/mm/vm"
 )
 
-// fakeProcs are processes 7 (the caller) and 9 (a zombie).
+// fakeProcs has processes 7 (the caller) and 9 (a zombie).
 type fakeProcs struct{ self ProcInfo }
 
 func (p *fakeProcs) NextPID(after int) int {
@@ -116,7 +116,8 @@ func TestProcTexts(t *testing.T) {
 	}
 }
 
-// A text read again from its start is new; a process that has gone is ESRCH.
+// A text is made again when it is read from its start. For a process that has ended, that
+// is ESRCH.
 func TestProcReread(t *testing.T) {
 	w, p := newProcWorld(t)
 	p.self.Files.CloseAll()
@@ -171,7 +172,7 @@ func TestProcLinks(t *testing.T) {
 	if got := w.names("/proc/self/fd"); !slices.Equal(got, []string{"0", "1", "5"}) {
 		t.Errorf("fd: %v", got)
 	}
-	// Through the links one reaches the files, not what has their names.
+	// The links lead to the files themselves, not to other files of the same names.
 	must(t, w.Unlink(w.at, "/exe", 0))
 	w.put("/exe", "impostor")
 	if got := read("/proc/self/exe"); got != "/exe (deleted)" {
@@ -255,8 +256,8 @@ func TestProcTree(t *testing.T) {
 	}
 }
 
-// A setting shows its value, takes a new one with or without a newline, and
-// passes the errno of one that is not good on.
+// A setting shows its value, takes a new value with or without a newline, and returns the
+// error of a bad value.
 func TestProcSetting(t *testing.T) {
 	w, p := newProcWorld(t)
 	defer p.self.Files.CloseAll()

@@ -49,9 +49,9 @@ func (w *world) types(f *File, s string) {
 	}
 }
 
-// A pseudo-terminal is a pair of files (pty(7)): a slave that is locked at first, with
-// a name while the master is open; what goes in at one end comes out at the other,
-// through the line discipline; the end of either is seen at the other.
+// A pseudo-terminal is a pair of files (pty(7)). The slave is locked at first, and has a
+// name while the master is open. Bytes written at one end arrive at the other, through the
+// line discipline. The close of either end is seen at the other.
 func TestPTY(t *testing.T) {
 	w := newWorld(t)
 	m := w.open("/dev/ptmx", unix.O_RDWR|unix.O_NONBLOCK)
@@ -61,7 +61,7 @@ func TestPTY(t *testing.T) {
 	if st, err := w.Stat(w.at, "/dev/pts/0", 0); err != nil || st.Mode != syscall.S_IFCHR|0o620 || st.Rdev != unix.Mkdev(136, 0) || st.GID != 5 {
 		t.Errorf("/dev/pts/0: %+v, %v", st, err)
 	}
-	w.reads(m, "", syscall.EAGAIN) // nobody has had it open: no end
+	w.reads(m, "", syscall.EAGAIN) // no process has opened the slave yet, so there is no end of file
 	s := w.open("/dev/pts/0", unix.O_RDWR|unix.O_NONBLOCK)
 	if p := s.Path(); p != "/dev/pts/0" {
 		t.Errorf("its path is %q", p)
@@ -113,8 +113,8 @@ func TestPTY(t *testing.T) {
 	}
 }
 
-// What raw input waits for: VMIN and VTIME (termios(3)). Broken by a read that counts
-// VTIME from the call where VMIN is not 0, and by a poll that ignores VMIN.
+// Reads of raw input wait as VMIN and VTIME say (termios(3)). The test fails if a read
+// counts VTIME from the call where VMIN is not 0, and if poll ignores VMIN.
 func TestTTYRaw(t *testing.T) {
 	w := newWorld(t)
 	m, s := w.openPTY(0)
@@ -151,7 +151,7 @@ func TestTTYRaw(t *testing.T) {
 	later(20*time.Millisecond, "x")
 	w.reads(s, "x", nil)
 	mode(5, 1)
-	later(250*time.Millisecond, "yz") // not before it does time run
+	later(250*time.Millisecond, "yz") // the time runs only from the first byte on
 	took(300*time.Millisecond, 5*time.Second, func() { w.reads(s, "yz", nil) })
 	mode(1, 0)
 	big := strings.Repeat("0123456789", 1000)
@@ -192,10 +192,10 @@ func TestTTYOutput(t *testing.T) {
 	w.reads(m, "\x00x", nil)
 }
 
-// A leader that opens a terminal makes it its session's; readers and, with TOSTOP,
-// writers in the background are sent a signal; the end of the master, or of the leader,
-// is told. Broken by adopt without its look at other sessions, by a check that lets
-// every group through, and by signals to a group that has ended.
+// A leader that opens a terminal gets it for its session. Readers in the background, and
+// with TOSTOP writers, get a signal. The close of the master and the end of the leader are
+// signalled. The test fails if adopt does not look at other sessions, if check lets every
+// group through, and if signals go to a group that has ended.
 func TestPTYJobs(t *testing.T) {
 	w := newWorld(t)
 	jobs := &fakeJobs{sessions: map[int]int{10: 10, 11: 10, 20: 20}, groups: map[int]int{10: 10, 11: 10, 20: 20}, answer: syscall.EINTR}
@@ -248,7 +248,7 @@ func TestPTYJobs(t *testing.T) {
 	if fmt.Sprint(jobs.front) != fmt.Sprint([]syscall.Signal{syscall.SIGTTIN, syscall.SIGTTOU}) {
 		t.Errorf("signals in the background: %v", jobs.front)
 	}
-	jobs.answer = nil // it ignores them
+	jobs.answer = nil // the process ignores the signals
 	_, err = tty.Read(as(11).Task, buf)
 	want(t, "read without SIGTTIN", err, syscall.EIO)
 	_, err = tty.Ioctl(as(11).Task, flatMemory{11, 0, 0, 0}, unix.TIOCSPGRP, 0)
@@ -268,7 +268,7 @@ func TestPTYJobs(t *testing.T) {
 	s.Release()
 	tty.Release()
 	s = open(20, 0)
-	jobs.groups[20] = 0 // its group has ended, and the number may be another's
+	jobs.groups[20] = 0 // the group has ended, and its number may belong to another group
 	w.types(m, "\x03")
 	saw()
 	m.Release()

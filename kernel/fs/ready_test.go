@@ -46,7 +46,7 @@ func TestPoll(t *testing.T) {
 	}
 }
 
-// collectAll is an EpollWait that does not wait.
+// collectAll is EpollWait without waiting.
 func collectAll(t *testing.T, ep *File) map[uint64]uint32 {
 	t.Helper()
 	evs := make([]EpollEvent, 8)
@@ -110,7 +110,7 @@ func TestEpollModes(t *testing.T) {
 	f.Release()
 }
 
-// A file that is closed leaves its epoll instances, and the other way round.
+// A closed file leaves its epoll instances, and a closed instance leaves its files.
 func TestEpollClose(t *testing.T) {
 	w := newWorld(t)
 	ep := sure(w.Epoll(w.task))
@@ -163,13 +163,13 @@ func TestEpollNested(t *testing.T) {
 	}
 }
 
-// lateHandle becomes ready just after it was asked, as a file does when somebody
-// writes to it at that moment.
+// lateHandle becomes ready just after it was asked, as a file does when a thread writes to
+// it at that moment.
 type lateHandle struct {
 	unreadable
 	q     WaitQueue
 	asked int
-	late  int // at which question
+	late  int // the number of that question
 }
 
 func (h *lateHandle) queue() *WaitQueue { return &h.q }
@@ -186,9 +186,9 @@ func (h *lateHandle) ready() uint32 {
 	return EPOLLIN
 }
 
-// No wake-up is lost, however it falls between looking and waiting. Fails if
-// collect takes an item off the list after looking (tried), if await or Poll
-// look before they queue (tried), if arm runs before add.
+// No wake-up is lost, at whatever moment between the look and the wait it comes. The test
+// fails if collect takes an item off the list after the look (tried), if await or Poll look
+// before they queue (tried), and if arm runs before add.
 func TestWakeDuringLook(t *testing.T) {
 	w := newWorld(t)
 	for late := 1; late <= 2; late++ {
@@ -197,7 +197,7 @@ func TestWakeDuringLook(t *testing.T) {
 			ep := sure(w.Epoll(w.task))
 			must(t, ep.EpollCtl(unix.EPOLL_CTL_ADD, 1, f, EpollEvent{mode, 1}))
 			if late > 1 {
-				f.h.queue().Wake(EPOLLIN) // lists it, for nothing yet
+				f.h.queue().Wake(EPOLLIN) // lists it, although it is not ready yet
 			}
 			evs := make([]EpollEvent, 1)
 			if n, err := ep.EpollWait(w.task, evs, w.task.now()+5e9); n != 1 || err != nil {
@@ -213,15 +213,14 @@ func TestWakeDuringLook(t *testing.T) {
 		}
 		f.Release()
 	}
-	h := &lateHandle{} // ready since the caller looked
+	h := &lateHandle{} // ready since the caller has looked
 	if err := await(w.task, h, EPOLLIN, w.task.now()+1e8); err != nil {
 		t.Errorf("await: %v", err)
 	}
 }
 
-// Many producers, several threads waiting on one edge-triggered epoll, items
-// added and removed all the while: every token written is consumed, so no
-// wake-up is lost.
+// Many producers write, several threads wait on one edge-triggered epoll, and items are
+// added and removed all the time. Every token written is consumed, so no wake-up is lost.
 func TestEpollStress(t *testing.T) {
 	w := newWorld(t)
 	ep := sure(w.Epoll(w.task))
@@ -294,7 +293,7 @@ func TestEpollStress(t *testing.T) {
 	for _, f := range fds {
 		f.Release()
 	}
-	for range 1000 { // the pipes closed in the background
+	for range 1000 { // the pipes that are closed in the background
 		if w.Stats() == w.start {
 			return
 		}
@@ -363,7 +362,7 @@ func TestTimerfd(t *testing.T) {
 	f.SetFlags(unix.O_NONBLOCK)
 	_, err = f.Read(w.task, buf)
 	want(t, "read of a disarmed timer", err, syscall.EAGAIN)
-	f.TimerfdSet(1, 0, true) // long ago
+	f.TimerfdSet(1, 0, true) // a time in the past
 	if n, err := Poll(w.task, []PollFD{{File: f, Events: EPOLLIN}}, Never); n != 1 || err != nil {
 		t.Errorf("poll: %d, %v", n, err)
 	}
@@ -371,8 +370,9 @@ func TestTimerfd(t *testing.T) {
 	want(t, "unknown clock", err, syscall.EINVAL)
 }
 
-// A timer of a nanosecond that nobody reads expires once, and counts what has passed
-// when it is read. When it started again at the expiry, it expired without end.
+// A timer with an interval of a nanosecond that no thread reads expires once, and counts
+// the other expirations when it is read. When it was restarted at the expiry, it expired
+// without end.
 func TestTimerfdStartsAgainWhenRead(t *testing.T) {
 	w := newWorld(t)
 	f, err := w.Timerfd(w.task, unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK)

@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Transfers of a regular file through memory that is absent or bad anywhere move
-// what they can, and the offset by as much; an O_APPEND write stays in one piece.
-// Broken by: a buffer that is delivered in part and counted in whole, or not at all.
+// Transfers of a regular file through memory that is absent or bad anywhere move as many
+// bytes as they can, and the offset by the same number. An O_APPEND write stays in one
+// piece. The test fails if a buffer that is delivered in part is counted as a whole, or not
+// at all.
 func TestShortTransfers(t *testing.T) {
 	w := newWorld(t)
 	f := w.open("/f", unix.O_CREAT|unix.O_RDWR)
@@ -59,8 +60,8 @@ func TestShortTransfers(t *testing.T) {
 	}
 }
 
-// A listing costs what it shows: entries past the buffer are not looked at.
-// Broken by: a directory that lists itself for each call.
+// A listing costs as much as it shows: entries beyond the buffer are not visited. The test
+// fails if a directory lists itself for each call.
 func TestListingIsIncremental(t *testing.T) {
 	w := newWorld(t)
 	must(t, w.Mkdir(w.at, "/d", 0o755))
@@ -82,7 +83,7 @@ func TestListingIsIncremental(t *testing.T) {
 	if depth > 60 {
 		t.Errorf("the order of %d names is %d deep at its end", n, depth)
 	}
-	// Records that do not arrive are given again.
+	// Records that did not arrive are returned again.
 	buf := make([]byte, 240)
 	first, err := d.Getdents(w.task, buf, func(p []byte) (int, error) { return 100, syscall.EFAULT })
 	if first != 96 || err != nil {

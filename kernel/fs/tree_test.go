@@ -105,7 +105,7 @@ func TestWriteModes(t *testing.T) {
 	}
 }
 
-// A file without a name lives as long as an open file or a mapping of it.
+// A file without a name lives as long as an open file or a mapping of it exists.
 func TestUnlinkedFile(t *testing.T) {
 	w := newWorld(t)
 	text := strings.Repeat("grim", 3000)
@@ -130,7 +130,7 @@ func TestUnlinkedFile(t *testing.T) {
 	o.Unref()
 }
 
-// Data written through a mapping is what read sees, and the other way round.
+// read sees data written through a mapping, and a mapping sees data written by write.
 func TestMapped(t *testing.T) {
 	w := newWorld(t)
 	w.put("/f", strings.Repeat("a", 5000))
@@ -211,8 +211,8 @@ func TestGetcwd(t *testing.T) {
 	want(t, "chdir to a file", w.Chdir(w.at, "/dev/null"), syscall.ENOTDIR)
 }
 
-// A reader of a directory meets every name that stays exactly once, whatever
-// comes and goes meanwhile. Fails if cookies are positions in the list.
+// A reader of a directory meets every name that stays exactly once, whatever names are
+// added and removed in the meantime. The test fails if cookies are positions in the list.
 func TestReaddirWhileChanging(t *testing.T) {
 	w := newWorld(t)
 	must(t, w.Mkdir(w.at, "/d", 0o755))
@@ -266,7 +266,7 @@ func TestFlock(t *testing.T) {
 	must(t, b.Flock(w.task, unix.LOCK_UN))
 	must(t, <-done)
 	go func() { done <- b.Flock(newTask(), unix.LOCK_SH) }()
-	a.Release() // gives the lock up
+	a.Release() // releases the lock
 	must(t, <-done)
 	want(t, "bad operation", b.Flock(w.task, 77), syscall.EINVAL)
 }
@@ -293,8 +293,9 @@ func TestMemfdSeals(t *testing.T) {
 	}
 }
 
-// RLIMIT_FSIZE binds writes, truncations and allocations, with one signal each time.
-// Broken by: a write that only looks at its start; a truncation that is not asked.
+// RLIMIT_FSIZE limits writes, truncations and allocations, with one signal each time. The
+// test fails if a write looks only at its start, and if a truncation does not look at the
+// limit.
 func TestFileLimit(t *testing.T) {
 	w := newWorld(t)
 	f := w.open("/f", unix.O_CREAT|unix.O_RDWR)
@@ -335,8 +336,8 @@ func TestFileLimit(t *testing.T) {
 }
 
 // A user that fills the tree leaves pages and inodes for others. Each further user gets a
-// share of the rest.
-// Broken by: pageIndex.set without the charge; link without takeNode.
+// share of the rest. The test fails if pageIndex.set does not charge, and if link does not
+// call takeNode.
 func TestTreeIsShared(t *testing.T) {
 	w := newWorld(t)
 	w.Limit(w.size.Used()+400, w.named.Used()+400)
@@ -366,8 +367,8 @@ func TestTreeIsShared(t *testing.T) {
 	}
 }
 
-// The tree has a size and a number of inodes; statfs shows both, and what is removed
-// is there again.
+// The tree has a size and a number of inodes. statfs shows both. Space of removed files can
+// be used again.
 func TestTreeLimits(t *testing.T) {
 	w := newWorld(t)
 	w.put("/before", strings.Repeat("x", 3*4096))
@@ -399,7 +400,7 @@ func TestTreeLimits(t *testing.T) {
 	_, err = w.Open(w.at, "/5", unix.O_CREAT|unix.O_RDWR, 0o600)
 	want(t, "open without an inode", err, syscall.ENOSPC)
 	want(t, "mkdir without an inode", w.Mkdir(w.at, "/5", 0o755), syscall.ENOSPC)
-	must(t, w.Link(w.at, "/4", w.at, "/5", 0)) // a name of an inode that is there
+	must(t, w.Link(w.at, "/4", w.at, "/5", 0)) // another name of an existing inode
 	w.Unlink(w.at, "/1", unix.AT_REMOVEDIR)
 	must(t, w.Mkdir(w.at, "/6", 0o755))
 	m, err := w.Memfd(w.task, "m", 0)
@@ -410,8 +411,8 @@ func TestTreeLimits(t *testing.T) {
 	m.Release()
 }
 
-// A pipe without a name is opened through /proc without a wait, and is at its end
-// when its writers have gone; a FIFO that had writers is so too.
+// A pipe without a name is opened through /proc without a wait. It is at its end when its
+// writers have closed; so is a FIFO that had writers.
 func TestPipeOpenedAgain(t *testing.T) {
 	w := newWorld(t)
 	r, wr, err := w.Pipe(w.task, 0)

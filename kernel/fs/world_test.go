@@ -16,10 +16,10 @@ import (
 	"grim/proc/cred"
 )
 
-// world is a file tree over real frames. When the test ends, everything it made
-// is removed, and every frame, inode and open file must be gone (E4): a File
-// not released, a link count wrong by one, or a drop forgotten, and each test
-// of the package fails. (Tried: regular.drop without Unref.)
+// world is a file tree over real frames. When the test ends, everything that it made is
+// removed, and every frame, inode and open file must be gone (E4). If a File is not
+// released, a link count is wrong by one, or a drop is forgotten, each test of the package
+// fails. (Tried: regular.drop without Unref.)
 type world struct {
 	*FS
 	t     testing.TB
@@ -52,7 +52,7 @@ func (m noTLB) SyncInstructions(arch.PA, int)  {}
 
 func newWorld(t testing.TB) *world { return newWorldOf(t, 4096, nil) }
 
-// newWorldOf makes a world with so many frames of RAM.
+// newWorldOf makes a world with this number of frames of RAM.
 func newWorldOf(t testing.TB, frames int, proc ProcSource) *world {
 	t.Helper()
 	const first = 2 << 20 // below: the kernel half's root page
@@ -96,7 +96,7 @@ func newWorldOf(t testing.TB, frames int, proc ProcSource) *world {
 	return w
 }
 
-// end removes what the test made and compares with the start.
+// end removes everything that the test has made and compares with the start.
 func (w *world) end() {
 	if w.t.Failed() {
 		return
@@ -133,7 +133,7 @@ func (w *world) removeAll(path string) {
 	}
 }
 
-// names lists a directory, in order, without the dots.
+// names returns the names in a directory, in order, without the dots.
 func (w *world) names(path string) []string {
 	w.t.Helper()
 	f := w.open(path, unix.O_RDONLY|unix.O_DIRECTORY)
@@ -152,7 +152,7 @@ func (w *world) names(path string) []string {
 	}
 }
 
-// arrives is memory without bounds, for Getdents.
+// arrives is a deliver function for Getdents that takes everything.
 func arrives(p []byte) (int, error) { return len(p), nil }
 
 // open opens or makes a file, or ends the test.
@@ -165,7 +165,7 @@ func (w *world) open(path string, flags int) *File {
 	return f
 }
 
-// put makes a file with a text; get reads it.
+// put makes a file with a text. get reads it.
 func (w *world) put(path, text string) {
 	w.t.Helper()
 	f := w.open(path, unix.O_CREAT|unix.O_TRUNC|unix.O_WRONLY)
@@ -198,7 +198,7 @@ func (w *world) readAll(f *File) string {
 	}
 }
 
-// stranger is the user of tasks that were made for no world.
+// stranger is the user of tasks that were made without a world.
 var stranger = charge.Unlimited().User(0)
 
 // testTask is a thread that a test can interrupt.
@@ -233,7 +233,7 @@ func (t *testTask) OpenLimit() int { return 1024 }
 
 func (t *testTask) TooLarge() { t.signals++ }
 
-// Payer is the superuser of the world.
+// Payer returns the user of the world's tasks.
 func (t *testTask) Payer() *charge.User { return t.payer }
 
 func (t *testTask) IDs() (int, int) { return 7, 8 }
