@@ -10,8 +10,8 @@ const (
 	slotTPIDR  = 34 // TPIDR_EL0
 )
 
-// UserPSTATE are the bits of PSTATE that user code may choose: N, Z, C, V, DIT and
-// SSBS (Arm ARM C5.2.18). run overwrites all others; entry.s has the number too.
+// UserPSTATE are the bits of PSTATE that user code may choose: N, Z, C, V, DIT and SSBS
+// (Arm ARM C5.2.18). run sets all other bits itself. entry.s has this number too.
 const UserPSTATE = 0xf1001000
 
 // ABI is the Linux arm64 ABI: system-call number in X8, arguments in X0 to X5.

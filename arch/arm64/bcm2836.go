@@ -5,26 +5,26 @@ import (
 	"sync/atomic"
 )
 
-// bcm2836 is the Raspberry Pi 3's pair of controllers: one with inputs for each
-// CPU ("Quad-A7 control", QA7 rev 3.4), and behind input 8 of it the older one
-// ("BCM2835 ARM Peripherals", 7.5). Numbers here: local inputs 0 to 31, then
-// bank b, input i as 32 + 32*b + i; bank 0 has 8 inputs. Neither latches: an
-// interrupt is over when the device says so.
+// bcm2836 is the Raspberry Pi 3's pair of interrupt controllers. One has inputs for each
+// CPU ("Quad-A7 control", QA7 rev 3.4). Behind its input 8 is the older one ("BCM2835 ARM
+// Peripherals", 7.5). Numbers here: local inputs are 0 to 31; bank b, input i is 32 + 32*b
+// + i; bank 0 has 8 inputs. Neither controller latches: an interrupt ends when the device
+// stops raising it.
 type bcm2836 struct {
 	local, banks window
-	boot         uintptr          // the CPU that has the banks' inputs
-	on           [3]atomic.Uint32 // banks' inputs that are enabled
-	timers       [4]uint32        // the same of the timers, by CPU
-	self         func() uintptr   // the controller's number of the calling CPU
+	boot         uintptr          // the CPU that gets the banks' inputs
+	on           [3]atomic.Uint32 // enabled inputs of the banks
+	timers       [4]uint32        // enabled inputs of the timers, by CPU
+	self         func() uintptr   // the calling CPU's number at the controller
 }
 
 const (
-	qaRouting  = 0x0c // input 8 goes to which CPU
+	qaRouting  = 0x0c // the CPU to which input 8 goes
 	qaTimerIRQ = 0x40 // + 4*CPU: enables inputs 0 to 3
 	qaMailbox  = 0x50 // + 4*CPU: enables mailboxes 0 to 3
 	qaSource   = 0x60 // + 4*CPU
-	qaSet      = 0x80 // + 16*CPU: sets bits of mailbox 0, and
-	qaClear    = 0xc0 // + 16*CPU: reads them, and clears those written as 1
+	qaSet      = 0x80 // + 16*CPU: sets bits of mailbox 0
+	qaClear    = 0xc0 // + 16*CPU: reads these bits, and clears the bits written as 1
 
 	qaTimers = 4
 	qaBox    = 4
@@ -39,7 +39,7 @@ var (
 	bcmDisable = [3]uintptr{0x24, 0x1c, 0x20}
 )
 
-// bcmFIQ selects an interrupt to come as FIQ.
+// bcmFIQ selects an interrupt that comes as FIQ.
 const bcmFIQ = 0x0c
 
 func (g *bcm2836) init(c *irqCPU) error {
@@ -62,7 +62,7 @@ func (g *bcm2836) initCPU(c *irqCPU) {
 	g.local.write(qaMailbox+4*cpu, 1)
 }
 
-// send sets a bit of the CPU's mailbox 0, which interrupts it until it clears all bits.
+// send sets a bit of the CPU's mailbox 0. The CPU is interrupted until it clears all bits.
 func (g *bcm2836) send(c *irqCPU, sgi int) { g.local.write(qaSet+16*uintptr(c.mpidr&3), 1<<sgi) }
 
 func (g *bcm2836) enable(line int) {

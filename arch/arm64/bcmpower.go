@@ -1,8 +1,8 @@
 package arm64
 
-// bcmPower is the Raspberry Pi's power management block, whose watchdog resets
-// the machine. It is not in "BCM2835 ARM Peripherals"; registers as in Linux's
-// driver bcm2835_wdt. Every write needs the password.
+// bcmPower is the Raspberry Pi's power management block. Its watchdog resets the machine.
+// It is not in "BCM2835 ARM Peripherals"; the registers are those of Linux's driver
+// bcm2835_wdt. Every write needs the password.
 type bcmPower struct{ window }
 
 const (
@@ -12,13 +12,13 @@ const (
 
 	pmPassword = 0x5a000000
 	pmRSTCMask = 0x30
-	pmFull     = 0x20  // full reset when the watchdog runs out
-	pmStop     = 0x102 // no reset when it does, which is how it is stopped
+	pmFull     = 0x20  // full reset when the watchdog expires
+	pmStop     = 0x102 // no reset when it expires: this stops it
 	pmHalt     = 0x555 // partition 63: the firmware then stops instead of booting
-	pmTicks    = 10    // of 16 us
+	pmTicks    = 10    // in units of 16 us
 )
 
-// off marks the reset that follows as the last one.
+// off resets the machine, and makes the firmware stop after that instead of booting.
 func (p *bcmPower) off() {
 	p.write(pmRSTS, pmPassword|p.read(pmRSTS)|pmHalt)
 	p.reset()

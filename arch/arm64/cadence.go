@@ -14,11 +14,11 @@ const (
 	cdFIFO   = 0x30
 
 	cdEnable  = 1<<2 | 1<<4 // receiver, transmitter
-	cdDisable = 1<<3 | 1<<5 // and their opposites
+	cdDisable = 1<<3 | 1<<5 // the same, turned off
 	cdBreaks  = 1<<7 | 1<<8 // start and stop break
 	cdRXEmpty = 1 << 1      // SR
 	cdTXFull  = 1 << 4      // SR
-	cdIntRX   = 1 << 0      // ISR: as many bytes as RXWM says
+	cdIntRX   = 1 << 0      // as many bytes have arrived as RXWM says
 	cdIntTX   = 1 << 3      // ISR: nothing left to send
 	cdAll     = 0x1fff
 )
@@ -26,7 +26,7 @@ const (
 func (u *cadence) init() {
 	u.write(cdIDR, cdAll)
 	u.write(cdCR, u.read(cdCR)&^(cdDisable|cdBreaks)|cdEnable)
-	u.write(cdRXWM, 1) // interrupt at the first byte, so no time-out is needed
+	u.write(cdRXWM, 1) // interrupt at the first byte: then no time-out is needed
 	u.write(cdRXTOUT, 0)
 	u.write(cdISR, cdAll)
 	u.write(cdIER, cdIntRX)
@@ -46,7 +46,7 @@ func (u *cadence) transmit(on bool) {
 
 func (u *cadence) status() uint32 { return u.read(cdSR) }
 
-// receive has no way to tell a bad byte: the status bits are not by byte.
+// receive cannot detect a bad byte: the status bits do not belong to a byte.
 func (u *cadence) receive() (byte, received) {
 	if u.read(cdSR)&cdRXEmpty != 0 {
 		return 0, nothing

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/arch/arm64/arm64asm"
 )
 
-// Disassemble gives the first instruction of text, which lies at pc, in Go's
-// assembly syntax.
+// Disassemble returns the first instruction of text in Go's assembly syntax. pc is the
+// address of text.
 func Disassemble(pc uint64, text []byte) string {
 	i, err := arm64asm.Decode(text)
 	if err != nil {

@@ -6,15 +6,14 @@ import (
 	"slices"
 )
 
-// Span is a piece of the physical address space.
+// Span is a range of the physical address space.
 type Span struct {
 	Base, Size uint64
 }
 
-// Drivers by the kind of device, which who reads the device tree gets from
-// "compatible". A driver is one file; to be found, it only has to be listed here
-// and, with its compatible strings, where the tree is read. The interrupt
-// controllers' list is newController.
+// Drivers by the kind of device. The reader of the device tree derives the kind from
+// "compatible". A driver is one file. A new driver must be listed here, and its compatible
+// strings where the tree is read. The interrupt controllers are listed in newController.
 var (
 	portDrivers = map[string]func(window, *UARTConfig) port{
 		"pl011":        func(w window, _ *UARTConfig) port { return &pl011{w} },
@@ -56,15 +55,14 @@ func Kinds() map[string][]string {
 	}
 }
 
-// power is a device that ends or restarts the machine. Both take effect some
-// time after they return.
+// power is a device that turns the machine off or restarts it. Both happen some time after
+// the method has returned.
 type power interface {
 	off()
 	reset()
 }
 
-// PowerConfig is a device that ends the machine where PSCI does not; Kind "" for
-// none.
+// PowerConfig is a device that turns the machine off if PSCI does not. Kind "": none.
 type PowerConfig struct {
 	Kind string
 	Regs Span

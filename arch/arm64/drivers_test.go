@@ -5,13 +5,13 @@ import (
 	"unsafe"
 )
 
-// registers is a device's window in ordinary memory: what was written is read back.
+// registers is a device's window in ordinary memory: a read returns the last write.
 type registers [256]uint32
 
 func (r *registers) window() window        { return window{unsafe.Pointer(r)} }
 func (r *registers) at(off uintptr) uint32 { return r[off/4] }
 
-// TestPins: each controller's direction and level registers, for a pin that is not
+// TestPins checks each controller's direction and level registers, for a pin that is not
 // the first of its bank.
 func TestPins(t *testing.T) {
 	var b, z, i registers
@@ -22,7 +22,7 @@ func TestPins(t *testing.T) {
 		dir, level uintptr // registers
 		dirBits    uint32
 		bit        uint32
-		set        bool // a register each for setting and clearing
+		set        bool // there are separate registers for setting and clearing
 	}{
 		{"bcm2835-gpio", &b, 42, 0x10, 0x20, 1 << 6, 1 << 10, true},
 		{"zynqmp-gpio", &z, 23, 0x204, 0x40, 1 << 23, 1 << 23, false},
@@ -50,8 +50,7 @@ func TestPins(t *testing.T) {
 	}
 }
 
-// TestFirmwarePin: the messages that a Raspberry Pi 3's firmware is sent, and their
-// address.
+// TestFirmwarePin checks the messages to a Raspberry Pi 3's firmware, and their address.
 func TestFirmwarePin(t *testing.T) {
 	defer func(f func(unsafe.Pointer) uint64) { message.physical = f }(message.physical)
 	var sent unsafe.Pointer
@@ -66,7 +65,7 @@ func TestFirmwarePin(t *testing.T) {
 		{func() { p.set(true) }, [16]uint32{64, 0, 0x38041, 8, 0, 130, 1}},
 		{func() { p.set(false) }, [16]uint32{64, 0, 0x38041, 8, 0, 130}},
 	} {
-		const letter = 0xe345_0048 // the bus's address, with the channel
+		const letter = 0xe345_0048 // the bus address, with the channel
 		r[mboxWrite/4], r[mboxRead/4] = 0, letter
 		c.do()
 		if got := *(*[16]uint32)(sent); got != c.want || uintptr(sent)%64 != 0 || r[mboxWrite/4] != letter {
@@ -80,7 +79,7 @@ func TestFirmwarePin(t *testing.T) {
 	}
 }
 
-// TestClocks: each driver's register.
+// TestClocks checks each driver's register.
 func TestClocks(t *testing.T) {
 	for kind, off := range map[string]uintptr{"pl031": 0, "zynqmp-rtc": 0x10} {
 		var r registers
@@ -97,7 +96,7 @@ func TestClocks(t *testing.T) {
 	}
 }
 
-// TestActiveLow: a light that is on when its pin is low.
+// TestActiveLow checks a light that is on when its pin is low.
 func TestActiveLow(t *testing.T) {
 	var r registers
 	for _, low := range []bool{false, true} {
@@ -111,8 +110,8 @@ func TestActiveLow(t *testing.T) {
 	}
 }
 
-// TestPorts: a byte that came whole, one that did not, and none; and whether there
-// is room to send.
+// TestPorts checks reception of a good byte, of a bad byte, and of none, and the report
+// whether there is room to send.
 func TestPorts(t *testing.T) {
 	type reg struct {
 		off uintptr
@@ -140,7 +139,7 @@ func TestPorts(t *testing.T) {
 			want received
 		}{{"whole", c.good, good}, {"broken", c.bad, bad}, {"none", c.non, nothing}} {
 			if x.regs == nil {
-				continue // the device does not tell
+				continue // the device does not report it
 			}
 			for _, v := range x.regs {
 				r[v.off/4] = v.v
@@ -164,8 +163,8 @@ func TestPorts(t *testing.T) {
 	}
 }
 
-// TestPortWidths: a 16550 with registers next to each other is accessed a byte at a time;
-// what servers have of a PL011 has no control registers, and none is written.
+// TestPortWidths: a 16550 whose registers are next to each other is accessed in bytes. A
+// server's PL011 has no control registers, so none is written.
 func TestPortWidths(t *testing.T) {
 	var r registers
 	p := portDrivers["16550"](r.window(), &UARTConfig{Width: 1})
@@ -184,7 +183,7 @@ func TestPortWidths(t *testing.T) {
 	}
 }
 
-// TestUARTRing: what does not fit is dropped, what does comes out in order.
+// TestUARTRing: bytes that do not fit are dropped, the others come out in order.
 func TestUARTRing(t *testing.T) {
 	f := &fifo{}
 	u := &UART{port: f}
@@ -208,8 +207,8 @@ func TestUARTRing(t *testing.T) {
 	}
 }
 
-// TestLateByte: a byte that arrives just when the device was found empty is an event
-// of its own, which draining does not forget. Broken by: clear at the end of drain.
+// TestLateByte: a byte that arrives just when the device was found empty is a new event,
+// which drain does not clear. It fails if clear is at the end of drain.
 func TestLateByte(t *testing.T) {
 	f := &fifo{in: []byte{1}, late: []byte{2}}
 	u := &UART{port: f}
@@ -226,9 +225,9 @@ func TestLateByte(t *testing.T) {
 // fifo is a port with bytes to receive.
 type fifo struct {
 	in      []byte
-	late    []byte // arrives when in was found empty
+	late    []byte // arrives when in is found empty
 	event   bool
-	cleared int // how many bytes were there at clear
+	cleared int // number of bytes in it at clear
 }
 
 func (f *fifo) init()          {}

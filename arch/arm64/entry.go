@@ -10,64 +10,64 @@ import (
 
 // defined in entry.s; translateEL0 in mmu.s
 
-// run enters user mode and comes back with the frame stored, Trap.Kind the
-// vector, Trap.Code ESR_EL1 and Trap.Addr FAR_EL1.
+// run enters user mode, and returns after a trap. The frame is then stored; Trap.Kind is
+// the vector, Trap.Code ESR_EL1 and Trap.Addr FAR_EL1.
 //
 //go:noescape
 func run(u *arch.UArea)
 
-// translateEL0 is PAR_EL1 after AT S1E0R: bit 0 set means no translation.
+// translateEL0 returns PAR_EL1 after AT S1E0R. Bit 0 is set if there is no translation.
 func translateEL0(va uint64) uint64
 
-// installVectors points VBAR_EL1 at this package's vectors, and SP_EL1 at the exception
-// stack of this CPU, with the faultBlock, which ends at the address given. gp and top are
-// where Go code handles faults.
+// installVectors sets VBAR_EL1 to this package's vectors, and SP_EL1 to the exception stack
+// of this CPU. The stack with the faultBlock at its top ends at end. gp and top are the g
+// and the stack on which Go code handles faults.
 func installVectors(gp, top, end uintptr)
 
-// openSErrors lets SErrors through from now on.
+// openSErrors unmasks SErrors.
 func openSErrors()
 
-// exceptionStackBase is where the memory of the exception stack begins, and the
-// first whole page in it is its guard.
+// exceptionStackBase returns the start of the memory of the exception stack. The first
+// whole page in it is the guard.
 func exceptionStackBase() uintptr
 
-// clearHistory installs the vectors that clear the branch history so.
+// clearHistory installs the vectors that clear the branch history in the way how.
 func clearHistory(how clearing, loops, smc uint64)
 
-// OverflowStack writes over the end of the boot stack, for crash tests.
+// OverflowStack writes beyond the end of the boot stack, for crash tests.
 func OverflowStack()
 
-// InitUser is arch.Machine's.
+// InitUser implements arch.Machine.
 func (m *Machine) InitUser(u *arch.UArea, pc, sp arch.VA) {
 	u.Frame = arch.Frame{}
 	u.Frame[slotPC], u.Frame[slotSP] = uint64(pc), uint64(sp)
 	clear(u.FPU[:fpuSize])
 }
 
-// fpuSize is q0-q31, FPCR and FPSR: what entry.s keeps in UArea.FPU.
+// fpuSize is the size of q0-q31, FPCR and FPSR, which entry.s keeps in UArea.FPU.
 const fpuSize = 32*16 + 16
 
-// CopyUser is arch.Machine's.
+// CopyUser implements arch.Machine.
 func (m *Machine) CopyUser(dst, src *arch.UArea) {
 	dst.Frame = src.Frame
 	copy(dst.FPU[:fpuSize], src.FPU[:fpuSize])
 }
 
-// ABI is arch.Machine's.
+// ABI implements arch.Machine.
 func (m *Machine) ABI() *arch.ABI { return &ABI }
 
-// Run is arch.Machine's. A trapped read of an identification register is
+// Run implements arch.Machine. A trapped read of an identification register is
 // answered here and not seen above.
 func (m *Machine) Run(u *arch.UArea) {
 	run(u)
-	// The short way for what comes most often: of a system call everything is
-	// in place, fromSync being arch.Syscall.
+	// System calls are the most frequent traps, so they return here. Everything is in place
+	// for them already, as fromSync is arch.Syscall.
 	if u.Trap.Kind != fromSync || ec(u.Trap.Code) != ecSVC {
 		m.trapped(u)
 	}
 }
 
-// trapped is Run for all but system calls that come first.
+// trapped is the rest of Run, for all traps but a system call as the first one.
 func (m *Machine) trapped(u *arch.UArea) {
 	for {
 		t := &u.Trap
@@ -82,7 +82,7 @@ func (m *Machine) trapped(u *arch.UArea) {
 	}
 }
 
-// emulate does the instruction that trapped in place of the CPU, if it may.
+// emulate executes the trapped instruction in place of the CPU, if user code may use it.
 func (m *Machine) emulate(u *arch.UArea) bool {
 	iss := u.Trap.Code
 	switch ec(iss) {
@@ -101,9 +101,8 @@ func (m *Machine) emulate(u *arch.UArea) bool {
 	return emulateMRS(&u.Frame, iss, readID)
 }
 
-// userInstruction reads the instruction at pc in the active address space. It
-// has the CPU translate, as EL0 would, which cannot fault, and reads through the
-// direct map.
+// userInstruction reads the instruction at pc in the active address space. It lets the CPU
+// translate pc as for EL0, which cannot fault, and reads through the direct map.
 func (m *Machine) userInstruction(pc uint64) (uint32, bool) {
 	if pc%4 != 0 || pc >= uint64(arch.UserMax) {
 		return 0, false
@@ -121,23 +120,23 @@ func (m *Machine) userInstruction(pc uint64) (uint32, bool) {
 	return 0, false
 }
 
-// HWCap is AT_HWCAP and AT_HWCAP2 for user programs.
+// HWCap returns AT_HWCAP and AT_HWCAP2 for user programs.
 func (m *Machine) HWCap() (caps, caps2 uint64) { return hwcap(readID) }
 
-// faultBlock is what the vectors need to know of a CPU: it is at the top of the CPU's
+// faultBlock has the data of a CPU that the vectors need. It is at the top of the CPU's
 // exception stack, and TPIDR_EL1 points to it.
 type faultBlock struct {
 	g, stack uintptr // of the runtime's fault handler
-	depth    uint64  // how often it was entered and not left
+	depth    uint64  // how many entries of it have not returned
 	_        uint64  // a multiple of 16, as SP must be
 }
 
-// exceptionStackSize is entry.s's EXCSTACK, and a faultBlock is 32 bytes there.
+// exceptionStackSize is EXCSTACK of entry.s. A faultBlock is 32 bytes there.
 const exceptionStackSize = 12288
 
 var _ = [1]struct{}{}[unsafe.Sizeof(faultBlock{})-32]
 
-// kernelFrame is what the vectors store of interrupted kernel code.
+// kernelFrame has the registers of interrupted kernel code, which the vectors store.
 type kernelFrame struct {
 	R              [31]uint64
 	SP, PC, PSTATE uint64
@@ -146,5 +145,5 @@ type kernelFrame struct {
 	_              uint64 // a multiple of 16, as SP must be
 }
 
-// entry.s has the size of a kernelFrame built in.
+// entry.s contains the size of a kernelFrame.
 var _ = [1]struct{}{}[unsafe.Sizeof(kernelFrame{})-38*8]

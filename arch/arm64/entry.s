@@ -8,7 +8,7 @@
 #define U_LR		240
 #define U_KIND		320
 #define U_ADDR		336
-#define U_KSP		344	// Mach: what the kernel side keeps while in user mode
+#define U_KSP		344	// Mach: the kernel's registers while in user mode
 #define U_KFP		360
 #define U_KEXC		376
 #define U_FPU		512
@@ -17,29 +17,29 @@
 #define F_G		0	// in faultBlock
 #define F_DEPTH		16
 #define F_SIZE		32
-// SP -= K_SIZE and back, as words: the linker would count them on the stack of a
-// goroutine, which this is not.
+// SP -= K_SIZE and back, as words: the linker would count instructions as a change of a
+// goroutine's stack, but this stack is not a goroutine's.
 #define PUSH_FRAME	WORD $0xd104c3ff
 #define POP_FRAME	WORD $0x9104c3ff
 
-// What user code may have in PSTATE: NZCV, DIT, SSBS. The rest is fixed: EL0t,
-// AArch64, FIQ masked (nothing here sends one), IRQ, SError and debug open.
+// The bits of PSTATE that user code may choose: NZCV, DIT, SSBS. The rest is fixed: EL0t,
+// AArch64, FIQ masked (no device here sends one), IRQ, SError and debug unmasked.
 #define PSTATE_USER	0xf1001000
 #define PSTATE_FIXED	0x40
 
-// EXCSTACK has room for a page to leave unmapped below what is used, wherever page
-// bounds lie (mmu.init): three frames are the most.
+// EXCSTACK has room for a whole unmapped page below the used part, wherever the page
+// boundaries are (mmu.init). The used part is at most three frames.
 #define EXCSTACK	12288
-// It is the boot CPU's; the others have theirs in the area of area.go.
+// This is the boot CPU's stack. exceptionStackOf (start.go) maps those of the other CPUs.
 GLOBL	·exceptionStack(SB), NOPTR, $EXCSTACK
 GLOBL	·historyLoops(SB), NOPTR, $8
 GLOBL	·historySMC(SB), NOPTR, $8
 
 // func run(u *arch.UArea)
 //
-// Go code has no registers of its own across a call but SP, R29, g and LR. They
-// are kept in the u-area, and so is SP_EL1, which is the u-area's address until
-// the next trap.
+// Across a call, Go code preserves no registers but SP, R29, g and LR. run keeps them in
+// the u-area. It keeps the kernel's SP_EL1 there too, and sets SP_EL1 to the u-area's
+// address until the next trap.
 TEXT ·run(SB),NOSPLIT|NOFRAME,$0-8
 	MOVD	u+0(FP), R0
 	MOVD	RSP, R1
@@ -50,7 +50,7 @@ TEXT ·run(SB),NOSPLIT|NOFRAME,$0-8
 	MSR	R1, FPCR
 	MSR	R2, FPSR
 	MSR	$4, DAIFSet	// an SError from here on would overwrite ELR_EL1
-	ADD	$U_FPU, R0, R3	// four registers an instruction
+	ADD	$U_FPU, R0, R3	// four registers per instruction
 	VLD1.P	64(R3), [V0.D2, V1.D2, V2.D2, V3.D2]
 	VLD1.P	64(R3), [V4.D2, V5.D2, V6.D2, V7.D2]
 	VLD1.P	64(R3), [V8.D2, V9.D2, V10.D2, V11.D2]
@@ -90,8 +90,8 @@ TEXT ·run(SB),NOSPLIT|NOFRAME,$0-8
 	LDP	(RSP), (R0, R1)
 	ERET
 
-// trap is the rest of the vectors from EL0, and of run: SP_EL1 is the u-area, R0
-// the vector, and the user's R0 and R1 are stored. It returns from run.
+// trap is the common part of the vectors from EL0, and the end of run. On entry SP_EL1 is
+// the u-area, R0 is the vector, and the user's R0 and R1 are stored. It returns from run.
 TEXT ·trap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	STP	(R2, R3), 16(RSP)
 	STP	(R4, R5), 32(RSP)
@@ -149,8 +149,8 @@ TEXT ·trap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	$n, R0 \
 	B	·trap(SB)
 
-// A vector that kernel code at EL1t gets to: on the exception stack. SP_EL1 stays
-// below the frame, where a fault of the fault's handler puts its own.
+// A vector for exceptions of kernel code at EL1t. It runs on the exception stack. SP_EL1
+// stays below the frame, so that a fault in the fault handler stores its frame there.
 #define KERNEL(off) \
 	PCALIGN	$128 \
 	PUSH_FRAME \
@@ -158,8 +158,8 @@ TEXT ·trap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	$off, R0 \
 	B	·kernelTrap(SB)
 
-// A vector that only a fault on the way into or out of user mode, or of the code
-// above, gets to. SP_EL1 is not to be relied on; TPIDRRO_EL0 serves nothing else.
+// A vector for faults on the way into or out of user mode, or in the code above. SP_EL1
+// may be wrong, so it is not used. TPIDRRO_EL0 is free: it is used only here.
 #define BROKEN(off) \
 	PCALIGN	$128 \
 	MSR	R0, TPIDRRO_EL0 \
@@ -171,10 +171,10 @@ TEXT ·trap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	$off, R0 \
 	B	·kernelTrap(SB)
 
-// The same, with the branch history cleared before the first branch whose target is
-// predicted, in three ways (speculation.go). No register but R0 to R3 is free, not
-// even the assembler's, so addresses and loads are apart. 0x14000001 is B to the next
-// instruction, 0xd50322df is CLRBHB.
+// Vectors from EL0 that clear the branch history before the first branch whose target is
+// predicted, in three ways (speculation.go). Only R0 to R3 are free, and not even the
+// assembler's register, so addresses and loads are separate instructions. 0x14000001 is B
+// to the next instruction, 0xd50322df is CLRBHB.
 #define USER_LOOP(n) \
 	PCALIGN	$128 \
 	STP	(R0, R1), (RSP) \
@@ -196,7 +196,7 @@ TEXT ·trap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	$n, R0 \
 	B	·trap(SB)
 
-// SMCCC 1.1: a workaround changes X0 to X3 only.
+// SMCCC 1.1: a workaround changes only X0 to X3.
 #define USER_FIRMWARE(n) \
 	PCALIGN	$128 \
 	STP	(R0, R1), (RSP) \
@@ -223,7 +223,7 @@ TEXT ·trap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	BROKEN(0x300) \
 	BROKEN(0x380)
 
-// EL0 in AArch32, which there is not.
+// Traps of EL0 in AArch32, which does not exist here.
 #define EL0_32 \
 	BROKEN(0x600) \
 	BROKEN(0x680) \
@@ -282,11 +282,11 @@ set:	MSR	R1, VBAR_EL1
 	ISB	$15
 	RET
 
-// kernelTrap stores the rest of a kernelFrame and calls kernelFault on the
-// runtime's fault stack. If that returns, the interrupted code is resumed as the
-// frame then says. A semihosting call that no debugger took is answered here.
+// kernelTrap stores the rest of a kernelFrame and calls kernelFault on the runtime's fault
+// stack. If that returns, the interrupted code continues with the registers in the frame.
+// A semihosting call that no debugger has taken is answered here.
 //
-// At a depth of 2 only lastResort runs, and at 3 nothing does.
+// At a depth of 2 it calls lastResort instead, and at 3 nothing.
 TEXT ·kernelTrap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	STP	(R2, R3), 16(RSP)
 	CBNZ	R0, store
@@ -393,7 +393,7 @@ TEXT ·installVectors(SB),NOSPLIT|NOFRAME,$0-24
 
 // func openSErrors()
 //
-// A pending SError is taken before it returns.
+// It returns after a pending SError has been taken.
 TEXT ·openSErrors(SB),NOSPLIT|NOFRAME,$0-0
 	DSB	$15
 	ISB	$15
@@ -407,8 +407,8 @@ TEXT ·exceptionStackBase(SB),NOSPLIT,$0-8
 	MOVD	R0, ret+0(FP)
 	RET
 
-// eat overflows the stack that it is on, a word at a time. The store is spelled as a
-// word because the linker counts what it knows to be pushed.
+// eat overflows its stack. The store is written as a word, because the linker counts the
+// pushes that it knows.
 TEXT eat<>(SB),NOSPLIT|NOFRAME,$0-0
 again:	WORD	$0xf81f0fff	// str xzr, [sp, #-16]!
 	B	again
@@ -425,8 +425,8 @@ TEXT ·OverflowStack(SB),NOSPLIT,$16-0
 
 // func semihost(op, arg uintptr) uintptr
 //
-// The HLT must be the first instruction: kernelTrap knows it by its address. So
-// arguments come in registers, from semihosting in exit.s.
+// The HLT must be the first instruction, as kernelTrap recognizes it by its address. So
+// semihosting passes the arguments in registers.
 TEXT ·semihost(SB),NOSPLIT|NOFRAME,$0
 	WORD	$0xd45e0000	// hlt #0xf000
 	RET

@@ -24,9 +24,9 @@ const (
 	ecWatchSame     = 0x35
 	ecBRK           = 0x3c
 	esrIL           = 1 << 25
-	esrTFV          = 1 << 23 // of ecFP: the trapped exceptions are named
+	esrTFV          = 1 << 23 // in ecFP: the syndrome names the trapped exceptions
 	esrWnR          = 1 << 6  // a write
-	esrCM           = 1 << 8  // by cache maintenance, which needs read access only
+	esrCM           = 1 << 8  // the access was cache maintenance, which needs only read access
 	esrFnV          = 1 << 10
 	accessShift     = 56 // of arch.Trap.Code
 	faultStatusMask = 0x3f
@@ -45,7 +45,7 @@ const (
 
 func ec(esr uint64) uint64 { return esr >> 26 & 0x3f }
 
-// decode says what a trap from EL0 through a vector was. sp is the user's.
+// decode determines the kind of a trap from EL0 through a vector. sp is the user's SP.
 func decode(vector, esr, far, sp uint64) arch.Trap {
 	t := arch.Trap{Code: esr}
 	switch vector {
@@ -70,22 +70,22 @@ func decode(vector, esr, far, sp uint64) arch.Trap {
 	case ecPCAlign:
 		t.Kind, t.Addr = arch.Alignment, arch.VA(far)
 	case ecSPAlign:
-		// FAR_EL1 is not set by this one.
+		// FAR_EL1 is not set by this exception.
 		t.Kind, t.Addr = arch.Alignment, arch.VA(sp)
 	case ecFP:
 		t.Kind = arch.Arithmetic
 	case ecBreakLower, ecStepLower, ecWatchLower, ecBRK:
 		t.Kind = arch.Breakpoint
 	default:
-		// Unallocated and trapped instructions, and whatever later
-		// architectures add: nothing that this kernel offers.
+		// Unallocated and trapped instructions, and the classes that later architectures
+		// add: this kernel offers none of them.
 		t.Kind = arch.Illegal
 	}
 	return t
 }
 
-// decodeAbort tells by the fault status code (Arm ARM D24.2.40, ISS encoding for
-// an exception from a data abort) what is pmap's business and what is not.
+// decodeAbort decides by the fault status code which aborts are page faults, for package
+// pmap (Arm ARM D24.2.40, ISS encoding for an exception from a data abort).
 func decodeAbort(t *arch.Trap, far uint64, access arch.Prot) {
 	t.Addr = arch.VA(far)
 	switch s := t.Code & faultStatusMask; {
@@ -96,7 +96,7 @@ func decodeAbort(t *arch.Trap, far uint64, access arch.Prot) {
 			t.Code = t.Code&(0x3f<<26|esrIL|esrCM|esrWnR) | statusNoLevel0
 		}
 		t.Code |= uint64(access) << accessShift
-	case s == statusAlignment, s == statusExclusive: // misaligned; exclusive or atomic on memory that has none
+	case s == statusAlignment, s == statusExclusive: // misaligned; exclusive or atomic on unsuitable memory
 		t.Kind = arch.Alignment
 	default: // external aborts, ECC, address size, TLB conflict
 		t.Kind = arch.MachineCheck
@@ -117,11 +117,11 @@ const (
 	trapHW    = 4
 )
 
-// floatCodes are the codes of a trapped floating-point exception by bit of the
-// syndrome: invalid, divide by zero, overflow, underflow, inexact.
+// floatCodes are the codes of a trapped floating-point exception, by bit of the syndrome:
+// invalid, divide by zero, overflow, underflow, inexact.
 var floatCodes = [...]int32{7, 3, 4, 5, 6}
 
-// cause is arch.ABI's Cause.
+// cause implements Cause of arch.ABI.
 func cause(u *arch.UArea) (code int32, addr arch.VA) {
 	pc := arch.VA(u.Frame[slotPC])
 	esr := u.Trap.Code

@@ -9,7 +9,7 @@ import (
 	"grim/arch"
 )
 
-// TestDecode has the exception classes by number, from the manual's table, not by
+// TestDecode has the exception classes by number, from the manual's table. It does not use
 // the names in esr.go.
 func TestDecode(t *testing.T) {
 	const far, sp = 0x7fff_1234_5678, 0x7fff_0000_0008
@@ -65,8 +65,8 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// FuzzDecode: whatever the CPU reports, a page fault names exactly one access
-// and the address, and nothing else names any.
+// FuzzDecode: whatever the CPU reports, a page fault has exactly one kind of access and the
+// address, and no other trap has a kind of access.
 func FuzzDecode(f *testing.F) {
 	f.Add(uint64(0), uint64(0x92000047), uint64(0x1000), uint64(0x2000))
 	f.Fuzz(func(t *testing.T, vector, esr, far, sp uint64) {
@@ -83,14 +83,14 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// Run takes a trap from fromSync with the class of SVC for complete as it is.
+// Run does not decode a trap of vector fromSync with the class of SVC.
 func TestSyscallNeedsNoDecoding(t *testing.T) {
 	if arch.TrapKind(fromSync) != arch.Syscall {
 		t.Errorf("fromSync is %d, arch.Syscall %d", fromSync, arch.Syscall)
 	}
 }
 
-// A syndrome does not tell user code whether an address of the kernel's is mapped.
+// A syndrome does not show user code whether a kernel address is mapped.
 func TestKernelAddressSyndrome(t *testing.T) {
 	const far = 0xffff_8000_0000_0000
 	for _, class := range []uint64{0x24, 0x20} {
@@ -101,7 +101,7 @@ func TestKernelAddressSyndrome(t *testing.T) {
 	}
 }
 
-// TestCause has si_code and si_addr as Linux gives them.
+// TestCause has si_code and si_addr as Linux returns them.
 func TestCause(t *testing.T) {
 	const pc, far = arch.VA(0x401000), arch.VA(0x7fff_0000_1234)
 	for _, c := range []struct {
@@ -133,7 +133,7 @@ func TestCause(t *testing.T) {
 	}
 }
 
-// entry.s has what user code may choose of PSTATE built in.
+// entry.s contains the bits of PSTATE that user code may choose.
 func TestUserPSTATE(t *testing.T) {
 	text, err := os.ReadFile("entry.s")
 	if err != nil || !strings.Contains(string(text), fmt.Sprintf("#define PSTATE_USER\t%#x\n", uint64(UserPSTATE))) {

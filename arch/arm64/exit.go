@@ -4,7 +4,7 @@ package arm64
 
 import "unsafe"
 
-// Conduit is how PSCI is called, from the device tree's psci node.
+// Conduit is the instruction that calls PSCI, from the device tree's psci node.
 type Conduit uint8
 
 const (
@@ -38,10 +38,10 @@ func halt()
 //go:noescape
 func semihosting(op uintptr, arg unsafe.Pointer) uintptr
 
-// Exit ends the machine: under a debugger (QEMU -semihosting) with the status,
-// else by PSCI, else by the board's own device, else by stopping the CPU with
-// the board's light, if there is one, on for status 0 and blinking for others.
-// It does not return.
+// Exit ends the machine and does not return. Under a debugger (QEMU -semihosting) it exits
+// with code as the status. Otherwise it turns the machine off by PSCI, else by the board's
+// own device. Otherwise it stops the CPU; the board's light, if there is one, is then on
+// for code 0 and blinks for others.
 func (m *Machine) Exit(code int32) {
 	m.Feed()
 	block := [2]uint64{adpExit, uint64(uint32(code))}
@@ -54,8 +54,8 @@ func (m *Machine) Exit(code int32) {
 	m.led.show(code == 0, m.park, m.Feed)
 }
 
-// Reset starts the machine anew, by PSCI or the board's own device; where both
-// are missing, it stops.
+// Reset restarts the machine, by PSCI or the board's own device. If there is neither, it
+// stops the CPU.
 func (m *Machine) Reset() {
 	m.psci(psciSystemReset)
 	if m.power != nil {
@@ -65,8 +65,8 @@ func (m *Machine) Reset() {
 	m.park()
 }
 
-// park stops the CPU for good. With a watchdog that cannot be stopped it goes on
-// feeding, so that what the console shows stays there.
+// park stops the CPU for good. If there is a watchdog that cannot be stopped, it keeps
+// feeding it, so that the console's text stays visible.
 func (m *Machine) park() {
 	for len(m.dogs) > 0 {
 		m.Feed()
@@ -75,8 +75,8 @@ func (m *Machine) park() {
 	halt()
 }
 
-// settle gives a power device a second to act. The counter runs even when the
-// rest of the kernel is in pieces.
+// settle waits a second, so that a power device can act. It only needs the counter, which
+// runs even when the rest of the kernel is broken.
 func (m *Machine) settle() {
 	for end := readCNTVCT() + m.timer.hz; readCNTVCT() < end; {
 	}
@@ -84,8 +84,8 @@ func (m *Machine) settle() {
 
 func (m *Machine) psci(function uint64) { m.call(function, 0) }
 
-// call calls firmware; negative if there is none to call, or it does not know the
-// function.
+// call calls the firmware. The result is negative if there is no firmware to call, or if it
+// does not know the function.
 func (m *Machine) call(function, arg uint64) int64 {
 	if m.conduit == NoPSCI {
 		return -1
@@ -93,9 +93,9 @@ func (m *Machine) call(function, arg uint64) int64 {
 	return int64(int32(smccc(function, arg, m.conduit == SMC)))
 }
 
-// firmwareFeature asks the firmware whether it has one of its workarounds; see
-// coreFacts.firmware. Functions of SMCCC 1.1 may be called only where the firmware
-// says that it has that (DEN 0028, section 7.5).
+// firmwareFeature asks the firmware whether it has a workaround; see coreFacts.firmware.
+// Functions of SMCCC 1.1 may be called only if the firmware says that it has SMCCC 1.1 (DEN
+// 0028, section 7.5).
 func (m *Machine) firmwareFeature(function uint32) int32 {
 	if m.call(psciVersion, 0) < 1<<16 || m.call(psciFeatures, smcccVersion) < 0 || m.call(smcccVersion, 0) < 1<<16|1 {
 		return -1

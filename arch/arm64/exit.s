@@ -4,7 +4,7 @@
 
 // func smccc(function, arg uint64, smc bool) int64
 //
-// SMCCC: X0 to X17 may change (DEN 0028, section 2.6).
+// By SMCCC, X0 to X17 may change (DEN 0028, section 2.6).
 TEXT ·smccc(SB),NOSPLIT,$0-32
 	MOVD	function+0(FP), R0
 	MOVD	arg+8(FP), R1

@@ -10,25 +10,25 @@ import (
 	"grim/arch"
 )
 
-// faultOwner is for the fault handlers: to end the machine.
+// faultOwner is the machine, for the fault handlers, which may have to end it.
 var faultOwner *Machine
 
-// stackGuards are all guard pages, for the crash report.
+// stackGuards has all guard pages, for the crash report.
 var stackGuards []arch.StackGuard
 
-// StackGuards are the guard pages of the kernel's fixed stacks.
+// StackGuards returns the guard pages of the kernel's fixed stacks.
 func StackGuards() []arch.StackGuard { return stackGuards }
 
-// pending is the syndrome of an SError that was there before the kernel; taking it
-// says that kernelFault may find one.
+// pending.esr is the syndrome of an SError that was pending before the kernel started.
+// While taking is true, kernelFault takes an SError for that one.
 var pending struct {
 	taking bool
 	esr    uint64
 }
 
-// setFaultMachine installs the vectors and opens SErrors, which are open in all kernel
-// code from then on: what a kernel access causes is to end the kernel, and not whatever
-// program runs next. What firmware left behind is none of that.
+// setFaultMachine installs the vectors and unmasks SErrors. They stay unmasked in all
+// kernel code, so that an SError caused by a kernel access ends the kernel, and not the
+// program that runs next. An SError that was pending before that is only recorded.
 func setFaultMachine(m *Machine) {
 	faultOwner = m
 	g, top := runtime.FaultStack()
@@ -38,20 +38,20 @@ func setFaultMachine(m *Machine) {
 	pending.taking = false
 }
 
-// PendingSError is the syndrome (ESR_EL1) of an SError that the kernel did not cause;
-// false if there was none.
+// PendingSError returns the syndrome (ESR_EL1) of an SError that the kernel did not cause.
+// was is false if there was none.
 func (m *Machine) PendingSError() (esr uint64, was bool) { return pending.esr, pending.esr != 0 }
 
-// kernelFault is called by the vectors on the runtime's fault stack, where it
-// must not allocate. The fault becomes a Go panic where it happened, or the end
-// of the machine where that is not possible.
+// kernelFault is called by the vectors on the runtime's fault stack. It must not allocate.
+// It turns the fault into a Go panic at the interrupted code. If that is impossible it ends
+// the machine.
 func kernelFault(k *kernelFrame) {
 	if pending.taking && k.Vector == vectorSError {
 		pending.esr = k.ESR
 		return
 	}
 	thisCPU().fault(k)
-	faultOwner.Feed() // what follows is printed at the speed of the serial line
+	faultOwner.Feed() // printing takes as long as the serial line needs
 	c := runtime.FaultContext{
 		G: uintptr(k.R[28]), PC: uintptr(k.PC), SP: uintptr(k.SP), LR: uintptr(k.R[30]), FP: uintptr(k.R[29]),
 		Kind: faultKind(k), Addr: uintptr(k.FAR),
@@ -72,10 +72,10 @@ func lastResort(k *kernelFrame) {
 	faultOwner.Exit(4)
 }
 
-// vectorSError is where an SError of kernel code goes, in the vector table.
+// vectorSError is the offset in the vector table of an SError of kernel code.
 const vectorSError = 0x180
 
-// faultKind is what the runtime makes its panic of.
+// faultKind returns the kind of Go panic for the fault.
 func faultKind(k *kernelFrame) runtime.FaultKind {
 	if k.Vector&0x180 != 0 { // not synchronous
 		return runtime.FaultBus
@@ -101,14 +101,14 @@ func faultKind(k *kernelFrame) runtime.FaultKind {
 	return runtime.FaultOther
 }
 
-// ReportFault prints the registers of this CPU's latest exception in kernel code; nothing
-// if there was none, or it was printed. It allocates nothing.
+// ReportFault prints the registers of this CPU's latest exception in kernel code. It prints
+// nothing if there was none, or if it has printed it already. It allocates nothing.
 func ReportFault() {
 	c := thisCPU()
 	if !c.faulted {
 		return
 	}
-	c.faulted = false // a fault in here must not come back
+	c.faulted = false // a fault during the report must not be reported again
 	k := &c.lastFault
 	if stack := arch.Overflowed(stackGuards, arch.VA(k.FAR), arch.VA(k.SP)); ec(k.ESR) == ecDataSame && stack != "" {
 		print("kernel stack overflow: ", stack, "\n")
@@ -140,7 +140,7 @@ func ReportFault() {
 	}
 }
 
-// ecName is for the crash report.
+// ecName returns the name of the exception class, for the crash report.
 func ecName(esr uint64) string {
 	switch ec(esr) {
 	case ecUnknown:
@@ -167,7 +167,7 @@ func ecName(esr uint64) string {
 	return "other exception class"
 }
 
-// faultText is the instruction at the fault, if it is kernel code.
+// faultText returns the instruction at the fault, if it is kernel code.
 func faultText(k *kernelFrame) []byte {
 	start, end := runtime.TextRegion()
 	if k.PC < start || k.PC >= end || k.PC%4 != 0 {
@@ -176,10 +176,10 @@ func faultText(k *kernelFrame) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(nil, uintptr(k.PC))), 4)
 }
 
-// CrashReport prints the registers and the instruction of the exception that made
-// the kernel panic, if one did: for the runtime's exit hook, when the status is
-// that of a panic. The disassembler allocates, which may fail in a dying kernel
-// and come back to the exit hook; the second call prints nothing.
+// CrashReport prints the registers and the instruction of the exception that made the
+// kernel panic, if there was one. The runtime's exit hook calls it if the status is that of
+// a panic. The disassembler allocates, which may fail in a dying kernel and call the exit
+// hook again; the second call prints nothing.
 func CrashReport() {
 	c := thisCPU()
 	if !c.faulted {
@@ -196,7 +196,7 @@ func show(name string, v uint64) {
 	printHex(v, 16)
 }
 
-// printHex prints digits of v; fmt allocates.
+// printHex prints v with the given number of digits. It does not use fmt, which allocates.
 func printHex(v uint64, digits int) {
 	var b [16]byte
 	for i := range digits {

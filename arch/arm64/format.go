@@ -6,7 +6,7 @@ import "grim/arch"
 // section D8.3, "Translation table descriptor formats".
 const (
 	pteValid arch.PTE = 1 << 0
-	pteTable arch.PTE = 1 << 1 // levels 1 and 2 of ours: a table; level 0: must be set
+	pteTable arch.PTE = 1 << 1 // at levels 1 and 2: a table, not a block; must be set at level 0
 	pteUser  arch.PTE = 1 << 6 // AP[1]: EL0 may access
 	pteRO    arch.PTE = 1 << 7 // AP[2]: no writes
 	pteInner arch.PTE = 3 << 8 // SH: inner shareable
@@ -16,16 +16,16 @@ const (
 	pteUXN   arch.PTE = 1 << 54 // no fetch at EL0
 	pteAdr   arch.PTE = 0x0000_ffff_ffff_f000
 
-	// PXNTable: nothing under a user table is ever fetched at EL1, whatever a
-	// leaf says (second line of defence; leaves have PXN too).
+	// PXNTable: nothing below a user table is ever executable at EL1, whatever a leaf says.
+	// This is a second line of defence, as leaves have PXN too.
 	ptePXNTable arch.PTE = 1 << 59
 
-	// The other rights that a table entry takes from all below it: APTable.
+	// APTable: the other rights that a table entry removes for everything below it.
 	pteNoUserTable arch.PTE = 1 << 61
 	pteROTable     arch.PTE = 1 << 62
 
-	// Bits 55..58 are left to software. 55 is the dirty bit: TCR_EL1.HD stays
-	// off, pmap sets it when it maps a page writable.
+	// Bits 55..58 are free for software. 55 is the dirty bit: TCR_EL1.HD stays off, and
+	// pmap sets the bit when it maps a page writable.
 	pteSoftDirty arch.PTE = 1 << 55
 )
 
@@ -64,14 +64,14 @@ var Format = arch.Format{
 	// attributes).
 	Soft: [4]arch.PTE{1 << 56, 1 << 57, 1 << 58, 1 << 59},
 
-	// With TCR_EL1.HA = HD = 0 the CPU changes nothing; AF is named so that a
-	// CPU with HA on does not fail the kernel-half comparison.
+	// With TCR_EL1.HA = HD = 0 the CPU changes nothing. AF is listed so that the comparison
+	// of kernel halves does not fail on a CPU with HA on.
 	HardwareBits: pteAF,
 }
 
-// KernelRights is what a valid entry of the kernel half, a leaf or a table,
-// leaves of kernel code's rights to what is below it, and whether it leaves user
-// code any. A translation has what all its entries leave (Arm ARM, D8.4.2).
+// KernelRights returns the rights that a valid entry of the kernel half, a leaf or a table,
+// leaves to kernel code for the memory below it, and whether it leaves user code any right.
+// A translation has the rights that all its entries leave (Arm ARM, D8.4.2).
 func KernelRights(e arch.PTE, leaf bool) (p arch.Prot, user bool) {
 	readOnly, noExec, noUser := pteROTable, ptePXNTable, pteNoUserTable
 	user = e&noUser == 0

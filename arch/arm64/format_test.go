@@ -7,7 +7,7 @@ import (
 	"grim/arch"
 )
 
-// Descriptors as Arm ARM section D8.3 lays them out.
+// TestFormat checks descriptors against Arm ARM section D8.3.
 func TestFormat(t *testing.T) {
 	f := Format
 	for _, c := range []struct {

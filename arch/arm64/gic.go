@@ -1,14 +1,14 @@
 package arm64
 
-// Interrupt numbers (INTIDs): 0-15 are between CPUs, 16-31 are the CPU's own
-// (PPI), from 32 on shared (SPI), from 1020 on special.
+// Interrupt numbers (INTIDs): 0-15 are interrupts between CPUs, 16-31 belong to one CPU
+// (PPI), those from 32 on are shared (SPI), those from 1020 on are special.
 const (
 	firstSPI     = 32
 	firstSpecial = 1020
 )
 
-// Distributor registers: IHI 0048 (GICv2) section 4.3, IHI 0069 (GICv3) section
-// 12.9. The redistributor's second frame has those of INTID 0-31 at the same offsets.
+// Distributor registers: IHI 0048 (GICv2) section 4.3, IHI 0069 (GICv3) section 12.9. The
+// second frame of a redistributor has those of INTID 0-31 at the same offsets.
 const (
 	gicdCTLR       = 0x0000
 	gicdTYPER      = 0x0004
@@ -23,38 +23,38 @@ const (
 	gicdSGIR       = 0x0f00 // GICv2
 	gicdIROUTER    = 0x6000 // + 8*INTID
 
-	gicPriority = 0xa0a0a0a0 // one value for all: no preemption, interrupts are masked
+	gicPriority = 0xa0a0a0a0 // the same for all: no preemption, as interrupts are masked
 )
 
-// controller is an interrupt controller. Edge or level is left as reset and
-// firmware set it: the lines used here are level-sensitive, the reset value.
+// controller is an interrupt controller. The trigger mode stays as reset and firmware have
+// set it: the lines used here are level-sensitive, which is the reset value.
 type controller interface {
-	// init sets up the controller, and the part of the boot CPU, c, which calls it.
+	// init sets up the controller, and the part of the boot CPU c. The boot CPU calls it.
 	init(c *irqCPU) error
 	enable(intid int)
 	disable(intid int)
-	// acknowledge returns the next pending interrupt of this CPU, firstSpecial or above if
-	// there is none, and what done is to be told of it. An interrupt from another CPU is
-	// fromCPU of its number.
+	// acknowledge returns the next pending interrupt of this CPU, or firstSpecial or above
+	// if there is none, and the token for done. For an interrupt from another CPU it
+	// returns fromCPU of the number.
 	acknowledge() (intid int, token uint32)
-	// done drops the priority and deactivates what acknowledge returned.
+	// done drops the priority and deactivates the interrupt that acknowledge returned.
 	done(token uint32)
 
-	// prepare finds out what there is to know of a CPU that is not the boot CPU, before it
-	// is started. initCPU is init for such a CPU, which calls it; it neither allocates nor
-	// stores pointers. init and initCPU let all interrupts between CPUs through.
+	// prepare collects the data of a CPU other than the boot CPU, before that CPU is
+	// started. initCPU is init for such a CPU, which calls it; it neither allocates nor
+	// stores pointers. init and initCPU enable all interrupts between CPUs.
 	prepare(c *irqCPU) error
 	initCPU(c *irqCPU)
 	// send sends an interrupt to a CPU.
 	send(c *irqCPU, sgi int)
 }
 
-// irqCPU is what an interrupt controller has to know of a CPU.
+// irqCPU is an interrupt controller's data of a CPU.
 type irqCPU struct {
 	mpidr uint64 // the CPU's affinity
-	// target is what the controller knows it by: GICv2, a bit in target lists; GICv3, what
-	// selects it in ICC_SGI1R_EL1. The windows are GICv3's: the frames of its
-	// redistributor.
+	// target is the CPU's name at the controller. GICv2: a bit of target lists. GICv3: the
+	// bits that select the CPU in ICC_SGI1R_EL1. The windows are used by GICv3: the frames
+	// of the CPU's redistributor.
 	target          uint64
 	redist, private window
 }
@@ -67,18 +67,18 @@ const (
 	sgis     = 16
 )
 
-// fromCPU is what acknowledge returns for an interrupt between CPUs. It is negative: not
-// every controller numbers them and its lines together.
+// fromCPU returns the number that acknowledge returns for an interrupt between CPUs. It is
+// negative, because not every controller numbers these interrupts and its lines together.
 func fromCPU(sgi int) int { return -1 - sgi }
 
-// lines is how many INTIDs a distributor has.
+// lines returns how many INTIDs a distributor has.
 func lines(dist window) int {
 	return min(32*(int(dist.read(gicdTYPER)&31)+1), firstSpecial)
 }
 
-// quiet disables all INTIDs in [from, to) and gives them one priority. What firmware
-// left pending or active is neither afterwards: an interrupt that is active does not
-// come again, and there is nobody left to end it.
+// quiet disables all INTIDs in [from, to) and gives them the same priority. It also clears
+// the pending and active states that firmware has left: an active interrupt is not
+// signalled again, and no handler would ever end it.
 func quiet(w window, from, to int) {
 	for i := from; i < to; i += 32 {
 		w.write(gicdICENABLER+uintptr(i/8), ^uint32(0))
@@ -90,7 +90,7 @@ func quiet(w window, from, to int) {
 	}
 }
 
-// gicv2 is IHI 0048.
+// gicv2 is a GICv2 (IHI 0048).
 type gicv2 struct{ dist, cpu window }
 
 // CPU interface registers, IHI 0048 section 4.4.
@@ -100,7 +100,7 @@ const (
 	giccBPR  = 0x08
 	giccIAR  = 0x0c
 	giccEOIR = 0x10
-	giccAPR  = 0xd0 // four registers: the priorities that are active
+	giccAPR  = 0xd0 // four registers: the active priorities
 )
 
 func (g *gicv2) init(c *irqCPU) error {
@@ -111,18 +111,18 @@ func (g *gicv2) init(c *irqCPU) error {
 	for i := firstSPI; i < n; i += 4 {
 		g.dist.write(gicdITARGETSR+uintptr(i), self)
 	}
-	// Bit 0 enables group 1 where there is a secure world to own group 0, and
-	// the only group where there is none.
+	// Bit 0 enables group 1 if there is a secure world that owns group 0. Otherwise it
+	// enables the only group.
 	g.dist.write(gicdCTLR, 1)
 	g.initInterface(c)
 	return nil
 }
 
-// self is this CPU's bit in target lists, in each of four bytes. A read of the banked
-// target register tells it; 0 on a machine with one CPU.
+// self returns this CPU's bit of target lists, in each of four bytes. It reads a banked
+// target register. The register is 0 on a machine with one CPU.
 func (g *gicv2) self() uint32 { return g.dist.read(gicdITARGETSR) }
 
-// prepare: the banked registers of another CPU cannot be reached.
+// prepare does nothing: the banked registers of another CPU cannot be accessed.
 func (g *gicv2) prepare(*irqCPU) error { return nil }
 
 func (g *gicv2) initCPU(c *irqCPU) {
@@ -130,11 +130,11 @@ func (g *gicv2) initCPU(c *irqCPU) {
 	g.initInterface(c)
 }
 
-// initInterface turns this CPU's interface on.
+// initInterface turns on this CPU's interface.
 func (g *gicv2) initInterface(c *irqCPU) {
-	c.target = max(uint64(g.self()&0xff), 1) // the only CPU is the first
+	c.target = max(uint64(g.self()&0xff), 1) // a single CPU reads 0, and is CPU 0
 	g.dist.write(gicdISENABLER, 1<<sgis-1)
-	// Nothing of a priority as high as an active one is signalled.
+	// Interrupts are signalled only if no active one has the same or a higher priority.
 	for i := range uintptr(4) {
 		g.cpu.write(giccAPR+4*i, 0)
 	}
@@ -151,13 +151,14 @@ func (g *gicv2) disable(intid int) {
 	g.dist.write(gicdICENABLER+uintptr(intid/32*4), 1<<(intid%32))
 }
 
-// acknowledge: of an interrupt between CPUs, the register has the sender too.
+// acknowledge returns the whole register as the token: for an interrupt between CPUs, done
+// needs the sender too.
 func (g *gicv2) acknowledge() (int, uint32) {
 	v := g.cpu.read(giccIAR)
 	return gicNumber(v & 0x3ff), v
 }
 
-// gicNumber is an interrupt's number as acknowledge returns it.
+// gicNumber converts an INTID to the number that acknowledge returns.
 func gicNumber(intid uint32) int {
 	if intid < sgis {
 		return fromCPU(int(intid))
@@ -169,11 +170,12 @@ func (g *gicv2) done(token uint32) { g.cpu.write(giccEOIR, token) }
 
 func (g *gicv2) send(c *irqCPU, sgi int) { g.dist.write(gicdSGIR, sgir(c.target, sgi)) }
 
-// sgir is GICD_SGIR (IHI 0048, 4.3.15) for one interrupt to the CPUs of a target list.
+// sgir returns GICD_SGIR (IHI 0048, 4.3.15) for an interrupt to the CPUs of a target list.
 func sgir(target uint64, sgi int) uint32 { return uint32(target)<<16 | uint32(sgi) }
 
-// sgiTarget selects one CPU in ICC_SGI1R_EL1 (IHI 0069, 12.2.20): the affinities over the
-// lowest, whose low four bits are a bit in a list, and its others the list's range.
+// sgiTarget selects one CPU in ICC_SGI1R_EL1 (IHI 0069, 12.2.20). The higher affinities are
+// given as they are. The low four bits of the lowest are a bit of a list, its other bits
+// the range of the list.
 func sgiTarget(mpidr uint64) uint64 {
 	aff := func(n uint) uint64 { return mpidr >> n & 0xff }
 	return aff(32)<<48 | aff(16)<<32 | aff(8)<<16 | aff(0)>>4<<44 | 1<<(aff(0)&15)

@@ -4,10 +4,10 @@
 
 // func iccInit() bool
 //
-// System registers on, no priority active that firmware left so, all priorities let
-// through, EOI drops priority and deactivates, group 1 enabled (IHI 0069 section 12.2).
-// There are as many ICC_AP1Rn_EL1 as ICC_CTLR_EL1.PRIbits asks for: 7 bits of priority
-// have four, 6 have two, 5 and fewer have one.
+// It turns the system registers on, clears the active priorities that firmware has left,
+// lets all priorities through, makes EOI drop the priority and deactivate, and enables
+// group 1 (IHI 0069 section 12.2). The number of ICC_AP1Rn_EL1 depends on
+// ICC_CTLR_EL1.PRIbits: with 7 bits of priority there are four, with 6 two, with fewer one.
 TEXT ·iccInit(SB),NOSPLIT,$0-1
 	MOVB	ZR, ret+0(FP)
 	MRS	ICC_SRE_EL1, R0

@@ -5,9 +5,9 @@ import (
 	"unsafe"
 )
 
-// TestGICv2Quiet: nothing that firmware left pending, active or enabled is that after
-// init. Registers that clear what is written as 1 are plain memory here. Broken
-// by: no writes of ICACTIVER and of the active priorities.
+// TestGICv2Quiet: after init no interrupt is pending, active or enabled that firmware has
+// left so. Registers that clear bits written as 1 are plain memory here. It fails without
+// the writes of ICACTIVER and of the active priorities.
 func TestGICv2Quiet(t *testing.T) {
 	var dist, cpu [0x1000 / 4]uint32
 	dist[gicdTYPER/4] = 2 // 96 INTIDs
@@ -44,9 +44,9 @@ func TestGICv2Quiet(t *testing.T) {
 	}
 }
 
-// TestGICv2Target: a CPU learns its bit in target lists from the controller, and is sent
-// interrupts by it (IHI 0048, 4.3.15). Broken by: the list where the filter is; SGIs left
-// disabled.
+// TestGICv2Target: a CPU reads its bit of target lists from the controller, and is sent
+// interrupts by that bit (IHI 0048, 4.3.15). It fails if the list is written to the field
+// of the filter, and if SGIs stay disabled.
 func TestGICv2Target(t *testing.T) {
 	var dist, iface [0x1000 / 4]uint32
 	dist[gicdITARGETSR/4] = 0x04040404
@@ -67,7 +67,8 @@ func TestGICv2Target(t *testing.T) {
 	}
 }
 
-// TestSGITarget: ICC_SGI1R_EL1 (IHI 0069, 12.2.20). Broken by: no range selector.
+// TestSGITarget checks ICC_SGI1R_EL1 (IHI 0069, 12.2.20). It fails without the range
+// selector.
 func TestSGITarget(t *testing.T) {
 	for _, c := range []struct{ mpidr, want uint64 }{
 		{0, 1}, {3, 8}, {0x1_02_03_04 & 0xff_ffff, 2<<32 | 3<<16 | 1<<4}, {0x12, 1<<44 | 1<<2}, {5<<32 | 1, 5<<48 | 2},
@@ -79,8 +80,9 @@ func TestSGITarget(t *testing.T) {
 }
 
 // TestBCM2836Mailbox: an interrupt to a CPU of the Raspberry Pi 3 is a bit of its mailbox
-// (QA7 rev 3.4, 4.6 to 4.8), and comes before what else is pending. Registers that clear
-// what is written as 1 are plain memory here. Broken by: registers of the sending CPU.
+// (QA7 rev 3.4, 4.6 to 4.8), and is acknowledged before other pending interrupts. Registers
+// that clear bits written as 1 are plain memory here. It fails with the registers of the
+// sending CPU.
 func TestBCM2836Mailbox(t *testing.T) {
 	var local, banks [0x100 / 4]uint32
 	g := &bcm2836{local: window{unsafe.Pointer(&local)}, banks: window{unsafe.Pointer(&banks)}, self: func() uintptr { return 2 }}

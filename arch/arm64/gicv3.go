@@ -17,10 +17,11 @@ func newController(c *Config) (controller, error) {
 	return nil, fmt.Errorf("arm64: no driver for interrupt controller %q", c.Controller)
 }
 
-// gicv3 is IHI 0069: the distributor, a redistributor for each CPU, and system registers.
+// gicv3 is a GICv3 (IHI 0069): the distributor, a redistributor for each CPU, and system
+// registers.
 type gicv3 struct {
 	dist    window
-	distAt  uint64 // for messages
+	distAt  uint64 // physical address, for messages
 	redists []Span
 }
 
@@ -81,7 +82,8 @@ func (g *gicv3) init(c *irqCPU) error {
 	return nil
 }
 
-// initThis sets up this CPU's redistributor and interface. It returns what is wrong.
+// initThis sets up this CPU's redistributor and interface. It returns a description of the
+// problem, or "".
 func (g *gicv3) initThis(c *irqCPU) string {
 	c.redist.write(gicrWAKER, c.redist.read(gicrWAKER)&^gicrSleep)
 	for i := 0; c.redist.read(gicrWAKER)&gicrAsleep != 0; i++ {
@@ -117,7 +119,7 @@ func (g *gicv3) prepare(c *irqCPU) error {
 
 func (g *gicv3) send(c *irqCPU, sgi int) { iccSend(c.target | uint64(sgi)<<24) }
 
-// settled waits for a write of GICD_CTLR to have taken effect.
+// settled waits until a write of GICD_CTLR has taken effect.
 func (g *gicv3) settled() error {
 	for i := 0; g.dist.read(gicdCTLR)&gicdRWP != 0; i++ {
 		if i == gicSpins {
@@ -127,7 +129,7 @@ func (g *gicv3) settled() error {
 	return nil
 }
 
-// findRedistributor walks the frames to the one with the CPU's affinity.
+// findRedistributor searches the frames for the redistributor with the CPU's affinity.
 func (g *gicv3) findRedistributor(c *irqCPU) error {
 	mpidr := c.mpidr
 	self := uint32(mpidr&0xffffff | mpidr>>32<<24)
@@ -151,7 +153,7 @@ func (g *gicv3) findRedistributor(c *irqCPU) error {
 	return fmt.Errorf("arm64: no GICv3 redistributor for CPU %#x in %#x", self, g.redists)
 }
 
-// frame is where the enable registers of an INTID are.
+// frame returns the window with the enable registers of an INTID.
 func (g *gicv3) frame(intid int) window {
 	if intid < firstSPI {
 		return thisCPU().private

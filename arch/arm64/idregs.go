@@ -2,11 +2,11 @@ package arm64
 
 import "grim/arch"
 
-// An MRS of an identification register is undefined at EL0. Linux emulates it
-// with the fields that user code can make use of (kernel documentation, "ARM64
-// CPU Feature Registers"), and programs rely on that where AT_HWCAP has
-// HWCAP_CPUID. So do we, with the same fields, less those of extensions that are
-// off here. Anything else in the range reads as zero, as there.
+// An MRS of an identification register is undefined at EL0. Linux emulates it with the
+// fields that user code can use (kernel documentation, "ARM64 CPU Feature Registers"), and
+// programs rely on that if AT_HWCAP has HWCAP_CPUID. This kernel does so too, with the same
+// fields except those of extensions that are off here. Other registers of the range read as
+// zero, as on Linux.
 
 // The syndrome of a trapped MRS, MSR or System instruction (Arm ARM D24.2.40,
 // EC 0x18), which emulateMRS takes.
@@ -22,8 +22,8 @@ const (
 	issIDValue = 3<<issOp0At | issRead // op0 3, op1 0, CRn 0: the ID registers
 )
 
-// mrsSyndrome makes the syndrome of an MRS instruction (Arm ARM C6.2.228), for
-// CPUs without FEAT_IDST: they report one that is undefined with EC 0.
+// mrsSyndrome makes the syndrome of an MRS instruction (Arm ARM C6.2.228). It is needed on
+// CPUs without FEAT_IDST, which report an undefined MRS with EC 0.
 func mrsSyndrome(instruction uint32) (iss uint64, ok bool) {
 	if instruction>>20 != 0xd53 {
 		return 0, false
@@ -33,7 +33,7 @@ func mrsSyndrome(instruction uint32) (iss uint64, ok bool) {
 		at(0, 5)<<issRtAt | at(8, 4)<<issCRmAt | issRead, true
 }
 
-// idReg is one register and the mask of the fields shown.
+// idReg is a register with the mask of the fields shown.
 type idReg struct {
 	crm, op2 uint64
 	show     uint64
@@ -54,7 +54,7 @@ const (
 	idCount
 )
 
-// field is the mask of a 4-bit field.
+// field returns the mask of 4-bit fields at the given shifts.
 func field(shift ...uint) (m uint64) {
 	for _, s := range shift {
 		m |= 0xf << s
@@ -64,7 +64,7 @@ func field(shift ...uint) (m uint64) {
 
 var idRegs = [idCount]idReg{
 	idMIDR:   {0, 0, ^uint64(0), 0},
-	idMPIDR:  {0, 5, 0, 1 << 31}, // hidden, as the CPU can change under the reader
+	idMPIDR:  {0, 5, 0, 1 << 31}, // not shown, as the reading thread can move to another CPU
 	idREVIDR: {0, 6, ^uint64(0), 0},
 	idPFR0:   {4, 0, field(16, 20, 48), 0x11}, // FP, AdvSIMD, DIT; EL0 and EL1 are AArch64 only
 	idPFR1:   {4, 1, field(4), 0},             // SSBS
@@ -76,9 +76,8 @@ var idRegs = [idCount]idReg{
 	idMMFR2: {7, 2, field(32), 0}, // AT: unaligned single-copy atomicity
 }
 
-// emulateMRS answers a trapped instruction and steps over it, if it is a read of
-// an identification register. read gives the CPU's own value of the register
-// with that index in idRegs.
+// emulateMRS executes a trapped instruction and steps over it, if it is a read of an
+// identification register. read returns the CPU's value of register i of idRegs.
 func emulateMRS(f *arch.Frame, iss uint64, read func(i int) uint64) bool {
 	crm, op2 := iss>>issCRmAt&15, iss>>issOp2At&7
 	if iss&issIDMask != issIDValue || crm != 0 && (crm < 4 || crm > 7) {
@@ -101,15 +100,15 @@ func emulateMRS(f *arch.Frame, iss uint64, read func(i int) uint64) bool {
 	return true
 }
 
-// hwcap makes AT_HWCAP and AT_HWCAP2 (Linux UAPI, asm/hwcap.h, "ARM64 ELF
-// hwcaps" in the kernel's documentation) of what user code is shown.
+// hwcap returns AT_HWCAP and AT_HWCAP2 for the fields that user code is shown (Linux UAPI,
+// asm/hwcap.h; "ARM64 ELF hwcaps" in the kernel's documentation).
 func hwcap(read func(i int) uint64) (caps, caps2 uint64) {
 	have := func(reg int, shift uint, least uint64) bool {
 		v := read(reg)&idRegs[reg].show | idRegs[reg].set
 		return v>>shift&15 >= least
 	}
 	pfr0 := read(idPFR0)
-	// In these two fields 15 is absence, and 0 presence.
+	// In these two fields 15 means absent, and 0 present.
 	fp, simd := pfr0>>16&15, pfr0>>20&15
 	for _, c := range []struct {
 		bit  uint

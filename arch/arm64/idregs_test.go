@@ -6,7 +6,7 @@ import (
 	"grim/arch"
 )
 
-// Instruction words by GNU as.
+// Instruction words as GNU as encodes them.
 const (
 	mrsX0MIDR    = 0xd5380000
 	mrsX3MPIDR   = 0xd53800a3
@@ -21,14 +21,14 @@ const (
 	svc          = 0xd4000001
 )
 
-// ones is a CPU with all bits of every register set.
+// ones is a CPU on which all bits of every register are set.
 func ones(int) uint64 { return ^uint64(0) }
 
 func TestEmulateMRS(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		instruction uint32
-		reg         int // that is written, -1 for none
+		reg         int // the register written; -1: none
 		want        uint64
 		ok          bool
 	}{
@@ -61,15 +61,15 @@ func TestEmulateMRS(t *testing.T) {
 			t.Errorf("%s: %v, r0-r3 %#x, pc %#x; want %v, %#x, %#x", c.name, ok, f[:4], f[slotPC], c.ok, want[:4], want[slotPC])
 		}
 	}
-	// A write (direction 0) must not pass for a read.
+	// A write (direction 0) must not be taken for a read.
 	iss, _ := mrsSyndrome(mrsX0MIDR)
 	if emulateMRS(new(arch.Frame), iss&^issRead, ones) {
 		t.Error("msr to MIDR_EL1 was emulated")
 	}
 }
 
-// TestHWCap compares with what Linux reports on two CPUs, less EVTSTRM: there is
-// no event stream here.
+// TestHWCap compares with what Linux reports on two CPUs, without EVTSTRM: there is no
+// event stream here.
 func TestHWCap(t *testing.T) {
 	a53 := map[int]uint64{idPFR0: 0x2222, idISAR0: 0x11120}
 	n1 := map[int]uint64{ // Neoverse N1
@@ -88,7 +88,7 @@ func TestHWCap(t *testing.T) {
 			t.Errorf("%s: %#x, %#x; want %#x, 0", c.name, caps, caps2, c.want)
 		}
 	}
-	// No FP, no SIMD: 15 means absent in these fields, not a late version.
+	// Without FP and SIMD: 15 means absent in these fields, not a late version.
 	if caps, _ := hwcap(func(i int) uint64 { return map[int]uint64{idPFR0: 0xff0011}[i] }); caps != 1<<11 {
 		t.Errorf("without FP: %#x, want CPUID only", caps)
 	}

@@ -1,6 +1,6 @@
 package arm64
 
-// imxUART is NXP's (i.MX 8M Plus reference manual, 16.2).
+// imxUART is NXP's UART (i.MX 8M Plus reference manual, 16.2).
 type imxUART struct{ window }
 
 const (
@@ -14,8 +14,8 @@ const (
 
 	urxdReady = 1 << 15
 	urxdError = 1 << 14
-	ucr1On    = 1<<0 | 1<<9 // UARTEN, RRDYEN: interrupt when RXTL bytes are there
-	ucr1TX    = 1 << 6      // TXMPTYEN: interrupt when nothing is left to send
+	ucr1On    = 1<<0 | 1<<9 // UARTEN, RRDYEN: interrupt when RXTL bytes have arrived
+	ucr1TX    = 1 << 6      // TXMPTYEN: interrupt when everything is sent
 	ucr2On    = 1<<0 | 1<<1 | 1<<2
 	ucr2Eight = 1 << 5
 	ucr2IRTS  = 1 << 14 // ignore RTS

@@ -8,7 +8,7 @@ type pin interface {
 	set(high bool)
 }
 
-// LEDConfig is a light on a GPIO pin; Kind "" for none.
+// LEDConfig is a light on a GPIO pin. Kind "": none.
 type LEDConfig struct {
 	Kind      string // of the GPIO controller
 	Regs      Span
@@ -40,12 +40,12 @@ func (l *led) set(on bool) {
 }
 
 // blinkSpins is how long a failed machine's light stays on or off: some hundred
-// milliseconds on a CPU of 1 GHz, and it need not be more exact than that.
+// milliseconds on a CPU of 1 GHz. It need not be exact.
 const blinkSpins = 100 << 20
 
-// show tells how the machine ended for as long as it has power: the light is on
-// if all went well, and blinks if not. It does not return. park stops the CPU, and
-// feed is called again and again while it blinks.
+// show shows how the machine ended, as long as there is power: the light is on if all went
+// well, and blinks if not. It does not return. park stops the CPU. feed is called
+// repeatedly while the light blinks.
 func (l *led) show(good bool, park, feed func()) {
 	if l.pin == nil {
 		park()
@@ -63,7 +63,7 @@ func (l *led) show(good bool, park, feed func()) {
 	park()
 }
 
-// bcmPin is on the Raspberry Pi's GPIO block ("BCM2835 ARM Peripherals", 6.1).
+// bcmPin is a pin of the Raspberry Pi's GPIO block ("BCM2835 ARM Peripherals", 6.1).
 type bcmPin struct {
 	window
 	n uintptr
@@ -88,8 +88,8 @@ func (p bcmPin) set(high bool) {
 	p.write(off+4*(p.n/32), 1<<(p.n%32))
 }
 
-// zynqPin is on the Zynq UltraScale+ GPIO block (UG1087, module GPIO): three banks
-// of 26 MIO pins, then three of 32 EMIO pins.
+// zynqPin is a pin of the Zynq UltraScale+ GPIO block (UG1087, module GPIO). The block has
+// three banks of 26 MIO pins, then three of 32 EMIO pins.
 type zynqPin struct {
 	window
 	n uintptr
@@ -126,7 +126,7 @@ func (p zynqPin) set(high bool) {
 	p.write(off, v)
 }
 
-// imxPin is on an i.MX GPIO block (i.MX 8M Plus reference manual, 8.3).
+// imxPin is a pin of an i.MX GPIO block (i.MX 8M Plus reference manual, 8.3).
 type imxPin struct {
 	window
 	n uintptr

@@ -11,10 +11,10 @@ import (
 	"grim/arch"
 )
 
-// Config is what the machine layer needs to know; it comes from the device tree.
+// Config has the facts that the machine layer needs. They come from the device tree.
 type Config struct {
-	RAM     []Span // all memory that the direct map shall reach; no overlaps
-	Screen  Span   // a framebuffer, mapped by EarlyMapScreen already; Size 0 for none
+	RAM     []Span // all memory that the direct map must cover; no overlaps
+	Screen  Span   // a framebuffer, mapped by EarlyMapScreen already; Size 0: none
 	Devices []Span // further device windows, mapped at DirectBase + PA
 
 	UART UARTConfig // mapped by EarlyMap already if OpenUART was called
@@ -23,8 +23,8 @@ type Config struct {
 	Distributor    Span   // GICD, or the BCM2836's older controller
 	Interface      Span   // GICv2: GICC; BCM2836: the local controller
 	Redistributors []Span // GICv3: GICR
-	TimerLine      int    // of the virtual timer, the controller's number
-	TimerHz        uint64 // where CNTFRQ_EL0 is 0; 0 if the tree has none either
+	TimerLine      int    // line of the virtual timer, the controller's number
+	TimerHz        uint64 // used if CNTFRQ_EL0 is 0; 0 if the tree has none either
 
 	PSCI  Conduit
 	Power PowerConfig
@@ -36,20 +36,20 @@ type Config struct {
 
 	Watchdogs []WatchdogConfig
 
-	// CPUs are the machine's; the boot CPU may be missing. At most MaxCPUs are used, one if
-	// it is 0.
+	// CPUs are the machine's CPUs. The boot CPU may be missing. At most MaxCPUs are used; 0
+	// counts as 1.
 	CPUs    []Processor
 	MaxCPUs int
 
-	// Alloc gives a frame for the page tables of GrowWindow and MapDevice, and for what
-	// the other CPUs need. New itself takes memory of the first Go heap.
+	// Alloc returns a frame for the page tables of GrowWindow and MapDevice, and for data
+	// of the other CPUs. New itself takes memory of the first Go heap.
 	Alloc func() arch.PA
-	// Raise is told of each device interrupt. It must not block or allocate:
+	// Raise is called at each device interrupt. It must not block or allocate:
 	// runtime.RaiseIRQ.
 	Raise func(intid int)
 }
 
-// Machine implements arch.Machine. There is one.
+// Machine implements arch.Machine. There is only one.
 type Machine struct {
 	mmu
 	timer
@@ -64,15 +64,15 @@ type Machine struct {
 	timerLine int
 	uartLine  int
 	raise     func(int)
-	running   int // CPUs
-	// warnings are what New found and could do without.
+	running   int // number of CPUs
+	// warnings are problems that New has found and that the machine can run with.
 	warnings []string
 }
 
 var _ arch.Machine = (*Machine)(nil)
 
-// OpenUART turns the serial port on before New, for messages of what comes
-// between. New takes it over if Config.UART is the same.
+// OpenUART turns the serial port on before New, for early messages. New takes the port over
+// if Config.UART is the same.
 func OpenUART(c *UARTConfig) (*UART, error) {
 	if err := EarlyMap(c.Regs); err != nil {
 		return nil, err
@@ -82,13 +82,13 @@ func OpenUART(c *UARTConfig) (*UART, error) {
 	return u, err
 }
 
-// opened is what OpenUART opened.
+// opened is the UART that OpenUART has turned on.
 var opened *UART
 
-// New takes the CPU over from the boot code: final page tables, exception
-// vectors, user-mode controls, UART, interrupt controller and timer. It runs
-// once, on the boot CPU, in an ordinary goroutine. After an error the UART
-// prints if it was found, and the machine can only be stopped.
+// New takes the CPU over from the boot code: final page tables, exception vectors,
+// user-mode controls, UART, interrupt controller and timer. It runs once, on the boot CPU,
+// in an ordinary goroutine. After an error, the UART prints if it was found, and the
+// machine can only be stopped.
 func New(c *Config) (*Machine, error) {
 	m := &Machine{conduit: c.PSCI, clock: c.Clock, running: 1, timerLine: c.TimerLine, uartLine: c.UART.Line, raise: c.Raise}
 	useRecord(0)
@@ -135,8 +135,8 @@ func New(c *Config) (*Machine, error) {
 	return m, nil
 }
 
-// speculation decides what is done about speculative execution, and has the vectors
-// do their part.
+// speculation decides on the measures against speculative execution, and installs the
+// vectors that implement them.
 func (m *Machine) speculation(force []string) {
 	facts := coreFacts{
 		midr: readMIDR(), pfr0: readPFR0(), pfr1: readPFR1(), mmfr1: readMMFR1(), mmfr2: readMMFR2(), isar2: readISAR2(),
@@ -146,7 +146,7 @@ func (m *Machine) speculation(force []string) {
 	m.clearHistory()
 }
 
-// clearHistory has this CPU's vectors do what was decided.
+// clearHistory installs the vectors of this CPU that were decided on.
 func (m *Machine) clearHistory() {
 	smc := uint64(0)
 	if m.conduit == SMC {
@@ -155,10 +155,10 @@ func (m *Machine) clearHistory() {
 	clearHistory(m.spec.history, uint64(m.spec.loops), smc)
 }
 
-// Warnings are what New found and could do without, for people.
+// Warnings returns the problems that New has found and that the machine can run with.
 func (m *Machine) Warnings() []string { return m.warnings }
 
-// Speculation is what is done about speculative execution on this CPU.
+// Speculation returns the measures against speculative execution on this CPU.
 func (m *Machine) Speculation() arch.Speculation {
 	s := arch.Speculation{On: m.spec.on, Open: m.spec.open}
 	if m.spec.between != 0 {
@@ -167,8 +167,8 @@ func (m *Machine) Speculation() arch.Speculation {
 	return s
 }
 
-// windows lists the device registers that the drivers use, in whole pages: on
-// some boards several devices share one.
+// windows lists the device registers that the drivers use, in whole pages. On some boards
+// several devices share a page.
 func (c *Config) windows() []Span {
 	var dogs []Span
 	for _, w := range c.Watchdogs {
@@ -178,27 +178,27 @@ func (c *Config) windows() []Span {
 	return pages(all)
 }
 
-// Console is the serial port; nil if the machine has none.
+// Console returns the serial port, or nil if the machine has none.
 func (m *Machine) Console() *UART { return m.uart }
 
-// Watchdogs is how many watchdogs run and cannot be stopped, and Feed feeds them. The
-// kernel does that every WatchdogPeriod; it may be done anywhere.
+// Watchdogs returns how many watchdogs run and cannot be stopped. Feed feeds them. The
+// kernel calls Feed every WatchdogPeriod; it may be called anywhere.
 func (m *Machine) Watchdogs() int { return len(m.dogs) }
 func (m *Machine) Feed()          { m.dogs.feed() }
 
-// WallTime is the time of day by the machine's clock; ErrNoClock if it has none.
+// WallTime returns the time of day from the machine's clock, or ErrNoClock if it has none.
 func (m *Machine) WallTime() (time.Time, error) { return m.clock.time() }
 
-// MaskLine stops interrupts of a device line; UnmaskLine lets them come. All are
-// masked at first but the UART's. A line is masked each time it is raised, until
-// its driver has served the device and unmasks it: lines are level-sensitive.
+// MaskLine masks interrupts of a device line, UnmaskLine unmasks them. At first all are
+// masked, except the UART's. A line is masked each time it is raised, as lines are
+// level-sensitive. Its driver unmasks it after it has served the device.
 func (m *Machine) MaskLine(intid int)   { m.irqs.disable(intid) }
 func (m *Machine) UnmaskLine(intid int) { m.irqs.enable(intid) }
 
-// SetTimer is arch.Machine's.
+// SetTimer implements arch.Machine.
 func (m *Machine) SetTimer(deadline int64) { m.timer.set(deadline) }
 
-// Dispatch is arch.Machine's.
+// Dispatch implements arch.Machine.
 func (m *Machine) Dispatch() {
 	for {
 		intid, token := m.irqs.acknowledge()
@@ -213,7 +213,7 @@ func (m *Machine) Dispatch() {
 		case fromCPU(sgiStop):
 			thisCPU().stop()
 		case m.timerLine:
-			// The line is level-sensitive: it must go down before done.
+			// The line is level-sensitive, so it must be low before done.
 			m.timer.disarm()
 			thisCPU().counts.Timer++
 		case m.uartLine:
@@ -227,11 +227,11 @@ func (m *Machine) Dispatch() {
 	}
 }
 
-// Poll handles the interrupts that are pending, without sleeping.
+// Poll handles the pending interrupts. It does not sleep.
 func (m *Machine) Poll() { m.Dispatch() }
 
-// Idle is goos.Idle's: it sleeps until an interrupt, at the latest until the
-// monotonic time until (negative: no limit), and handles what came.
+// Idle implements goos.Idle. It sleeps until an interrupt, at the latest until the
+// monotonic time until (negative: no limit), and handles the pending interrupts.
 func (m *Machine) Idle(until int64) {
 	if until < 0 {
 		until = math.MaxInt64

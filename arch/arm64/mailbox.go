@@ -2,39 +2,40 @@ package arm64
 
 import "unsafe"
 
-// The mailbox through which a Raspberry Pi's firmware is asked for things: message
-// and answer in memory, its address in the mailbox. Registers and channels as in the
-// firmware's documentation ("Mailboxes", "Mailbox property interface" in its wiki).
+// The mailbox through which the kernel asks a Raspberry Pi's firmware for things. Message
+// and answer are in memory, and the address is written to the mailbox. Registers and
+// channels are described in the firmware's documentation ("Mailboxes", "Mailbox property
+// interface" in its wiki).
 const (
 	mboxRead   = 0x00
-	mboxStatus = 0x18 // of the one to read
+	mboxStatus = 0x18 // status of the mailbox to read
 	mboxWrite  = 0x20
-	mboxRoom   = 0x38 // status of the one to write
+	mboxRoom   = 0x38 // status of the mailbox to write
 	mboxFull   = 1 << 31
 	mboxEmpty  = 1 << 30
 
 	mboxProperty = 8          // channel
-	mboxBus      = 0xc0000000 // the firmware's address of physical 0, past its cache
+	mboxBus      = 0xc0000000 // the firmware's address of physical 0, bypassing its cache
 
 	tagSetState  = 0x38041
 	tagSetConfig = 0x38043
 )
 
-// mailWords is where messages are made: whole cache lines, so that nothing else is
-// written with them.
+// mailWords is the memory for messages: whole cache lines, so that no other data is in the
+// same lines.
 var mailWords [3 * 64 / 4]uint32
 
-// message is what of messages only the machine itself can do, mailmem.go; nothing
-// where the tests run.
+// message has the operations on messages that need the machine; see mailmem.go. They do
+// nothing on the host, where the tests run.
 var message = struct {
-	// flush writes the cache's lines of a message to memory, and drops them.
+	// flush writes the cache lines of a message to memory and invalidates them.
 	flush func(p unsafe.Pointer, n uintptr)
-	// physical is a message's address.
+	// physical returns the physical address of a message.
 	physical func(p unsafe.Pointer) uint64
 }{func(unsafe.Pointer, uintptr) {}, func(unsafe.Pointer) uint64 { return 0 }}
 
-// firmwarePin is one of the pins that a Raspberry Pi 3 has on an expander which the
-// firmware drives; it counts them from 128. What it does not answer has no effect.
+// firmwarePin is a pin of a Raspberry Pi 3 that is on an expander. The firmware drives the
+// expander, and counts the pins from 128. If the firmware does not answer, nothing happens.
 type firmwarePin struct {
 	window
 	n uint32
@@ -42,8 +43,8 @@ type firmwarePin struct {
 
 const expanderBase = 128
 
-// output makes the pin an output: direction, polarity, pull-up enabled and its
-// direction, level.
+// output makes the pin an output. The values are: direction, polarity, pull-up enabled,
+// direction of the pull-up, level.
 func (p firmwarePin) output() { p.ask(tagSetConfig, expanderBase+p.n, 1, 0, 0, 0, 0) }
 
 func (p firmwarePin) set(high bool) {
@@ -54,10 +55,10 @@ func (p firmwarePin) set(high bool) {
 	p.ask(tagSetState, expanderBase+p.n, level)
 }
 
-// ask sends one tag with its values, and waits for the answer, within bounds. One
-// caller at a time.
+// ask sends one tag with its values, and waits for the answer for a limited time. Only one
+// caller at a time may use it.
 func (p firmwarePin) ask(tag uint32, values ...uint32) {
-	const line = 64 // a boundary for the message, at least 16
+	const line = 64 // alignment of the message, at least 16
 	start := -uintptr(unsafe.Pointer(&mailWords)) % line / 4
 	m := mailWords[start : start+line/4 : start+line/4]
 	clear(m)
@@ -67,7 +68,7 @@ func (p firmwarePin) ask(tag uint32, values ...uint32) {
 	at := unsafe.Pointer(&m[0])
 	pa := message.physical(at)
 	if pa >= mboxBus>>2 {
-		return // not where the firmware sees memory
+		return // the firmware cannot access memory there
 	}
 	message.flush(at, line)
 	letter := uint32(pa) | mboxBus | mboxProperty

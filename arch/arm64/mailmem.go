@@ -4,7 +4,7 @@ package arm64
 
 import "unsafe"
 
-// flushLines writes the data cache's lines of n bytes at p to memory, and drops them.
+// flushLines writes the data cache's lines of n bytes at p to memory and invalidates them.
 // Defined in mailmem.s.
 func flushLines(p unsafe.Pointer, n uintptr)
 

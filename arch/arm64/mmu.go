@@ -20,18 +20,18 @@ import (
 // setRoots writes TTBR0_EL1, then TTBR1_EL1, and synchronises.
 func setRoots(ttbr0, ttbr1 uint64)
 
-// replaceRoots is setRoots for a kernel half that maps the running kernel differently.
+// replaceRoots is setRoots for a kernel half that maps the running kernel in another way.
 func replaceRoots(identity, empty, ttbr0, ttbr1 uint64, code uintptr)
 
-// replaceCodeVA is where the part of it is that must be in the identity map.
+// replaceCodeVA returns the address of the part of it that the identity map must contain.
 func replaceCodeVA() uintptr
 
-// getRoots reads TTBR0_EL1 and TTBR1_EL1.
+// getRoots returns TTBR0_EL1 and TTBR1_EL1.
 func getRoots() (ttbr0, ttbr1 uint64)
 
-// Invalidations, with the barriers before, so that table stores are seen, and
-// after, so that they are complete on return. They reach all CPUs: the broadcast
-// costs one CPU nothing.
+// Invalidations. A barrier before makes sure that table stores are seen, a barrier after
+// that the invalidation is complete on return. They reach all CPUs: on a machine with one
+// CPU the broadcast costs nothing.
 func flushVA(arg uint64)   // VAE1IS: ASID<<48 | VA>>12
 func flushASID(arg uint64) // ASIDE1IS: ASID<<48
 func flushAll()            // VMALLE1IS
@@ -41,44 +41,44 @@ func syncInstructions(va, n, line uintptr, civac bool)
 func enablePAN()
 func enableE0PD()
 
-// hardenEL0 closes what EL0 has no business with (counters, debug) and opens the
+// hardenEL0 takes away EL0's access to counters and debug registers, and gives it the
 // virtual counter.
 func hardenEL0(pmu, amu bool)
 
-// Bytes is n bytes of physical memory through the direct map; see Ptr.
+// Bytes returns n bytes of physical memory in the direct map. See Ptr.
 func Bytes(pa uint64, n int) []byte {
 	return unsafe.Slice((*byte)(Ptr(arch.PA(pa))), n)
 }
 
-// mmu is what Machine knows of the translation regime.
+// mmu is the part of Machine that handles address translation.
 type mmu struct {
-	root    arch.PA // kernel root: empty user half, kernel half
-	empty   arch.PA // a page of zeros: the kernel half of a separate root
-	ram     []Span  // what the direct map has as memory
-	icLine  uintptr // data cache line, for syncInstructions
-	civac   bool    // lines must be cleaned with invalidation, see needsCIVAC
+	root    arch.PA // the kernel root: an empty user half, and the kernel half
+	empty   arch.PA // a page of zeros, used as the kernel half of a separate root
+	ram     []Span  // the ranges that the direct map has as memory
+	icLine  uintptr // size of a data cache line, for syncInstructions
+	civac   bool    // lines must also be invalidated when they are cleaned, see needsCIVAC
 	syncing bool    // the instruction cache needs maintenance (CTR_EL0.DIC is 0)
 
-	// pool is memory of the Go heap that the first tables were made of. It is
-	// never freed; pages are taken from its front.
+	// pool is memory of the Go heap, from which the first tables are made. It is never
+	// freed. Pages are taken from its front.
 	pool []byte
 	keep [][]byte
 
-	alloc func() arch.PA // gives frames from then on
+	alloc func() arch.PA // returns a frame; used after New
 }
 
-// poolPages is how many pages of the heap are taken at a time for tables.
+// poolPages is how many pages of the heap are taken at once for tables.
 const poolPages = 32
 
-// physOfImage translates the address of something in the image or first heap,
-// which are one piece of physical memory.
+// physOfImage translates an address in the image or the first heap, which are one piece of
+// physical memory.
 func physOfImage(va uintptr) arch.PA {
 	return arch.PA(va-uintptr(arch.KernelBase)) + arch.PA(goos.PhysBase)
 }
 
 func (u *mmu) poolPage() (arch.PA, error) {
 	if len(u.pool) < arch.PageSize {
-		// One more than asked, for the allocator promises no alignment.
+		// Allocate one page more, as the allocator does not promise alignment.
 		b := make([]byte, (poolPages+1)*arch.PageSize)
 		u.keep = append(u.keep, b)
 		skip := -uintptr(unsafe.Pointer(&b[0])) % arch.PageSize
@@ -89,7 +89,7 @@ func (u *mmu) poolPage() (arch.PA, error) {
 	return pa, nil
 }
 
-// poolAt reaches a pool page while the direct map does not exist.
+// poolAt accesses a pool page before the direct map exists.
 func poolAt(pa arch.PA) *[arch.Entries]arch.PTE {
 	va := uintptr(pa-arch.PA(goos.PhysBase)) + uintptr(arch.KernelBase)
 	return (*[arch.Entries]arch.PTE)(unsafe.Add(nil, va))
@@ -99,15 +99,15 @@ func directAt(pa arch.PA) *[arch.Entries]arch.PTE {
 	return (*[arch.Entries]arch.PTE)(Ptr(pa))
 }
 
-// early makes additions to the entry code's tables. Its pages stay taken, as
-// those of every mmu.
+// early adds mappings to the entry code's tables. Its pages are never freed, like those of
+// every mmu.
 var early mmu
 
-// EarlyMap maps a device before New has made the final tables, which must have
-// the same window. It takes memory of the first heap.
+// EarlyMap maps a device before New has made the final tables. The final tables must have
+// the same window. EarlyMap takes memory of the first heap.
 func EarlyMap(r Span) error { return earlyMap(r, kernelDevice) }
 
-// EarlyMapScreen is EarlyMap for a framebuffer; Config.Screen must be the same.
+// EarlyMapScreen is EarlyMap for a framebuffer. Config.Screen must be the same.
 func EarlyMapScreen(r Span) error { return earlyMap(r, kernelScreen) }
 
 func earlyMap(r Span, leaf arch.PTE) error {
@@ -117,8 +117,8 @@ func earlyMap(r Span, leaf arch.PTE) error {
 	return err
 }
 
-// init builds the kernel half and moves to it: the image with its permissions,
-// the first heap, all RAM and the device windows.
+// init builds the kernel half and switches to it: the image with its permissions, the first
+// heap, all RAM and the device windows.
 func (u *mmu) init(ram, devices []Span, screen Span) error {
 	t := &kernelTables{alloc: u.poolPage, at: poolAt}
 	var err error
@@ -155,7 +155,7 @@ func (u *mmu) init(ram, devices []Span, screen Span) error {
 			return err
 		}
 	}
-	// The direct map has the image's text and constants too, as data: read-only.
+	// The direct map has the image's text and constants too, as read-only data.
 	roFrom, roTo := physOfImage(down(text)), physOfImage(up(erodata))
 	for _, r := range ram {
 		if err := mapRAM(t, r, roFrom, roTo); err != nil {
@@ -170,7 +170,7 @@ func (u *mmu) init(ram, devices []Span, screen Span) error {
 	if err := mapWindow(t, screen, kernelScreen); err != nil {
 		return err
 	}
-	// All root entries that there will ever be exist now: processes copy them.
+	// No further root entries will ever be made: processes copy them.
 	code := physOfImage(replaceCodeVA())
 	identity, err := identityMap(u.poolPage, poolAt, code, replaceSize)
 	if err != nil {
@@ -182,7 +182,8 @@ func (u *mmu) init(ram, devices []Span, screen Span) error {
 
 func compareGuards(a, b arch.StackGuard) int { return cmp.Compare(a.Page, b.Page) }
 
-// mapRAM maps one range of RAM, whole pages of it, around and over [roFrom, roTo).
+// mapRAM maps the whole pages of one range of RAM. The part in [roFrom, roTo) is mapped
+// read-only.
 func mapRAM(t *kernelTables, r Span, roFrom, roTo arch.PA) error {
 	from := arch.PA(r.Base+arch.PageSize-1) &^ (arch.PageSize - 1)
 	to := arch.PA(r.Base+r.Size) &^ (arch.PageSize - 1)
@@ -204,14 +205,14 @@ func mapRAM(t *kernelTables, r Span, roFrom, roTo arch.PA) error {
 	return nil
 }
 
-// mapWindow maps the pages that a device window touches.
+// mapWindow maps the pages that contain a device window.
 func mapWindow(t *kernelTables, r Span, leaf arch.PTE) error {
 	from := r.Base &^ (arch.PageSize - 1)
 	to := (r.Base + r.Size + arch.PageSize - 1) &^ (arch.PageSize - 1)
 	return t.mapRange(arch.DirectBase+arch.VA(from), arch.PA(from), to-from, leaf)
 }
 
-// live is the kernel half in use, for additions by frames of u.alloc.
+// live returns the kernel half in use, for additions. New tables take frames from u.alloc.
 func (u *mmu) live() *kernelTables {
 	return &kernelTables{root: u.root, at: directAt, alloc: func() (arch.PA, error) {
 		if u.alloc == nil {
@@ -223,23 +224,23 @@ func (u *mmu) live() *kernelTables {
 	}}
 }
 
-// GrowWindow maps size bytes of physical memory at va in the kernel window,
-// writable and not executable, for runtime.GrowHeap. Everything is in whole
-// pages, and blocks are used where alignment allows.
+// GrowWindow maps size bytes of physical memory at va in the kernel window, writable and
+// not executable, for runtime.GrowHeap. All arguments are multiples of a page. Blocks are
+// used where alignment allows.
 func (u *mmu) GrowWindow(va arch.VA, pa arch.PA, size uint64) error {
 	if va < arch.KernelBase || uint64(va) > areaBase || size > areaBase-uint64(va) {
 		return fmt.Errorf("arm64: [%#x, +%#x) is outside of the kernel window", uint64(va), size)
 	}
 	err := u.live().mapRange(va, pa, size, kernelData)
-	// No translation was there before, and the CPU does not cache that (Arm ARM
-	// D8.14.1): the stores only have to be seen by the walks.
+	// There was no translation before, and the CPU does not cache that (Arm ARM D8.14.1).
+	// So only the table walks must see the stores.
 	barrier()
 	return err
 }
 
-// MapDevice makes [pa, pa+size) reachable at arch.DirectBase + pa as device
-// memory. It must be in a 512 GB region that has RAM or a device of Config:
-// processes have copies of the root entries, so there can be no new ones.
+// MapDevice maps [pa, pa+size) at arch.DirectBase + pa as device memory. The range must be
+// in a 512 GB region that has RAM or a device of Config: processes have copies of the root
+// entries, so new root entries are impossible.
 func (u *mmu) MapDevice(pa arch.PA, size uint64) error {
 	if directAt(u.root)[(arch.DirectBase+arch.VA(pa)).Index(arch.Levels-1)]&pteValid == 0 {
 		return fmt.Errorf("arm64: device window [%#x, +%#x) is in a 512 GB region without RAM", uint64(pa), size)
@@ -249,7 +250,7 @@ func (u *mmu) MapDevice(pa arch.PA, size uint64) error {
 	return err
 }
 
-// KernelHalf is arch.MMU's. A separate root has no kernel half: TTBR1 walks the
+// KernelHalf implements arch.MMU. A separate root has no kernel half: TTBR1 points to the
 // kernel root instead.
 func (u *mmu) KernelHalf(l arch.Layout) arch.PA {
 	if l == arch.Separate {
@@ -258,12 +259,12 @@ func (u *mmu) KernelHalf(l arch.Layout) arch.PA {
 	return u.root
 }
 
-// upper is the offset of the kernel half in a root page. With 47-bit halves a
-// TTBR walks 256 entries, from where it points.
+// upper is the offset of the kernel half in a root page. With 47-bit halves, a TTBR covers
+// 256 entries, starting at the address in it.
 const upper = arch.KernelHalf * 8
 
-// Activate is arch.MMU's. What is active already stays: then table entries that
-// were invalid until now may need one more fault to be seen.
+// Activate implements arch.MMU. If r is active already it does nothing: a table entry that
+// was invalid before may then cause one more fault.
 func (u *mmu) Activate(r arch.Root) {
 	c := thisCPU()
 	if r == c.active && r.ASID != 0 {
@@ -281,8 +282,8 @@ func (u *mmu) Activate(r arch.Root) {
 	}
 }
 
-// Deactivate is arch.MMU's. ASID 0 and an empty user half: nothing translates,
-// once nothing is left of an address space that had to do without an ASID.
+// Deactivate implements arch.MMU. With ASID 0 and an empty user half nothing is translated,
+// after the TLB entries of address spaces without an ASID of their own are flushed.
 func (u *mmu) Deactivate() {
 	c := thisCPU()
 	c.active = arch.Root{}
@@ -301,38 +302,38 @@ func (u *mmu) ASIDs() int {
 	return math.MaxUint8
 }
 
-// FlushPage is arch.MMU's.
+// FlushPage implements arch.MMU.
 func (u *mmu) FlushPage(r arch.Root, va arch.VA) {
 	flushVA(uint64(r.ASID)<<48 | uint64(va)>>arch.PageShift&(1<<44-1))
 }
 
-// FlushASID is arch.MMU's.
+// FlushASID implements arch.MMU.
 func (u *mmu) FlushASID(r arch.Root) { flushASID(uint64(r.ASID) << 48) }
 
-// FlushAll is arch.MMU's.
+// FlushAll implements arch.MMU.
 func (u *mmu) FlushAll() { flushAll() }
 
-// SyncInstructions is arch.MMU's: the data cache to the point of unification,
-// through the direct map, then the whole instruction cache, because an
-// instruction cache may be tagged with virtual addresses, and those of the
-// direct map are not the ones the code runs at.
+// SyncInstructions implements arch.MMU. It cleans the data cache to the point of
+// unification, through the direct map. Then it invalidates the whole instruction cache,
+// because an instruction cache may be tagged with virtual addresses, and the code does not
+// run at its addresses in the direct map.
 func (u *mmu) SyncInstructions(pa arch.PA, n int) {
 	if n > 0 && u.syncing {
 		syncInstructions(uintptr(Ptr(pa)), uintptr(n), u.icLine, u.civac)
 	}
 }
 
-// features sets up what depends on the CPU's ID registers.
+// features sets the fields that depend on the CPU's ID registers.
 func (u *mmu) features() {
 	ctr := readCTR()
 	u.icLine = 4 << (ctr >> 16 & 15)
 	u.civac = needsCIVAC(readMIDR())
-	// IDC and DIC: hardware keeps instruction fetch coherent.
+	// IDC and DIC: hardware keeps instruction fetches coherent.
 	u.syncing = ctr>>28&3 != 3
 	u.featuresHere()
 }
 
-// featuresHere turns on what this CPU has.
+// featuresHere turns on the features of this CPU.
 func (u *mmu) featuresHere() {
 	if readMMFR1()>>20&15 != 0 {
 		enablePAN()
@@ -345,10 +346,10 @@ func (u *mmu) featuresHere() {
 	hardenEL0(pmu != 0 && pmu != 15, pfr>>44&15 != 0)
 }
 
-// LoadedRoots are the root pages that TTBR0_EL1 and TTBR1_EL1 point to. For
+// LoadedRoots returns the root pages to which TTBR0_EL1 and TTBR1_EL1 point. For
 // self-tests.
 func (u *mmu) LoadedRoots() [2]arch.PA {
-	const page = pteAdr // less the ASID above, and in TTBR1 the offset of the half
+	const page = pteAdr // without the ASID, and in TTBR1 without the offset of the half
 	user, kernel := getRoots()
 	return [2]arch.PA{arch.PA(user) & arch.PA(page), arch.PA(kernel) & arch.PA(page)}
 }

@@ -9,8 +9,8 @@
 
 // func setRoots(ttbr0, ttbr1 uint64)
 //
-// Both roots map the kernel alike, and kernel entries are global, so that it
-// does not matter which is written first.
+// Both roots map the kernel in the same way, and kernel entries are global. So the order of
+// the writes does not matter.
 TEXT ·setRoots(SB),NOSPLIT,$0-16
 	MOVD	ttbr0+0(FP), R0
 	MOVD	ttbr1+8(FP), R1
@@ -22,11 +22,11 @@ TEXT ·setRoots(SB),NOSPLIT,$0-16
 
 // func replaceRoots(identity, empty, ttbr0, ttbr1 uint64, code uintptr)
 //
-// It changes the kernel half that this very code runs in, which may have other block
-// sizes and rights before and after. So for an instant there is no kernel half at all
-// (break before make, Arm ARM D8.16.1): the CPU is in replaceCode, by the identity
-// map at TTBR0_EL1, at the physical address code. Nothing is on the stack meanwhile,
-// and no exception could be taken.
+// It replaces the kernel half in which this code itself runs. The old and the new half may
+// have different block sizes and rights, so for an instant there must be no kernel half at
+// all (break before make, Arm ARM D8.16.1). During that time the CPU runs replaceCode at
+// its physical address code, through the identity map in TTBR0_EL1. It uses no stack, and
+// cannot take exceptions.
 TEXT ·replaceRoots(SB),NOSPLIT|NOFRAME,$0-40
 	MOVD	identity+0(FP), R0
 	MOVD	empty+8(FP), R1
@@ -134,7 +134,7 @@ fetch:	DSB	ISH
 
 // func enablePAN()
 //
-// Kernel code reaches user memory by the direct map only, so PAN stays set.
+// Kernel code accesses user memory only through the direct map, so PAN stays set.
 TEXT ·enablePAN(SB),NOSPLIT,$0-0
 	MRS	SCTLR_EL1, R0
 	AND	$~(1<<23), R0

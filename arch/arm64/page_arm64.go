@@ -6,11 +6,11 @@ import (
 	"grim/arch"
 )
 
-// PageOps are the fastest ways that this CPU has of clearing and copying a page.
+// PageOps returns this CPU's fastest ways of clearing and copying a page.
 func PageOps() arch.PageOps {
 	ops := arch.PageOps{Copy: copyPage}
-	// DCZID_EL0 (Arm ARM D24.2.36): BS, log2 of the words that DC ZVA clears, is
-	// 4 on all CPUs that matter; DZP forbids it.
+	// DCZID_EL0 (Arm ARM D24.2.36). BS is log2 of the words that DC ZVA clears; it is 4 on
+	// all relevant CPUs. DZP forbids DC ZVA.
 	if dczid()&(dczidDZP|dczidBS) == 4 {
 		ops.Clear = clearPage
 	}
@@ -22,8 +22,8 @@ const (
 	dczidDZP = 1 << 4
 )
 
-// Defined in page_arm64.s. Both keep every SIMD register as it is: what user code
-// has in them may be saved later than here.
+// Both are defined in page_arm64.s. They preserve all SIMD registers: the user's values may
+// still be in them.
 
 //go:noescape
 func clearPage(p unsafe.Pointer)

@@ -1,6 +1,6 @@
 package arm64
 
-// pl011 is Arm's UART, DDI 0183; registers in section 3.2.
+// pl011 is Arm's UART, DDI 0183. The registers are in section 3.2.
 type pl011 struct{ window }
 
 const (
@@ -12,8 +12,8 @@ const (
 	uartICR  = 0x44
 
 	frBusy   = 1 << 3
-	frRXFE   = 1 << 4 // nothing received
-	frTXFF   = 1 << 5 // no room to send
+	frRXFE   = 1 << 4 // receive FIFO is empty
+	frTXFF   = 1 << 5 // transmit FIFO is full
 	lcrhFIFO = 1<<4 | 3<<5
 	crEnable = 1<<0 | 1<<8 | 1<<9 // UART, transmitter, receiver
 	intRX    = 1<<4 | 1<<6        // receive, receive time-out
@@ -31,8 +31,8 @@ func (u *pl011) init() {
 	u.write(uartCR, crEnable)
 }
 
-// sbsaUART is the part of it that servers have (Arm Server Base System Architecture,
-// appendix B): firmware has turned it on, and control registers are not there.
+// sbsaUART is the part of a PL011 that servers have (Arm Server Base System Architecture,
+// appendix B). Firmware has turned it on, and it has no control registers.
 type sbsaUART struct{ pl011 }
 
 func (u *sbsaUART) init() {

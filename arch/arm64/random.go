@@ -4,13 +4,13 @@ package arm64
 
 import "encoding/binary"
 
-// rndr returns a number from the CPU's generator (FEAT_RNG, RNDR); ok is false
-// when it had none in ten tries. Defined in random.s; undefined without FEAT_RNG.
+// rndr returns a number from the CPU's generator (FEAT_RNG, RNDR). ok is false if the
+// generator had no number in ten tries. Defined in random.s. It must not be called without
+// FEAT_RNG.
 func rndr() (v uint64, ok bool)
 
-// Random fills b from the CPU's generator. It returns false when there is none,
-// or it fails; then the kernel has to make do with the seed in the device tree
-// (rng-seed) and Jitter.
+// Random fills b from the CPU's generator. It returns false if there is no generator, or if
+// it fails. Then the kernel only has the seed in the device tree (rng-seed) and Jitter.
 func (m *Machine) Random(b []byte) bool {
 	if readISAR0()>>60 == 0 {
 		return false
@@ -27,8 +27,8 @@ func (m *Machine) Random(b []byte) bool {
 	return true
 }
 
-// Jitter is a number whose low bits depend on how long some device reads took:
-// little entropy each time, to be mixed with more.
+// Jitter returns a number whose low bits depend on the duration of some device reads. It
+// has little entropy, so it must be mixed with more.
 func (m *Machine) Jitter() uint64 {
 	v := readCNTVCT()
 	for range 16 {

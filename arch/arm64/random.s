@@ -5,7 +5,7 @@
 // func rndr() (v uint64, ok bool)
 TEXT ·rndr(SB),NOSPLIT,$0-9
 	MOVD	$10, R1
-again:	MRS	RNDR, R0	// Z set: none at present (Arm ARM C5.2.15)
+again:	MRS	RNDR, R0	// Z set: no number at present (Arm ARM C5.2.15)
 	BNE	have
 	SUB	$1, R1
 	CBNZ	R1, again

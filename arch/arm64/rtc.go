@@ -6,20 +6,19 @@ import (
 	"time"
 )
 
-// clock is a device that counts the seconds since 1970, whether the machine is on or
-// not.
+// clock is a device that counts the seconds since 1970, also while the machine is off.
 type clock interface{ seconds() uint32 }
 
-// ClockConfig is a real-time clock; Kind "" for none.
+// ClockConfig is a real-time clock. Kind "": none.
 type ClockConfig struct {
 	Kind string
 	Regs Span
 }
 
-// ErrNoClock says that the machine has no real-time clock that there is a driver for.
+// ErrNoClock means that the machine has no real-time clock with a driver.
 var ErrNoClock = errors.New("arm64: no real-time clock")
 
-// time reads the clock, whose registers must be mapped.
+// time reads the clock. Its registers must be mapped.
 func (c ClockConfig) time() (time.Time, error) {
 	if c.Kind == "" {
 		return time.Time{}, ErrNoClock
@@ -31,12 +30,12 @@ func (c ClockConfig) time() (time.Time, error) {
 	return time.Unix(int64(d(windowAt(c.Regs)).seconds()), 0), nil
 }
 
-// pl031 is Arm's, DDI 0224; RTCDR in section 3.3.1.
+// pl031 is Arm's clock, DDI 0224. RTCDR is in section 3.3.1.
 type pl031 struct{ window }
 
 func (c pl031) seconds() uint32 { return c.read(0x00) }
 
-// zynqRTC is that of Zynq UltraScale+ (UG1087, module RTC): CURRENT_TIME.
+// zynqRTC is the clock of Zynq UltraScale+ (UG1087, module RTC): CURRENT_TIME.
 type zynqRTC struct{ window }
 
 func (c zynqRTC) seconds() uint32 { return c.read(0x10) }

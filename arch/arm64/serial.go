@@ -5,31 +5,30 @@ import (
 	"sync/atomic"
 )
 
-// uartSpins bounds every wait: a UART that is stuck must not stop the kernel.
+// uartSpins bounds every wait, so that a stuck UART does not stop the kernel.
 const uartSpins = 1 << 20
 
-// port is one kind of serial port. No method allocates, blocks or takes a lock:
-// they run while the kernel dies.
+// port is one kind of serial port. No method allocates, blocks or takes a lock, as they are
+// called while the kernel dies.
 type port interface {
-	// init turns the port on, its receive interrupt too. It keeps the baud
-	// rate: firmware or QEMU has set it, and the clock that it is divided from
-	// is not ours to know.
+	// init turns the port on, with its receive interrupt. It keeps the baud rate, which
+	// firmware or QEMU has set: the clock from which it is divided is not known here.
 	init()
-	// room reports whether a byte can be sent, which send does.
+	// room reports whether send can send a byte.
 	room() bool
 	send(c byte)
-	// receive takes the next byte; bad if it did not arrive whole.
+	// receive returns the next byte. st is bad if the byte did not arrive intact.
 	receive() (c byte, st received)
-	// clear forgets the receive event that came. Bytes are received after
-	// that, so a byte that comes meanwhile is an event again.
+	// clear clears the receive event. It is called before bytes are received, so that a
+	// byte that arrives later is a new event.
 	clear()
-	// transmit lets the port raise its line when there is room to send, or not.
+	// transmit turns the interrupt for room to send on or off.
 	transmit(on bool)
-	// status changes when the port does something, for Jitter.
+	// status returns a value that changes when the port does something, for Jitter.
 	status() uint32
 }
 
-// received says what port.receive found.
+// received is the result of port.receive.
 type received uint8
 
 const (
@@ -38,20 +37,20 @@ const (
 	bad
 )
 
-// UARTConfig is a serial port; Kind "" for none.
+// UARTConfig is a serial port. Kind "": none.
 type UARTConfig struct {
 	Kind  string
 	Regs  Span
-	Line  int // at the interrupt controller, 0 for none
+	Line  int // line at the interrupt controller; 0: none
 	Shift int // "16550": log2 of the distance of its registers
-	Width int // the same: bytes of an access, 1 or 4
+	Width int // "16550": bytes of an access, 1 or 4
 }
 
-// UART is a serial port of any kind: Put polls, so that it works while
-// the kernel dies; Send and Await are for output that does not wait; input comes by
-// interrupt into a ring. TamaGo has no drivers for
-// most of them, and its soc/nxp/uart takes 32-bit register addresses that must
-// be mapped one to one, which a kernel in the upper half cannot offer.
+// UART is a serial port of any kind. Put polls, so that it works while the kernel dies.
+// Send and Await are for output that does not wait. Input comes by interrupt into a ring.
+// TamaGo has no drivers for most of these ports. Its soc/nxp/uart takes 32-bit register
+// addresses that must be mapped one to one, which is impossible for a kernel in the upper
+// half.
 type UART struct {
 	port port
 	line int // 0: no interrupt
@@ -61,7 +60,7 @@ type UART struct {
 	sent chan struct{} // holds one token: there may be room to send
 }
 
-// newUART binds a driver and turns the port on.
+// newUART selects a driver and turns the port on.
 func newUART(c *UARTConfig) (*UART, error) {
 	d := portDrivers[c.Kind]
 	if d == nil {
@@ -72,8 +71,8 @@ func newUART(c *UARTConfig) (*UART, error) {
 	return u, nil
 }
 
-// Put sends a byte. It takes no lock and does not allocate: usable from the
-// runtime's print hook and from the fault handler.
+// Put sends a byte. It takes no lock and does not allocate, so the runtime's print hook and
+// the fault handler can use it.
 func (u *UART) Put(c byte) {
 	for i := 0; !u.port.room(); i++ {
 		if i == uartSpins {
@@ -83,7 +82,7 @@ func (u *UART) Put(c byte) {
 	u.port.send(c)
 }
 
-// Send sends as much of p as there is room for, and never waits.
+// Send sends the part of p for which there is room. It never waits.
 func (u *UART) Send(p []byte) (n int) {
 	for n < len(p) && u.port.room() {
 		u.port.send(p[n])
@@ -92,8 +91,8 @@ func (u *UART) Send(p []byte) (n int) {
 	return n
 }
 
-// drain moves what was received to the ring; what does not fit is dropped. It
-// empties the FIFO, which is what ends the interrupt.
+// drain moves received bytes to the ring. Bytes that do not fit are dropped. It empties the
+// FIFO, which ends the interrupt.
 func (u *UART) drain() {
 	u.port.clear()
 	for range uartSpins {
@@ -107,10 +106,10 @@ func (u *UART) drain() {
 			u.head.Store(h + 1)
 		}
 	}
-	u.port.transmit(false) // Await looks again
+	u.port.transmit(false) // Await looks again for room
 }
 
-// take empties the ring into b.
+// take moves bytes from the ring to b.
 func (u *UART) take(b []byte) (n int) {
 	for n < len(b) {
 		t := u.tail.Load()

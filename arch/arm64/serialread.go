@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// Read returns what has come in, at least one byte; it blocks the calling
-// goroutine until then. Config.Raise must be runtime.RaiseIRQ. One reader at a
-// time.
+// Read returns received bytes, at least one. It blocks the calling goroutine until then.
+// Config.Raise must be runtime.RaiseIRQ. Only one goroutine at a time may read.
 func (u *UART) Read(b []byte) (int, error) {
 	if u.line == 0 {
 		return 0, errors.New("arm64: the UART has no interrupt to wait for")
@@ -28,12 +27,12 @@ func (u *UART) Read(b []byte) (int, error) {
 	return 0, nil
 }
 
-// awaitLimit is how long Await sleeps without an interrupt: that of a port that has
-// none, or of one whose line nobody reads.
+// awaitLimit is how long Await sleeps at most, for ports that have no transmit interrupt,
+// or if no goroutine is in Read.
 const awaitLimit = 10 * time.Millisecond
 
-// Await blocks the calling goroutine until Send may have room: the port's transmit
-// interrupt, which the goroutine in Read passes on.
+// Await blocks the calling goroutine until Send may have room. It waits for the port's
+// transmit interrupt, which the goroutine in Read passes on.
 func (u *UART) Await() {
 	limit := awaitLimit
 	if u.line == 0 {

@@ -1,7 +1,7 @@
 package arm64
 
-// Slots of arch.Frame for who has to name registers: signal frames and register
-// dumps. X0 to X30 are X0+n.
+// Slots of arch.Frame by register name, for signal frames and register dumps. X0 to X30 are
+// X0+n.
 const (
 	X0     = 0
 	SP     = slotSP
@@ -9,7 +9,7 @@ const (
 	PSTATE = slotPSTATE
 )
 
-// Offsets into arch.UArea.FPU, as entry.s keeps the FP and SIMD state.
+// Offsets in arch.UArea.FPU, where entry.s keeps the FP and SIMD state.
 const (
 	V0   = 0   // q0 to q31, 16 bytes each
 	FPCR = 512 // 8 bytes each

@@ -2,19 +2,19 @@ package arm64
 
 import "slices"
 
-// What a core speculates across, and what this kernel does about it: plain Go over
-// identification registers and answers of the firmware, because most of it cannot
-// be seen in an emulator. arch/SPECULATION.md is the table of attacks, layouts and
-// costs. Which core is open to what is as Linux 6.1 has it
-// (arch/arm64/kernel/cpufeature.c, cpu_errata.c, proton-pack.c).
+// The decisions about the attacks that a core's speculation allows. This is plain Go over
+// identification registers and answers of the firmware, because most of it cannot be
+// observed in an emulator. arch/SPECULATION.md has a table of attacks, layouts and costs.
+// The lists of vulnerable cores are those of Linux 6.1 (arch/arm64/kernel/cpufeature.c,
+// cpu_errata.c, proton-pack.c).
 
-// coreFacts is what decideSpeculation looks at.
+// coreFacts has the facts that decideSpeculation uses.
 type coreFacts struct {
 	midr, pfr0, pfr1, mmfr1, mmfr2, isar2 uint64
 
-	// firmware asks for an SMCCC function (DEN 0028, SMCCC_ARCH_FEATURES): -1, not
-	// there; 0, there and needed; 1, there and not needed by this core; -2, not
-	// there and not needed.
+	// firmware asks for an SMCCC function (DEN 0028, SMCCC_ARCH_FEATURES). -1: it does not
+	// exist. 0: it exists and is needed. 1: it exists and this core does not need it. -2:
+	// it does not exist and is not needed.
 	firmware func(function uint32) int32
 }
 
@@ -23,7 +23,7 @@ const (
 	smcccFeatures    = 0x80000001
 	smcccWorkaround1 = 0x80008000 // flush branch predictors
 	smcccWorkaround2 = 0x80007fff // no speculative store bypass; on from reset
-	smcccWorkaround3 = 0x80003fff // the same, and the branch history
+	smcccWorkaround3 = 0x80003fff // flush branch predictors and clear the branch history
 )
 
 // Implementer and part number of MIDR_EL1, as impl<<16 | part.
@@ -53,19 +53,19 @@ const (
 )
 
 var (
-	// safeFromMeltdown have no CSV3 to say it, or may not.
+	// safeFromMeltdown are safe cores that have no CSV3, or may not have it.
 	safeFromMeltdown = []uint64{vulcan, thunderX2, brahmaB53, cortexA35, cortexA53, cortexA55, cortexA57, cortexA72, cortexA73,
 		tsv110, carmel, kryo2Gold, kryo2Silver, kryo3Silver, kryo4Silver}
-	// inOrder do not train predictors that matter.
+	// inOrder are cores whose predictors need no measures.
 	inOrder = []uint64{cortexA35, cortexA53, cortexA55, brahmaB53, kryo2Silver, kryo3Silver, kryo4Silver}
-	// safeFromV2 and safeFromBHB come besides inOrder.
+	// safeFromV2 and safeFromBHB are safe in addition to inOrder.
 	safeFromV2  = []uint64{tsv110}
 	safeFromBHB = []uint64{cortexA510, cortexA520}
-	// firmwareBHB are cores whose history only firmware can clear.
+	// firmwareBHB are cores whose branch history only firmware can clear.
 	firmwareBHB = []uint64{cortexA73, cortexA75, kryo2Gold, kryo3Gold}
 )
 
-// historyLoops is how many branches fill a core's branch history.
+// historyLoops is how many branches fill the branch history of a core.
 var historyLoops = map[uint64]int{
 	cortexX3: 132, neoverseV2: 132,
 	cortexA715: 38, cortexA720: 38,
@@ -75,7 +75,7 @@ var historyLoops = map[uint64]int{
 	cortexA57: 8, cortexA72: 8,
 }
 
-// clearing is how the branch history is cleared at each entry from user mode.
+// clearing is the way in which the branch history is cleared at each entry from user mode.
 type clearing int
 
 const (
@@ -85,18 +85,18 @@ const (
 	clearFirmware             // by workaround 3
 )
 
-// speculation is what the kernel does on a core.
+// speculation has the measures on a core.
 type speculation struct {
 	history clearing
-	loops   int    // of clearLoop
-	between uint32 // SMCCC function to call between users; 0: none
+	loops   int    // number of branches for clearLoop
+	between uint32 // SMCCC function that is called between users; 0: none
 
-	on   []string // what is done, for the banner
-	open []string // what the core stays open to
+	on   []string // the measures, for the banner
+	open []string // the attacks that are possible on the core
 }
 
-// decideSpeculation makes the decision. force are words of the kernel argument
-// mitigations=; off, as the only one, leaves everything off.
+// decideSpeculation decides on the measures. force has the words of the kernel argument
+// mitigations=. off turns all measures off, except those whose own words are given too.
 func decideSpeculation(f *coreFacts, force []string) (s speculation) {
 	core := f.midr>>8&(0xff<<16) | f.midr>>4&0xfff
 	at := func(reg uint64, shift uint) uint64 { return reg >> shift & 15 }
@@ -106,9 +106,9 @@ func decideSpeculation(f *coreFacts, force []string) (s speculation) {
 	available := func(function uint32) bool { return f.firmware(function) >= 0 }
 	needed := func(function uint32) bool { return f.firmware(function) == 0 }
 
-	// Meltdown. E0PD refuses EL0 every address of TTBR1's half before it is looked
-	// up, under both layouts. Without it no layout helps: TTBR1 has the kernel's
-	// tables while user code runs, and its entries are global.
+	// Meltdown. E0PD makes all EL0 accesses to addresses of TTBR1's half fail before the
+	// look-up, with both layouts. Without it no layout helps: TTBR1 has the kernel's tables
+	// while user code runs, and its entries are global.
 	if at(f.pfr0, 60) == 0 && !is(safeFromMeltdown) {
 		if at(f.mmfr2, 60) != 0 {
 			s.on = append(s.on, "E0PD (Meltdown)")
@@ -117,23 +117,24 @@ func decideSpeculation(f *coreFacts, force []string) (s speculation) {
 		}
 	}
 
-	// Spectre v2: predictions are tagged with what they were made in where CSV2
-	// says so. Else firmware can flush them; a core that need not says 1.
+	// Spectre v2. If CSV2 says so, predictions are tagged with the context in which they
+	// were made. Otherwise firmware can flush them; it answers 1 for a core that does not
+	// need that.
 	csv2 := at(f.pfr0, 56)
 	switch v2 := csv2 == 0 && !is(inOrder, safeFromV2) && f.firmware(smcccWorkaround1) != 1; {
 	case v2 && !off && needed(smcccWorkaround1), forced("ibpb") && available(smcccWorkaround1):
 		s.between = smcccWorkaround1
 		s.on = append(s.on, "workaround 1 between users")
 	case forced("ibpb"):
-		s.between = smcccFeatures // to measure the way to the firmware and back
+		s.between = smcccFeatures // to measure the cost of a call of the firmware
 		s.on = append(s.on, "a firmware call between users")
 	case v2:
 		s.open = append(s.open, "Spectre v2")
 	}
 
-	// Speculative store bypass: PSTATE.SSBS is 0 in the kernel, because SCTLR_EL1.DSSBS
-	// is, and in a program until it says otherwise. Without SSBS, firmware that knows
-	// of the attack has it closed from reset on.
+	// Speculative store bypass. PSTATE.SSBS is 0 in the kernel, because SCTLR_EL1.DSSBS is
+	// 0. It is 0 in a program too until the program sets it. Without SSBS, firmware that
+	// knows the attack has prevented it since reset.
 	switch {
 	case is(inOrder):
 	case at(f.pfr1, 4) != 0:
@@ -142,8 +143,8 @@ func decideSpeculation(f *coreFacts, force []string) (s speculation) {
 		s.open = append(s.open, "SSB")
 	}
 
-	// Spectre-BHB: the history of user mode's branches chooses among the kernel's
-	// own predictions, whatever CSV2 is, before CSV2_3.
+	// Spectre-BHB. Before CSV2_3, the branch history of user mode selects among the
+	// kernel's own predictions, whatever CSV2 says.
 	if clear, loops := f.history(core); csv2 < 3 && at(f.mmfr1, 60) == 0 && !is(inOrder, safeFromBHB) && f.firmware(smcccWorkaround3) != 1 {
 		switch {
 		case off && !forced("bhb"), clear == clearNothing:
@@ -166,7 +167,7 @@ func decideSpeculation(f *coreFacts, force []string) (s speculation) {
 	return s
 }
 
-// history says how the core's branch history can be cleared.
+// history returns how the core's branch history can be cleared.
 func (f *coreFacts) history(core uint64) (c clearing, loops int) {
 	switch loops := historyLoops[core]; {
 	case f.isar2>>28&15 != 0:

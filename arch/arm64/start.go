@@ -12,40 +12,40 @@ import (
 	"grim/arch"
 )
 
-// How a CPU is started: by PSCI's CPU_ON, or by its word of the spin table, it begins at
-// secondaryEntry, where the image is in memory, with the MMU off. Its startBlock has what it
-// sets the MMU up with. A CPU that finds no task there says that it is alive and stops: by
-// CPU_OFF, or, where there is no PSCI, in a loop that waits for an event and looks for the
-// task. So starting a CPU to see whether it is there, and starting it to run an M, are the
-// same.
+// How a CPU is started. PSCI's CPU_ON, or its word of the spin table, makes it begin at
+// secondaryEntry, where the image is in memory, with the MMU off. Its startBlock has the
+// values with which it sets up the MMU. If the block has no task, the CPU reports that it
+// is alive and stops: by CPU_OFF, or, without PSCI, in a loop that waits for an event and
+// looks for the task. So the start of a CPU to see whether it exists and the start of a CPU
+// to run an M are the same.
 //
-// All of this is done by one CPU at a time, as there is one of the word that names the startBlock: New does it
-// first; later any CPU may call Task, which waits for its turn.
+// Only one CPU at a time may start others, as there is only one word that names the
+// startBlock. New does it first. Later any CPU may call Task, which waits for its turn.
 
-// Processor is one that may be started.
+// Processor is a CPU that may be started.
 type Processor struct {
-	MPIDR   uint64 // its affinity
+	MPIDR   uint64 // affinity
 	Method  string // "psci" or "spin-table"
 	Release uint64 // physical address of its word of the spin table
 }
 
-// startBlock is what a CPU is started with. It is reached through the direct map. Machine
-// code knows its offsets. The started CPU reads the first part while its MMU is off, so that
-// part must not change after it has been cleaned from the caches.
+// startBlock has the data with which a CPU is started. It is accessed through the direct
+// map. Machine code contains its offsets. The started CPU reads the first part while its
+// MMU is off, so that part must not change after it has been cleaned from the caches.
 type startBlock struct {
-	mair, tcr, ttbr0, ttbr1 uint64 // 0; ttbr0 maps secondaryEntry where it is in memory
-	sctlr, high, self, root uint64 // 32; high and self are virtual addresses, root is TTBR0's at last
-	conduit, cpu            uint64 // 64; how PSCI is called; the CPU's number
+	mair, tcr, ttbr0, ttbr1 uint64 // 0; ttbr0 maps secondaryEntry at its physical address
+	sctlr, high, self, root uint64 // 32; high and self are virtual addresses; root is the final TTBR0
+	conduit, cpu            uint64 // 64; the conduit of PSCI; the CPU's number
 	_                       [6]uint64
-	alive, started          uint64 // 128; 1: it has come up; it runs its M
-	fn, sp, g               uint64 // 144; the task. fn is 0 while there is none
+	alive, started          uint64 // 128; each becomes 1: the CPU has come up; it runs its M
+	fn, sp, g               uint64 // 144; the task; fn is 0 if there is none
 	_                       [11]uint64
 }
 
 var _ = [1]struct{}{}[unsafe.Sizeof(startBlock{})-256]
 
-// startLimit is how long a CPU may take, in nanoseconds: an emulator on a busy host gives its
-// thread the first turn late.
+// startLimit is how long a CPU may take to start, in nanoseconds. An emulator on a busy
+// host may run the CPU's thread late.
 const startLimit = 5_000_000_000
 
 // PSCI functions and results (DEN 0022, section 5).
@@ -59,16 +59,16 @@ const (
 func smccc3(function, a, b, c uint64, smc bool) int64
 func secondaryAddress() (entry, high uintptr)
 func readStartRegs() (mair, tcr, sctlr uint64)
-func cleanLine(va uintptr) // to memory, for an observer without caches
+func cleanLine(va uintptr) // to memory, for a CPU whose caches are off
 func sendEvent()
-func startBlockWord() *uint64 // where secondaryEntry looks for its block: a physical address
+func startBlockWord() *uint64 // holds the physical address of the block that secondaryEntry uses
 
-// secondarySize is more than the code has that runs with the MMU off.
+// secondarySize is a bound on the size of the code that runs with the MMU off.
 const secondarySize = 256
 
-// startOthers starts as many of the CPUs as are asked for, to see that they are there, and
-// gives them numbers in that order. The boot CPU may be among them. The warnings say what
-// does not work.
+// startOthers starts the wanted number of CPUs, to see whether they exist, and numbers them
+// in that order. c.CPUs may contain the boot CPU, which is skipped. The warnings describe
+// problems.
 func (m *Machine) startOthers(c *Config) (warnings []string) {
 	self := readMPIDR() & mpidrAffinity
 	want := min(max(c.MaxCPUs, 1), maxCPUs)
@@ -97,7 +97,7 @@ func (m *Machine) startOthers(c *Config) (warnings []string) {
 	lost := 0
 	for _, o := range others {
 		n := m.running
-		slot := n + lost // of the block and the stack
+		slot := n + lost // of the block and of the stack
 		r := &cpu{irqCPU: irqCPU{mpidr: o.MPIDR}, release: o.Release, armed: noTimer}
 		if o.Method == "psci" && m.conduit == NoPSCI || o.Method != "psci" && o.Method != "spin-table" {
 			warnings = append(warnings, fmt.Sprintf("CPU %#x: started by %q, which is not known here", o.MPIDR, o.Method))
@@ -122,11 +122,11 @@ func (m *Machine) startOthers(c *Config) (warnings []string) {
 		cpus[n] = r
 		if result := m.startup(r); result != 0 {
 			warnings = append(warnings, fmt.Sprintf("CPU %#x does not start: PSCI's CPU_ON says %d", o.MPIDR, result))
-			lost++ // the stack stays
+			lost++ // the stack stays mapped
 			continue
 		}
 		if !await(&b.alive, startLimit) {
-			// It may come yet: its number and all that it knows of are given to nobody else.
+			// It may still start: its block and its stack are not used for another CPU.
 			warnings = append(warnings, fmt.Sprintf("CPU %#x does not start", o.MPIDR))
 			lost++
 			continue
@@ -136,7 +136,8 @@ func (m *Machine) startOthers(c *Config) (warnings []string) {
 	return warnings
 }
 
-// startup has a CPU begin at secondaryEntry. It allocates nothing. The result is PSCI's.
+// startup makes a CPU begin at secondaryEntry. It allocates nothing. It returns PSCI's
+// result.
 func (m *Machine) startup(r *cpu) int64 {
 	entry, _ := secondaryAddress()
 	word := startBlockWord()
@@ -155,7 +156,7 @@ func (m *Machine) startup(r *cpu) int64 {
 		sendEvent()
 		return 0
 	}
-	// A CPU that has called CPU_OFF may not be off yet.
+	// A CPU that has called CPU_OFF may not be off yet, so try again.
 	for end := runtime.Nanotime() + startLimit; ; yield() {
 		result := int64(int32(smccc3(psciCPUOn, r.mpidr, pa, 0, m.conduit == SMC)))
 		if result != psciAlreadyOn && result != psciOnPending || runtime.Nanotime() >= end {
@@ -164,8 +165,8 @@ func (m *Machine) startup(r *cpu) int64 {
 	}
 }
 
-// await waits for a word, at most so many nanoseconds. It hands over to the other CPUs of an
-// emulator that runs one at a time.
+// await waits until a word is not 0, at most ns nanoseconds. It yields, for emulators that
+// run one CPU at a time.
 func await(word *uint64, ns int64) bool {
 	for end := runtime.Nanotime() + ns; atomic.LoadUint64(word) == 0; yield() {
 		if runtime.Nanotime() >= end {
@@ -178,8 +179,8 @@ func await(word *uint64, ns int64) bool {
 // starting is 1 while a CPU is in Task.
 var starting atomic.Uint32
 
-// Task is goos.Task: it starts the M at mp on its CPU. It runs on the scheduler's stack,
-// where nothing else can take its turn, and does not allocate.
+// Task implements goos.Task: it starts the M at mp on its CPU. It runs on the scheduler's
+// stack, where it is not preempted, and does not allocate.
 func (m *Machine) Task(sp, mp, gp, fn unsafe.Pointer) {
 	for !starting.CompareAndSwap(0, 1) {
 		yield()
@@ -190,7 +191,7 @@ func (m *Machine) Task(sp, mp, gp, fn unsafe.Pointer) {
 	atomic.StoreUint64(&b.fn, uint64(uintptr(fn)))
 	if r.release != 0 {
 		barrier()
-		sendEvent() // it waits for that, in secondaryEntry
+		sendEvent() // the CPU waits for an event in secondaryEntry
 	} else {
 		m.startup(r)
 	}
@@ -200,8 +201,8 @@ func (m *Machine) Task(sp, mp, gp, fn unsafe.Pointer) {
 	starting.Store(0)
 }
 
-// secondary is the first code in Go on a CPU that was started to run an M: on the M's g0,
-// without a P, so it must not allocate or store pointers. It is called by secondaryEntry.
+// secondary is the first Go code on a CPU that was started to run an M. secondaryEntry
+// calls it on the M's g0, without a P, so it must not allocate or store pointers.
 func secondary(b *startBlock) {
 	m := faultOwner
 	useRecord(int(b.cpu))
@@ -217,14 +218,14 @@ func secondary(b *startBlock) {
 	atomic.StoreUint64(&b.started, 1)
 }
 
-// The exception stacks of all CPUs but the boot CPU's lie in the last 2 MB of the kernel
-// window, each at the end of areaStride bytes of which the rest is not mapped.
+// The exception stacks of all CPUs but the boot CPU lie in the last 2 MB of the kernel
+// window. Each is at the end of areaStride bytes, whose other pages are not mapped.
 const (
 	areaBase   = 0xffffffffffe00000
 	areaStride = 0x8000
 )
 
-// exceptionStackOf maps the exception stack of number n and returns where it ends.
+// exceptionStackOf maps the exception stack with number n and returns its end.
 func (m *Machine) exceptionStackOf(n int) (uintptr, error) {
 	end := areaBase + arch.VA(n+1)*areaStride
 	start := end - exceptionStackSize

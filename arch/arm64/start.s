@@ -14,8 +14,9 @@
 // The physical address of the startBlock of the CPU that is being started.
 GLOBL	·startBlockPA(SB), NOPTR, $64
 
-// secondaryEntry is where a CPU begins: where the image is in memory, at EL1 or EL2, MMU
-// and data cache off. Addresses of symbols are relative to the PC, so they are physical.
+// secondaryEntry is the first code of a CPU. It runs at its physical address, at EL1 or
+// EL2, with the MMU and the data cache off. Addresses of symbols are relative to the PC, so
+// they are physical.
 TEXT ·secondaryEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MSR	$0xf, DAIFSet
 	MRS	CurrentEL, R0
@@ -46,10 +47,10 @@ el1:	MOVD	$SCTLR_OFF, R0
 lost:	WFI
 	B	lost
 
-// secondaryHigh goes on at its link address. R21 is the startBlock's virtual address, R6
+// secondaryHigh continues at its link address. R21 is the startBlock's virtual address, R6
 // the kernel root.
 TEXT ·secondaryHigh(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
-	MSR	R6, TTBR0_EL1		// the identity map goes
+	MSR	R6, TTBR0_EL1		// removes the identity map
 	ISB	$15
 	TLBI	VMALLE1
 	DSB	$15
@@ -71,7 +72,7 @@ task:	LDAR	(R1), R2
 	HVC	$0
 	B	off
 smc:	SMC	$0
-off:	WFI				// it refuses, and there is nothing else to do
+off:	WFI				// CPU_OFF was refused
 	B	off
 spin:	WFE
 	B	task
@@ -115,7 +116,7 @@ TEXT ·readStartRegs(SB),NOSPLIT,$0-24
 
 // func cleanLine(va uintptr)
 //
-// Cleaned and invalidated: what is stored there with the cache off later is seen then.
+// The line is also invalidated, so that a later store with the cache off is seen.
 TEXT ·cleanLine(SB),NOSPLIT,$0-8
 	MOVD	va+0(FP), R0
 	DC	CIVAC, R0

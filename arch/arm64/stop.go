@@ -8,18 +8,19 @@ import (
 )
 
 // stopLimit is how long the other CPUs have to react, in nanoseconds. They take an
-// interrupt in user mode and while idle only, so one that is in the kernel reacts when it
-// leaves it. QEMU with -icount runs the CPUs in turn, for up to 100 ms each.
+// interrupt only in user mode and while idle, so a CPU that is in the kernel reacts when it
+// leaves the kernel. QEMU with -icount runs the CPUs in turn, for up to 100 ms each.
 const stopLimit = 500_000_000
 
-// What a CPU was doing that has stopped because the kernel dies on another one.
+// Values of cpu.stopped: what a CPU was doing when the kernel died on another CPU.
 const (
 	stopNot  = iota // it has not stopped
 	stopIdle        // it slept
 	stopUser        // it was in user mode, at cpu.userPC
 )
 
-// StopOthers is goos.Stop. A CPU that has no task uses nothing of the kernel's.
+// StopOthers implements goos.Stop. It skips CPUs without a task, as they do not run kernel
+// code.
 func (m *Machine) StopOthers() {
 	self := runtime.ThisCPU()
 	for n := range m.running {
@@ -36,12 +37,12 @@ func (m *Machine) StopOthers() {
 	}
 }
 
-// Started tells whether the CPU takes interrupts.
+// Started reports whether the CPU takes interrupts.
 func (m *Machine) Started(n int) bool {
 	return n == 0 || atomic.LoadUint64(&cpus[n].start.started) != 0
 }
 
-// stop stops this CPU for good, because the kernel dies on another one.
+// stop stops this CPU for good, because the kernel dies on another CPU.
 func (c *cpu) stop() {
 	if c.userPC != 0 {
 		c.stopped.Store(stopUser)
@@ -51,8 +52,8 @@ func (c *cpu) stop() {
 	halt()
 }
 
-// ReportOthers prints what the CPUs were doing that StopOthers has told to stop. It
-// allocates nothing.
+// ReportOthers prints what the CPUs that StopOthers has stopped were doing. It allocates
+// nothing.
 func (m *Machine) ReportOthers() {
 	for n := range m.running {
 		c := cpus[n]

@@ -24,7 +24,7 @@ func yield()
 // barrier is DSB SY, ISB.
 func barrier()
 
-// readID reads the identification register that idRegs has at i.
+// readID reads the identification register with index i in idRegs.
 func readID(i int) uint64 {
 	switch i {
 	case idMIDR:

@@ -82,7 +82,7 @@ TEXT ·readTTBR1(SB),NOSPLIT,$0-8
 
 // func readISAR2() uint64
 //
-// ID_AA64ISAR2_EL1, which reads as zero before there was one (Arm ARM D17.1.3).
+// ID_AA64ISAR2_EL1 reads as zero on CPUs without it (Arm ARM D17.1.3).
 TEXT ·readISAR2(SB),NOSPLIT,$0-8
 	WORD	$0xd5380640	// mrs x0, id_aa64isar2_el1
 	MOVD	R0, ret+0(FP)

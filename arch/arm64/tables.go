@@ -8,8 +8,8 @@ import (
 	"grim/arch"
 )
 
-// Leaves of the kernel half are global: the same in every address space, so not
-// tagged with an ASID. UXN always: EL0 never fetches from them.
+// Leaves of the kernel half are global: they are the same in every address space, so they
+// are not tagged with an ASID. They all have UXN: EL0 never executes them.
 const (
 	kernelLeaf = pteValid | pteAF | pteUXN
 
@@ -22,17 +22,18 @@ const (
 	kernelTable  = pteValid | pteTable
 )
 
-// kernelTables builds the kernel half. All is in terms of physical addresses,
-// reached by two functions, so that it runs on the host too.
+// kernelTables builds the kernel half. It uses physical addresses, and accesses memory
+// through two functions, so that it runs on the host too.
 type kernelTables struct {
 	root  arch.PA
-	alloc func() (arch.PA, error)               // a zeroed page
-	at    func(arch.PA) *[arch.Entries]arch.PTE // a page's contents
+	alloc func() (arch.PA, error)               // returns a zeroed page
+	at    func(arch.PA) *[arch.Entries]arch.PTE // returns the contents of a page
 }
 
-// mapRange maps [va, va+n) to pa on, with leaf bits as above, and the largest
-// leaves that fit. All three are multiples of a page. It is an error to map what
-// is mapped already: the kernel half has no second thoughts, and no flush either.
+// mapRange maps [va, va+n) to the memory from pa on, with leaf bits as above, using the
+// largest leaves that fit. va, pa and n are multiples of a page. It is an error if a part
+// is mapped already: entries of the kernel half are never changed, so nothing has to be
+// flushed.
 func (t *kernelTables) mapRange(va arch.VA, pa arch.PA, n uint64, leaf arch.PTE) error {
 	if uint64(va)%arch.PageSize != 0 || uint64(pa)%arch.PageSize != 0 || n%arch.PageSize != 0 {
 		return fmt.Errorf("arm64: mapping of %#x at %#x, %#x bytes, is not on page boundaries", uint64(pa), uint64(va), n)
@@ -51,7 +52,7 @@ func (t *kernelTables) mapRange(va arch.VA, pa arch.PA, n uint64, leaf arch.PTE)
 		}
 		bits := leaf
 		if level == 0 {
-			bits |= pteTable // a page's descriptor has bit 1 set, a block's has not
+			bits |= pteTable // the descriptor of a page has bit 1 set, that of a block has not
 		}
 		e.Publish(arch.PTE(pa) | bits)
 		size := levelSize(level)
@@ -60,11 +61,11 @@ func (t *kernelTables) mapRange(va arch.VA, pa arch.PA, n uint64, leaf arch.PTE)
 	return nil
 }
 
-// replaceSize is more than the code has that replaces the kernel half.
+// replaceSize is a bound on the size of the code that replaces the kernel half.
 const replaceSize = 64
 
-// identityMap makes a user half in which the pages of [pa, pa+n) are where they are in
-// memory, for kernel code to run in, and returns its root.
+// identityMap makes a user half that maps the pages of [pa, pa+n) at their physical
+// addresses, for kernel code to run in. It returns the root.
 func identityMap(alloc func() (arch.PA, error), at func(arch.PA) *[arch.Entries]arch.PTE, pa arch.PA, n uint64) (arch.PA, error) {
 	root, err := alloc()
 	if err != nil {
@@ -77,7 +78,7 @@ func identityMap(alloc func() (arch.PA, error), at func(arch.PA) *[arch.Entries]
 
 func levelSize(level int) uint64 { return 1 << (arch.PageShift + 9*uint(level)) }
 
-// leafLevel is the highest level, of at most 2 (1 GB), whose leaf fits.
+// leafLevel returns the highest level, at most 2 (1 GB), whose leaf fits.
 func leafLevel(va arch.VA, pa arch.PA, n uint64) int {
 	for level := 2; level > 0; level-- {
 		if size := levelSize(level); (uint64(va)|uint64(pa))%size == 0 && n >= size {
@@ -87,7 +88,7 @@ func leafLevel(va arch.VA, pa arch.PA, n uint64) int {
 	return 0
 }
 
-// entry finds va's entry at a level, making the tables above it.
+// entry returns va's entry at a level. It makes the tables above it.
 func (t *kernelTables) entry(va arch.VA, level int) (*arch.PTE, error) {
 	table := t.at(t.root)
 	for l := arch.Levels - 1; l > level; l-- {
@@ -106,8 +107,8 @@ func (t *kernelTables) entry(va arch.VA, level int) (*arch.PTE, error) {
 	return &table[va.Index(level)], nil
 }
 
-// pages rounds spans out to whole pages and merges those that touch, in order of
-// address; those of size 0 are left out.
+// pages rounds spans to whole pages and merges those that touch. The result is in the order
+// of addresses, without empty spans.
 func pages(spans []Span) []Span {
 	var out []Span
 	spans = slices.Clone(spans)

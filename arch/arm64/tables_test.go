@@ -8,7 +8,7 @@ import (
 	"grim/arch"
 )
 
-// memory is table pages for the builder, by physical address.
+// memory has the builder's table pages, by physical address.
 type memory map[arch.PA]*[arch.Entries]arch.PTE
 
 func newTables(limit int) (*kernelTables, memory) {
@@ -27,8 +27,8 @@ func newTables(limit int) (*kernelTables, memory) {
 	}, m
 }
 
-// walk translates as the CPU does (Arm ARM D8.2): level, output address, and the
-// leaf's attributes.
+// walk translates as the CPU does (Arm ARM D8.2). It returns the level, the output address,
+// and the leaf's attributes.
 func (m memory) walk(va arch.VA) (level int, pa arch.PA, attr arch.PTE, ok bool) {
 	t := m[0x1000]
 	for level = 3; level >= 0; level-- {
@@ -49,7 +49,7 @@ func (m memory) walk(va arch.VA) (level int, pa arch.PA, attr arch.PTE, ok bool)
 	return
 }
 
-// TestMapRange builds what a machine with its RAM at 1 GB needs, and walks it.
+// TestMapRange builds the tables of a machine with its RAM at 1 GB, and walks them.
 func TestMapRange(t *testing.T) {
 	tab, m := newTables(100)
 	const phys = 0x40000000 // of KernelBase
@@ -154,9 +154,10 @@ func TestMapRangeRefuses(t *testing.T) {
 	}
 }
 
-// TestIdentityMap: the code that replaces the kernel half finds itself where it is in
-// memory, over a page boundary too, executable for the kernel and not for EL0, and tagged
-// with an ASID; nothing else is there. Seen to fail with the page of the last byte left out.
+// TestIdentityMap: the code that replaces the kernel half is mapped at its physical
+// address, also across a page boundary, executable for the kernel and not for EL0, and
+// tagged with an ASID. Nothing else is mapped. It fails if the page of the last byte is
+// left out.
 func TestIdentityMap(t *testing.T) {
 	tab, m := newTables(100)
 	first := true

@@ -15,19 +15,18 @@ func readCNTVCT() uint64
 func setCNTV(cval, ctl uint64)
 func waitForInterrupt()
 
-// timer is the virtual generic timer (Arm ARM D12.2): its interrupt is asserted
-// while it is enabled and CNTVCT_EL0 is at or over the compare value. So arming
-// it for the past fires at once.
+// timer is the virtual generic timer (Arm ARM D12.2). Its interrupt is asserted while it is
+// enabled and CNTVCT_EL0 is at least the compare value. So a timer that is set to the past
+// fires at once.
 type timer struct {
-	base  uint64 // CNTVCT_EL0 at
-	start int64  // this monotonic time
-	mult  uint64 // ticks a nanosecond, times 1<<32, rounded up
+	base  uint64 // CNTVCT_EL0 at start
+	start int64  // the monotonic time of base
+	mult  uint64 // ticks per nanosecond, times 1<<32, rounded up
 	hz    uint64
 }
 
-// init starts the timer's clock. hz is what the device tree says of its frequency, or
-// 0. It is for boards whose firmware does not set CNTFRQ_EL0, which the runtime has
-// looked at already.
+// init starts the timer's clock. hz is the frequency in the device tree, or 0. It is for
+// boards whose firmware does not set CNTFRQ_EL0. The runtime has read CNTFRQ_EL0 already.
 func (t *timer) init(hz uint64) error {
 	if have := readCNTFRQ(); have != 0 {
 		hz = have
@@ -38,8 +37,8 @@ func (t *timer) init(hz uint64) error {
 	}
 	t.hz = hz
 	t.start, t.base = runtime.Nanotime(), readCNTVCT()
-	// Rounded up: a timer that fires early would find nothing due. The error is
-	// under 1 ns in 4 s, late.
+	// Rounded up, because nothing would be due when a timer fires early. The timer is late
+	// by less than 1 ns in 4 s.
 	t.mult = (hz<<32 + 1e9 - 1) / 1e9
 	t.disarm()
 	return nil
@@ -50,7 +49,7 @@ func (t *timer) disarm() {
 	thisCPU().armed = noTimer
 }
 
-// set is arch.Machine.SetTimer.
+// set implements arch.Machine.SetTimer.
 func (t *timer) set(deadline int64) {
 	c := thisCPU()
 	if deadline == c.armed {
@@ -64,7 +63,7 @@ func (t *timer) set(deadline int64) {
 	if d := deadline - t.start; d > 0 {
 		hi, lo := bits.Mul64(uint64(d), t.mult)
 		cval += hi<<32 | lo>>32
-		cval++ // rounded down above
+		cval++ // the multiplication has rounded down
 	}
 	setCNTV(cval, 1)
 	c.armed = deadline

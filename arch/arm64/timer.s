@@ -26,9 +26,8 @@ TEXT ·setCNTV(SB),NOSPLIT,$0-16
 
 // func waitForInterrupt()
 //
-// Interrupts are masked; WFI returns for one that is pending nonetheless, now or
-// later (Arm ARM D1.6.2). So what comes between the caller's last look and the
-// WFI is not lost.
+// Interrupts are masked, but WFI returns as soon as an interrupt is pending (Arm ARM
+// D1.6.2). So an interrupt between the caller's last look and the WFI is not lost.
 TEXT ·waitForInterrupt(SB),NOSPLIT,$0-0
 	DSB	$15
 	WFI

@@ -1,7 +1,7 @@
 package arm64
 
-// uart16550 is the 8250 family (the PC16550D's data sheet, section 8, has the
-// registers). Some devices take accesses of 8 bits only, some of 32 bits only.
+// uart16550 is the 8250 family (the registers are in section 8 of the PC16550D's data
+// sheet). Some devices take only accesses of 8 bits, some only of 32 bits.
 type uart16550 struct {
 	window
 	shift int
@@ -72,13 +72,13 @@ func (u *uart16550) receive() (byte, received) {
 	return c, good
 }
 
-// miniUART is the Raspberry Pi's second serial port, an 8250 without parity and
-// modem lines ("BCM2835 ARM Peripherals", 2.2). Its errata want the line status
-// bit of IER set for receive interrupts to come.
+// miniUART is the Raspberry Pi's second serial port, an 8250 without parity and modem lines
+// ("BCM2835 ARM Peripherals", 2.2). By its errata, the line status bit of IER must be set
+// for receive interrupts.
 type miniUART struct{ uart16550 }
 
 const (
-	muCNTL   = 0x20 // from the port's own base
+	muCNTL   = 0x20 // offset from the port's base
 	muEnable = 3    // receiver, transmitter
 )
 

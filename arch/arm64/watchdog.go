@@ -2,31 +2,32 @@ package arm64
 
 import "fmt"
 
-// Watchdogs. Some boot loaders start one and hand it over running: U-Boot does on the
-// i.MX 8M Plus EVK and on ZynqMP boards, with 60 seconds. One that can be stopped is
-// stopped. The others are set to their longest time and fed for as long as the machine
-// has something to say: by the kernel, from a timer, and by this package on the way out.
-// A watchdog that does not run is left alone.
+// Watchdogs. Some boot loaders start a watchdog and leave it running: U-Boot does so on the
+// i.MX 8M Plus EVK and on ZynqMP boards, with 60 seconds. A watchdog that can be stopped is
+// stopped. The others are set to their longest time and fed as long as the machine has
+// something to say: by the kernel, from a timer, and by this package while the machine
+// ends. A watchdog that does not run is left alone.
 
 // watchdog is a timer that resets the machine unless it is fed.
 type watchdog interface {
-	// adopt stops the watchdog, if it runs and can be stopped; otherwise it gives it
-	// its longest time and feeds it. It reports whether it runs on.
+	// adopt stops the watchdog if it runs and can be stopped. If it cannot be stopped,
+	// adopt sets the longest time and feeds it. It reports whether the watchdog keeps
+	// running.
 	adopt() bool
 	feed()
 }
 
-// WatchdogConfig is a watchdog that the device tree tells of.
+// WatchdogConfig is a watchdog of the device tree.
 type WatchdogConfig struct {
 	Kind string
 	Regs Span
 }
 
-// WatchdogPeriod is how often Feed must be called, in seconds: the longest time of an
-// i.MX watchdog is 128 seconds.
+// WatchdogPeriod is how often Feed must be called, in seconds. The longest time of an i.MX
+// watchdog is 128 seconds.
 const WatchdogPeriod = 20
 
-// watchdogs are those that run on.
+// watchdogs are the watchdogs that keep running.
 type watchdogs []watchdog
 
 func (w *watchdogs) adopt(cs []WatchdogConfig) error {
@@ -48,8 +49,8 @@ func (w watchdogs) feed() {
 	}
 }
 
-// imxWatchdog is NXP's (i.MX 8M Plus reference manual, 6.6): registers of 16 bits, which
-// take stores of 16 bits only. Once it is enabled, only a reset disables it.
+// imxWatchdog is NXP's watchdog (i.MX 8M Plus reference manual, 6.6). It has registers of
+// 16 bits, which take only stores of 16 bits. Once enabled, it is disabled only by a reset.
 type imxWatchdog struct{ window }
 
 const (
@@ -57,24 +58,24 @@ const (
 	imxWSR  = 0x02
 	imxWMCR = 0x08
 
-	wcrTimeout = 0xff << 8 // in half seconds, less one; it may be written at any time
+	wcrTimeout = 0xff << 8 // in half seconds, minus one; may be written at any time
 	wcrEnable  = 1 << 2    // WDE
 	wsrFirst   = 0x5555
 	wsrSecond  = 0xaaaa
 )
 
 func (d imxWatchdog) adopt() bool {
-	// The power-down counter runs from reset on, for 16 seconds, and asserts a pin:
-	// its enable bit may be cleared, once.
+	// The power-down counter runs from reset on, for 16 seconds, and then asserts a pin.
+	// Its enable bit may be cleared once.
 	d.write16(imxWMCR, 0)
 	wcr := d.read16(imxWCR)
 	if wcr&wcrEnable == 0 {
 		return false
 	}
-	// Bits that are written once (suspend in the low-power modes, in debug mode, and
-	// WDW) stay as they are.
+	// Bits that can be written only once (suspend in the low-power modes, in debug mode,
+	// and WDW) stay as they are.
 	d.write16(imxWCR, wcr|wcrTimeout)
-	d.feed() // which makes the new time count
+	d.feed() // the new time counts from here
 	return true
 }
 
@@ -83,7 +84,7 @@ func (d imxWatchdog) feed() {
 	d.write16(imxWSR, wsrSecond)
 }
 
-// cadenceWatchdog is the ZynqMP's (UG1087, module SWDT). Every write carries a key.
+// cadenceWatchdog is the ZynqMP's watchdog (UG1087, module SWDT). Every write needs a key.
 type cadenceWatchdog struct{ window }
 
 const (
@@ -114,8 +115,8 @@ func (d cadenceWatchdog) adopt() bool {
 
 func (d cadenceWatchdog) feed() { d.write(swdtRestart, swdtRestartKey) }
 
-// bcmWatchdog is the one in a Raspberry Pi's power management block, which bcmPower
-// makes use of: the firmware's kernel_watchdog_timeout and U-Boot start it.
+// bcmWatchdog is the watchdog in a Raspberry Pi's power management block, which bcmPower
+// uses to reset. The firmware's kernel_watchdog_timeout and U-Boot start it.
 type bcmWatchdog struct{ bcmPower }
 
 func (d bcmWatchdog) adopt() bool {

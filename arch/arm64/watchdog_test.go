@@ -5,14 +5,14 @@ import (
 	"unsafe"
 )
 
-// half is the register of 16 bits at an offset.
+// half returns the 16-bit register at an offset.
 func (r *registers) half(off uintptr) *uint16 {
 	return (*uint16)(unsafe.Add(unsafe.Pointer(r), off))
 }
 
-// TestWatchdogs: a watchdog that does not run is left alone; one that runs is stopped
-// or given its longest time; feeding writes what the device wants last. Broken
-// by: an i.MX watchdog that is taken as it is; a Cadence one that is not stopped.
+// TestWatchdogs: a watchdog that does not run is left alone. A running one is stopped or
+// gets its longest time. feed writes the device's final value last. It fails if an i.MX
+// watchdog is left as it is, and if a Cadence watchdog is not stopped.
 func TestWatchdogs(t *testing.T) {
 	var r registers
 	for kind := range watchdogDrivers {
@@ -26,7 +26,7 @@ func TestWatchdogs(t *testing.T) {
 		}
 	}
 
-	// U-Boot's: 60 seconds, WDA, SRS, WDE and WDZST.
+	// U-Boot's settings: 60 seconds, WDA, SRS, WDE and WDZST.
 	r = registers{}
 	*r.half(imxWCR), *r.half(imxWMCR) = 119<<8|0x35, 1
 	d := watchdogDrivers["imx-wdt"](r.window())
@@ -38,7 +38,7 @@ func TestWatchdogs(t *testing.T) {
 		t.Errorf("imx-wdt: fed with %#x", *r.half(imxWSR))
 	}
 
-	// The key is not read back from the device; here it is, with the enable bit gone.
+	// The device does not return the key; here it does, with the enable bit clear.
 	r = registers{swdtMode / 4: swdtEnable | 1<<1}
 	d = watchdogDrivers["cadence-wdt"](r.window())
 	if d.adopt() || r.at(swdtMode) != swdtModeKey|1<<1 {
@@ -57,7 +57,7 @@ func TestWatchdogs(t *testing.T) {
 	}
 }
 
-// TestParkedWatchdog: a light that blinks feeds as it does.
+// TestParkedWatchdog: while a light blinks, the watchdog is fed.
 func TestParkedWatchdog(t *testing.T) {
 	fed := 0
 	defer func() {
