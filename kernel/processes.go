@@ -213,7 +213,7 @@ func (s *system) selfTests() *selftest.Env {
 		Layout: s.opts.Layout, Design: s.opts.Exit, Select: s.opts.SelfTest, Report: s.report,
 		NewFiles: s.sys.NewFiles, HeapBytes: heapBytes(), Virtual: s.opts.Virtual,
 		Image: image(), KernelRights: kernelRights, Format: pageFormat(),
-		OnExitStep: s.proc.SetTrace,
+		OnExitStep: s.proc.SetTrace, Pin: runtime.Pin, Unpin: runtime.Unpin,
 		Exec: func(path string, args []string, layout arch.Layout, d *exit.Design) (*proc.Process, error) {
 			return s.sys.Start(sys.StartArgs{
 				Path: path, Argv: append([]string{path}, args...), Env: environment, Layout: layout, Design: d,

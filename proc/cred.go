@@ -17,6 +17,19 @@ func (p *Process) Cred() *Cred {
 	return p.cred
 }
 
+// CredOf returns the credentials of the thread numbered tid, or those of the process if there
+// is no such thread.
+func (p *Process) CredOf(tid int) *Cred {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for t := p.threads; t != nil; t = t.next {
+		if t.TID() == tid {
+			return t.cred
+		}
+	}
+	return p.cred
+}
+
 // Cred returns the thread's credentials. The caller must not change them. Only the thread
 // itself may call it.
 func (t *Thread) Cred() *Cred { return t.cred }

@@ -40,14 +40,15 @@ func exitCoherent(t *T) {
 	vs := t.space(&p)
 	g := t.gates(vs, pages)
 	g.hold.Store(true)
-	for i := range pages {
-		close(g.open[i])
-	}
 	parent := t.start(vs)
-	for i := range pages {
-		t.await(g, i) // paging in
-	}
+	t.await(g, 0)
 	child := t.children(parent)[0]
+	for i := range pages {
+		close(g.open[i]) // paging in
+		if i+1 < pages {
+			t.await(g, i+1)
+		}
+	}
 	for i := range pages {
 		t.await(g, i) // writing back
 		time.Sleep(5 * time.Millisecond)

@@ -34,8 +34,7 @@ func (t *T) starve(space func() *vm.VMSpace) {
 	failed := 0
 	for n := range most {
 		before := t.census()
-		p := t.start(space())
-		t.Mem.FailAfter(n)
+		p := t.startAfter(space(), func(*proc.Thread) { t.Mem.FailAfter(n) })
 		st := p.Wait().Status
 		t.Mem.FailAfter(-1)
 		t.settles(before)

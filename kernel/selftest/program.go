@@ -89,11 +89,15 @@ func (t *T) populate(vs *vm.VMSpace, p *program) error {
 }
 
 // start runs the program in vs, whose reference it takes over.
-func (t *T) start(vs *vm.VMSpace) *proc.Process {
+func (t *T) start(vs *vm.VMSpace) *proc.Process { return t.startAfter(vs, nil) }
+
+// startAfter is start that calls setup, unless that is nil, when all is made and before the
+// program's first instruction: with several CPUs that may run before start returns.
+func (t *T) startAfter(vs *vm.VMSpace, setup func(*proc.Thread)) *proc.Process {
 	files, err := t.NewFiles()
 	t.check("descriptor table", err)
 	p, err := t.Proc.Spawn(proc.SpawnArgs{
-		Name: "selftest", VM: vs, PC: codeVA, SP: stackVA - 64, Files: files, Design: t.Design,
+		Name: "selftest", VM: vs, PC: codeVA, SP: stackVA - 64, Files: files, Design: t.Design, Setup: setup,
 	})
 	t.check("spawn", err)
 	return p

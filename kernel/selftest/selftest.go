@@ -49,6 +49,9 @@ type Env struct {
 	// with locks of package proc held: f must not call back.
 	OnExitStep func(f func(e *proc.Event))
 
+	// Pin keeps a goroutine on its CPU, and running, until Unpin.
+	Pin, Unpin func()
+
 	// Virtual: time is a count of instructions.
 	Virtual bool
 	// HeapBytes is the size of the kernel's heap, full.
@@ -294,11 +297,16 @@ func (t *T) leaks(before census) {
 	}
 }
 
-// settles waits until everything is back where it was before.
+// settles waits until everything is back where it was before. There may be fewer
+// goroutines: on another CPU, some may have been on their way out when before was taken.
 func (t *T) settles(before census) {
 	var after census
 	for deadline := time.Now().Add(settle); ; time.Sleep(time.Millisecond) {
-		if after = t.census(); after == before {
+		after = t.census()
+		if after.Goroutines < before.Goroutines {
+			before.Goroutines = after.Goroutines
+		}
+		if after == before {
 			break
 		}
 		if time.Now().After(deadline) {

@@ -104,7 +104,7 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 		l, _ := p.Limit(n)
 		i.Limits[n] = [2]uint64{l.Cur, l.Max}
 	}
-	if i.Cred = p.Cred(); i.Cred != nil && p.Dumpable() {
+	if i.Cred = p.CredOf(tid); i.Cred != nil && p.Dumpable() {
 		i.Owner, i.OwnerGroup = i.Cred.EUID, i.Cred.EGID
 	}
 	i.Children = func() []int { return p.Children(tid) }

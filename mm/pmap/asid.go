@@ -175,11 +175,14 @@ func (s *System) skipKept() {
 // newGeneration makes every identifier free that no CPU uses. This CPU leaves its root
 // first: what it walked between the flush and the switch would be cached under an
 // identifier that another pmap gets next. A pmap that another CPU has loaded keeps its
-// identifier, so that CPU need not be told: the flush only costs it time. Preconditions:
+// identifier, so that CPU need not be told: the flush only costs it time.
+//
+// CPUs that change entries look at generation and identifier without s.mu: see liveRoot.
+// So the address spaces that run are in the new generation before it begins. Preconditions:
 // s.mu held.
 func (s *System) newGeneration() uint64 {
 	s.load(nil)
-	gen := s.gen.Add(1)
+	gen := s.gen.Load() + 1
 	s.nextASID = 1
 	s.freeASID = s.freeASID[:0]
 	clear(s.kept)
@@ -190,6 +193,7 @@ func (s *System) newGeneration() uint64 {
 			q.id.Store(gen<<16 | uint64(asid))
 		}
 	}
+	s.gen.Store(gen)
 	s.mmu.FlushAll()
 	return gen
 }
@@ -254,9 +258,18 @@ func (s *System) mustNotHave(p *Pmap, what string) {
 	}
 }
 
-// live reports whether a TLB may hold translations of p. It is for one CPU, or flushes that
-// are broadcast.
-func (p *Pmap) live() bool {
+// liveRoot is p's root with the identifier under which TLBs may hold translations of it;
+// false if none do. It is for one CPU, or flushes that are broadcast. It takes no lock.
+//
+// newGeneration may run meanwhile. It gives what the CPUs run an identifier of the new
+// generation before the generation begins, and this function reads in the other order. So
+// an identifier that it finds to be old is of an address space that no CPU runs, and
+// nobody uses its translations until newGeneration has flushed them.
+func (p *Pmap) liveRoot() (r arch.Root, live bool) {
+	gen := p.s.gen.Load()
 	id := p.id.Load()
-	return id != 0 && id>>16 == p.s.gen.Load()
+	if id == 0 || id>>16 < gen {
+		return r, false
+	}
+	return arch.Root{Table: p.root.PA(), ASID: uint16(id), Layout: p.layout}, true
 }

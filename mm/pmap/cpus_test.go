@@ -302,3 +302,55 @@ func TestPurgeUnderCPU(t *testing.T) {
 		mustPanic(t, fmt.Sprintf("root %#x: it is active on CPU 2", p.Root().Table), func() { p.Purge(nil, nil) })
 	})
 }
+
+// Where flushes are broadcast, whoever changes an entry looks without a lock at the
+// identifier that TLBs know the address space by. That may be at the moment at which a new
+// generation of identifiers begins: what runs is flushed all the same, before the change
+// returns. One CPU uses up identifiers, one runs user code, one takes a page away and
+// gives it back.
+func TestFlushAtNewGeneration(t *testing.T) {
+	b := newCPUsBench(t, &cpusKinds[0], 16*512)
+	s := &shared{b: b, p: b.pmap(arch.SharedUK)}
+	var others [8]*pmap.Pmap // more than there are identifiers
+	for i := range others {
+		others[i] = b.pmap(arch.SharedUK)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { s.user(1, 1) })
+	wg.Go(func() {
+		b.mmu.On(2, func() {
+			for i := 0; !s.stop.Load(); i++ {
+				others[i%len(others)].Activate()
+				b.sys.LeaveUser()
+			}
+			b.sys.Deactivate()
+		})
+	})
+	rounds := 400
+	if testing.Short() {
+		rounds = 100
+	}
+	f := b.frame()
+	word := (*atomic.Uint32)(b.mem.Pointer(f))
+	must(t, s.p.Enter(blk, f, rw, 0))
+	for range rounds {
+		must(t, s.p.Protect(blk, blk+pg, arch.Read))
+		n := word.Load()
+		b.mmu.Pause()
+		if got := word.Load(); got != n {
+			t.Errorf("user code wrote to a page that it may only read: %d, then %d", n, got)
+			break
+		}
+		must(t, s.p.Protect(blk, blk+pg, rw))
+		for end := s.uses.Load() + 1; s.uses.Load() < end; {
+			b.mmu.Pause()
+		}
+	}
+	s.stop.Store(true)
+	wg.Wait()
+	for _, p := range append(others[:], s.p) {
+		p.Purge(nil, nil)
+		p.Destroy()
+	}
+	must(t, b.mem.Audit())
+}

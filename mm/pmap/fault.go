@@ -131,7 +131,7 @@ func (p *Pmap) FillFramesLocked(at Place, va arch.VA, frames []phys.Frame, prot 
 		if prot&arch.Exec != 0 {
 			s.syncFetch(f)
 		}
-		t[k] = bits | arch.PTE(f.PA())
+		t[k].Publish(bits | arch.PTE(f.PA()))
 		groups |= 1 << ((i + k) >> 3)
 		n++
 	}

@@ -196,8 +196,8 @@ func (p *Pmap) flushOwn(c *cpu, changes uint64) {
 func (p *Pmap) flushPage(va arch.VA) {
 	if p.s.many {
 		p.flushPages([]arch.VA{va})
-	} else if p.live() {
-		p.s.mmu.FlushPage(p.globalRoot(), va)
+	} else if root, live := p.liveRoot(); live {
+		p.s.mmu.FlushPage(root, va)
 	}
 }
 
@@ -226,8 +226,7 @@ func (p *Pmap) flushPages(vas []arch.VA) {
 			return
 		}
 	}
-	if p.live() {
-		root := p.globalRoot()
+	if root, live := p.liveRoot(); live {
 		for _, va := range vas {
 			s.mmu.FlushPage(root, va)
 		}
@@ -254,8 +253,8 @@ func (p *Pmap) flushAll() {
 			return
 		}
 	}
-	if p.live() {
-		s.mmu.FlushASID(p.globalRoot())
+	if root, live := p.liveRoot(); live {
+		s.mmu.FlushASID(root)
 	}
 }
 

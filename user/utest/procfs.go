@@ -17,6 +17,7 @@ var procfsTests = []test{
 	{name: "procfs-texts", run: procfsTexts},
 	{name: "cred-capabilities", run: credCapabilities},
 	{name: "cred-bounding", run: credBounding},
+	{name: "cred-of-thread", run: credOfThread},
 }
 
 // read is a file's text without the newline at its end.
@@ -169,6 +170,31 @@ func credCapabilities() {
 		equal("setuid 0", sysErr(unix.SYS_SETUID, 0, 0, 0), unix.EPERM)
 		equal("CapEff", line(read("/proc/thread-self/status"), "CapEff"), "0000000000000000")
 	})
+}
+
+// credOfThread: credentials are a thread's, and the texts of its own folder show them.
+// Seen to fail on Grim when these showed the first thread's.
+func credOfThread() {
+	if os.Geteuid() != 0 {
+		return
+	}
+	done := make(chan bool)
+	var other func()
+	other = func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			defer runtime.UnlockOSThread()
+			go other() // on another thread, while this one is locked
+			<-done
+			return
+		}
+		defer close(done) // locked to the end: the thread ends with the goroutine
+		sysMust(unix.SYS_SETRESUID, 1000, 1000, 1000)
+		equal("the thread's", strings.Fields(line(read("/proc/thread-self/status"), "Uid"))[0], "1000")
+		equal("its process's", strings.Fields(line(read("/proc/self/status"), "Uid"))[0], "0")
+	}
+	go other()
+	<-done
 }
 
 // credBounding: what is dropped from the bounding set does not come back by exec, and
