@@ -5,7 +5,7 @@ MACHINE    ?=
 LAYOUT     ?= shared
 EXIT       ?= purge
 MEM        ?= 256M
-CPUS       ?= 1
+CPUS       ?= 2
 BOARD      ?=
 APPEND     ?=
 QEMU_EXTRA ?=
@@ -62,7 +62,7 @@ help: ## this list
 	@echo
 	@echo "  variables: ARCH=amd64|arm64 MACHINE= LAYOUT=shared|separate MEM=256M"
 	@echo "             EXIT=purge|reaper|inline|parent|eager: exit design; the last two are unsound on purpose"
-	@echo "             CPUS=1: CPUs that the machine has; the kernel runs on one, or on N with APPEND=cpus=N (experimental)"
+	@echo "             CPUS=2: CPUs that the machine has; the kernel runs on two of them, or on up to N with APPEND=cpus=N"
 	@echo "             DISK=file: the machine has a disk, /dev/vda; make disk makes one"
 	@echo "             APPEND='kernel arguments' QEMU_EXTRA= TIMEOUT=seconds PROGRAM=file ARGS='...'"
 	@echo "             ROOTFS=directory or newc archive: the tree to boot, and that PROGRAM is in"

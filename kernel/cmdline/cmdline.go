@@ -104,10 +104,13 @@ func parseMMIO(s string) (d machine.MMIODevice, err error) {
 	return machine.MMIODevice{Range: machine.Range{Base: at, Size: n * unit}, IRQ: int(line)}, nil
 }
 
+// defaultCPUs is how many CPUs are used at most if cpus= does not say.
+const defaultCPUs = 2
+
 // Parse reads a command line. There is a warning for each word that it does not know. The
 // error names a word whose value is not valid, and lists the valid values.
 func Parse(line string) (o Options, warnings []string, err error) {
-	o = Options{Exit: exit.Designs[0], HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: 1}
+	o = Options{Exit: exit.Designs[0], HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: defaultCPUs}
 	fs := flag.NewFlagSet("command line", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	type layout struct {

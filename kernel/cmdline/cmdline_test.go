@@ -13,7 +13,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	def := Options{Exit: &exit.Purge, HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: 1}
+	def := Options{Exit: &exit.Purge, HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: 2}
 	with := func(f func(*Options)) Options { o := def; f(&o); return o }
 	for _, c := range []struct {
 		line     string

@@ -3,12 +3,131 @@ package selftest
 import (
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"grim/arch"
+	"grim/proc"
+	"grim/proc/exit"
 )
 
 // cpuTests are about interrupts between CPUs.
 var cpuTests = []test{
 	{name: "cpus/interrupts", run: cpuInterrupts},
+}
+
+// cpuExitTests are about exits on all CPUs at once. They run on one CPU too.
+var cpuExitTests = []test{
+	{name: "meet/exits", run: cpuExits, layouts: true, designs: true},
+	{name: "meet/threads", run: cpuThreads, designs: true, guards: exit.E5},
+	{name: "meet/idle-on-no-root", run: cpuIdleRoots, layouts: true},
+	{name: "meet/exit-interrupts-nobody", run: cpuExitInterrupts, layouts: true, designs: true},
+}
+
+// cpuExits (E4): processes of all kinds are made and end on every CPU at once, and everything
+// is back afterwards.
+func cpuExits(t *T) {
+	base := t.Proc.Counts().Processes
+	var makers []*proc.Process
+	for range t.Machine.CPUs() {
+		makers = append(makers, t.mixedProcess(4))
+	}
+	for _, p := range makers {
+		t.wants("mixed load", p, 0)
+	}
+	t.processesEnd("orphans end", base)
+}
+
+// cpuThreads (E5): while processes on all CPUs make and end threads, there are never more
+// than those that run, those that have not run yet, and those that wait for the reaper: at
+// most 64 of each kind, and one or two more for each maker.
+func cpuThreads(t *T) {
+	makers := 2 * t.Machine.CPUs()
+	var all []*proc.Process
+	for range makers {
+		var p program
+		p.makeThreads(0, 400)
+		p.exit(0)
+		all = append(all, t.start(t.space(&p)))
+	}
+	limit := int64(64 + 64 + 4*makers)
+	most := int64(0)
+	ended := func() bool {
+		most = max(most, t.Proc.Counts().Threads)
+		for _, p := range all {
+			if !p.Exited() {
+				return false
+			}
+		}
+		return true
+	}
+	t.within(30*time.Second, "all makers have ended", ended)
+	for _, p := range all {
+		t.wants("maker of threads", p, 0)
+	}
+	if most > limit {
+		t.Brokenf(exit.E5, "ended threads are kept: %d at one time, want up to %d", most, limit)
+	}
+}
+
+// cpuIdleRoots (E3): a CPU that idles has no process's root loaded, neither that of a thread
+// which sleeps nor that of one which has ended.
+func cpuIdleRoots(t *T) {
+	var all []*proc.Process
+	for range 2 * t.Machine.CPUs() {
+		var p program
+		p.touch(dataVA, arch.PageSize, 4)
+		p.pause()
+		vs := t.space(&p)
+		t.dataPages(vs, 4)
+		all = append(all, t.start(vs))
+	}
+	idle := func() bool {
+		for n := range t.Machine.CPUs() {
+			if t.Pmaps.Loaded(n) != nil {
+				return false
+			}
+		}
+		return true
+	}
+	sleeps := func(p *proc.Process) func() bool { return func() bool { return p.StateLetter(p.PID()) == 'S' } }
+	for _, p := range all {
+		t.eventually("a process sleeps", sleeps(p))
+	}
+	t.eventually("no CPU has the root of a thread that sleeps", idle)
+	for _, p := range all {
+		t.check("kill", p.Signal(&proc.Siginfo{Signo: unix.SIGKILL}))
+		p.Wait()
+	}
+	t.eventually("no CPU has the root of a process that has ended", idle)
+}
+
+// cpuExitInterrupts: the exit of a process that no other CPU runs shoots down no CPU, and
+// asks none to leave user mode.
+func cpuExitInterrupts(t *T) {
+	m := t.Machine.(interface{ Counts(n int) arch.Counts })
+	shoots := func() (all uint64) {
+		for n := range t.Machine.CPUs() {
+			all += m.Counts(n).Shoot
+		}
+		return all
+	}
+	var p program
+	p.touch(dataVA, arch.PageSize, 20)
+	p.times(0, 30, func(b *program) {
+		b.spawnChild(cloneFork, func(c *program) {
+			c.touch(dataVA, arch.PageSize, 10)
+			c.exit(0)
+		})
+		b.waitAll(1, 1)
+	})
+	p.exit(0)
+	vs := t.space(&p)
+	t.dataPages(vs, 20)
+	before := shoots()
+	t.wants("maker", t.start(vs), 0)
+	if n := shoots() - before; n != 0 {
+		t.Errorf("31 exits sent %d shoot-downs, want none", n)
+	}
 }
 
 // cpuInterrupts: an interrupt to a CPU, be it the own one, arrives there, once, as the kind

@@ -90,7 +90,7 @@ type test struct {
 
 // tests by topic, in the order they run: what the later ones stand on first.
 var tests = slices.Concat(frameTests, pageTableTests, kernelMapTests, userModeTests, machineTests, cpuTests, mapTests,
-	cowTests, purgeTests, exitPathTests, pressureTests, faultTests, heapTests, fileTests, debateTests)
+	cowTests, purgeTests, exitPathTests, cpuExitTests, pressureTests, faultTests, heapTests, fileTests, debateTests)
 
 // Run runs the selected tests and reports each.
 func Run(e *Env) {

@@ -102,6 +102,10 @@ func (s *System) Leave() {
 // Current returns the pmap that this CPU has loaded, or nil on the bare kernel root.
 func (s *System) Current() *Pmap { return s.thisCPU().current.Load() }
 
+// Loaded returns the pmap that CPU n has loaded, as Current does for the calling one. It may
+// be outdated on return.
+func (s *System) Loaded(n int) *Pmap { return s.cpus[n].current.Load() }
+
 // load makes p current on this CPU; nil means the bare kernel root. Preconditions: s.mu
 // held.
 func (s *System) load(p *Pmap) {

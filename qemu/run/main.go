@@ -21,7 +21,7 @@ func main() {
 	arch := flag.String("arch", "amd64", "architecture: amd64 or arm64")
 	machine := flag.String("machine", "", "QEMU machine (default: the architecture's first)")
 	mem := flag.String("mem", "256M", "memory")
-	cpus := flag.Int("cpus", 1, "CPUs of the machine, where their number can be chosen")
+	cpus := flag.Int("cpus", 2, "CPUs of the machine, where their number can be chosen")
 	kernel := flag.String("kernel", "", "kernel image")
 	initrd := flag.String("initrd", "", "initramfs")
 	args := flag.String("append", "", "kernel arguments")

@@ -34,6 +34,7 @@ var tests = slices.Concat(
 	sysvTests,
 	inotifyTests,
 	walkTests,
+	cpusTests,
 	unixTests,
 )
 
