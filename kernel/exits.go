@@ -9,13 +9,13 @@ import (
 
 // exitsText is /proc/exits: the steps of recent exits, oldest first, a line
 // each: pid, step, who did it, monotonic time in nanoseconds, pages and table
-// pages that the step freed.
+// pages that the step freed, and the CPU that it ran on.
 func exitsText(events []proc.Event) []byte {
 	var b bytes.Buffer
-	b.WriteString("# pid step context ns pages tables\n")
+	b.WriteString("# pid step context ns pages tables cpu\n")
 	for i := range events {
 		e := &events[i]
-		fmt.Fprintf(&b, "%d %s %s %d %d %d\n", e.PID, e.Step, e.Context, e.When, e.Pages, e.Tables)
+		fmt.Fprintf(&b, "%d %s %s %d %d %d %d\n", e.PID, e.Step, e.Context, e.When, e.Pages, e.Tables, e.CPU)
 	}
 	return b.Bytes()
 }

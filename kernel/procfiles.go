@@ -38,18 +38,18 @@ func cpuinfoText(cpu string, cpus int) (b []byte) {
 	return b
 }
 
-// statText is /proc/stat. CPU time is not kept for each CPU: all of it is shown as the
-// first one's, in hundredths of a second.
+// statText is /proc/stat, in hundredths of a second. Of one CPU's time it is not known how
+// much was system time: it is shown to be the same part for all.
 func statText(t proc.Totals, cpus int, uptime, now int64) []byte {
 	const tick = 1e7
 	user, system := t.UserTime/tick, t.SystemTime/tick
 	idle := max(uptime*int64(cpus)/tick-user-system, 0)
 	b := fmt.Appendf(nil, "cpu  %d 0 %d %d 0 0 0 0 0 0\n", user, system, idle)
 	for i := range cpus {
-		if i > 0 {
-			user, system, idle = 0, 0, uptime/tick
-		} else if idle -= uptime / tick * int64(cpus-1); idle < 0 {
-			idle = 0
+		if t.Busy != nil {
+			busy := t.Busy[i] / tick
+			system = busy * (t.SystemTime / tick) / max((t.UserTime+t.SystemTime)/tick, 1)
+			user, idle = busy-system, max(uptime/tick-busy, 0)
 		}
 		b = fmt.Appendf(b, "cpu%d %d 0 %d %d 0 0 0 0 0 0\n", i, user, system, idle)
 	}

@@ -18,7 +18,11 @@ type cpu struct {
 
 	timers *[2]int64 // [I] Config.Timers
 
-	_ [48]byte
+	// busy is how long user threads have used the CPU, in nanoseconds, where there are
+	// several CPUs. A thread is charged to the CPU that it is on at the end.
+	busy atomic.Int64
+
+	_ [40]byte
 }
 
 // nextTimer returns when the earliest timer of the runtime on this CPU is due. 0 means
@@ -54,6 +58,9 @@ func (t *Thread) runSeveral() (trapped bool) {
 	pin()
 	t.pm.Activate()
 	n := k.m.CPU()
+	if t.rseq.at != 0 && t.rseq.cpu != n {
+		t.todo.Or(todoRseq)
+	}
 	t.onCPU.Store(int32(n) + 1)
 	if t.todo.Load() != 0 {
 		t.offCPU()
@@ -73,6 +80,9 @@ func (t *Thread) runSeveral() (trapped bool) {
 	k.m.Run(t.U)
 	t.offCPU()
 	stays := leaveUser()
+	if t.rseq.at != 0 && (t.U.Trap.Kind == arch.Interrupt || !stays) {
+		t.todo.Or(todoRseq)
+	}
 	if t.U.Trap.Kind == arch.Interrupt {
 		// Dispatch runs on the CPU that took the interrupt. Without a P there is no run
 		// queue to look at.

@@ -61,7 +61,7 @@ func (p *Process) cpuTimeLocked(tid int) int64 {
 // nanoseconds (0 disarms it) and then every interval. It returns the time that was left and
 // the old interval. Only a thread of the process may call it.
 func (t *Thread) SetCPUTimer(kind int, value, interval int64) (oldValue, oldInterval int64) {
-	t.usage.charge(&t.resumed, t.p.k.now())
+	t.charge(t.p.k.now())
 	p := t.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,7 +77,7 @@ func (t *Thread) SetCPUTimer(kind int, value, interval int64) (oldValue, oldInte
 
 // CPUTimer is getitimer(2).
 func (t *Thread) CPUTimer(kind int) (value, interval int64) {
-	t.usage.charge(&t.resumed, t.p.k.now())
+	t.charge(t.p.k.now())
 	t.p.mu.Lock()
 	defer t.p.mu.Unlock()
 	return t.p.cpuTimerLeft(kind)

@@ -145,7 +145,7 @@ func (t *Thread) markExiting() (alone Files) {
 func (t *Thread) chargeExit(begin int64) {
 	now := t.p.k.now()
 	t.usage.system.Add(now - begin)
-	t.usage.charge(&t.resumed, now)
+	t.charge(now)
 }
 
 // leaveSiblings is step 2b. A thread that is not the last is dead on return and has been

@@ -217,6 +217,7 @@ type Totals struct {
 	Switches, Faults, Forks    int64
 	Threads, Running, OOMKills int64
 	LastPID                    int
+	Busy                       []int64 // CPU time of each CPU; none if there is one CPU
 }
 
 // Totals adds up the live processes. The accounts of their parents contain what processes
@@ -224,6 +225,11 @@ type Totals struct {
 func (k *Kernel) Totals() (t Totals) {
 	t.Forks, t.Threads, t.OOMKills = k.counts.forks.Load(), k.counts.threads.Load(), k.counts.oomKills.Load()
 	t.LastPID = k.pids.last()
+	if k.several {
+		for i := range k.m.CPUs() {
+			t.Busy = append(t.Busy, k.cpus[i].busy.Load())
+		}
+	}
 	for pid := k.NextPID(0); pid != 0; pid = k.NextPID(pid) {
 		p := k.Process(pid)
 		if p == nil {

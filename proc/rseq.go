@@ -17,7 +17,9 @@ import (
 // system call that did not wait, pay nothing. The bit is set where the thread may have lost
 // its CPU: after each wait and yield, and after a page fault, which may have waited for a
 // lock or a pager. After faults the check may be unnecessary, which does no harm: the
-// section starts again, and finds its page.
+// section starts again, and finds its page. With several CPUs the
+// bit is also set after an interrupt, and when a thread enters user mode on another CPU than
+// the area says.
 
 // Layouts of struct rseq and struct rseq_cs.
 const (
@@ -95,13 +97,16 @@ func (t *Thread) fixRseq() error {
 	if err := t.abortSection(); err != nil {
 		return err
 	}
-	// With several CPUs, a thread that comes to another one has todoRseq set there.
-	const cpu = 0
+	// With several CPUs, runSeveral looks whether the thread has come to another one since.
+	cpu := 0
+	if t.p.k.several {
+		cpu = t.p.k.m.CPU()
+	}
 	if t.rseq.cpu == cpu {
 		return nil
 	}
 	t.rseq.cpu = cpu
-	return t.setRseqCPU(cpu, cpu)
+	return t.setRseqCPU(uint32(cpu), uint32(cpu))
 }
 
 // abortSection makes the thread continue at the abort address if it is in a critical

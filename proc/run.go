@@ -82,7 +82,7 @@ func (t *Thread) interrupt() {
 		t.giveWay = t.dispatch()
 	}
 	if t.p.cpuWatch.Load() {
-		t.usage.charge(&t.resumed, t.p.k.now())
+		t.charge(t.p.k.now())
 		t.checkCPU()
 	}
 	if t.giveWay {
@@ -110,7 +110,7 @@ func (t *Thread) dispatch() (giveWay bool) {
 // loop that waits for a thread on another CPU, so Gosched also lets the other CPUs of an
 // emulator run.
 func (t *Thread) Yield() {
-	t.usage.charge(&t.resumed, t.p.k.now())
+	t.charge(t.p.k.now())
 	runtime.Gosched()
 	t.resume()
 }
@@ -118,7 +118,7 @@ func (t *Thread) Yield() {
 // sliceOver is Yield at the end of a slice. The thread does not wait for anything, so the
 // other CPUs of an emulator need not run: see runtime.YieldAll.
 func (t *Thread) sliceOver() {
-	t.usage.charge(&t.resumed, t.p.k.now())
+	t.charge(t.p.k.now())
 	yieldAll()
 	t.resume()
 }

@@ -38,6 +38,15 @@ func (u *threadUsage) charge(from *int64, now int64) {
 	*from = now
 }
 
+// charge adds the CPU time since the last call, or since resume, to the account, and with
+// several CPUs to that of this CPU.
+func (t *Thread) charge(now int64) {
+	if t.p.k.several {
+		t.p.k.thisCPU().busy.Add(now - t.resumed)
+	}
+	t.usage.charge(&t.resumed, now)
+}
+
 // addTo adds the thread's account to sum.
 func (u *threadUsage) addTo(sum *Usage) {
 	sys := u.system.Load()
@@ -57,7 +66,7 @@ const (
 
 // Usage is getrusage(2) and times(2). EINVAL for any other value of who.
 func (t *Thread) Usage(who int) (Usage, error) {
-	t.usage.charge(&t.resumed, t.p.k.now())
+	t.charge(t.p.k.now())
 	switch who {
 	case UsageThread:
 		var u Usage

@@ -180,7 +180,7 @@ func (t *Thread) stopTimer(timeout <-chan time.Time, err error) error {
 // fresh slice. Every wait of this package is between them. how is the letter that /proc
 // shows meanwhile: S, D or T.
 func (t *Thread) pause(how byte) {
-	t.usage.charge(&t.resumed, t.p.k.now())
+	t.charge(t.p.k.now())
 	t.usage.voluntary.Add(1)
 	t.waits.Store(uint32(how))
 }

@@ -13,6 +13,7 @@ type Event struct {
 	TID     int32 // for steps of one thread, else 0
 	Step    exit.Step
 	Context exit.Context
+	CPU     uint8 // that ran the step
 	Pages   int64 // exit.StepPurgeEnd: resident pages freed
 	Tables  int32 // exit.StepPurgeEnd: table pages freed
 }
@@ -33,21 +34,23 @@ type traceRing struct {
 // that freed: Pages in the low 33 bits of when, Tables above.
 type traceSlot struct {
 	when int64
-	what uint64 // Step, Context << 5, PID << 7, TID << 29, number of the round << 51
+	what uint64 // Step, Context << 5, PID << 7, TID << 29, CPU << 51, number of the round << 55
 }
 
 const (
 	pidShift   = 7
 	tidShift   = 29
-	roundShift = 51
+	cpuShift   = 51
+	roundShift = 55
 
 	// stepFreed marks the second slot of an event that freed memory.
 	stepFreed = 31
 )
 
-// The numbers of processes fit into 22 bits and contexts into 2 bits, and no step equals
-// stepFreed.
+// The numbers of processes fit into 22 bits, contexts into 2 bits and CPUs into 4 bits, and
+// no step equals stepFreed.
 const (
+	_ = uint(1<<(roundShift-cpuShift) - maxCPUs)
 	_ = uint(1<<(tidShift-pidShift) - maxPIDs)
 	_ = uint(stepFreed - exit.NumSteps)
 	_ = uint(4 - exit.NumContexts)
@@ -67,6 +70,9 @@ func (k *Kernel) traceThread(s exit.Step, t *Thread) {
 // addition and two stores, 44 instructions in all. It may be called with any lock of this
 // package held.
 func (k *Kernel) record(what uint64) {
+	if k.several {
+		what |= uint64(k.m.CPU()) << cpuShift
+	}
 	when := k.now()
 	r := k.traces
 	n := atomic.AddUint64(&r.n, 1) - 1
@@ -82,6 +88,9 @@ func (k *Kernel) traceFreed(s exit.Step, pid int, by exit.Context, pages, tables
 	r := k.traces
 	n := atomic.AddUint64(&r.n, 2) - 2
 	what := uint64(s) | uint64(by)<<5 | uint64(pid)<<pidShift
+	if k.several {
+		what |= uint64(k.m.CPU()) << cpuShift
+	}
 	freed := int64(pages) | int64(tables)<<33
 	r.put(n, when, what)
 	r.put(n+1, freed, stepFreed|uint64(pid)<<pidShift)
@@ -123,7 +132,7 @@ func (k *Kernel) SetTrace(f func(e *Event)) {
 func decodeEvent(when int64, what uint64, freed int64) Event {
 	const number = 1<<(tidShift-pidShift) - 1
 	return Event{When: when, PID: int32(what >> pidShift & number), TID: int32(what >> tidShift & number),
-		Step: exit.Step(what & 31), Context: exit.Context(what >> 5 & 3),
+		Step: exit.Step(what & 31), Context: exit.Context(what >> 5 & 3), CPU: uint8(what >> cpuShift & (maxCPUs - 1)),
 		Pages: freed & (1<<33 - 1), Tables: int32(freed >> 33)}
 }
 

@@ -12,10 +12,11 @@ type step struct {
 	name, context string
 	ns            int64 // monotonic time
 	pages, tables int   // freed by this step
+	cpu           int   // that ran it
 }
 
 // parseExits picks one process's steps out of /proc/exits: lines of
-// "pid step context ns pages tables", oldest first.
+// "pid step context ns pages tables cpu", oldest first.
 func parseExits(text string, pid int) ([]step, error) {
 	var steps []step
 	for line := range strings.Lines(text) {
@@ -23,7 +24,7 @@ func parseExits(text string, pid int) ([]step, error) {
 			continue
 		}
 		var s step
-		if _, err := fmt.Sscan(line, &s.pid, &s.name, &s.context, &s.ns, &s.pages, &s.tables); err != nil {
+		if _, err := fmt.Sscan(line, &s.pid, &s.name, &s.context, &s.ns, &s.pages, &s.tables, &s.cpu); err != nil {
 			return nil, fmt.Errorf("/proc/exits: %q: %w", line, err)
 		}
 		if s.pid == pid {
@@ -52,7 +53,7 @@ func draw(w io.Writer, steps []step) {
 		if s.pages > 0 || s.tables > 0 {
 			note = fmt.Sprintf("%d pages, %d table pages", s.pages, s.tables)
 		}
-		line := fmt.Sprintf("  %10.1f us  %-12s %-10s |%-*s| %s", float64(s.ns-start)/1e3, s.name, s.context, width+1, bar, note)
+		line := fmt.Sprintf("  %10.1f us  %-12s %-10s CPU %d |%-*s| %s", float64(s.ns-start)/1e3, s.name, s.context, s.cpu, width+1, bar, note)
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 }

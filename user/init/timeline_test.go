@@ -6,8 +6,8 @@ import (
 )
 
 func TestTimeline(t *testing.T) {
-	const text = "# pid step context ns pages tables\n" +
-		"7 exit1 thread 1000 0 0\n8 exit1 thread 1100 0 0\n7 purge thread 2000 0 0\n7 purged thread 9000 4096 9\n7 wait parent 11000 0 0\n"
+	const text = "# pid step context ns pages tables cpu\n" +
+		"7 exit1 thread 1000 0 0 0\n8 exit1 thread 1100 0 0 0\n7 purge thread 2000 0 0 1\n7 purged thread 9000 4096 9 1\n7 wait parent 11000 0 0 0\n"
 	steps, err := parseExits(text, 7)
 	if err != nil || len(steps) != 4 {
 		t.Fatalf("%d steps, %v; want 4", len(steps), err)
