@@ -13,7 +13,10 @@
 // allocates nothing, and goes on without the lock if it does not get it after many tries.
 package console
 
-import "sync/atomic"
+import (
+	"runtime"
+	"sync/atomic"
+)
 
 // Port is a serial port. Its methods do not allocate.
 type Port interface {
@@ -48,11 +51,11 @@ func New(port Port, room func()) *Console {
 	return &Console{port: port, room: room, work: make(chan struct{}, 1)}
 }
 
-// lock takes busy. With one CPU, nothing else runs between lock and unlock, so it never
-// spins.
+// lock takes busy. With one CPU, nothing else runs between lock and unlock. With several,
+// the holder may have to stop for the garbage collector, so this goroutine gives way.
 func (c *Console) lock() {
 	for !c.busy.CompareAndSwap(false, true) {
-		spin()
+		runtime.Gosched()
 	}
 }
 

@@ -269,12 +269,25 @@ func permSetID() {
 
 // permSignals: kill(2) and others look at user numbers.
 func permSignals() {
-	runtime.LockOSThread()
 	sleeper := self("helper-sleep")
 	sleeper.Stderr = nil
-	sleeper.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	check("start", sleeper.Start())
-	pid := uintptr(sleeper.Process.Pid)
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		// A thread of its own, which ends with the goroutine: the others stay the superuser's
+		// and can end the child. (The signal of PR_SET_PDEATHSIG would be refused if this
+		// thread were the last to end.)
+		runtime.LockOSThread()
+		permSignalsTo(sleeper.Process.Pid)
+	}()
+	<-done
+	check("kill", sleeper.Process.Kill())
+	sleeper.Wait()
+}
+
+func permSignalsTo(child int) {
+	pid := uintptr(child)
 	nobody()
 	equal("kill", sysErr(unix.SYS_KILL, pid, 0), unix.EPERM)
 	equal("tgkill", sysErr(unix.SYS_TGKILL, pid, pid, 0), unix.EPERM)

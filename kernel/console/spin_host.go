@@ -1,7 +1,0 @@
-//go:build !tamago
-
-package console
-
-import "runtime"
-
-func spin() { runtime.Gosched() }
