@@ -264,8 +264,8 @@ const (
 	membarrierSupported       = membarrierGlobal | membarrierPrivate | membarrierRegisterPrivate
 )
 
-// sysMembarrier: with one CPU, entering the kernel is the barrier: no other
-// thread of the process runs meanwhile.
+// sysMembarrier: a CPU that is in user mode is made to leave it; one that is not passes a
+// barrier before it enters user mode again. With one CPU, entering the kernel is enough.
 func sysMembarrier(c ctx) (uint64, error) {
 	if c.arg(1) != 0 {
 		return 0, syscall.EINVAL
@@ -273,7 +273,13 @@ func sysMembarrier(c ctx) (uint64, error) {
 	switch c.int(0) {
 	case membarrierQuery:
 		return membarrierSupported, nil
-	case membarrierGlobal, membarrierPrivate, membarrierRegisterPrivate:
+	case membarrierGlobal:
+		c.s.cfg.VM.Pmaps().Barrier()
+		return 0, nil
+	case membarrierPrivate:
+		c.t.VM().Pmap().Barrier()
+		return 0, nil
+	case membarrierRegisterPrivate:
 		return 0, nil
 	}
 	return 0, syscall.EINVAL

@@ -178,7 +178,25 @@ func (s *shared) round(t *testing.T, rnd *rand.Rand) {
 // A flush interrupts each CPU that is in user mode on the pmap, once, and no other: no CPU
 // in the kernel, off the root, or on another root.
 func TestInterruptsOfFlush(t *testing.T) {
-	b := newCPUsBench(t, &cpusKinds[1], 4096)
+	interruptsOf(t, &cpusKinds[1], func(p *pmap.Pmap) {
+		must(t, p.Protect(blk, blk+6*pg, arch.Read)) // six pages
+	}, func(p *pmap.Pmap) { must(t, p.Protect(blk, blk+6*pg, rw)) })
+}
+
+// So does a barrier, whether flushes are broadcast or not. Seen to
+// hang: without the store to seen in enterUser, where they are broadcast.
+func TestInterruptsOfBarrier(t *testing.T) {
+	for i := range cpusKinds {
+		t.Run(cpusKinds[i].name, func(t *testing.T) {
+			interruptsOf(t, &cpusKinds[i], (*pmap.Pmap).Barrier, nil)
+		})
+	}
+}
+
+// interruptsOf checks that act interrupts a CPU in user mode, once; undo, unless it is nil,
+// finds it in kernel mode.
+func interruptsOf(t *testing.T, k *cpusKind, act, undo func(p *pmap.Pmap)) {
+	b := newCPUsBench(t, k, 4096)
 	p, q := b.pmap(arch.SharedUK), b.pmap(arch.SharedUK)
 	const cpus = testCPUs
 	type step func()
@@ -223,14 +241,19 @@ func TestInterruptsOfFlush(t *testing.T) {
 						b.mmu.Pause()
 					}
 					b.sys.LeaveUser()
+					if undo == nil {
+						p.Activate() // and is in user mode again before anybody looks
+					}
 					close(wait)
 				}
 			} else {
 				close(wait)
 			}
-			must(t, p.Protect(blk, blk+6*pg, arch.Read)) // six pages
+			act(p)
 			<-wait
-			must(t, p.Protect(blk, blk+6*pg, rw))
+			if undo != nil {
+				undo(p)
+			}
 			if got := b.mmu.Interrupts(1) - before; got != c.want {
 				t.Errorf("%s: %d interrupts, want %d", c.what, got, c.want)
 			}

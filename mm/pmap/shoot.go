@@ -172,7 +172,11 @@ func (p *Pmap) enterUser(c *cpu) {
 	for {
 		c.user.Store(1)
 		changes := p.smp.changes.Load()
-		if changes == c.seen.Load() || !p.s.local {
+		if changes == c.seen.Load() {
+			return
+		}
+		if !p.s.local { // flushed already; Barrier looks at it
+			c.seen.Store(changes)
 			return
 		}
 		c.user.Store(0)
@@ -272,6 +276,30 @@ func (p *Pmap) shoot(this *cpu, changes uint64) {
 			for p.mustWait(c, changes) {
 				s.mmu.Pause()
 			}
+		}
+	}
+}
+
+// Barrier returns when every other CPU that runs user code on p has left it since the call,
+// and so has passed a full memory barrier (membarrier(2)). A CPU in kernel mode passes one
+// when it enters user mode: it stores user and reads changes then. It counts as a change of
+// entries; where flushes reach one CPU only, that costs each of these CPUs a flush.
+func (p *Pmap) Barrier() {
+	s := p.s
+	if !s.many {
+		return
+	}
+	changes := p.smp.changes.Add(1)
+	pin()
+	p.shoot(s.thisCPU(), changes)
+	unpin()
+}
+
+// Barrier is Pmap.Barrier for whatever the CPUs run.
+func (s *System) Barrier() {
+	for i := range s.cpus {
+		if p := s.cpus[i].current.Load(); p != nil {
+			p.Barrier()
 		}
 	}
 }
