@@ -37,9 +37,9 @@ func cpuExits(t *T) {
 	t.processesEnd("orphans end", base)
 }
 
-// cpuThreads (E5): while processes on all CPUs make and end threads, no more than 64 dead
-// ones wait for the reaper, and for each maker two, which had looked before. The others are
-// alive: they wait for their first turn, or for a lock. Broken by exit.Parent.
+// cpuThreads (E5): while processes on all CPUs make and end threads, few dead ones wait for
+// the reaper. Makers wait once there are 64; up to 64 more may be waiting for their first
+// turn then, and some of each process for a lock on their way out. Broken by exit.Parent.
 func cpuThreads(t *T) {
 	makers := 2 * t.Machine.CPUs()
 	var all []*proc.Process
@@ -49,7 +49,7 @@ func cpuThreads(t *T) {
 		p.exit(0)
 		all = append(all, t.start(t.space(&p)))
 	}
-	limit, most := 64+2*makers, 0
+	limit, most := 64+64+16*makers, 0
 	ended := func() bool {
 		most = max(most, t.Proc.Counts().DeadThreads)
 		for _, p := range all {

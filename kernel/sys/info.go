@@ -256,10 +256,10 @@ func sysPrctl(c ctx) (uint64, error) {
 }
 
 func sysGetcpu(c ctx) (uint64, error) {
-	zero := uint32(0)
+	place := [2]uint32{uint32(c.s.k.Machine().CPU()), 0} // the CPU, and its node
 	for i := range 2 {
 		if va := c.va(i); va != 0 {
-			if err := put(c, va, &zero); err != nil {
+			if err := put(c, va, &place[i]); err != nil {
 				return 0, err
 			}
 		}
