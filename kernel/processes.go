@@ -37,6 +37,7 @@ func (s *system) startProcesses() error {
 		Yield:        s.yield,
 		Version:      "grim",
 		CPU:          s.board.UserCPU(),
+		CPUs:         s.board.CPUs(),
 		ASLR:         s.opts.ASLR,
 		FPU:          s.board.FPU(),
 		OnlySeparate: s.spec.OnlySeparate && !s.opts.Insist,
@@ -72,6 +73,7 @@ func (s *system) startProcesses() error {
 		Design: s.opts.Exit, Layout: s.opts.Layout, Slice: s.opts.Slice,
 		Log:   func(line string) { fmt.Println("grim:", line) },
 		Clock: runtime.Nanotime, Timers: runtime.TimerWords, Woken: runtime.Woken, Yield: s.yield,
+		Kicked: runtime.Kicked, TimerWord: runtime.SetTimerWord,
 	})
 	if err != nil {
 		return err

@@ -370,6 +370,7 @@ func (t *Thread) copyTo(c *Thread, a *ForkArgs) {
 	c.slack, c.bornSlack = t.slack, t.slack
 	if t.sched != (Sched{}) { // [m], but at most a change by another thread just now could be missed
 		c.sched = t.Sched().afterFork()
+		c.todo.Or(todoSched)
 	}
 	if a.Flags&CloneVM == 0 && t.rseq.at != 0 { // the copied memory contains the area
 		c.rseq = t.rseq

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"grim/arch"
 	"grim/mm/charge"
@@ -49,7 +50,13 @@ type Config struct {
 	// Woken returns how many goroutines have been made ready on this CPU and have not run
 	// since. nil: a number that is one higher at each call.
 	Woken func() int
-	// Yield lets goroutines run that were made ready; nil: runtime.Gosched.
+	// Kicked says, once, that a goroutine has been made ready on this CPU that may go
+	// before the one that runs; nil: never. TimerWord tells where this package keeps
+	// for when a CPU's timer is set: the word is math.MaxInt64 if the timer is to be
+	// looked at again. nil: nobody wants to know.
+	Kicked    func() bool
+	TimerWord func(cpu int, armed *int64)
+	// Yield lets the goroutines run that were made ready; nil: runtime.Gosched.
 	Yield func()
 
 	// Trace is called for every exit step when it happens, with locks of this package held,
@@ -163,10 +170,17 @@ func New(cfg Config) (*Kernel, error) {
 		} else {
 			c.timers = new([2]int64)
 		}
+		if cfg.TimerWord != nil {
+			// Safety: an atomic.Int64 is a word aligned for atomic access.
+			cfg.TimerWord(i, (*int64)(unsafe.Pointer(&c.armed)))
+		}
 	}
 	if k.cfg.Woken == nil {
 		var calls atomic.Int64
 		k.cfg.Woken = func() int { return int(calls.Add(1)) }
+	}
+	if k.cfg.Kicked == nil {
+		k.cfg.Kicked = func() bool { return false }
 	}
 	if k.cfg.Yield == nil {
 		k.cfg.Yield = runtime.Gosched

@@ -44,6 +44,9 @@ func (t *Thread) main() (bury bool) {
 		t.sysRet = t.U.Frame[arch.RetSlot]
 		k.syscalls.Syscall(t)
 	}
+	if t.place {
+		t.setPlace(Sched{})
+	}
 	return t.exit1()
 }
 
@@ -51,6 +54,9 @@ func (t *Thread) main() (bury bool) {
 // runtime, whichever comes first.
 func (k *Kernel) arm(t *Thread) {
 	c := &k.cpus[0]
+	if k.cfg.Kicked() {
+		t.sliceEnd = 0 // a real-time thread has become ready
+	}
 	at := min(t.sliceEnd, c.nextTimer())
 	c.armed.Store(at)
 	k.m.SetTimer(at)
@@ -103,7 +109,7 @@ func (t *Thread) dispatch() (giveWay bool) {
 	if now >= c.armed.Load() {
 		c.armed.Store(math.MaxInt64) // it is a one-shot timer, and has fired
 	}
-	return now >= t.sliceEnd || c.nextTimer() <= now || k.cfg.Woken() > waiting
+	return k.cfg.Kicked() || now >= t.sliceEnd || c.nextTimer() <= now || k.cfg.Woken() > waiting
 }
 
 // Yield is sched_yield(2): every thread that is ready runs first. The thread may be in a

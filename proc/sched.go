@@ -2,26 +2,91 @@ package proc
 
 import (
 	"syscall"
+	"time"
 	"unsafe"
 
 	"grim/proc/cred"
 )
 
-// Sched says how a thread wants to be scheduled (sched(7)). It is stored, inherited and
-// reported, but has no effect: the Go scheduler is the kernel's, and has one policy.
+// Sched is how a thread asks to be scheduled (sched(7)).
+//
+// The threads that compute take turns on a CPU, and the length of a turn follows from the
+// nice value: 5 ms for 0, and a quarter more for each step down. Threads that are woken go
+// before them, but for those of SCHED_BATCH and SCHED_IDLE; real-time threads go before
+// all others, by priority. A thread that is ready while it is changed is in the queue of
+// before the change until its turn comes.
 type Sched struct {
-	Policy   int // SCHED_OTHER 0, FIFO 1, RR 2, BATCH 3, IDLE 5
+	Policy   int // of SchedOther and so on
 	Priority int // of FIFO and RR, 1 to 99
 	Nice     int // -20 to 19
 	Reset    bool
-	IO       int // ioprio_set(2)
+	IO       int // ioprio_set(2), kept only
+
+	CPUs uint64 // where it may run, a set of numbers; 0: everywhere
+}
+
+// Policies, by their numbers for sched_setscheduler(2).
+const (
+	SchedOther = 0
+	SchedFIFO  = 1
+	SchedRR    = 2
+	SchedBatch = 3
+	SchedIdle  = 5
+)
+
+// RealTimeSlice is how long a thread of SCHED_RR runs while others of its priority wait.
+// A thread of SCHED_FIFO goes on afterwards, if real-time threads have time left.
+const RealTimeSlice = 100 * time.Millisecond
+
+// minSlice is the turn of the threads that shall get least.
+const minSlice = int64(100 * time.Microsecond)
+
+// Slice is how long a thread runs while others wait.
+func (k *Kernel) Slice(s Sched) time.Duration {
+	switch s.Policy {
+	case SchedFIFO, SchedRR:
+		return RealTimeSlice
+	case SchedIdle:
+		return time.Duration(minSlice)
+	}
+	slice := k.slice
+	for n := s.Nice; n > 0; n-- {
+		slice = slice * 4 / 5
+	}
+	for n := s.Nice; n < 0; n++ {
+		slice = slice * 5 / 4
+	}
+	return time.Duration(max(slice, minSlice))
+}
+
+// obeySched has the thread scheduled as it was asked to be. It returns on a CPU that the
+// thread may use. For the thread itself only.
+func (t *Thread) obeySched() {
+	t.p.mu.Lock()
+	t.todo.And(^uint32(todoSched))
+	s := t.sched
+	t.p.mu.Unlock()
+	t.slice = int64(t.p.k.Slice(s))
+	t.usage.charge(&t.resumed, t.p.k.now())
+	t.setPlace(s)
+	t.resume()
+}
+
+// setPlace tells the scheduler of goroutines.
+func (t *Thread) setPlace(s Sched) {
+	t.place = s.CPUs != 0 || s.Policy != SchedOther
+	priority := 0
+	if s.Policy == SchedFIFO || s.Policy == SchedRR {
+		priority = s.Priority
+	}
+	setPlace(s.CPUs, priority, s.Policy == SchedFIFO, s.Policy == SchedBatch || s.Policy == SchedIdle)
 }
 
 // afterFork returns the values of a child.
 func (s Sched) afterFork() Sched {
 	if s.Reset {
-		if s.Policy == 1 || s.Policy == 2 {
-			s.Policy, s.Priority = 0, 0
+		if s.Policy == SchedFIFO || s.Policy == SchedRR {
+			s.Policy, s.Priority = SchedOther, 0
 		}
 		s.Nice, s.Reset = max(s.Nice, 0), false
 	}
@@ -35,13 +100,19 @@ func (t *Thread) Sched() Sched {
 	return t.sched
 }
 
-func (t *Thread) SetSched(s Sched) {
+// ChangeSched has change make the thread's new Sched of the old one, with Process.mu held.
+// A thread on another CPU obeys soon, the caller itself before the system call returns.
+func (t *Thread) ChangeSched(change func(*Sched)) {
 	t.p.mu.Lock()
-	t.sched = s
+	change(&t.sched)
+	t.todo.Or(todoSched)
 	t.p.mu.Unlock()
+	t.interruptUser()
 }
 
-// Nice returns the nice value of the thread numbered tid.
+func (t *Thread) SetSched(s Sched) { t.ChangeSched(func(old *Sched) { *old = s }) }
+
+// Nice is the value of the thread numbered tid.
 func (p *Process) Nice(tid int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

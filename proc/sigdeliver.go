@@ -33,6 +33,9 @@ func (t *Thread) work() (exit bool) {
 					t.Force(&Siginfo{Signo: syscall.SIGSEGV, Code: SI_KERNEL})
 				}
 			}
+			if todo&todoSched != 0 {
+				t.obeySched()
+			}
 			if t.todo.Load() == 0 {
 				return false
 			}

@@ -192,7 +192,7 @@ func (t *Thread) resume() {
 		t.todo.Or(todoRseq)
 	}
 	t.resumed = k.now()
-	t.sliceEnd = t.resumed + k.slice
+	t.sliceEnd = t.resumed + t.slice
 	if c := &k.cpus[0]; !k.several && c.nextTimer() < c.armed.Load() {
 		c.armed.Store(math.MaxInt64) // other threads have started timers meanwhile
 	}

@@ -22,6 +22,7 @@ const (
 	todoRestart             // a sleep was cut short: its system call may have to start again
 	todoMask                // the signal mask from before sigsuspend(2) must be restored
 	todoRseq                // others may have run: see rseq.go
+	todoSched               // sched has been changed: see sched.go
 
 	// todoWake are the bits that end an interruptible sleep.
 	todoWake = todoExit | todoSignal | todoStop
@@ -52,6 +53,7 @@ type Thread struct {
 	files    Files      // [o] the process's files or, with ownsFiles, the thread's own
 	pm       *pmap.Pmap // [o] the page tables of space
 	sliceEnd int64      // [o] Kernel.Now at which the thread must yield
+	slice    int64      // [o] how long the thread may run while others wait, in nanoseconds
 	giveWay  bool       // [o] result of dispatch for the latest interrupt
 
 	// onCPU is the number of the CPU that runs user code of the thread, plus one; 0 if none
@@ -74,6 +76,7 @@ type Thread struct {
 	noNew bool         // [om] PR_SET_NO_NEW_PRIVS
 	kids  atomic.Int32 // number of children whose maker it is; changed with treeMu held
 	sched Sched        // [m]
+	place bool         // [o] its goroutine is not scheduled in the usual way
 	// Timer slack minus the default: now, and when the thread was made.
 	slack, bornSlack int64 // [o]
 
@@ -114,7 +117,7 @@ type Thread struct {
 // newThread makes a thread of p, not yet visible, with a u-area. The thread has been
 // charged; on error (ENOMEM) the charge is given back.
 func newThread(p *Process) (*Thread, error) {
-	t := &Thread{p: p}
+	t := &Thread{p: p, slice: p.k.slice}
 	t.parker.init()
 	t.futex.t = t
 	if err := p.k.allocUArea(t); err != nil {

@@ -13,3 +13,5 @@ func enterUser() bool { return true }
 func leaveUser() bool { return true }
 func rejoin()         {}
 func yieldAll()       { runtime.Gosched() }
+
+func setPlace(uint64, int, bool, bool) {}

@@ -10,17 +10,10 @@ import (
 	"grim/proc/cred"
 )
 
-// Scheduling: policies, priorities and nice values are checked, kept and told. They
-// change nothing about when a thread runs.
+// Scheduling: policies, priorities, nice values and sets of CPUs are checked here. Package
+// proc has them obeyed.
 
-const (
-	schedOther = 0
-	schedFIFO  = 1
-	schedRR    = 2
-	schedBatch = 3
-	schedIdle  = 5
-	schedReset = 0x40000000 // SCHED_RESET_ON_FORK
-)
+const schedReset = 0x40000000 // SCHED_RESET_ON_FORK
 
 // schedTarget is the thread that a sched_*(2) call names; 0 is the caller. EINVAL,
 // ESRCH.
@@ -44,13 +37,17 @@ func (c ctx) thread(tid int) (*proc.Thread, error) {
 }
 
 func sysSchedGetaffinity(c ctx) (uint64, error) {
-	if _, err := c.thread(c.int(0)); err != nil {
+	t, err := c.thread(c.int(0))
+	if err != nil {
 		return 0, err
 	}
 	if n := c.uint32(1); n < 8 || n%8 != 0 {
 		return 0, syscall.EINVAL
 	}
 	mask := uint64(1)<<c.s.cfg.CPUs - 1
+	if cpus := t.Sched().CPUs; cpus != 0 {
+		mask = cpus
+	}
 	return 8, put(c, c.va(2), &mask)
 }
 
@@ -66,9 +63,15 @@ func sysSchedSetaffinity(c ctx) (uint64, error) {
 	if err := c.t.MaySchedule(t); err != nil {
 		return 0, err
 	}
-	if le.Uint64(mask[:])&(1<<c.s.cfg.CPUs-1) == 0 {
+	all := uint64(1)<<c.s.cfg.CPUs - 1
+	cpus := le.Uint64(mask[:]) & all
+	if cpus == 0 {
 		return 0, syscall.EINVAL
 	}
+	if cpus == all {
+		cpus = 0
+	}
+	t.ChangeSched(func(s *proc.Sched) { s.CPUs = cpus })
 	return 0, nil
 }
 
@@ -76,9 +79,9 @@ func sysSchedSetaffinity(c ctx) (uint64, error) {
 // such policy.
 func realtime(policy int) (bool, error) {
 	switch policy {
-	case schedFIFO, schedRR:
+	case proc.SchedFIFO, proc.SchedRR:
 		return true, nil
-	case schedOther, schedBatch, schedIdle:
+	case proc.SchedOther, proc.SchedBatch, proc.SchedIdle:
 		return false, nil
 	}
 	return false, syscall.EINVAL
@@ -124,7 +127,7 @@ func (c ctx) setSched(t *proc.Thread, n proc.Sched) error {
 	old := t.Sched()
 	if !c.t.Cred().Has(cred.SysNice) {
 		limit, _ := t.Process().Limit(unix.RLIMIT_RTPRIO)
-		wasRT := old.Policy == schedFIFO || old.Policy == schedRR
+		wasRT := old.Policy == proc.SchedFIFO || old.Policy == proc.SchedRR
 		if rt && (limit.Cur == 0 && (!wasRT || n.Policy != old.Policy) ||
 			uint64(n.Priority) > limit.Cur && !(wasRT && n.Priority <= old.Priority)) ||
 			old.Reset && !n.Reset || n.Nice < old.Nice && !c.mayNice(t, n.Nice) {
@@ -134,8 +137,10 @@ func (c ctx) setSched(t *proc.Thread, n proc.Sched) error {
 			return err
 		}
 	}
-	n.IO = old.IO
-	t.SetSched(n)
+	t.ChangeSched(func(s *proc.Sched) {
+		n.IO, n.CPUs = s.IO, s.CPUs
+		*s = n
+	})
 	return nil
 }
 
@@ -192,14 +197,15 @@ func sysSchedGetparam(c ctx) (uint64, error) {
 	return 0, put(c, c.va(1), &prio)
 }
 
-// sysSchedRRGetInterval tells the slice that every thread has; of FIFO, none.
+// sysSchedRRGetInterval tells the slice of a thread; of FIFO, none.
 func sysSchedRRGetInterval(c ctx) (uint64, error) {
 	t, err := c.schedTarget()
 	if err != nil {
 		return 0, err
 	}
-	ts := timespecOf(int64(proc.DefaultSlice))
-	if t.Sched().Policy == schedFIFO {
+	sched := t.Sched()
+	ts := timespecOf(int64(c.s.k.Slice(sched)))
+	if sched.Policy == proc.SchedFIFO {
 		ts = unix.Timespec{}
 	}
 	return 0, put(c, c.va(1), &ts)
@@ -288,8 +294,7 @@ func sysSetpriority(c ctx) (uint64, error) {
 		case nice < s.Nice && !c.mayNice(t, nice):
 			failed = syscall.EACCES
 		default:
-			s.Nice = nice
-			t.SetSched(s)
+			t.ChangeSched(func(s *proc.Sched) { s.Nice = nice })
 		}
 	})
 	if err != nil {

@@ -36,6 +36,7 @@ var tests = slices.Concat(
 	walkTests,
 	cpusTests,
 	unixTests,
+	schedTests,
 )
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.

@@ -228,11 +228,11 @@ func wakeCPU(mp *m) {
 func sleepIdle(mp *m) {
 	atomic.Xchg(&mp.asleep, 1)
 	until := ownTimer(mp)
-	if atomic.Load(&mp.notes) == 0 && (until < 0 || until > nanotime()) {
+	if atomic.Load(&mp.notes) == 0 && (until < 0 || until > nanotime()) && !waitsHere(mp) {
 		goos.Idle(until)
 	}
 	atomic.Store(&mp.asleep, 0)
-	if !mp.raised.empty() || until >= 0 && until <= nanotime() {
+	if !mp.raised.empty() || until >= 0 && until <= nanotime() || waitsHere(mp) {
 		wakeSelf(mp)
 	}
 }
@@ -244,7 +244,7 @@ func readyRaised(mp *m, pp *p) {
 	for !mp.raised.empty() {
 		gp := mp.raised.pop()
 		casgstatus(gp, _Gwaiting, _Grunnable)
-		pp.grim.woken.put(gp)
+		pp.grim.woken.put(gp) // kernel goroutines, which run on any CPU
 	}
 }
 

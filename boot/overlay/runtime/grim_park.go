@@ -89,9 +89,9 @@ func (p *Parker) Unpark() {
 	if !gp.atomicstatus.CompareAndSwap(_Gwaiting, _Grunnable) {
 		casgstatus(gp, _Gwaiting, _Grunnable)
 	}
-	if severalCPUs {
+	if severalCPUs || gp.grim != 0 {
 		mp := acquirem() // stays on the P
-		mp.p.ptr().grim.woken.put(gp)
+		runqput(mp.p.ptr(), gp, true)
 		wakep()
 		releasem(mp)
 		return

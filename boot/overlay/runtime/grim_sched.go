@@ -24,6 +24,8 @@ type perP struct {
 
 	turns     uint32 // choices, and calls of Yield, since the P's queue was served
 	handOvers uint32 // calls of handOver
+
+	perPlaced // grim_place.go
 }
 
 // wokenQueue is the queue of a P's goroutines that were made ready, first come first
@@ -35,6 +37,9 @@ type wokenQueue struct {
 	lock uint32
 	q    gQueue
 }
+
+// length is how many are in the queue at the moment, without the lock.
+func (w *wokenQueue) length() int32 { return atomic.Loadint32(&w.q.size) }
 
 // empty reports whether the queue is empty at the moment, without the lock.
 func (w *wokenQueue) empty() bool {
@@ -84,6 +89,9 @@ func (w *wokenQueue) take() *g {
 // are empty.
 func nextReady(pp *p) *g {
 	own := &pp.grim
+	if atomic.Load(&own.special) != 0 {
+		return nextSpecial(pp)
+	}
 	if own.turns++; own.turns < maxTurns {
 		if severalCPUs {
 			if gp := own.woken.take(); gp != nil {
@@ -100,6 +108,21 @@ func nextReady(pp *p) *g {
 	return own.woken.take()
 }
 
+// stealWaiting takes a goroutine that waits for another CPU, has used up a slice there, and
+// may run on pp; nil if there is none.
+func stealWaiting(pp *p) *g {
+	for i := range allp {
+		p2 := allp[(int(pp.id)+i)%len(allp)]
+		if p2 == pp || idlepMask.read(uint32(p2.id)) {
+			continue
+		}
+		if gp := runqsteal(pp, p2, false); gp != nil {
+			return gp
+		}
+	}
+	return nil
+}
+
 // drainWoken adds all goroutines in pp's woken to q.
 func drainWoken(pp *p, q *gQueue) {
 	for gp := pp.grim.woken.take(); gp != nil; gp = pp.grim.woken.take() {
@@ -108,7 +131,10 @@ func drainWoken(pp *p, q *gQueue) {
 }
 
 // Woken is how many goroutines have been made ready on this CPU and not run since.
-func Woken() int { return int(getg().m.p.ptr().grim.woken.q.size) }
+func Woken() int {
+	own := &getg().m.p.ptr().grim
+	return int(own.woken.q.size) + int(atomic.Load(&own.special))
+}
 
 // Yield lets the goroutines that have been woken on this CPU so far run first. It is for
 // kernel code in the middle of long work; Gosched, which is for those that compute
@@ -131,11 +157,32 @@ func yieldWoken(gp *g) {
 	dropg()
 	pp := getg().m.p.ptr()
 	pp.timers.check(0, nil)
-	pp.grim.woken.put(gp)
+	if gp.grim == 0 || !putFirstSpecial(pp, gp) {
+		pp.grim.woken.put(gp)
+	}
 	schedule()
 }
 
 // YieldAll is Gosched for a thread that has used up its slice: it waits for nobody, so it
 // does not hand over to another CPU of an emulator. That would take so long that a timer
 // which is due every millisecond would always be due when user code is about to run.
-func YieldAll() { mcall(goyield_m) }
+func YieldAll() { mcall(sliceOver) }
+
+// sliceOver is YieldAll on the scheduler's stack. If nobody else waits for this CPU, one
+// of those that wait for another takes its turn here: of three threads on two CPUs, each
+// has two thirds of a CPU.
+func sliceOver(gp *g) {
+	casgstatus(gp, _Grunning, _Grunnable)
+	dropg()
+	pp := getg().m.p.ptr()
+	if severalCPUs && runqempty(pp) {
+		if other := stealWaiting(pp); other != nil {
+			runqput(pp, gp, false)
+			execute(other, false)
+		}
+	}
+	if gp.grim == 0 || gp.grim&placeFIFO == 0 || !putFirstSpecial(pp, gp) {
+		runqput(pp, gp, false)
+	}
+	schedule()
+}

@@ -25,9 +25,10 @@ import (
 // scheduler wants the P, and the goroutine is where it was, as after LeaveUser: call
 // Rejoin, and try again.
 //
-// The status is changed first, and the two requests are read then. The CPU that
-// stops the world, or runs forEachP, stores its request first and looks for goroutines
-// in user mode then. So at least one of the two sees the other (Dekker).
+// The status is changed first, and the three requests are read then. The CPU that
+// stops the world, runs forEachP, or adds a goroutine to this P's queue (kick), stores its
+// request first and looks for goroutines in user mode then. So at least one of the two
+// sees the other (Dekker).
 //
 //go:nosplit
 func EnterUser() bool {
@@ -41,7 +42,7 @@ func EnterUser() bool {
 	if !gp.atomicstatus.CompareAndSwap(_Grunning, _Gsyscall) {
 		casgstatus(gp, _Grunning, _Gsyscall)
 	}
-	if sched.gcwaiting.Load() || atomic.Load(&pp.runSafePointFn) != 0 {
+	if sched.gcwaiting.Load() || atomic.Load(&pp.runSafePointFn) != 0 || atomic.Load(&pp.grim.kicked) != 0 {
 		LeaveUser()
 		return false
 	}
@@ -116,8 +117,19 @@ func rejoin(gp *g) {
 		readyRaised(mp, mp.p.ptr())
 	}
 	dropg()
-	if sched.gcwaiting.Load() || mp.p.ptr().runSafePointFn != 0 {
-		mp.p.ptr().grim.woken.putFirst(gp)
+	pp := mp.p.ptr()
+	if atomic.Load(&pp.grim.kicked) != 0 {
+		// The goroutine that was added goes first, unless this one is real-time.
+		atomic.Store(&pp.grim.kicked, 0)
+		if gp.grim.priority() == 0 || !putFirstSpecial(pp, gp) {
+			runqput(pp, gp, false)
+		}
+		schedule()
+	}
+	if sched.gcwaiting.Load() || pp.runSafePointFn != 0 {
+		if gp.grim == 0 || !putFirstSpecial(pp, gp) {
+			pp.grim.woken.putFirst(gp)
+		}
 		schedule()
 	}
 	execute(gp, true)
