@@ -151,6 +151,7 @@ MODEL    ?=
 CORES    ?=
 LAB      = $(GO) run ./qemu/lab $(1) -arch "$(ARCHS)" $(if $(CASE),-case $(CASE)) $(if $(REPS),-n $(REPS)) \
 	$(if $(INTO),-into $(INTO)) $(if $(FROM),-from $(FROM)) $(if $(APPEND),-append "$(APPEND)") \
+	$(if $(filter-out 1,$(CPUS)),-cpus $(CPUS)) \
 	$(if $(MODEL),-model $(if $(CORES),-cores "$(CORES)"))
 lab-kernels: go-check
 	@qemu/install.sh $(if $(filter amd64,$(ARCHS)),qemu-system-x86_64) $(if $(filter arm64,$(ARCHS)),qemu-system-aarch64) $(if $(MODEL),gcc)

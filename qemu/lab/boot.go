@@ -44,6 +44,9 @@ func (j *job) arguments(o *options) []string {
 			huge = "off"
 		}
 		args = []string{"init=/init", "selftest=none", "layout=" + j.Layout, "exit=" + j.Exit, "hugepages=" + huge, "aslr=off"}
+		if o.cpus > 1 {
+			args = append(args, fmt.Sprintf("cpus=%d", o.cpus))
+		}
 		args = append(append(args, strings.Fields(o.args)...), "--")
 	default:
 		console := "ttyS0"
@@ -78,7 +81,7 @@ func (j *job) config(o *options) (*qemu.Config, error) {
 	}
 	c := &qemu.Config{
 		Machine: m, Memory: "1G", Kernel: j.image, Initrd: j.initrd,
-		Append: j.arguments(o), Icount: true,
+		Append: j.arguments(o), Icount: true, CPUs: o.cpus,
 	}
 	if j.Arch == "amd64" {
 		// Each iteration of "rep stosb" counts as an instruction. Without ERMS

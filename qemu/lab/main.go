@@ -30,6 +30,7 @@ type options struct {
 	into     string // file to paste the tables into; "": none
 	from     string // figures of an earlier run, instead of boots
 	limit    time.Duration
+	cpus     int      // of the machine
 	args     string   // further kernel arguments, of Grim
 	part     bool     // the command line says that this is not a whole run
 	model    bool     // run everything through cache models
@@ -53,6 +54,7 @@ func main() {
 	fs.IntVar(&o.reps, "n", 0, "at most this many repetitions of each case")
 	fs.IntVar(&o.jobs, "j", runtime.NumCPU(), "boots at a time")
 	fs.DurationVar(&o.limit, "timeout", 20*time.Minute, "time limit of one boot")
+	fs.IntVar(&o.cpus, "cpus", 1, "CPUs of the machine, all of which the kernels use")
 	fs.StringVar(&o.into, "into", "", "bench, compare: put the tables into this file, between its marks")
 	fs.StringVar(&o.args, "append", "", "further arguments of Grim's kernel")
 	fs.BoolVar(&o.model, "model", false, "model the caches of some cores")

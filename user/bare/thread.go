@@ -37,3 +37,17 @@ func SleepingThread(flags uintptr, stack unsafe.Pointer) int
 
 // Sleeper is SleepingThread with the flags that a thread library uses.
 func Sleeper() int { return SleepingThread(threadFlags, threadTop()) }
+
+// SpinningThread makes a thread that adds one to count and then runs user code for ever. It
+// hands over to the other CPUs of an emulator at each turn, and never touches its stack. The
+// result is its number, or -errno. Defined in thread_$GOARCH.s.
+func SpinningThread(flags uintptr, stack unsafe.Pointer, count *uint64) int
+
+// Spinner is SpinningThread with the flags that a thread library uses.
+func Spinner(count *uint64) int { return SpinningThread(threadFlags, threadTop(), count) }
+
+// Pause hands over to the other CPUs of an emulator: the caller waits in a loop.
+func Pause()
+
+// Add adds n to a word that other threads and processes add to as well.
+func Add(p *uint64, n uint64)

@@ -68,3 +68,38 @@ sleep:
 	MOVL	$SYS_ppoll, AX
 	SYSCALL
 	JMP	sleep
+
+// func SpinningThread(flags uintptr, stack unsafe.Pointer, count *uint64) int
+TEXT ·SpinningThread(SB),NOSPLIT,$0-32
+	MOVQ	flags+0(FP), DI
+	MOVQ	stack+8(FP), SI
+	MOVQ	count+16(FP), R15
+	XORL	DX, DX
+	XORL	R10, R10
+	XORL	R8, R8
+	MOVL	$SYS_clone, AX
+	SYSCALL
+	TESTQ	AX, AX
+	JZ	begin
+	MOVQ	AX, ret+24(FP)
+	RET
+begin:
+	MOVL	$1, AX
+	LOCK
+	XADDQ	AX, (R15)
+spin:
+	PAUSE
+	JMP	spin
+
+// func Pause()
+TEXT ·Pause(SB),NOSPLIT,$0-0
+	PAUSE
+	RET
+
+// func Add(p *uint64, n uint64)
+TEXT ·Add(SB),NOSPLIT,$0-16
+	MOVQ	p+0(FP), BX
+	MOVQ	n+8(FP), AX
+	LOCK
+	XADDQ	AX, (BX)
+	RET

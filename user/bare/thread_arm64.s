@@ -63,3 +63,41 @@ sleep:
 	MOVD	$SYS_ppoll, R8
 	SVC
 	B	sleep
+
+// func SpinningThread(flags uintptr, stack unsafe.Pointer, count *uint64) int
+TEXT ·SpinningThread(SB),NOSPLIT,$0-32
+	MOVD	flags+0(FP), R0
+	MOVD	stack+8(FP), R1
+	MOVD	count+16(FP), R19
+	MOVD	ZR, R2
+	MOVD	ZR, R3
+	MOVD	ZR, R4
+	MOVD	$SYS_clone, R8
+	SVC
+	CBZ	R0, begin
+	MOVD	R0, ret+24(FP)
+	RET
+begin:
+	LDAXR	(R19), R1
+	ADD	$1, R1
+	STLXR	R1, (R19), R2
+	CBNZ	R2, begin
+spin:
+	YIELD
+	B	spin
+
+// func Pause()
+TEXT ·Pause(SB),NOSPLIT,$0-0
+	YIELD
+	RET
+
+// func Add(p *uint64, n uint64)
+TEXT ·Add(SB),NOSPLIT,$0-16
+	MOVD	p+0(FP), R0
+	MOVD	n+8(FP), R1
+again:
+	LDAXR	(R0), R2
+	ADD	R1, R2
+	STLXR	R2, (R0), R3
+	CBNZ	R3, again
+	RET

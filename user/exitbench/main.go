@@ -52,6 +52,7 @@ func main() {
 	if list {
 		theExitSet()
 		theRest()
+		theCPUSet()
 		return
 	}
 	shared = (*uint64)(bare.SharedMemory(page))
@@ -69,6 +70,7 @@ func main() {
 	}
 	theExitSet()
 	theRest()
+	theCPUSet()
 	bare.Put("exitbench done")
 	bare.Flush()
 	bare.PowerOff()
