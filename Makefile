@@ -55,7 +55,7 @@ FIRST       = $(if $(PROGRAM),init=$(PROGRAM_IN) selftest=none -- $(ARGS),$(if $
 INITRD      = $(B)/$(if $(PROGRAM)$(ROOTFS),program.cpio,$(if $(SHELL_BOOT),shell.cpio,initramfs.cpio))
 
 .DEFAULT_GOAL := help
-.PHONY: debate help go-check powercut disk qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model test-programs lint clean
+.PHONY: debate help go-check powercut soak disk qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model test-programs lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -94,6 +94,17 @@ test: go-check ## host tests with the race detector, builds with both releases o
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=arm64 PROGRAM= DEBUG=1
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=amd64 PROGRAM= SIXTH=1
 	@$(GO) build -o build/bin/suite ./qemu/suite && MAKE="$(MAKE)" build/bin/suite
+
+soak: go-check ## a mixed load on all CPUs, in parallel, both architectures at once (MINUTES=3 CPUS=4 SEED=n ARCH=)
+	@$(MAKE) --no-print-directory lab-kernels ARCHS="$(ARCHS)"
+	@for a in $(ARCHS); do $(MAKE) --no-print-directory initramfs ARCH=$$a PROGRAM= || exit 1; done
+	@$(GO) build -o build/bin/qemu-run ./qemu/run
+	@pids=; for a in $(ARCHS); do \
+		build/bin/qemu-run -arch $$a -mem 512M -cpus $(SOAK_CPUS) -timeout $$(($(MINUTES) * 90 + 300))s -kernel build/$$a/grim \
+			-initrd build/$$a/initramfs.cpio -log build/logs/soak-$$a.log \
+			-append "cpus=$(SOAK_CPUS) selftest=soak soak=$$(($(MINUTES) * 60))s $(if $(SEED),seed=$(SEED)) $(APPEND)" >/dev/null 2>&1 & pids="$$pids $$!"; \
+	done; ok=true; for p in $$pids; do wait $$p || ok=false; done; \
+	grep -a -e soak -e passed -e panic $(foreach a,$(ARCHS),build/logs/soak-$(a).log); $$ok
 
 powercut: go-check ## 200 power cuts of a machine at work on its disk (CUTS=n SEED=n ARCH=)
 	@PATH="$$PATH:/sbin:/usr/sbin" qemu/install.sh $(QEMU) mke2fs
@@ -139,6 +150,10 @@ initramfs: go-check
 qemu-install: go-check
 	@qemu/install.sh $(QEMU)
 	@qemu/boards.sh $(shell $(GO) run ./qemu/run -arch $(ARCH) -machine "$(MACHINE)" -needs)
+
+# The mixed load needs several CPUs.
+MINUTES   ?= 3
+SOAK_CPUS := $(if $(filter 1,$(CPUS)),4,$(CPUS))
 
 # What the laboratory runs on: both architectures unless ARCH is given.
 ARCHS   := $(if $(filter file default,$(origin ARCH)),amd64 arm64,$(ARCH))

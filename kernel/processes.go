@@ -216,12 +216,21 @@ func (s *system) selfTests() *selftest.Env {
 		NewFiles: s.sys.NewFiles, HeapBytes: heapBytes(), Virtual: s.opts.Virtual,
 		Image: image(), KernelRights: kernelRights, Format: pageFormat(),
 		OnExitStep: s.proc.SetTrace, Pin: runtime.Pin, Unpin: runtime.Unpin,
+		Soak: s.opts.Soak, Seed: s.seed(),
 		Exec: func(path string, args []string, layout arch.Layout, d *exit.Design) (*proc.Process, error) {
 			return s.sys.Start(sys.StartArgs{
 				Path: path, Argv: append([]string{path}, args...), Env: environment, Layout: layout, Design: d,
 			})
 		},
 	}
+}
+
+// seed is that of the mixed load.
+func (s *system) seed() uint64 {
+	if s.opts.Seed != 0 {
+		return s.opts.Seed
+	}
+	return uint64(time.Now().UnixNano()) % 1_000_000
 }
 
 // image is where the kernel's text and constants are.

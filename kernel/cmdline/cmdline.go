@@ -40,6 +40,8 @@ type Options struct {
 	Slice       time.Duration        // slice=: how long a thread runs while others are ready
 	Crash       string               // crash=: how the kernel is to die once everything is up, to test the crash report; "no"
 	CPUs        int                  // cpus=: the largest number of CPUs used
+	Soak        time.Duration        // soak=: how long the mixed load runs after the tests; 0: it does not run
+	Seed        uint64               // seed=: the seed of that load; 0: another one in each boot
 	VirtIO      []machine.MMIODevice // virtio_mmio.device=SIZE@ADDRESS:IRQ, as for Linux; once for each device
 	Args        []string             // after "--": the arguments of the first process
 }
@@ -143,6 +145,8 @@ func Parse(line string) (o Options, warnings []string, err error) {
 		}
 		return nil
 	})
+	fs.DurationVar(&o.Soak, "soak", 0, "")
+	fs.Uint64Var(&o.Seed, "seed", 0, "")
 	fs.Func("virtio_mmio.device", "", func(s string) error {
 		d, err := parseMMIO(s)
 		o.VirtIO = append(o.VirtIO, d)

@@ -54,6 +54,9 @@ type Env struct {
 
 	// Virtual: time is a count of instructions.
 	Virtual bool
+	// Soak is how long the mixed load runs, by Seed; 0: not at all.
+	Soak time.Duration
+	Seed uint64
 	// HeapBytes is the size of the kernel's heap, full.
 	HeapBytes uint64
 	// NewFiles makes a descriptor table for a process, the console on 0 to 2.
@@ -115,6 +118,7 @@ func Run(e *Env) {
 	}
 	runPrograms(e)
 	runHogs(e)
+	runSoak(e)
 	e.wholeAudit()
 }
 

@@ -37,6 +37,7 @@ var tests = slices.Concat(
 	cpusTests,
 	unixTests,
 	schedTests,
+	soakTests,
 )
 
 // helpers are what a test runs by exec: `utest NAME ARGS`.
