@@ -25,7 +25,7 @@ ICOUNT     ?= $(if $(PROGRAM)$(ROOTFS)$(SHELL_BOOT)$(DISK),,1)
 
 GO := go
 comma := ,
-# TAGS=wronghalf and TAGS=wrongroot build kernels that are broken on purpose, SIXTH=1 one
+# TAGS=wronghalf, wrongroot and wrongwake build kernels that are broken on purpose, SIXTH=1 one
 # with the exit design that is the example of qemu/LAB.md.
 B  := build/$(ARCH)$(if $(DEBUG),-debug)$(if $(TAGS),-$(TAGS))$(if $(SIXTH),-sixth)
 QEMU := $(if $(filter arm64,$(ARCH)),qemu-system-aarch64,qemu-system-x86_64)
@@ -182,7 +182,7 @@ profile: lab-kernels ## instructions for each kernel function: CASE=fork_exit_wa
 	@$(call LAB,profile) -layout $(LAYOUT) -exit $(EXIT) -hugepages=$(if $(filter off,$(HUGEPAGES)),false,true)
 
 debate: go-check ## the claims of the exit-path debate as experiments, and a page with pictures (CLAIM=n ARCH=); qemu/LAB.md
-	@qemu/install.sh $(QEMU)
+	@PATH="$$PATH:/sbin:/usr/sbin" qemu/install.sh $(QEMU) mke2fs
 	@for t in "" $$($(GO) run ./qemu/debate -arch $(ARCH) $(if $(CLAIM),-claim $(CLAIM)) -tags); do $(MAKE) --no-print-directory kernel ARCH=$(ARCH) TAGS=$$t PROGRAM= || exit 1; done
 	@$(MAKE) --no-print-directory initramfs ARCH=$(ARCH) PROGRAM=
 	@$(GO) run ./qemu/debate -arch $(ARCH) $(if $(CLAIM),-claim $(CLAIM))

@@ -111,7 +111,7 @@ func (t *Thread) exit1() (bury bool) {
 	// CPU uses that is in or returning from user mode, and perhaps the root, which a CPU
 	// may have loaded. POINT OF NO RETURN: if the reaper buries t, it may have done so
 	// already.
-	return k.exit2(t, d)
+	return !t.wakesEarly(d) && k.exit2(t, d)
 }
 
 // markExiting is step 1 for one thread. The thread takes no more signals, and passes on
@@ -159,7 +159,9 @@ func (t *Thread) leaveSiblings(begin int64) (last, bury bool) {
 	// The CPU leaves the root before other threads can see that this thread has left: the
 	// purge by the last thread relies on it, and so does a vfork parent. All threads do it
 	// here; a thread that purges would soon do it anyway.
-	k.cfg.Pmaps.Deactivate()
+	if !staysOnRoot {
+		k.cfg.Pmaps.Deactivate()
+	}
 	if p.live == 1 {
 		t.last = true
 		p.mu.Unlock()

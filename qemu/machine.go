@@ -76,8 +76,9 @@ type Config struct {
 	// Icount makes guest time count instructions, one a nanosecond, so that
 	// figures are the same from run to run.
 	Icount bool
-	// DiskImage is a disk, a file of its bytes; "" for none.
-	DiskImage string
+	// DiskImage is a disk, a file of its bytes; "" for none. DiskOptions are more of QEMU's
+	// options of the drive: what makes it slow.
+	DiskImage, DiskOptions string
 	// Pokes are made before the machine starts.
 	Pokes []Poke
 	// GDB makes QEMU wait for a debugger on port 1234.
@@ -126,6 +127,9 @@ func (c *Config) diskArgs() []string {
 		return nil
 	}
 	file := "format=raw,file=" + strings.ReplaceAll(c.DiskImage, ",", ",,") // a comma of the name is written twice
+	if c.DiskOptions != "" {
+		file += "," + c.DiskOptions
+	}
 	if c.Machine.Name == "imx8mp-evk" {
 		return []string{"-drive", "if=sd,bus=1,unit=0," + file} // the board's slot
 	}

@@ -244,10 +244,7 @@ func purgeSlowPager(t *T) {
 	t.mapFlags(vs, dataVA, 2*page, readWrite, vm.Fixed|vm.Shared, obj)
 	parent := t.start(vs)
 	t.eventually("the purge has reached its pager", func() bool { return pager.begun() == 1 })
-	for range 20 { // a parent that were woken would have run and ended
-		time.Sleep(time.Millisecond)
-	}
-	if parent.State() != proc.Live {
+	if t.early(func() bool { return parent.State() != proc.Live }) {
 		t.Brokenf(exit.E1, "wait has returned the child before its pages are written back")
 	}
 	close(gate)
@@ -310,7 +307,7 @@ func purgeWatched(t *T) {
 			t.Errorf("%#x can be written while the purge sleeps: %d bytes, %v", va, n, err)
 		}
 	}
-	early := exited.State() == proc.Gone
+	early := t.early(func() bool { return exited.State() == proc.Gone })
 	close(gate)
 	st := wait().Status
 	stop = true
@@ -330,7 +327,7 @@ func purgeWatched(t *T) {
 
 // purgeOthersGoOn (E7): while one purge waits for its pager, others are made,
 // run, fork, exit and are reaped; the one is in the state meanwhile in which its design
-// purges.
+// purges. Under exit.Reaper, too, others run and come to their end; they are not reaped.
 // Broken by: exit.Reaper, whose reaper does wait; Purge under VMSpace.mu does
 // not show here, as nobody else needs that space's.
 func purgeOthersGoOn(t *T) {
@@ -352,16 +349,22 @@ func purgeOthersGoOn(t *T) {
 	t.mapFlags(vs, dataVA, page, readWrite, vm.Fixed|vm.Shared, obj)
 	sleeper := t.start(vs)
 	wait := t.toPurge(sleeper)
-	opened := false
+	alone, opened := func() proc.WaitResult { return proc.WaitResult{} }, false
 	open := func() {
 		if !opened {
 			opened = true
 			close(gate)
 			wait()
+			alone()
 		}
 	}
 	defer open()
 	t.eventually("the purge has reached its pager", func() bool { return pager.begun() == 1 })
+	vs = t.space(&child)
+	t.mapped(vs, dataVA, arch.BlockSize)
+	other := t.start(vs)
+	alone = t.waiting(other)
+	t.eventually("another process has come to its end", func() bool { return other.State() >= proc.Dead })
 	for range 10 {
 		vs := t.space(&quick)
 		t.mapped(vs, dataVA, arch.BlockSize)

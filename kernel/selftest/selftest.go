@@ -35,7 +35,7 @@ type Env struct {
 	Proc    *proc.Kernel
 	Layout  arch.Layout  // the boot's default
 	Design  *exit.Design // the same
-	Select  string       // "all", "quick", "none", or part of the names to run
+	Select  string       // "all", "quick", "none", or parts of the names to run, with commas between
 	Report  *tap.Report
 
 	// Image is where the kernel's own sections are.
@@ -89,6 +89,7 @@ type test struct {
 	// instructions of one CPU. With several, an emulator counts those of all CPUs, which it
 	// runs in turn.
 	timed bool
+	real  bool // the test measures what only a machine shows whose CPUs run at the same time
 }
 
 // tests by topic, in the order they run: what the later ones stand on first.
@@ -137,6 +138,9 @@ func (e *Env) selected(c test) bool {
 	if c.timed && (!e.Virtual || runtime.GOMAXPROCS(0) > 1) {
 		return false
 	}
+	if c.real && e.Virtual {
+		return false
+	}
 	if c.lab && !strings.HasPrefix(e.Select, "debate") {
 		return false
 	}
@@ -146,7 +150,7 @@ func (e *Env) selected(c test) bool {
 	case "quick":
 		return !c.slow
 	}
-	return strings.Contains(c.name, e.Select)
+	return slices.ContainsFunc(strings.Split(e.Select, ","), func(part string) bool { return strings.Contains(c.name, part) })
 }
 
 func (e *Env) layouts(c test) []arch.Layout {

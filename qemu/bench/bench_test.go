@@ -19,11 +19,11 @@ const console = "Grim on arm64\r\n" +
 	"case=exit_anon_64MB n=10 min=1 median=16360 max=20000 unit=cntvct mean=1000.00\r\n" +
 	"case=touch_order_64MB n=2 min=1 median=16384 max=20000 unit=cntvct mean=1000.00 pages=16384\r\n" +
 	"case=exit_sparse_1024 failed status=9\r\n" +
-	"exit=exit_anon_64MB 12 exit1 process 1000 0 0\n" +
-	"exit=exit_anon_64MB 12 purge-end process 1800 16384 9\n" +
-	"exit=exit_anon_64MB 12 reaper reaper 1850 0 0\n" +
-	"exit=exit_anon_64MB 12 wakeup reaper 1950 1 1\n" +
-	"exit=exit_anon_64MB 12 wait parent 2000 0 0\n" +
+	"exit=exit_anon_64MB 12 exit1 process 1000 0 0 0\n" +
+	"exit=exit_anon_64MB 12 purge-end process 1800 16384 9 0\n" +
+	"exit=exit_anon_64MB 12 reaper reaper 1850 0 0 0\n" +
+	"exit=exit_anon_64MB 12 wakeup reaper 1950 1 1 0\n" +
+	"exit=exit_anon_64MB 12 wait parent 2000 0 0 0\n" +
 	"figure=server.exit_max value=10 unit=ticks\nfigure=zombies.each_holds value=4096 unit=bytes\n" +
 	"exitbench done\nok 1 - init\n"
 
@@ -66,7 +66,7 @@ func TestParseErrors(t *testing.T) {
 	for _, s := range []string{
 		"case=a n=x min=1 median=1 max=1 mean=1",
 		"case=a n=1 min=1 median=1 max=1",
-		"exit=a 12 exit1 process soon 0 0",
+		"exit=a 12 exit1 process soon 0 0 0",
 		"figure=server value=1 unit=ticks",
 		"figure=a.b unit=ticks",
 		"exitbench arch=arm64 counter_hz=0",

@@ -27,9 +27,10 @@ func (b *htmlBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Picture is the exit's timeline; span is how much time the picture is to hold.
-func (e *Exit) Picture(span int64) template.HTML {
-	return picture(timeline(e, span), "timeline of "+e.Case)
+// Timeline is the picture of one exit, or of several beside each other; span is how much
+// time the picture is to hold, in that unit.
+func Timeline(exits []*Exit, span int64, unit string) template.HTML {
+	return picture(timeline(exits, span, unit), "timeline of "+exits[0].Case)
 }
 
 // Phase is a colour of timelines.
@@ -50,21 +51,76 @@ type Bar struct {
 	Note   string
 }
 
-// Bars draws a row of bars for each name, on a logarithmic scale.
-func Bars(title string, names []string, bars func(name string) []Bar) template.HTML {
-	d := logBars([]barGroup{{title, names}}, func(name string) (list []bar) {
-		for _, b := range bars(name) {
-			list = append(list, bar{class: "shared-" + b.Design, series: b.Design, value: b.Value, note: b.Note})
-		}
-		return list
-	}, false)
+// Bars draws a bar for each, from zero on.
+func Bars(title string, bars []Bar) template.HTML {
+	const row = 20.0
+	hi := 0.0
+	for _, b := range bars {
+		hi = max(hi, b.Value)
+	}
+	if hi == 0 {
+		return ""
+	}
+	floor := 26 + row*float64(len(bars))
+	d := &drawing{width: pictureWidth, height: floor + 20}
+	x := func(v float64) float64 { return barsLeft + v/hi*(pictureWidth-barsLeft-valueWidth) }
+	d.text("family", 0, 14, title)
+	for _, v := range roundTicks(hi, 8) {
+		d.line("grid", x(v), 22, x(v), floor)
+		d.text("tick middle", x(v), floor+15, Number(v))
+	}
+	for i, b := range bars {
+		y := 26 + row*float64(i)
+		d.text("name right", barsLeft-8, y+12, b.Design)
+		d.rect("shared-"+b.Design, x(0), y, x(b.Value)-x(0), row-5, b.Design+": "+b.Note)
+		d.text("value", x(b.Value)+5, y+11, b.Note)
+	}
 	return picture(d, title)
 }
 
-// Resident draws what the runs' exits cost against resident pages.
-func Resident(runs []*Run) (list []template.HTML) {
-	for _, d := range residentLines(runs) {
-		list = append(list, picture(d, "cost against resident pages"))
+// barsLeft is the room for the names of designs.
+const barsLeft = 84
+
+// Strip is how a count of a design changes over time.
+type Strip struct {
+	Design string
+	Values []float64 // one for each part of the time
+}
+
+// Strips draws such counts below each other, on one scale.
+func Strips(title string, strips []Strip) template.HTML {
+	const row = 40.0
+	hi := 1.0
+	for _, s := range strips {
+		for _, v := range s.Values {
+			hi = max(hi, v)
+		}
 	}
-	return list
+	d := &drawing{width: pictureWidth, height: 26 + row*float64(len(strips))}
+	d.text("family", 0, 14, title)
+	for i, s := range strips {
+		floor, most := 26+row*float64(i)+row-6, 0.0
+		wide := (pictureWidth - barsLeft - valueWidth) / float64(max(1, len(s.Values)))
+		for k, v := range s.Values {
+			most = max(most, v)
+			if tall := v / hi * (row - 10); v > 0 {
+				d.rect("shared-"+s.Design, barsLeft+float64(k)*wide, floor-tall, wide, tall, "")
+			}
+		}
+		d.line("grid", barsLeft, floor, pictureWidth-valueWidth, floor)
+		d.text("name right", barsLeft-8, floor-8, s.Design)
+		d.text("value", pictureWidth-valueWidth+6, floor-8, "most "+Number(most))
+	}
+	return picture(d, title)
+}
+
+// Resident draws what the runs' exits of anonymous memory cost against resident pages;
+// none if there are no figures.
+func Resident(runs []*Run, title string) template.HTML {
+	kind := residents[0]
+	d := residentLine(runs, title, kind.prefix, kind.sizes)
+	if d == nil {
+		return ""
+	}
+	return picture(d, title)
 }

@@ -1,10 +1,39 @@
 package bench
 
-import "html/template"
+import (
+	"fmt"
+	"html/template"
+	"strings"
 
-// page is the report. Colours are variables, a set for each theme; those of the
-// kernels and policies are told apart by eyes of every kind (after Okabe and Ito).
-var page = template.Must(template.New("report").Parse(`<!DOCTYPE html>
+	"grim/proc/exit"
+)
+
+// designColours are those of the exit designs in the order of the registry, on a light and
+// on a dark page; designs behind the last colour begin again. They are told apart by eyes of
+// every kind (after Okabe and Ito).
+var designColours = [...][2]string{
+	{"#0072b2", "#4aa3df"}, {"#d55e00", "#f0883e"}, {"#009e73", "#2fbf95"}, {"#b8578f", "#dd8fbd"}, {"#b38600", "#e0b33a"},
+	{"#2c8fb8", "#7cc7ee"}, {"#6b5bb5", "#a99be8"}, {"#6d6d6d", "#b0b0b0"},
+}
+
+// colours is the part of the style sheet that depends on the registry: a class for each
+// layout and design. The separate layout has the design's colour, closer to the letters'.
+func colours() template.CSS {
+	var classes, light, dark strings.Builder
+	for i, d := range exit.Designs {
+		c := designColours[i%len(designColours)]
+		fmt.Fprintf(&light, " --design-%s: %s;", d.Name, c[0])
+		fmt.Fprintf(&dark, " --design-%s: %s;", d.Name, c[1])
+		own := "var(--design-" + d.Name + ")"
+		fmt.Fprintf(&classes, ".shared-%s { fill: %s; stroke: %s; background: %s }\n", d.Name, own, own, own)
+		mixed := "color-mix(in srgb, " + own + " 55%, var(--fg))"
+		fmt.Fprintf(&classes, ".separate-%s { fill: %s; stroke: %s; background: %s }\n", d.Name, mixed, mixed, mixed)
+	}
+	return template.CSS(fmt.Sprintf(":root {%s }\n@media (prefers-color-scheme: dark) { :root {%s } }\n%s", &light, &dark, &classes))
+}
+
+// page is the report. Colours are variables, a set for each theme.
+var page = template.Must(template.New("report").Funcs(template.FuncMap{"colours": colours}).Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{{.Title}}</title>
 {{template "style"}}</head><body>
@@ -40,10 +69,10 @@ executed instruction is a nanosecond of guest time, so they are the same from ru
 {{end}}{{end}}</body></html>
 {{define "style"}}<style>
 :root { color-scheme: light dark; --bg: #fff; --fg: #1b2025; --dim: #59636d; --rule: #dde2e7; --card: #f5f7f9;
-  --purge: #0072b2; --reaper: #d55e00; --sep-purge: #009e73; --sep-reaper: #b8578f; --inline: #009e73; --parent: #b8578f; --eager: #b38600; --linux: #d55e00; --inside: #fff;
+  --purge: #0072b2; --reaper: #d55e00; --linux: #d55e00; --inside: #fff;
   --tell: #7a8590; --close: #b38600; --die: #56707f; --reap: #b4530a; --announce: #00805d; --wait: #a3457c }
 @media (prefers-color-scheme: dark) { :root { --bg: #13171b; --fg: #e4e8ec; --dim: #98a3ad; --rule: #2f3840; --card: #1b2127;
-  --purge: #4aa3df; --reaper: #f0883e; --sep-purge: #2fbf95; --sep-reaper: #dd8fbd; --inline: #2fbf95; --parent: #dd8fbd; --eager: #e0b33a; --linux: #f0883e; --inside: #0c1013;
+  --purge: #4aa3df; --reaper: #f0883e; --linux: #f0883e; --inside: #0c1013;
   --tell: #9aa5af; --close: #e0b33a; --die: #86a3b3; --reap: #ee8b4a; --announce: #35c096; --wait: #de85b6 } }
 body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; margin: 0 auto; max-width: 1130px; padding: 1.5em 1.2em 4em; color: var(--fg); background: var(--bg) }
 h1 { font-size: 1.7em; margin: .2em 0 } h2 { font-size: 1.4em; margin: 2.2em 0 .5em; border-top: 1px solid var(--rule); padding-top: 1em }
@@ -52,6 +81,7 @@ p { max-width: 52em; margin: .5em 0 } .dim, figcaption { color: var(--dim) } fig
 a { color: var(--purge) } nav a { margin-right: 1.2em }
 table { border-collapse: collapse; font-size: 13px; margin: .6em 0 }
 th, td { padding: .2em .7em; border-bottom: 1px solid var(--rule); text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+th { white-space: normal; vertical-align: bottom }
 th:first-child, td:first-child { text-align: left } tr:hover td { background: var(--card) }
 .wide { overflow-x: auto } figure { margin: 1em 0 }
 summary { cursor: pointer; color: var(--dim); margin: .3em 0 }
@@ -68,13 +98,7 @@ svg text { fill: var(--fg) } svg .right { text-anchor: end } svg .middle { text-
 svg .tick { fill: var(--dim); font-size: 11px } svg .value { font-size: 10px } svg .family { font-weight: 600 } svg .name { font-size: 12px }
 svg .inside { fill: var(--inside); font-size: 11px; pointer-events: none }
 svg .grid { stroke: var(--rule) } svg .axis { stroke: var(--fg) } svg .switch { stroke: var(--dim); stroke-dasharray: 3 3; fill: none }
-.shared-purge { fill: var(--purge); stroke: var(--purge); background: var(--purge) } .shared-reaper { fill: var(--reaper); stroke: var(--reaper); background: var(--reaper) }
-.shared-inline { fill: var(--inline); stroke: var(--inline); background: var(--inline) } .shared-parent { fill: var(--parent); stroke: var(--parent); background: var(--parent) }
-.shared-eager { fill: var(--eager); stroke: var(--eager); background: var(--eager) }
-.separate-inline { fill: var(--inline); stroke: var(--inline); background: var(--inline) } .separate-parent { fill: var(--parent); stroke: var(--parent); background: var(--parent) }
-.separate-eager { fill: var(--eager); stroke: var(--eager); background: var(--eager) }
-.separate-purge { fill: var(--sep-purge); stroke: var(--sep-purge); background: var(--sep-purge) } .separate-reaper { fill: var(--sep-reaper); stroke: var(--sep-reaper); background: var(--sep-reaper) }
-.linux { fill: var(--linux); stroke: var(--linux); background: var(--linux) } .unlike { fill: var(--dim); background: var(--dim) } .pale { opacity: .55 } rect { stroke: none !important }
+{{colours}}.linux { fill: var(--linux); stroke: var(--linux); background: var(--linux) } .unlike { fill: var(--dim); background: var(--dim) } .pale { opacity: .55 } rect { stroke: none !important }
 .line { fill: none; stroke-width: 2 } .line.pale { stroke-dasharray: 5 4; opacity: .9 } .dot { stroke: none }
 .ph-tell { fill: var(--tell); background: var(--tell) } .ph-close { fill: var(--close); background: var(--close) } .ph-purge { fill: var(--purge); background: var(--purge) }
 .ph-die { fill: var(--die); background: var(--die) } .ph-reap { fill: var(--reap); background: var(--reap) }

@@ -102,13 +102,13 @@ func (p *parser) measured(name, s string) error {
 	return nil
 }
 
-// step is "PID STEP CONTEXT NS PAGES TABLES".
+// step is "PID STEP CONTEXT NS PAGES TABLES CPU".
 func (p *parser) step(name, s string) error {
 	var (
 		st  Step
 		pid int
 	)
-	if _, err := fmt.Sscan(s, &pid, &st.Name, &st.Context, &st.NS, &st.Pages, &st.Tables); err != nil {
+	if _, err := fmt.Sscan(s, &pid, &st.Name, &st.Context, &st.NS, &st.Pages, &st.Tables, &st.CPU); err != nil {
 		return err
 	}
 	e := p.run.ExitOf(name)

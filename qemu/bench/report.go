@@ -195,7 +195,7 @@ func (s *section) exitPictures() (list []exitPicture) {
 				continue
 			}
 			title := name + ", " + names[i]
-			list = append(list, exitPicture{title, e.Parts(), picture(timeline(e, e.Total()), title), e.Table(), r.Layout == "separate"})
+			list = append(list, exitPicture{title, e.Parts(), picture(timeline([]*Exit{e}, e.Total(), "instructions"), title), e.Table(), r.Layout == "separate"})
 		}
 	}
 	return list

@@ -69,6 +69,7 @@ type Step struct {
 	NS      int64  // monotonic time
 	Pages   int    // freed by this step
 	Tables  int    // table pages freed by this step
+	CPU     int    // that did it
 }
 
 // Exit is the recorded course of one exit.
@@ -154,12 +155,40 @@ func (e *Exit) Total() int64 {
 	return e.Steps[len(e.Steps)-1].NS - e.Steps[0].NS
 }
 
+// Span is when the first of the exits begins, and the last step of all.
+func Span(exits []*Exit) (begin, end int64) {
+	for i, e := range exits {
+		for k, s := range e.Steps {
+			if i == 0 && k == 0 {
+				begin = s.NS
+			}
+			begin, end = min(begin, s.NS), max(end, s.NS)
+		}
+	}
+	return begin, end
+}
+
+// strands are the steps that follow each other: those of the exit itself, and those in the
+// background, which go on beside it.
+func (e *Exit) strands() (list [2][]Step) {
+	for _, s := range e.Steps {
+		i := 0
+		if s.Context == "background" {
+			i = 1
+		}
+		list[i] = append(list[i], s)
+	}
+	return list
+}
+
 // In is the time between steps of one context that follow each other: what the
 // exit cost there. Changes of context belong to none.
 func (e *Exit) In(context string) (ns int64) {
-	for i := 1; i < len(e.Steps); i++ {
-		if e.Steps[i-1].Context == context && e.Steps[i].Context == context {
-			ns += e.Steps[i].NS - e.Steps[i-1].NS
+	for _, steps := range e.strands() {
+		for i := 1; i < len(steps); i++ {
+			if steps[i-1].Context == context && steps[i].Context == context {
+				ns += steps[i].NS - steps[i-1].NS
+			}
 		}
 	}
 	return ns

@@ -2,29 +2,13 @@ package bench
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // lanes of the picture from above, and what the kernel calls their contexts.
 var lanes = []struct{ context, title string }{
 	{"process", "child"}, {"reaper", "reaper"}, {"parent", "parent"}, {"background", "background"},
-}
-
-// shownLanes is how many of them a picture has: the last one only if the exit uses it.
-func (e *Exit) shownLanes() int {
-	if e.In("background") > 0 {
-		return len(lanes)
-	}
-	return len(lanes) - 1
-}
-
-func laneOf(context string) int {
-	for i, l := range lanes {
-		if l.context == context {
-			return i
-		}
-	}
-	return 0
 }
 
 // phases are what an exit does between its steps, each with a colour: the steps
@@ -62,61 +46,124 @@ func (e *Exit) Parts() string {
 	}
 	var parts []string
 	between := total
-	for _, l := range lanes[:e.shownLanes()] {
+	for _, l := range lanes[:len(lanes)-1] {
 		in := e.In(l.context)
 		between -= in
 		parts = append(parts, fmt.Sprintf("%s %s", l.title, percent(in, total)))
 	}
-	return fmt.Sprintf("%s instructions: %s, on the way between them %s", Number(float64(total)), strings.Join(parts, ", "), percent(between, total))
+	text := fmt.Sprintf("%s instructions: %s", Number(float64(total)), strings.Join(parts, ", "))
+	if in := e.In("background"); in > 0 {
+		return text + fmt.Sprintf("; background, with what others do meanwhile, %s", percent(in, total))
+	}
+	return text + fmt.Sprintf(", on the way between them %s", percent(between, total))
 }
 
 func percent(part, whole int64) string {
 	return fmt.Sprintf("%.1f %%", 100*float64(part)/float64(whole))
 }
 
-// timeline draws a recorded exit: a bar from each step to the next in the lane of
-// whoever took it, and thin lines where the CPU goes from one to another. hi is
-// how much time the picture spans.
-func timeline(e *Exit, hi int64) *drawing {
+// row is a lane of a timeline: the bars that show in it.
+type row struct {
+	title string
+	has   func(exit int, s *Step) bool
+}
+
+// rowsOf are the lanes that the exits need: one for the child, or each of several
+// children, one for each other context, and if several CPUs took part, one for each CPU.
+func rowsOf(exits []*Exit) (rows []row) {
+	used, cpus := map[string]bool{}, 0
+	for _, e := range exits {
+		for _, s := range e.Steps {
+			used[s.Context] = true
+			cpus = max(cpus, s.CPU+1)
+		}
+	}
+	for _, l := range lanes {
+		switch {
+		case l.context == lanes[0].context && len(exits) > 1:
+			for i := range exits {
+				rows = append(rows, row{fmt.Sprintf("%s %d", l.title, i+1), func(exit int, s *Step) bool { return exit == i && s.Context == l.context }})
+			}
+		case used[l.context] || l.context != "background":
+			rows = append(rows, row{l.title, func(_ int, s *Step) bool { return s.Context == l.context }})
+		}
+	}
+	for n := range cpus {
+		if cpus > 1 {
+			rows = append(rows, row{fmt.Sprintf("CPU %d", n), func(_ int, s *Step) bool { return s.CPU == n }})
+		}
+	}
+	return rows
+}
+
+// timeline draws recorded exits: a bar from each step to the next in the lane of the
+// context that took both and in that of its CPU, and thin lines where an exit goes from one
+// context to another. hi is how much time the picture spans, from the first step of all;
+// unit is what the time is in.
+func timeline(exits []*Exit, hi int64, unit string) *drawing {
 	const (
 		left, top, lane = 84.0, 6.0, 28.0
 		letter          = 6.3 // a small letter's width
 	)
-	shown := e.shownLanes()
-	floor := top + float64(shown)*lane
+	rows := rowsOf(exits)
+	floor := top + float64(len(rows))*lane
 	d := &drawing{width: pictureWidth, height: floor + 22}
 	x := func(ns int64) float64 { return left + float64(ns)/float64(hi)*(pictureWidth-left-30) }
-	for i, l := range lanes[:shown] {
-		d.text("name right", left-8, top+float64(i)*lane+18, l.title)
+	for i, r := range rows {
+		d.text("name right", left-8, top+float64(i)*lane+18, r.title)
 		d.line("grid", left, top+float64(i+1)*lane, pictureWidth-30, top+float64(i+1)*lane)
+		if i > 0 && strings.HasPrefix(r.title, "CPU") && !strings.HasPrefix(rows[i-1].title, "CPU") {
+			d.line("axis", left, top+float64(i)*lane, pictureWidth-30, top+float64(i)*lane)
+		}
 	}
 	for _, v := range roundTicks(float64(hi), 8) {
 		d.line("grid", x(int64(v)), top, x(int64(v)), floor)
 		d.text("tick middle", x(int64(v)), floor+15, Number(v))
 	}
-	start := e.Steps[0].NS
-	for i := 1; i < len(e.Steps); i++ {
-		from, to := e.Steps[i-1], e.Steps[i]
-		x0, x1 := x(from.NS-start), x(to.NS-start)
-		y := top + float64(laneOf(from.Context))*lane
-		if from.Context != to.Context {
-			mid := y + lane/2
-			d.path("switch", [][2]float64{{x0, mid}, {x1, mid}, {x1, top + float64(laneOf(to.Context))*lane + lane/2}})
+	d.text("tick right", left-8, floor+15, unit)
+	start := exits[0].Steps[0].NS
+	for _, e := range exits {
+		start = min(start, e.Steps[0].NS)
+	}
+	for n, e := range exits {
+		strands := e.strands()
+		for _, steps := range strands {
+			for i := 1; i < len(steps); i++ {
+				from, to := &steps[i-1], &steps[i]
+				drawStep(d, rows, n, from, to, x(from.NS-start), x(to.NS-start), top, lane, letter, unit)
+			}
+		}
+	}
+	return d
+}
+
+// drawStep draws what is between two steps of exit n.
+func drawStep(d *drawing, rows []row, n int, from, to *Step, x0, x1, top, lane, letter float64, unit string) {
+	middle := func(s *Step) float64 { // of the context's lane
+		i := slices.IndexFunc(rows, func(r row) bool { return r.has(n, s) })
+		return top + float64(i)*lane + lane/2
+	}
+	if from.Context != to.Context {
+		d.path("switch", [][2]float64{{x0, middle(from)}, {x1, middle(from)}, {x1, middle(to)}})
+		return
+	}
+	note := fmt.Sprintf("%s to %s: %s %s", from.Name, to.Name, Number(float64(to.NS-from.NS)), unit)
+	label := from.Name
+	if to.Pages > 0 || to.Tables > 0 {
+		freed := fmt.Sprintf("%s pages, %d table pages", Number(float64(to.Pages)), to.Tables)
+		note += ", " + freed
+		label = "purge: " + freed
+	}
+	for i, r := range rows {
+		if !r.has(n, from) || !r.has(n, to) {
 			continue
 		}
-		note := fmt.Sprintf("%s to %s: %s instructions", from.Name, to.Name, Number(float64(to.NS-from.NS)))
-		label := from.Name
-		if to.Pages > 0 || to.Tables > 0 {
-			freed := fmt.Sprintf("%s pages, %d table pages", Number(float64(to.Pages)), to.Tables)
-			note += ", " + freed
-			label = "purge: " + freed
-		}
-		d.rect(phaseOf(from.Name), x0, y+4, x1-x0, lane-8, note)
+		y := top + float64(i)*lane
+		d.rect(phaseOf(from.Name), x0, y+4, x1-x0, lane-8, r.title+": "+note)
 		if x1-x0 > letter*float64(len(label))+10 {
 			d.text("inside", x0+5, y+lane/2+4, label)
 		}
 	}
-	return d
 }
 
 // Table is the list of an exit's steps.

@@ -21,13 +21,15 @@ import (
 // boot is a boot that a claim needs.
 type boot struct {
 	name   string
-	test   string // selftest=
+	test   string // selftest=: parts of names, with commas between
 	layout string // "": shared
 	tags   string // of a kernel that is broken on purpose: make kernel TAGS=
-	cpus   string // "": 1
-	fails  bool   // it is to fail
-	// optional: if the kernel does not run on so many CPUs, the claim is open.
-	optional bool
+	cpus   int    // 0: 1
+	// real: the CPUs run at the same time, and time is the host's; else they run in turn,
+	// and time counts the instructions of all.
+	real bool
+	disk string // "plain", "slow" or "failing": user/disk runs on such a disk
+	ends bool   // it may end as it likes: that is the result
 
 	run *bench.Run // its figures
 	log string
@@ -37,21 +39,38 @@ type boot struct {
 // quick is the boot with the self-tests, under all designs.
 var quick = boot{name: "self-tests", test: "quick"}
 
-// experiments is the boot with some of the tests of kernel/selftest/debate.go. Boots of
-// them that several claims need become one; see merge.
-func experiments(test string) boot { return boot{name: test, test: test} }
+// experiments is the boot with some of the tests of kernel/selftest/debate.go.
+func experiments(test string) boot { return boot{name: "experiments", test: test} }
 
-// merge lists the boots of the claims, each once. If all claims are wanted, the
-// experiments are one boot.
+// inTurn is a boot on several CPUs that run in turn.
+func inTurn(cpus int, test string) boot {
+	return boot{name: fmt.Sprintf("%d CPUs", cpus), cpus: cpus, test: test}
+}
+
+// parallel is a boot on several CPUs that run at the same time, as far as the host has as
+// many.
+func parallel(cpus int, test string) boot {
+	return boot{name: fmt.Sprintf("%d CPUs in parallel", cpus), cpus: cpus, real: true, test: test}
+}
+
+// onDisk is a boot on a disk of a kind.
+func onDisk(kind string) boot {
+	return boot{name: kind + " disk", disk: kind, test: "none", real: true}
+}
+
+// merge lists the boots of the claims, each once, with the tests that all of them want.
 func merge(list []int) (boots []*boot) {
-	all := len(list) == len(claims)
 	for _, n := range list {
 		for _, b := range claims[n-1].boots {
-			if all && strings.HasPrefix(b.name, "debate/") {
-				b.name, b.test = "experiments", "debate/"
-			}
-			if !slices.ContainsFunc(boots, func(o *boot) bool { return o.name == b.name }) {
+			i := slices.IndexFunc(boots, func(o *boot) bool { return o.name == b.name })
+			if i < 0 {
 				boots = append(boots, &b)
+				continue
+			}
+			for _, test := range strings.Split(b.test, ",") {
+				if have := strings.Split(boots[i].test, ","); !slices.Contains(have, test) {
+					boots[i].test += "," + test
+				}
 			}
 		}
 	}
@@ -66,22 +85,27 @@ func (b *boot) start(ctx context.Context, arch string, limit time.Duration, agai
 		return
 	}
 	dir := filepath.Join("build", arch)
-	layout, args := "shared", []string{"exit=purge", "aslr=off", "selftest=" + b.test}
+	layout, args := "shared", []string{"exit=purge", "aslr=off"}
 	if b.layout != "" {
 		layout = b.layout
 	}
-	if b.cpus != "" {
-		args = append(args, "cpus="+b.cpus)
+	if b.cpus > 0 {
+		args = append(args, fmt.Sprintf("cpus=%d", b.cpus))
 	}
 	kernel := dir
 	if b.tags != "" {
 		kernel += "-" + b.tags
 	}
-	c := &qemu.Config{Machine: m, Memory: "1G", CPUs: cpus(b.cpus), Kernel: kernel + "/grim", Initrd: dir + "/initramfs.cpio",
-		Append: append(args, "layout="+layout), Icount: true}
+	c := &qemu.Config{Machine: m, Memory: "1G", CPUs: max(1, b.cpus), Kernel: kernel + "/grim", Initrd: dir + "/initramfs.cpio",
+		Append: append(args, "layout="+layout, "selftest="+b.test), Icount: !b.real}
 	b.log = filepath.Join("build", "logs", "debate-"+strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(b.name)+"-"+arch+".log")
 	if !again {
-		_, b.err = qemu.Boot(ctx, c, limit, b.log, nil, nil)
+		if b.disk != "" {
+			b.err = b.makeDisk(ctx, c, arch)
+		}
+		if b.err == nil {
+			_, b.err = qemu.Boot(ctx, c, limit, b.log, nil, nil)
+		}
 	}
 	text, err := os.ReadFile(b.log)
 	if err != nil {
@@ -91,12 +115,6 @@ func (b *boot) start(ctx context.Context, arch string, limit time.Duration, agai
 	if err := b.run.Parse(bytes.NewReader(text)); err != nil && b.err == nil {
 		b.err = err
 	}
-}
-
-func cpus(s string) int {
-	n := 1
-	fmt.Sscan(s, &n)
-	return n
 }
 
 // bootAll runs the boots, some at a time.
@@ -109,8 +127,8 @@ func bootAll(ctx context.Context, boots []*boot, arch string, jobs int, limit ti
 		wg.Go(func() {
 			defer func() { <-slots }()
 			begin, most := time.Now(), limit
-			if b.fails || b.optional {
-				most = 2 * time.Minute
+			if b.ends {
+				most = 3 * time.Minute
 			}
 			b.start(ctx, arch, most, again)
 			mu.Lock()
@@ -120,7 +138,7 @@ func bootAll(ctx context.Context, boots []*boot, arch string, jobs int, limit ti
 	}
 	wg.Wait()
 	for _, b := range boots {
-		if b.err != nil && !b.fails && !b.optional {
+		if b.err != nil && !b.ends {
 			return fmt.Errorf("%s: %w (serial output: %s)", b.name, b.err, b.log)
 		}
 	}
@@ -129,10 +147,8 @@ func bootAll(ctx context.Context, boots []*boot, arch string, jobs int, limit ti
 
 func (b *boot) verdict() string {
 	switch {
-	case b.fails:
+	case b.ends:
 		return "ended: " + b.ending()
-	case b.err != nil && b.optional:
-		return "not there yet: " + b.err.Error()
 	case b.err != nil:
 		return "FAILED: " + b.err.Error()
 	}
@@ -167,8 +183,6 @@ func (b *boot) line(test string) string {
 
 func (b *boot) passed(test string) bool { return strings.HasPrefix(b.line(test), "ok ") }
 
-func (b *boot) failed() bool { return b.err != nil }
-
 var endings = regexp.MustCompile(`^(panic: |fatal error: |unexpected fault|not ok |kernel panic|\d+ passed, )`)
 
 // ending is how a boot ended: its first complaint, or its closing line.
@@ -202,22 +216,10 @@ func (f *findings) boot(name string) *boot {
 	return &boot{name: name}
 }
 
-// several is a boot on several CPUs; nil if the kernel did not run on them.
-func (f *findings) several(name string) *boot {
-	b := f.boot(name)
-	if b.run == nil || len(b.lines(regexp.MustCompile(`^# goroutines run on `+b.cpus+` CPUs`))) == 0 {
-		return nil
-	}
-	if b.err != nil && !b.fails {
-		return nil
-	}
-	return b
-}
-
 // figure is one result of a design, on one CPU.
 func (f *findings) figure(d *exit.Design, name string) float64 {
 	for _, b := range f.boots {
-		if b.cpus == "" && b.run != nil && b.run.Figure(d.Name, name) != nil {
+		if b.cpus == 0 && b.disk == "" && b.run != nil && b.run.Figure(d.Name, name) != nil {
 			return b.figure(d, name)
 		}
 	}
@@ -227,16 +229,72 @@ func (f *findings) figure(d *exit.Design, name string) float64 {
 // sizes are those of debate/exits, in MB.
 var sizes = []int{0, 1, 4, 16, 64}
 
-// exit is the recorded exit of a process with so many MB.
+// exit is the recorded exit of a process with so many MB, on one CPU.
 func (f *findings) exit(d *exit.Design, mb int) *bench.Exit {
 	for _, b := range f.boots {
-		if b.run != nil {
-			if e := b.run.ExitOf(fmt.Sprintf("%s/%d", d.Name, mb)); e != nil {
-				return e
-			}
+		if e := b.exit(d, mb); e != nil && b.cpus == 0 {
+			return e
 		}
 	}
 	return &bench.Exit{}
+}
+
+// exit is the same in one boot; nil if there is none.
+func (b *boot) exit(d *exit.Design, mb int) *bench.Exit {
+	if b.run == nil {
+		return nil
+	}
+	return b.run.ExitOf(fmt.Sprintf("%s/%d", d.Name, mb))
+}
+
+// together are the exits of debate/together under a design.
+func (b *boot) together(d *exit.Design) (exits []*bench.Exit) {
+	for i := 0; b.run != nil; i++ {
+		e := b.run.ExitOf(fmt.Sprintf("together/%s/%d", d.Name, i))
+		if e == nil {
+			break
+		}
+		exits = append(exits, e)
+	}
+	return exits
+}
+
+// pictures are the exits at the same moment under each design, on one scale.
+func (b *boot) pictures() (list []picture) {
+	span := int64(0)
+	for _, d := range exit.Designs {
+		begin, end := bench.Span(b.together(d))
+		span = max(span, end-begin)
+	}
+	where, unit := "one CPU", "instructions"
+	if b.cpus > 0 {
+		where = b.name
+	}
+	if b.real {
+		unit = "ns"
+	}
+	for _, d := range exit.Designs {
+		exits := b.together(d)
+		if len(exits) == 0 {
+			continue
+		}
+		begin, end := bench.Span(exits)
+		title := fmt.Sprintf("%s, %s: four exits at the same moment, %s %s", d.Name, where, bench.Number(float64(end-begin)), unit)
+		list = append(list, picture{title, bench.Timeline(exits, span, unit)})
+	}
+	return list
+}
+
+// queue is the length of the queue of dead processes over the time of the build.
+func (b *boot) queue(d *exit.Design) (list []float64) {
+	for i := 0; b.run != nil; i++ {
+		f := b.run.Figure(d.Name, fmt.Sprintf("build_queue_%02d", i))
+		if f == nil {
+			break
+		}
+		list = append(list, f.Value)
+	}
+	return list
 }
 
 // guarded is what the self-tests say of an invariant under a design: how many passed, or

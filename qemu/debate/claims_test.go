@@ -55,7 +55,7 @@ func (l *lab) exit(d *exit.Design, name string, purge, free int64) {
 }
 
 // boot adds a boot with this serial output.
-func (l *lab) boot(name, cpus, output string, run *bench.Run) {
+func (l *lab) boot(name string, cpus int, output string, run *bench.Run) {
 	log := filepath.Join(l.t.TempDir(), "log")
 	if err := os.WriteFile(log, []byte(output), 0o644); err != nil {
 		l.t.Fatal(err)
@@ -81,16 +81,34 @@ func usual(t *testing.T) *lab {
 	for _, s := range []string{"zombie", "sigchld", "wakeup"} {
 		l.all("observers_"+s, 1, nil)
 	}
-	l.boot("experiments", "", "", l.run)
-	healthy := "ok 1 - kernelmap/kernel-half-stays [shared purge]\n1 passed, 0 failed\n"
-	l.boot(quick.name, "", healthy, nil)
+	l.boot("experiments", 0, "", l.run)
+	healthy := "ok 1 - kernelmap/kernel-half-stays [shared purge]\nok 2 - reaper/roots-and-uareas [shared purge]\n2 passed, 0 failed\n"
+	l.boot(quick.name, 0, healthy, nil)
 	caught := ""
 	for _, layout := range []string{"shared", "separate"} {
 		caught += "# kernelmap/kernel-half-stays [" + layout + " purge]: changed\nnot ok 1 - kernelmap/kernel-half-stays [" + layout + " purge]\n"
-		l.boot("wrong half, "+layout, "", "panic: x\n", nil)
+		l.boot("wrong half, "+layout, 0, "panic: x\n", nil)
 	}
-	l.boot("wrong half", "", caught, nil)
-	l.boot("wrong root", "", "panic: gone\n", nil)
+	l.boot("wrong half", 0, caught, nil)
+	for _, name := range []string{"wrong root", "wrong root, 2 CPUs", "wrong wake, 2 CPUs"} {
+		l.boot(name, 0, "panic: gone\n", nil)
+	}
+	l.boot("wrong wake", 0, "5 passed, 0 failed\n", nil)
+	whole := ""
+	for _, d := range exit.Designs {
+		whole += "ok 1 - reaper/roots-and-uareas [shared " + d.Name + "]\n"
+	}
+	l.boot(inTurn(2, "").name, 2, whole, &bench.Run{})
+	for _, cpus := range []int{2, 4} {
+		run := &bench.Run{}
+		for _, d := range exit.Designs {
+			run.Figures = append(run.Figures, bench.Figure{Workload: d.Name, Name: "rounds_time", Value: 1000}, bench.Figure{Workload: d.Name, Name: "together_time", Value: 1000})
+		}
+		l.boot(parallel(cpus, "").name, cpus, whole, run)
+	}
+	for _, kind := range []string{"plain", "slow", "failing"} {
+		l.boot(onDisk(kind).name, 0, "", &bench.Run{})
+	}
 	return l
 }
 
@@ -109,9 +127,13 @@ func TestVerdictsTurn(t *testing.T) {
 	slow := map[string]int64{"purge": 100_000, "reaper": 100_000, "inline": 100_000, "parent": 100_000, "eager": 100_000}
 	for n, turn := range map[int]func(l *lab){
 		1: func(l *lab) {
-			two := &bench.Run{}
-			two.Figures = []bench.Figure{{Workload: "purge", Name: "build_time", Value: 100}, {Workload: "reaper", Name: "build_time", Value: 150}}
-			l.boot("2 CPUs", "2", "# goroutines run on 2 CPUs\n", two)
+			for _, b := range l.f.boots {
+				if b.name == parallel(2, "").name {
+					for _, name := range []string{"rounds_time", "together_time"} {
+						b.run.Figure("reaper", name).Value = 1500
+					}
+				}
+			}
 		},
 		2:  func(l *lab) { l.figure("parent", "threads_ended", 100_000) },
 		3:  func(l *lab) { l.run.Exits = nil; l.exits(slow, 50_000) },
@@ -120,7 +142,7 @@ func TestVerdictsTurn(t *testing.T) {
 		6:  func(l *lab) { l.reboot("wrong half", "ok 1 - kernelmap/kernel-half-stays [shared purge]\n") },
 		7:  func(l *lab) { l.reboot("wrong root", "20 passed, 0 failed\n") },
 		8:  func(l *lab) { l.run.Exits = nil; l.exits(map[string]int64{}, 0) },
-		9:  func(l *lab) { l.boot("2 CPUs, roots", "2", "# goroutines run on 2 CPUs\n", &bench.Run{}) },
+		9:  func(l *lab) { l.reboot("wrong wake, 2 CPUs", "5 passed, 0 failed\n") },
 		10: func(l *lab) { l.figure("parent", "zombies_frames", 100) },
 		11: func(l *lab) { l.figure("purge", "roots_fresh", 480) },
 		12: func(l *lab) { l.figure("inline", "observers_sigchld", 0) },
@@ -156,7 +178,7 @@ func (l *lab) reboot(name, output string) {
 			break
 		}
 	}
-	l.boot(name, "", output, nil)
+	l.boot(name, 0, output, nil)
 }
 
 // The page has every claim, every design and the timelines.

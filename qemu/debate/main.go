@@ -12,9 +12,11 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
+	"grim/proc/exit"
 	"grim/qemu/bench"
 )
 
@@ -38,10 +40,13 @@ func main() {
 	}
 	boots := merge(list)
 	if *tags {
+		var list []string
 		for _, b := range boots {
-			fmt.Print(b.tags, " ")
+			if b.tags != "" && !slices.Contains(list, b.tags) {
+				list = append(list, b.tags)
+			}
 		}
-		fmt.Println()
+		fmt.Println(strings.Join(list, " "))
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -78,8 +83,10 @@ func tell(n int, r result) {
 	for _, line := range [][2]string{{"who", c.who}, {"experiment", c.experiment}, {"other way", c.otherwise}, {"result", r.says}, {"verdict", r.verdict}} {
 		fmt.Println(wrap(fmt.Sprintf("   %-11s", line[0]), line[1]))
 	}
-	if r.table != nil {
-		r.table.Write(os.Stdout)
+	for _, t := range []*bench.Table{r.table, r.more} {
+		if t != nil {
+			t.Write(os.Stdout)
+		}
 	}
 }
 
@@ -102,13 +109,13 @@ func fatal(err error) {
 	os.Exit(1)
 }
 
-// costRuns are the exits of one size each as runs of package bench, a design each, so
-// that their cost can be drawn against resident pages.
-func (f *findings) costRuns() (runs []*bench.Run) {
-	for _, d := range designsWith(f) {
+// costRuns are the exits of one size each in a boot as runs of package bench, a design
+// each, so that their cost can be drawn against resident pages.
+func (b *boot) costRuns() (runs []*bench.Run) {
+	for _, d := range exit.Designs {
 		r := &bench.Run{Setup: bench.Setup{Kernel: "Grim", Layout: "shared", Exit: d.Name, Huge: true}}
 		for _, mb := range sizes {
-			if e := f.exit(d, mb); mb > 0 && e.Total() > 0 {
+			if e := b.exit(d, mb); mb > 0 && e != nil && e.Total() > 0 {
 				r.Cases = append(r.Cases, bench.Case{Name: fmt.Sprintf("exit_anon_%dMB", mb), Median: float64(e.Total())})
 			}
 		}

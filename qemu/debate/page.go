@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"os"
+	"slices"
 
 	"grim/proc/exit"
 	"grim/qemu/bench"
@@ -24,10 +25,18 @@ func designsWith(f *findings) (list []*exit.Design) {
 type shownClaim struct {
 	N                                               int
 	Text, Who, Experiment, Otherwise, Says, Verdict string
-	Table                                           template.HTML
-	Bars                                            template.HTML
-	Exits, Lines                                    bool
+	Table, More, Bars                               template.HTML
+	Pictures                                        []picture
+	Exits, Lines, Phased                            bool
 }
+
+// matrixRow is an invariant under each design.
+type matrixRow struct {
+	Name  string
+	Cells []matrixCell
+}
+
+type matrixCell struct{ Text, Class string }
 
 // timelineOf is one recorded exit.
 type timelineOf struct {
@@ -45,35 +54,52 @@ func writePage(path, arch string, list []int, results map[int]result, f *finding
 		if r.table != nil {
 			s.Table = r.table.HTML()
 		}
+		if r.more != nil {
+			s.More = r.more.HTML()
+		}
+		s.Pictures = r.pictures
+		s.Phased = slices.ContainsFunc(r.pictures, func(p picture) bool { return p.Title != "" })
 		if r.bars != nil {
-			s.Bars = bench.Bars(r.bars.title, exit.Names(), func(name string) []bench.Bar {
-				v, note := r.bars.of(exit.Named(name))
-				return []bench.Bar{{Design: name, Value: v, Note: note}}
-			})
+			var list []bench.Bar
+			for _, d := range exit.Designs {
+				v, note := r.bars.of(d)
+				list = append(list, bench.Bar{Design: d.Name, Value: v, Note: note})
+			}
+			s.Bars = bench.Bars(r.bars.title, list)
 		}
 		exits, lines = exits || r.exits, lines || r.lines
 		shown = append(shown, s)
 	}
-	matrix := &bench.Table{Head: append([]string{"invariant"}, exit.Names()...)}
+	var matrix []matrixRow
 	for i := exit.E1; i <= exit.E10; i++ {
-		row := []string{i.String() + ": " + exit.Invariants[i]}
+		row := matrixRow{Name: i.String() + ": " + exit.Invariants[i]}
 		for _, d := range exit.Designs {
-			row = append(row, f.guarded(d, i))
+			text, class := f.guarded(d, i), "kept"
+			if d.Breach(i) != nil {
+				class = "breaks"
+			}
+			row.Cells = append(row.Cells, matrixCell{text, class})
 		}
-		matrix.Rows = append(matrix.Rows, row)
+		matrix = append(matrix, row)
 	}
 	var timelines []timelineOf
 	for _, d := range designsWith(f) {
 		e := f.exit(d, 16)
-		timelines = append(timelines, timelineOf{d.Name + ": a process of 16 MB", e.Parts(), e.Picture(longest(f))})
+		timelines = append(timelines, timelineOf{d.Name + ": a process of 16 MB", e.Parts(), bench.Timeline([]*bench.Exit{e}, longest(f), "instructions")})
 	}
 	var cost []template.HTML
-	if runs := f.costRuns(); len(runs) > 0 {
-		cost = bench.Resident(runs)
+	for _, b := range f.boots {
+		title := "an exit, one CPU"
+		if b.cpus > 0 {
+			title = "an exit, " + b.name
+		}
+		if pic := bench.Resident(b.costRuns(), title); pic != "" {
+			cost = append(cost, pic)
+		}
 	}
 	var b bytes.Buffer
 	err := page.Execute(&b, map[string]any{
-		"Arch": arch, "Style": bench.Style(), "Claims": shown, "Designs": exit.Designs, "Matrix": matrix.HTML(), "Named": f.boot(quick.name).run != nil,
+		"Arch": arch, "Style": bench.Style(), "Claims": shown, "Designs": exit.Designs, "Matrix": matrix, "Named": f.boot(quick.name).run != nil,
 		"Timelines": timelines, "Phases": bench.Phases(), "Cost": cost,
 	})
 	if err != nil {
@@ -98,13 +124,15 @@ var page = template.Must(template.New("debate").Parse(`<!DOCTYPE html>
 <title>Grim: the debate, replayed</title>
 {{.Style}}<style>.claim dt { color: var(--dim); font-size: 13px } .claim dd { margin: 0 0 .4em; max-width: 52em }
 .verdict { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: .5em .9em; margin: .6em 0; max-width: 50em }
-.wide td { white-space: normal; vertical-align: top } .wide td:first-child { min-width: 9em }</style></head><body>
+.words td, .words th { text-align: left; white-space: normal; vertical-align: top } .words td:first-child { min-width: 11em }
+.breaks { color: var(--reaper); font-weight: 600 } .kept { color: var(--dim) }
+h3 .legend i { width: 1em; height: 1em }</style></head><body>
 <h1>The debate, replayed</h1>
 <p>Made by <code>make debate</code> on {{.Arch}}. Each claim of the debate about exit paths that began on tech@openbsd.org in May 2025 is an
 experiment here, run under five exit designs in one kernel. Times are guest instructions: under QEMU's <code>-icount shift=0</code> an executed
 instruction is a nanosecond of guest time, so that they are the same from run to run; they say nothing of caches.</p>
 <h2 id="verdicts">Verdicts</h2>
-<div class="wide"><table><tr><th>claim</th><th>verdict</th></tr>
+<div class="words wide"><table><tr><th>claim</th><th>verdict</th></tr>
 {{range .Claims}}<tr><td><a href="#c{{.N}}">{{.N}}. {{.Text}}</a></td><td>{{.Verdict}}</td></tr>
 {{end}}</table></div>
 <h2 id="designs">The designs</h2>
@@ -114,7 +142,9 @@ instruction is a nanosecond of guest time, so that they are the same from run to
 <h2 id="invariants">Designs and invariants</h2>
 <p>What a design breaks is stated with the design, and the self-tests of that invariant must fail under it, for the reason stated; those of all
 others must pass.{{if .Named}} The reasons are those that the tests of this run gave.{{else}} This run booted no self-tests.{{end}}</p>
-{{.Matrix}}
+<div class="words wide"><table><tr><th>invariant</th>{{range .Designs}}<th>{{.Name}}</th>{{end}}</tr>
+{{range .Matrix}}<tr><td>{{.Name}}</td>{{range .Cells}}<td class="{{.Class}}">{{.Text}}</td>{{end}}</tr>
+{{end}}</table></div>
 {{with .Timelines}}<h2 id="timelines">One exit under each design</h2>
 <p>Who worked when, from exit1 to the last step, on the same scale. Where the CPU goes from one context to another the line is dashed.</p>
 <div class="legend">{{range $.Phases}}<span><i class="{{.Class}}"></i>{{.Title}}</span>{{end}}</div>
@@ -127,7 +157,10 @@ others must pass.{{if .Named}} The reasons are those that the tests of this run 
 {{range .Claims}}<h2 id="c{{.N}}">{{.N}}. {{.Text}}</h2>
 <dl class="claim"><dt>who says so</dt><dd>{{.Who}}</dd><dt>experiment</dt><dd>{{.Experiment}}</dd><dt>how it can come out the other way</dt><dd>{{.Otherwise}}</dd></dl>
 <div class="verdict"><b>{{.Verdict}}</b><br>{{.Says}}</div>
-{{.Table}}{{with .Bars}}<figure>{{.}}</figure>{{end}}
+{{.Table}}{{.More}}{{with .Bars}}<figure>{{.}}</figure>{{end}}
+{{if .Phased}}<div class="legend">{{range $.Phases}}<span><i class="{{.Class}}"></i>{{.Title}}</span>{{end}}</div>{{end}}
+{{range .Pictures}}{{with .Title}}<h4>{{.}}</h4>{{end}}<div class="wide">{{.SVG}}</div>
+{{end}}
 {{if .Exits}}<p>See <a href="#timelines">the timelines</a>.</p>{{end}}{{if .Lines}}<p>See <a href="#cost">cost against resident pages</a>.</p>{{end}}
 {{end}}</body></html>
 `))

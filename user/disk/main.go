@@ -3,6 +3,7 @@
 //	disk [-mount DEVICE] copy FROM TO        copies a tree: data, modes, times, links
 //	disk [-mount DEVICE] work DIR            uses all calls on files once
 //	disk [-mount DEVICE] load DIR SEED       never ends: the load of make powercut
+//	disk exits DEVICE                        exits with a mapped file, under each exit design: make debate
 //
 // With -mount, DEVICE is mounted on /mnt before and unmounted afterwards. It is a plain
 // static Linux program.
@@ -62,6 +63,11 @@ func command(args []string) error {
 			return err
 		}
 		return load(args[1], seed)
+	case len(args) == 2 && args[0] == "exits":
+		if err := os.MkdirAll(exitsDir, 0o755); err != nil {
+			return err
+		}
+		return exits(args[1])
 	}
-	return fmt.Errorf("usage: disk [-mount DEVICE] copy FROM TO | work DIR | load DIR SEED")
+	return fmt.Errorf("usage: disk [-mount DEVICE] copy FROM TO | work DIR | load DIR SEED | exits DEVICE")
 }

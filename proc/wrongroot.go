@@ -1,0 +1,5 @@
+//go:build wrongroot || wrongwake
+
+package proc
+
+const staysOnRoot = true

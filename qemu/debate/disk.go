@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"grim/qemu"
+)
+
+// makeDisk makes the boot one of user/disk's experiment, on a disk that is new.
+//
+// A slow disk does 200 requests a second, of which each takes 5 ms: a disk of the years in
+// which reapers were written. A failing one has a bad sector in the experiment's file: each
+// write that has it ends with an error.
+func (b *boot) makeDisk(ctx context.Context, c *qemu.Config, arch string) error {
+	dir, err := filepath.Abs(filepath.Join("build", arch, "debate-disk-"+b.disk))
+	if err != nil {
+		return err
+	}
+	tree, image := filepath.Join(dir, "tree"), filepath.Join(dir, "image")
+	program, initrd := filepath.Join(dir, "disk"), filepath.Join(dir, "cpio")
+	if err := os.MkdirAll(tree, 0o755); err != nil {
+		return err
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./user/disk")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+	pack := exec.CommandContext(ctx, "go", "run", "./user/pack", "-arch", arch, "-program", program, "-o", initrd)
+	for _, cmd := range []*exec.Cmd{build, pack} {
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%v: %w\n%s", cmd.Args, err, text)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(tree, "exits"), []byte(strings.Repeat("x", 64*4096)), 0o644); err != nil {
+		return err
+	}
+	if _, err := e2fsprogs("mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-O", "^has_journal", "-d", tree, image, "16M"); err != nil {
+		return err
+	}
+	c.Initrd, c.DiskImage = initrd, image
+	c.Append = append(c.Append, "hugepages=off", "init=/bin/disk", "--", "exits", "/dev/vda")
+	switch b.disk {
+	case "slow":
+		c.DiskOptions = "throttling.iops-total=200"
+	case "failing":
+		return failing(c, dir, image)
+	}
+	return nil
+}
+
+// failing makes the disk fail to write the sixth page of the experiment's file.
+func failing(c *qemu.Config, dir, image string) error {
+	text, err := e2fsprogs("debugfs", "-R", "bmap /exits 5", image)
+	if err != nil {
+		return err
+	}
+	block, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil || block == 0 {
+		return fmt.Errorf("debugfs says of the file's sixth block: %q", text)
+	}
+	rules := filepath.Join(dir, "rules")
+	rule := fmt.Sprintf("[inject-error]\nevent = \"pwritev\"\niotype = \"write\"\nerrno = \"5\"\nsector = \"%d\"\n", block*8)
+	if err := os.WriteFile(rules, []byte(rule), 0o644); err != nil {
+		return err
+	}
+	c.DiskImage = "blkdebug:" + rules + ":" + image
+	return nil
+}
+
+// e2fsprogs runs one of these programs, which not every PATH has.
+func e2fsprogs(name string, args ...string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		path = "/sbin/" + name
+	}
+	cmd := exec.Command(path, args...)
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	text, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%s: %w\n%s", name, err, complaint.String())
+	}
+	return string(text), err
+}
