@@ -85,7 +85,7 @@ var claims = []claim{
 	{
 		text:       "A parent may be handed a child whose mmap'd file is not coherent yet.",
 		who:        "Theo de Raadt, tech@openbsd.org, 3 May 2025",
-		experiment: "A child writes to 8 pages of a mapped file and exits; its parent waits, and at once it is counted how many pages the pager does not have, and how many read(2) gives wrongly. Once with a pager that takes no time, once with 1 ms a page. Then the same with a file on an ext4 disk (virtio): a quick one, one of 200 requests a second, and one with a bad sector. There the parent also unmounts the disk at once.",
+		experiment: "A child writes to 8 pages of a mapped file and exits; its parent waits, and at once it is counted how many pages the pager does not have, and how many read(2) gives wrongly. Once with a pager that takes no time, once with 1 ms a page. Then the same with a file on an ext4 disk (virtio): a quick one, one of 200 requests a second, and one with a bad sector. There, after another such child, the parent unmounts the disk at once.",
 		otherwise:  "eager is the way for it to come out wrong; the self-tests exit/coherent and purge/slow-pager must fail under it, and do.",
 		boots:      []boot{experiments("debate/coherent"), quick, onDisk("plain"), onDisk("slow"), onDisk("failing")},
 		judge:      judgeCoherent,
@@ -127,11 +127,11 @@ var claims = []claim{
 	{
 		text:       "Waking the parent before the child is off its CPU lets the parent free what a CPU still stands on.",
 		who:        "the attempt of September 2025, tech@openbsd.org, 14 to 16 September 2025 (random SIGSEGVs on arm64)",
-		experiment: "A kernel built to be broken: under parent, an exiting thread makes its process a zombie and wakes the parent while it is still on its way out and its CPU still has the root; the parent's wait frees both. Four such children exit at the same moment, on one CPU and on two. In the kernel that is not broken, on 2 and 4 CPUs: at every step of every exit, under every design, is a root that a CPU has loaded, or a u-area, free (reaper/roots-and-uareas)?",
+		experiment: "A kernel built to be broken: under parent, an exiting thread makes its process a zombie and wakes the parent while it is still on its way out, for one more millisecond, and its CPU still has the root; the parent's wait frees both. Four such children exit at the same moment, on one CPU and on two. In the kernel that is not broken, on 2 and 4 CPUs: at every step of every exit, under every design, is a root that a CPU has loaded, or a u-area, free (reaper/roots-and-uareas)?",
 		otherwise:  "The kernel that is not broken passes the same test; on one CPU the broken one passes as well, since the child has left by the time the parent runs.",
 		boots: []boot{experiments("debate/exits"), inTurn(2, "reaper/roots,debate/together"), parallel(2, "reaper/roots"), parallel(4, "reaper/roots"),
 			{name: "wrong wake", tags: "wrongwake", test: "debate/together", ends: true},
-			{name: "wrong wake, 2 CPUs", tags: "wrongwake", cpus: 2, test: "debate/together", ends: true}},
+			{name: "wrong wake, 2 CPUs", tags: "wrongwake", cpus: 2, real: true, test: "debate/together", ends: true}},
 		judge: judgeWoken,
 	},
 	{

@@ -25,7 +25,8 @@ func designsWith(f *findings) (list []*exit.Design) {
 type shownClaim struct {
 	N                                               int
 	Text, Who, Experiment, Otherwise, Says, Verdict string
-	Table, More, Bars                               template.HTML
+	Bars                                            template.HTML
+	Tables                                          []*bench.Table
 	Pictures                                        []picture
 	Exits, Lines, Phased                            bool
 }
@@ -51,11 +52,10 @@ func writePage(path, arch string, list []int, results map[int]result, f *finding
 		c, r := &claims[n-1], results[n]
 		s := shownClaim{N: n, Text: c.text, Who: c.who, Experiment: c.experiment, Otherwise: c.otherwise, Says: r.says, Verdict: r.verdict,
 			Exits: r.exits, Lines: r.lines}
-		if r.table != nil {
-			s.Table = r.table.HTML()
-		}
-		if r.more != nil {
-			s.More = r.more.HTML()
+		for _, t := range []*bench.Table{r.table, r.more} {
+			if t != nil {
+				s.Tables = append(s.Tables, t)
+			}
 		}
 		s.Pictures = r.pictures
 		s.Phased = slices.ContainsFunc(r.pictures, func(p picture) bool { return p.Title != "" })
@@ -157,7 +157,8 @@ others must pass.{{if .Named}} The reasons are those that the tests of this run 
 {{range .Claims}}<h2 id="c{{.N}}">{{.N}}. {{.Text}}</h2>
 <dl class="claim"><dt>who says so</dt><dd>{{.Who}}</dd><dt>experiment</dt><dd>{{.Experiment}}</dd><dt>how it can come out the other way</dt><dd>{{.Otherwise}}</dd></dl>
 <div class="verdict"><b>{{.Verdict}}</b><br>{{.Says}}</div>
-{{.Table}}{{.More}}{{with .Bars}}<figure>{{.}}</figure>{{end}}
+{{range .Tables}}<h4>{{.Title}}</h4>{{.HTML}}{{end}}
+{{with .Bars}}<figure>{{.}}</figure>{{end}}
 {{if .Phased}}<div class="legend">{{range $.Phases}}<span><i class="{{.Class}}"></i>{{.Title}}</span>{{end}}</div>{{end}}
 {{range .Pictures}}{{with .Title}}<h4>{{.}}</h4>{{end}}<div class="wide">{{.SVG}}</div>
 {{end}}

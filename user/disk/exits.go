@@ -63,14 +63,11 @@ func exitsUnder(device, design string, round byte) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("DISK_EXIT=%d", round))
-	cmd.Stderr = os.Stderr
-	if err := cmd.Run(); err != nil {
+	first, err := runExitChild(round)
+	if err != nil {
 		return err
 	}
-	read := wrongPages(f, round)
-	mapped := 0
+	read, mapped := wrongPages(f, round), 0
 	for i := range exitsPages {
 		if m[i*pageSize] != round+byte(i) {
 			mapped++
@@ -79,9 +76,16 @@ func exitsUnder(device, design string, round byte) error {
 	if err := unix.Munmap(m); err != nil {
 		return err
 	}
-	// What a script does that takes a stick out: wait for the program, unmount.
 	f.Close()
-	busy := 0
+	busy, pids := 0, []int{first}
+	for range exitsRuns {
+		again, err := runExitChild(round)
+		if err != nil {
+			return err
+		}
+		pids = append(pids, again)
+	}
+	// What a script does before a stick is taken out: wait for the program, unmount.
 	err = unix.Unmount(exitsDir, 0)
 	for ; errors.Is(err, unix.EBUSY); err = unix.Unmount(exitsDir, 0) {
 		busy = 1
@@ -90,11 +94,30 @@ func exitsUnder(device, design string, round byte) error {
 	if err != nil && !errors.Is(err, unix.EIO) {
 		return fmt.Errorf("umount: %w", err)
 	}
+	took := exitTook(first)
+	for _, pid := range pids {
+		took = min(took, exitTook(pid))
+	}
 	fmt.Printf("figure=%s.disk_read value=%d unit=pages\n", design, read)
 	fmt.Printf("figure=%s.disk_mapped value=%d unit=pages\n", design, mapped)
 	fmt.Printf("figure=%s.disk_busy value=%d unit=times\n", design, busy)
-	fmt.Printf("figure=%s.disk_exit value=%d unit=ns\n", design, exitTook(cmd.Process.Pid))
+	fmt.Printf("figure=%s.disk_exit value=%d unit=ns\n", design, took)
 	return exitsStored(device, design, round, err)
+}
+
+// exitsRuns is how often the child runs beside the first time: the quickest exit is told, as
+// time is the host's.
+const exitsRuns = 4
+
+// runExitChild runs the child.
+func runExitChild(round byte) (pid int, err error) {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("DISK_EXIT=%d", round))
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return 0, err
+	}
+	return cmd.Process.Pid, nil
 }
 
 // exitsStored looks at what the disk has, and stores once more, to see whether fsync tells
