@@ -19,7 +19,7 @@ var purgeTests = []test{
 	{name: "purge/slow-pager", run: purgeSlowPager, layouts: true, designs: true, guards: exit.E1},
 	{name: "purge/watched", run: purgeWatched, layouts: true, designs: true, guards: exit.E1},
 	{name: "purge/others-go-on", run: purgeOthersGoOn, layouts: true, designs: true, guards: exit.E7},
-	{name: "purge/yields", run: purgeYields, layouts: true, slow: true},
+	{name: "purge/yields", run: purgeYields, layouts: true, slow: true, timed: true},
 }
 
 // Where purgeEveryKind has what.
@@ -387,7 +387,8 @@ func purgeOthersGoOn(t *T) {
 }
 
 // purgeYields (E7): a purge of 64 MB in 4 KB pages lets others run after every
-// few leaf tables, be it private memory or an object's last mapping.
+// few leaf tables, be it private memory or an object's last mapping. With several CPUs the
+// other task would run on another one.
 // Broken by: vm.Purge without yield; Unref that gives freePages no yield.
 func purgeYields(t *T) {
 	const size = 64 << 20

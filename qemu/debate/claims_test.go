@@ -126,15 +126,7 @@ func (l *lab) exits(purge map[string]int64, free int64) {
 func TestVerdictsTurn(t *testing.T) {
 	slow := map[string]int64{"purge": 100_000, "reaper": 100_000, "inline": 100_000, "parent": 100_000, "eager": 100_000}
 	for n, turn := range map[int]func(l *lab){
-		1: func(l *lab) {
-			for _, b := range l.f.boots {
-				if b.name == parallel(2, "").name {
-					for _, name := range []string{"rounds_time", "together_time"} {
-						b.run.Figure("reaper", name).Value = 1500
-					}
-				}
-			}
-		},
+		1:  func(l *lab) { l.figure("reaper", "build_queue_most", 1) },
 		2:  func(l *lab) { l.figure("parent", "threads_ended", 100_000) },
 		3:  func(l *lab) { l.run.Exits = nil; l.exits(slow, 50_000) },
 		4:  func(l *lab) { l.figure("eager", "coherent_slow_disk", 0) },
