@@ -53,13 +53,13 @@ executed instruction is a nanosecond of guest time, so they are the same from ru
 {{end}}{{with .Cases}}<h3>Every case</h3>{{template "legend" $legend}}
 <figure>{{.}}<figcaption>{{if $.Modelled}}Modelled cycles{{else}}Median instructions{{end}}; shorter is better. The scale is logarithmic: a grid line is ten times the one before.</figcaption></figure>
 {{end}}{{with .Resident}}<h3>Cost against resident pages</h3>{{template "legend" $legend}}
-<div class="pair">{{range .}}{{.}}{{end}}</div>
+<div class="pair">{{range .}}<div>{{.}}</div>{{end}}</div>
 <p class="dim">{{if $.Modelled}}Cycles{{else}}Instructions{{end}}; both scales are logarithmic. A flat line is memory in 2 MB blocks, of which an exit frees one at a time whatever it holds; a rising one pays for every page.</p>
 {{end}}{{if .Exits}}<h3>Exit timelines</h3>
 <p>Who worked when, from exit1 to the last step, as <code>/proc/exits</code> recorded it. A bar lasts from one step to the next; where the CPU goes from one context to another the line is dashed. Point at a bar for its figures.</p>
 <div class="legend">{{range $.Phases}}<span><i class="{{.Class}}"></i>{{.Title}}</span>{{end}}</div>
 {{range .Exits}}{{if .Aside}}<details><summary>{{.Title}}</summary>{{else}}<h4>{{.Title}}</h4>{{end}}
-<div class="dim">{{.Parts}}</div>{{.SVG}}<details><summary>every step</summary>{{template "table" .Table}}</details>{{if .Aside}}</details>{{end}}
+<div class="dim">{{.Parts}}</div><figure>{{.SVG}}</figure><details><summary>every step</summary>{{template "table" .Table}}</details>{{if .Aside}}</details>{{end}}
 {{end}}{{end}}{{range .Jobs}}<h3>{{.Title}}</h3>
 <p>{{.About}}</p>{{template "legend" $legend}}
 <figure>{{.SVG}}</figure>
@@ -83,7 +83,7 @@ table { border-collapse: collapse; font-size: 13px; margin: .6em 0 }
 th, td { padding: .2em .7em; border-bottom: 1px solid var(--rule); text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 th { white-space: normal; vertical-align: bottom }
 th:first-child, td:first-child { text-align: left } tr:hover td { background: var(--card) }
-.wide { overflow-x: auto } figure { margin: 1em 0 }
+.wide, figure, .pair > div { overflow-x: auto } figure { margin: 1em 0 }
 summary { cursor: pointer; color: var(--dim); margin: .3em 0 }
 pre { background: var(--card); padding: .5em .8em; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12px }
 code { background: var(--card); padding: .1em .3em }
@@ -92,8 +92,9 @@ code { background: var(--card); padding: .1em .3em }
 .means b { display: block; font-size: 1.8em; line-height: 1.2 } .means span { font-size: 13px }
 .legend { display: flex; flex-wrap: wrap; gap: .3em 1.4em; font-size: 13px; margin: .5em 0 }
 .legend i { display: inline-block; width: 1.6em; height: .8em; margin-right: .45em }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(26em, 1fr)); gap: 1em }
-svg { display: block; max-width: 100%; height: auto; font: 12px system-ui, "Segoe UI", "DejaVu Sans", sans-serif }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26em, 100%), 1fr)); gap: 1em }
+svg { display: block; max-width: 100%; min-width: 40em; height: auto; font: 12px system-ui, "Segoe UI", "DejaVu Sans", sans-serif }
+.pair svg { min-width: 30em }
 svg text { fill: var(--fg) } svg .right { text-anchor: end } svg .middle { text-anchor: middle }
 svg .tick { fill: var(--dim); font-size: 11px } svg .value { font-size: 10px } svg .family { font-weight: 600 } svg .name { font-size: 12px }
 svg .inside { fill: var(--inside); font-size: 11px; pointer-events: none }

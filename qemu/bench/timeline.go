@@ -116,11 +116,15 @@ func timeline(exits []*Exit, hi int64, unit string) *drawing {
 			d.line("axis", left, top+float64(i)*lane, pictureWidth-30, top+float64(i)*lane)
 		}
 	}
+	shown, scale := unit, 1.0
+	if unit == "ns" {
+		shown, scale = "us", 1000
+	}
 	for _, v := range roundTicks(float64(hi), 8) {
 		d.line("grid", x(int64(v)), top, x(int64(v)), floor)
-		d.text("tick middle", x(int64(v)), floor+15, Number(v))
+		d.text("tick middle", x(int64(v)), floor+15, Number(v/scale))
 	}
-	d.text("tick right", left-8, floor+15, unit)
+	d.text("tick right", left-12, floor+15, shown)
 	start := exits[0].Steps[0].NS
 	for _, e := range exits {
 		start = min(start, e.Steps[0].NS)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -279,7 +280,11 @@ func (b *boot) pictures() (list []picture) {
 			continue
 		}
 		begin, end := bench.Span(exits)
-		title := fmt.Sprintf("%s, %s: four exits at the same moment, %s %s", d.Name, where, bench.Number(float64(end-begin)), unit)
+		took := bench.Number(float64(end-begin)) + " instructions"
+		if b.real {
+			took = bench.Number(math.Round(float64(end-begin)/1000)) + " us"
+		}
+		title := fmt.Sprintf("%s, %s: four exits at the same moment, %s", d.Name, where, took)
 		list = append(list, picture{title, bench.Timeline(exits, span, unit)})
 	}
 	return list

@@ -125,15 +125,15 @@ var page = template.Must(template.New("debate").Parse(`<!DOCTYPE html>
 {{.Style}}<style>.claim dt { color: var(--dim); font-size: 13px } .claim dd { margin: 0 0 .4em; max-width: 52em }
 .verdict { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: .5em .9em; margin: .6em 0; max-width: 50em }
 .words td, .words th { text-align: left; white-space: normal; vertical-align: top } .words td:first-child { min-width: 11em }
-.breaks { color: var(--reaper); font-weight: 600 } .kept { color: var(--dim) }
-h3 .legend i { width: 1em; height: 1em }</style></head><body>
+.words .breaks { min-width: 11em } .breaks { color: var(--reaper); font-weight: 600 } .kept { color: var(--dim) }
+.words .verdicts { min-width: 12em } h3 .legend i { width: 1em; height: 1em }</style></head><body>
 <h1>The debate, replayed</h1>
 <p>Made by <code>make debate</code> on {{.Arch}}. Each claim of the debate about exit paths that began on tech@openbsd.org in May 2025 is an
 experiment here, run under five exit designs in one kernel. Times are guest instructions: under QEMU's <code>-icount shift=0</code> an executed
 instruction is a nanosecond of guest time, so that they are the same from run to run; they say nothing of caches.</p>
 <h2 id="verdicts">Verdicts</h2>
 <div class="words wide"><table><tr><th>claim</th><th>verdict</th></tr>
-{{range .Claims}}<tr><td><a href="#c{{.N}}">{{.N}}. {{.Text}}</a></td><td>{{.Verdict}}</td></tr>
+{{range .Claims}}<tr><td><a href="#c{{.N}}">{{.N}}. {{.Text}}</a></td><td class="verdicts">{{.Verdict}}</td></tr>
 {{end}}</table></div>
 <h2 id="designs">The designs</h2>
 {{range .Designs}}<h3><span class="legend"><span><i class="shared-{{.Name}}"></i>{{.Name}}{{if .Unsound}}, unsound on purpose{{end}}</span></span></h3>
@@ -148,11 +148,11 @@ others must pass.{{if .Named}} The reasons are those that the tests of this run 
 {{with .Timelines}}<h2 id="timelines">One exit under each design</h2>
 <p>Who worked when, from exit1 to the last step, on the same scale. Where the CPU goes from one context to another the line is dashed.</p>
 <div class="legend">{{range $.Phases}}<span><i class="{{.Class}}"></i>{{.Title}}</span>{{end}}</div>
-{{range .}}<h4>{{.Title}}</h4><div class="dim">{{.Parts}}</div>{{.SVG}}
+{{range .}}<h4>{{.Title}}</h4><div class="dim">{{.Parts}}</div><figure>{{.SVG}}</figure>
 {{end}}{{end}}
 {{with .Cost}}<h2 id="cost">Cost against resident pages</h2>
 <div class="legend">{{range $.Designs}}<span><i class="shared-{{.Name}}"></i>{{.Name}}</span>{{end}}</div>
-<div class="pair">{{range .}}{{.}}{{end}}</div>
+<div class="pair">{{range .}}<div>{{.}}</div>{{end}}</div>
 <p class="dim">From exit1 to the last step; both scales are logarithmic. Pages of 4 KB.</p>{{end}}
 {{range .Claims}}<h2 id="c{{.N}}">{{.N}}. {{.Text}}</h2>
 <dl class="claim"><dt>who says so</dt><dd>{{.Who}}</dd><dt>experiment</dt><dd>{{.Experiment}}</dd><dt>how it can come out the other way</dt><dd>{{.Otherwise}}</dd></dl>
