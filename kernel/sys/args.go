@@ -14,49 +14,49 @@ import (
 	"grim/proc"
 )
 
-// ctx is one system call: who makes it and its registers. It is passed by value
-// so that a call costs no allocation.
+// ctx is one system call: the calling thread and its registers. It is passed by value, so
+// that a call allocates nothing.
 type ctx struct {
 	s *System
 	t *proc.Thread
 	f *arch.Frame
 }
 
-// arg is argument i as the register has it.
+// arg returns the register of argument i.
 func (c ctx) arg(i int) uint64 { return c.f[c.s.abi.Arg[i]] }
 
-// int is an argument of C type int: the upper half of the register is garbage
-// that the ABI allows.
+// int returns argument i as a C int. The ABI allows anything in the upper half of the
+// register.
 func (c ctx) int(i int) int       { return int(int32(c.arg(i))) }
 func (c ctx) uint32(i int) uint32 { return uint32(c.arg(i)) }
 func (c ctx) va(i int) arch.VA    { return arch.VA(c.arg(i)) }
 
-// mem is the caller's address space.
+// mem returns the caller's address space.
 func (c ctx) mem() *vm.VMSpace { return c.t.VM() }
 
-// get copies a fixed-size value in. T must not contain Go pointers.
+// get copies a value of fixed size in. T must not contain Go pointers.
 func get[T any](c ctx, va arch.VA) (v T, err error) {
 	// Safety: v is plain memory of the given size, as the constraint above says.
 	err = c.mem().CopyIn(unsafe.Slice((*byte)(unsafe.Pointer(&v)), unsafe.Sizeof(v)), va)
 	return v, err
 }
 
-// put copies a fixed-size value out.
+// put copies a value of fixed size out. T must not contain Go pointers.
 func put[T any](c ctx, va arch.VA, v *T) error {
 	// Safety: as get.
 	return c.mem().CopyOut(va, unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)))
 }
 
-// pauseEvery gives way in a loop that has done i short steps. The loop ends soon
-// enough without looking for signals.
+// pauseEvery lets other threads run after each 64 short steps of a loop; i is the number of
+// the step. It ignores signals, because the loop ends soon.
 func (c ctx) pauseEvery(i int) {
 	if i&63 == 63 {
 		_ = c.t.Pause()
 	}
 }
 
-// copyOut copies p to user memory as far as there is memory: EFAULT comes with the
-// number of bytes before it.
+// copyOut copies p to user memory. At an address without memory it stops and returns
+// EFAULT, together with the number of bytes copied before.
 func (c ctx) copyOut(va arch.VA, p []byte) (n int, err error) {
 	for {
 		if n += c.mem().CopyOutPresent(va+arch.VA(n), p[n:]); n == len(p) {
@@ -68,19 +68,19 @@ func (c ctx) copyOut(va arch.VA, p []byte) (n int, err error) {
 	}
 }
 
-// path reads a path argument: EFAULT, ENAMETOOLONG.
+// path returns a path argument. Errors: EFAULT, ENAMETOOLONG.
 func (c ctx) path(i int) (string, error) {
 	return c.mem().CopyInString(c.va(i), unix.PathMax-1)
 }
 
-// file is the open file of descriptor argument i, with a reference that the
-// caller releases.
+// file returns the open file of descriptor argument i, with a reference, which the caller
+// must release.
 func (c ctx) file(i int) (*fs.File, error) { return c.files().fds.Get(c.int(i)) }
 
-// at is where a relative path starts: the directory of descriptor argument i,
-// or the working directory for AT_FDCWD. The caller calls release. A number
-// that is no open file is EBADF only if the path needs it, so that an absolute
-// path goes with any (openat(2)).
+// at returns the start of a relative path: the directory of descriptor argument i, or the
+// working directory for AT_FDCWD. The caller must call releaseAt. A number that is no open
+// file is EBADF only if the path needs the directory, so an absolute path works with any
+// number (openat(2)).
 func (c ctx) at(i int, path string) (a fs.At, err error) {
 	a = c.cwd()
 	fd := c.int(i)
@@ -91,8 +91,8 @@ func (c ctx) at(i int, path string) (a fs.At, err error) {
 	return a, err
 }
 
-// pathAt is path argument p together with where it starts, descriptor argument
-// dir: what most calls named ...at begin with. The caller calls releaseAt.
+// pathAt returns path argument p and its start, descriptor argument dir. Most calls named
+// ...at begin with it. The caller must call releaseAt.
 func (c ctx) pathAt(dir, p int) (a fs.At, path string, err error) {
 	if path, err = c.path(p); err != nil {
 		return a, "", err
@@ -101,7 +101,7 @@ func (c ctx) pathAt(dir, p int) (a fs.At, path string, err error) {
 	return a, path, err
 }
 
-// cwd is where a path of a call without a dirfd starts.
+// cwd returns the start of the paths of a call without a dirfd.
 func (c ctx) cwd() fs.At { return fs.At{Task: c.task(), Place: c.files().place} }
 
 // releaseAt drops the reference that at took.
@@ -111,10 +111,10 @@ func releaseAt(a fs.At) {
 	}
 }
 
-// task is the caller as package fs sees it.
+// task returns the caller as package fs needs it.
 func (c ctx) task() fs.Task { return task{c.t} }
 
-// task makes a thread a fs.Task.
+// task implements fs.Task with a thread.
 type task struct{ *proc.Thread }
 
 // FileLimit implements fs.Task.
@@ -135,14 +135,14 @@ func (t task) TooLarge() {
 	_ = t.Tgkill(0, t.TID(), &proc.Siginfo{Signo: syscall.SIGXFSZ, Code: proc.SI_KERNEL})
 }
 
-// IDs are the process and thread numbers.
+// IDs implements fs.Task.
 func (t task) IDs() (pid, tid int) { return t.Process().PID(), t.TID() }
 
-// Payer is the user of the thread's process.
+// Payer implements fs.Task: the user of the thread's process.
 func (t task) Payer() *charge.User { return t.Process().Account().User() }
 
-// userRange checks that [va, va+n) lies in the user half: EFAULT. Whether it is
-// mapped shows when it is copied.
+// userRange checks that [va, va+n) is in the user half: EFAULT. It does not check whether
+// memory is mapped there; the copy does.
 func userRange(va arch.VA, n uint64) error {
 	if va > arch.UserMax || n > uint64(arch.UserMax-va) {
 		return syscall.EFAULT
@@ -150,7 +150,7 @@ func userRange(va arch.VA, n uint64) error {
 	return nil
 }
 
-// onlyFlags is EINVAL if flags has bits outside of known.
+// onlyFlags returns EINVAL if flags has bits outside of known.
 func onlyFlags[T ~int | ~uint32 | ~uint64](flags, known T) error {
 	if flags&^known != 0 {
 		return syscall.EINVAL

@@ -11,7 +11,7 @@ import (
 	"grim/proc/cred"
 )
 
-// clock reads a clock of clock_gettime(2): EINVAL for one there is not.
+// clock returns the time of a clock of clock_gettime(2). EINVAL: there is no such clock.
 func (c ctx) clock(id int) (int64, error) {
 	switch id {
 	case unix.CLOCK_MONOTONIC, unix.CLOCK_MONOTONIC_RAW, unix.CLOCK_MONOTONIC_COARSE,
@@ -28,7 +28,7 @@ func (c ctx) clock(id int) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if p == c.t.Process() { // up to now
+	if p == c.t.Process() { // include the time since the last switch
 		if _, err := c.cpuTime(proc.UsageThread); err != nil {
 			return 0, err
 		}
@@ -36,9 +36,10 @@ func (c ctx) clock(id int) (int64, error) {
 	return p.CPUTime(tid), nil
 }
 
-// cpuClock is the process, and maybe the thread, of a clock number that counts CPU time
-// (clock_getcpuclockid(3)): the number's complement, shifted by 3, 4 for a thread, and
-// 0 to 2 for what is counted. EINVAL.
+// cpuClock returns the process, and perhaps the thread, of a clock number that counts CPU
+// time (clock_getcpuclockid(3)). Such a number is the complement of the process or thread
+// number, shifted by 3, plus 4 for a thread, plus 0 to 2 for the kind of time. Error:
+// EINVAL.
 func (c ctx) cpuClock(id int) (p *proc.Process, tid int, err error) {
 	if id >= 0 || id&3 == 3 {
 		return nil, 0, syscall.EINVAL
@@ -74,7 +75,7 @@ func sysClockGettime(c ctx) (uint64, error) {
 	return 0, put(c, c.va(1), &ts)
 }
 
-// sysClockGetres: every clock counts nanoseconds.
+// sysClockGetres returns 1 ns: every clock counts nanoseconds.
 func sysClockGetres(c ctx) (uint64, error) {
 	if _, err := c.clock(c.int(0)); err != nil {
 		return 0, err
@@ -85,12 +86,12 @@ func sysClockGetres(c ctx) (uint64, error) {
 	return 0, put(c, c.va(1), &unix.Timespec{Nsec: 1})
 }
 
-// setWall sets the wall clock: EPERM.
+// setWall sets the wall clock. Error: EPERM.
 func (c ctx) setWall(ns int64) (uint64, error) {
 	if !c.t.Cred().Has(cred.SysTime) {
 		return 0, syscall.EPERM
 	}
-	if ns < c.s.now() { // the machine would have started before 1970
+	if ns < c.s.now() { // the machine would have been started before 1970
 		return 0, syscall.EINVAL
 	}
 	if c.s.cfg.SetWall != nil {
@@ -120,7 +121,7 @@ func sysClockSettime(c ctx) (uint64, error) {
 	return c.setWall(ns)
 }
 
-// sysSettimeofday: a time zone is checked and forgotten.
+// sysSettimeofday checks a time zone, and ignores it.
 func sysSettimeofday(c ctx) (uint64, error) {
 	var ns int64
 	if va := c.va(0); va != 0 {
@@ -173,9 +174,9 @@ func sysTime(c ctx) (uint64, error) {
 	return uint64(now), nil
 }
 
-// sleepUntil sleeps to a deadline of the monotonic clock. Cut short, it stores
-// what is left at rem, if rem is not null, and gives the deadline back to the
-// call when it starts again.
+// sleepUntil sleeps until a deadline of the monotonic clock. If the sleep is interrupted,
+// it stores the remaining time at rem, unless rem is null, and keeps the deadline for a
+// restart of the call.
 func (c ctx) sleepUntil(deadline int64, rem arch.VA) (uint64, error) {
 	err := c.t.Sleep(nil, deadline)
 	if err == syscall.ETIMEDOUT {
@@ -243,8 +244,8 @@ func sysClockNanosleep(c ctx) (uint64, error) {
 	return 0, nil
 }
 
-// cpuSleep is clock_nanosleep(2) by a clock of CPU time, which others use up
-// meanwhile: it looks again when the time could have come.
+// cpuSleep is clock_nanosleep(2) with a clock of CPU time. Other threads use up that time,
+// so it wakes at the earliest possible time and looks at the clock again.
 func (c ctx) cpuSleep(id, flags int) (uint64, error) {
 	now, err := c.clock(id)
 	if err != nil {
@@ -278,8 +279,8 @@ func (c ctx) cpuSleep(id, flags int) (uint64, error) {
 	}
 }
 
-// deadline turns a relative timespec argument of poll-like calls into a
-// monotonic deadline; a null pointer is never.
+// deadline converts a relative timespec argument of calls like poll to a monotonic
+// deadline. A null pointer means never.
 func (c ctx) deadline(va arch.VA) (int64, error) {
 	if va == 0 {
 		return math.MaxInt64, nil

@@ -15,10 +15,10 @@ func sysGeteuid(c ctx) (uint64, error) { return uint64(c.t.Cred().EUID), nil }
 func sysGetgid(c ctx) (uint64, error)  { return uint64(c.t.Cred().GID), nil }
 func sysGetegid(c ctx) (uint64, error) { return uint64(c.t.Cred().EGID), nil }
 
-// same is the argument that leaves a number as it is.
+// same is the argument that leaves a number unchanged.
 const same = ^uint32(0)
 
-// change replaces the caller's credentials with what fn makes of a copy.
+// change calls fn with a copy of the caller's credentials, and sets the result.
 func (c ctx) change(fn func(n *proc.Cred) error) (uint64, error) {
 	old := c.t.Cred()
 	n := *old
@@ -37,7 +37,7 @@ func (c ctx) change(fn func(n *proc.Cred) error) (uint64, error) {
 	return 0, nil
 }
 
-// changeIDs is change for user or group numbers: fn is told whether the caller may set
+// changeIDs is change for user or group numbers. privileged says whether the caller may set
 // any number. The capabilities follow the user numbers.
 func (c ctx) changeIDs(priv cred.Cap, fn func(n *proc.Cred, privileged bool) error) (uint64, error) {
 	return c.change(func(n *proc.Cred) error {
@@ -52,17 +52,17 @@ func (c ctx) changeIDs(priv cred.Cap, fn func(n *proc.Cred, privileged bool) err
 	})
 }
 
-// may reports whether an unprivileged process may set a number to v: to one
-// that it has, or to none.
+// may reports whether an unprivileged process may set a number to v: v must be one of have,
+// or same.
 func may(v uint32, have ...uint32) bool { return v == same || slices.Contains(have, v) }
 
-// ids are the four numbers of one kind, in a Cred.
+// ids are the four numbers of one kind in a Cred.
 type ids struct{ real, effective, saved, fs *uint32 }
 
 func users(n *proc.Cred) ids  { return ids{&n.UID, &n.EUID, &n.SUID, &n.FSUID} }
 func groups(n *proc.Cred) ids { return ids{&n.GID, &n.EGID, &n.SGID, &n.FSGID} }
 
-// setOne is setuid(2) and setgid(2).
+// setOne implements setuid(2) and setgid(2).
 func (i ids) setOne(v uint32, privileged bool) error {
 	switch {
 	case v == same:
@@ -77,7 +77,7 @@ func (i ids) setOne(v uint32, privileged bool) error {
 	return nil
 }
 
-// setThree is setresuid(2) and setresgid(2).
+// setThree implements setresuid(2) and setresgid(2).
 func (i ids) setThree(r, e, s uint32, privileged bool) error {
 	have := []uint32{*i.real, *i.effective, *i.saved}
 	if !privileged && !(may(r, have...) && may(e, have...) && may(s, have...)) {
@@ -95,8 +95,9 @@ func (i ids) setThree(r, e, s uint32, privileged bool) error {
 	return nil
 }
 
-// setTwo is setreuid(2) and setregid(2): the saved number follows the effective
-// one if the real one was given, or the effective one becomes another than it.
+// setTwo implements setreuid(2) and setregid(2). The saved number becomes the effective one
+// if the real number is set, or if the effective number is set to another value than the
+// real one.
 func (i ids) setTwo(r, e uint32, privileged bool) error {
 	if !privileged && !(may(r, *i.real, *i.effective) && may(e, *i.real, *i.effective, *i.saved)) {
 		return syscall.EPERM
@@ -138,7 +139,7 @@ func sysSetresgid(c ctx) (uint64, error) {
 	})
 }
 
-// getThree stores real, effective and saved number where the arguments say.
+// getThree stores the real, effective and saved number at the addresses in the arguments.
 func (c ctx) getThree(i ids) (uint64, error) {
 	for n, v := range [3]*uint32{i.real, i.effective, i.saved} {
 		if err := put(c, c.va(n), v); err != nil {
@@ -158,7 +159,7 @@ func sysGetresgid(c ctx) (uint64, error) {
 	return c.getThree(groups(&n))
 }
 
-// setFS is setfsuid(2) and setfsgid(2): the old number, and no errors.
+// setFS implements setfsuid(2) and setfsgid(2). It returns the old number, and no errors.
 func (c ctx) setFS(priv cred.Cap, of func(n *proc.Cred) ids) (uint64, error) {
 	v, old := c.uint32(0), c.t.Cred()
 	_, err := c.change(func(n *proc.Cred) error {
@@ -174,8 +175,8 @@ func (c ctx) setFS(priv cred.Cap, of func(n *proc.Cred) ids) (uint64, error) {
 func sysSetfsuid(c ctx) (uint64, error) { return c.setFS(cred.SetUID, users) }
 func sysSetfsgid(c ctx) (uint64, error) { return c.setFS(cred.SetGID, groups) }
 
-// maxGroups is NGROUPS_MAX; smaller than Linux's 65536, as every process keeps
-// its groups in kernel memory.
+// maxGroups is NGROUPS_MAX. It is smaller than Linux's 65536, as every process keeps its
+// groups in kernel memory.
 const maxGroups = 1024
 
 func sysGetgroups(c ctx) (uint64, error) {
@@ -230,9 +231,9 @@ type capHeader struct {
 	PID     int32
 }
 
-// capVersion reads the header and says how many words each set has; for an unknown
-// version it stores the newest, which is EINVAL unless that was all the caller asked
-// for.
+// capVersion reads the header and returns how many words each set has. For an unknown
+// version it stores the newest version and returns EINVAL, unless the caller only asked for
+// the version.
 func (c ctx) capVersion() (h capHeader, words int, err error) {
 	if h, err = get[capHeader](c, c.va(0)); err != nil {
 		return h, 0, err
@@ -317,7 +318,8 @@ func sysCapset(c ctx) (uint64, error) {
 	})
 }
 
-// prctlCaps are the requests of prctl(2) about capabilities; ok is false for another.
+// prctlCaps handles the requests of prctl(2) about capabilities. ok is false for other
+// requests.
 func (c ctx) prctlCaps() (v uint64, err error, ok bool) {
 	old, arg := c.t.Cred(), c.arg(1)
 	switch c.int(0) {
@@ -366,7 +368,7 @@ func (c ctx) prctlCaps() (v uint64, err error, ok bool) {
 	return v, err, true
 }
 
-// prctlAmbient is PR_CAP_AMBIENT.
+// prctlAmbient implements PR_CAP_AMBIENT.
 func (c ctx) prctlAmbient(op int, n uint64) (uint64, error) {
 	if c.arg(3)|c.arg(4) != 0 || op != unix.PR_CAP_AMBIENT_CLEAR_ALL && n > uint64(cred.Last) ||
 		op == unix.PR_CAP_AMBIENT_CLEAR_ALL && n != 0 {

@@ -21,28 +21,27 @@ import (
 )
 
 const (
-	// maxExecStrings bounds argv and envp together, maxExecString each string;
-	// elf.Load has the first limit too, but it must hold before the strings are
-	// in kernel memory (execve(2), "Limits on size of arguments").
+	// maxExecStrings bounds argv and envp together, maxExecString each string. elf.Load
+	// checks the first limit too, but the limit must hold before the strings are copied to
+	// kernel memory (execve(2), "Limits on size of arguments").
 	maxExecStrings = elf.StackSize / 4
 	maxExecString  = 128<<10 - 1
 )
 
-// executable is a program on its way into an address space: what an execve(2) works
-// with. It is used again by later ones (getExecutable), so that a start costs no
-// heap.
+// executable is the state of an execve(2): a program that is being loaded into an address
+// space. It is reused by later calls (getExecutable), so that a start allocates nothing.
 type executable struct {
 	s *System
 
-	// The strings of argv and envp, how many are argv's, and where envp's begin.
+	// The strings of argv and envp, the number of strings of argv, and the start of envp.
 	text  elf.Strings
 	argc  int
 	envAt int
 
 	before []string // interpreters of scripts: elf.Args.Before
-	path   string   // what execve(2) was asked for: AT_EXECFN, and the process's name
-	// unreachable: path goes by a descriptor that execve(2) closes, so that no
-	// interpreter could open a script there.
+	path   string   // the path given to execve(2), for AT_EXECFN and the process's name
+	// unreachable says that path uses a descriptor that execve(2) closes, so no interpreter
+	// could open a script with this path.
 	unreachable bool
 
 	file  *fs.File  // holds a reference
@@ -50,37 +49,37 @@ type executable struct {
 	image *elf.Image
 
 	// The interpreter of a dynamic program.
-	interp      *fs.File  // holds a reference until the program is loaded, so that nobody writes to it
+	interp      *fs.File  // has a reference until the program is loaded, so that it cannot be written
 	interpObj   vm.Object // with a reference
 	interpImage *elf.Image
 
-	limits  *proc.Process // whose memory limits the new space gets; nil: nobody's
+	limits  *proc.Process // the process whose memory limits the new space gets; nil: none
 	cred    *proc.Cred
 	secure  bool // AT_SECURE
-	fixed   bool // the caller wants no random addresses (personality(2))
+	fixed   bool // no random addresses (personality(2))
 	args    elf.Args
-	max     int             // bytes that the strings may take
-	size    int             // bytes that they take, as execve(2) counts them
-	account *charge.Account // who pays for more pieces of text than keptPieces
-	paid    int             // bytes charged to it
+	max     int             // how many bytes the strings may take
+	size    int             // how many bytes they take, as execve(2) counts them
+	account *charge.Account // pays for pieces of text beyond keptPieces
+	paid    int             // bytes charged to account
 	loadFor func(vs *vm.VMSpace) (pc, sp arch.VA, err error)
 }
 
-// keptExecutables is how many executables are kept for the next execve(2), and
-// keptPieces how much text each of them has then: most commands have far less than 16 KB
-// of arguments and environment. More is charged to the caller.
+// keptExecutables is how many executables are kept for later execve(2) calls. keptPieces is
+// how many pieces of text each of them keeps: most commands have far less than 16 KB of
+// arguments and environment. Further pieces are charged to the caller.
 const (
 	keptExecutables = 4
 	keptPieces      = 2
 )
 
-// room returns the last piece of text, with room for a byte at least: ENOMEM.
+// room returns the last piece of text, with room for at least one byte. Error: ENOMEM.
 func (x *executable) room() ([]byte, error) {
 	p := x.text.Pieces
 	if n := len(p); n > 0 && len(p[n-1]) < cap(p[n-1]) {
 		return p[n-1], nil
 	}
-	if n := len(p); n < cap(p) && p[:n+1][n] != nil { // one that put has kept
+	if n := len(p); n < cap(p) && p[:n+1][n] != nil { // a piece that put has kept
 		x.text.Pieces = p[:n+1]
 		return x.text.Pieces[n], nil
 	}
@@ -95,7 +94,8 @@ func (x *executable) room() ([]byte, error) {
 	return b, nil
 }
 
-// keptText is a text without strings that has the first pieces of x's to fill again.
+// keptText returns a text without strings, which has the first pieces of x's text to be
+// filled again.
 func (x *executable) keptText() elf.Strings {
 	p := x.text.Pieces[:cap(x.text.Pieces)]
 	for i, b := range p {
@@ -106,10 +106,10 @@ func (x *executable) keptText() elf.Strings {
 	return elf.Strings{Pieces: p[:0]}
 }
 
-// maxStrings is how many bytes of arguments and environment a process may give to
-// execve(2): a quarter of its RLIMIT_STACK, 128 KB at least (execve(2), "Limits on size
-// of arguments"). Linux goes up to 6 MB, this kernel to maxExecStrings: they are in
-// kernel memory for a while.
+// maxStrings returns how many bytes of arguments and environment a process may pass to
+// execve(2): a quarter of its RLIMIT_STACK, at least 128 KB (execve(2), "Limits on size of
+// arguments"). Linux allows up to 6 MB. Here maxExecStrings is the maximum, because the
+// strings are in kernel memory for some time.
 func maxStrings(p *proc.Process) int {
 	l, err := p.Limit(unix.RLIMIT_STACK)
 	if err != nil {
@@ -118,7 +118,7 @@ func maxStrings(p *proc.Process) int {
 	return int(min(maxExecStrings, max(l.Cur/4, maxExecString+1)))
 }
 
-// getExecutable returns an executable that holds nothing; put it back.
+// getExecutable returns an empty executable. The caller must put it.
 func (s *System) getExecutable() *executable {
 	s.execMu.Lock()
 	if n := len(s.execs); n > 0 {
@@ -133,7 +133,7 @@ func (s *System) getExecutable() *executable {
 	return x
 }
 
-// put gives back what x holds, the file excepted, and x itself.
+// put releases everything that x holds, except the file, and x itself.
 func (x *executable) put() {
 	s := x.s
 	if x.paid > 0 {
@@ -151,30 +151,30 @@ func (x *executable) put() {
 	s.execMu.Unlock()
 }
 
-// read takes argv and envp from the caller's memory; the caller is charged for what
-// is long. E2BIG, EFAULT, ENOMEM.
+// read copies argv and envp from the caller's memory. The caller is charged for long ones.
+// Errors: E2BIG, EFAULT, ENOMEM.
 func (x *executable) read(c ctx, argv, envp arch.VA) error {
 	x.account = c.t.Process().Account()
 	x.max = maxStrings(c.t.Process())
 	if err := x.readArray(c, argv); err != nil {
 		return err
 	}
-	if x.text.N == 0 { // no program sees argc 0 (Linux 5.18)
+	if x.text.N == 0 { // no program gets argc 0 (Linux 5.18)
 		x.text.Add("")
 	}
 	x.argc, x.envAt = x.text.N, x.text.Len()
 	return x.readArray(c, envp)
 }
 
-// readArray adds a NULL-terminated array of strings to text. A null array is an
-// empty one, as on Linux.
+// readArray adds the strings of a NULL-terminated array to text. As on Linux, a null array
+// counts as an empty one.
 func (x *executable) readArray(c ctx, va arch.VA) error {
 	if va == 0 {
 		return nil
 	}
 	for {
-		// As many pointers as there are in this page: the array may be the last
-		// thing before an unmapped one.
+		// Read only the pointers in this page: the array may end at the end of the page,
+		// and the next page may be unmapped.
 		var p [16]uint64
 		n := min(uint64(len(p)), max(uint64(arch.PageSize-va&(arch.PageSize-1))/8, 1))
 		// Safety: p is plain memory.
@@ -200,7 +200,7 @@ func (x *executable) readString(c ctx, va arch.VA) error {
 		if err != nil {
 			return err
 		}
-		room := min(cap(b)-len(b), maxExecString+1-n) // with the NUL
+		room := min(cap(b)-len(b), maxExecString+1-n) // including the NUL
 		text, err := c.mem().AppendString(b, va, room-1)
 		if err == nil {
 			text = append(text, 0)
@@ -229,7 +229,7 @@ func (x *executable) readString(c ctx, va arch.VA) error {
 	return nil
 }
 
-// program is what /proc keeps of x, with a reference of x's file: ENOMEM.
+// program returns what /proc keeps of x. It takes a reference on x's file. Error: ENOMEM.
 func (x *executable) program(payer *charge.User) (program, error) {
 	var argv []byte
 	from := 0
@@ -239,8 +239,8 @@ func (x *executable) program(payer *charge.User) (program, error) {
 	return newProgram(x.file, x.shown(argv, from, x.envAt), x.shown(nil, x.envAt, x.text.Len()), payer)
 }
 
-// shown is before and bytes from to to of the text, as far as /proc shows them. It is
-// valid until put.
+// shown returns before followed by the bytes of text in [from, to), cut to the length that
+// /proc shows. The result is valid until put.
 func (x *executable) shown(before []byte, from, to int) []byte {
 	to = min(to, from+maxShown-len(before))
 	if p := x.text.Pieces; len(before) == 0 && len(p) > 0 && to <= len(p[0]) {
@@ -249,19 +249,19 @@ func (x *executable) shown(before []byte, from, to int) []byte {
 	return x.text.Append(before, from, to)
 }
 
-// open opens the program at a path, or the interpreter that it names as a script,
-// and parses it. On error x holds no file.
+// open opens the program at a path and parses it. If it is a script, open opens the
+// script's interpreter instead. In case of an error x has no file.
 //
-// While it runs, or is on its way there, nobody can write to it.
+// While the program is being loaded and while it runs, no process can write to its file.
 //
-// EACCES: not a regular file, or not executable. ETXTBSY: open for writing. ELOOP: scripts upon scripts.
-// ENOENT: there is none, or an interpreter it names is missing. ENOEXEC. ELIBBAD, EIO:
-// the interpreter is no program.
+// EACCES: not a regular file, or not executable. ETXTBSY: open for writing. ELOOP: too many
+// scripts as interpreters of scripts. ENOENT: the file, or its interpreter, does not exist.
+// ENOEXEC: no program. ELIBBAD, EIO: the interpreter is no program.
 func (x *executable) open(at fs.At, name string, flags int) error {
 	if x.path == "" {
 		x.path = name
 	}
-	asked := x.path // the script's path, as its interpreter gets it
+	asked := x.path // the script's path, which its interpreter gets
 	for depth := 0; ; depth++ {
 		f, err := x.s.fs.OpenExec(at, name, flags)
 		if err != nil {
@@ -300,10 +300,10 @@ func (x *executable) open(at fs.At, name string, flags int) error {
 	}
 }
 
-// parse tells what an opened program is: a script, or an executable, which becomes
-// x's image and object.
+// parse determines whether an opened file is a script, or an executable, which becomes x's
+// image and object.
 func (x *executable) parse(f *fs.File, t fs.Task) (script elf.Script, is bool, err error) {
-	if x.obj != nil { // a script's
+	if x.obj != nil { // of a script
 		x.obj.Unref()
 		x.obj = nil
 	}
@@ -320,9 +320,9 @@ func (x *executable) parse(f *fs.File, t fs.Task) (script elf.Script, is bool, e
 	return script, false, err
 }
 
-// parsed is the image of a file that has been parsed before and has not changed since,
-// or nil. Images are kept with the page cache: programs are started again and again,
-// and parsing costs as much as all else that execve(2) does.
+// parsed returns the image of a file that has been parsed before and has not changed since,
+// or nil. Images are kept with the page cache, because programs are started again and
+// again, and parsing takes as long as the rest of execve(2).
 func parsed(obj vm.Object) *elf.Image {
 	if cache, _ := obj.(*vm.FileObject); cache != nil {
 		v, _ := cache.Derived()
@@ -332,7 +332,7 @@ func parsed(obj vm.Object) *elf.Image {
 	return nil
 }
 
-// parse reads the headers of a file, whose pages obj are; nil: it has none.
+// parse reads the headers of a file. obj has the file's pages; it is nil if there are none.
 func (s *System) parse(r fileReader, obj vm.Object) (*elf.Image, error) {
 	cache, _ := obj.(*vm.FileObject)
 	version := uint64(0)
@@ -346,9 +346,9 @@ func (s *System) parse(r fileReader, obj vm.Object) (*elf.Image, error) {
 	return im, err
 }
 
-// openInterpreter opens and parses the interpreter that x's image names. Errors are
-// those of opening a program; ELIBBAD: it is none for this machine; EIO: it has no ELF
-// header (execve(2)). On error x has none.
+// openInterpreter opens and parses the interpreter that x's image names. Errors are those
+// of opening a program, and ELIBBAD: it is not for this machine; EIO: it has no ELF header
+// (execve(2)). In case of an error x has no interpreter.
 func (x *executable) openInterpreter(at fs.At) error {
 	at.Dir = nil
 	f, err := x.s.fs.OpenExec(at, x.image.Interp, 0)
@@ -383,7 +383,7 @@ func (x *executable) closeInterpreter() {
 	x.interp, x.interpObj, x.interpImage = nil, nil, nil
 }
 
-// fileReader makes a file an io.ReaderAt.
+// fileReader implements io.ReaderAt with a file.
 type fileReader struct {
 	f *fs.File
 	t fs.Task
@@ -391,14 +391,14 @@ type fileReader struct {
 
 func (r fileReader) ReadAt(p []byte, off int64) (int, error) { return r.f.Pread(r.t, p, off) }
 
-// load fills an empty address space with the program.
+// load loads the program into an empty address space.
 func (x *executable) load(vs *vm.VMSpace) (pc, sp arch.VA, err error) {
 	s := x.s
 	if x.limits != nil {
 		setMemoryLimits(vs, x.limits, x.cred)
 	}
 	if x.obj == nil {
-		return 0, 0, syscall.ENOEXEC // nothing that could be mapped
+		return 0, 0, syscall.ENOEXEC // the file cannot be mapped
 	}
 	a := &x.args
 	a.Yield = x.s.cfg.Yield
@@ -451,7 +451,7 @@ func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64,
 	if err := x.read(c, argv, envp); err != nil {
 		return 0, err
 	}
-	if at.Dir != nil { // what is asked for goes by a descriptor
+	if at.Dir != nil { // the file is named by a descriptor
 		if x.path = fmt.Sprintf("/dev/fd/%d", c.int(0)); name != "" {
 			x.path += "/" + name
 		}
@@ -463,7 +463,7 @@ func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64,
 	p := c.t.Process()
 	x.limits, x.fixed = p, p.Personality()&addrNoRandomize != 0
 	x.cred, x.secure = execCred(c.t, x.file)
-	defer x.file.Release() // what stays has a reference of its own
+	defer x.file.Release() // the users of the file have their own references
 	prog, err := x.program(p.Account().User())
 	if err != nil {
 		return 0, err
@@ -480,12 +480,12 @@ func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64,
 		c.t.SetCred(x.cred)
 	}
 	c.files().setProgram(prog)
-	// The registers are the new program's: the result is the one it starts with.
+	// The registers are already the new program's, so return its initial result register.
 	return c.f[arch.RetSlot], nil
 }
 
-// execCred are the credentials that t has after execve(2) of a file, which may be
-// set-user-ID or set-group-ID; secure says that they are more than t's user has.
+// execCred returns the credentials that t has after an execve(2) of f, which may be
+// set-user-ID or set-group-ID. secure says that they include more rights than t's user has.
 func execCred(t *proc.Thread, f *fs.File) (n *proc.Cred, secure bool) {
 	st := f.Stat()
 	var uid, gid *uint32
@@ -500,20 +500,19 @@ func execCred(t *proc.Thread, f *fs.File) (n *proc.Cred, secure bool) {
 	return t.Cred().Exec(uid, gid)
 }
 
-// StartArgs describe a process that the kernel starts from a file.
+// StartArgs describes a process that the kernel starts from a file.
 type StartArgs struct {
 	Path      string
-	Argv, Env []string // Argv empty: the path alone
+	Argv, Env []string // Argv empty: only the path
 	Layout    arch.Layout
 	Init      bool         // it is process 1
 	Design    *exit.Design // nil: the kernel's
-	// Console is opened as descriptors 0, 1 and 2; empty: /dev/console.
+	// Console is the file opened as descriptors 0, 1 and 2. Empty: /dev/console.
 	Console string
 }
 
-// Start runs a program as a child of the kernel, in a session of its own. The
-// caller calls Wait on the process in the end. Errors are execve(2)'s, and
-// proc.Kernel.Spawn's.
+// Start runs a program as a child of the kernel, in a new session. The caller must call
+// Wait on the process in the end. Errors are those of execve(2) and of proc.Kernel.Spawn.
 func (s *System) Start(a StartArgs) (*proc.Process, error) {
 	if a.Console == "" {
 		a.Console = "/dev/console"
@@ -531,7 +530,7 @@ func (s *System) Start(a StartArgs) (*proc.Process, error) {
 	return p, nil
 }
 
-// fdLimit is RLIMIT_NOFILE of processes that the kernel starts.
+// fdLimit is RLIMIT_NOFILE of the processes that the kernel starts.
 var fdLimit = int(proc.DefaultLimits()[unix.RLIMIT_NOFILE].Cur)
 
 func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error) {
@@ -591,13 +590,13 @@ func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error)
 	return nil, err
 }
 
-// kernelTask is a fs.Task for the kernel's own goroutines: nothing interrupts.
+// kernelTask implements fs.Task for the kernel's own goroutines, which nothing interrupts.
 type kernelTask struct{ s *System }
 
-// IDs are 0: no process.
+// IDs implements fs.Task: 0, as there is no process.
 func (kernelTask) IDs() (pid, tid int) { return 0, 0 }
 
-// FileLimit implements fs.Task: none.
+// FileLimit implements fs.Task: no limit.
 func (kernelTask) FileLimit() int64 { return fs.Never }
 
 // TooLarge implements fs.Task.
@@ -609,10 +608,10 @@ func (kernelTask) OpenLimit() int { return fs.MaxFDs }
 // Cred implements fs.Task.
 func (kernelTask) Cred() *proc.Cred { return cred.Root() }
 
-// Pause does not give way: what the kernel itself starts is short.
+// Pause implements fs.Task. It does nothing, as the kernel's own calls are short.
 func (kernelTask) Pause() error { return nil }
 
-// Payer is the kernel.
+// Payer implements fs.Task: the kernel.
 func (k kernelTask) Payer() *charge.User { return k.s.cfg.VM.Charges().Kernel() }
 
 // Sleep implements fs.Task.

@@ -9,7 +9,7 @@ import (
 	"grim/proc"
 )
 
-// pathCommands are the commands of fcntl(2) that a descriptor of O_PATH has.
+// pathCommand reports whether fcntl(2) allows the command for a descriptor of O_PATH.
 func pathCommand(cmd int) bool {
 	switch cmd {
 	case unix.F_DUPFD, unix.F_DUPFD_CLOEXEC, unix.F_GETFD, unix.F_SETFD, unix.F_GETFL:
@@ -18,7 +18,7 @@ func pathCommand(cmd int) bool {
 	return false
 }
 
-// sysFcntl is fcntl(2) less leases and directory notifications.
+// sysFcntl implements fcntl(2) without leases and directory notifications.
 func sysFcntl(c ctx) (uint64, error) {
 	fds, fd, cmd, arg := c.files().fds, c.int(0), c.int(1), c.int(2)
 	f, err := fds.Get(fd)
@@ -86,8 +86,8 @@ type userFlock struct {
 	Pad2         int32
 }
 
-// recordLock is the six commands about record locks. Those of a process belong to its
-// descriptor table.
+// recordLock implements the six commands about record locks. The owner of a process's locks
+// is its descriptor table.
 func (c ctx) recordLock(f *fs.File, table *fs.FDTable, cmd int) (uint64, error) {
 	u, err := get[userFlock](c, c.va(2))
 	if err != nil {
@@ -106,8 +106,8 @@ func (c ctx) recordLock(f *fs.File, table *fs.FDTable, cmd int) (uint64, error) 
 	}
 	err = f.SetLock(c.task(), table, &l, cmd == unix.F_SETLKW || cmd == unix.F_OFD_SETLKW)
 	if err == nil && table != nil && l.Type != unix.F_UNLCK {
-		// If another thread has closed the descriptor meanwhile, nobody would ever give
-		// the lock up.
+		// If another thread has closed the descriptor in the meantime, the lock would never
+		// be released.
 		if g, e := table.Get(c.int(0)); e != nil {
 			f.DropRecords(table)
 			return 0, syscall.EBADF
@@ -122,7 +122,7 @@ func (c ctx) recordLock(f *fs.File, table *fs.FDTable, cmd int) (uint64, error) 
 	return 0, err
 }
 
-// fileOwner is the commands about the signals of a description.
+// fileOwner implements the commands about the signals of a description.
 func (c ctx) fileOwner(f *fs.File, cmd int) (uint64, error) {
 	arg := c.int(2)
 	switch cmd {
@@ -167,7 +167,7 @@ func (c ctx) fileOwner(f *fs.File, cmd int) (uint64, error) {
 	return 0, nil
 }
 
-// exists says whether there is an owner of that kind.
+// exists reports whether there is an owner with this kind and number.
 func (s *System) exists(kind, id int) bool {
 	switch kind {
 	case fs.OwnerThread:
@@ -178,10 +178,10 @@ func (s *System) exists(kind, id int) bool {
 	return s.k.Holder(id) != nil
 }
 
-// siSigIO is SI_SIGIO, and the POLL_ codes that come with F_SETSIG begin at 1.
+// POLL_ codes of signals with F_SETSIG, which begin at 1.
 const sigPollIn, sigPollOut, sigPollErr, sigPollHup = 1, 2, 4, 6
 
-// SignalIO is what fs.Config.SignalIO takes.
+// SignalIO sends the signal of O_ASYNC. It is for fs.Config.SignalIO.
 func (s *System) SignalIO(x fs.IOSignal) {
 	info := &proc.Siginfo{Signo: x.Signal, Code: proc.SI_KERNEL}
 	if x.Info {
@@ -195,7 +195,8 @@ func (s *System) SignalIO(x fs.IOSignal) {
 			code = sigPollOut
 		}
 		info.Code = code
-		// si_band and si_fd lie where other signals have number, user and value.
+		// si_band and si_fd are where other signals have the process, the user and the
+		// value.
 		info.PID, info.UID, info.Value = int32(x.Band), 0, uint64(uint32(x.FD))
 	}
 	s.k.SendIO(x.Kind == fs.OwnerThread, x.Kind == fs.OwnerGroup, x.ID, info, x.By)

@@ -11,40 +11,40 @@ import (
 	"grim/proc"
 )
 
-// files is what a process holds beside memory (proc.Files): descriptors,
-// working directory and umask, and what /proc tells of its program.
+// files has the things of a process that are not memory (proc.Files): descriptors, working
+// directory and umask, and the data of its program for /proc.
 type files struct {
 	fds   *fs.FDTable
 	place *fs.Place
 
-	mu      sync.Mutex // guards program
+	mu      sync.Mutex // protects program
 	program program
 
-	// What fds and place point to unless they are another's: a fork is one
-	// allocation.
+	// fds and place point to these, unless they are shared with another process. So a fork
+	// needs only one allocation.
 	ownFDs   fs.FDTable
 	ownPlace fs.Place
 }
 
-// program is what execve(2) was given. It holds a reference of exe and of text; the
-// zero value is no program.
+// program has the arguments of execve(2). It has a reference on exe and on text. The zero
+// value is no program.
 type program struct {
 	exe       *fs.File
-	argv, env []byte // of text: strings, a NUL after each; cut at maxShown bytes
+	argv, env []byte // in text: strings with a NUL after each; cut to maxShown bytes
 	text      *programText
 }
 
-// programText is the arguments and the environment that /proc shows, once for a
-// process and all that it has forked.
+// programText has the arguments and the environment that /proc shows. A process and its
+// forked children share it.
 type programText struct {
 	refs  atomic.Int32
 	payer *charge.User // [I]
-	size  int          // [I] of both
-	few   [192]byte    // holds them, if there is room: most commands are short
+	size  int          // [I] of arguments and environment together
+	few   [192]byte    // holds both if there is room: most commands are short
 }
 
-// newProgram is a program that payer pays for; it takes a reference of exe, and
-// copies the strings: ENOMEM.
+// newProgram makes a program that payer pays for. It takes a reference on exe, and copies
+// the strings. Error: ENOMEM.
 func newProgram(exe *fs.File, argv, env []byte, payer *charge.User) (program, error) {
 	argv, env = argv[:min(len(argv), maxShown)], env[:min(len(env), maxShown)]
 	t := &programText{payer: payer, size: len(argv) + len(env)}
@@ -63,7 +63,7 @@ func newProgram(exe *fs.File, argv, env []byte, payer *charge.User) (program, er
 
 func (t *programText) cost() int64 { return int64(unsafe.Sizeof(*t)) + int64(t.size) }
 
-// ref is p for another holder.
+// ref returns p with new references, for another holder.
 func (p program) ref() program {
 	if p.text != nil {
 		p.text.refs.Add(1)
@@ -72,7 +72,7 @@ func (p program) ref() program {
 	return p
 }
 
-// release is the end of a holder's use.
+// release drops the holder's references.
 func (p program) release() {
 	if p.text == nil {
 		return
@@ -83,11 +83,11 @@ func (p program) release() {
 	}
 }
 
-// maxShown is how much of the arguments and of the environment /proc shows: the
-// kernel keeps it for every process.
+// maxShown is how much of the arguments and of the environment /proc shows. The kernel
+// keeps that much for every process.
 const maxShown = 4096
 
-// joined is strings with a NUL after each, as in /proc/PID/cmdline.
+// joined returns the strings of list with a NUL after each, as in /proc/PID/cmdline.
 func joined(list []string) []byte {
 	var b []byte
 	for _, s := range list {
@@ -99,13 +99,13 @@ func joined(list []string) []byte {
 	return b
 }
 
-// NewFiles is an empty descriptor table in the root directory, for a process
-// that no program file stands behind.
+// NewFiles makes an empty descriptor table and a place in the root directory, for a process
+// without a program file.
 func (s *System) NewFiles() (proc.Files, error) {
 	return s.newFiles(), nil
 }
 
-// newFiles is NewFiles. The kernel pays until a process has it.
+// newFiles is NewFiles. The kernel pays until a process owns the result.
 func (s *System) newFiles() *files {
 	fds := fs.NewFDTable(fdLimit, s.cfg.VM.Charges().Kernel())
 	fds.GiveWay(s.cfg.Yield)
@@ -134,7 +134,7 @@ func (f *files) Fork(flags proc.CloneFlags, owner *charge.User) (proc.Files, err
 	return n, nil
 }
 
-// CloseAll implements proc.Files: at exit, while user memory is still there.
+// CloseAll implements proc.Files. It is called at exit, while user memory still exists.
 func (f *files) CloseAll() {
 	f.fds.CloseAll()
 	f.setProgram(program{})
@@ -146,14 +146,14 @@ func (f *files) Shared() bool { return f.fds.Shared() }
 // CloseOnExec implements proc.Files.
 func (f *files) CloseOnExec() { f.fds.CloseOnExec() }
 
-// getProgram returns the program, for another holder.
+// getProgram returns the program with new references.
 func (f *files) getProgram() program {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.program.ref()
 }
 
-// setProgram replaces the program; f becomes the holder of p.
+// setProgram replaces the program. f takes over the references of p.
 func (f *files) setProgram(p program) {
 	f.mu.Lock()
 	old := f.program
@@ -162,5 +162,5 @@ func (f *files) setProgram(p program) {
 	old.release()
 }
 
-// files are the caller's.
+// files returns the caller's files.
 func (c ctx) files() *files { return c.t.Files().(*files) }

@@ -56,13 +56,13 @@ func sysFutex(c ctx) (uint64, error) {
 	case futexWakeOp:
 		return woken(c.t.FutexWakeOp(va, int(int32(val)), c.va(4), c.int(3), c.uint32(5), private))
 	}
-	return 0, syscall.ENOSYS // FUTEX_FD is gone, priority inheritance is not offered
+	return 0, syscall.ENOSYS // FUTEX_FD does not exist any more; priority inheritance is not implemented
 }
 
 func woken(n int, err error) (uint64, error) { return uint64(n), err }
 
-// futexWait waits; the timeout is absolute for FUTEX_WAIT_BITSET, of the clock
-// that realtime names, and relative for FUTEX_WAIT.
+// futexWait waits. For FUTEX_WAIT_BITSET the timeout is absolute, on the clock that
+// realtime selects. For FUTEX_WAIT it is relative.
 func (c ctx) futexWait(val, bits uint32, private, absolute, realtime bool) (uint64, error) {
 	deadline, again := c.t.SavedDeadline()
 	timeout := c.va(3) != 0

@@ -13,8 +13,8 @@ import (
 	"grim/proc/elf"
 )
 
-// Release is uname(2)'s release. C libraries compare its first numbers with the
-// oldest Linux that they work on: it names the one whose calls are offered.
+// Release is the release in uname(2). C libraries compare its first numbers with the oldest
+// Linux on which they work. So it names the Linux whose calls are offered.
 const Release = "6.1.0-grim"
 
 func sysUname(c ctx) (uint64, error) {
@@ -81,8 +81,8 @@ func sysTimes(c ctx) (uint64, error) {
 	return uint64(c.s.now() / tick), nil
 }
 
-// limit is prlimit(2) for process p: it tells the old limit, and with a new one
-// sets it, here and where it is obeyed.
+// limit implements prlimit(2) for process p. It returns the old limit. If set is not nil,
+// it sets the limit, in p and in the objects that enforce it.
 func (c ctx) limit(p *proc.Process, which int, set *proc.Rlimit) (proc.Rlimit, error) {
 	old, err := p.Limit(which)
 	if err != nil || set == nil {
@@ -98,7 +98,7 @@ func (c ctx) limit(p *proc.Process, which int, set *proc.Rlimit) (proc.Rlimit, e
 		if fl, ok := p.Files().(*files); ok {
 			fl.fds.SetLimit(int(set.Cur))
 		}
-		if p == c.t.Process() { // the thread may have its own
+		if p == c.t.Process() { // the thread may have a limit of its own
 			c.files().fds.SetLimit(int(set.Cur))
 		}
 		return old, nil
@@ -110,7 +110,7 @@ func (c ctx) limit(p *proc.Process, which int, set *proc.Rlimit) (proc.Rlimit, e
 	return old, nil
 }
 
-// setMemoryLimits makes vs obey p's limits.
+// setMemoryLimits sets the limits of vs to p's.
 func setMemoryLimits(vs *vm.VMSpace, p *proc.Process, who *proc.Cred) {
 	l := vs.Limits()
 	for _, x := range [...]struct {
@@ -172,8 +172,8 @@ func sysSetrlimit(c ctx) (uint64, error) {
 	return 0, err
 }
 
-// process finds the process that a pid argument names, by its own number or that
-// of any of its threads; 0 is the caller's.
+// process returns the process that a pid argument names, by its own number or by that of
+// one of its threads. 0 is the caller's process.
 func (c ctx) process(pid int) (*proc.Process, error) {
 	if pid == 0 || pid == c.t.Process().PID() {
 		return c.t.Process(), nil
@@ -184,7 +184,7 @@ func (c ctx) process(pid int) (*proc.Process, error) {
 	return nil, syscall.ESRCH
 }
 
-// flag is the result of a call that answers yes or no.
+// flag returns the result of a call that answers yes or no.
 func flag(on bool) (uint64, error) {
 	if on {
 		return 1, nil
@@ -270,21 +270,21 @@ func sysGetcpu(c ctx) (uint64, error) {
 // addrNoRandomize is ADDR_NO_RANDOMIZE (personality(2)).
 const addrNoRandomize = 0x0040000
 
-// sysPersonality keeps whatever it is given, as Linux does. Only ADDR_NO_RANDOMIZE
-// means something here.
+// sysPersonality keeps every value, as Linux does. Only ADDR_NO_RANDOMIZE has an effect
+// here.
 func sysPersonality(c ctx) (uint64, error) {
 	p := c.t.Process()
 	old := p.Personality()
-	if v := c.uint32(0); v != 0xffffffff { // the query
+	if v := c.uint32(0); v != 0xffffffff { // 0xffffffff only asks for the value
 		p.SetPersonality(v)
 	}
 	return uint64(old), nil
 }
 
-// randomTurn is how much the generator makes between two pauses.
+// randomTurn is how many bytes the generator makes between two pauses.
 const randomTurn = fs.RandomTurn
 
-// sysGetrandom fills the buffer from the kernel's generator, a turn at a time.
+// sysGetrandom fills the buffer from the kernel's generator, one turn at a time.
 func sysGetrandom(c ctx) (uint64, error) {
 	if err := onlyFlags(c.int(2), unix.GRND_NONBLOCK|unix.GRND_RANDOM|unix.GRND_INSECURE); err != nil {
 		return 0, err
@@ -311,7 +311,7 @@ func sysGetrandom(c ctx) (uint64, error) {
 	return done, nil
 }
 
-// sysReboot: process 1 ends the machine with it (reboot(2)).
+// sysReboot implements reboot(2): process 1 stops or restarts the machine with it.
 func sysReboot(c ctx) (uint64, error) {
 	if c.uint32(0) != unix.LINUX_REBOOT_MAGIC1 {
 		return 0, syscall.EINVAL

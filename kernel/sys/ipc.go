@@ -11,7 +11,7 @@ import (
 	"grim/proc"
 )
 
-// ipcCaller is the caller as package ipc sees it; sleeps end at the deadline.
+// ipcCaller returns the caller as package ipc needs it. Its sleeps end at the deadline.
 func (c ctx) ipcCaller(deadline int64) *ipc.Caller {
 	return &ipc.Caller{
 		Cred: c.t.Cred(), PID: c.t.Process().PID(), Payer: c.t.Process().Account().User(), Now: c.s.cfg.Wall() / second,
@@ -70,7 +70,7 @@ func ipcPermOf(p *ipc.Perm) ipcPerm {
 
 func (p *ipcPerm) perm() *ipc.Perm { return &ipc.Perm{UID: p.UID, GID: p.GID, Mode: p.Mode} }
 
-// semidDS is struct semid64_ds of arm64; amd64 has an unused word after each time.
+// semidDS is struct semid64_ds of arm64. amd64 has an unused word after each time.
 type semidDS struct {
 	Perm         ipcPerm
 	Otime, Ctime int64
@@ -123,7 +123,7 @@ func (c ctx) semop(deadline int64) (uint64, error) {
 		s, pid := c.s, c.t.Process().PID()
 		c.t.Process().AtExit("sem", func() { s.ipc.SemExit(pid, s.cfg.Wall()/second) })
 	}
-	if err == proc.ERESTARTNOHAND { // semop(2) never starts again
+	if err == proc.ERESTARTNOHAND { // semop(2) is never restarted
 		err = syscall.EINTR
 	}
 	return 0, err
@@ -157,7 +157,7 @@ func sysSemctl(c ctx) (uint64, error) {
 		}
 		return r, put(c, c.va(3), &semidDS{Perm: ipcPermOf(&set.Perm), Otime: set.Otime, Ctime: set.Ctime, Nsems: uint64(set.N())})
 	case ipcSet:
-		p, err := get[ipcPerm](c, c.va(3)) // the structure begins with it
+		p, err := get[ipcPerm](c, c.va(3)) // the structure begins with struct ipc64_perm
 		if err != nil {
 			return 0, err
 		}
@@ -295,7 +295,7 @@ const (
 	shmExec    = 0o100000
 )
 
-// maxSegment is the largest segment: what a file object can have.
+// maxSegment is the largest size of a segment: that of a file object.
 const maxSegment = 1 << 46
 
 func sysShmget(c ctx) (uint64, error) {
@@ -363,7 +363,7 @@ func sysShmat(c ctx) (uint64, error) {
 	return uint64(va), err
 }
 
-// sysShmdt takes away what a shmat(2) at that address has mapped: EINVAL.
+// sysShmdt unmaps the segment that shmat(2) has mapped at an address. Error: EINVAL.
 func sysShmdt(c ctx) (uint64, error) {
 	at := c.va(0)
 	list := c.mem().EntriesFrom(at, 1)
@@ -372,7 +372,7 @@ func sysShmdt(c ctx) (uint64, error) {
 	}
 	id, name := list[0].Inode, list[0].Name
 	c.s.ipc.Shmdt(c.ipcCaller(0), int(id))
-	for next := at; ; { // mprotect(2) may have divided it
+	for next := at; ; { // mprotect(2) may have split the mapping
 		list := c.mem().EntriesFrom(next, 1)
 		if len(list) == 0 || list[0].Name != name || list[0].Inode != id || list[0].Off != int64(list[0].Start-at) {
 			return 0, nil
@@ -439,7 +439,7 @@ func sysShmctl(c ctx) (uint64, error) {
 	return 0, syscall.EINVAL
 }
 
-// ipcTexts are the limits in /proc/sys/kernel.
+// ipcTexts makes the files of the limits in /proc/sys/kernel.
 func (s *System) ipcTexts() {
 	for path, text := range map[string]string{
 		"sys/kernel/msgmax": fmt.Sprint(ipc.MaxMsg), "sys/kernel/msgmnb": fmt.Sprint(ipc.MaxBytes), "sys/kernel/msgmni": "32000",

@@ -8,10 +8,10 @@ import (
 	"grim/kernel/fs"
 )
 
-// Structures of the user interface whose layout differs between the two
-// architectures, or between Linux and golang.org/x/sys/unix. They are written
-// field by field, so that both are tested on any host; everything else is
-// copied straight from the types of golang.org/x/sys/unix.
+// Structures of the user interface whose layout differs between the two architectures, or
+// between Linux and golang.org/x/sys/unix. They are written field by field, so that both
+// layouts are tested on any host. All other structures are copied from the types of
+// golang.org/x/sys/unix.
 
 var le = binary.LittleEndian
 
@@ -51,7 +51,7 @@ func putStatARM64(b *[statSizeAMD64]byte, st *fs.Stat) int {
 	return statSizeARM64
 }
 
-// putStatTail writes what both have from offset 64 on: blocks and three times.
+// putStatTail writes the common part from offset 64 on: blocks and three times.
 func putStatTail(b *[statSizeAMD64]byte, st *fs.Stat) {
 	le.PutUint64(b[64:], uint64(st.Blocks))
 	for i, ns := range [3]int64{st.Atime, st.Mtime, st.Ctime} {
@@ -61,7 +61,7 @@ func putStatTail(b *[statSizeAMD64]byte, st *fs.Stat) {
 	}
 }
 
-// struct epoll_event is packed on amd64 only (epoll_ctl(2); EPOLL_PACKED).
+// struct epoll_event is packed only on amd64 (epoll_ctl(2); EPOLL_PACKED).
 const (
 	epollSizeAMD64 = 12
 	epollSizeARM64 = 16
@@ -79,8 +79,8 @@ func getEpollEvent(b []byte, size int) fs.EpollEvent {
 	return fs.EpollEvent{Events: le.Uint32(b), Data: le.Uint64(b[size-8:])}
 }
 
-// statx is struct statx (statx(2)), and sysinfo struct sysinfo (sysinfo(2)), as in
-// golang.org/x/sys/unix, but with names for their padding, so that it is cleared.
+// statx is struct statx (statx(2)), and sysinfo is struct sysinfo (sysinfo(2)). Their
+// padding has names, unlike that in golang.org/x/sys/unix, so that it is cleared.
 type statx struct {
 	Mask, Blksize                      uint32
 	Attributes                         uint64

@@ -9,10 +9,10 @@ import (
 	"grim/kernel/fs"
 )
 
-// Calls that only amd64 has a number for, as newer ones do the same.
+// Calls that exist only on amd64, as newer calls do the same.
 
-// oldDirent turns a struct linux_dirent64 into a struct linux_dirent, which is as long:
-// the type moves from before the name to the end of the record.
+// oldDirent converts a struct linux_dirent64 to a struct linux_dirent of the same length.
+// The type moves from before the name to the end of the record.
 func oldDirent(rec []byte) {
 	typ := rec[18]
 	copy(rec[18:], rec[19:])
@@ -29,7 +29,7 @@ func sysGetdents(c ctx) (uint64, error) {
 	})
 }
 
-// setTimes sets the times of a path: no pointer, both now.
+// setTimes sets the times of a path.
 func (c ctx) setTimes(at fs.At, path string, ns [2]int64) error {
 	return c.s.fs.Utimes(at, path, ns[0], ns[1], 0)
 }
@@ -48,7 +48,7 @@ func sysUtime(c ctx) (uint64, error) {
 	return c.onPath(func(at fs.At, path string) error { return c.setTimes(at, path, ns) })
 }
 
-// timevals reads the pair of timevals of utimes(2).
+// timevals reads the pair of timevals of utimes(2). A null pointer means the present time.
 func (c ctx) timevals(va arch.VA) (ns [2]int64, err error) {
 	if va == 0 {
 		return bothNow, nil
@@ -85,8 +85,8 @@ func sysFutimesat(c ctx) (uint64, error) {
 	return c.onPathAt(0, func(at fs.At, path string) error { return c.setTimes(at, path, ns) })
 }
 
-// sysUstat: the only file systems are the root and those in memory beside it, by
-// device number.
+// sysUstat implements ustat(2): it returns the data of the file system with a device
+// number.
 func sysUstat(c ctx) (uint64, error) {
 	st, err := c.s.fs.StatfsDev(uint64(c.uint32(0)))
 	if err != nil {

@@ -14,11 +14,11 @@ import (
 // PROT_READ, PROT_WRITE and PROT_EXEC are arch.Prot's bits.
 const protMask = unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC
 
-// map32Bit is MAP_32BIT, which exists on amd64 only.
+// map32Bit is MAP_32BIT, which exists only on amd64.
 const map32Bit = 0x40
 
-// mmapFlags translates the flags of mmap(2) that change what Map does; the
-// others are hints.
+// mmapFlags translates the flags of mmap(2) that change what Map does. The other flags are
+// hints.
 var mmapFlags = [...]struct {
 	linux int
 	vm    vm.MapFlags
@@ -31,15 +31,15 @@ var mmapFlags = [...]struct {
 	{unix.MAP_LOCKED, vm.Locked},
 }
 
-// legacyFlags are the flags that MAP_SHARED_VALIDATE accepts (Linux's
-// LEGACY_MAP_MASK): those that there were before it, MAP_HUGE_* among them. All
-// others are refused, MAP_FIXED_NOREPLACE too; without VALIDATE they are ignored.
+// legacyFlags are the flags that MAP_SHARED_VALIDATE accepts (Linux's LEGACY_MAP_MASK):
+// those that are older than it, including MAP_HUGE_*. All others are refused, even
+// MAP_FIXED_NOREPLACE. Without VALIDATE they are ignored.
 const legacyFlags = unix.MAP_TYPE | unix.MAP_FIXED | unix.MAP_ANONYMOUS | unix.MAP_DENYWRITE |
 	unix.MAP_EXECUTABLE | unix.MAP_GROWSDOWN | unix.MAP_LOCKED | unix.MAP_NORESERVE | unix.MAP_POPULATE |
 	unix.MAP_NONBLOCK | unix.MAP_STACK | unix.MAP_HUGETLB | map32Bit | unix.MAP_HUGE_MASK<<unix.MAP_HUGE_SHIFT
 
-// sysMmap checks in Linux's order: offset, descriptor, length, address, then what the
-// file allows.
+// sysMmap checks in Linux's order: offset, descriptor, length, address, permissions of the
+// file.
 func sysMmap(c ctx) (uint64, error) {
 	m := mapping{addr: c.va(0), length: c.arg(1), prot: arch.Prot(c.arg(2) & protMask), flags: c.int(3), off: c.arg(5)}
 	if m.off%arch.PageSize != 0 {
@@ -77,10 +77,10 @@ func sysMmap(c ctx) (uint64, error) {
 	return c.mapFile(f, &m)
 }
 
-// memory is the caller's address space for calls that may take long.
+// memory returns the caller's address space, for calls that may take long.
 func (c ctx) memory() vm.Caller { return c.mem().For(c.t) }
 
-// mapping is what mmap(2) is asked for.
+// mapping has the arguments of mmap(2).
 type mapping struct {
 	addr   arch.VA
 	length uint64 // whole pages
@@ -90,9 +90,9 @@ type mapping struct {
 	vm     vm.MapFlags
 }
 
-// mayPlace says whether the caller may map n bytes exactly at addr. ENOMEM: not in
-// the user half. EINVAL: inside a page. EPERM: below vm.MinAddr, without
-// CAP_SYS_RAWIO.
+// mayPlace checks that the caller may map n bytes exactly at addr. ENOMEM: addr is not in
+// the user half. EINVAL: it is inside a page. EPERM: it is below vm.MinAddr, and the caller
+// lacks CAP_SYS_RAWIO.
 func (c ctx) mayPlace(addr arch.VA, n uint64, fl vm.MapFlags) error {
 	switch {
 	case fl&(vm.Fixed|vm.FixedNoReplace) == 0:
@@ -107,8 +107,8 @@ func (c ctx) mayPlace(addr arch.VA, n uint64, fl vm.MapFlags) error {
 	return nil
 }
 
-// mapAnon maps zero-filled memory; shared, it is an object of its own that
-// children of fork have too.
+// mapAnon maps zero-filled memory. Shared memory is an object of its own, which children of
+// fork have too.
 func (c ctx) mapAnon(m *mapping) (uint64, error) {
 	switch m.flags & unix.MAP_TYPE {
 	case unix.MAP_PRIVATE:
@@ -123,7 +123,7 @@ func (c ctx) mapAnon(m *mapping) (uint64, error) {
 }
 
 func (c ctx) mapFile(f *fs.File, m *mapping) (uint64, error) {
-	// A device's offset is its own affair; a file has none beyond the largest int64.
+	// A device interprets its offset itself. A file has no offset above the largest int64.
 	end := m.off + m.length
 	if end < m.off || f.Stat().Mode&unix.S_IFMT == unix.S_IFREG && int64(end) < 0 {
 		return 0, syscall.EOVERFLOW
@@ -264,8 +264,9 @@ const (
 	membarrierSupported       = membarrierGlobal | membarrierPrivate | membarrierRegisterPrivate
 )
 
-// sysMembarrier: a CPU that is in user mode is made to leave it; one that is not passes a
-// barrier before it enters user mode again. With one CPU, entering the kernel is enough.
+// sysMembarrier implements membarrier(2). A CPU in user mode is made to leave user mode. Any
+// other CPU passes a barrier before it enters user mode again. With one CPU, the entry to
+// the kernel is enough.
 func sysMembarrier(c ctx) (uint64, error) {
 	if c.arg(1) != 0 {
 		return 0, syscall.EINVAL

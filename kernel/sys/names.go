@@ -10,10 +10,10 @@ import (
 	"grim/proc/cred"
 )
 
-// Calls that take names. The calls without a dirfd exist on amd64 only; both
-// kinds end in one function each, with where the path starts and the path.
+// Calls that take names. The calls without a dirfd exist only on amd64. Both kinds use the
+// same functions, which get the start of the path and the path.
 
-// onPath runs fn with path argument 0 and the working directory.
+// onPath calls fn with path argument 0 and the working directory.
 func (c ctx) onPath(fn func(at fs.At, path string) error) (uint64, error) {
 	path, err := c.path(0)
 	if err != nil {
@@ -22,7 +22,7 @@ func (c ctx) onPath(fn func(at fs.At, path string) error) (uint64, error) {
 	return 0, fn(c.cwd(), path)
 }
 
-// onPathAt runs fn with descriptor argument i and path argument i+1.
+// onPathAt calls fn with descriptor argument i and path argument i+1.
 func (c ctx) onPathAt(i int, fn func(at fs.At, path string) error) (uint64, error) {
 	path, err := c.path(i + 1)
 	if err != nil {
@@ -36,7 +36,7 @@ func (c ctx) onPathAt(i int, fn func(at fs.At, path string) error) (uint64, erro
 	return 0, fn(at, path)
 }
 
-// onFile runs fn with the file of descriptor argument 0.
+// onFile calls fn with the file of descriptor argument 0.
 func (c ctx) onFile(fn func(f *fs.File) error) (uint64, error) {
 	f, err := c.file(0)
 	if err != nil {
@@ -151,7 +151,7 @@ func sysRenameat2(c ctx) (uint64, error) {
 	return c.renameAt(uint(flags))
 }
 
-// readlink stores the target at buf, cut to n bytes and without a NUL.
+// readlink stores the target at buf, cut to n bytes, without a NUL.
 func (c ctx) readlink(at fs.At, path string, buf arch.VA, n int) (uint64, error) {
 	if n <= 0 {
 		return 0, syscall.EINVAL
@@ -225,7 +225,8 @@ func sysFchownat(c ctx) (uint64, error) {
 	})
 }
 
-// fileTimes reads the pair of timespecs of utimensat(2); no pointer: both now.
+// fileTimes reads the pair of timespecs of utimensat(2). A null pointer means the present
+// time.
 func (c ctx) fileTimes(va arch.VA) (ns [2]int64, err error) {
 	if va == 0 {
 		return [2]int64{fs.TimeNow, fs.TimeNow}, nil
@@ -294,18 +295,18 @@ func sysFsync(c ctx) (uint64, error) { return c.onFile((*fs.File).Sync) }
 
 func sysSyncfs(c ctx) (uint64, error) { return c.onFile((*fs.File).SyncVolume) }
 
-// sysSync is for disks. Files in memory have nowhere to be written.
+// sysSync writes all volumes to their disks. Files in memory need no sync.
 func sysSync(c ctx) (uint64, error) {
 	c.s.fs.Sync()
 	return 0, nil
 }
 
-// mountFlags are the flags of mount(2) that change nothing here, beside MS_RDONLY: there
-// are no times of access.
+// mountFlags are the flags of mount(2) that are accepted. Except for MS_RDONLY they have no
+// effect, as there are no times of access.
 const mountFlags = unix.MS_RDONLY | unix.MS_NOATIME | unix.MS_NODIRATIME | unix.MS_RELATIME | unix.MS_STRICTATIME | unix.MS_SILENT | unix.MS_LAZYTIME
 
-// sysMount mounts the file system of a disk. EPERM, ENODEV for a type that is not ext2's,
-// ENOTBLK, and what is wrong with the disk.
+// sysMount mounts the file system of a disk. Errors: EPERM, ENODEV for an unknown type,
+// ENOTBLK, and those of the disk.
 func sysMount(c ctx) (uint64, error) {
 	if !c.t.Cred().Has(cred.SysAdmin) {
 		return 0, syscall.EPERM
@@ -361,8 +362,7 @@ func sysUmount2(c ctx) (uint64, error) {
 	return 0, c.s.fs.Unmount(c.cwd(), path)
 }
 
-// sysFadvise64 checks its arguments as posix_fadvise(2) has them; advice changes
-// nothing for files in memory.
+// sysFadvise64 checks its arguments as posix_fadvise(2) does. The advice has no effect.
 func sysFadvise64(c ctx) (uint64, error) {
 	if c.int(3) < unix.FADV_NORMAL || c.int(3) > unix.FADV_NOREUSE || int64(c.arg(2)) < 0 {
 		return 0, syscall.EINVAL
@@ -390,7 +390,7 @@ func sysFchdir(c ctx) (uint64, error) {
 	})
 }
 
-// sysGetcwd stores the path with its NUL and returns that length.
+// sysGetcwd stores the path with a NUL, and returns its length including the NUL.
 func sysGetcwd(c ctx) (uint64, error) {
 	path, err := c.files().place.Getcwd()
 	if err != nil {

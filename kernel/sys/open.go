@@ -9,19 +9,19 @@ import (
 	"grim/kernel/fs"
 )
 
-// openFlags are the flags that open(2) acts on; it ignores others, openat2(2)
-// does not.
+// openFlags are the flags that open(2) knows. open(2) ignores other flags, openat2(2) does
+// not.
 const openFlags = unix.O_ACCMODE | unix.O_APPEND | unix.O_CLOEXEC | unix.O_CREAT | unix.O_DIRECT |
 	unix.O_DIRECTORY | unix.O_DSYNC | unix.O_EXCL | unix.O_LARGEFILE | unix.O_NOATIME | unix.O_NOCTTY |
 	unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_PATH | unix.O_SYNC | unix.O_TMPFILE | unix.O_TRUNC | unix.O_ASYNC
 
-// install gives f a descriptor; f's reference is consumed.
+// install gives f a descriptor. It takes over the caller's reference.
 func (c ctx) install(f *fs.File, cloexec bool) (uint64, error) {
 	fd, err := c.files().fds.Install(f, 0, cloexec)
 	return uint64(fd), err
 }
 
-// installNew is install of what a constructor of package fs returns.
+// installNew installs the result of a constructor of package fs.
 func (c ctx) installNew(cloexec bool) func(*fs.File, error) (uint64, error) {
 	return func(f *fs.File, err error) (uint64, error) {
 		if err != nil {
@@ -64,7 +64,7 @@ func sysOpenat(c ctx) (uint64, error) {
 	return c.open(at, path, c.int(2)&openFlags, c.uint32(3))
 }
 
-// resolveCached is RESOLVE_CACHED, which x/sys/unix lacks: names are in memory anyway.
+// resolveCached is RESOLVE_CACHED, which x/sys/unix lacks. It has no effect here.
 const resolveCached = 0x20
 
 func sysOpenat2(c ctx) (uint64, error) {
@@ -152,8 +152,7 @@ func sysDup3(c ctx) (uint64, error) {
 	return uint64(to), c.files().fds.DupTo(from, to, flags != 0)
 }
 
-// pair makes a pair of descriptors and stores their numbers; if that fails
-// there is no trace of them.
+// pair makes a pair of descriptors and stores their numbers. If that fails it removes both.
 func (c ctx) pair(a, b *fs.File, cloexec bool, i int) (uint64, error) {
 	fds := c.files().fds
 	x, err := fds.Install(a, 0, cloexec)
@@ -208,7 +207,7 @@ func sysEventfd(c ctx) (uint64, error) {
 	return c.install(f, false)
 }
 
-// maxMemfdName is NAME_MAX less the "memfd:" that is put before it.
+// maxMemfdName is NAME_MAX minus the length of "memfd:", which is put before the name.
 const maxMemfdName = 249
 
 func sysMemfdCreate(c ctx) (uint64, error) {
@@ -239,8 +238,8 @@ func sysFlock(c ctx) (uint64, error) {
 	return 0, f.Flock(c.task(), c.int(1))
 }
 
-// Requests about the descriptor and not the file (asm-generic/ioctls.h);
-// golang.org/x/sys/unix lacks them.
+// Requests about the descriptor, not the file (asm-generic/ioctls.h). golang.org/x/sys/unix
+// lacks them.
 const (
 	fionclex = 0x5450
 	fioclex  = 0x5451

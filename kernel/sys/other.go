@@ -13,9 +13,10 @@ import (
 	"grim/proc"
 )
 
-// Calls of one process about another.
+// Calls of one process that act on another process.
 
-// traced is the process of a number, if the caller may look into it: ESRCH, EPERM.
+// traced returns the process with a number, if the caller may look into it. Errors: ESRCH,
+// EPERM.
 func (c ctx) traced(pid int) (*proc.Process, error) {
 	p := c.s.k.Holder(pid)
 	if p == nil || p.Exited() {
@@ -30,8 +31,8 @@ func (c ctx) traced(pid int) (*proc.Process, error) {
 func sysProcessVMReadv(c ctx) (uint64, error)  { return c.processVM(false) }
 func sysProcessVMWritev(c ctx) (uint64, error) { return c.processVM(true) }
 
-// processVM copies between the caller's memory and another process's, a piece at a
-// time. What was copied before a bad address counts.
+// processVM copies between the memory of the caller and of another process, one piece at a
+// time. Bytes copied before a bad address count.
 func (c ctx) processVM(out bool) (uint64, error) {
 	if c.arg(5) != 0 {
 		return 0, syscall.EINVAL
@@ -87,7 +88,7 @@ func (c ctx) processVM(out bool) (uint64, error) {
 	return done, nil
 }
 
-// copyBetween moves len(b) bytes by b.
+// copyBetween moves len(b) bytes, through b.
 func copyBetween(mine *vm.VMSpace, at arch.VA, theirs *vm.VMSpace, there arch.VA, b []byte, out bool) error {
 	if out {
 		if err := mine.CopyIn(b, at); err != nil {
@@ -146,7 +147,8 @@ const (
 	kcmpKinds
 )
 
-// sysKcmp says whether two processes share something: 0, or an order of what differs.
+// sysKcmp reports whether two processes share a resource: it returns 0, or an order of the
+// two resources.
 func sysKcmp(c ctx) (uint64, error) {
 	var p [2]*proc.Process
 	for i := range p {
@@ -190,7 +192,7 @@ func sysKcmp(c ctx) (uint64, error) {
 		case kcmpSighand:
 			at[i] = p[i].SignalTable()
 		case kcmpIO, kcmpSysVSem:
-			at[i] = 0 // nobody has any
+			at[i] = 0 // no process has any
 		default:
 			return 0, syscall.EINVAL
 		}
@@ -198,8 +200,9 @@ func sysKcmp(c ctx) (uint64, error) {
 	return [3]uint64{1, 0, 2}[cmp.Compare(at[0], at[1])+1], nil
 }
 
-// prctlKept are requests of prctl(2) that are kept and told, or that this kernel, like
-// one built without what they are about, does not have.
+// prctlKept handles requests of prctl(2) whose values are only kept and returned, or whose
+// subject this kernel does not have. The answers of the latter are those of a Linux built
+// without it. ok is false for other requests.
 func (c ctx) prctlKept() (v uint64, err error, ok bool) {
 	rest := c.arg(2) | c.arg(3) | c.arg(4)
 	switch c.int(0) {

@@ -11,20 +11,20 @@ import (
 	"grim/proc"
 )
 
-// Low bits of EPOLL* are POLL*'s.
+// The low bits of EPOLL* are those of POLL*.
 const (
 	pollIn  = unix.POLLIN | unix.EPOLLRDNORM | unix.EPOLLRDBAND | unix.POLLHUP | unix.POLLERR
 	pollOut = unix.POLLOUT | unix.EPOLLWRNORM | unix.EPOLLWRBAND | unix.POLLERR
 	pollPri = unix.POLLPRI
-	// pollAlways are told whether asked for or not.
+	// pollAlways are reported even if they were not requested.
 	pollAlways = unix.POLLERR | unix.POLLHUP
 )
 
-// pollCost is the kernel memory that one descriptor of a poll costs: struct
-// pollfd, fs.PollFD and fs's waiter.
+// pollCost is the kernel memory for one descriptor of a poll: struct pollfd, fs.PollFD and
+// fs's waiter.
 const pollCost = 128
 
-// milliseconds is the deadline of a timeout in ms; negative: never; 0: now.
+// milliseconds returns the deadline of a timeout in ms. Negative: never. 0: now.
 func (c ctx) milliseconds(ms int) int64 {
 	switch {
 	case ms < 0:
@@ -35,7 +35,7 @@ func (c ctx) milliseconds(ms int) int64 {
 	return addTime(c.s.now(), int64(ms)*1e6)
 }
 
-// poll is the work of poll(2) and ppoll(2): n pollfds at va.
+// poll implements poll(2) and ppoll(2) for n pollfds at va.
 func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
 	tab := c.files().fds
 	if n > uint64(max(tab.Limit(), 0)) {
@@ -70,8 +70,8 @@ func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
 	if invalid > 0 {
 		deadline = 0
 	}
-	// A signal that ends the wait leaves revents written all the same, as on Linux:
-	// nothing is ready.
+	// As on Linux, revents are written even if a signal has ended the wait. No file is
+	// ready then.
 	ready, waitErr := fs.Poll(c.task(), fds, deadline)
 	if waitErr != nil && waitErr != proc.ERESTARTSYS {
 		return 0, waitErr
@@ -113,8 +113,8 @@ func sysPoll(c ctx) (uint64, error) {
 	return n, err
 }
 
-// timed runs a call with a timespec argument at va and a signal mask that holds
-// while it waits, and stores what is left of the time, as Linux does.
+// timed calls wait with the deadline of a timespec argument at va, and with a signal mask
+// during the wait. It stores the remaining time, as Linux does.
 func (c ctx) timed(va arch.VA, mask *proc.Sigset, wait func(deadline int64) (uint64, error)) (uint64, error) {
 	deadline, err := c.deadline(va)
 	if err != nil {
@@ -132,9 +132,9 @@ func (c ctx) timed(va arch.VA, mask *proc.Sigset, wait func(deadline int64) (uin
 	return n, noHand(err)
 }
 
-// noHand makes an interrupted wait one that a handler ends: the time that is
-// left has been told, so starting again by itself would be as good as EINTR
-// only where no handler has run.
+// noHand changes the error of an interrupted wait so that the call is restarted only if no
+// handler has run. After a handler it returns EINTR: the remaining time has been stored, so
+// the program can restart the call itself.
 func noHand(err error) error {
 	if err == proc.ERESTARTSYS {
 		return proc.ERESTARTNOHAND
@@ -142,7 +142,7 @@ func noHand(err error) error {
 	return err
 }
 
-// sigmask reads the signal set at va; nil for a null pointer.
+// sigmask reads the signal set at va. It returns nil for a null pointer.
 func (c ctx) sigmask(va arch.VA, size uint64) (*proc.Sigset, error) {
 	if va == 0 {
 		return nil, nil
@@ -164,12 +164,12 @@ func sysPpoll(c ctx) (uint64, error) {
 	})
 }
 
-// selectSets are the three bit sets of select(2), in and out.
+// selectSets are the three bit sets of select(2), for input and output.
 type selectSets [3][]byte
 
 var selectEvents = [3]uint32{pollIn, pollOut, pollPri}
 
-// selectFDs is the work of select(2): sets of n bits at the three addresses.
+// selectFDs implements select(2) for sets of n bits at the three addresses.
 func (c ctx) selectFDs(n int, at [3]arch.VA, deadline int64) (uint64, error) {
 	if n < 0 {
 		return 0, syscall.EINVAL
@@ -211,7 +211,7 @@ func (c ctx) selectFDs(n int, at [3]arch.VA, deadline int64) (uint64, error) {
 	return count, nil
 }
 
-// files opens what the sets name. EBADF.
+// files opens the descriptors in the sets. Error: EBADF.
 func (s *selectSets) files(c ctx, tab *fs.FDTable, n int) (fds []fs.PollFD, nums []int, err error) {
 	for fd := range n {
 		c.pauseEvery(fd)
@@ -234,7 +234,7 @@ func (s *selectSets) files(c ctx, tab *fs.FDTable, n int) (fds []fs.PollFD, nums
 	return fds, nums, nil
 }
 
-// results leaves in the sets the bits that are ready, and counts them.
+// results sets the bits of ready descriptors, clears the others, and counts the set ones.
 func (s *selectSets) results(c ctx, fds []fs.PollFD, nums []int) (count uint64) {
 	var out selectSets
 	for i := range s {
@@ -271,7 +271,7 @@ func sysSelect(c ctx) (uint64, error) {
 	n, err := c.selectFDs(c.int(0), c.selectSetArgs(), deadline)
 	if va != 0 {
 		tv := timevalOf(max(deadline-c.s.now(), 0))
-		_ = put(c, va, &tv) // as timed
+		_ = put(c, va, &tv) // ignored, as in timed
 	}
 	return n, noHand(err)
 }
@@ -333,8 +333,8 @@ func sysEpollCtl(c ctx) (uint64, error) {
 	return 0, ep.EpollCtl(c.int(1), c.int(2), f, ev)
 }
 
-// maxEpollEvents bounds what one epoll_wait brings; the rest stays ready. It is
-// also what a thread holds while it waits.
+// maxEpollEvents bounds how many events one epoll_wait returns. The rest stays ready. It
+// also bounds the memory of a thread that waits.
 const maxEpollEvents = 128
 
 func (c ctx) epollWait(deadline int64) (uint64, error) {
@@ -368,7 +368,8 @@ func sysEpollWait(c ctx) (uint64, error) {
 	return n, eintr(err)
 }
 
-// eintr: epoll_wait(2) and others never start again after a signal (signal(7)).
+// eintr is for epoll_wait(2) and other calls that are never restarted after a signal
+// (signal(7)).
 func eintr(err error) error {
 	if err == proc.ERESTARTSYS {
 		return syscall.EINTR

@@ -41,8 +41,8 @@ func sysSetsid(c ctx) (uint64, error) {
 	return uint64(sid), err
 }
 
-// fork is what all five calls come to. The pidfd, where one is wanted, is made
-// before the child runs, so that a failure leaves no child.
+// fork implements all five calls. The pidfd, if one is requested, is made before the child
+// runs, so that there is no child if this fails.
 func (c ctx) fork(a proc.ForkArgs, pidfdAt arch.VA) (uint64, error) {
 	pidfd := -1
 	if a.Flags&proc.ClonePidfd != 0 {
@@ -78,7 +78,8 @@ func sysVfork(c ctx) (uint64, error) {
 // exitSignalMask is CSIGNAL: the low byte of clone(2)'s flags.
 const exitSignalMask = 0xff
 
-// sysClone: the last two arguments change places between the architectures.
+// sysClone implements clone(2). The order of the last two arguments depends on the
+// architecture.
 func sysClone(c ctx) (uint64, error) {
 	flags, tls, ctid := c.arg(0), c.arg(4), c.va(3)
 	if c.s.tab.tlsBeforeTID {
@@ -92,7 +93,7 @@ func sysClone(c ctx) (uint64, error) {
 		ChildTID:   ctid,
 		ExitSignal: syscall.Signal(flags & exitSignalMask),
 	}
-	// clone(2) stores the pidfd where the parent's copy of the number would go.
+	// clone(2) stores the pidfd at the address for the parent's copy of the number.
 	if a.Flags&proc.ClonePidfd != 0 && a.Flags&proc.CloneParentSetTID != 0 {
 		return 0, syscall.EINVAL
 	}
@@ -102,8 +103,8 @@ func sysClone(c ctx) (uint64, error) {
 	return c.fork(a, a.ParentTID)
 }
 
-// checkTLS refuses a thread pointer outside of the user half: EPERM, as
-// arch_prctl(2) does.
+// checkTLS refuses a thread pointer outside of the user half: EPERM, as arch_prctl(2)
+// returns.
 func checkTLS(a *proc.ForkArgs) error {
 	if a.Flags&proc.CloneSetTLS != 0 && a.TLS >= uint64(arch.UserMax) {
 		return syscall.EPERM
@@ -117,7 +118,7 @@ type cloneArgs struct {
 	Stack, StackSize, TLS, SetTID, SetTIDSize, Cgroup uint64
 }
 
-// cloneArgsV0 is the least size of the structure: up to TLS.
+// cloneArgsV0 is the minimum size of the structure: up to TLS.
 const cloneArgsV0 = 64
 
 func sysClone3(c ctx) (uint64, error) {
@@ -134,7 +135,7 @@ func sysClone3(c ctx) (uint64, error) {
 	if err := c.mem().CopyIn(b[:min(size, uint64(len(b)))], c.va(0)); err != nil {
 		return 0, err
 	}
-	if size > uint64(len(b)) { // fields of the future must be zero
+	if size > uint64(len(b)) { // fields that this kernel does not know must be zero
 		rest := make([]byte, size-uint64(len(b)))
 		if err := c.mem().CopyIn(rest, c.va(0)+arch.VA(len(b))); err != nil {
 			return 0, err
@@ -219,8 +220,7 @@ func sysWaitid(c ctx) (uint64, error) {
 	return c.waitid(what, id, options, nil)
 }
 
-// waitid stores the siginfo and usage; none is the error if there was no child
-// to report.
+// waitid stores the siginfo and the usage. It returns none if there was no child to report.
 func (c ctx) waitid(what proc.IDType, id int, options uint32, none error) (uint64, error) {
 	r, err := c.t.Waitid(what, id, options)
 	if err != nil {
@@ -247,7 +247,7 @@ func (c ctx) waitid(what proc.IDType, id int, options uint32, none error) (uint6
 	return 0, nil
 }
 
-// pidTarget makes a process what a pidfd refers to.
+// pidTarget implements fs.PidTarget with a process.
 type pidTarget struct{ *proc.Process }
 
 var _ fs.PidTarget = pidTarget{}
@@ -259,7 +259,7 @@ func sysPidfdOpen(c ctx) (uint64, error) {
 	}
 	p := c.s.k.Process(pid)
 	if p == nil {
-		if c.s.k.Thread(pid) != nil { // a thread that is not its process's leader
+		if c.s.k.Thread(pid) != nil { // a thread that is not the leader of its process
 			return 0, syscall.EINVAL
 		}
 		return 0, syscall.ESRCH
@@ -344,8 +344,8 @@ const (
 	archGetGS = 0x1004
 )
 
-// sysArchPrctl reads and sets the segment bases; amd64 only. EPERM: an address
-// outside of the user half.
+// sysArchPrctl reads and sets the segment bases. It exists only on amd64. EPERM: the
+// address is outside of the user half.
 func sysArchPrctl(c ctx) (uint64, error) {
 	slot := amd64.FSBase
 	if code := c.int(0); code == archSetGS || code == archGetGS {

@@ -16,13 +16,13 @@ import (
 	"grim/proc/exit"
 )
 
-// procSource shows the kernel's processes under /proc.
+// procSource provides the kernel's processes for /proc.
 type procSource struct{ s *System }
 
-// ProcSource is what fs.Config.Proc takes. Before Attach there are no processes.
+// ProcSource is for fs.Config.Proc. Before Attach there are no processes.
 func (s *System) ProcSource() fs.ProcSource { return procSource{s} }
 
-// Jobs is what fs.Config.Jobs takes. Before Attach there are no processes.
+// Jobs is for fs.Config.Jobs. Before Attach there are no processes.
 func (s *System) Jobs() fs.Jobs { return procSource{s} }
 
 // SessionOf implements fs.Jobs.
@@ -80,7 +80,8 @@ func (ps procSource) Thread(pid, tid int) (fs.ProcInfo, bool) {
 	return i, ok && slices.Contains(i.Threads, tid)
 }
 
-// describe is thread tid of process pid; the leader's number is the process's.
+// describe describes thread tid of process pid. If tid is the leader's number, it describes
+// the process.
 func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 	if ps.s.k == nil {
 		return fs.ProcInfo{}, false
@@ -141,7 +142,8 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 	return i, true
 }
 
-// auxv is the auxiliary vector as it is on the process's stack; none if that is gone.
+// auxv returns the auxiliary vector from the process's memory, or nil if the process has
+// none any more.
 func auxv(p *proc.Process) []byte {
 	vs := p.VM()
 	if vs == nil {
@@ -156,9 +158,9 @@ func auxv(p *proc.Process) []byte {
 	return b
 }
 
-// settings are what can be written in /proc/PID. Grim's own are the exit design of a
-// process and of the children that it makes, and the page-table layout that the next
-// execve(2) uses.
+// settings returns the files of /proc/PID that can be written. Those that only Grim has are
+// the exit design of a process and of its future children, and the page-table layout for
+// the next execve(2).
 func (s *System) settings(p *proc.Process, tid int) []fs.ProcSetting {
 	layouts := []arch.Layout{arch.SharedUK, arch.Separate}
 	if s.cfg.OnlySeparate {
@@ -172,7 +174,7 @@ func (s *System) settings(p *proc.Process, tid int) []fs.ProcSetting {
 	}
 }
 
-// commOf is the name of a thread.
+// commOf returns the name of a thread.
 func commOf(p *proc.Process, tid int) string {
 	if tid == p.PID() {
 		return p.Name()
@@ -180,7 +182,7 @@ func commOf(p *proc.Process, tid int) string {
 	return p.ThreadName(tid)
 }
 
-// setComm names a thread; only threads of the same process may: EINVAL.
+// setComm names a thread. Only threads of the same process may do that: EINVAL.
 func setComm(p *proc.Process, tid int) func(fs.Task, string) error {
 	return func(t fs.Task, name string) error {
 		if caller, ok := t.(task); ok && caller.Process() != p {
@@ -193,7 +195,8 @@ func setComm(p *proc.Process, tid int) func(fs.Task, string) error {
 	}
 }
 
-// setOOM sets oom_score_adj. EACCES: to a lower value, without CAP_SYS_RESOURCE.
+// setOOM sets oom_score_adj. EACCES: the value is lower, and the caller lacks
+// CAP_SYS_RESOURCE.
 func setOOM(p *proc.Process) func(fs.Task, string) error {
 	return func(t fs.Task, value string) error {
 		n, err := strconv.Atoi(strings.TrimSpace(value))
@@ -208,7 +211,7 @@ func setOOM(p *proc.Process) func(fs.Task, string) error {
 	}
 }
 
-// oneOf sets one of the values given, by its name.
+// oneOf returns a function that sets one of values, by its name.
 func oneOf[T fmt.Stringer](set func(T), values ...T) func(fs.Task, string) error {
 	return func(_ fs.Task, name string) error {
 		for _, v := range values {
@@ -221,7 +224,7 @@ func oneOf[T fmt.Stringer](set func(T), values ...T) func(fs.Task, string) error
 	}
 }
 
-// maps is the process's map, taken when it is read.
+// maps returns up to n entries of the process's map, from the entry at from on.
 func maps(p *proc.Process, from arch.VA, n int) []vm.EntryInfo {
 	vs := p.VM()
 	if vs == nil {

@@ -10,16 +10,17 @@ import (
 	"grim/proc/cred"
 )
 
-// procMemory is /proc/PID/mem, opened: the address space that the process had then,
-// as long as the process has it. It holds no reference, so that the file keeps nothing
-// of a process that has ended, and none of its pages.
+// procMemory is an open /proc/PID/mem. It refers to the address space that the process had
+// at the open, as long as the process has it. It holds no reference, so that an open file
+// keeps nothing of an ended process, and none of its pages.
 type procMemory struct {
 	k   *proc.Kernel
 	pid int
-	id  uint64 // of the address space; no other ever has it. 0: there was none
+	id  uint64 // of the address space, never used again; 0: there was none
 }
 
-// memory opens the memory of p for the process that t is of. EACCES: it may not look.
+// memory opens the memory of p for the process of t. EACCES: that process may not access
+// it.
 func (ps procSource) memory(p *proc.Process, t fs.Task) (fs.ProcMemory, error) {
 	vs := p.VM()
 	if vs == nil {
@@ -32,10 +33,10 @@ func (ps procSource) memory(p *proc.Process, t fs.Task) (fs.ProcMemory, error) {
 	return &procMemory{ps.s.k, p.PID(), vs.ID()}, nil
 }
 
-// mayTrace says whether a process may look into the memory of another and change it
-// (ptrace(2), "Ptrace access mode checking", PTRACE_MODE_ATTACH_FSCREDS): its own; that of
-// a dumpable process all of whose numbers are the caller's file system numbers; any with
-// CAP_SYS_PTRACE.
+// mayTrace reports whether a process may read and write the memory of another (ptrace(2),
+// "Ptrace access mode checking", PTRACE_MODE_ATTACH_FSCREDS). It may access itself. It may
+// access a dumpable process whose user and group numbers all equal the caller's file system
+// numbers. With CAP_SYS_PTRACE it may access every process.
 func mayTrace(caller *proc.Thread, p *proc.Process) bool {
 	c, t := caller.Cred(), p.Cred()
 	if caller.Process() == p || c.Has(cred.SysPtrace) {
@@ -49,8 +50,8 @@ func mayTrace(caller *proc.Thread, p *proc.Process) bool {
 	return same && p.Dumpable()
 }
 
-// with runs fn with the address space, if the process has it still; else there is
-// nothing to read or write.
+// with calls fn with the address space, if the process still has it. Otherwise it returns 0
+// bytes.
 func (m *procMemory) with(fn func(vs *vm.VMSpace) (int, error)) (int, error) {
 	p := m.k.Process(m.pid)
 	if p == nil {

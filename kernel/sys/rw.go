@@ -12,22 +12,22 @@ import (
 )
 
 const (
-	// maxRW is the most that one call transfers (read(2), "NOTES").
+	// maxRW is the maximum that one call transfers (read(2), "NOTES").
 	maxRW = 0x7ffff000
 	// maxIov is IOV_MAX (readv(2)).
 	maxIov = 1024
-	// iovCost is the kernel memory of one of its elements, in bytes.
+	// iovCost is the kernel memory of one element of an iovec, in bytes.
 	iovCost = 32
 )
 
-// span is a piece of user memory of a transfer, inside the user half.
+// span is a piece of user memory of a transfer. It is inside the user half.
 type span struct {
 	va arch.VA
 	n  uint64
 }
 
-// partial is the result of a transfer that stopped: what was done counts, and
-// an error shows only if nothing was.
+// partial returns the result of a transfer that stopped. The error is returned only if
+// nothing was transferred.
 func partial(done uint64, err error) (uint64, error) {
 	if done > 0 {
 		return done, nil
@@ -35,7 +35,7 @@ func partial(done uint64, err error) (uint64, error) {
 	return 0, err
 }
 
-// total is how many bytes the spans hold; at most maxRW.
+// total returns how many bytes the spans have together, at most maxRW.
 func total(spans []span) (n uint64) {
 	for _, s := range spans {
 		n += s.n
@@ -43,7 +43,7 @@ func total(spans []span) (n uint64) {
 	return n
 }
 
-// buffer is the span of a pointer and a length argument.
+// buffer returns the span of a pointer argument and a length argument.
 func (c ctx) buffer(i int) (span, error) {
 	n := min(c.arg(i+1), maxRW)
 	if int64(c.arg(i+1)) < 0 {
@@ -52,8 +52,8 @@ func (c ctx) buffer(i int) (span, error) {
 	return span{c.va(i), n}, userRange(c.va(i), n)
 }
 
-// iovec reads an array of struct iovec: EINVAL for a bad count or a sum that
-// does not fit, EFAULT. Empty ones are dropped.
+// iovec reads an array of struct iovec. EINVAL: a bad count, or a sum that is too large.
+// EFAULT. Empty elements are dropped.
 func (c ctx) iovec(i int) ([]span, error) {
 	n := c.int(i + 1)
 	if n < 0 || n > maxIov {
@@ -87,7 +87,7 @@ func (c ctx) readIovec(va arch.VA, n int) ([]span, error) {
 	return spans, nil
 }
 
-// transfer is what the eight calls below have in common.
+// transfer implements the eight calls below.
 func (c ctx) transfer(out, vec, at bool) (uint64, error) {
 	f, err := c.file(0)
 	if err != nil {
@@ -148,8 +148,8 @@ func (c ctx) transfer(out, vec, at bool) (uint64, error) {
 	return c.moved(k, err)
 }
 
-// writeGathered writes many pieces that must not be divided: copying them may be
-// long for the locks of a stream.
+// writeGathered writes many pieces that must not be split. It copies them to one buffer
+// first, because copying them under the locks of a stream might take too long.
 func (c ctx) writeGathered(f *fs.File, pieces []span, n uint64) (uint64, error) {
 	buf := fs.NewBuffer(n)
 	defer buf.Put()
@@ -163,7 +163,7 @@ func (c ctx) writeGathered(f *fs.File, pieces []span, n uint64) (uint64, error) 
 	return c.moved(f.Write(c.task(), b))
 }
 
-// moved is the result of a transfer. SIGPIPE comes even if a part was written.
+// moved returns the result of a transfer. SIGPIPE is sent even if a part was written.
 func (c ctx) moved(n int, err error) (uint64, error) {
 	if err == syscall.EPIPE {
 		c.raise(syscall.SIGPIPE)
@@ -171,24 +171,24 @@ func (c ctx) moved(n int, err error) (uint64, error) {
 	return partial(uint64(n), err)
 }
 
-// userSpans is the memory of a transfer as a fs.Dest and a fs.Source.
+// userSpans is the memory of a transfer. It is used as fs.Dest and fs.Source.
 type userSpans struct {
 	vs    *vm.VMSpace
 	spans []span
 	one   [1]span
 	n     int // total(spans)
 
-	// Where the last copy was: offset base is the first byte of spans[i].
+	// The place of the last copy: offset base is the first byte of spans[i].
 	i, base int
 }
 
 var userSpansPool = sync.Pool{New: func() any { return new(userSpans) }}
 
-// copySpans is how many pieces one copy touches: it may run under a lock.
+// copySpans is how many pieces one copy uses at most, because it may run under a lock.
 const copySpans = 32
 
-// at finds the piece that offset off is in, and the byte in it. Offsets hardly
-// ever go back.
+// at returns the piece that contains offset off, and the position in that piece. Offsets
+// rarely go back.
 func (u *userSpans) at(off int) (s span, skip uint64) {
 	if off < u.base {
 		u.i, u.base = 0, 0
@@ -226,7 +226,7 @@ func (u *userSpans) CopyIn(p []byte, off int) (n int) {
 	return n
 }
 
-// userDest and userSource differ in the access that a fault asks for.
+// userDest and userSource request different kinds of access in Fault.
 type userDest struct{ *userSpans }
 type userSource struct{ *userSpans }
 
@@ -259,7 +259,7 @@ func sysLseek(c ctx) (uint64, error) {
 	return uint64(off), err
 }
 
-// sysSendfile moves data of a seekable file to any other.
+// sysSendfile copies data from a seekable file to any other file.
 func sysSendfile(c ctx) (uint64, error) {
 	src, dst, err := c.twoFiles(1, 0)
 	if err != nil {
@@ -273,8 +273,8 @@ func sysSendfile(c ctx) (uint64, error) {
 	return c.copyFile(src, c.va(2), dst, 0, c.arg(3), false)
 }
 
-// sysCopyFileRange moves data of one regular file to another, or to another part
-// of the same.
+// sysCopyFileRange copies data from one regular file to another, or to another part of the
+// same file.
 func sysCopyFileRange(c ctx) (uint64, error) {
 	if c.arg(5) != 0 {
 		return 0, syscall.EINVAL
@@ -300,7 +300,7 @@ func sysCopyFileRange(c ctx) (uint64, error) {
 	return c.copyFile(src, c.va(1), dst, c.va(3), c.arg(4), true)
 }
 
-// twoFiles opens two descriptor arguments; the caller releases both.
+// twoFiles returns the files of two descriptor arguments. The caller must release both.
 func (c ctx) twoFiles(in, out int) (src, dst *fs.File, err error) {
 	if src, err = c.file(in); err != nil {
 		return nil, nil, err
@@ -312,8 +312,8 @@ func (c ctx) twoFiles(in, out int) (src, dst *fs.File, err error) {
 	return src, dst, nil
 }
 
-// fileOffset is where a copy begins: at a number in user memory that is used and
-// updated, or at the file's own offset.
+// fileOffset is the start of a copy: a number in user memory, which is updated, or the
+// file's own offset.
 type fileOffset struct {
 	va  arch.VA // 0: the file's own
 	off int64
@@ -331,7 +331,7 @@ func (c ctx) fileOffset(f *fs.File, va arch.VA) (o fileOffset, err error) {
 	return o, err
 }
 
-// advance moves the offset by what was copied.
+// advance moves the offset by the number of bytes copied.
 func (o *fileOffset) advance(c ctx, f *fs.File, n uint64) error {
 	end := o.off + int64(n)
 	if o.va == 0 {
@@ -341,14 +341,14 @@ func (o *fileOffset) advance(c ctx, f *fs.File, n uint64) error {
 	return put(c, o.va, &end)
 }
 
-// copyFile copies up to n bytes between files through a kernel buffer. As on
-// Linux, the offsets are read at the beginning and stored at the end. apart: two
-// ranges of one file must not overlap.
+// copyFile copies up to n bytes between files through a kernel buffer. As on Linux, the
+// offsets are read at the beginning and stored at the end. apart: two ranges of one file
+// must not overlap.
 func (c ctx) copyFile(src *fs.File, srcVA arch.VA, dst *fs.File, dstVA arch.VA, n uint64, apart bool) (uint64, error) {
 	n = min(n, maxRW)
 	from, err := c.fileOffset(src, srcVA)
 	if err == syscall.ESPIPE && srcVA == 0 {
-		err = syscall.EINVAL // a stream: what was read could not be put back
+		err = syscall.EINVAL // a stream: bytes read could not be put back
 	}
 	if err != nil {
 		return 0, err
@@ -361,7 +361,7 @@ func (c ctx) copyFile(src *fs.File, srcVA arch.VA, dst *fs.File, dstVA arch.VA, 
 	if err != nil {
 		return 0, err
 	}
-	if apart { // no more than there is to read
+	if apart { // no more than the source has
 		n = min(n, uint64(max(src.Stat().Size-from.off, 0)))
 	}
 	if apart && dst.SameFile(src) && from.off < to.off+int64(n) && to.off < from.off+int64(n) {
@@ -381,8 +381,8 @@ func (c ctx) copyFile(src *fs.File, srcVA arch.VA, dst *fs.File, dstVA arch.VA, 
 	return partial(done, err)
 }
 
-// pump is the loop of copyFile. It gives way at every turn and ends early when the
-// process is killed.
+// pump is the loop of copyFile. It lets other threads run after every turn, and ends early
+// if the process is killed.
 func (c ctx) pump(src *fs.File, from int64, dst *fs.File, to int64, seeks bool, n uint64) (done uint64, err error) {
 	buf := fs.NewBuffer(n)
 	defer buf.Put()

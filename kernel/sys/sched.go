@@ -10,13 +10,13 @@ import (
 	"grim/proc/cred"
 )
 
-// Scheduling: policies, priorities, nice values and sets of CPUs are checked here. Package
-// proc has them obeyed.
+// Scheduling. Policies, priorities, nice values and sets of CPUs are checked here. Package
+// proc makes them take effect.
 
 const schedReset = 0x40000000 // SCHED_RESET_ON_FORK
 
-// schedTarget is the thread that a sched_*(2) call names; 0 is the caller. EINVAL,
-// ESRCH.
+// schedTarget returns the thread that a sched_*(2) call names. 0 is the caller. Errors:
+// EINVAL, ESRCH.
 func (c ctx) schedTarget() (*proc.Thread, error) {
 	tid := c.int(0)
 	if tid < 0 {
@@ -25,7 +25,7 @@ func (c ctx) schedTarget() (*proc.Thread, error) {
 	return c.thread(tid)
 }
 
-// thread is the thread with a number; 0 is the caller. ESRCH.
+// thread returns the thread with a number. 0 is the caller. Error: ESRCH.
 func (c ctx) thread(tid int) (*proc.Thread, error) {
 	if tid == 0 {
 		return c.t, nil
@@ -75,8 +75,8 @@ func sysSchedSetaffinity(c ctx) (uint64, error) {
 	return 0, nil
 }
 
-// realtime tells whether a policy has priorities 1 to 99; EINVAL if there is no
-// such policy.
+// realtime reports whether a policy has priorities 1 to 99. EINVAL: there is no such
+// policy.
 func realtime(policy int) (bool, error) {
 	switch policy {
 	case proc.SchedFIFO, proc.SchedRR:
@@ -144,7 +144,8 @@ func (c ctx) setSched(t *proc.Thread, n proc.Sched) error {
 	return nil
 }
 
-// mayNice says whether RLIMIT_NICE lets t have a nice value.
+// mayNice reports whether t may have a nice value, by RLIMIT_NICE or the caller's
+// capability.
 func (c ctx) mayNice(t *proc.Thread, nice int) bool {
 	limit, _ := t.Process().Limit(unix.RLIMIT_NICE)
 	return uint64(20-nice) <= limit.Cur || c.t.Cred().Has(cred.SysNice)
@@ -197,7 +198,7 @@ func sysSchedGetparam(c ctx) (uint64, error) {
 	return 0, put(c, c.va(1), &prio)
 }
 
-// sysSchedRRGetInterval tells the slice of a thread; of FIFO, none.
+// sysSchedRRGetInterval stores the slice of a thread. It is 0 for FIFO.
 func sysSchedRRGetInterval(c ctx) (uint64, error) {
 	t, err := c.schedTarget()
 	if err != nil {
@@ -268,8 +269,8 @@ func sysSchedSetattr(c ctx) (uint64, error) {
 	return 0, c.setSched(t, n)
 }
 
-// sysGetpriority returns 20-nice, as the kernel's interface has it: the highest of all
-// that are meant.
+// sysGetpriority returns 20-nice, as the kernel's interface requires: the highest value of
+// all selected threads.
 func sysGetpriority(c ctx) (uint64, error) {
 	which := c.int(0)
 	if which < proc.SchedProcess || which > proc.SchedUser {
@@ -312,8 +313,8 @@ const (
 	ioprioIdle  = 3
 )
 
-// ioprioWho checks the first argument of both calls; its values are one more than
-// those of getpriority(2).
+// ioprioWho checks the first argument of both calls. Its values are those of getpriority(2)
+// plus 1.
 func (c ctx) ioprioWho() (int, error) {
 	if which := c.int(0); which >= 1 && which <= 3 {
 		return which - 1, nil
@@ -371,7 +372,7 @@ func sysIoprioGet(c ctx) (uint64, error) {
 	err = c.t.Scheduled(which, c.int(1), func(t *proc.Thread) {
 		v := t.Sched().IO
 		if v>>ioprioShift == ioprioNone {
-			v = ioprioBE<<ioprioShift | 4 // what is used without a choice
+			v = ioprioBE<<ioprioShift | 4 // the value without a choice
 			if which == proc.SchedProcess {
 				v = 0
 			}

@@ -35,9 +35,9 @@ const (
 	ucSigcontextSS    = 2 // the ss field is meaningful
 	ucStrictRestoreSS = 4
 
-	// The FXSAVE area: 512 bytes, of which Linux uses the last 48 to say what
-	// follows them (struct _fpx_sw_bytes): a magic number, the length up to and
-	// with the closing magic number, the components, the length without it.
+	// The FXSAVE area has 512 bytes. In the last 48, Linux describes what follows the area
+	// (struct _fpx_sw_bytes): a magic number, the length including the final magic number,
+	// the components, the length without the final magic number.
 	fxSize        = 512
 	fxSoftware    = 464
 	fpXStateMagic = 0x46505853 // FP_XSTATE_MAGIC1
@@ -47,24 +47,24 @@ const (
 	// RFLAGS that a handler may change in its frame, as Linux's FIX_EFLAGS:
 	// CF PF AF ZF SF TF DF OF RF AC.
 	amd64UserFlags = 0x1 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x800 | 1<<16 | 1<<18
-	// RFLAGS that a handler starts without: TF DF RF.
+	// RFLAGS that are cleared when a handler starts: TF DF RF.
 	amd64ClearFlags = 0x100 | 0x400 | 1<<16
 
 	userCS, userSS = 0x33, 0x2b // Linux's selectors, which debuggers look for
 )
 
-// amd64Order is the order of sigcontext_64 in slots of arch.Frame.
+// amd64Order has the slots of arch.Frame in the order of sigcontext_64.
 var amd64Order = [18]int{
 	amd64.R8, amd64.R9, amd64.R10, amd64.R11, amd64.R12, amd64.R13, amd64.R14, amd64.R15,
 	amd64.RDI, amd64.RSI, amd64.RBP, amd64.RBX, amd64.RDX, amd64.RAX, amd64.RCX, amd64.RSP,
 	amd64.RIP, amd64.RFLAGS,
 }
 
-// amd64Sigframe knows the form of the FPU state.
+// amd64Sigframe implements sigframe for amd64. fpu describes the FPU state.
 type amd64Sigframe struct{ fpu amd64.FPU }
 
-// fpuLen is the length of the FPU state in a frame: the image and, with XSAVE, the
-// closing magic number.
+// fpuLen returns the length of the FPU state in a frame: the image and, with XSAVE, the
+// final magic number.
 func (a amd64Sigframe) fpuLen() int {
 	if a.fpu.Features == 0 {
 		return fxSize
@@ -72,7 +72,7 @@ func (a amd64Sigframe) fpuLen() int {
 	return a.fpu.Size + 4
 }
 
-// size is what push takes, with all that is lost to alignment.
+// size returns the maximum size of push's frame, including alignment.
 func (a amd64Sigframe) size() int { return (a.fpuLen() + 63 + amd64FrameLen + 15 + 8 + 15) &^ 15 }
 
 func (a amd64Sigframe) push(mem userMemory, u *arch.UArea, d *delivery) error {
@@ -121,7 +121,7 @@ func (a amd64Sigframe) push(mem userMemory, u *arch.UArea, d *delivery) error {
 	return nil
 }
 
-// putFPU writes the FPU state: what the CPU has filled in, and no more.
+// putFPU writes the FPU state: only the parts that the CPU has stored.
 func (a amd64Sigframe) putFPU(b []byte, u *arch.UArea) {
 	copy(b, u.FPU[:a.fpu.Size])
 	clear(b[fxSoftware:fxSize])
@@ -136,7 +136,7 @@ func (a amd64Sigframe) putFPU(b []byte, u *arch.UArea) {
 }
 
 func (a amd64Sigframe) restore(mem userMemory, u *arch.UArea) (uint64, sigStack, error) {
-	// The handler's RET has taken the return address off.
+	// The handler's RET has popped the return address.
 	frame := arch.VA(u.Frame[amd64.RSP]) - 8
 	var buf [amd64Info]byte
 	if err := mem.CopyIn(buf[:], frame); err != nil {
@@ -146,9 +146,9 @@ func (a amd64Sigframe) restore(mem userMemory, u *arch.UArea) (uint64, sigStack,
 	if arch.VA(le.Uint64(buf[amd64Regs+8*16:])) >= arch.UserMax {
 		return 0, sigStack{}, syscall.EFAULT
 	}
-	// IRETQ faults on selectors that are not user code's and data's. As Linux, the
-	// requested privilege counts for nothing, and a wrong SS is mended if the frame
-	// does not say that it is meant.
+	// IRETQ faults on selectors that are not those of user code and data. As on Linux, the
+	// requested privilege level is ignored, and a wrong SS is corrected, unless the frame
+	// asks for a strict restore.
 	cs, ss := le.Uint16(buf[amd64CS:])|3, le.Uint16(buf[amd64CS+6:])|3
 	strict := le.Uint64(buf[amd64Flags:])&ucStrictRestoreSS != 0
 	if cs != userCS || strict && ss != userSS {
@@ -165,9 +165,9 @@ func (a amd64Sigframe) restore(mem userMemory, u *arch.UArea) (uint64, sigStack,
 	return le.Uint64(buf[amd64Mask:]), getSigStack(buf[amd64Stack:]), nil
 }
 
-// getFPU gives u the FPU state of the user's area at va. Without extended state
-// that is well described there, x87 and SSE are taken and all else starts anew. On
-// an error, and for an area that the CPU would refuse, u is unchanged.
+// getFPU gives u the FPU state of the user's area at va. If the area does not describe its
+// extended state well, only x87 and SSE are taken, and the rest is reset. In case of an
+// error, and for an area that the CPU would refuse, u is unchanged.
 func (a amd64Sigframe) getFPU(mem userMemory, u *arch.UArea, va arch.VA) error {
 	if va == 0 {
 		a.fpu.Reset(u)
@@ -202,7 +202,7 @@ func (a amd64Sigframe) getFPU(mem userMemory, u *arch.UArea, va arch.VA) error {
 	return nil
 }
 
-// extended reads what the FXSAVE area says of the state after it: its length, 0 if
+// extended reads the description of the extended state in the FXSAVE area: its length, 0 if
 // there is none, and which components are to be restored.
 func (a amd64Sigframe) extended(mem userMemory, fx []byte, va arch.VA) (size int, components uint64, err error) {
 	software := fx[fxSoftware:]

@@ -34,11 +34,11 @@ const (
 	esrMagic    = 0x45535201 // struct esr_context: ESR_EL1 of a fault
 	esrLen      = 16
 
-	// PSTATE that no frame may have set: AArch32, another exception level or stack
-	// pointer, and the interrupt masks. Bits that the architecture reserves are
-	// ignored, as in Linux, and what else user code must not choose stays as it is.
+	// Bits of PSTATE that no frame may set: AArch32, another exception level or stack
+	// pointer, and the interrupt masks. As in Linux, reserved bits are ignored. The other
+	// bits that user code must not choose stay as they are.
 	arm64BadFlags = 0x1f | 0xf<<6
-	// PSTATE that a handler starts without: TCO, SS, BTYPE.
+	// Bits of PSTATE that are cleared when a handler starts: TCO, SS, BTYPE.
 	arm64ClearFlags = 1<<25 | 1<<21 | 3<<10
 )
 
@@ -46,8 +46,8 @@ type arm64Sigframe struct{}
 
 func (arm64Sigframe) size() int { return arm64FrameLen + 16 + 16 }
 
-// push leaves the FPU state as it is: on arm64 Linux's handlers start with that of
-// the interrupted code, FPCR and FPSR included.
+// push leaves the FPU state as it is: on arm64, Linux's handlers start with the state of
+// the interrupted code, including FPCR and FPSR.
 func (arm64Sigframe) push(mem userMemory, u *arch.UArea, d *delivery) error {
 	if d.top > arch.UserMax || d.top < arm64FrameLen+arch.PageSize {
 		return syscall.EFAULT
@@ -81,7 +81,7 @@ func (arm64Sigframe) push(mem userMemory, u *arch.UArea, d *delivery) error {
 	var link [16]byte
 	le.PutUint64(link[0:], u.Frame[arm64.X0+29])
 	le.PutUint64(link[8:], u.Frame[arm64.X0+30])
-	// The far end first: if that page is there, most often all are.
+	// Write the far end first: if its page is present, most often all are.
 	if err := mem.CopyOut(frame+arm64Record, link[:]); err != nil {
 		return err
 	}
@@ -129,8 +129,8 @@ func (arm64Sigframe) restore(mem userMemory, u *arch.UArea) (uint64, sigStack, e
 	return le.Uint64(buf[arm64Mask:]), getSigStack(buf[arm64Stack:]), nil
 }
 
-// findFPSIMD walks the records at va; like Linux it wants exactly one FPSIMD
-// record and refuses what it does not know.
+// findFPSIMD walks the records at va. Like Linux it requires exactly one FPSIMD record, and
+// refuses unknown records.
 func findFPSIMD(mem userMemory, va arch.VA, fp *[fpsimdLen]byte) error {
 	found := false
 	for off := uint32(0); off+8 <= arm64RecMax; {

@@ -13,8 +13,8 @@ type userMemory interface {
 	CopyOut(dst arch.VA, src []byte) error
 }
 
-// sigStack is the user's stack_t (sigaltstack(2)), the same on both
-// architectures: 24 bytes.
+// sigStack is the user's stack_t (sigaltstack(2)): 24 bytes, the same on both
+// architectures.
 type sigStack struct {
 	SP    uint64
 	Flags int32
@@ -25,36 +25,36 @@ type sigStack struct {
 // siginfo is the user's siginfo_t.
 type siginfo [128]byte
 
-// delivery is everything that goes into a signal frame besides the registers.
+// delivery has everything for a signal frame except the registers.
 type delivery struct {
 	sig      int
 	info     *siginfo
 	handler  arch.VA
-	restorer arch.VA        // where the handler returns to
-	top      arch.VA        // the frame goes below it
+	restorer arch.VA        // the address to which the handler returns
+	top      arch.VA        // the frame is put below this address
 	within   *proc.AltStack // the frame must not leave this stack; nil: none
-	mask     uint64         // blocked set to restore on return
-	stack    sigStack       // alternate stack settings to restore on return
+	mask     uint64         // the set of blocked signals to restore on return
+	stack    sigStack       // the settings of the alternate stack to restore on return
 	fault    arch.VA        // fault address and code, when a trap caused the signal
 	code     uint64
 }
 
-// sigframe builds and undoes the signal frame of one architecture. Both work on
-// a u-area that is not in user mode, in any host test as well as in the kernel.
+// sigframe builds and undoes the signal frame of one architecture. Its methods work on a
+// u-area that is not in user mode, in host tests as well as in the kernel.
 type sigframe interface {
-	// size is the room that a frame takes at most: AT_MINSIGSTKSZ.
+	// size returns the maximum size of a frame: AT_MINSIGSTKSZ.
 	size() int
-	// push writes the frame and, only if that worked, points the registers at
-	// the handler, with the FPU state that handlers start with. EFAULT: no room
-	// on the user's stack.
+	// push writes the frame. Only if that succeeds it sets the registers to start the
+	// handler, with the FPU state that handlers start with. EFAULT: no room on the user's
+	// stack.
 	push(mem userMemory, u *arch.UArea, d *delivery) error
-	// restore reads the frame that the stack pointer shows and replaces the
-	// registers, keeping every bit that user mode must not choose. EFAULT or
-	// EINVAL: the frame is not one, and u is unchanged.
+	// restore reads the frame at the stack pointer and replaces the registers. It keeps
+	// every bit that user mode must not choose. EFAULT or EINVAL: the frame is bad, and u
+	// is unchanged.
 	restore(mem userMemory, u *arch.UArea) (mask uint64, stack sigStack, err error)
 }
 
-// fits reports whether a frame at va lies where it may.
+// fits reports whether a frame may be at va.
 func (d *delivery) fits(va arch.VA) bool { return d.within == nil || d.within.Holds(va) }
 
 func putSigStack(b []byte, s sigStack) {

@@ -11,7 +11,7 @@ import (
 	"grim/proc/elf"
 )
 
-// saRestorer says that Sigaction.Restorer is meant.
+// saRestorer is the flag that says that Sigaction.Restorer is valid.
 const saRestorer = 0x04000000
 
 // userSigaction is the kernel's struct sigaction, the same on both
@@ -116,9 +116,9 @@ func sysRtSigtimedwait(c ctx) (uint64, error) {
 	return uint64(info.Signo), nil
 }
 
-// encodeSiginfo lays out siginfo_t, the same on both architectures
-// (include/uapi/asm-generic/siginfo.h): number, errno and code, then from
-// offset 16 what the code says.
+// encodeSiginfo returns siginfo_t, which is the same on both architectures
+// (include/uapi/asm-generic/siginfo.h): number, errno and code; the meaning of the rest,
+// from offset 16 on, depends on the code.
 func encodeSiginfo(i *proc.Siginfo) (b siginfo) {
 	le.PutUint32(b[0:], uint32(i.Signo))
 	le.PutUint32(b[4:], uint32(i.Errno))
@@ -145,7 +145,7 @@ func encodeSiginfo(i *proc.Siginfo) (b siginfo) {
 	return b
 }
 
-// decodeSiginfo reads what rt_sigqueueinfo(2) brings.
+// decodeSiginfo decodes the siginfo_t of rt_sigqueueinfo(2).
 func decodeSiginfo(b *siginfo, sig syscall.Signal) proc.Siginfo {
 	return proc.Siginfo{
 		Signo: sig,
@@ -157,7 +157,7 @@ func decodeSiginfo(b *siginfo, sig syscall.Signal) proc.Siginfo {
 	}
 }
 
-// sender is a signal from the caller.
+// sender returns the siginfo of a signal sent by the caller.
 func (c ctx) sender(sig int, code int32) *proc.Siginfo {
 	p := c.t.Process()
 	return &proc.Siginfo{Signo: syscall.Signal(sig), Code: code, PID: int32(p.PID()), UID: c.t.Cred().UID}
@@ -185,9 +185,9 @@ func sysTgkill(c ctx) (uint64, error) {
 	return 0, c.t.Tgkill(c.int(0), c.int(1), c.sender(c.int(2), proc.SI_TKILL))
 }
 
-// queued reads the siginfo argument at va of a signal for the thread, or the process
-// of the thread, numbered tid. A thread may pretend that the kernel or kill(2) sent
-// it only to itself.
+// queued reads the siginfo argument at va, for a signal to the thread, or the process of
+// the thread, with number tid. Only to itself a thread may send a signal that pretends to
+// come from the kernel or kill(2).
 func (c ctx) queued(tid, sig int, va arch.VA) (*proc.Siginfo, error) {
 	var b siginfo
 	if err := c.mem().CopyIn(b[:], va); err != nil {
@@ -224,7 +224,7 @@ func sysRtTgsigqueueinfo(c ctx) (uint64, error) {
 
 func (c ctx) sp() arch.VA { return arch.VA(c.f[c.s.abi.SP]) }
 
-// altStack is the alternate stack as signal frames show it.
+// altStack returns the alternate stack in the form of signal frames.
 func altStack(t *proc.Thread) sigStack {
 	a := t.AltStack()
 	if a.Size == 0 {
@@ -233,9 +233,9 @@ func altStack(t *proc.Thread) sigStack {
 	return sigStack{SP: uint64(a.SP), Flags: a.Flags, Size: a.Size}
 }
 
-// setAltStack is sigaltstack(2)'s second half, for a thread whose stack pointer
-// is sp: EPERM while it is in use, EINVAL flags, ENOMEM too small. Where the stack
-// lies is not looked at before there is a frame to put on it.
+// setAltStack implements the setting part of sigaltstack(2), for a thread whose stack
+// pointer is sp. EPERM: the present one is in use. EINVAL: bad flags. ENOMEM: too small.
+// The address of the stack is not checked until a frame is put on it.
 func (s *System) setAltStack(t *proc.Thread, u sigStack, sp arch.VA) error {
 	if t.OnAltStack(sp) {
 		return syscall.EPERM
@@ -293,12 +293,13 @@ func (s *System) Push(t *proc.Thread, info *proc.Siginfo, act *proc.Sigaction, o
 	case s.tab.sigPage != nil:
 		d.restorer = t.VM().Marks().SigPage
 	default:
-		return syscall.EFAULT // sa_restorer is not optional on amd64
+		return syscall.EFAULT // sa_restorer is required on amd64
 	}
 	d.code, d.fault = t.LastFault()
-	// A handler starts at the top of the alternate stack, unless the thread is
-	// there already. Its frame stays on that stack: below it lies memory of
-	// something else, and a thread that has left it starts at the top once more.
+	// A handler starts at the top of the alternate stack, unless the thread is on that
+	// stack already. Its frame must stay on that stack: the memory below belongs to
+	// something else, and for a thread that has left the stack, the next handler would
+	// start at the top again.
 	alt := t.AltStack()
 	if t.OnAltStack(sp) {
 		d.within = &alt
@@ -315,7 +316,7 @@ func (s *System) Push(t *proc.Thread, info *proc.Siginfo, act *proc.Sigaction, o
 	return nil
 }
 
-// sysRtSigreturn undoes Push. Its result is the register that it restores.
+// sysRtSigreturn undoes Push. It returns the restored result register.
 func sysRtSigreturn(c ctx) (uint64, error) {
 	mask, stack, err := c.s.tab.frame.restore(c.mem(), c.t.U)
 	if err != nil {
@@ -327,12 +328,12 @@ func sysRtSigreturn(c ctx) (uint64, error) {
 		return c.f[arch.RetSlot], nil
 	}
 	c.t.SetMask(proc.Sigset(mask))
-	// As Linux, a setting that is no longer possible is passed over.
+	// As on Linux, a setting that is not possible any more is ignored.
 	_ = c.s.setAltStack(c.t, stack, c.sp())
 	return c.f[arch.RetSlot], nil
 }
 
-// raise sends a signal to the calling thread from itself (SIGPIPE).
+// raise sends a signal from the calling thread to itself (SIGPIPE).
 func (c ctx) raise(sig syscall.Signal) {
 	// The only error is a full queue of real-time signals.
 	_ = c.t.Tgkill(0, c.t.TID(), c.sender(int(sig), proc.SI_USER))

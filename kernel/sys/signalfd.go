@@ -7,7 +7,7 @@ import (
 	"grim/proc"
 )
 
-// signals makes a thread what a signalfd shows the signals of.
+// signals implements fs.SignalTarget with a thread.
 type signals struct{ t *proc.Thread }
 
 var _ fs.SignalTarget = signals{}
@@ -28,7 +28,7 @@ func (t task) ReadSignal(p []byte, set uint64, wait bool) error {
 	}
 	info, err := t.WaitSignal(proc.Sigset(set), deadline)
 	if err == syscall.EINTR {
-		return t.Interrupt() // read(2) starts again where a handler says so
+		return t.Interrupt() // read(2) is restarted if the handler's flags say so
 	}
 	if err != nil {
 		return err
@@ -37,7 +37,7 @@ func (t task) ReadSignal(p []byte, set uint64, wait bool) error {
 	return nil
 }
 
-// putSignalInfo lays out struct signalfd_siginfo (include/uapi/linux/signalfd.h).
+// putSignalInfo encodes struct signalfd_siginfo (include/uapi/linux/signalfd.h).
 func putSignalInfo(p []byte, i *proc.Siginfo) {
 	clear(p)
 	le.PutUint32(p[0:], uint32(i.Signo))

@@ -13,15 +13,16 @@ import (
 const (
 	// maxAddr is sizeof(struct sockaddr_storage).
 	maxAddr = 128
-	// maxControl is net.core.optmem_max, the most that control messages may take.
+	// maxControl is net.core.optmem_max, the maximum size of the control messages.
 	maxControl = 20480
-	// maxMessages is how many messages one call of sendmmsg(2) or recvmmsg(2) has.
+	// maxMessages is the maximum number of messages of one sendmmsg(2) or recvmmsg(2).
 	maxMessages = 1024
 	// cmsgHeader is sizeof(struct cmsghdr).
 	cmsgHeader = 16
 )
 
-// sock is the socket of descriptor argument i; the caller releases the file.
+// sock returns the socket of descriptor argument i, and its file, which the caller must
+// release.
 func (c ctx) sock(i int) (*fs.File, fs.Sock, error) {
 	f, err := c.file(i)
 	if err != nil {
@@ -53,7 +54,7 @@ func sysSocketpair(c ctx) (uint64, error) {
 	return c.pair(a, b, typ&unix.SOCK_CLOEXEC != 0, 3)
 }
 
-// addr copies an address in: EINVAL for a length that no address has.
+// addr copies an address in. EINVAL: no address has length n.
 func (c ctx) addr(va arch.VA, n int) ([]byte, error) {
 	if n < 0 || n > maxAddr {
 		return nil, syscall.EINVAL
@@ -65,7 +66,7 @@ func (c ctx) addr(va arch.VA, n int) ([]byte, error) {
 	return b, c.mem().CopyIn(b, va)
 }
 
-// putAddr stores an address as accept(2) does: as much as there is room for, and its
+// putAddr stores an address as accept(2) does: the part for which there is room, and the
 // whole length at lenVA.
 func (c ctx) putAddr(va, lenVA arch.VA, addr []byte) error {
 	room, err := get[int32](c, lenVA)
@@ -174,7 +175,7 @@ func sysShutdown(c ctx) (uint64, error) {
 	return 0, k.Shutdown(c.int(1))
 }
 
-// maxOption bounds the value of an option.
+// maxOption bounds the size of the value of an option.
 const maxOption = 4096
 
 func sysSetsockopt(c ctx) (uint64, error) {
@@ -236,13 +237,14 @@ type userMsghdr struct {
 const (
 	msghdrBytes  = 56
 	mmsghdrBytes = 64
-	// Where the results of recvmsg(2) are in a struct msghdr.
+	// Offsets in struct msghdr of the results of recvmsg(2).
 	msghdrNamelen    = 8
 	msghdrControllen = 40
 	msghdrFlags      = 48
 )
 
-// spansOf borrows a fs.Dest and fs.Source of pieces of user memory.
+// spansOf returns pieces of user memory as a fs.Dest and fs.Source. put returns it to the
+// pool.
 func (c ctx) spansOf(pieces []span) *userSpans {
 	u := userSpansPool.Get().(*userSpans)
 	u.vs, u.n, u.spans = c.mem(), int(total(pieces)), pieces
@@ -254,7 +256,7 @@ func (u *userSpans) put() {
 	userSpansPool.Put(u)
 }
 
-// iovecAt is iovec for a vector of n pieces at va.
+// iovecAt is iovec for n elements at va. EMSGSIZE: there are too many.
 func (c ctx) iovecAt(va arch.VA, n uint64) ([]span, error) {
 	if n > maxIov {
 		return nil, syscall.EMSGSIZE
@@ -262,7 +264,8 @@ func (c ctx) iovecAt(va arch.VA, n uint64) ([]span, error) {
 	return c.readIovec(va, int(n))
 }
 
-// sent is the result of a send: SIGPIPE comes with EPIPE of a stream that sent nothing.
+// sent returns the result of a send. EPIPE of a stream that has sent nothing also sends
+// SIGPIPE.
 func (c ctx) sent(k fs.Sock, n int, err error, flags int) (uint64, error) {
 	if err == syscall.EPIPE && flags&unix.MSG_NOSIGNAL == 0 {
 		if typ, _ := k.Option(unix.SOL_SOCKET, unix.SO_TYPE); len(typ) > 0 && typ[0] == unix.SOCK_STREAM {
@@ -272,7 +275,7 @@ func (c ctx) sent(k fs.Sock, n int, err error, flags int) (uint64, error) {
 	return partial(uint64(n), err)
 }
 
-// ucred is who the caller is, as messages say.
+// ucred returns the caller's credentials for messages.
 func (c ctx) ucred() fs.Ucred {
 	cr := c.t.Cred()
 	return fs.Ucred{PID: int32(c.t.Process().PID()), UID: cr.UID, GID: cr.GID}
@@ -393,7 +396,7 @@ func (c ctx) sendmsg(f *fs.File, k fs.Sock, va arch.VA, flags int) (uint64, erro
 	return c.sent(k, n, err, flags)
 }
 
-// control reads the control messages of a message: EINVAL, EBADF, EPERM.
+// control reads the control messages of a message. Errors: EINVAL, EBADF, EPERM.
 func (c ctx) control(b []byte, m *fs.Message) error {
 	for len(b) >= cmsgHeader {
 		n := le.Uint64(b)
@@ -443,7 +446,7 @@ func sysRecvmsg(c ctx) (uint64, error) {
 	return c.recvmsg(f, k, c.va(1), flags, f.Nonblocking(flags))
 }
 
-// recvmsg receives a message into what the struct msghdr at va describes.
+// recvmsg receives a message as the struct msghdr at va describes.
 func (c ctx) recvmsg(f *fs.File, k fs.Sock, va arch.VA, flags int, nonblock bool) (uint64, error) {
 	h, err := get[userMsghdr](c, va)
 	if err != nil {
@@ -499,17 +502,17 @@ func (c ctx) recvmsg(f *fs.File, k fs.Sock, va arch.VA, flags int, nonblock bool
 	return uint64(n), nil
 }
 
-// controlOut writes control messages.
+// controlOut writes control messages to user memory.
 type controlOut struct {
 	c     ctx
 	va    arch.VA
-	room  uint64 // left
+	room  uint64 // remaining bytes
 	used  uint64
 	flags int // MSG_CTRUNC
 	err   error
 }
 
-// put adds one, as much of it as there is room for.
+// put adds a control message, or the part of it for which there is room.
 func (o *controlOut) put(level, typ int, data []byte) {
 	if o.err != nil {
 		return
@@ -534,8 +537,8 @@ func (o *controlOut) put(level, typ int, data []byte) {
 	o.used += n
 }
 
-// rights gives the caller descriptors of files, as many as there is room for in the
-// message and in the table; the others are dropped. It takes over the references.
+// rights installs descriptors for files, as many as there is room for in the message and in
+// the table. The others are dropped. It takes over the references.
 func (o *controlOut) rights(files []*fs.File, cloexec bool) {
 	if len(files) == 0 {
 		return
@@ -556,7 +559,7 @@ func (o *controlOut) rights(files []*fs.File, cloexec bool) {
 				continue
 			}
 			fit = i
-			continue // Install has released it
+			continue // Install has released the file
 		}
 		f.Release()
 	}

@@ -8,8 +8,8 @@ import (
 	"grim/kernel/fs"
 )
 
-// spliceFlags are the flags of splice(2), tee(2) and vmsplice(2). Only NONBLOCK means
-// something: data is copied.
+// spliceFlags are the flags of splice(2), tee(2) and vmsplice(2). Only NONBLOCK has an
+// effect, as data is always copied.
 const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK | unix.SPLICE_F_MORE | unix.SPLICE_F_GIFT
 
 func sysSplice(c ctx) (uint64, error) {
@@ -65,8 +65,8 @@ func sysSplice(c ctx) (uint64, error) {
 	return c.moved(k, err)
 }
 
-// spliceOffset is where a file begins; a pipe, or another file without an offset, has
-// none.
+// spliceOffset returns the start of a transfer in a file. A pipe, or another file without
+// an offset, has none.
 func (c ctx) spliceOffset(f *fs.File, i int) (o fileOffset, seeks bool, err error) {
 	if f.IsPipe() {
 		return o, false, nil
@@ -96,7 +96,7 @@ func sysTee(c ctx) (uint64, error) {
 	return c.moved(k, err)
 }
 
-// sysVmsplice copies to a pipe's end for writing, or from one for reading.
+// sysVmsplice copies to the writing end of a pipe, or from its reading end.
 func sysVmsplice(c ctx) (uint64, error) {
 	if c.uint32(3)&^spliceFlags != 0 {
 		return 0, syscall.EINVAL
@@ -129,7 +129,7 @@ const (
 	rwfAppend       = 16
 )
 
-// vector2 is preadv2(2) and pwritev2(2): offset -1 is the file's own.
+// vector2 implements preadv2(2) and pwritev2(2). Offset -1 is the file's own offset.
 func (c ctx) vector2(out bool) (uint64, error) {
 	f, err := c.file(0)
 	if err != nil {
@@ -145,7 +145,8 @@ func (c ctx) vector2(out bool) (uint64, error) {
 func sysPreadv2(c ctx) (uint64, error)  { return c.vector2(false) }
 func sysPwritev2(c ctx) (uint64, error) { return c.vector2(true) }
 
-// sysSyncFileRange checks its arguments: there is nowhere else to write.
+// sysSyncFileRange checks its arguments as sync_file_range(2) does. It writes nothing, not
+// even for a file on a disk.
 func sysSyncFileRange(c ctx) (uint64, error) {
 	off, n, flags := int64(c.arg(1)), int64(c.arg(2)), c.uint32(3)
 	f, err := c.file(0)
@@ -166,7 +167,7 @@ func sysSyncFileRange(c ctx) (uint64, error) {
 	return 0, syscall.ESPIPE
 }
 
-// sysSignalfd4 makes a descriptor that reads signals, or changes which.
+// sysSignalfd4 makes a descriptor that reads signals, or changes its set of signals.
 func sysSignalfd4(c ctx) (uint64, error) { return c.signalfd(c.int(3)) }
 func sysSignalfd(c ctx) (uint64, error)  { return c.signalfd(0) }
 

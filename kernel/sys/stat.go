@@ -17,7 +17,7 @@ func (c ctx) putStat(va arch.VA, st *fs.Stat) error {
 	return c.mem().CopyOut(va, b[:n])
 }
 
-// statPath is what stat, lstat, newfstatat and statx have in common.
+// statPath is the common part of stat, lstat, newfstatat and statx.
 func (c ctx) statPath(at fs.At, path string, flags int) (fs.Stat, error) {
 	if path == "" && flags&unix.AT_EMPTY_PATH != 0 && at.Dir != nil {
 		return at.Dir.Stat(), nil
@@ -50,7 +50,7 @@ func sysFstat(c ctx) (uint64, error) {
 	return 0, c.putStat(c.va(1), &st)
 }
 
-// statxSyncType is AT_STATX_SYNC_TYPE, both of AT_STATX_FORCE_SYNC and DONT_SYNC.
+// statxSyncType is AT_STATX_SYNC_TYPE: AT_STATX_FORCE_SYNC and AT_STATX_DONT_SYNC.
 const statxSyncType = unix.AT_STATX_FORCE_SYNC | unix.AT_STATX_DONT_SYNC
 
 const statFlags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_EMPTY_PATH | unix.AT_NO_AUTOMOUNT
@@ -66,7 +66,7 @@ func sysNewfstatat(c ctx) (uint64, error) {
 	return 0, c.putStat(c.va(2), &st)
 }
 
-// statAt looks up the path of argument i, relative to the descriptor of 0.
+// statAt looks up the path of argument i, relative to descriptor argument 0.
 func (c ctx) statAt(i, flags int) (fs.Stat, error) {
 	path, err := c.path(i)
 	if err != nil {
@@ -186,8 +186,8 @@ func sysFaccessat2(c ctx) (uint64, error) { return c.accessAt(c.int(3)) }
 // sysGetdents64 fills the buffer with whole records.
 func sysGetdents64(c ctx) (uint64, error) { return c.getdents(func([]byte) {}) }
 
-// getdents is both calls: edit turns whole records into what the caller gets, as long
-// as they were.
+// getdents implements both calls. edit converts whole records to the form that the caller
+// gets; their length must not change.
 func (c ctx) getdents(edit func(p []byte)) (uint64, error) {
 	f, err := c.file(0)
 	if err != nil {
@@ -198,8 +198,8 @@ func (c ctx) getdents(edit func(p []byte)) (uint64, error) {
 	if err := userRange(c.va(1), n); err != nil {
 		return 0, err
 	}
-	// One page a call: the records are built in kernel memory, and the offset of
-	// the directory moves over those that arrived.
+	// A call returns at most one page: the records are built in kernel memory. The offset
+	// of the directory moves over the records that arrived.
 	buf := fs.NewBuffer(min(n, arch.PageSize))
 	defer buf.Put()
 	va := c.va(1)
@@ -210,8 +210,8 @@ func (c ctx) getdents(edit func(p []byte)) (uint64, error) {
 	return uint64(k), err
 }
 
-// The structures that are copied as they are have one size on both
-// architectures; putting a wrong one would be seen here.
+// The structures that are copied directly have the same size on both architectures. A wrong
+// structure would not compile here.
 const (
 	_ = uint(unsafe.Sizeof(statx{}) - 256)
 	_ = uint(256 - unsafe.Sizeof(statx{}))

@@ -1,18 +1,17 @@
-// Package sys is the Linux system-call layer: a table per architecture
-// {number, name, arguments, function} onto handlers that both share, the signal
-// frames, program start, and what /proc tells about processes.
+// Package sys is the Linux system-call layer. It has a table per architecture with number,
+// name, arguments and function of each call. Both architectures share the handlers. The
+// package also has the signal frames, program start, and the processes' data for /proc.
 //
-// A handler decodes and checks all its arguments first, then acts. It runs in
-// the calling thread's goroutine, may block in proc.Thread.Sleep and in what
-// vm and fs say may block, and holds no lock of its own while it does. Its
-// error, a syscall.Errno, becomes the negative result of the call; package
-// proc's ERESTART errors among them are replaced before user mode sees them.
+// A handler decodes and checks all its arguments first, then acts. It runs in the calling
+// thread's goroutine. It may block in proc.Thread.Sleep and in those methods of vm and fs
+// that may block, and holds no lock of this package while it blocks. Its error, a
+// syscall.Errno, becomes the negative result of the call. Package proc replaces its own
+// ERESTART errors before user mode sees them.
 //
-// The package has no locks but files.mu, System.execMu and names.mu, which are taken
-// alone.
+// The package has no locks but files.mu, System.execMu and names.mu, which are taken alone.
 //
-// Manuals: man-pages section 2 for what the calls mean, include/uapi of Linux
-// 6.1 for layouts and numbers. What differs is said in the table.
+// The manuals are section 2 of man-pages for the meaning of the calls, and include/uapi of
+// Linux 6.1 for layouts and numbers. The notes in the table describe the differences.
 package sys
 
 import (
@@ -30,8 +29,8 @@ import (
 	"grim/proc/elf"
 )
 
-// Config is what the layer is built on. All but CPUs, FPU and Trace are
-// required.
+// Config has the parts of the kernel on which the layer is built. ABI, VM, Wall, Memory,
+// Random and Reboot are required.
 type Config struct {
 	ABI *arch.ABI
 	VM  *vm.System
@@ -40,24 +39,25 @@ type Config struct {
 	SetWall func(ns int64)              // sets it; nil: it cannot be set
 	Memory  func() (total, free uint64) // bytes
 	Random  func(p []byte)              // fills p with unpredictable bytes
-	// OpenDisk opens the file system of a block device for mount(2); nil: there are no disks.
+	// OpenDisk opens the file system of a block device for mount(2). nil: there are no
+	// disks.
 	OpenDisk func(rdev uint64, readOnly bool) (fs.Store, error)
 	Reboot   func(restart bool) // reboot(2): stops the machine
-	Yield    func()             // lets others run in long work; nil: nothing
+	Yield    func()             // lets others run in long work; nil: does nothing
 	Version  string             // uname(2)'s version
 	CPU      elf.CPU            // for the auxiliary vector
 	CPUs     int                // processors; 0: one
 	ASLR     bool               // programs get random addresses (package elf says which)
 	FPU      amd64.FPU          // amd64: how the CPU keeps the FPU state
-	// OnlySeparate: a process may not choose the shared layout, for it could read
-	// kernel memory then.
+	// OnlySeparate forbids a process to choose the shared layout, with which it could read
+	// kernel memory.
 	OnlySeparate bool
 
-	// Trace, if set, sees every system call when it returns (strace).
+	// Trace, if set, is called when a system call returns (strace).
 	Trace func(t *proc.Thread, name string, args []uint64, ret uint64, err error)
 }
 
-// handler is the function of one system call: its result, or an errno.
+// handler is the function of one system call. It returns the result, or an errno.
 type handler func(c ctx) (uint64, error)
 
 // System is the system-call layer of one machine.
@@ -68,7 +68,7 @@ type System struct {
 	abi *arch.ABI
 	tab *table
 
-	// What every call needs: the slot of its number, and the handlers.
+	// Used by every call: the slot of the system-call number, and the handlers.
 	number int
 	fn     [maxNumber]handler
 
@@ -76,17 +76,17 @@ type System struct {
 	ipc *ipc.System
 
 	unknown [maxNumber]atomic.Uint32
-	beyond  atomic.Uint32 // numbers past the table
+	beyond  atomic.Uint32 // numbers beyond the table
 
 	execMu sync.Mutex    // taken alone
 	execs  []*executable // for the next execve(2); see getExecutable
 
-	sigPage vm.Object // code that a handler returns to, where programs bring none
+	sigPage vm.Object // code to which a handler returns if the program does not provide it
 }
 
-// New makes the layer. proc.New takes its Syscall, and the System itself as
-// SignalABI; fs.New takes its ProcSource; Attach then gives it both, before the
-// first process.
+// New makes the layer. proc.New gets its Syscall, and the System itself as SignalABI.
+// fs.New gets its ProcSource. Then Attach gives the layer both kernel and file system,
+// before the first process starts.
 func New(cfg Config) (*System, error) {
 	if cfg.ABI == nil || cfg.VM == nil || cfg.Wall == nil || cfg.Memory == nil ||
 		cfg.Random == nil || cfg.Reboot == nil {
@@ -126,26 +126,26 @@ func New(cfg Config) (*System, error) {
 	return s, nil
 }
 
-// Attach tells the layer which processes and files it serves.
+// Attach gives the layer the processes and the files that it serves.
 func (s *System) Attach(k *proc.Kernel, f *fs.FS) {
 	s.k, s.fs = k, f
 	s.kernelTexts()
 	s.ipcTexts()
 }
 
-// now is the monotonic clock, nanoseconds.
+// now returns the monotonic clock, in nanoseconds.
 func (s *System) now() int64 { return s.k.Now() }
 
-// Syscall handles the system call in t's registers (proc.Config.Syscall). A
-// null call costs an index, an indirect call and a store.
+// Syscall handles the system call in t's registers (proc.Config.Syscall). The cost of a
+// call that does nothing is an index, an indirect call and a store.
 func (s *System) Syscall(t *proc.Thread) {
 	f := &t.U.Frame
 	fn := handler(sysUnknown)
 	if n := f[s.number]; n < maxNumber {
-		// The mask changes nothing here, but where the CPU takes the branch before
-		// it knows n: then it loads no handler, and so jumps nowhere, that user code
-		// picks from beyond the table (Spectre v1). It also replaces the check that
-		// Go would make.
+		// The mask does not change n, except when the CPU speculates on the branch before
+		// it knows n. Then the mask keeps it from loading a handler from beyond the table
+		// that user code has chosen, and from jumping to it (Spectre v1). It also replaces
+		// Go's bounds check.
 		fn = s.fn[n&(maxNumber-1)]
 	}
 	v, err := fn(ctx{s, t, f})
@@ -158,20 +158,20 @@ func (s *System) Syscall(t *proc.Thread) {
 	f[arch.RetSlot] = v
 }
 
-// result is what the result register gets: -errno for an error.
+// result returns the value for the result register: -errno for an error.
 func result(v uint64, err error) uint64 {
 	if err == nil {
 		return v
 	}
 	e, ok := err.(syscall.Errno)
 	if !ok {
-		// Every error below this layer is an errno; user code gets one in any case.
+		// Errors of the layers below are errnos. User code gets an errno in any case.
 		e = syscall.EIO
 	}
 	return -uint64(e)
 }
 
-// traced is e.fn that tells Config.Trace.
+// traced calls e.fn and then Config.Trace.
 func (e *sysent) traced(c ctx) (uint64, error) {
 	var args [6]uint64
 	for i := range args {
@@ -182,7 +182,7 @@ func (e *sysent) traced(c ctx) (uint64, error) {
 	return v, err
 }
 
-// sysUnknown is the handler of numbers that are not offered: it counts them.
+// sysUnknown is the handler of numbers that are not offered. It counts them.
 func sysUnknown(c ctx) (uint64, error) {
 	if n := c.f[c.s.number]; n < maxNumber {
 		c.s.unknown[n&(maxNumber-1)].Add(1)
@@ -192,14 +192,14 @@ func sysUnknown(c ctx) (uint64, error) {
 	return 0, syscall.ENOSYS
 }
 
-// Unknown is a system call that programs made and this layer does not have.
+// Unknown is a system call that programs have made and that this layer does not have.
 type Unknown struct {
-	Number int    // -1: past every number that Linux uses
-	Name   string // as Linux calls it; empty if it has none of that number
+	Number int    // -1: beyond every number that Linux uses
+	Name   string // Linux's name; empty if Linux has no such call
 	Count  uint32
 }
 
-// UnknownCalls lists them, for the report at power-off.
+// UnknownCalls returns the unknown calls, for the report at power-off.
 func (s *System) UnknownCalls() []Unknown {
 	var out []Unknown
 	for n := range s.unknown {

@@ -9,22 +9,22 @@ import (
 
 //go:generate go run ./gen
 
-// maxNumber is past every system-call number of both architectures, and a power of
-// two, for Syscall masks with it.
+// maxNumber is above every system-call number of both architectures. It is a power of two,
+// because Syscall masks with it.
 const maxNumber = 512
 
-const _ = -uint(maxNumber & (maxNumber - 1)) // does not compile for another number
+const _ = -uint(maxNumber & (maxNumber - 1)) // does not compile if it is not a power of two
 
 // sysent is one system call.
 type sysent struct {
 	name  string
 	nargs int
 	fn    handler
-	note  string // what is partial about it; empty: complete for what is here
+	note  string // what is missing; empty: complete
 }
 
-// table is an architecture's side of the layer: its numbers, and the structures
-// and conventions in which it differs from the other.
+// table is the part of the layer for an architecture: its numbers, and the structures and
+// conventions that differ from the other architecture.
 type table struct {
 	ent   [maxNumber]*sysent // by number; nil: not offered
 	names []string
@@ -36,11 +36,11 @@ type table struct {
 	redZone      arch.VA
 	tlsBeforeTID bool // argument order of clone(2)
 	frame        sigframe
-	blameSP      bool   // the SIGSEGV of a bad signal frame has its address
-	sigPage      []byte // code to return from a handler with; nil: programs bring it
+	blameSP      bool   // the SIGSEGV of a bad signal frame has the frame's address
+	sigPage      []byte // code for the return from a handler; nil: programs bring it
 }
 
-// name is what Linux calls a number.
+// name returns Linux's name of a number.
 func (t *table) name(n int) string {
 	if n < len(t.names) {
 		return t.names[n]
@@ -48,11 +48,11 @@ func (t *table) name(n int) string {
 	return ""
 }
 
-// sigReturnARM64 is "mov x8, #139; svc #0": rt_sigreturn(2), as Linux's vDSO has
-// it. glibc and Go rely on it, musl brings its own.
+// sigReturnARM64 is "mov x8, #139; svc #0": rt_sigreturn(2), as in Linux's vDSO. glibc and
+// Go use it, musl has its own.
 var sigReturnARM64 = []byte{0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4}
 
-// newTable makes the table of the architecture that cfg names.
+// newTable makes the table of the architecture in cfg.
 func newTable(cfg *Config) (*table, error) {
 	var t *table
 	switch cfg.ABI.Name {
@@ -84,8 +84,8 @@ func newTable(cfg *Config) (*table, error) {
 	return t, nil
 }
 
-// sysents are the system calls that are offered, by topic. A name that only one
-// architecture has a number for is in that one's table alone.
+// sysents are the system calls that are offered, by topic. A name for which only one
+// architecture has a number is only in the table of that architecture.
 var sysents = []sysent{
 	// Reading and writing.
 	{"read", 3, sysRead, ""},

@@ -14,7 +14,7 @@ import (
 type itimerval [2]unix.Timeval
 
 func itimervalOf(value, interval int64) itimerval {
-	// A timer that is armed never shows zero, which would mean that it is not.
+	// An armed timer never shows zero, which would mean that it is disarmed.
 	round := func(ns int64) unix.Timeval {
 		if ns > 0 && ns < 1000 {
 			ns = 1000
@@ -69,7 +69,7 @@ func sysGetitimer(c ctx) (uint64, error) {
 	return 0, put(c, c.va(1), &it)
 }
 
-// sysAlarm returns the seconds that were left, rounded, at least 1.
+// sysAlarm returns the remaining seconds, rounded, at least 1.
 func sysAlarm(c ctx) (uint64, error) {
 	old, _ := c.t.Process().SetTimer(int64(c.uint32(0))*second, 0)
 	if old == 0 {
@@ -93,7 +93,7 @@ func sysTimerfdCreate(c ctx) (uint64, error) {
 	return c.install(f, flags&unix.TFD_CLOEXEC != 0)
 }
 
-// timerSetting reads a struct itimerspec, in nanoseconds. EFAULT, EINVAL.
+// timerSetting reads a struct itimerspec, in nanoseconds. Errors: EFAULT, EINVAL.
 func (c ctx) timerSetting(va arch.VA) (interval, value int64, err error) {
 	set, err := get[itimerspec](c, va)
 	if err != nil {
@@ -147,7 +147,7 @@ type sigevent struct {
 	Rest          [44]byte
 }
 
-// What struct sigevent asks for (sigevent(7)).
+// Values of sigevent.Notify (sigevent(7)).
 const (
 	sigevSignal   = 0
 	sigevNone     = 1
@@ -155,7 +155,7 @@ const (
 	sigevThreadID = 4
 )
 
-// timerClock sets the clock of timer_create(2): EINVAL, EOPNOTSUPP, EPERM.
+// timerClock sets the clock of timer_create(2) in a. Errors: EINVAL, EOPNOTSUPP, EPERM.
 func (c ctx) timerClock(id int, a *proc.TimerArgs) error {
 	switch id {
 	case unix.CLOCK_MONOTONIC, unix.CLOCK_BOOTTIME:

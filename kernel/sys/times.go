@@ -9,7 +9,7 @@ import (
 
 const second = 1_000_000_000 // nanoseconds
 
-// timespecOf splits nanoseconds so that 0 <= Nsec < 1e9, also before 1970.
+// timespecOf splits ns so that 0 <= Nsec < 1e9, also for times before 1970.
 func timespecOf(ns int64) unix.Timespec {
 	s, n := ns/second, ns%second
 	if n < 0 {
@@ -23,9 +23,9 @@ func timevalOf(ns int64) unix.Timeval {
 	return unix.Timeval{Sec: ts.Sec, Usec: ts.Nsec / 1000}
 }
 
-// nanoseconds checks a timespec of the user: EINVAL for a negative or
-// unnormalised one; times past the end of the clock saturate, which every
-// caller takes for "never".
+// nanoseconds converts a user's timespec. EINVAL: it is negative or not normalized. Times
+// beyond the end of the clock become the largest time, which every caller takes for
+// "never".
 func nanoseconds(ts unix.Timespec) (int64, error) {
 	if ts.Sec < 0 || ts.Nsec < 0 || ts.Nsec >= second {
 		return 0, syscall.EINVAL
@@ -43,7 +43,7 @@ func nanosecondsOfTimeval(tv unix.Timeval) (int64, error) {
 	return nanoseconds(unix.Timespec{Sec: tv.Sec, Nsec: tv.Usec * 1000})
 }
 
-// addTime is now+d, saturated: now+never is never.
+// addTime returns now+d, at most the largest time: now+never is never.
 func addTime(now, d int64) int64 {
 	if d > math.MaxInt64-now {
 		return math.MaxInt64

@@ -10,7 +10,7 @@ import (
 	"grim/proc/cred"
 )
 
-// names are what sethostname(2) and setdomainname(2) set.
+// names has the names that sethostname(2) and setdomainname(2) set.
 type names struct {
 	mu           sync.Mutex
 	host, domain string
@@ -19,7 +19,8 @@ type names struct {
 // maxUTS is __NEW_UTS_LEN.
 const maxUTS = 64
 
-// setName is sethostname(2) and setdomainname(2): arguments name and length.
+// setName implements sethostname(2) and setdomainname(2). The arguments are the name and
+// its length.
 func (c ctx) setName(to *string) (uint64, error) {
 	if !c.t.Cred().Has(cred.SysAdmin) {
 		return 0, syscall.EPERM
@@ -43,7 +44,7 @@ func (c ctx) setName(to *string) (uint64, error) {
 func sysSethostname(c ctx) (uint64, error)   { return c.setName(&c.s.uts.host) }
 func sysSetdomainname(c ctx) (uint64, error) { return c.setName(&c.s.uts.domain) }
 
-// utsFile makes one of the names a file of /proc/sys/kernel.
+// utsFile makes a file of /proc/sys/kernel for one of the names.
 func (s *System) utsFile(path string, name *string) {
 	s.fs.ProcSetting(path, func() []byte {
 		s.uts.mu.Lock()
@@ -57,7 +58,7 @@ func (s *System) utsFile(path string, name *string) {
 	})
 }
 
-// kernelTexts are the files of /proc/sys/kernel that this package and proc know of.
+// kernelTexts makes the files of /proc/sys/kernel with data of this package and of proc.
 func (s *System) kernelTexts() {
 	for path, n := range map[string]int{
 		"sys/kernel/pid_max":     s.k.PIDMax(),

@@ -6,13 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Extended attributes (xattr(7)). No file system here has any: a name is looked up and
-// checked, and the answer is EOPNOTSUPP, or an empty list.
+// Extended attributes (xattr(7)). No file system here has any. The calls look the file up
+// and check the name; the result is EOPNOTSUPP, or an empty list.
 
 // maxXattrName is the longest name of an attribute (XATTR_NAME_MAX).
 const maxXattrName = 255
 
-// xattrFile looks up the file of a call by path, follow links or not, or descriptor.
+// xattrFile looks up the file of a call: by path, with or without following links, or by
+// descriptor.
 func (c ctx) xattrFile(kind xattrKind) error {
 	if kind == xattrFD {
 		f, err := c.file(0)
@@ -37,7 +38,7 @@ func (c ctx) xattrFile(kind xattrKind) error {
 	return err
 }
 
-// xattrKind is how a call names its file.
+// xattrKind is the way in which a call names its file.
 type xattrKind int
 
 const (
@@ -46,7 +47,8 @@ const (
 	xattrFD
 )
 
-// xattr is a call that names an attribute. ERANGE: the name is empty or too long.
+// xattr is the handler of a call that names an attribute. ERANGE: the name is empty or too
+// long.
 func xattr(kind xattrKind) handler {
 	return func(c ctx) (uint64, error) {
 		name, err := c.mem().CopyInString(c.va(1), maxXattrName+1)
@@ -63,7 +65,7 @@ func xattr(kind xattrKind) handler {
 	}
 }
 
-// listXattr is a call that lists the attributes of a file: none.
+// listXattr is the handler of a call that lists the attributes of a file: there are none.
 func listXattr(kind xattrKind) handler {
 	return func(c ctx) (uint64, error) { return 0, c.xattrFile(kind) }
 }
