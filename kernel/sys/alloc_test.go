@@ -14,10 +14,10 @@ import (
 	"grim/arch"
 )
 
-// allocations are what the kernel's code allocated on the Go heap, by the line that
-// did: the first one of Grim on the stack. What test files allocate is left out.
+// allocations returns the bytes that kernel code has allocated on the Go heap, by line: the
+// first line of Grim on the stack. Allocations of test files are left out.
 func allocations() map[string]int64 {
-	runtime.GC() // the profile is as of the last but one collection
+	runtime.GC() // the profile describes the state before the last collection
 	runtime.GC()
 	var records []runtime.MemProfileRecord
 	for n, ok := runtime.MemProfile(nil, true); !ok; {
@@ -38,7 +38,7 @@ func allocations() map[string]int64 {
 				count = !strings.HasSuffix(f.File, "_test.go")
 			}
 			switch {
-			case strings.HasSuffix(f.Function, "sys.(*user).vs"): // the test machine looks up who runs
+			case strings.HasSuffix(f.Function, "sys.(*user).vs"): // the test machine looks up the running thread
 				count = false
 			case f.Function == "sync.(*Pool).Get": // filled now and then, by chance with the race detector
 				count = false
@@ -51,11 +51,11 @@ func allocations() map[string]int64 {
 	return out
 }
 
-// TestAllocations counts what hot paths take from the Go heap once they have run for
-// a while: each allocation brings the next collection nearer, and that lands in the
-// middle of somebody's fork or exit. The limits are what there is today.
-// Broken by: joined for the arguments of every program (executable.program); a closure
-// passed to Exec; fmt.Sprintf for the label of every pipe.
+// TestAllocations counts the allocations of hot paths on the Go heap after a warm-up. Each
+// allocation brings the next collection nearer, and a collection may come in the middle of
+// a fork or exit. The limits are the present numbers. It fails with joined for the
+// arguments of every program (executable.program), with a closure passed to Exec, and with
+// fmt.Sprintf for the label of every pipe.
 func TestAllocations(t *testing.T) {
 	old := runtime.MemProfileRate
 	runtime.MemProfileRate = 1
@@ -125,7 +125,7 @@ func TestAllocations(t *testing.T) {
 					list += fmt.Sprintf("\n%6.2f  %s", d, site)
 				}
 			}
-			if sum > c.most+0.3 { // other goroutines' now and then
+			if sum > c.most+0.3 { // other goroutines allocate now and then
 				t.Errorf("%.2f allocations each time, at most %.2f are allowed:%s", sum, c.most, list)
 			}
 		})

@@ -9,8 +9,8 @@ import (
 	"grim/mm/charge"
 )
 
-// With the user's share spent, what could need much kernel memory fails with ENOMEM,
-// and works again later.
+// When the user's share is used up, calls that may need much kernel memory fail with
+// ENOMEM. They work again later.
 func TestBudget(t *testing.T) {
 	onBoth(t, func(m *machine) {
 		m.passes(func(u *user) {

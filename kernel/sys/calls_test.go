@@ -29,7 +29,7 @@ func TestFiles(t *testing.T) {
 			if !bytes.Equal(u.load(0x28_0000, len(data)-16), data[16:]) {
 				m.t.Error("other bytes came back")
 			}
-			// readv into pieces, the last one longer than what is left.
+			// readv into pieces. The last piece is longer than the rest of the file.
 			u.ok("lseek", fd, uint64(len(data)-10), 0)
 			le.PutUint64(data[0:], dataVA+100)
 			le.PutUint64(data[8:], 4)
@@ -64,7 +64,7 @@ func TestFiles(t *testing.T) {
 	})
 }
 
-// Bad pointers and numbers get their errno, and no more.
+// Bad pointers and numbers return their errno and have no other effect.
 func TestBadArguments(t *testing.T) {
 	onBoth(t, func(m *machine) {
 		m.passes(func(u *user) {
@@ -87,7 +87,7 @@ func TestBadArguments(t *testing.T) {
 				u.want(syscall.EFAULT, "readv", fd, va, 2)
 				u.want(syscall.EFAULT, "sigaltstack", va, 0)
 			}
-			// Half valid: the part that is there does not count.
+			// Half valid: the accessible part does not count.
 			u.want(syscall.EFAULT, "clock_gettime", 1, end-8)
 			u.want(syscall.EFAULT, "fstat", fd, end-32)
 			u.want(syscall.EFAULT, "openat", cwd, uint64(u.store(end-3, []byte("abc"))), 0, 0)
@@ -187,9 +187,8 @@ func (u *user) action(sig int, flags uint64, fn func(u *user, sig int)) {
 	u.ok("rt_sigaction", uint64(sig), dataVA+1024, 0, 8)
 }
 
-// A handler runs on the right stack, the interrupted registers come back, the
-// mask holds meanwhile, and a system call that was cut short ends as SA_RESTART
-// says.
+// A handler runs on the right stack, the interrupted registers are restored, the mask holds
+// during the handler, and an interrupted system call ends as SA_RESTART requires.
 func TestSignals(t *testing.T) {
 
 	onBoth(t, func(m *machine) {
@@ -203,7 +202,7 @@ func TestSignals(t *testing.T) {
 				}
 				sp := h.u.Frame[m.abi.SP]
 				alt = sp >= 0x28_0000 && sp < 0x28_0000+16384
-				h.u.Frame[m.mark()] = 0xbad // sigreturn must bring it back
+				h.u.Frame[m.mark()] = 0xbad // sigreturn must restore it
 			})
 			u.u.Frame[m.mark()] = 77
 			self := u.ok("getpid")
@@ -237,7 +236,7 @@ func TestSignals(t *testing.T) {
 			if !alt {
 				m.t.Error("not on the alternate stack")
 			}
-			// A sleep: EINTR with the rest of the time; again without handler flags.
+			// A sleep returns EINTR with the remaining time, also without handler flags.
 			u.action(int(unix.SIGALRM), 0, func(h *user, sig int) { ran++ })
 			u.store(dataVA, make([]byte, 32))
 			u.store(dataVA+24, []byte{0x10, 0x27, 0, 0, 0, 0, 0, 0}) // 10 ms
@@ -247,7 +246,7 @@ func TestSignals(t *testing.T) {
 			if left := u.word(dataVA + 64); left != 49 {
 				m.t.Errorf("%d s left", left)
 			}
-			// A read that SA_RESTART starts again, fed by the handler.
+			// SA_RESTART restarts a read; the handler writes the data for it.
 			u.ok("pipe2", dataVA+512, 0)
 			fds := u.load(dataVA+512, 8)
 			u.action(int(unix.SIGALRM), proc.SA_RESTART, func(h *user, sig int) {
@@ -259,7 +258,8 @@ func TestSignals(t *testing.T) {
 			if n := u.ok("read", uint64(le.Uint32(fds)), dataVA+600, 10); n != 3 {
 				m.t.Errorf("read %d", n)
 			}
-			// sigsuspend with a mask that lets it in, and the old mask back.
+			// sigsuspend with a mask that lets the signal in; afterwards the old mask is
+			// back.
 			u.store(dataVA, []byte{0, 2, 0, 0, 0, 0, 0, 0})
 			u.ok("rt_sigprocmask", 0, dataVA, 0, 8)
 			u.ok("kill", self, uint64(unix.SIGUSR1))
@@ -376,7 +376,7 @@ func TestThreads(t *testing.T) {
 					m.t.Errorf("futex: %v", e)
 				}
 			}
-			for u.load(ctid, 1)[0] != 0 { // join, as pthread_join does
+			for u.load(ctid, 1)[0] != 0 { // join, as pthread_join does it
 				u.call("futex", ctid, futexWait, 1, 0)
 			}
 			if got := le.Uint32(u.load(ptid, 4)); uint64(got) != tid {
@@ -444,8 +444,8 @@ func TestReboot(t *testing.T) {
 	}
 }
 
-// Whatever a process asks for, the kernel lives, and takes back all that it
-// gave. The seed is in the name of the subtest.
+// Whatever a process asks for, the kernel survives, and gets everything back that it gave.
+// The seed is in the name of the subtest.
 func TestRandomCalls(t *testing.T) {
 	onBoth(t, func(m *machine) {
 		m.litters = true
@@ -458,7 +458,7 @@ func TestRandomCalls(t *testing.T) {
 	})
 }
 
-// endless are calls that wait for what nobody here does.
+// endless are calls that wait for something that no process does here.
 var endless = map[string]bool{"pause": true, "rt_sigsuspend": true, "exit": true, "exit_group": true, "reboot": true,
 	"vfork": true, "fork": true, "clone": true, "clone3": true, "rt_sigtimedwait": true}
 
@@ -466,7 +466,7 @@ func (u *user) babble(r *rand.Rand, n int) {
 	values := []uint64{0, 1, 2, 3, 4, 7, 8, 16, 63, 64, 100, 4095, 4096, 4097, 1 << 31, 1<<31 - 1, 1 << 32, 1 << 46,
 		uint64(arch.UserMax) - 1, uint64(arch.UserMax), 1 << 63, ^uint64(0), ^uint64(0) - 99, dataVA, dataVA + 1,
 		dataVA + 4096, dataVA + dataLen - 1, dataVA + dataLen - 16, 0x20_0000, 0x9000_0000, 0xffff_8000_0000_0000}
-	// A call that blocks is cut short soon.
+	// A blocking call is interrupted soon.
 	u.action(int(unix.SIGALRM), 0, func(*user, int) {})
 	u.store(dataVA+2048, []byte{0, 0, 0, 0, 0, 0, 0, 0, 0x88, 0x13, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x88, 0x13})
 	u.ok("setitimer", 0, dataVA+2048, 0)

@@ -18,8 +18,8 @@ import (
 	"grim/proc"
 )
 
-// program builds an executable: text at 0x400000 whose first page holds the
-// headers, and data at 0x402f80 that crosses a page, with a bss behind it.
+// executable builds an executable. The text is at 0x400000; its first page holds the
+// headers. The data is at 0x402f80, crosses a page boundary, and is followed by a bss.
 func (m *machine) executable(typ delf.Type, change func(h *delf.Header64, p []delf.Prog64)) []byte {
 	base := uint64(0x400000)
 	if typ == delf.ET_DYN {
@@ -40,7 +40,7 @@ func (m *machine) executable(typ delf.Type, change func(h *delf.Header64, p []de
 	binary.Write(&b, binary.LittleEndian, progs)
 	b.Write(make([]byte, 0x1f80-b.Len()))
 	b.Write(bytes.Repeat([]byte{0xda}, 0x100))
-	b.Write(bytes.Repeat([]byte{0xff}, 0x1000)) // must not be seen in the bss
+	b.Write(bytes.Repeat([]byte{0xff}, 0x1000)) // must not be visible in the bss
 	return b.Bytes()
 }
 
@@ -78,7 +78,7 @@ func (u *user) cstring(va arch.VA) string {
 	return s
 }
 
-// stack is what a program finds on its initial stack.
+// stack is the content of a program's initial stack.
 type stack struct {
 	argv, env []string
 	aux       map[uint64]uint64
@@ -184,8 +184,8 @@ func TestExec(t *testing.T) {
 	})
 }
 
-// randomly replaces the machine's random bytes, which are the same at each call, by
-// real ones.
+// randomly replaces the machine's random bytes, which are the same at each call, by real
+// random bytes.
 func (m *machine) randomly() {
 	m.s.cfg.ASLR = true
 	r := rand.New(rand.NewSource(1))
@@ -196,8 +196,8 @@ func (m *machine) randomly() {
 	}
 }
 
-// Each run of a program has its parts at other addresses, all five of them; with
-// ADDR_NO_RANDOMIZE, which fork and exec inherit, and without ASLR, at the same.
+// Each run of a program has its five parts at other addresses. With ADDR_NO_RANDOMIZE,
+// which fork and exec inherit, and without ASLR, the addresses stay the same.
 func TestExecRandom(t *testing.T) {
 	type places struct{ text, stack, mmap, brk, sig arch.VA }
 	onBoth(t, func(m *machine) {
@@ -234,7 +234,7 @@ func TestExecRandom(t *testing.T) {
 		if a.text == b.text || a.stack == b.stack || a.mmap == b.mmap || a.brk == b.brk || a.sig == b.sig {
 			m.t.Errorf("a part is where it was: %+x, then %+x", a, b)
 		}
-		// No part tells where another is.
+		// The address of one part does not reveal that of another.
 		if a.text-b.text == a.brk-b.brk || a.mmap-b.mmap == a.stack-b.stack || a.sig-b.sig == a.stack-b.stack {
 			m.t.Errorf("a part is at a distance from another that does not change: %+x, %+x", a, b)
 		}
@@ -249,7 +249,7 @@ func TestExecRandom(t *testing.T) {
 	})
 }
 
-// Below mmap_min_addr only the superuser can map anything, programs included.
+// Only the superuser can map memory below mmap_min_addr; that includes programs.
 func TestMmapMinAddr(t *testing.T) {
 	onBoth(t, func(m *machine) {
 		m.litters = true
@@ -287,7 +287,7 @@ func TestMmapMinAddr(t *testing.T) {
 	})
 }
 
-// entry is the map entry that holds va.
+// entry returns the map entry that contains va.
 func (m *machine) entry(u *user, va arch.VA) vm.EntryInfo {
 	for _, e := range u.vs().Entries() {
 		if va >= e.Start && va < e.End {
@@ -298,8 +298,8 @@ func (m *machine) entry(u *user, va arch.VA) vm.EntryInfo {
 	return vm.EntryInfo{}
 }
 
-// Whatever cannot run leaves the caller as it was; that nothing leaks, the end
-// of the test says.
+// A file that cannot run leaves the caller unchanged. The end of the test checks that
+// nothing leaks.
 func TestExecFails(t *testing.T) {
 	onBoth(t, func(m *machine) {
 		m.litters = true
@@ -326,8 +326,8 @@ func TestExecFails(t *testing.T) {
 				}
 			}
 			u.want(syscall.EFAULT, "execve", u.str("/tmp/good"), 0x9000_0000, 0)
-			// Pointers without end run into unmapped memory, and too many strings
-			// are too big.
+			// Pointers without an end run into unmapped memory. Too many strings are too
+			// big.
 			long := u.strings(0x20_0000, strings.Repeat("x", 128<<10))
 			u.want(syscall.E2BIG, "execve", u.str("/tmp/good"), long, 0)
 			same := le.AppendUint64(nil, u.strings(dataVA, "abcdefgh")+16)
@@ -376,8 +376,8 @@ func TestStart(t *testing.T) {
 	})
 }
 
-// Programs with arbitrary damage are refused or run; nothing that was mapped
-// for one that is refused half way stays.
+// Programs with arbitrary damage are refused or run. Nothing stays mapped of a program that
+// is refused half way.
 func TestStartDamaged(t *testing.T) {
 	onBoth(t, func(m *machine) {
 		m.litters = true
@@ -395,17 +395,17 @@ func TestStartDamaged(t *testing.T) {
 			}
 			m.writeFile("/tmp/p", b, 0o755)
 			p, err := m.s.Start(StartArgs{Path: "/tmp/p"})
-			if err == nil { // it starts at an address of its own choice
+			if err == nil { // it starts at some address
 				m.wait(p)
 				continue
 			}
-			if refused++; err != syscall.ENOEXEC && err != syscall.ENOENT && err != syscall.ENOMEM { // ENOMEM: larger than RAM
+			if refused++; err != syscall.ENOEXEC && err != syscall.ENOENT && err != syscall.ENOMEM { // ENOMEM: it is larger than RAM
 				m.t.Fatalf("% x: %v", b[:176], err)
 			}
 			m.pm.Drain()
 			if n := m.mem.FreeFrames(); free < 0 {
 				free = n
-			} else if n < free-8 { // dead processes of the other kind may wait for the reaper
+			} else if n < free-8 { // dead processes of the other design may wait for the reaper
 				m.t.Fatalf("%d frames free, were %d", n, free)
 			}
 		}
@@ -415,8 +415,8 @@ func TestStartDamaged(t *testing.T) {
 	})
 }
 
-// The page tables know whose code runs on them, through setuid(2), fork(2) and
-// execve(2): branch predictors are flushed between users. Each line failed without
+// The page tables record the user whose code runs on them, through setuid(2), fork(2) and
+// execve(2), because branch predictors are flushed between users. Each line fails without
 // the call that it names.
 func TestPredictorDomains(t *testing.T) {
 	onBoth(t, func(m *machine) {
@@ -453,7 +453,7 @@ func TestPredictorDomains(t *testing.T) {
 	})
 }
 
-// Where the shared layout is open to Meltdown no process can choose it.
+// If the shared layout is vulnerable to Meltdown, no process can choose it.
 func TestOnlySeparate(t *testing.T) {
 	onBoth(t, func(m *machine) {
 		for _, only := range []bool{false, true} {
@@ -472,7 +472,7 @@ func TestOnlySeparate(t *testing.T) {
 	})
 }
 
-// interpreted is a program that names an interpreter.
+// interpreted builds a program that names an interpreter.
 func (m *machine) interpreted(typ delf.Type, interp string) []byte {
 	b := m.executable(typ, nil)
 	le.PutUint16(b[56:], 3) // e_phnum
@@ -483,9 +483,9 @@ func (m *machine) interpreted(typ delf.Type, interp string) []byte {
 	return b
 }
 
-// A dynamic program starts in its interpreter, which is told where the program is
-// (AT_PHDR, AT_ENTRY) and where it is itself (AT_BASE); /proc/self/auxv says the same.
-// Broken by AT_BASE 0, and by a start at the program's own entry.
+// A dynamic program starts in its interpreter. The interpreter gets the program's addresses
+// (AT_PHDR, AT_ENTRY) and its own (AT_BASE); /proc/self/auxv has the same values. The test
+// fails with AT_BASE 0, and with a start at the program's own entry.
 func TestExecDynamic(t *testing.T) {
 	onBoth(t, func(m *machine) {
 		m.litters = true
@@ -499,7 +499,7 @@ func TestExecDynamic(t *testing.T) {
 		for _, c := range []struct {
 			path  string
 			bias  arch.VA // of the program
-			fixed bool    // the interpreter's address
+			fixed bool    // the interpreter's address is fixed
 		}{{"/tmp/prog", 0, false}, {"/tmp/pie", 0x555555554000 - 0x400000, false}, {"/tmp/both", 0, true}} {
 			ran := false
 			m.anywhere = func(u *user) {
@@ -545,8 +545,8 @@ func TestExecDynamic(t *testing.T) {
 	})
 }
 
-// What is wrong with an interpreter is the error of execve(2). Broken by ENOEXEC for an
-// interpreter that is none.
+// A problem with the interpreter is the error of execve(2). The test fails with ENOEXEC for
+// an interpreter that is no program.
 func TestExecBadInterpreter(t *testing.T) {
 	onBoth(t, func(m *machine) {
 		m.litters = true

@@ -13,11 +13,11 @@ import (
 	"grim/proc/elf"
 )
 
-// longStart is an execve(2) with as many bytes of strings as there may be.
+// longStart is an execve(2) with the maximum size of strings.
 type longStart struct {
 	path   string
 	n      int    // strings of the environment, all the same
-	text   string // each
+	text   string // each of them
 	before []string
 }
 
@@ -34,12 +34,11 @@ func (l longStart) exec(u *user) uint64 {
 	return u.call("execve", u.str(l.path), u.strings(dataVA, "first", "second"), uint64(env))
 }
 
-// The strings of an execve(2) and the new stack need no large object, however long they
-// are, and all that they need is charged and given back: strings that are longer than a
-// piece, more strings than a piece has room for, and a script's, whose first one is
-// replaced.
-// Broken by: room that makes pieces of 4 * elf.PieceSize; room that does not charge; put
-// that does not give back.
+// The strings of an execve(2) and the new stack need no large object, whatever their
+// length. All memory for them is charged and given back. The cases are: strings that are
+// longer than a piece, more strings than a piece has room for, and those of a script, whose
+// first string is replaced. The test fails if room makes pieces of 4 * elf.PieceSize, if
+// room does not charge, and if put does not give back.
 func TestExecLong(t *testing.T) {
 	long := strings.Repeat("x", 131000)
 	for _, l := range []longStart{
@@ -85,7 +84,7 @@ func TestExecLong(t *testing.T) {
 	}
 }
 
-// checkLong looks at a new stack.
+// checkLong checks a new stack.
 func checkLong(u *user, argv []string, l longStart) {
 	t := u.m.t
 	sp := arch.VA(u.u.Frame[u.m.abi.SP])
@@ -113,9 +112,8 @@ func checkLong(u *user, argv []string, l longStart) {
 	}
 }
 
-// An execve(2) whose charges are refused fails with ENOMEM, at each of them, and leaves
-// nothing.
-// Broken by: room that drops the error of a refused charge.
+// An execve(2) whose charge is refused fails with ENOMEM, whichever charge it is, and
+// leaves nothing behind. The test fails if room ignores the error of a refused charge.
 func TestExecLongRefused(t *testing.T) {
 	m := newMachine(t, 0, 8192)
 	m.litters = true

@@ -16,7 +16,7 @@ var sampleStat = fs.Stat{
 	Atime: 11e9 + 12, Mtime: -1, Ctime: 15e9 + 16,
 }
 
-// On the architecture of the host the layout is golang.org/x/sys/unix's.
+// On the host's architecture, the layout is that of golang.org/x/sys/unix.
 func TestStatHost(t *testing.T) {
 	want := unix.Stat_t{Dev: 1, Ino: 2, Rdev: 3, Mode: 4, Nlink: 5, Uid: 6, Gid: 7, Size: 8, Blksize: 9, Blocks: 10,
 		Atim: unix.Timespec{Sec: 11, Nsec: 12}, Mtim: unix.Timespec{Sec: -1, Nsec: 999999999}, Ctim: unix.Timespec{Sec: 15, Nsec: 16}}
@@ -29,7 +29,7 @@ func TestStatHost(t *testing.T) {
 	}
 }
 
-// The fields of both layouts by hand, from Linux's headers: offset and width.
+// The fields of both layouts, written by hand from Linux's headers: offset and width.
 func TestStatFields(t *testing.T) {
 	type field struct{ off, width, val int }
 	tail := []field{{48, 8, 8}, {64, 8, 10}, {72, 8, 11}, {80, 8, 12}, {88, 8, -1}, {96, 8, 999999999}, {104, 8, 15}, {112, 8, 16}}
@@ -41,7 +41,7 @@ func TestStatFields(t *testing.T) {
 		{"amd64", 144, append([]field{{0, 8, 1}, {8, 8, 2}, {16, 8, 5}, {24, 4, 4}, {28, 4, 6}, {32, 4, 7}, {40, 8, 3}, {56, 8, 9}}, tail...)},
 		{"arm64", 128, append([]field{{0, 8, 1}, {8, 8, 2}, {16, 4, 4}, {20, 4, 5}, {24, 4, 6}, {28, 4, 7}, {32, 8, 3}, {56, 4, 9}}, tail...)},
 	} {
-		b := [statSizeAMD64]byte{0: 0xff, 127: 0xff} // what was there before must go
+		b := [statSizeAMD64]byte{0: 0xff, 127: 0xff} // the old contents must be cleared
 		if n := tables(t)[c.arch].putStat(&b, &sampleStat); n != c.size {
 			t.Errorf("%s: %d bytes", c.arch, n)
 		}
@@ -75,7 +75,7 @@ func TestEpollEvent(t *testing.T) {
 	}
 }
 
-// Structures that are copied as Go has them must be as long as Linux's.
+// Structures that are copied as Go lays them out must have the size of Linux's.
 func TestSizes(t *testing.T) {
 	for _, c := range []struct {
 		name      string
@@ -126,7 +126,7 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// statx and sysinfo are laid out as golang.org/x/sys/unix has them.
+// statx and sysinfo have the layout of golang.org/x/sys/unix.
 func TestNamedPadding(t *testing.T) {
 	var (
 		a statx

@@ -15,10 +15,10 @@ import (
 	"testing"
 )
 
-// A value that put copies out has no byte that belongs to no field: the compiler need
-// not clear such bytes, and then they show what was on the kernel's stack. Blank
-// fields are such bytes too. The test finds every type that put is used with; it
-// found struct sysinfo, struct statx and stack_t.
+// A value that put copies out has no byte outside of its fields. The compiler need not
+// clear such bytes, so they could show old contents of the kernel's stack. Blank fields are
+// such bytes too. The test finds every type with which put is used. It has found struct
+// sysinfo, struct statx and stack_t.
 func TestPutHasNoPadding(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles the package")
@@ -36,7 +36,7 @@ func TestPutHasNoPadding(t *testing.T) {
 	}
 }
 
-// putTypes type-checks the package and lists put's type arguments.
+// putTypes type-checks the package and returns put's type arguments.
 func putTypes(t *testing.T, sizes types.Sizes) map[string]types.Type {
 	t.Helper()
 	list := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}} {{if not .DepOnly}}{{range .GoFiles}}{{.}},{{end}}{{end}}", ".")
@@ -78,7 +78,7 @@ func putTypes(t *testing.T, sizes types.Sizes) map[string]types.Type {
 	return found
 }
 
-// padding describes bytes of typ that no field holds; "" if there are none.
+// padding describes the bytes of typ outside of its fields; "" if there are none.
 func padding(typ types.Type, sizes types.Sizes) string {
 	switch u := typ.Underlying().(type) {
 	case *types.Array:

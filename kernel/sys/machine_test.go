@@ -24,10 +24,10 @@ import (
 	"grim/proc/elf"
 )
 
-// machine is a computer for tests: real frames, page tables, processes, files
-// and system calls of either architecture, and a CPU whose user code is Go
-// functions that make system calls. Each user thread's code is a goroutine that
-// takes turns with the kernel's goroutine in Run.
+// machine is a computer for tests. It has real frames, page tables, processes, files and
+// system calls of either architecture. The user code of its CPU is Go functions that make
+// system calls. The code of each user thread is a goroutine, which takes turns with the
+// kernel's goroutine in Run.
 type machine struct {
 	arch.OneCPU
 	charged  charge.Totals
@@ -44,8 +44,8 @@ type machine struct {
 	out      bytes.Buffer // console; outMu
 	mu       sync.Mutex
 	free     int
-	anywhere func(*user) // code at every address without
-	litters  bool        // the test leaves files, and with them frames, behind
+	anywhere func(*user) // code at every address that has no other code
+	litters  bool        // the test leaves files, and so frames, behind
 
 	users    sync.Map // *arch.UArea -> *user
 	programs sync.Map // uint64 -> func(*user): by pc, and by mark for children
@@ -53,7 +53,7 @@ type machine struct {
 	reboots  []bool
 }
 
-// Registers that the test's user code uses for itself: what a forked child runs.
+// mark returns the register that tells which code a forked child runs.
 func (m *machine) mark() int {
 	if m.abi.Name == "amd64" {
 		return amd64.R15
@@ -70,8 +70,8 @@ var machines = []struct {
 	{&arm64.ABI, &arm64.Format, namesARM64[:]},
 }
 
-// onBoth runs a test on a machine of each architecture. When the test is over
-// every frame, process and file must be back (E4).
+// onBoth runs a test on a machine of each architecture. After the test, every frame,
+// process and file must be back (E4).
 func onBoth(t *testing.T, test func(m *machine)) {
 	for i := range machines {
 		t.Run(machines[i].abi.Name, func(t *testing.T) { test(newMachine(t, i, 4096)) })
@@ -182,7 +182,7 @@ func (m *machine) SetTimer(int64)                 {}
 
 func (m *machine) InitUser(u *arch.UArea, pc, sp arch.VA) {
 	*u = arch.UArea{}
-	m.users.Delete(u) // a new program, or a u-area used again
+	m.users.Delete(u) // a new program, or a reused u-area
 	u.Frame[m.abi.PC], u.Frame[m.abi.SP] = uint64(pc), uint64(sp)
 }
 
@@ -199,7 +199,7 @@ type user struct {
 	trapped chan arch.Trap
 }
 
-// Run lets the user code of u go on until its next trap.
+// Run lets the user code of u continue until its next trap.
 func (m *machine) Run(u *arch.UArea) {
 	pc := u.Frame[m.abi.PC]
 	v, ok := m.users.Load(u)
@@ -228,16 +228,16 @@ func (m *machine) Run(u *arch.UArea) {
 	u.Trap = <-x.trapped
 }
 
-// forget drops the user code of a u-area: it belongs to a new program now, or
-// to nobody.
+// forget drops the user code of a u-area, which belongs to a new program now, or to no
+// program.
 func (u *user) forget() { u.m.users.Delete(u.u) }
 
-// handlerBase is where handlers have their addresses: the page holds no code,
-// the machine knows the pc.
+// handlerBase is the page of the handlers' addresses. It holds no code: the machine
+// recognizes the pc.
 const handlerBase = 0x7000_0000
 
-// call makes a system call by name and returns its raw result. Signal handlers
-// that the kernel pushes on the way run before it returns.
+// call makes a system call by name and returns its raw result. It first runs the signal
+// handlers that the kernel has pushed.
 func (u *user) call(name string, args ...uint64) uint64 {
 	n, ok := u.m.nums[name]
 	if !ok {
@@ -262,18 +262,18 @@ func (u *user) callNumber(n uint64, args ...uint64) uint64 {
 		if f[abi.PC] != start {
 			return f[arch.RetSlot]
 		}
-		f[abi.PC] = start + abi.SyscallBytes // started again
+		f[abi.PC] = start + abi.SyscallBytes // restarted
 	}
 }
 
-// trap enters the kernel and returns when user mode goes on.
+// trap enters the kernel and returns when user mode continues.
 func (u *user) trap(t arch.Trap) {
 	u.enter(t)
 	<-u.resume
 }
 
-// enter does what the machine layer's entry does: amd64 keeps the number apart
-// from RAX, which becomes the result.
+// enter does the work of the machine layer's entry. amd64 keeps the number separately from
+// RAX, which becomes the result.
 func (u *user) enter(t arch.Trap) {
 	if t.Kind == arch.Syscall && u.m.abi.Name == "amd64" {
 		u.u.Frame[u.m.abi.Number] = u.u.Frame[amd64.RAX]
@@ -281,7 +281,7 @@ func (u *user) enter(t arch.Trap) {
 	u.trapped <- t
 }
 
-// setNumber loads the register that the system-call instruction takes.
+// setNumber sets the register from which the system-call instruction takes the number.
 func (u *user) setNumber(n uint64) {
 	if u.m.abi.Name == "amd64" {
 		u.u.Frame[amd64.RAX] = n
@@ -290,7 +290,7 @@ func (u *user) setNumber(n uint64) {
 	}
 }
 
-// handle runs the handler that the kernel entered, and rt_sigreturn.
+// handle runs the handler for which the kernel has set the registers, and rt_sigreturn.
 func (u *user) handle() {
 	f, abi := &u.u.Frame, u.m.abi
 	fn, ok := u.m.programs.Load(f[abi.PC])
@@ -313,7 +313,7 @@ func (u *user) handle() {
 	u.trap(arch.Trap{Kind: arch.Syscall})
 }
 
-// errno is the error of a raw result.
+// errno returns the error of a raw result.
 func errno(r uint64) syscall.Errno {
 	if r > ^uint64(4095) {
 		return syscall.Errno(-r)
@@ -331,7 +331,7 @@ func (u *user) ok(name string, args ...uint64) uint64 {
 	return r
 }
 
-// want fails the test unless the call ends with that error.
+// want fails the test unless the call ends with the error e.
 func (u *user) want(e syscall.Errno, name string, args ...uint64) {
 	u.m.t.Helper()
 	if r := u.call(name, args...); errno(r) != e {
@@ -339,7 +339,7 @@ func (u *user) want(e syscall.Errno, name string, args ...uint64) {
 	}
 }
 
-// exit ends the thread: the kernel does not resume it.
+// exit ends the thread: the kernel does not return to it.
 func (u *user) exit(code int) {
 	f, abi := &u.u.Frame, u.m.abi
 	u.setNumber(uint64(u.m.nums["exit"]))
@@ -349,7 +349,7 @@ func (u *user) exit(code int) {
 	runtime.Goexit()
 }
 
-// vs is the address space, found by the u-area's thread.
+// vs returns the address space, by the thread of the u-area.
 func (u *user) vs() *vm.VMSpace {
 	for _, p := range u.m.k.Processes() {
 		for _, tid := range p.TIDs() {
@@ -361,7 +361,7 @@ func (u *user) vs() *vm.VMSpace {
 	panic("machine: thread not found")
 }
 
-// store and load are the user's own accesses to its memory.
+// store and load are accesses of user code to its memory.
 func (u *user) store(va arch.VA, b []byte) arch.VA {
 	if err := u.vs().CopyOut(va, b); err != nil {
 		u.m.t.Errorf("store at %#x: %v", va, err)
@@ -379,8 +379,8 @@ func (u *user) load(va arch.VA, n int) []byte {
 
 func (u *user) word(va arch.VA) uint64 { return le.Uint64(u.load(va, 8)) }
 
-// Addresses of every test program: 64 KB of data, of which strings go at the
-// end of the last page, so that a read past them would fault.
+// Addresses of every test program: 64 KB of data. Strings are at the end of the last page,
+// so that a read beyond them faults.
 const (
 	dataVA  = 0x10_0000
 	dataLen = 64 << 10
@@ -431,7 +431,7 @@ func (m *machine) wait(p *proc.Process) proc.Status {
 	return 0
 }
 
-// passes runs fn and fails the test unless it exits with 0.
+// passes runs fn and fails the test unless the process exits with 0.
 func (m *machine) passes(fn func(u *user)) {
 	m.t.Helper()
 	if st := m.run(fn); !st.Exited() || st.ExitStatus() != 0 {
@@ -439,7 +439,7 @@ func (m *machine) passes(fn func(u *user)) {
 	}
 }
 
-// child registers code for a child and puts its mark where fork copies it.
+// child registers code for a child and sets its mark, which fork copies.
 func (u *user) child(fn func(u *user)) {
 	u.m.mu.Lock()
 	u.m.nextMark++

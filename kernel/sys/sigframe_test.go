@@ -44,15 +44,15 @@ type frameCase struct {
 	frame   sigframe
 	abi     *arch.ABI
 	flags   int    // slot of the flags register
-	user    uint64 // its bits that user code owns
-	fpuUsed int    // bytes of UArea.FPU that a round trip keeps
+	user    uint64 // the bits of flags that user code may change
+	fpuUsed int    // bytes of UArea.FPU that survive a round trip
 }
 
 var frameCases = []frameCase{
 	{"amd64-fxsave", amd64Sigframe{amd64.FPU{Size: 512}}, amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
 	{"amd64-sse", amd64Sigframe{amd64.FPU{Features: 3, Size: 576}}, amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
 	{"amd64-avx", amd64Sigframe{amd64.FPU{Features: 7, Size: 832}}, amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
-	// AVX-512 where AMD has it: closer together than Intel.
+	// AVX-512 at AMD's offset, which is lower than Intel's.
 	{"amd64-avx512", amd64Sigframe{amd64.FPU{Features: 0xe7, Size: 2432}}, amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
 	{"amd64-avx512-intel", amd64Sigframe{amd64.FPU{Features: 0xe7, Size: 2688}}, amd64.ABI(), amd64.RFLAGS, amd64UserFlags, fxSoftware},
 	{"arm64", arm64Sigframe{}, &arm64.ABI, arm64.PSTATE, arm64.UserPSTATE, 512},
@@ -66,7 +66,7 @@ const (
 	xsHeaderLen = 64
 )
 
-// newThread is a u-area with arbitrary but possible contents, and a stack.
+// newThread returns a u-area with arbitrary but possible contents, and a stack.
 func (c *frameCase) newThread(seed int64) (*arch.UArea, *stackMemory, arch.VA) {
 	r := rand.New(rand.NewSource(seed))
 	u := new(arch.UArea)
@@ -89,9 +89,9 @@ func (c *frameCase) newThread(seed int64) (*arch.UArea, *stackMemory, arch.VA) {
 	return u, &stackMemory{stackBase, make([]byte, stackLen)}, sp
 }
 
-// A frame pushed and restored gives every register and all FPU state back, even
-// after the handler has changed them all; nothing above the stack pointer or
-// below the frame is written.
+// A frame that is pushed and restored restores every register and all FPU state, even after
+// the handler has changed all of them. Nothing above the stack pointer or below the frame
+// is written.
 func TestSigframeRoundTrip(t *testing.T) {
 	for _, c := range frameCases {
 		t.Run(c.name, func(t *testing.T) {
@@ -115,7 +115,7 @@ func TestSigframeRoundTrip(t *testing.T) {
 				if n := int(sp-128) - int(frame); n > c.frame.size() {
 					t.Fatalf("seed %d: a frame of %d bytes, AT_MINSIGSTKSZ says %d", seed, n, c.frame.size())
 				}
-				keep := u.Frame[c.flags] // what the kernel owns of it must not change
+				keep := u.Frame[c.flags] // the kernel's bits must not change
 				for i := range u.Frame {
 					if i != c.abi.SP && i != c.flags && i != c.abi.TLS && (c.abi.Name == "arm64" || inOrder(i)) {
 						u.Frame[i] = ^uint64(0)
@@ -135,7 +135,7 @@ func TestSigframeRoundTrip(t *testing.T) {
 				want[c.flags] = keep&^c.user | want[c.flags]&c.user
 				if c.abi.Name == "arm64" {
 					for i := 35; i < arch.FrameRegs; i++ {
-						want[i] = ^uint64(0) // slots that no register has
+						want[i] = ^uint64(0) // slots without a register
 					}
 				}
 				if u.Frame != want {
@@ -173,8 +173,8 @@ func (c *frameCase) checkFPU(t *testing.T, u, before *arch.UArea) {
 	}
 }
 
-// checkHandlerFPU: a handler has the FPU state that Linux starts it with. That is
-// the initial one on amd64, and the interrupted code's on arm64.
+// checkHandlerFPU checks that a handler starts with the FPU state of Linux: the initial
+// state on amd64, the state of the interrupted code on arm64.
 func (c *frameCase) checkHandlerFPU(t *testing.T, u, before *arch.UArea) {
 	t.Helper()
 	if c.abi.Name == "arm64" {
@@ -191,7 +191,7 @@ func (c *frameCase) checkHandlerFPU(t *testing.T, u, before *arch.UArea) {
 	}
 }
 
-// checkEntry is what the handler sees, by Linux's layout.
+// checkEntry checks what the handler sees, by Linux's layout.
 func (c *frameCase) checkEntry(t *testing.T, u *arch.UArea, mem *stackMemory, d *delivery) {
 	t.Helper()
 	f := &u.Frame
@@ -217,8 +217,8 @@ func (c *frameCase) checkEntry(t *testing.T, u *arch.UArea, mem *stackMemory, d 
 	}
 }
 
-// The extended state says what it is, so that user code finds it (sw_reserved
-// and the closing magic).
+// The extended state describes itself, so that user code finds it (sw_reserved and the
+// final magic number).
 func TestSigframeFPUMagic(t *testing.T) {
 	c := &frameCases[2]
 	u, mem, sp := c.newThread(1)
@@ -237,9 +237,8 @@ func TestSigframeFPUMagic(t *testing.T) {
 	}
 }
 
-// sigreturn trusts nothing: whatever the frame says, no bit of the flags that
-// belongs to the kernel changes, the FPU image stays loadable, and a failure
-// changes nothing.
+// sigreturn trusts nothing. Whatever the frame contains, the kernel's bits of the flags do
+// not change, the FPU image stays loadable, and a failure changes nothing.
 func TestSigreturnHostile(t *testing.T) {
 	for _, c := range frameCases {
 		t.Run(c.name, func(t *testing.T) {
@@ -251,7 +250,7 @@ func TestSigreturnHostile(t *testing.T) {
 				}
 				r := rand.New(rand.NewSource(seed))
 				frame := mem.b[arch.VA(u.Frame[c.abi.SP])-stackBase:]
-				for range 1 + r.Intn(40) { // bytes, words, everywhere in it
+				for range 1 + r.Intn(40) { // bytes and words anywhere in it
 					i := r.Intn(len(frame) - 8)
 					le.PutUint64(frame[i:], r.Uint64()&r.Uint64())
 				}
@@ -282,7 +281,7 @@ func TestSigreturnHostile(t *testing.T) {
 	}
 }
 
-// loadable is what XRSTOR and FXRSTOR check.
+// loadable checks what XRSTOR and FXRSTOR check.
 func (c *frameCase) loadable(t *testing.T, u *arch.UArea) {
 	a, ok := c.frame.(amd64Sigframe)
 	if !ok {
@@ -302,9 +301,9 @@ func (c *frameCase) loadable(t *testing.T, u *arch.UArea) {
 	}
 }
 
-// No byte of a frame comes from memory that nobody has written. The CPU fills
-// fpu.Size bytes of the u-area: with the length of Intel's area on a CPU with
-// AMD's, this test found 256 bytes of old memory in the frame.
+// No byte of a frame comes from memory that was not written. The CPU fills fpu.Size bytes
+// of the u-area. With the length of Intel's area on a CPU with AMD's layout, this test
+// found 256 bytes of old memory in the frame.
 func TestSigframeNothingOld(t *testing.T) {
 	for _, c := range frameCases {
 		old := func(poison byte) []byte {
@@ -334,7 +333,7 @@ func TestSigframeNothingOld(t *testing.T) {
 	}
 }
 
-// unusedSlots are those of the frame that hold no register.
+// unusedSlots returns the slots of the frame that hold no register.
 func (c *frameCase) unusedSlots() map[int]bool {
 	slots := map[int]bool{}
 	for i := range arch.FrameRegs {
@@ -345,16 +344,16 @@ func (c *frameCase) unusedSlots() map[int]bool {
 	return slots
 }
 
-// What Linux refuses in a frame is refused: privileged modes, interrupt masks,
-// selectors that are not user mode's, FPU state that the CPU would refuse. What it
-// repairs or ignores is repaired or ignored.
+// Frames that Linux refuses are refused: privileged modes, interrupt masks, selectors that
+// are not user mode's, FPU state that the CPU would refuse. Contents that Linux repairs or
+// ignores are repaired or ignored.
 func TestSigreturnRefuses(t *testing.T) {
 	put16 := func(off int, v uint16) func([]byte) { return func(b []byte) { le.PutUint16(b[off:], v) } }
 	put32 := func(off int, v uint32) func([]byte) { return func(b []byte) { le.PutUint32(b[off:], v) } }
 	put64 := func(off int, v uint64) func([]byte) { return func(b []byte) { le.PutUint64(b[off:], v) } }
 	fpu := func(f func([]byte)) func([]byte) {
 		return func(b []byte) {
-			// The FPU state lies where the frame says; the frame starts at b.
+			// The frame says where the FPU state is. The frame starts at b.
 			at := int(le.Uint64(b[amd64FPState:])) - int(le.Uint64(b[len(b)-8:]))
 			f(b[at:])
 		}
@@ -434,7 +433,8 @@ func TestSigreturnRefuses(t *testing.T) {
 	}
 }
 
-// No room, a wrapping stack pointer, a kernel one: EFAULT and nothing changed.
+// Without room, with a stack pointer that wraps, or with a kernel one: EFAULT, and no
+// change.
 func TestSigframeNoRoom(t *testing.T) {
 	for _, c := range frameCases {
 		for _, top := range []arch.VA{0, 100, stackBase + 200, stackBase, arch.UserMax, 1 << 63, ^arch.VA(0)} {
@@ -447,8 +447,8 @@ func TestSigframeNoRoom(t *testing.T) {
 	}
 }
 
-// A frame that would leave the alternate stack is refused, even if the memory below
-// is there.
+// A frame that would leave the alternate stack is refused, even if the memory below is
+// mapped.
 func TestSigframeLeavesStack(t *testing.T) {
 	for _, c := range frameCases {
 		u, mem, sp := c.newThread(1)

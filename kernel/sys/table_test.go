@@ -29,8 +29,8 @@ func tables(t *testing.T) map[string]*table {
 	return out
 }
 
-// Every entry is well formed, has a number somewhere, and is in the table under
-// it and nowhere else.
+// Every entry is well formed, has a number on some architecture, and is in the table only
+// under that number.
 func TestTable(t *testing.T) {
 	tabs := tables(t)
 	seen := map[string]bool{}
@@ -63,8 +63,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// Numbers that must not move, from the kernel's own headers: a table made from a
-// damaged name list would fail here.
+// Numbers that must not change, from the kernel's own headers. A table made from a damaged
+// list of names fails here.
 func TestNumbers(t *testing.T) {
 	for _, c := range []struct {
 		arch string
@@ -93,8 +93,8 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
-// What static programs of Go, musl and glibc were seen to call must be offered
-// on both architectures; rseq must not be, so that glibc does not rely on it.
+// Both architectures must offer the calls that static programs of Go, musl and glibc make.
+// Neither may offer ptrace.
 func TestNeeded(t *testing.T) {
 	const both = `read write readv writev pread64 pwrite64 openat close fstat newfstatat statx lseek mmap mprotect
 		munmap mremap madvise brk rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack ioctl faccessat pipe2 pselect6
@@ -122,7 +122,7 @@ func TestNeeded(t *testing.T) {
 				t.Errorf("%s: %s", name, call)
 			}
 		}
-		if has(tab, "ptrace") { // refused as by a kernel without it (ENOSYS)
+		if has(tab, "ptrace") { // a kernel without it returns ENOSYS
 			t.Errorf("%s offers ptrace", name)
 		}
 	}
@@ -156,7 +156,7 @@ type notErrno struct{}
 
 func (notErrno) Error() string { return "x" }
 
-// The null system call allocates nothing.
+// A system call that does nothing allocates nothing.
 func TestNullCallAllocates(t *testing.T) {
 	m := newMachine(t, 0, 512)
 	m.passes(func(u *user) {
@@ -168,8 +168,8 @@ func TestNullCallAllocates(t *testing.T) {
 	})
 }
 
-// The index into the handlers is masked in the machine code, on both architectures:
-// a compiler that sees that the mask changes nothing might leave it out.
+// The index into the handlers is masked in the machine code of both architectures. A
+// compiler that sees that the mask changes nothing might omit it.
 func TestSyscallIndexMasked(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles the package")
