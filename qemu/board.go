@@ -15,28 +15,29 @@ import (
 	"grim/boot/fat"
 )
 
-// Board is what a machine needs beyond QEMU's own: it is modelled after hardware,
-// or starts through a boot loader.
+// Board describes a machine that is modelled after hardware, or that starts through a boot
+// loader.
 type Board struct {
-	Memory   string // what the board has; "" for any
-	Tree     string // device tree, where the loader (QEMU) brings none
-	Firmware string // boot loader; "" where QEMU does what the board's own would
-	Card     string // kernel and initramfs are on a card for this board of package card
-	Since    int    // the major version of QEMU that has the machine; 0: any
-	Keys     string // typed at the boot loader, instead of what the user types
+	Memory   string // the board's memory; "": any
+	Tree     string // device tree, if the loader (QEMU) provides none
+	Firmware string // boot loader; "" if QEMU does the work of the board's own
+	Card     string // the board of package card, if kernel and initramfs are on a card
+	Since    int    // the first major version of QEMU with the machine; 0: any
+	Keys     string // keys for the boot loader, in place of the user's
 }
 
-// imxEnvironment makes the U-Boot for QEMU's virt machine, whose memory begins at the
-// same address, load a card as the one for the i.MX 8M Plus does (its board file
-// include/configs/imx8mp_evk.h): the script is where the kernel goes, which is not on a
-// 2 MB boundary, there is no ramdisk_addr_r, and a device tree is looked for. Line ends
-// in front stop the countdown; U-Boot loses the first few. How a card is looked for
-// (distro_bootcmd, or bootflow scan since 2023) is the loader's own business: bootcmd.
+// imxEnvironment is typed at the U-Boot for QEMU's virt machine, whose memory begins at the
+// same address. It makes U-Boot load a card as the one for the i.MX 8M Plus does (its board
+// file include/configs/imx8mp_evk.h): the script is loaded to the kernel's address, which
+// is not on a 2 MB boundary; there is no ramdisk_addr_r; and a device tree is looked for.
+// The line ends at the start stop the countdown; U-Boot loses the first few. The loader
+// itself decides how it looks for a card (distro_bootcmd, or bootflow scan since 2023):
+// bootcmd.
 const imxEnvironment = "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n" +
 	"setenv ramdisk_addr_r\nsetenv initrd_addr 0x43800000\nsetenv kernel_addr_r 0x40480000\nsetenv scriptaddr 0x40480000\n" +
 	"setenv fdt_addr_r 0x43000000\nsetenv fdtfile imx8mp-evk.dtb\nrun bootcmd\n"
 
-// FilesDir is where qemu/boards.sh puts what boards need.
+// FilesDir is the folder in which qemu/boards.sh puts the files for boards.
 const FilesDir = "build/boards"
 
 const (
@@ -44,15 +45,14 @@ const (
 	edk2  = "efi/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
 )
 
-// Newer QEMU, unpacked beside the installed one.
+// A newer QEMU, unpacked beside the installed one.
 const (
 	newerQEMU = FilesDir + "/qemu10/usr/bin/"
 	newerData = FilesDir + "/qemu10/usr/share/qemu"
 )
 
-// Needs are the arguments for qemu/boards.sh that get the files that the machine
-// needs; it has nothing to do for what is there. A newer QEMU is not among them:
-// nobody gets that without asking for it.
+// Needs returns the arguments for qemu/boards.sh that fetch the machine's files. boards.sh
+// skips files that exist. A newer QEMU is not among them: it is fetched only on request.
 func (m *Machine) Needs() []string {
 	if m.Board == nil {
 		return nil
@@ -72,7 +72,7 @@ func (m *Machine) Needs() []string {
 
 var versionText = regexp.MustCompile(`version (\d+)\.`)
 
-// version is the major version of an emulator, 0 if it does not run.
+// version returns the major version of an emulator, or 0 if it does not run.
 func version(binary string) int {
 	out, err := exec.Command(binary, "--version").Output()
 	if m := versionText.FindSubmatch(out); err == nil && m != nil {
@@ -82,8 +82,8 @@ func version(binary string) int {
 	return 0
 }
 
-// emulator is the program for a machine, with the arguments it needs to find its
-// data: the installed one if it has the machine, else the newer one beside it.
+// emulator returns the program for a machine, with the arguments for its data: the
+// installed QEMU if that has the machine, otherwise the newer one beside it.
 func (m *Machine) emulator() ([]string, error) {
 	name := Binary(m.Arch)
 	have := version(name)
@@ -99,8 +99,8 @@ func (m *Machine) emulator() ([]string, error) {
 	return nil, fmt.Errorf("machine %s needs QEMU %d, %s is version %d: `qemu/boards.sh qemu10` unpacks Debian's backport of it beside the installed one, for this machine only", m.Name, m.Board.Since, name, have)
 }
 
-// Missing tells what a machine lacks here, with how to get it; nil if it can
-// start.
+// Missing returns an error that says what a machine lacks here, and how to get it, or nil
+// if it can start.
 func (m *Machine) Missing() error {
 	_, err := m.emulator()
 	if m.Board == nil {
@@ -117,7 +117,7 @@ func (m *Machine) Missing() error {
 	return err
 }
 
-// boardArgs are the arguments that load the kernel, for a machine with a board.
+// boardArgs adds the arguments that load the kernel, for a machine with a board.
 func (c *Config) boardArgs(args []string) []string {
 	b := c.Machine.Board
 	if b.Firmware != "" {
@@ -130,13 +130,13 @@ func (c *Config) boardArgs(args []string) []string {
 	return c.loaded(args)
 }
 
-// Disk are the arguments for the boot loader, and the card that it starts from.
+// Disk returns the arguments for the boot loader, and for the card from which it starts.
 func (c *Config) Disk() []string {
 	return []string{"-bios", filepath.Join(FilesDir, c.Machine.Board.Firmware),
 		"-drive", "if=none,id=card,format=raw,file=" + c.card, "-device", "virtio-blk-device,drive=card"}
 }
 
-// WriteCard makes the card that a boot through a boot loader starts from.
+// WriteCard makes the card for a boot through a boot loader.
 func (c *Config) WriteCard(path string) error {
 	p := &card.Parts{CommandLine: strings.Join(c.Append, " ")}
 	var err error
@@ -158,8 +158,8 @@ func (c *Config) WriteCard(path string) error {
 	return errors.Join(fat.Write(f, files), f.Close())
 }
 
-// readCard does what a Raspberry Pi's firmware does with a card: it finds the kernel,
-// the initramfs and the arguments on it. QEMU then has to load them.
+// readCard does the work of a Raspberry Pi's firmware: it finds the kernel, the initramfs
+// and the arguments on the card. QEMU then loads them.
 func (c *Config) readCard() error {
 	b, err := os.ReadFile(c.card)
 	if err != nil {
@@ -177,9 +177,9 @@ func (c *Config) readCard() error {
 	return errors.Join(os.WriteFile(c.Kernel, p.Image, 0o666), os.WriteFile(c.Initrd, p.Initrd, 0o666))
 }
 
-// boards is the list of machines that are boards, or start like one. The Raspberry
-// Pi's second serial port is the one that its tree names as the console; QEMU runs
-// all four of its CPUs, three of them in a loop, so they take turns.
+// boards are the machines that are boards, or start like boards. On the Raspberry Pi, the
+// tree names the second serial port as the console. QEMU runs all four of its CPUs, three
+// of them in a loop, so they take turns.
 var boards = []Machine{
 	{Name: "virt-uboot", Arch: "arm64", Board: &Board{Firmware: uboot, Card: "imx8mp"},
 		Args: []string{"-machine", "virt", "-cpu", "cortex-a53", "-smp", "1", "-serial", "stdio"}},
@@ -189,7 +189,7 @@ var boards = []Machine{
 		Args: []string{"-machine", "virt,gic-version=3,acpi=off", "-cpu", "cortex-a72", "-smp", "1", "-serial", "stdio"}},
 	{Name: "raspi3b", Arch: "arm64", Board: &Board{Memory: "1G", Tree: "dtb/bcm2837-rpi-3-b.dtb", Card: "rpi3"},
 		Args: []string{"-machine", "raspi3b", "-accel", "tcg,thread=single", "-serial", "null", "-serial", "stdio"}},
-	// The same, with the other serial port on the terminal.
+	// The same machine, with the other serial port on the terminal.
 	{Name: "raspi3b-pl011", Arch: "arm64", Board: &Board{Memory: "1G", Tree: "dtb/bcm2837-rpi-3-b.dtb", Card: "rpi3"},
 		Args: []string{"-machine", "raspi3b", "-accel", "tcg,thread=single", "-serial", "stdio", "-serial", "null"}},
 	{Name: "raspi4b", Arch: "arm64", Board: &Board{Memory: "2G", Tree: "dtb/bcm2711-rpi-4-b.dtb", Card: "rpi4", Since: 9},

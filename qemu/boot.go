@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// Boot runs one boot with a time limit. Every line of serial output goes to the
-// file log and, if it is not nil, to out; stdin may be nil. The error is the
-// verdict: nil only if everything passed.
+// Boot runs one boot with a time limit. Every line of serial output goes to the file log
+// and, if it is not nil, to out. stdin may be nil. The error is the verdict: it is nil only
+// if everything has passed.
 func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out io.Writer, stdin *os.File) (*Verdict, error) {
 	v := &Verdict{}
 	if err := c.Machine.Missing(); err != nil {
@@ -65,8 +65,8 @@ func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out i
 	}
 	cmd := exec.CommandContext(limited, argv[0], argv[1:]...)
 	cmd.WaitDelay = 5 * time.Second
-	// Before version 8 a board with a sound device looks for the host's, and complains.
-	// The arguments that would say "none" are not the same before and after.
+	// Before version 8, a board with a sound device looks for the host's, and complains.
+	// The arguments for no sound differ between the versions.
 	cmd.Env = append(os.Environ(), "QEMU_AUDIO_DRV=none")
 	if stdin != nil && !c.Interactive {
 		cmd.Stdin = stdin
@@ -86,13 +86,13 @@ func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out i
 		return v, fmt.Errorf("%s: %w", argv[0], err)
 	}
 	if keys != nil {
-		// QEMU gets a pipe: given a terminal, it would change its settings. The copy
-		// ends with the next key after QEMU's end, which nothing waits for.
+		// QEMU gets a pipe: it would change the settings of a terminal. The copy ends with
+		// the next key after QEMU's end; nothing waits for that.
 		go func() { _, _ = io.Copy(keys, stdin) }()
 	}
 	if c.Pokes != nil {
 		if err := pokeAll(socket, c.Pokes); err != nil {
-			fmt.Fprintln(f, "qemu: ", err) // the machine stays stopped, until its time is over
+			fmt.Fprintln(f, "qemu: ", err) // the machine stays stopped until the time limit
 		}
 	}
 	read := make(chan error, 1)
@@ -112,8 +112,8 @@ func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out i
 	return v, v.Error(c.Machine.Arch, cmd.ProcessState.ExitCode(), limit, limited.Err() != nil)
 }
 
-// copy passes the console through as it comes, so that a prompt without a line
-// end is seen, and reads it line by line for the verdict.
+// copy passes the console through at once, so that a prompt without a line end is visible.
+// It reads it line by line for the verdict.
 func (v *Verdict) copy(r io.Reader, log, out io.Writer) error {
 	dst := log
 	if out != nil {

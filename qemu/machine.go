@@ -9,19 +9,17 @@ import (
 	"strings"
 )
 
-// Machine is one QEMU machine that the kernel boots on.
+// Machine is a QEMU machine on which the kernel boots.
 type Machine struct {
 	Name string
 	Arch string // GOARCH
-	// Args are QEMU's arguments for the board, its CPU and its way to end with
-	// a status.
+	// Args are QEMU's arguments for the board, its CPU and a device to exit with a status.
 	Args []string
-	// Board is nil for machines that QEMU starts the kernel on by itself.
+	// Board is nil for machines on which QEMU itself starts the kernel.
 	Board *Board
 }
 
-// Machines lists every supported machine; the first of an architecture is its
-// default.
+// Machines has every supported machine. The first of an architecture is its default.
 var Machines = []Machine{
 	{Name: "q35", Arch: "amd64", Args: []string{"-machine", "q35", "-cpu", "max", "-device", debugExit}},
 	{Name: "microvm", Arch: "amd64", Args: []string{"-machine", "microvm,ioapic2=off", "-cpu", "max", "-device", debugExit}},
@@ -33,11 +31,11 @@ var Machines = []Machine{
 // debugExit ends QEMU with (value<<1)|1 when the guest writes value to the port.
 const debugExit = "isa-debug-exit,iobase=0xf4,iosize=0x04"
 
-// exitPassed is QEMU's status for a guest that reports success: isa-debug-exit
-// cannot give 0, so the kernel writes 0x10 there; semihosting gives 0.
+// exitPassed is QEMU's exit status for a guest that reports success. isa-debug-exit cannot
+// return 0, so the kernel writes 0x10 to it. Semihosting returns 0.
 var exitPassed = map[string]int{"amd64": 0x10<<1 | 1, "arm64": 0}
 
-// Lookup finds a machine by name; "" is the architecture's default.
+// Lookup returns a machine by name. "" is the architecture's default.
 func Lookup(arch, name string) (Machine, error) {
 	var known []string
 	for _, m := range Machines {
@@ -55,7 +53,7 @@ func Lookup(arch, name string) (Machine, error) {
 	return Machine{}, fmt.Errorf("no machine %q for %s: MACHINE is one of %s", name, arch, strings.Join(known, ", "))
 }
 
-// Binary is the emulator's name for an architecture.
+// Binary returns the emulator's name for an architecture.
 func Binary(arch string) string {
 	if arch == "arm64" {
 		return "qemu-system-aarch64"
@@ -67,14 +65,14 @@ func Binary(arch string) string {
 type Config struct {
 	Machine Machine
 	Memory  string   // QEMU's -m
-	Kernel  string   // the image that boot/mkimage wrote
+	Kernel  string   // the image written by boot/mkimage
 	Initrd  string   // cpio archive
 	Append  []string // kernel arguments
 	Extra   []string // more QEMU arguments
-	// CPUs is how many the machine has; 0: one. A Raspberry Pi always has four.
+	// CPUs is the number of CPUs; 0: one. A Raspberry Pi always has four.
 	CPUs int
-	// Icount makes guest time count instructions, one a nanosecond, so that
-	// figures are the same from run to run.
+	// Icount makes guest time count instructions, one per nanosecond, so that figures are
+	// the same in each run.
 	Icount bool
 	// DiskImage is a disk, a file of its bytes; "" for none. DiskOptions are more of QEMU's
 	// options of the drive: what makes it slow.
@@ -83,14 +81,14 @@ type Config struct {
 	Pokes []Poke
 	// GDB makes QEMU wait for a debugger on port 1234.
 	GDB bool
-	// Interactive gives the guest every key that is typed, ^C too. The prefix ^A
-	// is QEMU's: ^A x ends it, ^A ^A is ^A.
+	// Interactive gives the guest every typed key, ^C too. Only the prefix ^A is QEMU's: ^A
+	// x ends QEMU, ^A ^A sends ^A.
 	Interactive bool
 
-	card string // of WriteCard, for a machine with a boot loader
+	card string // from WriteCard, for a machine with a boot loader
 }
 
-// Command is the argument vector of the boot, behind the emulator's own.
+// Command returns the arguments of the boot, without the emulator's name.
 func (c *Config) Command() []string {
 	args := slices.Clone(c.Machine.Args)
 	mem := c.Memory
@@ -120,8 +118,8 @@ func (c *Config) Command() []string {
 	return slices.Concat(args, c.Extra)
 }
 
-// diskArgs are the arguments for the disk: virtio's, on PCI or at one of the places in
-// memory that the machine has for virtio devices; a card where the machine has a slot.
+// diskArgs returns the arguments for the disk: a virtio disk on PCI or at one of the
+// machine's places for virtio devices, or a card if the machine has a slot.
 func (c *Config) diskArgs() []string {
 	if c.DiskImage == "" {
 		return nil
@@ -140,8 +138,8 @@ func (c *Config) diskArgs() []string {
 	return append(args, "-global", "virtio-mmio.force-legacy=false", "-device", "virtio-blk-device,drive=disk")
 }
 
-// microvmPlaces tells the kernel where microvm has its places for virtio devices
-// (hw/i386/microvm.h), which on this machine no table but the DSDT tells.
+// microvmPlaces returns kernel arguments with microvm's places for virtio devices
+// (hw/i386/microvm.h). On this machine no table except the DSDT has them.
 func microvmPlaces() (words []string) {
 	for i := range 8 {
 		words = append(words, fmt.Sprintf("virtio_mmio.device=512@%#x:%d", 0xfeb00000+512*i, 16+i))
@@ -149,7 +147,7 @@ func microvmPlaces() (words []string) {
 	return words
 }
 
-// loaded adds what QEMU loads beside the kernel.
+// loaded adds the files that QEMU loads besides the kernel.
 func (c *Config) loaded(args []string) []string {
 	if c.Initrd != "" {
 		args = append(args, "-initrd", c.Initrd)
@@ -167,8 +165,8 @@ func (c *Config) loaded(args []string) []string {
 	return args
 }
 
-// typed connects the first serial port that is QEMU's terminal by a multiplexer, in
-// which ^C is a byte like others and ^A x ends QEMU.
+// typed connects the first serial port that is on QEMU's terminal through a multiplexer.
+// There ^C is an ordinary byte, and ^A x ends QEMU.
 func typed(args []string) []string {
 	for i := range args[:len(args)-1] {
 		if args[i] == "-serial" && args[i+1] == "stdio" {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Poke is a store to a physical address before the machine starts: it makes a model do
-// what a boot loader does to a real board. Data is in the order of memory.
+// Poke is a store to a physical address before the machine starts. With it, a model does
+// what a boot loader does on a real board. Data is in the order of memory.
 type Poke struct {
 	At   uint64
 	Data []byte
@@ -20,12 +20,12 @@ func pokeArgs(socket string) []string {
 	return []string{"-S", "-gdb", "unix:" + socket + ",server=on,wait=off"}
 }
 
-// pokeAll makes the stores and lets the machine run, by QEMU's GDB server (GDB manual,
+// pokeAll makes the stores and starts the machine, through QEMU's GDB server (GDB manual,
 // appendix "GDB Remote Serial Protocol").
 func pokeAll(socket string, pokes []Poke) error {
 	var c net.Conn
 	var err error
-	for range 100 { // until QEMU has opened it
+	for range 100 { // until QEMU has opened the socket
 		if c, err = net.Dial("unix", socket); err == nil {
 			break
 		}

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Verdict is what a boot's serial output said.
+// Verdict is the result of a boot, from its serial output.
 type Verdict struct {
-	Passed, Failed int      // from the closing line
-	FailedNames    []string // of the "not ok" lines
+	Passed, Failed int      // numbers in the closing line
+	FailedNames    []string // from the "not ok" lines
 	Panic          string   // the first line of a kernel panic
 	Stop           string   // why the kernel stopped before it could run anything
 	closed         bool     // the closing line was seen
@@ -48,18 +48,18 @@ func (v *Verdict) Line(s string) {
 	}
 }
 
-// Left says that nothing went wrong, but for QEMU having ended before the kernel closed
-// its report: somebody has stopped it.
+// Left reports that nothing went wrong, except that QEMU ended before the kernel closed its
+// report: the user has stopped it.
 func (v *Verdict) Left() bool {
 	return v.Panic == "" && v.Stop == "" && len(v.FailedNames) == 0 && !v.closed
 }
 
-// Error is nil only if the boot closed with all tests passed, counted right,
-// and QEMU ended with the machine's status for success. Otherwise it is one
-// line that says which of the ways to fail this was.
+// Error returns nil only if the boot closed with all tests passed, with the right count,
+// and QEMU ended with the machine's status for success. Otherwise it returns one line that
+// names the failure.
 func (v *Verdict) Error(arch string, status int, limit time.Duration, timedOut bool) error {
 	switch {
-	case v.Panic != "" && !v.closed: // with a closing line it was a program's, on the console
+	case v.Panic != "" && !v.closed: // after a closing line, it was a program's text on the console
 		return fmt.Errorf("kernel panic: %s", v.Panic)
 	case v.Stop != "":
 		return fmt.Errorf("the kernel stopped: %s", v.Stop)

@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// Measures of the pictures, in pixels.
+// Sizes of the pictures, in pixels.
 const (
 	pictureWidth = 1100
-	nameWidth    = 170 // of a row's name
-	valueWidth   = 80  // of the figure behind a bar
+	nameWidth    = 170 // for the name of a row
+	valueWidth   = 80  // for the figure behind a bar
 	barHeight    = 10
 	rowGap       = 8
 )
 
-// families sort the cases for the eye.
+// families are groups of cases, for the reader's overview.
 var families = []struct {
 	title    string
 	prefixes []string
@@ -27,14 +27,14 @@ var families = []struct {
 	{"memory without an exit", []string{"munmap_", "touch_"}},
 }
 
-// barGroup is the cases of a family.
+// barGroup has the cases of a family.
 type barGroup struct {
 	title string
 	names []string
 }
 
-// grouped are the names in their families, others at the end; without the
-// counter's own cost, which is no case of a kernel.
+// grouped sorts names into their families. Other names come last. The counter's own cost is
+// left out, as it is no case of a kernel.
 func grouped(names []string) (groups []barGroup) {
 	rest := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == "null_timer" })
 	for _, f := range families {
@@ -58,15 +58,15 @@ func grouped(names []string) (groups []barGroup) {
 	return groups
 }
 
-// bar is one bar of a row; a value of 0 draws the note only.
+// bar is one bar of a row. With a value of 0 only the note is drawn.
 type bar struct {
 	class, series string
 	value         float64
 	note          string
 }
 
-// logBars draws rows of bars from the scale's start, or from one if a mark is
-// wanted there, with each one's figure behind it.
+// logBars draws rows of bars on a logarithmic scale, each with its figure behind it. The
+// bars start at the start of the scale; fromOne adds a mark at 1.
 func logBars(groups []barGroup, bars func(name string) []bar, fromOne bool) *drawing {
 	lo, hi, height := math.Inf(1), 0.0, 24.0
 	for _, g := range groups {
@@ -122,7 +122,7 @@ func logBars(groups []barGroup, bars func(name string) []bar, fromOne bool) *dra
 	return d
 }
 
-// compact writes a power of ten for an axis.
+// compact returns a power of ten, for an axis.
 func compact(v float64) string {
 	switch {
 	case v >= 1e6:
@@ -133,7 +133,7 @@ func compact(v float64) string {
 	return fmt.Sprintf("%g", v)
 }
 
-// caseBars is a group of bars for each case, one a run.
+// caseBars draws a group of bars for each case, with one bar for each run.
 func caseBars(runs []*Run) *drawing {
 	names := Names(runs)
 	return logBars(grouped(CaseNames(runs)), func(name string) (list []bar) {
@@ -150,7 +150,7 @@ func caseBars(runs []*Run) *drawing {
 	}, false)
 }
 
-// ratioBars is how many times Grim's instructions the others need.
+// ratioBars draws how many times Grim's instructions the other kernels need.
 func ratioBars(ratios []*Ratio) *drawing {
 	var names []string
 	for _, r := range ratios {
@@ -174,8 +174,8 @@ func ratioBars(ratios []*Ratio) *drawing {
 	}, true)
 }
 
-// class is the colour of a comparison: that of the other kernel, but of its own
-// where page sizes differ.
+// class returns the colour of a comparison: that of the other kernel, or a colour of its
+// own if the page sizes differ.
 func (r *Ratio) class() string {
 	if r.Other.Huge != r.Base.Huge {
 		return "unlike"
@@ -183,7 +183,7 @@ func (r *Ratio) class() string {
 	return r.Other.class()
 }
 
-// timesText writes a ratio with the digits that count.
+// timesText returns a ratio with its significant digits.
 func timesText(v float64) string {
 	switch {
 	case v >= 10:
@@ -194,7 +194,7 @@ func timesText(v float64) string {
 	return fmt.Sprintf("%.2g times", v)
 }
 
-// legend explains the bars' colours.
+// legend explains the colours of the bars.
 type legend struct{ Class, Title string }
 
 func legendOf(runs []*Run) (list []legend) {

@@ -5,9 +5,8 @@ import (
 	"math"
 )
 
-// Ratio compares two runs case by case: how many times the first's median the
-// second's is. Cases that either lacks are left out, and so is the counter's own
-// cost.
+// Ratio compares two runs case by case: it has the median of Other divided by that of Base.
+// Cases that one of them lacks are left out, and so is the counter's own cost.
 type Ratio struct {
 	Base, Other *Run
 	Names       []string
@@ -28,7 +27,7 @@ func NewRatio(base, other *Run) *Ratio {
 	return r
 }
 
-// Mean is the geometric mean of all cases; 0 if there is none.
+// Mean returns the geometric mean of all cases, or 0 if there are none.
 func (r *Ratio) Mean() float64 {
 	if len(r.Times) == 0 {
 		return 0
@@ -40,7 +39,7 @@ func (r *Ratio) Mean() float64 {
 	return math.Exp(sum / float64(len(r.Times)))
 }
 
-// Of is the ratio of one case; 0 if it is not compared.
+// Of returns the ratio of one case, or 0 if it is not compared.
 func (r *Ratio) Of(name string) float64 {
 	for i, n := range r.Names {
 		if n == name {
@@ -50,14 +49,14 @@ func (r *Ratio) Of(name string) float64 {
 	return 0
 }
 
-// Title says what is divided by what.
+// Title names the two runs of the ratio.
 func (r *Ratio) Title() string {
 	n := Names([]*Run{r.Base, r.Other})
 	return n[1] + " / " + n[0]
 }
 
-// Comparison is the table of one architecture: the medians of all runs, which title
-// names, then how many times as much the others need as Grim.
+// Comparison makes the table of one architecture: the medians of all runs, which title
+// names, and then the ratios of the other kernels to Grim.
 func Comparison(title string, runs []*Run, ratios []*Ratio) *Table {
 	t := &Table{
 		Title: title + ", and how many times Grim's they are",

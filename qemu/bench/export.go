@@ -2,14 +2,14 @@ package bench
 
 import "html/template"
 
-// What other reports than this package's own use of it: qemu/debate.
+// Parts of this package that other reports use: qemu/debate.
 
-// Style is the style sheet of the pictures and tables, as an element.
+// Style returns the style sheet of the pictures and tables, as an element.
 func Style() template.HTML {
 	return must("style", nil)
 }
 
-// HTML is the table as an element.
+// HTML returns the table as an element.
 func (t *Table) HTML() template.HTML { return must("table", t) }
 
 func must(name string, data any) template.HTML {
@@ -36,7 +36,7 @@ func Timeline(exits []*Exit, span int64, unit string) template.HTML {
 // Phase is a colour of timelines.
 type Phase struct{ Class, Title string }
 
-// Phases are all of them.
+// Phases returns the phases of all timelines.
 func Phases() (list []Phase) {
 	for _, p := range phases {
 		list = append(list, Phase{p.Class, p.Title})
@@ -44,7 +44,8 @@ func Phases() (list []Phase) {
 	return list
 }
 
-// Bar is one bar of a picture: the colour of an exit design, and what is behind it.
+// Bar is one bar of a picture: the exit design, which gives the colour, and the note behind
+// it.
 type Bar struct {
 	Design string
 	Value  float64

@@ -9,35 +9,35 @@ import (
 	"strings"
 )
 
-// Memory is what a case asks of the caches of one modelled core: means of its
+// Memory has the use of the caches of one modelled core by a case: means over its
 // repetitions.
 type Memory struct {
 	Core    string
 	Windows int     // repetitions
-	Cycles  float64 // as the model adds them up
-	// Executed, whatever the core.
+	Cycles  float64 // the sum of the model
+	// Executed ones, independent of the core.
 	Instructions, Loads, Stores float64
 	// DataLines and CodeLines are how many lines of 64 bytes were touched.
 	DataLines, CodeLines float64
-	// Roots, Flushes and Interrupts are the instructions that load a page-table root,
+	// Roots, Flushes and Interrupts count the instructions that load a page-table root,
 	// that drop translations, and that interrupt another CPU.
 	Roots, Flushes, Interrupts float64
-	// Data and Code are the accesses that missed the first level.
+	// Data and Code have the accesses that missed the first level.
 	Data, Code Missed
 }
 
-// Missed are the accesses that missed the first level, by where their line was.
+// Missed has the accesses that missed the first level, by the place of their line.
 type Missed struct{ L2, L3, Memory float64 }
 
-// All is the misses of the first level.
+// All returns the number of misses of the first level.
 func (m Missed) All() float64 { return m.L2 + m.L3 + m.Memory }
 
-// MissesL2 and MissesL3 are those of code and data together. A core without an L3
-// goes to memory for what its L2 has not.
+// MissesL2 and MissesL3 return the misses of code and data together. On a core without an
+// L3, the misses of L2 go to memory.
 func (m *Memory) MissesL2() float64 { return m.MissesL3() + m.Data.L3 + m.Code.L3 }
 func (m *Memory) MissesL3() float64 { return m.Data.Memory + m.Code.Memory }
 
-// memoryFields are the names that qemu/cache/plugin.c has for a Memory's figures.
+// memoryFields has the figures of a Memory, by their names in qemu/cache/plugin.c.
 func memoryFields(m *Memory) map[string]*float64 {
 	return map[string]*float64{
 		"cycles": &m.Cycles, "instructions": &m.Instructions, "loads": &m.Loads, "stores": &m.Stores,
@@ -48,8 +48,8 @@ func memoryFields(m *Memory) map[string]*float64 {
 	}
 }
 
-// readMemory reads a line of the plugin: what names the line (a case's or a site's
-// number), and the figures.
+// readMemory reads a line of the plugin. It returns the number that names the line (of a
+// case or of a site), and the figures.
 func readMemory(line, kind string, base int) (key uint64, m Memory, err error) {
 	f := fields(line)
 	if key, err = strconv.ParseUint(f[kind], base, 64); err != nil {
@@ -71,8 +71,8 @@ func readMemory(line, kind string, base int) (key uint64, m Memory, err error) {
 	return key, m, nil
 }
 
-// ReadMemory gives the run's cases what the plugin wrote of them. names are the
-// cases in the order in which the plugin was told of them.
+// ReadMemory adds the plugin's output to the run's cases. names has the cases in the order
+// in which the plugin was given them.
 func (r *Run) ReadMemory(out io.Reader, names []string) error {
 	sc := bufio.NewScanner(out)
 	for sc.Scan() {
@@ -90,7 +90,7 @@ func (r *Run) ReadMemory(out io.Reader, names []string) error {
 	return sc.Err()
 }
 
-// Cores lists the modelled cores of the runs' cases.
+// Cores returns the modelled cores of the runs' cases.
 func Cores(runs []*Run) (names []string) {
 	for _, r := range runs {
 		for i := range r.Cases {
@@ -104,7 +104,7 @@ func Cores(runs []*Run) (names []string) {
 	return names
 }
 
-// on finds a case's figures on a core; nil if there are none.
+// on returns a case's figures on a core, or nil if there are none.
 func (c *Case) on(core string) *Memory {
 	if c == nil {
 		return nil
@@ -117,8 +117,8 @@ func (c *Case) on(core string) *Memory {
 	return nil
 }
 
-// Modelled are the runs with a core's cycles in place of instructions: what draws
-// and compares the one does the other too. Cases without a model are left out.
+// Modelled returns the runs with a core's cycles in place of instructions, so that the same
+// pictures and comparisons can be made. Cases without a model are left out.
 func Modelled(runs []*Run, core string) (list []*Run) {
 	for _, r := range runs {
 		of := &Run{Setup: r.Setup, Command: r.Command, Done: r.Done}
@@ -136,7 +136,7 @@ func Modelled(runs []*Run, core string) (list []*Run) {
 	return list
 }
 
-// MemoryTables are a table for each run of what its cases asked of a core.
+// MemoryTables makes a table for each run, of the cases' use of a core's caches.
 func MemoryTables(arch, core string, runs []*Run) (tables []*Table) {
 	names := Names(runs)
 	for k, r := range runs {
@@ -170,7 +170,7 @@ func MemoryTables(arch, core string, runs []*Run) (tables []*Table) {
 	return tables
 }
 
-// MemoryWords says what a core's figures come to.
+// MemoryWords describes the comparison of a core's cycles.
 func MemoryWords(core string, ratios []*Ratio) (text []string) {
 	for _, r := range ratios {
 		if m := r.Mean(); m > 0 && r.Base.Huge == r.Other.Huge {

@@ -10,26 +10,26 @@ import (
 	"slices"
 )
 
-// MemoryProfile is where one case's modelled cycles go, by function of the kernel.
+// MemoryProfile is the modelled cycles of one case, by function of the kernel.
 type MemoryProfile struct {
 	Case  string
 	parts []*memoryPart
 }
 
-// memoryPart is a setup's share of it on one core.
+// memoryPart is the profile of one setup on one core.
 type memoryPart struct {
 	setup, core string
 	total       Memory // of one repetition
 	funcs       []memoryFunction
 }
 
-// memoryFunction is what one function cost in one repetition.
+// memoryFunction is the cost of one function in one repetition.
 type memoryFunction struct {
 	Name string
 	Memory
 }
 
-// add adds what another piece of code cost.
+// add adds the cost of another piece of code.
 func (m *Memory) add(o *Memory) {
 	from := memoryFields(o)
 	for name, v := range memoryFields(m) {
@@ -37,14 +37,14 @@ func (m *Memory) add(o *Memory) {
 	}
 }
 
-// scale makes sums of n repetitions means.
+// scale divides sums over n repetitions by n.
 func (m *Memory) scale(n float64) {
 	for _, v := range memoryFields(m) {
 		*v /= n
 	}
 }
 
-// Add reads what the plugin wrote of a boot: of the case, and of its code.
+// Add reads the plugin's output of a boot: that of the cases, and that of the code.
 func (p *MemoryProfile) Add(setup string, kernel *elf.File, cases, sites io.Reader) error {
 	names, err := NewProfile(kernel, Window{}, 0)
 	if err != nil {
@@ -102,12 +102,12 @@ func (p *MemoryProfile) add(setup string, names *Profile, cases, sites io.Reader
 	return sc.Err()
 }
 
-// title says what a part is of.
+// title returns the title of a part.
 func (p *memoryPart) title(name string) string {
 	return fmt.Sprintf("%s on %s, %s core: %s cycles, mean of %d", name, p.setup, p.core, Number(p.total.Cycles), p.total.Windows)
 }
 
-// shown are the functions of some weight: the rest is below a thousandth each.
+// shown returns the functions with at least a thousandth of the cycles.
 func (p *memoryPart) shown() []memoryFunction {
 	n := slices.IndexFunc(p.funcs, func(f memoryFunction) bool { return f.Cycles*1000 < p.total.Cycles })
 	if n < 0 {
@@ -116,8 +116,8 @@ func (p *memoryPart) shown() []memoryFunction {
 	return p.funcs[:n]
 }
 
-// Tables are the functions by their cycles, a table for each setup and core. Lines
-// count where they are first touched in a repetition.
+// Tables makes a table for each setup and core, with the functions by their cycles. A line
+// is counted in the function that touches it first in a repetition.
 func (p *MemoryProfile) Tables() (tables []*Table) {
 	for _, part := range p.parts {
 		t := &Table{
@@ -146,8 +146,8 @@ func (p *MemoryProfile) Tables() (tables []*Table) {
 // most is how many functions a picture shows.
 const most = 40
 
-// picture draws what each function missed: lines of code to the left of the axis,
-// lines of data to the right, the ones from memory in full colour.
+// picture draws the misses of each function: lines of code to the left of the axis, lines
+// of data to the right. Misses that go to memory have the full colour.
 func (p *memoryPart) picture() *drawing {
 	const name, middle = 330, 600
 	funcs := p.shown()
@@ -181,7 +181,7 @@ func (p *memoryPart) picture() *drawing {
 	return d
 }
 
-// short is a function's name without the path of its package, and not too long.
+// short returns a function's name without the path of its package, cut if it is long.
 func short(name string) string {
 	for i := len(name) - 1; i >= 0; i-- {
 		if name[i] == '/' {

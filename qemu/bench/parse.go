@@ -9,9 +9,8 @@ import (
 	"time"
 )
 
-// Parse reads a boot's serial output into r: the lines of user/exitbench and
-// user/workload, among whatever else is on the console. A line that is theirs and
-// cannot be read is an error.
+// Parse reads a boot's serial output into r: the lines of user/exitbench and user/workload.
+// Other lines are skipped. A line of these programs that cannot be read is an error.
 func (r *Run) Parse(console io.Reader) error {
 	p := parser{run: r, scale: 1}
 	sc := bufio.NewScanner(console)
@@ -27,7 +26,7 @@ func (r *Run) Parse(console io.Reader) error {
 
 type parser struct {
 	run   *Run
-	scale float64 // nanoseconds of guest time in a tick
+	scale float64 // nanoseconds of guest time per tick
 }
 
 func (p *parser) line(s string) error {
@@ -42,7 +41,7 @@ func (p *parser) line(s string) error {
 		p.run.Cases = append(p.run.Cases, Case{Name: value, Failed: strings.TrimPrefix(rest, "failed ")})
 	case name == "case":
 		return p.measured(value, rest)
-	case name == "exit" && rest != "" && rest[0] >= '0' && rest[0] <= '9': // else it is a heading of user/init
+	case name == "exit" && rest != "" && rest[0] >= '0' && rest[0] <= '9': // otherwise it is a heading of user/init
 		return p.step(value, rest)
 	case name == "figure":
 		return p.figure(value, rest)
@@ -50,7 +49,7 @@ func (p *parser) line(s string) error {
 	return nil
 }
 
-// fields splits "name=value ..." words.
+// fields returns the "name=value" words of a line.
 func fields(s string) map[string]string {
 	m := map[string]string{}
 	for _, w := range strings.Fields(s) {
@@ -60,7 +59,8 @@ func fields(s string) map[string]string {
 	return m
 }
 
-// header is the line with which a program starts: what a tick is, and when.
+// header reads the first line of a program: the length of a tick, and the time of the
+// start.
 func (p *parser) header(s string) error {
 	f := fields(s)
 	if hz, ok := f["counter_hz"]; ok {
@@ -120,7 +120,7 @@ func (p *parser) step(name, s string) error {
 	return nil
 }
 
-// figure is "WORKLOAD.NAME value=N unit=UNIT"; a value in ticks becomes
+// figure reads "WORKLOAD.NAME value=N unit=UNIT". A value in ticks is converted to
 // nanoseconds.
 func (p *parser) figure(name, s string) error {
 	f := fields(s)

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Paste replaces what stands in a text file between the marks of a command,
-// "<!-- COMMAND -->" and "<!-- end of COMMAND -->", each on a line of its own.
-// Errors are the file's, and that a mark is missing.
+// Paste replaces the text in a file between the marks of a command, "<!-- COMMAND -->" and
+// "<!-- end of COMMAND -->", each on its own line. It returns an error if the file cannot
+// be read or written, or if a mark is missing.
 func Paste(file, command, text string) error {
 	old, err := os.ReadFile(file)
 	if err != nil {

@@ -17,21 +17,21 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// Window is the part of a program that a case measures: from the instruction
-// behind one reading of the counter to the other reading. From and To are the
-// same where one function takes both: then every other time begins a window.
+// Window is the part of a program that a case measures: from the instruction after one
+// reading of the counter to the next reading. If one function makes both readings, From and
+// To are the same. Then every second reading begins a window.
 type Window struct{ From, To uint64 }
 
-// sequence is how cases whose names start with prefix are measured: the functions
-// of user/exitbench that hold the readings (of from the first, of to the last),
-// how many windows are warm-up, and how many behind them give a profile in
+// sequence describes how cases whose names start with prefix are measured. from and to are
+// the functions of user/exitbench with the first and the last reading. warmup is the number
+// of warm-up windows, and reps is how many windows after these give a profile in a few
 // minutes.
 type sequence struct {
 	prefix, from, to string
 	warmup, reps     int
 }
 
-// sequences, longer prefixes before shorter ones.
+// sequences has longer prefixes before shorter ones.
 var sequences = []sequence{
 	{"null_timer", "main.timedNothing", "main.timedNothing", 0, 3},
 	{"null_", "main.timedCall", "main.timedCall", 5, 3},
@@ -55,8 +55,8 @@ func sequenceOf(name string) *sequence {
 	return nil
 }
 
-// CanProfile says whether the profiler knows how a case is measured, and how many
-// repetitions of it are enough.
+// CanProfile reports whether the profiler knows how a case is measured, and how many
+// repetitions are enough.
 func CanProfile(name string) (reps int, ok bool) {
 	s := sequenceOf(name)
 	if s == nil {
@@ -65,8 +65,8 @@ func CanProfile(name string) (reps int, ok bool) {
 	return s.reps, true
 }
 
-// FindWindow finds a case's readings in the program, and how many of its windows
-// are warm-up.
+// FindWindow finds the readings of a case in the program, and returns how many of its
+// windows are warm-up.
 func FindWindow(program *elf.File, name string) (w Window, warmup int, err error) {
 	s := sequenceOf(name)
 	if s == nil {
@@ -87,8 +87,8 @@ func FindWindow(program *elf.File, name string) (w Window, warmup int, err error
 	return Window{from[0], to[len(to)-1]}, s.warmup, nil
 }
 
-// FindMarks finds where the program enters a case, and where it has read its
-// arguments and starts.
+// FindMarks finds the address where the program enters a case, and the one where it starts
+// after reading its arguments.
 func FindMarks(program *elf.File) (begin, start uint64, err error) {
 	syms, err := program.Symbols()
 	if err != nil {
@@ -108,10 +108,10 @@ func FindMarks(program *elf.File) (begin, start uint64, err error) {
 	return begin, start, nil
 }
 
-// readings lists the addresses at which a function reads the counter.
+// readings returns the addresses at which a function reads the counter.
 func readings(f *elf.File, syms []elf.Symbol, name string) (at []uint64, err error) {
-	// An assembly function has a wrapper for Go callers of the same name; the
-	// readings are in the other one.
+	// An assembly function has a wrapper of the same name for Go callers. The readings are
+	// in the other function.
 	for _, s := range syms {
 		if s.Name != name && s.Name != name+".abi0" {
 			continue
@@ -139,8 +139,8 @@ func textAt(f *elf.File, addr, size uint64) ([]byte, error) {
 	return nil, fmt.Errorf("address %#x is not in the file", addr)
 }
 
-// counterReads finds RDTSC, or MRS Xt, CNTVCT_EL0 (Arm ARM, C6.2 MRS; op0 3, op1
-// 3, CRn 14, CRm 0, op2 2).
+// counterReads returns the addresses of RDTSC, or of MRS Xt, CNTVCT_EL0 (Arm ARM, C6.2 MRS;
+// op0 3, op1 3, CRn 14, CRm 0, op2 2).
 func counterReads(m elf.Machine, text []byte, addr uint64) (at []uint64) {
 	if m == elf.EM_AARCH64 {
 		for i := 0; i+4 <= len(text); i += 4 {
@@ -164,19 +164,19 @@ func counterReads(m elf.Machine, text []byte, addr uint64) (at []uint64) {
 	return at
 }
 
-// Function is what one function of the kernel cost.
+// Function is the cost of one function of the kernel.
 type Function struct {
 	Name         string
 	Instructions uint64
-	Calls        uint64 // times that its first instruction ran
+	Calls        uint64 // how often its first instruction ran
 }
 
-// Profile counts executed instructions for each function, between the readings of
-// a case only.
+// Profile counts executed instructions for each function, only between the readings of a
+// case.
 type Profile struct {
-	Windows uint64 // closed
+	Windows uint64 // number of closed windows
 	funcs   []Function
-	addr    []uint64 // where funcs begin, ascending
+	addr    []uint64 // start addresses of funcs, ascending
 	end     []uint64
 	user    Function
 	unknown Function
@@ -189,8 +189,8 @@ type Profile struct {
 // userEnd is above every user address and below every kernel address.
 const userEnd = 1 << 47
 
-// NewProfile counts for the functions of a kernel. The first windows, skip of
-// them, are the program's warm-up and are left out.
+// NewProfile makes a profile for the functions of a kernel. The first skip windows are the
+// program's warm-up, and are not counted.
 func NewProfile(kernel *elf.File, w Window, skip int) (*Profile, error) {
 	syms, err := kernel.Symbols()
 	if err != nil {
@@ -210,7 +210,7 @@ func NewProfile(kernel *elf.File, w Window, skip int) (*Profile, error) {
 	return p, nil
 }
 
-// Executed says that the instruction at pc ran.
+// Executed records that the instruction at pc was executed.
 func (p *Profile) Executed(pc uint64) {
 	closed := p.open && pc == p.window.To
 	if closed {
@@ -260,7 +260,8 @@ func (p *Profile) Read(log io.Reader) error {
 	}
 }
 
-// tracePC is the program counter of a log line, if it is one of a trace.
+// tracePC returns the program counter of a log line. It returns false if it is no trace
+// line.
 func tracePC(line []byte) (uint64, bool) {
 	if !bytes.HasPrefix(line, []byte("Trace ")) {
 		return 0, false
@@ -281,8 +282,8 @@ func tracePC(line []byte) (uint64, bool) {
 	return pc, err == nil
 }
 
-// Table lists the functions by their cost, for one repetition, until what is left
-// is below a thousandth.
+// Table lists the functions by their cost in one repetition. It ends when the rest is below
+// a thousandth.
 func (p *Profile) Table(title string) (*Table, error) {
 	if p.Windows <= p.skip {
 		return nil, fmt.Errorf("the case was measured %d times, %d of them warm-up: nothing to count", p.Windows, p.skip)

@@ -8,12 +8,12 @@ import (
 	"slices"
 )
 
-// Report is what one command of the laboratory found: a section for each
-// architecture's cases and one for its workloads.
+// Report has the results of one command of the laboratory: a section for the cases of each
+// architecture and one for its workloads.
 type Report struct {
 	Title    string
-	Command  string // that makes it
-	Runs     []*Run // what it was made of
+	Command  string // command that makes it
+	Runs     []*Run // runs with its figures
 	Modelled bool   // its figures are the modelled cycles of a core
 	sections []section
 }
@@ -26,19 +26,18 @@ type section struct {
 	words  []string
 }
 
-// Add appends the runs of a section with the tables made of them; a nil table,
-// one of nothing, is left out.
+// Add appends a section with runs and their tables. nil tables are left out.
 func (r *Report) Add(title string, runs []*Run, tables ...*Table) {
 	tables = slices.DeleteFunc(tables, func(t *Table) bool { return t == nil })
 	r.sections = append(r.sections, section{title: title, runs: runs, tables: tables})
 }
 
-// Compare gives the section added last its comparisons.
+// Compare adds comparisons to the last section.
 func (r *Report) Compare(ratios ...*Ratio) {
 	r.sections[len(r.sections)-1].ratios = ratios
 }
 
-// Say adds paragraphs to the section added last; empty ones are left out.
+// Say adds paragraphs to the last section. Empty ones are left out.
 func (r *Report) Say(text ...string) {
 	s := &r.sections[len(r.sections)-1]
 	for _, t := range text {
@@ -48,13 +47,13 @@ func (r *Report) Say(text ...string) {
 	}
 }
 
-// Tables gives the section added last more tables.
+// Tables adds tables to the last section.
 func (r *Report) Tables(tables ...*Table) {
 	s := &r.sections[len(r.sections)-1]
 	s.tables = append(s.tables, tables...)
 }
 
-// AllTables lists all tables in order.
+// AllTables returns all tables in order.
 func (r *Report) AllTables() (list []*Table) {
 	for _, s := range r.sections {
 		list = append(list, s.tables...)
@@ -62,7 +61,7 @@ func (r *Report) AllTables() (list []*Table) {
 	return list
 }
 
-// Words lists all paragraphs in order.
+// Words returns all paragraphs in order.
 func (r *Report) Words() (list []string) {
 	for _, s := range r.sections {
 		list = append(list, s.words...)
@@ -85,8 +84,8 @@ func (r *Report) Markdown(w io.Writer) error {
 	return err
 }
 
-// HTML writes the whole report as one file that needs nothing else: the pictures
-// are SVG in the page.
+// HTML writes the whole report as one file without references to others. The pictures are
+// SVG in the page.
 func (r *Report) HTML(w io.Writer) error {
 	var parts []part
 	for i, s := range r.sections {
@@ -97,7 +96,7 @@ func (r *Report) HTML(w io.Writer) error {
 	})
 }
 
-// unit is what the report's figures count.
+// unit returns the unit of the report's figures.
 func (r *Report) unit() string {
 	if r.Modelled {
 		return "cycles"
@@ -105,7 +104,7 @@ func (r *Report) unit() string {
 	return "instructions"
 }
 
-// part is a section as the page shows it.
+// part is a section in the form of the page.
 type part struct {
 	ID, Title string
 	Words     []string
@@ -121,17 +120,17 @@ type part struct {
 	Boots     []boot
 }
 
-// boot is how a run came about.
+// boot describes how a run was made.
 type boot struct{ Title, Command string }
 
-// mean is a geometric mean in large figures.
+// mean is a geometric mean, which is shown large.
 type mean struct{ Value, Title string }
 
 type exitPicture struct {
 	Title, Parts string
 	SVG          template.HTML
 	Table        *Table
-	Aside        bool // folded: it differs little from the one before
+	Aside        bool // folded, as it differs little from the picture before it
 }
 
 type jobPicture struct {
@@ -140,8 +139,8 @@ type jobPicture struct {
 	SVG          template.HTML
 }
 
-// picture makes a drawing part of the page: this package wrote it, of names that
-// are escaped and of numbers.
+// picture makes a drawing a part of the page. That is safe: this package has written it,
+// from numbers and escaped names.
 func picture(d *drawing, label string) template.HTML {
 	if d == nil {
 		return ""
@@ -176,8 +175,8 @@ func (s *section) part(id string) part {
 	return p
 }
 
-// exitPictures are the timelines, those of one case under each other; the
-// separate layout's are folded.
+// exitPictures returns the timelines. Those of one case follow each other. Those of the
+// separate layout are folded.
 func (s *section) exitPictures() (list []exitPicture) {
 	var cases []string
 	for _, r := range s.runs {

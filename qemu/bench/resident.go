@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// residents are the series of cases that differ in how much memory there is.
+// residents are the series of cases that differ in the amount of memory.
 var residents = []struct {
 	title, prefix string
 	sizes         []int // MB
@@ -17,8 +17,8 @@ var residents = []struct {
 	{"exit: a shared file", "exit_file_", []int{1, 16}},
 }
 
-// residentLines draws what an exit costs against the pages that were resident,
-// a picture for each kind of memory.
+// residentLines draws the cost of an exit against the resident pages, with a picture for
+// each kind of memory.
 func residentLines(runs []*Run) (list []*drawing) {
 	for _, kind := range residents {
 		if d := residentLine(runs, kind.title, kind.prefix, kind.sizes); d != nil {
@@ -54,7 +54,7 @@ func residentLine(runs []*Run, title, prefix string, sizes []int) *drawing {
 	}
 	d.text("tick middle", (left+right)/2, bottom+32, "resident pages of 4 KB")
 	names := Names(runs)
-	var written []float64 // where the lines' last figures stand
+	var written []float64 // heights of the last figures of the lines
 	for k, r := range runs {
 		var pts [][2]float64
 		last := ""
@@ -82,7 +82,7 @@ func residentLine(runs []*Run, title, prefix string, sizes []int) *drawing {
 	return d
 }
 
-// sized is the case of a series with so much memory; nil if it has no figures.
+// sized returns the case of a series with mb MB, or nil if it has no figures.
 func (r *Run) sized(prefix string, mb int) *Case {
 	c := r.Case(fmt.Sprintf("%s%dMB", prefix, mb))
 	if c == nil || c.Median <= 0 {

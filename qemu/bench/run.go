@@ -1,5 +1,5 @@
-// Package bench reads what the benchmark programs of user/ print, and makes
-// tables and reports of it. It starts nothing; qemu/lab does.
+// Package bench reads the output of the benchmark programs of user/, and makes tables and
+// reports of it. It starts no programs; qemu/lab does.
 package bench
 
 import (
@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// Setup is under what a program ran.
+// Setup describes the environment in which a program ran.
 type Setup struct {
-	Kernel string // "Grim", or what Linux calls itself
+	Kernel string // "Grim", or Linux's own name
 	Arch   string // GOARCH
 	Layout string `json:",omitempty"` // Grim only, as on its command line
 	Exit   string `json:",omitempty"` // Grim only, as on its command line
 	Huge   bool   // 2 MB pages for anonymous memory
 }
 
-// Names are the runs' headings in tables and pictures: layout and policy where
-// all runs are Grim's, else the kernel. Linux's 2 MB pages are Grim's 2 MB blocks.
+// Names returns the runs' headings in tables and pictures: layout and policy if all runs
+// are Grim's, otherwise the kernel. Linux's 2 MB pages correspond to Grim's 2 MB blocks.
 func Names(runs []*Run) (names []string) {
 	alone := true
 	for _, r := range runs {
@@ -49,14 +49,14 @@ func (s *Setup) String() string {
 	return strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s hugepages=%s", s.Kernel, s.Arch, s.Layout, s.Exit, huge)), " ")
 }
 
-// Case is one measured case. Times are guest nanoseconds; with QEMU's
-// -icount shift=0 that is guest instructions.
+// Case is one measured case. Times are in guest nanoseconds; with QEMU's -icount shift=0
+// these are guest instructions.
 type Case struct {
 	Name             string
 	N                int // repetitions
 	Min, Median, Max float64
 	Mean             float64
-	Pages            int    `json:",omitempty"` // touched by one repetition, where stated
+	Pages            int    `json:",omitempty"` // touched by one repetition, if known
 	Failed           string `json:",omitempty"` // why there are no figures
 	// Memory has an item for each modelled core.
 	Memory []Memory `json:",omitempty"`
@@ -72,9 +72,9 @@ type Step struct {
 	CPU     int    // that did it
 }
 
-// Exit is the recorded course of one exit.
+// Exit is the record of one exit.
 type Exit struct {
-	Case  string // the case that the process did
+	Case  string // the case of the process
 	Steps []Step
 }
 
@@ -85,15 +85,14 @@ type Figure struct {
 	Unit           string
 }
 
-// Run is everything that one boot gave.
+// Run has all results of one boot.
 type Run struct {
 	Setup
-	// Command is the boot's command line, with QEMU's version behind it.
+	// Command is the boot's command line, followed by QEMU's version.
 	Command string `json:",omitempty"`
-	// Boot is guest time from the machine's start to the program's first
-	// instruction.
+	// Boot is the guest time from the machine's start to the program's first instruction.
 	Boot time.Duration
-	// Wall is host time from QEMU's start to the program's first line.
+	// Wall is the host time from QEMU's start to the program's first line.
 	Wall    time.Duration
 	Cases   []Case   `json:",omitempty"`
 	Exits   []Exit   `json:",omitempty"`
@@ -102,7 +101,7 @@ type Run struct {
 	Done bool
 }
 
-// Case finds a case by name; nil if it was not run or failed.
+// Case returns a case by name, or nil if it was not run or has failed.
 func (r *Run) Case(name string) *Case {
 	for i := range r.Cases {
 		if c := &r.Cases[i]; c.Name == name && c.Failed == "" {
@@ -112,14 +111,15 @@ func (r *Run) Case(name string) *Case {
 	return nil
 }
 
-// failed says why a case was run and has no figures; empty: it has, or was not.
+// failed returns the reason why a case was run and has no figures. It returns "" if the
+// case has figures, or was not run.
 func (r *Run) failed(name string) string {
 	for i := range r.Cases {
 		c := &r.Cases[i]
 		if c.Name != name || c.Failed == "" {
 			continue
 		}
-		if c.Failed == "status=9" { // of wait4: SIGKILL
+		if c.Failed == "status=9" { // status of wait4: SIGKILL
 			return "killed"
 		}
 		return "failed"
@@ -127,7 +127,7 @@ func (r *Run) failed(name string) string {
 	return ""
 }
 
-// ExitOf finds a recorded exit; nil if there is none.
+// ExitOf returns a recorded exit, or nil if there is none.
 func (r *Run) ExitOf(name string) *Exit {
 	for i := range r.Exits {
 		if r.Exits[i].Case == name {
@@ -137,7 +137,7 @@ func (r *Run) ExitOf(name string) *Exit {
 	return nil
 }
 
-// Figure finds a workload's figure; nil if it was not run.
+// Figure returns a workload's figure, or nil if it was not run.
 func (r *Run) Figure(workload, name string) *Figure {
 	for i := range r.Figures {
 		if f := &r.Figures[i]; f.Workload == workload && f.Name == name {
@@ -147,7 +147,7 @@ func (r *Run) Figure(workload, name string) *Figure {
 	return nil
 }
 
-// Total is the time from the first step to the last.
+// Total returns the time from the first step to the last.
 func (e *Exit) Total() int64 {
 	if len(e.Steps) == 0 {
 		return 0
@@ -194,7 +194,7 @@ func (e *Exit) In(context string) (ns int64) {
 	return ns
 }
 
-// Contexts lists who took part, in order of appearance.
+// Contexts returns the contexts of the exit, in order of appearance.
 func (e *Exit) Contexts() (list []string) {
 	for _, s := range e.Steps {
 		if !slices.Contains(list, s.Context) {
@@ -204,8 +204,8 @@ func (e *Exit) Contexts() (list []string) {
 	return list
 }
 
-// CaseNames is the union of the runs' cases, in the order of the first run that
-// has each.
+// CaseNames returns the names of all runs' cases, in the order of the first run that has
+// the case.
 func CaseNames(runs []*Run) (names []string) {
 	for _, r := range runs {
 		for i := range r.Cases {

@@ -7,14 +7,16 @@ import (
 	"strings"
 )
 
-// spreadLimit is how many medians the longest run of a case may take. A garbage
-// collection inside an exit, or work put off to the hundredth, would be more.
+// spreadLimit is how many medians the longest repetition of a case may take. A garbage
+// collection inside an exit, or work delayed to the hundredth repetition, would take more.
 const spreadLimit = 3
 
-// grain is below what a longest run says more about the counter than the kernel.
+// grain is the median below which a longest repetition says more about the counter than
+// about the kernel.
 const grain = 100
 
-// spread is how many times a case's median its longest run took; 0: not known.
+// spread returns the longest repetition of a case divided by its median, or 0 if it is not
+// known.
 func (c *Case) spread() float64 {
 	if c == nil || c.Median < grain {
 		return 0
@@ -22,8 +24,7 @@ func (c *Case) spread() float64 {
 	return c.Max / c.Median
 }
 
-// Spreads is the table of how far the longest run of each case lies above its
-// median.
+// Spreads makes the table of the longest repetition of each case, in medians.
 func Spreads(arch string, runs []*Run) *Table {
 	t := &Table{Title: arch + ": longest run of a case, in medians", Head: append([]string{"case"}, Names(runs)...), Folded: true}
 	for _, name := range CaseNames(runs) {
@@ -41,13 +42,14 @@ func Spreads(arch string, runs []*Run) *Table {
 	return t
 }
 
-// Verdict names the cases of Grim whose longest run took more than three medians.
+// Verdict names the cases of Grim whose longest repetition took more than spreadLimit
+// medians.
 func Verdict(arch string, runs []*Run) string {
 	worst := map[string]float64{}
 	cases := 0
 	for _, r := range runs {
 		if r.Layout == "" {
-			continue // not ours
+			continue // not Grim
 		}
 		for k := range r.Cases {
 			c := &r.Cases[k]

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// Table is text in rows and columns; the first column is the rows' names.
+// Table is text in rows and columns. The first column has the names of the rows.
 type Table struct {
 	Title string
 	Head  []string
 	Rows  [][]string
-	// Folded: a page shows the title only, until somebody asks for more.
+	// Folded: a page shows only the title, until the reader opens the table.
 	Folded bool
 }
 
@@ -41,7 +41,7 @@ func (t *Table) Write(w io.Writer) {
 	}
 }
 
-// Markdown prints the table as GitHub shows it.
+// Markdown prints the table in GitHub's form.
 func (t *Table) Markdown(w io.Writer) {
 	switch {
 	case t.Folded:
@@ -57,8 +57,7 @@ func (t *Table) Markdown(w io.Writer) {
 	fmt.Fprintln(w)
 }
 
-// Number writes a figure with its thousands set apart, and with decimals only if
-// it is small.
+// Number returns a figure with separated thousands. It has decimals only if it is small.
 func Number(v float64) string {
 	if v < 100 && v != math.Trunc(v) {
 		return strconv.FormatFloat(v, 'f', 1, 64)
@@ -70,14 +69,14 @@ func Number(v float64) string {
 	return s
 }
 
-// none stands where there is no figure.
+// none is shown if there is no figure.
 const none = "-"
 
 // Instructions is the title of a table of medians.
 const Instructions = "median guest instructions"
 
-// Medians is the table of all cases of one architecture: a row for each case, a
-// column for each run. The title says what they are medians of.
+// Medians makes the table of all cases of one architecture: a row for each case, a column
+// for each run. The title names the unit of the medians.
 func Medians(title string, runs []*Run) *Table {
 	t := &Table{
 		Title:  title,
@@ -92,7 +91,7 @@ func Medians(title string, runs []*Run) *Table {
 	return t
 }
 
-// median is a case's figure in a run's column.
+// median returns a case's figure for a run's column.
 func median(r *Run, name string) string {
 	if c := r.Case(name); c != nil {
 		return Number(c.Median)
@@ -111,7 +110,7 @@ func (t *Table) add(name string, runs []*Run, value func(*Run) string) {
 	t.Rows = append(t.Rows, row)
 }
 
-// derived adds the rows that are worked out from others, those that have a figure.
+// derived adds the rows that are computed from others, if they have a figure.
 func (t *Table) derived(runs []*Run) {
 	for _, d := range derivations {
 		some := false

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// lanes of the picture from above, and what the kernel calls their contexts.
+// lanes are the lanes of the picture, from the top, with the kernel's names of their
+// contexts.
 var lanes = []struct{ context, title string }{
 	{"process", "child"}, {"reaper", "reaper"}, {"parent", "parent"}, {"background", "background"},
 }
@@ -26,7 +27,7 @@ var phases = []struct {
 	{"ph-wait", "wait", []string{"wait", "gone"}},
 }
 
-// phaseOf is the colour of the bar from a step to the next.
+// phaseOf returns the colour of the bar from a step to the next.
 func phaseOf(step string) string {
 	for _, p := range phases {
 		for _, s := range p.steps {
@@ -38,7 +39,7 @@ func phaseOf(step string) string {
 	return "ph-die"
 }
 
-// Parts says in words where an exit's time went.
+// Parts describes the parts of an exit's time.
 func (e *Exit) Parts() string {
 	total := e.Total()
 	if total == 0 {
@@ -170,7 +171,7 @@ func drawStep(d *drawing, rows []row, n int, from, to *Step, x0, x1, top, lane, 
 	}
 }
 
-// Table is the list of an exit's steps.
+// Table lists the steps of an exit.
 func (e *Exit) Table() *Table {
 	t := &Table{Head: []string{"step", "by", "since exit1", "until the next", "pages", "table pages"}}
 	for i, s := range e.Steps {

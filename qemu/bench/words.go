@@ -9,15 +9,15 @@ import (
 	"grim/proc/exit"
 )
 
-// shown is a workload's figure in the report's pictures and tables, and in its
-// sentences if it is said.
+// shown is a workload's figure in the report's pictures and tables. said: the sentences
+// mention it too.
 type shown struct {
 	name, title string
 	said        bool
 }
 
-// jobs are the workloads as the report tells them: what each does, what an exit
-// policy and what another kernel changes about it, and its figures.
+// jobs describe the workloads for the report: what each does, what an exit policy and
+// another kernel change, and its figures.
 var jobs = []struct {
 	name, title, about, policies, kernels string
 	figures                               []shown
@@ -58,7 +58,7 @@ var jobs = []struct {
 		[]shown{{"each_holds", "each holds", true}, {"each_frames", "of it page frames", false}, {"each_heap", "of it kernel heap", false}, {"wait", "waiting for one", false}}},
 }
 
-// Amount writes a figure with its unit, for people.
+// Amount returns a figure with its unit, for people.
 func (f *Figure) Amount() string {
 	switch f.Unit {
 	case "ns":
@@ -69,7 +69,7 @@ func (f *Figure) Amount() string {
 	return Number(f.Value) + " " + f.Unit
 }
 
-// duration writes guest nanoseconds.
+// duration returns guest nanoseconds, for people.
 func duration(ns float64) string {
 	switch {
 	case ns >= 1e6:
@@ -90,7 +90,7 @@ func size(bytes float64) string {
 	return Number(bytes) + " bytes"
 }
 
-// change writes b, and how it differs from a.
+// change returns b, and its difference from a.
 func change(a, b *Figure) string {
 	switch d := 100 * (b.Value/a.Value - 1); {
 	case a.Value == 0 && b.Value != 0:
@@ -103,7 +103,7 @@ func change(a, b *Figure) string {
 	return "as much"
 }
 
-// setupOf finds a run; nil if there is none.
+// setupOf returns the run with a setup, or nil if there is none.
 func setupOf(runs []*Run, layout, exit string, huge bool) *Run {
 	i := slices.IndexFunc(runs, func(r *Run) bool { return r.Layout == layout && r.Exit == exit && r.Huge == huge })
 	if i < 0 {
@@ -112,8 +112,8 @@ func setupOf(runs []*Run, layout, exit string, huge bool) *Run {
 	return runs[i]
 }
 
-// WorkloadWords says what the other policy does to a workload and why, and how
-// another kernel does, in sentences made of the figures.
+// WorkloadWords describes the effect of the other policy on a workload, the reason, and the
+// results of another kernel, in sentences with the figures.
 func WorkloadWords(name string, runs []*Run) (text []string) {
 	for _, j := range jobs {
 		if j.name != name {
@@ -149,7 +149,8 @@ func WorkloadWords(name string, runs []*Run) (text []string) {
 	return text
 }
 
-// sentence lists the figures of two runs side by side; empty if either has none.
+// sentence lists the figures of two runs side by side. It returns "" if one of them has
+// none.
 func sentence(workload string, figures []shown, a, b *Run, inA, inB string, compare func(a, b *Figure) string) string {
 	if a == nil || b == nil {
 		return ""
@@ -170,7 +171,7 @@ func sentence(workload string, figures []shown, a, b *Run, inA, inB string, comp
 	return strings.Join(parts, "; ") + "."
 }
 
-// multiple writes b as so many times a.
+// multiple returns b as a multiple of a.
 func multiple(a, b *Figure) string {
 	if a.Value <= 0 || b.Value <= 0 {
 		return b.Amount()
@@ -178,7 +179,7 @@ func multiple(a, b *Figure) string {
 	return fmt.Sprintf("%s (%s)", b.Amount(), timesText(b.Value/a.Value))
 }
 
-// Figures is the table of all workloads of one architecture; nil if none was run.
+// Figures makes the table of all workloads of one architecture, or nil if none was run.
 func Figures(arch string, runs []*Run) *Table {
 	t := &Table{Title: arch + ": workloads", Head: append([]string{"figure"}, Names(runs)...), Folded: true}
 	type key struct{ workload, name string }
@@ -205,8 +206,8 @@ func Figures(arch string, runs []*Run) *Table {
 	return t
 }
 
-// place is where a figure stands in tables: with its workload, in the order of
-// jobs, what those do not name last.
+// place returns the position of a figure in tables: with its workload, in the order of
+// jobs. Figures that are not in jobs come last.
 func place(workload, name string) int {
 	const most = 100 // figures of a workload
 	for i, j := range jobs {
@@ -223,7 +224,7 @@ func place(workload, name string) int {
 	return len(jobs) * most
 }
 
-// figureTitle is a figure's name for people.
+// figureTitle returns a figure's name for people.
 func figureTitle(workload, name string) string {
 	for _, j := range jobs {
 		for _, f := range j.figures {
@@ -235,7 +236,7 @@ func figureTitle(workload, name string) string {
 	return strings.ReplaceAll(name, "_", " ")
 }
 
-// workloadBars draws a workload's figures, each on a linear scale of its own.
+// workloadBars draws the figures of a workload, each on its own linear scale.
 func workloadBars(name string, figures []shown, runs []*Run) *drawing {
 	const title = 270
 	d := &drawing{width: pictureWidth, height: 4}

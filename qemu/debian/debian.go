@@ -1,7 +1,7 @@
-// Package debian fetches packages of the host's Debian release, for either
-// architecture, and reads the files in them. Package lists, the cache and what apt
-// notes lie below build/debian/ARCH: nothing outside of build/ changes, and nothing of
-// the distribution is in the repository.
+// Package debian fetches packages of the host's Debian release, for either architecture,
+// and reads the files in them. Package lists, the cache and apt's state are below
+// build/debian/ARCH. Nothing outside of build/ changes, and no part of the distribution is
+// in the repository.
 package debian
 
 import (
@@ -18,19 +18,19 @@ import (
 	"strings"
 )
 
-// Repo is the distribution's packages for one architecture.
+// Repo has the distribution's packages for one architecture.
 type Repo struct {
-	Arch string // GOARCH, which Debian names alike
-	Dir  string // where all of it is kept
+	Arch string // GOARCH, which is Debian's name too
+	Dir  string // the folder for everything
 }
 
-// Open gives the packages of an architecture. Nothing is fetched yet.
+// Open returns the packages of an architecture. It fetches nothing.
 func Open(arch string) (*Repo, error) {
 	dir, err := filepath.Abs(filepath.Join("build", "debian", arch))
 	return &Repo{arch, dir}, err
 }
 
-// Package is the file of one package, without what it depends on.
+// Package returns the file of one package, without its dependencies.
 func (r *Repo) Package(ctx context.Context, name string) (string, error) {
 	debs, err := r.set(ctx, []string{name}, func() ([]string, error) {
 		dir := filepath.Join(r.Dir, "one")
@@ -51,7 +51,7 @@ func (r *Repo) Package(ctx context.Context, name string) (string, error) {
 	return debs[0], nil
 }
 
-// Packages are the files of packages and of all that they depend on.
+// Packages returns the files of packages and of all their dependencies.
 func (r *Repo) Packages(ctx context.Context, names ...string) ([]string, error) {
 	return r.set(ctx, append([]string{"and what they depend on:"}, names...), func() ([]string, error) {
 		dir := filepath.Join(r.Dir, "set")
@@ -69,7 +69,7 @@ func (r *Repo) Packages(ctx context.Context, names ...string) ([]string, error) 
 	})
 }
 
-// Depends is what apt-cache(8) tells of a package's dependencies.
+// Depends returns apt-cache(8)'s text about a package's dependencies.
 func (r *Repo) Depends(ctx context.Context, name string) (string, error) {
 	if err := r.update(ctx, false); err != nil {
 		return "", err
@@ -77,10 +77,10 @@ func (r *Repo) Depends(ctx context.Context, name string) (string, error) {
 	return r.apt(ctx, r.Dir, "apt-cache", "depends", name)
 }
 
-// set is the files that get fetched for a list of names; they are fetched once.
+// set returns the files that get fetches for a list of names. They are fetched only once.
 func (r *Repo) set(ctx context.Context, names []string, get func() ([]string, error)) ([]string, error) {
 	sum := sha256.Sum256([]byte(strings.Join(names, " ")))
-	note := filepath.Join(r.Dir, fmt.Sprintf("set-%x", sum[:8])) // says which files they are
+	note := filepath.Join(r.Dir, fmt.Sprintf("set-%x", sum[:8])) // lists the files
 	if text, err := os.ReadFile(note); err == nil {
 		files := strings.Fields(string(text))
 		for i := range files {
@@ -100,7 +100,7 @@ func (r *Repo) set(ctx context.Context, names []string, get func() ([]string, er
 		return nil, err
 	}
 	files, err := get()
-	if err != nil { // the lists may be older than the archive
+	if err != nil { // the lists may be too old for the archive
 		if err := r.update(ctx, true); err != nil {
 			return nil, err
 		}
@@ -124,7 +124,7 @@ func missing(file string) bool {
 	return err != nil
 }
 
-// keep moves the packages of a directory to where they stay and gives their names.
+// keep moves the packages of a directory to their place and returns their names.
 func (r *Repo) keep(dir string) ([]string, error) {
 	found, err := filepath.Glob(filepath.Join(dir, "*.deb"))
 	if err != nil {
@@ -139,7 +139,7 @@ func (r *Repo) keep(dir string) ([]string, error) {
 	return found, nil
 }
 
-// update fetches the lists of packages, once or again.
+// update fetches the lists of packages, if they do not exist or again is true.
 func (r *Repo) update(ctx context.Context, again bool) error {
 	status := filepath.Join(r.Dir, "apt", "status")
 	if !again && !missing(status) {
@@ -150,7 +150,7 @@ func (r *Repo) update(ctx context.Context, again bool) error {
 			return err
 		}
 	}
-	// An empty status says that nothing is installed: all dependencies are fetched.
+	// An empty status means that nothing is installed, so all dependencies are fetched.
 	if err := os.WriteFile(status, nil, 0o644); err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (r *Repo) apt(ctx context.Context, dir, tool string, args ...string) (strin
 	return output(exec.CommandContext(ctx, tool, append(options, args...)...), dir)
 }
 
-// Version is the version of a package's file.
+// Version returns the version of a package's file.
 func Version(ctx context.Context, deb string) (string, error) {
 	v, err := output(exec.CommandContext(ctx, "dpkg-deb", "-f", deb, "Version"), "")
 	return strings.TrimSpace(v), err
@@ -187,8 +187,8 @@ func output(cmd *exec.Cmd, dir string) (string, error) {
 	return string(out), nil
 }
 
-// Walk calls visit for every file of a package, with its name as tar has it. The data
-// can be read until visit returns.
+// Walk calls visit for every file of a package, with its name as tar has it. data can be
+// read until visit returns.
 func Walk(ctx context.Context, deb string, visit func(h *tar.Header, data io.Reader) error) error {
 	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb)
 	cmd.Stderr = os.Stderr

@@ -14,12 +14,12 @@ import (
 
 // Linux is a kernel of the distribution, in build/linux/ARCH.
 type Linux struct {
-	Name  string // as a table calls it
+	Name  string // name for tables
 	Image string
 }
 
-// Kernel gives Debian's stock kernel for an architecture. The first time it
-// fetches the package.
+// Kernel returns Debian's stock kernel for an architecture. It fetches the package the
+// first time.
 func Kernel(ctx context.Context, arch string) (*Linux, error) {
 	dir, err := filepath.Abs(filepath.Join("build", "linux", arch))
 	if err != nil {
@@ -53,12 +53,12 @@ func Kernel(ctx context.Context, arch string) (*Linux, error) {
 	}
 	upstream, _, _ := strings.Cut(version, "-")
 	k := &Linux{"Linux " + upstream, image}
-	return k, os.WriteFile(name, []byte(k.Name+"\n"), 0o644) // last: it says that the rest is there
+	return k, os.WriteFile(name, []byte(k.Name+"\n"), 0o644) // last, as it says that everything else exists
 }
 
 var dependsOn = regexp.MustCompile(`(?m)^ *Depends: (linux-image-[0-9]\S*)`)
 
-// kernelPackage is the package that the distribution's meta package stands for.
+// kernelPackage returns the package on which the distribution's meta package depends.
 func kernelPackage(ctx context.Context, repo *Repo) (string, error) {
 	text, err := repo.Depends(ctx, "linux-image-"+repo.Arch)
 	if err != nil {

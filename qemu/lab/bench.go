@@ -16,10 +16,10 @@ import (
 // grim is the kernel's name in a setup.
 const grim = "Grim"
 
-// setups are what bench measures on each architecture: every exit design with 2 MB
-// blocks, then the default design in the other layout and with 4 KB pages only. The
-// workloads leave out the layouts, which differ in the cost of an entry alone, and add
-// the other designs with 4 KB pages, where there is more to tear down.
+// setups returns the setups that bench measures on each architecture: every exit design
+// with 2 MB blocks, then the default design with the other layout and with only 4 KB pages.
+// The workloads leave out the layouts, which differ only in the cost of an entry. They add
+// the other designs with 4 KB pages, with which there is more to tear down.
 func setups(arch, program string) (list []bench.Setup) {
 	of := func(layout, design string, huge bool) {
 		list = append(list, bench.Setup{Kernel: grim, Arch: arch, Layout: layout, Exit: design, Huge: huge})
@@ -48,7 +48,7 @@ func prepare(ctx context.Context, arch, program string) (initrd string, err erro
 	return archive(path)
 }
 
-// grimImage is where make put the kernel.
+// grimImage is the kernel that make has built.
 func grimImage(arch string) string { return filepath.Join("build", arch, "grim") }
 
 func benchmark(ctx context.Context, o *options) error {
@@ -93,8 +93,8 @@ func benchReport(runs []*bench.Run, o *options) *bench.Report {
 	return report
 }
 
-// runsOf are the results of one architecture's boots of one program, which prints
-// cases, or else figures.
+// runsOf returns the results of one architecture's boots of one program. exitbench has
+// cases, workload has figures.
 func runsOf(all []*bench.Run, arch, program string) (runs []*bench.Run) {
 	for _, r := range all {
 		if r.Arch == arch && (program == "workload") == (len(r.Figures) > 0) {
@@ -104,14 +104,14 @@ func runsOf(all []*bench.Run, arch, program string) (runs []*bench.Run) {
 	return runs
 }
 
-// results are the raw figures of a command, as build/bench/NAME.json has them.
+// results are the raw figures of a command, in the form of build/bench/NAME.json.
 type results struct {
 	Command, Go string
 	Runs        []*bench.Run
 }
 
-// publish prints the tables and words, and writes them with the pictures and the
-// raw figures; the tables into o.into too.
+// publish prints the tables and words, and writes them to files with the pictures and the
+// raw figures. It writes the tables to o.into too.
 func publish(r *bench.Report, name string, o *options) error {
 	dir := filepath.Join("build", "bench")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -157,7 +157,7 @@ func publish(r *bench.Report, name string, o *options) error {
 	return nil
 }
 
-// again makes the reports anew from the figures of an earlier run.
+// again makes the reports from the figures of an earlier run.
 func again(o *options, name string, report func([]*bench.Run, *options) *bench.Report) error {
 	data, err := os.ReadFile(o.from)
 	if err != nil {

@@ -26,15 +26,15 @@ type job struct {
 
 func (j *job) title() string { return fmt.Sprintf("%s on %s", j.program, j.Setup.String()) }
 
-// log is where the boot's serial output is kept.
+// log returns the file of the boot's serial output.
 func (j *job) log() string {
 	name := strings.NewReplacer(" ", "-", "=", "-").Replace(j.title())
 	return filepath.Join("build", "logs", name+".log")
 }
 
-// arguments is the kernel command line; the program's options are at its end.
-// Addresses are not random: how many table pages a process has depends on them, and
-// figures are to be the same from run to run.
+// arguments returns the kernel command line, with the program's options at its end.
+// Addresses are not random: the number of a process's table pages depends on them, and the
+// figures must be the same in each run.
 func (j *job) arguments(o *options) []string {
 	var args []string
 	switch {
@@ -72,8 +72,8 @@ func (o *options) programArguments() (args []string) {
 	return args
 }
 
-// config is the boot's machine. Both kernels get the same one: the architecture's
-// default with 1 GB and guest time that counts instructions.
+// config returns the boot's machine. Both kernels get the same: the architecture's default
+// with 1 GB, and guest time that counts instructions.
 func (j *job) config(o *options) (*qemu.Config, error) {
 	m, err := qemu.Lookup(j.Arch, "")
 	if err != nil {
@@ -84,14 +84,14 @@ func (j *job) config(o *options) (*qemu.Config, error) {
 		Append: j.arguments(o), Icount: true, CPUs: o.cpus,
 	}
 	if j.Arch == "amd64" {
-		// Each iteration of "rep stosb" counts as an instruction. Without ERMS
-		// Linux clears memory by "rep stosq", an eighth of it.
+		// Each iteration of "rep stosb" counts as an instruction. Without ERMS, Linux
+		// clears memory with "rep stosq", which counts an eighth of that.
 		c.Extra = []string{"-cpu", "max,-erms"}
 	}
 	return c, nil
 }
 
-// firstLine notes when a text comes by.
+// firstLine records the time at which a text appears.
 type firstLine struct {
 	start time.Time
 	text  []byte
@@ -110,8 +110,8 @@ func (f *firstLine) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// boot runs the job and reads its output. It succeeds if the program ran to its
-// end; on Grim the boot's own verdict counts too.
+// boot runs the job and reads its output. It succeeds if the program ran to its end; on
+// Grim the boot's verdict must be good too.
 func (j *job) boot(ctx context.Context, o *options) error {
 	c, err := j.config(o)
 	if err != nil {
@@ -150,7 +150,7 @@ func (j *job) boot(ctx context.Context, o *options) error {
 	return nil
 }
 
-// commandLine is what was booted, as somebody would type it, and QEMU's version.
+// commandLine returns the command line, as a user would type it, and QEMU's version.
 func commandLine(c *qemu.Config) string {
 	words := append([]string{qemu.Binary(c.Machine.Arch)}, c.Command()...)
 	for i, w := range words {
@@ -170,8 +170,8 @@ func commandLine(c *qemu.Config) string {
 	return line + "   # " + version
 }
 
-// bootAll runs the jobs, some at a time, and shows each as it ends. It gives up
-// with the first error, after those that run have ended.
+// bootAll runs the jobs, several at a time, and reports each when it ends. After the first
+// error it starts no more jobs, and waits for the running ones.
 func bootAll(ctx context.Context, jobs []*job, o *options) ([]*bench.Run, error) {
 	began := time.Now()
 	var (

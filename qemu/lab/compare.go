@@ -9,8 +9,7 @@ import (
 	"grim/qemu/debian"
 )
 
-// compare runs the same program on Grim and on Debian's Linux, with 2 MB pages
-// and without.
+// compare runs the same program on Grim and on Debian's Linux, with and without 2 MB pages.
 func compare(ctx context.Context, o *options) error {
 	var jobs []*job
 	for _, arch := range o.archs {
@@ -43,8 +42,8 @@ func compare(ctx context.Context, o *options) error {
 	return publish(compareReport(runs, o), "compare", o)
 }
 
-// compareReport puts the kernels side by side: each Linux with the Grim of the
-// same page size, and Linux without huge pages with Grim as it is by default too.
+// compareReport compares the kernels: each Linux with the Grim of the same page size, and
+// Linux without huge pages also with Grim's default.
 func compareReport(runs []*bench.Run, o *options) *bench.Report {
 	report := &bench.Report{Title: "Grim and Linux: what an exit costs", Command: o.target("compare"), Runs: runs, Modelled: o.model}
 	for _, arch := range o.archs {
@@ -72,7 +71,8 @@ func compareReport(runs []*bench.Run, o *options) *bench.Report {
 	return report
 }
 
-// pairs are the comparisons of the runs of one architecture, in the order of compare.
+// pairs returns the comparisons of the runs of one architecture, which are in compare's
+// order.
 func pairs(runs []*bench.Run) []*bench.Ratio {
 	linux4, grim4, linux2, grim2 := runs[0], runs[1], runs[2], runs[3]
 	return []*bench.Ratio{bench.NewRatio(grim4, linux4), bench.NewRatio(grim2, linux2), bench.NewRatio(grim2, linux4)}

@@ -13,7 +13,7 @@ import (
 	"github.com/u-root/u-root/pkg/cpio"
 )
 
-// buildProgram builds one of user/'s programs without a runtime and gives its path.
+// buildProgram builds a program of user/ without a runtime and returns its path.
 func buildProgram(ctx context.Context, arch, name string) (string, error) {
 	out := filepath.Join("build", arch, name)
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath",
@@ -26,8 +26,8 @@ func buildProgram(ctx context.Context, arch, name string) (string, error) {
 	return out, nil
 }
 
-// list names the cases of a program, in their order: it is built for this machine
-// and asked.
+// list returns the names of a program's cases, in order. It builds the program for this
+// machine and asks it.
 func list(ctx context.Context, program string) ([]string, error) {
 	path, err := buildProgram(ctx, runtime.GOARCH, program)
 	if err != nil {
@@ -40,7 +40,7 @@ func list(ctx context.Context, program string) ([]string, error) {
 	return strings.Fields(string(out)), nil
 }
 
-// wrap sets names into lines that fit a terminal.
+// wrap breaks names into lines that fit a terminal.
 func wrap(names []string) string {
 	var b strings.Builder
 	at := 0
@@ -55,8 +55,8 @@ func wrap(names []string) string {
 	return b.String()
 }
 
-// archive writes an initramfs whose init is the program, and gives its path. Both
-// kernels boot the same file.
+// archive writes an initramfs with the program as init, and returns its path. Both kernels
+// boot the same file.
 func archive(program string) (string, error) {
 	data, err := os.ReadFile(program)
 	if err != nil {

@@ -1,8 +1,7 @@
-// Command lab runs the benchmark programs in QEMU and reports: on Grim under
-// every exit design (bench), side by side with Debian's Linux kernel
-// (compare), or with the instructions of one case counted for each kernel
-// function (profile). Kernels are built before, by make. qemu/BENCH.md explains
-// what comes out.
+// Command lab runs the benchmark programs in QEMU and reports the results: on Grim under
+// every exit design (bench), in comparison with Debian's Linux kernel (compare), or with
+// the instructions of one case counted for each kernel function (profile). make builds the
+// kernels before. qemu/BENCH.md explains the results.
 package main
 
 import (
@@ -20,24 +19,24 @@ import (
 	"grim/proc/exit"
 )
 
-// options are what the command line of every lab command may say.
+// options are the options of all lab commands.
 type options struct {
 	archs    []string
 	programs []string // of user/: exitbench, workload
 	cases    string   // prefix of the names of the cases
-	reps     int      // most repetitions of a case; 0: as the program has it
+	reps     int      // maximum repetitions of a case; 0: the program's own
 	jobs     int
 	into     string // file to paste the tables into; "": none
 	from     string // figures of an earlier run, instead of boots
 	limit    time.Duration
 	cpus     int      // of the machine
 	args     string   // further kernel arguments, of Grim
-	part     bool     // the command line says that this is not a whole run
+	part     bool     // the command line says that this is not a complete run
 	model    bool     // run everything through cache models
-	cores    []string // those, as qemu/cache/model.h has them
-	plugin   string   // that does it
-	names    []string // of the cases to run; model only
-	// Of profile: the setup.
+	cores    []string // these models, in the form of qemu/cache/model.h
+	plugin   string   // the plugin that runs them
+	names    []string // names of the cases to run; used only with model
+	// The setup for profile.
 	layout, exit string
 	huge         bool
 }
@@ -83,7 +82,7 @@ func (o *options) run(ctx context.Context, command string) error {
 		return profile(ctx, o)
 	}
 	if o.model {
-		o.programs = []string{"exitbench"} // the only one with readings that the plugin knows
+		o.programs = []string{"exitbench"} // the only program with readings that the plugin knows
 		if o.reps == 0 {
 			o.reps = modelReps
 		}
@@ -113,7 +112,7 @@ func (o *options) run(ctx context.Context, command string) error {
 	return measure(ctx, o)
 }
 
-// choosePrograms leaves out the programs that have no case of the wanted names.
+// choosePrograms leaves out the programs without a case of the wanted names.
 func (o *options) choosePrograms(ctx context.Context) error {
 	var all, with []string
 	for _, program := range o.programs {

@@ -13,16 +13,16 @@ import (
 	"grim/qemu/bench"
 )
 
-// defaultCores are a large core and a small one: caches and latencies of a server's,
-// and of a Cortex-A53. An instruction of the large one takes half a cycle, as two go
-// on at a time.
+// defaultCores are a large and a small core: with the caches and latencies of a server's,
+// and of a Cortex-A53. An instruction of the large core takes half a cycle, as two run at a
+// time.
 const defaultCores = "large/32:8/32:8/1024:16/8192:16/0.5:12:40:200 small/32:4/32:2/512:16/0/1:13:13:160"
 
-// modelReps is how often each case is repeated under the model, which takes some
-// thirty times as long as QEMU alone. From the second on they hardly differ.
+// modelReps is how often each case is repeated under the model, which takes some thirty
+// times as long as QEMU alone. From the second repetition on, the results hardly differ.
 const modelReps = 5
 
-// target is the make target that does what o says.
+// target returns the make target that does what o says.
 func (o *options) target(name string) string {
 	if o.model {
 		return "make " + name + " MODEL=1"
@@ -72,9 +72,9 @@ func compileC(ctx context.Context, out string, args ...string) error {
 	return nil
 }
 
-// pluginVersion is the version of the plugin interface to declare. QEMU takes a
-// range of them: up to 8.2 this one began at 0 and ended at 1, from 9.0 on it begins
-// at 2. What the plugin uses is the same in both.
+// pluginVersion returns the version of the plugin interface to declare. QEMU accepts a
+// range: 0 to 1 up to QEMU 8.2, from 2 on since 9.0. The parts that the plugin uses are the
+// same in both.
 func pluginVersion(ctx context.Context) (int, error) {
 	out, err := exec.CommandContext(ctx, qemu.Binary("amd64"), "--version").Output()
 	if err != nil {
@@ -93,8 +93,8 @@ func pluginVersion(ctx context.Context) (int, error) {
 	return 1, nil
 }
 
-// pluginArgument is QEMU's argument for the plugin: the readings of each case in the
-// program, and the files that it is to write.
+// pluginArgument returns QEMU's argument for the plugin: the readings of each case in the
+// program, and the files to write.
 func (o *options) pluginArgument(program string, names []string, out, sites string) (string, error) {
 	f, err := elf.Open(program)
 	if err != nil {
@@ -122,7 +122,7 @@ func (o *options) pluginArgument(program string, names []string, out, sites stri
 	return strings.Join(arg, ","), nil
 }
 
-// readMemory gives the run what the plugin found.
+// readMemory adds the plugin's results to the run.
 func (j *job) readMemory(o *options, run *bench.Run) error {
 	f, err := os.Open(j.memory())
 	if err != nil {
@@ -132,10 +132,10 @@ func (j *job) readMemory(o *options, run *bench.Run) error {
 	return run.ReadMemory(f, o.names)
 }
 
-// memory is the file that the plugin writes in this boot.
+// memory returns the file that the plugin writes in this boot.
 func (j *job) memory() string { return strings.TrimSuffix(j.log(), ".log") + ".memory" }
 
-// profileMemory shows where one case's cycles go, by function of the kernel.
+// profileMemory shows one case's cycles, by function of the kernel.
 func profileMemory(ctx context.Context, o *options) error {
 	if err := o.oneCase(ctx); err != nil {
 		return err

@@ -19,14 +19,14 @@ import (
 	"grim/qemu/bench"
 )
 
-// profile counts one case's instructions for each kernel function. QEMU itself
-// reports every instruction, one by one, into a pipe; it is told to do so when the
-// program says that it has come to the cases, and the program waits for that.
+// profile counts one case's instructions for each kernel function. QEMU reports every
+// instruction into a pipe. It is told to start when the program says that it has come to
+// the cases; the program waits for that.
 func profile(ctx context.Context, o *options) error {
 	if err := o.oneCase(ctx); err != nil {
 		return err
 	}
-	reps, _ := bench.CanProfile(o.cases) // FindWindow tells why it cannot
+	reps, _ := bench.CanProfile(o.cases) // FindWindow returns an error if there is none
 	if o.reps == 0 {
 		o.reps = reps
 	}
@@ -38,7 +38,7 @@ func profile(ctx context.Context, o *options) error {
 	return nil
 }
 
-// oneCase is an error unless o names a case.
+// oneCase returns an error unless o names a single case.
 func (o *options) oneCase(ctx context.Context) error {
 	names, err := list(ctx, "exitbench")
 	if err != nil {
@@ -86,7 +86,7 @@ func profileOn(ctx context.Context, arch string, o *options) error {
 	if err := syscall.Mkfifo(trace, 0o600); err != nil {
 		return err
 	}
-	// Open for writing too, so that there is no end before QEMU has opened it.
+	// Open for writing too, so that there is no end of file before QEMU has opened it.
 	log, err := os.OpenFile(trace, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func profileOn(ctx context.Context, arch string, o *options) error {
 	if err := errors.Join(bootErr, start.err); err != nil {
 		return fmt.Errorf("profile: %w (serial output: build/logs/profile-%s.log)", err, arch)
 	}
-	// QEMU has ended; the reader is done when the pipe is empty.
+	// QEMU has ended. The reader is done when the pipe is empty.
 	log.SetReadDeadline(time.Now().Add(time.Second))
 	if err := <-read; err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
@@ -136,9 +136,9 @@ func newProfile(program, kernel, name string) (*bench.Profile, error) {
 	return bench.NewProfile(k, w, warmup)
 }
 
-// openKernel reads a kernel's sections and symbols, without its program headers:
-// the Go linker writes arm64 kernels one with a negative file offset, which
-// debug/elf refuses.
+// openKernel reads a kernel's sections and symbols, without its program headers: in arm64
+// kernels, the Go linker writes a header with a negative file offset, which debug/elf
+// refuses.
 func openKernel(path string) (*elf.File, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -151,8 +151,8 @@ func openKernel(path string) (*elf.File, error) {
 	return elf.NewFile(bytes.NewReader(b))
 }
 
-// tracer reads the console, switches the trace on when the program is ready, and
-// then lets the program go on.
+// tracer reads the console. When the program is ready it switches the trace on, and lets
+// the program continue.
 type tracer struct {
 	monitor string // socket
 	typed   *os.File
@@ -174,8 +174,7 @@ func (t *tracer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// command types lines at QEMU's monitor, each after the prompt that says that the
-// one before has been done.
+// command types lines at QEMU's monitor, each after the prompt that ends the line before.
 func command(socket string, lines ...string) error {
 	c, err := net.Dial("unix", socket)
 	if err != nil {

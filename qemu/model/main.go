@@ -28,10 +28,10 @@ import (
 	"time"
 )
 
-// endState is the property that every model has.
+// endState is the property that every model must have.
 const endState = "end-state"
 
-// memoryMB bounds a run; the largest takes about a fifth of it.
+// memoryMB bounds the memory of a run. The largest run needs about a fifth of it.
 const memoryMB = 3000
 
 // run is one call of the checker.
@@ -39,7 +39,7 @@ type run struct {
 	file    string
 	macros  []string
 	mutant  string // name of the fault; empty: the model itself
-	prop    string // that the fault breaks
+	prop    string // the property that the fault breaks
 	verdict string
 	states  string
 	took    time.Duration
@@ -58,7 +58,7 @@ func main() {
 	runs = slices.DeleteFunc(runs, func(r *run) bool {
 		return !strings.Contains(r.file+" "+r.mutant, *only)
 	})
-	// The long runs first, so that none is alone at the end.
+	// The long runs start first, so that none is alone at the end.
 	slices.SortStableFunc(runs, func(a, b *run) int { return strings.Compare(a.mutant, b.mutant) })
 	each(runs, (*run).check)
 	slices.SortStableFunc(runs, func(a, b *run) int { return strings.Compare(a.file, b.file) })
@@ -76,7 +76,7 @@ func main() {
 	}
 }
 
-// each calls fn for all runs, on as many CPUs as there are.
+// each calls fn for all runs, on all CPUs.
 func each(runs []*run, fn func(*run)) {
 	var wg sync.WaitGroup
 	next := make(chan *run)
@@ -99,7 +99,7 @@ var (
 	mutantLine = regexp.MustCompile(`(?m)^// mutant: (\w+) violates ([\w-]+)$`)
 )
 
-// find reads which runs the models below dir ask for.
+// find returns the runs that the models below dir request.
 func find(dir string) (runs []*run, err error) {
 	err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() && d.Name() == "build" {
@@ -118,7 +118,7 @@ func find(dir string) (runs []*run, err error) {
 	return runs, err
 }
 
-// plan is the runs that a model's text asks for.
+// plan returns the runs that a model's text requests.
 func plan(name, text string) (runs []*run) {
 	for _, m := range runLine.FindAllStringSubmatch(text, -1) {
 		runs = append(runs, &run{file: name, macros: strings.Fields(m[1])})
@@ -147,7 +147,7 @@ func (r *run) String() string {
 	return fmt.Sprintf("%s %-34s %-28s %10s states %5.1f s  %s", verdict, r.file, what, r.states, r.took.Seconds(), r.verdict)
 }
 
-// check makes the checker, runs it, and judges.
+// check builds the checker, runs it, and judges the result.
 func (r *run) check() {
 	begin := time.Now()
 	defer func() { r.took = time.Since(begin) }()
@@ -204,7 +204,7 @@ var (
 	unreached = regexp.MustCompile(`(?m)^\t(\S+:\d+), state \d+, "(.*)"$`)
 )
 
-// judge reads what the checker printed.
+// judge reads the checker's output.
 func (r *run) judge(out string) {
 	if m := stored.FindStringSubmatch(out); m != nil {
 		r.states = m[1]
@@ -238,8 +238,8 @@ func (r *run) judge(out string) {
 	}
 }
 
-// needAll fails the runs of a model, in order of file, if there is a statement that none
-// of them reached.
+// needAll fails the runs of a model, in order of file, if there is a statement that none of
+// them has reached.
 func needAll(runs []*run) {
 	for i, r := range runs {
 		if r.mutant != "" {

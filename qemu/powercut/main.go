@@ -1,11 +1,12 @@
 // Command powercut cuts the power of a machine that works on its disk, at random moments,
-// and checks what is left: that e2fsck -p repairs it without a question and leaves nothing
-// to repair, that every byte that fsync or msync vouched for is there, that no file holds
-// another's data, and that a file that was renamed over another is the old one or the new
-// one (packages user/disk and user/disk/vouch).
+// and checks the disk: e2fsck -p repairs it without a question and leaves no errors; every
+// byte that fsync or msync has confirmed is there; no file has another file's data; and a
+// file that was renamed over another is either the old file or the new one (packages
+// user/disk and user/disk/vouch).
 //
-// Most cuts stop QEMU, copy the image, and let it go on: what is in the image then is what
-// there would be if QEMU had been killed, as the last one of each boot is.
+// Most cuts stop QEMU, copy the image, and let QEMU continue. The copy then has the
+// contents that the image would have if QEMU had been killed. The last cut of each boot
+// does kill QEMU.
 package main
 
 import (
@@ -37,7 +38,7 @@ var kinds = []string{
 
 type config struct {
 	arch, kernel, initrd string
-	cuts                 int // of a boot
+	cuts                 int // per boot
 }
 
 func main() {
@@ -69,7 +70,7 @@ func main() {
 	}
 }
 
-// serial reads what the machine says.
+// serial reads the machine's output.
 type serial struct {
 	mu     sync.Mutex
 	record *vouch.Record
@@ -150,7 +151,7 @@ func (c *config) boot(r *rand.Rand, kind string, n int) (bad, lines int, err err
 			<-read
 		} else {
 			cmd.Process.Signal(syscall.SIGSTOP)
-			time.Sleep(20 * time.Millisecond) // what it has said comes in
+			time.Sleep(20 * time.Millisecond) // let its last output come in
 		}
 		s.mu.Lock()
 		record, failure := s.record.Clone(), s.failed
@@ -187,7 +188,7 @@ func (c *config) boot(r *rand.Rand, kind string, n int) (bad, lines int, err err
 	return bad, lines, nil
 }
 
-// check repairs an image and compares what is on it.
+// check repairs an image and checks its contents.
 func check(image string, record *vouch.Record) []string {
 	out, err := tool("e2fsck", "-p", image)
 	if code(err) > 1 {

@@ -1,10 +1,10 @@
-// Command programs runs other people's programs on Grim and on Debian's Linux kernel,
-// in the same QEMU machine and from the same archive, and tells where the output
-// differs: each line of the file commands is run by busybox's shell, by a static bash
-// and by a dynamic bash of Debian's packages.
+// Command programs runs other people's programs on Grim and on Debian's Linux kernel, in
+// the same QEMU machine and from the same archive, and reports differences of the output.
+// Each line of the file commands is run by busybox's shell, by a static bash and by a
+// dynamic bash of Debian's packages.
 //
-// With -short it boots Grim alone and compares with what Linux has printed before,
-// which is kept in the files linux-*.txt here.
+// With -short it boots only Grim, and compares with Linux's earlier output, which is in the
+// files linux-*.txt here.
 package main
 
 import (
@@ -33,7 +33,7 @@ var commands string
 //go:embed run.sh
 var script string
 
-// world is a tree with the shells that are tried in it.
+// world is a tree with the shells that are tested in it.
 type world struct {
 	name   string
 	shells string
@@ -55,7 +55,7 @@ var worlds = []world{
 	}},
 }
 
-// Exit statuses that are not about a fault of Grim.
+// Exit statuses that do not mean a fault of Grim.
 const usage = 2
 
 func main() {
@@ -75,7 +75,7 @@ func main() {
 	}
 }
 
-// run compares everything, and counts the differences that nothing explains.
+// run compares everything, and counts the unexplained differences.
 func run(ctx context.Context, archs []string, only string, short bool) (bad int, err error) {
 	passed := 0
 	for _, w := range worlds {
@@ -152,7 +152,7 @@ func (w *world) archive(ctx context.Context, arch string) (string, error) {
 	return out, os.WriteFile(out, b.Bytes(), 0o644)
 }
 
-// arguments are init's.
+// arguments returns the arguments for init.
 func (w *world) arguments() string { return "-- shell 24x80 vt100 sh /run.sh " + w.shells }
 
 func bootGrim(ctx context.Context, w *world, arch, archive string) (string, error) {
@@ -168,7 +168,7 @@ func bootLinux(ctx context.Context, w *world, arch, archive string) (string, err
 	return boot(ctx, "linux", w, arch, k.Image, archive, "console="+console+" quiet loglevel=0 panic=-1 "+w.arguments())
 }
 
-// boot runs one kernel and gives what run.sh has printed.
+// boot runs one kernel and returns the output of run.sh.
 func boot(ctx context.Context, kernel string, w *world, arch, image, archive, args string) (string, error) {
 	m, err := qemu.Lookup(arch, "")
 	if err != nil {
@@ -195,10 +195,10 @@ func boot(ctx context.Context, kernel string, w *world, arch, image, archive, ar
 
 var mark = regexp.MustCompile(`(?m)^##@ (.*)\n`)
 
-// number is what bash says of a process that a signal has ended.
+// number matches bash's message about a process that a signal has ended.
 var number = regexp.MustCompile(`(line \d+: +)\d+ `)
 
-// results are the outputs by "shell: number".
+// results returns the outputs, by "shell: number".
 func results(text string) map[string]string {
 	m := map[string]string{}
 	at := mark.FindAllStringSubmatchIndex(text, -1)
@@ -212,7 +212,7 @@ func results(text string) map[string]string {
 	return m
 }
 
-// compare prints what differs, and counts.
+// compare prints and counts the differences.
 func (w *world) compare(arch string, linux, grim map[string]string) (same, different int) {
 	lines := strings.Split(strings.TrimRight(commands, "\n"), "\n")
 	for _, shell := range strings.Fields(w.shells) {
@@ -240,7 +240,7 @@ func (w *world) compare(arch string, linux, grim map[string]string) (same, diffe
 	return same, different
 }
 
-// reasons are the commands whose output may differ, and why.
+// reasons has the commands whose output may differ, with the reason.
 var reasons = map[string]string{
 	`tr '\0' ' ' < /proc/self/cmdline; echo`:                          "busybox changes its arguments; /proc/PID/cmdline shows them as exec got them",
 	`mkdir a; cd a; rmdir ../a; ls; pwd >/dev/null; touch f; echo $?`: "a directory that was removed cannot be opened, as \".\" of a process there",

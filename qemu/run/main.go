@@ -1,5 +1,5 @@
-// Command run boots Grim once in QEMU with the serial console on the terminal.
-// Its exit status is 0 only if the boot closed with everything passed.
+// Command run boots Grim once in QEMU with the serial console on the terminal. Its exit
+// status is 0 only if everything has passed.
 package main
 
 import (
@@ -35,7 +35,7 @@ func main() {
 	gdb := flag.Bool("gdb", false, "wait for gdb on port 1234")
 	flag.Parse()
 	if *needs {
-		// A wrong name is reported by the run itself.
+		// The run itself reports a wrong name.
 		if m, err := qemu.Lookup(*arch, *machine); err == nil {
 			fmt.Println(strings.Join(m.Needs(), " "))
 		}
@@ -44,7 +44,7 @@ func main() {
 
 	words := []string{*args}
 	if *interactive {
-		*limit = 1000 * time.Hour // a person ends it
+		*limit = 1000 * time.Hour // the user ends it
 		rows, cols := terminalSize()
 		words[0] = strings.NewReplacer("{size}", fmt.Sprintf("%dx%d", rows, cols), "{term}", terminalKind()).Replace(words[0])
 		fmt.Println("^C, ^Z and ^D go to the shell; exit (or ^D) ends the machine, ^A x stops QEMU at once (^A ^A types ^A)")
@@ -65,13 +65,13 @@ func run(arch, machine string, limit time.Duration, log string, c *qemu.Config) 
 	}
 	c.Machine = m
 	if c.GDB {
-		limit = 24 * time.Hour // a person is debugging
+		limit = 24 * time.Hour // the user is debugging
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if c.Interactive && term.IsTerminal(0) {
-		// The guest's terminal does all that a terminal does; the user's only passes
-		// bytes on.
+		// The guest's terminal does all processing. The user's terminal only passes bytes
+		// on.
 		before, err := term.MakeRaw(0)
 		if err != nil {
 			return err
@@ -85,7 +85,7 @@ func run(arch, machine string, limit time.Duration, log string, c *qemu.Config) 
 	return err
 }
 
-// terminalSize is the size of the user's terminal; 24x80 if there is none.
+// terminalSize returns the size of the user's terminal, or 24x80 if there is none.
 func terminalSize() (rows, cols int) {
 	for fd := range 3 {
 		if cols, rows, err := term.GetSize(fd); err == nil && rows > 0 && cols > 0 {
@@ -97,7 +97,7 @@ func terminalSize() (rows, cols int) {
 
 var kind = regexp.MustCompile(`^[a-zA-Z0-9.+_-]+$`)
 
-// terminalKind is the user's TERM, if it can stand on a kernel command line.
+// terminalKind returns the user's TERM, if it may be part of a kernel command line.
 func terminalKind() string {
 	if t := os.Getenv("TERM"); kind.MatchString(t) {
 		return t

@@ -1,5 +1,5 @@
-// Command sixth adds the exit design that qemu/LAB.md has as its example to a build: it
-// takes the pieces of code out of the text and writes a file for `go build -overlay`.
+// Command sixth adds the example exit design of qemu/LAB.md to a build. It takes the pieces
+// of code from the text and writes a file for `go build -overlay`.
 package main
 
 import (
@@ -25,8 +25,8 @@ func main() {
 
 var block = regexp.MustCompile("(?ms)^   ```go\n(.*?)^   ```$")
 
-// overlay writes the example's files below dir, and gives the overlay's path. root is the
-// module's folder.
+// overlay writes the example's files below dir, and returns the path of the overlay. root
+// is the module's folder.
 func overlay(root, dir string) (path string, err error) {
 	text, err := os.ReadFile(filepath.Join(root, "qemu/LAB.md"))
 	if err != nil {

@@ -18,7 +18,7 @@ type boot struct {
 	args               []string
 	debug              bool   // the kernel that `make kernel DEBUG=1` built
 	sixth              bool   // the kernel that `make kernel SIXTH=1` built
-	told               string // what the model is made to do, by
+	told               string // description of what the model is made to do, by
 	pokes              []qemu.Poke
 	release            string // the kernel that this release of Go built; "" for the go command's own
 	cpu                string // instead of the machine's; "": that
@@ -28,8 +28,9 @@ type boot struct {
 	banner             string // what the serial output must have; "": anything
 }
 
-// suiteBoots covers both architectures and both layouts with every test; those that are
-// about exits run under every exit design in each boot, the others under the one named; then every other machine and the least memory with the quick set.
+// suiteBoots covers both architectures and both layouts with every test. Tests about exits
+// run under every exit design in each boot, the others under the named design. Then every
+// other machine and the least memory boot with the quick set.
 var suiteBoots = []boot{
 	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=shared", "exit=purge"}, icount: true},
 	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=shared", "exit=purge"}, icount: true},
@@ -41,7 +42,7 @@ var suiteBoots = []boot{
 	{arch: "amd64", machine: "q35", mem: "256M", sixth: true, args: []string{"selftest=exit/", "exit=halfway"}, icount: true,
 		banner: `(?m)^ok \d+ - exit/order \[separate halfway\]`},
 	{arch: "arm64", machine: "virt", mem: "512M", args: []string{"selftest=debate/"}, icount: true},
-	// What is unsound on purpose says so, and harms nobody.
+	// A design that is unsound on purpose says so, and harms no other.
 	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"selftest=program/", "exit=parent"}, icount: true,
 		banner: `(?m)^warning: exit=parent is unsound on purpose(.*\n)+?ok \d+ - program/thread-churn # breaks E5: `},
 	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"selftest=program/", "exit=eager"}, icount: true,
@@ -52,8 +53,8 @@ var suiteBoots = []boot{
 	{arch: "arm64", machine: "virt-el2", mem: "128M", args: []string{"selftest=quick"}},
 	{arch: "amd64", machine: "q35", mem: "64M", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "virt", mem: "64M", args: []string{"selftest=quick"}},
-	// A CPU that is open to Meltdown, and everything that is done about speculation,
-	// whatever the CPU.
+	// A CPU that is vulnerable to Meltdown, with all measures about speculation, whatever
+	// the CPU.
 	{arch: "amd64", machine: "q35", mem: "128M", cpu: "Haswell", args: []string{"selftest=exec", "layout=shared", "mitigations=ibpb,ibrs,verw"},
 		banner: `(?m)^layout: separate \(because of Meltdown\),(.*\n)+?speculation: IBRS at entry, IBPB between users, VERW; open to SSB`},
 	// 2 million frames.
@@ -62,8 +63,8 @@ var suiteBoots = []boot{
 	{arch: "arm64", machine: "virt-uboot-imx8mp", mem: "3G", args: []string{"selftest=frames/"}},
 	{arch: "arm64", machine: "virt-uefi", mem: "1G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "raspi3b", mem: "1G", args: []string{"selftest=quick"}},
-	// The other CPUs start, by every way there is, and are reached by every interrupt
-	// controller. Of the last machine's, two are in its tree only.
+	// The other CPUs start, in every way that exists, and every interrupt controller
+	// reaches them. Two CPUs of the last machine exist only in its tree.
 	{arch: "amd64", machine: "q35", mem: "128M", cpus: 8, args: []string{"selftest=cpus/", "cpus=8"}, banner: "CPUs: 8 found, 8 run"},
 	{arch: "amd64", machine: "microvm", mem: "128M", cpus: 4, args: []string{"selftest=cpus/", "cpus=4"}, banner: fourRun},
 	{arch: "arm64", machine: "virt", mem: "128M", cpus: 4, args: []string{"selftest=cpus/", "cpus=2"}, banner: "CPUs: 4 found, 2 run"},
@@ -82,8 +83,8 @@ var suiteBoots = []boot{
 	{arch: "arm64", machine: "raspi3b-pl011", mem: "1G", args: []string{"selftest=frames/counts"}, told: "pins-alt0", pokes: pinsALT0},
 	{arch: "arm64", machine: "raspi4b", mem: "2G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "imx8mp-evk", mem: "6G", args: []string{"selftest=quick"}},
-	// A boot loader's watchdog that runs, with 4 seconds, and cannot be stopped. The
-	// boot takes longer; without the driver QEMU's board is reset in the middle of it.
+	// A boot loader's watchdog that runs, with 4 seconds, and cannot be stopped. The boot
+	// takes longer: without the driver, the board is reset during the boot.
 	{arch: "arm64", machine: "imx8mp-evk", mem: "6G", args: []string{"selftest=frames/"}, told: "running-watchdog", pokes: runningWatchdog},
 	{arch: "arm64", machine: "xlnx-zcu102", mem: "2G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "xlnx-zcu102-el2", mem: "2G", args: []string{"selftest=quick"}},
@@ -129,19 +130,20 @@ func (b *boot) title() string {
 
 func (b *boot) selected(pattern string) bool { return strings.Contains(b.title(), pattern) }
 
-// log is where the boot's serial output is kept.
+// log returns the file of the boot's serial output.
 func (b *boot) log() string {
 	name := strings.NewReplacer(" ", "-", "=", "-", "/", "").Replace(b.title())
 	return "build/logs/" + name + ".log"
 }
 
-// lines is the boot's serial output with the line ends of a text: the console sends CR LF.
+// lines returns the boot's serial output with the line ends of a text. The console sends CR
+// LF.
 func (b *boot) lines() (string, error) {
 	text, err := os.ReadFile(b.log())
 	return strings.ReplaceAll(string(text), "\r\n", "\n"), err
 }
 
-// selectBoots are those whose title contains the pattern.
+// selectBoots returns the boots whose title contains the pattern.
 func selectBoots(pattern string) []boot {
 	var sel []boot
 	for _, b := range suiteBoots {
@@ -152,7 +154,7 @@ func selectBoots(pattern string) []boot {
 	return sel
 }
 
-// bootAll runs the boots, some at a time, and shows each as it starts and ends.
+// bootAll runs the boots, several at a time, and reports when each starts and ends.
 func bootAll(ctx context.Context, boots []boot, jobs int, limit time.Duration) tally {
 	var (
 		mu    sync.Mutex // total and the terminal
@@ -197,8 +199,8 @@ func bootAll(ctx context.Context, boots []boot, jobs int, limit time.Duration) t
 	return total
 }
 
-// skip is why a boot cannot be had here and nothing is wrong with that: the
-// installed QEMU is older than the machine. .ci/run installs one that is not.
+// skip returns the reason why a boot is impossible here without a fault of Grim: the
+// installed QEMU is older than the machine. .ci/run installs a newer one.
 func (b *boot) skip() error {
 	m, err := qemu.Lookup(b.arch, b.machine)
 	if err != nil || m.Board == nil || m.Board.Since == 0 {

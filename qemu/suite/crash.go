@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// crashes are boots that must die, and what their report must say: the reason,
-// where it was in the code and, for an exception, registers and the
-// instruction.
+// crashes are boots that must die, with the patterns of the report: the reason, the place
+// in the code and, for an exception, registers and the instruction.
 var crashes = []struct {
 	boot
 	want []string
@@ -22,8 +21,8 @@ var crashes = []struct {
 		[]string{`^fatal error: fault`, `^grim/kernel\.crash\(`, `cr2 ffffffff8020[01]000`, `: MOVB `}},
 	{boot{arch: "amd64", machine: "q35", mem: "64M", args: []string{"crash=stack"}},
 		[]string{`^kernel stack overflow: boot stack \(g0\)`, `^fatal fault in kernel code`, `^grim/kernel\.crash\(`}},
-	// The other CPUs are stopped, and said what they were doing. On arm64 a CPU that is in
-	// the kernel cannot be.
+	// The other CPUs are stopped, and the report says what they were doing. On arm64, a CPU
+	// in the kernel cannot be stopped.
 	{boot{arch: "amd64", machine: "q35", mem: "128M", cpus: 4, args: []string{"crash=busy", "cpus=4"}},
 		[]string{`^panic: kernel: crash=busy`, `^CPU \d was in the kernel at [0-9a-f]{16}, grim/kernel\.occupy$`, `, grim/arch/amd64\.sleep: idle$`}},
 	{boot{arch: "arm64", machine: "virt", mem: "128M", cpus: 4, args: []string{"crash=busy", "cpus=4"}},
@@ -38,7 +37,7 @@ var crashes = []struct {
 		[]string{`^kernel stack overflow: boot stack \(g0\)`, `^fatal fault in kernel code`, `^grim/kernel\.crash\(`}},
 }
 
-// crashAll checks the crash report of each, one test a boot.
+// crashAll checks the crash report of each boot. Each boot is one test.
 func crashAll(ctx context.Context, pattern string, limit time.Duration) (t tally) {
 	for i := range crashes {
 		c := &crashes[i]
@@ -57,7 +56,7 @@ func crashAll(ctx context.Context, pattern string, limit time.Duration) (t tally
 	return t
 }
 
-// check boots and wants a panic with every pattern on some line.
+// check boots, and requires a panic and that every pattern matches a line.
 func (b *boot) check(ctx context.Context, want []string, limit time.Duration) error {
 	v, err := b.run(ctx, limit)
 	if v.Panic == "" {

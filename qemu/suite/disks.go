@@ -15,14 +15,14 @@ import (
 	"grim/qemu"
 )
 
-// diskBoot is a boot with a disk, on which user/disk works. e2fsck must find nothing
+// diskBoot is a boot in which user/disk works on a disk. e2fsck must find no errors
 // afterwards.
 type diskBoot struct {
 	arch, machine string
-	mke2fs        string   // arguments
-	tree          bool     // the disk has a tree of the host's at the start; what it copies must be equal
+	mke2fs        string   // arguments of mke2fs
+	tree          bool     // the disk starts with a tree of the host; the copy must be equal
 	args          []string // kernel arguments
-	program       []string // of user/disk
+	program       []string // arguments of user/disk
 }
 
 var diskBoots = []diskBoot{
@@ -35,11 +35,11 @@ var diskBoots = []diskBoot{
 	{arch: "amd64", machine: "q35", mke2fs: "-t ext4", tree: true, args: []string{"root=/dev/vda"}, program: []string{"copy", "/in", "/out"}},
 }
 
-// cutsOfSuite is how many power cuts the suite makes for each architecture; `make powercut`
-// makes more.
+// cutsOfSuite is the number of power cuts of the suite for each architecture. `make
+// powercut` makes more.
 const cutsOfSuite = 10
 
-// disksAll runs them, and power cuts.
+// disksAll runs the boots with disks, and the power cuts.
 func disksAll(ctx context.Context, only string) (total tally) {
 	if _, err := exec.LookPath("mke2fs"); err != nil {
 		if _, err := os.Stat("/sbin/mke2fs"); err != nil {
@@ -111,7 +111,7 @@ func buildDisk(ctx context.Context, arch string) error {
 	return nil
 }
 
-// e2fsprogs runs one of these programs.
+// e2fsprogs runs a program of e2fsprogs.
 func e2fsprogs(name string, args ...string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -172,8 +172,8 @@ func (b *diskBoot) run(ctx context.Context) error {
 	return errors.Join(equalTrees(filepath.Join(tree, "in"), filepath.Join(got, "in")), equalTrees(filepath.Join(tree, "in"), filepath.Join(got, "out")))
 }
 
-// makeTree is a tree with the program in bin, and in "in" what the repository has: many
-// files, some large, links.
+// makeTree makes a tree with the program in bin, and a copy of the repository in "in": many
+// files, some large, and links.
 func makeTree(tree, program string) error {
 	in := filepath.Join(tree, "in")
 	for _, d := range []string{"bin", "in"} {

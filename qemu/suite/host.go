@@ -17,7 +17,7 @@ type event struct {
 	Elapsed                       float64
 }
 
-// output collects text by name.
+// output collects text, by name.
 type output map[string]*strings.Builder
 
 func (o output) add(name, s string) {
@@ -30,7 +30,7 @@ func (o output) add(name, s string) {
 	o[name].WriteString(s)
 }
 
-// take returns what was collected and forgets it.
+// take returns the collected text of a name and forgets it.
 func (o output) take(name string) string {
 	b := o[name]
 	if b == nil {
@@ -40,8 +40,8 @@ func (o output) take(name string) string {
 	return b.String()
 }
 
-// hostTests runs every package's tests with the race detector and counts the
-// top-level ones. A package that does not build counts as one failure.
+// hostTests runs every package's tests with the race detector and counts the top-level
+// tests. A package that does not build counts as one failure.
 func hostTests(ctx context.Context) tally {
 	start := time.Now()
 	fmt.Println("host tests: every package, race detector on")

@@ -1,7 +1,7 @@
-// Command suite is `make test`: the host tests of every package under the race
-// detector, builds with the other supported releases of Go, then the boots. It ends with
-// one line "N passed, N failed" and fails if anything failed, nothing ran, or a boot ended
-// any way but well.
+// Command suite is `make test`: the host tests of every package under the race detector,
+// builds with the other supported releases of Go, then the boots. It ends with one line "N
+// passed, N failed". It fails if any test failed, if no test ran, or if a boot did not end
+// well.
 package main
 
 import (
@@ -38,8 +38,8 @@ func main() {
 	built, others := buildOthers(ctx, *boots)
 	total.add(built)
 	total.add(bootAll(ctx, append(selectBoots(*boots), others...), *jobs, *limit))
-	// The rest boots one machine at a time: two lists of about the same length go on beside
-	// each other.
+	// The other parts boot one machine at a time. Two lists of about the same length run in
+	// parallel.
 	var machines, programs tally
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -64,10 +64,10 @@ func main() {
 	}
 }
 
-// since is a duration for people.
+// since returns a duration, for people.
 func since(t time.Time) string { return time.Since(t).Round(100 * time.Millisecond).String() }
 
-// tail gives the last n lines of a text, indented.
+// tail returns the last n lines of a text, indented.
 func tail(s string, n int) string {
 	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
 	return "    " + strings.Join(lines[max(0, len(lines)-n):], "\n    ")

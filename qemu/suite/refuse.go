@@ -24,8 +24,8 @@ import (
 	"grim/qemu"
 )
 
-// Where a refused kernel, its device tree and the code that jumps from one to the
-// other are in the memory of QEMU's virt machine.
+// Addresses in the memory of QEMU's virt machine: of a kernel that is refused, of its
+// device tree, and of the code that jumps to the kernel.
 const (
 	refuseImage = 0x40200000
 	refuseTree  = 0x48000000
@@ -34,34 +34,33 @@ const (
 	refuseRAM   = "256M"
 )
 
-// refusal is a start that must end with a message, on the console that there is, and
-// with the machine off or stopped. QEMU's own loader would not do any of this, so
-// the image is put into memory as it is and entered by four instructions.
+// refusal is a start that must end with a message on the console, and with the machine off
+// or stopped. QEMU's own loader never starts a kernel in these ways. So the image is put
+// into memory, and entered by four instructions.
 type refusal struct {
 	name    string
 	machine string // -machine
 	args    []string
-	off     uint64 // where the image is, from refuseImage on
+	off     uint64 // offset of the image from refuseImage
 	noTree  bool
-	treeAt  uint64         // where the tree is; 0: at refuseTree
+	treeAt  uint64         // address of the tree; 0: refuseTree
 	mem     string         // "": refuseRAM
-	fault   string         // a function of the entry code that begins with an undefined instruction
-	serror  bool           // entered at EL1 with an SError pending
-	edit    func(*dt.Node) // of the machine's own tree
-	damage  func([]byte)   // the same, afterwards, to its bytes
+	fault   string         // a function of the entry code, which is made to begin with an undefined instruction
+	serror  bool           // the kernel is entered at EL1 with an SError pending
+	edit    func(*dt.Node) // changes the machine's own tree
+	damage  func([]byte)   // changes the bytes of the tree afterwards
 
-	want   string // on the serial port, or on the screen
+	want   string // text on the serial port, or on the screen
 	screen *screen.Config
-	uefi   bool // by UEFI instead; with a ramfb, the text is on its screen
-	ends   bool // QEMU does, with this status
+	uefi   bool // start by UEFI; with a ramfb, the text is on its screen
+	ends   bool // QEMU ends, with this status
 	status int
 }
 
-// refusals were seen to fail with TPIDR_EL1 and the first vectors left as they are (then
-// an exception says nothing), with one block of a tree mapped only, and with SErrors masked;
-// with the entry code's checks of the place left out, with
-// earlyRefuse not looking for a console, with earlyEnd not asking PSCI, and with UEFI's
-// framebuffer not taken over.
+// refusals have each been seen to fail: with TPIDR_EL1 and the first vectors left unset (an
+// exception then prints nothing), with only one block of a tree mapped, with SErrors
+// masked, without the entry code's checks of the address, without earlyRefuse's search for
+// a console, without earlyEnd's call of PSCI, and without taking over UEFI's framebuffer.
 var refusals = []refusal{
 	{name: "entered at EL3", machine: "virt,secure=on", want: "grim: entered at EL3: "},
 	{name: "image off a 2 MB boundary", machine: "virt", off: 0x1000,
@@ -86,7 +85,7 @@ var refusals = []refusal{
 			tree("a@40300000", reg(0x40300000, 0x2000))))
 	}, want: "was loaded over a reserved range", ends: true},
 	{name: "UEFI without a tree", machine: "virt", uefi: true, want: "grim: the firmware gives no device tree"},
-	// The addresses are those of the functions, physical and virtual.
+	// The addresses are those of the functions: physical, and virtual.
 	{name: "exception with the MMU off", machine: "virt", fault: "rt0invalidate",
 		want: "grim: exception in the entry code: e 0000000002000000 f ", ends: true},
 	{name: "exception with the MMU just on", machine: "virt", fault: "rt0high",
@@ -100,7 +99,7 @@ var refusals = []refusal{
 	{name: "tree over a 1 GB boundary", machine: "virt", mem: "2G", treeAt: 0x7ffffff8,
 		want: "grim: boot: the boot loader handed over no initramfs", ends: true},
 	{name: "image far away, no initramfs", machine: "virt", off: 0xa000000,
-		want: "grim: boot: the boot loader handed over no initramfs", ends: true}, // the place is all right
+		want: "grim: boot: the boot loader handed over no initramfs", ends: true}, // the address is good
 	{name: "no console", machine: "virt", edit: strangeConsole, args: []string{"-semihosting"},
 		want: "no serial port that there is a driver for", ends: true, status: 1},
 	{name: "no console, 32-bit screen", machine: "virt",
@@ -111,12 +110,12 @@ var refusals = []refusal{
 		edit: strangeConsole, want: "no serial port that there is a driver for"},
 }
 
-// strangeConsole makes the machine's serial port one that nobody has heard of.
+// strangeConsole makes the machine's serial port one of an unknown kind.
 func strangeConsole(r *dt.Node) {
 	node(r, "pl011@9000000").UpdateProperty("compatible", []byte("acme,uart\x00"))
 }
 
-// node is a child of the root.
+// node returns a child of the root.
 func node(r *dt.Node, name string) *dt.Node {
 	for _, c := range r.Children {
 		if c.Name == name {
@@ -126,7 +125,7 @@ func node(r *dt.Node, name string) *dt.Node {
 	panic("QEMU's tree has no node " + name)
 }
 
-// reg is an address and a size of two cells each.
+// reg returns a property with an address and a size of two cells each.
 func reg(base, size uint64) dt.Property {
 	return dt.Property{Name: "reg", Value: binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, base), size)}
 }
@@ -145,7 +144,7 @@ func tree(name string, parts ...any) *dt.Node {
 	return n
 }
 
-// withScreen adds the framebuffer, in RAM, where it can be read.
+// withScreen adds a framebuffer in RAM, where it can be read.
 func (r *refusal) withScreen(root *dt.Node) {
 	strangeConsole(root)
 	s, chosen := r.screen, node(root, "chosen")
@@ -156,7 +155,7 @@ func (r *refusal) withScreen(root *dt.Node) {
 	chosen.Children = append(chosen.Children, fb)
 }
 
-// refuseAll checks each refusal, one test a boot.
+// refuseAll checks each refusal. Each boot is one test.
 func refuseAll(ctx context.Context, pattern string) (t tally) {
 	for i := range refusals {
 		r := &refusals[i]
@@ -174,7 +173,7 @@ func refuseAll(ctx context.Context, pattern string) (t tally) {
 	return t
 }
 
-// refuseLimit is for one boot, most of it for UEFI.
+// refuseLimit is the time limit of one boot. UEFI takes most of it.
 const refuseLimit = 60 * time.Second
 
 func (r *refusal) check(ctx context.Context) error {
@@ -226,16 +225,16 @@ func (r *refusal) check(ctx context.Context) error {
 			continue
 		}
 		if t == text && strings.Contains(unfold(t), r.want) {
-			return nil // and nothing more since the last look
+			return nil // there was no more output since the last look
 		}
 		text = t
 	}
 }
 
-// unfold puts long lines of the screen together again.
+// unfold joins the parts of long lines of the screen.
 func unfold(s string) string { return strings.ReplaceAll(s, "\n", "") }
 
-// command prepares the files, and is QEMU's arguments.
+// command prepares the files, and returns QEMU's arguments.
 func (r *refusal) command(ctx context.Context, dir string) ([]string, error) {
 	args := append([]string{"-machine", r.machine, "-cpu", "cortex-a53", "-m", r.memory(), "-display", "none",
 		"-nic", "none", "-no-reboot", "-serial", "stdio"}, r.args...)
@@ -286,7 +285,7 @@ func (r *refusal) command(ctx context.Context, dir string) ([]string, error) {
 
 func (r *refusal) memory() string { return cmp.Or(r.mem, refuseRAM) }
 
-// shim is the code that jumps to the image, with the tree's address in X0.
+// shim returns the code that jumps to the image, with the tree's address in X0.
 func (r *refusal) shim(tree uint64) []byte {
 	code := []uint32{
 		0x58000080, // ldr x0, tree
@@ -295,7 +294,7 @@ func (r *refusal) shim(tree uint64) []byte {
 		0xd503201f, // nop
 	}
 	if r.serror {
-		// The hypervisor's way to make an SError pending at EL1: HCR_EL2.AMO and VSE.
+		// A hypervisor makes an SError pending at EL1 with HCR_EL2.AMO and VSE.
 		code = []uint32{
 			0x58000140, // ldr x0, tree
 			0x58000164, // ldr x4, image
@@ -317,7 +316,7 @@ func (r *refusal) shim(tree uint64) []byte {
 	return binary.LittleEndian.AppendUint64(b, refuseImage+r.off)
 }
 
-// faulty is the image with an undefined instruction where a function begins.
+// faulty returns the image with an undefined instruction at the start of a function.
 func faulty(function string) ([]byte, error) {
 	b, err := os.ReadFile("build/arm64/grim")
 	if err != nil {
@@ -335,7 +334,7 @@ func faulty(function string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := f.Section(".text").Addr - 4096 // the header's page
+	base := f.Section(".text").Addr - 4096 // the page of the header
 	for _, s := range syms {
 		if s.Name == function {
 			clear(b[s.Value-base:][:4])
@@ -345,7 +344,7 @@ func faulty(function string) ([]byte, error) {
 	return nil, fmt.Errorf("no function %s in the kernel", function)
 }
 
-// tree is the machine's own device tree, changed.
+// tree returns the machine's own device tree, with the changes.
 func (r *refusal) tree(ctx context.Context, dir string) ([]byte, error) {
 	name := filepath.Join(dir, "dumped")
 	machine, _, _ := strings.Cut(r.machine, ",acpi")
@@ -379,8 +378,8 @@ func (r *refusal) tree(ctx context.Context, dir string) ([]byte, error) {
 	return b, nil
 }
 
-// look reads the text off the screen: the framebuffer in memory, or the display that
-// QEMU shows.
+// look reads the text from the screen: from the framebuffer in memory, or from QEMU's
+// display.
 func (r *refusal) look(monitor, dir string) (string, error) {
 	name := filepath.Join(dir, "screen")
 	if s := r.screen; s != nil {
@@ -392,7 +391,7 @@ func (r *refusal) look(monitor, dir string) (string, error) {
 		if err != nil || len(b) != size {
 			return "", fmt.Errorf("framebuffer of %d bytes, want %d: %w", len(b), size, err)
 		}
-		bytes := s.Stride / s.Width // a pixel's
+		bytes := s.Stride / s.Width // per pixel
 		return screen.Read(s.Width, s.Height, func(x, y int) bool { return b[y*s.Stride+x*bytes] != 0 }), nil
 	}
 	if err := order(monitor, fmt.Sprintf("screendump %q", name)); err != nil {
@@ -410,8 +409,8 @@ func (r *refusal) look(monitor, dir string) (string, error) {
 	return screen.Read(width, height, func(x, y int) bool { return b[3*(y*width+x)] != 0 }), nil
 }
 
-// order gives QEMU's monitor a command and waits until it is carried out, which the
-// next prompt says.
+// order gives QEMU's monitor a command and waits for the next prompt, which means that the
+// command is done.
 func order(monitor, command string) error {
 	c, err := net.Dial("unix", monitor)
 	if err != nil {
@@ -433,7 +432,7 @@ func order(monitor, command string) error {
 	return nil
 }
 
-// lockedBuffer is written by QEMU while it is read.
+// lockedBuffer can be read while QEMU writes it.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -11,17 +11,17 @@ import (
 	"grim/boot/overlay"
 )
 
-// fetchLimit is for one toolchain, about 80 MB.
+// fetchLimit is the time limit for fetching one toolchain, about 80 MB.
 const fetchLimit = 5 * time.Minute
 
-// otherRelease is a supported release of Go that is not the go command's own.
+// otherRelease is a supported release of Go other than the go command's own.
 type otherRelease struct {
 	overlay.Release
-	boots []boot // of what it builds; only the newest release has some
+	boots []boot // boots of its kernel; only the newest release has some
 }
 
-// otherReleases are those; the newest, if it is among them, boots the quick set on
-// both architectures.
+// otherReleases returns the other supported releases. The newest of all, if it is among
+// them, boots the quick set on both architectures.
 func otherReleases(ctx context.Context) ([]otherRelease, error) {
 	version, err := exec.CommandContext(ctx, "go", "env", "GOVERSION").Output()
 	if err != nil {
@@ -46,9 +46,9 @@ func otherReleases(ctx context.Context) ([]otherRelease, error) {
 }
 
 // buildOthers builds kernel and user programs of both architectures with every other
-// supported release of Go, one test a build, and returns the boots of what was built.
-// The go command fetches the toolchain. A toolchain that cannot be had here is
-// skipped; .ci/run fetches it first and fails.
+// supported release of Go, and returns the boots of these kernels. Each build is one test.
+// The go command fetches the toolchain. A toolchain that is not available is skipped;
+// .ci/run fetches it first and fails.
 func buildOthers(ctx context.Context, pattern string) (t tally, boots []boot) {
 	others, err := otherReleases(ctx)
 	if err != nil {
@@ -88,12 +88,12 @@ func (o *otherRelease) fetch(ctx context.Context) error {
 	return nil
 }
 
-// build runs make for both architectures and tells whether both were built.
+// build runs make for both architectures and reports whether both were built.
 func (o *otherRelease) build(ctx context.Context, t *tally) bool {
 	good := true
 	for _, arch := range overlay.Archs {
 		start := time.Now()
-		tool := os.Getenv("MAKE") // GNU make has another name on some systems
+		tool := os.Getenv("MAKE") // GNU make has other names on some systems
 		if tool == "" {
 			tool = "make"
 		}
@@ -112,7 +112,7 @@ func (o *otherRelease) build(ctx context.Context, t *tally) bool {
 	return good
 }
 
-// buildDir is where the Makefile puts what a release of Go builds; "" is the go
+// buildDir is the folder for the Makefile's output with a release of Go. "" is the go
 // command's own.
 func buildDir(release, arch string) string {
 	if release == "" {

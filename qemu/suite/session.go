@@ -13,7 +13,7 @@ import (
 	"grim/qemu"
 )
 
-// typedKeys is what is typed once a text has come. A prompt ends in "# ".
+// typedKeys has the keys to type once a text has appeared. A prompt ends in "# ".
 type typedKeys struct{ after, keys string }
 
 // sessionKeys is an interactive session with busybox's shell: line editing, history,
@@ -47,7 +47,7 @@ var sessionKeys = []typedKeys{
 	{"d1\r\n", "\x04"},
 }
 
-// sessionAll types the session on each architecture.
+// sessionAll runs the session on each architecture.
 func sessionAll(ctx context.Context, pattern string, limit time.Duration) (t tally) {
 	for _, arch := range []string{"amd64", "arm64"} {
 		b := boot{arch: arch, mem: "256M", told: "session"}
@@ -100,8 +100,8 @@ func session(ctx context.Context, b *boot, limit time.Duration) error {
 	return err
 }
 
-// typist types each step's keys when its text has come. The first that does not come
-// in time ends the session.
+// typist types each step's keys when its text has appeared. If a text does not appear in
+// time, it ends the session.
 type typist struct {
 	keys  *os.File
 	mu    sync.Mutex
@@ -110,15 +110,15 @@ type typist struct {
 	timer *time.Timer
 }
 
-// patience is how long a text may take to come.
+// patience is how long a text may take to appear.
 const patience = 40 * time.Second
 
-// Write implements io.Writer: it is what the machine prints.
+// Write implements io.Writer for the machine's output.
 func (s *typist) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.timer == nil {
-		s.timer = time.AfterFunc(patience, func() { fmt.Fprint(s.keys, "\x01x") }) // QEMU's own keys: the end
+		s.timer = time.AfterFunc(patience, func() { fmt.Fprint(s.keys, "\x01x") }) // QEMU's own keys: end
 	}
 	s.seen = append(s.seen, p...)
 	for len(s.steps) > 0 {
@@ -130,7 +130,8 @@ func (s *typist) Write(p []byte) (int, error) {
 		keys := s.steps[0].keys
 		s.steps = s.steps[1:]
 		s.timer.Reset(patience)
-		// As a person types: a key by itself is not the start of an escape sequence.
+		// Wait like a person, so that a key alone is not taken for the start of an escape
+		// sequence.
 		time.AfterFunc(200*time.Millisecond, func() { _, _ = s.keys.WriteString(keys) })
 	}
 	if len(s.steps) == 0 {
@@ -139,7 +140,7 @@ func (s *typist) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// left says which text did not come; empty: all came.
+// left names the text that did not appear, or returns "" if all did.
 func (s *typist) left() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,8 +151,8 @@ func (s *typist) left() string {
 	return fmt.Sprintf("%q did not come, but %q", s.steps[0].after, tail(string(s.seen), 5))
 }
 
-// programsAll runs the short form of `make test-programs`: Grim alone, compared with
-// what Linux printed.
+// programsAll runs the short form of `make test-programs`: only Grim, compared with Linux's
+// earlier output.
 func programsAll(ctx context.Context, pattern string) (t tally) {
 	for _, arch := range []string{"amd64", "arm64"} {
 		b := boot{arch: arch, told: "programs"}
