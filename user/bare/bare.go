@@ -1,19 +1,18 @@
-// Package bare lets a Go program run without Go's runtime: a program of a few
-// kilobytes of memory and one thread, which forks like a C program. The
-// benchmarks need that, for a process with a garbage collector, a heap and four
-// threads would measure mostly those.
+// Package bare lets a Go program run without Go's runtime. Such a program has a few
+// kilobytes of memory and one thread, and forks like a C program. The benchmarks need that:
+// with a process that has a garbage collector, a heap and four threads, they would mostly
+// measure these.
 //
 // A program imports bare and is linked with bare as its entry point:
 //
 //	go build -ldflags '-E grim/user/bare.start'
 //
-// Its main then runs on the first thread's own stack. The runtime is in the file,
-// as in every Go program, but was never started: there is no heap, no goroutine,
-// no init function and no panic. So nothing may allocate (no closures that
-// escape, no maps, no string concatenation, no fmt), start a goroutine, defer or
-// recover, and of the standard library only constants and functions without
-// state may be used. An index out of range ends the process by a signal.
-//
+// The program's main then runs on the first thread's own stack. As in every Go program, the
+// runtime is in the file, but it was never started: there is no heap, no goroutine, no init
+// function and no panic. So the program must not allocate (no closures that escape, no
+// maps, no string concatenation, no fmt), start a goroutine, defer or recover. Of the
+// standard library, it may use only constants and functions without state. An index out of
+// range ends the process by a signal.
 // The same file runs on Linux and on Grim, on amd64 and arm64.
 package bare
 
@@ -22,13 +21,12 @@ import (
 	"unsafe"
 )
 
-// vector is where the kernel left argc, argv and envp (System V ABI, "Process
-// Initialization"); start sets it.
+// vector is the address of argc, argv and envp from the kernel (System V ABI, "Process
+// Initialization"). start sets it.
 var vector *[1 << 20]uintptr
 
-// g stands for the goroutine that compiled code looks at in function prologues.
-// Its stack guard is 0, below every stack pointer, so no function asks for a
-// larger stack.
+// g takes the place of the goroutine that compiled code looks at in function prologues. Its
+// stack guard is 0, below every stack pointer, so no function asks for a larger stack.
 //
 //lint:ignore U1000 assembly uses it
 var g [1024]byte
@@ -54,17 +52,16 @@ func run() {
 	Exit(0)
 }
 
-// NumArgs is argc.
+// NumArgs returns argc.
 func NumArgs() int { return int(vector[0]) }
 
-// Arg is argument i as C passes it, and Environ where the environment's pointers
-// begin.
+// Arg returns argument i as C passes it.
 func Arg(i int) *byte { return *(**byte)(unsafe.Pointer(&vector[1+i])) }
 
-// Environ is envp.
+// Environ returns envp.
 func Environ() **byte { return (**byte)(unsafe.Pointer(&vector[2+NumArgs()])) }
 
-// String is the text at p up to its zero byte.
+// String returns the text at p up to its zero byte.
 func String(p *byte) string {
 	n := 0
 	for *(*byte)(unsafe.Add(unsafe.Pointer(p), n)) != 0 {
@@ -73,12 +70,12 @@ func String(p *byte) string {
 	return unsafe.String(p, n)
 }
 
-// Now is the counter that user mode may read: the TSC, or CNTVCT_EL0 behind an
-// ISB, so that it is not read early. Defined in counter_$GOARCH.s.
+// Now returns the counter that user mode may read: the TSC, or CNTVCT_EL0 after an ISB, so
+// that it is not read early. Defined in counter_$GOARCH.s.
 func Now() uint64
 
-// Frequency is the counter's rate in Hz as the machine states it (CNTFRQ_EL0),
-// or 0 where it must be calibrated. Defined in counter_$GOARCH.s.
+// Frequency returns the counter's rate in Hz as the machine states it (CNTFRQ_EL0), or 0 if
+// it must be calibrated. Defined in counter_$GOARCH.s.
 func Frequency() uint64
 
 // Exit ends the process.

@@ -2,8 +2,8 @@ package bare
 
 import "unsafe"
 
-// One line is gathered here and written with one call, so that lines of several
-// processes do not mix.
+// A line is collected here and written with one call, so that the lines of several
+// processes are not mixed.
 var (
 	line [1024]byte
 	used int
@@ -22,7 +22,7 @@ func PutInt(v int) {
 	Put(Decimal(&b, v))
 }
 
-// Decimal writes a number that is not negative into b and gives the part used.
+// Decimal writes a number that is not negative into b and returns the part used.
 func Decimal(b *[20]byte, v int) string {
 	i := len(b) - 1
 	for ; v >= 10; v, i = v/10, i-1 {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copyTree copies what is below from into to, which may exist. Names of one file stay so.
+// copyTree copies everything below from to to, which may exist. It keeps hard links.
 func copyTree(from, to string) error {
 	links := map[uint64]string{}
 	type stamp struct {

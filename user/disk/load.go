@@ -15,10 +15,10 @@ import (
 	"grim/user/disk/vouch"
 )
 
-// workers is how many processes work at a time.
+// workers is the number of worker processes.
 const workers = 8
 
-// load starts workers, which say what they do (package vouch), and replaces those that end
+// load starts workers, which print what they do (package vouch). It replaces those that end
 // or that it kills, for ever.
 func load(dir string, seed int64) error {
 	self, err := os.Executable()
@@ -43,7 +43,7 @@ func load(dir string, seed int64) error {
 		}
 		running[slot] = cmd
 		go func() {
-			_ = cmd.Wait() // killed, or at its end
+			_ = cmd.Wait() // killed or at its end
 			ended <- slot
 		}()
 		return nil
@@ -97,7 +97,7 @@ type worker struct {
 	page      int
 }
 
-// name is a path as the check sees it.
+// name returns a path in the form that the check uses.
 func (w *worker) name(path string) string { return strings.TrimPrefix(path, w.root) }
 
 func (w *worker) step() error {
@@ -115,7 +115,7 @@ func (w *worker) step() error {
 
 func (w *worker) size() int { return vouch.WordBytes * (1 + w.r.Intn(5000)) }
 
-// pick is a file of the worker's, "" if it has none.
+// pick returns one of the worker's files, or "" if it has none.
 func (w *worker) pick() string {
 	for name := range w.files {
 		return name

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// work uses the calls on files, and compares what they say with what Linux says.
+// work uses the calls on files, and compares the results with Linux's.
 func work(dir string) error {
 	for _, step := range []struct {
 		name string
@@ -35,7 +35,7 @@ func work(dir string) error {
 	return nil
 }
 
-// pattern is n bytes that tell where they are from.
+// pattern returns n bytes that depend on seed and on the position.
 func pattern(seed, n int) []byte {
 	b := make([]byte, n)
 	x := uint32(seed)*2654435761 + 1
@@ -202,7 +202,7 @@ func mapped(dir string) error {
 	return same(path, want)
 }
 
-// mappedExit: what a child stored through a mapping is there when wait returns (E1).
+// mappedExit: when wait returns, the file has what a child stored through a mapping (E1).
 func mappedExit(dir string) error {
 	path := filepath.Join(dir, "f")
 	if err := os.WriteFile(path, make([]byte, 40*4096), 0o644); err != nil {
@@ -241,7 +241,7 @@ func init() {
 			for i := range 40 {
 				m[i*4096] = byte(i + 1)
 			}
-			os.Exit(0) // with the mapping
+			os.Exit(0) // with the mapping in place
 		}
 	}
 	fmt.Println(err)
@@ -417,7 +417,7 @@ func special(dir string) error {
 	return os.WriteFile(dev, []byte("gone"), 0)
 }
 
-// full writes until there is no room, and removes it again.
+// full writes until there is no room, and removes the file.
 func full(dir string) error {
 	path := filepath.Join(dir, "f")
 	f, err := os.Create(path)

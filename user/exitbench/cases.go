@@ -7,7 +7,7 @@ import (
 	"grim/user/bare"
 )
 
-// timerCase measures measuring.
+// timerCase measures the cost of the measurement itself.
 func timerCase(name string, n int) {
 	if !selected(name) {
 		return
@@ -36,8 +36,8 @@ func getpidCase(name string, n int) {
 	report(name, n, "", 0)
 }
 
-// forkCase measures fork, the child's immediate exit and wait, with size bytes of
-// anonymous memory in the parent, dirtied again before every repetition.
+// forkCase measures fork, the child's immediate exit and wait. The parent has size bytes of
+// anonymous memory, which are written again before every repetition.
 func forkCase(name string, n int, size uintptr) {
 	if !selected(name) {
 		return
@@ -67,8 +67,7 @@ func forkCase(name string, n int, size uintptr) {
 	report(name, n, "", 0)
 }
 
-// forkBatchCase measures batches, so that work which the kernel puts off is
-// inside.
+// forkBatchCase measures batches, so that work that the kernel delays is included.
 func forkBatchCase(name string, n, batch int) {
 	if !selected(name) {
 		return
@@ -83,7 +82,7 @@ func forkBatchCase(name string, n, batch int) {
 				return
 			}
 		}
-		end := bare.Now() // in the warm-up too: a profiler counts readings
+		end := bare.Now() // in the warm-up too: a profiler counts the readings
 		if i >= 0 {
 			sample[i] = end - start
 		}
@@ -111,8 +110,8 @@ func execCase(name string, n int) {
 	report(name, n, "", 0)
 }
 
-// threadCase measures the life of a thread: clone, its exit, and the futex wait
-// of the one that made it.
+// threadCase measures the life of a thread: clone, the exit of the thread, and the futex
+// wait of its creator.
 func threadCase(name string, n int) {
 	if !selected(name) {
 		return

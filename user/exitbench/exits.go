@@ -7,11 +7,11 @@ import (
 	"grim/user/bare"
 )
 
-// setup is what a child does before it leaves.
+// setup is the work of a child before it exits.
 type setup func(arg uintptr) int
 
-// child forks a child that lets the parent go to sleep in wait4, sets up, stores
-// the time and exits. It returns in the parent only.
+// child forks a child that lets the parent go to sleep in wait4, calls set, stores the time
+// and exits. child returns only in the parent.
 func child(set setup, arg uintptr) int {
 	pid := bare.Fork()
 	if pid != 0 {
@@ -19,7 +19,7 @@ func child(set setup, arg uintptr) int {
 	}
 	bare.Yield()
 	bare.Yield()
-	*shared = 1 // fault the page in beforehand
+	*shared = 1 // so that it is present later
 	if status := set(arg); status != 0 {
 		bare.Exit(status)
 	}
@@ -27,7 +27,7 @@ func child(set setup, arg uintptr) int {
 	return 0
 }
 
-// timedWait waits for a child and gives the time at which wait4 returned.
+// timedWait waits for a child and returns the time at which wait4 returned.
 func timedWait(pid int) (ret int, status uint32, t uint64) {
 	status = ^uint32(0)
 	c := call{syscall.SYS_WAIT4, [6]uintptr{uintptr(pid), uintptr(unsafe.Pointer(&status))}}
@@ -60,7 +60,7 @@ func exitCase(name string, n int, set setup, arg uintptr) {
 	report(name, n, "", 0)
 }
 
-// timeline prints what /proc/exits recorded of one exit, if there is such a file.
+// timeline prints the record of one exit in /proc/exits, if there is such a file.
 func timeline(name string, set setup, arg uintptr) {
 	if trace || list || !selected(name) {
 		return

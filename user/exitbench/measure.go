@@ -6,20 +6,20 @@ import (
 	"grim/user/bare"
 )
 
-// warmup repetitions of a case come first and are not counted.
+// warmup is how many repetitions of a case come first and are not counted.
 const warmup = 5
 
-// sample holds the ticks of the case that is running.
+// sample has the ticks of the present case.
 var sample [200]uint64
 
-// prefault writes to the memory that measuring needs.
+// prefault writes to the memory that the measurement needs.
 func prefault() { bare.Touch(unsafe.Pointer(&sample), unsafe.Sizeof(sample), page) }
 
-// reps is how often a case of n repetitions runs.
+// reps returns how often a case of n repetitions runs.
 func reps(n int) int { return min(n, limit) }
 
-// report sorts the first n samples and prints the case's line. extra is printed
-// at its end as name and value, if it has a name.
+// report sorts the first n samples and prints the case's line. If extra is not empty, it
+// prints extra and value at the end.
 func report(name string, n int, extra string, value int) {
 	for i := 1; i < n; i++ {
 		v, j := sample[i], i
@@ -60,8 +60,8 @@ func failed(name, what string, v int) {
 	bare.Flush()
 }
 
-// waited checks what a wait gave and prints the failure if it is not a child that
-// ended with status 0.
+// waited checks the result of a wait. It prints a failure unless the child ended with
+// status 0.
 func waited(name string, pid, ret int, status uint32) bool {
 	switch {
 	case pid < 0:
@@ -76,8 +76,8 @@ func waited(name string, pid, ret int, status uint32) bool {
 	return false
 }
 
-// calibrate says what a tick is, and how long after the machine's start the first
-// process ran (where the counter starts with the machine).
+// calibrate prints the length of a tick, and how long after the machine's start the first
+// process ran (if the counter starts with the machine).
 func calibrate(start int) {
 	bare.Flush() // firmware may have left the console's line unfinished
 	bare.Put("exitbench arch=" + arch + " unit=" + unit)
@@ -88,7 +88,7 @@ func calibrate(start int) {
 	bare.PutField("start", start)
 	bare.Flush()
 
-	// The counter against the clock, for 50 ms, or 50 M ticks if the rate is unknown.
+	// Compare the counter with the clock for 50 ms, or 50 M ticks if the rate is unknown.
 	span := 50_000_000
 	if freq != 0 {
 		span = freq / 20
@@ -106,7 +106,7 @@ func calibrate(start int) {
 			freq = (ticks*1000 + ns/2) / ns * 1e6
 		}
 	}
-	// The counter against a loop of known length.
+	// Compare the counter with a loop of known length.
 	const iterations = 100_000
 	best := ^uint64(0)
 	for range 20 {

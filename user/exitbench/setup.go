@@ -7,8 +7,8 @@ import (
 	"grim/user/bare"
 )
 
-// What a child does before it exits, each with a size or a count; the result is
-// 0, or the exit status that says what failed.
+// The work of a child before it exits, with a size or a count. The result is 0, or an exit
+// status that tells what failed.
 
 func setNothing(uintptr) int { return 0 }
 
@@ -32,9 +32,8 @@ func setShmem(size uintptr) int {
 
 const tmpName = "/exitbench.tmp\x00"
 
-// setFile maps a file shared and dirties it. The file stays linked: the parent
-// removes it after the measurement, so that the exit takes down the mapping and
-// leaves the file's pages alone.
+// setFile maps a file shared and writes to it. The file keeps its name: the parent removes
+// it after the measurement. So the exit removes the mapping, but not the file's pages.
 func setFile(size uintptr) int {
 	fd := bare.Open(tmpName, syscall.O_RDWR|syscall.O_CREAT|syscall.O_TRUNC, 0o600)
 	if fd < 0 {
@@ -52,7 +51,7 @@ func setFile(size uintptr) int {
 	return 0
 }
 
-// sparse touches n pages spread evenly over size bytes.
+// sparse touches n pages, spread evenly over size bytes.
 func sparse(size, n uintptr) int {
 	p := bare.Map(nil, size, syscall.PROT_READ|syscall.PROT_WRITE,
 		syscall.MAP_PRIVATE|syscall.MAP_ANON|syscall.MAP_NORESERVE, -1)
@@ -91,13 +90,13 @@ func setMaps(n uintptr) int {
 	return 0
 }
 
-// seen keeps the compiler from leaving out a read.
+// seen keeps the compiler from omitting a read.
 //
 //lint:ignore U1000 it is written only
 var seen byte
 
-// setMapsGap makes n written mappings of one page with a hole of one page behind
-// each.
+// setMapsGap makes n mappings of one page, which it writes to, each followed by a hole of
+// one page.
 func setMapsGap(n uintptr) int {
 	size := 2 * n * page
 	base := bare.Map(nil, size, syscall.PROT_READ, syscall.MAP_PRIVATE|syscall.MAP_ANON, -1)

@@ -6,9 +6,8 @@ import (
 	"grim/user/bare"
 )
 
-// switchCase measures two switches between processes: from this one to a child that
-// does nothing but yield, and back. The child's user is uid, if the superuser runs
-// this.
+// switchCase measures two switches between processes: to a child that only yields, and
+// back. If the superuser runs this, the child's user is uid.
 func switchCase(name string, n int, uid uintptr) {
 	if !selected(name) {
 		return
@@ -41,8 +40,8 @@ func switchCase(name string, n int, uid uintptr) {
 	}
 }
 
-// atomicLoad reads a word that another process writes; a call keeps the compiler from
-// reading it once.
+// atomicLoad reads a word that another process writes. The call keeps the compiler from
+// reading it only once.
 //
 //go:noinline
 func atomicLoad(p *uint64) uint64 { return *p }

@@ -9,8 +9,8 @@ import (
 
 const block = 2 * mb
 
-// aligned finds an address for size bytes at a multiple of 2 MB; nil if there is
-// no room.
+// aligned returns an address at a multiple of 2 MB for size bytes, or nil if there is no
+// room.
 func aligned(size uintptr) unsafe.Pointer {
 	p := bare.Anon(size + block)
 	if p == nil {
@@ -26,8 +26,8 @@ func anonAt(at unsafe.Pointer, size uintptr) unsafe.Pointer {
 		syscall.MAP_PRIVATE|syscall.MAP_ANON|syscall.MAP_FIXED, -1)
 }
 
-// faultCase measures the first write to a page whose table page exists, in a
-// mapping too small for a 2 MB page.
+// faultCase measures the first write to a page whose table page exists. The mapping is too
+// small for a 2 MB page.
 func faultCase(name string, n int) {
 	if !selected(name) {
 		return
@@ -50,7 +50,7 @@ func faultCase(name string, n int) {
 	report(name, n, "", 0)
 }
 
-// order gives the number of the page to touch after page i of n.
+// order returns the number of the page to touch after page i of n.
 type order func(i, n int) int
 
 func inOrder(i, n int) int { return i + 1 }
@@ -62,8 +62,8 @@ func atRandom(i, n int) int { return (5*i + 12345) & (n - 1) }
 
 func eachBlock(i, n int) int { return i + block/page }
 
-// touchCase measures the first touch of n pages of 64 MB in an order, mapping and
-// unmapping left out.
+// touchCase measures the first touch of n pages of 64 MB in an order, without mapping and
+// unmapping.
 func touchCase(name string, times int, next order, n int) {
 	if !selected(name) {
 		return

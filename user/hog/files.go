@@ -7,22 +7,22 @@ import (
 	"grim/user/bare"
 )
 
-// The hog's files are numbered, in a folder of their own, so that the parent can
-// remove them without reading the folder.
+// The hog's files have numbers as names, in a folder of their own. So the parent can remove
+// them without reading the folder.
 
 const folder = "/tmp/hog\x00"
 
-// created is how many names there may be.
+// created is how many names may exist.
 var created *int64
 
-// makeFolder makes the folder, open to all users. The count lies behind the report.
+// makeFolder makes the folder, open to all users. The count is behind the report.
 func makeFolder() {
 	created = (*int64)(unsafe.Add(unsafe.Pointer(shared), unsafe.Sizeof(report{})))
 	bare.Call(syscall.SYS_MKDIRAT, 0, uintptr(unsafe.Pointer(bare.CString(folder))), 0o777)
 	bare.Call(syscall.SYS_FCHMODAT, 0, uintptr(unsafe.Pointer(bare.CString(folder))), 0o777)
 }
 
-// name is the path of file number i. It is valid until the next call.
+// name returns the path of file number i. It is valid until the next call.
 func name(i int) *byte {
 	n := copy(path[:], folder[:len(folder)-1])
 	path[n] = '/'
@@ -56,7 +56,7 @@ func takeLink() int {
 	return bare.Call(syscall.SYS_SYMLINKAT, uintptr(unsafe.Pointer(bare.CString(hogPath))), 0, uintptr(unsafe.Pointer(nextName())))
 }
 
-// big is the one file of takeSparse and takeData, and where it goes on.
+// big is the single file of takeSparse and takeData, and the next offset.
 var big struct {
 	fd  int
 	off int64
@@ -76,7 +76,7 @@ func takeAt(step int64, n int) int {
 func takeSparse() int { return takeAt(1<<30, 1) }
 func takeData() int   { return takeAt(int64(len(buffer)), len(buffer)) }
 
-// removeFiles removes what the hog has made, files and folders alike.
+// removeFiles removes everything that the hog has made, files and folders.
 func removeFiles() {
 	created = (*int64)(unsafe.Add(unsafe.Pointer(shared), unsafe.Sizeof(report{})))
 	const removeDir = 0x200 // AT_REMOVEDIR

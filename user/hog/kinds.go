@@ -9,8 +9,8 @@ import (
 
 const page = 4096
 
-// kinds is everything that a program can make the kernel hold in any number. No init
-// function runs in a program without a runtime: this must be constant data.
+// kinds has every kind of object that a program can make the kernel hold in any number. A
+// program without a runtime runs no init functions, so this must be constant data.
 var kinds = [...]kind{
 	{name: "processes", take: takeProcess, refusals: [4]syscall.Errno{syscall.EAGAIN, syscall.ENOMEM}},
 	{name: "zombies", take: takeZombie, refusals: [4]syscall.Errno{syscall.EAGAIN, syscall.ENOMEM}},
@@ -69,7 +69,7 @@ func takeShared() int {
 	if r < 0 {
 		return r
 	}
-	// By a system call, so that a refusal is an errno and no signal.
+	// A system call writes the byte, so that a refusal is an errno and not a signal.
 	return fill(unsafe.Add(nil, r))
 }
 
@@ -100,22 +100,22 @@ func takeEntries() int {
 	return r
 }
 
-// takeTables touches a page of every 2 MB, which needs a table page each.
+// takeTables touches one page in every 2 MB, so each needs a table page.
 func takeTables() int { return takeStep(2 << 20) }
 
 // takeMemory touches every page.
 func takeMemory() int { return takeStep(page) }
 
-// takeMemoryAgain has a child take all memory until the kernel kills it. So memory is
+// takeMemoryAgain has a child that takes all memory until the kernel kills it. So memory is
 // short all the time while others work, and each of their steps may be the one that finds
 // no frame.
 func takeMemoryAgain() int { return takeInChild(takeMemory) }
 
-// takeMemoryByCalls is takeMemoryAgain by system calls that write to untouched pages,
+// takeMemoryByCalls is takeMemoryAgain with system calls that write to untouched pages,
 // without a fault in user mode.
 func takeMemoryByCalls() int { return takeInChild(takeByCall) }
 
-// takeInChild has a child take until it is killed. -ENOMEM once one was.
+// takeInChild has a child take until it is killed. It returns -ENOMEM once one was killed.
 func takeInChild(take func() int) int {
 	pid := bare.Fork()
 	if pid < 0 {
@@ -156,7 +156,7 @@ func takeStep(step uintptr) int {
 	return 0
 }
 
-// reserve makes an area of untouched memory, larger than the machine; 0: it cannot.
+// reserve makes an area of untouched memory, larger than the machine's. 0: it cannot.
 func reserve() uintptr {
 	const size = 64 << 30
 	area = uintptr(bare.Map(nil, size, syscall.PROT_READ|syscall.PROT_WRITE,
@@ -212,8 +212,8 @@ func takeSocketpair() int {
 
 var flight struct{ a, b int }
 
-// takeInFlight sends both ends of a full pipe along with a datagram and closes them: they
-// are in flight, in a socket that nobody reads.
+// takeInFlight sends both ends of a full pipe with a datagram and closes them. They are
+// then in flight, in a socket that no process reads.
 func takeInFlight() int {
 	r, w, err := bare.Pipe()
 	if err < 0 {
@@ -238,7 +238,7 @@ func takeInFlight() int {
 		iov := syscall.Iovec{Base: &buffer[0], Len: 1}
 		m := syscall.Msghdr{Iov: &iov, Iovlen: 1, Control: (*byte)(unsafe.Pointer(&control)), Controllen: control.h.Len}
 		e := bare.Call(syscall.SYS_SENDMSG, uintptr(flight.a), uintptr(unsafe.Pointer(&m)), 0)
-		if e == -int(syscall.EAGAIN) { // full: the next pair
+		if e == -int(syscall.EAGAIN) { // it is full: use the next pair
 			flight.a = 0
 			continue
 		}
@@ -250,8 +250,8 @@ func takeInFlight() int {
 
 var listener int
 
-// takeBacklog makes a connection that nobody accepts, sends all that goes into it, and
-// closes its own end.
+// takeBacklog makes a connection that is never accepted, fills it with data, and closes its
+// own end.
 func takeBacklog() int {
 	for {
 		if listener == 0 {
@@ -315,7 +315,7 @@ func takePidfd() int {
 
 func takeEpoll() int { return bare.Call(syscall.SYS_EPOLL_CREATE1, 0) }
 
-// epollState is how far takeEpollItem is: every epoll instance watches the same
+// epollState is the progress of takeEpollItem: every epoll instance watches the same
 // eventfds.
 var epollState struct{ ep, fds, next int }
 
@@ -328,7 +328,7 @@ func takeEpollItem() int {
 			if fd < 0 {
 				return fd
 			}
-			s.next = fd // the highest
+			s.next = fd // the highest number
 		}
 		s.ep = 0
 	}
@@ -381,7 +381,7 @@ func takeChild(f func() int) int {
 	if pid > 0 {
 		var b [8]byte
 		if bare.Read(r, b[:]) != 8 {
-			// It has begun another program.
+			// The child runs another program now.
 		} else if e := *(*int64)(unsafe.Pointer(&b)); e < 0 {
 			pid = int(e)
 		}
@@ -400,7 +400,7 @@ func takeSignal() int {
 	return bare.Call(syscall.SYS_RT_SIGQUEUEINFO, uintptr(bare.Call(syscall.SYS_GETPID)), rtmin, uintptr(unsafe.Pointer(&info)))
 }
 
-// takeArguments makes a process whose arguments the kernel keeps for /proc.
+// takeArguments makes a process with arguments, which the kernel keeps for /proc.
 func takeArguments() int {
 	return takeChild(func() int {
 		for i := range buffer[:page] {
@@ -413,9 +413,9 @@ func takeArguments() int {
 	})
 }
 
-// takeGarbage keeps nothing: it starts programs with as long an environment as there
-// may be, again and again, so that the kernel's heap fills with what is no longer
-// needed. After enough rounds it is not refused, but done.
+// takeGarbage keeps nothing. It starts programs with the longest possible environment,
+// again and again, so that the kernel's heap fills with garbage. It is never refused; it
+// ends after enough rounds.
 func takeGarbage() int {
 	const rounds, strings, length = 100, 14, 131000
 	if garbage == rounds {

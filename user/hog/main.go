@@ -1,6 +1,6 @@
-// Command hog makes the kernel hold as much as it will, of one kind of object,
-// and checks that others can still work: `hog KIND`. The kernel's self-tests run it
-// once for each kind. Its exit status is 0 if
+// Command hog makes the kernel hold as many objects of one kind as it will, and checks that
+// others can still work: `hog KIND`. The kernel's self-tests run it once for each kind. Its
+// exit status is 0 if
 //
 //   - a user (not the superuser) took until the kernel refused, in as many processes
 //     as the kind wants, and the refusal was an errno that Linux has for it;
@@ -22,15 +22,15 @@ import (
 // kind is one way to make the kernel hold something.
 type kind struct {
 	name string
-	// take makes the kernel hold a little more. -errno if it refuses.
+	// take makes the kernel hold a little more. It returns -errno if the kernel refuses.
 	take func() int
 	// procs is how many processes take, one after the other. 0: one.
 	procs int
-	// refusals are the errnos that Linux has for it.
+	// refusals are the errnos that Linux returns for it.
 	refusals [4]syscall.Errno
-	// killed: the kernel may also kill a process that takes, as memory is gone.
+	// killed: the kernel may also kill a process that takes, when memory is used up.
 	killed bool
-	// again: the processes go on taking while the others work.
+	// again: the processes continue taking while the others work.
 	again bool
 }
 
@@ -72,23 +72,23 @@ func usage() {
 	bare.Exit(2)
 }
 
-// isGrim asks uname(2).
+// isGrim reports whether uname(2) names Grim.
 func isGrim() bool {
 	var u syscall.Utsname
 	bare.Call(syscall.SYS_UNAME, uintptr(unsafe.Pointer(&u)))
 	return u.Version[0] == 'g' && u.Version[1] == 'r' && u.Version[2] == 'i' && u.Version[3] == 'm' && u.Version[4] == 0
 }
 
-// report is what the hog's processes tell, in memory that all share.
+// report is in memory that all of the hog's processes share.
 type report struct {
 	taken   int64 // by all processes
 	refused int64 // the last refusal, -errno
 	procs   int64 // processes that were refused
-	done    int64 // all have taken what they can
+	done    int64 // all processes have taken as much as they can
 }
 
-// await waits until a child has raised the count; false: it has ended instead. The two
-// share no pipe, as a byte in a pipe needs memory.
+// await waits until a child has raised the count. It returns false if the child has ended
+// instead. The two share no pipe, as a byte in a pipe needs memory.
 func await(pid int, count *int64, old int64) bool {
 	const wnohang = 1
 	millisecond := syscall.Timespec{Nsec: 1e6}
@@ -104,7 +104,7 @@ func await(pid int, count *int64, old int64) bool {
 
 var shared *report
 
-// The users of a run.
+// The users in a run.
 const (
 	hogUser       = 1000
 	neighbourUser = 1001
@@ -144,17 +144,17 @@ func run(k *kind) {
 	bare.Flush()
 }
 
-// hog is the first of the hog's processes, and the number of their group.
+// hog is the first of the hog's processes, and also the number of their group.
 var hog int
 
-// end kills the hog and removes what it has left.
+// end kills the hog and removes its files.
 func end() {
 	bare.Call(syscall.SYS_KILL, uintptr(-hog), uintptr(syscall.SIGKILL))
 	bare.Wait(hog)
 	removeFiles()
 }
 
-// fail ends the run. user is whose call it was, how what it gave.
+// fail ends the run. user is the user of the failed call, how its result.
 func fail(what string, user, how int) {
 	end()
 	bare.Put("hog: ")
@@ -165,7 +165,7 @@ func fail(what string, user, how int) {
 	bare.Exit(1)
 }
 
-// check looks at what the hog has reported.
+// check checks the hog's report.
 func check(k *kind) {
 	if shared.procs == 0 && k.killed {
 		return
@@ -181,7 +181,7 @@ func check(k *kind) {
 	fail("refused with an errno that Linux has not for it", hogUser, int(shared.refused))
 }
 
-// unlimit lifts the limits that would bind before the kernel's own.
+// unlimit raises the limits that would be reached before the kernel's own.
 func unlimit() {
 	for _, which := range [...]uintptr{syscall.RLIMIT_NOFILE, rlimitNPROC, rlimitSigpending} {
 		l := syscall.Rlimit{Cur: 1 << 16, Max: 1 << 16}
@@ -197,7 +197,7 @@ const (
 	rlimitSigpending = 11
 )
 
-// beHog takes in k.procs processes, tells the parent, and waits for the end.
+// beHog takes in k.procs processes, reports to the parent, and waits for the end.
 func beHog(k *kind) {
 	bare.Call(syscall.SYS_SETPGID, 0, 0)
 	makeFolder()
@@ -220,7 +220,7 @@ func beHog(k *kind) {
 	goOn(k)
 }
 
-// goOn keeps what a process has, and takes more if the kind wants that.
+// goOn keeps the objects of a process, and takes more if the kind says so.
 func goOn(k *kind) {
 	for k.again {
 		k.take()
@@ -246,7 +246,7 @@ func forever() {
 	}
 }
 
-// neighbour does what an ordinary user wants to do at any time.
+// neighbour does the things that an ordinary user does at any time.
 func neighbour(uid int) {
 	pid := bare.Fork()
 	if pid < 0 {
@@ -262,7 +262,7 @@ func neighbour(uid int) {
 
 const hogPath = "/bin/hog\x00"
 
-// beNeighbour returns an exit status that says which step failed.
+// beNeighbour returns an exit status that tells which step failed.
 func beNeighbour(uid int) int {
 	if uid != 0 && bare.Call(syscall.SYS_SETUID, uintptr(uid)) < 0 {
 		return 11

@@ -1,7 +1,7 @@
-// Command init is Grim's first process. It shows what the kernel is for: the
-// exit of a child that touched 16 MB, as a timeline, once under each exit design.
-// Then it ends, and with it the machine. With the argument "shell" it is the first
-// process of an interactive boot, and ends with the shell.
+// Command init is Grim's first process. As a demonstration it shows the exit of a child
+// that has touched 16 MB as a timeline, once under each exit design. Then it ends, and with
+// it the machine. With the argument "shell" it is the first process of an interactive boot,
+// and ends when the shell ends.
 package main
 
 import (
@@ -54,7 +54,7 @@ func demonstrate(d *exit.Design) error {
 	if err := os.WriteFile(setting, before, 0); err != nil {
 		return err
 	}
-	time.Sleep(time.Millisecond) // some designs go on after the wait
+	time.Sleep(time.Millisecond) // some designs continue after the wait
 	text, err := os.ReadFile("/proc/exits")
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func demonstrate(d *exit.Design) error {
 	return nil
 }
 
-// touch is the child: a page-wise walk over fresh memory.
+// touch is the child: it writes to each page of new memory.
 func touch() {
 	b := make([]byte, touched)
 	for i := 0; i < len(b); i += 4096 {

@@ -9,13 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// busybox is where a tree without other commands has them all.
+// busybox has all commands, in a tree without other commands.
 const busybox = "/bin/busybox"
 
-// shell runs an interactive shell in a session of its own until it ends, and takes
-// the children of processes that end before theirs. args are the size of the user's
-// terminal, "24x80", and its kind, as far as they are known; then a command for the
-// shell, instead of those typed.
+// shell runs an interactive shell in a new session until the shell ends. It also waits for
+// orphans. args may have the size of the user's terminal, "24x80", and its kind, then a
+// command for the shell, in place of typed ones.
 func shell(args []string) error {
 	term := "vt100"
 	if len(args) > 0 {
@@ -66,8 +65,8 @@ func shell(args []string) error {
 	}
 }
 
-// mountAll mounts what Linux leaves to init, and Grim has anyway: the same archive boots
-// on both.
+// mountAll mounts the file systems that Linux leaves to init and that Grim has from the
+// start: the same archive boots on both.
 func mountAll() {
 	if _, err := os.Stat("/proc/self"); err == nil {
 		return
@@ -87,11 +86,11 @@ func mountAll() {
 func setSize(size string) {
 	var w unix.Winsize
 	if n, _ := fmt.Sscanf(size, "%dx%d", &w.Row, &w.Col); n == 2 {
-		_ = unix.IoctlSetWinsize(0, unix.TIOCSWINSZ, &w) // another size is no reason not to run
+		_ = unix.IoctlSetWinsize(0, unix.TIOCSWINSZ, &w) // if this fails, the shell can run anyway
 	}
 }
 
-// installBusybox gives busybox its other names, unless something else has them.
+// installBusybox makes links for busybox's commands, unless the names exist.
 func installBusybox() error {
 	if _, err := os.Stat(busybox); err != nil {
 		return nil
@@ -110,7 +109,7 @@ func installBusybox() error {
 	return nil
 }
 
-// findShell is the best shell of the tree, as a login shell.
+// findShell returns the best shell of the tree, as a login shell.
 func findShell() (path string, argv []string, err error) {
 	for _, p := range []string{"/bin/bash", "/bin/bash-static", "/bin/sh", "/bin/dash"} {
 		if st, err := os.Stat(p); err == nil && st.Mode()&0o111 != 0 {

@@ -12,11 +12,11 @@ type step struct {
 	name, context string
 	ns            int64 // monotonic time
 	pages, tables int   // freed by this step
-	cpu           int   // that ran it
+	cpu           int   // the CPU that ran it
 }
 
-// parseExits picks one process's steps out of /proc/exits: lines of
-// "pid step context ns pages tables cpu", oldest first.
+// parseExits returns one process's steps in the text of /proc/exits: lines of "pid step
+// context ns pages tables cpu", oldest first.
 func parseExits(text string, pid int) ([]step, error) {
 	var steps []step
 	for line := range strings.Lines(text) {
@@ -37,8 +37,8 @@ func parseExits(text string, pid int) ([]step, error) {
 	return steps, nil
 }
 
-// draw prints the steps with the time since the first and a bar that shows
-// where in the whole exit each lies.
+// draw prints the steps, with the time since the first step and a bar that shows their
+// position in the whole exit.
 func draw(w io.Writer, steps []step) {
 	const width = 40
 	start, total := steps[0].ns, max(1, steps[len(steps)-1].ns-steps[0].ns)

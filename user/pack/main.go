@@ -1,8 +1,7 @@
-// Command pack builds the user programs with the stock toolchain and writes the
-// initramfs: a newc cpio archive with init, the user-mode tests, the list of
-// their names, and the directories that the kernel mounts on or expects. It also
-// makes the archives of other boots: of a program of the host with its libraries, of a
-// shell, and of a whole tree.
+// Command pack builds the user programs with the stock toolchain and writes the initramfs:
+// a newc cpio archive with init, the user-mode tests, lists of the tests, and the
+// directories that the kernel mounts on or expects. It also makes the archives of other
+// boots: with a program of the host and its libraries, with a shell, or with a whole tree.
 package main
 
 import (
@@ -20,7 +19,7 @@ import (
 	"grim/user/tree"
 )
 
-// program is built from this module, for the archive's path.
+// program is a program of this module, with its path in the archive.
 type program struct {
 	pkg, path string
 	bare      bool // without Go's runtime: package bare
@@ -32,7 +31,7 @@ var programs = []program{
 	{pkg: "grim/user/hog", path: "bin/hog", bare: true},
 }
 
-// lists are what programs say when a build for this host is asked.
+// lists are lists that a program prints if it is built for this host.
 var lists = []struct {
 	program    int // of programs
 	flag, path string
@@ -42,10 +41,10 @@ var lists = []struct {
 	{2, "-list", "tests/hog"},
 }
 
-// want is what the archive shall hold.
+// want describes the contents of the archive.
 type want struct {
 	arch     string
-	program  string // of the host, or of rootfs if there is one
+	program  string // of the host, or of rootfs if that is set
 	shell    bool   // the distribution's busybox
 	rootfs   string // a directory or an archive
 	packages string // of the distribution
@@ -115,9 +114,9 @@ func run(ctx context.Context, w *want, out string) error {
 	return f.Close()
 }
 
-// needed is how much memory a machine must have that boots a tree, in MB: for the
-// archive, and a part of that again for what the kernel keeps for each file and for
-// programs; the least is what the kernel itself needs.
+// needed returns how much memory a machine needs to boot a tree, in MB: for the archive, a
+// part of that again for the kernel's data of each file and for programs, and the least for
+// the kernel itself.
 func needed(t *tree.Tree) uint64 {
 	n := t.Size()>>20*3/2 + uint64(len(t.Names()))*4>>10 + 128
 	return (n + 127) &^ 127
@@ -155,7 +154,7 @@ func add(t *tree.Tree, arch string, p program, tmp string) error {
 	return err
 }
 
-// build makes a static Linux program and gives its bytes.
+// build builds a static Linux program and returns its bytes.
 func build(arch string, p program, out string) ([]byte, error) {
 	flags := "-s -w"
 	if p.bare {

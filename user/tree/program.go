@@ -13,31 +13,31 @@ import (
 // machines are the ELF machines of architectures.
 var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
 
-// defaultDirs are where the dynamic linkers of glibc and musl look at last. That of a
-// Debian system has the directories of its architecture before the others.
+// defaultDirs are the directories where the dynamic linkers of glibc and musl look last. On
+// a Debian system, those of the architecture come first.
 var defaultDirs = map[string][]string{
 	"amd64": {"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib"},
 	"arm64": {"/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib"},
 }
 
-// linker looks for a program's libraries as ld.so(8) does.
+// linker finds a program's libraries as ld.so(8) does.
 type linker struct {
 	t      *Tree
-	root   string // of the file system that it looks in; "": the host's
+	root   string // of the file system with the libraries; "": the host's
 	arch   string
 	conf   []string // directories of /etc/ld.so.conf
 	packed map[string]bool
 	errs   []error
 }
 
-// Program adds an executable of the file system below root ("" is the host's) as dest,
-// with the interpreter and the libraries that it names if it is dynamic, for an
-// architecture. The error names each that is missing or is for another architecture.
+// Program adds an executable of the file system below root ("" is the host's) as dest. If
+// it is dynamic, Program adds its interpreter and libraries too. The error names every file
+// that is missing or is for another architecture.
 func (t *Tree) Program(root, file, dest, arch string) error {
 	l := &linker{t: t, root: root, arch: arch, packed: map[string]bool{}}
 	l.conf = l.readConf("/etc/ld.so.conf", 0)
 	f, err := elf.Open(file)
-	if err != nil { // a script, say: its interpreter is the caller's to bring
+	if err != nil { // such as a script: the caller must add its interpreter
 		data, err := os.ReadFile(file)
 		if err == nil {
 			t.File(dest, string(data), 0o755)
@@ -64,7 +64,7 @@ func (t *Tree) Program(root, file, dest, arch string) error {
 	return errors.Join(l.errs...)
 }
 
-// interpreter is a program's PT_INTERP; "" if it is static.
+// interpreter returns a program's PT_INTERP, or "" if it is static.
 func interpreter(f *elf.File) string {
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
@@ -77,7 +77,7 @@ func interpreter(f *elf.File) string {
 	return ""
 }
 
-// fits says whether a file is for the architecture.
+// fits checks that a file is for the architecture.
 func (l *linker) fits(f *elf.File) error {
 	if want := machines[l.arch]; f.Machine != want || f.Class != elf.ELFCLASS64 {
 		return fmt.Errorf("is for %v, not for %v (ARCH=%s)", f.Machine, want, l.arch)
@@ -108,7 +108,8 @@ func (l *linker) interpreter(name string) error {
 	return l.add(l.root+name, name)
 }
 
-// needs packs what f, whose path is name, needs. rpaths are DT_RPATH of what loaded it.
+// needs packs the libraries of f, whose path is name. rpaths are the DT_RPATH of the files
+// that load it.
 func (l *linker) needs(f *elf.File, name string, rpaths []string) {
 	libs, err := f.ImportedLibraries()
 	if err != nil {
@@ -125,7 +126,7 @@ func (l *linker) needs(f *elf.File, name string, rpaths []string) {
 		}
 		l.packed[lib] = true
 		dirs := slices.Concat(rpaths, run, l.conf, defaultDirs[l.arch])
-		if len(run) > 0 { // DT_RPATH does not count then
+		if len(run) > 0 { // DT_RPATH is ignored then
 			dirs = slices.Concat(run, l.conf, defaultDirs[l.arch])
 		}
 		if err := l.library(name, lib, dirs, len(dirs)-len(defaultDirs[l.arch])-len(l.conf), rpaths); err != nil {
@@ -134,9 +135,9 @@ func (l *linker) needs(f *elf.File, name string, rpaths []string) {
 	}
 }
 
-// library packs the first file named lib in dirs that is for the architecture. The
-// first own of dirs are named by the program itself; the guest's linker looks in
-// those and in its default directories, and has no cache.
+// library packs the first file in dirs that is named lib and is for the architecture. The
+// first own directories are named by the program itself. The guest's linker looks in these
+// and in its default directories, as it has no cache.
 func (l *linker) library(by, lib string, dirs []string, own int, rpaths []string) error {
 	if strings.Contains(lib, "/") {
 		dirs, own = []string{""}, 1
@@ -168,7 +169,7 @@ func (l *linker) library(by, lib string, dirs []string, own int, rpaths []string
 	return err
 }
 
-// paths is DT_RPATH or DT_RUNPATH, with $ORIGIN and $LIB replaced.
+// paths returns DT_RPATH or DT_RUNPATH, with $ORIGIN and $LIB replaced.
 func (l *linker) paths(f *elf.File, tag elf.DynTag, name string) (dirs []string) {
 	list, _ := f.DynString(tag)
 	for _, s := range list {
@@ -184,7 +185,7 @@ func (l *linker) paths(f *elf.File, tag elf.DynTag, name string) (dirs []string)
 	return dirs
 }
 
-// readConf gives the directories of ld.so.conf and of the files that it includes.
+// readConf returns the directories in ld.so.conf and in the files that it includes.
 func (l *linker) readConf(name string, depth int) (dirs []string) {
 	text, err := os.ReadFile(l.root + name)
 	if err != nil || depth > 5 {

@@ -44,7 +44,7 @@ func (t *Tree) Busybox(ctx context.Context, arch string) error {
 	return nil
 }
 
-// PackagedFile is one file of one of the distribution's packages.
+// PackagedFile returns one file of a package of the distribution.
 func PackagedFile(ctx context.Context, arch, pkg, file string) ([]byte, error) {
 	repo, err := debian.Open(arch)
 	if err != nil {
@@ -64,14 +64,15 @@ func PackagedFile(ctx context.Context, arch, pkg, file string) ([]byte, error) {
 	return nil, fmt.Errorf("%s has no %s", filepath.Base(deb), file)
 }
 
-// unwanted are parts of packages that nothing in the guest reads.
+// unwanted are parts of packages that are not used in the guest.
 var unwanted = []string{
 	"usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/info/",
 	"usr/share/lintian/", "usr/share/bug/", "usr/share/zoneinfo/right/", "usr/share/zoneinfo/posix/",
 }
 
-// Debian adds packages of the distribution with all that they depend on, unpacked: no
-// maintainer script runs. Users and groups are root, nobody and the like.
+// Debian adds packages of the distribution with all their dependencies. They are only
+// unpacked: no maintainer script runs. The users and groups are root, nobody and a few
+// others.
 func (t *Tree) Debian(ctx context.Context, arch string, packages ...string) error {
 	repo, err := debian.Open(arch)
 	if err != nil {
@@ -96,7 +97,7 @@ func (t *Tree) Debian(ctx context.Context, arch string, packages ...string) erro
 		}
 	}
 	t.users()
-	for _, l := range [][2]string{{"usr/bin/sh", "bash"}, {"usr/bin/awk", "mawk"}} { // what scripts of packages would link
+	for _, l := range [][2]string{{"usr/bin/sh", "bash"}, {"usr/bin/awk", "mawk"}} { // links that scripts of packages would make
 		if !t.Has(l[0]) && t.Has("usr/bin/"+l[1]) {
 			t.Symlink(l[0], l[1])
 		}
@@ -105,7 +106,7 @@ func (t *Tree) Debian(ctx context.Context, arch string, packages ...string) erro
 	return nil
 }
 
-// users adds the files that tell of users and hosts, where there are none.
+// users adds the files about users and hosts, if they do not exist.
 func (t *Tree) users() {
 	for name, text := range map[string]string{
 		"etc/passwd": "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n" +
@@ -121,7 +122,7 @@ func (t *Tree) users() {
 	}
 }
 
-// Skeleton makes the directories that programs expect, those that there are aside.
+// Skeleton makes the directories that programs expect, if they do not exist.
 func (t *Tree) Skeleton() {
 	for _, d := range []string{"bin", "dev", "etc", "proc", "root", "sys", "tmp", "var", "var/tmp"} {
 		if _, ok := t.files[d]; ok {
@@ -133,7 +134,7 @@ func (t *Tree) Skeleton() {
 		}
 		t.Dir(d, perm)
 	}
-	if !t.Has("dev/console") { // for Linux, which opens it before anything mounts /dev
+	if !t.Has("dev/console") { // for Linux, which opens it before /dev is mounted
 		t.device("dev/console", syscall.S_IFCHR|0o600, 5, 1)
 	}
 }

@@ -1,7 +1,6 @@
-// Package tree puts a file tree together on the host, from directories, Debian's
-// packages, archives and single files, and writes it as an initramfs: a newc cpio
-// archive with owners, modes, times, symbolic and hard links and device nodes as they
-// were.
+// Package tree makes a file tree on the host, from directories, Debian's packages, archives
+// and single files. It writes the tree as an initramfs: a newc cpio archive that keeps
+// owners, modes, times, symbolic and hard links and device nodes.
 package tree
 
 import (
@@ -24,19 +23,19 @@ import (
 	"grim/qemu/debian"
 )
 
-// Tree is files by name, without a leading slash. The name "" is the root.
+// Tree has files by name, without a leading slash. The name "" is the root.
 type Tree struct {
 	files map[string]*cpio.Record
 	ino   uint64
 }
 
-// New is an empty tree.
+// New returns an empty tree.
 func New() *Tree { return &Tree{files: map[string]*cpio.Record{}} }
 
-// Clean is a file's name as a Tree has it.
+// Clean returns a file's name in the form of a Tree.
 func Clean(name string) string { return strings.TrimPrefix(path.Clean("/"+name), "/") }
 
-// put adds r; a later file of a name replaces an earlier one, but a directory stays.
+// put adds r. A later file replaces an earlier one of the same name, but a directory stays.
 func (t *Tree) put(r cpio.Record) *cpio.Record {
 	r.Name = Clean(r.Name)
 	if old := t.files[r.Name]; old != nil && old.Mode&syscall.S_IFMT == syscall.S_IFDIR && r.Mode&syscall.S_IFMT == syscall.S_IFDIR {
@@ -48,7 +47,7 @@ func (t *Tree) put(r cpio.Record) *cpio.Record {
 	return &r
 }
 
-// Dir, File and Symlink add one.
+// Dir adds a directory, File a file, Symlink a symbolic link.
 func (t *Tree) Dir(name string, perm uint64)        { t.put(cpio.Directory(name, perm)) }
 func (t *Tree) File(name, data string, perm uint64) { t.put(cpio.StaticFile(name, data, perm)) }
 func (t *Tree) Symlink(name, target string)         { t.put(cpio.Symlink(name, target)) }
@@ -56,7 +55,7 @@ func (t *Tree) device(name string, mode, maj, min uint64) *cpio.Record {
 	return t.put(cpio.Record{Info: cpio.Info{Name: name, Mode: mode, Rmajor: maj, Rminor: min}})
 }
 
-// Has says whether the tree has a name, a symbolic link on the way included.
+// Has reports whether the tree has a name; it follows symbolic links.
 func (t *Tree) Has(name string) bool {
 	_, ok := t.resolve(Clean(name), 0)
 	return ok
@@ -85,7 +84,7 @@ func (t *Tree) resolve(name string, depth int) (string, bool) {
 	return name, true
 }
 
-// Get is the data of a regular file, symbolic links followed.
+// Get returns the data of a regular file; it follows symbolic links.
 func (t *Tree) Get(name string) ([]byte, bool) {
 	n, ok := t.resolve(Clean(name), 0)
 	if !ok || t.files[n].Mode&syscall.S_IFMT != syscall.S_IFREG {
@@ -105,7 +104,7 @@ func content(r *cpio.Record) []byte {
 
 func link(r *cpio.Record) string { return string(content(r)) }
 
-// Names are all names, sorted.
+// Names returns all names, sorted.
 func (t *Tree) Names() []string {
 	var names []string
 	for n := range t.files {
@@ -115,7 +114,7 @@ func (t *Tree) Names() []string {
 	return names
 }
 
-// Size is the bytes of all regular files.
+// Size returns the number of bytes of all regular files.
 func (t *Tree) Size() (n uint64) {
 	for _, r := range t.files {
 		n += r.FileSize
@@ -135,7 +134,7 @@ func (t *Tree) MergeUsr() {
 	}
 }
 
-// mergedName is where a file of a package goes in a merged tree.
+// mergedName returns the place of a package's file in a merged tree.
 func mergedName(name string) string {
 	first, rest, below := strings.Cut(name, "/")
 	if slices.Contains(merged, first) {
@@ -147,7 +146,8 @@ func mergedName(name string) string {
 	return name
 }
 
-// Package adds a package's files to a merged tree, those aside that skip names.
+// Package adds a package's files to a merged tree, except those for which skip returns
+// true.
 func (t *Tree) Package(ctx context.Context, deb string, skip func(name string) bool) error {
 	return debian.Walk(ctx, deb, func(h *tar.Header, data io.Reader) error {
 		name := mergedName(Clean(h.Name))
@@ -182,8 +182,8 @@ func (t *Tree) Package(ctx context.Context, deb string, skip func(name string) b
 	})
 }
 
-// hardLink adds a further name of a file. The data stays with the first one: the
-// kernel takes it from any of them.
+// hardLink adds another name of a file. The first name keeps the data: the kernel accepts
+// the data with any of the names.
 func (t *Tree) hardLink(name, old string) error {
 	r := t.files[old]
 	if r == nil {
@@ -206,8 +206,8 @@ func (t *Tree) hardLink(name, old string) error {
 	return nil
 }
 
-// Directory adds a directory of the host with all below it. Owners are kept: a file
-// that belongs to the caller is root's in the tree if the caller is not root.
+// Directory adds a directory of the host with everything below it. Owners are kept, except
+// that a file of the caller becomes root's, if the caller is not root.
 func (t *Tree) Directory(dir string) error {
 	type inode struct{ dev, ino uint64 }
 	first := map[inode]string{}
@@ -241,7 +241,7 @@ func (t *Tree) Directory(dir string) error {
 		}
 		switch {
 		case info.Mode().IsRegular():
-			// A socket or a file that changes while it is read is the caller's to avoid.
+			// The caller must avoid sockets, and files that change while they are read.
 			b, err := os.ReadFile(p)
 			if err != nil {
 				return err
@@ -261,7 +261,7 @@ func (t *Tree) Directory(dir string) error {
 	})
 }
 
-// unixMode is a mode as Unix has it.
+// unixMode returns a mode in Unix's form.
 func unixMode(m fs.FileMode) uint32 {
 	mode := uint32(m.Perm())
 	for _, b := range []struct {
@@ -291,7 +291,7 @@ func unixMode(m fs.FileMode) uint32 {
 	return mode | syscall.S_IFREG
 }
 
-// deviceNumber takes a Linux device number apart (makedev(3)).
+// deviceNumber splits a Linux device number (makedev(3)).
 func deviceNumber(d uint64) (major, minor uint64) {
 	return d>>8&0xfff | d>>32&^0xfff, d&0xff | d>>12&^0xff
 }
@@ -328,7 +328,7 @@ func (t *Tree) Archive(data []byte) error {
 	}
 }
 
-// Write writes the tree as an archive, directories before what is in them.
+// Write writes the tree as an archive. Directories come before the files in them.
 func (t *Tree) Write(w io.Writer) error {
 	cw := cpio.Newc.Writer(w)
 	for _, n := range t.Names() {

@@ -13,8 +13,8 @@ const (
 	stormCount  = 500
 )
 
-// build is what make does: for each file a driver process that starts a compiler
-// and waits for it, four at a time. The compilers touch 1 to 30 MB.
+// build does what make does: for each file it starts a driver process, which starts a
+// compiler and waits for it, four at a time. The compilers touch 1 to 30 MB.
 func build(name string) {
 	start := bare.Now()
 	running := 0
@@ -24,7 +24,7 @@ func build(name string) {
 			running--
 		}
 		if must(bare.Fork(), "fork") == 0 {
-			drive(1 + i*11%30) // 11 and 30 have no common factor: all sizes come
+			drive(1 + i*11%30) // 11 and 30 have no common factor, so all sizes occur
 		}
 		running++
 	}
@@ -34,7 +34,7 @@ func build(name string) {
 	figure(name, "total", int(bare.Now()-start), "ticks")
 }
 
-// collect waits for any child, which must have done well.
+// collect waits for any child, which must have succeeded.
 func collect() {
 	pid, status := bare.Wait(-1)
 	must(pid, "wait4")
@@ -76,7 +76,7 @@ func compile(size int) {
 	bare.Exit(0)
 }
 
-// storm is a shell script: tiny programs, one after another.
+// storm is like a shell script: tiny programs, one after another.
 func storm(name string) {
 	start := bare.Now()
 	longest := 0
@@ -95,8 +95,8 @@ func storm(name string) {
 	figure(name, "command_max", longest, "ticks")
 }
 
-// threads makes and ends 100 000 threads, and shows how much memory that took
-// at its worst and for good.
+// threads makes and ends 100 000 threads, and prints how much memory that took at most, and
+// how much it keeps.
 func threads(name string) {
 	const count = 100_000
 	before := freeMemory()
@@ -114,10 +114,10 @@ func threads(name string) {
 	figure(name, "held_after", before-freeMemory(), "bytes")
 }
 
-// zombies makes children of 1 MB that end while nobody waits for them, and shows
-// what each still holds: page frames, and the kernel's heap where the kernel tells
-// (Linux takes its objects from page frames). The first 500 use up and fill what
-// the kernel keeps in stock; the next 500 are measured.
+// zombies makes children of 1 MB that end and are not waited for. It prints the memory that
+// each still holds: page frames, and the kernel's heap if the kernel reports it (Linux
+// takes its objects from page frames). The first 500 fill the kernel's stocks; the next 500
+// are measured.
 func zombies(name string) {
 	const count = 500
 	leave(count)
@@ -136,8 +136,8 @@ func zombies(name string) {
 	figure(name, "wait", int(bare.Now()-start)/(2*count), "ticks")
 }
 
-// leave makes children that become zombies, one at a time: all at once would not
-// fit into memory.
+// leave makes children that become zombies, one at a time: all at once would need too much
+// memory.
 func leave(count int) {
 	for range count {
 		if must(bare.Fork(), "fork") == 0 {
@@ -150,10 +150,10 @@ func leave(count int) {
 		}
 		peek()
 	}
-	sleep(100e6) // for what kernels free later
+	sleep(100e6) // for memory that kernels free later
 }
 
-// kernelHeap is what Grim's objects occupy after a collection, in bytes; 0 on a
+// kernelHeap returns the size of Grim's objects after a collection, in bytes, or 0 on a
 // kernel without /proc/heap.
 func kernelHeap() (bytes int) {
 	fd := bare.Open("/proc/heap\x00", syscall.O_RDWR, 0)
@@ -180,8 +180,8 @@ func kernelHeap() (bytes int) {
 	return bytes
 }
 
-// peek waits until some child is a zombie and leaves it. The first call that
-// finds an old one returns at once, so it sleeps a little too.
+// peek waits until some child is a zombie, without reaping it. If there is an old zombie,
+// waitid returns at once, so peek sleeps a little too.
 func peek() {
 	const all, exited, nowait = 0, 4, 0x01000000 // P_ALL, WEXITED, WNOWAIT: linux/wait.h
 	var info [128]byte

@@ -1,7 +1,6 @@
-// Command workload runs whole jobs in which processes end, the kind that people
-// argue about when they argue about exit paths, and prints a figure for each. Like
-// user/exitbench it is a program without a runtime (package bare) that runs as the
-// first process of Grim and of Linux.
+// Command workload runs whole jobs in which processes end, as they are used in arguments
+// about exit paths, and prints a figure for each. Like user/exitbench it is a program
+// without a runtime (package bare) that runs as the first process of Grim and of Linux.
 //
 // Arguments:
 //
@@ -57,7 +56,7 @@ func main() {
 		}
 		return
 	}
-	bare.Flush() // firmware may have left the console's line unfinished
+	bare.Flush() // firmware may have left an unfinished line on the console
 	bare.Put("workload arch=" + arch)
 	if hz := bare.Frequency(); hz != 0 {
 		bare.PutField("counter_hz", int(hz))
@@ -99,7 +98,7 @@ func figure(workload, name string, value int, unit string) {
 	bare.Flush()
 }
 
-// must ends the program when a system call failed.
+// must ends the program if a system call has failed.
 func must(r int, what string) int {
 	if r < 0 {
 		bare.PutInt(-r)
@@ -124,14 +123,14 @@ func exec(arg1, arg2 *byte) {
 	bare.Exit(20)
 }
 
-// freeMemory is what the kernel says is free, in bytes.
+// freeMemory returns how much memory is free, in bytes, as the kernel reports it.
 func freeMemory() int {
 	var s syscall.Sysinfo_t
 	must(bare.Call(syscall.SYS_SYSINFO, uintptr(unsafe.Pointer(&s))), "sysinfo")
 	return int(s.Freeram) * max(1, int(s.Unit))
 }
 
-// sleep lets others run for a time.
+// sleep sleeps for ns nanoseconds.
 func sleep(ns int64) {
 	ts := syscall.NsecToTimespec(ns)
 	bare.Call(syscall.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0)

@@ -16,24 +16,24 @@ const (
 
 // serverState is shared by the processes of the server workload.
 type serverState struct {
-	stop    uint32 // the client is to end
+	stop    uint32 // the client must end
 	count   int    // requests done
 	request [maxRequests]interval
-	exit    [workers]interval // from a worker's exit to its wait
+	exit    [workers]interval // from a worker's exit to the end of its wait
 }
 
 // interval is two readings of the monotonic clock, in ns.
 type interval struct{ from, to int64 }
 
-// server is a service with a client, and workers of 200 MB that end while both
-// are busy: how long do requests take that meet an exit, and others?
+// server is a service with a client, and workers of 200 MB that end while both are busy. It
+// measures how long requests take during an exit, and at other times.
 func server(name string) {
 	s := (*serverState)(bare.SharedMemory(unsafe.Sizeof(serverState{})))
 	if s == nil {
 		bare.Fail("mmap of the server's memory", "")
 	}
 	bare.Touch(unsafe.Pointer(s), unsafe.Sizeof(*s), page)
-	s.stop = 0 // Touch wrote there
+	s.stop = 0 // Touch has written there
 	askR, askW, err := bare.Pipe()
 	must(err, "pipe2")
 	ansR, ansW, err := bare.Pipe()
@@ -75,7 +75,7 @@ func server(name string) {
 	bare.Unmap(unsafe.Pointer(s), unsafe.Sizeof(*s))
 }
 
-// answer is the service: a byte for each byte, until the client has gone.
+// answer is the service: it sends a byte for each byte, until the client has closed.
 func answer(r, w int) {
 	var b [1]byte
 	for bare.Read(r, b[:]) == 1 {
@@ -84,12 +84,11 @@ func answer(r, w int) {
 	bare.Exit(0)
 }
 
-// ask is the client: at the time that it has set itself it sends a request and
-// waits for the answer; then it pauses, which lets the workers get on. A request
-// begins when it is due: that the client itself is kept from the CPU is part of
-// what it waits for.
+// ask is the client. At fixed times it sends a request and waits for the answer. Then it
+// pauses, so that the workers can run. A request begins when it is due: if the client does
+// not get the CPU, that is a part of its waiting time.
 func ask(s *serverState, w, r int) {
-	// Linux would round a sleep up by 50 us.
+	// Linux would lengthen a sleep by 50 us.
 	const setTimerSlack = 29 // PR_SET_TIMERSLACK, linux/prctl.h
 	bare.Call(syscall.SYS_PRCTL, setTimerSlack, 1)
 	var b [1]byte
@@ -108,15 +107,15 @@ func ask(s *serverState, w, r int) {
 	bare.Exit(0)
 }
 
-// sleepUntil sleeps to a time of the monotonic clock.
+// sleepUntil sleeps until a time of the monotonic clock.
 func sleepUntil(ns int64) {
 	const monotonic, absolute = 1, 1 // CLOCK_MONOTONIC, TIMER_ABSTIME: linux/time.h
 	ts := syscall.NsecToTimespec(ns)
 	must(bare.Call(syscall.SYS_CLOCK_NANOSLEEP, monotonic, absolute, uintptr(unsafe.Pointer(&ts)), 0), "clock_nanosleep")
 }
 
-// figures prints the latencies of the requests that were under way during an
-// exit, then of all others.
+// figures prints the latencies of the requests that were in progress during an exit, then
+// of all others.
 func (s *serverState) figures(name string) {
 	exits := [workers]int64{}
 	for i, e := range s.exit {
@@ -166,7 +165,7 @@ func (s *serverState) spread(name, kind string, sorted []int64) {
 	putFigure(name, kind, "max", int(sorted[n-1]), "ns")
 }
 
-// putFigure is figure with a name of two parts.
+// putFigure is figure, for a name with two parts.
 func putFigure(workload, kind, name string, value int, unit string) {
 	bare.Put("figure=")
 	bare.Put(workload)
@@ -179,8 +178,8 @@ func putFigure(workload, kind, name string, value int, unit string) {
 	bare.Flush()
 }
 
-// sortUp sorts in place (Shell's method with gaps of Knuth's series), for there
-// is no heap to sort with the standard library.
+// sortUp sorts in place (Shell's method with the gaps of Knuth's series). The standard
+// library's sort would need a heap.
 func sortUp(v []int64) {
 	gap := 1
 	for gap < len(v) {

@@ -1,5 +1,5 @@
-// Package vouch is what a load on a disk says of its files, line by line, and the check
-// that a disk after a power cut has what was said:
+// Package vouch has the lines in which a load on a disk reports its changes of files, and
+// the check that a disk after a power cut has the reported contents:
 //
 //	begin NAME VERSION BYTES    the file is going to have this version
 //	done NAME VERSION BYTES     it has: fsync or msync has returned
@@ -8,7 +8,7 @@
 //	page NAME PAGE VERSION      a page of a mapped file is going to be of a version
 //	synced NAME PAGE VERSION    it is: msync has returned
 //
-// Every word of a file says whose it is, so that no file can have another one's data.
+// Every word of a file identifies the file, so that another file's data is detected.
 package vouch
 
 import (
@@ -27,10 +27,11 @@ const WordBytes = 8
 // PageBytes is a page of a mapped file.
 const PageBytes = 4096
 
-// Temporary is what the name of a file begins with that will be renamed to the rest.
+// Temporary is the prefix of the name of a file that will be renamed to the rest of the
+// name.
 const Temporary = "new-"
 
-// id is what words say of the file that they belong to.
+// id returns the part of a file's words that identifies the file.
 func id(name string) uint32 {
 	dir, base := filepath.Split(name)
 	h := fnv.New32a()
@@ -38,7 +39,7 @@ func id(name string) uint32 {
 	return h.Sum32() | 1 // never 0
 }
 
-// Content is version v of a file.
+// Content returns version v of a file.
 func Content(name string, v, bytes int) []byte {
 	b := make([]byte, bytes)
 	fill(b, name, v)
@@ -54,14 +55,14 @@ func fill(b []byte, name string, v int) {
 	}
 }
 
-// Page is version v of a page of a mapped file, stored into b.
+// Page stores version v of a page of a mapped file into b.
 func Page(b []byte, name string, v int) { fill(b[:PageBytes], name, v) }
 
-// state is what is known of a file.
+// state is the record's knowledge of a file.
 type state struct {
-	version, bytes int // that was vouched for; version 0: none
+	version, bytes int // the confirmed version; 0: none
 	gone           bool
-	pending        []pending // what was begun since
+	pending        []pending // the changes that have begun since
 	pages          map[int]*pageState
 }
 
@@ -72,13 +73,13 @@ type pending struct {
 
 type pageState struct{ synced, begun int }
 
-// Record is what a load has said so far.
+// Record has the reports of a load.
 type Record struct {
 	files map[string]*state
 	Lines int
 }
 
-// NewRecord is the record of a load that has said nothing.
+// NewRecord returns an empty record.
 func NewRecord() *Record { return &Record{files: map[string]*state{}} }
 
 func (r *Record) file(name string) *state {
@@ -90,7 +91,7 @@ func (r *Record) file(name string) *state {
 	return s
 }
 
-// Add takes a line; others than the package's are left alone.
+// Add takes a line. It ignores lines that are not of this package.
 func (r *Record) Add(line string) {
 	var word, name string
 	var a, b int
@@ -127,7 +128,7 @@ func (s *state) page(n int) *pageState {
 	return p
 }
 
-// Clone is a copy of what has been said so far.
+// Clone returns a copy of the record.
 func (r *Record) Clone() *Record {
 	c := NewRecord()
 	c.Lines = r.Lines
@@ -144,7 +145,7 @@ func (r *Record) Clone() *Record {
 	return c
 }
 
-// Check compares a copy of the disk's tree with the record, and lists what is wrong.
+// Check compares a copy of the disk's tree with the record, and returns the faults.
 func (r *Record) Check(root string) (faults []string) {
 	bad := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	found := map[string][]byte{}
@@ -165,7 +166,7 @@ func (r *Record) Check(root string) (faults []string) {
 	}
 	for name, b := range found {
 		if strings.HasPrefix(name, "/lost+found/") {
-			continue // what a rename has replaced
+			continue // left over from a rename
 		}
 		mine := id(name)
 		for i := 0; i+WordBytes <= len(b); i += WordBytes {
@@ -189,7 +190,7 @@ func (s *state) check(name string, b []byte, exists bool, bad func(string, ...an
 	}
 	is := func(version, bytes int) bool { return exists && string(b) == string(Content(name, version, bytes)) }
 	ok := s.version == 0 && s.gone && !exists || s.version != 0 && is(s.version, s.bytes)
-	if s.version == 0 && !s.gone { // it was never vouched for: there may be any part of it
+	if s.version == 0 && !s.gone { // nothing was confirmed: any part of it may exist
 		return
 	}
 	for _, p := range s.pending {
