@@ -69,7 +69,7 @@ func badPointers() {
 		return half
 	}(), 0)
 	wantErr("futex on a misaligned word", unix.EINVAL, unix.SYS_FUTEX, read+1, 0, 0, 0)
-	// Half valid: what was there is transferred, as Linux does.
+	// Half valid: the accessible part is transferred, as on Linux.
 	n, err := f.ReadAt(at(half, 4), 0)
 	if n != 4 || err != nil {
 		fail("read of 4 bytes up to the edge: %d %v", n, err)
@@ -102,10 +102,10 @@ func badNumbers() {
 	wantErr("dup3 onto itself", unix.EINVAL, unix.SYS_DUP3, 1, 1, 0)
 }
 
-// grind makes random system calls with rubbish in children of its own, whatever
-// becomes of those. The kernel must stand: the parent's own fork and wait go on.
-// A round is a process group, so that what its calls have forked ends with it,
-// and the console is not among its descriptors.
+// grind makes random system calls with random arguments, in children of its own, which may
+// end in any way. The kernel must survive: the parent's own fork and wait keep working.
+// Each round is a process group, so that the processes forked by its calls end with it. The
+// console is not among its descriptors.
 func grind() {
 	quiet()
 	seed := uint64(1)
@@ -113,7 +113,8 @@ func grind() {
 	check("open", err)
 	skip := map[uintptr]bool{unix.SYS_REBOOT: true, unix.SYS_KILL: true, unix.SYS_TKILL: true, unix.SYS_TGKILL: true,
 		unix.SYS_RT_SIGQUEUEINFO: true, unix.SYS_SETSID: true, unix.SYS_SETPGID: true,
-		// These change what is everybody's, and stays: /dev/null, by its descriptor, ...
+		// Calls that change shared and permanent things: /dev/null, through its descriptor,
+		// ...
 		unix.SYS_FCHMOD: true, unix.SYS_FCHOWN: true,
 		// ... and objects, names and the clock of the machine.
 		unix.SYS_SHMGET: true, unix.SYS_MSGGET: true, unix.SYS_SEMGET: true,
@@ -148,7 +149,7 @@ func grind() {
 			}
 			return 0
 		})
-		// Its calls may have put off the alarm, or blocked it, and then sleep.
+		// Its calls may have delayed the alarm, or blocked it, and then sleep.
 		var ws unix.WaitStatus
 		for begin := time.Now(); ; time.Sleep(time.Millisecond) {
 			got, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil)
@@ -163,7 +164,7 @@ func grind() {
 				unix.Kill(pid, unix.SIGKILL)
 			}
 		}
-		// ESRCH is the usual case: nobody is left.
+		// ESRCH is the usual result: no process is left.
 		if err := unix.Kill(-pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
 			fail("kill of the group of round %d: %v", round, err)
 		}

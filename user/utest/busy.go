@@ -21,7 +21,7 @@ func init() {
 	}
 }
 
-// copySelf is this program as another file, which nobody has open.
+// copySelf makes a copy of this program, which no process has open.
 func copySelf(dir string) string {
 	path := filepath.Join(dir, "program")
 	exe, err := os.ReadFile("/proc/self/exe")
@@ -30,7 +30,7 @@ func copySelf(dir string) string {
 	return path
 }
 
-// wantError fails unless the call gave that error.
+// wantError fails unless the call has returned that error.
 func wantError(what string, got, want error) {
 	if e, ok := got.(*os.PathError); ok {
 		got = e.Err
@@ -40,7 +40,7 @@ func wantError(what string, got, want error) {
 	}
 }
 
-// openBusy opens a file in a way that must fail with ETXTBSY.
+// openBusy opens a file with flags for which it must fail with ETXTBSY.
 func openBusy(path string, flags int) {
 	fd, err := unix.Open(path, flags, 0)
 	wantError("open of a running program", err, unix.ETXTBSY)
@@ -49,8 +49,8 @@ func openBusy(path string, flags int) {
 	}
 }
 
-// execTextBusy: nobody writes to a program while it runs, by whatever name; when it
-// has ended, anybody may. Seen to fail on a kernel without a count of writers.
+// execTextBusy: while a program runs, its file cannot be written, under any name;
+// afterwards it can. Seen to fail on a kernel without a count of writers.
 func execTextBusy() {
 	dir, err := os.MkdirTemp("", "busy")
 	check("mkdir", err)
@@ -79,7 +79,7 @@ func execTextBusy() {
 	check("mode", f.Chmod(0o700))
 	wantError("ftruncate without the right", unix.Ftruncate(int(f.Fd()), 0), unix.EINVAL)
 	check("close", f.Close())
-	// A second one, from the same file; the first ends.
+	// A second process runs the same file; the first one ends.
 	two := exec.Command(path, "helper-until-eof")
 	in2, err := two.StdinPipe()
 	check("pipe", err)
@@ -105,8 +105,8 @@ func itoa(n int) string {
 	return itoa(n/10) + itoa(n%10)
 }
 
-// execOpenFile: a file that is open for writing is no program yet, nor is one that a
-// mapping can write to; nor is a script. A start that fails, for that or any other
+// execOpenFile: a file that is open for writing cannot be executed, nor can a file with a
+// writable mapping, nor a script of that kind. A start that fails, for that or any other
 // reason, leaves nothing behind. Seen to fail on a kernel without a count of writers.
 func execOpenFile() {
 	dir, err := os.MkdirTemp("", "busy")

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The tests here are about CPUs that meet: threads of one address space that run at once
-// while its mappings change or the process ends. On one CPU they pass too.
+// Tests of CPUs that interact: threads of one address space run at the same time while its
+// mappings change or the process ends. On one CPU the tests pass too.
 var cpusTests = []test{
 	{name: "cpus-unmap", run: cpusUnmap},
 	{name: "cpus-fork", run: cpusFork},
@@ -26,19 +26,19 @@ var cpusTests = []test{
 
 func init() { helpers["helper-cpus-end"] = cpusEndHelper }
 
-// crowdSize is how many threads use a page at once.
+// crowdSize is how many threads use a page at the same time.
 const crowdSize = 3
 
-// crowd is threads that write to one page, each to a word of its own.
+// crowd is a group of threads that write to one page, each to its own word.
 type crowd struct {
 	page  atomic.Uintptr // 0: none
 	stop  atomic.Bool
-	turns atomic.Uint64 // of all
+	turns atomic.Uint64 // of all threads
 	wrote [crowdSize]uint64
 	done  sync.WaitGroup
 }
 
-// newCrowd starts the threads. Nothing of the runtime's stops them or gets in the way.
+// newCrowd starts the threads. The runtime neither stops them nor disturbs them.
 func newCrowd() *crowd {
 	runtime.GOMAXPROCS(crowdSize + 2)
 	quiet()
@@ -78,18 +78,18 @@ func (c *crowd) write(i int, page uintptr) {
 	word := (*uint64)(unsafe.Add(*(*unsafe.Pointer)(unsafe.Pointer(&page)), 64*i))
 	for range 64 {
 		*word++
-		c.wrote[i]++ // not if it faults
+		c.wrote[i]++ // not counted if it faults
 	}
 }
 
-// busy waits until the crowd has had a few turns.
+// busy waits until the crowd has made a few turns.
 func (c *crowd) busy() {
 	for end := c.turns.Load() + 2*crowdSize; c.turns.Load() < end; {
 		handOver()
 	}
 }
 
-// same fails if memory that nobody may write to changes while the crowd is busy.
+// same fails if memory that no thread may write to changes while the crowd is busy.
 func (c *crowd) same(what string, b []byte) {
 	before := string(b)
 	c.busy()
@@ -98,14 +98,14 @@ func (c *crowd) same(what string, b []byte) {
 	}
 }
 
-// cpusUnmap: once a page is unmapped, made read-only, dropped, moved or replaced, no thread
-// writes to it any more, whatever its CPU has cached: not when the call has returned, nor
-// when the memory is somebody else's.
+// cpusUnmap: after a page is unmapped, made read-only, dropped, moved or replaced, no
+// thread writes to it any more, whatever its CPU has cached: neither when the call has
+// returned, nor when the memory has another use.
 func cpusUnmap() {
 	c := newCrowd()
 	const size = 4096
-	place := addr(anon(size)) // where mremap moves pages to
-	other := anon(8 * size)   // where new memory comes to: not where the crowd still writes
+	place := addr(anon(size)) // where mremap moves pages
+	other := anon(8 * size)   // where new memory is mapped: not where the crowd still writes
 	fresh := func(va, n uintptr) {
 		sysMust(unix.SYS_MMAP, va, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED, ^uintptr(0), 0)
 	}
@@ -129,7 +129,7 @@ func cpusUnmap() {
 			case "MAP_FIXED":
 				fresh(addr(b), size)
 			}
-			// What the page was before is likely to be among these.
+			// The old memory of the page is likely to be in this area.
 			fresh(addr(other), 8*size)
 			for i := range other {
 				if other[i] != 0 {
@@ -149,8 +149,8 @@ func cpusUnmap() {
 	c.end()
 }
 
-// cpusFork: a child sees its parent's memory as it is at the fork, and no later write of
-// the parent's threads, which lose none of their own.
+// cpusFork: a child sees its parent's memory as it was at the fork, and no later writes of
+// the parent's threads. These threads lose none of their writes.
 func cpusFork() {
 	c := newCrowd()
 	const size = 600 * 4096 // more than a 2 MB block
@@ -185,8 +185,8 @@ func cpusFork() {
 	}
 }
 
-// cpusEnd: a process whose threads run on all CPUs ends, in every way there is, several of
-// them at a time; and it forks, and lends its memory to a child, while they run.
+// cpusEnd: processes whose threads run on all CPUs end in every possible way, several at a
+// time. Such a process also forks, and lends its memory to a child, while its threads run.
 func cpusEnd() {
 	var all sync.WaitGroup
 	for _, c := range []struct {
@@ -236,8 +236,8 @@ func cpusEndHelper(args []string) {
 	os.Exit(7)
 }
 
-// cpusExits: processes on all CPUs make children at once, which end by themselves or are
-// killed meanwhile. Each is waited for once, with its own status.
+// cpusExits: processes on all CPUs make children at the same time. The children end by
+// themselves or are killed. Each is reaped once, with its own status.
 func cpusExits() {
 	quiet()
 	var makers [4]int
@@ -249,8 +249,8 @@ func cpusExits() {
 	}
 }
 
-// makeChildren is a forked process that makes n children. It gives the exit status: 0 if
-// all ended as they should.
+// makeChildren is a forked process that makes n children. It returns the exit status: 0 if
+// all children ended as they should.
 func makeChildren(n int) int {
 	b, _, errno := syscall.RawSyscall6(unix.SYS_MMAP, 0, 16*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON, ^uintptr(0), 0)
 	if errno != 0 {
@@ -286,12 +286,13 @@ func makeChildren(n int) int {
 	return 0
 }
 
-// cpusWait: several threads wait for any child at once. Each child is told to one of them.
+// cpusWait: several threads wait for any child at the same time. Each child is reported to
+// one of them.
 func cpusWait() {
 	quiet()
 	const children = 80
 	var mu sync.Mutex
-	alive := map[int]int{} // number and exit status
+	alive := map[int]int{} // number to exit status
 	for i := range children {
 		alive[fork(func() int {
 			for range i % 5 {

@@ -22,7 +22,7 @@ func epollCtl(ep, op, fd int, events uint32) error {
 	return unix.EpollCtl(ep, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// epollStale: an item that was reported and then drained tells its next event to a
+// epollStale: an item that was reported and then drained still reports its next event, to a
 // thread in poll and to one in epoll_wait of an outer instance.
 func epollStale() {
 	var p [2]int
@@ -81,7 +81,7 @@ func epollRules() {
 	ctl("exclusive and one-shot", unix.EINVAL, ep, unix.EPOLL_CTL_ADD, p[1], unix.EPOLLOUT|unix.EPOLLEXCLUSIVE|unix.EPOLLONESHOT)
 	ctl("DEL of an exclusive item", nil, ep, unix.EPOLL_CTL_DEL, p[0], 0)
 	ctl("an exclusive instance", unix.EINVAL, ep, unix.EPOLL_CTL_ADD, newEpoll(), unix.EPOLLIN|unix.EPOLLEXCLUSIVE)
-	// Five in a row go, from either end; how many more depends on the release.
+	// A chain of five works, from either end. Whether more do depends on the release.
 	eps := []int{ep}
 	for range 4 {
 		outer := newEpoll()

@@ -49,7 +49,7 @@ func execMany() {
 	}
 }
 
-// execBad: each malformed file is refused with the error Linux gives.
+// execBad: each malformed file is refused with Linux's error.
 func execBad() {
 	exe, err := os.ReadFile("/proc/self/exe")
 	check("read", err)
@@ -82,7 +82,7 @@ func execBad() {
 	}
 }
 
-// places are where this process has its stack, its heap and what mmap gives.
+// places returns the addresses of this process's stack, heap and newest mapping.
 func places() [3]uintptr {
 	stat, err := os.ReadFile("/proc/self/stat")
 	check("stat", err)
@@ -95,8 +95,8 @@ func places() [3]uintptr {
 	return [3]uintptr{stack, brk, uintptr(m)}
 }
 
-// execRandom: two runs of a program have their parts at different addresses, unless
-// the machine is set to the contrary or the parent asks for that.
+// execRandom: two runs of a program have their parts at different addresses, unless the
+// machine is configured otherwise or the parent has turned that off.
 func execRandom() {
 	const addrNoRandomize = 0x0040000
 	level, err := os.ReadFile("/proc/sys/kernel/randomize_va_space")
@@ -114,12 +114,12 @@ func execRandom() {
 			fail("randomize_va_space is %s, %s at %#x, then at %#x", level[:1], part, a[i], b[i])
 		}
 	}
-	runtime.LockOSThread() // personality(2) is the calling thread's
+	runtime.LockOSThread() // personality(2) is of the calling thread
 	if old, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, addrNoRandomize, 0, 0); errno != 0 || old&addrNoRandomize != 0 {
 		fail("personality: %#x, %v", old, errno)
 	}
-	// The address that mmap gives depends on what the runtime's threads have mapped
-	// before, so that two runs may differ once in a while. Random ones never agree.
+	// The address that mmap returns depends on what the runtime's threads have mapped
+	// before. So two runs may differ occasionally. Random addresses are never equal.
 	c, d := run(), run()
 	for tries := 0; c[1] == d[1] && c[2] != d[2] && tries < 8; tries++ {
 		c, d = d, run()

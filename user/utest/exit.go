@@ -45,8 +45,8 @@ func readBack(f *os.File) {
 	}
 }
 
-// coherenceRead (E1): a child writes through a shared mapping and exits without
-// msync or munmap; once wait has returned, read sees all of it.
+// coherenceRead (E1): a child writes through a shared mapping and exits without msync or
+// munmap. When wait has returned, read sees all of it.
 func coherenceRead() {
 	quiet()
 	f, m := sharedFile()
@@ -60,7 +60,7 @@ func coherenceRead() {
 	readBack(f)
 }
 
-// coherenceMapping is the same seen by another mapping, made after the exit.
+// coherenceMapping is the same, seen by another mapping made after the exit.
 func coherenceMapping() {
 	quiet()
 	f, m := sharedFile()
@@ -108,9 +108,9 @@ func memFree() int {
 	return free
 }
 
-// exitMemoryReturns: 30 children touch 16 MB each, one after the other; on a
-// machine of 256 MB this works only if each child's memory is back when wait
-// returns. The memory is checked for zeros, so a frame handed on unclean fails.
+// exitMemoryReturns: 30 children touch 16 MB each, one after the other. On a machine of 256
+// MB this works only if each child's memory is free when wait returns. The children check
+// that the memory is zero, so an uncleared frame is detected.
 func exitMemoryReturns() {
 	quiet()
 	const size = 16 << 20
@@ -171,8 +171,8 @@ func init() {
 
 var sink int
 
-// threadChurn (E5): a goroutine that ends while locked to its thread takes the
-// thread with it, so each of these makes and ends a thread.
+// threadChurn (E5): if a goroutine ends while it is locked to its thread, the thread ends
+// too. So each of these goroutines makes and ends a thread.
 func threadChurn() {
 	for range 500 {
 		var wg sync.WaitGroup
@@ -183,8 +183,8 @@ func threadChurn() {
 	}
 }
 
-// vforkKeeps (E9): os/exec uses CLONE_VFORK|CLONE_VM; a child whose execve fails
-// exits on the borrowed address space, and the parent's memory survives it.
+// vforkKeeps (E9): os/exec uses CLONE_VFORK|CLONE_VM. A child whose execve fails exits on
+// the borrowed address space, and the parent's memory is unharmed.
 func vforkKeeps() {
 	b := anon(1 << 20)
 	for i := range b {

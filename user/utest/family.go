@@ -42,7 +42,7 @@ func rawCall(nr uintptr, args ...uintptr) int {
 	return int(r)
 }
 
-// rawFork is fork in a forked child, with an exit signal.
+// rawFork forks in a forked child, with an exit signal.
 func rawFork(sig unix.Signal, child func() int) int {
 	pid := rawCall(unix.SYS_CLONE, uintptr(sig))
 	if pid == 0 {
@@ -51,7 +51,7 @@ func rawFork(sig unix.Signal, child func() int) int {
 	return pid
 }
 
-// familySubreaper: an orphan goes to the nearest ancestor that asked for it.
+// familySubreaper: an orphan goes to the nearest ancestor that is a subreaper.
 func familySubreaper() {
 	quiet()
 	equal("status", wait(fork(func() int {
@@ -62,7 +62,7 @@ func familySubreaper() {
 		}
 		me := rawCall(unix.SYS_GETPID)
 		middle := rawFork(unix.SIGCHLD, func() int {
-			rawFork(0, func() int { // no exit signal: an orphan has SIGCHLD all the same
+			rawFork(0, func() int { // no exit signal: an orphan still sends SIGCHLD
 				rawCall(unix.SYS_PRCTL, unix.PR_GET_CHILD_SUBREAPER, ptr(&on))
 				if on != 0 {
 					return 9
@@ -110,7 +110,7 @@ func familyParentDeath() {
 		rawCall(unix.SYS_READ, uintptr(p[0]), ptr(&b), 1)
 		return int(b) - 'x'
 	})).ExitStatus(), 0)
-	// The pipe ends when the grandchild has died.
+	// The pipe is at its end when the grandchild has died.
 	check("close", unix.Close(p[1]))
 	var b [1]byte
 	for {
@@ -124,7 +124,7 @@ func familyParentDeath() {
 	}
 }
 
-// familyPrctl: what one sets one gets, and what is inherited or lost.
+// familyPrctl: settings can be read back, and are inherited or reset as they should.
 func familyPrctl() {
 	quiet()
 	root := os.Geteuid() == 0
@@ -149,7 +149,8 @@ func familyPrctl() {
 		if !root {
 			return 0
 		}
-		// Another effective user is not dumpable, and hears of no parent's death.
+		// With another effective user, a process is not dumpable, and gets no parent-death
+		// signal.
 		sig := int32(1)
 		rawCall(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1)
 		rawCall(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGTERM))
@@ -163,17 +164,17 @@ func familyPrctl() {
 	})).ExitStatus(), 0)
 }
 
-// familyNames: a thread has a name of its own; the process's is its leader's.
+// familyNames: a thread has its own name. The process's name is its leader's.
 func familyNames() {
 	before, err := os.ReadFile("/proc/self/comm")
 	check("comm", err)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked, so the thread ends with the goroutine
 		tid := unix.Gettid()
 		if tid == os.Getpid() {
-			done2 := make(chan struct{}) // the leader itself: another thread, then
+			done2 := make(chan struct{}) // this is the leader itself, so use another thread
 			go func() { defer close(done2); runtime.LockOSThread(); nameThread(unix.Gettid()) }()
 			<-done2
 			return
@@ -197,7 +198,7 @@ func nameThread(tid int) {
 	equal("the thread's comm", string(comm), "worker\n")
 }
 
-// familyExitSignal: another exit signal than SIGCHLD carries the same siginfo.
+// familyExitSignal: an exit signal other than SIGCHLD has the same siginfo.
 func familyExitSignal() {
 	quiet()
 	equal("status", wait(fork(func() int {
@@ -225,7 +226,7 @@ func familyExitSignal() {
 	})).ExitStatus(), 0)
 }
 
-// familyWaitStops: a zombie is nothing to wait for if ends are not asked for.
+// familyWaitStops: a wait that does not ask for ends ignores a zombie.
 func familyWaitStops() {
 	quiet()
 	pid := fork(func() int { return 0 })
@@ -262,7 +263,7 @@ func familySetpgid() {
 	check("wait", cmd.Wait())
 }
 
-// familyKillThread: kill and rt_sigqueueinfo find a process by any of its threads.
+// familyKillThread: kill and rt_sigqueueinfo find a process by the number of any thread.
 func familyKillThread() {
 	var tid int
 	for range 1000 {
@@ -290,8 +291,8 @@ func familyKillThread() {
 	}
 }
 
-// familyNoHangUp: in a group that was orphaned before, the exit of one process does
-// not continue another one that is stopped.
+// familyNoHangUp: in a group that was orphaned before, the exit of one process does not
+// continue a stopped one.
 func familyNoHangUp() {
 	quiet()
 	equal("status", wait(fork(func() int {
@@ -315,8 +316,8 @@ func familyNoHangUp() {
 	})).ExitStatus(), 0)
 }
 
-// familyExecShared: execve of a process that shares its descriptors closes those
-// marked for it in its own copy alone.
+// familyExecShared: execve of a process that shares its descriptors closes the
+// close-on-exec ones only in its own copy.
 func familyExecShared() {
 	quiet()
 	var p [2]int
@@ -336,8 +337,8 @@ func familyExecShared() {
 	}
 }
 
-// familyCloseShared: close_range with CLOSE_RANGE_UNSHARE closes the caller's own
-// descriptors alone.
+// familyCloseShared: close_range with CLOSE_RANGE_UNSHARE closes only the caller's own
+// descriptors.
 func familyCloseShared() {
 	quiet()
 	var p [2]int
@@ -357,7 +358,7 @@ func familyCloseShared() {
 	}
 }
 
-// letter is a field 3 of a stat file, and the letter in the status beside it.
+// letter returns field 3 of a stat file, if the letter in the status file is the same.
 func letter(dir string) byte {
 	stat, err := os.ReadFile(dir + "/stat")
 	check("stat", err)
@@ -365,12 +366,12 @@ func letter(dir string) byte {
 	check("status", err)
 	at := strings.LastIndexByte(string(stat), ')') + 2
 	if _, after, _ := strings.Cut(string(status), "\nState:\t"); after == "" || after[0] != stat[at] {
-		return '?' // it has changed between the two, or they differ
+		return '?' // it has changed between the two reads, or they differ
 	}
 	return stat[at]
 }
 
-// familyLetters: R, S, T, Z and the D of a parent in vfork.
+// familyLetters: R, S, T, Z, and D for a parent in vfork.
 func familyLetters() {
 	quiet()
 	equal("oneself", letter("/proc/thread-self"), 'R')
@@ -404,7 +405,7 @@ func familyLetters() {
 	check("kill", unix.Kill(pid, unix.SIGKILL))
 	wait(pid)
 
-	asked := forkState() // the child's child will end with its parent
+	asked := forkState() // the grandchild will end with its parent
 	pid = fork(func() int {
 		sigaction(unix.SIGTERM, 0)
 		child := rawCall(unix.SYS_CLONE, unix.CLONE_VFORK|uintptr(unix.SIGCHLD))
@@ -426,8 +427,8 @@ func familyLetters() {
 	killedBy("the parent in vfork", wait(pid), unix.SIGTERM)
 }
 
-// familySysctl: what /proc/sys says is true: a process has a number below pid_max,
-// and may have ngroups_max groups, not more.
+// familySysctl: the values in /proc/sys are true. A process has a number below pid_max, and
+// may have ngroups_max groups, but not more.
 func familySysctl() {
 	number := func(path string) int {
 		b, err := os.ReadFile(path)

@@ -16,13 +16,13 @@ var faultTests = []test{
 	{name: "fault-stack-overflow", run: faultStack},
 }
 
-// peek and poke access a byte at any address, unchecked.
+// peek and poke access a byte at any address, without a check.
 func peek(p uintptr) byte { return *pointer(p) }
 func poke(p uintptr)      { *pointer(p) = 1 }
 
 func pointer(p uintptr) *byte { return (*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&p))) }
 
-// dies runs f in a child with default signal actions and wants it killed.
+// dies runs f in a child with default signal actions, which sig must kill.
 func dies(what string, sig unix.Signal, f func()) {
 	killedBy(what, wait(fork(func() int {
 		for _, s := range []unix.Signal{unix.SIGSEGV, unix.SIGBUS, unix.SIGILL, unix.SIGFPE, unix.SIGTRAP} {
@@ -39,7 +39,7 @@ func faultNull() {
 	dies("write of 8", unix.SIGSEGV, func() { poke(8) })
 }
 
-// faultKernel: no kernel address reads, writes or runs from user mode.
+// faultKernel: user mode cannot read, write or execute any kernel address.
 func faultKernel() {
 	quiet()
 	for _, p := range []uintptr{1 << 47, 0xffff800000000000, 0xffff800000200000, 0xffffffff80000000,
@@ -52,11 +52,11 @@ func faultKernel() {
 
 // jump calls the code at p as a func().
 func jump(p uintptr) {
-	fn := &p // what a func value points to: a word with the code's address
+	fn := &p // a func value points to a word with the code's address
 	(*(*func())(unsafe.Pointer(&fn)))()
 }
 
-// machineCode puts instructions into a page of their own that can be run.
+// machineCode puts instructions into a page of their own and makes it executable.
 func machineCode(code []byte) uintptr {
 	b := anon(4096)
 	copy(b, code)
@@ -64,7 +64,7 @@ func machineCode(code []byte) uintptr {
 	return addr(b)
 }
 
-// instruction is a few bytes of machine code and the signal it must end in.
+// instruction is a few bytes of machine code, and the signal that must end it.
 type instruction struct {
 	name string
 	code []byte
@@ -96,8 +96,8 @@ func faultInstructions() {
 	dies("run of a data page", unix.SIGSEGV, func() { jump(addr(b)) })
 }
 
-// faultRecovered: the runtime's own SIGSEGV handler turns a nil dereference
-// into a panic, with the frame and its restore going through the kernel.
+// faultRecovered: the runtime's own SIGSEGV handler turns a nil dereference into a panic.
+// The signal frame and its restoration go through the kernel.
 func faultRecovered() {
 	for range 100 {
 		func() {

@@ -21,7 +21,7 @@ var fcntlTests = []test{
 	{name: "fcntl-owner-signal", run: fcntlOwnerSignal},
 }
 
-// tmpfile is an open file without a name.
+// tmpfile returns an open file without a name.
 func tmpfile() *os.File {
 	f, err := os.CreateTemp("", "utest")
 	check("create", err)
@@ -29,7 +29,7 @@ func tmpfile() *os.File {
 	return f
 }
 
-// ask is F_GETLK of another process: it sees the locks of the test.
+// ask does F_GETLK in another process, which sees the test's locks.
 func ask(f *os.File, typ int16, start, n int64) unix.Flock_t {
 	l := unix.Flock_t{Type: typ, Start: start, Len: n}
 	out, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON)
@@ -51,7 +51,7 @@ func setlk(f *os.File, cmd int, typ int16, start, n int64) error {
 	return unix.FcntlFlock(f.Fd(), cmd, &unix.Flock_t{Type: typ, Start: start, Len: n})
 }
 
-// lockRanges: locks divide, grow together, and are seen by others only.
+// lockRanges: locks are split and merged, and only other processes see them.
 func lockRanges() {
 	f := tmpfile()
 	check("lock", setlk(f, unix.F_SETLK, unix.F_WRLCK, 10, 10))
@@ -74,7 +74,7 @@ func lockRanges() {
 	equal("not a descriptor", unix.FcntlFlock(9999, unix.F_SETLK, &unix.Flock_t{}), error(unix.EBADF))
 }
 
-// lockClose: the locks go with any descriptor of the file.
+// lockClose: closing any descriptor of the file releases the locks.
 func lockClose() {
 	f := tmpfile()
 	check("lock", setlk(f, unix.F_SETLK, unix.F_WRLCK, 0, 0))
@@ -85,7 +85,7 @@ func lockClose() {
 	equal("after a close", ask(f, unix.F_RDLCK, 0, 0).Type, unix.F_UNLCK)
 }
 
-// lockExit: a process's locks go when it ends, however that is, before its parent has
+// lockExit: a process's locks are released when it ends in any way, before its parent gets
 // the status.
 func lockExit() {
 	f := tmpfile()
@@ -132,7 +132,7 @@ func lockWaits() {
 	runtime.KeepAlive(&l)
 }
 
-// lockDeadlock: the wait that would close a circle fails.
+// lockDeadlock: a wait that would close a cycle fails.
 func lockDeadlock() {
 	f := tmpfile()
 	fd := f.Fd()
@@ -156,8 +156,8 @@ func lockDeadlock() {
 	runtime.KeepAlive(&b)
 }
 
-// lockDescription: locks of an open file description conflict within a process, and go
-// with the last descriptor.
+// lockDescription: locks of an open file description conflict within a process, and are
+// released with the last descriptor.
 func lockDescription() {
 	f := tmpfile()
 	g, err := os.OpenFile("/proc/self/fd/"+itoa(int(f.Fd())), os.O_RDWR, 0)
@@ -186,7 +186,7 @@ func lockFlockPipe() {
 	check("after a close", unix.Flock(p[1], unix.LOCK_EX|unix.LOCK_NB))
 }
 
-// fcntlArguments: what F_GETFL shows, and what an O_PATH descriptor refuses.
+// fcntlArguments: the result of F_GETFL, and the calls that an O_PATH descriptor refuses.
 func fcntlArguments() {
 	large := map[string]int{"amd64": 0x8000, "arm64": 0x20000}[runtime.GOARCH]
 	f := tmpfile()
@@ -215,8 +215,8 @@ func fcntlArguments() {
 	equal("owner", owner, [2]int32{2, int32(unix.Getpgrp())})
 }
 
-// fcntlOwnerSignal: a pipe with O_ASYNC that gets data sends SIGIO, or what F_SETSIG
-// says, to its owner.
+// fcntlOwnerSignal: when a pipe with O_ASYNC gets data, it sends SIGIO, or the signal of
+// F_SETSIG, to its owner.
 func fcntlOwnerSignal() {
 	runtime.LockOSThread()
 	for _, sig := range []int{0, 40} {

@@ -131,8 +131,8 @@ func fileUnlinked() {
 	equal("links", int(st.Nlink), 0)
 }
 
-// filePipeEdge: a read of a pipe whose buffer ends in the middle loses nothing.
-// Linux says EFAULT where Grim returns the part that arrived.
+// filePipeEdge: a read of a pipe into a buffer that ends in the middle loses no data. Linux
+// returns EFAULT where Grim returns the part that arrived.
 func filePipeEdge() {
 	two := anon(8192)
 	check("mprotect", unix.Mprotect(two[4096:], unix.PROT_NONE))
@@ -154,7 +154,8 @@ func filePipeEdge() {
 	check("read of the rest", err)
 	equal("bytes", got+string(rest[:k]), "ab")
 
-	// An atomic write from such a buffer writes nothing, a long one what it can.
+	// An atomic write from such a buffer writes nothing, a long write the part that it can
+	// read.
 	wantErr("write from the edge", unix.EFAULT, unix.SYS_WRITE, uintptr(p[1]), edge, 2)
 	_, err = unix.Read(p[0], rest)
 	equal("read after it", err, error(unix.EAGAIN))
@@ -166,7 +167,7 @@ func filePipeEdge() {
 	}
 }
 
-// filePipeBroken: SIGPIPE comes too when a part was written before the reader went.
+// filePipeBroken: SIGPIPE is sent also if a part was written before the reader closed.
 func filePipeBroken() {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, unix.SIGPIPE)

@@ -18,16 +18,15 @@ var forkTests = []test{
 	{name: "fork-storm", run: forkStorm, slow: true},
 }
 
-// fork runs child in a forked process and gives its pid. Of a Go program only
-// the calling thread lives on in the child, so child may make raw system calls
-// and touch memory that exists, and must not allocate, block in the runtime, or
-// return to code that does: what it returns is the exit status.
+// fork runs child in a forked process and returns its pid. Of a Go program only the calling
+// thread exists in the child. So child may make raw system calls and access existing
+// memory; it must not allocate, block in the runtime, or return to code that does. Its
+// result is the exit status.
 //
-// The child must not inherit a request to yield, which it could only obey by waiting
-// for a thread that it does not have. The runtime asks a goroutine to yield only after
-// it has run for 10 ms, so Gosched comes first. On a busy host even the few
-// instructions up to the child's first may take longer: then that child ends at once,
-// and there is another.
+// The child must not inherit a request to yield: it could obey only by waiting for a thread
+// that it does not have. The runtime asks a goroutine to yield only after it has run for 10
+// ms, so Gosched comes first. On a busy host even the few instructions before the child's
+// first may take longer. Then that child ends at once, and fork makes another.
 func fork(child func() int) int { return forkWith(0, child) }
 
 // forkWith is fork with flags of clone(2) that share no memory.
@@ -58,14 +57,14 @@ func forkWith(flags uintptr, child func() int) int {
 	}
 }
 
-// What a child says of itself.
+// States of a child, which the child itself stores.
 const (
 	forkRuns = 1
 	forkLate = 2 // it may have inherited a request to yield
 )
 
-// forkStates is memory that children share with this process; a word for each fork,
-// and the first again after the last.
+// forkStates is memory that children share with this process. It has a word for each fork;
+// after the last word the first is used again.
 var (
 	forkStates = sync.OnceValue(func() []byte {
 		b, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON)
@@ -97,9 +96,9 @@ func exit(status int) {
 	}
 }
 
-// quiet keeps the runtime out of the way of fork: no collection starts, the
-// goroutine stays on its thread, and its stack has room, so that a child never
-// has to grow it with a lock that a thread held which the child does not have.
+// quiet keeps the runtime from disturbing fork: no collection starts, the goroutine stays
+// on its thread, and its stack has room. Otherwise a child might have to grow the stack,
+// with a lock held by a thread that the child does not have.
 func quiet() {
 	runtime.LockOSThread()
 	debug.SetGCPercent(-1)
@@ -113,7 +112,7 @@ func growStack(b []byte) {
 	b[0] = room[len(room)-1]
 }
 
-// wait waits for one child and gives its status.
+// wait waits for one child and returns its status.
 func wait(pid int) unix.WaitStatus {
 	var ws unix.WaitStatus
 	for {
@@ -150,8 +149,8 @@ func anon(n int) []byte {
 	return b
 }
 
-// forkCOW: neither side sees the other's writes after the fork, and the parent's
-// page stays its own after the child's end.
+// forkCOW: neither side sees the other's writes after the fork, and the parent's page stays
+// its own after the child has ended.
 func forkCOW() {
 	quiet()
 	const pages = 600 // more than one 2 MB block
@@ -159,7 +158,7 @@ func forkCOW() {
 	for i := range pages {
 		b[i*4096] = 1
 	}
-	p := anon(4096) // unused by the child: holds nothing
+	p := anon(4096) // not used by the child, so it has no memory
 	child := fork(func() int {
 		for i := range pages {
 			if b[i*4096] != 1 {
@@ -187,9 +186,9 @@ func forkCOW() {
 	equal("untouched page", p[0], byte(0))
 }
 
-// forkTree: each process forks two more, five levels deep; the number of leaves
-// comes back through the exit statuses. The root of the tree is a forked child:
-// it has no second thread that could ask it to yield.
+// forkTree: each process forks two more, five levels deep. The number of leaves is returned
+// through the exit statuses. The root of the tree is a forked child, which has no second
+// thread that could ask it to yield.
 func forkTree() {
 	quiet()
 	equal("leaves", wait(fork(func() int { return tree(5) })).ExitStatus(), 32)

@@ -33,7 +33,7 @@ func shared(n int) []byte {
 	return b
 }
 
-// futexWakeZero: FUTEX_WAKE of 0 wakes one, as Linux always has.
+// futexWakeZero: FUTEX_WAKE of 0 wakes one thread, as Linux always has.
 func futexWakeZero() {
 	quiet()
 	va := addr(shared(4096))
@@ -56,8 +56,8 @@ func futexWakeZero() {
 	}
 }
 
-// futexPrivateShared: on a word of private memory, a private wait and a shared
-// wake-up do not meet.
+// futexPrivateShared: on a word of private memory, a shared wake-up does not end a private
+// wait.
 func futexPrivateShared() {
 	va := addr(anon(4096))
 	done := make(chan syscall.Errno)

@@ -25,7 +25,8 @@ var inNames = []struct {
 	{unix.IN_IGNORED, "ignored"}, {unix.IN_ISDIR, "dir"},
 }
 
-// inEvents reads all events: words separated by spaces, the watch's number before them.
+// inEvents reads all events. It returns words separated by spaces, each after its watch's
+// number.
 func inEvents(fd int) string {
 	var out []string
 	b := make([]byte, 4096)
@@ -52,7 +53,7 @@ func inEvents(fd int) string {
 	}
 }
 
-// inotifyDir is a directory that is watched for the events given.
+// inotifyDir makes a directory with a watch for the events in mask.
 func inotifyDir(mask uint32) (fd int, dir string) {
 	dir, err := os.MkdirTemp("", "in")
 	check("mkdir", err)
@@ -64,7 +65,8 @@ func inotifyDir(mask uint32) (fd int, dir string) {
 	return fd, dir
 }
 
-// inotifyNames: names that come, go and move, with one cookie for both ends of a move.
+// inotifyNames: names are made, removed and renamed; both events of a rename have the same
+// cookie.
 func inotifyNames() {
 	fd, dir := inotifyDir(unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVE)
 	defer os.RemoveAll(dir)
@@ -80,7 +82,7 @@ func inotifyNames() {
 	equal("events", inEvents(fd), "1,create:a 1,create,dir:d 1,create:l 1,create:b 1,from:a 1,to:c 1,from:c 1,delete:b 1,delete:l 1,delete,dir:d")
 }
 
-// inotifyFiles: what is done with a file, for those that watch it and its directory.
+// inotifyFiles: the operations on a file, for watches of the file and of its directory.
 func inotifyFiles() {
 	fd, dir := inotifyDir(unix.IN_ALL_EVENTS)
 	defer os.RemoveAll(dir)

@@ -18,14 +18,14 @@ var limitTests = []test{
 	{name: "overcommit", run: overcommit},
 }
 
-// rlimit sets a limit of the calling process, of a forked child too.
+// rlimit sets a limit of the calling process. A forked child can use it too.
 func rlimit(which int, n uint64) bool {
 	lim := unix.Rlimit{Cur: n, Max: n}
 	_, _, e := syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, uintptr(which), ptr(&lim), 0, 0, 0)
 	return e == 0
 }
 
-// raw is a system call of a forked child: its error.
+// raw makes a system call in a forked child and returns its error.
 func raw(nr uintptr, a ...uintptr) syscall.Errno {
 	var p [6]uintptr
 	copy(p[:], a)
@@ -33,7 +33,7 @@ func raw(nr uintptr, a ...uintptr) syscall.Errno {
 	return e
 }
 
-// steps runs a child that does one thing after the other, and says which failed.
+// steps runs a child that does several things in order, and reports which one failed.
 func steps(what string, do func(want func(got, want syscall.Errno))) {
 	if os.Getuid() != 0 {
 		return
@@ -52,7 +52,7 @@ func steps(what string, do func(want func(got, want syscall.Errno))) {
 	}
 }
 
-// limitMemlock: RLIMIT_MEMLOCK binds everybody but the superuser.
+// limitMemlock: RLIMIT_MEMLOCK limits all users except the superuser.
 func limitMemlock() {
 	quiet()
 	b := anon(32 * 4096)
@@ -63,7 +63,7 @@ func limitMemlock() {
 		if !rlimit(unix.RLIMIT_MEMLOCK, 8*4096) {
 			want(1, 0)
 		}
-		want(raw(unix.SYS_MLOCK, p, 9*4096), 0) // the superuser
+		want(raw(unix.SYS_MLOCK, p, 9*4096), 0) // as the superuser
 		want(raw(unix.SYS_MUNLOCK, p, 9*4096), 0)
 		want(raw(unix.SYS_SETUID, 1000), 0)
 		want(raw(unix.SYS_MLOCK, p, 9*4096), unix.ENOMEM) // step 4
@@ -88,7 +88,7 @@ func limitMemlock() {
 	})
 }
 
-// limitData: RLIMIT_DATA counts private writable memory, however it comes to be.
+// limitData: RLIMIT_DATA counts private writable memory, however it was made.
 func limitData() {
 	quiet()
 	ro, err := unix.Mmap(-1, 0, 64<<20, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON)
@@ -97,7 +97,7 @@ func limitData() {
 	priv := uintptr(unix.MAP_PRIVATE | unix.MAP_ANON)
 	none := ^uintptr(0)
 	steps("data", func(want func(got, want syscall.Errno)) {
-		if !rlimit(unix.RLIMIT_DATA, 1<<20) { // less than there is
+		if !rlimit(unix.RLIMIT_DATA, 1<<20) { // less than the present use
 			want(1, 0)
 		}
 		want(raw(unix.SYS_MMAP, 0, 4096, rw, priv, none, 0), unix.ENOMEM)
@@ -113,7 +113,7 @@ func limitData() {
 	})
 }
 
-// limitStack: a stack grows as far as RLIMIT_STACK, and then no further.
+// limitStack: a stack grows up to RLIMIT_STACK, and not further.
 func limitStack() {
 	quiet()
 	area := anon2(16 << 20)
@@ -156,8 +156,8 @@ func limitArguments() {
 	check("setrlimit", unix.Setrlimit(unix.RLIMIT_STACK, &old))
 }
 
-// overcommit: one request for more than all memory fails, unless it says that it is
-// not meant to be used.
+// overcommit: one request for more than all memory fails, unless its flags say that the
+// memory will not be used.
 func overcommit() {
 	mode, err := os.ReadFile("/proc/sys/vm/overcommit_memory")
 	check("overcommit_memory", err)
@@ -200,8 +200,8 @@ func overcommit() {
 	}
 }
 
-// limitThreads: RLIMIT_NPROC counts all threads of a user, who is not the superuser,
-// and a child that ends makes room.
+// limitThreads: RLIMIT_NPROC counts all threads of an ordinary user, and a child that ends
+// makes room.
 func limitThreads() {
 	quiet()
 	const limit, user = 4, 54321

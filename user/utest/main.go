@@ -21,7 +21,7 @@ type test struct {
 	slow bool // left out of the quick set
 }
 
-// tests by topic, in the order they run.
+// tests has all tests by topic, in the order in which they run.
 var tests = slices.Concat(
 	runtimeTests, forkTests, exitTests, waitTests, memoryTests, signalTests,
 	faultTests, execTests, busyTests, mapTests, limitTests, procMemTests, fileTests,

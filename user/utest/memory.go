@@ -38,7 +38,7 @@ func memAnonymous() {
 	check("munmap", unix.Munmap(b))
 }
 
-// touch forks a child that reads or writes one byte and gives its status.
+// touch forks a child that reads or writes one byte, and returns its status.
 func touch(b []byte, i int, write bool) unix.WaitStatus {
 	return wait(fork(func() int {
 		sigaction(unix.SIGSEGV, 0)
@@ -185,8 +185,8 @@ func memLimit() {
 	})), 0)
 }
 
-// memExhaustion: a process that touches more than there is ends by SIGKILL (or
-// is told ENOMEM), and its memory comes back.
+// memExhaustion: a process that touches more memory than exists ends by SIGKILL (or gets
+// ENOMEM), and its memory is freed.
 func memExhaustion() {
 	quiet()
 	before := memFree()
@@ -210,9 +210,9 @@ func memExhaustion() {
 	memReturns(before, "an out-of-memory kill")
 }
 
-// memReturns fails unless memory that was free before is free again, but for 8 MB. That is
-// so at once, unless the exit design (or Linux's reaper of killed processes) goes on behind
-// the wait.
+// memReturns fails unless the memory that was free before is free again, except for 8 MB.
+// That is so at once, unless the exit design (or Linux's reaper of killed processes)
+// continues after the wait.
 func memReturns(before int, after string) {
 	lost := before - memFree()
 	for range 100 {
@@ -241,8 +241,8 @@ func memSparse() {
 	})), 0)
 }
 
-// memHalfBlock: part of a region that may be mapped by a 2 MB block is unmapped
-// and protected; the rest keeps its bytes.
+// memHalfBlock: a part of a region that may be mapped with a 2 MB block is unmapped and
+// protected. The rest keeps its contents.
 func memHalfBlock() {
 	quiet()
 	b := anon(6 << 20)

@@ -17,13 +17,13 @@ var mapTests = []test{
 	{name: "file-copy-range", run: fileCopyRange},
 }
 
-// mapAt is mmap(2) itself; an address or an errno.
+// mapAt is mmap(2) itself. It returns an address or an errno.
 func mapAt(va, n uintptr, prot, flags int, fd int, off uint64) (uintptr, syscall.Errno) {
 	p, _, e := syscall.Syscall6(unix.SYS_MMAP, va, n, uintptr(prot), uintptr(flags), uintptr(fd), uintptr(off))
 	return p, e
 }
 
-// memfd is an empty file in memory that can be sealed, of n bytes.
+// memfd returns an empty file in memory of n bytes that can be sealed.
 func memfd(n int64) int {
 	fd, err := unix.MemfdCreate("test", unix.MFD_ALLOW_SEALING)
 	check("memfd_create", err)
@@ -36,9 +36,9 @@ func seal(fd, seals int) error {
 	return err
 }
 
-// mapSeals: F_SEAL_WRITE waits until no shared mapping can write, in whatever process
-// and however it was made; then no mapping can. Seen to fail without the count of
-// such mappings, which the tests of package vm recount.
+// mapSeals: F_SEAL_WRITE is refused as long as any shared mapping can write, in whatever
+// process and however it was made. After it, no mapping can. Seen to fail without the count
+// of such mappings, which the tests of package vm recount.
 func mapSeals() {
 	quiet()
 	fd := memfd(4 * 4096)
@@ -57,7 +57,7 @@ func mapSeals() {
 	busy("with a part of the mapping left")
 	var hold [2]int
 	check("pipe", unix.Pipe(hold[:]))
-	pid := fork(func() int { // has the mapping until it is told
+	pid := fork(func() int { // keeps the mapping until it is told to end
 		syscall.RawSyscall(unix.SYS_CLOSE, uintptr(hold[1]), 0, 0)
 		var b [1]byte
 		syscall.RawSyscall(unix.SYS_READ, uintptr(hold[0]), ptr(&b), 1)
@@ -109,7 +109,7 @@ func mapSeals() {
 	}
 }
 
-// mapErrors: which error mmap(2) gives when several would be true.
+// mapErrors: which error mmap(2) returns if several are possible.
 func mapErrors() {
 	f, err := os.CreateTemp("", "map")
 	check("create", err)
@@ -188,11 +188,11 @@ func mapErrors() {
 	}
 }
 
-// anon2 is the address of fresh memory.
+// anon2 returns the address of new memory.
 func anon2(n int) uintptr { return addr(anon(n)) }
 
-// mapGrowsDown: a growing mapping of anonymous memory grows to the page below, and no
-// other mapping does.
+// mapGrowsDown: a growing mapping of anonymous memory grows to the page below it. No other
+// mapping does.
 func mapGrowsDown() {
 	quiet()
 	f, err := os.CreateTemp("", "map")
@@ -200,7 +200,7 @@ func mapGrowsDown() {
 	defer os.Remove(f.Name())
 	_, err = f.Write(make([]byte, 8192))
 	check("write", err)
-	area := anon2(4 << 20) // the gap below a growing mapping is empty
+	area := anon2(4 << 20) // the gap below a growing mapping must be empty
 	check("munmap", munmap(at(area, 4<<20)))
 	va := area + 3<<20
 	if _, e := mapAt(va, 4096, rw, unix.MAP_PRIVATE|unix.MAP_FIXED|unix.MAP_GROWSDOWN, int(f.Fd()), 0); e != unix.EINVAL {
@@ -216,7 +216,7 @@ func mapGrowsDown() {
 	equal("store below a stack", touch(at(va-4096, 4096), 0, true), 0)
 }
 
-// mapProtectHole: mprotect(2) changes what comes before a hole, then says ENOMEM.
+// mapProtectHole: mprotect(2) changes the pages before a hole, then returns ENOMEM.
 func mapProtectHole() {
 	quiet()
 	b := anon(4 * 4096)
@@ -232,7 +232,7 @@ func mapProtectHole() {
 		fail("mprotect that starts in a hole: %v, want ENOMEM", err)
 	}
 	killedBy("store after the hole", touch(b, 12288, true), unix.SIGSEGV)
-	// What may not be written stops it as well.
+	// A mapping that may not become writable stops it as well.
 	f, err := os.CreateTemp("", "map")
 	check("create", err)
 	defer os.Remove(f.Name())
@@ -251,8 +251,8 @@ func mapProtectHole() {
 	killedBy("store after it", touch(c, 8192, true), unix.SIGSEGV)
 }
 
-// mapRemapKeep: MREMAP_DONTUNMAP moves the pages and leaves the mapping, of memory
-// and of files; both lengths are one.
+// mapRemapKeep: MREMAP_DONTUNMAP moves the pages and keeps the mapping, for memory and for
+// files. Both lengths must be equal.
 func mapRemapKeep() {
 	const keep = unix.MREMAP_MAYMOVE | unix.MREMAP_DONTUNMAP
 	remap := func(va, old, n uintptr) (uintptr, syscall.Errno) {
@@ -286,7 +286,8 @@ func mapRemapKeep() {
 	equal("byte of the file", m[0], byte(9))
 }
 
-// fileHalfMapped: a write from a buffer that ends in a hole writes what is there.
+// fileHalfMapped: a write from a buffer that ends in a hole writes the part before the
+// hole.
 func fileHalfMapped() {
 	f, err := os.CreateTemp("", "half")
 	check("create", err)
@@ -324,7 +325,7 @@ func fileHalfMapped() {
 	}
 }
 
-// fileCopyRange: what copy_file_range(2) refuses.
+// fileCopyRange: the calls that copy_file_range(2) refuses.
 func fileCopyRange() {
 	f, err := os.CreateTemp("", "range")
 	check("create", err)

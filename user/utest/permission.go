@@ -25,9 +25,9 @@ func nobody() {
 	sysMust(unix.SYS_SETRESUID, 1000, 1000, 1000)
 }
 
-// arena makes a test of one that the superuser begins in an empty directory, and that
-// may change its credentials: it runs in a process of its own, and what it leaves in
-// the directory is removed. Other users have nothing to test.
+// arena makes a test for the superuser. It begins in an empty directory and may change its
+// credentials, as it runs in a process of its own. Its files in the directory are removed
+// afterwards. For other users there is nothing to test.
 func arena(run func()) func() {
 	return func() {
 		if os.Geteuid() != 0 {
@@ -49,8 +49,9 @@ func arena(run func()) func() {
 	}
 }
 
-// Credentials are a thread's, and /proc/self shows those of the first: a test in an arena
-// runs there. While package initialization runs, the main goroutine is on it.
+// Credentials are a thread's, and /proc/self shows those of the first thread. So a test in
+// an arena runs on the first thread. The main goroutine is on it during package
+// initialization.
 func init() {
 	if os.Getenv("UTEST_ARENA") != "" {
 		runtime.LockOSThread()
@@ -72,7 +73,7 @@ func mkdir(name string, mode uint32, uid, gid int) {
 	check("chmod", unix.Chmod(name, mode))
 }
 
-// opens is the errno of an open.
+// opens returns the error of an open.
 func opens(name string, flags int) error {
 	fd, err := unix.Open(name, flags, 0o644)
 	if err == nil {
@@ -81,8 +82,8 @@ func opens(name string, flags int) error {
 	return err
 }
 
-// permWalkOpen: each directory on the way must let the caller search, and the file's
-// own bits decide what it is opened for.
+// permWalkOpen: the caller needs search permission on each directory of the path. The
+// file's own bits decide how it may be opened.
 func permWalkOpen() {
 	mkdir("closed", 0o700, 0, 0)
 	putFile("closed/f", 0o666, 0, 0)
@@ -119,8 +120,8 @@ func permWalkOpen() {
 	equal("truncate", unix.Truncate("other-r", 0), error(unix.EACCES))
 }
 
-// permNames: names come and go in directories that the caller may write to; in sticky
-// ones only the owner's.
+// permNames: the caller may add and remove names in directories that it may write to. In
+// sticky directories only the owner may remove a name.
 func permNames() {
 	mkdir("theirs", 0o755, 0, 0)
 	putFile("theirs/f", 0o666, 0, 0)
@@ -159,7 +160,7 @@ func stat(name string) (st unix.Stat_t) {
 	return st
 }
 
-// permAttributes: mode, owner and times are the owner's to change.
+// permAttributes: only the owner may change mode, owner and times.
 func permAttributes() {
 	putFile("theirs", 0o666, 0, 0)
 	putFile("mine", 0o6755, 1000, 1000)
@@ -191,8 +192,8 @@ func permAttributes() {
 	equal("set-ID bits after a write", stat("setid").Mode&0o7777, 0o777)
 }
 
-// permGroup: new files belong to the caller, and in a set-group-ID directory to its
-// group, which directories hand on.
+// permGroup: new files belong to the caller's group. In a set-group-ID directory they
+// belong to the directory's group, and new directories inherit the bit.
 func permGroup() {
 	mkdir("plain", 0o777, 0, 0)
 	mkdir("group", 0o2777, 0, 3000)
@@ -224,8 +225,8 @@ func permGroup() {
 	equal("owner of a pipe", st.Uid, 1000)
 }
 
-// permAccess: access(2) asks for the real user, faccessat2(2) for the effective one if
-// it is told so.
+// permAccess: access(2) checks the real user, faccessat2(2) with its flag the effective
+// user.
 func permAccess() {
 	putFile("root", 0o600, 0, 0)
 	putFile("user", 0o600, 1000, 1000)
@@ -255,8 +256,8 @@ func init() {
 	}
 }
 
-// permSetID: a program that is set-user-ID and set-group-ID runs with its owner's
-// numbers, unless the caller has asked for no new privileges.
+// permSetID: a set-user-ID and set-group-ID program runs with its owner's numbers, unless
+// the caller has set no_new_privs.
 func permSetID() {
 	exe, err := os.ReadFile("/proc/self/exe")
 	check("read", err)
@@ -267,7 +268,7 @@ func permSetID() {
 	check("exec", unix.Exec("./prog", []string{"prog", "helper-ids"}, os.Environ()))
 }
 
-// permSignals: kill(2) and others look at user numbers.
+// permSignals: kill(2) and similar calls check user numbers.
 func permSignals() {
 	sleeper := self("helper-sleep")
 	sleeper.Stderr = nil

@@ -12,7 +12,7 @@ var privilegeTests = []test{
 	{name: "privilege-registers-kept", run: privilegeRegisters},
 }
 
-// privileged instructions, each of which ends the process and nothing else.
+// privileged has privileged instructions. Each must end the process and do nothing else.
 // Encodings: Intel SDM volume 2; Arm ARM C6.
 var privileged = map[string][]instruction{
 	"amd64": {
@@ -58,8 +58,8 @@ func privilegeInstructions() {
 	}
 }
 
-// privilegeRegisters: system calls with every register full of rubbish return,
-// whatever the number.
+// privilegeRegisters: system calls return whatever values are in the registers, and
+// whatever the number is.
 func privilegeRegisters() {
 	for nr := range uintptr(64) {
 		_, _, errno := syscall.RawSyscall6(100_000+nr, ^uintptr(0), 1<<63, 0xdeadbeef, 1<<47, 7, ^uintptr(6))

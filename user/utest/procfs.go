@@ -20,14 +20,14 @@ var procfsTests = []test{
 	{name: "cred-of-thread", run: credOfThread},
 }
 
-// read is a file's text without the newline at its end.
+// read returns a file's text without the newline at its end.
 func read(path string) string {
 	b, err := os.ReadFile(path)
 	check("read "+path, err)
 	return strings.TrimSuffix(string(b), "\n")
 }
 
-// line is the value of a "Name:" line of a text.
+// line returns the value of the "Name:" line of a text.
 func line(text, name string) string {
 	for _, l := range strings.Split(text, "\n") {
 		if v, ok := strings.CutPrefix(l, name+":"); ok {
@@ -38,7 +38,7 @@ func line(text, name string) string {
 	return ""
 }
 
-// write is one write(2) to an existing file.
+// write writes to an existing file with one write(2).
 func write(path, text string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -73,7 +73,7 @@ func init() {
 	helpers["helper-sleep"] = func([]string) { time.Sleep(time.Minute) }
 }
 
-// procfsTexts: what programs look for is there.
+// procfsTexts: the files that programs look for exist.
 func procfsTexts() {
 	for _, path := range []string{
 		"/proc/stat", "/proc/loadavg", "/proc/vmstat", "/proc/mounts", "/proc/filesystems", "/proc/partitions", "/proc/swaps",
@@ -107,7 +107,7 @@ func procfsTexts() {
 	equal("fdinfo of 0", line(read("/proc/self/fdinfo/0"), "pos") != "", true)
 }
 
-// capsOf is capget(2) of the caller.
+// capsOf returns the caller's capabilities, by capget(2).
 func capsOf() (d [2]unix.CapUserData) {
 	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	check("capget", unix.Capget(&h, &d[0]))
@@ -129,8 +129,8 @@ func prctl(args ...uintptr) (int, error) {
 	return int(r), nil
 }
 
-// asRoot runs a test that changes its credentials, if the caller is the superuser;
-// else there is nothing to see.
+// asRoot runs a test that changes its credentials, if the caller is the superuser. Other
+// users have nothing to test.
 func asRoot(fn func()) {
 	if os.Geteuid() != 0 {
 		return
@@ -139,7 +139,7 @@ func asRoot(fn func()) {
 	fn()
 }
 
-// credCapabilities: the sets follow the user numbers, and capset(2) takes away.
+// credCapabilities: the sets follow the user numbers, and capset(2) removes capabilities.
 func credCapabilities() {
 	asRoot(func() {
 		all := capsOf()
@@ -172,8 +172,8 @@ func credCapabilities() {
 	})
 }
 
-// credOfThread: credentials are a thread's, and the texts of its own folder show them.
-// Seen to fail on Grim when these showed the first thread's.
+// credOfThread: credentials are a thread's, and the texts of its own folder show them. Seen
+// to fail on Grim when these texts showed the first thread's.
 func credOfThread() {
 	if os.Geteuid() != 0 {
 		return
@@ -197,8 +197,8 @@ func credOfThread() {
 	<-done
 }
 
-// credBounding: what is dropped from the bounding set does not come back by exec, and
-// ambient capabilities need to be permitted and inheritable.
+// credBounding: a capability dropped from the bounding set does not come back by exec. An
+// ambient capability must be permitted and inheritable.
 func credBounding() {
 	asRoot(func() {
 		_, err := prctl(unix.PR_CAPBSET_DROP, unix.CAP_MKNOD)
@@ -221,7 +221,7 @@ func credBounding() {
 	})
 }
 
-// sysMust is a system call that must succeed.
+// sysMust makes a system call that must succeed.
 func sysMust(nr uintptr, args ...uintptr) uintptr {
 	var a [6]uintptr
 	copy(a[:], args)
@@ -232,7 +232,7 @@ func sysMust(nr uintptr, args ...uintptr) uintptr {
 	return r
 }
 
-// sysErr is a system call's errno.
+// sysErr returns a system call's errno.
 func sysErr(nr uintptr, args ...uintptr) syscall.Errno {
 	var a [6]uintptr
 	copy(a[:], args)

@@ -14,8 +14,8 @@ var procMemTests = []test{
 	{name: "proc-mem-rights", run: procMemRights},
 }
 
-// inChild runs fn while a child, which has a copy of the memory, waits, and what check
-// says in the child when it goes on.
+// inChild runs fn while a child waits, which has a copy of the memory. Then the child
+// continues and runs check.
 func inChild(fn func(pid int), check func() int) {
 	var hold [2]int
 	if err := unix.Pipe(hold[:]); err != nil {
@@ -35,8 +35,8 @@ func inChild(fn func(pid int), check func() int) {
 	}
 }
 
-// procMem: another process's memory can be read and written, with the page's protection
-// or against it, and nobody else's changes.
+// procMem: another process's memory can be read and written, whatever the page's
+// protection, and no other process's memory changes.
 func procMem() {
 	quiet()
 	b := anon(4 * 4096)
@@ -73,7 +73,7 @@ func procMem() {
 				fail("write at %#x: %d, %v, want EIO", off, n, err)
 			}
 		}
-		// The program text, which all processes of it share.
+		// The program text, which all its processes share.
 		text := int64(funcAddr())
 		was := make([]byte, 1)
 		_, err = f.ReadAt(was, text)
@@ -94,11 +94,11 @@ func procMem() {
 	killedBy("store to a read-only page", touch(b, 4096, true), unix.SIGSEGV)
 }
 
-// funcAddr is an address in the program's text, of code that nobody runs here.
+// funcAddr returns an address in the program's text, of code that does not run here.
 func funcAddr() uintptr { return reflect.ValueOf(grind).Pointer() }
 
-// procMemRights: whose memory a process may look into: its own, that of a dumpable
-// process of the same user, and any as superuser.
+// procMemRights: a process may access its own memory, that of a dumpable process of the
+// same user, and as the superuser any.
 func procMemRights() {
 	if os.Getuid() != 0 {
 		return
@@ -112,7 +112,7 @@ func procMemRights() {
 	steps("own memory", func(want func(got, want syscall.Errno)) {
 		want(raw(unix.SYS_SETUID, 1000), 0)
 		want(raw(unix.SYS_PRCTL, unix.PR_GET_DUMPABLE), 0)
-		want(raw(unix.SYS_OPENAT, at, mine, open), unix.EACCES) // the superuser's
+		want(raw(unix.SYS_OPENAT, at, mine, open), unix.EACCES) // of the superuser
 		want(raw(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1), 0)
 		want(raw(unix.SYS_OPENAT, at, ptr(&self[0]), open), 0) // step 5
 	})
@@ -148,7 +148,7 @@ func procMemRights() {
 		_, err = unix.Write(hold[1], make([]byte, 1))
 		check("write", err)
 		equal("status", wait(pid), 0)
-		// It has ended: there is nothing to read.
+		// The process has ended, so there is nothing to read.
 		if n, err := unix.Pread(fd, make([]byte, 1), int64(funcAddr())); n != 0 || err != nil {
 			fail("read of a process that has ended: %d, %v", n, err)
 		}

@@ -37,7 +37,7 @@ func timerSet(id int32, flags uintptr, value, interval time.Duration) {
 	sysMust(unix.SYS_TIMER_SETTIME, uintptr(id), flags, ptr(&s), 0)
 }
 
-// blocked blocks a signal in this thread, and wait takes one of it.
+// blocked is a signal that block has blocked in this thread. wait takes one such signal.
 type blocked struct {
 	set  unix.Sigset_t
 	info [128]byte
@@ -69,8 +69,8 @@ func (b *blocked) wait(d time.Duration) bool {
 
 func word32(b []byte, at int) int32 { return *(*int32)(unsafe.Pointer(&b[at])) }
 
-// timerPosix: a timer's signals go to the thread it names, with its value, and tell what
-// was missed.
+// timerPosix: a timer's signals go to its thread, with its value and the number of missed
+// expirations.
 func timerPosix() {
 	b := block(40)
 	for _, clock := range []int{unix.CLOCK_MONOTONIC, unix.CLOCK_REALTIME, unix.CLOCK_BOOTTIME} {
@@ -153,7 +153,7 @@ func timerArguments() {
 	}
 }
 
-// burn uses CPU time until done says so.
+// burn uses CPU time until done returns true.
 func burn(done func() bool) {
 	for end := time.Now().Add(20 * time.Second); !done(); {
 		for i := 0; i < 100000; i++ {
@@ -167,7 +167,8 @@ func burn(done func() bool) {
 
 var burnt int
 
-// timerCPU: a timer of the process's CPU time expires when that is used, and not before.
+// timerCPU: a timer of the process's CPU time expires when that time has been used, and not
+// before.
 func timerCPU() {
 	b := block(40)
 	id, e := timerCreate(unix.CLOCK_PROCESS_CPUTIME_ID, &sigevent{signo: 40, notify: 4, tid: int32(unix.Gettid())})
@@ -179,8 +180,8 @@ func timerCPU() {
 	burn(func() bool { return b.wait(0) })
 }
 
-// timerVirtual: the timers of setitimer(2) that count CPU time end a process that does
-// nothing about their signals.
+// timerVirtual: the timers of setitimer(2) that count CPU time end a process that does not
+// handle their signals.
 func timerVirtual() {
 	set := [4]int64{0, 0, 0, 20_000}
 	at := ptr(&set)
@@ -210,7 +211,7 @@ func timerVirtual() {
 	runtime.KeepAlive(&set)
 }
 
-// timerCPULimit: SIGXCPU at the soft limit ends a process that does nothing about it.
+// timerCPULimit: SIGXCPU at the soft limit ends a process that does not handle it.
 func timerCPULimit() {
 	lim := unix.Rlimit{Cur: 1, Max: 3}
 	at := ptr(&lim)
@@ -251,7 +252,7 @@ func clockOther() {
 	equal("sleep by the raw clock", sysErr(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC_RAW, 0, ptr(&ts), 0), unix.EOPNOTSUPP)
 }
 
-// clockSet: who may set clocks, and to what; the clock itself stays as it is.
+// clockSet: the permission to set clocks, and the valid times. The clock is not changed.
 func clockSet() {
 	ts := unix.Timespec{Nsec: -1}
 	equal("bad time", sysErr(unix.SYS_CLOCK_SETTIME, unix.CLOCK_REALTIME, ptr(&ts)), unix.EINVAL)

@@ -21,8 +21,8 @@ var sysRseq = map[string]uintptr{"amd64": 334, "arm64": 293}[runtime.GOARCH]
 
 const rseqSig = 0xd428bc00
 
-// rseqCode is a section that never ends by itself, and behind it its abort code,
-// which ends the process with status 7.
+// rseqCode is a section that never ends by itself, followed by its abort code, which ends
+// the process with status 7.
 var rseqCode = map[string]struct{ section, abort []byte }{
 	"amd64": {[]byte{0xeb, 0xfe}, // jmp .
 		[]byte{0xbf, 7, 0, 0, 0, 0xb8, 231, 0, 0, 0, 0x0f, 0x05}}, // mov edi, 7; mov eax, exit_group; syscall
@@ -30,8 +30,8 @@ var rseqCode = map[string]struct{ section, abort []byte }{
 		[]byte{0xe0, 0, 0x80, 0xd2, 0xc8, 0x0b, 0x80, 0xd2, 1, 0, 0, 0xd4}}, // mov x0, #7; mov x8, #exit_group; svc
 }[runtime.GOARCH]
 
-// rseqPage makes a page with an area at its beginning and a descriptor, and behind it
-// a page with the code.
+// rseqPage makes a page with an area at its beginning and a descriptor, followed by a page
+// with the code.
 func rseqPage() []byte {
 	b := anon(2 * 4096)
 	le, at := binary.LittleEndian, uint64(addr(b))+rseqCodeAt
@@ -45,7 +45,7 @@ func rseqPage() []byte {
 	return b
 }
 
-// rseqCodeAt is where the code is in what rseqPage makes.
+// rseqCodeAt is the offset of the code in the memory of rseqPage.
 const rseqCodeAt = 4096
 
 // rseqRegister: errors, and the CPU's number.
@@ -98,7 +98,7 @@ func enterSection(b []byte, descriptor uint64) int {
 	return 2
 }
 
-// rseqAbort: a thread that lost its CPU in a section goes on at the abort address.
+// rseqAbort: a thread that has lost its CPU in a section continues at the abort address.
 func rseqAbort() {
 	quiet()
 	b := rseqPage()

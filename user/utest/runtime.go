@@ -76,8 +76,8 @@ func runtimeGC() {
 	}
 }
 
-// runtimePreempt: a goroutine that spins without a call does not stop others,
-// which takes the kernel's time slices and the runtime's preemption signal.
+// runtimePreempt: a goroutine that spins without a call does not stop others. That needs
+// the kernel's time slices and the runtime's preemption signal.
 func runtimePreempt() {
 	var stop atomic.Bool
 	for range 2 {

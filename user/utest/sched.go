@@ -18,7 +18,7 @@ var schedTests = []test{
 	{name: "sched-shared-out", run: schedSharedOut},
 }
 
-// raced is what the children of race share with it.
+// raced is memory that race and its children share.
 type raced struct {
 	ready, start, stop uint32
 	turns              [8]struct {
@@ -33,8 +33,8 @@ func newRaced() *raced {
 	return (*raced)(unsafe.Pointer(&b[0]))
 }
 
-// race has n children compute for ns nanoseconds of their own time together, and tells how
-// much of the CPU each had, in nanoseconds of its own clock. before is called in child i.
+// race has n children that compute, for ns nanoseconds of CPU time each at most. It returns
+// how much CPU time each child had, in nanoseconds. before is called in child i.
 func race(n int, ns int64, before func(i int)) []int64 {
 	r := newRaced()
 	pids := make([]int, n)
@@ -48,7 +48,7 @@ func race(n int, ns int64, before func(i int)) []int64 {
 			begin := clockOf(unix.CLOCK_THREAD_CPUTIME_ID)
 			for atomic.LoadUint32(&r.stop) == 0 {
 				if atomic.AddUint64(&r.turns[i].n, 1)%64 == 0 && clockOf(unix.CLOCK_THREAD_CPUTIME_ID)-begin > ns {
-					atomic.StoreUint32(&r.stop, 1) // the first that has had so much ends the race for all
+					atomic.StoreUint32(&r.stop, 1) // the first child with ns nanoseconds ends the race for all
 				}
 			}
 			atomic.StoreUint64(&r.turns[i].n, uint64(clockOf(unix.CLOCK_THREAD_CPUTIME_ID)-begin))
@@ -75,7 +75,7 @@ func nap() {
 	syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
 }
 
-// compute lets ns nanoseconds go by.
+// compute computes for ns nanoseconds.
 //
 //go:nosplit
 func compute(ns int64) {
@@ -90,7 +90,7 @@ func clockOf(id int) int64 {
 	return ts.Sec*1e9 + ts.Nsec
 }
 
-// firstCPU is the first CPU that this process may use, as a mask.
+// firstCPU returns the first CPU that this process may use, as a mask.
 func firstCPU() uint64 {
 	m := affinity()
 	return m & -m
@@ -118,8 +118,8 @@ func setPolicy(policy int, prio int32) syscall.Errno {
 	return errno
 }
 
-// between fails unless what measure tells is from low to high, in one of four tries: a busy
-// host does not run the CPUs of an emulator at the same speed.
+// between fails unless measure returns a value from low to high, in one of four tries. A
+// busy host does not run the CPUs of an emulator at the same speed.
 func between(what string, low, high float64, measure func() float64) {
 	var got [4]float64
 	for i := range got {
@@ -130,9 +130,9 @@ func between(what string, low, high float64, measure func() float64) {
 	fail("%s: %.2f, want %.2f to %.2f", what, got, low, high)
 }
 
-// schedNice: of two that compute on one CPU, the one of nice 5 gets a third of what the
-// other gets. (A step of nice is a quarter: 1.25^5 is 3.05.)
-// Broken by: a slice that does not depend on the nice value.
+// schedNice: of two processes that compute on one CPU, the one with nice 5 gets a third of
+// the other's time. (A step of nice is a quarter: 1.25^5 is 3.05.) Broken by: a slice that
+// does not depend on the nice value.
 func schedNice() {
 	quiet()
 	cpu := firstCPU()
@@ -145,8 +145,8 @@ func schedNice() {
 	})
 }
 
-// schedIdle: SCHED_IDLE gets next to nothing while another computes.
-// Broken by: a slice that does not depend on the policy.
+// schedIdle: SCHED_IDLE gets nearly no time while another process computes. Broken by: a
+// slice that does not depend on the policy.
 func schedIdle() {
 	quiet()
 	cpu := firstCPU()
@@ -161,17 +161,17 @@ func schedIdle() {
 	})
 }
 
-// mayRealTime reports whether this process may use real-time policies: some machines that
-// run Linux in a container do not let it.
+// mayRealTime reports whether this process may use real-time policies. Some machines that
+// run Linux in a container forbid that.
 func mayRealTime() bool {
 	ok := setPolicy(1, 1) == 0
 	setPolicy(0, 0)
 	return ok
 }
 
-// schedFIFO: a thread of SCHED_FIFO keeps the CPU from all others, and from real-time threads of
-// lower priority; one of higher priority preempts it as soon as it is woken.
-// Broken by: a place without the real-time priority, and by Unpark without Kicked.
+// schedFIFO: a thread of SCHED_FIFO keeps the CPU from ordinary threads, and from real-time
+// threads of lower priority. A thread of higher priority preempts it as soon as it is
+// woken. Broken by: a place without the real-time priority, and by Unpark without Kicked.
 func schedFIFO() {
 	quiet()
 	if !mayRealTime() {
@@ -189,7 +189,7 @@ func schedFIFO() {
 				setPolicy(0, 0)
 			}
 			atomic.AddUint32(&r.ready, 1)
-			if i == 2 { // sleeps until it is told
+			if i == 2 { // sleeps until it is woken
 				var b [1]byte
 				syscall.RawSyscall(unix.SYS_READ, uintptr(fds[0]), uintptr(unsafe.Pointer(&b)), 1)
 				atomic.StoreUint64(&r.turns[2].n, 1)
@@ -271,9 +271,9 @@ func schedRoundRobin() {
 	})
 }
 
-// schedAffinity: a thread runs on the CPU that it asks for, when sched_setaffinity returns,
-// and afterwards, when it has slept and been woken.
-// Broken by: SetPlace without moveAway, and putSpecial that queues on the waker's CPU.
+// schedAffinity: a thread runs on the CPU that it has set, both when sched_setaffinity
+// returns and later, after it has slept and been woken. Broken by: SetPlace without
+// moveAway, and putSpecial that queues on the waker's CPU.
 func schedAffinity() {
 	quiet()
 	all := affinity()
@@ -314,9 +314,8 @@ func rawCPU() int {
 	return int(cpu)
 }
 
-// schedSharedOut: one more computing child than CPUs: none gets less than a third of what
-// another gets.
-// Broken by: sliceOver without stealWaiting, on several CPUs.
+// schedSharedOut: there is one computing child more than CPUs. No child gets less than a
+// third of another's time. Broken by: sliceOver without stealWaiting, on several CPUs.
 func schedSharedOut() {
 	quiet()
 	all := affinity()

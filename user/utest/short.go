@@ -16,8 +16,8 @@ var shortTests = []test{
 // iov is one struct iovec.
 type iov struct{ base, n uintptr }
 
-// shortCounts: a transfer that meets a bad page returns what was moved before it,
-// and the offset of the file has moved by as much.
+// shortCounts: a transfer that meets a bad page returns the number of bytes moved before
+// it, and the offset of the file moves by that number.
 func shortCounts() {
 	f, err := os.CreateTemp("", "short")
 	check("create", err)
@@ -29,7 +29,7 @@ func shortCounts() {
 	_, err = f.Write(text)
 	check("write", err)
 	fd := f.Fd()
-	m := anon(6 * 4096) // five pages, then none
+	m := anon(6 * 4096) // five pages, followed by none
 	check("mprotect", unix.Mprotect(m[5*4096:], unix.PROT_NONE))
 	end := addr(m) + 5*4096
 	seek := func(off int64) {
@@ -96,7 +96,7 @@ func shortCounts() {
 	}
 	d, err := os.Open(dir)
 	check("open", err)
-	// Records of 24 bytes: two and a half are there.
+	// Records of 24 bytes: there is room for two and a half.
 	moves("getdents, 60 bytes there", 48, unix.SYS_GETDENTS64, d.Fd(), end-60, 200)
 	wantErr("getdents into nothing", unix.EFAULT, unix.SYS_GETDENTS64, d.Fd(), end-10, 200)
 	got := 2

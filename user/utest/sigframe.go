@@ -17,9 +17,8 @@ var sigframeTests = []test{
 	{name: "signal-frame-refused", run: signalRefused},
 }
 
-// signalFPU: a handler starts with the FPU state that Linux gives it: the initial
-// one on amd64, the interrupted code's on arm64. The interrupted code has its own
-// again afterwards.
+// signalFPU: a handler starts with the FPU state of Linux: the initial state on amd64, the
+// interrupted code's on arm64. Afterwards the interrupted code has its own state again.
 func signalFPU() {
 	quiet()
 	child("FPU state", func() int {
@@ -61,8 +60,8 @@ type cause struct {
 	sig   unix.Signal
 	want  int32
 	addr  int
-	skip  uint64 // from where the handler finds the PC to the return
-	maybe bool   // an emulated CPU need not raise it
+	skip  uint64 // distance from the PC that the handler sees to the return
+	maybe bool   // an emulated CPU may not raise it
 }
 
 const (
@@ -105,7 +104,7 @@ func code32(words ...uint32) (b []byte) {
 	return b
 }
 
-// signalCodes: si_code and si_addr of every exception are Linux's.
+// signalCodes: si_code and si_addr of every exception are those of Linux.
 func signalCodes() {
 	quiet()
 	for _, c := range causes[runtime.GOARCH] {
@@ -172,7 +171,7 @@ func signalCodes() {
 	}
 }
 
-// readAt reads p, which must fault, and looks at what the handler was told.
+// readAt reads p, which must fault, and checks the data for the handler.
 func readAt(load, p uintptr, code int32) int {
 	sigRec.skip = map[string]uint64{"amd64": 2, "arm64": 4}[runtime.GOARCH]
 	callWith(load, p)
@@ -187,10 +186,10 @@ func readAt(load, p uintptr, code int32) int {
 	return 0
 }
 
-// onStack reports whether sp lies in b.
+// onStack reports whether sp is in b.
 func onStack(sp uintptr, b []byte) bool { return sp > addr(b) && sp <= addr(b)+uintptr(len(b)) }
 
-// signalAltstack: sigaltstack(2)'s errors, and where handlers run.
+// signalAltstack: the errors of sigaltstack(2), and the stack on which handlers run.
 func signalAltstack() {
 	quiet()
 	b := anon(64 << 10)
@@ -230,7 +229,7 @@ func signalAltstack() {
 		}
 		return 0
 	})
-	// On the stack itself: it cannot be changed, and says so.
+	// On the stack itself: it cannot be changed, and is reported as in use.
 	child("on the stack", func() int {
 		if sigaltstack(&stackT{sp: addr(b), size: uintptr(len(b))}, nil) != 0 {
 			return 1
@@ -244,7 +243,7 @@ func signalAltstack() {
 		}
 		return 0
 	})
-	// A stack that fits AT_MINSIGSTKSZ.
+	// A stack of the minimum size, by AT_MINSIGSTKSZ.
 	if n := auxv(51); n != 0 {
 		child("smallest stack", func() int {
 			size := max(n, map[string]uintptr{"amd64": 2048, "arm64": 5120}[runtime.GOARCH])
@@ -262,7 +261,7 @@ func signalAltstack() {
 	}
 }
 
-// auxv is a value of the auxiliary vector.
+// auxv returns a value of the auxiliary vector.
 func auxv(tag uintptr) uintptr {
 	all, err := unix.Auxv()
 	check("auxv", err)
@@ -274,9 +273,9 @@ func auxv(tag uintptr) uintptr {
 	return 0
 }
 
-// signalAltstackFull: a handler that faults runs again and again on the alternate
-// stack. When that is full, SIGSEGV kills; it did not when the frame could be
-// written below, and the next one started at the top once more.
+// signalAltstackFull: a handler that faults runs again and again on the alternate stack.
+// When the stack is full, SIGSEGV kills the process. It did not when the frame could be
+// written below the stack: the next handler then started at the top again.
 func signalAltstackFull() {
 	quiet()
 	b := anon(256 << 10)
@@ -292,8 +291,8 @@ func signalAltstackFull() {
 	})), unix.SIGSEGV)
 }
 
-// signalAltstackWraps: a stack whose end wraps around is accepted, and no handler
-// runs on it, nor on the current stack.
+// signalAltstackWraps: a stack whose end wraps around is accepted, but no handler runs on
+// it, nor on the current stack.
 func signalAltstackWraps() {
 	quiet()
 	for _, s := range []stackT{
@@ -301,7 +300,7 @@ func signalAltstackWraps() {
 		{sp: 0xffffffff00000000, size: 0x100000000},
 		{sp: 0xfffffffffffff000, size: 0x100000},
 		{sp: 0xffff800000000000, size: 1 << 20},
-		{sp: 0xffffffffffff0000, size: 1 << 47}, // as if around the current stack
+		{sp: 0xffffffffffff0000, size: 1 << 47}, // it seems to contain the current stack
 	} {
 		killedBy("stack at "+hex(s.sp), wait(fork(func() int {
 			if sigaltstack(&s, nil) != 0 || rawAction(unix.SIGUSR1, saOnstack, 0) != 0 {
@@ -334,7 +333,8 @@ func signalAutodisarm() {
 		if sigaltstack(nil, &old) != 0 || old.flags != ssAutodisarm || old.sp != addr(b) {
 			return 4
 		}
-		// On it and never off it: not "in use" for sigaltstack(2).
+		// The stack pointer is on it all the time, but sigaltstack(2) does not count it as
+		// in use.
 		got := new(stackT)
 		if r := callSys(addr(b)+32768, unix.SYS_SIGALTSTACK, ptr(&set), ptr(got)); r != 0 || got.flags != ssAutodisarm {
 			return 5
@@ -343,8 +343,8 @@ func signalAutodisarm() {
 	})
 }
 
-// signalRefused: a signal frame that asks for what user mode must not have ends the
-// process by SIGSEGV. What a frame may say is taken.
+// signalRefused: a signal frame with values that user mode must not have ends the process
+// by SIGSEGV. Allowed values are accepted.
 func signalRefused() {
 	quiet()
 	type edit struct {

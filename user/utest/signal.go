@@ -25,8 +25,8 @@ var signalTests = slices.Concat([]test{
 	{name: "signal-pending-limit", run: signalPendingLimit},
 }, sigframeTests)
 
-// signalKills: the default action of each of these ends the process, and the
-// parent is told which it was.
+// signalKills: the default action of each of these signals ends the process, and the parent
+// gets the signal's number.
 func signalKills() {
 	quiet()
 	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGILL, unix.SIGABRT,
@@ -55,8 +55,8 @@ func signalHandler() {
 	}
 }
 
-// signalChild (E6): SIGCHLD comes after the child is a zombie, so that a
-// handler's WNOHANG wait finds it.
+// signalChild (E6): SIGCHLD is sent when the child is a zombie already, so a handler's
+// WNOHANG wait finds it.
 func signalChild() {
 	quiet()
 	c := make(chan os.Signal, 10)
@@ -106,7 +106,7 @@ func signalMask() {
 	})), unix.SIGTERM)
 }
 
-// signalSpinning: a process that never makes a system call is killed all the same.
+// signalSpinning: a process that never makes a system call can be killed too.
 func signalSpinning() {
 	quiet()
 	pid := fork(func() int {
@@ -119,7 +119,7 @@ func signalSpinning() {
 	killedBy("spinner", wait(pid), unix.SIGKILL)
 }
 
-// monotonic is the clock, in nanoseconds.
+// monotonic returns the clock, in nanoseconds.
 func monotonic() int64 {
 	var ts unix.Timespec
 	rawSys(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, ptr(&ts))
@@ -134,9 +134,9 @@ func tinyTimers() (fd uintptr, ok bool) {
 	return fd, errno == 0 && errno2 == 0 && errno3 == 0
 }
 
-// signalTinyTimers: with timers that expire faster than the program can run, it is
-// not slowed down while nobody takes their signals or reads them, and the expirations
-// are counted. (That they do not expire meanwhile is tested in packages proc and fs.)
+// signalTinyTimers: a program whose timers expire faster than it can run is not slowed down
+// while no thread takes their signals or reads them. The expirations are counted. (Packages
+// proc and fs test that the timers do not expire in the meantime.)
 func signalTinyTimers() {
 	quiet()
 	child("tiny timers", func() int {
@@ -171,8 +171,8 @@ func signalTinyTimers() {
 	})
 }
 
-// signalTinyTimersKill: a program that does nothing but handle the signals of its
-// timers does not stop others, and can be killed.
+// signalTinyTimersKill: a program that only handles the signals of its timers does not stop
+// others, and can be killed.
 func signalTinyTimersKill() {
 	quiet()
 	pid := fork(func() int {
@@ -194,8 +194,8 @@ func signalTinyTimersKill() {
 	killedBy("the program", wait(pid), unix.SIGKILL)
 }
 
-// signalTimedWait: sigtimedwait(2) does not get an ignored signal that is not
-// blocked, and does not wait if it may not.
+// signalTimedWait: sigtimedwait(2) does not return an ignored signal that is not blocked,
+// and does not wait if the time is zero.
 func signalTimedWait() {
 	quiet()
 	child("timed wait", func() int {
@@ -227,7 +227,7 @@ func signalTimedWait() {
 	})
 }
 
-// signalOneShot: SA_RESETHAND resets the handler, and nothing else of the action.
+// signalOneShot: SA_RESETHAND resets only the handler of the action.
 func signalOneShot() {
 	quiet()
 	child("one shot", func() int {
@@ -244,7 +244,7 @@ func signalOneShot() {
 	})
 }
 
-// signalPoll: a poll that a signal ends has written revents.
+// signalPoll: a poll that a signal has ended has written revents.
 func signalPoll() {
 	quiet()
 	child("poll", func() int {
@@ -266,7 +266,7 @@ func signalPoll() {
 				return 10 + i
 			}
 		}
-		// select(2) leaves its sets alone.
+		// select(2) does not change its sets.
 		set := [16]uint64{1 << uint(p[0])}
 		rawSys(unix.SYS_SETITIMER, unix.ITIMER_REAL, ptr(&[4]uintptr{0, 0, 0, 20000}), 0)
 		if errno := rawSys(unix.SYS_PSELECT6, uintptr(p[0]+1), ptr(&set), 0, 0, 0, 0); errno != unix.EINTR || set[0] != 1<<uint(p[0]) {
@@ -276,8 +276,8 @@ func signalPoll() {
 	})
 }
 
-// signalPendingLimit: with RLIMIT_SIGPENDING used up, sigqueue(3) of a real-time
-// signal is EAGAIN. kill(2) sends it without siginfo, and a standard one with it.
+// signalPendingLimit: when RLIMIT_SIGPENDING is used up, sigqueue(3) of a real-time signal
+// is EAGAIN. kill(2) sends it without siginfo, and a standard signal with siginfo.
 func signalPendingLimit() {
 	quiet()
 	child("limit", func() int {
@@ -317,7 +317,7 @@ func signalPendingLimit() {
 		if sig, code, pid := take(); sig != rt || code != 0 || pid != 0 {
 			return 7
 		}
-		if sig, _, _ := take(); sig != 0 { // the two were one bit
+		if sig, _, _ := take(); sig != 0 { // the two signals were one bit
 			return 8
 		}
 		return 0

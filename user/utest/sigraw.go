@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tests of what a handler sees install rawHandler, in a child process: it records
-// its circumstances in sigRec and does to its own frame what sigRec says. The
-// runtime's handlers are not in the way, and none of it needs a goroutine.
+// Tests of a handler's circumstances install rawHandler in a child process. It records the
+// circumstances in sigRec and changes its own frame as sigRec says. It does not use the
+// runtime's handlers, and needs no goroutine.
 
-// sigRecord is what rawHandler records, and what it is told to do.
+// sigRecord has the records of rawHandler, and its instructions.
 type sigRecord struct {
 	n       uint64 // how often it ran
 	sp      uintptr
@@ -23,8 +23,8 @@ type sigRecord struct {
 
 	editAt    uintptr // not 0: overwrite the word at this offset in the ucontext
 	editValue uint64
-	pcAt      uintptr // where the ucontext has the PC
-	skip      uint64  // is added to the PC
+	pcAt      uintptr // offset of the PC in the ucontext
+	skip      uint64  // added to the PC
 	fault     uint64  // not 0: the handler reads address 0 at its end
 }
 
@@ -58,7 +58,7 @@ const (
 	saResethand = 0x80000000
 )
 
-// rawAction makes rawHandler the handler of a signal, in a child.
+// rawAction sets rawHandler as the handler of a signal, in a child.
 func rawAction(sig unix.Signal, flags, mask uint64) syscall.Errno {
 	h, r := rawAddresses()
 	act := [4]uintptr{h, uintptr(flags | saSiginfo | saRestorer), r, uintptr(mask)}
@@ -69,7 +69,7 @@ func rawAction(sig unix.Signal, flags, mask uint64) syscall.Errno {
 	return rawSys(unix.SYS_RT_SIGACTION, uintptr(sig), ptr(&act), 0, 8)
 }
 
-// rawGetAction reads a signal's action: handler, flags, restorer, mask.
+// rawGetAction returns a signal's action: handler, flags, restorer, mask.
 func rawGetAction(sig unix.Signal) (act [4]uintptr) {
 	rawSys(unix.SYS_RT_SIGACTION, uintptr(sig), 0, ptr(&act), 8)
 	return act
@@ -95,7 +95,7 @@ func raise(sig unix.Signal) {
 	rawSys(unix.SYS_TGKILL, pid, tid, uintptr(sig))
 }
 
-// infoCode and infoAddr are si_code and si_addr of the latest signal.
+// infoCode and infoAddr return si_code and si_addr of the latest signal.
 func infoCode() int32   { return int32(sigRec.info[1]) }
 func infoAddr() uintptr { return uintptr(sigRec.info[2]) }
 
@@ -117,8 +117,8 @@ func sigaltstack(set, old *stackT) syscall.Errno {
 	return rawSys(unix.SYS_SIGALTSTACK, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)))
 }
 
-// child runs f in a child process, which must exit with 0. f returns a number of
-// its own for everything that may be wrong.
+// child runs f in a child process, which must exit with 0. f returns a different number for
+// each possible failure.
 func child(what string, f func() int) {
 	if ws := wait(fork(f)); !ws.Exited() || ws.ExitStatus() != 0 {
 		fail("%s: status %#x (exit %d)", what, uint32(ws), ws.ExitStatus())

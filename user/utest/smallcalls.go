@@ -25,7 +25,7 @@ type schedAttr struct {
 	runtime, deadline, period uint64
 }
 
-// schedArguments: what sched_*(2) and their like refuse, and how.
+// schedArguments: the arguments that sched_*(2) and similar calls refuse, and the errors.
 func schedArguments() {
 	runtime.LockOSThread()
 	prio := int32(0)
@@ -70,8 +70,8 @@ func schedArguments() {
 	equal("nice of sched_getattr", a.nice, 5)
 }
 
-// schedKept: what a privileged thread asks for is told, and its children have it; a
-// user may not ask.
+// schedKept: the values that a privileged thread has set are returned, and its children
+// have them. An ordinary user may not set them.
 func schedKept() {
 	prio := int32(10)
 	sysMust(unix.SYS_SCHED_SETSCHEDULER, 0, 2, ptr(&prio))
@@ -125,7 +125,7 @@ func processVM() {
 	equal("our own", mem[0], 0)
 }
 
-// pidfdGetfd: a descriptor of another process is a description that is shared.
+// pidfdGetfd: the copy of another process's descriptor shares the description.
 func pidfdGetfd() {
 	f := tmpfile()
 	pid := fork(func() int {
@@ -151,7 +151,7 @@ func pidfdGetfd() {
 	equal("gone", err, error(unix.ESRCH))
 }
 
-// kcmpKinds: what a forked child shares with its parent, and what not.
+// kcmpKinds: what a forked child shares with its parent, and what it does not.
 func kcmpKinds() {
 	f := tmpfile()
 	pid := fork(func() int {
@@ -175,7 +175,7 @@ func kcmpKinds() {
 	wait(pid)
 }
 
-// prctlKept: settings that are kept and told.
+// prctlKept: settings that are only kept and returned.
 func prctlKept() {
 	runtime.LockOSThread()
 	slack, err := prctl(unix.PR_GET_TIMERSLACK)

@@ -21,9 +21,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The soak: a mixed load of all that processes do, for a time, on all CPUs. Each worker is a
-// process of its own and chooses what to do next by a seed, so that a run can be made
-// again; what the CPUs do at the same time differs from run to run.
+// The soak is a mixed load of everything that processes do, for some time, on all CPUs.
+// Each worker is a process and chooses its operations by a seed, so that a run can be
+// repeated. What the CPUs do at the same time differs from run to run.
 
 var soakTests = []test{
 	{name: "soak-short", run: func() { soak(2*time.Second, 1) }, slow: true},
@@ -92,7 +92,7 @@ type soaker struct {
 	dir string
 }
 
-// soakOps are what a worker does, each several times a second.
+// soakOps are the operations of a worker. It does each several times a second.
 var soakOps = []struct {
 	name string
 	run  func(s *soaker)
@@ -125,10 +125,10 @@ func soakWorker(args []string) {
 	}
 }
 
-var soakNow atomic.Int32 // what is being done, for a debugger
+var soakNow atomic.Int32 // the present operation, for a debugger
 
-// fork: a child writes to half of the memory that it has from its parent, which writes to the
-// other half; neither sees the other's.
+// fork: a child writes to half of the memory that it has from its parent, which writes to
+// the other half. Neither sees the other's writes.
 func (s *soaker) fork() {
 	pages := 1 + s.IntN(700)
 	b := anon(pages * 4096)
@@ -163,7 +163,7 @@ func (s *soaker) fork() {
 	check("munmap", unix.Munmap(b))
 }
 
-// exec: a program is given words and says them.
+// exec: a program gets words and prints them.
 func (s *soaker) exec() {
 	word := fmt.Sprint(s.Uint64())
 	out, err := self("helper-echo", word).Output()
@@ -197,8 +197,8 @@ func (s *soaker) threads() {
 	equal("threads: sum", sum.Load(), int64(n*64<<10))
 }
 
-// memory: while threads write to their parts of a mapping, others are unmapped, protected and
-// given back.
+// memory: while threads write to their parts of a mapping, other parts are unmapped,
+// protected and given back.
 func (s *soaker) memory() {
 	const part = 64 << 10
 	parts := 2 + s.IntN(6)
@@ -252,7 +252,7 @@ func (s *soaker) memory() {
 	check("munmap", unix.Munmap(b))
 }
 
-// file: what is written is read, by read and by a mapping.
+// file: written data is read back, by read and through a mapping.
 func (s *soaker) file() {
 	name := filepath.Join(s.dir, "file")
 	data := make([]byte, 1+s.IntN(100_000))
@@ -282,7 +282,7 @@ func (s *soaker) file() {
 	check("unlink", os.Remove(name+"2"))
 }
 
-// pipe: what goes into a program comes out again.
+// pipe: the input of a program comes back as its output.
 func (s *soaker) pipe() {
 	cmd := self("helper-soak-busy", "copy")
 	in, err := cmd.StdinPipe()
@@ -304,7 +304,7 @@ func (s *soaker) pipe() {
 	}
 }
 
-// signal: each signal that is sent when the one before has come is received.
+// signal: each signal is received. It is sent only after the one before has been received.
 func (s *soaker) signal() {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, unix.SIGUSR1)
@@ -337,7 +337,8 @@ func (s *soaker) kill() {
 	}
 }
 
-// soakBusy is a process whose threads compute, and change their memory, until it ends.
+// soakBusy is a process whose threads compute, and change their memory, until the process
+// ends.
 func soakBusy(args []string) {
 	if args[0] == "copy" {
 		_, err := io.Copy(os.Stdout, os.Stdin)
@@ -365,7 +366,7 @@ func soakBusy(args []string) {
 	}
 }
 
-// shared: a child and its parent add to the same word, each in their own way to wait.
+// shared: a child and its parent add to the same word, and wait in different ways.
 func (s *soaker) shared() {
 	b, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON)
 	check("mmap", err)
@@ -378,7 +379,7 @@ func (s *soaker) shared() {
 	check("munmap", unix.Munmap(b))
 }
 
-// pass adds one to turn whenever it is even (me 0) or odd (1), until it is end.
+// pass adds 1 to turn whenever turn is even (me 0) or odd (me 1), until it is end.
 func pass(turn *uint32, me, end uint32) int {
 	const wait, wake = 0, 1
 	for {
@@ -398,7 +399,7 @@ func pass(turn *uint32, me, end uint32) int {
 	}
 }
 
-// place: the worker goes from CPU to CPU, and changes how it is scheduled.
+// place: the worker moves from CPU to CPU, and changes its scheduling.
 func (s *soaker) place() {
 	all := affinity()
 	for range 1 + s.IntN(5) {

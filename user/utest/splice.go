@@ -38,7 +38,7 @@ func fileWith(text string) *os.File {
 	return f
 }
 
-// spliceMoves: file to pipe, pipe to pipe, pipe to file, with offsets or without.
+// spliceMoves: file to pipe, pipe to pipe, pipe to file, with and without offsets.
 func spliceMoves() {
 	f := fileWith("0123456789")
 	r, w := pipe()
@@ -93,7 +93,7 @@ func spliceArguments() {
 	unix.Close(r)
 }
 
-// teeCopies: tee leaves what it copies.
+// teeCopies: tee leaves the data that it copies.
 func teeCopies() {
 	r, w := pipe()
 	r2, w2 := pipe()
@@ -147,7 +147,7 @@ func sigfd(set *unix.Sigset_t, flags int) int {
 	return fd
 }
 
-// signalfdReads: blocked signals are read, with who sent them and the value.
+// signalfdReads: blocked signals are read, with the sender and the value.
 func signalfdReads() {
 	b := block(40)
 	fd := sigfd(&b.set, unix.SFD_NONBLOCK)

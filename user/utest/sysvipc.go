@@ -57,7 +57,7 @@ func semOperations() {
 	ts := unix.Timespec{Nsec: 1e6}
 	op := sembuf{2, -1, 0}
 	e := unix.EINTR
-	for e == unix.EINTR { // the Go runtime's signals
+	for e == unix.EINTR { // by signals of the Go runtime
 		e = sysErr(unix.SYS_SEMTIMEDOP, id, uintptr(unsafe.Pointer(&op)), 1, ptr(&ts))
 	}
 	equal("timeout", e, unix.EAGAIN)
@@ -72,7 +72,8 @@ func semOperations() {
 	equal("gone", semop(id, sembuf{0, 1, 0}), unix.EINVAL)
 }
 
-// semWaits: a waiting operation is done by another's, and fails when the set is removed.
+// semWaits: another process's operation ends a wait, and the wait fails when the set is
+// removed.
 func semWaits() {
 	id := semNew(1)
 	op := sembuf{0, -1, 0}
@@ -99,8 +100,8 @@ func semWaits() {
 	runtime.KeepAlive(&op)
 }
 
-// semUndo: what a process did with SEM_UNDO is undone at its end, killed or not, before
-// its parent has the status.
+// semUndo: the changes of a process with SEM_UNDO are undone when it ends, by itself or
+// killed, before its parent gets the status.
 func semUndo() {
 	id := semNew(1)
 	op := sembuf{0, 3, 0x1000}
@@ -186,7 +187,7 @@ func nattch(id uintptr) int {
 	return int(ds.nattch)
 }
 
-// shmSegments: a segment is one memory wherever it is attached.
+// shmSegments: a segment is the same memory wherever it is attached.
 func shmSegments() {
 	id := sysMust(unix.SYS_SHMGET, 0, 10000, ipcCreat|0o600)
 	a, b := sysMust(unix.SYS_SHMAT, id, 0, 0), sysMust(unix.SYS_SHMAT, id, 0, 0o10000)
@@ -208,8 +209,8 @@ func shmSegments() {
 	equal("no size", sysErr(unix.SYS_SHMGET, 0, 0, ipcCreat|0o600), unix.EINVAL)
 }
 
-// shmExit: a segment that was removed goes with its last user, before the parent has the
-// status: the self-test's leak check counts its memory. A child's end detaches.
+// shmExit: a removed segment is freed with its last user, before the parent gets the
+// status; the self-test's leak check counts its memory. The end of a child detaches.
 func shmExit() {
 	id := sysMust(unix.SYS_SHMGET, 0, 1<<20, ipcCreat|0o600)
 	pid := fork(func() int {
@@ -225,15 +226,15 @@ func shmExit() {
 	p := sysMust(unix.SYS_SHMAT, id, 0, 0)
 	equal("what the child wrote", at(p, 1<<20)[4096], 1)
 	sysMust(unix.SYS_SHMCTL, id, 0, 0)
-	// The exit of this process detaches the last one.
+	// The exit of this process detaches the last mapping.
 }
 
-// ipcPermissions: modes count for others, and only owners remove.
+// ipcPermissions: the mode limits other users, and only owners remove.
 func ipcPermissions() {
 	sem := sysMust(unix.SYS_SEMGET, 0, 1, ipcCreat|0o604)
 	msg := sysMust(unix.SYS_MSGGET, 0, ipcCreat|0o600)
 	shm := sysMust(unix.SYS_SHMGET, 0, 1, ipcCreat|0o604)
-	pid := fork(func() int { // as a user
+	pid := fork(func() int { // as an ordinary user
 		for _, c := range [][2]uintptr{{unix.SYS_SETRESGID, 1000}, {unix.SYS_SETRESUID, 1000}} {
 			syscall.RawSyscall(c[0], c[1], c[1], c[1])
 		}

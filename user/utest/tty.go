@@ -53,7 +53,7 @@ func openPTY() (master, slave *os.File) {
 	return os.NewFile(uintptr(fd), "/dev/ptmx"), os.NewFile(uintptr(s), name)
 }
 
-// expect reads from a terminal until it has given a text.
+// expect reads from a terminal until want has appeared.
 func expect(f *os.File, want string) {
 	got := ""
 	buf := make([]byte, 256)
@@ -69,7 +69,7 @@ func expect(f *os.File, want string) {
 	}
 }
 
-// ttyPair: what a program sees of the line discipline.
+// ttyPair: the effects of the line discipline that a program sees.
 func ttyPair() {
 	m, s := openPTY()
 	tio, err := unix.IoctlGetTermios(int(s.Fd()), unix.TCGETS)
@@ -99,7 +99,8 @@ func ttyPair() {
 	wantError("the name of a slave without master", unix.Access(link, unix.F_OK), unix.ENOENT)
 }
 
-// ttyNone: a session without a terminal has no /dev/tty, and no say in another's.
+// ttyNone: a session without a terminal has no /dev/tty, and cannot change another's
+// terminal.
 func ttyNone() {
 	m, s := openPTY()
 	defer m.Close()
@@ -132,7 +133,7 @@ func noTTY() {
 	wantError("open of /dev/tty after TIOCNOTTY", err, unix.ENXIO)
 }
 
-// inSession is a helper that leads a session with the slave as terminal.
+// inSession makes a helper that leads a session with the slave as its terminal.
 func inSession(s *os.File, args ...string) *exec.Cmd {
 	cmd := self(args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s, s, os.Stderr
@@ -140,8 +141,8 @@ func inSession(s *os.File, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// ttySession: ^C goes to the foreground; in the background a reader, and whoever
-// changes the terminal, is stopped, and goes on in the foreground.
+// ttySession: ^C goes to the foreground. In the background, a process that reads, or that
+// changes the terminal, is stopped. It continues in the foreground.
 func ttySession() {
 	m, s := openPTY()
 	cmd := inSession(s, "helper-session")
@@ -192,9 +193,9 @@ func session() {
 	}
 }
 
-// background does something with the terminal that is standard input.
+// background uses the terminal, which is standard input.
 func background(args []string) {
-	// The parent ignores it, which programs inherit.
+	// The parent ignores the signal, and programs inherit that.
 	sigaction(unix.SIGTTOU, 0)
 	switch args[0] {
 	case "read":
@@ -206,7 +207,7 @@ func background(args []string) {
 		tio, err := unix.IoctlGetTermios(0, unix.TCGETS)
 		check("TCGETS", err)
 		check("TCSETS", unix.IoctlSetTermios(0, unix.TCSETS, tio))
-	case "write": // is let through, unless TOSTOP is set; setting it is what stops
+	case "write": // is allowed unless TOSTOP is set; setting it stops the process
 		tio, err := unix.IoctlGetTermios(0, unix.TCGETS)
 		check("TCGETS", err)
 		fmt.Println("a line from the background")
@@ -218,7 +219,7 @@ func background(args []string) {
 	}
 }
 
-// ttyHangUp: the end of the master is SIGHUP for the leader of the session.
+// ttyHangUp: when the master is closed, the leader of the session gets SIGHUP.
 func ttyHangUp() {
 	m, s := openPTY()
 	cmd := inSession(s, "helper-hup")
@@ -236,8 +237,8 @@ func ttyHangUp() {
 	equal("status", cmd.ProcessState.ExitCode(), 42)
 }
 
-// ttyLeaderEnds: the end of a session's leader is SIGHUP for the foreground. The
-// terminal is no session's then, and goes on working.
+// ttyLeaderEnds: when a session's leader ends, the foreground gets SIGHUP. The terminal
+// then belongs to no session, and keeps working.
 func ttyLeaderEnds() {
 	m, s := openPTY()
 	r, w, err := os.Pipe()

@@ -56,7 +56,7 @@ func sockSend(fd int, text string) {
 	}
 }
 
-// recvd is what one read gives.
+// recvd returns the result of one read.
 func recvd(fd int, room int) string {
 	b := make([]byte, room)
 	n, err := unix.Read(fd, b)
@@ -64,7 +64,7 @@ func recvd(fd int, room int) string {
 	return string(b[:n])
 }
 
-// unixServer is a listening socket with an abstract name, or that path.
+// unixServer returns a listening socket with an abstract name, or with path if that is set.
 func unixServer(typ int, path string) (int, *unix.SockaddrUnix) {
 	if path == "" {
 		path = fmt.Sprintf("@utest-%d-%d", os.Getpid(), time.Now().UnixNano())
@@ -78,8 +78,8 @@ func unixServer(typ int, path string) (int, *unix.SockaddrUnix) {
 	return fd, at
 }
 
-// unixStream: connections by a path and by an abstract name, borders between writes do
-// not show, ends and resets.
+// unixStream: connections by a path and by an abstract name; bounds between writes are not
+// visible; ends and resets.
 func unixStream() {
 	dir := tempDir()
 	for _, path := range []string{filepath.Join(dir, "s"), ""} {
@@ -87,7 +87,7 @@ func unixStream() {
 		c := unixSocket(unix.SOCK_STREAM)
 		check("connect", unix.Connect(c, at))
 		sockSend(c, "be")
-		sockSend(c, "fore") // nobody has accepted yet
+		sockSend(c, "fore") // the connection is not accepted yet
 		s, from, err := unix.Accept(l)
 		check("accept", err)
 		if u, ok := from.(*unix.SockaddrUnix); !ok || strings.Trim(u.Name, "@") != "" {
@@ -134,7 +134,7 @@ func tempDir() string {
 	return dir
 }
 
-// unixDatagram: messages keep their borders and their sender, and a full receiver makes
+// unixDatagram: messages keep their bounds and their sender. If the receiver is full,
 // senders wait.
 func unixDatagram() {
 	s, at := unixServer(unix.SOCK_DGRAM, "")
@@ -178,7 +178,7 @@ func unixDatagram() {
 	for i := 1; i <= sent; i++ {
 		equal("in order", recvd(s, 10)[0], byte(i))
 	}
-	// A connected one hears its peer alone.
+	// A connected socket receives only from its peer.
 	check("connect", unix.Connect(s, cat))
 	d := unixSocket(unix.SOCK_DGRAM)
 	errorIs("a stranger", unix.Sendto(d, []byte("x"), 0, at), unix.EPERM)
@@ -221,7 +221,7 @@ func unixSeqpacket() {
 	c = unixSocket(unix.SOCK_SEQPACKET)
 	errorIs("connect to a stream", unix.Connect(c, at), unix.EPROTOTYPE)
 	os.RemoveAll(dir)
-	// Each type has abstract names of its own.
+	// Abstract names of different types do not conflict.
 	_, at = unixServer(unix.SOCK_STREAM, "")
 	errorIs("connect to a stream's abstract name", unix.Connect(c, at), unix.ECONNREFUSED)
 	check("bind to it", unix.Bind(c, at))
@@ -253,7 +253,7 @@ func unixNames() {
 	check("unlink", os.Remove(dir+"/t"))
 	d = unixSocket(unix.SOCK_STREAM)
 	errorIs("connect after unlink", unix.Connect(d, at), unix.ENOENT)
-	// The kernel picks a name.
+	// The kernel chooses a name.
 	a, b := unixSocket(unix.SOCK_DGRAM), unixSocket(unix.SOCK_DGRAM)
 	for _, fd := range []int{a, b} {
 		_, _, e := unix.Syscall(unix.SYS_BIND, uintptr(fd), sliceAddr([]byte{unix.AF_UNIX, 0}), 2)
@@ -275,7 +275,7 @@ func unixNames() {
 	os.RemoveAll(dir)
 }
 
-// unixBacklog: connect(2) waits while the backlog is full, or says so.
+// unixBacklog: connect(2) waits while the backlog is full, or returns EAGAIN.
 func unixBacklog() {
 	l, at := unixServer(unix.SOCK_STREAM, "")
 	check("listen", unix.Listen(l, 1))
@@ -293,7 +293,7 @@ func unixBacklog() {
 		unix.Accept(l)
 	}()
 	check("a connect that waits", unix.Connect(unixSocket(unix.SOCK_STREAM), at))
-	// Those that nobody accepts are reset.
+	// Connections that are not accepted are reset.
 	c := unixSocket(unix.SOCK_STREAM)
 	go func() {
 		time.Sleep(20 * time.Millisecond)
@@ -326,7 +326,7 @@ func recvRights(fd, room, flags int) (text string, fds []int, result int) {
 	return string(b[:n]), fds, result
 }
 
-// unixRights: descriptors that are sent stay open, come out as new numbers, and cut a
+// unixRights: descriptors that are sent stay open, arrive with new numbers, and split a
 // stream into pieces.
 func unixRights() {
 	for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM, unix.SOCK_SEQPACKET} {
@@ -346,7 +346,7 @@ func unixRights() {
 		check("F_GETFD", err)
 		equal("close on exec", fl, unix.FD_CLOEXEC)
 
-		// Room for fewer than came: the others are closed.
+		// There is room for fewer than have come: the others are closed.
 		check("sendmsg", sendRights(a, "y", fds[0], fds[1], fds[1]))
 		unix.Close(fds[1])
 		_, got, flags := recvRights(b, 1, 0)
@@ -359,13 +359,13 @@ func unixRights() {
 		for _, fd := range got {
 			unix.Close(fd)
 		}
-		// read(2) throws them away.
+		// read(2) discards them.
 		check("pipe", unix.Pipe2(p[:], unix.O_CLOEXEC))
 		check("sendmsg", sendRights(a, "z", p[1]))
 		unix.Close(p[1])
 		equal("read", recvd(b, 10), "z")
 		equal("the end", recvd(p[0], 10), "")
-		// Bad ones are refused, and nothing is sent.
+		// Bad descriptors are refused, and nothing is sent.
 		errorIs("a bad descriptor", sendRights(a, "z", 999), unix.EBADF)
 		many := make([]int, 254)
 		for i := range many {
@@ -382,7 +382,7 @@ func unixRights() {
 		unix.SetNonblock(b, true)
 		_, err = unix.Read(b, make([]byte, 1))
 		errorIs("nothing was sent", err, unix.EAGAIN)
-		// MSG_PEEK gives other descriptors of the same file.
+		// MSG_PEEK installs other descriptors of the same file.
 		unix.SetNonblock(b, false)
 		check("sendmsg", sendRights(a, "peek", p[0]))
 		_, one, _ := recvRights(b, 1, unix.MSG_PEEK)
@@ -454,7 +454,7 @@ func unixCredentials() {
 		other := unix.Ucred{Pid: me.Pid, Uid: 1234, Gid: 5678}
 		check("sendmsg", unix.Sendmsg(a, []byte("z"), unix.UnixCredentials(&other), nil, 0))
 		sockSend(a, "mine")
-		text, u := receive() // of another sender, so not joined
+		text, u := receive() // from another sender, so it is not joined
 		if text != "z" || *u != other {
 			fail("credentials of another: %q %v", text, *u)
 		}
@@ -463,7 +463,7 @@ func unixCredentials() {
 			fail("then mine: %q %v", text, *u)
 		}
 	}
-	// Children are others.
+	// Children have other credentials.
 	quiet()
 	msg := []byte("child")
 	pid := fork(func() int {
@@ -523,7 +523,7 @@ func pollEvents(fd int) int16 {
 	return p[0].Revents
 }
 
-// unixPoll: what poll(2) says of sockets in every state, and epoll's edges.
+// unixPoll: the results of poll(2) for sockets in every state, and epoll's edges.
 func unixPoll() {
 	const in, out, hup, rdhup, perr = unix.POLLIN, unix.POLLOUT, unix.POLLHUP, unix.POLLRDHUP, unix.POLLERR
 	equal("a new stream", pollEvents(unixSocket(unix.SOCK_STREAM)), int16(out|hup))
@@ -579,7 +579,7 @@ func unixPoll() {
 	if n != 1 || err != nil {
 		fail("epoll_wait: %d %v", n, err)
 	}
-	// A full datagram receiver is full for who is connected to it.
+	// A full datagram receiver is full for the socket that is connected to it.
 	d, dat := unixServer(unix.SOCK_DGRAM, "")
 	e := unixSocket(unix.SOCK_DGRAM | unix.SOCK_NONBLOCK)
 	check("connect", unix.Connect(e, dat))
@@ -600,7 +600,7 @@ func unixPoll() {
 	}
 }
 
-// unixOptions: what getsockopt(2) and setsockopt(2) say.
+// unixOptions: getsockopt(2) and setsockopt(2).
 func unixOptions() {
 	l, _ := unixServer(unix.SOCK_STREAM, "")
 	a, b := unixPair(unix.SOCK_SEQPACKET)
@@ -632,8 +632,8 @@ func unixOptions() {
 	equal("and then", get(c, unix.SO_ERROR), 0)
 }
 
-// unixGarbage: sockets that only messages of one another refer to are closed. What they
-// hold shows: the last writer of a pipe.
+// unixGarbage: sockets to which only messages in each other refer are closed. That is
+// visible by an object that they hold: the last writer of a pipe.
 func unixGarbage() {
 	for round := range 3 {
 		var p [2]int
@@ -641,13 +641,13 @@ func unixGarbage() {
 		a, b := unixPair(unix.SOCK_STREAM)
 		c, d := unixPair(unix.SOCK_DGRAM)
 		check("a to b", sendRights(a, "x", b, p[1]))
-		if round > 0 { // a longer way round
+		if round > 0 { // a longer cycle
 			check("a to d", sendRights(c, "x", a, b))
 			check("c to b", sendRights(a, "x", c, d))
 		} else {
 			check("itself", sendRights(a, "x", a))
 		}
-		if round == 2 { // a connection that nobody accepts
+		if round == 2 { // a connection that is not accepted
 			l, at := unixServer(unix.SOCK_STREAM, "")
 			e := unixSocket(unix.SOCK_STREAM)
 			check("connect", unix.Connect(e, at))
@@ -689,8 +689,8 @@ func unixGarbage() {
 	}
 }
 
-// unixExit: what an exiting process has sent before arrives, its peer sees the end, and
-// descriptors that it had in flight to nobody are closed, before wait returns.
+// unixExit: before wait returns, the data of an exiting process has arrived, its peer sees
+// the end, and the descriptors that it had in flight to no receiver are closed.
 func unixExit() {
 	quiet()
 	var p [2]int
@@ -766,7 +766,7 @@ func unixMany() {
 	}
 }
 
-// unixErrors: calls that make no sense.
+// unixErrors: invalid calls.
 func unixErrors() {
 	_, err := unix.Socket(unix.AF_UNIX, 77, 0)
 	errorIs("a type that there is not", err, unix.EINVAL)
@@ -812,8 +812,8 @@ func unixErrors() {
 	errorIs("sendmsg of a bad address", e, unix.EFAULT)
 }
 
-// unixBig: much more than the buffers hold goes through a stream, in order, and through
-// records.
+// unixBig: much more data than the buffers hold goes through a stream, in order, and
+// through records.
 func unixBig() {
 	for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET} {
 		a, b := unixPair(typ)
@@ -852,8 +852,8 @@ func unixBig() {
 	}
 }
 
-// sliceAddr and ptrAddr are addresses for raw system calls; what they are of stays alive
-// because the caller uses it later, or holds it in a package variable.
+// sliceAddr and ptrAddr return addresses for raw system calls. Their arguments stay alive
+// because the caller uses them later, or has them in a package variable.
 func sliceAddr(b []byte) uintptr { return uintptr(unsafe.Pointer(&b[0])) }
 
 func ptrAddr[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }

@@ -60,8 +60,8 @@ func waitNoChild() {
 	}
 }
 
-// sigaction sets a signal's action to SIG_DFL (0) or SIG_IGN (1), by the kernel's
-// own struct sigaction, which is all zero otherwise.
+// sigaction sets a signal's action to SIG_DFL (0) or SIG_IGN (1), with the kernel's own
+// struct sigaction, whose other fields are zero.
 func sigaction(sig unix.Signal, handler uintptr) syscall.Errno {
 	var act [4]uintptr
 	act[0] = handler
@@ -69,8 +69,8 @@ func sigaction(sig unix.Signal, handler uintptr) syscall.Errno {
 	return errno
 }
 
-// waitIgnored: with SIGCHLD ignored no child becomes a zombie, and wait, after
-// the last has ended, says ECHILD.
+// waitIgnored: if SIGCHLD is ignored, no child becomes a zombie. When the last child has
+// ended, wait returns ECHILD.
 func waitIgnored() {
 	quiet()
 	ws := wait(fork(func() int {
@@ -95,7 +95,7 @@ func waitIgnored() {
 	equal("status", ws, 0)
 }
 
-// waitOrphan: the grandchild of a parent that ends gets another parent.
+// waitOrphan: when a parent ends, its child gets another parent.
 func waitOrphan() {
 	quiet()
 	var p [2]int
@@ -128,7 +128,7 @@ func waitOrphan() {
 	equal("new parent", b[0], byte(1))
 }
 
-// waitZombie (E10): a zombie nobody has waited for answers to kill(pid, 0).
+// waitZombie (E10): kill(pid, 0) works for a zombie that has not been waited for.
 func waitZombie() {
 	quiet()
 	pid := fork(func() int { return 5 })
@@ -148,7 +148,7 @@ func waitGroup() {
 		sleepRaw(20 * time.Millisecond)
 		return 1
 	})
-	err := unix.Setpgid(a, a) // either of the two may be first
+	err := unix.Setpgid(a, a) // either process may be the first to do this
 	if err != nil && err != unix.EACCES {
 		check("setpgid", err)
 	}

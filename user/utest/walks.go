@@ -12,7 +12,8 @@ var walkTests = []test{
 	{name: "walk-tmpfile", run: walkTmpfile},
 }
 
-// walkChroot: absolute paths and ".." end at the new root; only the superuser may.
+// walkChroot: absolute paths and ".." end at the new root. Only the superuser may call
+// chroot.
 func walkChroot() {
 	check("mkdir", os.MkdirAll("jail/in", 0o755))
 	check("write", os.WriteFile("jail/f", []byte("inside"), 0o644))
@@ -74,7 +75,7 @@ func walkResolve() {
 	}
 }
 
-// walkTmpfile: a file without a name, which may get one.
+// walkTmpfile: a file without a name, which may get a name.
 func walkTmpfile() {
 	dir, err := os.MkdirTemp("", "walk")
 	check("mkdir", err)
