@@ -8,8 +8,8 @@ import (
 	"grim/boot/card"
 )
 
-// TestBoards: every board machine can be named, its card is one that package card
-// makes, and it gets its kernel in exactly one way.
+// TestBoards: every board machine can be named, package card can make its card, and it gets
+// its kernel in exactly one way.
 func TestBoards(t *testing.T) {
 	for _, b := range boards {
 		m, err := Lookup(b.Arch, b.Name)
@@ -40,7 +40,7 @@ func TestBoards(t *testing.T) {
 	}
 }
 
-// TestMissing: what is not here is named with the way to get it.
+// TestMissing: the error names a missing file and the way to get it.
 func TestMissing(t *testing.T) {
 	m := Machine{Name: "future", Arch: "arm64", Board: &Board{Tree: "dtb/no-such.dtb", Since: 999}}
 	err := m.Missing()

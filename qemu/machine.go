@@ -74,10 +74,10 @@ type Config struct {
 	// Icount makes guest time count instructions, one per nanosecond, so that figures are
 	// the same in each run.
 	Icount bool
-	// DiskImage is a disk, a file of its bytes; "" for none. DiskOptions are more of QEMU's
-	// options of the drive: what makes it slow.
+	// DiskImage is a file with the bytes of a disk; "": none. DiskOptions are further
+	// options of QEMU for the drive, for example to make it slow.
 	DiskImage, DiskOptions string
-	// Pokes are made before the machine starts.
+	// Pokes are stores that are made before the machine starts.
 	Pokes []Poke
 	// GDB makes QEMU wait for a debugger on port 1234.
 	GDB bool
@@ -124,7 +124,7 @@ func (c *Config) diskArgs() []string {
 	if c.DiskImage == "" {
 		return nil
 	}
-	file := "format=raw,file=" + strings.ReplaceAll(c.DiskImage, ",", ",,") // a comma of the name is written twice
+	file := "format=raw,file=" + strings.ReplaceAll(c.DiskImage, ",", ",,") // a comma in the name must be doubled
 	if c.DiskOptions != "" {
 		file += "," + c.DiskOptions
 	}

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// CPUS reaches the machines whose number of CPUs can be chosen, and no others: a
-// Raspberry Pi's model refuses any number but four.
+// CPUS applies to the machines whose number of CPUs can be chosen, and to no others: the
+// model of a Raspberry Pi refuses any number except four.
 func TestCPUs(t *testing.T) {
 	for _, m := range Machines {
 		if m.Board != nil && m.Board.Firmware != "" {

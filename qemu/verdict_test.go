@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A boot passes in one way only; each way to fail has its own line.
+// A boot passes in only one way. Each way to fail has its own line.
 func TestVerdict(t *testing.T) {
 	const good = "ok 1 - a\nok 2 - b [shared]\n2 passed, 0 failed\n"
 	for _, c := range []struct {

@@ -61,7 +61,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// A line of ours that cannot be read must not pass as a missing figure.
+// A line of the benchmark programs that cannot be read must not count as a missing figure.
 func TestParseErrors(t *testing.T) {
 	for _, s := range []string{
 		"case=a n=x min=1 median=1 max=1 mean=1",
@@ -95,9 +95,8 @@ func TestMedians(t *testing.T) {
 	}
 }
 
-// The verdict names what is over the limit, of Grim only, and not what is below
-// the counter's grain. Broken by Verdict without its Layout, and by spread
-// without its grain.
+// The verdict names cases of Grim above the limit, but none below the counter's grain.
+// Broken by Verdict without its Layout, and by spread without its grain.
 func TestVerdict(t *testing.T) {
 	run := func(layout string, longest float64) *Run {
 		return &Run{Setup: Setup{Kernel: "K", Layout: layout}, Cases: []Case{
@@ -123,7 +122,7 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// The comparison's columns say which kernel, and its rows end with the means.
+// The comparison's columns name the kernels, and its last rows are the means.
 func TestComparison(t *testing.T) {
 	grim := &Run{Setup: Setup{Kernel: "Grim", Layout: "shared", Exit: "purge", Huge: true}, Cases: []Case{{Name: "a", Median: 10}, {Name: "b", Median: 10}}}
 	linux := &Run{Setup: Setup{Kernel: "Linux 6"}, Cases: []Case{{Name: "a", Median: 90}, {Name: "b", Failed: "status=9"}}}
@@ -136,8 +135,7 @@ func TestComparison(t *testing.T) {
 	}
 }
 
-// Only what lies between a command's marks changes. Broken by Paste without the
-// end mark.
+// Only the text between a command's marks changes. Broken by Paste without the end mark.
 func TestPaste(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "README.md")
 	const before = "a\n<!-- make x -->\nold\n<!-- end of make x -->\nb\n<!-- make y -->\n<!-- end of make y -->\n"
@@ -182,7 +180,7 @@ func TestNumber(t *testing.T) {
 	}
 }
 
-// The report is one file: no reference leads out of it.
+// The report is one file without references to others.
 func TestReport(t *testing.T) {
 	other, linux := purge, Setup{Kernel: "Linux 6", Arch: "arm64", Huge: true}
 	other.Exit = "reaper"

@@ -27,8 +27,8 @@ func (b *htmlBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Timeline is the picture of one exit, or of several beside each other; span is how much
-// time the picture is to hold, in that unit.
+// Timeline returns the picture of one exit, or of several together. span is the time that
+// the picture covers, in unit.
 func Timeline(exits []*Exit, span int64, unit string) template.HTML {
 	return picture(timeline(exits, span, unit), "timeline of "+exits[0].Case)
 }
@@ -52,7 +52,7 @@ type Bar struct {
 	Note   string
 }
 
-// Bars draws a bar for each, from zero on.
+// Bars draws a row for each bar, starting at zero.
 func Bars(title string, bars []Bar) template.HTML {
 	const row = 20.0
 	hi := 0.0
@@ -79,16 +79,16 @@ func Bars(title string, bars []Bar) template.HTML {
 	return picture(d, title)
 }
 
-// barsLeft is the room for the names of designs.
+// barsLeft is the width of the names of designs.
 const barsLeft = 84
 
-// Strip is how a count of a design changes over time.
+// Strip is a count of a design over time.
 type Strip struct {
 	Design string
 	Values []float64 // one for each part of the time
 }
 
-// Strips draws such counts below each other, on one scale.
+// Strips draws the strips below each other, on one scale.
 func Strips(title string, strips []Strip) template.HTML {
 	const row = 40.0
 	hi := 1.0
@@ -115,8 +115,8 @@ func Strips(title string, strips []Strip) template.HTML {
 	return picture(d, title)
 }
 
-// Resident draws what the runs' exits of anonymous memory cost against resident pages;
-// none if there are no figures.
+// Resident draws the cost of exits with anonymous memory against resident pages. It returns
+// "" if there are no figures.
 func Resident(runs []*Run, title string) template.HTML {
 	kind := residents[0]
 	d := residentLine(runs, title, kind.prefix, kind.sizes)

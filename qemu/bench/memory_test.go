@@ -20,7 +20,8 @@ func modelled(t *testing.T, cycles string) *Run {
 	return r
 }
 
-// The plugin's figures reach the cases by their numbers, and the tables.
+// The plugin's figures are assigned to the cases by their numbers, and appear in the
+// tables.
 func TestReadMemory(t *testing.T) {
 	r := modelled(t, "900.0")
 	m := r.Cases[0].on("large")
@@ -44,8 +45,8 @@ func TestReadMemory(t *testing.T) {
 	}
 }
 
-// A comparison of cycles has the ratios of cycles, not of instructions, and leaves
-// out what was not modelled.
+// A comparison of cycles has the ratios of cycles, not of instructions. Cases without a
+// model are left out.
 func TestModelled(t *testing.T) {
 	runs := Modelled([]*Run{modelled(t, "900.0"), modelled(t, "2700.0")}, "large")
 	ratio := NewRatio(runs[0], runs[1])
@@ -60,8 +61,8 @@ func TestModelled(t *testing.T) {
 	}
 }
 
-// Costs go to the function that holds the code, whatever its address in it, and are
-// means of the repetitions.
+// Costs are assigned to the function that contains the code, whatever its address in it.
+// They are means of the repetitions.
 func TestMemoryProfile(t *testing.T) {
 	const sites = "site=ffffffff80200010 core=large cycles=500.0 instructions=50 data_lines=5 code_lines=10 data_memory=5\n" +
 		"site=ffffffff80200040 core=large cycles=250.0 instructions=25 code_l2=15\n" +

@@ -30,7 +30,7 @@ func testProfile() *Profile {
 	}
 }
 
-// Only what lies between the two readings counts, and the warm-up does not.
+// Only the code between the two readings counts, and not the warm-up.
 func TestProfileWindows(t *testing.T) {
 	p := testProfile()
 	repetition := func() {
@@ -54,8 +54,8 @@ func TestProfileWindows(t *testing.T) {
 	}
 }
 
-// One function takes both readings: what lies between two repetitions is not
-// counted. Broken by opening a window at every reading.
+// One function makes both readings. The code between two repetitions is not counted. Broken
+// by opening a window at every reading.
 func TestProfileOneReading(t *testing.T) {
 	p := testProfile()
 	p.window.To = p.window.From
@@ -69,8 +69,8 @@ func TestProfileOneReading(t *testing.T) {
 	}
 }
 
-// The longest name decides: a batch is not measured like its parts. Broken by
-// "fork_" in front of it.
+// The longest prefix decides: a batch is not measured like its parts. Broken by "fork_" in
+// front of it.
 func TestSequences(t *testing.T) {
 	for name, want := range map[string]string{
 		"fork_exit_wait": "main.timedFork", "fork_exit_wait_x100": "grim/user/bare.Now", "null_timer": "main.timedNothing",

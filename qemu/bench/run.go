@@ -69,7 +69,7 @@ type Step struct {
 	NS      int64  // monotonic time
 	Pages   int    // freed by this step
 	Tables  int    // table pages freed by this step
-	CPU     int    // that did it
+	CPU     int    // the CPU that did it
 }
 
 // Exit is the record of one exit.
@@ -155,7 +155,7 @@ func (e *Exit) Total() int64 {
 	return e.Steps[len(e.Steps)-1].NS - e.Steps[0].NS
 }
 
-// Span is when the first of the exits begins, and the last step of all.
+// Span returns the time of the first step of any exit, and of the last step of all.
 func Span(exits []*Exit) (begin, end int64) {
 	for i, e := range exits {
 		for k, s := range e.Steps {
@@ -168,8 +168,8 @@ func Span(exits []*Exit) (begin, end int64) {
 	return begin, end
 }
 
-// strands are the steps that follow each other: those of the exit itself, and those in the
-// background, which go on beside it.
+// strands returns the sequences of consecutive steps: those of the exit itself, and those
+// in the background, which run beside it.
 func (e *Exit) strands() (list [2][]Step) {
 	for _, s := range e.Steps {
 		i := 0
@@ -181,8 +181,8 @@ func (e *Exit) strands() (list [2][]Step) {
 	return list
 }
 
-// In is the time between steps of one context that follow each other: what the
-// exit cost there. Changes of context belong to none.
+// In returns the time between consecutive steps in one context: the cost of the exit in
+// that context. Time between steps in different contexts is not counted.
 func (e *Exit) In(context string) (ns int64) {
 	for _, steps := range e.strands() {
 		for i := 1; i < len(steps); i++ {

@@ -12,8 +12,8 @@ var lanes = []struct{ context, title string }{
 	{"process", "child"}, {"reaper", "reaper"}, {"parent", "parent"}, {"background", "background"},
 }
 
-// phases are what an exit does between its steps, each with a colour: the steps
-// behind which it goes on.
+// phases are what an exit does between its steps. Each has a colour, and the steps after
+// which it begins.
 var phases = []struct {
 	Class, Title string
 	steps        []string
@@ -63,14 +63,15 @@ func percent(part, whole int64) string {
 	return fmt.Sprintf("%.1f %%", 100*float64(part)/float64(whole))
 }
 
-// row is a lane of a timeline: the bars that show in it.
+// row is a lane of a timeline, with the bars that are shown in it.
 type row struct {
 	title string
 	has   func(exit int, s *Step) bool
 }
 
-// rowsOf are the lanes that the exits need: one for the child, or each of several
-// children, one for each other context, and if several CPUs took part, one for each CPU.
+// rowsOf returns the lanes that the exits need: one for the child, or one for each of
+// several children; one for each other context; and if several CPUs took part, one for each
+// CPU.
 func rowsOf(exits []*Exit) (rows []row) {
 	used, cpus := map[string]bool{}, 0
 	for _, e := range exits {
@@ -97,10 +98,10 @@ func rowsOf(exits []*Exit) (rows []row) {
 	return rows
 }
 
-// timeline draws recorded exits: a bar from each step to the next in the lane of the
-// context that took both and in that of its CPU, and thin lines where an exit goes from one
-// context to another. hi is how much time the picture spans, from the first step of all;
-// unit is what the time is in.
+// timeline draws recorded exits. There is a bar from each step to the next, in the lane of
+// the context of both and in that of its CPU, and thin lines where an exit changes from one
+// context to another. hi is the time that the picture covers, from the first step of all,
+// in unit.
 func timeline(exits []*Exit, hi int64, unit string) *drawing {
 	const (
 		left, top, lane = 84.0, 6.0, 28.0
@@ -142,9 +143,9 @@ func timeline(exits []*Exit, hi int64, unit string) *drawing {
 	return d
 }
 
-// drawStep draws what is between two steps of exit n.
+// drawStep draws the part between two steps of exit n.
 func drawStep(d *drawing, rows []row, n int, from, to *Step, x0, x1, top, lane, letter float64, unit string) {
-	middle := func(s *Step) float64 { // of the context's lane
+	middle := func(s *Step) float64 { // the middle of the context's lane
 		i := slices.IndexFunc(rows, func(r row) bool { return r.has(n, s) })
 		return top + float64(i)*lane + lane/2
 	}

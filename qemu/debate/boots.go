@@ -22,44 +22,45 @@ import (
 // boot is a boot that a claim needs.
 type boot struct {
 	name   string
-	test   string // selftest=: parts of names, with commas between
+	test   string // for selftest=: parts of names, separated by commas
 	layout string // "": shared
-	tags   string // of a kernel that is broken on purpose: make kernel TAGS=
+	tags   string // for a kernel that is broken on purpose: make kernel TAGS=
 	cpus   int    // 0: 1
-	// real: the CPUs run at the same time, and time is the host's; else they run in turn,
-	// and time counts the instructions of all.
+	// real: the CPUs run at the same time, and time is the host's. Otherwise they run in
+	// turn, and time counts the instructions of all CPUs.
 	real bool
 	disk string // "plain", "slow" or "failing": user/disk runs on such a disk
-	ends bool   // it may end as it likes: that is the result
+	ends bool   // it may end in any way: that is the result
 
 	run *bench.Run // its figures
 	log string
 	err error
 }
 
-// quick is the boot with the self-tests, under all designs.
+// quick is the boot with the quick self-tests, under all designs.
 var quick = boot{name: "self-tests", test: "quick"}
 
-// experiments is the boot with some of the tests of kernel/selftest/debate.go.
+// experiments returns the boot with some of the tests of kernel/selftest/debate.go.
 func experiments(test string) boot { return boot{name: "experiments", test: test} }
 
-// inTurn is a boot on several CPUs that run in turn.
+// inTurn returns a boot on several CPUs that run in turn.
 func inTurn(cpus int, test string) boot {
 	return boot{name: fmt.Sprintf("%d CPUs", cpus), cpus: cpus, test: test}
 }
 
-// parallel is a boot on several CPUs that run at the same time, as far as the host has as
+// parallel returns a boot on several CPUs that run at the same time, if the host has that
 // many.
 func parallel(cpus int, test string) boot {
 	return boot{name: fmt.Sprintf("%d CPUs in parallel", cpus), cpus: cpus, real: true, test: test}
 }
 
-// onDisk is a boot on a disk of a kind.
+// onDisk returns a boot with a kind of disk.
 func onDisk(kind string) boot {
 	return boot{name: kind + " disk", disk: kind, test: "none", real: true}
 }
 
-// merge lists the boots of the claims, each once, with the tests that all of them want.
+// merge returns the boots of the claims, each once, with the tests that any of the claims
+// needs.
 func merge(list []int) (boots []*boot) {
 	for _, n := range list {
 		for _, b := range claims[n-1].boots {
@@ -78,7 +79,7 @@ func merge(list []int) (boots []*boot) {
 	return boots
 }
 
-// start runs the boot; again: it reads what it has left the last time.
+// start runs the boot. again: it only reads the output of the last run.
 func (b *boot) start(ctx context.Context, arch string, limit time.Duration, again bool) {
 	m, err := qemu.Lookup(arch, "")
 	if err != nil {
@@ -118,7 +119,7 @@ func (b *boot) start(ctx context.Context, arch string, limit time.Duration, agai
 	}
 }
 
-// bootAll runs the boots, some at a time.
+// bootAll runs the boots, several at a time.
 func bootAll(ctx context.Context, boots []*boot, arch string, jobs int, limit time.Duration, again bool) error {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -156,7 +157,7 @@ func (b *boot) verdict() string {
 	return "done"
 }
 
-// lines are the lines of the serial output that match.
+// lines returns the lines of the serial output that match.
 func (b *boot) lines(re *regexp.Regexp) (list []string) {
 	f, err := os.Open(b.log)
 	if err != nil {
@@ -173,7 +174,7 @@ func (b *boot) lines(re *regexp.Regexp) (list []string) {
 	return list
 }
 
-// line is what is said of a test: the first reason against it, or its line.
+// line returns the line of a test: the first reason for its failure, or its result.
 func (b *boot) line(test string) string {
 	list := b.lines(regexp.MustCompile(`^(# |(not )?ok \d+ - )` + regexp.QuoteMeta(test)))
 	if len(list) == 0 {
@@ -186,7 +187,7 @@ func (b *boot) passed(test string) bool { return strings.HasPrefix(b.line(test),
 
 var endings = regexp.MustCompile(`^(panic: |fatal error: |unexpected fault|not ok |kernel panic|\d+ passed, )`)
 
-// ending is how a boot ended: its first complaint, or its closing line.
+// ending returns how a boot ended: its first error, or its closing line.
 func (b *boot) ending() string {
 	if list := b.lines(endings); len(list) > 0 {
 		return list[0]
@@ -194,7 +195,7 @@ func (b *boot) ending() string {
 	return "silence: the CPU reset or stood still"
 }
 
-// figure is one result of a design.
+// figure returns one result of a design.
 func (b *boot) figure(d *exit.Design, name string) float64 {
 	if b.run == nil {
 		return 0
@@ -205,7 +206,7 @@ func (b *boot) figure(d *exit.Design, name string) float64 {
 	return 0
 }
 
-// findings is what the boots of the wanted claims have given.
+// findings are the results of the boots of the wanted claims.
 type findings struct{ boots []*boot }
 
 func (f *findings) boot(name string) *boot {
@@ -217,7 +218,7 @@ func (f *findings) boot(name string) *boot {
 	return &boot{name: name}
 }
 
-// figure is one result of a design, on one CPU.
+// figure returns one result of a design, on one CPU.
 func (f *findings) figure(d *exit.Design, name string) float64 {
 	for _, b := range f.boots {
 		if b.cpus == 0 && b.disk == "" && b.run != nil && b.run.Figure(d.Name, name) != nil {
@@ -227,10 +228,10 @@ func (f *findings) figure(d *exit.Design, name string) float64 {
 	return 0
 }
 
-// sizes are those of debate/exits, in MB.
+// sizes are the sizes of debate/exits, in MB.
 var sizes = []int{0, 1, 4, 16, 64}
 
-// exit is the recorded exit of a process with so many MB, on one CPU.
+// exit returns the recorded exit of a process with mb MB, on one CPU.
 func (f *findings) exit(d *exit.Design, mb int) *bench.Exit {
 	for _, b := range f.boots {
 		if e := b.exit(d, mb); e != nil && b.cpus == 0 {
@@ -240,7 +241,7 @@ func (f *findings) exit(d *exit.Design, mb int) *bench.Exit {
 	return &bench.Exit{}
 }
 
-// exit is the same in one boot; nil if there is none.
+// exit returns the same from one boot, or nil if there is none.
 func (b *boot) exit(d *exit.Design, mb int) *bench.Exit {
 	if b.run == nil {
 		return nil
@@ -248,7 +249,7 @@ func (b *boot) exit(d *exit.Design, mb int) *bench.Exit {
 	return b.run.ExitOf(fmt.Sprintf("%s/%d", d.Name, mb))
 }
 
-// together are the exits of debate/together under a design.
+// together returns the exits of debate/together under a design.
 func (b *boot) together(d *exit.Design) (exits []*bench.Exit) {
 	for i := 0; b.run != nil; i++ {
 		e := b.run.ExitOf(fmt.Sprintf("together/%s/%d", d.Name, i))
@@ -260,7 +261,7 @@ func (b *boot) together(d *exit.Design) (exits []*bench.Exit) {
 	return exits
 }
 
-// pictures are the exits at the same moment under each design, on one scale.
+// pictures returns the timelines of simultaneous exits under each design, on one scale.
 func (b *boot) pictures() (list []picture) {
 	span := int64(0)
 	for _, d := range exit.Designs {
@@ -290,7 +291,7 @@ func (b *boot) pictures() (list []picture) {
 	return list
 }
 
-// queue is the length of the queue of dead processes over the time of the build.
+// queue returns the length of the queue of dead processes during the build.
 func (b *boot) queue(d *exit.Design) (list []float64) {
 	for i := 0; b.run != nil; i++ {
 		f := b.run.Figure(d.Name, fmt.Sprintf("build_queue_%02d", i))
@@ -302,8 +303,8 @@ func (b *boot) queue(d *exit.Design) (list []float64) {
 	return list
 }
 
-// guarded is what the self-tests say of an invariant under a design: how many passed, or
-// the reason of the first that failed as it must.
+// guarded returns the self-tests' result for an invariant under a design: how many tests
+// passed, or the reason of the first that failed as expected.
 func (f *findings) guarded(d *exit.Design, i exit.Invariant) string {
 	b := d.Breach(i)
 	if b == nil {

@@ -11,38 +11,38 @@ import (
 	"grim/qemu/bench"
 )
 
-// claim is something that was said in the debate, and the experiment that answers it.
-// qemu/LAB.md tells how to add one.
+// claim is a statement from the debate, and the experiment that answers it. qemu/LAB.md
+// describes how to add one.
 type claim struct {
-	text string // in our own words
-	who  string // says so, and when
-	// experiment says what is done; otherwise how it was checked that the experiment can
-	// come out the other way.
+	text string // in the project's own words
+	who  string // the author and the date
+	// experiment describes the experiment. otherwise describes how it was checked that the
+	// experiment can have the opposite result.
 	experiment, otherwise string
-	boots                 []boot // that it needs
-	// judge reads the figures.
+	boots                 []boot // the boots that it needs
+	// judge evaluates the figures.
 	judge func(f *findings) result
 }
 
 // result is the answer to a claim.
 type result struct {
-	verdict  string // one of the verdicts, or open's
+	verdict  string // one of the verdicts, or the result of open
 	says     string // the reason, with figures
 	table    *bench.Table
 	more     *bench.Table // a second one
 	bars     *bars
 	pictures []picture
-	exits    bool // the timelines belong here
-	lines    bool // cost against resident pages belongs here
+	exits    bool // show the timelines here
+	lines    bool // show cost against resident pages here
 }
 
-// picture is one more, with a title.
+// picture is a further picture, with a title.
 type picture struct {
 	Title string
 	SVG   template.HTML
 }
 
-// bars is a picture of a figure of each design.
+// bars is a picture with one bar for each design.
 type bars struct {
 	title string
 	of    func(d *exit.Design) (value float64, note string)
@@ -160,7 +160,7 @@ var claims = []claim{
 	},
 }
 
-// span is the time from the first to the last step of a context.
+// span returns the time from the first to the last step of a context.
 func span(e *bench.Exit, by exit.Context) (ns int64) {
 	first := int64(-1)
 	for _, s := range e.Steps {
@@ -175,7 +175,7 @@ func span(e *bench.Exit, by exit.Context) (ns int64) {
 	return ns
 }
 
-// between is the time from one step to another.
+// between returns the time from one step to another.
 func between(e *bench.Exit, from, to exit.Step) (ns int64) {
 	for _, s := range e.Steps {
 		switch s.Name {
@@ -200,7 +200,7 @@ func perDesign(title string, head []string, row func(d *exit.Design) []string) *
 func judgeQueue(f *findings) result {
 	longest, queue := func(d *exit.Design) float64 { return f.figure(d, "build_longest_wait") }, func(d *exit.Design) float64 { return f.figure(d, "build_queue_most") }
 	one, two, four := f.boot(experiments("").name), f.boot(parallel(2, "").name), f.boot(parallel(4, "").name)
-	against := func(b *boot, d *exit.Design, name string) float64 { // as so many times purge's
+	against := func(b *boot, d *exit.Design, name string) float64 { // as a multiple of purge's
 		return b.figure(d, name) / max(1, b.figure(&exit.Purge, name))
 	}
 	const many = 16

@@ -10,7 +10,7 @@ import (
 	"grim/qemu/bench"
 )
 
-// lab makes findings by hand.
+// lab builds findings by hand.
 type lab struct {
 	t   *testing.T
 	f   *findings
@@ -27,7 +27,7 @@ func (l *lab) figure(design, name string, v float64) {
 	l.run.Figures = append(l.run.Figures, bench.Figure{Workload: design, Name: name, Value: v})
 }
 
-// all gives a figure to every design: the one that is named last, and those that differ.
+// all sets a figure for every design: v, or the value in but.
 func (l *lab) all(name string, v float64, but map[string]float64) {
 	for _, d := range exit.Designs {
 		if w, ok := but[d.Name]; ok {
@@ -38,7 +38,7 @@ func (l *lab) all(name string, v float64, but map[string]float64) {
 	}
 }
 
-// exit records one exit, with a step each 100 instructions and purge for its purge.
+// exit records one exit, with a step every 100 instructions, and purge for its purge.
 func (l *lab) exit(d *exit.Design, name string, purge, free int64) {
 	e, at := bench.Exit{Case: name}, int64(0)
 	for _, s := range append(d.Order[:len(d.Order):len(d.Order)], d.Apart...) {
@@ -63,7 +63,7 @@ func (l *lab) boot(name string, cpus int, output string, run *bench.Run) {
 	l.f.boots = append(l.f.boots, &boot{name: name, cpus: cpus, log: log, run: run})
 }
 
-// usual are findings like those of the kernel as it is.
+// usual returns findings like those of the real kernel.
 func usual(t *testing.T) *lab {
 	l := &lab{t: t, f: &findings{}, run: &bench.Run{}}
 	l.all("build_time", 1000, nil)
@@ -121,8 +121,8 @@ func (l *lab) exits(purge map[string]int64, free int64) {
 	}
 }
 
-// Every judge says the opposite if the figures are others. Broken by: a limit in
-// judgeThreads that any figure is below.
+// Every judge gives the opposite verdict for other figures. Broken by: a limit in
+// judgeThreads that is above any figure.
 func TestVerdictsTurn(t *testing.T) {
 	slow := map[string]int64{"purge": 100_000, "reaper": 100_000, "inline": 100_000, "parent": 100_000, "eager": 100_000}
 	for n, turn := range map[int]func(l *lab){
@@ -153,7 +153,7 @@ func TestVerdictsTurn(t *testing.T) {
 	}
 }
 
-// first is what a verdict begins with.
+// first returns the first word of a verdict.
 func first(verdict string) string {
 	s, _, _ := strings.Cut(strings.NewReplacer(";", " ", ":", " ").Replace(verdict), " ")
 	rest := strings.TrimPrefix(verdict, s)

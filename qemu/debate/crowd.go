@@ -8,15 +8,15 @@ import (
 	"grim/qemu/bench"
 )
 
-// How long many exits take that begin at the same moment, worked out from the steps of one:
-// real time on several CPUs depends on what else the host does, and an emulator's CPUs that
-// run in turn gain nothing by being several.
+// The duration of many exits that begin at the same moment, computed from the steps of one
+// exit. It is not measured: real time on several CPUs depends on the host's other work, and
+// an emulator's CPUs that run in turn are not faster together.
 //
-// Each exit is a chain of pieces. A piece needs a CPU. One of the reaper also needs the
-// reaper, of which there is one, and one of the parent the parent, who waits for one child
-// after the other. Pieces are as long as they were measured on one CPU; the way from one
-// context to the next belongs to the next. Waiting for cache lines, locks and interrupts
-// is left out.
+// Each exit is a chain of pieces. A piece needs a CPU. A piece of the reaper also needs the
+// reaper; there is only one. A piece of the parent also needs the parent, which waits for
+// one child after the other. Pieces have the length measured on one CPU. The time between
+// two contexts belongs to the second. Waiting for cache lines, locks and interrupts is not
+// included.
 
 // piece is a part of an exit that one context does without a pause.
 type piece struct {
@@ -24,7 +24,8 @@ type piece struct {
 	ns int64
 }
 
-// pieces are the chain of an exit, and the one that goes on beside it.
+// pieces returns the chain of an exit, and the pieces that run beside it, in the
+// background.
 func pieces(e *bench.Exit) (chain, beside []piece) {
 	add := func(list []piece, by string, ns int64) []piece {
 		if n := len(list); n > 0 && list[n-1].by == by {
@@ -34,7 +35,7 @@ func pieces(e *bench.Exit) (chain, beside []piece) {
 		return append(list, piece{by, ns})
 	}
 	background := exit.InBackground.String()
-	last := int64(-1) // of the step before, in the chain
+	last := int64(-1) // time of the previous step in the chain
 	begun, between := int64(-1), false
 	for _, s := range e.Steps {
 		if s.Context == background {
@@ -44,7 +45,8 @@ func pieces(e *bench.Exit) (chain, beside []piece) {
 			begun, between = s.NS, true
 			continue
 		}
-		// If the background came in between, on the one CPU, the time was mostly its own.
+		// If the background ran in between, on the one CPU, the time was mostly the
+		// background's.
 		if last >= 0 && !between {
 			chain = add(chain, s.Context, s.NS-last)
 		}
@@ -53,13 +55,14 @@ func pieces(e *bench.Exit) (chain, beside []piece) {
 	return chain, beside
 }
 
-// crowd is when the last of n such exits has been collected, on so many CPUs.
+// crowd returns the time at which the last of n such exits has been collected, on cpus
+// CPUs.
 func crowd(e *bench.Exit, n, cpus int) (end int64) {
 	chain, beside := pieces(e)
 	type task struct {
 		todo  []piece
-		free  int64 // when its piece before is done
-		child bool  // of the chain
+		free  int64 // when its previous piece is done
+		child bool  // it is a chain, not a background
 	}
 	var tasks []*task
 	for range n {
@@ -68,7 +71,8 @@ func crowd(e *bench.Exit, n, cpus int) (end int64) {
 	cpu := make([]int64, cpus) // when each is free
 	var reaper, parent int64   // when these are free
 	for len(tasks) > 0 {
-		// The piece that can begin first is next; of several, the one that has waited longest.
+		// The next piece is the one that can begin first; of several, the one that has
+		// waited longest.
 		var next *task
 		begin := int64(0)
 		soonest := 0
@@ -116,7 +120,8 @@ func crowd(e *bench.Exit, n, cpus int) (end int64) {
 	return end
 }
 
-// hostLoad is how busy the host is, as Linux tells it; empty elsewhere.
+// hostLoad returns how busy the host is, as Linux reports it. It returns "" on other
+// systems.
 func hostLoad() string {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

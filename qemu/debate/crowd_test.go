@@ -7,9 +7,9 @@ import (
 	"grim/qemu/bench"
 )
 
-// Exits whose long part is the process's own share the CPUs; those that leave it to the
-// reaper or to the parent queue, however many CPUs there are. Broken by: a reaper that is
-// free at once.
+// Exits that spend most time in the process itself share the CPUs. Those that leave the
+// work to the reaper or to the parent queue, whatever the number of CPUs. Broken by: a
+// reaper that is free at once.
 func TestCrowd(t *testing.T) {
 	of := func(by exit.Context) *bench.Exit {
 		e := &bench.Exit{}

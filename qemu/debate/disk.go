@@ -12,11 +12,11 @@ import (
 	"grim/qemu"
 )
 
-// makeDisk makes the boot one of user/disk's experiment, on a disk that is new.
+// makeDisk makes the boot one of user/disk's experiment, on a new disk.
 //
-// A slow disk does 200 requests a second, of which each takes 5 ms: a disk of the years in
-// which reapers were written. A failing one has a bad sector in the experiment's file: each
-// write that has it ends with an error.
+// A slow disk does 200 requests a second, each of which takes 5 ms, like a disk of the
+// years in which reapers were written. A failing disk has a bad sector in the experiment's
+// file: each write that contains it fails.
 func (b *boot) makeDisk(ctx context.Context, c *qemu.Config, arch string) error {
 	dir, err := filepath.Abs(filepath.Join("build", arch, "debate-disk-"+b.disk))
 	if err != nil {
@@ -71,7 +71,7 @@ func failing(c *qemu.Config, dir, image string) error {
 	return nil
 }
 
-// e2fsprogs runs one of these programs, which not every PATH has.
+// e2fsprogs runs one of these programs, which may be outside of PATH.
 func e2fsprogs(name string, args ...string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {

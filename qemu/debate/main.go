@@ -1,7 +1,7 @@
-// Command debate answers the claims of the debate about exit paths with experiments: it
-// boots what they need, prints claim, experiment, result and verdict, and writes one page
-// with pictures. Kernels are built before, by make debate. qemu/LAB.md tells how to add a
-// claim, or an exit design.
+// Command debate answers the claims of the debate about exit paths with experiments. It
+// runs the boots that they need, prints claim, experiment, result and verdict, and writes
+// one page with pictures. make debate builds the kernels before. qemu/LAB.md describes how
+// to add a claim or an exit design.
 package main
 
 import (
@@ -76,7 +76,7 @@ func main() {
 	}
 }
 
-// tell prints one claim.
+// tell prints one claim with its answer.
 func tell(n int, r result) {
 	c := &claims[n-1]
 	fmt.Printf("\n%d. %s\n", n, c.text)
@@ -90,7 +90,7 @@ func tell(n int, r result) {
 	}
 }
 
-// wrap sets a text into lines, with a title before the first.
+// wrap breaks a text into lines, with a title before the first.
 func wrap(title, text string) string {
 	const width = 92
 	line, out := title, ""
@@ -109,8 +109,8 @@ func fatal(err error) {
 	os.Exit(1)
 }
 
-// costRuns are the exits of one size each in a boot as runs of package bench, a design
-// each, so that their cost can be drawn against resident pages.
+// costRuns returns the exits of one size each in a boot, as runs of package bench, one for
+// each design. So their cost can be drawn against resident pages.
 func (b *boot) costRuns() (runs []*bench.Run) {
 	for _, d := range exit.Designs {
 		r := &bench.Run{Setup: bench.Setup{Kernel: "Grim", Layout: "shared", Exit: d.Name, Huge: true}}

@@ -11,7 +11,7 @@ import (
 	"grim/qemu/bench"
 )
 
-// designsWith are the designs whose exits were recorded.
+// designsWith returns the designs whose exits were recorded.
 func designsWith(f *findings) (list []*exit.Design) {
 	for _, d := range exit.Designs {
 		if f.exit(d, 16).Total() > 0 {
@@ -21,7 +21,7 @@ func designsWith(f *findings) (list []*exit.Design) {
 	return list
 }
 
-// shownClaim is a claim on the page.
+// shownClaim is a claim in the form of the page.
 type shownClaim struct {
 	N                                               int
 	Text, Who, Experiment, Otherwise, Says, Verdict string
@@ -111,7 +111,7 @@ func writePage(path, arch string, list []int, results map[int]result, f *finding
 	return nil
 }
 
-// longest is the time that all timelines span.
+// longest returns the time that all timelines cover.
 func longest(f *findings) (ns int64) {
 	for _, d := range designsWith(f) {
 		ns = max(ns, f.exit(d, 16).Total())

@@ -10,7 +10,7 @@ import (
 	"grim/qemu/bench"
 )
 
-// Both kernels get the same machine; only what the command line says differs.
+// Both kernels get the same machine. Only the kernel arguments differ.
 func TestConfig(t *testing.T) {
 	for _, arch := range []string{"amd64", "arm64"} {
 		o := &options{cases: "exit_", reps: 7}
@@ -41,7 +41,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// The text may come in pieces; what follows it does not move the time.
+// The text may arrive in pieces. Text after it does not change the time.
 func TestFirstLine(t *testing.T) {
 	f := &firstLine{start: time.Now().Add(-time.Hour), text: []byte("exitbench arch=")}
 	f.Write([]byte("boot\nexitb"))
@@ -54,7 +54,7 @@ func TestFirstLine(t *testing.T) {
 	}
 }
 
-// Every setup of a program has a column and a log of its own.
+// Every setup of a program has its own column and its own log.
 func TestSetups(t *testing.T) {
 	for _, program := range []string{"exitbench", "workload"} {
 		var runs []*bench.Run
@@ -76,9 +76,8 @@ func TestSetups(t *testing.T) {
 	}
 }
 
-// A name chooses the programs that have a case of it; one that is nobody's is an
-// error which lists what there is. Broken by choosePrograms that looks for the
-// whole name.
+// A name selects the programs that have such a case. A name without a case is an error that
+// lists the cases. Broken by choosePrograms that looks for the whole name.
 func TestChoosePrograms(t *testing.T) {
 	t.Chdir("../..")
 	for name, want := range map[string]string{"": "exitbench workload", "exit_anon": "exitbench", "zomb": "workload", "exit_nothing": ""} {

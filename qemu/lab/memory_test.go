@@ -12,7 +12,7 @@ import (
 	"grim/qemu/bench"
 )
 
-// buildTrace builds the program that drives the cache model by hand.
+// buildTrace builds the program that runs the cache model on a given trace.
 func buildTrace(t *testing.T) string {
 	t.Helper()
 	if _, err := exec.LookPath("gcc"); err != nil {
@@ -37,10 +37,10 @@ func trace(t *testing.T, program, core, input string) []string {
 	return strings.Fields(string(out))
 }
 
-// Traces with answers worked out by hand: data and code have first levels of their
-// own and share the others; a line that was used is not the one that makes room;
-// without an L3, memory comes behind the L2. Broken by a cache that does not move a
-// found line to the front of its set, and by code that is looked up among the data.
+// Traces with answers computed by hand. Data and code have separate first levels and share
+// the others. A line that was just used is not the one that is replaced. Without an L3,
+// memory follows the L2. Broken by a cache that does not move a found line to the front of
+// its set, and by code that is looked up among the data.
 func TestCacheModel(t *testing.T) {
 	program := buildTrace(t)
 	// L1s of 1 KB: 8 sets, 2 ways. L2 of 1 KB: 1 set, 16 ways. L3 of 2 KB: 1 set.
@@ -58,7 +58,7 @@ func TestCacheModel(t *testing.T) {
 			t.Errorf("%s: %q gives %q, want %q", c.about, c.in, got, c.want)
 		}
 	}
-	// 20 lines are more than the L2 has: the first is in the L3, or nowhere.
+	// 20 lines are more than the L2 holds: the first line is in the L3, or in none.
 	var in strings.Builder
 	for i := range 20 {
 		fmt.Fprintf(&in, "d %x\n", i<<6)
@@ -76,7 +76,7 @@ func TestCacheModel(t *testing.T) {
 	}
 }
 
-// lru is a cache as a textbook has it: for each set the lines in the order of use.
+// lru is a textbook cache: for each set it has the lines in the order of use.
 type lru struct {
 	sets, ways uint64
 	order      map[uint64][]uint64
@@ -94,8 +94,8 @@ func (c *lru) use(line uint64) bool {
 	return i >= 0
 }
 
-// A long random trace gives what the textbook's caches give, and the set of lines
-// what a map gives.
+// For a long random trace, the results are those of the textbook's caches, and the set of
+// lines is that of a map.
 func TestCacheModelAtRandom(t *testing.T) {
 	program := buildTrace(t)
 	of := func(kilobytes, ways uint64) *lru {
@@ -109,7 +109,7 @@ func TestCacheModelAtRandom(t *testing.T) {
 	for range 30000 {
 		at := r.Uint64N(1 << 16)
 		if r.IntN(2) == 0 {
-			at = r.Uint64N(1 << 12) // something to find again
+			at = r.Uint64N(1 << 12) // something that is looked up again
 		}
 		line := at >> 6
 		switch k := r.IntN(40); {
@@ -147,7 +147,7 @@ func TestCacheModelAtRandom(t *testing.T) {
 	}
 }
 
-// The plugin compiles, and is told where each case is measured.
+// The plugin compiles, and gets the places where each case is measured.
 func TestPluginArgument(t *testing.T) {
 	if _, err := exec.LookPath("gcc"); err != nil {
 		t.Skip("no C compiler")
@@ -169,7 +169,7 @@ func TestPluginArgument(t *testing.T) {
 	}
 }
 
-// What a modelled run is called is what FROM= wants to read again.
+// FROM= can read the name of a modelled run.
 func TestModelTarget(t *testing.T) {
 	r := benchReport([]*bench.Run{}, &options{model: true})
 	if r.Command != "make bench MODEL=1" || !r.Modelled {

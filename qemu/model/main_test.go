@@ -20,7 +20,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// What the checker prints in each case, cut down.
+// The checker's output in each case, shortened.
 func TestJudge(t *testing.T) {
 	const (
 		fine  = "State-vector 20 byte, depth reached 9, errors: 0\n    12 states, stored\nunreached in proctype A\n\t(0 of 9 states)\n"
@@ -52,7 +52,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// A statement may be out of reach in one run of a model, not in all.
+// A statement may be unreachable in one run of a model, but not in all.
 func TestNeedAll(t *testing.T) {
 	const (
 		all  = "errors: 0\nunreached in proctype A\n\t/d/x.pml:9, state 5, \"-end-\"\n"

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The text's example is a sixth design: package proc builds with it, and its tests pass
-// under it. Broken by an example with a step missing in Order.
+// The example in the text is a sixth design. Package proc builds with it, and its tests
+// pass under it. Broken by an example with a step missing in Order.
 func TestExample(t *testing.T) {
 	path, err := overlay("../..", t.TempDir())
 	if err != nil {

@@ -21,11 +21,11 @@ type boot struct {
 	told               string // description of what the model is made to do, by
 	pokes              []qemu.Poke
 	release            string // the kernel that this release of Go built; "" for the go command's own
-	cpu                string // instead of the machine's; "": that
-	cpus               int    // how many the machine has; 0: one, or what it always has
-	icount             bool   // time is virtual: the tests that judge times run
-	parallel           bool   // the CPUs run at once, and not in turn
-	banner             string // what the serial output must have; "": anything
+	cpu                string // CPU model in place of the machine's; "": the machine's
+	cpus               int    // number of CPUs; 0: one, or the machine's fixed number
+	icount             bool   // time is virtual, so the tests that judge times run
+	parallel           bool   // the CPUs run at the same time, not in turn
+	banner             string // pattern that the serial output must match; "": none
 }
 
 // suiteBoots covers both architectures and both layouts with every test. Tests about exits
@@ -79,7 +79,7 @@ var suiteBoots = []boot{
 	// exit=inline above, and on boards that have four.
 	{arch: "amd64", machine: "q35", mem: "256M", cpus: 4, args: []string{"selftest=quick", "cpus=4"}, icount: true, banner: "goroutines run on 4 CPUs"},
 	{arch: "arm64", machine: "virt", mem: "256M", cpus: 4, args: []string{"selftest=quick", "cpus=4"}, parallel: true, banner: "goroutines run on 4 CPUs"},
-	// The tree names the mini UART, and the pins carry the PL011.
+	// The tree names the mini UART, but the pins carry the PL011.
 	{arch: "arm64", machine: "raspi3b-pl011", mem: "1G", args: []string{"selftest=frames/counts"}, told: "pins-alt0", pokes: pinsALT0},
 	{arch: "arm64", machine: "raspi4b", mem: "2G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "imx8mp-evk", mem: "6G", args: []string{"selftest=quick"}},

@@ -14,7 +14,7 @@ import (
 	designs "grim/proc/exit"
 )
 
-// Where the file of exits is, and how many pages it has. It is on the disk from the start,
+// The path of the file of exits, and its number of pages. It is on the disk from the start,
 // in blocks of its own, so that a disk can be made to fail for one of them.
 const (
 	exitsDir   = "/mnt"
@@ -23,9 +23,9 @@ const (
 	pageSize   = 4096
 )
 
-// exits is an experiment of make debate: under each exit design a child stores to a mapped
-// file on the disk, touches much other memory, and exits; its parent waits, and looks at
-// once. It prints figures:
+// exits is an experiment of make debate. Under each exit design, a child stores to a mapped
+// file on the disk, touches much other memory, and exits. Its parent waits, and then checks
+// at once. It prints figures:
 //
 //	disk_read    pages that read(2) gives wrongly right after wait
 //	disk_mapped  pages that another mapping shows wrongly
@@ -85,7 +85,7 @@ func exitsUnder(device, design string, round byte) error {
 		}
 		pids = append(pids, again)
 	}
-	// What a script does before a stick is taken out: wait for the program, unmount.
+	// Do what a script does before a stick is removed: wait for the program, unmount.
 	err = unix.Unmount(exitsDir, 0)
 	for ; errors.Is(err, unix.EBUSY); err = unix.Unmount(exitsDir, 0) {
 		busy = 1
@@ -105,8 +105,8 @@ func exitsUnder(device, design string, round byte) error {
 	return exitsStored(device, design, round, err)
 }
 
-// exitsRuns is how often the child runs beside the first time: the quickest exit is told, as
-// time is the host's.
+// exitsRuns is how often the child runs again. The shortest exit is reported, because time
+// is the host's.
 const exitsRuns = 4
 
 // runExitChild runs the child.
@@ -120,8 +120,8 @@ func runExitChild(round byte) (pid int, err error) {
 	return cmd.Process.Pid, nil
 }
 
-// exitsStored looks at what the disk has, and stores once more, to see whether fsync tells
-// of the disk's errors. unmounted is what umount said.
+// exitsStored checks the contents of the disk. It also stores once more, to see whether
+// fsync reports the disk's errors. unmounted is the result of umount.
 func exitsStored(device, design string, round byte, unmounted error) error {
 	if unmounted != nil { // it is still mounted
 		if err := unix.Unmount(exitsDir, unix.MNT_DETACH); err != nil {
@@ -156,7 +156,8 @@ func exitsStored(device, design string, round byte, unmounted error) error {
 	return nil
 }
 
-// wrongPages counts the pages whose first byte is not what the child of the round stored.
+// wrongPages counts the pages whose first byte differs from the one that the child has
+// stored.
 func wrongPages(f *os.File, round byte) (n int) {
 	var b [1]byte
 	for i := range exitsPages {
@@ -167,7 +168,8 @@ func wrongPages(f *os.File, round byte) (n int) {
 	return n
 }
 
-// exitTook is the time from exit1 to the wake-up of a process's parent, from /proc/exits.
+// exitTook returns the time from exit1 to the wake-up of a process's parent, from
+// /proc/exits.
 func exitTook(pid int) (ns int64) {
 	text, err := os.ReadFile("/proc/exits")
 	if err != nil {
@@ -190,7 +192,7 @@ func exitTook(pid int) (ns int64) {
 	return ns
 }
 
-// exitChild is the child: it runs instead of main if DISK_EXIT is set.
+// exitChild is the child. It runs in place of main if DISK_EXIT is set.
 func exitChild(round string) error {
 	var n byte
 	if _, err := fmt.Sscan(round, &n); err != nil {
@@ -207,7 +209,7 @@ func exitChild(round string) error {
 	for i := range exitsPages {
 		m[i*pageSize] = n + byte(i)
 	}
-	// Below the file's mapping, so that a purge comes to the file last.
+	// Below the file's mapping, so that a purge reaches the file last.
 	other, err := unix.Mmap(-1, 0, 32<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		return err
@@ -215,7 +217,7 @@ func exitChild(round string) error {
 	for i := 0; i < len(other); i += pageSize {
 		other[i] = 1
 	}
-	os.Exit(0) // with the mappings
+	os.Exit(0) // with the mappings in place
 	return nil
 }
 

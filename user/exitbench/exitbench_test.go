@@ -9,14 +9,14 @@ import (
 	"testing"
 )
 
-// The program runs on Linux as it is: every case gives a line of figures, so no
-// sequence in it is wrong, and none of it needs the runtime that is not there.
+// The program runs on Linux. Every case prints a line of figures, so no sequence in it is
+// wrong, and no part needs the runtime, which is not there.
 func TestOnLinux(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the program makes Linux system calls")
 	}
-	// The test itself uses none of the program, so that the test cache would not
-	// notice a change: reading the sources makes it.
+	// The test itself uses no code of the program, so the test cache would not notice a
+	// change. Reading the sources makes it notice.
 	for _, pattern := range []string{"*.[gs]*", "../bare/*"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || files == nil {
@@ -51,7 +51,7 @@ func TestOnLinux(t *testing.T) {
 	}
 }
 
-// needsCPUs is how many CPUs a case runs with at least.
+// needsCPUs returns the minimum number of CPUs for a case.
 func needsCPUs(name string) int {
 	switch {
 	case strings.HasSuffix(name, "_4"):

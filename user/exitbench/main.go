@@ -1,11 +1,11 @@
-// Command exitbench measures what the exit of a process costs, and what belongs
-// to it, in ticks of the counter that user mode may read. Booted in QEMU with
-// -icount a tick is a fixed number of guest instructions (amd64: 1, arm64: 16),
-// so the figures are the same from run to run.
+// Command exitbench measures the cost of the exit of a process, and of related operations,
+// in ticks of the counter that user mode may read. In QEMU with -icount, a tick is a fixed
+// number of guest instructions (amd64: 1, arm64: 16), so the figures are the same in each
+// run.
 //
-// It is a program without a runtime (package bare), and the same file runs as
-// the first process of Grim and of Linux, so that both are measured by the same
-// instructions. qemu/BENCH.md says what is inside each number.
+// It is a program without a runtime (package bare). The same file runs as the first process
+// of Grim and of Linux, so both are measured with the same instructions. qemu/BENCH.md
+// explains what each number includes.
 //
 // Arguments:
 //
@@ -17,7 +17,7 @@
 //	            ready" and wait for a line of input, so that a profiler can be
 //	            switched on
 //
-// Others are ignored: Linux hands init the command-line words it does not know.
+// Other arguments are ignored: Linux passes unknown words of its command line to init.
 package main
 
 import (
@@ -32,17 +32,17 @@ const (
 var (
 	// only is the prefix of the names of the cases to run.
 	only string
-	// trace: only is the whole name, and a profiler counts.
+	// trace: only is a whole name, and a profiler counts.
 	trace bool
-	// list: name the cases, do not run them.
+	// list: print the names of the cases, do not run them.
 	list bool
-	// limit is the most repetitions of a case.
+	// limit is the maximum number of repetitions of a case.
 	limit = len(sample)
-	// freq is the counter's ticks a second, 0 if not known.
+	// freq is the counter's ticks per second; 0: not known.
 	freq int
 	// self is this program's path, for exec.
 	self *byte
-	// shared is a page that children share: the time at which one left.
+	// shared is a page that children share. It holds the time of a child's exit.
 	shared *uint64
 )
 
@@ -76,7 +76,7 @@ func main() {
 	bare.PowerOff()
 }
 
-// options reads the arguments; it does not return for -exit-now.
+// options reads the arguments. It does not return for -exit-now.
 func options() {
 	self = bare.Arg(0)
 	if bare.NumArgs() == 0 || *self != '/' {
@@ -110,7 +110,7 @@ func number(s string) (n int) {
 	return n
 }
 
-// selected says whether a case is among those to run.
+// selected reports whether a case must run.
 func selected(name string) bool {
 	switch {
 	case list:
@@ -126,14 +126,14 @@ func selected(name string) bool {
 	return true
 }
 
-// caseBegins does nothing: what watches the program sees by it that the next case
-// begins (qemu/cache/plugin.c).
+// caseBegins does nothing. A call of it shows the observers of the program that the next
+// case begins (qemu/cache/plugin.c).
 //
 //go:noinline
 func caseBegins() {}
 
-// theExitSet runs the cases about exits, in an order that is part of their
-// definition: what one leaves in the kernel's caches the next one finds.
+// theExitSet runs the cases about exits. Their order is a part of their definition: each
+// case finds the kernel's caches as the one before has left them.
 func theExitSet() {
 	timerCase("null_timer", 200)
 	getpidCase("null_getpid", 200)
@@ -159,7 +159,8 @@ func theExitSet() {
 	munmapCase("munmap_anon_16MB", 50, 16*mb)
 }
 
-// theRest runs what came later, behind the exit set so as not to change it.
+// theRest runs the cases that were added later, after the exit set, so that they do not
+// change it.
 func theRest() {
 	exitCase("exit_dense_10", 50, setAnon, 10*page)
 	exitCase("exit_sparse_1TB_10", 50, setTerabyte, 10)

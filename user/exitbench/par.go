@@ -7,16 +7,16 @@ import (
 	"grim/user/bare"
 )
 
-// The cases with several CPUs. With one, the par_ cases run one process, and the others
-// are left out.
+// Cases with several CPUs. On one CPU, the par_ cases run one process, and the others are
+// left out.
 
-// maxPar is how many CPUs the cases use at most.
+// maxPar is the maximum number of CPUs that the cases use.
 const maxPar = 4
 
 // parOps is how many operations each process makes between two readings.
 const parOps = 20
 
-// cpus is how many CPUs this process may use, up to maxPar.
+// cpus returns how many CPUs this process may use, at most maxPar.
 func cpus() (n int) {
 	var mask uint64
 	bare.Call(syscall.SYS_SCHED_GETAFFINITY, 0, 8, uintptr(unsafe.Pointer(&mask)))
@@ -32,12 +32,12 @@ func bind(tid, cpu int) {
 	bare.Call(syscall.SYS_SCHED_SETAFFINITY, uintptr(tid), 8, uintptr(unsafe.Pointer(&mask)))
 }
 
-// meeting is what processes and threads share that start together.
+// meeting is shared by processes and threads that start together.
 type meeting struct{ arrived, begin uint64 }
 
 func newMeeting() *meeting { return (*meeting)(bare.SharedMemory(page)) }
 
-// arrive waits for the others; a waiting CPU hands over to the others of an emulator.
+// arrive waits for the others. It yields, for emulators that run one CPU at a time.
 func (m *meeting) arrive() {
 	add(&m.arrived, 1)
 	for atomicLoad(&m.begin) == 0 {
@@ -45,7 +45,7 @@ func (m *meeting) arrive() {
 	}
 }
 
-// open lets n go on once they have arrived.
+// open waits until n have arrived, and lets them continue.
 func (m *meeting) open(n int) {
 	for atomicLoad(&m.arrived) < uint64(n) {
 		bare.Yield()
@@ -53,9 +53,9 @@ func (m *meeting) open(n int) {
 	m.begin = 1
 }
 
-// parCase measures an operation that one process on each CPU makes, all at the same time:
-// ticks for each operation, those of all CPUs counted. The interrupts between CPUs are told
-// for 100 operations.
+// parCase measures an operation that one process on each CPU makes, all at the same time.
+// It reports the ticks of all CPUs together for each operation, and the interrupts between
+// CPUs for 100 operations.
 func parCase(name string, n int, op func() bool) {
 	if !selected(name) {
 		return
@@ -129,8 +129,8 @@ func parExit() bool {
 	return ret == pid && status == 0
 }
 
-// siblings makes threads that run user code on CPUs 1 and up until the process ends, and binds
-// the caller to CPU 0. It returns when they run.
+// siblings makes threads that run user code on CPUs 1 and up until the process ends, and
+// binds the caller to CPU 0. It returns when they run.
 func siblings(count *uint64) {
 	n := cpus() - 1
 	*count = 0
@@ -146,7 +146,7 @@ func siblings(count *uint64) {
 	bare.Yield()
 }
 
-// inFamily measures in a child whose siblings run on all other CPUs.
+// inFamily measures in a child whose other threads run on all other CPUs.
 func inFamily(name string, n int, measure func(i int) bool) {
 	if cpus() < maxPar && !list || !selected(name) {
 		return
@@ -187,7 +187,7 @@ func timeOf(i int, nr uintptr, prot uintptr) bool {
 }
 
 // endsCase measures the end of a process whose threads run on all CPUs: from its
-// exit_group, or from a kill of its parent, to the return of the parent's wait4.
+// exit_group, or from a kill by its parent, to the return of the parent's wait4.
 func endsCase(name string, n int, kill bool) {
 	if cpus() < maxPar && !list || !selected(name) {
 		return
@@ -235,7 +235,7 @@ func endsCase(name string, n int, kill bool) {
 	report(name, n, "interrupts_100", sent*100/n)
 }
 
-// pingPong measures a wake-up and the way back: two processes on two CPUs pass a byte
+// pingPong measures a wake-up and the way back: two processes on two CPUs exchange a byte
 // through two pipes.
 func pingPong(name string, n int) {
 	if cpus() < 2 && !list || !selected(name) {
@@ -277,8 +277,9 @@ func pingPong(name string, n int) {
 	report(name, n, "interrupts_100", sent*100/n)
 }
 
-// interrupts is how many interrupts CPUs have sent each other so far, by /proc/interrupts: its
-// lines RES, CAL and TLB, of Linux on arm64 those that start with IPI.
+// interrupts returns how many interrupts the CPUs have sent each other so far, from
+// /proc/interrupts: the lines RES, CAL and TLB; for Linux on arm64 those that start with
+// IPI.
 func interrupts() (sum int) {
 	fd := bare.Open("/proc/interrupts\x00", syscall.O_RDONLY, 0)
 	if fd < 0 {
@@ -311,7 +312,7 @@ func interrupts() (sum int) {
 				sum += number
 				number = 0
 			case !label && counts:
-				counts = false // the words at the line's end
+				counts = false // the words at the end of the line are no counts
 			}
 		}
 	}
@@ -340,5 +341,5 @@ func theCPUSet() {
 	pingPong("wake_pingpong", 100)
 }
 
-// add adds to a word that others add to as well.
+// add adds to a word to which others add too.
 func add(p *uint64, n uint64) { bare.Add(p, n) }

@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// A directory comes back from the archive as it was: modes, links, hard links. Broken
-// by Directory without its look for earlier names of an inode, and by a mode without
-// the set-user-ID bit.
+// A directory comes back from the archive unchanged: modes, links, hard links. Broken by
+// Directory without its search for earlier names of an inode, and by a mode without the
+// set-user-ID bit.
 func TestDirectory(t *testing.T) {
 	dir := t.TempDir()
 	do := func(err error) {
@@ -52,7 +52,7 @@ func TestDirectory(t *testing.T) {
 		`a/two 104751 2 3 ""`, `fifo 10600 1 5 ""`, `null 20666 1 6 ""`,
 	}
 	got := describe(one)
-	got[0] = want[0] // the temporary directory's own mode is the system's
+	got[0] = want[0] // the system chooses the temporary directory's mode
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
@@ -75,8 +75,8 @@ func TestDirectory(t *testing.T) {
 	}
 }
 
-// A dynamic program brings its interpreter and all its libraries, or each that is
-// missing is named. Broken by needs that does not look into the libraries.
+// A dynamic program is added with its interpreter and all its libraries. Otherwise the
+// error names each missing one. Broken by needs that does not look into the libraries.
 func TestProgram(t *testing.T) {
 	const bash = "/bin/bash"
 	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
@@ -97,7 +97,7 @@ func TestProgram(t *testing.T) {
 	if err := ls.Program("", "/bin/ls", "bin/ls", runtime.GOARCH); err != nil {
 		t.Fatal(err)
 	}
-	// Debian's ls names the first of them, which names the other.
+	// Debian's ls names the first library, which names the other.
 	if names := strings.Join(ls.Names(), " "); strings.Contains(names, "libselinux") && !strings.Contains(names, "libpcre2") {
 		t.Errorf("no libpcre2 in %s", names)
 	}

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// notOnHost are tests that would hurt the host or depend on it.
+// notOnHost are tests that would harm the host or depend on it.
 var notOnHost = map[string]string{
 	"mem-exhaustion":      "fills the machine's memory",
 	"exit-memory-returns": "reads the whole machine's free memory",
 	"grind":               "makes random system calls",
 }
 
-// TestOnLinux runs each user-mode test on the host's kernel: what it demands of
+// TestOnLinux runs each user-mode test on the host's kernel: whatever a test requires of
 // Grim must be what Linux does.
 func TestOnLinux(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "utest")
