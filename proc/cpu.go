@@ -18,8 +18,8 @@ type cpu struct {
 
 	timers *[2]int64 // [I] Config.Timers
 
-	// busy is how long user threads have used the CPU, in nanoseconds, where there are
-	// several CPUs. A thread is charged to the CPU that it is on at the end.
+	// busy is how long user threads have used the CPU, in nanoseconds. It is kept only with
+	// several CPUs. The time of a thread is added to the CPU that it is on at the end.
 	busy atomic.Int64
 
 	_ [40]byte

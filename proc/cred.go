@@ -17,8 +17,8 @@ func (p *Process) Cred() *Cred {
 	return p.cred
 }
 
-// CredOf returns the credentials of the thread numbered tid, or those of the process if there
-// is no such thread.
+// CredOf returns the credentials of the thread with number tid, or those of the process if
+// there is no such thread.
 func (p *Process) CredOf(tid int) *Cred {
 	p.mu.Lock()
 	defer p.mu.Unlock()

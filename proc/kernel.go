@@ -50,13 +50,13 @@ type Config struct {
 	// Woken returns how many goroutines have been made ready on this CPU and have not run
 	// since. nil: a number that is one higher at each call.
 	Woken func() int
-	// Kicked says, once, that a goroutine has been made ready on this CPU that may go
-	// before the one that runs; nil: never. TimerWord tells where this package keeps
-	// for when a CPU's timer is set: the word is math.MaxInt64 if the timer is to be
-	// looked at again. nil: nobody wants to know.
+	// Kicked returns true, once, if a goroutine has been made ready on this CPU that may go
+	// before the running one; nil: never. TimerWord is called with the word in which this
+	// package keeps the time to which a CPU's timer is set. The value math.MaxInt64 means
+	// that the timer must be checked again. nil: not needed.
 	Kicked    func() bool
 	TimerWord func(cpu int, armed *int64)
-	// Yield lets the goroutines run that were made ready; nil: runtime.Gosched.
+	// Yield lets the ready goroutines run; nil: runtime.Gosched.
 	Yield func()
 
 	// Trace is called for every exit step when it happens, with locks of this package held,

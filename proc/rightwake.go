@@ -4,5 +4,5 @@ package proc
 
 import "grim/proc/exit"
 
-// wakesEarly does something only in a kernel that is built to be broken: see wrongwake.go.
+// wakesEarly has an effect only in a kernel that is broken on purpose: see wrongwake.go.
 func (t *Thread) wakesEarly(*exit.Design) bool { return false }

@@ -17,9 +17,8 @@ import (
 // system call that did not wait, pay nothing. The bit is set where the thread may have lost
 // its CPU: after each wait and yield, and after a page fault, which may have waited for a
 // lock or a pager. After faults the check may be unnecessary, which does no harm: the
-// section starts again, and finds its page. With several CPUs the
-// bit is also set after an interrupt, and when a thread enters user mode on another CPU than
-// the area says.
+// section starts again, and finds its page. With several CPUs the bit is also set after an
+// interrupt, and when a thread enters user mode on a CPU other than the one in the area.
 
 // Layouts of struct rseq and struct rseq_cs.
 const (
@@ -97,7 +96,7 @@ func (t *Thread) fixRseq() error {
 	if err := t.abortSection(); err != nil {
 		return err
 	}
-	// With several CPUs, runSeveral looks whether the thread has come to another one since.
+	// With several CPUs, runSeveral checks whether the thread has moved since.
 	cpu := 0
 	if t.p.k.several {
 		cpu = t.p.k.m.CPU()

@@ -8,21 +8,21 @@ import (
 	"grim/proc/cred"
 )
 
-// Sched is how a thread asks to be scheduled (sched(7)).
+// Sched has a thread's settings for scheduling (sched(7)).
 //
-// The threads that compute take turns on a CPU, and the length of a turn follows from the
-// nice value: 5 ms for 0, and a quarter more for each step down. Threads that are woken go
-// before them, but for those of SCHED_BATCH and SCHED_IDLE; real-time threads go before
-// all others, by priority. A thread that is ready while it is changed is in the queue of
-// before the change until its turn comes.
+// Threads that compute take turns on a CPU. The length of a turn follows from the nice
+// value: 5 ms for 0, and a quarter more for each step down. Threads that have been woken go
+// before them, except those of SCHED_BATCH and SCHED_IDLE. Real-time threads go before all
+// others, by priority. If a ready thread is changed, it stays in its old queue until its
+// turn comes.
 type Sched struct {
-	Policy   int // of SchedOther and so on
+	Policy   int // SchedOther and so on
 	Priority int // of FIFO and RR, 1 to 99
 	Nice     int // -20 to 19
 	Reset    bool
 	IO       int // ioprio_set(2), kept only
 
-	CPUs uint64 // where it may run, a set of numbers; 0: everywhere
+	CPUs uint64 // the CPUs on which it may run, bit n for CPU n; 0: all
 }
 
 // Policies, by their numbers for sched_setscheduler(2).
@@ -35,10 +35,10 @@ const (
 )
 
 // RealTimeSlice is how long a thread of SCHED_RR runs while others of its priority wait.
-// A thread of SCHED_FIFO goes on afterwards, if real-time threads have time left.
+// A thread of SCHED_FIFO continues after that, if real-time threads have time left.
 const RealTimeSlice = 100 * time.Millisecond
 
-// minSlice is the turn of the threads that shall get least.
+// minSlice is the shortest turn.
 const minSlice = int64(100 * time.Microsecond)
 
 // Slice is how long a thread runs while others wait.
@@ -59,8 +59,8 @@ func (k *Kernel) Slice(s Sched) time.Duration {
 	return time.Duration(max(slice, minSlice))
 }
 
-// obeySched has the thread scheduled as it was asked to be. It returns on a CPU that the
-// thread may use. For the thread itself only.
+// obeySched makes the thread's new Sched take effect. It returns on a CPU that the thread
+// may use. Only the thread itself may call it.
 func (t *Thread) obeySched() {
 	t.p.mu.Lock()
 	t.todo.And(^uint32(todoSched))
@@ -72,7 +72,7 @@ func (t *Thread) obeySched() {
 	t.resume()
 }
 
-// setPlace tells the scheduler of goroutines.
+// setPlace passes s to the scheduler of goroutines.
 func (t *Thread) setPlace(s Sched) {
 	t.place = s.CPUs != 0 || s.Policy != SchedOther
 	priority := 0
@@ -100,8 +100,9 @@ func (t *Thread) Sched() Sched {
 	return t.sched
 }
 
-// ChangeSched has change make the thread's new Sched of the old one, with Process.mu held.
-// A thread on another CPU obeys soon, the caller itself before the system call returns.
+// ChangeSched calls change, with Process.mu held, to change the thread's Sched. The change
+// takes effect soon if the thread is on another CPU; for the caller itself it does before
+// the system call returns.
 func (t *Thread) ChangeSched(change func(*Sched)) {
 	t.p.mu.Lock()
 	change(&t.sched)
@@ -112,7 +113,7 @@ func (t *Thread) ChangeSched(change func(*Sched)) {
 
 func (t *Thread) SetSched(s Sched) { t.ChangeSched(func(old *Sched) { *old = s }) }
 
-// Nice is the value of the thread numbered tid.
+// Nice returns the nice value of the thread with number tid.
 func (p *Process) Nice(tid int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,7 +13,7 @@ type Event struct {
 	TID     int32 // for steps of one thread, else 0
 	Step    exit.Step
 	Context exit.Context
-	CPU     uint8 // that ran the step
+	CPU     uint8 // the CPU that ran the step
 	Pages   int64 // exit.StepPurgeEnd: resident pages freed
 	Tables  int32 // exit.StepPurgeEnd: table pages freed
 }

@@ -4,8 +4,8 @@ package proc
 
 import "runtime"
 
-// What the scheduler must know of user mode if there are several CPUs. See the functions
-// with these names in package runtime.
+// With several CPUs, the scheduler must be told about user mode. See the functions with
+// these names in package runtime.
 
 func pin()            { runtime.Pin() }
 func unpin()          { runtime.Unpin() }
@@ -14,7 +14,7 @@ func leaveUser() bool { return runtime.LeaveUser() }
 func rejoin()         { runtime.Rejoin() }
 func yieldAll()       { runtime.YieldAll() }
 
-// setPlace has the calling goroutine scheduled by the scheduler of package runtime.
+// setPlace sets how the scheduler of package runtime schedules the calling goroutine.
 func setPlace(cpus uint64, priority int, fifo, last bool) {
 	runtime.SetPlace(runtime.MakePlace(cpus, priority, fifo, last))
 }

@@ -40,8 +40,8 @@ type Options struct {
 	Slice       time.Duration        // slice=: how long a thread runs while others are ready
 	Crash       string               // crash=: how the kernel is to die once everything is up, to test the crash report; "no"
 	CPUs        int                  // cpus=: the largest number of CPUs used
-	Soak        time.Duration        // soak=: how long the mixed load runs after the tests; 0: it does not run
-	Seed        uint64               // seed=: the seed of that load; 0: another one in each boot
+	Soak        time.Duration        // soak=: duration of the mixed load after the tests; 0: none
+	Seed        uint64               // seed=: seed of that load; 0: another seed in each boot
 	VirtIO      []machine.MMIODevice // virtio_mmio.device=SIZE@ADDRESS:IRQ, as for Linux; once for each device
 	Args        []string             // after "--": the arguments of the first process
 }
@@ -106,7 +106,7 @@ func parseMMIO(s string) (d machine.MMIODevice, err error) {
 	return machine.MMIODevice{Range: machine.Range{Base: at, Size: n * unit}, IRQ: int(line)}, nil
 }
 
-// defaultCPUs is how many CPUs are used at most if cpus= does not say.
+// defaultCPUs is the maximum number of CPUs used without cpus=.
 const defaultCPUs = 2
 
 // Parse reads a command line. There is a warning for each word that it does not know. The

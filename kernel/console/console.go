@@ -51,8 +51,9 @@ func New(port Port, room func()) *Console {
 	return &Console{port: port, room: room, work: make(chan struct{}, 1)}
 }
 
-// lock takes busy. With one CPU, nothing else runs between lock and unlock. With several,
-// the holder may have to stop for the garbage collector, so this goroutine gives way.
+// lock takes busy. With one CPU, nothing else runs between lock and unlock. With several
+// CPUs, the holder may have to stop for the garbage collector, so the waiting goroutine lets
+// others run.
 func (c *Console) lock() {
 	for !c.busy.CompareAndSwap(false, true) {
 		runtime.Gosched()

@@ -102,8 +102,8 @@ func (s *System) Leave() {
 // Current returns the pmap that this CPU has loaded, or nil on the bare kernel root.
 func (s *System) Current() *Pmap { return s.thisCPU().current.Load() }
 
-// Loaded returns the pmap that CPU n has loaded, as Current does for the calling one. It may
-// be outdated on return.
+// Loaded returns the pmap that CPU n has loaded, as Current does for the calling CPU. The
+// result may be outdated on return.
 func (s *System) Loaded(n int) *Pmap { return s.cpus[n].current.Load() }
 
 // load makes p current on this CPU; nil means the bare kernel root. Preconditions: s.mu
@@ -181,8 +181,8 @@ func (s *System) skipKept() {
 // identifier that another pmap gets next. A pmap that another CPU has loaded keeps its
 // identifier, so that CPU need not be told: the flush only costs it time.
 //
-// CPUs that change entries look at generation and identifier without s.mu: see liveRoot.
-// So the address spaces that run are in the new generation before it begins. Preconditions:
+// CPUs that change entries read generation and identifier without s.mu: see liveRoot. So
+// the running address spaces get into the new generation before it begins. Preconditions:
 // s.mu held.
 func (s *System) newGeneration() uint64 {
 	s.load(nil)
@@ -262,13 +262,14 @@ func (s *System) mustNotHave(p *Pmap, what string) {
 	}
 }
 
-// liveRoot is p's root with the identifier under which TLBs may hold translations of it;
-// false if none do. It is for one CPU, or flushes that are broadcast. It takes no lock.
+// liveRoot returns p's root with the identifier under which TLBs may hold translations of
+// it. live is false if no TLB holds any. It is for machines with one CPU, or whose flushes
+// are broadcast. It takes no lock.
 //
-// newGeneration may run meanwhile. It gives what the CPUs run an identifier of the new
-// generation before the generation begins, and this function reads in the other order. So
-// an identifier that it finds to be old is of an address space that no CPU runs, and
-// nobody uses its translations until newGeneration has flushed them.
+// newGeneration may run at the same time. It gives the running address spaces identifiers
+// of the new generation before the generation begins; liveRoot reads in the opposite order.
+// So if liveRoot finds an old identifier, no CPU runs the address space, and none uses its
+// translations until newGeneration has flushed them.
 func (p *Pmap) liveRoot() (r arch.Root, live bool) {
 	gen := p.s.gen.Load()
 	id := p.id.Load()

@@ -175,7 +175,7 @@ func (p *Pmap) enterUser(c *cpu) {
 		if changes == c.seen.Load() {
 			return
 		}
-		if !p.s.local { // flushed already; Barrier looks at it
+		if !p.s.local { // flushed already; Barrier checks it
 			c.seen.Store(changes)
 			return
 		}
@@ -282,8 +282,8 @@ func (p *Pmap) shoot(this *cpu, changes uint64) {
 
 // Barrier returns when every other CPU that runs user code on p has left it since the call,
 // and so has passed a full memory barrier (membarrier(2)). A CPU in kernel mode passes one
-// when it enters user mode: it stores user and reads changes then. It counts as a change of
-// entries; where flushes reach one CPU only, that costs each of these CPUs a flush.
+// when it enters user mode: it stores user and reads changes then. The call counts as a
+// change of entries. If flushes reach only one CPU, that costs each of these CPUs a flush.
 func (p *Pmap) Barrier() {
 	s := p.s
 	if !s.many {
@@ -295,7 +295,7 @@ func (p *Pmap) Barrier() {
 	unpin()
 }
 
-// Barrier is Pmap.Barrier for whatever the CPUs run.
+// Barrier is Pmap.Barrier for all address spaces that the CPUs run.
 func (s *System) Barrier() {
 	for i := range s.cpus {
 		if p := s.cpus[i].current.Load(); p != nil {

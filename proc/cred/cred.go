@@ -1,8 +1,8 @@
-// Package cred is who a thread acts for: user and group numbers, supplementary groups
-// and capabilities (credentials(7), capabilities(7)), and what set*id calls, execve(2)
-// and file permissions make of them.
+// Package cred has the credentials of a thread: user and group numbers, supplementary
+// groups and capabilities (credentials(7), capabilities(7)), and their changes by set*id
+// calls and execve(2).
 //
-// It is plain data without locks. A Cred is never changed once a thread has it: a
+// Credentials are plain data without locks. A Cred is never changed once a thread has it: a
 // change makes a copy.
 package cred
 
@@ -11,7 +11,7 @@ import "slices"
 // Cap is the number of a capability.
 type Cap uint
 
-// The capabilities of Linux 6.1 that are asked for here; the others exist as bits.
+// The capabilities of Linux 6.1 that this kernel checks. The others exist only as bits.
 const (
 	Chown         Cap = 0
 	DACOverride   Cap = 1
@@ -42,13 +42,13 @@ const (
 	Last          Cap = 40
 )
 
-// Caps is a set of capabilities, bit n for number n.
+// Caps is a set of capabilities: bit n is capability n.
 type Caps uint64
 
-// All is every capability.
+// All is the set of all capabilities.
 const All Caps = 1<<(Last+1) - 1
 
-// Set is the set of the capabilities given.
+// Set returns the set of the listed capabilities.
 func Set(list ...Cap) (s Caps) {
 	for _, c := range list {
 		s |= 1 << c
@@ -65,7 +65,7 @@ const (
 	NoSetUIDFixup  = 1 << 2
 	KeepCaps       = 1 << 4
 	NoCapAmbient   = 1 << 6
-	SecureLocks    = 1<<1 | 1<<3 | 1<<5 | 1<<7 // of the bit below each
+	SecureLocks    = 1<<1 | 1<<3 | 1<<5 | 1<<7 // each locks the bit below it
 	SecureKnown    = 0xff
 	keepCapsLocked = KeepCaps << 1
 )
@@ -80,13 +80,13 @@ type Cred struct {
 	Secure                                               uint32
 }
 
-// Root is the superuser's.
+// Root returns the superuser's credentials.
 func Root() *Cred { return &Cred{Permitted: All, Effective: All, Bounding: All} }
 
-// Has says whether a capability is effective.
+// Has reports whether a capability is effective.
 func (c *Cred) Has(n Cap) bool { return c.Effective&(1<<n) != 0 }
 
-// InGroup says whether gid is the file system group or a supplementary one.
+// InGroup reports whether gid is the file system group or a supplementary group.
 func (c *Cred) InGroup(gid uint32) bool {
 	if gid == c.FSGID {
 		return true
@@ -95,7 +95,7 @@ func (c *Cred) InGroup(gid uint32) bool {
 	return ok
 }
 
-// Real is c with the real numbers for the file system's, which count for access(2).
+// Real returns c with the real numbers in place of the file system numbers, for access(2).
 func (c *Cred) Real() *Cred {
 	eff := c.Effective
 	if c.Secure&NoSetUIDFixup == 0 {
@@ -112,10 +112,10 @@ func (c *Cred) Real() *Cred {
 	return n
 }
 
-// KeepCapsLocked says whether the KeepCaps bit can not be changed any more.
+// KeepCapsLocked reports whether the KeepCaps bit is locked.
 func (c *Cred) KeepCapsLocked() bool { return c.Secure&keepCapsLocked != 0 }
 
-// UIDsChanged makes the capabilities follow a change of user numbers from those of old
+// UIDsChanged adapts the capabilities to a change of user numbers from those of old
 // (capabilities(7), "Effect of user ID changes on capabilities").
 func (c *Cred) UIDsChanged(old *Cred) {
 	if c.Secure&NoSetUIDFixup != 0 {
@@ -137,7 +137,7 @@ func (c *Cred) UIDsChanged(old *Cred) {
 	c.FSUIDChanged(old)
 }
 
-// FSUIDChanged is UIDsChanged for the file system number alone.
+// FSUIDChanged is UIDsChanged for a change of only the file system number.
 func (c *Cred) FSUIDChanged(old *Cred) {
 	if c.Secure&NoSetUIDFixup != 0 {
 		return
@@ -150,8 +150,8 @@ func (c *Cred) FSUIDChanged(old *Cred) {
 	}
 }
 
-// Exec is what execve(2) of a file makes of c: uid and gid, if not nil, are of a
-// set-user-ID or set-group-ID file. secure says that the program has more rights than
+// Exec returns the credentials after an execve(2) with c. uid and gid, if not nil, are those
+// of a set-user-ID or set-group-ID file. secure says that the program has more rights than
 // the caller (AT_SECURE).
 func (c *Cred) Exec(uid, gid *uint32) (after *Cred, secure bool) {
 	n := *c
@@ -180,7 +180,7 @@ func (c *Cred) Exec(uid, gid *uint32) (after *Cred, secure bool) {
 	secure = n.EUID != n.UID || n.EGID != n.GID || n.UID != 0 && effective
 	if n.SUID == c.SUID && n.FSUID == c.FSUID && n.EUID == c.EUID && n.SGID == c.SGID && n.FSGID == c.FSGID &&
 		n.EGID == c.EGID && n.Permitted == c.Permitted && n.Effective == c.Effective && n.Ambient == c.Ambient && n.Secure == c.Secure {
-		return c, secure // a command costs no allocation
+		return c, secure // an ordinary command costs no allocation
 	}
 	after = new(Cred)
 	*after = n

@@ -1,10 +1,10 @@
 package exit
 
-// Reaper is the classic design. It is sound, and breaks E7 all the same: others run and come to
-// their end while a purge sleeps, but they are not reaped. That cannot be mended without
-// giving up the design. A reaper that sets a sleeping purge aside and takes the next process
-// needs a task for each such purge, and the task that is there already is the process
-// itself: that is exit.Purge.
+// Reaper is the classic design. It is sound, but it breaks E7: while a purge sleeps, other
+// processes run and end, but are not reaped. That cannot be changed without giving up the
+// design. A reaper that leaves a sleeping purge and takes the next process needs a task for
+// each such purge. The process itself is such a task, and exists already: that is
+// exit.Purge.
 var Reaper = Design{
 	Name: "reaper",
 	Idea: "The exiting process keeps its whole address space and hands itself to the reaper, which purges, frees " +
