@@ -1,10 +1,11 @@
 package uipc
 
-// Descriptors in flight: those that have been sent and not received. A socket that is
-// reachable only by descriptors in flight in queues that are themselves only so reachable
-// is garbage; nobody can close it. Collect finds such sockets and empties their queues.
+// Descriptors in flight are those that have been sent and not received. A socket is garbage
+// if it is reachable only by descriptors in flight in queues of sockets that are garbage
+// themselves: then no process can close it. Collect finds such sockets and empties their
+// queues.
 
-// takeOff notes that the rights of m are in flight. Precondition: System.mu held.
+// takeOff records that the rights of m are in flight. Precondition: System.mu held.
 func (sys *System) takeOff(m *message) {
 	for _, f := range m.rights {
 		f.Fly(1)
@@ -15,7 +16,7 @@ func (sys *System) takeOff(m *message) {
 	sys.flights[m.by] += len(m.rights)
 }
 
-// land notes that the rights of m are not in flight any more. Precondition: System.mu
+// land records that the rights of m are not in flight any more. Precondition: System.mu
 // held.
 func (sys *System) land(m *message) {
 	if len(m.rights) == 0 {
@@ -34,15 +35,15 @@ func (sys *System) land(m *message) {
 	}
 }
 
-// drain is a list of descriptors that one thread releases. A socket that is closed by
-// that adds what it had in its queue to the list, instead of releasing it by itself: a
-// socket in a socket in a socket would take a stack frame each.
+// drain is a list of descriptors that one thread releases. If that closes a socket, the
+// socket adds the descriptors of its queue to the list, and does not release them itself.
+// Otherwise a socket in a socket in a socket would take a stack frame each.
 type drain struct {
 	files  []File
 	active bool
 }
 
-// release gives descriptors back. in is the list that the releasing socket was on.
+// release releases descriptors. in is the list that the releasing socket was on.
 func (sys *System) release(files []File, in *drain) {
 	sys.mu.Lock()
 	if in != nil && in.active {
@@ -68,12 +69,12 @@ func (sys *System) release(files []File, in *drain) {
 	sys.mu.Unlock()
 }
 
-// Collect closes the sockets that are garbage. It is called when the last reference of a
-// description that is not in flight has gone.
+// Collect closes the sockets that are garbage. It is called when a description has lost its
+// last reference that is not in flight.
 //
-// It holds System.mu while it looks, which keeps descriptors from being sent, received
-// and looked at. A description that has no other references than those in flight can get
-// one only so.
+// It holds System.mu while it searches. So no descriptor can be sent, received or peeked
+// at. In no other way can a description get a reference, if all its references are in
+// flight.
 func (sys *System) Collect() {
 	sys.mu.Lock()
 	if sys.collecting {
@@ -98,8 +99,8 @@ func (sys *System) Collect() {
 
 // garbageLocked empties the queues of all garbage. Precondition: System.mu held.
 func (sys *System) garbageLocked() (d dropped) {
-	// A candidate is referred to by nothing but queues. out counts how many of these
-	// references are not in queues of candidates.
+	// A candidate has only references in queues. out counts how many of these are in queues
+	// of sockets that are no candidates.
 	out := map[*Socket]int{}
 	steps := 0
 	turn := func() {
@@ -124,7 +125,8 @@ func (sys *System) garbageLocked() (d dropped) {
 			}
 		})
 	}
-	// What a queue outside refers to is alive, and all that can be reached from there.
+	// Descriptors in other queues are alive, and so is everything that is reachable from
+	// there.
 	var live []*Socket
 	for s, n := range out {
 		if n > 0 {
@@ -156,8 +158,8 @@ func (sys *System) garbageLocked() (d dropped) {
 	return d
 }
 
-// eachFlying calls do for each descriptor of a socket that is in the queue of s, or in
-// that of a connection that s has not accepted. Precondition: System.mu held.
+// eachFlying calls do for each socket whose descriptor is in the queue of s, or in that of
+// a connection that s has not accepted. Precondition: System.mu held.
 func (s *Socket) eachFlying(do func(*Socket)) {
 	for _, end := range s.backlog {
 		end.eachFlying(do)

@@ -11,7 +11,7 @@ import (
 	"grim/mm/phys"
 )
 
-// Source and Dest are user memory, as in package fs.
+// Source and Dest are user memory. They are the same as in package fs.
 type Source interface {
 	Len() int
 	CopyIn(p []byte, off int) int
@@ -26,32 +26,32 @@ type Dest interface {
 
 const page = arch.PageSize
 
-// message is what was sent by one call, or, in a stream, by several calls of one sender
-// that sent nothing but bytes.
+// message has the data sent by one call, or, in a stream, by several calls of one sender
+// that sent only bytes.
 type message struct {
 	next   *message
-	from   *Socket // whose send buffer it is in
-	to     string  // name of the sender when it was sent
+	from   *Socket // the socket whose send buffer it is in
+	to     string  // name of the sender at the time of sending
 	cred   Cred
 	rights []File
-	by     uint32 // user number that the rights are counted for
+	by     uint32 // number of the user for whom the rights are counted
 
-	frames []phys.Frame // of the bytes
-	start  int          // first byte, in the first frame
-	n      int          // bytes left
-	cost   int64        // of the send buffer, beside n
-	heap   int64        // charged
+	frames []phys.Frame // frames of the bytes
+	start  int          // offset of the first byte in the first frame
+	n      int          // remaining bytes
+	cost   int64        // its cost in the send buffer, without n
+	heap   int64        // charged kernel heap
 
-	few [2]phys.Frame // frames, if they are few
+	few [2]phys.Frame // frames, if there are few
 }
 
-// queue is the messages that a socket has not received.
+// queue has the messages that a socket has not received.
 type queue struct {
 	mu          sync.Mutex
 	first, last *message // [mu]
-	count       int      // [mu] messages
-	total       int      // [mu] bytes
-	closed      bool     // [mu] nothing may come in any more
+	count       int      // [mu] number of messages
+	total       int      // [mu] number of bytes
+	closed      bool     // [mu] no message may be added any more
 }
 
 func (q *queue) pending() bool {
@@ -60,7 +60,7 @@ func (q *queue) pending() bool {
 	return q.first != nil
 }
 
-// full is whether a datagram socket takes no more.
+// full reports whether a datagram socket takes no more messages.
 func (q *queue) full() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -79,8 +79,8 @@ func (q *queue) bytes(all bool) int {
 	return 0
 }
 
-// newMessage makes a message of n bytes of src from off on, with nothing locked: ENOBUFS,
-// EFAULT.
+// newMessage makes a message of n bytes of src, from off on. No lock may be held. Errors:
+// ENOBUFS, EFAULT.
 func (s *Socket) newMessage(src Source, off, n, rights int) (*message, error) {
 	m := &message{from: s, heap: int64(unsafe.Sizeof(message{})) + 16*int64(rights)}
 	pages := (n + page - 1) / page
@@ -121,7 +121,7 @@ func (s *Socket) newMessage(src Source, off, n, rights int) (*message, error) {
 	return m, nil
 }
 
-// drop gives back what a message of s holds, but its rights and its part of the send
+// drop releases the memory of a message of s, but not its rights or its part of the send
 // buffer.
 func (s *Socket) drop(m *message) {
 	for _, f := range m.frames {
@@ -132,9 +132,9 @@ func (s *Socket) drop(m *message) {
 	m.frames = nil
 }
 
-// put adds a message at the end. In a stream it becomes part of the last message, if that
-// is of the same sender, has no descriptors, and its last frame has room for all of it.
-// False: nothing may come in. Precondition: mu held.
+// put adds a message at the end. In a stream it joins the last message, if that is of the
+// same sender, has no descriptors, and has room in its last frame. It returns false if no
+// message may be added. Precondition: mu held.
 func (q *queue) put(m *message, stream bool) bool {
 	if q.closed {
 		return false
@@ -153,7 +153,8 @@ func (q *queue) put(m *message, stream bool) bool {
 	return true
 }
 
-// join moves the bytes of m, which fit into l's last frame, to the end of l.
+// join moves the bytes of m to the end of l. It returns false if l's last frame has no
+// room.
 func (l *message) join(m *message) bool {
 	end := (l.start + l.n) % page
 	if l.n == 0 || end == 0 || m.n > page-end {
@@ -168,7 +169,7 @@ func (l *message) join(m *message) bool {
 	return true
 }
 
-// pop takes the first message off. Precondition: mu held.
+// pop removes the first message. Precondition: mu held.
 func (q *queue) pop() *message {
 	m := q.first
 	if q.first = m.next; q.first == nil {
@@ -180,7 +181,7 @@ func (q *queue) pop() *message {
 	return m
 }
 
-// skip takes the first k bytes out of m and frees the frames that are empty then.
+// skip removes the first k bytes of m and frees the frames that become empty.
 func (m *message) skip(k int) {
 	m.n -= k
 	m.start += k
@@ -192,8 +193,8 @@ func (m *message) skip(k int) {
 	}
 }
 
-// copyOut copies n bytes of m from byte at on to offset off of d, as far as memory is
-// present.
+// copyOut copies n bytes of m, from at on, to offset off of d. It stops at absent memory
+// and returns how many it copied.
 func (m *message) copyOut(at, n int, d Dest, off int) (done int) {
 	for done < n {
 		i := m.start + at + done
@@ -207,16 +208,16 @@ func (m *message) copyOut(at, n int, d Dest, off int) (done int) {
 	return done
 }
 
-// dropped is what has been taken out of a socket's queue, to be given back when no lock
-// is held.
+// dropped collects what was taken out of a socket's queue, to be released when no lock is
+// held.
 type dropped struct {
 	any    bool // there was something
 	rights []File
 	wake   []*Socket // senders whose buffers have room again
 }
 
-// free notes that the rest of a message has been received or thrown away. Rights that it
-// still has must not be in flight any more.
+// free records that the rest of a message has been received or thrown away. The message's
+// remaining rights must not be in flight any more.
 func (d *dropped) free(m *message) {
 	d.any = true
 	d.rights = append(d.rights, m.rights...)
@@ -226,7 +227,7 @@ func (d *dropped) free(m *message) {
 	d.returned(s, int64(m.n)+m.cost)
 }
 
-// returned notes that the send buffer of s has so many bytes again.
+// returned records that n bytes of the send buffer of s are free again.
 func (d *dropped) returned(s *Socket, n int64) {
 	if n == 0 {
 		return
@@ -237,8 +238,8 @@ func (d *dropped) returned(s *Socket, n int64) {
 	}
 }
 
-// settle releases the descriptors, by the list in if that is not nil, and tells the
-// senders. No lock is held.
+// settle releases the descriptors, through the list in if that is not nil, and wakes the
+// senders. Precondition: no lock held.
 func (d *dropped) settle(sys *System, in *drain) {
 	notify(d.wake, unix.EPOLLOUT|unix.EPOLLWRNORM)
 	if len(d.rights) > 0 {
@@ -246,7 +247,7 @@ func (d *dropped) settle(sys *System, in *drain) {
 	}
 }
 
-// purgeLocked empties the queue; for a socket that is closed, for ever. Precondition:
+// purgeLocked empties the queue. The queue of a closed socket stays empty. Precondition:
 // System.mu held.
 func (s *Socket) purgeLocked() (d dropped) {
 	q := &s.in

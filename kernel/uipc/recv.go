@@ -6,26 +6,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Received is what comes with the bytes.
+// Received has the data that comes with the bytes of a message.
 type Received struct {
 	Cred   Cred
 	From   string // name of a datagram's sender
 	Named  bool   // From is set
-	Rights []File // references for the caller
+	Rights []File // references, which the caller gets
 	Flags  int    // MSG_TRUNC, MSG_EOR
-	// Done says that no more bytes of a stream may be added: what follows was sent by
-	// another, or with descriptors.
+	// Done says that no more bytes of a stream may be added: the next bytes have another
+	// sender, or descriptors.
 	Done  bool
 	begun bool
 }
 
-// Recv receives into d from offset off on. In a stream it moves as much as there is and
-// one turn allows; r is the same for all turns of a call. Of records and datagrams it
-// takes one, and returns its length if flags has MSG_TRUNC, or else how much of it has
-// arrived. EAGAIN: there is nothing, SetNotify's function is called when there is. 0 without an error is
-// the end.
+// Recv receives into d, from offset off on. In a stream it moves as many bytes as there are
+// and as one turn allows; r is the same for all turns of a call. Otherwise it takes one
+// record or datagram. It returns how many bytes have arrived; if flags has MSG_TRUNC, it
+// returns the whole length of the datagram. EAGAIN: there is nothing; SetNotify's function
+// is called when there is. It returns 0 without an error at the end.
 //
-// flags: MSG_PEEK leaves all where it is.
+// flags: MSG_PEEK leaves all messages in the queue.
 func (s *Socket) Recv(d Dest, off int, flags int, r *Received) (int, error) {
 	if s.connective() && s.state() != connected {
 		if s.stream() {
@@ -39,9 +39,9 @@ func (s *Socket) Recv(d Dest, off int, flags int, r *Received) (int, error) {
 	return s.receive(d, flags, r)
 }
 
-// first locks the queue and gives its first message. System.mu is locked too if the
-// message has descriptors, so that they cannot be collected while they are taken. unlock
-// undoes both. nil: there is none, and nothing is locked.
+// first locks the queue and returns its first message. If the message has descriptors it
+// locks System.mu too, so that they cannot be collected while they are taken. unlock
+// releases both. If there is no message it returns nil, and nothing is locked.
 func (s *Socket) first() (m *message, unlock func()) {
 	q := &s.in
 	q.mu.Lock()
@@ -63,7 +63,7 @@ func (s *Socket) first() (m *message, unlock func()) {
 	return q.first, func() { q.mu.Unlock(); s.sys.mu.Unlock() }
 }
 
-// empty is the result of a call that finds nothing.
+// empty returns the result of a call that finds no message.
 func (s *Socket) empty() error {
 	if e := s.fault.Swap(0); e != 0 {
 		return syscall.Errno(e)
@@ -74,8 +74,8 @@ func (s *Socket) empty() error {
 	return syscall.EAGAIN
 }
 
-// takeRights gives the descriptors of m to r: references of their own if the message
-// stays. Preconditions: System.mu and in.mu held.
+// takeRights gives the descriptors of m to r. If the message stays, r gets references of
+// its own. Preconditions: System.mu and in.mu held.
 func (s *Socket) takeRights(m *message, peek bool, r *Received) {
 	if m.rights == nil {
 		return
@@ -99,7 +99,7 @@ func (s *Socket) read(d Dest, off, flags int, r *Received) (int, error) {
 	defer func() { back.settle(s.sys, nil) }()
 	for done, turns := 0, 0; ; {
 		m, unlock := s.first()
-		skip := 0 // bytes that this call has peeked at before
+		skip := 0 // bytes that this call has peeked at already
 		if peek {
 			skip = off + done
 			for ; m != nil && skip >= m.n; m = m.next {
@@ -141,7 +141,7 @@ func (s *Socket) read(d Dest, off, flags int, r *Received) (int, error) {
 		}
 		unlock()
 		done += n
-		if n < want { // absent
+		if n < want { // memory is absent
 			if err := d.Fault(off + done); err != nil {
 				if done > 0 {
 					err = nil
@@ -163,7 +163,7 @@ func (s *Socket) receive(d Dest, flags int, r *Received) (int, error) {
 	if m == nil {
 		err := s.empty()
 		if err == nil && !s.connective() {
-			err = syscall.EAGAIN // shut down: the caller knows by Shut
+			err = syscall.EAGAIN // shut down: the caller finds out with ShutForReading
 		}
 		return 0, err
 	}
@@ -179,8 +179,8 @@ func (s *Socket) receive(d Dest, flags int, r *Received) (int, error) {
 		r.Flags |= unix.MSG_EOR
 	}
 	if peek {
-		// The message stays in the queue, where another may take it: it is copied while
-		// it is locked.
+		// The message stays in the queue, where another thread may take it. So it is copied
+		// while the queue is locked.
 		for done := 0; ; {
 			if done += m.copyOut(done, n-done, d, done); done == n {
 				unlock()
@@ -194,7 +194,7 @@ func (s *Socket) receive(d Dest, flags int, r *Received) (int, error) {
 			if un == nil {
 				return 0, syscall.EAGAIN
 			}
-			if unlock = un; again != m { // it is gone: begin again with what is there
+			if unlock = un; again != m { // it was taken: begin again with the first message
 				unlock()
 				s.sys.release(r.Rights, nil)
 				*r = Received{}
@@ -232,5 +232,5 @@ func (s *Socket) receive(d Dest, flags int, r *Received) (int, error) {
 	return n, nil
 }
 
-// ShutForReading says that nothing will come any more.
+// ShutForReading reports whether nothing will be received any more.
 func (s *Socket) ShutForReading() bool { return s.shut.Load()&shutRead != 0 }

@@ -6,23 +6,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sending is what goes with the bytes of a message.
+// Sending has the data that is sent with the bytes of a message.
 type Sending struct {
 	To     *Socket // a datagram's receiver; nil: the peer
 	Cred   Cred    // the sender's
-	Given  bool    // Cred goes along whoever asks for it
-	Rights []File  // references that the message takes over when it has been sent
-	By     uint32  // user number that they are counted for
-	// Limit is how many descriptors of that user may be in flight; 0: any number.
+	Given  bool    // the receiver gets Cred even if it has not requested it
+	Rights []File  // references, which the message takes over when it has been sent
+	By     uint32  // number of the user for whom they are counted
+	// Limit is how many descriptors of that user may be in flight; 0: no limit.
 	Limit int
 }
 
 // chunk is how many bytes of a stream are sent at a time.
 const chunk = 16 * page
 
-// Send sends src from offset off on: in a stream as much as one turn moves, else all of
-// it. EAGAIN: there is no room, SetNotify's function is called when there is. Other errors are those of
-// send(2); EPIPE asks for a SIGPIPE.
+// Send sends src from offset off on: in a stream as much as one turn moves, otherwise all
+// of it. EAGAIN: there is no room; SetNotify's function is called when there is. Other
+// errors are those of send(2). For EPIPE the caller must send SIGPIPE.
 func (s *Socket) Send(src Source, off int, x *Sending) (int, error) {
 	n := src.Len() - off
 	to := x.To
@@ -68,8 +68,8 @@ func (s *Socket) Send(src Source, off int, x *Sending) (int, error) {
 			return 0, syscall.EAGAIN
 		}
 	}
-	// Room is taken before the bytes are copied, so that threads that send at the same
-	// time are not all let in by the last of it.
+	// Room is taken before the bytes are copied. Otherwise several threads that send at the
+	// same time could all use the last room.
 	cost := int64(n) + messageCost
 	if s.sent.Add(cost)-cost >= limit {
 		s.giveRoom(cost)
@@ -93,11 +93,12 @@ func (s *Socket) Send(src Source, off int, x *Sending) (int, error) {
 	return n, nil
 }
 
-// unaccepted says that nobody can have set an option of the socket yet.
+// unaccepted reports that the socket has no description yet, so no process has set its
+// options.
 func (s *Socket) unaccepted() bool { return !s.attached.Load() }
 
-// giveRoom gives back what Send has taken of the send buffer; another thread may have
-// been refused because of it.
+// giveRoom returns the room that Send has taken in the send buffer. Another thread may have
+// been refused because of it, so giveRoom wakes.
 func (s *Socket) giveRoom(cost int64) {
 	var d dropped
 	d.returned(s, cost)
@@ -126,7 +127,7 @@ func (s *Socket) deliver(m *message, to *Socket, x *Sending) error {
 	case !s.connective() && !to.hears(s):
 		return syscall.EPERM
 	case !s.connective() && to.peer.Load() != s && q.count > maxDatagrams:
-		return syscall.EAGAIN // others were quicker; the next try waits
+		return syscall.EAGAIN // other threads were faster; the next try waits
 	}
 	if len(x.Rights) > 0 {
 		m.rights, m.by = x.Rights, x.By

@@ -1,24 +1,24 @@
-// Package uipc is sockets between processes of one machine (AF_UNIX, unix(7)): streams,
-// datagrams, records, names in the abstract name space, connections, and descriptors and
-// credentials that are sent along.
+// Package uipc implements sockets between processes of one machine (AF_UNIX, unix(7)):
+// streams, datagrams, records, names in the abstract name space, connections, and sending
+// of descriptors and credentials.
 //
-// It knows neither descriptors nor paths nor how a thread sleeps. An operation that
-// cannot go on returns EAGAIN. The caller then waits until the socket's function
-// of SetNotify has been called, and tries again. A descriptor is a File, of which this package knows
-// how to hold and to release it, and whether a socket is behind it.
+// The package knows neither descriptors nor paths nor how a thread sleeps. An operation
+// that would have to wait returns EAGAIN. The caller then waits until the function of
+// SetNotify has been called, and tries again. A descriptor is a File. The package can take
+// and release references on it, and can find the socket behind it.
 //
-// Bytes are kept in page frames, which the sender's user pays for until they have been
-// received or thrown away. What a message needs beside its bytes is charged to the same
-// user.
+// Bytes are kept in page frames, for which the sender's user pays until they have been
+// received or thrown away. The same user is charged for the memory that a message needs
+// besides its bytes.
 //
 // Locks, outermost first:
 //
 //	System.mu       names, states, connections, backlogs, descriptors in flight
 //	    Socket.in.mu    what has been sent to one socket and not been received
 //
-// Two sockets' in.mu are never held at once. Bytes are copied from and to user memory
-// with in.mu held, without sleeping. No lock is held while such a function is called, a
-// File is released, or user memory is faulted in.
+// The in.mu of two sockets are never held at the same time. Bytes are copied from and to
+// user memory with in.mu held, without sleeping. No lock is held while a function of
+// SetNotify is called, a File is released, or user memory is faulted in.
 package uipc
 
 import (
@@ -36,27 +36,27 @@ import (
 
 // File is an open file description that can be sent.
 type File interface {
-	// Hold takes a reference, and Release gives one back.
+	// Hold takes a reference, Release drops one.
 	Hold()
 	Release()
 	// Fly adds to the number of references that are in flight.
 	Fly(n int32)
-	// Grounded says whether there is a reference that is not in flight.
+	// Grounded reports whether there is a reference that is not in flight.
 	Grounded() bool
-	// Unix is the socket behind the description, nil if it is something else.
+	// Unix returns the socket of the description, or nil if it is not a socket.
 	Unix() *Socket
 }
 
-// Cred is who has sent a message, or has made a connection.
+// Cred has the credentials of the process that has sent a message or made a connection.
 type Cred struct {
 	PID      int32
 	UID, GID uint32
 }
 
-// Nobody is what a receiver sees where the sender's credentials were not taken.
+// Nobody is what a receiver gets if the sender's credentials were not recorded.
 var Nobody = Cred{UID: 65534, GID: 65534}
 
-// System is all sockets of a machine.
+// System has all sockets of a machine.
 type System struct {
 	mem   *phys.Memory
 	yield func()
@@ -64,22 +64,22 @@ type System struct {
 	mu      sync.Mutex
 	names   map[abstract]*Socket // [mu]
 	all     map[*Socket]struct{} // [mu] open sockets
-	flying  map[*Socket]int      // [mu] references in flight to each socket that has any
-	flights map[uint32]int       // [mu] descriptors in flight, by their senders' user number
-	lastPad uint32               // [mu] of the names that Autobind makes
-	// collecting is whether a collection runs, and again whether another must follow.
+	flying  map[*Socket]int      // [mu] number of references in flight to each socket, if there are any
+	flights map[uint32]int       // [mu] number of descriptors in flight, by the senders' user number
+	lastPad uint32               // [mu] last name made by Autobind
+	// collecting says that a collection is running, again that another one must follow.
 	collecting, again bool // [mu]
 }
 
-// NewSystem makes one without sockets, which takes its frames from mem. yield lets other
-// threads run in long work.
+// NewSystem makes a System without sockets, which takes its frames from mem. yield lets
+// other threads run in long work.
 func NewSystem(mem *phys.Memory, yield func()) *System {
 	return &System{
 		mem: mem, yield: yield, names: map[abstract]*Socket{}, all: map[*Socket]struct{}{}, flying: map[*Socket]int{}, flights: map[uint32]int{},
 	}
 }
 
-// abstract is an abstract name; sockets of each type have names of their own.
+// abstract is an abstract name. The names of sockets of different types are independent.
 type abstract struct {
 	typ  int
 	name string
@@ -112,17 +112,18 @@ const (
 	DefaultBuffer = 212992
 	MaxBuffer     = 2 * 212992
 	minBuffer     = 4608
-	// maxDatagrams is net.unix.max_dgram_qlen: so many wait for a receiver and one more.
+	// maxDatagrams is net.unix.max_dgram_qlen. One datagram more than this may wait for a
+	// receiver.
 	maxDatagrams = 10
 	// MaxBacklog is net.core.somaxconn.
 	MaxBacklog = 4096
 	// MaxRights is SCM_MAX_FD.
 	MaxRights = 253
-	// messageCost is what a message counts beside its bytes in a send buffer.
+	// messageCost is the cost of a message in a send buffer, besides its bytes.
 	messageCost = 576
 )
 
-// Socket is an end.
+// Socket is one end of a connection, or a listening or unconnected socket.
 type Socket struct {
 	sys *System
 	// Type is SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET. [I]
@@ -136,7 +137,7 @@ type Socket struct {
 	passCred atomic.Bool
 	sendBuf  atomic.Int64
 	recvBuf  atomic.Int64
-	sent     atomic.Int64 // bytes, with what they cost, that have not been received yet
+	sent     atomic.Int64 // bytes that have not been received yet, with the cost of their messages
 	shut     atomic.Uint32
 	fault    atomic.Uint32 // SO_ERROR
 	peer     atomic.Pointer[Socket]
@@ -144,12 +145,12 @@ type Socket struct {
 	phase    atomic.Uint32          // state; written under System.mu
 
 	// [System.mu]
-	backlog  []*Socket // connections that nobody has accepted
-	limit    int       // Listen's
+	backlog  []*Socket // connections that have not been accepted
+	limit    int       // of the backlog, by Listen
 	cred     Cred      // SO_PEERCRED
-	listener *Socket   // whose backlog it is in
-	// waits are sockets that want to hear when this one has room again, and waitsAt those
-	// that this one waits for.
+	listener *Socket   // the listener whose backlog it is in
+	// waits are the sockets that must be notified when this one has room again. waitsAt are
+	// the sockets for which this one waits.
 	waits, waitsAt map[*Socket]struct{}
 	// drain is the list of the thread that releases a descriptor of this socket.
 	drain *drain
@@ -157,28 +158,28 @@ type Socket struct {
 	in queue
 }
 
-// socketCost is what a socket is charged beside its description. It may keep its last
-// peer, which has been closed, and both have names.
+// socketCost is the charge for a socket, without its description. The socket may keep its
+// last peer, which is closed, and both have names.
 const socketCost = 2*(int64(unsafe.Sizeof(Socket{}))+sunPath) + 2*mapSlot
 
 const (
 	sunPath = 108 // of struct sockaddr_un
-	mapSlot = 64  // of an element of a map
+	mapSlot = 64  // an element of a map
 )
 
 func (s *Socket) state() state      { return state(s.phase.Load()) }
 func (s *Socket) setState(to state) { s.phase.Store(uint32(to)) }
 
-// stream says that borders between messages do not show, connective that it must be
-// connected to send.
+// stream reports that bounds between messages are not visible. connective reports that the
+// socket must be connected before it can send.
 func (s *Socket) stream() bool     { return s.Type == unix.SOCK_STREAM }
 func (s *Socket) connective() bool { return s.Type != unix.SOCK_DGRAM }
 
-// New makes a socket of a type that payer pays for: ENFILE, ESOCKTNOSUPPORT.
+// New makes a socket of a type. payer pays for it. Errors: ENFILE, ESOCKTNOSUPPORT.
 func (sys *System) New(typ int, payer *charge.User) (*Socket, error) {
 	switch typ {
 	case unix.SOCK_STREAM, unix.SOCK_DGRAM, unix.SOCK_SEQPACKET:
-	case unix.SOCK_RAW: // a datagram socket under another name
+	case unix.SOCK_RAW: // means a datagram socket
 		typ = unix.SOCK_DGRAM
 	default:
 		return nil, syscall.ESOCKTNOSUPPORT
@@ -195,8 +196,8 @@ func (sys *System) New(typ int, payer *charge.User) (*Socket, error) {
 	return s, nil
 }
 
-// SetNotify has a function called when EPOLL* bits may hold that did not hold before. No
-// lock of this package is held then.
+// SetNotify sets a function that is called when EPOLL* bits may hold that did not hold
+// before. It is called without locks of this package.
 func (s *Socket) SetNotify(f func(events uint32)) { s.told.Store(&f) }
 
 func (s *Socket) notify(events uint32) {
@@ -213,7 +214,7 @@ func (s *Socket) Attach(f File, inode uint64) {
 	s.sys.mu.Unlock()
 }
 
-// Pair connects two new sockets; who is their maker.
+// Pair connects two new sockets. who are the credentials of their maker.
 func Pair(a, b *Socket, who Cred) {
 	a.sys.mu.Lock()
 	defer a.sys.mu.Unlock()
@@ -224,8 +225,8 @@ func Pair(a, b *Socket, who Cred) {
 	b.setState(connected)
 }
 
-// Name is the socket's own name as sun_path has it: abstract names begin with a NUL, and
-// paths have none at the end. Empty: no name.
+// Name returns the socket's own name in the form of sun_path: abstract names begin with a
+// NUL, and paths have no NUL at the end. Empty: the socket has no name.
 func (s *Socket) Name() string {
 	if p := s.name.Load(); p != nil {
 		return *p
@@ -233,7 +234,7 @@ func (s *Socket) Name() string {
 	return ""
 }
 
-// PeerName is the name of the socket at the other end: ENOTCONN.
+// PeerName returns the name of the socket at the other end. Error: ENOTCONN.
 func (s *Socket) PeerName() (string, error) {
 	p := s.peer.Load()
 	if p == nil {
@@ -242,8 +243,8 @@ func (s *Socket) PeerName() (string, error) {
 	return p.Name(), nil
 }
 
-// Bind gives the socket an abstract name, or the name of a path that leads to it: EINVAL
-// if it has a name, EADDRINUSE.
+// Bind gives the socket an abstract name, or the path that leads to it. EINVAL: it has a
+// name already. EADDRINUSE.
 func (s *Socket) Bind(name string) error {
 	s.sys.mu.Lock()
 	defer s.sys.mu.Unlock()
@@ -265,7 +266,7 @@ func (s *Socket) bindLocked(name string) error {
 	return nil
 }
 
-// Autobind gives a socket without a name an abstract one of five digits.
+// Autobind gives a socket without a name an abstract name of five digits.
 func (s *Socket) Autobind() error {
 	sys := s.sys
 	sys.mu.Lock()
@@ -284,7 +285,7 @@ func (s *Socket) Autobind() error {
 	return syscall.ENOSPC
 }
 
-// Find is the socket of a type with an abstract name: ECONNREFUSED.
+// Find returns the socket of a type with an abstract name. ECONNREFUSED: there is none.
 func (sys *System) Find(typ int, name string) (*Socket, error) {
 	sys.mu.Lock()
 	defer sys.mu.Unlock()
@@ -294,7 +295,7 @@ func (sys *System) Find(typ int, name string) (*Socket, error) {
 	return nil, syscall.ECONNREFUSED
 }
 
-// Listen makes a socket accept connections, or changes its backlog.
+// Listen makes a socket accept connections, or changes the size of its backlog.
 func (s *Socket) Listen(backlog int, who Cred) error {
 	if !s.connective() {
 		return syscall.EOPNOTSUPP
@@ -315,8 +316,8 @@ func (s *Socket) Listen(backlog int, who Cred) error {
 	return nil
 }
 
-// Connect connects to another socket. EAGAIN: its backlog is full, and SetNotify's
-// function is called when there is room. to nil ends the association of a datagram socket.
+// Connect connects to another socket. EAGAIN: its backlog is full; SetNotify's function is
+// called when there is room. If to is nil, the association of a datagram socket ends.
 func (s *Socket) Connect(to *Socket, who Cred) error {
 	if !s.connective() {
 		return s.associate(to, who)
@@ -333,7 +334,7 @@ func (s *Socket) Connect(to *Socket, who Cred) error {
 	case s.state() == connected:
 		return syscall.EISCONN
 	}
-	end, err := s.sys.New(to.Type, s.payer) // what accept will return
+	end, err := s.sys.New(to.Type, s.payer) // the socket that accept will return
 	if err != nil {
 		return syscall.ENOMEM
 	}
@@ -368,7 +369,7 @@ func (s *Socket) Connect(to *Socket, who Cred) error {
 	return nil
 }
 
-// waitFor makes to tell s when it has room. Precondition: System.mu held.
+// waitFor makes to notify s when it has room. Precondition: System.mu held.
 func (s *Socket) waitFor(to *Socket) {
 	if to.waits == nil {
 		to.waits = map[*Socket]struct{}{}
@@ -380,7 +381,8 @@ func (s *Socket) waitFor(to *Socket) {
 	s.waitsAt[to] = struct{}{}
 }
 
-// roomLocked is who waits for s. Precondition: System.mu held.
+// roomLocked returns the sockets that wait for s, and ends their waits. Precondition:
+// System.mu held.
 func (s *Socket) roomLocked() (list []*Socket) {
 	for w := range s.waits {
 		delete(w.waitsAt, s)
@@ -396,7 +398,7 @@ func notify(list []*Socket, events uint32) {
 	}
 }
 
-// associate is Connect of a datagram socket.
+// associate is Connect for a datagram socket.
 func (s *Socket) associate(to *Socket, who Cred) error {
 	sys := s.sys
 	sys.mu.Lock()
@@ -423,7 +425,7 @@ func (s *Socket) associate(to *Socket, who Cred) error {
 	}
 	var dropped dropped
 	if old != nil {
-		// What came over the old association is not for the new one.
+		// Messages from the old association must not reach the new one.
 		dropped = s.purgeLocked()
 		if old.peer.Load() == s {
 			old.fault.Store(uint32(syscall.ECONNRESET))
@@ -439,14 +441,14 @@ func (s *Socket) associate(to *Socket, who Cred) error {
 	return nil
 }
 
-// hears says whether a datagram socket takes messages of from: of anybody, unless it is
-// connected.
+// hears reports whether a datagram socket takes messages from from. A connected socket
+// takes only its peer's.
 func (s *Socket) hears(from *Socket) bool {
 	p := s.peer.Load()
 	return p == nil || p == from
 }
 
-// Accept takes a connection: EAGAIN, EINVAL if the socket does not listen, EOPNOTSUPP.
+// Accept takes a connection. EAGAIN; EINVAL: the socket does not listen; EOPNOTSUPP.
 func (s *Socket) Accept() (*Socket, error) {
 	if !s.connective() {
 		return nil, syscall.EOPNOTSUPP
@@ -474,7 +476,7 @@ func (s *Socket) Accept() (*Socket, error) {
 	return end, nil
 }
 
-// Shutdown is shutdown(2); how is SHUT_RD, SHUT_WR or SHUT_RDWR.
+// Shutdown implements shutdown(2). how is SHUT_RD, SHUT_WR or SHUT_RDWR.
 func (s *Socket) Shutdown(how int) error {
 	if how < unix.SHUT_RD || how > unix.SHUT_RDWR {
 		return syscall.EINVAL
@@ -499,8 +501,8 @@ func (s *Socket) Shutdown(how int) error {
 	return nil
 }
 
-// Close ends a socket: its name is free, its peer learns of it, and what it has not
-// received is thrown away, descriptors included.
+// Close closes a socket. Its name becomes free, its peer is notified, and messages that it
+// has not received are thrown away, with their descriptors.
 func (s *Socket) Close() {
 	sys := s.sys
 	sys.mu.Lock()
@@ -532,11 +534,11 @@ func (s *Socket) Close() {
 	}
 	s.listener = nil
 	in := s.drain
-	// The peer keeps this socket. So this one must not keep others.
+	// The peer keeps this socket, so this socket must not keep others.
 	s.peer.Store(nil)
 	s.told.Store(nil)
 	sys.mu.Unlock()
-	for i, end := range waiting { // nobody will accept them
+	for i, end := range waiting { // they will never be accepted
 		end.Close()
 		if i%16 == 15 {
 			sys.yield()
@@ -547,7 +549,7 @@ func (s *Socket) Close() {
 	s.payer.Give(charge.IPC, socketCost)
 }
 
-// Ready is the EPOLL* bits that hold.
+// Ready returns the EPOLL* bits that hold now.
 func (s *Socket) Ready() uint32 {
 	var r uint32
 	shut, st := s.shut.Load(), s.state()
@@ -581,12 +583,12 @@ func (s *Socket) Ready() uint32 {
 	return r
 }
 
-// writable says whether the send buffer has room: a quarter of it, so that a thread that
-// was told can send more than a byte.
+// writable reports whether the send buffer has enough room: three quarters of it, so that a
+// thread that was woken can send more than a byte.
 func (s *Socket) writable() bool { return s.sent.Load()*4 <= s.sendBuf.Load() }
 
-// peerHasRoom is false for a datagram socket whose peer has as many messages as it takes;
-// then s will be told.
+// peerHasRoom returns false for a datagram socket whose peer takes no more messages. s is
+// then notified when it does.
 func (s *Socket) peerHasRoom() bool {
 	if s.connective() {
 		return true
@@ -600,14 +602,14 @@ func (s *Socket) peerHasRoom() bool {
 	return !s.waitIfFullLocked(p)
 }
 
-// waitIfFullLocked makes s wait for room at p, unless p has some. Precondition: System.mu
-// held.
+// waitIfFullLocked makes s wait for room at p if p has none, and reports whether it does.
+// Precondition: System.mu held.
 func (s *Socket) waitIfFullLocked(p *Socket) bool {
 	if p.state() == closed {
 		return false
 	}
 	s.waitFor(p)
-	if p.in.full() { // asked after the entry was made, which the receiver looks for
+	if p.in.full() { // checked after the entry was made, which the receiver looks for
 		return true
 	}
 	delete(p.waits, s)
@@ -624,21 +626,23 @@ func (s *Socket) Buffers() (send, recv int) {
 	return int(s.sendBuf.Load()), int(s.recvBuf.Load())
 }
 
-// SetSendBuffer is SO_SNDBUF: twice the bytes that are asked for, for what a message costs.
+// SetSendBuffer implements SO_SNDBUF. It sets twice the given size, as messages have a cost
+// too.
 func (s *Socket) SetSendBuffer(n int) {
 	s.sendBuf.Store(int64(max(minBuffer, 2*min(max(n, 0), MaxBuffer/2))))
 	s.notify(unix.EPOLLOUT | unix.EPOLLWRNORM)
 }
 
-// SetRecvBuffer is SO_RCVBUF, which is kept: the sender's buffer limits what is sent.
+// SetRecvBuffer implements SO_RCVBUF. The value is only kept: the sender's buffer is the
+// limit.
 func (s *Socket) SetRecvBuffer(n int) {
 	s.recvBuf.Store(int64(max(2304, 2*min(max(n, 0), MaxBuffer/2))))
 }
 
-// TakeError is SO_ERROR, which is cleared.
+// TakeError implements SO_ERROR. It clears the error.
 func (s *Socket) TakeError() syscall.Errno { return syscall.Errno(s.fault.Swap(0)) }
 
-// PeerCred is SO_PEERCRED.
+// PeerCred implements SO_PEERCRED.
 func (s *Socket) PeerCred() Cred {
 	s.sys.mu.Lock()
 	defer s.sys.mu.Unlock()
@@ -648,13 +652,14 @@ func (s *Socket) PeerCred() Cred {
 	return s.cred
 }
 
-// Unread is how many bytes can be received (FIONREAD): of datagrams, the first message's.
+// Unread returns how many bytes can be received (FIONREAD). For datagrams it counts the
+// first message.
 func (s *Socket) Unread() int { return s.in.bytes(s.connective()) }
 
-// Unsent is how much of the send buffer is in use (TIOCOUTQ).
+// Unsent returns how much of the send buffer is in use (TIOCOUTQ).
 func (s *Socket) Unsent() int { return int(s.sent.Load()) }
 
-// Info is a line of /proc/net/unix.
+// Info has the data for a line of /proc/net/unix.
 type Info struct {
 	Type      int
 	Listening bool
@@ -663,7 +668,7 @@ type Info struct {
 	Name      string
 }
 
-// Sockets lists the open sockets that have a description.
+// Sockets returns the open sockets that have a description.
 func (sys *System) Sockets() (list []Info) {
 	sys.mu.Lock()
 	defer sys.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 	"grim/mm/phys"
 )
 
-// world is a System over real frames. When a test ends all must be back: frames, charges,
-// sockets, descriptors in flight.
+// world is a System over real frames. When a test ends, all frames, charges, sockets and
+// descriptors in flight must be back.
 type world struct {
 	*System
 	t       testing.TB
@@ -61,7 +61,7 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-// file is a description of a socket, or of nothing.
+// file is a description of a socket, or of something else.
 type file struct {
 	w      *world
 	n      int
@@ -120,8 +120,8 @@ func (w *world) pair(typ int) (a, b *file) {
 	return w.open(x), w.open(y)
 }
 
-// user is user memory. Its pages are absent until they are faulted in, and again
-// afterwards, now and then.
+// user is user memory. Its pages are absent until they are faulted in, and become absent
+// again now and then.
 type user struct {
 	b       []byte
 	present int // bytes
@@ -142,7 +142,7 @@ func (u *user) Fault(off int) error {
 	return nil
 }
 
-// sendAll sends all of p that there is room for.
+// sendAll sends the part of p for which there is room.
 func sendAll(s *Socket, p []byte, x *Sending) (int, error) {
 	u, done := &user{b: p}, 0
 	for {
@@ -226,18 +226,18 @@ func TestBytes(t *testing.T) {
 	}
 }
 
-// TestGarbage moves descriptors of sockets about at random, and compares, after each
-// step, which are closed with which cannot be reached in a graph of the model.
-// Broken by: no call of Collect; eachFlying without the backlog; candidates that are not
-// taken back when a queue outside refers to them.
+// TestGarbage moves descriptors of sockets at random. After each step, it compares the set
+// of closed sockets with the set of unreachable ones in a model. Broken by: no call of
+// Collect; eachFlying without the backlog; candidates that stay candidates when a queue
+// outside refers to them.
 func TestGarbage(t *testing.T) {
 	for seed := range int64(300) {
 		w := newWorld(t)
 		r := rand.New(rand.NewSource(seed))
 		var files []*file
 		held := map[*file]int{}          // references outside
-		queue := map[*file][][]*file{}   // rights in the messages that wait at a file
-		backlog := map[*file][]*Socket{} // connections that wait at a listener
+		queue := map[*file][][]*file{}   // rights in the messages in a file's queue
+		backlog := map[*file][]*Socket{} // connections in a listener's backlog
 		waiting := map[*Socket][][]*file{}
 		peer := map[*file]*file{}
 		add := func(f *file) *file {
@@ -260,7 +260,7 @@ func TestGarbage(t *testing.T) {
 			t.Fatal(err)
 		}
 		lf := add(w.open(l))
-		sendTo := map[*file]*Socket{} // a connection's other end that is not accepted
+		sendTo := map[*file]*Socket{} // the other end of a connection that is not accepted
 		pick := func() *file {
 			for range 100 {
 				if f := files[r.Intn(len(files))]; held[f] > 0 {
@@ -313,7 +313,7 @@ func TestGarbage(t *testing.T) {
 					if err == nil {
 						t.Fatal("nothing was sent")
 					}
-					if err == syscall.ECONNREFUSED { // the peer has gone: what it had sent is thrown away
+					if err == syscall.ECONNREFUSED { // the peer is closed: its messages are thrown away
 						queue[f] = nil
 					}
 					continue
@@ -339,7 +339,7 @@ func TestGarbage(t *testing.T) {
 				}
 				queue[f] = queue[f][1:]
 			}
-			// What can be reached from outside.
+			// The files that are reachable from outside.
 			alive := map[*file]bool{}
 			var visit func(f *file)
 			visit = func(f *file) {
@@ -379,7 +379,8 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// TestParallel does everything at once, for the race detector, and leaves nothing.
+// TestParallel does everything at the same time, for the race detector, and must leave
+// nothing.
 func TestParallel(t *testing.T) {
 	w := newWorld(t)
 	const names = 4
@@ -457,7 +458,7 @@ func TestParallel(t *testing.T) {
 	w.Collect()
 }
 
-// TestLimit: more descriptors in flight than the sender may have are refused.
+// TestLimit: a message with more descriptors in flight than the sender may have is refused.
 func TestLimit(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.pair(unix.SOCK_DGRAM)
@@ -484,7 +485,7 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// TestRefused: a user without memory gets an error and holds nothing afterwards.
+// TestRefused: a user without memory gets an error, and holds nothing afterwards.
 func TestRefused(t *testing.T) {
 	for n := range 8 {
 		w := newWorld(t)
