@@ -25,14 +25,14 @@ type pc struct {
 	info   *machine.Info
 }
 
-// discover reads what the PVH boot protocol handed over.
+// discover reads the data of the PVH boot protocol.
 func discover() (*machine.Info, error) {
 	goos.Printk = runtime.EarlyConsole
 	return machine.FromPVH(physical, goos.BootArg)
 }
 
-// physical reads memory through the direct map; before the kernel's own tables
-// that reaches the first 4 GB, which is where loaders put things.
+// physical reads memory through the direct map. Before the kernel has its own tables, the
+// direct map has the first 4 GB, where loaders put their data.
 func physical(pa uint64, n int) []byte {
 	if n < 0 || pa+uint64(n) > 4<<30 || pa+uint64(n) < pa {
 		return nil
@@ -40,8 +40,8 @@ func physical(pa uint64, n int) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(nil, uintptr(arch.DirectBase)+uintptr(pa))), n)
 }
 
-// tableLimit: the entry code's direct map, by which the kernel's first tables are
-// filled, reaches 4 GB.
+// tableLimit is the end of the entry code's direct map, through which the kernel's first
+// tables are filled: 4 GB.
 const tableLimit = 4 << 30
 
 // openBoard takes the machine over: page tables, traps, interrupts, clock.
@@ -66,14 +66,14 @@ func openBoard(info *machine.Info, opts *cmdline.Options, boot *bootMemory) (boa
 	for _, r := range info.Memory {
 		c.RAM = append(c.RAM, amd64.Span(r))
 	}
-	// Before New, while all of the first 4 GB can be read.
+	// This must be before New, while all of the first 4 GB can be read.
 	off, offErr := amd64.FindSoftOff(physical, info.RSDP)
 	m, err := amd64.New(c)
 	if err != nil {
 		return nil, err
 	}
 	p := &pc{Machine: m, info: info}
-	if offErr == nil { // else Exit resets, which the runner takes for an end too
+	if offErr == nil { // otherwise Exit resets, which the runner accepts too
 		p.off = off
 	}
 	if info.Console.Kind == machine.PortCOM {
@@ -117,8 +117,8 @@ func (p *pc) UserCPU() elf.CPU             { return elf.CPU{Platform: "x86_64", 
 func (p *pc) WallTime() (time.Time, error) { return amd64.WallTime() }
 func (p *pc) Restart()                     { amd64.Restart() }
 
-// Exit is also where the runtime ends after a panic: what exception caused it
-// is shown last.
+// Exit ends the machine. The runtime calls it after a panic too: the exception that caused
+// the panic is then printed last.
 func (p *pc) Exit(status int32) {
 	if status == exitPanic {
 		p.ReportOthers()
@@ -149,11 +149,12 @@ func (p *pc) DescribeCPU() string {
 
 func overflowStack() { amd64.OverflowStack() }
 
-// stackGuards are the unmapped pages below the kernel's fixed stacks.
+// stackGuards returns the unmapped pages below the kernel's fixed stacks.
 func stackGuards() []arch.StackGuard { return amd64.StackGuards() }
 
 // pageFormat is the CPU's page-table format.
 func pageFormat() *arch.Format { return &amd64.Format }
 
-// kernelRights is what an entry of the kernel's page tables grants; for self-tests.
+// kernelRights returns the rights that an entry of the kernel's page tables grants, for
+// self-tests.
 func kernelRights(e arch.PTE, leaf bool) (arch.Prot, bool) { return amd64.KernelRights(e, leaf) }

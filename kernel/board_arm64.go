@@ -25,14 +25,13 @@ type dtBoard struct {
 	info *machine.Info
 }
 
-// display is the framebuffer that firmware left, if there is one: it shows what the
-// serial port gets, from the first message on.
+// display is the framebuffer that firmware has left, if there is one. It shows all output
+// of the serial port, from the first message on.
 var display *screen.Screen
 
-// discover reads the device tree, and opens the console first of all, so that
-// whatever is wrong with the rest is said where somebody reads it. Until then
-// messages are kept. A machine without a serial port that there is a driver for is
-// told so on its display and by a debugger, and does not start.
+// discover reads the device tree. It opens the console first, so that problems with the
+// rest can be printed. Until then messages are kept. A machine without a serial port that
+// has a driver prints that on its display and through a debugger, and does not start.
 func discover() (*machine.Info, error) {
 	info, err := machine.FromArm64(physical, goos.BootArg)
 	if info == nil {
@@ -91,7 +90,7 @@ func show(c byte) {
 	}
 }
 
-// loadedImage is what the loader put into memory, from the header's page to the
+// loadedImage returns the memory that the loader has filled, from the header's page to the
 // end of the first heap.
 func loadedImage() machine.Range {
 	text, _, _, _, _, _ := runtime.Sections()
@@ -108,9 +107,9 @@ func uartConfig(info *machine.Info) arm64.UARTConfig {
 	}
 }
 
-// physical reads memory through the direct map, which before the kernel's own
-// tables holds what the boot protocol handed over: 2 MB from its 2 MB boundary,
-// and the 2 MB after that.
+// physical reads memory through the direct map. Before the kernel has its own tables, the
+// direct map has the data of the boot protocol: 2 MB from the 2 MB boundary below it, and
+// the next 2 MB.
 func physical(pa uint64, n int) []byte {
 	from := goos.BootArg &^ (arch.BlockSize - 1)
 	if n < 0 || n > 2*arch.BlockSize || pa < from || pa-from > 2*arch.BlockSize-uint64(n) {
@@ -119,7 +118,7 @@ func physical(pa uint64, n int) []byte {
 	return arm64.Bytes(pa, n)
 }
 
-// tableLimit is that of the direct map: some machines have no memory below 4 GB.
+// tableLimit is the end of the direct map: some machines have no memory below 4 GB.
 const tableLimit = 1 << 47
 
 // openBoard takes the machine over: page tables, vectors, interrupts, clock.
@@ -176,8 +175,8 @@ func openBoard(info *machine.Info, opts *cmdline.Options, boot *bootMemory) (boa
 	return &dtBoard{Machine: m, info: info}, nil
 }
 
-// feedWatchdogs is a kernel task. As long as it has its turn, timer, interrupts and
-// scheduler work.
+// feedWatchdogs is a kernel task. It runs only as long as timer, interrupts and scheduler
+// work.
 func feedWatchdogs(m *arm64.Machine) {
 	for {
 		time.Sleep(arm64.WatchdogPeriod * time.Second)
@@ -206,8 +205,8 @@ func (b *dtBoard) MapHeap(va arch.VA, pa arch.PA, size uint64, _ func() arch.PA)
 	return b.GrowWindow(va, pa, size)
 }
 
-// Exit is also where the runtime ends after a panic: what exception caused it
-// is shown last.
+// Exit ends the machine. The runtime calls it after a panic too: the exception that caused
+// the panic is then printed last.
 func (b *dtBoard) Exit(status int32) {
 	if status == exitPanic {
 		b.ReportOthers()
@@ -225,7 +224,7 @@ func (b *dtBoard) Restart()              { b.Reset() }
 
 func (b *dtBoard) DescribeCPU() string { return arm64.CPU() }
 
-// UserCPU is what programs are told of the CPU.
+// UserCPU returns the data about the CPU for programs.
 func (b *dtBoard) UserCPU() elf.CPU {
 	caps, caps2 := b.HWCap()
 	return elf.CPU{Platform: "aarch64", HWCap: caps, HWCap2: caps2}
@@ -233,11 +232,12 @@ func (b *dtBoard) UserCPU() elf.CPU {
 
 func overflowStack() { arm64.OverflowStack() }
 
-// stackGuards are the unmapped pages below the kernel's fixed stacks.
+// stackGuards returns the unmapped pages below the kernel's fixed stacks.
 func stackGuards() []arch.StackGuard { return arm64.StackGuards() }
 
 // pageFormat is the CPU's page-table format.
 func pageFormat() *arch.Format { return &arm64.Format }
 
-// kernelRights is what an entry of the kernel's page tables grants; for self-tests.
+// kernelRights returns the rights that an entry of the kernel's page tables grants, for
+// self-tests.
 func kernelRights(e arch.PTE, leaf bool) (arch.Prot, bool) { return arm64.KernelRights(e, leaf) }

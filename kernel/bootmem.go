@@ -8,15 +8,15 @@ import (
 	"grim/mm/phys"
 )
 
-// bootMemory hands out physical memory before the frame allocator exists: for
-// the kernel's page tables and for the heap. What is left goes to package phys.
+// bootMemory allocates physical memory before the frame allocator exists: for the kernel's
+// page tables and for the heap. Package phys gets the rest.
 type bootMemory struct {
 	free   []machine.Range // ascending, whole pages
-	tables uint64          // page tables must be below
+	tables uint64          // page tables must be below this address
 }
 
-// take cuts size bytes (whole pages), aligned, out of the highest range that
-// has them below the limit: low memory is what devices and loaders want.
+// take takes size bytes (whole pages), aligned, from the highest range that has them below
+// limit: low memory is for devices and loaders, which need it.
 func (b *bootMemory) take(size, align, limit uint64) (arch.PA, error) {
 	for i := len(b.free) - 1; i >= 0; i-- {
 		r := b.free[i]
@@ -34,7 +34,7 @@ func (b *bootMemory) take(size, align, limit uint64) (arch.PA, error) {
 	return 0, fmt.Errorf("no %d KB of free memory, aligned to %d KB, below %#x", size>>10, align>>10, limit)
 }
 
-// remove takes [base, base+size) out of range i.
+// remove removes [base, base+size) from range i.
 func (b *bootMemory) remove(i int, base, size uint64) {
 	r := b.free[i]
 	var rest []machine.Range
@@ -47,7 +47,7 @@ func (b *bootMemory) remove(i int, base, size uint64) {
 	b.free = append(b.free[:i:i], append(rest, b.free[i+1:]...)...)
 }
 
-// page takes one page for the kernel's page tables.
+// page allocates one page for the kernel's page tables.
 func (b *bootMemory) page() arch.PA {
 	pa, err := b.take(arch.PageSize, arch.PageSize, b.tables)
 	if err != nil {
@@ -56,8 +56,8 @@ func (b *bootMemory) page() arch.PA {
 	return pa
 }
 
-// lowPage is the highest free page below 1 MB, where the CPUs of a PC start; false if there
-// is none. The memory below the image, which begins above, is not handed out otherwise.
+// lowPage returns the highest free page below 1 MB, where the CPUs of a PC start. ok is
+// false if there is none. The memory below 1 MB is not used otherwise.
 func lowPage(info *machine.Info) (page arch.PA, ok bool) {
 	for _, r := range info.Usable() {
 		if end := min(r.End(), 1<<20); r.Base+arch.PageSize <= end {
@@ -67,7 +67,7 @@ func lowPage(info *machine.Info) (page arch.PA, ok bool) {
 	return page, ok
 }
 
-// bytes is how much is left.
+// bytes returns how much memory is left.
 func (b *bootMemory) bytes() (n uint64) {
 	for _, r := range b.free {
 		n += r.Size
@@ -75,7 +75,7 @@ func (b *bootMemory) bytes() (n uint64) {
 	return n
 }
 
-// ranges is what is left, for package phys.
+// ranges returns the memory that is left, for package phys.
 func (b *bootMemory) ranges() []phys.Range { return physRanges(b.free) }
 
 func physRanges(rs []machine.Range) []phys.Range {
@@ -86,9 +86,9 @@ func physRanges(rs []machine.Range) []phys.Range {
 	return out
 }
 
-// heapSize is how much the Go heap is given beyond the initial one, of the free
-// memory: an eighth, whole 2 MB blocks. The kernel's objects are small beside
-// the memory they manage; the frame allocator's records are 1/256 of it.
+// heapSize returns how much of the free memory the Go heap gets in addition to the initial
+// heap: an eighth, in whole 2 MB blocks. The kernel's objects are small compared with the
+// memory that they manage; the frame allocator's records are 1/256 of it.
 func heapSize(free uint64) uint64 {
 	const most = 1 << 30 // the window is 2 GB
 	return max(min(free/8, most)&^(arch.BlockSize-1), arch.BlockSize)

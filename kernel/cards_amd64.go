@@ -4,5 +4,5 @@ package kernel
 
 import "grim/kernel/disk"
 
-// cards: TamaGo has no driver for a PC's slots.
+// cards returns nothing: TamaGo has no driver for a PC's slots.
 func (s *system) cards() []disk.Device { return nil }

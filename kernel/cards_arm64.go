@@ -16,15 +16,15 @@ import (
 	"grim/kernel/disk"
 )
 
-// card is an SD or MMC card as a disk, by TamaGo's driver. The driver polls, and lets
-// others run meanwhile; one request is made at a time.
+// card is an SD or MMC card as a disk, with TamaGo's driver. The driver polls, and lets
+// others run in the meantime. It makes one request at a time.
 type card struct {
 	usdhc.USDHC
 	name string
 	size int64
 }
 
-// cards finds the cards in the machine's slots.
+// cards returns the cards in the machine's slots.
 func (s *system) cards() (found []disk.Device) {
 	for _, slot := range s.info.Cards {
 		c := &card{name: fmt.Sprintf("mmcblk%d", slot.Index-1)}
@@ -40,7 +40,7 @@ func (s *system) cards() (found []disk.Device) {
 		}
 		i := c.Info()
 		if i.BlockSize != disk.SectorSize || i.Blocks <= 0 || !i.HC {
-			// Of cards up to 2 GB the driver tells twice the size, on QEMU's model.
+			// For cards up to 2 GB the driver returns twice the size, on QEMU's model.
 			fmt.Printf("grim: %s: %d blocks of %d bytes; only cards of more than 2 GB are used\n", c.name, i.Blocks, i.BlockSize)
 			continue
 		}
@@ -50,10 +50,10 @@ func (s *system) cards() (found []disk.Device) {
 	return found
 }
 
-// detect is Detect, which resets the controller and waits, without a limit, until its clock
+// detect is Detect, which resets the controller and waits without a limit until its clock
 // is stable. Bits 0 to 3 of the clock's register are ones after a reset (reference manual,
-// SYS_CTRL), but zeros in QEMU's model, whose clock bit 0 turns on. They are set while the
-// driver waits: it lets others run then.
+// SYS_CTRL). In QEMU's model, where bit 0 turns the clock on, they are zeros. So detect
+// sets them while the driver waits: the driver lets others run then.
 func (c *card) detect() error {
 	const sysCtrl, ones = usdhc.USDHCx_SYS_CTRL, 0xf
 	at := (*uint32)(direct(arch.PA(c.Base) + sysCtrl))
@@ -78,11 +78,11 @@ func (c *card) Size() int64    { return c.size }
 func (c *card) ReadOnly() bool { return false }
 func (c *card) Name() string   { return c.name }
 
-// Flush has nothing to do: a card has written what it has acknowledged.
+// Flush does nothing: a card has written the data that it has acknowledged.
 func (c *card) Flush() error { return nil }
 
-// cardBytes is how much is transferred at a time: a quarter of what one descriptor of the
-// controller holds.
+// cardBytes is how much is transferred at a time: a quarter of the maximum of one
+// descriptor of the controller.
 const cardBytes = 16 << 10
 
 func (c *card) ReadAt(p []byte, off int64) (int, error) { return c.transfer(p, off, c.ReadBlocks) }

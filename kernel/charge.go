@@ -9,22 +9,22 @@ import (
 	"grim/mm/charge"
 )
 
-// How the kernel's heap is shared out, once everything that the kernel needs for
-// itself is allocated: half of the free rest may be charged to user programs. An
-// eighth of the heap is a reserve: while less than that is free, nothing more is
-// charged, whatever the accounts say, because charges know nothing of garbage, of
-// fragments, and of goroutine stacks that have grown. The rest is for garbage, for
-// what system calls allocate while they run, and for the kernel's own objects.
+// How the kernel's heap is shared, after everything that the kernel itself needs is
+// allocated. Half of the free rest may be charged to user programs. An eighth of the heap
+// is a reserve: while less than that is free, nothing more is charged, whatever the
+// accounts say, because charges do not include garbage, fragments, and grown goroutine
+// stacks. The rest is for garbage, for allocations of system calls while they run, and for
+// the kernel's own objects.
 const (
 	chargedPart = 2
 	reservePart = 8
 )
 
-// framePart is the part of memory that kernel objects may hold as a store for
-// their contents, such as the buffers of pipes.
+// framePart is the part of memory that kernel objects may use for their contents, such as
+// the buffers of pipes.
 const framePart = 8
 
-// limitCharges sets the limits. Before it, all is charged to the kernel.
+// limitCharges sets the limits. Before it, everything is charged to the kernel.
 func (s *system) limitCharges() {
 	runtime.GC()
 	s.charges.SetLimits(charge.Config{
@@ -34,12 +34,12 @@ func (s *system) limitCharges() {
 	})
 }
 
-// mostInOne is the size of the largest single object that a charge may be for: a
-// descriptor table.
+// mostInOne is the size of the largest single object that can be charged: a descriptor
+// table.
 const mostInOne = 2 << 20
 
-// heapHasRoom is charge.Config.Gate. If free pages are short, or too few of them lie
-// in a row, it collects garbage, unless there can be next to none.
+// heapHasRoom is charge.Config.Gate. If there are not enough free pages, or not enough in a
+// row, it collects garbage, unless there can be nearly none.
 func heapHasRoom(n int64) bool {
 	if heapFits(n) {
 		return true

@@ -9,7 +9,7 @@ import (
 	"unsafe"
 )
 
-// crash dies as crash= asks for, so that the crash report can be tested.
+// crash dies in the way that crash= selects, so that the crash report can be tested.
 func crash(how string, board board) {
 	switch how {
 	case "panic": // a broken invariant
@@ -27,17 +27,17 @@ func crash(how string, board board) {
 			panic("kernel: crash=busy wants two CPUs")
 		}
 		go occupy()
-		for !occupied.Load() { // without giving way: the other goroutine is for another CPU
+		for !occupied.Load() { // without yielding: the other goroutine is for another CPU
 			board.Pause()
 		}
 		panic(fmt.Sprintf("kernel: crash=%s was asked for", how))
 	}
 }
 
-// occupied says that occupy has a CPU.
+// occupied says that occupy runs on a CPU.
 var occupied atomic.Bool
 
-// occupy takes a CPU and does not give it back.
+// occupy takes a CPU and never gives it back.
 //
 //go:noinline
 func occupy() {

@@ -24,11 +24,11 @@ import (
 
 const (
 	virtioBlock = 2 // device ID: VirtIO 1.2, section 5
-	// diskSlots is how many requests a disk has at a time, diskQueue the descriptors
-	// for them: three each, and a power of two.
+	// diskSlots is how many requests a disk may have at a time. diskQueue is the number of
+	// descriptors for them: three for each request, rounded up to a power of two.
 	diskSlots = 8
 	diskQueue = 32
-	// featureVersion1 is of all devices that are not of the time before the standard.
+	// featureVersion1 is a feature of all devices that follow the standard.
 	featureVersion1 = 1 << 32
 
 	requestLimit = 30 * time.Second
@@ -40,7 +40,7 @@ func (s *system) startDisks() {
 	if len(found) == 0 && len(s.info.Cards) == 0 {
 		return
 	}
-	// Devices get no memory but this, which dma gives out: rings and buffers.
+	// Devices get only this memory, which dma allocates: rings and buffers.
 	f, err := s.mem.AllocBlock(phys.Kernel)
 	if err == nil {
 		err = dma.Init(uint(f.PA()), arch.BlockSize)
@@ -49,7 +49,7 @@ func (s *system) startDisks() {
 		fmt.Println("grim: no memory for disks:", err)
 		return
 	}
-	if f.PA() < 1<<32-arch.BlockSize { // what the controllers of cards reach
+	if f.PA() < 1<<32-arch.BlockSize { // the controllers of cards can access it
 		for _, d := range s.cards() {
 			s.addDisk(d, "card")
 		}
@@ -69,7 +69,7 @@ func (s *system) startDisks() {
 	}
 }
 
-// addDisk makes a disk and its partitions known.
+// addDisk adds a disk and its partitions.
 func (s *system) addDisk(d disk.Device, where string) {
 	parts, err := disk.Partitions(d)
 	if err != nil {
@@ -79,10 +79,10 @@ func (s *system) addDisk(d disk.Device, where string) {
 	fmt.Printf("disk: %s, %d MB, %s, %d partitions\n", d.Name(), d.Size()>>20, where, len(parts))
 }
 
-// diskMajor is the major number of all disks: the first that Linux gives out as needed.
+// diskMajor is the major number of all disks: the first that Linux assigns dynamically.
 const diskMajor = 254
 
-// deviceNodes makes /dev/vda and so on, by which mount(2) knows the disks.
+// deviceNodes makes /dev/vda and so on, for mount(2).
 func (s *system) deviceNodes() error {
 	at := fs.At{Place: s.fs.NewPlace()}
 	for i, d := range s.disks {
@@ -93,8 +93,8 @@ func (s *system) deviceNodes() error {
 	return nil
 }
 
-// openDisk is sys.Config.OpenDisk. It prints on the console why a file system is refused,
-// or can only be read.
+// openDisk is sys.Config.OpenDisk. It prints on the console why a file system is refused or
+// is read-only.
 func (s *system) openDisk(rdev uint64, readOnly bool) (fs.Store, error) {
 	n := unix.Minor(rdev)
 	if unix.Major(rdev) != diskMajor || int64(n) >= int64(len(s.disks)) {
@@ -113,7 +113,7 @@ func (s *system) openDisk(rdev uint64, readOnly bool) (fs.Store, error) {
 	return fs.NewExt2(f), nil
 }
 
-// mountRoot makes the disk that root= names the root file system.
+// mountRoot mounts the disk of root= as the root file system.
 func (s *system) mountRoot() error {
 	if err := s.deviceNodes(); err != nil {
 		return err
@@ -142,8 +142,8 @@ func (s *system) mountRoot() error {
 	return fmt.Errorf("root=%s: no such disk; there are: %s", s.opts.Root, strings.Join(have, " "))
 }
 
-// endDisks writes what is to be written, and marks the file systems clean, unless the
-// kernel has died.
+// endDisks writes all changes, and marks the file systems clean, unless the kernel has
+// died.
 func (s *system) endDisks(status int32) {
 	if s.fs == nil || status == exitPanic {
 		return
@@ -153,18 +153,18 @@ func (s *system) endDisks(status int32) {
 	}
 }
 
-// virtioDevice is a device that has been found, with what is about its bus.
+// virtioDevice is a device that has been found, with the functions that depend on its bus.
 type virtioDevice struct {
 	io    virtio.VirtIO
 	where string
-	// connect directs the device's interrupt for queue 0 to a line, which it returns;
-	// ack acknowledges one, and alive tells whether the device still answers.
+	// connect directs the device's interrupt for queue 0 to a line, which it returns. ack
+	// acknowledges an interrupt. alive reports whether the device still answers.
 	connect func() (line int, err error)
 	ack     func()
 	alive   func() bool
 }
 
-// transport is disk.Transport by TamaGo's driver.
+// transport implements disk.Transport with TamaGo's driver.
 type transport struct {
 	virtioDevice
 	line int
@@ -186,7 +186,7 @@ func (s *system) openVirtio(name string, d virtioDevice) (*disk.Virtio, error) {
 		return nil, fmt.Errorf("%s: a queue of %d descriptors, %d are needed", name, n, diskQueue)
 	}
 	d.io.SetQueueSize(0, diskQueue)
-	// The queue's own buffers are what the headers of requests are in.
+	// The queue's own buffers hold the headers of requests.
 	q := &virtio.VirtualQueue{}
 	q.Init(diskQueue, disk.HeaderBytes, 0)
 	desc, avail, used := q.Address()
@@ -203,7 +203,7 @@ func (s *system) openVirtio(name string, d virtioDevice) (*disk.Virtio, error) {
 		at, b := dma.Reserve(disk.DataBytes, arch.PageSize)
 		c.Data = append(c.Data, disk.Buffer{Bytes: b, Address: uint64(at)})
 	}
-	if !s.opts.Virtual { // where time is a count of instructions, it flies while the disk works
+	if !s.opts.Virtual { // if time counts instructions, much of it passes while the disk works
 		c.Limit = requestLimit
 	}
 	line, err := d.connect()
@@ -221,10 +221,10 @@ func (s *system) openVirtio(name string, d virtioDevice) (*disk.Virtio, error) {
 	return v, nil
 }
 
-// findMMIO looks for disks at the places for virtio devices that the machine told of.
+// findMMIO looks for disks at the machine's places for virtio devices.
 func (s *system) findMMIO(places []machine.MMIODevice) (found []virtioDevice) {
 	for _, p := range places {
-		if p.Base >= 1<<32 { // of TamaGo's type
+		if p.Base >= 1<<32 { // limit of TamaGo's type
 			continue
 		}
 		if err := s.mapDevice(arch.PA(p.Base), p.Size); err != nil {
@@ -243,7 +243,7 @@ func (s *system) findMMIO(places []machine.MMIODevice) (found []virtioDevice) {
 				return p.IRQ, nil
 			},
 			ack: func() {
-				// TamaGo's driver reads the status and has no function that clears it.
+				// TamaGo's driver reads the status but has no function to clear it.
 				writeDevice(word(virtio.InterruptACK), readDevice(word(virtio.InterruptStatus)))
 				s.board.UnmaskLine(p.IRQ)
 			},

@@ -23,18 +23,18 @@ func (s *system) mapDevice(pa arch.PA, size uint64) error {
 
 const (
 	vendorVirtio = 0x1af4
-	// Device numbers of virtio's block device: of the standard, and of the devices that
-	// came before it, which answer to both.
+	// Device numbers of virtio's block device: that of the standard, and that of older
+	// devices, which this kernel can use too.
 	pciBlock      = 0x1040 + virtioBlock
 	pciBlockOlder = 0x1001
 
-	pciMemory = 1 << 1 // of the command register: answer to memory accesses
-	pciMaster = 1 << 2 // reach memory
+	pciMemory = 1 << 1 // in the command register: answer to memory accesses
+	pciMaster = 1 << 2 // access memory
 	pciNoINTx = 1 << 10
 )
 
-// virtioDevices finds disks on PCI's first bus, where firmware has given addresses to
-// all, and at the places that the command line names.
+// virtioDevices finds disks on PCI's first bus, where firmware has assigned all addresses,
+// and at the places in the command line.
 func (s *system) virtioDevices() (found []virtioDevice) {
 	for _, d := range pci.Devices(0) {
 		if d.Vendor != vendorVirtio || d.Device != pciBlock && d.Device != pciBlockOlder {
@@ -68,7 +68,7 @@ func (s *system) virtioDevices() (found []virtioDevice) {
 	return append(found, s.findMMIO(s.opts.VirtIO)...)
 }
 
-// mapPCI maps the registers that the device's capabilities tell of.
+// mapPCI maps the registers in the device's capabilities.
 func (s *system) mapPCI(d *pci.Device) error {
 	n := 0
 	for off, c := range d.Capabilities() {
@@ -97,7 +97,7 @@ func (s *system) mapPCI(d *pci.Device) error {
 	return nil
 }
 
-// tablePage gives a frame for a page table of a device window.
+// tablePage returns a frame for a page table of a device window.
 func (s *system) tablePage() arch.PA {
 	f, err := s.mem.AllocZero(phys.Kernel)
 	if err != nil {

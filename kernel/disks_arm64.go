@@ -11,8 +11,8 @@ import (
 func readDevice(p *uint32) uint32     { return atomic.LoadUint32(p) }
 func writeDevice(p *uint32, v uint32) { atomic.StoreUint32(p, v) }
 
-// mapDevice has nothing to do: the places are mapped from the start.
+// mapDevice does nothing: the places are mapped from the start.
 func (s *system) mapDevice(arch.PA, uint64) error { return nil }
 
-// virtioDevices finds disks at the places that the device tree tells of.
+// virtioDevices finds disks at the places in the device tree.
 func (s *system) virtioDevices() []virtioDevice { return s.findMMIO(s.info.VirtIO) }

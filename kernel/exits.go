@@ -7,9 +7,9 @@ import (
 	"grim/proc"
 )
 
-// exitsText is /proc/exits: the steps of recent exits, oldest first, a line
-// each: pid, step, who did it, monotonic time in nanoseconds, pages and table
-// pages that the step freed, and the CPU that it ran on.
+// exitsText returns /proc/exits: the steps of recent exits, oldest first, one per line. A
+// line has the pid, the step, its context, the monotonic time in nanoseconds, the pages and
+// table pages that the step freed, and the CPU on which it ran.
 func exitsText(events []proc.Event) []byte {
 	var b bytes.Buffer
 	b.WriteString("# pid step context ns pages tables cpu\n")

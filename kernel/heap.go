@@ -10,11 +10,10 @@ import (
 
 // When the kernel's heap is collected.
 //
-// A collection costs as much as a hundred exits (2 to 4 million instructions), and
-// a good part of it hits whoever allocates just then. What is hot in the kernel
-// allocates little or nothing, and what is alive is small beside the heap: a few MB,
-// of which the frame allocator's records, without pointers, are most. So there are
-// three rules:
+// A collection costs as much as a hundred exits (2 to 4 million instructions), and much of
+// that slows down the goroutines that allocate at that time. Hot paths of the kernel
+// allocate little or nothing. The live objects are small compared with the heap: a few MB,
+// mostly the frame allocator's records, which have no pointers. So there are three rules:
 //
 //   - Idle: when there is nothing to do, and a sixteenth of the heap has been
 //     allocated since the last collection, collect. A machine that rests now and
@@ -23,20 +22,19 @@ import (
 //     heap's anyway.
 //   - Full: at three quarters, whatever that costs (runtime.GrowHeap).
 //
-// What user programs make the kernel keep is limited by package charge, and that
-// limit is such that the heap cannot be full of live objects (limitCharges).
+// Package charge limits what user programs can make the kernel keep. With that limit the
+// heap cannot be full of live objects (limitCharges).
 
-// idlePart: see above.
+// idlePart is the part of the heap in the rule for idle collections.
 const idlePart = 16
 
-// idleQuiet is how long no timer may be due for an idle collection to begin: several
-// times what one takes. An interrupt of a device that comes meanwhile waits for its
-// end.
+// idleQuiet is the time in which no timer may be due for an idle collection to begin:
+// several times the duration of a collection. A device's interrupt during it waits until it
+// ends.
 const idleQuiet = 10 * time.Millisecond
 
-// heapAhead is the part of the heap that is zeroed before it is needed, at start
-// and after each idle collection: a machine that is busy from its start on grows
-// into it.
+// heapAhead is the part of the heap that is zeroed before it is needed, at start and after
+// each idle collection. A machine that is busy from its start on grows into it.
 const heapAhead = 8
 
 func heapBytes() uint64 {
@@ -44,15 +42,15 @@ func heapBytes() uint64 {
 	return uint64(h.Limit - h.Base)
 }
 
-// limitCollections sets the size that the heap must reach before a collection, by
-// the collector's percentage: 100 stands for a least heap of 4 MB
+// limitCollections sets the size that the heap must reach before a collection. It does so
+// with the collector's percentage: 100 corresponds to a minimum heap of 4 MB
 // (runtime/debug.SetGCPercent, runtime's heapMinimum).
 func limitCollections() {
 	debug.SetGCPercent(max(100, int(heapBytes()/2*100>>22)))
 }
 
-// collectWhenIdle collects garbage, and prepares memory for the heap to grow into,
-// while there is nothing else to do.
+// collectWhenIdle collects garbage, and prepares memory into which the heap can grow, when
+// there is nothing else to do.
 func collectWhenIdle() {
 	for {
 		runtime.WaitIdle(heapBytes()/idlePart, int64(idleQuiet))

@@ -1,7 +1,7 @@
 //go:build tamago
 
-// Package kernel wires Grim together: start-up order, console, the first
-// process, self-tests, power-off. Policy lives in mm and proc, mechanism in arch.
+// Package kernel connects the parts of Grim: start-up order, console, the first process,
+// self-tests, power-off. Policy is in mm and proc, mechanism in arch.
 package kernel
 
 import (
@@ -29,8 +29,8 @@ import (
 	"grim/proc"
 )
 
-// leastMemory is what the kernel needs to boot and run its tests; with less it
-// says so and stops.
+// leastMemory is the memory that the kernel needs to boot and run its tests. With less it
+// prints a message and stops.
 const leastMemory = 60 << 20 // 64 MB less what firmware keeps for itself
 
 // system is the running kernel.
@@ -69,7 +69,7 @@ func Main() {
 	s.powerOff(status)
 }
 
-// stop ends a machine that cannot go on, with the reason as the last line.
+// stop ends a machine that cannot continue. The reason is the last line.
 func (s *system) stop(reason string) {
 	fmt.Println("grim:", reason)
 	s.exit(1)
@@ -81,12 +81,12 @@ func (s *system) exit(status int32) {
 	}
 	s.endDisks(status)
 	if s.out != nil {
-		s.out.Sync() // what programs have written goes out
+		s.out.Sync() // send the programs' output
 	}
 	s.board.Exit(status)
 }
 
-// start brings everything up, in the order in which one thing needs another.
+// start brings everything up, in the order of the dependencies.
 func (s *system) start() error {
 	var err error
 	if s.info, err = discover(); err != nil {
@@ -147,13 +147,13 @@ func (s *system) parseOptions() error {
 	return err
 }
 
-// direct is where the direct map has a physical address. Safety: what lies
-// there is RAM that the caller owns, outside of the Go heap.
+// direct returns the address of pa in the direct map. Safety: pa is RAM that the caller
+// owns, outside of the Go heap.
 func direct(pa arch.PA) unsafe.Pointer {
 	return unsafe.Add(nil, uintptr(arch.DirectBase)+uintptr(pa))
 }
 
-// imageRange is the kernel image with its first heap.
+// imageRange returns the kernel image with its first heap.
 func imageRange() machine.Range {
 	end := uint64(runtime.Heap().Limit) - uint64(arch.KernelBase)
 	return machine.Range{Base: goos.PhysBase, Size: end}
@@ -189,11 +189,11 @@ func (s *system) console() {
 	runtime.Reseed()
 }
 
-// growHeap gives the Go heap its share of memory, right behind the first heap.
+// growHeap gives the Go heap its share of memory, directly behind the first heap.
 func (s *system) growHeap(boot *bootMemory) error {
 	limit := uint64(runtime.Heap().Limit)
-	// The first heap ends anywhere in a 2 MB block: fill that with pages, so
-	// that blocks can follow.
+	// The first heap may end inside a 2 MB block. Fill that block with pages, so that
+	// blocks can follow.
 	size := heapSize(boot.bytes()) + (-limit)%arch.BlockSize
 	for size > 0 {
 		n := uint64(arch.BlockSize)
@@ -215,7 +215,7 @@ func (s *system) growHeap(boot *bootMemory) error {
 	return nil
 }
 
-// startMemory hands what is left to the frame allocator and sets up mm.
+// startMemory gives the rest of the memory to the frame allocator and sets up mm.
 func (s *system) startMemory(boot *bootMemory) error {
 	var err error
 	if s.mem, err = phys.New(direct(0), boot.ranges()); err != nil {
@@ -263,7 +263,7 @@ func (s *system) banner() {
 	fmt.Println("speculation:", speculationText(s.spec.On, s.spec.Open))
 }
 
-// speculationText is the banner's line on speculation.
+// speculationText returns the banner's line on speculation.
 func speculationText(on, open []string) string {
 	text := "nothing to turn on"
 	if len(on) > 0 {
@@ -282,8 +282,8 @@ func onOff(b bool) string {
 	return "off"
 }
 
-// powerOff closes the report and ends the machine: successfully if every test
-// passed and init ended well.
+// powerOff closes the report and ends the machine. The status is success if every test has
+// passed and init has ended well.
 func (s *system) powerOff(status proc.Status) {
 	if text := unknownText(s.sys.UnknownCalls()); text != "" {
 		fmt.Println(text)
@@ -299,7 +299,7 @@ func (s *system) powerOff(status proc.Status) {
 	s.exit(1)
 }
 
-// describe says in words how a process ended.
+// describe returns a description of the end of a process.
 func describe(st proc.Status) string {
 	if st.Signaled() {
 		return "signal " + st.Signal().String()

@@ -21,9 +21,8 @@ import (
 	"grim/proc/exit"
 )
 
-// startProcesses sets up system calls, files and the process side, in the order
-// in which one needs another; the system calls learn of the other two last,
-// before the first process.
+// startProcesses sets up system calls, files and the process side, in the order of the
+// dependencies. The system calls get the other two last, before the first process.
 func (s *system) startProcesses() error {
 	var err error
 	s.sys, err = sys.New(sys.Config{
@@ -78,8 +77,8 @@ func (s *system) startProcesses() error {
 	if err != nil {
 		return err
 	}
-	// A thread that blocked outside package proc, on a lock or a pager, would
-	// else believe that the timer still ends its slice.
+	// A thread that has blocked outside of package proc, on a lock or a pager, would
+	// otherwise assume that the timer still ends its slice.
 	idle := s.board.Idle
 	goos.Idle = func(until int64) {
 		idle(until)
@@ -92,7 +91,7 @@ func (s *system) startProcesses() error {
 	return nil
 }
 
-// yield lets others run in the middle of long kernel work.
+// yield lets others run during long kernel work.
 func (s *system) yield() {
 	runtime.Yield()
 	if s.proc != nil {
@@ -100,7 +99,7 @@ func (s *system) yield() {
 	}
 }
 
-// procFiles adds the texts that package fs cannot know to /proc.
+// procFiles adds the texts to /proc that need more than package fs.
 func (s *system) procFiles() {
 	s.fs.ProcFile("exits", s.exits)
 	s.fs.ProcFile("sys/kernel/osrelease", func() []byte { return []byte(sys.Release + "\n") })
@@ -140,16 +139,16 @@ func (s *system) newStored(name string, st vm.Store, size int64) (*vm.FileObject
 	return vm.NewStoredFile(s.vm, name, st, size)
 }
 
-// interrupt is what the console's line discipline asks for: a signal to the
-// foreground group.
+// interrupt sends the signal that the console's line discipline requests to the foreground
+// group.
 func (s *system) interrupt(pgid int, sig syscall.Signal) {
 	if pgid != 0 {
-		// A group that has ended meanwhile is nobody's error.
+		// It is no error if the group has ended in the meantime.
 		_ = s.proc.SignalGroup(pgid, &proc.Siginfo{Signo: sig})
 	}
 }
 
-// readConsole passes typed bytes on, for ever.
+// readConsole passes typed bytes to the terminal, for ever.
 func (s *system) readConsole() {
 	var b [64]byte
 	for {
@@ -171,7 +170,7 @@ func (s *system) exits() []byte {
 	return exitsText(events)
 }
 
-// reboot is reboot(2): the tests' verdict goes out first.
+// reboot implements reboot(2). The tests' verdict is printed first.
 func (s *system) reboot(restart bool) {
 	if restart {
 		s.out.Sync()
@@ -180,9 +179,9 @@ func (s *system) reboot(restart bool) {
 	s.powerOff(0)
 }
 
-// unpack fills the root file system and gives the archive's memory to the frame
-// allocator, block after block, as it is done with: so a tree and its archive need not
-// both fit.
+// unpack fills the root file system. It gives the archive's memory to the frame allocator,
+// block after block, as soon as it is not needed any more. So a tree and its archive need
+// not fit into memory together.
 func (s *system) unpack() error {
 	r := s.info.Initrd
 	if r.Size == 0 {
@@ -191,8 +190,8 @@ func (s *system) unpack() error {
 	next := (arch.PA(r.Base) + arch.PageSize - 1) &^ (arch.PageSize - 1)
 	free := func(end arch.PA) {
 		if next < end {
-			// An error means that it lies beside all memory that is ours: nothing
-			// is lost but it.
+			// An error means that the range is outside of all known memory. Then only this
+			// range is lost.
 			_ = s.mem.Add(phys.Range{Start: next, End: end})
 			next = end
 		}
@@ -208,7 +207,7 @@ func (s *system) unpack() error {
 	return nil
 }
 
-// selfTests is what the self-tests may use of the kernel.
+// selfTests returns the parts of the kernel that the self-tests may use.
 func (s *system) selfTests() *selftest.Env {
 	return &selftest.Env{
 		Machine: s.board, Mem: s.mem, Pmaps: s.pmaps, VM: s.vm, FS: s.fs, Proc: s.proc,
@@ -225,7 +224,7 @@ func (s *system) selfTests() *selftest.Env {
 	}
 }
 
-// seed is that of the mixed load.
+// seed returns the seed of the mixed load.
 func (s *system) seed() uint64 {
 	if s.opts.Seed != 0 {
 		return s.opts.Seed
@@ -233,7 +232,7 @@ func (s *system) seed() uint64 {
 	return uint64(time.Now().UnixNano()) % 1_000_000
 }
 
-// image is where the kernel's text and constants are.
+// image returns the addresses of the kernel's text and constants.
 func image() selftest.Image {
 	text, etext, rodata, erodata, data, end := runtime.Sections()
 	return selftest.Image{
@@ -244,7 +243,7 @@ func image() selftest.Image {
 	}
 }
 
-// environment is what programs that the kernel starts are given.
+// environment is the environment of the programs that the kernel starts.
 var environment = []string{"PATH=/bin", "HOME=/root", "TERM=vt100"}
 
 // runInit runs the first process to its end.

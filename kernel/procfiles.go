@@ -9,15 +9,15 @@ import (
 	"grim/proc"
 )
 
-// These are the machine's own texts in /proc (proc(5)).
+// The machine's own texts in /proc (proc(5)).
 
-// versionText is /proc/version.
+// versionText returns /proc/version.
 func versionText(release, goVersion string) []byte {
 	return fmt.Appendf(nil, "Linux version %s (grim) (%s)\n", release, goVersion)
 }
 
-// randomizeText is /proc/sys/kernel/randomize_va_space: 2, everything is, the heap
-// included, or 0. It cannot be written: aslr= decides.
+// randomizeText returns /proc/sys/kernel/randomize_va_space: 2 if all addresses are random,
+// including the heap, or 0. It cannot be written: aslr= decides.
 func randomizeText(on bool) []byte {
 	if on {
 		return []byte("2\n")
@@ -25,12 +25,12 @@ func randomizeText(on bool) []byte {
 	return []byte("0\n")
 }
 
-// uptimeText is /proc/uptime: seconds since start; idle time is not counted.
+// uptimeText returns /proc/uptime: seconds since start. Idle time is not counted.
 func uptimeText(ns int64) []byte {
 	return fmt.Appendf(nil, "%d.%02d 0.00\n", ns/1e9, ns%1e9/1e7)
 }
 
-// cpuinfoText is /proc/cpuinfo.
+// cpuinfoText returns /proc/cpuinfo.
 func cpuinfoText(cpu string, cpus int) (b []byte) {
 	for i := range cpus {
 		b = fmt.Appendf(b, "processor\t: %d\nmodel name\t: %s\n\n", i, cpu)
@@ -38,8 +38,8 @@ func cpuinfoText(cpu string, cpus int) (b []byte) {
 	return b
 }
 
-// statText is /proc/stat, in hundredths of a second. Of one CPU's time it is not known how
-// much was system time: it is shown to be the same part for all.
+// statText returns /proc/stat, in hundredths of a second. The system time of a single CPU
+// is not known: it is shown as the same part of the time of all CPUs.
 func statText(t proc.Totals, cpus int, uptime, now int64) []byte {
 	const tick = 1e7
 	user, system := t.UserTime/tick, t.SystemTime/tick
@@ -57,19 +57,19 @@ func statText(t proc.Totals, cpus int, uptime, now int64) []byte {
 		t.Switches, now-uptime/1e9, t.Forks, max(t.Running, 1))
 }
 
-// loadText is /proc/loadavg. Nothing measures the load: how many threads are ready now
-// is shown for all three times.
+// loadText returns /proc/loadavg. The load is not measured: all three values show how many
+// threads are ready now.
 func loadText(t proc.Totals) []byte {
 	return fmt.Appendf(nil, "%[1]d.00 %[1]d.00 %[1]d.00 %[2]d/%[3]d %[4]d\n", max(t.Running-1, 0), max(t.Running, 1), t.Threads, t.LastPID)
 }
 
-// vmstatText is the part of /proc/vmstat that means something here.
+// vmstatText returns the part of /proc/vmstat that has a meaning here.
 func vmstatText(t proc.Totals, free int) []byte {
 	return fmt.Appendf(nil, "nr_free_pages %d\npgpgin 0\npgpgout 0\npswpin 0\npswpout 0\npgfault %d\npgmajfault 0\noom_kill %d\n",
 		free, t.Faults, t.OOMKills)
 }
 
-// interruptsText is /proc/interrupts, with the names that x86 has there. Devices' are not
+// interruptsText returns /proc/interrupts, with x86's names. Interrupts of devices are not
 // counted.
 func interruptsText(cpus []arch.Counts) []byte {
 	b := []byte("     ")
@@ -95,7 +95,7 @@ func interruptsText(cpus []arch.Counts) []byte {
 	return b
 }
 
-// rangeText is a list of so many CPUs, as /sys shows it.
+// rangeText returns a list of n CPUs in the form of /sys.
 func rangeText(n int) []byte {
 	if n == 1 {
 		return []byte("0\n")
@@ -103,21 +103,21 @@ func rangeText(n int) []byte {
 	return fmt.Appendf(nil, "0-%d\n", n-1)
 }
 
-// heapText is /proc/heap, which other systems do not have: what the kernel's own
-// objects occupy, in bytes, with the garbage that has not been collected yet.
+// heapText returns /proc/heap, which other systems do not have: the size of the kernel's
+// own objects in bytes, including garbage that is not collected yet.
 func heapText() []byte {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return fmt.Appendf(nil, "live %d\nobjects %d\nstacks %d\n", m.HeapAlloc, m.HeapObjects, m.StackInuse)
 }
 
-// collectHeap is a write of "collect" to /proc/heap, which root may do: two readings
-// after it differ by what came to stay in between. It costs some milliseconds.
+// collectHeap is called when root writes "collect" to /proc/heap. Two readings after it
+// differ by the objects that were made in between and stay. It takes some milliseconds.
 func collectHeap(value string) error {
 	if value != "collect" {
 		return syscall.EINVAL
 	}
-	// What a sync.Pool holds lives through the first.
+	// The contents of a sync.Pool survive the first collection.
 	runtime.GC()
 	runtime.GC()
 	return nil

@@ -7,29 +7,29 @@ import (
 )
 
 // generator is the kernel's source of random bytes, for getrandom(2), /dev/random,
-// AT_RANDOM, random addresses and the Go runtime. It is ChaCha8, as the Go runtime's
-// own, keyed with everything there is: the boot loader's seed, the CPU's generator,
-// and the jitter of a counter. So an output is as unpredictable as the best of the
-// three, and none of them is ever handed out as it came. ChaCha8 replaces its key
-// after each kilobyte, so that the state tells nothing about what was given out
-// before. (crypto/rand is no way out: it would ask the kernel, and its DRBG takes
-// 32 MB of memory.)
+// AT_RANDOM, random addresses and the Go runtime. It is ChaCha8, like the Go runtime's own.
+// Its key is made from all sources: the boot loader's seed, the CPU's generator, and the
+// jitter of a counter. So its output is as unpredictable as the best of the three, and none
+// of them is ever given out directly. ChaCha8 replaces its key after each kilobyte, so the
+// state does not reveal earlier output. (crypto/rand cannot be used: it would ask the
+// kernel, and its DRBG takes 32 MB of memory.)
 type generator struct {
 	hardware func(p []byte) bool // the CPU's generator; false: none, or it failed
 	jitter   func() uint64
 
-	mu   sync.Mutex // held for mixEvery bytes at the longest; inside all other locks
+	mu   sync.Mutex // held for at most mixEvery bytes; inside all other locks
 	key  [32]byte   // scratch of mix
 	c    *rand.ChaCha8
-	left int // bytes until hardware and jitter are mixed in again
+	left int // remaining bytes until hardware and jitter are mixed in again
 }
 
 const (
-	// jitterSamples is how often the counter is read at start: each sample is good
-	// for a few bits.
+	// jitterSamples is how often the counter is read at start. Each sample has a few random
+	// bits.
 	jitterSamples = 64
-	// mixEvery is after how many bytes new randomness is mixed in: whoever has seen
-	// the state loses track of it then, for a small part of a byte's cost.
+	// mixEvery is after how many bytes new randomness is mixed in. After that, an attacker
+	// who has seen the state does not know it any more. The cost is a small part of a
+	// byte's.
 	mixEvery = 4096
 )
 
@@ -38,8 +38,8 @@ func newGenerator(seed []byte, hardware func(p []byte) bool, jitter func() uint6
 	for range jitterSamples {
 		b = binary.LittleEndian.AppendUint64(b, jitter())
 	}
-	// Absorb a block into the key, then make the next key of the generator's
-	// output, so that every bit of input has a say in all of the last key.
+	// Absorb a block into the key, then make the next key from the generator's output. So
+	// every bit of input affects the whole final key.
 	g := &generator{hardware: hardware, jitter: jitter, c: new(rand.ChaCha8)}
 	for len(b) > 0 {
 		b = b[g.absorb(b):]
@@ -48,7 +48,7 @@ func newGenerator(seed []byte, hardware func(p []byte) bool, jitter func() uint6
 	return g
 }
 
-// absorb takes up to 32 bytes into the key, and returns how many.
+// absorb mixes up to 32 bytes into the key, and returns how many.
 func (g *generator) absorb(b []byte) int {
 	g.c.Read(g.key[:])
 	n := min(len(b), len(g.key))
@@ -60,8 +60,8 @@ func (g *generator) absorb(b []byte) int {
 	return n
 }
 
-// mix absorbs what the machine has to offer now. Preconditions: mu held, or nobody
-// else has g.
+// mix absorbs the machine's present randomness. Precondition: mu held, or g is not shared
+// yet.
 func (g *generator) mix() {
 	var b [40]byte
 	if !g.hardware(b[:32]) {
@@ -80,7 +80,7 @@ func (g *generator) fill(p []byte) {
 		if g.left == 0 {
 			g.mix()
 		}
-		n, _ := g.c.Read(p[:min(len(p), g.left)]) // it never fails
+		n, _ := g.c.Read(p[:min(len(p), g.left)]) // Read never fails
 		g.left -= n
 		g.mu.Unlock()
 		p = p[n:]

@@ -9,12 +9,12 @@ import (
 	"grim/kernel/sys"
 )
 
-// shownUnknown is how many are named; a test that tries every number would fill
-// the screen.
+// shownUnknown is how many calls are named. A test that tries every number would fill the
+// screen.
 const shownUnknown = 12
 
-// unknownText tells which system calls programs asked for in vain, in one line,
-// the most frequent first; empty if there were none.
+// unknownText returns one line with the unknown system calls of programs, the most frequent
+// first. It is empty if there were none.
 func unknownText(calls []sys.Unknown) string {
 	calls = slices.Clone(calls)
 	slices.SortStableFunc(calls, func(a, b sys.Unknown) int { return cmp.Compare(b.Count, a.Count) })
