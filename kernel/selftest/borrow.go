@@ -12,11 +12,11 @@ var borrowTests = []test{
 	{name: "exit/lender-killed", run: lenderKilled, designs: true},
 }
 
-// Each of these (E9) is broken by space.leave saying "last" every time: the
-// first to end purges what the other still uses.
+// Each of these tests (E9) fails if space.leave always returns "last": the first process to
+// end then purges memory that the other still uses.
 
-// vforkChild: the parent sleeps until the child has left its memory, sees what
-// the child wrote, and has all of it.
+// vforkChild: the parent sleeps until the child has left its memory. Then it sees the
+// child's writes, and has all of its memory.
 func vforkChild(t *T) {
 	var p program
 	p.touch(dataVA, arch.PageSize, 600) // more than a 2 MB block
@@ -34,7 +34,7 @@ func vforkChild(t *T) {
 	t.wants("vfork parent", t.start(vs), proc.ExitStatus(9))
 }
 
-// borrowerFirst: a process with CLONE_VM ends while its lender runs on the memory.
+// borrowerFirst: a process with CLONE_VM ends while its lender uses the memory.
 func borrowerFirst(t *T) {
 	var p program
 	p.touch(dataVA, arch.PageSize, 600)
@@ -53,8 +53,8 @@ func borrowerFirst(t *T) {
 	t.wants("lender", t.start(vs), proc.ExitStatus(8))
 }
 
-// lenderFirst: the process that made the memory ends first; its borrower has all
-// of it until it ends as well, and only then is it purged.
+// lenderFirst: the process that made the memory ends first. Its borrower keeps all of it
+// until it ends as well; only then the memory is purged.
 func lenderFirst(t *T) {
 	var p program
 	p.touch(dataVA, arch.PageSize, 600)
@@ -86,8 +86,8 @@ func lenderFirst(t *T) {
 	}
 }
 
-// lenderKilled: a parent is killed in vfork: it ends although its child still
-// has the memory, and the child goes on with it.
+// lenderKilled: a parent that is killed in vfork ends although its child still has the
+// memory. The child continues with the memory.
 func lenderKilled(t *T) {
 	var p program
 	p.store(dataVA, 4)

@@ -15,23 +15,23 @@ import (
 	"grim/proc"
 )
 
-// Known to be longer than longestWait: what is one large allocation, which the kernel's
-// heap clears and copies in one go, and maps of the Go runtime, which grow by tables of
-// 1024 slots.
+// Operations that are known to take longer than longestWait: large allocations, which the
+// kernel's heap clears and copies in one step, and maps of the Go runtime, which grow by
+// tables of 1024 slots.
 const (
 	waitStrings = 600 * time.Microsecond // the strings of an execve(2), 2 MB
 	waitTable   = 220 * time.Microsecond // 65 536 descriptors, 1 MB
 	waitTables  = 100 * time.Microsecond // 20 000
 	waitMap     = 300 * time.Microsecond // 900 items of an epoll instance
-	waitText    = 200 * time.Microsecond // collections, of the garbage of much text
-	// leastForText is the memory, in pages, with which that is so. With 64 MB the charges
+	waitText    = 200 * time.Microsecond // garbage collections, for much text
+	// leastForText is the minimum memory, in pages, for waitText. With 64 MB, the charges
 	// for 20 000 entries make the kernel collect at once, and others wait for 3 ms.
 	leastForText = 96 << 20 / 4096
 )
 
-// callsGiveWay: no system call keeps others waiting for long, however many descriptors,
-// names, processes or watchers a program has for it to go through.
-// Broken by: a loop that does not give way.
+// callsGiveWay: no system call keeps others waiting for long, whatever the number of
+// descriptors, names, processes or watchers that it must go through.
+// Broken by: a loop that does not let others run.
 func callsGiveWay(t *T) {
 	const (
 		many  = 900 // descriptors, below the first limit
@@ -43,7 +43,7 @@ func callsGiveWay(t *T) {
 	data := uint64(wayData)
 	paths := []string{"/dev/null", "/proc/self/maps", "/tmp/deep", "d", "/tmp/deep/x", "y", "..", "/tmp/link0"}
 	const null, maps, top, name, from, to, up, link = 0, 1, 2, 3, 4, 5, 6, 7
-	// Each link has 2000 components on its way to the next.
+	// Each link has 2000 components.
 	links := t.FS.NewPlace()
 	const chain = 38
 	for i := range chain {
@@ -63,7 +63,7 @@ func callsGiveWay(t *T) {
 		name  string
 		prep  func(vs *vm.VMSpace)
 		emit  func(p *program)
-		limit time.Duration // if it is more than longestWait
+		limit time.Duration // if it is longer than longestWait
 	}{
 		{name: "execve with long strings", limit: waitStrings, emit: func(p *program) {
 			p.call(unix.SYS_EXECVE, path(null), 0, path(21)) // EACCES

@@ -28,16 +28,17 @@ const (
 	cloneFork   = uint64(unix.SIGCHLD)
 )
 
-// cloneNumber is where clone(2) stores a number if flags say so, CLONE_PIDFD among them.
+// cloneNumber is the address where clone(2) stores a number, if its flags say so
+// (CLONE_PIDFD too).
 const cloneNumber = uint64(stackVA - 256)
 
-// program statuses that mean a system call failed which must not.
+// Exit statuses that mean that a system call has failed that must not fail.
 const (
 	cloneFailed = 99
 	waitFailed  = 98
 )
 
-// spawnChild is clone with the error checked.
+// spawnChild is clone with a check of the error.
 func (p *program) spawnChild(flags uint64, child func(*program)) {
 	var c program
 	child(&c)
@@ -45,17 +46,17 @@ func (p *program) spawnChild(flags uint64, child func(*program)) {
 	p.orExit(cloneFailed)
 }
 
-// thread starts a thread, which must not return.
+// thread starts a thread. Its body must not return.
 func (p *program) thread(body func(*program)) { p.spawnChild(cloneThread, body) }
 
-// times repeats what body emits.
+// times repeats the code that body emits.
 func (p *program) times(level int, n uint64, body func(*program)) {
 	var b program
 	body(&b)
 	p.loop(level, n, &b)
 }
 
-// waitAll waits for n children, any.
+// waitAll waits for any n children.
 func (p *program) waitAll(level int, n uint64) {
 	p.times(level, n, func(b *program) {
 		b.call(unix.SYS_WAIT4, ^uint64(0), 0, 0, 0)
@@ -72,17 +73,16 @@ func (p *program) pause() {
 // gateVA is where gates are mapped.
 const gateVA arch.VA = 0x2000_0000
 
-// gates are shared pages in user memory, from gateVA on, that a program waits at
-// by touching them: the pager holds a fault until the test opens the gate. A
-// program that has written to a page meets it again when the page is written
-// back, in the purge. Each is an object of its own, since a fault holds up others
-// on the same object.
+// gates are shared pages in user memory, from gateVA on. A program waits at a gate by
+// touching its page: the pager holds the fault until the test opens the gate. A program
+// that has written to a page waits again when the page is written back, in the purge. Each
+// gate is an object of its own, since a fault delays other faults of the same object.
 type gates struct {
-	arrived []chan struct{} // one message each time somebody waits
+	arrived []chan struct{} // gets a message each time a program begins to wait
 	open    []chan struct{}
 	out     []chan struct{} // the same for writing back; not closed: no wait
-	outs    atomic.Int32    // pages written back
-	hold    atomic.Bool     // writing back waits
+	outs    atomic.Int32    // number of pages written back
+	hold    atomic.Bool     // writing back must wait
 }
 
 // gate is the pager of one page.
@@ -118,13 +118,13 @@ func (t *T) gates(vs *vm.VMSpace, n int) *gates {
 		o := vm.NewFileObject(t.VM, "gate", gate{g, i})
 		t.check("gate", o.Truncate(arch.PageSize))
 		_, err := vs.Map(gateVA+arch.VA(i)<<arch.PageShift, arch.PageSize, readWrite, vm.Fixed|vm.Shared, o, 0)
-		o.Unref() // the mapping has its own
+		o.Unref() // the mapping has its own reference
 		t.check("map a gate", err)
 	}
 	return g
 }
 
-// await waits until a program has come to gate i.
+// await waits until a program has arrived at gate i.
 func (t *T) await(g *gates, i int) {
 	select {
 	case <-g.arrived[i]:
@@ -136,7 +136,7 @@ func (t *T) await(g *gates, i int) {
 // waitAt makes the program wait at gate i.
 func (p *program) waitAt(i int) { p.load(gateVA + arch.VA(i)<<arch.PageShift) }
 
-// within is eventually with a time limit of its own.
+// within is eventually with a given time limit.
 func (t *T) within(d time.Duration, what string, cond func() bool) {
 	for deadline := time.Now().Add(d); !cond(); time.Sleep(200 * time.Microsecond) {
 		if time.Now().After(deadline) {
@@ -145,13 +145,13 @@ func (t *T) within(d time.Duration, what string, cond func() bool) {
 	}
 }
 
-// processesEnd waits until there are only as many processes as base: orphans, for
-// which nobody waits, are gone.
+// processesEnd waits until there are only base processes: orphans, which no process waits
+// for, are gone.
 func (t *T) processesEnd(what string, base int64) {
 	t.within(10*time.Second, what, func() bool { return t.Proc.Counts().Processes == base })
 }
 
-// children are p's, the oldest first.
+// children returns p's children, the oldest first.
 func (t *T) children(p *proc.Process) []*proc.Process {
 	return slices.DeleteFunc(t.Proc.Processes(), func(c *proc.Process) bool { return c.PPID() != p.PID() })
 }

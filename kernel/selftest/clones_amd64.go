@@ -6,14 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loopReg is the first of the registers that count loops, one for each level of
-// nesting: R12 to R15 keep their values over system calls.
+// loopReg is the first of the registers that count loops, one for each level of nesting.
+// R12 to R15 keep their values over system calls.
 const (
 	loopReg   = 12
 	loopDepth = 4
 )
 
-// clone is clone(2); what the child returns to is child's code.
+// clone is clone(2). The child runs child's code.
 func (p *program) clone(flags uint64, child *program) {
 	p.call(unix.SYS_CLONE, flags, 0, cloneNumber, 0, 0)
 	p.emit(0x48, 0x85, 0xc0) // TEST RAX, RAX
@@ -41,7 +41,7 @@ func (p *program) loop(level int, n uint64, body *program) {
 	p.code = binary.LittleEndian.AppendUint32(p.code, uint32(-(len(body.code) + 9)))
 }
 
-// keep puts a value into a register that only expectKept looks at.
+// keep puts a value into a register that is used only by expectKept.
 func (p *program) keep(v uint64) { p.set(loopReg+loopDepth-1, v) }
 
 // expectKept ends the process with a status unless the register has the value.
@@ -54,8 +54,8 @@ func (p *program) expectKept(v uint64, status int) {
 	p.emit(end.code...)
 }
 
-// exitParent ends the process with status 12 if the last result, clone's, is not
-// 0: who runs on is the child.
+// exitParent ends the process with status 12 if the last result, clone's, is not 0. So only
+// the child continues.
 func (p *program) exitParent() {
 	var end program
 	end.exit(12)

@@ -9,7 +9,7 @@ const (
 	loopDepth = 4
 )
 
-// clone is clone(2); what the child returns to is child's code.
+// clone is clone(2). The child runs child's code.
 func (p *program) clone(flags uint64, child *program) {
 	p.call(unix.SYS_CLONE, flags, 0, cloneNumber, 0, 0)
 	p.emit(0xb5000000 | uint32(len(child.code)/4+1)<<5) // CBNZ X0, over the child's code
@@ -33,7 +33,7 @@ func (p *program) loop(level int, n uint64, body *program) {
 	p.emit(0x54000001 | uint32(-(len(body.code)/4+1))&(1<<19-1)<<5) // B.NE
 }
 
-// keep puts a value into a register that only expectKept looks at.
+// keep puts a value into a register that is used only by expectKept.
 func (p *program) keep(v uint64) { p.set(loopReg+loopDepth-1, v) }
 
 // expectKept ends the process with a status unless the register has the value.
@@ -46,8 +46,8 @@ func (p *program) expectKept(v uint64, status int) {
 	p.code = append(p.code, end.code...)
 }
 
-// exitParent ends the process with status 12 if the last result, clone's, is not
-// 0: who runs on is the child.
+// exitParent ends the process with status 12 if the last result, clone's, is not 0. So only
+// the child continues.
 func (p *program) exitParent() {
 	var end program
 	end.exit(12)

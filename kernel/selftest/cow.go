@@ -14,11 +14,11 @@ var cowTests = []test{
 	{name: "cow/shared-memory", run: cowSharedMemory, layouts: true},
 }
 
-// flagVA is a page of shared memory through which relatives tell each other.
+// flagVA is a page of shared memory through which related processes communicate.
 const flagVA = dataVA + 64*arch.BlockSize
 
-// cowBothDirections: after fork(2) neither process sees what the other writes,
-// whoever writes first, and though the parent had its pages writable in the TLB.
+// cowBothDirections: after fork(2) neither process sees the other's writes, whichever
+// writes first, even though the parent had its pages writable in the TLB.
 // Broken by: Copy without its flush of the parent; Copy whose Sharing loses no right.
 func cowBothDirections(t *T) {
 	var child, p program
@@ -47,7 +47,7 @@ func cowBothDirections(t *T) {
 	p.store(dataVA, 5)
 	p.expect(dataVA, 5, 8)
 	p.exit(0)
-	for range 4 { // an interrupt right after the fork would hide a missing flush
+	for range 4 { // an interrupt directly after the fork would hide a missing flush
 		vs := t.space(&p)
 		t.mapped(vs, dataVA, 4*page)
 		t.mapFlags(vs, flagVA, page, readWrite, shared, nil)
@@ -55,9 +55,9 @@ func cowBothDirections(t *T) {
 	}
 }
 
-// cowStack: the page of the stack pointer, which fork copies at once, is as private
-// as all others, down to children's children, and the page below it, which is
-// copied on write, too.
+// cowStack: the page of the stack pointer, which fork copies at once, is as private as all
+// other pages, also for children's children. So is the page below it, which is copied on
+// write.
 // Broken by: forkPage that does not copy; putOwn that enters the parent's frame.
 func cowStack(t *T) {
 	const top, below = stackVA - 200, stackVA - 200 - page
@@ -89,10 +89,10 @@ func cowStack(t *T) {
 	t.passes("fork on the stack", t.space(&p))
 }
 
-// cowBlock: a 2 MB block is shared after fork; the write to one of its pages
-// copies that page and not 2 MB, and the other keeps its bytes.
-// Broken by: Copy of a block without the loss of Write; faultPresent that lets
-// Reuse have a block with two references.
+// cowBlock: a 2 MB block is shared after fork. A write to one of its pages copies only that
+// page, not 2 MB, and the other process keeps its bytes.
+// Broken by: Copy of a block without the loss of Write; faultPresent that lets Reuse have a
+// block with two references.
 func cowBlock(t *T) {
 	free := t.Mem.FreeFrames()
 	var child, p program
@@ -131,9 +131,9 @@ func cowBlock(t *T) {
 	}
 }
 
-// cowGenerations: a page shared by three generations is copied by each that
-// writes, and given up by each that ends; the last to hold it writes in place.
-// Broken by: Reuse that does not look at the references.
+// cowGenerations: a page shared by three generations is copied by each that writes to it,
+// and released by each that ends. The last process that has it writes in place. Broken by:
+// Reuse that does not look at the references.
 func cowGenerations(t *T) {
 	var grandchild, child, p program
 	grandchild.expect(dataVA, 2, 1)
@@ -163,8 +163,8 @@ func cowGenerations(t *T) {
 	t.passes("three generations", vs)
 }
 
-// cowSharedMemory: shared anonymous memory stays one memory after fork, in both
-// directions, also pages that only one of them ever touched before.
+// cowSharedMemory: shared anonymous memory stays shared after fork, in both directions,
+// including pages that only one process has touched before.
 // Broken by: forkEntries that copies shared entries as private ones.
 func cowSharedMemory(t *T) {
 	var child, p program

@@ -15,7 +15,7 @@ var cpuTests = []test{
 	{name: "cpus/interrupts", run: cpuInterrupts},
 }
 
-// cpuExitTests are about exits on all CPUs at once. They run on one CPU too.
+// cpuExitTests are about exits on all CPUs at the same time. They run on one CPU too.
 var cpuExitTests = []test{
 	{name: "meet/exits", run: cpuExits, layouts: true, designs: true},
 	{name: "meet/threads", run: cpuThreads, designs: true, guards: exit.E5},
@@ -23,8 +23,8 @@ var cpuExitTests = []test{
 	{name: "meet/exit-interrupts-nobody", run: cpuExitInterrupts, layouts: true, designs: true},
 }
 
-// cpuExits (E4): processes of all kinds are made and end on every CPU at once, and everything
-// is back afterwards.
+// cpuExits (E4): processes of all kinds are made and end on every CPU at the same time.
+// Afterwards everything is back.
 func cpuExits(t *T) {
 	base := t.Proc.Counts().Processes
 	var makers []*proc.Process
@@ -37,9 +37,10 @@ func cpuExits(t *T) {
 	t.processesEnd("orphans end", base)
 }
 
-// cpuThreads (E5): while processes on all CPUs make and end threads, few dead ones wait for
-// the reaper. Makers wait once there are 64; up to 64 more may be waiting for their first
-// turn then, and some of each process for a lock on their way out. Broken by exit.Parent.
+// cpuThreads (E5): while processes on all CPUs make and end threads, few dead threads wait
+// for the reaper. Makers wait when there are 64. Then up to 64 more threads may wait for
+// their first turn, and some of each process may wait for a lock while they exit. Broken by
+// exit.Parent.
 func cpuThreads(t *T) {
 	makers := 2 * t.Machine.CPUs()
 	var all []*proc.Process
@@ -70,8 +71,8 @@ func cpuThreads(t *T) {
 	}
 }
 
-// cpuIdleRoots (E3): a CPU that idles has no process's root loaded, neither that of a thread
-// which sleeps nor that of one which has ended.
+// cpuIdleRoots (E3): an idle CPU has no process's root loaded, neither that of a sleeping
+// thread nor that of a thread that has ended.
 func cpuIdleRoots(t *T) {
 	var all []*proc.Process
 	for range 2 * t.Machine.CPUs() {
@@ -102,8 +103,8 @@ func cpuIdleRoots(t *T) {
 	t.eventually("no CPU has the root of a process that has ended", idle)
 }
 
-// cpuExitInterrupts: the exit of a process that no other CPU runs shoots down no CPU, and
-// asks none to leave user mode.
+// cpuExitInterrupts: the exit of a process that no other CPU runs sends no shootdown to
+// another CPU, and asks none to leave user mode.
 func cpuExitInterrupts(t *T) {
 	m := t.Machine.(interface{ Counts(n int) arch.Counts })
 	shoots := func() (all uint64) {
@@ -131,8 +132,9 @@ func cpuExitInterrupts(t *T) {
 	}
 }
 
-// cpuInterrupts: an interrupt to a CPU, be it the own one, arrives there, once, as the kind
-// that was sent, and nowhere else. Broken by: a target list with all CPUs in it (GICv2).
+// cpuInterrupts: an interrupt to a CPU, also to the sending one, arrives there once, with
+// the kind that was sent, and on no other CPU.
+// Broken by: a target list with all CPUs in it (GICv2).
 func cpuInterrupts(t *T) {
 	m := t.Machine.(interface {
 		Counts(n int) arch.Counts
@@ -145,7 +147,7 @@ func cpuInterrupts(t *T) {
 		}
 		return all
 	}
-	// A CPU takes interrupts while it idles, so this one has to sleep.
+	// A CPU takes interrupts while it is idle, so this CPU must sleep.
 	wait := func(n int, what string, came func() bool) {
 		for end := t.Proc.Now() + int64(5*time.Second); !came(); time.Sleep(100 * time.Microsecond) {
 			if t.Proc.Now() > end {

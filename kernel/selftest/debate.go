@@ -13,10 +13,9 @@ import (
 	"grim/proc/exit"
 )
 
-// debateTests are the experiments of `make debate` (qemu/debate): they measure what the
-// debate about exit paths is about, under every exit design, and print figures. They
-// run only if selftest= asks for them. What a figure says about a claim is decided where
-// the claims are.
+// debateTests are the experiments of `make debate` (qemu/debate). They measure the subjects
+// of the debate about exit paths, under every exit design, and print figures. They run only
+// if selftest= names them. qemu/debate judges what a figure says about a claim.
 var debateTests = []test{
 	{name: "debate/exits", run: debateExits, designs: true, lab: true},
 	{name: "debate/charged", run: debateCharged, designs: true, lab: true},
@@ -46,11 +45,11 @@ func (t *T) smallPages(vs *vm.VMSpace, va arch.VA, size uint64) {
 
 const pagesPerMB = 1 << 20 / arch.PageSize
 
-// debateExits prints the steps of one exit for each size of memory: who works, and when.
+// debateExits prints the steps of one exit for each size of memory.
 func debateExits(t *T) {
 	for _, mb := range []uint64{0, 1, 4, 16, 64} {
 		var p program
-		p.times(1, 3, func(b *program) { // the third one is told
+		p.times(1, 3, func(b *program) { // the third exit is printed
 			b.spawnChild(cloneFork, func(c *program) {
 				c.touch(dataVA, arch.PageSize, 1+mb*pagesPerMB)
 				c.exit(0)
@@ -85,8 +84,8 @@ func tellExit(name string, events []proc.Event, pid int32) {
 	}
 }
 
-// debateCharged: whose system time the exit of a process of 16 MB is. The kernel is the
-// parent here.
+// debateCharged: the process that is charged the system time of the exit of a process of 16
+// MB. The kernel is the parent here.
 func debateCharged(t *T) {
 	var p program
 	p.touch(dataVA, arch.PageSize, 16*pagesPerMB)
@@ -127,7 +126,7 @@ func (t *T) buildProgram() *vm.VMSpace {
 	return vs
 }
 
-// debateBuild is a build: its time, and how its exits queue.
+// debateBuild is a build: its duration, and the queue of its exits.
 func debateBuild(t *T) {
 	vs := t.buildProgram()
 	rec := t.record()
@@ -142,7 +141,7 @@ func debateBuild(t *T) {
 		t.Errorf("build: %s", statusText(r.Status))
 	}
 
-	began, taken := map[int32]int64{}, map[int32]int64{} // exit1; the reaper takes it
+	began, taken := map[int32]int64{}, map[int32]int64{} // time of exit1, and of the reaper's start
 	var longest, collected, reaper, queue, most, area, last int64
 	events := t.stop(rec)
 	over := make([]int64, buildSpans) // the longest queue in each part of the time
@@ -183,14 +182,14 @@ func debateBuild(t *T) {
 	}
 }
 
-// buildSpans is in how many parts of its time a build tells its queue.
+// buildSpans is the number of parts of its time for which a build reports the queue.
 const buildSpans = 100
 
 // Kinds of interrupts between CPUs.
 func shootDowns(c arch.Counts) uint64 { return c.Shoot }
 func wakeUps(c arch.Counts) uint64    { return c.Wake }
 
-// interrupts is how many of a kind all CPUs have taken.
+// interrupts returns how many interrupts of a kind all CPUs have taken.
 func (t *T) interrupts(kind func(arch.Counts) uint64) (n int64) {
 	m := t.Machine.(interface{ Counts(n int) arch.Counts })
 	for i := range t.Machine.CPUs() {
@@ -199,10 +198,10 @@ func (t *T) interrupts(kind func(arch.Counts) uint64) (n int64) {
 	return n
 }
 
-// inRounds measures something under each design. Where time is real, it does so in several
-// rounds, in each under one design after the other, so that other work of the host disturbs
-// one as much as the next; each design's quickest counts. measure returns the time that it
-// took, and what tells of it.
+// inRounds measures something under each design. Where time is real, it measures in several
+// rounds, with all designs in each round, so that other work of the host disturbs all
+// designs equally. The shortest time of each design counts. measure returns the time that
+// it took, and a function that prints the results.
 func (t *T) inRounds(name string, measure func() (took int64, tell func())) {
 	rounds := 5
 	if t.Virtual {
@@ -227,7 +226,7 @@ func (t *T) inRounds(name string, measure func() (took int64, tell func())) {
 	}
 }
 
-// debateRounds is the build again, for machines whose time is real.
+// debateRounds is the build again, for machines on which time is real.
 func debateRounds(t *T) {
 	t.inRounds("rounds_time", func() (int64, func()) {
 		vs := t.buildProgram()
@@ -242,8 +241,8 @@ func debateRounds(t *T) {
 	})
 }
 
-// debateTogether: four children of 16 MB end at the same moment, and their parent waits
-// for all. How long that takes, and the steps of each.
+// debateTogether: four children of 16 MB end at the same moment, and their parent waits for
+// all. It reports the duration, and the steps of each exit.
 func debateTogether(t *T) {
 	const n = 4
 	t.inRounds("together_time", func() (int64, func()) {
@@ -318,7 +317,7 @@ func debateThreads(t *T) {
 		most, least = max(most, t.Proc.Counts().Threads), min(least, t.Mem.FreeFrames())
 	}
 	took := t.Proc.Now() - begin
-	soon(10*time.Millisecond, func() bool { return ended.Load() >= n }) // the last one, perhaps
+	soon(10*time.Millisecond, func() bool { return ended.Load() >= n }) // the last one may still be ending
 	t.OnExitStep(nil)
 	close(g.open[0])
 	q.Wait()
@@ -328,8 +327,8 @@ func debateThreads(t *T) {
 	t.figure("threads_each", took/max(1, ended.Load()), "ns")
 }
 
-// debateZombies: children of 256 KB that nobody waits for. A fat one takes so much that
-// there may be no room for all; what each holds is told.
+// debateZombies: children of 256 KB that are not waited for. Zombies that hold memory may
+// be so large that there is no room for all. It reports the memory that each holds.
 func debateZombies(t *T) {
 	const n = 500
 	var p program
@@ -361,7 +360,7 @@ func debateZombies(t *T) {
 	parent.Wait()
 }
 
-// probe is a page whose first use calls a function, in the context of the user.
+// probe is a page whose first use calls a function, in the user's context.
 type probe struct{ at func() }
 
 func (p probe) PageIn(_ int64, b []byte) error {
@@ -371,9 +370,9 @@ func (p probe) PageIn(_ int64, b []byte) error {
 }
 func (p probe) PageOut(int64, []byte) error { return nil }
 
-// debateCoherent: a child writes to a mapped file, its parent waits and then looks: how
-// many of the 8 pages are not what the child wrote, as the pager (the disk) has them, and
-// as read(2) gives them. A fast pager takes no time, a slow one 1 ms a page.
+// debateCoherent: a child writes to a mapped file, and its parent waits and then looks. It
+// reports how many of the 8 pages differ from the child's writes, at the pager (the disk)
+// and by read(2). A fast pager takes no time, a slow one 1 ms per page.
 func debateCoherent(t *T) {
 	for _, delay := range []time.Duration{0, time.Millisecond} {
 		const n = 8
@@ -416,8 +415,8 @@ func debateCoherent(t *T) {
 	}
 }
 
-// debateObservers: what an observer that is told of an exit at each step would find:
-// would wait(2) return the child?
+// debateObservers: whether an observer that is told of each step of an exit would get the
+// child from wait(2).
 func debateObservers(t *T) {
 	var mu atomic.Pointer[proc.Process]
 	var found [exit.NumSteps]int64
@@ -452,8 +451,8 @@ func debateObservers(t *T) {
 	}
 }
 
-// debateRoots: what a new address space and its end cost with emptied roots in stock, and
-// without: instructions, and interrupts to other CPUs.
+// debateRoots: the cost of a new address space and of its end, with emptied roots in stock
+// and without: instructions, and interrupts to other CPUs.
 func debateRoots(t *T) {
 	cost := func(drain bool) (ns, interrupts int64) {
 		before := t.interrupts(shootDowns)

@@ -9,8 +9,7 @@ import (
 	"grim/kernel/fs"
 )
 
-// writeProgram puts a program into the file system as a static ELF file, for the
-// time of the test.
+// writeProgram writes a program to a file as a static ELF file, for the time of the test.
 func (t *T) writeProgram(p *program) (path string) {
 	path = "/selftest"
 	at := fs.At{Place: t.FS.NewPlace()}
@@ -39,7 +38,7 @@ func elfFile(code []byte, machine uint16) []byte {
 		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X),
 		Vaddr: uint64(codeVA), Paddr: uint64(codeVA), Filesz: n, Memsz: n, Align: 4096,
 	}
-	// Neither can fail: fixed-size values into a buffer.
+	// These cannot fail: they write fixed-size values into a buffer.
 	_ = binary.Write(&b, binary.LittleEndian, &h)
 	_ = binary.Write(&b, binary.LittleEndian, &ph)
 	b.Write(code)

@@ -25,9 +25,9 @@ var exitTests = []test{
 	{name: "exit/stopped", run: exitStopped},
 }
 
-// exitCoherent (E1): wait does not return a child before the pager has taken the
-// last page that it wrote, however long that takes. Broken by exit.Eager; by Zombify before
-// FreeSpace (exit.Reaper); under exit.Purge that alone breaks exit/order.
+// exitCoherent (E1): wait does not return a child before the pager has taken the last page
+// that the child wrote, however long that takes. Broken by exit.Eager; by Zombify before
+// FreeSpace (exit.Reaper); under exit.Purge the latter breaks exit/order.
 func exitCoherent(t *T) {
 	var p program
 	const pages = 3
@@ -62,8 +62,8 @@ func exitCoherent(t *T) {
 	}
 }
 
-// early tells whether something that must not come yet (E1) comes all the same. Under a
-// design that breaks E1 it must come, however busy the machine is.
+// early reports whether something happens too early (E1). Under a design that breaks E1 it
+// must happen, however busy the machine is.
 func (t *T) early(came func() bool) bool {
 	if t.Design.Breach(exit.E1) != nil {
 		return soon(2*time.Second, came)
@@ -71,13 +71,13 @@ func (t *T) early(came func() bool) bool {
 	return soon(5*time.Millisecond, came)
 }
 
-// othersLimit is how long others may take while a purge sleeps: a round of mixed takes a
-// hundredth.
+// othersLimit is how long others may take while a purge sleeps. A round of mixed takes a
+// hundredth of that.
 const othersLimit = 500 * time.Millisecond
 
-// exitOthersGoOn (E7): while one purge sleeps in its pager, others run, exit and
-// are reaped. Broken by exit.Reaper, and by Purge after die: the slow one is dead before
-// its time.
+// exitOthersGoOn (E7): while one purge sleeps in its pager, others run, exit and are
+// reaped. Broken by exit.Reaper, and by Purge after die: the slow process is then dead too
+// early.
 func exitOthersGoOn(t *T) {
 	var p program
 	p.touch(gateVA, arch.PageSize, 1)
@@ -104,8 +104,8 @@ func exitOthersGoOn(t *T) {
 	}
 }
 
-// toPurge sees to it that the purge of a process that ends comes: if the parent is to do
-// it, it begins to wait for the process. The result waits for its end.
+// toPurge makes sure that an ending process is purged: if the parent must do that, toPurge
+// begins to wait for the process. The result waits for the process's end.
 func (t *T) toPurge(p *proc.Process) (wait func() proc.WaitResult) {
 	if t.Design.Purger() != exit.InParent {
 		return p.Wait
@@ -113,14 +113,14 @@ func (t *T) toPurge(p *proc.Process) (wait func() proc.WaitResult) {
 	return t.waiting(p)
 }
 
-// waiting begins to wait for a process, and gives what waits for the result.
+// waiting begins to wait for a process. The function that it returns waits for the result.
 func (t *T) waiting(p *proc.Process) func() proc.WaitResult {
 	ended := make(chan proc.WaitResult, 1)
 	go func() { ended <- p.Wait() }()
 	return func() proc.WaitResult { return <-ended }
 }
 
-// stateAtPurge is the state in which a process is purged.
+// stateAtPurge returns the state in which a process is purged.
 func (t *T) stateAtPurge() proc.State {
 	at := t.Design.Index(exit.StepPurgeBegin)
 	switch {
@@ -132,8 +132,8 @@ func (t *T) stateAtPurge() proc.State {
 	return proc.Exiting
 }
 
-// slowFiles holds a process where it closes its files. System calls that look for a
-// descriptor table do not know it: the process makes none of them.
+// slowFiles holds a process while it closes its files. System calls do not recognize it as
+// a descriptor table, so the process makes none that need one.
 type slowFiles struct {
 	proc.Files
 	closing, goOn chan struct{}
@@ -145,15 +145,14 @@ func (f *slowFiles) CloseAll() {
 	f.Files.CloseAll()
 }
 
-// exitSignals: signals that come while a process is held at each step of its
-// exit change nothing, and nobody is handed it before its time. The steps:
-// clear_child_tid (a fault on the word), closing files, purge and zombie in the order
-// that the design has. Broken by postLocked without its check of the state: a second
-// death of the same process.
+// exitSignals: signals that arrive while a process is held at any step of its exit have no
+// effect, and no wait returns the process too early. The steps: clear_child_tid (a fault on
+// the word), closing files, purge and zombie, in the order of the design. Broken by
+// postLocked without its check of the state: the process dies a second time.
 func exitSignals(t *T) {
 	var p program
 	p.touch(gateVA+arch.PageSize, arch.PageSize, 1) // to be written back
-	p.thread((*program).spin)                       // or nobody could care for the word; no system call, see slowFiles
+	p.thread((*program).spin)                       // otherwise the word is not used; no system call, see slowFiles
 	p.call(unix.SYS_SET_TID_ADDRESS, uint64(gateVA))
 	p.exit(7)
 	vs := t.space(&p)
@@ -165,7 +164,7 @@ func exitSignals(t *T) {
 	q := t.startWith(vs, f)
 
 	t.await(g, 1)
-	t.await(g, 0) // the exit's own store to the word
+	t.await(g, 0) // the exit's store to the word
 	t.signals(q, "clear_child_tid", proc.Exiting)
 	g.hold.Store(true)
 	close(g.open[0])
@@ -205,8 +204,8 @@ func (t *T) startWith(vs *vm.VMSpace, files proc.Files) *proc.Process {
 	return p
 }
 
-// signals sends one of every sort and looks whether the process stays where it
-// is, for as long as it could need to be killed.
+// signals sends a signal of every sort and checks that the process stays in its state, for
+// as long as a kill might take.
 func (t *T) signals(p *proc.Process, where string, want proc.State) {
 	for _, s := range []syscall.Signal{unix.SIGTERM, unix.SIGSTOP, unix.SIGCONT, unix.SIGSEGV, unix.SIGCHLD, unix.SIGKILL} {
 		t.check("signal", p.Signal(&proc.Siginfo{Signo: s}))
@@ -220,10 +219,10 @@ func (t *T) signals(p *proc.Process, where string, want proc.State) {
 	}
 }
 
-// exitKillStorm: processes of every kind are killed at any moment of their life,
-// in user mode, in a call, in a fault, in exec, in exit. Each ends killed, or as
-// it would have; whoever waits gets one of the two; nothing is left. Broken by
-// exitLocked that tells the first thread alone.
+// exitKillStorm: processes of every kind are killed at any moment of their life: in user
+// mode, in a call, in a fault, in exec, in exit. Each ends killed, or as it would have
+// ended. A wait returns one of the two. Nothing is left. Broken by exitLocked that tells
+// only the first thread.
 func exitKillStorm(t *T) {
 	base := t.Proc.Counts().Processes
 	killed := 0
@@ -244,7 +243,7 @@ func exitKillStorm(t *T) {
 		default:
 			t.Errorf("round %d: status %#x", i, uint32(st))
 		}
-		// Those that sleep or spin for ever have lost their parent.
+		// Children that sleep or spin for ever have lost their parent.
 		t.eventually("children end", func() bool {
 			for _, c := range t.Proc.Processes() {
 				if !slices.Contains(before, c) {
@@ -259,8 +258,8 @@ func exitKillStorm(t *T) {
 	}
 }
 
-// exitAsleep: SIGKILL ends every sleep. Broken by a wait(2) that does not end when
-// the thread is to exit.
+// exitAsleep: SIGKILL ends every sleep. Broken by a wait(2) that does not end when the
+// thread must exit.
 func exitAsleep(t *T) {
 	pause := (*program).pause
 	for name, sleep := range map[string]func(*program){
@@ -288,7 +287,7 @@ func exitAsleep(t *T) {
 		q := t.start(vs)
 		t.await(g, 0)
 		close(g.open[0])
-		time.Sleep(3 * time.Millisecond) // it has the CPU to itself to get there
+		time.Sleep(3 * time.Millisecond) // it has the CPU to itself, so it has arrived
 		orphans := t.children(q)
 		t.kill(q)
 		t.eventually("killed in "+name, q.Exited)
@@ -299,9 +298,8 @@ func exitAsleep(t *T) {
 	}
 }
 
-// exitStopped: a stopped process, with threads, is killed and does not need to
-// be continued first. Broken by exitLocked without continueLocked and a stopHere
-// that looks for SIGCONT only.
+// exitStopped: a stopped process with threads can be killed without being continued first.
+// Broken by exitLocked without continueLocked and a stopHere that looks only for SIGCONT.
 func exitStopped(t *T) {
 	var p program
 	p.thread((*program).spin)

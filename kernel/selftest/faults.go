@@ -19,11 +19,11 @@ import (
 	"grim/proc/exit"
 )
 
-// The tests here make every allocation of a small program fail once: each frame and
-// each charge that the program needs, from its making to its end.
-// Broken by: cloneProcess without unmake, whose process then stays for ever; Fork, of
-// FDTable, that forgets the new table's charge when its slots are refused; Dirty, of
-// purge, that leaves pages out when there is no frame (the pager lacks what was written).
+// These tests make every allocation of a small program fail once: each frame and each
+// charge that the program needs, from its creation to its end.
+// Broken by: cloneProcess without unmake, whose process then stays for ever; Fork of
+// FDTable that forgets the new table's charge when its slots are refused; Dirty of purge
+// that skips pages when there is no frame (the pager then lacks the writes).
 var faultTests = faultScenarios()
 
 func faultScenarios() (tests []test) {
@@ -34,33 +34,34 @@ func faultScenarios() (tests []test) {
 	return append(tests, test{name: "faults/exit-needs-nothing", run: exitNeedsNothing, layouts: true, designs: true})
 }
 
-// scenario is a program and what belongs to it. The program ends with exit status 0,
-// or with callFailed if a system call gave an error; a fault for which there is no
-// memory kills it.
+// scenario is a program with its environment. The program ends with exit status 0, or with
+// callFailed if a system call returned an error. A fault for which there is no memory kills
+// it.
 type scenario struct {
 	name string
 	emit func(p *program)
-	// prepare maps and writes what the program needs; nil: nothing.
+	// prepare maps and writes the memory that the program needs; nil: none.
 	prepare func(t *T, vs *vm.VMSpace)
-	// after looks at what the program has left, and removes it; nil: nothing.
+	// after checks the program's results, and removes them; nil: nothing.
 	after func(t *T)
-	may   []proc.Status // other ends than the above that are right
-	// everyWay: under each layout and exit design, as much of the work is theirs.
+	may   []proc.Status // other correct ends
+	// everyWay: run it under each layout and exit design, as much of the work depends on
+	// them.
 	everyWay bool
 }
 
 const callFailed = 1
 
-// argsVA is a page with structures for system calls, present from the beginning.
+// argsVA is a page with structures for system calls. It is present from the beginning.
 const argsVA = stackVA - 6*page
 
-// try is call; the program ends if the result is an error.
+// try is call, but the program ends if the result is an error.
 func (p *program) try(nr uint64, args ...uint64) {
 	p.call(nr, args...)
 	p.orExit(callFailed)
 }
 
-// child is clone(2) in the same way.
+// child is clone(2) with the same check.
 func (p *program) child(flags uint64, body func(*program)) {
 	var c program
 	body(&c)
@@ -68,7 +69,7 @@ func (p *program) child(flags uint64, body func(*program)) {
 	p.orExit(callFailed)
 }
 
-// waitOne waits for a child, any.
+// waitOne waits for any child.
 func (p *program) waitOne() { p.try(unix.SYS_WAIT4, ^uint64(0), uint64(argsVA)+2048, 0, 0) }
 
 const (
@@ -79,7 +80,7 @@ const (
 	rwProt   = uint64(unix.PROT_READ | unix.PROT_WRITE)
 )
 
-// bytes8 is a number in memory.
+// bytes8 returns a number as it is in memory.
 func bytes8(v uint64) []byte { return binary.LittleEndian.AppendUint64(nil, v) }
 
 // args writes bytes to the page of arguments, at an offset.
@@ -164,7 +165,7 @@ var scenarios = []scenario{
 		p.try(unix.SYS_MMAP, uint64(farVA), 40*page, rwProt, mapAnon|unix.MAP_POPULATE, noFD, 0)
 		p.try(unix.SYS_MMAP, uint64(farVA)+1<<30, 8*page, rwProt, mapFixed|unix.MAP_SHARED|unix.MAP_ANONYMOUS, noFD, 0)
 		p.touch(farVA+1<<30, page, 3)
-		for i := range uint64(18) { // more entries than are paid for at first
+		for i := range uint64(18) { // more entries than are charged at first
 			p.try(unix.SYS_MPROTECT, uint64(farVA)+(2*i+1)*page, page, unix.PROT_READ)
 		}
 		p.try(unix.SYS_MREMAP, uint64(farVA)+2*page, page, 4*page, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, uint64(farVA)+2<<30)
@@ -208,7 +209,8 @@ var scenarios = []scenario{
 				t.Errorf("unlink %s: %v", path, err)
 			}
 		}
-		// A store to a hole of a mapped file, for which there is no page: as on Linux.
+		// A store to a hole of a mapped file for which there is no page: SIGBUS, as on
+		// Linux.
 	}, may: []proc.Status{proc.SignalStatus(unix.SIGBUS)}},
 	{name: "pipe", emit: func(p *program) {
 		p.try(unix.SYS_PIPE2, uint64(argsVA), 0)
@@ -270,7 +272,7 @@ var scenarios = []scenario{
 	{name: "clone", emit: func(p *program) {
 		p.store(argsVA+64, 0)
 		p.try(unix.SYS_EVENTFD2, 0, 0)
-		p.try(unix.SYS_DUP3, 0, 100, 0) // a table that does not fit into what it has at first
+		p.try(unix.SYS_DUP3, 0, 100, 0) // a table that needs more than its first slots
 		p.child(cloneThread&^uint64(unix.CLONE_FILES|unix.CLONE_FS), func(c *program) {
 			c.store(argsVA+64, 1)
 			c.exitThread()
@@ -325,18 +327,17 @@ var scenarios = []scenario{
 	}, prepare: (*T).mapShared, after: (*T).checkShared},
 }
 
-// faultFiles are what the scenario "file" makes: a file, a directory and a symbolic
-// link.
+// faultFiles are the files of the scenario "file": a file, a directory and a symbolic link.
 var faultFiles = []string{"/tmp/faults-file", "/tmp/faults-dir", "/tmp/faults-link"}
 
-// Where the scenario "signal" has its handler and what returns from it, counted from
-// the beginning of the code.
+// Offsets in the code of the handler of the scenario "signal", and of the code to which it
+// returns.
 const (
 	handlerOff  = 0x800
 	restorerOff = 0xa00
 )
 
-// at fills the code up to an offset, with what cannot be executed.
+// at fills the code up to an offset with bytes that cannot be executed.
 func (p *program) at(off int) {
 	p.code = append(p.code, make([]byte, off-len(p.code))...)
 }
@@ -345,11 +346,11 @@ func (p *program) at(off int) {
 var sharedFiles [2]struct {
 	pager    *memoryPager
 	file     *vm.FileObject
-	progress *vm.FileObject // byte 0: pages of file that were written
+	progress *vm.FileObject // byte 0: how many pages of file were written
 }
 
-// writeShared writes n pages of the file at va, and says behind each how many it has
-// written; then the program ends.
+// writeShared writes n pages of the file at va. After each it stores how many it has
+// written. Then the program ends.
 func (p *program) writeShared(va arch.VA, n int) {
 	for i := range n {
 		p.store(va+arch.VA(i)*page, 2)
@@ -358,7 +359,7 @@ func (p *program) writeShared(va arch.VA, n int) {
 	p.exit(0)
 }
 
-// mapShared maps the files, each with its progress eight pages behind it.
+// mapShared maps the files. The progress of each is mapped eight pages behind it.
 func (t *T) mapShared(vs *vm.VMSpace) {
 	for i := range sharedFiles {
 		s := &sharedFiles[i]
@@ -371,8 +372,8 @@ func (t *T) mapShared(vs *vm.VMSpace) {
 	}
 }
 
-// checkShared (E1) is called when both processes have ended and have been waited for:
-// the pager and read(2) have all that was written.
+// checkShared (E1) is called when both processes have ended and have been waited for. The
+// pager and read(2) must have all writes.
 func (t *T) checkShared() {
 	for i := range sharedFiles {
 		s := &sharedFiles[i]
@@ -387,7 +388,7 @@ func (t *T) checkShared() {
 				return c == 2 && b != nil && b[0] == 2
 			}
 			if t.Design.Breach(exit.E1) != nil {
-				soon(5*time.Second, arrived) // not before wait(2), but some time
+				soon(5*time.Second, arrived) // not necessarily before wait(2), but at some time
 			}
 			if !arrived() {
 				t.Errorf("file %d, page %d was written before the exit: read(2) gives %d, the pager has %d bytes of it", i, j, c, len(b))
@@ -398,7 +399,7 @@ func (t *T) checkShared() {
 	}
 }
 
-// allocation is a sort of frames or of charges.
+// allocation is a kind of frame or of charge.
 type allocation struct {
 	isCharge bool
 	owner    phys.Owner
@@ -413,11 +414,11 @@ func (a allocation) String() string {
 	return fmt.Sprintf("%v for %v", a.sort, a.owner)
 }
 
-// injection counts allocations and refuses some.
+// injection counts allocations and refuses some of them.
 type injection struct {
 	mu     sync.Mutex
 	asked  map[allocation]int
-	refuse func(a allocation, n int) bool // whether to refuse the n-th of a sort, from 1
+	refuse func(a allocation, n int) bool // whether to refuse the n-th of a kind, from 1
 	hit    bool                           // something was refused
 }
 
@@ -432,7 +433,7 @@ func (in *injection) take(a allocation) bool {
 	return true
 }
 
-// inject begins to count, and to refuse what refuse says.
+// inject begins to count, and to refuse the allocations that refuse selects.
 func (t *T) inject(refuse func(a allocation, n int) bool) *injection {
 	in := &injection{asked: map[allocation]int{}, refuse: refuse}
 	t.Mem.Refuse(func(o phys.Owner, s phys.Sort) bool { return in.take(allocation{owner: o, sort: s}) })
@@ -446,8 +447,8 @@ func (t *T) injectNone() {
 	t.VM.Charges().Refuse(nil)
 }
 
-// run runs the scenario without a fault, to see what it allocates; then once for
-// every allocation, which fails; and without a fault again after each sort.
+// run runs the scenario without a fault, to see what it allocates. Then it runs it once for
+// every allocation, which fails, and again without a fault after each kind.
 func (s *scenario) run(t *T) {
 	var elf, p program
 	elf.exit(0)
@@ -469,7 +470,7 @@ func (s *scenario) run(t *T) {
 		}
 		return in
 	}
-	clean() // what is made at the first use is no leak
+	clean() // objects that are made at the first use are no leak
 	t.eventually("no process is left", func() bool { return t.Proc.Counts().Processes == 0 })
 	before := t.census()
 	asked := clean().asked
@@ -502,7 +503,7 @@ func (s *scenario) run(t *T) {
 	fmt.Printf("# faults/%s: %d runs, %d sorts of allocations\n", s.name, runs, len(asked))
 }
 
-// faulty runs the scenario's program once. Spawning it is a part of it.
+// faulty runs the scenario's program once, including its spawn.
 func (t *T) faulty(s *scenario, p *program, refuse func(a allocation, n int) bool) (*injection, proc.Status) {
 	vs := t.space(p)
 	t.mapped(vs, dataVA, 32*page)
@@ -534,23 +535,23 @@ func (t *T) faulty(s *scenario, p *program, refuse func(a allocation, n int) boo
 	return in, st
 }
 
-// What exitNeedsNothing has in a page that parent and child share.
+// Data of exitNeedsNothing in a page that parent and child share.
 const (
 	controlVA = farVA + 64*page
-	readyVA   = controlVA       // the child has come to where it waits; 2 bytes behind: the parent
-	goVA      = controlVA + 1   // the child may go on
+	readyVA   = controlVA       // the child has arrived at its wait; 2 bytes behind: the parent
+	goVA      = controlVA + 1   // the child may continue
 	headVA    = controlVA + 64  // list of robust futexes: one entry
 	robustVA  = controlVA + 128 // the entry; its futex is 8 bytes behind
 	tidVA     = controlVA + 256 // clear_child_tid
 )
 
-// exitNeedsNothing: an exit, its purge, the reaper's part and the wait need no memory:
-// with no frame free and every charge refused, a child with threads, a robust futex,
-// open pipes, a copied block and dirty pages of a slow file ends, its parent gets its
-// status and SIGCHLD, and everything is back. The same with a child of vfork(2). The
-// kernel does not even ask, but for the siginfo of SIGCHLD, which may be lost.
-// Broken by: an Alloc in Purge, and a Take in die ("asked for on the way out"); add, of
-// sigQueue, that gives up where the charge is refused (exit status 81).
+// exitNeedsNothing: an exit, its purge, the reaper's part and the wait need no memory. No
+// frame is free and every charge is refused. A child with threads, a robust futex, open
+// pipes, a copied block and dirty pages of a slow file ends, its parent gets its status and
+// SIGCHLD, and everything is back. The same is tested with a child of vfork(2). The kernel
+// does not even try to allocate, except for the siginfo of SIGCHLD, which may be lost.
+// Broken by: an Alloc in Purge, and a Take in die ("asked for on the way out"); add of
+// sigQueue that gives up if the charge is refused (exit status 81).
 func exitNeedsNothing(t *T) {
 	for _, flags := range []uint64{cloneFork, cloneVfork} {
 		before := t.census()
@@ -584,8 +585,8 @@ func (t *T) exitWithNothing(flags uint64) {
 		c.await(goVA, 1)
 		c.exit(5)
 	})
-	status := dataVA + 7*page // the child has not touched it
-	p.touch(status, page, 1)  // it is the parent's own page before memory is gone, unless that sleeps in vfork
+	status := dataVA + 7*page // not touched by the child
+	p.touch(status, page, 1)  // so it is the parent's own page before memory is used up, unless the parent sleeps in vfork
 	p.store(readyVA+2, 1)
 	p.try(unix.SYS_WAIT4, ^uint64(0), uint64(status), 0, uint64(status)+64)
 	p.call(unix.SYS_RT_SIGTIMEDWAIT, uint64(argsVA), 0, uint64(argsVA)+64, 8)
@@ -612,7 +613,7 @@ func (t *T) exitWithNothing(flags uint64) {
 	t.eventually("the child waits", func() bool {
 		return t.byteAt(vs, readyVA) == 1 && (flags == cloneVfork || t.byteAt(vs, readyVA+2) == 1)
 	})
-	time.Sleep(3 * time.Millisecond) // its threads, and the parent, fall asleep
+	time.Sleep(3 * time.Millisecond) // let its threads, and the parent, fall asleep
 	child := t.children(parent)[0]
 	t.check("robust futex", vs.WriteUint32(robustVA+8, uint32(child.PID())))
 
@@ -654,7 +655,7 @@ func (t *T) exitWithNothing(flags uint64) {
 	}
 }
 
-// takeAll takes every frame that can be had, reserved ones too.
+// takeAll allocates every frame, including reserved ones.
 func (t *T) takeAll() (frames []phys.Frame) {
 	t.Pmaps.Drain()
 	frames = make([]phys.Frame, 0, t.Mem.Total())

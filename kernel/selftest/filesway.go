@@ -20,7 +20,7 @@ var fileTests = []test{
 	{name: "files/killed-in-a-copy", run: filesKilled},
 }
 
-// Where filesGiveWay's programs have their paths and buffers.
+// Addresses of the paths and buffers of filesGiveWay's programs.
 const (
 	wayPaths = dataVA
 	wayData  = dataVA + 64*page
@@ -29,8 +29,9 @@ const (
 	wayInterval = 50 * time.Microsecond
 )
 
-// filesGiveWay: no system call on files keeps others waiting for long, however much a
-// program asks of it. Broken by: a loop that does not give way.
+// filesGiveWay: no system call on files keeps others waiting for long, whatever a program
+// asks of it.
+// Broken by: a loop that does not let others run.
 func filesGiveWay(t *T) {
 	at := fs.At{Place: t.FS.NewPlace()}
 	const dir = "/tmp/way"
@@ -116,9 +117,9 @@ func filesGiveWay(t *T) {
 	}
 }
 
-// filesKilled: a process in the middle of a long copy ends when it is killed, and so it
-// does by a signal whose default that is.
-// Broken by: pump that does not look for what Pause says.
+// filesKilled: a process in the middle of a long copy ends when it is killed, or by a
+// signal whose default action ends it.
+// Broken by: pump that ignores the error of Pause.
 func filesKilled(t *T) {
 	for _, sig := range []syscall.Signal{unix.SIGKILL, unix.SIGTERM} {
 		var p program

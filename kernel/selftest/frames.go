@@ -18,8 +18,8 @@ var frameTests = []test{
 	{name: "frames/audit", run: framesAudit},
 }
 
-// framesCounts: the number of free frames follows each allocation, no frame is
-// handed out twice, and a frame lives until its last reference.
+// framesCounts: the number of free frames follows each allocation, no frame is handed out
+// twice, and a frame lives until its last reference.
 // Broken by: Unref that frees while a reference is left (drop: return r <= 2).
 func framesCounts(t *T) {
 	const n = 500
@@ -56,7 +56,7 @@ func framesCounts(t *T) {
 	}
 }
 
-// dirty fills n free frames with ones and gives them back.
+// dirty fills n free frames with ones and frees them.
 func (t *T) dirty(n int) {
 	frames := make([]phys.Frame, n)
 	for i := range frames {
@@ -72,7 +72,7 @@ func (t *T) dirty(n int) {
 	}
 }
 
-// framesZero: frames asked for as zero are, whoever had them before, from the
+// framesZero: frames that are allocated as zero are zero, whatever their last use, from the
 // stock, from single frames and from reservations.
 // Broken by: AllocZero without its Zero; Populate without its clear.
 func framesZero(t *T) {
@@ -104,8 +104,8 @@ func framesZero(t *T) {
 	}
 }
 
-// framesPages: clearing and copying a page, which the machine may do in ways of its
-// own, does all of the page and nothing beside it.
+// framesPages: clearing and copying a page, for which the machine may have its own
+// functions, changes the whole page and nothing else.
 // Broken by: a loop of clearPage or copyPage that runs once less, or once more.
 func framesPages(t *T) {
 	b, err := t.Mem.AllocBlock(phys.Kernel)
@@ -147,7 +147,7 @@ func (t *T) wantZero(f phys.Frame) {
 	}
 }
 
-// framesZeroUser: what a process wrote is never seen by the next.
+// framesZeroUser: the next process never sees the memory contents of the last.
 // Broken by: AllocZero without its Zero; Populate without its clear.
 func framesZeroUser(t *T) {
 	const n = 700 // pages: a block and single ones
@@ -166,8 +166,8 @@ func framesZeroUser(t *T) {
 	}
 }
 
-// framesBlocks: a 2 MB block is aligned and in one piece, costs 512 frames, can
-// be given back in pieces, and is one block again afterwards.
+// framesBlocks: a 2 MB block is aligned and contiguous, takes 512 frames, can be freed in
+// parts, and is one block again afterwards.
 // Broken by: split that forgets the last frame (k < first+BlockPages-1).
 func framesBlocks(t *T) {
 	before := t.Mem.Stats()
@@ -205,9 +205,10 @@ func framesBlocks(t *T) {
 	}
 }
 
-// framesAll: every frame that counts as free can be had, once; then ENOMEM.
-// Broken by: relist that drops a block which has its last frame taken too early
-// (old == 2 instead of 1).
+// framesAll: every frame that counts as free can be allocated, once. Then the result is
+// ENOMEM.
+// Broken by: relist that drops a block whose last frame is taken too early (old == 2
+// instead of 1).
 func framesAll(t *T) {
 	t.Pmaps.Drain()
 	n := t.Mem.FreeFrames()
@@ -240,8 +241,8 @@ func framesAll(t *T) {
 	b.Flush()
 }
 
-// framesAudit: the recount that ends every test finds a frame that is not as
-// zero as it is said to be.
+// framesAudit: the recount at the end of every test finds a frame that is counted as zero
+// but is not.
 // Broken by: Audit that does not look into the stock.
 func framesAudit(t *T) {
 	t.check("recount", t.Mem.Audit())
@@ -257,6 +258,6 @@ func framesAudit(t *T) {
 	if t.Mem.Audit() == nil {
 		t.Errorf("a stocked frame with a word that is not zero passes the recount")
 	}
-	t.Mem.Table(f)[17] = 0 // or a kernel with checks would find it too, and panic
+	t.Mem.Table(f)[17] = 0 // otherwise a kernel with checks would find it too, and panic
 	t.check("recount of a frame that is zero again", t.Mem.Audit())
 }

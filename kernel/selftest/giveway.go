@@ -10,22 +10,23 @@ import (
 	"grim/mm/vm"
 )
 
-// waySize is what the operations of mapsGiveWay work on, in 4 KB pages, and wayEntries
-// how many map entries.
+// waySize is the size of the memory of mapsGiveWay's operations, in 4 KB pages, and
+// wayEntries the number of map entries.
 const (
 	waySize    = 16 << 20
 	wayEntries = 3000
-	// longestWait is what another task may wait; a nanosecond is an instruction. The
-	// longest step, of a leaf table that is unmapped, is 22 us, and it takes the scheduler
-	// 2 us to run the task. Single operations have been seen to take 33.
+	// longestWait is how long another task may have to wait. A nanosecond is an
+	// instruction. The longest step, unmapping a leaf table, takes 22 us, and the scheduler
+	// needs 2 us to run the task. Single operations have been seen to take 33.
 	longestWait = 40 * time.Microsecond
-	// wayTries is how often an operation may try: now and then the task waits for 40 to
-	// 140 us, whatever the operation is. The garbage collector is suspected.
+	// wayTries is how often an operation may try. Now and then the task waits for 40 to 140
+	// us, whatever the operation is, probably because of the garbage collector.
 	wayTries = 3
 )
 
-// mapsGiveWay: no operation on a map keeps others waiting for long, however large the
-// range, the map or the file is. Broken by: no yield in any one of the loops.
+// mapsGiveWay: no operation on a map keeps others waiting for long, whatever the size of
+// the range, the map or the file.
+// Broken by: no yield in any one of the loops.
 func mapsGiveWay(t *T) {
 	buf := make([]byte, 2<<20)
 	for _, c := range []struct {
@@ -84,8 +85,8 @@ func mapsGiveWay(t *T) {
 	}
 }
 
-// givesWay fails the test if a task waits for longer than limit each time that try says
-// how long it waits.
+// givesWay fails the test if a task waits for longer than limit in each try. try returns
+// how long the task has waited.
 func (t *T) givesWay(name string, limit time.Duration, try func() time.Duration) {
 	worst := try()
 	for n := 1; n < wayTries && worst > limit; n++ {
@@ -96,7 +97,7 @@ func (t *T) givesWay(name string, limit time.Duration, try func() time.Duration)
 	}
 }
 
-// way is what an operation works on.
+// way is the memory on which an operation works.
 type way struct {
 	t    *T
 	vs   *vm.VMSpace
@@ -116,7 +117,8 @@ func (w *way) end() {
 	}
 }
 
-// sparse maps memory that is not in blocks: half of each has another protection.
+// sparse maps memory that does not form blocks: each half of a block has another
+// protection.
 func (w *way) sparse() {
 	for va := dataVA; va < dataVA+waySize; va += arch.BlockSize {
 		w.t.mapped(w.vs, va, arch.BlockSize/2)
@@ -161,7 +163,7 @@ func (w *way) crowded() {
 	}
 }
 
-// fork makes a copy, which then looks for one of its entries.
+// fork makes a copy, and looks for one of its entries in the copy.
 func (w *way) fork() (err error) {
 	if w.kid, err = w.vs.Fork(w.t.Layout, 0); err == nil {
 		err = w.kid.EnsureReadable(dataVA, 1)
@@ -169,13 +171,13 @@ func (w *way) fork() (err error) {
 	return err
 }
 
-// waits runs fn and tells the longest time that a task did not run which
-// wants to all the time.
+// waits runs fn and returns the longest time for which a task did not run that wants to run
+// all the time.
 func waits(fn func()) (worst time.Duration) { return waitsEvery(time.Microsecond, fn) }
 
-// waitsEvery is waits for a task that wants to run at intervals, which must leave
-// user code time to get on: a timer that is due at each entry of user mode would
-// keep it from that.
+// waitsEvery is waits for a task that wants to run at intervals. The interval must leave
+// time for user code: a timer that is due at each entry of user mode would keep user code
+// from running.
 func waitsEvery(interval time.Duration, fn func()) (worst time.Duration) {
 	done, last, start := false, time.Duration(0), time.Now()
 	other := make(chan struct{})

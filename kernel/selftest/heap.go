@@ -9,10 +9,9 @@ var heapTests = []test{
 	{name: "heap/collected-when-idle", run: heapIdle},
 }
 
-// heapIdle: garbage is collected while the machine has nothing to do, and not while
-// it is busy.
+// heapIdle: garbage is collected while the machine is idle, and not while it is busy.
 // Broken by: collectWhenIdle not started; beforeIdle without the count of bytes (a
-// collection at every rest).
+// collection in every idle time).
 func heapIdle(t *T) {
 	collections := func() uint32 {
 		var m runtime.MemStats
@@ -26,7 +25,7 @@ func heapIdle(t *T) {
 	if n := collections() - begin; n != 0 {
 		t.Errorf("%d collections without garbage", n)
 	}
-	size := min(t.HeapBytes, 32<<10) // no constant, or it would be on the stack
+	size := min(t.HeapBytes, 32<<10) // not a constant, or it would be on the stack
 	for n := uint64(0); n < t.HeapBytes/8; n += size {
 		runtime.KeepAlive(make([]byte, size))
 		runtime.Gosched()

@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// hogProgram makes the kernel hold all that it will, of one kind of object.
+// hogProgram makes the kernel hold as many objects of one kind as it will.
 const hogProgram = "/bin/hog"
 
-// quickHogs are in the quick set: one of the heap, one of frames, one of both.
+// quickHogs are in the quick set: one that uses the heap, one frames, one both.
 var quickHogs = []string{"threads", "pipes", "shared-memory"}
 
-// runHogs runs user/hog once for each kind of object. A process of one user takes
-// until the kernel refuses, and others must be able to work meanwhile; afterwards
-// nothing may be left.
+// runHogs runs user/hog once for each kind of object. A process of one user takes objects
+// until the kernel refuses. In the meantime others must be able to work. Afterwards nothing
+// may be left.
 // Broken by: a kind without a charge, which ends the machine ("out of memory").
 func runHogs(e *Env) {
 	text, err := e.readFile("/tests/hog")

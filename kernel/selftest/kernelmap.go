@@ -59,12 +59,11 @@ func (t *T) kernelLeaves(l arch.Layout) (leaves []kernelLeaf) {
 	return leaves
 }
 
-// kernelWriteXorExecute: nothing in the kernel half can be both written and
-// executed, or reached by user code; the direct map is not executable; text is
-// executable and only that, constants can be read only, and no other mapping
-// lets either be written.
-// Broken by: kernData without NX; text mapped as data; the direct map of the
-// image as any other memory.
+// kernelWriteXorExecute: no memory in the kernel half can be both written and executed, or
+// accessed by user code. The direct map is not executable. Text is only executable,
+// constants are read-only, and no other mapping makes either writable.
+// Broken by: kernData without NX; text mapped as data; the direct map of the image like any
+// other memory.
 func kernelWriteXorExecute(t *T) {
 	leaves := t.kernelLeaves(t.Layout)
 	var text, rodata, data int
@@ -113,10 +112,10 @@ func kernelWriteXorExecute(t *T) {
 	}
 }
 
-// kernelStackGuards: below each fixed stack of the kernel a page is not mapped, and
-// the page above it, the stack's last, is.
-// Broken by: kernel roots built without Image.Guards; a stack that starts a page
-// lower than its guard says.
+// kernelStackGuards: the page below each fixed stack of the kernel is not mapped, and the
+// page above it, the last of the stack, is.
+// Broken by: kernel roots built without Image.Guards; a stack that starts a page lower than
+// its guard says.
 func kernelStackGuards(t *T) {
 	leaves := t.kernelLeaves(arch.SharedUK)
 	mapped := func(va arch.VA) bool {
@@ -137,15 +136,14 @@ func kernelStackGuards(t *T) {
 	}
 }
 
-// kernelUnreachable: user code can neither read, write nor run what the kernel
-// has mapped: its text, constants, data, heap, the direct map of the process's
-// own root and code.
+// kernelUnreachable: user code can neither read, write nor execute the kernel's memory: its
+// text, constants, data, heap, and the direct map of the process's own root and code.
 // Broken by: the user bit in kernelRodata (arm64).
 func kernelUnreachable(t *T) {
 	heap := new([64]byte)
 	vs := t.newSpace()
 	root := vs.Pmap().Root().Table
-	end(vs) // the next space takes the same root
+	end(vs) // the next space uses the same root
 	im := t.Image
 	targets := map[string]arch.VA{
 		"text": im.Text + 0x1000, "constants": im.Rodata + 0x1000, "data": im.Data,
@@ -157,8 +155,8 @@ func kernelUnreachable(t *T) {
 	}
 }
 
-// halfSum is a number that changes with any entry of the kernel half: those of
-// the root given, less what the CPU itself sets, and all tables below.
+// halfSum returns a number that changes with any entry of the kernel half: the entries of
+// the given root, without bits that the CPU sets, and all tables below.
 func (t *T) halfSum(root arch.PA) uint64 {
 	sum := uint64(14695981039346656037) // FNV-1a
 	var walk func(table arch.PA, level int)
@@ -184,12 +182,12 @@ func (t *T) halfSum(root arch.PA) uint64 {
 	return sum
 }
 
-// kernelHalfStays (E2): the kernel half of a root equals the machine's from its
-// creation to the end of its process: while user memory is mapped, while dirty
-// pages are handed back in the middle of the purge, after it, and in the root
-// that is kept for the next process; whose user half is empty then.
-// Broken by: Purge that clears the whole root; Destroy that clears entry 300;
-// newRoot that copies from entry 257.
+// kernelHalfStays (E2): the kernel half of a root equals the machine's from the root's
+// creation to the end of its process: while user memory is mapped, while dirty pages are
+// written back in the middle of the purge, after the purge, and in the root that is kept
+// for the next process. The user half of the kept root is empty.
+// Broken by: Purge that clears the whole root; Destroy that clears entry 300; newRoot that
+// copies from entry 257.
 func kernelHalfStays(t *T) {
 	want := t.halfSum(t.Machine.KernelHalf(t.Layout))
 	during := 0
@@ -234,13 +232,13 @@ func kernelHalfStays(t *T) {
 	}
 }
 
-// loadedRoots is a machine that can tell what its registers hold.
+// loadedRoots is a machine that can report the contents of its registers.
 type loadedRoots interface{ LoadedRoots() [2]arch.PA }
 
-// rootOffCPU (E3): at every step of an exit the roots in the CPU's registers are
-// ones in use; from the purge on, none of them is the exiting process's.
-// Broken by: Pmaps.Deactivate left out of leaveSiblings and of pmap.leave;
-// Destroy before the pmap has been left.
+// rootOffCPU (E3): at every step of an exit, the roots in the CPU's registers are in use.
+// From the purge on, none of them is the exiting process's.
+// Broken by: Pmaps.Deactivate left out of leaveSiblings and of pmap.leave; Destroy before
+// the pmap has been left.
 func rootOffCPU(t *T) {
 	cpu, ok := t.Machine.(loadedRoots)
 	if !ok {
@@ -259,14 +257,15 @@ func rootOffCPU(t *T) {
 	t.mapped(vs, dataVA, arch.BlockSize)
 	root := vs.Pmap().Root().Table
 
-	var mu sync.Mutex // several CPUs may take a step at once
+	var mu sync.Mutex // several CPUs may make a step at the same time
 	var bad []string
 	steps := 0
 	var pid int32
 	t.OnExitStep(func(e *proc.Event) {
 		mu.Lock()
 		defer mu.Unlock()
-		// While the goroutine does not move, the CPU's registers hold what they hold.
+		// While the goroutine does not move to another CPU, the CPU's registers do not
+		// change.
 		t.Pin()
 		roots, current := cpu.LoadedRoots(), arch.PA(0)
 		if c := t.Pmaps.Current(); c != nil {

@@ -1,4 +1,4 @@
 package selftest
 
-// machineTests are this architecture's alone.
+// machineTests are the tests that exist only on this architecture.
 var machineTests []test

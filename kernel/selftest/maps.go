@@ -22,10 +22,9 @@ var mapTests = []test{
 
 const page = arch.PageSize
 
-// mapsZeroFill: new memory reads as zero from the first byte to the last, and
-// faults in a row bring in more pages at a time, though never more than twice
-// what was touched.
-// Broken by: reserv.take with a window of 1; with a window of 512.
+// mapsZeroFill: new memory is zero from the first byte to the last. Consecutive faults
+// bring in more pages at a time, but never more than twice the touched ones. Broken by:
+// reserv.take with a window of 1; with a window of 512.
 func mapsZeroFill(t *T) {
 	const n = 200
 	var p program
@@ -45,7 +44,7 @@ func mapsZeroFill(t *T) {
 	}
 }
 
-// mapsSparseTouch: a touched page does not cost its whole 2 MB block.
+// mapsSparseTouch: touching a page does not take its whole 2 MB block.
 // Broken by: reserv.take with a window of 512.
 func mapsSparseTouch(t *T) {
 	var p program
@@ -58,8 +57,8 @@ func mapsSparseTouch(t *T) {
 	}
 }
 
-// mapsUnmap: what was unmapped faults, though it was in the TLB, and its
-// neighbours stay; so it is with the middle of a block.
+// mapsUnmap: unmapped memory faults, even if it was in the TLB, and its neighbours stay.
+// The same is true in the middle of a block.
 // Broken by: flushUnlinked that returns at once.
 func mapsUnmap(t *T) {
 	for _, block := range []bool{false, true} {
@@ -83,8 +82,9 @@ func mapsUnmap(t *T) {
 	}
 }
 
-// mapsRemap: mremap(2) grows with zeros, moves the data and leaves nothing at the
-// old place; of pages and of a block, also to where it is no block any more.
+// mapsRemap: mremap(2) grows with zeros, moves the data and leaves nothing at the old
+// place. This is tested with pages and with a block, also to a place where it is no block
+// any more.
 // Broken by: Move without its flush; Move that leaves the old entries.
 func mapsRemap(t *T) {
 	const to = dataVA + 16*arch.BlockSize
@@ -137,8 +137,8 @@ func mapsRemap(t *T) {
 	t.dies("read behind a mapping that was cut", vs, unix.SIGSEGV)
 }
 
-// mapsAdvise: MADV_DONTNEED gives zeros back in private memory, the file's bytes
-// in a private mapping of a file, and changes nothing in shared memory.
+// mapsAdvise: after MADV_DONTNEED, private memory is zero, a private mapping of a file has
+// the file's bytes, and shared memory is unchanged.
 // Broken by: advise that does not remove pages; flushUnlinked that returns at once.
 func mapsAdvise(t *T) {
 	obj := t.newFile(nil, 2*pageBytes)
@@ -168,8 +168,8 @@ func mapsAdvise(t *T) {
 	}
 }
 
-// mapsBrk: the heap grows with zeros, shrinks, and what it lost faults.
-// Broken by: brk that does not unmap.
+// mapsBrk: the heap grows with zeros and shrinks, and the removed memory faults. Broken by:
+// brk that does not unmap.
 func mapsBrk(t *T) {
 	for _, dies := range []bool{false, true} {
 		var p program
@@ -194,8 +194,8 @@ func mapsBrk(t *T) {
 	}
 }
 
-// mapsStack: a stack grows down to a touched address, up to its limit, and not
-// into the guard gap above another mapping.
+// mapsStack: a stack grows down to a touched address, up to its limit, and not into the
+// guard gap above another mapping.
 // Broken by: growStack without the test of the limit; of the gap.
 func mapsStack(t *T) {
 	const top = dataVA + 64*arch.BlockSize
@@ -234,10 +234,9 @@ func mapsStack(t *T) {
 	}
 }
 
-// mapsFile: a shared mapping writes to the file and sees what others write; a
-// private one has the file's bytes until it writes its own, which stay its own.
-// Broken by: enterObject that maps private pages writable; copyPage that enters
-// the old frame.
+// mapsFile: a shared mapping writes to the file and shows the writes of others. A private
+// mapping has the file's bytes until it writes to a page, which is then its own. Broken by:
+// enterObject that maps private pages writable; copyPage that enters the old frame.
 func mapsFile(t *T) {
 	for _, pager := range []*memoryPager{nil, {}} {
 		obj := t.newFile(pager, 3*pageBytes)
@@ -273,10 +272,10 @@ func mapsFile(t *T) {
 	}
 }
 
-// mapsFileEnd: a page past the end of a file is SIGBUS, also when the file has
-// become shorter under the mapping; the rest of its last page reads as zero.
-// Broken by: faultObject and GetPage without their looks at the size; Truncate
-// without Invalidate.
+// mapsFileEnd: a page beyond the end of a file is SIGBUS, also when the file has become
+// shorter under the mapping. The rest of its last page is zero.
+// Broken by: faultObject and GetPage without their looks at the size; Truncate without
+// Invalidate.
 func mapsFileEnd(t *T) {
 	for _, flags := range []vm.MapFlags{vm.Fixed | vm.Shared, vm.Fixed | vm.Private} {
 		obj := t.newFile(nil, pageBytes+100)
@@ -293,7 +292,7 @@ func mapsFileEnd(t *T) {
 
 		var q program
 		q.store(dataVA+page, 7)
-		q.store(stackVA-200, 1) // tell
+		q.store(stackVA-200, 1) // signal to the test
 		q.await(stackVA-201, 1)
 		q.load(dataVA + page)
 		vs = t.space(&q)

@@ -26,7 +26,7 @@ func (t *T) mapFlags(vs *vm.VMSpace, va arch.VA, n uint64, prot arch.Prot, flags
 	t.check("map", err)
 }
 
-// mappedBlock is mapped of 2 MB, touched until a 2 MB block maps them.
+// mappedBlock is mapped for 2 MB, which it touches until a 2 MB block maps them.
 func (t *T) mappedBlock(vs *vm.VMSpace, va arch.VA) {
 	t.mapped(vs, va, arch.BlockSize)
 	t.check("touch", vs.EnsureWritable(va, arch.BlockSize))
@@ -42,21 +42,21 @@ func (t *T) byteAt(vs *vm.VMSpace, va arch.VA) byte {
 	return b[0]
 }
 
-// newSpace is an address space without a program.
+// newSpace returns an address space without a program.
 func (t *T) newSpace() *vm.VMSpace {
 	vs, err := vm.New(t.VM, t.Layout, t.VM.Charges().Kernel())
 	t.check("vm.New", err)
 	return vs
 }
 
-// end purges and frees a space that no process has.
+// end purges and frees a space that does not belong to a process.
 func end(vs *vm.VMSpace) {
 	vs.Purge(nil)
 	vs.Release()
 }
 
-// passes runs the program in vs; it must end with exit status 0. The steps that
-// can fail end with other statuses.
+// passes runs the program in vs. It must end with exit status 0. The steps that can fail
+// end it with other statuses.
 func (t *T) passes(what string, vs *vm.VMSpace) proc.WaitResult {
 	r := t.start(vs).Wait()
 	if r.Status != 0 {
@@ -65,24 +65,24 @@ func (t *T) passes(what string, vs *vm.VMSpace) proc.WaitResult {
 	return r
 }
 
-// dies runs the program in vs; a signal must end it.
+// dies runs the program in vs. The signal sig must end it.
 func (t *T) dies(what string, vs *vm.VMSpace, sig syscall.Signal) {
 	if st := t.run(vs); st != proc.SignalStatus(sig) {
 		t.Errorf("%s: %s, want death by signal %d", what, statusText(st), sig)
 	}
 }
 
-// panics reports whether f panics, and with what.
+// panics returns the message of f's panic, or nil if f does not panic.
 func panics(f func()) (msg any) {
 	defer func() { msg = recover() }()
 	f()
 	return nil
 }
 
-// tableOf is a page of entries.
+// tableOf returns the entries of a table page.
 func (t *T) tableOf(pa arch.PA) *[arch.Entries]arch.PTE { return t.Mem.Table(phys.FrameOf(pa)) }
 
-// waitFor is the result of p's end, or false if it has not ended after d.
+// waitFor returns the result of p's end, or false if p has not ended after d.
 func waitFor(p *proc.Process, d time.Duration) (proc.WaitResult, bool) {
 	for deadline := time.Now().Add(d); !p.Exited(); time.Sleep(200 * time.Microsecond) {
 		if time.Now().After(deadline) {
@@ -92,11 +92,11 @@ func waitFor(p *proc.Process, d time.Duration) (proc.WaitResult, bool) {
 	return p.Wait(), true
 }
 
-// guestTime is the least of n measurements of f.
+// guestTime returns the smallest of n measurements of f.
 func guestTime(n int, f func() time.Duration) time.Duration {
 	best := time.Duration(1<<63 - 1)
 	for range n {
-		runtime.Gosched() // what is due elsewhere shall not fall into it
+		runtime.Gosched() // other work that is due must not be measured
 		best = min(best, f())
 	}
 	return best

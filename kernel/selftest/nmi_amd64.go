@@ -8,14 +8,14 @@ import (
 	"grim/proc"
 )
 
-// machineTests are this architecture's alone.
+// machineTests are the tests that exist only on this architecture.
 var machineTests = []test{
 	{name: "user/nmi", run: userNMI, layouts: true},
 }
 
-// userNMI: an NMI in user mode, and one in the kernel or while it sleeps, is
-// counted and changes nothing. Both ended the machine, by the vector's stub, when
-// that was the one of fatal exceptions.
+// userNMI: an NMI in user mode, and one in the kernel or while it sleeps, is counted and
+// has no other effect. Both ended the machine when the vector's stub was the one of fatal
+// exceptions.
 func userNMI(t *T) {
 	m := t.Machine.(interface {
 		NMIs() uint64

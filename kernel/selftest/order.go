@@ -18,8 +18,8 @@ var orderTests = []test{
 // mixedExits is how many processes a round of mixed makes.
 const mixedExits = 13
 
-// mixed makes the program run one child after the other of every kind that ends
-// in its own way, and wait for those that are its own.
+// mixed makes the program run children of all kinds, one after the other, each with its own
+// way to end. It waits for its own children.
 func (p *program) mixed(level int) {
 	kinds := []func(*program){
 		func(c *program) { c.exit(7) },
@@ -44,7 +44,7 @@ func (p *program) mixed(level int) {
 			c.spawnChild(cloneVfork, func(b *program) { b.exit(2) })
 			c.exit(3)
 		},
-		func(c *program) { // a borrower that outlives it, perhaps
+		func(c *program) { // a borrower that may outlive it
 			c.spawnChild(cloneShared, func(b *program) {
 				b.touch(dataVA, arch.PageSize, 4)
 				b.exit(0)
@@ -106,10 +106,10 @@ func (t *T) stop(r *recorder) []proc.Event {
 	return r.events
 }
 
-// exitOrder (E6): in a mixed load every exit's steps come in the contract's
-// order, as the exit design has it; knotes, zombie, SIGCHLD and wake-up never change.
-// Broken by telling the parent before the state is Zombie (announce), and by
-// Exiting after die (exit1).
+// exitOrder (E6): in a mixed load the steps of every exit come in the contract's order for
+// the exit design. knotes, zombie, SIGCHLD and wake-up have the same order in all designs.
+// Broken by telling the parent before the state is Zombie (announce), and by Exiting after
+// die (exit1).
 func exitOrder(t *T) {
 	base := t.Proc.Counts().Processes
 	r := t.record()
@@ -132,7 +132,7 @@ func exitOrder(t *T) {
 	}
 }
 
-// byProcess sorts events by process, leaving out those of single threads.
+// byProcess sorts events by process. It leaves out those of single threads.
 func byProcess(events []proc.Event) map[int32][]proc.Event {
 	out := map[int32][]proc.Event{}
 	for _, e := range events {
@@ -143,8 +143,8 @@ func byProcess(events []proc.Event) map[int32][]proc.Event {
 	return out
 }
 
-// badOrder compares the steps of one exit with the contract. It gives what is
-// wrong; empty: nothing.
+// badOrder compares the steps of one exit with the contract. It returns a description of
+// the problem, or "".
 func (t *T) badOrder(steps []proc.Event) string {
 	index := func(s exit.Step) int {
 		return slices.IndexFunc(steps, func(e proc.Event) bool { return e.Step == s })
@@ -157,7 +157,7 @@ func (t *T) badOrder(steps []proc.Event) string {
 	wanted := func(s exit.Step) bool {
 		switch s {
 		case exit.StepPurgeBegin, exit.StepPurgeEnd:
-			return has(exit.StepPurgeBegin) // the last user of a vmspace alone purges
+			return has(exit.StepPurgeBegin) // only the last user of a vmspace purges
 		case exit.StepSIGCHLD:
 			return has(s)
 		}
@@ -172,7 +172,7 @@ func (t *T) badOrder(steps []proc.Event) string {
 		}
 	}
 	if has(exit.StepZombie) && !has(exit.StepWait) {
-		// Its parent ended without a wait, and the new one does not want it: it
+		// Its parent has ended without a wait, and the new parent does not want it: so it
 		// is announced a second time.
 		main = main[:1+slices.IndexFunc(main, func(e proc.Event) bool { return e.Step == exit.StepWakeup })]
 		order = order[:1+slices.IndexFunc(order, func(s exit.Stage) bool { return s.Step == exit.StepWakeup })]
@@ -183,7 +183,8 @@ func (t *T) badOrder(steps []proc.Event) string {
 	return follows(apart, t.Design.Apart, wanted)
 }
 
-// follows compares steps with an order, of which the steps that are wanted must be there.
+// follows compares steps with an order. The steps for which wanted returns true must be
+// there.
 func follows(steps []proc.Event, order []exit.Stage, wanted func(exit.Step) bool) string {
 	for _, want := range order {
 		switch {
@@ -211,7 +212,7 @@ func stepNames(events []proc.Event) (names []string) {
 	return names
 }
 
-// ignoreSIGCHLD needs four words of zeros at va to work with.
+// ignoreSIGCHLD uses four words of zeros at va.
 func (p *program) ignoreSIGCHLD(va arch.VA) {
 	p.store(va, 1) // SIG_IGN
 	p.call(unix.SYS_RT_SIGACTION, uint64(unix.SIGCHLD), uint64(va), 0, 8)

@@ -8,18 +8,17 @@ import (
 	"grim/mm/vm"
 )
 
-// memoryPager keeps a file's pages in kernel memory, away from the frames that
-// are mapped, as a disk would. It can be slow to take a page back, or wait for
-// leave to.
+// memoryPager keeps a file's pages in kernel memory, separately from the mapped frames, as
+// a disk would. It can take long to write a page back, or wait for permission.
 type memoryPager struct {
 	delay time.Duration
-	gate  chan struct{} // PageOut waits until it is closed; nil: does not
+	gate  chan struct{} // PageOut waits until it is closed; nil: does not wait
 	onOut func()        // called by PageOut; nil: nothing
 
 	mu      sync.Mutex
 	pages   map[int64][]byte
-	out     int // pages taken back
-	waiting int // PageOuts that have begun and not ended
+	out     int // number of pages written back
+	waiting int // number of PageOuts that have begun and not ended
 }
 
 func (m *memoryPager) PageIn(index int64, page []byte) error {
@@ -54,7 +53,7 @@ func (m *memoryPager) PageOut(index int64, page []byte) error {
 	return nil
 }
 
-// taken is how many pages have been taken back.
+// taken returns how many pages have been written back.
 func (m *memoryPager) taken() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -67,8 +66,8 @@ func (m *memoryPager) begun() int {
 	return m.waiting + m.out
 }
 
-// newFile is a file of that size; the caller's reference is to be dropped. A nil
-// pager makes it one of the in-memory file system.
+// newFile makes a file of that size. The caller must drop its reference. With a nil pager
+// it is a file of the in-memory file system.
 func (t *T) newFile(pager *memoryPager, size int64) *vm.FileObject {
 	var o *vm.FileObject
 	if pager == nil {

@@ -20,8 +20,8 @@ var pageTableTests = []test{
 	{name: "pagetable/no-identifiers", run: noIdentifiers, layouts: true},
 }
 
-// permissionsPage: after mprotect(2) by the process itself, that is with the old
-// rights in the TLB, each access is allowed or a fault, as the rights say.
+// permissionsPage: after mprotect(2) by the process itself, with the old rights still in
+// the TLB, each access is allowed or a fault as the new rights say.
 // Broken by: pmap.change without its flushes; leafBits without ReadOnly or NoExec.
 func permissionsPage(t *T) {
 	t.permissions(arch.PageSize, func(vs *vm.VMSpace, code []byte) arch.VA {
@@ -31,28 +31,27 @@ func permissionsPage(t *T) {
 	})
 }
 
-// permissionsBlock: the same of a 2 MB block as a whole.
-// Broken by: pmap.change without its flushes; the block row of leafBits without
-// ReadOnly.
+// permissionsBlock: the same for a whole 2 MB block.
+// Broken by: pmap.change without its flushes; the block row of leafBits without ReadOnly.
 func permissionsBlock(t *T) {
 	t.permissions(arch.BlockSize, func(vs *vm.VMSpace, code []byte) arch.VA {
 		return t.blockWith(vs, code, 0)
 	})
 }
 
-// permissionsDemoted: the same of the only page that changes in a 2 MB block,
-// which becomes a table by that; its neighbours keep their rights.
-// Broken by: demote that gives all pages the block's first frame. (That demote
-// flushes cannot be seen in QEMU, which drops a block from its TLB with any page
-// in it; the host tests of pmap see it.)
+// permissionsDemoted: the same for a single page of a 2 MB block, which thereby becomes a
+// table. Its neighbours keep their rights.
+// Broken by: demote that gives all pages the block's first frame. (The flush of demote
+// cannot be tested in QEMU, which drops a block from its TLB with any page in it. The host
+// tests of pmap test it.)
 func permissionsDemoted(t *T) {
 	t.permissions(arch.PageSize, func(vs *vm.VMSpace, code []byte) arch.VA {
 		return t.blockWith(vs, code, 77*arch.PageSize)
 	})
 }
 
-// blockWith makes the 2 MB at dataVA a block of all rights with code at an offset,
-// and returns where that is.
+// blockWith makes the 2 MB at dataVA a block with all rights and with code at an offset. It
+// returns the address of the code.
 func (t *T) blockWith(vs *vm.VMSpace, code []byte, off arch.VA) arch.VA {
 	t.mappedBlock(vs, dataVA)
 	t.check("copyout", vs.CopyOut(dataVA+off, code))
@@ -63,8 +62,8 @@ func (t *T) blockWith(vs *vm.VMSpace, code []byte, off arch.VA) arch.VA {
 	return dataVA + off
 }
 
-// permissions tries every access under every protection of size bytes. prepare
-// maps memory with all rights and code in it, and returns where the code is.
+// permissions tries every access under every protection of size bytes. prepare maps memory
+// with all rights and with code in it, and returns the address of the code.
 func (t *T) permissions(size uint64, prepare func(vs *vm.VMSpace, code []byte) arch.VA) {
 	var ret program
 	ret.ret()
@@ -79,7 +78,7 @@ func (t *T) permissions(size uint64, prepare func(vs *vm.VMSpace, code []byte) a
 	}
 	for _, prot := range []arch.Prot{0, arch.Read, readWrite, arch.Read | arch.Exec, readWrite | arch.Exec} {
 		for _, a := range accesses {
-			// The program needs to know where before it is written.
+			// The program must contain the address.
 			probe := t.newSpace()
 			va := prepare(probe, ret.code)
 			end(probe)
@@ -108,7 +107,7 @@ func (t *T) permissions(size uint64, prepare func(vs *vm.VMSpace, code []byte) a
 	}
 }
 
-// noneKeepsData: PROT_NONE takes the rights and not the data, of pages and blocks.
+// noneKeepsData: PROT_NONE removes the rights but keeps the data, of pages and of blocks.
 // Broken by: leafBits that gives 0 for no rights.
 func noneKeepsData(t *T) {
 	for _, size := range []uint64{arch.PageSize, arch.BlockSize} {
@@ -133,10 +132,10 @@ func noneKeepsData(t *T) {
 	}
 }
 
-// promoteDemote: the data survives while a block is made of pages, is cut up,
-// loses pages, and while the process looks at it all the time.
-// Broken by: Promote that takes the block's second page for its first; demote that
-// gives all pages the block's first frame.
+// promoteDemote: the data survives while a block is made of pages, is split, and loses
+// pages. The process reads it all the time.
+// Broken by: Promote that takes the block's second page for its first; demote that gives
+// all pages the block's first frame.
 func promoteDemote(t *T) {
 	var p program
 	p.touch(dataVA, arch.PageSize, arch.BlockPages) // the last one promotes
@@ -175,16 +174,16 @@ func promoteDemote(t *T) {
 	t.dies("read of a page cut out of a block", vs, syscall.SIGSEGV)
 }
 
-// identifiersRunOut: with more address spaces than identifiers, each still sees
-// its own memory only, at the same addresses as the others.
-// Broken by: identify that gives every space identifier 1 (arm64). (QEMU has no
-// PCIDs, and drops its TLB whenever TTBR0's ASID changes: that FlushAll and
-// FlushASID come in time is for the host tests of pmap to see.)
+// identifiersRunOut: with more address spaces than identifiers, each space still sees only
+// its own memory, at the same addresses as the others.
+// Broken by: identify that gives every space identifier 1 (arm64). (QEMU has no PCIDs, and
+// drops its TLB whenever TTBR0's ASID changes. So the host tests of pmap test that FlushAll
+// and FlushASID come in time.)
 func identifiersRunOut(t *T) { t.manySpaces(max(3, t.Machine.CPUs())) }
 
-// noIdentifiers: the same on a machine that has none.
-// Broken by: arm64's Activate without its flush for ASID 0 (amd64 QEMU's CPUs have
-// no PCIDs: there each load of CR3 flushes).
+// noIdentifiers: the same on a machine without identifiers.
+// Broken by: arm64's Activate without its flush for ASID 0 (amd64 QEMU's CPUs have no
+// PCIDs: there each load of CR3 flushes).
 func noIdentifiers(t *T) { t.manySpaces(0) }
 
 func (t *T) manySpaces(identifiers int) {
@@ -216,7 +215,7 @@ func (t *T) manySpaces(identifiers int) {
 				t.Errorf("round %d, space %d of %d with %d identifiers: %s", round, i, spaces, identifiers, statusText(st))
 			}
 		}
-		// Nothing of those is left for a space that maps nothing there.
+		// No translation of these spaces is left for a space that maps nothing there.
 		var p program
 		p.load(dataVA)
 		t.dies("read where others had memory", t.space(&p), unix.SIGSEGV)

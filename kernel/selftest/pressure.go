@@ -26,9 +26,9 @@ var pressureTests = []test{
 	{name: "pressure/reservations", run: pressureReservations},
 }
 
-// starve runs a program again and again, with memory for n more frames from its
-// first instruction on, n = 0, 1, 2..., until it has its way: exit status 0. Up to
-// then it may be told so (exit status 1) or killed, and nothing may leak.
+// starve runs a program again and again, with memory for n more frames from its first
+// instruction on, n = 0, 1, 2..., until it succeeds: exit status 0. Before that it may get
+// an error (exit status 1) or be killed, and nothing may leak.
 func (t *T) starve(space func() *vm.VMSpace) {
 	const most = 200
 	failed := 0
@@ -56,10 +56,10 @@ func (t *T) starve(space func() *vm.VMSpace) {
 	t.Errorf("still fails with %d frames", most)
 }
 
-// pressureFault: no memory for a fault, the page or one of the tables above it,
-// is the end of the process and of nothing else.
-// Broken by: faultAnon that forgets the frame when Enter fails; grow that forgets
-// the tables it has.
+// pressureFault: if there is no memory for a fault, for the page or one of the tables above
+// it, only this process ends.
+// Broken by: faultAnon that forgets the frame when Enter fails; grow that forgets the
+// tables it has.
 func pressureFault(t *T) {
 	obj := t.newFile(nil, 4*pageBytes)
 	defer obj.Unref()
@@ -82,10 +82,10 @@ func pressureFault(t *T) {
 	})
 }
 
-// pressureFork: no memory for a fork is ENOMEM, and nothing is left of the child;
-// one for a copy afterwards is the end of who writes.
-// Broken by: Fork without the Purge of what it has; newThread's error that leaves
-// the number allocated.
+// pressureFork: without memory fork returns ENOMEM, and nothing of the child is left.
+// Without memory for a copy later, the process that writes ends.
+// Broken by: Fork without the Purge of its partial space; newThread's error that leaves the
+// number allocated.
 func pressureFork(t *T) {
 	var child, p program
 	child.store(dataVA, 2)
@@ -105,8 +105,8 @@ func pressureFork(t *T) {
 	})
 }
 
-// pressureMmap: mmap(2) itself needs no frames: populating does what it can, and
-// the access that needs the page decides.
+// pressureMmap: mmap(2) itself needs no frames. Populating brings in as much as it can, and
+// only the access to a missing page may fail.
 // Broken by: Map that takes populate's error for the kernel's own.
 func pressureMmap(t *T) {
 	var p program
@@ -121,8 +121,8 @@ func pressureMmap(t *T) {
 	t.starve(func() *vm.VMSpace { return t.space(&p) })
 }
 
-// pressureExec: execve(2) without memory fails, or the new program ends; the
-// program is a file of ours, the smallest there can be.
+// pressureExec: execve(2) without memory fails, or the new program ends. The program is the
+// smallest possible file.
 // Broken by: Exec that does not discard the space when build fails.
 func pressureExec(t *T) {
 	const path = "/tmp/selftest-exec"
@@ -148,7 +148,7 @@ func pressureExec(t *T) {
 	})
 }
 
-// smallELF is a program file of one segment, code at codeVA and two pages of
+// smallELF returns a program file with one segment: code at codeVA, and two pages of
 // zero-filled memory at dataVA (System V ABI, chapters 4 and 5).
 func (t *T) smallELF(code []byte) []byte {
 	const header, entry = 64, 56
@@ -180,8 +180,8 @@ func (t *T) smallELF(code []byte) []byte {
 	return append(b, code...)
 }
 
-// pressureCutBlock: to unmap or protect a part of a 2 MB block takes a table page;
-// without one it is ENOMEM and nothing has changed.
+// pressureCutBlock: unmapping or protecting a part of a 2 MB block takes a table page.
+// Without one the result is ENOMEM, and nothing has changed.
 // Broken by: unmap that ignores removePages' error.
 func pressureCutBlock(t *T) {
 	var p program
@@ -214,8 +214,8 @@ func pressureCutBlock(t *T) {
 	t.passes("use of the block", vs)
 }
 
-// pressureSpawn: no memory for a space, its tables or a u-area is an error of who
-// asks.
+// pressureSpawn: without memory for a space, its tables or a u-area, the caller gets an
+// error.
 // Broken by: Spawn that does not unmake the process when newThread fails.
 func pressureSpawn(t *T) {
 	var p program
@@ -237,7 +237,7 @@ func pressureSpawn(t *T) {
 	}
 }
 
-// trySpawn makes a process as start does, and reports whether it ended well.
+// trySpawn makes a process as start does, and reports whether it ended with success.
 func (t *T) trySpawn(p *program) bool {
 	vs, err := vm.New(t.VM, t.Layout, t.VM.Charges().Kernel())
 	if err != nil {
@@ -255,8 +255,9 @@ func (t *T) trySpawn(p *program) bool {
 	return child.Wait().Status == 0
 }
 
-// pressureAllMemory: a process that wants more memory than there is, is killed;
-// another that wants a page meanwhile waits for nobody, and all comes back.
+// pressureAllMemory: a process that wants more memory than there is, is killed. Another
+// process that wants a page in the meantime does not wait for others, and all memory comes
+// back.
 // Broken by: fault that takes ENOMEM for a reason to try again.
 func pressureAllMemory(t *T) {
 	var p, small program
@@ -275,8 +276,8 @@ func pressureAllMemory(t *T) {
 	t.passes("a process afterwards", vs)
 }
 
-// pressureLargest: when memory is gone, the process that holds most of it is killed,
-// whoever asks for more, and the others go on: one that waits for a page, and one
+// pressureLargest: when memory is used up, the process that holds most of it is killed,
+// whichever process asks for more. The others continue: one that waits for a page, and one
 // that forks.
 // Broken by: fault that kills the thread that asked; outOfMemory without its loop.
 func pressureLargest(t *T) {
@@ -313,8 +314,8 @@ func pressureLargest(t *T) {
 	}
 }
 
-// pressureReservations: frames that are only reserved are there for who needs
-// them; who holds the reservation keeps what it touched.
+// pressureReservations: frames that are only reserved can be used by others. The owner of
+// the reservation keeps the pages that it has touched.
 // Broken by: NewPool without AddReclaim.
 func pressureReservations(t *T) {
 	vs := t.newSpace()

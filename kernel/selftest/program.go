@@ -10,12 +10,12 @@ import (
 	"grim/proc"
 )
 
-// Where a test's user code, stack and data are.
+// Addresses of a test's user code, stack and data.
 const (
 	codeVA  arch.VA = 0x40_0000
 	stackVA arch.VA = 0x7000_0000
 	dataVA  arch.VA = 0x1000_0000
-	farVA   arch.VA = 0x7f00_0000_0000 // another root entry's reach
+	farVA   arch.VA = 0x7f00_0000_0000 // below another root entry
 )
 
 const readWrite = arch.Read | arch.Write
@@ -41,8 +41,8 @@ const readWrite = arch.Read | arch.Write
 //	repeat(n, body)        n times (n > 0) what body emits, itself without repeat
 //
 // handOver gives an emulator's turn to the next CPU. QEMU 7.2 with -icount runs the CPUs in
-// turn. A CPU that arms its timer loses its turn to the next one, which keeps it until its
-// own timer is due. A thread on the first CPU whose timer is due sooner than that is
+// turn. A CPU that sets its timer loses its turn to the next CPU, which keeps it until its
+// own timer is due. If the timer of the first CPU is due sooner than that, its thread is
 // interrupted before its first instruction each time.
 type program struct {
 	code []byte
@@ -51,8 +51,8 @@ type program struct {
 // exit ends the process with a status.
 func (p *program) exit(status int) { p.call(unix.SYS_EXIT_GROUP, uint64(status)) }
 
-// waitAny is wait4(2) for any child, whatever the program has done since its fork;
-// then the byte at status+1 is the child's exit status.
+// waitAny is wait4(2) for any child, whatever the program has done since its fork. Then the
+// byte at status+1 is the child's exit status.
 func (p *program) waitAny(status arch.VA) {
 	p.call(unix.SYS_WAIT4, ^uint64(0), uint64(status), 0, 0)
 }
@@ -91,8 +91,8 @@ func (t *T) populate(vs *vm.VMSpace, p *program) error {
 // start runs the program in vs, whose reference it takes over.
 func (t *T) start(vs *vm.VMSpace) *proc.Process { return t.startAfter(vs, nil) }
 
-// startAfter is start that calls setup, unless that is nil, when all is made and before the
-// program's first instruction: with several CPUs that may run before start returns.
+// startAfter is start, but calls setup, unless that is nil, when all is made and before the
+// program's first instruction. With several CPUs the program may run before start returns.
 func (t *T) startAfter(vs *vm.VMSpace, setup func(*proc.Thread)) *proc.Process {
 	files, err := t.NewFiles()
 	t.check("descriptor table", err)
@@ -111,7 +111,7 @@ func (t *T) run(vs *vm.VMSpace) proc.Status {
 // runProgram runs the program alone in a new address space.
 func (t *T) runProgram(p *program) proc.Status { return t.run(t.space(p)) }
 
-// soon waits until cond is true, and reports whether it is before d has passed.
+// soon waits until cond is true, and reports whether that happens within d.
 func soon(d time.Duration, cond func() bool) bool {
 	for deadline := time.Now().Add(d); !cond(); time.Sleep(100 * time.Microsecond) {
 		if time.Now().After(deadline) {
@@ -121,7 +121,7 @@ func soon(d time.Duration, cond func() bool) bool {
 	return true
 }
 
-// quiet waits until nothing of an ended process is still being taken apart.
+// quiet waits until no ended process is still being taken apart.
 func (t *T) quiet() {
 	t.eventually("all is taken apart", func() bool { return t.Proc.Counts().DeadThreads == 0 })
 }

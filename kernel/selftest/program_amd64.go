@@ -98,8 +98,8 @@ func (p *program) fork(child *program) {
 	p.emit(child.code...)
 }
 
-// waitChild is wait4 for the last fork's child; then exitByte(status+1) gives
-// its exit status.
+// waitChild is wait4 for the child of the last fork. Then exitByte(status+1) exits with the
+// child's exit status.
 func (p *program) waitChild(status arch.VA) {
 	p.emit(0x48, 0x89, 0xc7) // MOV RDI, RAX
 	p.set(rsi, uint64(status))
@@ -109,7 +109,7 @@ func (p *program) waitChild(status arch.VA) {
 	p.emit(0x0f, 0x05)
 }
 
-// skip emits a short conditional jump over what body emits.
+// skip emits a short conditional jump over the code that body emits.
 func (p *program) skip(opcode byte, body func()) {
 	at := len(p.code)
 	p.emit(opcode, 0)

@@ -83,8 +83,8 @@ func (p *program) fork(child *program) {
 	p.code = append(p.code, child.code...)
 }
 
-// waitChild is wait4 for the last fork's child; then exitByte(status+1) gives
-// its exit status.
+// waitChild is wait4 for the child of the last fork. Then exitByte(status+1) exits with the
+// child's exit status.
 func (p *program) waitChild(status arch.VA) {
 	p.set(1, uint64(status))
 	p.set(2, 0)

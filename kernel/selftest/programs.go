@@ -12,11 +12,11 @@ import (
 	"grim/proc/exit"
 )
 
-// testProgram holds the user-mode tests; lists of their names are beside it.
+// testProgram contains the user-mode tests. Lists of their names are beside it.
 const testProgram = "/bin/utest"
 
-// runPrograms runs the user-mode tests, each in a process of its own that is
-// judged by its exit status. What it says of a failure is on the console.
+// runPrograms runs the user-mode tests, each in a process of its own. The exit status is
+// the result. The console shows the reason of a failure.
 func runPrograms(e *Env) {
 	list := "/tests/list"
 	if e.Select == "quick" {
@@ -36,7 +36,7 @@ func runPrograms(e *Env) {
 	}
 }
 
-// programGuards are the user-mode tests that cannot pass under a design which breaks an
+// programGuards are the user-mode tests that cannot pass under a design that breaks an
 // invariant.
 var programGuards = map[string]exit.Invariant{"thread-churn": exit.E5}
 
@@ -55,7 +55,7 @@ func (t *T) program(name string) {
 	t.Errorf("%s", statusText(st))
 }
 
-// statusText says how a process ended.
+// statusText describes how a process ended.
 func statusText(st proc.Status) string {
 	if st.Signaled() {
 		return "killed by " + unix.SignalName(st.Signal())

@@ -22,11 +22,11 @@ var purgeTests = []test{
 	{name: "purge/yields", run: purgeYields, layouts: true, slow: true, timed: true},
 }
 
-// Where purgeEveryKind has what.
+// Addresses of the mappings of purgeEveryKind.
 const (
 	kindBlock   = dataVA
 	kindCut     = dataVA + 2*arch.BlockSize // a block with a hole
-	kindGuards  = dataVA + 4*arch.BlockSize // pages without rights, touched and not
+	kindGuards  = dataVA + 4*arch.BlockSize // pages without rights, some of them touched
 	kindWired   = dataVA + 6*arch.BlockSize
 	kindFile    = dataVA + 8*arch.BlockSize // shared, 4 pages: written, read, not touched, written
 	kindPager   = dataVA + 10*arch.BlockSize
@@ -36,11 +36,11 @@ const (
 	kindFar     = farVA
 )
 
-// purgeEveryKind: a process that has one of every kind of mapping, half of it
-// copied on write from a parent that lives, is purged: the files have its
-// writes, the parent its own bytes, and nothing is left.
-// Broken by: ReleaseLeaf that frees shared frames whatever their references;
-// purgeVisitor that leaves PutDirty out; Purge that ends at 512 GB.
+// purgeEveryKind: a process with one mapping of every kind, half of it copied on write from
+// a living parent, is purged. The files have its writes, the parent has its own bytes, and
+// nothing is left.
+// Broken by: ReleaseLeaf that frees shared frames whatever their references; purgeVisitor
+// that leaves PutDirty out; Purge that ends at 512 GB.
 func purgeEveryKind(t *T) {
 	file, slow := t.newFile(nil, 4*pageBytes), &memoryPager{}
 	paged := t.newFile(slow, 4*pageBytes)
@@ -121,10 +121,10 @@ func purgeEveryKind(t *T) {
 	}
 }
 
-// purgeMapStaysValid: after a purge map and pmap are empty, and can be filled,
-// run in, and purged again.
-// Broken by: Purge that leaves vs.hint; that leaves the reservations; pmap.Purge
-// that leaves p.leaving set.
+// purgeMapStaysValid: after a purge, map and pmap are empty. They can be filled, used to
+// run code, and purged again.
+// Broken by: Purge that leaves vs.hint; that leaves the reservations; pmap.Purge that
+// leaves p.leaving set.
 func purgeMapStaysValid(t *T) {
 	var p program
 	p.touch(dataVA, page, 50)
@@ -152,8 +152,8 @@ func purgeMapStaysValid(t *T) {
 	t.passes("program in a space that was purged", vs)
 }
 
-// purgeFinalFree (E8): the final free of a space that is not empty is a kernel
-// panic, for an entry alone as for a page.
+// purgeFinalFree (E8): the final free of a space that is not empty is a kernel panic,
+// whether it has an entry or a page left.
 // Broken by: Release without its assertion.
 func purgeFinalFree(t *T) {
 	for _, touched := range []bool{false, true} {
@@ -165,8 +165,8 @@ func purgeFinalFree(t *T) {
 		if panics(func() { vs.Release() }) == nil {
 			t.Fatalf("final free of a space with a mapping (touched: %v) is no panic", touched)
 		}
-		// The count is 0 now, and Ref says so by a panic of its own, after it
-		// has counted: that reference is the one to end with.
+		// The count is 0 now, so Ref panics, but only after it has counted. That reference
+		// is the one to end with.
 		if panics(func() { vs.Ref() }) == nil {
 			t.Errorf("a reference to a dead space is no panic")
 		}
@@ -190,9 +190,9 @@ func purgeWithoutMemory(t *T) {
 	vs.Release()
 }
 
-// purgeSparse: what a purge costs follows what is resident: 10 pages cost the
-// same in a mapping of 1 TB as in one of 10 pages, and 10 pages each under a
-// table of its own at most what their 30 tables make up.
+// purgeSparse: the cost of a purge depends on the resident pages. 10 pages cost the same in
+// a mapping of 1 TB as in one of 10 pages. 10 pages that each have tables of their own cost
+// at most as much as their 30 tables.
 // Broken by: unlink that goes through every 2 MB of the map.
 func purgeSparse(t *T) {
 	cost := func(size, stride uint64) time.Duration {
@@ -212,8 +212,8 @@ func purgeSparse(t *T) {
 	small := cost(10*page, page)
 	large := cost(1<<40, page)
 	spread := cost(1<<40, 100<<30)
-	// Ten times, and 200 us for what the host does meanwhile: a purge that looked
-	// at the address space would take thousands of times.
+	// Ten times as much, and 200 us for the host's other work. A purge that went through
+	// the address space would take thousands of times as long.
 	if limit := 10*small + 200*time.Microsecond; large > limit {
 		t.Errorf("10 pages: %v in a mapping of 10 pages, %v in one of 1 TB", small, large)
 	}
@@ -222,9 +222,9 @@ func purgeSparse(t *T) {
 	}
 }
 
-// purgeSlowPager (E1): wait does not return a child before its writes through a
-// shared mapping are with the file, however long the pager takes: here, until it
-// is let go on, and 5 ms for each page after that.
+// purgeSlowPager (E1): wait does not return a child before the file has its writes through
+// a shared mapping, however long the pager takes. Here the pager waits for permission, and
+// then takes 5 ms for each page.
 // Broken by: exit.Eager; Zombify before FreeSpace (exit.Reaper); exit1 with the purge in a
 // goroutine of its own (exit.Purge).
 func purgeSlowPager(t *T) {
@@ -263,8 +263,8 @@ func purgeSlowPager(t *T) {
 	}
 }
 
-// purgeWatched: a debugger that reads and writes the memory of a process all the time
-// (/proc/PID/mem) sees nothing of it once the purge has begun, and changes nothing about
+// purgeWatched: a debugger reads and writes the memory of a process all the time
+// (/proc/PID/mem). Once the purge has begun, it sees no memory any more. It does not change
 // the exit: the file has the process's last bytes when wait returns (E1), map and tables
 // are empty (E8), and nothing is left (E4, by the harness).
 // Broken by: a Purge that empties the map after the tables.
@@ -290,10 +290,10 @@ func purgeWatched(t *T) {
 			for _, va := range watched {
 				vs.Peek(b[:1], va)
 				if va != codeVA {
-					vs.Poke(va+7, b[1:2]) // not what the program itself uses
+					vs.Poke(va+7, b[1:2]) // a byte that the program does not use
 				}
 			}
-			time.Sleep(100 * time.Microsecond) // the program has to run as well
+			time.Sleep(100 * time.Microsecond) // let the program run
 		}
 	}()
 	exited := t.start(vs)
@@ -325,11 +325,11 @@ func purgeWatched(t *T) {
 	}
 }
 
-// purgeOthersGoOn (E7): while one purge waits for its pager, others are made,
-// run, fork, exit and are reaped; the one is in the state meanwhile in which its design
-// purges. Under exit.Reaper, too, others run and come to their end; they are not reaped.
-// Broken by: exit.Reaper, whose reaper does wait; Purge under VMSpace.mu does
-// not show here, as nobody else needs that space's.
+// purgeOthersGoOn (E7): while one purge waits for its pager, others are made, run, fork,
+// exit and are reaped. The waiting process is in the state in which its design purges.
+// Under exit.Reaper, others run and end too, but are not reaped.
+// Broken by: exit.Reaper, whose reaper does wait. Purge under VMSpace.mu does not fail
+// here, as no other process needs that lock.
 func purgeOthersGoOn(t *T) {
 	gate := make(chan struct{})
 	pager := &memoryPager{gate: gate}
@@ -386,15 +386,16 @@ func purgeOthersGoOn(t *T) {
 	open()
 }
 
-// purgeYields (E7): a purge of 64 MB in 4 KB pages lets others run after every
-// few leaf tables, be it private memory or an object's last mapping. With several CPUs the
-// other task would run on another one.
+// purgeYields (E7): a purge of 64 MB in 4 KB pages lets others run after every few leaf
+// tables, for private memory and for an object's last mapping. With several CPUs, the other
+// task would run on another CPU.
 // Broken by: vm.Purge without yield; Unref that gives freePages no yield.
 func purgeYields(t *T) {
 	const size = 64 << 20
 	private := t.newSpace()
 	defer end(private)
-	// Half a block has one protection and half another: no reservation, no block.
+	// The halves of a block have different protections, so there is no reservation and no
+	// block.
 	for va := dataVA; va < dataVA+size; va += arch.BlockSize {
 		t.mapped(private, va, arch.BlockSize/2)
 		t.mapFlags(private, va+arch.BlockSize/2, arch.BlockSize/2, readWrite|arch.Exec, vm.Fixed|vm.Private|vm.Anon, nil)
@@ -407,8 +408,8 @@ func purgeYields(t *T) {
 	t.yieldsIn("shared memory", object, size, 2*(size/arch.BlockSize/8-1))
 }
 
-// yieldsIn touches size bytes from dataVA on, and counts how often another task,
-// which waits for a timer each time, runs during their purge.
+// yieldsIn touches size bytes from dataVA on, and counts how often another task, which
+// waits for a timer each time, runs during their purge.
 func (t *T) yieldsIn(what string, vs *vm.VMSpace, size uint64, want int) {
 	t.check("touch", vs.EnsureWritable(dataVA, size))
 	if m, ok := vs.Pmap().Lookup(dataVA); !ok || m.Block {

@@ -13,10 +13,9 @@ var reaperTests = []test{
 	{name: "reaper/roots-and-uareas", run: reaperRoots, layouts: true, designs: true},
 }
 
-// reaperExits (E4): after 10 000 exits of all kinds, frames, table pages and
-// kernel objects are where they were, and every frame's count is right: the
-// check that follows every test. Broken by FreeSpace keeping its reference for
-// one pid in a thousand.
+// reaperExits (E4): after 10 000 exits of all kinds, frames, table pages and kernel objects
+// are as before, and every frame's count is right. The check after every test finds that.
+// Broken by FreeSpace keeping its reference for one pid in a thousand.
 func reaperExits(t *T) {
 	base := t.Proc.Counts().Processes
 	before := t.Proc.Counts()
@@ -35,15 +34,14 @@ func reaperExits(t *T) {
 	}
 }
 
-// reaperRoots (E3): at every step of every exit the root that the CPU has loaded
-// is a live one; and when a thread that has siblings is seen to be dead, the CPU
-// is on none, or the last sibling could purge under it. Broken by leaveSiblings
-// without its Deactivate.
+// reaperRoots (E3): at every step of every exit, the CPU has loaded a live root. When a
+// thread with siblings is seen to be dead, the CPU has loaded no process's root; otherwise
+// the last sibling could purge it. Broken by leaveSiblings without its Deactivate.
 func reaperRoots(t *T) {
 	base := t.Proc.Counts().Processes
 	var mu sync.Mutex
 	var onRoot, freed, steps int
-	lastThread := map[int32]bool{} // processes of which only one is left
+	lastThread := map[int32]bool{} // processes with only one thread left
 	t.OnExitStep(func(e *proc.Event) {
 		mu.Lock()
 		defer mu.Unlock()

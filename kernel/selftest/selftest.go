@@ -1,10 +1,9 @@
-// Package selftest proves the exit contract and what it stands on, on the
-// machine itself: real page tables walked by the CPU, real user mode, real
-// traps. Every test runs in a goroutine of its own; after each, frames, table
-// pages and kernel objects must be back where they were (E4), or it has failed.
+// Package selftest tests the exit contract and its foundations on the machine itself: real
+// page tables walked by the CPU, real user mode, real traps. Every test runs in a goroutine
+// of its own. After each, frames, table pages and kernel objects must be as before (E4), or
+// it has failed.
 //
-// A test's comment says how the thing it guards was once broken to see the test
-// fail.
+// A test's comment says how the tested code was once broken, to see the test fail.
 package selftest
 
 import (
@@ -35,18 +34,18 @@ type Env struct {
 	Proc    *proc.Kernel
 	Layout  arch.Layout  // the boot's default
 	Design  *exit.Design // the same
-	Select  string       // "all", "quick", "none", or parts of the names to run, with commas between
+	Select  string       // "all", "quick", "none", or parts of the names to run, separated by commas
 	Report  *tap.Report
 
-	// Image is where the kernel's own sections are.
+	// Image has the addresses of the kernel's own sections.
 	Image Image
 	// Format is the CPU's page-table format.
 	Format *arch.Format
-	// KernelRights is what a present entry of the kernel half, a leaf or a
-	// table, leaves to kernel code, and whether it leaves user code anything.
+	// KernelRights returns the rights that a present entry of the kernel half, a leaf or a
+	// table, leaves to kernel code, and whether it leaves user code any right.
 	KernelRights func(e arch.PTE, leaf bool) (p arch.Prot, user bool)
-	// OnExitStep sets who sees exit steps as they happen; nil: nobody. Called
-	// with locks of package proc held: f must not call back.
+	// OnExitStep sets a function that is called at each exit step; nil: none. It is called
+	// with locks of package proc held, so it must not call back.
 	OnExitStep func(f func(e *proc.Event))
 
 	// Pin keeps a goroutine on its CPU, and running, until Unpin.
@@ -54,45 +53,45 @@ type Env struct {
 
 	// Virtual: time is a count of instructions.
 	Virtual bool
-	// Soak is how long the mixed load runs, by Seed; 0: not at all.
+	// Soak is the duration of the mixed load, which is seeded by Seed; 0: none.
 	Soak time.Duration
 	Seed uint64
-	// HeapBytes is the size of the kernel's heap, full.
+	// HeapBytes is the full size of the kernel's heap.
 	HeapBytes uint64
-	// NewFiles makes a descriptor table for a process, the console on 0 to 2.
+	// NewFiles makes a descriptor table for a process, with the console on 0 to 2.
 	NewFiles func() (proc.Files, error)
 	// Exec starts a program of the file system as a child of the kernel.
 	Exec func(path string, args []string, layout arch.Layout, d *exit.Design) (*proc.Process, error)
 }
 
-// Image is the kernel in its window: bounds in bytes, ends exclusive.
+// Image has the addresses of the kernel's sections. Ends are exclusive.
 type Image struct {
 	Text, EText, Rodata, ERodata, Data, End arch.VA
 
 	Guards []arch.StackGuard // below the kernel's fixed stacks
 }
 
-// test is one self-test. Those with layouts run once under each layout, those
-// with designs under each exit design, in every boot; the others once, with
-// the boot's default.
+// test is one self-test. In every boot, a test with layouts runs once under each layout,
+// and one with designs under each exit design. The others run once, with the boot's
+// defaults.
 type test struct {
 	name    string
 	run     func(t *T)
 	layouts bool
 	designs bool
-	// guards is the invariant that the test is about, if there are designs that do not
-	// keep it. Under these the test must fail: see judge.
+	// guards is the invariant that the test tests, if there are designs that break it.
+	// Under these the test must fail: see judge.
 	guards exit.Invariant
 	slow   bool // left out of the quick set
-	lab    bool // an experiment that only "selftest=debate" runs
-	// timed: the test judges times, and runs only where time is a count of the
-	// instructions of one CPU. With several, an emulator counts those of all CPUs, which it
+	lab    bool // an experiment, which runs only with "selftest=debate"
+	// timed: the test judges times. It runs only where time counts the instructions of one
+	// CPU. With several CPUs, an emulator counts the instructions of all CPUs, which it
 	// runs in turn.
 	timed bool
-	real  bool // the test measures what only a machine shows whose CPUs run at the same time
+	real  bool // the test needs a machine whose CPUs run at the same time
 }
 
-// tests by topic, in the order they run: what the later ones stand on first.
+// tests has all tests by topic, in the order in which they run: foundations first.
 var tests = slices.Concat(frameTests, pageTableTests, kernelMapTests, userModeTests, machineTests, cpuTests, mapTests,
 	cowTests, purgeTests, exitPathTests, cpuExitTests, pressureTests, faultTests, heapTests, fileTests, debateTests)
 
@@ -101,8 +100,8 @@ func Run(e *Env) {
 	if e.Select == "none" {
 		return
 	}
-	// The runtime counts its own goroutines too, and starts the one that marks
-	// with the first collection: not in the middle of a test.
+	// The runtime counts its own goroutines too. It starts the one that marks with the
+	// first collection, which must not be in the middle of a test.
 	runtime.GC()
 	if n := runtime.GOMAXPROCS(0); n > 1 {
 		fmt.Printf("# goroutines run on %d CPUs\n", n)
@@ -123,7 +122,7 @@ func Run(e *Env) {
 	e.wholeAudit()
 }
 
-// wholeAudit recounts every frame of memory, once: after each test it would be most of
+// wholeAudit recounts every frame of memory, once. After each test, that would take most of
 // the time on a machine with much memory.
 func (e *Env) wholeAudit() {
 	var reasons []string
@@ -133,7 +132,7 @@ func (e *Env) wholeAudit() {
 	e.Report.Result("frames/recount-of-all", reasons)
 }
 
-// selected tells whether a test is to run in this boot.
+// selected reports whether a test must run in this boot.
 func (e *Env) selected(c test) bool {
 	if c.timed && (!e.Virtual || runtime.GOMAXPROCS(0) > 1) {
 		return false
@@ -189,7 +188,7 @@ func (e *Env) runOne(c test, layout arch.Layout, d *exit.Design) {
 		c.run(t)
 	}()
 	<-done
-	// Under a design that breaks an invariant nothing may leak either.
+	// Under a design that breaks an invariant, nothing may leak either.
 	if reasons, _ := t.judge(&c); len(reasons) == 0 {
 		t.leaks(before)
 	}
@@ -197,9 +196,9 @@ func (e *Env) runOne(c test, layout arch.Layout, d *exit.Design) {
 	e.Report.Result(name+note, reasons)
 }
 
-// judge says what counts against a test that has run. Under a design that breaks the
-// invariant which the test guards, the test must have failed, for the reason that the
-// design names, and for no other; then note tells what it has seen.
+// judge returns the reasons for which a test has failed. Under a design that breaks the
+// invariant of the test, the test must have failed for the reason of the design, and for no
+// other; then note describes it.
 func (t *T) judge(c *test) (reasons []string, note string) {
 	breach := t.Design.Breach(c.guards)
 	seen := ""
@@ -236,15 +235,16 @@ type reason struct {
 	broken exit.Invariant // 0: anything else
 }
 
-// Errorf notes a reason why the test failed and goes on.
+// Errorf records a reason why the test has failed, and continues.
 func (t *T) Errorf(format string, args ...any) { t.Brokenf(0, format, args...) }
 
-// Brokenf is Errorf for a reason that shows an invariant broken.
+// Brokenf is Errorf for a reason that shows that an invariant is broken.
 func (t *T) Brokenf(i exit.Invariant, format string, args ...any) {
 	t.reasons = append(t.reasons, reason{fmt.Sprintf(format, args...), i})
 }
 
-// Fatalf notes a reason and ends the test. Only from the test's own goroutine.
+// Fatalf records a reason and ends the test. It may be called only by the test's own
+// goroutine.
 func (t *T) Fatalf(format string, args ...any) {
 	t.Errorf(format, args...)
 	runtime.Goexit()
@@ -266,9 +266,9 @@ func (t *T) runCleanups() {
 	}
 }
 
-// census is what a test must leave as it found it (E4).
+// census has the numbers that a test must leave unchanged (E4).
 type census struct {
-	Frames     int // free
+	Frames     int // free frames
 	Spaces     int64
 	Entries    int64
 	Objects    int64
@@ -296,8 +296,8 @@ func (e *Env) census() census {
 // settle is how long dead threads may take to be reaped, and goroutines to end.
 const settle = 2 * time.Second
 
-// leaks compares with the state before the test, and recounts the frames that are in
-// use or have been. All of memory is recounted at the end, see wholeAudit.
+// leaks compares the state with that before the test, and recounts the frames that are or
+// have been in use. wholeAudit recounts all of memory at the end.
 func (t *T) leaks(before census) {
 	t.settles(before)
 	if err := t.Mem.AuditChanged(); err != nil {
@@ -305,8 +305,8 @@ func (t *T) leaks(before census) {
 	}
 }
 
-// settles waits until everything is back where it was before. There may be fewer
-// goroutines: on another CPU, some may have been on their way out when before was taken.
+// settles waits until everything is as before. There may be fewer goroutines: some may have
+// been ending on another CPU when before was taken.
 func (t *T) settles(before census) {
 	var after census
 	for deadline := time.Now().Add(settle); ; time.Sleep(time.Millisecond) {

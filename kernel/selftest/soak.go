@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// runSoak runs a mixed load on all CPUs for the time that soak= says: processes, programs,
-// threads, memory, files, signals and kills (user/utest). What goes wrong in a worker ends it
-// with the reason; afterwards nothing may be left.
+// runSoak runs a mixed load on all CPUs for the time in soak=: processes, programs,
+// threads, memory, files, signals and kills (user/utest). A problem in a worker ends it
+// with a reason. Afterwards nothing may be left.
 func runSoak(e *Env) {
 	if e.Soak == 0 {
 		return

@@ -26,8 +26,8 @@ func (p *program) makeThreads(level int, n uint64) {
 	p.times(level, n, func(b *program) { b.thread((*program).exitThread) })
 }
 
-// mostThreads runs until p's program has come to gate i and gives the most
-// threads, dead ones included, seen on the way.
+// mostThreads waits until p's program has arrived at gate i. It returns the largest number
+// of threads, including dead ones, seen until then.
 func (t *T) mostThreads(p *proc.Process, g *gates, i int, limit time.Duration) (most int64) {
 	for deadline := time.Now().Add(limit); ; time.Sleep(time.Millisecond) {
 		c := t.Proc.Counts()
@@ -48,9 +48,10 @@ func (t *T) mostThreads(p *proc.Process, g *gates, i int, limit time.Duration) (
 }
 
 // threadChurn (E5): a process that makes and ends 100 000 threads (10 000 under designs
-// other than the boot's) never holds more than live ones plus a bound. The numbers come round three times meanwhile;
-// a zombie's and its group's are never handed out. Broken by exit.Parent, and under
-// exit.Inline by a Fork that does not let started threads run.
+// other than the boot's) never holds more than the live threads and a bound. The numbers
+// wrap around three times in that time. Those of a zombie and of its group are never used.
+// Broken by exit.Parent, and under exit.Inline by a Fork that does not let started threads
+// run.
 func threadChurn(t *T) {
 	var p program
 	p.spawnChild(cloneFork, func(c *program) { c.exit(3) })
@@ -60,7 +61,7 @@ func threadChurn(t *T) {
 	}
 	p.times(1, hundreds, func(b *program) {
 		b.makeThreads(0, 100)
-		b.call(unix.SYS_SCHED_YIELD) // few live ones, whatever the CPU can do in a slice
+		b.call(unix.SYS_SCHED_YIELD) // few live threads, whatever the CPU can do in a slice
 	})
 	p.waitAt(0)
 	p.call(unix.SYS_WAIT4, ^uint64(0), uint64(dataVA), 0, 0)
@@ -76,8 +77,8 @@ func threadChurn(t *T) {
 		return len(c) == 1 && c[0].State() == proc.Zombie
 	})
 	zombie := t.children(parent)[0]
-	// 64 is package proc's bound. A hundred are made at a time; the maker may get
-	// its turn a few times before they, and then the reaper, get theirs.
+	// 64 is package proc's bound. A hundred are made at a time. The maker may get its turn
+	// a few times before they, and then the reaper, get theirs.
 	const most = 64 + 500
 	if all := t.mostThreads(parent, g, 0, 60*time.Second); all > most {
 		t.Brokenf(exit.E5, "ended threads are kept: %d at one time, want up to %d", all, most)
@@ -92,8 +93,8 @@ func threadChurn(t *T) {
 	t.wants("maker of threads", parent, proc.ExitStatus(3))
 }
 
-// threadsFreed (E5): a thread that ends is freed at once: u-area, number and
-// object are back while the process lives. Broken as threadChurn.
+// threadsFreed (E5): a thread that ends is freed at once: its u-area, number and object are
+// free while the process lives. Broken like threadChurn.
 func threadsFreed(t *T) {
 	var p program
 	p.makeThreads(0, 500)
@@ -105,7 +106,7 @@ func threadsFreed(t *T) {
 	parent := t.start(vs)
 	t.await(g, 0)
 	soon(200*time.Millisecond, func() bool { return t.Proc.Counts().Threads == 1 })
-	// Asked once: it looks at every frame there is.
+	// Checked only once: it looks at every frame.
 	if n, threads := t.Mem.Owners()[phys.UArea]-uareas, t.Proc.Counts().Threads; n != 1 || threads != 1 {
 		t.Brokenf(exit.E5, "ended threads are kept: %d u-areas, %d threads, want 1", n, threads)
 	}
@@ -116,10 +117,10 @@ func threadsFreed(t *T) {
 	t.wants("maker of threads", parent, 0)
 }
 
-// threadRegisters (E3): while threads come and go, no living thread's u-area is
-// handed to another: each keeps a value of its own in a register over a hundred
-// traps. Broken by the reaper freeing another thread's u-area too, which the
-// frame allocator sees as well, at the second time.
+// threadRegisters (E3): while threads come and go, no living thread's u-area is given to
+// another thread. Each thread keeps its own value in a register over a hundred traps.
+// Broken by the reaper freeing another thread's u-area too; the frame allocator detects
+// that as well, the second time.
 func threadRegisters(t *T) {
 	var p program
 	const threads = 12
@@ -141,16 +142,16 @@ func threadRegisters(t *T) {
 	}
 }
 
-// exitGroupThreads: exit_group ends threads that sleep, spin and wait in a fault;
-// as long as one is on its way through a fault, nothing is taken apart. Broken
-// by leaveSiblings calling the last but one the last.
+// exitGroupThreads: exit_group ends threads that sleep, spin and wait in a fault. As long
+// as a thread is in a fault, nothing is taken apart. Broken by leaveSiblings that calls the
+// last but one the last.
 func exitGroupThreads(t *T) {
 	var p program
 	p.thread((*program).pause)
 	p.thread((*program).spin)
 	p.thread(func(th *program) {
 		th.waitAt(0)
-		th.exit(50) // not in the end: exit_group came first
+		th.exit(50) // must not count: exit_group came first
 	})
 	p.touch(dataVA, arch.PageSize, 8)
 	p.waitAt(1)
@@ -171,9 +172,9 @@ func exitGroupThreads(t *T) {
 	t.wants("process", q, proc.ExitStatus(5))
 }
 
-// exitDuringFork: the process ends while another of its threads is in fork. The
-// child is whole or is not there; either way nothing is left. Broken by
-// cloneProcess without unshare.
+// exitDuringFork: the process ends while another of its threads is in fork. The child is
+// complete, or does not exist. In both cases nothing is left. Broken by cloneProcess
+// without unshare.
 func exitDuringFork(t *T) {
 	for i := range 10 {
 		var p program
@@ -184,7 +185,7 @@ func exitDuringFork(t *T) {
 					c.touch(dataVA, arch.PageSize, 3)
 					c.exit(0)
 				})
-				b.handOver() // else fork fails under exit.Parent before the other CPU has its turn
+				b.handOver() // otherwise fork fails under exit.Parent before the other CPU has its turn
 			})
 			th.exit(1)
 		})
@@ -196,9 +197,9 @@ func exitDuringFork(t *T) {
 	}
 }
 
-// execSiblings: exec ends the other threads first, however they wait, and only
-// then leaves the old memory; exec by a thread that is not the leader keeps the
-// process's number. Broken by singleThread that does not wait for the others.
+// execSiblings: exec first ends the other threads, however they wait, and only then leaves
+// the old memory. exec by a thread that is not the leader keeps the process's number.
+// Broken by singleThread that does not wait for the others.
 func execSiblings(t *T) {
 	var next program
 	next.exit(33)
@@ -213,7 +214,7 @@ func execSiblings(t *T) {
 		p.thread((*program).spin)
 		p.thread(func(th *program) {
 			th.waitAt(0)
-			th.exit(94) // not in the end: exec came first
+			th.exit(94) // must not count: exec came first
 		})
 		p.touch(dataVA+arch.PageSize, arch.PageSize, 8)
 		p.waitAt(1)

@@ -13,11 +13,10 @@ var timelineTests = []test{
 	{name: "exit/timeline", run: exitTimeline, layouts: true, designs: true},
 }
 
-// exitTimeline (E6): what anybody may read of an exit afterwards, the text of
-// /proc/exits, has its steps in the contract's order with ascending times, done by
-// whom the design says, and tells what the purge freed. Broken by Exiting after
-// die (exit1), by a trace whose times run backwards, and by exitsText
-// without pages.
+// exitTimeline (E6): the record of an exit in /proc/exits has its steps in the contract's
+// order with ascending times, in the contexts of the design, and reports what the purge has
+// freed. Broken by Exiting after die (exit1), by a trace whose times run backwards, and by
+// exitsText without pages.
 func exitTimeline(t *T) {
 	const (
 		children = 8
@@ -50,7 +49,7 @@ func exitTimeline(t *T) {
 		}
 	}
 	exits := byProcess(events)
-	delete(exits, pid) // the kernel's own, which nobody's wait4 returns
+	delete(exits, pid) // a child of the kernel, which no wait4 returns
 	if len(exits) != children {
 		t.Errorf("%d exits of children in /proc/exits, want %d", len(exits), children)
 	}

@@ -39,7 +39,7 @@ func userFork(t *T) {
 	}
 }
 
-// userPermissions checks every permission by an access that the CPU judges.
+// userPermissions checks every permission by an access of the CPU.
 func userPermissions(t *T) {
 	const ok = -1
 	access := map[string]func(*program){
@@ -61,7 +61,7 @@ func userPermissions(t *T) {
 			var p, ret program
 			access[name](&p)
 			p.exit(3)
-			ret.exit(3) // what "exec" finds
+			ret.exit(3) // what "exec" runs
 			vs := t.space(&p)
 			_, err := vs.Map(dataVA, arch.PageSize, readWrite, vm.Fixed|vm.Private|vm.Anon, nil, 0)
 			t.check("map", err)
@@ -79,7 +79,7 @@ func userPermissions(t *T) {
 	}
 }
 
-// userNoKernel: no address of the kernel half can be read, written or run.
+// userNoKernel: no address of the kernel half can be read, written or executed.
 func userNoKernel(t *T) {
 	for _, va := range []arch.VA{arch.UserMax, arch.DirectBase, arch.DirectBase + 0x4020_0000, arch.KernelBase,
 		arch.KernelBase + 0x20_0000, 0xffff_ffff_ffff_f000, 0xffff_ffff_ffe0_0000, 0x8000_0000_0000_0000} {
@@ -87,7 +87,7 @@ func userNoKernel(t *T) {
 	}
 }
 
-// noAccess wants user code that reads, writes or runs va to end by SIGSEGV.
+// noAccess requires that user code that reads, writes or executes va ends by SIGSEGV.
 func (t *T) noAccess(what string, va arch.VA) {
 	for name, f := range map[string]func(*program){
 		"read":  func(p *program) { p.load(va) },

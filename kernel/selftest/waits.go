@@ -11,8 +11,8 @@ var waitTests = []test{
 	{name: "wait/parent-first", run: waitParentFirst, designs: true},
 }
 
-// waitThreads: several threads wait at once; every child is handed to one of
-// them, and to one only. Broken by collect without release.
+// waitThreads: several threads wait at the same time. Every child is given to exactly one
+// of them. Broken by collect without release.
 func waitThreads(t *T) {
 	const n = 8
 	var p program
@@ -44,9 +44,8 @@ func waitThreads(t *T) {
 	t.wants("parent", parent, proc.ExitStatus(-int(unix.ECHILD)))
 }
 
-// waitParentFirst: a chain of processes, each of which ends before its child:
-// the last one is reaped though nobody is left to wait. Broken by announce with
-// nowait false always.
+// waitParentFirst: in a chain of processes, each ends before its child. The last one is
+// reaped though no process is left to wait. Broken by announce with nowait always false.
 func waitParentFirst(t *T) {
 	base := t.Proc.Counts().Processes
 	var p program

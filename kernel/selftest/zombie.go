@@ -15,16 +15,16 @@ var zombieTests = []test{
 	{name: "zombies/none-if-ignored", run: zombiesIgnored, designs: true},
 }
 
-// zombies is how many of them most tests make: a machine of 64 MB has room for some
-// 450 processes of one user.
+// zombies is the number of zombies of most tests. A machine of 64 MB has room for some 450
+// processes of one user.
 const zombies = 300
 
-// fatZombies is how many there are under a design whose zombies hold memory: such a
-// machine has no room for 300.
+// fatZombies is the number under a design whose zombies hold memory: such a machine has no
+// room for 300.
 const fatZombies = 60
 
-// zombieMaker forks children that touch memory and end with status 3, comes to
-// gate 0, and goes on with what then emits.
+// zombieMaker forks children that touch memory and end with status 3, arrives at gate 0,
+// and continues with the code that then emits.
 func (t *T) zombieMaker(n uint64, then func(*program)) (*proc.Process, *gates) {
 	var p program
 	p.times(0, n, func(b *program) {
@@ -51,10 +51,9 @@ func (t *T) zombieMaker(n uint64, then func(*program)) (*proc.Process, *gates) {
 	return parent, g
 }
 
-// zombiesHoldNothing (E10): 300 zombies hold status, usage and identity, and
-// nothing else: no frame, no vmspace, no thread, no descriptor. Then each is
-// waited for with the status it has. Broken by exit.Parent,
-// and by Last without FreeSpace.
+// zombiesHoldNothing (E10): 300 zombies hold status, usage and identity, and nothing else:
+// no frame, no vmspace, no thread, no descriptor. Then each is waited for, and its status
+// is right. Broken by exit.Parent, and by Last without FreeSpace.
 func zombiesHoldNothing(t *T) {
 	before := t.census()
 	zombies := zombies
@@ -73,7 +72,7 @@ func zombiesHoldNothing(t *T) {
 	if n := now.Processes - before.Processes; n != int64(zombies+1) {
 		t.Errorf("%d processes, want %d", n, zombies+1)
 	}
-	// What the parent holds: a space, a thread, a dozen frames and tables.
+	// The parent holds a space, a thread, a dozen frames and tables.
 	const parents = 40
 	if s, th, fr := now.Spaces-before.Spaces, now.Threads-before.Threads, before.Frames-now.Frames; s != 1 || th != 1 || fr > parents {
 		t.Brokenf(exit.E10, "%d zombies hold memory and threads: %d vmspaces, %d threads, about %d frames", zombies, s-1, th-1, fr)
@@ -95,8 +94,8 @@ func zombiesHoldNothing(t *T) {
 	t.wants("parent of zombies", parent, proc.ExitStatus(3))
 }
 
-// zombiesToInit: the zombies of a parent that ends are process 1's, which is told,
-// asleep in wait as it is, and gets them. Broken by orphan without its announce.
+// zombiesToInit: the zombies of a parent that ends become process 1's. Process 1, asleep in
+// wait, is told and gets them. Broken by orphan without its announce.
 func zombiesToInit(t *T) {
 	const n = 20
 	var in program
@@ -121,16 +120,16 @@ func zombiesToInit(t *T) {
 	close(g.open[0])
 	t.wants("parent that does not wait", parent, proc.ExitStatus(2))
 	t.eventually("process 1 has waited for the orphans", func() bool { return len(t.children(init)) == 1 })
-	for _, c := range orphans { // one that owes something is off the list before it is gone
+	for _, c := range orphans { // a zombie with work left is off the list before it is gone
 		t.eventually("an orphan is gone", func() bool { return c.State() == proc.Gone })
 	}
 	close(gate.open[0])
 	t.wants("process 1", init, proc.ExitStatus(11))
 }
 
-// zombiesParentEnds: a parent may never wait. Its zombies go when it does, since
-// there is no process 1 yet to want them. Broken by orphan without its announce,
-// and by announce with nowait false always.
+// zombiesParentEnds: a parent may never wait. Its zombies are reaped when it ends, since
+// there is no process 1 yet. Broken by orphan without its announce, and by announce with
+// nowait always false.
 func zombiesParentEnds(t *T) {
 	base := t.Proc.Counts().Processes
 	parent, g := t.zombieMaker(50, func(p *program) { p.exit(2) })
@@ -142,9 +141,8 @@ func zombiesParentEnds(t *T) {
 	t.processesEnd("zombies of an ended parent go", base)
 }
 
-// zombiesIgnored: with SIGCHLD ignored children do not become zombies, and wait
-// says ECHILD after the last. Broken by announce that asks for a parent
-// only.
+// zombiesIgnored: if SIGCHLD is ignored, children do not become zombies, and wait returns
+// ECHILD after the last. Broken by announce that looks only for a parent.
 func zombiesIgnored(t *T) {
 	var p program
 	p.ignoreSIGCHLD(dataVA)

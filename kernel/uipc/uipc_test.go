@@ -227,9 +227,9 @@ func TestBytes(t *testing.T) {
 }
 
 // TestGarbage moves descriptors of sockets at random. After each step, it compares the set
-// of closed sockets with the set of unreachable ones in a model. Broken by: no call of
-// Collect; eachFlying without the backlog; candidates that stay candidates when a queue
-// outside refers to them.
+// of closed sockets with the set of unreachable ones in a model.
+// Broken by: no call of Collect; eachFlying without the backlog; candidates that stay
+// candidates when a queue outside refers to them.
 func TestGarbage(t *testing.T) {
 	for seed := range int64(300) {
 		w := newWorld(t)

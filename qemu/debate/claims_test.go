@@ -121,8 +121,8 @@ func (l *lab) exits(purge map[string]int64, free int64) {
 	}
 }
 
-// Every judge gives the opposite verdict for other figures. Broken by: a limit in
-// judgeThreads that is above any figure.
+// Every judge gives the opposite verdict for other figures.
+// Broken by: a limit in judgeThreads that is above any figure.
 func TestVerdictsTurn(t *testing.T) {
 	slow := map[string]int64{"purge": 100_000, "reaper": 100_000, "inline": 100_000, "parent": 100_000, "eager": 100_000}
 	for n, turn := range map[int]func(l *lab){

@@ -8,8 +8,8 @@ import (
 )
 
 // Exits that spend most time in the process itself share the CPUs. Those that leave the
-// work to the reaper or to the parent queue, whatever the number of CPUs. Broken by: a
-// reaper that is free at once.
+// work to the reaper or to the parent queue, whatever the number of CPUs.
+// Broken by: a reaper that is free at once.
 func TestCrowd(t *testing.T) {
 	of := func(by exit.Context) *bench.Exit {
 		e := &bench.Exit{}

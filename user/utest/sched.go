@@ -131,8 +131,8 @@ func between(what string, low, high float64, measure func() float64) {
 }
 
 // schedNice: of two processes that compute on one CPU, the one with nice 5 gets a third of
-// the other's time. (A step of nice is a quarter: 1.25^5 is 3.05.) Broken by: a slice that
-// does not depend on the nice value.
+// the other's time. (A step of nice is a quarter: 1.25^5 is 3.05.)
+// Broken by: a slice that does not depend on the nice value.
 func schedNice() {
 	quiet()
 	cpu := firstCPU()
@@ -145,8 +145,8 @@ func schedNice() {
 	})
 }
 
-// schedIdle: SCHED_IDLE gets nearly no time while another process computes. Broken by: a
-// slice that does not depend on the policy.
+// schedIdle: SCHED_IDLE gets nearly no time while another process computes.
+// Broken by: a slice that does not depend on the policy.
 func schedIdle() {
 	quiet()
 	cpu := firstCPU()
@@ -171,7 +171,8 @@ func mayRealTime() bool {
 
 // schedFIFO: a thread of SCHED_FIFO keeps the CPU from ordinary threads, and from real-time
 // threads of lower priority. A thread of higher priority preempts it as soon as it is
-// woken. Broken by: a place without the real-time priority, and by Unpark without Kicked.
+// woken.
+// Broken by: a place without the real-time priority, and by Unpark without Kicked.
 func schedFIFO() {
 	quiet()
 	if !mayRealTime() {
@@ -244,8 +245,8 @@ func schedFIFO() {
 	}
 }
 
-// schedRoundRobin: two threads of SCHED_RR share the CPU; their interval is not that of SCHED_FIFO,
-// which has none.
+// schedRoundRobin: two threads of SCHED_RR share the CPU; their interval is not that of
+// SCHED_FIFO, which has none.
 // Broken by: sliceOver that puts a real-time thread first also if it is of SCHED_RR.
 func schedRoundRobin() {
 	quiet()
@@ -272,8 +273,8 @@ func schedRoundRobin() {
 }
 
 // schedAffinity: a thread runs on the CPU that it has set, both when sched_setaffinity
-// returns and later, after it has slept and been woken. Broken by: SetPlace without
-// moveAway, and putSpecial that queues on the waker's CPU.
+// returns and later, after it has slept and been woken.
+// Broken by: SetPlace without moveAway, and putSpecial that queues on the waker's CPU.
 func schedAffinity() {
 	quiet()
 	all := affinity()
@@ -315,7 +316,8 @@ func rawCPU() int {
 }
 
 // schedSharedOut: there is one computing child more than CPUs. No child gets less than a
-// third of another's time. Broken by: sliceOver without stealWaiting, on several CPUs.
+// third of another's time.
+// Broken by: sliceOver without stealWaiting, on several CPUs.
 func schedSharedOut() {
 	quiet()
 	all := affinity()
