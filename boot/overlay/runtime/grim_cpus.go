@@ -9,59 +9,59 @@ import (
 	"unsafe"
 )
 
-// Several CPUs. CPU n has M n and P n, and both never change: an M does not end, and a P
-// is not given to another M. The stock scheduler lets any idle M run any idle P. Its
-// protocols for that stay as they are (see "Worker thread parking/unparking" in proc.go);
-// the edits in rules.go choose the M that belongs to the P, and let an M take back no P
-// but its own.
+// Several CPUs. CPU n has M n and P n, and both never change: an M does not end, and a P is
+// not given to another M. The stock scheduler lets any idle M run any idle P. Its protocols
+// for that stay unchanged (see "Worker thread parking/unparking" in proc.go). The edits in
+// rules.go choose the M that belongs to the P, and let an M take back only its own P.
 //
 // An idle CPU sleeps in stopm, without a P. Its P is in the scheduler's list of idle Ps.
 // A CPU that makes a goroutine ready takes a P from the list, and wakes that P's M with one
 // interrupt (startm). An idle CPU wakes by itself for a timer of its P, and for an
 // interrupt of a device: it takes its own P from the list then (wakeSelf).
 //
-// There is no thread that watches the others (sysmon). A P whose thread is in user mode
-// is taken from it only while the world is stopped: grim_user.go.
+// No thread watches the others (sysmon). A P whose thread is in user mode is taken from it
+// only while the world is stopped: grim_user.go.
 
-// maxCPUs is how many CPUs there is room for; the same number as in grim/mm/pmap.
+// maxCPUs is the maximum number of CPUs. It is the same number as in grim/mm/pmap.
 const maxCPUs = 16
 
 // severalCPUs says that more than one CPU runs. It is set once, while the world is
 // stopped.
 var severalCPUs bool
 
-// ms are the Ms by the number of their CPU; 0: not made yet. An M is never freed, and
-// allm keeps it alive.
+// ms has the Ms by the number of their CPU; 0: not made yet. An M is never freed, and allm
+// keeps it alive.
 var ms [maxCPUs]muintptr
 
-// mOf is the M of pp; nil: not made yet.
+// mOf returns the M of pp, or nil if it is not made yet.
 func mOf(pp *p) *m { return ms[pp.id].ptr() }
 
-// cpuM is what an M has beside the stock runtime's fields.
+// cpuM has the fields of an M that the stock runtime does not have.
 type cpuM struct {
-	// notes counts the wake-ups that semawakeup has given, locks those of mutexWake.
+	// notes counts the wake-ups by semawakeup, mutexes those by mutexWake.
 	notes, mutexes uint32
 
-	// asleep is 1 from before the M looks for a wake-up for the last time until it is
-	// awake: a waker must send an interrupt then.
+	// asleep becomes 1 before the M looks for a wake-up for the last time, and 0 when the M
+	// is awake. While it is 1 a waker must send an interrupt.
 	asleep uint32
 
-	// startSpinning is m.spinning of the M once it has the P in nextp. The caller of
-	// startm owns that P when it writes here, so there is one writer at a time. It
-	// cannot write m.spinning: the M may still be on its way into stopm.
+	// startSpinning becomes m.spinning of the M when the M has got the P in nextp. The
+	// caller of startm owns that P when it writes here, so there is one writer at a time.
+	// It cannot write m.spinning itself: the M may still be on its way into stopm.
 	startSpinning bool
 
-	// raised are goroutines that interrupts have made ready while the M had no P. Only
+	// raised has the goroutines that interrupts have made ready while the M had no P. Only
 	// the M itself uses it.
 	raised gList
 
-	// rejoins says that a thread that has left user mode waits for the M's P: rejoin.
-	// Written under sched.lock, and by the M once it has the P.
+	// rejoins says that a thread that has left user mode waits for the M's P: rejoin. It is
+	// written under sched.lock, and by the M once it has the P.
 	rejoins bool
 }
 
-// SetCPUs makes the scheduler run on n CPUs, with goos.Task, Wake and Idle. It is called
-// once, on the boot CPU, when the others wait to be started. The number only grows.
+// SetCPUs makes the scheduler run on n CPUs, with goos.Task, Wake and Idle. It must be
+// called once, on the boot CPU, when the other CPUs wait to be started. The number can only
+// grow.
 func SetCPUs(n int) {
 	if n == 1 {
 		return
@@ -104,7 +104,7 @@ func takeIdleP(pp *p) bool {
 		if at.ptr() != pp {
 			continue
 		}
-		// As pidleget does with the first of the list.
+		// As pidleget does with the first P of the list.
 		timerpMask.set(pp.id)
 		idlepMask.clear(pp.id)
 		*at = pp.link
@@ -116,8 +116,8 @@ func takeIdleP(pp *p) bool {
 }
 
 // pidlegetOwn is pidleget for an M that wants to run itself: it takes the M's own P. If
-// that is not idle, another M has given it to this one, which will find it in stopm, or
-// the world is being stopped. sched.lock must be held.
+// that P is not idle, another M has given it to this M, which will find it in stopm, or the
+// world is being stopped. sched.lock must be held.
 //
 //go:nowritebarrierrec
 func pidlegetOwn(now int64) (*p, int64) {
@@ -131,9 +131,9 @@ func pidlegetOwn(now int64) (*p, int64) {
 	return nil, now
 }
 
-// Notes and semaphores. An M that waits without a P is idle: it sleeps, with interrupts
-// on. An M that has a P waits for another CPU to stop, for a moment: it spins, as an
-// interrupt taken here might want locks that the M holds.
+// Notes and semaphores. An M that waits without a P is idle: it sleeps, with interrupts on.
+// An M with a P waits only briefly, until another CPU stops. It spins, because an interrupt
+// taken here might need locks that the M holds.
 
 func semacreate(*m) {}
 
@@ -168,9 +168,9 @@ func semawakeup(mp *m) {
 	wakeCPU(mp)
 }
 
-// mutexSleep and mutexWake are semasleep and semawakeup of the runtime's mutexes, with a
-// count of their own: the M may want a mutex while it is in semasleep. The holder of a
-// mutex is running on another CPU, and gives it back soon, so the M spins.
+// mutexSleep and mutexWake are semasleep and semawakeup of the runtime's mutexes. They have
+// a count of their own, because the M may need a mutex while it is in semasleep. The holder
+// of a mutex is running on another CPU and will release it soon, so the M spins.
 //
 //go:nosplit
 func mutexSleep() {
@@ -206,13 +206,14 @@ func waitsForItself() {
 	exit(3)
 }
 
-// wakeCPU interrupts the CPU of mp if it sleeps. The caller has stored what it is to find.
+// wakeCPU interrupts the CPU of mp if it sleeps. The caller must have stored the wake-up
+// before.
 //
-// The waker stores first and reads asleep then; sleepIdle stores asleep first and looks
-// for wake-ups then. Both are atomic operations, which Go orders among each other, so at
-// least one of the two sees the other's store (Dekker). If sleepIdle does not see the wake-up,
-// the waker sees asleep, and its interrupt ends goos.Idle, also if it arrives before
-// the CPU halts: interrupts are off until then. See model/idle.pml.
+// The waker stores the wake-up first and then reads asleep. sleepIdle stores asleep first
+// and then looks for wake-ups. Both use atomic operations, which Go orders among each
+// other. So at least one of the two sees the other's store (Dekker). If sleepIdle does not
+// see the wake-up, the waker sees asleep, and its interrupt ends goos.Idle, even if it
+// arrives before the CPU halts: interrupts are off until then. See model/idle.pml.
 //
 //go:nosplit
 func wakeCPU(mp *m) {
@@ -221,8 +222,7 @@ func wakeCPU(mp *m) {
 	}
 }
 
-// sleepIdle sleeps the CPU until something has happened, and sees to what that was. mp
-// has no P.
+// sleepIdle sleeps until something has happened, and handles it. mp has no P.
 //
 //go:nowritebarrierrec
 func sleepIdle(mp *m) {
@@ -237,7 +237,7 @@ func sleepIdle(mp *m) {
 	}
 }
 
-// readyRaised makes what interrupts have raised ready on pp, which is mp's.
+// readyRaised makes the goroutines that interrupts have raised ready on pp, which is mp's.
 //
 //go:nowritebarrierrec
 func readyRaised(mp *m, pp *p) {
@@ -248,8 +248,8 @@ func readyRaised(mp *m, pp *p) {
 	}
 }
 
-// ownTimer is when the first timer of mp's own P is due, which is idle; -1 if there is
-// none. Another CPU that makes it earlier calls timerMoved.
+// ownTimer returns when the first timer of mp's own P, which is idle, is due, or -1 if
+// there is none. A CPU that makes it earlier calls timerMoved.
 func ownTimer(mp *m) int64 {
 	if w := allp[mp.cpu].timers.wakeTime(); w != 0 {
 		return w
@@ -257,10 +257,10 @@ func ownTimer(mp *m) int64 {
 	return -1
 }
 
-// wakeSelf makes what interrupts have raised ready on the P of this CPU, and lets the M
-// go on with that P. If the P is not idle, another CPU has just given it to this M, or
-// the world is stopped: then the P's owner finds the goroutines, as the P starts only
-// after this.
+// wakeSelf makes the goroutines that interrupts have raised ready on the P of this CPU, and
+// lets the M continue with that P. If the P is not idle, another CPU has just given it to
+// this M, or the world is stopped. Then the P's owner finds the goroutines, as the P starts
+// only after this.
 //
 //go:nowritebarrierrec
 func wakeSelf(mp *m) {
@@ -279,8 +279,8 @@ func wakeSelf(mp *m) {
 	}
 }
 
-// timerMoved wakes the CPU that has the timers ts if it sleeps: one of them was made
-// earlier.
+// timerMoved wakes the CPU that has the timers ts, if it sleeps, because one of them was
+// made earlier.
 func timerMoved(ts *timers) {
 	if !severalCPUs {
 		return
@@ -295,7 +295,7 @@ func timerMoved(ts *timers) {
 	}
 }
 
-// Pause lets the CPUs run that the caller waits for, in a loop that does not block.
+// Pause lets other CPUs run, for which the caller waits in a loop that does not block.
 //
 //go:nosplit
 func Pause() { procyield(1) }

@@ -7,21 +7,20 @@ import (
 	"unsafe"
 )
 
-// parkerSet is a Parker's word when a wake-up is waiting to be taken.
+// parkerSet is a Parker's word when a wake-up has not been taken yet.
 const parkerSet uintptr = 1
 
-// Parker is a place for one goroutine to sleep. It does what a channel does for
-// one receiver, at a third of the price: without a lock, a queue and a pool of
-// waiters, and with a short way from the goroutine that goes to sleep to the next
-// that is ready. The zero value is ready for use; it must not be copied
-// once used.
+// Parker is a place for one goroutine to sleep. It does what a channel does for one
+// receiver, at a third of the cost: without a lock, a queue and a pool of waiters, and with
+// a short path from the goroutine that goes to sleep to the next ready one. The zero value
+// is ready for use. It must not be copied once used.
 //
 // Its word is 0, parkerSet, or the sleeping g. A g is never freed, so the
 // collector need not see it there.
 type Parker struct{ word uintptr }
 
-// Park sleeps until the next Unpark, or takes one that has come already. Only
-// one goroutine may be in it.
+// Park sleeps until the next Unpark, or takes an earlier Unpark. Only one goroutine may be
+// in it.
 func (p *Parker) Park() {
 	if atomic.Casuintptr(&p.word, parkerSet, 0) {
 		return
@@ -30,25 +29,24 @@ func (p *Parker) Park() {
 	gp.waitreason = waitReasonSyncCondWait
 	gp.m.waitlock = unsafe.Pointer(p)
 	mcall(parkerSleep)
-	// A second wake-up that is lost here came before the caller looks again. The
-	// exchange, and not a store, orders the caller's look behind what that waker
-	// stored before.
+	// If a second wake-up is lost here, it came before the caller looks again. The
+	// exchange, in place of a store, orders the caller's look after the waker's earlier
+	// stores.
 	atomic.Xchguintptr(&p.word, 0)
 }
 
-// parkerSleep is Park on the scheduler's stack. It does what the runtime's own
-// park_m does, less what is for the execution tracer, which this kernel lacks.
+// parkerSleep is Park on the scheduler's stack. It does what the runtime's own park_m does,
+// without the parts for the execution tracer, which this kernel lacks.
 //
-// The goroutine is published in the word when it is no longer on its stack: from then on
-// Unpark may have another CPU run it. An Unpark that came since Park looked has left
-// parkerSet, so the word must be compared: a plain store would lose that wake-up
-// (model/idle.pml, PLAIN_STORE).
+// The goroutine is published in the word after it has left its stack: from then on, Unpark
+// may make another CPU run it. An Unpark since Park's look has left parkerSet, so the word
+// must be compared: a plain store would lose that wake-up (model/idle.pml, PLAIN_STORE).
 func parkerSleep(gp *g) {
 	mp := gp.m
 	p := (*Parker)(mp.waitlock)
 	mp.waitlock = nil
 	if !gp.atomicstatus.CompareAndSwap(_Grunning, _Gwaiting) {
-		casgstatus(gp, _Grunning, _Gwaiting) // waits for who scans its stack
+		casgstatus(gp, _Grunning, _Gwaiting) // waits for the CPU that scans its stack
 	}
 	if severalCPUs {
 		dropg()
@@ -66,9 +64,9 @@ func parkerSleep(gp *g) {
 	schedule()
 }
 
-// handOver takes the goroutine that is to run next, as the scheduler would without
-// looking at anything else; nil if there is none, or the scheduler has something
-// else to look at. It is asked every so often in any case, for timers and its
+// handOver takes the goroutine that must run next, as the scheduler would if it looked at
+// nothing else. It returns nil if there is none, or if the scheduler must look at something
+// else. Regularly it returns nil anyway, so that the scheduler looks at timers and its
 // global queue.
 func handOver(pp *p) *g {
 	pp.grim.handOvers++
@@ -78,8 +76,8 @@ func handOver(pp *p) *g {
 	return nextReady(pp)
 }
 
-// Unpark wakes the goroutine in Park, or makes the next Park return at once;
-// several in a row count as one. It does not block or allocate.
+// Unpark wakes the goroutine in Park, or makes the next Park return at once. Several in a
+// row count as one. It does not block or allocate.
 func (p *Parker) Unpark() {
 	old := atomic.Xchguintptr(&p.word, parkerSet)
 	if old == 0 || old == parkerSet {
@@ -90,7 +88,7 @@ func (p *Parker) Unpark() {
 		casgstatus(gp, _Gwaiting, _Grunnable)
 	}
 	if severalCPUs || gp.grim != 0 {
-		mp := acquirem() // stays on the P
+		mp := acquirem() // keeps the goroutine on the P
 		runqput(mp.p.ptr(), gp, true)
 		wakep()
 		releasem(mp)

@@ -8,11 +8,11 @@ import (
 	"unsafe"
 )
 
-// Goroutines that are not scheduled like all others: bound to some CPUs, real-time, or
-// behind the others. They are user threads that have asked for it, so all of this is off
-// the usual way: a goroutine whose Place is 0 is never in a queue of this file.
+// Goroutines that are scheduled in special ways: bound to some CPUs, real-time, or behind
+// the others. They are user threads that have requested it. So all of this is apart from
+// the usual path: a goroutine whose Place is 0 is never in a queue of this file.
 
-// Place is how a goroutine is scheduled. 0 is the usual way. The bits:
+// Place says how a goroutine is scheduled. 0 is the usual way. The bits:
 //
 //	0..15   the CPUs that it may run on; 0: all
 //	16..23  real-time priority, 1 to 99; 0: not real-time
@@ -26,12 +26,12 @@ const (
 	placeLast  Place = 1 << 25
 	placeShift       = 16
 
-	// priorities is how many real-time priorities there are, 0 included.
+	// priorities is the number of real-time priorities, including 0.
 	priorities = 100
 )
 
-// MakePlace puts a Place together. cpus is a set of CPUs; of 0, and of all CPUs that run,
-// the goroutine may use all.
+// MakePlace returns a Place. cpus is a set of CPUs. If it is empty, or has all running
+// CPUs, the goroutine may use all CPUs.
 func MakePlace(cpus uint64, priority int, fifo, last bool) Place {
 	all := uint64(1)<<gomaxprocs - 1
 	pl := Place(0)
@@ -50,44 +50,44 @@ func MakePlace(cpus uint64, priority int, fifo, last bool) Place {
 
 func (pl Place) priority() int { return int(pl >> placeShift & 0xff) }
 
-// allows reports whether CPU n is one of the goroutine's.
+// allows reports whether the goroutine may run on CPU n.
 func (pl Place) allows(n int32) bool { return pl&placeCPUs == 0 || pl>>n&1 != 0 }
 
 // perPlaced is the part of perP for goroutines with a Place.
 type perPlaced struct {
-	// special counts the goroutines in the queues below, and one more while the
-	// goroutine that nextSpecial has chosen last is a real-time one.
+	// special counts the goroutines in the queues below, plus one while the goroutine that
+	// nextSpecial has chosen last is a real-time one.
 	special uint32
 
-	// kicked says that a goroutine has been added that may go before the one that runs.
+	// kicked says that a goroutine has been added that may go before the running one.
 	kicked uint32
 
-	// armed is what SetTimerWord was given.
+	// armed is the word that SetTimerWord has set.
 	armed *int64
 
-	alternate bool // which of two queues has its turn
+	alternate bool // which of two queues is next
 
-	// bound are goroutines that may run on this CPU, and not on all: those that
+	// bound has the goroutines that may run on this CPU but not on all CPUs: those that
 	// were woken, and those that have used up a slice.
 	bound [2]wokenQueue
 
 	rt rtQueue
 }
 
-// rtQueue is a P's real-time goroutines that are ready, by priority. lock is used
-// as that of wokenQueue.
+// rtQueue has a P's ready real-time goroutines, by priority. lock is used like that of
+// wokenQueue.
 type rtQueue struct {
 	lock uint32
-	n    uint32             // how many there are
-	bits [2]uint64          // which of q are not empty
+	n    uint32             // number of goroutines
+	bits [2]uint64          // the elements of q that are not empty
 	q    [priorities]gQueue // [0] is not used
 
-	// All real-time goroutines together get rtShare of each rtPeriod while others are
-	// ready. Only the P's own CPU uses these.
+	// All real-time goroutines together get rtShare of each rtPeriod, if others are ready.
+	// Only the P's own CPU uses these fields.
 	since, period, used int64
 }
 
-// As Linux has it by default (sched_rt_period_us, sched_rt_runtime_us).
+// Linux's defaults (sched_rt_period_us, sched_rt_runtime_us).
 const (
 	rtPeriod = 1_000_000_000
 	rtShare  = 950_000_000
@@ -107,7 +107,7 @@ func (r *rtQueue) release() {
 	}
 }
 
-// put adds gp behind, or with first before, those of its priority.
+// put adds gp behind the goroutines of its priority, or with first before them.
 func (r *rtQueue) put(gp *g, first bool) {
 	i := gp.grim.priority()
 	r.acquire()
@@ -277,9 +277,9 @@ func homeOf(pp *p, pl Place) *p {
 	return best
 }
 
-// kick has the CPU of pp look at its queues, to which the caller has added a goroutine:
-// at once if it is idle, and if next, also if it is in user mode. In
-// kernel mode it looks by itself, before it enters user mode: see EnterUser.
+// kick makes the CPU of pp check its queues, to which the caller has added a goroutine. It
+// interrupts the CPU if it is idle, and if next, also if it is in user mode. In kernel mode
+// the CPU checks them itself before it enters user mode: see EnterUser.
 func kick(pp *p, next bool) {
 	mp := acquirem() // see startm
 	lock(&sched.lock)
@@ -298,7 +298,7 @@ func kick(pp *p, next bool) {
 	releasem(mp)
 }
 
-// nextSpecial is nextReady while there are goroutines with a Place.
+// nextSpecial is nextReady if there are goroutines with a Place.
 func nextSpecial(pp *p) (gp *g) {
 	own := &pp.grim
 	r := &own.rt
@@ -329,8 +329,8 @@ func nextSpecial(pp *p) (gp *g) {
 	return takeRealTime(pp, true)
 }
 
-// takeRealTime takes a real-time goroutine, if those have not had their share; or with
-// anyway also then.
+// takeRealTime takes a real-time goroutine, if they have not used up their share; with
+// anyway it takes one even then.
 func takeRealTime(pp *p, anyway bool) *g {
 	own := &pp.grim
 	r := &own.rt
@@ -351,8 +351,8 @@ func takeRealTime(pp *p, anyway bool) *g {
 	return gp
 }
 
-// takeEither takes a goroutine that was woken (0) or has used up a slice (1), of those that
-// run on any CPU and those that are bound, in turns.
+// takeEither takes a goroutine that was woken (0) or has used up a slice (1). It takes
+// goroutines that run on any CPU and bound ones in turns.
 func takeEither(pp *p, kind int) (gp *g) {
 	own := &pp.grim
 	bound := own.alternate
@@ -445,20 +445,20 @@ func (r *rtQueue) has(n int32) (ok bool) {
 	return ok
 }
 
-// waitsHere reports whether another CPU has added a goroutine to the queues of mp's P for
-// this CPU.
+// waitsHere reports whether another CPU has added a goroutine for this CPU to the queues of
+// mp's P.
 //
 //go:nowritebarrierrec
 func waitsHere(mp *m) bool { return atomic.Load(&allp[mp.cpu].grim.special) != 0 }
 
 // Kicked reports, once, whether a goroutine has been added to this CPU's queues that may go
-// before the one that runs.
+// before the running one.
 func Kicked() bool {
 	k := &getg().m.p.ptr().grim.kicked
 	return atomic.Load(k) != 0 && atomic.Xchg(k, 0) != 0
 }
 
-// SetTimerWord names the word that says for when the timer of a CPU is set, so that
-// the kernel looks at the timer again when a real-time goroutine has become ready there:
-// the word is set to the end of time then.
+// SetTimerWord sets the word that holds the time to which a CPU's timer is set. When a
+// real-time goroutine becomes ready there, the word is set to the end of time, so that the
+// kernel checks the timer again.
 func SetTimerWord(cpu int, armed *int64) { allp[cpu].grim.armed = armed }

@@ -7,22 +7,22 @@ import (
 	"unsafe"
 )
 
-// Which goroutine runs next. The runtime's own order is by time of arrival alone
-// where there is no sysmon, so a thread that waits for a byte would get it after
-// the slices of all those that only compute. Here who was made ready goes before
-// who gave way: goroutines that are woken or started are in one queue, those that
-// Gosched has put back in the P's. The second has its turn too, after so many of
-// the first: then a user thread that computes gets a slice of milliseconds, while
-// the others' turns are short, or they would give way themselves.
+// Which goroutine runs next. Without sysmon, the runtime's own order is only by time of
+// arrival. So a thread that waits for a byte would get it only after the slices of all
+// threads that compute. Here, goroutines that have been woken or started are in one queue,
+// and those that Gosched has put back are in the P's queue. The first queue goes first.
+// Every maxTurns picks, a goroutine is taken from the P's queue. Then a user thread that
+// computes gets a slice of milliseconds. The turns of the goroutines in the first queue are
+// short, as they would otherwise have been put back by Gosched.
 
-// maxTurns is how many goroutines in a row may come from woken.
+// maxTurns is how many goroutines in a row may be taken from woken.
 const maxTurns = 64
 
-// perP is what a P has beside the stock runtime's fields.
+// perP has the fields of a P that the stock runtime does not have.
 type perP struct {
 	woken wokenQueue
 
-	turns     uint32 // choices, and calls of Yield, since the P's queue was served
+	turns     uint32 // picks, and calls of Yield, since a goroutine was taken from the P's queue
 	handOvers uint32 // calls of handOver
 
 	perPlaced // grim_place.go
@@ -30,18 +30,19 @@ type perP struct {
 
 // wokenQueue is the queue of a P's goroutines that were made ready, first come first
 // served. The P's own CPU adds to it and takes from it. Other CPUs steal from it, and an
-// idle CPU adds to that of its own P, without owning the P (wakeSelf, rejoin). So with
-// several CPUs it is used with lock held, for a few instructions that nothing interrupts:
-// callers are on the scheduler's stack or hold their M.
+// idle CPU adds to the queue of its own P without owning the P (wakeSelf, rejoin). So with
+// several CPUs the queue is used with lock held, for a few instructions, which nothing
+// interrupts: callers are on the scheduler's stack or hold their M.
 type wokenQueue struct {
 	lock uint32
 	q    gQueue
 }
 
-// length is how many are in the queue at the moment, without the lock.
+// length returns how many goroutines are in the queue at the moment. It does not take the
+// lock.
 func (w *wokenQueue) length() int32 { return atomic.Loadint32(&w.q.size) }
 
-// empty reports whether the queue is empty at the moment, without the lock.
+// empty reports whether the queue is empty at the moment. It does not take the lock.
 func (w *wokenQueue) empty() bool {
 	return atomic.Loaduintptr((*uintptr)(unsafe.Pointer(&w.q.head))) == 0
 }
@@ -74,7 +75,7 @@ func (w *wokenQueue) putFirst(gp *g) {
 	w.release()
 }
 
-// take takes the first; nil if there is none.
+// take removes the first goroutine and returns it, or nil if there is none.
 func (w *wokenQueue) take() *g {
 	if w.empty() {
 		return nil
@@ -85,8 +86,8 @@ func (w *wokenQueue) take() *g {
 	return gp
 }
 
-// nextReady takes the goroutine that is to run next off its queue; nil if both
-// are empty.
+// nextReady takes the goroutine that must run next from its queue. It returns nil if both
+// queues are empty.
 func nextReady(pp *p) *g {
 	own := &pp.grim
 	if atomic.Load(&own.special) != 0 {
@@ -108,8 +109,8 @@ func nextReady(pp *p) *g {
 	return own.woken.take()
 }
 
-// stealWaiting takes a goroutine that waits for another CPU, has used up a slice there, and
-// may run on pp; nil if there is none.
+// stealWaiting takes a goroutine that has used up a slice on another CPU, waits there, and
+// may run on pp. It returns nil if there is none.
 func stealWaiting(pp *p) *g {
 	for i := range allp {
 		p2 := allp[(int(pp.id)+i)%len(allp)]
@@ -123,23 +124,24 @@ func stealWaiting(pp *p) *g {
 	return nil
 }
 
-// drainWoken adds all goroutines in pp's woken to q.
+// drainWoken moves all goroutines of pp's woken to q.
 func drainWoken(pp *p, q *gQueue) {
 	for gp := pp.grim.woken.take(); gp != nil; gp = pp.grim.woken.take() {
 		q.pushBack(gp)
 	}
 }
 
-// Woken is how many goroutines have been made ready on this CPU and not run since.
+// Woken returns how many goroutines have been made ready on this CPU and have not run
+// since.
 func Woken() int {
 	own := &getg().m.p.ptr().grim
 	return int(own.woken.q.size) + int(atomic.Load(&own.special))
 }
 
-// Yield lets the goroutines that have been woken on this CPU so far run first. It is for
-// kernel code in the middle of long work; Gosched, which is for those that compute
-// in user mode, lets everybody run. If nobody was woken and no timer is due, it
-// only counts as a turn: the P's queue has its own.
+// Yield first runs the goroutines that have been woken on this CPU so far. It is for kernel
+// code in the middle of long work. Gosched, for goroutines that compute in user mode, lets
+// all run. If no goroutine was woken and no timer is due, Yield only counts as a turn, so
+// that the P's queue gets its own.
 func Yield() {
 	own := &getg().m.p.ptr().grim
 	if own.turns++; own.turns < maxTurns && own.woken.empty() {
@@ -150,8 +152,8 @@ func Yield() {
 	mcall(yieldWoken)
 }
 
-// yieldWoken queues gp after the goroutines of the timers that are due. The scheduler
-// would look at the timers too late: gp would run first.
+// yieldWoken queues gp after the goroutines of the timers that are due. The scheduler would
+// check the timers too late: gp would run first.
 func yieldWoken(gp *g) {
 	casgstatus(gp, _Grunning, _Grunnable)
 	dropg()
@@ -163,14 +165,14 @@ func yieldWoken(gp *g) {
 	schedule()
 }
 
-// YieldAll is Gosched for a thread that has used up its slice: it waits for nobody, so it
-// does not hand over to another CPU of an emulator. That would take so long that a timer
-// which is due every millisecond would always be due when user code is about to run.
+// YieldAll is Gosched for a thread that has used up its slice. It does not wait for another
+// CPU, so it does not hand over to another CPU of an emulator. That would take so long that
+// a timer that is due every millisecond would always be due when user code is about to run.
 func YieldAll() { mcall(sliceOver) }
 
-// sliceOver is YieldAll on the scheduler's stack. If nobody else waits for this CPU, one
-// of those that wait for another takes its turn here: of three threads on two CPUs, each
-// has two thirds of a CPU.
+// sliceOver is YieldAll on the scheduler's stack. If no goroutine waits for this CPU, one
+// that waits for another CPU runs here: of three threads on two CPUs, each gets two thirds
+// of a CPU.
 func sliceOver(gp *g) {
 	casgstatus(gp, _Grunning, _Grunnable)
 	dropg()

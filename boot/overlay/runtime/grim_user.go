@@ -7,28 +7,28 @@ import (
 	"internal/runtime/sys"
 )
 
-// User mode with several CPUs. To the scheduler it is what a system call is to an
-// ordinary Go program: the goroutine is in _Gsyscall, so that the collector may scan its
-// stack, and its P may be taken. The thread goes on running user code meanwhile.
+// User mode with several CPUs. For the scheduler it is like a system call of an ordinary Go
+// program: the goroutine is in _Gsyscall, so that the collector may scan its stack, and its
+// P may be taken. The thread continues to run user code in the meantime.
 //
-// The P stays with its M, and is taken only while the world is stopped, or for a moment
-// in which a safe-point function runs on it (forEachP). When the world starts again, the
-// P of an M that is still in user mode is given back at once (backToUser), so nobody
-// takes the CPU for idle. A thread that traps while its P is gone waits: rejoin.
+// The P stays with its M. It is taken only while the world is stopped, or briefly while a
+// safe-point function runs on it (forEachP). When the world starts again, the P of an M
+// that is still in user mode is given back at once (backToUser), so that the CPU is not
+// taken for idle. A thread that traps while its P is gone waits: rejoin.
 //
-// With one CPU nothing else runs while user code does, so none of this is called.
+// With one CPU nothing else runs while user code does, so these functions are not called.
 
-// EnterUser says that the goroutine is about to enter user mode. It is called with
+// EnterUser records that the goroutine is about to enter user mode. It is called with
 // preemption off (Pin), by the function that then enters user mode: its frame is the
-// innermost that the collector scans until LeaveUser. From EnterUser to LeaveUser nothing
-// may grow the stack, block, allocate, or write a pointer to the heap. If it returns false, the
-// scheduler wants the P, and the goroutine is where it was, as after LeaveUser: call
-// Rejoin, and try again.
+// innermost that the collector scans until LeaveUser. Between EnterUser and LeaveUser the
+// code must not grow the stack, block, allocate, or write a pointer to the heap. If
+// EnterUser returns false, the scheduler wants the P, and the goroutine is in the same
+// state as after LeaveUser: call Rejoin, and try again.
 //
-// The status is changed first, and the three requests are read then. The CPU that
-// stops the world, runs forEachP, or adds a goroutine to this P's queue (kick), stores its
-// request first and looks for goroutines in user mode then. So at least one of the two
-// sees the other (Dekker).
+// EnterUser changes the status first and then reads the three requests. A CPU that stops
+// the world, runs forEachP, or adds a goroutine to this P's queue (kick) stores its request
+// first and then looks for goroutines in user mode. So at least one of the two sees the
+// other (Dekker).
 //
 //go:nosplit
 func EnterUser() bool {
@@ -49,10 +49,10 @@ func EnterUser() bool {
 	return true
 }
 
-// userRoom is how much stack EnterUser leaves for what its caller calls.
+// userRoom is how much stack EnterUser leaves for the functions that its caller calls.
 const userRoom = 2048
 
-// makeRoom has the goroutine's stack grow, if there is no room for its frame.
+// makeRoom makes the goroutine's stack grow, if there is no room for its frame.
 //
 //go:noinline
 func makeRoom() {
@@ -60,7 +60,7 @@ func makeRoom() {
 	KeepAlive(&frame)
 }
 
-// LeaveUser says that user mode has been left. If it returns false, the M has lost its
+// LeaveUser records that user mode has been left. If it returns false, the M has lost its
 // P: Rejoin must be called before anything allocates, blocks, or writes a pointer to the
 // heap.
 //
@@ -68,7 +68,7 @@ func makeRoom() {
 func LeaveUser() bool {
 	gp := getg()
 	if !gp.atomicstatus.CompareAndSwap(_Gsyscall, _Grunning) {
-		casgstatus(gp, _Gsyscall, _Grunning) // waits for who scans its stack
+		casgstatus(gp, _Gsyscall, _Grunning) // waits for the CPU that scans its stack
 	}
 	gp.syscallsp = 0
 	return gp.m.p != 0
@@ -83,7 +83,7 @@ func Pin() { getg().m.locks++ }
 //go:nosplit
 func Unpin() { releasem(getg().m) }
 
-// Rejoin is Unpin after an EnterUser or LeaveUser that has returned false: it returns when
+// Rejoin is Unpin after an EnterUser or LeaveUser that has returned false. When it returns,
 // the goroutine has a P, on this CPU or on another.
 //
 //go:nosplit
@@ -104,8 +104,8 @@ func rejoin(gp *g) {
 			unlock(&sched.lock)
 			acquirep(pp)
 		} else {
-			// The world is stopped, or another CPU has just given the P to this M.
-			// Either way the P comes to this M in stopm.
+			// The world is stopped, or another CPU has just given the P to this M. In both
+			// cases the P comes to this M in stopm.
 			mp.rejoins = true
 			unlock(&sched.lock)
 			stopm()
@@ -135,8 +135,8 @@ func rejoin(gp *g) {
 	execute(gp, true)
 }
 
-// backToUser gives pp back to its M if that is in user mode. The world is stopped;
-// sched.lock must be held.
+// backToUser gives pp back to its M if the M is in user mode. The world must be stopped,
+// and sched.lock held.
 func backToUser(pp *p) bool {
 	mp := mOf(pp)
 	if mp == nil {

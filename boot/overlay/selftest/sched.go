@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// parking: an Unpark before the Park is kept, two count as one, and the goroutine
-// in Park does not run before it is woken.
+// parking: an Unpark before the Park is kept, two count as one, and the goroutine in Park
+// does not run before it is woken.
 func parking() error {
 	var p runtime.Parker
 	p.Unpark()
@@ -33,9 +33,9 @@ func parking() error {
 	return nil
 }
 
-// wokenFirst: who is woken runs before those that compute and give way, whoever
-// was there first; and a goroutine in the middle of long work lets it run, but not
-// them, with Yield. Seen to fail: Unpark and runqput onto the P's queue.
+// wokenFirst: a woken goroutine runs before those that compute and yield, whatever the
+// order of arrival. A goroutine in the middle of long work lets the woken one run with
+// Yield, but not the others. Seen to fail: Unpark and runqput onto the P's queue.
 func wokenFirst() error {
 	var p runtime.Parker
 	turns, stop, awake := 0, false, -1
@@ -73,9 +73,9 @@ func wokenFirst() error {
 	return nil
 }
 
-// dueFirst: a goroutine in the middle of long work lets those run whose timers have
-// come due meanwhile, in the first Yield after that.
-// Broken by: yieldWoken without the look at the timers.
+// dueFirst: in its next Yield, a goroutine in the middle of long work lets the goroutines
+// run whose timers have become due.
+// Broken by: yieldWoken without the check of the timers.
 func dueFirst() error {
 	for range 3 {
 		awake := false
@@ -94,8 +94,8 @@ func dueFirst() error {
 	return nil
 }
 
-// turnForAll: two goroutines that wake each other for ever do not keep the CPU from
-// one that computes. Seen to fail (it hangs): nextReady without maxTurns.
+// turnForAll: two goroutines that wake each other for ever do not keep the CPU from one
+// that computes. Seen to fail (it hangs): nextReady without maxTurns.
 func turnForAll() error {
 	var a, b runtime.Parker
 	stop, ended, rounds := false, make(chan bool), 0
