@@ -13,19 +13,19 @@ import (
 const rootName = "_goroot"
 
 // link makes a GOROOT of symbolic links to c.GOROOT in which files are replaced, and
-// returns where it is. The map is by name below GOROOT; the value is the file that
-// takes its place, or empty for a file that is left out.
+// returns its path. The map has names below GOROOT. The value is the replacing file, or
+// empty for a file that is left out.
 //
-// The go command inside it must be started with GOTOOLCHAIN=local. Without that it
-// may decide to start another toolchain, and would set GOROOT to that one's.
+// The go command in it must be started with GOTOOLCHAIN=local. Otherwise it may start
+// another toolchain, and would set GOROOT to that one's.
 func (c Config) link(replace map[string]string) (string, error) {
 	root := filepath.Join(c.Out, rootName)
 	if err := os.RemoveAll(root); err != nil {
 		return "", err
 	}
 
-	// Folders with a changed file somewhere below are folders here too; all
-	// else in them is a link.
+	// Folders with a changed file somewhere below are made as folders. Everything else in
+	// them is a link.
 	dirs := map[string]bool{".": true}
 	for file := range replace {
 		for dir := filepath.Dir(file); !dirs[dir]; dir = filepath.Dir(dir) {
@@ -36,9 +36,9 @@ func (c Config) link(replace map[string]string) (string, error) {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o777); err != nil {
 			return "", err
 		}
-		// A distribution's package may have links for folders: ReadDir follows them.
+		// The package of a distribution may have links for folders: ReadDir follows them.
 		entries, err := os.ReadDir(filepath.Join(c.GOROOT, dir))
-		if err != nil && !os.IsNotExist(err) { // runtime/goos is ours alone
+		if err != nil && !os.IsNotExist(err) { // runtime/goos exists only here
 			return "", err
 		}
 		for _, e := range entries {

@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// TamaGo's drivers take 32-bit physical addresses for pointers. In a kernel of the
-// upper half physical memory and device windows are in the direct map instead. Two
-// packages of the module make pointers out of addresses: internal/reg and dma. A copy
-// of the module in which these add the base of the direct map serves the kernel with
-// all of its drivers. Host builds use the module as it is.
+// TamaGo's drivers take 32-bit physical addresses for pointers. In a kernel in the upper
+// half, physical memory and device windows are in the direct map instead. Two packages of
+// the module make pointers from addresses: internal/reg and dma. With a copy of the module
+// in which these add the base of the direct map, the kernel can use all drivers. Host
+// builds use the unchanged module.
 
 // modulePath is TamaGo's module.
 const modulePath = "github.com/usbarmory/tamago"
@@ -25,7 +25,7 @@ type Module struct {
 	Dir           string // with its files
 }
 
-// directBase is arch.DirectBase as the edits spell it.
+// directBase is arch.DirectBase in the form of the edits.
 const directBase = "0xffff800000000000"
 
 // moduleEdit is one change to a file of the module.
@@ -34,7 +34,7 @@ type moduleEdit struct {
 	arch   string // GOARCH the edit is for; empty: all
 	old    string
 	new    string
-	times  int // how often old must occur; all are replaced
+	times  int // how often old must occur; all occurrences are replaced
 	reason string
 }
 
@@ -75,17 +75,17 @@ func moduleEdits() []moduleEdit {
 	}
 }
 
-// moduleDrops are the files that an architecture's copy does not have.
+// moduleDrops are the files that are left out of an architecture's copy.
 var moduleDrops = []struct{ file, arch, reason string }{
 	{"kvm/virtio/pci.go", "arm64", "PCI by the I/O ports of a PC; the rest of the package serves any machine"},
 	{"kvm/virtio/legacy.go", "arm64", "see above"},
 }
 
-// ModuleError tells that the module does not look as the edits expect.
+// ModuleError means that the module is not as the edits expect.
 type ModuleError struct {
 	Module
 	File   string // below the module's folder
-	Anchor string // the text that was looked for; empty: the file itself
+	Anchor string // the text that was searched; empty: the file itself
 	Found  int    // how often it was found
 	Want   int
 }
@@ -98,8 +98,8 @@ func (e *ModuleError) Error() string {
 		e.File, e.Path, e.Version, e.Found, e.Want, e.Anchor)
 }
 
-// FindModule is TamaGo's module as the go.mod in the present folder names it. The go
-// command fetches it if need be.
+// FindModule returns TamaGo's module as the go.mod in the present folder names it. The go
+// command fetches it if necessary.
 func FindModule() (Module, error) {
 	cmd := exec.Command("go", "mod", "download", "-json", modulePath)
 	cmd.Stderr = os.Stderr
@@ -114,8 +114,8 @@ func FindModule() (Module, error) {
 	return m, nil
 }
 
-// GenerateModule writes the copy of m that is changed for arch to the folder to, and beside it go.mod
-// and go.sum for the go command's flag -modfile: those of the folder root with a
+// GenerateModule writes the copy of m for arch to the folder to. Beside it, it writes
+// go.mod and go.sum for the go command's flag -modfile: those of the folder root, with a
 // replacement of the module.
 func GenerateModule(m Module, arch, root, to string) error {
 	if err := os.RemoveAll(to); err != nil {
@@ -146,8 +146,8 @@ func GenerateModule(m Module, arch, root, to string) error {
 	if err != nil {
 		return err
 	}
-	// The go command takes a relative path for one below root, and writes it into the
-	// kernel's build information: an absolute one would differ from machine to machine.
+	// The go command interprets a relative path as one below root, and writes it into the
+	// kernel's build information. An absolute path would differ from machine to machine.
 	abs, err := filepath.Abs(root)
 	if err != nil {
 		return err
@@ -186,7 +186,7 @@ func (e moduleEdit) apply(m Module, to string) error {
 	return os.WriteFile(name, []byte(strings.ReplaceAll(string(b), e.old, e.new)), 0o666)
 }
 
-// copySources copies what the go command needs of a module: not its tests.
+// copySources copies the files of a module that the go command needs, without tests.
 func copySources(from, to string) error {
 	return filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {

@@ -1,21 +1,21 @@
 // Package overlay makes the Go distribution's runtime run on bare metal.
 //
-// It reads the user's own GOROOT, writes changed copies of a few of its files
-// and our own additions to a folder, and makes a second GOROOT of symbolic links
-// (goroot.go) in which those files lie over the first one's. GOROOT itself is never
-// touched, and nothing of it is kept in this repository. What is changed and why is
-// in rules.go; what is added is in the folders runtime, goos and early beside this
-// file. The first two carry the build constraint "grim_overlay" so that no ordinary
-// build sees them; the generated copies lose it.
+// It reads the user's own GOROOT, and writes changed copies of a few of its files, and
+// additional files, to a folder. Then it makes a second GOROOT of symbolic links
+// (goroot.go) in which these files replace the originals. GOROOT itself is never changed,
+// and no part of it is kept in this repository. rules.go has the changes and their reasons.
+// The added files are in the folders runtime, goos and early beside this file. The first
+// two have the build constraint "grim_overlay", so that ordinary builds do not use them;
+// the generated copies lose it.
 //
-// The flag -overlay of the go command would do for most users, but not for a
-// toolchain that the go command has fetched by itself: that one lies in the module
-// cache, where the flag refuses to replace files. Tools that know of no overlays
-// (staticcheck, go vet) need the links as well.
+// The go command's flag -overlay would be enough for most users, but not for a toolchain
+// that the go command has fetched by itself: such a toolchain is in the module cache, where
+// the flag refuses to replace files. Tools that know nothing of overlays (staticcheck, go
+// vet) need the links as well.
 //
-// A changed Go release is noticed here, on the host: the release must be one that
-// the rules were checked with (releases.go), and every file and every anchor text
-// that a rule names must be there, exactly once.
+// A changed Go release is detected here, on the host: the rules must have been checked with
+// the release (releases.go), and every file and every old text of a rule must exist,
+// exactly once.
 package overlay
 
 import (
@@ -33,11 +33,11 @@ import (
 	"grim/boot/image"
 )
 
-// Archs are the values of GOARCH that there is a port for.
+// Archs are the supported values of GOARCH.
 var Archs = []string{"amd64", "arm64"}
 
-// InitialHeap is how many bytes right behind the image's last byte the runtime
-// lives on until the kernel calls runtime.GrowHeap.
+// InitialHeap is how many bytes directly behind the image the runtime uses until the kernel
+// calls runtime.GrowHeap.
 const InitialHeap = image.HeapSize
 
 // sources is the folder below Config.Out that holds the files. The underscore
@@ -47,10 +47,10 @@ const sources = "_src"
 //go:embed runtime/*.go runtime/*.s goos/*.go signal/*.go early/early.go early/put.go
 var own embed.FS
 
-// ownDirs says where in GOROOT/src our own folders go.
+// ownDirs has the places in GOROOT/src of the added folders.
 var ownDirs = map[string]string{"runtime": "runtime", "goos": "runtime/goos", "signal": "os/signal", "early": "runtime/early"}
 
-// Config says which overlay to make, from what and to where.
+// Config says which overlay to make, its source and its destination.
 type Config struct {
 	Arch    string // GOARCH
 	GOROOT  string
@@ -58,11 +58,11 @@ type Config struct {
 	Out     string // folder; made if missing, old contents removed
 }
 
-// AnchorError tells that GOROOT does not look as the rules expect.
+// AnchorError means that GOROOT is not as the rules expect.
 type AnchorError struct {
 	Version string // of Go
 	File    string // below GOROOT/src
-	Anchor  string // the text that was looked for; empty: the file itself
+	Anchor  string // the text that was searched; empty: the file itself
 	Found   int    // how often it was found
 }
 
@@ -74,8 +74,8 @@ func (e *AnchorError) Error() string {
 		e.File, e.Version, e.Found, e.Anchor)
 }
 
-// GoEnv fills GOROOT and Version from "go env". Inside "go run" and "go test" the
-// go command is the one that runs them.
+// GoEnv fills GOROOT and Version from "go env". Inside of "go run" and "go test", the go
+// command is the one that runs them.
 func (c *Config) GoEnv() error {
 	out, err := exec.Command("go", "env", "GOROOT", "GOVERSION").Output()
 	if err != nil {
@@ -89,7 +89,7 @@ func (c *Config) GoEnv() error {
 	return nil
 }
 
-// Generate makes the changed GOROOT, and returns where it is.
+// Generate makes the changed GOROOT, and returns its path.
 func Generate(c Config) (string, error) {
 	if !slices.Contains(Archs, c.Arch) {
 		return "", fmt.Errorf("overlay: no port for GOARCH %q, only for %s", c.Arch, strings.Join(Archs, " and "))
@@ -114,8 +114,8 @@ func Generate(c Config) (string, error) {
 	return c.link(replace)
 }
 
-// changed applies the rules for Go 1.minor to the files of GOROOT. The map is by
-// name below GOROOT; the value is the file that takes its place, or empty.
+// changed applies the rules for Go 1.minor to the files of GOROOT. The map has names below
+// GOROOT. The value is the replacing file, or empty.
 func (c Config) changed(replace map[string]string, minor int) error {
 	texts := map[string]string{}
 	for _, r := range rules() {
@@ -152,7 +152,7 @@ func (c Config) changed(replace map[string]string, minor int) error {
 
 var constraint = regexp.MustCompile(`(?m)^//go:build .*$`)
 
-// applies tells whether the rule is for an architecture and Go 1.minor.
+// applies reports whether the rule is for an architecture and Go 1.minor.
 func (r rule) applies(arch string, minor int) bool {
 	return (r.arch == "" || r.arch == arch) && minor >= r.since
 }
@@ -171,8 +171,8 @@ func (r rule) apply(text, version string) (string, error) {
 	return strings.Replace(text, r.old, r.new, 1), nil
 }
 
-// added copies our own files and writes the constants that the runtime shares
-// with the host tools.
+// added copies the added files and writes the constants that the runtime shares with the
+// host tools.
 func (c Config) added(replace map[string]string) error {
 	for dir, dest := range ownDirs {
 		files, err := fs.ReadDir(own, dir)
@@ -202,7 +202,7 @@ func (c Config) added(replace map[string]string) error {
 	return c.put(replace, "runtime/zgrim_config.go", []byte(consts))
 }
 
-// goFile is where GOROOT has a file of its src folder.
+// goFile returns the path in GOROOT of a file of its src folder.
 func (c Config) goFile(name string) string {
 	return filepath.Join(c.GOROOT, "src", filepath.FromSlash(name))
 }

@@ -11,7 +11,7 @@ import (
 //go:embed releases
 var releasesFile string
 
-// Release is a release of Go that the rules were checked with.
+// Release is a release of Go with which the rules were checked.
 type Release struct {
 	Minor     int    // 27 for Go 1.27
 	Toolchain string // of the release, as GOTOOLCHAIN names it
@@ -37,8 +37,8 @@ func Releases() []Release {
 
 var versionText = regexp.MustCompile(`\bgo1\.(\d+)`)
 
-// Minor is the release of a version of Go as "go env GOVERSION" prints it: 27 for
-// go1.27.3, go1.27rc1 and "devel go1.27-abcdef". It is -1 for other texts.
+// Minor returns the release of a version of Go as "go env GOVERSION" prints it: 27 for
+// go1.27.3, go1.27rc1 and "devel go1.27-abcdef". It returns -1 for other texts.
 func Minor(version string) int {
 	if m := versionText.FindStringSubmatch(version); m != nil {
 		if n, err := strconv.Atoi(m[1]); err == nil {
@@ -48,10 +48,10 @@ func Minor(version string) int {
 	return -1
 }
 
-// ReleaseError tells that there are no rules for this release of Go.
+// ReleaseError means that there are no rules for this release of Go.
 type ReleaseError struct{ Version string }
 
-// Error is what boot/checkgo.sh says too, which the Makefile asks first.
+// Error returns the same text as boot/checkgo.sh, which the Makefile asks first.
 func (e *ReleaseError) Error() string {
 	var names []string
 	rs := Releases()
@@ -62,7 +62,7 @@ func (e *ReleaseError) Error() string {
 		e.Version, strings.Join(names, " or "), rs[len(rs)-1].Toolchain)
 }
 
-// supported is the release of a version, or an error that says what to do.
+// supported returns the release of a version, or an error that says what to do.
 func supported(version string) (minor int, err error) {
 	minor = Minor(version)
 	for _, r := range Releases() {

@@ -8,8 +8,8 @@ type action int
 const (
 	// drop hides the file from the build.
 	drop action = iota
-	// retag replaces the file's build constraint, so that a file made for
-	// another operating system is built for us.
+	// retag replaces the file's build constraint, so that a file for another operating
+	// system is used.
 	retag
 	// edit replaces one piece of text by another.
 	edit
@@ -19,20 +19,19 @@ func (a action) String() string {
 	return [...]string{"drop", "retag", "edit"}[a]
 }
 
-// rule is one change to a file below GOROOT/src. The reason is part of the
-// rule, because the next reader of it is somebody porting it to a new version
-// of Go.
+// rule is one change to a file below GOROOT/src. The reason is part of the rule, for the
+// reader who ports it to a new version of Go.
 type rule struct {
 	action action
 	file   string // below GOROOT/src, slash separated
 	arch   string // GOARCH the rule is for; empty: all
 	since  int    // the minor number of the first release of Go it is for; 0: any
-	old    string // edit: the anchor, which must occur exactly once
-	new    string // edit: what takes its place
+	old    string // edit: the old text, which must occur exactly once
+	new    string // edit: the new text
 	reason string
 }
 
-// for expands one reason to several files of package runtime.
+// runtimeFiles expands one reason to several files of package runtime.
 func runtimeFiles(a action, arch, reason string, names ...string) []rule {
 	var rs []rule
 	for _, n := range names {
@@ -50,8 +49,8 @@ func rules() []rule {
 	return rs
 }
 
-// dropped lists what talks to the Linux kernel. Its place is taken by the
-// retagged files and by our own in runtime/.
+// dropped lists the files that use the Linux kernel. The retagged files and the files in
+// runtime/ take their place.
 func dropped() []rule {
 	var rs []rule
 	both := func(reason string, names ...string) {
@@ -89,8 +88,8 @@ func dropped() []rule {
 	return rs
 }
 
-// retagged lists files written for systems without the Linux facility in
-// question that serve us as they are.
+// retagged lists files for systems without some Linux facility, which can be used
+// unchanged.
 func retagged() []rule {
 	return runtimeFiles(retag, "", "the variant for systems that lack the Linux facility",
 		"cgroup_stubs.go", "create_file_nounix.go", "fds_nonunix.go", "lock_sema.go",
@@ -99,7 +98,7 @@ func retagged() []rule {
 		"stubs_nonlinux.go", "timestub.go", "vdso_in_none.go", "vgetrandom_unsupported.go")
 }
 
-// edits lists changes inside files that are kept.
+// edits lists changes inside of files that are kept.
 func edits() []rule {
 	e := func(file, old, new, reason string) rule {
 		return rule{action: edit, file: file, old: old, new: new, reason: reason}

@@ -1,9 +1,9 @@
-// Package early finds the console of a machine that cannot be started, or whose
-// device tree cannot be read as a whole, and writes to it.
+// Package early finds the console of a machine that cannot be started, or whose device tree
+// cannot be read as a whole, and writes to it.
 //
-// It runs before anything else can: at any exception level, with the MMU off, at an
-// address that is not the link address, and with no goroutine to speak of. So it is
-// Go of a reduced kind, which is held together by the tests that boot it like that:
+// It runs before anything else can: at any exception level, with the MMU off, at an address
+// other than the link address, and without a real goroutine. So it uses only a part of Go.
+// Tests that boot it under these conditions check that:
 //
 //   - nothing allocates or panics, and every function is nosplit: boot/overlay sees
 //     to that in the kernel's copy, so that the fuzzer's is free of it;
@@ -14,7 +14,7 @@
 //     fields: without MMU memory is device memory, where an unaligned access is a
 //     fault. (The floating-point unit must be on.)
 //
-// A tree is read as far as it makes sense: what comes before the damage is used.
+// A tree is read as far as it makes sense: the part before the damage is used.
 package early
 
 import "unsafe"
@@ -38,19 +38,19 @@ const (
 	SMC
 )
 
-// Console is what Find found.
+// Console is the console that Find has found.
 type Console struct {
 	Kind  uint32
 	Shift uint32 // UART16: log2 of the distance of registers
 	Base  uint64 // physical address of the registers
 	PSCI  uint32 // the machine can be turned off
 
-	// A Raspberry Pi's GPIO block and the two serial ports that its header's pins can
-	// carry; 0 on other machines. See Pins.
+	// A Raspberry Pi's GPIO block, and the two serial ports that the pins of its header can
+	// carry. 0 on other machines. See Pins.
 	GPIO, PL011, Mini uint64
 }
 
-// Pins makes the port the console that GPIO 14 and 15 carry, by the function register
+// Pins makes the port that GPIO 14 and 15 carry the console. It reads the function register
 // of the GPIO block, whose registers are at p.
 func (c *Console) Pins(p unsafe.Pointer) {
 	f := load(p, 4) >> 12 & 0x3f
@@ -75,8 +75,8 @@ const (
 	tokNop   = 4
 )
 
-// tree is a flattened device tree (Devicetree Specification v0.4, chapter 5). All
-// offsets are from its start.
+// tree is a flattened device tree (Devicetree Specification v0.4, chapter 5). All offsets
+// are relative to its start.
 type tree struct {
 	at           unsafe.Pointer
 	size         uint
@@ -84,18 +84,17 @@ type tree struct {
 	strings      uint
 }
 
-// token is one of the structure block, with the offset of the next one. What it
-// names is text up to a zero byte.
+// token is a token of the structure block, with the offset of the next one. name is the
+// offset of text that ends with a zero byte.
 type token struct {
 	kind, next uint
 	name       uint
 	value, n   uint // of a property
 }
 
-// Find finds the console that the device tree at physical address arg names, or
-// else the first that can be written to. arg may also be the EFI stub's block.
-// delta is what to add to a physical address to reach it. c.Kind is None if there
-// is none.
+// Find finds the console that the device tree at physical address arg names, or else the
+// first device that can be a console. arg may also be the EFI stub's block. A physical
+// address plus delta is a valid address. c.Kind is None if there is no console.
 func Find(arg uint64, delta uintptr, c *Console) {
 	c.clear()
 	if arg == 0 || arg%8 != 0 {
@@ -117,7 +116,7 @@ func (c *Console) clear() {
 	c.GPIO, c.PL011, c.Mini = 0, 0, 0
 }
 
-// FindIn is Find for a tree at p, which is on an eight-byte boundary.
+// FindIn is Find for a tree at p, which must be aligned to eight bytes.
 func FindIn(p unsafe.Pointer, c *Console) {
 	c.clear()
 	var t tree
@@ -148,7 +147,7 @@ func FindIn(p unsafe.Pointer, c *Console) {
 	t.console(t.stdout(), c)
 }
 
-// word is a big-endian number; 0 outside of the tree.
+// word returns a big-endian number, or 0 outside of the tree.
 func (t *tree) word(off uint) uint {
 	if off%4 != 0 || off >= t.size {
 		return 0
@@ -174,7 +173,7 @@ func (t *tree) text(off uint, s string) bool {
 	return t.byte(off+uint(len(s))) == 0
 }
 
-// next reads the token at off; kind 0 is the end, or something wrong.
+// next reads the token at off. kind 0 means the end, or an error.
 func (t *tree) next(off uint, k *token) {
 	k.kind = 0
 	if off%4 != 0 || off >= t.end {
@@ -202,7 +201,7 @@ func (t *tree) next(off uint, k *token) {
 	k.kind, k.next = kind, off
 }
 
-// find is a property of a node below the root; n is 0 if there is none.
+// find returns a property of a node below the root. n is 0 if there is none.
 func (t *tree) find(node, property string) (value, n uint) {
 	var k token
 	depth, here := 0, false
@@ -223,8 +222,8 @@ func (t *tree) find(node, property string) (value, n uint) {
 	return 0, 0
 }
 
-// stdout is the path of the console in /chosen, an alias followed; 0 for none. It
-// ends with a zero byte or a colon.
+// stdout returns the path of the console in /chosen, after following an alias, or 0 if
+// there is none. The path ends with a zero byte or a colon.
 func (t *tree) stdout() uint {
 	path, n := t.find("chosen", "stdout-path")
 	if n == 0 || t.byte(path) == '/' {
@@ -252,8 +251,8 @@ func (t *tree) stdout() uint {
 // ended reports whether a byte ends a path's component.
 func ended(c byte) bool { return c == 0 || c == ':' || c == '/' }
 
-// same reports whether a component of a path is the name at off. A unit address may
-// be left out in the path.
+// same reports whether a component of a path is the name at off. The path may leave out the
+// unit address.
 func (t *tree) same(path, name uint) bool {
 	for ; !ended(t.byte(path)); path, name = path+1, name+1 {
 		if t.byte(path) != t.byte(name) {
@@ -263,9 +262,9 @@ func (t *tree) same(path, name uint) bool {
 	return t.byte(name) == 0 || t.byte(name) == '@'
 }
 
-// bus is what a node says of its children's addresses: #address-cells,
-// #size-cells << 8, and the offset of "ranges" with its length << 32. Packed, for
-// there is one for each node on the way.
+// bus has the properties of a node for its children's addresses: #address-cells,
+// #size-cells << 8, and the offset of "ranges" with its length << 32. They are packed, as
+// there is a bus for each node on the way.
 type bus struct {
 	cells  uint
 	ranges uint
@@ -277,22 +276,22 @@ func (b *bus) address() uint { return b.cells & 0xff }
 
 func (b *bus) size() uint { return b.cells >> 8 }
 
-// way is a bus for each depth up to the present node's.
+// way has a bus for each depth up to the present node's.
 type way [maxDepth]bus
 
-// at is an element, without the check that could panic; depth is less than maxDepth.
+// at returns an element without a check that could panic. depth must be less than maxDepth.
 func (w *way) at(depth uint) *bus {
 	return (*bus)(unsafe.Add(unsafe.Pointer(w), uintptr(depth)*unsafe.Sizeof(bus{})))
 }
 
-// device is what the properties of the present node say.
+// device has the properties of the present node.
 type device struct {
 	kind, shift, width uint
 	reg, regN          uint
 	off, gpio          bool
 }
 
-// console looks for the node at path, and fills in c from it or from the first
+// console looks for the node at path. It fills in c from that node, or from the first
 // device that can be a console.
 func (t *tree) console(path uint, c *Console) {
 	var (
@@ -300,7 +299,7 @@ func (t *tree) console(path uint, c *Console) {
 		above   way
 		d       device
 		depth   uint // of the present node; the root's is 1
-		matched uint // how many nodes of the path we are inside of
+		matched uint // how many nodes of the path contain the present node
 		found   bool // the console that the path leads to
 		fresh   bool // the present node's properties are being read
 	)
@@ -358,7 +357,7 @@ func (t *tree) console(path uint, c *Console) {
 	}
 }
 
-// property takes in what matters here.
+// property handles the properties that are used here.
 func (t *tree) property(k *token, b *bus, d *device) {
 	n := k.name
 	if t.text(n, "reg") {
@@ -386,7 +385,8 @@ func (t *tree) property(k *token, b *bus, d *device) {
 	}
 }
 
-// bind is the kind of a "compatible" string: those of grim/boot/machine, bindings.go.
+// bind returns the kind for a "compatible" string. The strings are those of
+// grim/boot/machine, bindings.go.
 func (t *tree) bind(s uint) uint {
 	if t.text(s, "arm,pl011") {
 		return PL011
@@ -404,8 +404,8 @@ func (t *tree) bind(s uint) uint {
 	return None
 }
 
-// address is where the device's registers are, through the buses above; 0 if that
-// makes no sense.
+// address returns the address of the device's registers, through the buses above, or 0 if
+// it makes no sense.
 func (t *tree) address(d *device, above *way, depth uint) uint64 {
 	if depth < 2 || depth >= maxDepth {
 		return 0
@@ -449,7 +449,7 @@ func (t *tree) address(d *device, above *way, depth uint) uint64 {
 	return a
 }
 
-// number is the last 64 bits of some cells.
+// number returns the last 64 bits of some cells.
 func (t *tree) number(off, cells uint) (v uint64) {
 	for ; cells > 0; cells-- {
 		v = v<<32 | uint64(t.word(off))

@@ -2,12 +2,12 @@ package early
 
 import "unsafe"
 
-// spins bounds the wait for a port that is stuck.
+// spins bounds the wait for a stuck port.
 const spins = 1 << 20
 
-// Put sends a byte to the port whose registers are at p, once it has room for one or
-// is stuck. Registers are those of the drivers in grim/arch/arm64. The baud rate is
-// what firmware left; the transmitter is turned on.
+// Put sends a byte to the port whose registers are at p, once it has room or is stuck. The
+// registers are those of the drivers in grim/arch/arm64. Put keeps the baud rate of the
+// firmware, and turns the transmitter on.
 func (c *Console) Put(p unsafe.Pointer, b byte) {
 	status, busy, full, data := uint32(0x18), uint32(1<<5), uint32(1<<5), uint32(0) // PL011
 	switch c.Kind {
@@ -39,7 +39,7 @@ func (c *Console) Put(p unsafe.Pointer, b byte) {
 	store(p, data, uint32(b))
 }
 
-// set sets bits of a register, if they are not.
+// set sets bits of a register, if they are not set.
 func set(p unsafe.Pointer, off, bits uint32) {
 	if v := load(p, off); v&bits != bits {
 		store(p, off, v|bits)
@@ -60,7 +60,7 @@ func load(p unsafe.Pointer, off uint32) uint32 { return *(*uint32)(unsafe.Add(p,
 //go:noinline
 func store(p unsafe.Pointer, off, v uint32) { *(*uint32)(unsafe.Add(p, uintptr(off))) = v }
 
-// Hex sends a blank, a letter that names the number, and the number.
+// Hex sends a blank, a letter as the name of the number, and the number.
 func (c *Console) Hex(p unsafe.Pointer, name byte, v uint64) {
 	c.Put(p, ' ')
 	c.Put(p, name)

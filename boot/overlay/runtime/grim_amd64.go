@@ -8,7 +8,7 @@ import (
 	"unsafe"
 )
 
-// TamaGo's amd64 package calls it from assembly; see systemstack in grim_os.go.
+// TamaGo's amd64 package calls settls from assembly; see systemstack in grim_os.go.
 //
 //go:linkname settls
 
@@ -20,17 +20,17 @@ const (
 	_SYS_getrandom  = 318
 )
 
-// earlyPutc puts a byte on COM1; in sys_grim_amd64.s.
+// earlyPutc sends a byte to COM1. It is in sys_grim_amd64.s.
 func earlyPutc(c byte)
 
 func archinit() {}
 
-// TLSBase returns the FS base of the M at mp: code that the linker makes for an ELF binary
+// TLSBase returns the FS base for the M at mp. Code that the linker makes for an ELF binary
 // finds g at -8(FS).
 func TLSBase(mp unsafe.Pointer) uintptr { return uintptr(unsafe.Pointer(&(*m)(mp).tls)) + 8 }
 
-// injectCall makes it look as if the faulting instruction were a call. The
-// target is sigpanic0, which sets up Go's special registers first.
+// injectCall makes the faulting instruction look like a call. The target is sigpanic0,
+// which first sets Go's special registers.
 func injectCall(c *FaultContext, gp *g) {
 	if shouldPushCall(c.PC, *(*uintptr)(unsafe.Pointer(c.SP))) {
 		c.SP -= goarch.PtrSize

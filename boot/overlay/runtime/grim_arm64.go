@@ -28,8 +28,8 @@ func readPFR0() uint64  // ID_AA64PFR0_EL1
 //go:linkname rt0EL2
 func rt0EL2()
 
-// archinit takes the counter's frequency from CNTFRQ_EL0, where firmware left
-// one, and tells package internal/cpu what Linux would have in AT_HWCAP.
+// archinit takes the counter's frequency from CNTFRQ_EL0, if firmware has set it, and gives
+// package internal/cpu the value that Linux would have in AT_HWCAP.
 func archinit() {
 	if hz := counterHz(); hz != 0 {
 		SetClock(hz)
@@ -37,9 +37,9 @@ func archinit() {
 	cpu.HWCap = hwcap(readISAR0(), readPFR0())
 }
 
-// hwcap makes the bits that internal/cpu and others look at, from the Arm
-// Architecture Reference Manual's description of the two registers. HWCAP_CPUID
-// is left out, for it says that user code may read them.
+// hwcap returns the bits that internal/cpu and others use, made from the two registers as
+// the Arm Architecture Reference Manual describes them. HWCAP_CPUID is left out, because it
+// says that user code may read the registers.
 func hwcap(isar0, pfr0 uint64) (caps uint) {
 	field := func(reg uint64, shift uint) uint64 { return reg >> shift & 15 }
 	set := func(have bool, bit uint) {
@@ -62,14 +62,14 @@ func hwcap(isar0, pfr0 uint64) (caps uint) {
 
 func cputicks() int64 { return int64(counter()) }
 
-// injectCall arranges LR and PC as if the faulting function had called
-// sigpanic itself. LR goes to the stack always, so that faults in leaf
-// functions unwind; that smashes a frame nobody goes back to.
+// injectCall sets LR and PC as if the faulting function had called sigpanic itself. It
+// always stores LR on the stack, so that faults in leaf functions unwind. That destroys a
+// frame to which no code returns.
 func injectCall(c *FaultContext, gp *g) {
 	lr := c.LR
 	c.SP -= sys.StackAlign
 	*(*uintptr)(unsafe.Pointer(c.SP)) = lr
-	// A valid frame pointer below, for the checks when stacks are copied.
+	// A valid frame pointer below, for the checks during copies of stacks.
 	*(*uintptr)(unsafe.Pointer(c.SP - goarch.PtrSize)) = c.FP
 	if shouldPushCall(c.PC, lr) {
 		c.LR = c.PC

@@ -16,18 +16,18 @@ var (
 
 const timeShift = 32
 
-// wallBase is the Unix time in nanoseconds when nanotime was 0.
+// wallBase is the Unix time in nanoseconds at which nanotime was 0.
 var wallBase int64
 
-// nanotime1 is monotonic time by the parameters above; in assembly, as is
+// nanotime1 returns monotonic time by the parameters above. It is in assembly, like
 // Nanotime.
 func nanotime1() int64
 
 // counter reads the TSC or CNTVCT_EL0; in assembly.
 func counter() uint64
 
-// Nanotime is the monotonic clock. Every step of an exit reads it, so it is
-// assembly by Go's own calling convention, without a wrapper.
+// Nanotime returns the monotonic clock. Every step of an exit reads it, so it is assembly
+// with Go's own calling convention, without a wrapper.
 func Nanotime() int64
 
 func walltime() (sec int64, nsec int32) {
@@ -35,8 +35,8 @@ func walltime() (sec int64, nsec int32) {
 	return t / 1e9, int32(t % 1e9)
 }
 
-// SetClock tells at which frequency the CPU's counter runs. Time neither jumps
-// nor goes back: nanotime continues from its present value. hz must not be 0.
+// SetClock sets the frequency of the CPU's counter. Time neither jumps nor goes back:
+// nanotime continues from its present value. hz must not be 0.
 func SetClock(hz uint64) {
 	// 1e9<<32 < 2^62. Rounding down makes the clock late by 2^-30 at most for
 	// a counter of 4 GHz: a second in 34 years.
@@ -46,12 +46,12 @@ func SetClock(hz uint64) {
 	timeBase, timeMult, timeOffset = c, mult, now
 }
 
-// SetWallTime sets the clock on the wall to ns nanoseconds since 1970.
+// SetWallTime sets the wall clock to ns nanoseconds since 1970.
 func SetWallTime(ns int64) {
 	wallBase = ns - nanotime()
 }
 
-// div128 divides hi:lo by y bit by bit; hi < y.
+// div128 divides hi:lo by y, bit by bit. hi must be less than y.
 func div128(hi, lo, y uint64) (quo, rem uint64) {
 	rem = hi
 	for i := 0; i < 64; i++ {
@@ -67,8 +67,8 @@ func div128(hi, lo, y uint64) (quo, rem uint64) {
 	return quo, rem
 }
 
-// TicksAt returns the counter's value at the monotonic time t, rounded up: what
-// a timer that compares with the counter is programmed with.
+// TicksAt returns the counter's value at the monotonic time t, rounded up. A timer that
+// compares with the counter is set to that value.
 func TicksAt(t int64) uint64 {
 	base, mult, offset := timeBase, timeMult, timeOffset
 	if t <= offset {

@@ -7,14 +7,14 @@ import (
 	"unsafe"
 )
 
-// earlyRing keeps the last bytes printed before there was a console.
+// earlyRing keeps the last bytes that were printed before there was a console.
 var earlyRing struct {
 	buf [8 << 10]byte
-	n   uint // bytes ever put in
+	n   uint // bytes ever added
 }
 
-// write1 is below print, throw and the traceback, hence below everything that
-// may go wrong: it must work on every stack. Descriptors do not matter.
+// write1 is called by print, throw and the traceback, when anything may be broken. So it
+// must work on every stack. The descriptor is ignored.
 //
 //go:nosplit
 func write1(fd uintptr, p unsafe.Pointer, n int32) int32 {
@@ -27,7 +27,7 @@ func write1(fd uintptr, p unsafe.Pointer, n int32) int32 {
 	return n
 }
 
-// console hands bytes to goos.Printk, or keeps them while that is unset.
+// console passes bytes to goos.Printk, or keeps them while that is not set.
 func console(p unsafe.Pointer, n int32) {
 	put := goos.Printk
 	if put != nil && earlyRing.n != 0 {
@@ -44,8 +44,8 @@ func console(p unsafe.Pointer, n int32) {
 	}
 }
 
-// replayEarly empties the ring into put. The ring counts as empty from the
-// start, in case put prints or faults.
+// replayEarly passes the ring's bytes to put. It marks the ring as empty first, in case put
+// prints or faults.
 func replayEarly(put func(byte)) {
 	size := uint(len(earlyRing.buf))
 	end := earlyRing.n
@@ -59,13 +59,13 @@ func replayEarly(put func(byte)) {
 	}
 }
 
-// flushEarly is the last resort of a kernel that dies without a console.
+// flushEarly prints the kept output if a kernel dies without a console.
 func flushEarly() {
 	replayEarly(earlyPutc)
 }
 
-// EarlyConsole may serve as goos.Printk until the kernel has found its console:
-// COM1 on amd64; on arm64 the serial port that the device tree names, as far as the
-// tree can be read, or else a debugger's semihosting console. After grim/arch/arm64
-// has made its own page tables it must not be used for the first time.
+// EarlyConsole may be used as goos.Printk until the kernel has found its console. It is
+// COM1 on amd64. On arm64 it is the serial port that the device tree names, as far as the
+// tree can be read, or else a debugger's semihosting console. It must not be used for the
+// first time after grim/arch/arm64 has made its own page tables.
 func EarlyConsole(c byte) { earlyPutc(c) }

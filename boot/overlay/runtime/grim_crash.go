@@ -7,15 +7,16 @@ import (
 	"runtime/goos"
 )
 
-// dyingCPU is the number of the CPU that dies, plus 1; 0: none does. othersStopped says
+// dyingCPU is the number of the CPU that dies, plus 1; 0: none dies. othersStopped says
 // that it has stopped the others.
 var (
 	dyingCPU      atomic.Uint32
 	othersStopped bool
 )
 
-// StopOthers is called by a CPU on which the kernel dies, before it prints. The first one
-// stops all others by goos.Stop. A second one waits to be stopped. It allocates nothing.
+// StopOthers is called by a CPU on which the kernel dies, before it prints. The first such
+// CPU stops all others with goos.Stop. A second one waits to be stopped. It allocates
+// nothing.
 func StopOthers() {
 	mp := getg().m
 	me := uint32(mp.cpu) + 1
@@ -31,6 +32,6 @@ func StopOthers() {
 	goos.Stop()
 	othersStopped = true
 	if mp.printlock == 0 {
-		debuglock = mutex{} // a CPU that was stopped while it printed does not give it back
+		debuglock = mutex{} // a CPU that was stopped while it printed never releases it
 	}
 }

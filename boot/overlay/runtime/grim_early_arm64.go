@@ -1,7 +1,7 @@
 //go:build grim_overlay
 
-// Messages before there is a console: on the serial port that the device tree
-// names, or else by a debugger's semihosting.
+// Messages before there is a console: on the serial port that the device tree names, or
+// else through a debugger's semihosting.
 
 package runtime
 
@@ -12,26 +12,24 @@ import (
 
 // In assembly, sys_grim_arm64.s.
 
-// semihostPutc puts a byte on the debugger's console, if there is a debugger.
+// semihostPutc prints a byte on the debugger's console, if there is a debugger.
 func semihostPutc(c byte)
 
-// powerOff asks PSCI to turn the machine off, by HVC or SMC; it returns if that
-// does not happen.
+// powerOff asks PSCI to turn the machine off, with HVC or SMC. It returns if that fails.
 func powerOff(psci uint32)
 
-// tableRoot is TTBR1_EL1: the address of the tables in use, and some bits beside.
+// tableRoot returns TTBR1_EL1: the address of the present tables, and some other bits.
 func tableRoot() uint64
 
 // publish makes table entries visible to the CPU's walks.
 func publish()
 
-// earlyPort is the serial port of messages that come before the kernel has
-// opened its console.
+// earlyPort is the serial port for messages before the kernel has opened its console.
 var earlyPort struct {
 	console early.Console
 	at      unsafe.Pointer // its registers; nil: there is none, or not mapped yet
-	looked  bool           // for console
-	mapped  bool           // or it was tried
+	looked  bool           // console has been looked for
+	mapped  bool           // it was mapped, or that was tried
 }
 
 // The address map, as in grim/arch.
@@ -40,8 +38,8 @@ const (
 	kernelBase = 0xffffffff80000000
 )
 
-// earlyLook finds the console. Looking may fault, if what should be the device tree's
-// address is not that of memory; that happens once.
+// earlyLook finds the console. That may fault, once, if the supposed address of the device
+// tree is not memory.
 //
 //go:nosplit
 func earlyLook() {
@@ -51,7 +49,7 @@ func earlyLook() {
 	}
 }
 
-// earlyPutc puts a byte on the machine's console, without the kernel's help.
+// earlyPutc prints a byte on the machine's console, without the kernel's help.
 //
 //go:nosplit
 func earlyPutc(c byte) {
@@ -78,18 +76,17 @@ func earlyPutc(c byte) {
 	p.console.Put(p.at, c)
 }
 
-// earlyMap makes the registers at pa reachable in the direct map of the tables that
-// are in use, with an entry of the first table on the way that has none for it: the
-// early ones know nothing of devices yet, the kernel's have the console. It returns
-// nil if something else is there.
+// earlyMap maps the registers at pa in the direct map of the present tables, with a new
+// entry in the first table on the way that has none. The early tables have no devices yet;
+// the kernel's have the console. It returns nil if something else is mapped there.
 //
 //go:nosplit
 func earlyMap(pa uint64) unsafe.Pointer {
 	const (
 		valid, table = 1, 2
 		address      = 1<<48 - 1<<12
-		// A block of device memory (attribute index 1 of MAIR), accessed, not to be
-		// executed (Arm ARM D8.3).
+		// A block of device memory (attribute index 1 of MAIR), accessed, not executable
+		// (Arm ARM D8.3).
 		device = 1<<54 | 1<<53 | 1<<10 | 1<<2 | valid
 	)
 	va := uint64(directBase) + pa
@@ -119,9 +116,9 @@ func earlyMap(pa uint64) unsafe.Pointer {
 	return nil
 }
 
-// earlyEnd ends a machine that the kernel has not taken over, once a debugger has
-// had its chance: it is turned off if it has a serial line, where the reason was said.
-// What is said on a screen only must stay there.
+// earlyEnd ends a machine that the kernel has not taken over. First a debugger may end it.
+// Then the machine is turned off if it has a serial line, on which the reason was printed.
+// A message that is only on a screen must stay visible.
 //
 //go:nosplit
 func earlyEnd() {
@@ -131,9 +128,9 @@ func earlyEnd() {
 	}
 }
 
-// earlyFault says that an exception came before the kernel has taken over, and ends
-// the machine. It is called by earlyVectors, and a second time if it faults itself:
-// then a debugger is all there is left.
+// earlyFault reports an exception before the kernel has taken over, and ends the machine.
+// earlyVectors calls it, and calls it again if it faults itself: then only a debugger is
+// left.
 //
 //go:nosplit
 func earlyFault(again bool, esr, far, pc uint64) {
@@ -170,9 +167,10 @@ func earlyHex(v uint64) {
 	}
 }
 
-// earlyRefuse says why the entry code stops, and returns how PSCI is called if it
-// could be said. If pc is not 0 the reason is an exception there. It runs with the MMU off, at the image's physical address and at any
-// exception level; see package early for what it may not do.
+// earlyRefuse prints why the entry code stops, and returns how PSCI is called if it could
+// print. If pc is not 0, the reason is an exception there. It runs with the MMU off, at the
+// image's physical address and at any exception level. Package early describes what it must
+// not do.
 //
 //go:nosplit
 func earlyRefuse(tree uint64, reason *byte, pc, esr, far uint64) (psci uint32) {
@@ -202,8 +200,8 @@ func earlyRefuse(tree uint64, reason *byte, pc, esr, far uint64) (psci uint32) {
 	return c.PSCI
 }
 
-// For the assembly: package early's ways to call PSCI, and earlyRefuse's answer where
-// there is no console.
+// For the assembly: package early's ways to call PSCI, and earlyRefuse's result if there is
+// no console.
 const (
 	earlyHVC  = early.HVC
 	earlySMC  = early.SMC

@@ -6,8 +6,7 @@ import (
 	"unsafe"
 )
 
-// Numbers as Linux has them, because the runtime's messages and package
-// syscall do.
+// Numbers of Linux, because the runtime's messages and package syscall use them.
 const (
 	_EBADF  = 9
 	_ENOSYS = 38
@@ -25,7 +24,7 @@ const (
 	_FPE_INTOVF  = 2
 )
 
-// FaultKind says what a CPU exception in kernel code was.
+// FaultKind is the kind of a CPU exception in kernel code.
 type FaultKind uint32
 
 const (
@@ -39,8 +38,8 @@ const (
 	FaultOther                    // general protection and the rest
 )
 
-// FaultContext is what the runtime needs to know of the interrupted kernel
-// code, and changes to make it panic. Filled in by an exception handler.
+// FaultContext has the registers of the interrupted kernel code. An exception handler fills
+// it in. The runtime changes it to make the code panic.
 type FaultContext struct {
 	G    uintptr // g register (R28) or TLS slot at the time of the fault
 	PC   uintptr
@@ -48,7 +47,7 @@ type FaultContext struct {
 	LR   uintptr // arm64 only
 	FP   uintptr // frame pointer: R29, RBP
 	Kind FaultKind
-	Addr uintptr // faulting address, where there is one
+	Addr uintptr // faulting address, if there is one
 }
 
 // FaultStack returns the g that an exception handler in Go must run on and the
@@ -60,11 +59,10 @@ func FaultStack() (gp, top uintptr) {
 	return uintptr(unsafe.Pointer(gs)), gs.stack.hi
 }
 
-// InjectPanic changes c so that the interrupted code calls sigpanic when
-// resumed with c's G, PC, SP and LR: the fault becomes an ordinary Go panic,
-// as a signal would make it. It returns false, and changes nothing, when that
-// code is in no state to panic (in the scheduler, in a nosplit section, or
-// dying); then call FatalFault.
+// InjectPanic changes c so that the interrupted code calls sigpanic when it continues with
+// c's G, PC, SP and LR. The fault becomes an ordinary Go panic, as with a signal. If the
+// code is in no state to panic (in the scheduler, in a nosplit section, or dying) it
+// returns false and changes nothing. Then call FatalFault.
 //
 // It runs on FaultStack and does not allocate.
 //
@@ -85,14 +83,14 @@ func InjectPanic(c *FaultContext) bool {
 	gp.sigcode1 = c.Addr
 	gp.sigpc = c.PC
 	if c.Kind == FaultOther {
-		// Some nonzero address that is not taken for a nil dereference.
+		// A nonzero address that is not taken for a nil dereference.
 		gp.sigcode1 = ^uintptr(0)
 	}
 	injectCall(c, gp)
 	return true
 }
 
-// signal gives the signal and code that the runtime's sigpanic knows.
+// signal returns the signal and code that the runtime's sigpanic knows.
 func (k FaultKind) signal() (sig uint32, code uintptr) {
 	switch k {
 	case FaultMap:
@@ -113,9 +111,9 @@ func (k FaultKind) signal() (sig uint32, code uintptr) {
 	return _SIGSEGV, _SEGV_MAPERR
 }
 
-// FatalFault prints why the kernel cannot go on and where it was, and ends the
-// machine with status 2. It runs on FaultStack and does not return. A fault
-// inside it comes back here and ends the machine with less output.
+// FatalFault prints why the kernel cannot continue and where it was, and ends the machine
+// with status 2. It runs on FaultStack and does not return. A fault inside it calls it
+// again and ends the machine with less output.
 func FatalFault(c *FaultContext) {
 	gp := (*g)(unsafe.Pointer(c.G))
 	mp := getg().m
@@ -137,9 +135,9 @@ func FatalFault(c *FaultContext) {
 	exit(2)
 }
 
-// shouldPushCall reports whether the traceback is better off with the faulting
-// PC as a caller of sigpanic, or with what that returns to: a call of a bad
-// function pointer has left its caller there.
+// shouldPushCall reports whether the faulting PC should be in the traceback as the caller
+// of sigpanic. If not, the return address is used: a call of a bad function pointer has
+// left its caller there.
 func shouldPushCall(pc, lr uintptr) bool {
 	if pc == 0 {
 		return false

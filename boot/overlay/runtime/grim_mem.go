@@ -6,26 +6,25 @@ import (
 	"unsafe"
 )
 
-// heapBase is where the heap starts; blocMax (mem_sbrk.go) where it ends at
-// present.
+// heapBase is the start of the heap. blocMax (mem_sbrk.go) is its present end.
 var heapBase uintptr
 
-// initHeapBounds puts the heap into the memory that the image maker reserved
-// behind the image.
+// initHeapBounds makes the heap from the memory that the image maker has reserved behind
+// the image.
 func initHeapBounds() {
 	initBloc()
 	heapBase = bloc
 	blocMax = bloc + grimInitialHeap
 }
 
-// heapUsed is the highest address that sbrk has handed out the memory below of.
-// heapZeroed is where the zeroed memory from there on ends. bloc may go down again
-// (mem_sbrk.go), and what it gives up is not zero then. memlock must be held.
+// heapUsed is the highest address up to which sbrk has given out memory. heapZeroed is the
+// end of the zeroed memory that starts there. bloc may decrease again (mem_sbrk.go); the
+// memory above it is then not zero. memlock must be held.
 var heapUsed, heapZeroed uintptr
 
-// sbrk hands out the next n bytes of the kernel window, zeroed: neither
-// firmware nor the frame allocator promises that for us. nil at the limit,
-// which ends in the runtime's "out of memory".
+// sbrk returns the next n bytes of the kernel window, zeroed, because neither firmware nor
+// the frame allocator promises that. It returns nil at the limit, which ends in the
+// runtime's "out of memory".
 //
 // memlock must be held.
 func sbrk(n uintptr) unsafe.Pointer {
@@ -48,9 +47,9 @@ func clearHeap(from, to uintptr) {
 	}
 }
 
-// PrepareHeap zeroes the next ahead bytes that the heap will take, in whole arenas
-// of 4 MB and at least one, so that whoever happens to allocate then need not wait
-// for that (300 000 instructions an arena). It does nothing if that is done.
+// PrepareHeap zeroes the next ahead bytes that the heap will use, in whole arenas of 4 MB
+// and at least one. So a later allocation need not wait for that (300 000 instructions per
+// arena). It does nothing if the memory is zeroed already.
 func PrepareHeap(ahead uintptr) {
 	systemstack(func() {
 		lock(&memlock)
@@ -61,14 +60,14 @@ func PrepareHeap(ahead uintptr) {
 	})
 }
 
-// HeapStats tells how much of the memory given to the runtime it uses.
+// HeapStats has the runtime's use of the memory given to it.
 type HeapStats struct {
 	Base, Limit uintptr // the address range
 	Taken       uintptr // bytes from Base that the runtime manages
 	Free        uintptr // bytes up to Limit that are in no span: pages for objects and stacks
 }
 
-// Heap returns the present figures; it only reads counters.
+// Heap returns the present numbers. It only reads counters.
 func Heap() HeapStats {
 	return HeapStats{
 		Base:  heapBase,
@@ -78,7 +77,7 @@ func Heap() HeapStats {
 	}
 }
 
-// unusedArenas is how many bytes of whole arenas the heap can still grow by. The
+// unusedArenas returns by how many bytes, in whole arenas, the heap can still grow. The
 // rest at the end of the heap, less than an arena, is never used.
 func unusedArenas() uintptr {
 	from, to := alignUp(bloc, heapArenaBytes), alignDown(blocMax, heapArenaBytes)
@@ -88,28 +87,28 @@ func unusedArenas() uintptr {
 	return to - from
 }
 
-// HeapHasRun reports whether one object of n bytes could be allocated now: whether
-// there are as many free pages in a row. The answer holds until somebody allocates.
+// HeapHasRun reports whether one object of n bytes could be allocated now, that is whether
+// there are enough free pages in a row. The answer is valid until the next allocation.
 func HeapHasRun(n uintptr) (ok bool) {
 	pages := alignUp(n, pageSize) / pageSize
 	systemstack(func() {
 		lock(&mheap_.lock)
 		addr, _ := mheap_.pages.find(pages)
-		ask := alignUp(pages, pallocChunkPages) * pageSize // as mheap.grow has it
+		ask := alignUp(pages, pallocChunkPages) * pageSize // as mheap.grow does
 		ok = addr != 0 || ask <= mheap_.curArena.end-mheap_.curArena.base || ask <= unusedArenas()
 		unlock(&mheap_.lock)
 	})
 	return ok
 }
 
-// AllocatedBytes is what has been allocated since the last garbage collection, as
+// AllocatedBytes returns how much has been allocated since the last garbage collection, as
 // far as the runtime has counted it: it counts spans.
 func AllocatedBytes() uint64 { return allocatedBytes() }
 
-// GrowHeap raises the end of the heap to limit, which the caller has mapped,
-// contiguous with what was there, readable and writable. It also sets the
-// collector's soft memory limit to three quarters of it: a collection takes a while,
-// and what is allocated meanwhile must fit. limit is rounded down to a page; a limit below the
+// GrowHeap raises the end of the heap to limit. The caller must have mapped the memory
+// behind the present heap, readable and writable. GrowHeap also sets the collector's soft
+// memory limit to three quarters of the heap: a collection takes some time, and the
+// allocations during it must fit. limit is rounded down to a page. A limit below the
 // present one panics.
 func GrowHeap(limit uintptr) {
 	limit &^= physPageSize - 1
@@ -124,8 +123,8 @@ func GrowHeap(limit uintptr) {
 	setMemoryLimit(int64((limit - heapBase) / 4 * 3))
 }
 
-// MemRegion, TextRegion and DataRegion are addresses as TamaGo's packages ask
-// for them: of everything the runtime owns, of the code, of the data.
+// MemRegion, TextRegion and DataRegion return the addresses that TamaGo's packages ask for:
+// of everything that the runtime owns, of the code, and of the data.
 
 func MemRegion() (start, end uint64) {
 	return uint64(firstmoduledata.text) &^ (2<<20 - 1), uint64(blocMax)
@@ -140,19 +139,18 @@ func DataRegion() (start, end uint64) {
 	return uint64(lo), uint64(hi)
 }
 
-// Sections returns the virtual bounds of the image's parts, for mapping them
-// with the right permissions: text, read-only data, and data that is written,
-// which ends where the heap starts. rodata and data start a page; read-only
-// data ends where written data starts.
+// Sections returns the virtual bounds of the image's parts, for mapping them with the right
+// permissions: text, read-only data, and written data, which ends where the heap starts.
+// rodata and data start at a page boundary. Read-only data ends where written data starts.
 func Sections() (text, etext, rodata, erodata, data, end uintptr) {
 	d := &firstmoduledata
-	// The linker puts the module data, which the runtime writes, in front of
-	// the other written sections.
+	// The linker puts the module data, which the runtime writes, before the other written
+	// sections.
 	data = min(uintptr(unsafe.Pointer(d)), d.noptrdata) &^ (physPageSize - 1)
 	return d.text, d.etext, d.rodata, data, data, d.end
 }
 
-// CPU names the processor, by TamaGo's contract.
+// CPU returns the name of the processor, by TamaGo's contract.
 func CPU() string { return GOARCH }
 
 // GetG returns the current goroutine's descriptor, by TamaGo's contract.

@@ -1,9 +1,8 @@
 //go:build grim_overlay
 
-// The operating system below the runtime: there is none, so this file and its
-// neighbours grim_*.go answer for it. Each CPU has one M and one P for good
-// (grim_cpus.go), kernel Go code runs with interrupts disabled, and only the idle
-// hook enables them.
+// The operating system below the runtime. There is none, so this file and its neighbours
+// grim_*.go take its place. Each CPU has one M and one P permanently (grim_cpus.go). Kernel
+// Go code runs with interrupts disabled; only the idle hook enables them.
 
 package runtime
 
@@ -15,18 +14,18 @@ import (
 )
 
 // From Go 1.27 on, the linker lets assembly of other packages refer to a function of this
-// one only if that is said here. Crash tests of grim/arch/... switch to the boot stack.
+// package only with a go:linkname. Crash tests of grim/arch/... switch to the boot stack.
 //
 //go:linkname systemstack
 
 // In assembly, sys_grim_GOARCH.s.
 
-// haltCPU stops the CPU for good, interrupts disabled. Where a debug-exit
-// device may be there, it is given the code first.
+// haltCPU stops the CPU for good, with interrupts disabled. If there may be a debug-exit
+// device, it first gets the code.
 func haltCPU(code int32)
 
-// hwseed returns 64 bits from the CPU's random number generator or, where it
-// has none, from its counter.
+// hwseed returns 64 bits from the CPU's random number generator, or from its counter if
+// there is no generator.
 func hwseed() uint64
 
 const _PAGESIZE = 4096
@@ -34,26 +33,26 @@ const _PAGESIZE = 4096
 type mOS struct {
 	cpuM // grim_cpus.go
 
-	// cpu is the number of the CPU that the M is pinned to. It is set before the M
-	// runs and never changes; 0 is the boot CPU's, which is m0's.
+	// cpu is the number of the CPU to which the M is pinned. It is set before the M runs
+	// and never changes. 0 is the boot CPU, which m0 has.
 	cpu int32
 
-	// record is what the kernel keeps of the CPU: see SetCPURecord.
+	// record is the kernel's record of the CPU: see SetCPURecord.
 	record unsafe.Pointer
 }
 
-// ThisCPU returns the number of the calling CPU. It is the CPU's of the calling M: an M
-// never leaves its CPU, but a goroutine that blocks or gives way may go on with another.
+// ThisCPU returns the number of the calling CPU, which is that of the calling M. An M never
+// leaves its CPU, but a goroutine that blocks or yields may continue on another one.
 //
 //go:nosplit
 func ThisCPU() int { return int(getg().m.cpu) }
 
-// CPUOf returns the number of the CPU that the M at mp is pinned to: for goos.Task.
+// CPUOf returns the number of the CPU to which the M at mp is pinned, for goos.Task.
 func CPUOf(mp unsafe.Pointer) int { return int((*m)(mp).cpu) }
 
-// CPURecord returns what SetCPURecord has set for the calling CPU: two loads, for code
-// that cannot afford more. SetCPURecord is called once on each CPU. The collector does
-// not see the record, so it must be kept alive elsewhere.
+// CPURecord returns the record that SetCPURecord has set for the calling CPU. It costs two
+// loads, for code that cannot afford more. SetCPURecord is called once on each CPU. The
+// collector does not see the record, so it must be kept alive elsewhere.
 //
 //go:nosplit
 func CPURecord() unsafe.Pointer { return getg().m.record }
@@ -71,9 +70,9 @@ func sysargs(int32, **byte) {
 	argc, argv = 0, &noArgs[0]
 }
 
-// bootArg and physBase are stored by the entry code; see goos.BootArg and
-// goos.PhysBase. It cannot store there itself: the linker lets assembly of
-// this package name its own variables only.
+// bootArg and physBase are stored by the entry code; see goos.BootArg and goos.PhysBase.
+// The entry code cannot store there itself, because the linker lets assembly of this
+// package refer only to the package's own variables.
 var bootArg, physBase uint64
 
 func osinit() {
@@ -83,20 +82,20 @@ func osinit() {
 	getg().m.procid = 1
 	initHeapBounds()
 	archinit()
-	// A user thread's goroutine needs 4 KB in fork, and 8 KB in exec and page
-	// faults on files. Starting with the runtime's 2 KB, each would grow its
-	// stack once, for 18 000 instructions, and throw it away at the end.
+	// A user thread's goroutine needs 4 KB in fork, and 8 KB in exec and page faults on
+	// files. If it started with the runtime's 2 KB, each would grow its stack once, for 18
+	// 000 instructions, and free it at the end.
 	startingStackSize = 8 << 10
 }
 
 func getCPUCount() int32 { return 1 }
 
-// userStart is the function that a goroutine outside of package runtime started
-// with last: a user thread's, nearly always.
+// userStart is the start function of the last goroutine started outside of package runtime:
+// nearly always a user thread's.
 var userStart uintptr
 
-// startsSystem is isSystemGoroutine(gp, false) that remembers userStart, and so
-// seldom has to look for a function's name.
+// startsSystem is isSystemGoroutine(gp, false) with a memory: it remembers userStart, and
+// so seldom has to look up a function's name.
 func startsSystem(gp *g) bool {
 	if gp.startpc == userStart {
 		return false
@@ -110,12 +109,11 @@ func startsSystem(gp *g) bool {
 	return false
 }
 
-// faultStackBytes is the size of the stack that fault handlers run on.
+// faultStackBytes is the size of the stack of fault handlers.
 const faultStackBytes = 32 << 10
 
-// mpreinit gives an M the stack and g that fault handlers run on; see FaultStack.
-// The stack has a page below it that StackGuards tells of, so it is no memory of the
-// heap.
+// mpreinit gives an M the stack and g for fault handlers; see FaultStack. Below the stack
+// is a page that StackGuards returns, so the stack is not heap memory.
 func mpreinit(mp *m) {
 	gs := malg(-1)
 	mem := persistentalloc(_PAGESIZE+faultStackBytes, _PAGESIZE, &memstats.other_sys)
@@ -128,9 +126,9 @@ func mpreinit(mp *m) {
 	ms[mp.cpu].set(mp)
 }
 
-// StackGuards are the pages below the runtime's own fixed stacks, which nobody
-// uses: the kernel leaves them unmapped when it makes its page tables. boot is g0's,
-// which is the entry code's, fault is FaultStack's.
+// StackGuards returns the unused pages below the runtime's own fixed stacks. The kernel
+// leaves them unmapped when it makes its page tables. boot is that of g0, the entry code's
+// stack; fault is that of FaultStack.
 func StackGuards() (boot, fault uintptr) {
 	below := func(lo uintptr) uintptr { return lo&^(_PAGESIZE-1) - _PAGESIZE }
 	return below(m0.g0.stack.lo), below(m0.gsignal.stack.lo)
@@ -147,8 +145,8 @@ func exitThread(*atomic.Uint32) {
 	throw("the M of a CPU was asked to exit")
 }
 
-// exit ends the machine. With nobody to ask, what was printed so far is put
-// out by earlyPutc.
+// exit ends the machine. If the kernel has no console yet, earlyPutc prints the kept
+// output.
 func exit(code int32) {
 	if goos.Printk == nil {
 		flushEarly()
@@ -161,7 +159,7 @@ func exit(code int32) {
 	}
 }
 
-// crash is where GOTRACEBACK=crash would dump core.
+// crash is called where GOTRACEBACK=crash would dump core.
 func crash() { exit(2) }
 
 //go:nosplit
@@ -180,7 +178,7 @@ func open(*byte, int32, int32) int32          { return -1 }
 func closefd(int32) int32                     { return -1 }
 func read(int32, unsafe.Pointer, int32) int32 { return -1 }
 
-// fcntl is asked by package os whether standard output blocks.
+// Package os asks with fcntl whether standard output blocks.
 //
 //go:linkname fcntl
 //go:nosplit

@@ -13,8 +13,8 @@ func readRandom(r []byte) int {
 		goos.RandomData(r)
 		return len(r)
 	}
-	// A CPU without a generator leaves the jitter of its counter: each call
-	// is mixed with everything before it.
+	// A CPU without a generator has only the jitter of its counter. Each call is mixed with
+	// all earlier ones.
 	x := uint64(0x9e3779b97f4a7c15)
 	for i := range r {
 		if i%8 == 0 {
@@ -28,12 +28,12 @@ func readRandom(r []byte) int {
 	return len(r)
 }
 
-// reseedBuf is Reseed's, because what is handed to a hook must not be on the
+// reseedBuf is the buffer of Reseed, because the argument of a hook must not be on the
 // stack of runtime code.
 var reseedBuf [32]byte
 
-// Reseed mixes goos.RandomData into the runtime's generator, once the kernel
-// has a better source than there was at start-up.
+// Reseed mixes goos.RandomData into the runtime's generator, once the kernel has a better
+// source than at start-up.
 func Reseed() {
 	lock(&globalRand.lock)
 	readRandom(reseedBuf[:])

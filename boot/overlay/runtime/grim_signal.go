@@ -1,8 +1,8 @@
 //go:build grim_overlay
 
-// What the runtime and the packages above it call of Unix signals and threads.
-// There are none: a fault in kernel code comes in by grim_fault.go, and user
-// processes' signals are package proc's.
+// The functions for Unix signals and threads that the runtime and the packages above it
+// call. There are no signals: a fault in kernel code is handled by grim_fault.go, and
+// package proc handles signals of user processes.
 
 package runtime
 
@@ -13,7 +13,7 @@ type (
 	gsignalStack struct{}
 )
 
-// preemptMSupported: goroutines are preempted where they call or block only.
+// preemptMSupported is false: goroutines are preempted only where they call or block.
 const preemptMSupported = false
 
 func initsig(bool)                {}
@@ -34,7 +34,7 @@ func os_ignoreSIGSYS() {}
 //go:linkname os_restoreSIGSYS os.restoreSIGSYS
 func os_restoreSIGSYS() {}
 
-// Package os/signal may be imported by a library; its channels stay silent.
+// A library may import package os/signal. Its channels stay silent.
 
 //go:linkname signal_recv os/signal.signal_recv
 func signal_recv() uint32 {

@@ -4,10 +4,10 @@ package runtime
 
 import "unsafe"
 
-// syscall6 is internal/runtime/syscall/linux.Syscall6: what Linux would answer
-// to the few calls that package os and others make on their own. Standard
-// output and error are the console; there are random numbers and an exit;
-// everything else is ENOSYS. It never blocks.
+// syscall6 is internal/runtime/syscall/linux.Syscall6. It answers the few calls that
+// package os and others make by themselves, as Linux would. Standard output and error are
+// the console; there are random numbers and an exit; everything else is ENOSYS. It never
+// blocks.
 //
 //go:linkname syscall6 internal/runtime/syscall/linux.Syscall6
 func syscall6(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr) {

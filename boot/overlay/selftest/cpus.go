@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// cpus is how many CPUs the mode "cpus" runs on.
+// cpus is the number of CPUs in the mode "cpus".
 const cpus = 4
 
-// The interrupts between CPUs: a CPU that sleeps looks at its word.
+// Interrupts between CPUs: a sleeping CPU looks at its word.
 var (
 	pending   [cpus]atomic.Bool
 	wakes     atomic.Int64
 	idleCalls [cpus]atomic.Int64
-	// deviceIRQ is a line that the next idle CPU raises, if not 0.
+	// deviceIRQ is a line that the next idle CPU raises, unless it is 0.
 	deviceIRQ atomic.Int32
 )
 
@@ -98,7 +98,7 @@ func allRun() error {
 	return nil
 }
 
-// allSleep: CPUs without work sleep, and are not woken for nothing.
+// allSleep: CPUs without work sleep, and are not woken without a reason.
 func allSleep() error {
 	time.Sleep(2 * time.Millisecond)
 	before, wb := [cpus]int64{}, wakes.Load()
@@ -116,9 +116,9 @@ func allSleep() error {
 	return nil
 }
 
-// parkStorm: pairs of goroutines hand a count to each other; no wake-up is lost. A plain
-// store in parkerSleep passes here, as an emulator that runs the CPUs in turn does not
-// switch there; model/idle.pml shows what it loses.
+// parkStorm: pairs of goroutines exchange a count, and no wake-up is lost. A plain store in
+// parkerSleep passes this test, because an emulator that runs the CPUs in turn does not
+// switch there. model/idle.pml shows the lost wake-up.
 func parkStorm() error {
 	var wg sync.WaitGroup
 	for range 2 * cpus {
@@ -176,7 +176,7 @@ func storm() error {
 	return nil
 }
 
-// idleTimers: sleeps that begin on any CPU end in time, when all CPUs are idle.
+// idleTimers: sleeps that begin on any CPU end in time, even if all CPUs are idle.
 func idleTimers() error {
 	var wg sync.WaitGroup
 	var late atomic.Int64
@@ -223,7 +223,8 @@ func earlierTimer() error {
 	return nil
 }
 
-// idleCPUInterrupt: an interrupt that a CPU without a P takes wakes its goroutine.
+// idleCPUInterrupt: an interrupt that a CPU without a P takes wakes the goroutine that
+// waits for it.
 func idleCPUInterrupt() error {
 	for range 30 {
 		done := make(chan bool)
@@ -281,7 +282,7 @@ func parallelCollect() error {
 	return nil
 }
 
-// inUser runs f as if it were user code: from EnterUser to LeaveUser.
+// inUser runs f as user code: between EnterUser and LeaveUser.
 //
 //go:noinline
 func inUser(end func() bool) {
@@ -307,9 +308,8 @@ func userCode(end func() bool) {
 	}
 }
 
-// userModeRuns: the world is stopped, and started, and collections end, while all other
-// CPUs are in user mode.
-// Broken by (it hangs): EnterUser without the change of status.
+// userModeRuns: the world is stopped and started, and collections end, while all other CPUs
+// are in user mode. Broken by (it hangs): EnterUser without the change of status.
 func userModeRuns() error {
 	var stop atomic.Bool
 	var inside atomic.Int32
@@ -340,7 +340,7 @@ func userModeRuns() error {
 	return nil
 }
 
-// userModeStorm: goroutines enter and leave user mode all the time while the world is
+// userModeStorm: goroutines enter and leave user mode all the time, while the world is
 // stopped again and again.
 func userModeStorm() error {
 	var stop atomic.Bool

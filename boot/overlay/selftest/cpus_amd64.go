@@ -4,5 +4,5 @@ package main
 
 import "unsafe"
 
-// startCPU is goos.Task. This kernel starts secondaries on arm64 only.
+// startCPU is goos.Task. This kernel starts other CPUs only on arm64.
 func startCPU(sp, mp, gp, fn unsafe.Pointer) { panic("startCPU") }

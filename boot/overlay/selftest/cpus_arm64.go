@@ -8,7 +8,7 @@ import (
 	"unsafe"
 )
 
-// registers are what a secondary CPU starts with; cpus_arm64.s knows the offsets.
+// registers are the start values of a secondary CPU. cpus_arm64.s contains the offsets.
 type registers struct {
 	ttbr1, tcr, mair, sctlr, vbar, high, entry uint64
 	ttbr0, sp, g, fn                           uint64
@@ -17,9 +17,9 @@ type registers struct {
 func cpuOn(cpu, entry, context uint64) int64
 func systemRegisters(r *registers)
 
-// Tables that map the first RAM of QEMU's virt machine where it is.
+// Tables that map the first RAM of QEMU's virt machine at its physical address.
 var (
-	identity [2 * 512 * 2]uint64 // two pages, wherever page bounds lie
+	identity [2 * 512 * 2]uint64 // two pages, whatever the alignment
 	starting [8]registers
 )
 

@@ -8,18 +8,17 @@ import (
 	"runtime"
 )
 
-// There are no exception vectors here: that is package arch's work. pretendFault
-// does in assembly what an exception handler does with a fault in kernel code,
-// short of being an exception.
+// There are no exception vectors here: package arch has them. pretendFault does in assembly
+// what an exception handler does with a fault in kernel code, but it is no exception.
 
-// pretend is the fault's context; Kind and Addr are set beforehand.
+// pretend is the context of the fault. Kind and Addr are set before.
 var pretend runtime.FaultContext
 
-// faultG and faultTop are what runtime.FaultStack gave.
+// faultG and faultTop are the result of runtime.FaultStack.
 var faultG, faultTop uintptr
 
-// pretendFault fills in pretend, calls handleFault on the fault stack and
-// continues as pretend then says. In fault_GOARCH.s.
+// pretendFault fills in pretend, calls handleFault on the fault stack, and continues as
+// pretend then says. In fault_GOARCH.s.
 func pretendFault()
 
 func handleFault() {
@@ -45,8 +44,8 @@ func dereference(t *thing) {
 	fmt.Println(t.b)
 }
 
-// faultRecovered: a fault is a run-time error like any other, as often as it
-// happens, also on a goroutine with a small stack.
+// faultRecovered: a fault is a run-time error like any other, however often it happens,
+// also on a goroutine with a small stack.
 func faultRecovered() error {
 	c := make(chan error)
 	for range 3 {

@@ -1,8 +1,8 @@
 //go:build tamago
 
-// Selftest is a kernel that tries what the runtime port promises, and nothing
-// else: no drivers, no page tables beyond the entry code's. ../qemu_test.go
-// builds and boots it and reads its TAP output.
+// Selftest is a kernel that only tests the promises of the runtime port. It has no drivers,
+// and no page tables but the entry code's. ../qemu_test.go builds and boots it and reads
+// its TAP output.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mode is set by the linker: which way to end.
+// mode is set by the linker. It selects how the kernel ends.
 var mode string
 
 func main() {
@@ -47,7 +47,7 @@ func main() {
 		}
 		panic("the console faults!")
 	case "deadlock":
-		// Nothing can wake this up; the kernel must sleep, not die.
+		// Only the timer can wake this up. The kernel must sleep, not die.
 		time.AfterFunc(20*time.Millisecond, func() { fmt.Println("awake"); os.Exit(0) })
 		select {}
 	}
@@ -140,8 +140,8 @@ type node struct {
 	data [200]byte
 }
 
-// collect makes 40 times as much garbage as there is heap, and a finalizer and
-// a list that must, and must not, be collected.
+// collect makes 40 times as much garbage as the heap holds, an object with a finalizer that
+// must be collected, and a list that must not.
 func collect() error {
 	var keep *node
 	for i := range 1000 {
@@ -227,8 +227,7 @@ func timers() error {
 	return nil
 }
 
-// ticker: a goroutine that yields but never blocks must not keep timers from
-// firing.
+// ticker: a goroutine that yields but never blocks must not keep timers from firing.
 func ticker() error {
 	stop := false
 	go func() {
@@ -249,7 +248,7 @@ func locked() error {
 	defer runtime.UnlockOSThread()
 	c := make(chan int)
 	go func() {
-		runtime.LockOSThread() // and ends without unlocking
+		runtime.LockOSThread() // it ends without unlocking
 		c <- 1
 	}()
 	<-c
@@ -265,7 +264,7 @@ func interrupts() error {
 			c <- i
 		}
 	}()
-	runtime.RaiseIRQ(5) // before anybody waits
+	runtime.RaiseIRQ(5) // before any goroutine waits
 	runtime.RaiseIRQ(5) // coalesces
 	<-c
 	select {
@@ -435,8 +434,8 @@ func heap() error {
 	return nil
 }
 
-// growHeap: the entry code maps whole 2 MB blocks, so there is memory up to the
-// next boundary.
+// growHeap: the entry code maps whole 2 MB blocks, so there is memory up to the next
+// boundary.
 func growHeap() error {
 	h := runtime.Heap()
 	limit := (h.Limit + 2<<20 - 1) &^ (2<<20 - 1)
@@ -462,8 +461,8 @@ func fill() {
 	}
 }
 
-// prepareHeap: what is prepared takes no time afterwards, and is zero, also where the
-// heap has been before.
+// prepareHeap: prepared memory takes no time later, and is zero, even where the heap has
+// been before.
 func prepareHeap() error {
 	runtime.PrepareHeap(6 << 20)
 	t0 := runtime.Nanotime()

@@ -2,7 +2,7 @@
 
 package signal
 
-// Waiting reports whether a goroutine waits for signals. TamaGo's own Go distribution
-// adds it, for interrupts that arrive as signals. Here none do, and signal_recv blocks
-// forever as soon as it is called.
+// Waiting reports whether a goroutine waits for signals. TamaGo's own Go distribution adds
+// it, for interrupts that come as signals. Here no interrupt does, and signal_recv blocks
+// for ever once it is called.
 func Waiting() bool { return true }
