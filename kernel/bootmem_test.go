@@ -7,8 +7,8 @@ import (
 	"grim/boot/machine"
 )
 
-// What was taken is aligned, below the limit, inside free memory and in nothing
-// else; a byte model says so.
+// Frames that bootMemory gave out are aligned, below the limit, inside free memory and in
+// no other allocation. The test compares with a model that keeps a byte for each page.
 func TestBootMemory(t *testing.T) {
 	const page, pages = 4096, 1024
 	rnd := rand.New(rand.NewPCG(1, 2))

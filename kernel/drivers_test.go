@@ -8,8 +8,8 @@ import (
 	"grim/boot/machine"
 )
 
-// TestDrivers: every kind of device that a device tree can name has a driver, and
-// every driver can be named.
+// TestDrivers checks that every kind of device that a device tree can name has a driver,
+// and that a device tree can name the device of every driver.
 func TestDrivers(t *testing.T) {
 	drivers := arm64.Kinds()
 	for sort, kinds := range machine.Kinds() {

@@ -20,9 +20,11 @@ func TestProcFiles(t *testing.T) {
 	}
 }
 
-// What came to stay between two readings of /proc/heap after a collection is what
-// they differ by, and a reading alone collects nothing.
-// Broken by collectHeap without its collections; by a collection in heapText.
+// TestHeapText checks that two readings of /proc/heap, each after a collection, differ by
+// the memory that was allocated between them and is still reachable, and that a reading
+// alone collects no garbage.
+//
+// Broken by: collectHeap without its collections; a collection in heapText.
 func TestHeapText(t *testing.T) {
 	read := func() (live, objects, stacks int) {
 		if err := collectHeap("collect"); err != nil {
@@ -54,8 +56,10 @@ func TestHeapText(t *testing.T) {
 	}
 }
 
-// TestInterruptsText: a column for each CPU, a line for each kind. Broken by: a kind's
-// count in another kind's line.
+// TestInterruptsText checks that the text has a column for each CPU and a line for each
+// kind of interrupt.
+//
+// Broken by: the count of one kind in the line of another kind.
 func TestInterruptsText(t *testing.T) {
 	const want = "            CPU0       CPU1\n" +
 		" NMI:          0          0   Non-maskable interrupts\n" +

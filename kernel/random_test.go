@@ -10,7 +10,7 @@ func counter(n uint64) func() uint64 { return func() uint64 { n++; return n } }
 
 func noHardware([]byte) bool { return false }
 
-// constant is a generator of a CPU that gives the same byte for ever.
+// constant returns a hardware generator that gives the same byte for ever.
 func constant(b byte) func([]byte) bool {
 	return func(p []byte) bool {
 		for i := range p {
@@ -20,9 +20,9 @@ func constant(b byte) func([]byte) bool {
 	}
 }
 
-// Each source alone makes other bytes; no two calls give the same; and what the
-// hardware says is never seen in the output. It failed while RDRAND's numbers were
-// handed out as they came.
+// TestGenerator checks that a change of any one source changes the output, that no two
+// calls give the same bytes, and that the hardware's bytes never appear in the output. The
+// test failed while RDRAND's numbers were returned as they came.
 func TestGenerator(t *testing.T) {
 	get := func(g *generator) []byte { b := make([]byte, 3*mixEvery+50); g.fill(b); return b }
 	a := newGenerator([]byte("s"), noHardware, counter(1))
@@ -46,8 +46,8 @@ func TestGenerator(t *testing.T) {
 	}
 }
 
-// After mixEvery bytes new randomness comes in: two generators with the same state
-// part ways there, and not before.
+// TestGeneratorMixes checks that new randomness comes in after mixEvery bytes: the outputs
+// of two generators with the same state are equal before, and differ afterwards.
 func TestGeneratorMixes(t *testing.T) {
 	n := uint64(0)
 	a := newGenerator(nil, noHardware, counter(0))
@@ -65,7 +65,8 @@ func TestGeneratorMixes(t *testing.T) {
 	}
 }
 
-// Two callers at once never get the same bytes (for the race detector too).
+// TestGeneratorParallel checks that two callers at the same time never get the same bytes.
+// It also gives the race detector work.
 func TestGeneratorParallel(t *testing.T) {
 	g := newGenerator([]byte("s"), constant(1), counter(0))
 	var mu sync.Mutex

@@ -26,8 +26,8 @@ func (n *node) stdout() *node {
 }
 
 // fdtConsole finds the serial port that stdout-path names, or else the first serial port
-// for which there is a driver. Without a serial port it fails, because nobody would see
-// what the kernel does.
+// for which there is a driver. Without a serial port it fails, because the kernel
+// could not report anything.
 func (in *Info) fdtConsole(root *node) error {
 	in.Console.IRQ = -1
 	n := root.stdout()

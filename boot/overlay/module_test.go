@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestModule: every edit has been made in the copy, what is dropped is not there, and
-// go.mod replaces the module by the copy.
+// TestModule checks that the copy of the module has every edit and none of the dropped
+// files, and that go.mod replaces the module by the copy.
 func TestModule(t *testing.T) {
 	m, err := FindModule()
 	if err != nil {
@@ -57,8 +57,8 @@ func dropped1(file, arch string) bool {
 	return false
 }
 
-// TestModuleAnchor: a file of the module that has changed, or is gone, gives an error
-// with the module, its version, the file and the text.
+// TestModuleAnchor checks that a file of the module that has changed, or is missing, gives
+// an error that names the module, its version, the file and the text.
 func TestModuleAnchor(t *testing.T) {
 	m, err := FindModule()
 	if err != nil {

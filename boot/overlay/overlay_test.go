@@ -25,8 +25,8 @@ func targetEnv(root, arch string) []string {
 	return append(os.Environ(), "GOROOT="+root, "GOTOOLCHAIN=local", "GOOS=linux", "GOARCH="+arch, "GOARM64=v8.0", "GOAMD64=v1", "CGO_ENABLED=0")
 }
 
-// TestGenerate: in the GOROOT that is made, every file of ours and every changed one is
-// in its place, and what is dropped is not there.
+// TestGenerate checks that the generated GOROOT has all of Grim's files and all changed
+// files in their places, and none of the dropped files.
 func TestGenerate(t *testing.T) {
 	for _, arch := range Archs {
 		t.Run(arch, func(t *testing.T) {
@@ -73,10 +73,10 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
-// TestGOROOTs builds a program with the overlay where users have their Go: unpacked
-// from an archive, in the folders of a distribution's package, and in the module cache,
-// where the go command puts what it fetches. The last was seen to fail with the flag
-// -overlay ("must not be replaced").
+// TestGOROOTs builds a program with the overlay for each place where users have their Go:
+// unpacked from an archive, in the folders of a distribution's package, and in the module
+// cache, where the go command puts the toolchains that it fetches. In the module cache the
+// flag -overlay failed ("must not be replaced").
 func TestGOROOTs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds package runtime")
@@ -91,7 +91,7 @@ func TestGOROOTs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// links makes a folder of links to the GOROOT's entries.
+	// links makes a folder with links to the entries of the GOROOT, except those named.
 	links := func(dir string, except ...string) {
 		entries, err := os.ReadDir(c.GOROOT)
 		if err == nil {
@@ -134,8 +134,8 @@ func TestGOROOTs(t *testing.T) {
 	}
 }
 
-// fakeRoot copies the files that the rules change, and only those, into a
-// GOROOT of its own.
+// fakeRoot makes a GOROOT with copies of the files that the rules change, and with no other
+// files.
 func fakeRoot(t *testing.T, c Config) Config {
 	t.Helper()
 	fake := c
@@ -161,8 +161,8 @@ func fakeRoot(t *testing.T, c Config) Config {
 	return fake
 }
 
-// TestChangedAnchor changes what each rule relies on, one at a time, and wants
-// a message that names the version of Go, the file and the anchor.
+// TestChangedAnchor changes the text that each rule relies on, one rule at a time. The
+// error must name the version of Go, the file and the anchor.
 func TestChangedAnchor(t *testing.T) {
 	fake := fakeRoot(t, config(t, "amd64"))
 	if _, err := Generate(fake); err != nil {
@@ -231,7 +231,7 @@ func TestNoPort(t *testing.T) {
 	}
 }
 
-// TestClash: a version of Go that has a file by the name of one of ours.
+// TestClash uses a version of Go that has a file with the name of one of Grim's files.
 func TestClash(t *testing.T) {
 	fake := fakeRoot(t, config(t, "amd64"))
 	name := fake.goFile("runtime/grim_os.go")
@@ -243,8 +243,8 @@ func TestClash(t *testing.T) {
 	}
 }
 
-// TestVet: go vet, which reads source files by itself, works on a package that
-// imports runtime/goos.
+// TestVet checks that go vet works on a package that imports runtime/goos. go vet reads
+// source files by itself.
 func TestVet(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs go vet")

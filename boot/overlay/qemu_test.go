@@ -14,11 +14,11 @@ import (
 	"grim/boot/image"
 )
 
-// Time in the guest is QEMU's -icount time, one nanosecond an instruction: the
-// kernel measures times, and a busy host must not make it fail.
+// Time in the guest is QEMU's -icount time, one nanosecond for each instruction. The kernel
+// measures times, and a busy host must not make it fail.
 
-// machines are how the self-test kernel is booted: QEMU's command line, and how
-// its exit status tells the guest's.
+// machines has the ways to boot the self-test kernel: QEMU's command line, and the function
+// that converts the guest's exit status to QEMU's.
 var machines = []struct {
 	name, arch string
 	image      func([]byte) ([]byte, error)
@@ -43,8 +43,8 @@ func virt(machine, cpu, mem string) []string {
 func debugExit(guest int) int   { return guest<<1 | 1 }
 func semihosting(guest int) int { return guest }
 
-// ends are the ways in which the self-test kernel can end. A run must print
-// all of want, in order.
+// ends has the ways in which the self-test kernel can end. A run must print all strings of
+// want, in their order.
 var ends = []struct {
 	mode   string
 	status int
@@ -61,8 +61,8 @@ var ends = []struct {
 	{"cpus", 0, []string{"ok 1 - ", " passed, 0 failed\n"}},
 }
 
-// TestSelftest builds the self-test kernel with the overlay and boots it. Every
-// machine runs the tests; the other ends run on the first of each architecture.
+// TestSelftest builds the self-test kernel with the overlay and boots it. Every machine
+// runs the tests. Only the first machine of each architecture runs the other ends.
 func TestSelftest(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots QEMU")
@@ -78,7 +78,7 @@ func TestSelftest(t *testing.T) {
 				continue
 			}
 			if e.mode == "cpus" && m.arch != "arm64" {
-				continue // its secondaries are the kernel's business
+				continue // on amd64 the kernel, not the overlay, starts other CPUs
 			}
 			done[m.arch+e.mode] = true
 			t.Run(m.name+"/"+e.mode, func(t *testing.T) {
@@ -111,7 +111,8 @@ func TestSelftest(t *testing.T) {
 	}
 }
 
-// linkAt is where the Makefile has the linker put each kernel.
+// linkAt has the linker flags with which the Makefile links the kernel of each
+// architecture.
 var linkAt = map[string]string{"amd64": "-T -2145386496", "arm64": "-T -2145382400 -R 4096"}
 
 // kernel builds the self-test kernel.

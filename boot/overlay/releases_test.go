@@ -21,7 +21,8 @@ func TestMinor(t *testing.T) {
 	}
 }
 
-// TestReleases: the list is in order, and go.mod's version is of the oldest release.
+// TestReleases checks that the list is in order, and that go.mod's version is the oldest
+// release.
 func TestReleases(t *testing.T) {
 	rs := Releases()
 	for i, r := range rs {
@@ -35,9 +36,10 @@ func TestReleases(t *testing.T) {
 	}
 }
 
-// TestUnsupported: a release without rules is refused before any file is looked at,
-// with what was found, what is supported and what to do. Broken by: no call
-// of supported in Generate.
+// TestUnsupported checks that a release without rules is refused before any file is read,
+// and that the error says what was found, what is supported and what to do.
+//
+// Broken by: no call of supported in Generate.
 func TestUnsupported(t *testing.T) {
 	for _, version := range []string{"go1.25.5", "go1.28", "devel go1.29-0123abcd"} {
 		_, err := Generate(Config{Arch: "amd64", GOROOT: t.TempDir(), Version: version, Out: t.TempDir()})
@@ -54,8 +56,8 @@ func TestUnsupported(t *testing.T) {
 	}
 }
 
-// TestCheckGo runs the script that the Makefile starts with, on go commands that are
-// none but answer "go env GOVERSION".
+// TestCheckGo runs the script that the Makefile starts with. The go commands of the test
+// are shell scripts that answer only "go env GOVERSION".
 func TestCheckGo(t *testing.T) {
 	mod, _ := os.ReadFile("../../go.mod")
 	_, least, _ := strings.Cut(string(mod), "\ngo ")

@@ -92,7 +92,7 @@ func (f *File) Release() {
 		panic("fs: file reference count below zero: " + f.from.name)
 	case r > 0:
 		if n := f.flying.Load(); n != 0 && n >= r {
-			f.fs.unix.Collect() // perhaps nobody can reach it any more
+			f.fs.unix.Collect() // the file may be unreachable now
 		}
 		return
 	}

@@ -14,7 +14,7 @@ import (
 
 // More user code, emitted by clones_amd64.go and clones_arm64.go:
 //
-//	clone(flags, child)    clone(2) on the caller's stack, which nobody uses
+//	clone(flags, child)    clone(2) on the caller's stack, which emitted code never uses
 //	orExit(status)         exit_group(status) if the last result is an error
 //	loop(level, n, body)   body n times; level counts the loops around it
 //	keep(v)                keep v in a register

@@ -85,7 +85,7 @@ type abstract struct {
 	name string
 }
 
-// state is how far a socket is.
+// state is the state of a socket's connection.
 //
 //	idle -Listen-> listening
 //	idle -Connect, Pair-> connected       (datagrams: and back, or to another peer)

@@ -204,7 +204,7 @@ func (b *Batch) FreeZeroed(frames []Frame) {
 		if atomic.LoadInt32(&fi.refs) != 1 {
 			break
 		}
-		// The only reference is ours, so nobody else can change it.
+		// The only reference is the caller's, so only the caller can change the count.
 		atomic.StoreInt32(&fi.refs, 0)
 		fi.owner = Free
 		stock[k] = frames[k]

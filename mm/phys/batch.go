@@ -24,7 +24,7 @@ func (b *Batch) Unref(f Frame) {
 	m := b.M
 	x := int(f - m.base)
 	if p := &m.info[x].refs; atomic.LoadInt32(p) == 1 {
-		// The only reference is ours, so nobody else can change it.
+		// The only reference is the caller's, so only the caller can change the count.
 		atomic.StoreInt32(p, 0)
 	} else if !m.drop(f) {
 		return
@@ -165,7 +165,7 @@ func (b *Batch) ReleaseLeaf(t *Rows, groups uint64, used int, stop, sole arch.PT
 				}
 				p := &info[x].refs
 				if r := atomic.LoadInt32(p); r == 1 {
-					// The only reference is ours, so nobody else can change it.
+					// The only reference is the caller's, so only the caller can change the count.
 					atomic.StoreInt32(p, 0)
 				} else {
 					row[i] = 0

@@ -57,7 +57,7 @@ func (m *Memory) Owner(f Frame) Owner {
 // true.
 func (m *Memory) Unref(f Frame) (freed bool) {
 	if p := &m.info[f-m.base].refs; atomic.LoadInt32(p) == 1 {
-		// The only reference is ours, so nobody else can change it.
+		// The only reference is the caller's, so only the caller can change the count.
 		atomic.StoreInt32(p, 0)
 	} else if !m.drop(f) {
 		return false

@@ -242,7 +242,7 @@ func interruptsOf(t *testing.T, k *cpusKind, act, undo func(p *pmap.Pmap)) {
 					}
 					b.sys.LeaveUser()
 					if undo == nil {
-						p.Activate() // and is in user mode again before anybody looks
+						p.Activate() // the CPU is in user mode again before the sender looks
 					}
 					close(wait)
 				}
@@ -326,11 +326,11 @@ func TestPurgeUnderCPU(t *testing.T) {
 	})
 }
 
-// Where flushes are broadcast, whoever changes an entry looks without a lock at the
-// identifier that TLBs know the address space by. That may be at the moment at which a new
-// generation of identifiers begins: what runs is flushed all the same, before the change
-// returns. One CPU uses up identifiers, one runs user code, one takes a page away and
-// gives it back.
+// Where flushes are broadcast, code that changes an entry reads, without a lock, the
+// identifier by which TLBs know the address space. A new generation of identifiers may
+// begin at that moment. The running address space is flushed all the same, before the
+// change returns. One CPU uses up identifiers, one runs user code, and one takes a page
+// away and gives it back.
 func TestFlushAtNewGeneration(t *testing.T) {
 	b := newCPUsBench(t, &cpusKinds[0], 16*512)
 	s := &shared{b: b, p: b.pmap(arch.SharedUK)}

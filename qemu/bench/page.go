@@ -8,9 +8,9 @@ import (
 	"grim/proc/exit"
 )
 
-// designColours are those of the exit designs in the order of the registry, on a light and
-// on a dark page; designs behind the last colour begin again. They are told apart by eyes of
-// every kind (after Okabe and Ito).
+// designColours has the colours of the exit designs, in the order of the registry, for a
+// light and for a dark page. Designs after the last colour start again with the first.
+// People with any kind of colour vision can tell the colours apart (after Okabe and Ito).
 var designColours = [...][2]string{
 	{"#0072b2", "#4aa3df"}, {"#d55e00", "#f0883e"}, {"#009e73", "#2fbf95"}, {"#b8578f", "#dd8fbd"}, {"#b38600", "#e0b33a"},
 	{"#2c8fb8", "#7cc7ee"}, {"#6b5bb5", "#a99be8"}, {"#6d6d6d", "#b0b0b0"},

@@ -6,11 +6,11 @@ import (
 	"unsafe"
 )
 
-// registers is a port's window in ordinary memory.
+// registers is ordinary memory in place of a port's registers.
 type registers [64]uint32
 
-// TestPut: the byte goes to the data register once the port has room, and not
-// before; the transmitter is on.
+// TestPut checks that the byte goes to the data register when the port has room, and not
+// before, and that the transmitter is on.
 func TestPut(t *testing.T) {
 	for _, x := range []struct {
 		c            Console
@@ -46,7 +46,7 @@ func TestPut(t *testing.T) {
 	}
 }
 
-// TestStack: nothing escapes to a heap that is not there yet.
+// TestStack checks that no code allocates on the heap, which does not exist so early.
 func TestStack(t *testing.T) {
 	b := make([]byte, 64)
 	binary.BigEndian.PutUint32(b, magic)
@@ -58,8 +58,8 @@ func TestStack(t *testing.T) {
 	}
 }
 
-// FuzzFind: whatever is in the tree, nothing outside of it is read (the race
-// detector's checkptr looks at that) and it comes to an end.
+// FuzzFind checks that FindIn reads nothing outside the tree, whatever the tree contains,
+// and that it returns. The race detector's checkptr finds the reads outside.
 func FuzzFind(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 'c', 'h', 'o', 's', 'e', 'n'}, uint32(40), uint32(1<<20))
 	f.Fuzz(func(t *testing.T, body []byte, structs, n uint32) {

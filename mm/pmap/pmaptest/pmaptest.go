@@ -1,9 +1,9 @@
 // Package pmaptest is the view that CPUs have of page tables, for host tests: an arch.MMU
-// with a TLB and walk caches that never forget anything by themselves, so that a
-// missing flush shows. The walk caches hold the tables of all levels below the
-// root. A CPU may walk at any time, for addresses that nobody asked for: after each
-// flush the model walks again to every address that was accessed before, as a CPU
-// does that speculates, so that a flush that comes too early shows as well.
+// with a TLB and walk caches that never forget anything by themselves, so that a missing
+// flush shows. The walk caches hold the tables of all levels below the root. A CPU may walk
+// at any time, also for addresses that no instruction accesses. The model does what a
+// speculating CPU does: after each flush it walks again to every address that was accessed
+// before, so that a flush that comes too early shows as well.
 //
 // Whenever something is dropped from it, and in Verify, it checks that what was
 // cached was still in use: a frame or table page that is freed before its flush
