@@ -1,12 +1,12 @@
 //go:build grim_overlay
 
-// From UEFI to the Linux arm64 boot protocol. The image's header is that of an EFI
-// application too (boot/image), whose entry point is efiEntry. It runs as UEFI
-// left the CPU, MMU on, wherever UEFI put the image, touches none of the kernel's
-// data, collects what the kernel wants to know into one block of memory (its
-// layout is in grim/boot/machine, efi.go), copies the image to a 2 MB boundary,
-// leaves UEFI's boot services, turns MMU and caches off, and enters the copy with
-// that block in place of the device tree.
+// From UEFI to the Linux arm64 boot protocol. The image's header is also the header of an
+// EFI application (boot/image), whose entry point is efiEntry. efiEntry runs in the state
+// in which UEFI left the CPU, with the MMU on, wherever UEFI put the image, and does not
+// touch the kernel's data. It collects what the kernel needs into one block of memory
+// (grim/boot/machine, efi.go, has the layout) and copies the image to a 2 MB boundary. Then
+// it leaves UEFI's boot services, turns MMU and caches off, and enters the copy with that
+// block in place of the device tree.
 //
 // Offsets are from the UEFI specification 2.10: sections 4.3 (system table), 4.4
 // (boot services), 9.1 (loaded image), 12.9 (graphics output), 13.5 (files),
@@ -45,7 +45,7 @@
 #define unsupported	$0x8000000000000003
 #define loadError	$0x8000000000000001
 
-// The block: what is where, and how much of it there may be.
+// The layout of the block: the offsets and the largest sizes of its parts.
 #define efiBlockSize	(2<<20)
 #define efiOptions	0x1000
 #define efiCommandLine	0x2000
@@ -53,7 +53,7 @@
 #define efiMapMax	0x1c000
 #define efiTree		0x20000
 
-// CALL calls the function at an offset of a table. R0 is 0 after success.
+// CALL calls the function at an offset of a table. After success, R0 is 0.
 #define CALL(table, off)	MOVD off(table), R9; BL (R9)
 
 TEXT runtime·efiEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
@@ -62,7 +62,7 @@ TEXT runtime·efiEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	R1, R20
 	MOVD	stBoot(R20), R21
 
-	// The device tree among the configuration tables: 24 bytes each, GUID first.
+	// Find the device tree among the configuration tables: 24 bytes each, GUID first.
 	MOVD	stEntries(R20), R1
 	MOVD	stTable(R20), R2
 	MOVD	$0x41a5f19cb1b621d5, R3
@@ -82,8 +82,8 @@ table:	CBZ	R1, notree
 	CMP	R0, R25
 	BHI	bigtree
 
-	// On a 2 MB boundary, with as much behind it, so that the first direct map, of
-	// 4 MB from there, has nothing else in it.
+	// Allocate the block on a 2 MB boundary, with 2 MB behind it. The kernel's first direct
+	// map may have 4 MB from there, and then has no other memory in it.
 	MOVD	$(3*efiBlockSize/4096-1), R2
 	MOVD	loaderData, R1
 	BL	efiAllocate<>(SB)
@@ -92,7 +92,7 @@ table:	CBZ	R1, notree
 	AND	$~(efiBlockSize-1), R0
 	MOVD	R0, R22
 	ADD	$efiTree, R22, R1
-	MOVD	ZR, R2				// the block's head is zero, the rest is filled
+	MOVD	ZR, R2				// zero the block's head; the rest is filled
 clear:	MOVD	ZR, (R0)(R2)
 	ADD	$8, R2
 	CMP	$4096, R2
@@ -105,7 +105,7 @@ clear:	MOVD	ZR, (R0)(R2)
 	MOVD	R25, R2
 	BL	efiCopy<>(SB)
 
-	// The first display whose framebuffer is in memory, in a format that needs no
+	// Find the first display that has its framebuffer in memory, in a format that needs no
 	// masks: PixelFormat 0 or 1.
 	MOVD	$0x4a3823dc9042a9de, R1
 	MOVD	$0x6a5180d0de7afb96, R2
@@ -142,8 +142,8 @@ display:
 	MOVW	R4, 120(R22)
 	MOVW	R3, 124(R22)
 options:
-	// The command line that a boot manager or shell passes, UTF-16, and the files
-	// beside: only what there is.
+	// Take the command line that a boot manager or shell passes, in UTF-16, and the files
+	// beside the image. Each of them may be missing.
 	MOVD	$0x11d295625b1b31a1, R1
 	MOVD	$0x3b7269c9a0003f8e, R2
 	MOVD	R19, R0
@@ -175,16 +175,16 @@ disk:	MOVD	liDevice(R23), R0
 	MOVD	$runtime·efiCommand(SB), R1
 	ADD	$80, R22, R2
 	BL	efiFile<>(SB)
-	LDP	80(R22), (R0, R2)		// into the block, which is all that the
-	MOVD	$0x1000, R3			// kernel reaches at first
+	LDP	80(R22), (R0, R2)		// copy it into the block: at first the
+	MOVD	$0x1000, R3			// kernel reaches no other memory
 	CMP	R3, R2
 	CSEL	HI, R3, R2, R2
 	ADD	$efiCommandLine, R22, R1
 	STP	(R1, R2), 80(R22)
 	BL	efiCopy<>(SB)
 files:
-	// A copy of the image on a 2 MB boundary, with room for BSS and first heap
-	// behind it. Offset 16 of the header is that size, 0x200000 the boundary.
+	// Copy the image to a 2 MB boundary, with room for BSS and first heap behind it. Offset
+	// 16 of the header is the size with that room; 0x200000 is the boundary.
 	MOVD	$runtime·text(SB), R23
 	SUB	$4096, R23
 	MOVD	16(R23), R2
@@ -202,8 +202,8 @@ files:
 	MOVD	R25, R2
 	BL	efiCopy<>(SB)
 
-	// The memory map's key is out of date as soon as anything is allocated, by a
-	// timer's handler too: then it is read again.
+	// The memory map's key is out of date after any allocation, also one by a timer's
+	// handler. Then the map is read again.
 	MOVD	$8, R23
 map:	MOVD	$efiMapMax, R0
 	MOVD	R0, 8(RSP)
@@ -225,13 +225,14 @@ map:	MOVD	$efiMapMax, R0
 	CBZ	R0, leave
 	SUB	$1, R23
 	CBNZ	R23, map
-	// After a failed call only these two services may still be used: no message.
+	// After a failed call only these two services may still be used, so no message is
+	// possible.
 	B	runtime·refuseVectors(SB)
 
 leave:	MSR	$0xf, DAIFSet
-	// What is read or fetched with the caches off must be in memory: the copy,
-	// the code up to the jump, and the block with the tree in it, which the entry
-	// code looks at when it has to say why it stops.
+	// Memory that is read or fetched with the caches off must be up to date: the copy, the
+	// code up to the jump, and the block with the device tree. The entry code reads the
+	// block to print why it stops.
 	MOVD	R24, R0
 	ADD	R25, R24, R1
 	BL	efiClean<>(SB)
@@ -317,8 +318,8 @@ TEXT efiProtocol<>(SB),NOSPLIT|NOFRAME,$0
 	ADD	$48, RSP
 	RET
 
-// efiFile reads the file whose ASCII path is at R1, in directory R23, and puts its
-// address and size at R2. A file that is not there leaves zeros.
+// efiFile reads the file with the ASCII path at R1 in directory R23, and stores its address
+// and size at R2. If it cannot read the file, it stores nothing.
 TEXT efiFile<>(SB),NOSPLIT|NOFRAME,$0
 	SUB	$128, RSP
 	MOVD	R30, 0(RSP)
@@ -365,7 +366,7 @@ none:	MOVD	0(RSP), R30
 	ADD	$128, RSP
 	RET
 
-// efiPrint shows the ASCII text at R1, a character a call.
+// efiPrint shows the ASCII text at R1, with one call for each character.
 TEXT efiPrint<>(SB),NOSPLIT|NOFRAME,$0
 	SUB	$32, RSP
 	MOVD	R30, 0(RSP)

@@ -129,8 +129,8 @@ func earlyEnd() {
 }
 
 // earlyFault reports an exception before the kernel has taken over, and ends the machine.
-// earlyVectors calls it, and calls it again if it faults itself: then only a debugger is
-// left.
+// earlyVectors calls it, and calls it again if it faults itself: then only a debugger gets
+// the message.
 //
 //go:nosplit
 func earlyFault(again bool, esr, far, pc uint64) {

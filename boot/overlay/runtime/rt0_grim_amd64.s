@@ -2,21 +2,21 @@
 
 #include "textflag.h"
 
-// STACK is what rt0_go takes to be the size of g0's stack.
+// STACK is the size that rt0_go assumes for g0's stack.
 #define STACK (64<<10)
 
-// Below it there is a page to leave unmapped, wherever page bounds lie: StackGuards.
-// rt0_go takes some words off the top before it reckons where the stack ends, hence the
-// 128 bytes: without them a stack 32 bytes into a page had the guard page begin before it,
-// where other variables are.
+// Below the stack there is a page to leave unmapped, wherever page bounds lie (see
+// StackGuards). rt0_go subtracts some words from the top before it calculates the end of
+// the stack, hence the 128 bytes. Without them, for a stack 32 bytes into a page, the guard
+// page began before the stack, where other variables are.
 GLOBL runtime·rt0Stack(SB), NOPTR, $(STACK+8192+128)
 
-// _rt0_amd64_linux is entered by boot/image's code: 64-bit mode, interrupts
-// off, the image at its link address, BSS zeroed by the loader, DI = physical
-// address of the PVH start info, no stack.
+// boot/image's code enters _rt0_amd64_linux in 64-bit mode, with interrupts off, the image
+// at its link address, the BSS zeroed by the loader, DI = physical address of the PVH start
+// info, and no stack.
 //
-// SSE is switched on, as Go code needs it from the first instruction on. AVX is
-// not: kernel code then never touches the upper halves of user registers.
+// SSE is switched on, because Go code needs it from the first instruction on. AVX stays
+// off, so kernel code never touches the upper halves of user registers.
 TEXT _rt0_amd64_linux(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVQ	$runtime·rt0Stack+(STACK+8192+128)(SB), SP
 	MOVQ	CR0, AX

@@ -2,19 +2,18 @@
 
 // From the loader to the Go runtime on arm64.
 //
-// A loader that follows the Linux boot protocol for arm64 ("Booting AArch64
-// Linux" in the kernel's documentation) enters at _rt0_arm64_linux: anywhere in
-// RAM (link less load address is a multiple of 2 MB, see boot/image), at EL1 or
-// EL2, MMU and data cache off, instruction cache on or off, interrupts masked,
-// R0 the address of the device tree. The addresses that code up to rt0high takes
-// are relative to the PC, so they are physical ones.
+// A loader that follows the Linux boot protocol for arm64 ("Booting AArch64 Linux" in the
+// kernel's documentation) enters at _rt0_arm64_linux. The image may be anywhere in RAM, but
+// link address less load address is a multiple of 2 MB (see boot/image). The CPU is at EL1
+// or EL2, MMU and data cache are off, the instruction cache is on or off, interrupts are
+// masked, and R0 is the address of the device tree. All code up to rt0high makes addresses
+// relative to the PC, so they are physical addresses.
 //
-// How the kernel uses the CPU, from here on and for ever: at EL1t, that is with
-// SPSel = 0 and SP_EL0 as the stack of Go code. SP_EL1 is then free for
-// exceptions: one that kernel code causes arrives on an exception stack of its
-// own even when the Go stack is bad, and user mode runs with SP_EL1 at the
-// u-area, so that a trap finds its frame without a free register. Interrupts
-// stay masked at EL1; WFI wakes up for a masked one too.
+// From here on, the kernel always runs at EL1t, that is with SPSel = 0 and SP_EL0 as the
+// stack of Go code. SP_EL1 is then free for exceptions. An exception that kernel code
+// causes arrives on an exception stack of its own, even when the Go stack is bad. User mode
+// runs with SP_EL1 at the u-area, so that a trap finds its frame without a free register.
+// Interrupts stay masked at EL1; WFI wakes up for a masked interrupt too.
 //
 // Registers kept until rt0_go: R20 device tree, R21 link less load address,
 // R22 early tables (physical).
@@ -32,9 +31,10 @@
 #define T_DIRECT1	5	// direct map of the device tree
 #define T_DIRECT2	6	// and 7: it may cross a 1 GB boundary
 
-// The first Go heap, behind the BSS; the overlay generator's constant.
+// The size of the first Go heap, which is behind the BSS. The constant is the overlay
+// generator's.
 #define HEAP		const_grimInitialHeap
-#define STACK		(64<<10)	// what rt0_go takes to be the size of g0's stack
+#define STACK		(64<<10)	// the size that rt0_go assumes for g0's stack
 #define EXCSTACK	(32<<10)
 
 // A block of normal memory (attribute index 0 of MAIR), inner shareable,
@@ -58,15 +58,15 @@
 #define SCTLR_ON	0x34d5d91d
 
 GLOBL	runtime·earlyTables(SB), NOPTR, $((TABLES+1)*PAGE)
-// Below it there is a page to leave unmapped, wherever page bounds lie: StackGuards.
-// rt0_go takes some words off the top before it reckons where the stack ends, hence the
-// 128 bytes: without them a stack 32 bytes into a page had the guard page begin before it,
-// where other variables are.
+// Below the stack there is a page to leave unmapped, wherever page bounds lie (see
+// StackGuards). rt0_go subtracts some words from the top before it calculates the end of
+// the stack, hence the 128 bytes. Without them, for a stack 32 bytes into a page, the guard
+// page began before the stack, where other variables are.
 GLOBL	runtime·rt0Stack(SB), NOPTR, $(STACK+8192+128)
 GLOBL	runtime·exceptionStack(SB), NOPTR, $EXCSTACK
 GLOBL	runtime·rt0Argv(SB), NOPTR, $64
 
-// Link addresses of things that code before the MMU is on needs both ways.
+// Link addresses of symbols for code before the MMU is on, which needs physical ones too.
 DATA	rt0Link<>+0(SB)/8, $rt0Link<>(SB)
 GLOBL	rt0Link<>(SB), NOPTR, $8
 DATA	rt0HighLink<>+0(SB)/8, $rt0high<>(SB)
@@ -76,14 +76,14 @@ DATA	rt0Bounds<>+8(SB)/8, $runtime·text(SB)
 DATA	rt0Bounds<>+16(SB)/8, $runtime·edata(SB)
 GLOBL	rt0Bounds<>(SB), NOPTR, $24
 
-// What refuseNext works from: the reason, how to call PSCI, steps taken.
+// The state of refuseNext: the reason, how to call PSCI, the number of steps taken.
 GLOBL	runtime·refusal(SB), NOPTR, $24
 
 TEXT _rt0_arm64_linux(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 start:	MSR	$0xf, DAIFSet
 	MOVD	R0, R20
-	// Addresses of symbols are made from the page of the PC: right only if the
-	// image is on a page boundary.
+	// The assembler's code makes addresses of symbols from the page of the PC. They are
+	// right only if the image is on a page boundary.
 	ADR	start, R0
 	MOVD	$_rt0_arm64_linux(SB), R1
 	SUBS	R1, R0, R2
@@ -112,13 +112,14 @@ misplaced:
 	MOVD	$runtime·refusePlace(SB), R1
 refuse:	MOVD	ZR, R25
 	B	rt0refuse<>(SB)
-	B	runtime·efiEntry(SB)	// never here: the image's header refers to it
-	B	runtime·erratumStubs(SB)	// nor here: boot/image fills it
+	B	runtime·efiEntry(SB)	// never executed: the image's header refers to it
+	B	runtime·erratumStubs(SB)	// never executed: boot/image fills it
 
 slide:	// To a page boundary above, into the memory behind the image that the header
-	// asks for, just to be able to say what is wrong. R4 is how far over a boundary
-	// it is. The address in R1 is as much too low, and a page too high if that
-	// moved its instruction over a boundary.
+	// The image is not on a page boundary. It is moved up to a page boundary, into the
+	// memory behind the image that the header asks for, only to print what is wrong. R4 is
+	// the distance from the page boundary below. The address in R1 is too low by R4, and a
+	// page too high if the distance moved the instruction over a page boundary.
 	AND	$(PAGE-1), R2, R4
 	ADR	bounds, R0
 bounds:	MOVD	$rt0Bounds<>(SB), R1
@@ -127,17 +128,17 @@ bounds:	MOVD	$rt0Bounds<>(SB), R1
 	CMP	R4, R0
 	BHS	place
 	SUB	$PAGE, R1
-place:	MOVWU	0(R1), R5			// link addresses: of this, of the text,
-	MOVWU	8(R1), R6			// and of the end of what is in the file
+place:	MOVWU	0(R1), R5			// link addresses: of rt0Bounds, of the text,
+	MOVWU	8(R1), R6			// and of the end of the file's contents
 	MOVWU	16(R1), R7
 	SUB	R5, R1, R5
-	ADD	R5, R6				// where they are
+	ADD	R5, R6				// their addresses in memory
 	ADD	R5, R7
 	SUB	$PAGE, R6
 	ADD	$3, R7
 	AND	$~3, R7
-	MOVD	$(2*PAGE), R8			// by over a page, which keeps the upper part,
-	SUB	R4, R8				// moved first, off the code that moves it
+	MOVD	$(2*PAGE), R8			// move by over a page. The upper part is moved
+	SUB	R4, R8				// first, and does not overwrite the code that moves
 	ADR	slide, R9
 	ADR	moved, R10
 move:	MOVD	R7, R0
@@ -148,13 +149,13 @@ word:	MOVWU.W	-4(R0), R1			// from the end: old and new place overlap
 	MOVD	R6, R11
 	ADD	R8, R9, R6
 	ADD	R8, R7
-	BL	rt0drop<>(SB)			// what caches have of what was there
+	BL	rt0drop<>(SB)			// drop cache lines of the new place
 	WORD	$0xd508751f			// ic iallu
 	DSB	$15
 	ISB	$15
 	ADD	R8, R10
 	JMP	(R10)
-moved:	MOVD	R9, R7				// this is the new place: now the lower part
+moved:	MOVD	R9, R7				// this is the new place: now move the lower part
 	MOVD	R11, R6
 	MOVD	R11, R9
 	ADR	misplaced, R10
@@ -223,9 +224,9 @@ kernel:	ORR	R4, R0, R2
 	ADD	$(T_IDENT2*PAGE), R22, R3
 	MOVD	R1, (R3)(R2<<3)
 
-	// Direct map of the 2 MB block in which the device tree begins, never executable.
-	// Its size is not known yet, and what is behind it may be something that must not
-	// be mapped as memory. rt0high maps the next block if the tree goes on there.
+	// Direct map of the 2 MB block in which the device tree begins, never executable. The
+	// size of the tree is not known yet, and addresses behind it may be no memory.
+	// rt0high maps the next block if the tree continues there.
 	UBFX	$39, R20, $8, R2
 	ADD	$256, R2
 	ADD	$(T_DIRECT1*PAGE|TABLE), R22, R1
@@ -271,9 +272,10 @@ on:	MSR	R0, SCTLR_EL1
 	ISB	$15
 	JMP	(R1)
 
-// rt0EL2 returns at EL1 with R1 = 0, with nothing trapped or virtualised: the machine is
-// EL1's. If that is not possible, it returns at EL2 with the reason at R1. It runs where it
-// stands in memory, without a stack, on each CPU, and changes R0 and R1 only.
+// rt0EL2 returns at EL1 with R1 = 0, and with nothing trapped or virtualised: EL1 has the
+// whole machine. If that is not possible, it returns at EL2 with the address of the reason
+// in R1. It runs at its physical address, without a stack, on each CPU, and changes R0 and
+// R1 only.
 TEXT runtime·rt0EL2(SB),NOSPLIT|NOFRAME,$0
 	MOVD	$runtime·rt0Vectors(SB), R0
 	WORD	$0xd51cc000		// msr vbar_el2, x0
@@ -285,7 +287,7 @@ TEXT runtime·rt0EL2(SB),NOSPLIT|NOFRAME,$0
 	ISB	$15
 	WORD	$0xd53c1100		// mrs x0, hcr_el2
 	MOVD	$runtime·refuseE2H(SB), R1
-	TBNZ	$34, R0, refused	// E2H cannot be cleared: registers below would differ
+	TBNZ	$34, R0, refused	// E2H cannot be cleared: the registers below would be others
 	MOVD	$3, R0			// EL1PCTEN, EL1PCEN
 	WORD	$0xd51ce100		// msr cnthctl_el2, x0
 	WORD	$0xd51ce07f		// msr cntvoff_el2, xzr
@@ -329,12 +331,12 @@ nohcx:
 	WORD	$0xd51cc9a0		// msr icc_sre_el2, x0
 	ISB	$15
 	WORD	$0xd53cc9a0		// mrs x0, icc_sre_el2
-	TBZ	$0, R0, nogic		// SRE did not stick: a GICv2 system
+	TBZ	$0, R0, nogic		// SRE stays 0: the machine has a GICv2
 	WORD	$0xd51ccb1f		// msr ich_hcr_el2, xzr
 nogic:
 	MOVD	$SCTLR_OFF, R0
 	MSR	R0, SCTLR_EL1
-	// Nothing is to come back to EL2, whose vectors are the boot loader's otherwise.
+	// Exceptions to EL2 must stop the CPU. Without this, its vectors are the boot loader's.
 	MOVD	$runtime·parkVectors(SB), R0
 	WORD	$0xd51cc000		// msr vbar_el2, x0
 	MOVD	$0x3c5, R0		// EL1h, all masked
@@ -347,11 +349,12 @@ refused:
 	RET
 
 
-// rt0refuse ends a machine that cannot be started. The reason is at R1. If R25 is not 0,
-// it was an exception there, R26 is its syndrome and R19 its address.
+// rt0refuse ends a machine that cannot be started. R1 is the address of the reason. If R25
+// is not 0, the reason is an exception at the address R25 with syndrome R26 and fault
+// address R19.
 TEXT rt0refuse<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
-	// It is said on the tree's console, or by a debugger if
-	// there is none; then the machine is turned off, or stops.
+	// The reason is printed on the device tree's console, or by a debugger if there is no
+	// console. Then the machine is turned off, or stops.
 	MOVD	$runtime·refusal(SB), R3
 	MOVD	$const_noConsole, R0
 	STP	(R1, R0), (R3)
@@ -388,9 +391,9 @@ fp:	ISB	$15
 	MOVD	R0, 8(R3)
 	B	refuseNext<>(SB)
 
-// rt0Vectors are for exceptions of the entry code, where it stands in memory. The MMU
-// may be on already, with nothing mapped but the code that turned it on, so it is
-// turned off. TPIDR_EL1 or TPIDR_EL2 counts: a second exception is the end.
+// rt0Vectors are for exceptions of the entry code, at its physical address. The MMU may be
+// on already, with only the code mapped that turned it on, so the vectors turn it off.
+// TPIDR_EL1 or TPIDR_EL2 counts the exceptions: the second one stops the CPU.
 TEXT runtime·rt0Vectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	PCALIGN	$2048
 	B	fault
@@ -451,7 +454,7 @@ say:	ISB	$15
 stop:	WFI
 	B	stop
 
-// parkVectors stop a CPU that comes to EL2 once the kernel runs at EL1.
+// parkVectors stop a CPU that takes an exception to EL2 after the kernel has gone to EL1.
 TEXT runtime·parkVectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	PCALIGN	$2048
 	WFI
@@ -502,8 +505,8 @@ TEXT runtime·parkVectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	WFI
 	B	-1(PC)
 
-// refuseNext goes on with the end of a machine that is refused. It is entered by
-// exceptions too: a step that is not possible here gives way to the next one.
+// refuseNext takes the next step to end a machine that is refused. Exceptions enter it too:
+// after a step that is not possible here, the next step is taken.
 TEXT refuseNext<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 next:	MOVD	$runtime·refusal(SB), R3
 	LDP	(R3), (R1, R4)			// reason, how to call PSCI
@@ -526,7 +529,7 @@ exit:	MOVD	$2, R5
 	B	next
 off:	CMP	$3, R5
 	BNE	stop
-	MRS	CurrentEL, R2			// EL3 has nobody to ask, EL2 not the hypervisor
+	MRS	CurrentEL, R2			// EL3 has no firmware to call, and EL2 no hypervisor
 	MOVD	$0x84000008, R0			// SYSTEM_OFF (DEN 0022, section 5.1.9)
 	CMP	$const_earlySMC, R4
 	BEQ	smc
@@ -566,8 +569,8 @@ TEXT rt0invalidate<>(SB),NOSPLIT|NOFRAME,$0
 	ADD	$(TABLES*PAGE), R22, R7
 	B	rt0drop<>(SB)
 
-// rt0drop drops the data cache lines of [R6, R7), without writing them back: what is
-// there was stored with the cache off. It changes R0, R1 and R6.
+// rt0drop drops the data cache lines of [R6, R7) without writing them back: the contents
+// were stored with the cache off. It changes R0, R1 and R6.
 TEXT rt0drop<>(SB),NOSPLIT|NOFRAME,$0
 	MRS	CTR_EL0, R0
 	UBFX	$16, R0, $4, R0			// DminLine, log2 of words
@@ -588,7 +591,7 @@ TEXT rt0high<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	R0, RSP				// SP_EL1
 	ADD	R21, R22, R22
 	ADD	R21, R23, R23
-	MOVD	ZR, (R23)			// the identity map goes
+	MOVD	ZR, (R23)			// remove the identity map
 	DSB	$15
 	TLBI	VMALLE1
 	DSB	$15
@@ -597,7 +600,7 @@ TEXT rt0high<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MSR	R0, CPACR_EL1
 	ISB	$15
 
-	// BSS and the first heap, all but the early tables between.
+	// Zero the BSS and the first heap, but not the early tables between them.
 	MOVD	$runtime·bss(SB), R0
 	MOVD	R22, R1
 	BL	rt0zero<>(SB)
@@ -607,7 +610,7 @@ TEXT rt0high<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	BL	rt0zero<>(SB)
 
 	MOVD	R20, runtime·bootArg(SB)
-	MOVD	$0xffffffff80000000, R0		// where KernelBase is in physical memory
+	MOVD	$0xffffffff80000000, R0		// physBase: the physical address of KernelBase
 	SUB	R21, R0, R0
 	MOVD	R0, runtime·physBase(SB)
 	BL	rt0tree<>(SB)
@@ -615,12 +618,12 @@ TEXT rt0high<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	$runtime·rt0Stack+(STACK+8192+128)(SB), R0
 	AND	$~15, R0
 	MOVD	R0, RSP
-	MOVD	$0, R0				// argc; argv: NULLs end it, environment and auxv
+	MOVD	$0, R0				// argc. argv has NULLs that end it, environment and auxv
 	MOVD	$runtime·rt0Argv(SB), R1
 	JMP	runtime·rt0_go(SB)
 
-// rt0tree maps the second block of a device tree that crosses a 2 MB boundary. Reading
-// it may fault, if it is not where the loader said: earlyVectors are in place.
+// rt0tree maps the second block of a device tree that crosses a 2 MB boundary. A read of
+// the tree may fault if the loader gave a wrong address; earlyVectors are there.
 TEXT rt0tree<>(SB),NOSPLIT|NOFRAME,$0
 	CBZ	R20, done
 	TST	$7, R20
@@ -631,12 +634,12 @@ TEXT rt0tree<>(SB),NOSPLIT|NOFRAME,$0
 	REVW	R1, R1
 	MOVD	$0xd00dfeed, R2
 	CMP	R2, R1
-	BNE	done				// the EFI stub's block, or nothing good
+	BNE	done				// the EFI stub's block, or no tree
 	MOVWU	4(R0), R1			// totalsize
 	REVW	R1, R1
 	MOVD	$0x200000, R2
 	CMP	R2, R1
-	BHI	done				// will be refused
+	BHI	done				// will be refused later
 	AND	$0x1fffff, R20, R3
 	ADD	R1, R3
 	CMP	R2, R3
@@ -647,7 +650,7 @@ TEXT rt0tree<>(SB),NOSPLIT|NOFRAME,$0
 	UBFX	$21, R0, $9, R2
 	CBNZ	R2, same
 	UBFX	$30, R0, $9, R4
-	CBZ	R4, done			// the next 512 GB: nobody puts one there
+	CBZ	R4, done			// in the next 512 GB: no loader puts a tree there
 	ADD	$PAGE, R3
 	SUB	R21, R3, R1
 	ADD	$TABLE, R1
@@ -677,7 +680,7 @@ slow:	CMP	R1, R0
 	B	slow
 done:	RET
 
-// Why the entry code stops.
+// The reasons for which the entry code refuses a machine.
 DATA	runtime·refuseEL3+0(SB)/8, $"grim: en"
 DATA	runtime·refuseEL3+8(SB)/8, $"tered at"
 DATA	runtime·refuseEL3+16(SB)/8, $" EL3: bo"
@@ -721,8 +724,8 @@ DATA	runtime·refuseE2H+56(SB)/8, $": enter "
 DATA	runtime·refuseE2H+64(SB)/8, $"at EL1\n\x00"
 GLOBL	runtime·refuseE2H(SB), RODATA|NOPTR, $72
 
-// erratumStubs is the room for the stubs of boot/image/errata.go, which knows BRK #1 for
-// empty: 64 stubs of two instructions.
+// erratumStubs is the room for the stubs of boot/image/errata.go: 64 stubs of two
+// instructions. An unused stub has BRK #1.
 #define BRK4	WORD $0xd4200020; WORD $0xd4200020; WORD $0xd4200020; WORD $0xd4200020
 #define BRK16	BRK4; BRK4; BRK4; BRK4
 TEXT runtime·erratumStubs(SB),NOSPLIT|NOFRAME,$0

@@ -11,8 +11,8 @@ TEXT runtime·counter(SB),NOSPLIT,$0-8
 	MOVQ	AX, ret+0(FP)
 	RET
 
-// NANOTIME is timeOffset + (counter-timeBase)*timeMult>>32 in AX; the shift is a
-// constant of grim_clock.go. It clobbers DX.
+// NANOTIME is timeOffset + (counter-timeBase)*timeMult>>32, in AX. The shift is a constant
+// of grim_clock.go. It clobbers DX.
 #define NANOTIME \
 	RDTSC; \
 	SHLQ	$32, DX; \
@@ -34,8 +34,8 @@ TEXT runtime·Nanotime<ABIInternal>(SB),NOSPLIT,$0-8
 
 // func hwseed() uint64
 //
-// RDRAND (CPUID.1:ECX bit 30), tried ten times as Intel advises, else the
-// counter.
+// It returns RDRAND's number where the CPU has it (CPUID.1:ECX bit 30), else the counter.
+// RDRAND is tried ten times, as Intel advises.
 TEXT runtime·hwseed(SB),NOSPLIT,$0-8
 	MOVL	$1, AX
 	XORL	CX, CX
@@ -58,7 +58,7 @@ done:
 
 // func earlyPutc(c byte)
 //
-// COM1. Without a UART the status port reads 0xff: ready.
+// It writes to COM1. Without a UART the status port reads 0xff, which means ready.
 TEXT runtime·earlyPutc(SB),NOSPLIT,$0-1
 	MOVL	$100000, CX
 wait:
@@ -76,7 +76,7 @@ ready:
 
 // func haltCPU(code int32)
 //
-// QEMU's isa-debug-exit at 0xf4 ends with status code<<1|1 where it exists.
+// QEMU's isa-debug-exit at 0xf4, where it exists, ends QEMU with status code<<1|1.
 TEXT runtime·haltCPU(SB),NOSPLIT,$0-4
 	MOVL	code+0(FP), AX
 	MOVW	$0xf4, DX
@@ -86,8 +86,8 @@ halt:
 	HLT
 	JMP	halt
 
-// settls is called by rt0_go with the address of m0.tls in DI. Code that the
-// linker makes for an ELF binary finds g at -8(FS).
+// rt0_go calls settls with the address of m0.tls in DI. In an ELF binary the linker makes
+// code that finds g at -8(FS).
 TEXT runtime·settls(SB),NOSPLIT,$0
 	LEAQ	8(DI), AX
 	MOVQ	AX, DX

@@ -1,6 +1,6 @@
 //go:build grim_overlay
 
-// What the runtime needs of the CPU on arm64, and how the kernel dies before
+// What the runtime needs of the CPU on arm64, and the end of a kernel that dies before
 // grim/arch/arm64 has taken over.
 
 #include "go_asm.h"
@@ -8,7 +8,7 @@
 
 // func counter() uint64
 //
-// CNTVCT_EL0. The barrier keeps the read from being done early (Arm ARM D12.2.2).
+// It returns CNTVCT_EL0. The barrier keeps the CPU from reading it early (Arm ARM D12.2.2).
 TEXT runtime·counter(SB),NOSPLIT,$0-8
 	ISB	$15
 	MRS	CNTVCT_EL0, R0
@@ -59,14 +59,14 @@ TEXT runtime·readPFR0(SB),NOSPLIT,$0-8
 
 // func hwseed() uint64
 //
-// RNDR where there is one (FEAT_RNG), tried ten times, for it may run dry; else
-// the counter.
+// It returns RNDR where the CPU has it (FEAT_RNG), else the counter. RNDR is tried ten
+// times, because it may have no random number for a moment.
 TEXT runtime·hwseed(SB),NOSPLIT,$0-8
 	MRS	ID_AA64ISAR0_EL1, R0
 	LSR	$60, R0
 	CBZ	R0, none
 	MOVD	$10, R1
-again:	MRS	RNDR, R0		// sets Z when it has nothing
+again:	MRS	RNDR, R0		// sets Z when there is no number
 	BNE	done
 	SUB	$1, R1
 	CBNZ	R1, again
@@ -75,9 +75,9 @@ none:	ISB	$15
 done:	MOVD	R0, ret+0(FP)
 	RET
 
-// semihostCall asks the debugger for operation R0 with argument R1; the answer
-// is in R0, -1 when there is no debugger (see earlyVectors). "Semihosting for
-// AArch32 and AArch64", section 3.
+// semihostCall asks the debugger for operation R0 with argument R1. The result is in R0; it
+// is -1 when there is no debugger (see earlyVectors). See "Semihosting for AArch32 and
+// AArch64", section 3.
 TEXT runtime·semihostCall(SB),NOSPLIT|NOFRAME,$0
 	WORD	$0xd45e0000		// hlt #0xf000; must stay the first instruction
 	RET
@@ -116,8 +116,8 @@ TEXT runtime·publish(SB),NOSPLIT,$0-0
 
 // func haltCPU(code int32)
 //
-// SYS_EXIT_EXTENDED ends QEMU with the code under -semihosting. Where there is no
-// debugger, it may be turned off by PSCI.
+// SYS_EXIT_EXTENDED ends QEMU with the code under -semihosting. Without a debugger,
+// earlyEnd may turn the machine off by PSCI.
 TEXT runtime·haltCPU(SB),NOSPLIT,$32-4
 	MOVD	$0x20026, R0		// ADP_Stopped_ApplicationExit
 	MOVD	R0, block-16(SP)
@@ -130,9 +130,9 @@ TEXT runtime·haltCPU(SB),NOSPLIT,$32-4
 stop:	WFI
 	B	stop
 
-// earlyVectors serve until grim/arch/arm64 installs its own: a HLT that no
-// debugger took answers -1, everything else is the end, with status 3.
-// TPIDR_EL1 counts, so that the end comes at the second time at the latest.
+// earlyVectors serve until grim/arch/arm64 installs its own vectors. A HLT without a
+// debugger returns -1. Every other exception ends the kernel with status 3. TPIDR_EL1
+// counts these: at the second one earlyFault uses no console, the third stops the CPU.
 TEXT runtime·earlyVectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	PCALIGN	$2048
 	B	sync
@@ -151,7 +151,7 @@ TEXT runtime·earlyVectors(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	PCALIGN	$128
 	B	fault
 	PCALIGN	$128
-	B	fault		// nothing runs at EL0 yet
+	B	fault		// no code runs at EL0 yet
 	PCALIGN	$128
 sync:	MRS	ELR_EL1, R2
 	MOVD	$runtime·semihostCall(SB), R3
@@ -166,7 +166,7 @@ fault:	MRS	TPIDR_EL1, R0
 	BHS	stop
 	ADD	$1, R0, R1
 	MSR	R1, TPIDR_EL1
-	SUB	$48, RSP			// R0 is "again" for earlyFault
+	SUB	$48, RSP			// R0 is the argument "again" of earlyFault
 	MRS	ESR_EL1, R1
 	MRS	FAR_EL1, R2
 	MRS	ELR_EL1, R3
