@@ -5,7 +5,7 @@
 
 // func start()
 //
-// Entered by the kernel with argc at SP. A call from assembly to Go takes g from
+// The kernel enters it with argc at SP. A call from assembly to Go takes g from
 // the word below FS, so FS has to point somewhere first.
 TEXT ·start(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVQ	SP, ·vector(SB)

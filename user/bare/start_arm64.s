@@ -2,7 +2,7 @@
 
 // func start()
 //
-// Entered by the kernel with argc at SP. Compiled code keeps g in R28.
+// The kernel enters it with argc at SP. Compiled code keeps g in R28.
 TEXT ·start(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	RSP, R0
 	MOVD	R0, ·vector(SB)

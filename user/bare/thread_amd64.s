@@ -4,7 +4,7 @@
 #define SYS_exit 60
 #define SYS_futex 202
 
-// The counter in AX; DX is lost. SYSCALL itself loses CX and R11 only.
+// READ reads the counter into AX and clobbers DX. SYSCALL itself clobbers only CX and R11.
 #define READ RDTSC; SHLQ $32, DX; ORQ DX, AX
 
 // func ShortThread(flags uintptr, stack unsafe.Pointer, tid *int32) (ret int, t0, t1 uint64)

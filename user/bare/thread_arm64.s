@@ -4,7 +4,7 @@
 #define SYS_futex 98
 #define SYS_clone 220
 
-// The counter, not read before what stands in front of it is done.
+// READ reads the counter, not before the instructions in front of it are complete.
 #define READ(r) ISB $15; MRS CNTVCT_EL0, r
 
 // func ShortThread(flags uintptr, stack unsafe.Pointer, tid *int32) (ret int, t0, t1 uint64)

@@ -7,7 +7,7 @@
 #define SIGCHLD 17
 #define EINTR 4
 
-// The counter in AX; DX is lost. SYSCALL itself loses CX and R11 only.
+// READ reads the counter into AX and clobbers DX. SYSCALL itself clobbers only CX and R11.
 #define READ RDTSC; SHLQ $32, DX; ORQ DX, AX
 
 // func timedNothing() (t0, t1 uint64)

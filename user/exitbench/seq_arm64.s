@@ -7,7 +7,7 @@
 #define SIGCHLD 17
 #define EINTR 4
 
-// The counter, not read before what stands in front of it is done.
+// READ reads the counter, not before the instructions in front of it are complete.
 #define READ(r) ISB $15; MRS CNTVCT_EL0, r
 
 // func timedNothing() (t0, t1 uint64)

@@ -1,7 +1,7 @@
 #include "go_asm.h"
 #include "textflag.h"
 
-// rawHandler is entered by the kernel, with the number in DI, siginfo in SI and
+// The kernel enters rawHandler with the signal's number in DI, siginfo in SI and
 // ucontext in DX. It has no g and no goroutine's stack.
 TEXT ·rawHandler(SB),NOSPLIT|NOFRAME,$0
 	LEAQ	·sigRec(SB), AX

@@ -1,7 +1,7 @@
 #include "go_asm.h"
 #include "textflag.h"
 
-// rawHandler is entered by the kernel, with the number in R0, siginfo in R1 and
+// The kernel enters rawHandler with the signal's number in R0, siginfo in R1 and
 // ucontext in R2. It has no g and no goroutine's stack.
 TEXT ·rawHandler(SB),NOSPLIT|NOFRAME,$0
 	MOVD	$·sigRec(SB), R9

@@ -6,7 +6,7 @@
 
 // func cpuOn(cpu, entry, context uint64) int64
 //
-// PSCI CPU_ON (DEN 0022, section 5.1.4).
+// It calls PSCI's CPU_ON (DEN 0022, section 5.1.4).
 TEXT ·cpuOn(SB),NOSPLIT,$0-32
 	MOVD	$0xc4000003, R0
 	MOVD	cpu+0(FP), R1
@@ -33,7 +33,7 @@ TEXT ·systemRegisters(SB),NOSPLIT,$0-8
 	MOVD	R1, 48(R0)
 	RET
 
-// secondary is where a CPU enters, MMU off, with the physical address of its registers
+// A CPU enters secondary with the MMU off and the physical address of its registers struct
 // in R0.
 TEXT ·secondary(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MSR	$0xf, DAIFSet
@@ -59,7 +59,7 @@ TEXT ·arrived(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	$(3<<20), R1			// CPACR_EL1.FPEN
 	MSR	R1, CPACR_EL1
 	MSR	$1, SPSel
-	MOVD	64(R0), R1			// exceptions end here, on the M's stack
+	MOVD	64(R0), R1			// SP_EL1 is the top of the M's stack; exceptions arrive there
 	MOVD	R1, RSP
 	MSR	$0, SPSel
 	SUB	$4096, R1

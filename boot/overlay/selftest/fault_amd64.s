@@ -2,7 +2,7 @@
 
 #include "textflag.h"
 
-// Fields of runtime.FaultContext.
+// Offsets of the fields of runtime.FaultContext.
 #define G 0
 #define PC_ 8
 #define SP_ 16
@@ -10,8 +10,8 @@
 
 // func pretendFault()
 //
-// The function that "faults". It does nothing, for tracebacks end at a function
-// that changes the stack pointer.
+// It is the function that "faults". It does nothing else, because a traceback ends at a
+// function that changes the stack pointer.
 TEXT ·pretendFault(SB),NOSPLIT|NOFRAME,$0-0
 	JMP	·takeFault(SB)
 
