@@ -8,7 +8,8 @@ import (
 	"grim/mm/phys"
 )
 
-// Memory added later is handed out like the rest, and the recount agrees.
+// TestAdd checks that memory added later is allocated like all other memory, and that the
+// recount agrees.
 func TestAdd(t *testing.T) {
 	const page = arch.PageSize
 	arena := make([]byte, 16*page)

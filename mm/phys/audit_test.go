@@ -7,9 +7,11 @@ import (
 	"grim/arch"
 )
 
-// TestAuditChanged: a record that is wrong is found at once where frames are in use, or
-// have been since the last look; in a block that nobody took a frame of, by Audit. Seen to
-// fail when a block stays looked at after a frame was taken.
+// TestAuditChanged checks that AuditChanged finds a wrong record in a block that has frames
+// in use or had some since the last call, and that Audit finds one in a block of which no
+// frame was ever allocated.
+//
+// Broken by: a block that counts as audited after a frame of it was allocated.
 func TestAuditChanged(t *testing.T) {
 	const blocks = 4
 	arena := make([]byte, (blocks+1)*arch.BlockSize)
@@ -19,7 +21,7 @@ func TestAuditChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// wrong gives a frame a reference that nobody has, for a look.
+	// wrong adds a reference without a holder to a frame while it calls look.
 	wrong := func(f Frame, look func() error) error {
 		m.info[f-m.base].refs++
 		defer func() { m.info[f-m.base].refs-- }()
@@ -30,7 +32,7 @@ func TestAuditChanged(t *testing.T) {
 	}
 	untouched := m.first(blocks-1) + 7
 	for i := m.whole; i >= 0; i = m.blocks[i].next {
-		untouched = m.first(i) + 7 // of the block that is taken last
+		untouched = m.first(i) + 7 // a frame of the block that is allocated last
 	}
 	if wrong(untouched, m.AuditChanged) != nil {
 		t.Error("an untouched block was looked at again: that is what costs")
@@ -38,7 +40,7 @@ func TestAuditChanged(t *testing.T) {
 	if wrong(untouched, m.Audit) == nil {
 		t.Error("Audit has not looked at an untouched block")
 	}
-	// A whole block is taken and given back between two looks.
+	// A whole block is allocated and freed between two calls of AuditChanged.
 	i := m.whole
 	var all []Frame
 	for m.whole == i || len(all) == 0 || m.blocks[i].nfree > 0 {

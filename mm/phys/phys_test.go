@@ -48,7 +48,7 @@ func TestNewRefusesBadRanges(t *testing.T) {
 	}
 }
 
-// Every frame of the ranges, and no other, is handed out once.
+// TestExhaust checks that each frame of the ranges is allocated once, and no other frame.
 func TestExhaust(t *testing.T) {
 	arena := make([]byte, 5*arch.BlockSize)
 	base := (uintptr(unsafe.Pointer(&arena[0])) + arch.PageSize - 1) &^ (arch.PageSize - 1)
@@ -117,8 +117,8 @@ func TestBrokenRules(t *testing.T) {
 	mustPanic(t, "unref of frame", func() { m.UnrefBlock(h) })
 }
 
-// The zero guarantee: a stocked frame that somebody wrote to does not leave the
-// stock, and a dirtied frame is cleared.
+// TestZero checks the zero guarantee: a stocked frame that was written to is not allocated
+// from the stock, and a frame with other contents is cleared.
 func TestZero(t *testing.T) {
 	m := phystest.New(t, 1024)
 	var all []phys.Frame
@@ -205,8 +205,8 @@ func TestFailAfterAndReclaim(t *testing.T) {
 	audit(t, m)
 }
 
-// Counts of whole blocks and of their single frames agree in every order of
-// sharing, splitting, joining and freeing.
+// TestWholeBlocks checks that the counts of whole blocks and of their single frames agree
+// in every order of sharing, splitting, joining and freeing.
 func TestWholeBlocks(t *testing.T) {
 	m := phystest.New(t, 4096)
 	free := m.FreeFrames()
@@ -249,7 +249,7 @@ func TestWholeBlocks(t *testing.T) {
 	audit(t, m)
 }
 
-// Random operations against a model of reference counts.
+// FuzzModel compares random operations with a model of reference counts.
 func FuzzModel(f *testing.F) {
 	f.Add([]byte("abcdefghijklmnopqrstuvwxyz0123456789"))
 	seed := rand.New(rand.NewPCG(1, 2))
@@ -359,7 +359,8 @@ func FuzzModel(f *testing.F) {
 	})
 }
 
-// Many goroutines take, share and free frames at once; at the end all are back.
+// TestParallel lets many goroutines allocate, share and free frames at the same time. At
+// the end all frames must be free.
 func TestParallel(t *testing.T) {
 	m := phystest.New(t, 16*512)
 	free := m.FreeFrames()
@@ -374,7 +375,7 @@ func TestParallel(t *testing.T) {
 				switch r.IntN(7) {
 				case 0, 1:
 					if f, err := m.Alloc(phys.Anon); err == nil {
-						m.Table(f)[0] = arch.PTE(g) // a race if two own it
+						m.Table(f)[0] = arch.PTE(g) // a race if two goroutines have f
 						mine = append(mine, f)
 					}
 				case 2:
@@ -393,7 +394,7 @@ func TestParallel(t *testing.T) {
 				case 4:
 					m.RefBlock(shared)
 					m.Unref(shared + phys.Frame(r.IntN(512)))
-					// Give the rest back one by one later, or the whole now.
+					// Free the rest later, frame by frame, or the whole block now.
 					m.Ref(shared)
 					m.Unref(shared)
 				case 5, 6:
@@ -421,8 +422,9 @@ func TestParallel(t *testing.T) {
 	}
 }
 
-// What the batch's loops do, entry by entry: last references and others, frames in
-// a row and not, whole blocks, holes, and where ReleaseLeaf stops.
+// TestBatchLoops checks the batch's loops entry by entry: with last and other references,
+// with frames in a row and not in a row, with whole blocks and holes, and the places where
+// ReleaseLeaf stops.
 func TestBatchLoops(t *testing.T) {
 	m := phystest.New(t, 8*512)
 	const dirty = arch.PTE(1 << 60)
@@ -482,7 +484,7 @@ func TestBatchLoops(t *testing.T) {
 	}
 }
 
-// Zeroed frames that the stock has no room for are freed all the same.
+// TestBatchFreeZeroed checks that zeroed frames for which the stock has no room are freed.
 func TestBatchFreeZeroed(t *testing.T) {
 	m := phystest.New(t, 4*512)
 	var frames []phys.Frame
@@ -506,11 +508,11 @@ func TestBatchFreeZeroed(t *testing.T) {
 	})
 }
 
-// Frames in rows, freed eight at a time where all is simple: rows that start at any
-// frame, so that they lie across words of a superblock's map and across
-// superblocks, with one page somewhere that is shared, missing, in the wrong order
-// or not to be touched. Seen to fail: without the second word of a row's mask, and
-// without the count of references.
+// TestReleaseRows checks rows of frames, which are freed eight at a time if all eight are
+// alike. The rows start at any frame, so that they cross words of a superblock's map and
+// superblocks. One page is shared, missing, in the wrong order or not to be changed.
+//
+// Broken by: no second word of a row's mask; no check of the reference counts.
 func TestReleaseRows(t *testing.T) {
 	const stop = arch.PTE(1 << 60)
 	for _, first := range []phys.Frame{0, 3, 57, 60, 500, 507} {
@@ -551,9 +553,9 @@ func TestReleaseRows(t *testing.T) {
 				*e = 0
 				used--
 				want--
-			case 3: // two the wrong way round
+			case 3: // two in the wrong order
 				table[10][3], table[10][4] = table[10][4], table[10][3]
-			case 4: // not to be touched
+			case 4: // not to be changed
 				*e |= stop
 				at = 10*8 + 4
 			case 5: // other rights
@@ -579,8 +581,8 @@ func TestReleaseRows(t *testing.T) {
 			audit(t, m)
 		}
 	}
-	// Shared frames up to the end of a superblock, then those of a whole block.
-	// Seen to fail without the look at the end of the superblock.
+	// Shared frames up to the end of a superblock, followed by frames of a whole block.
+	// Broken by: no check of the superblock's end.
 	m := phystest.New(t, 4*512)
 	a, _ := m.AllocBlock(phys.Anon)
 	c, _ := m.AllocBlock(phys.Anon)
@@ -613,9 +615,11 @@ func TestReleaseRows(t *testing.T) {
 	})
 }
 
-// ShareLeaf takes a reference for each entry in its range, of frames in whole
-// blocks too, changes both sides as told, and stops where the copy has something.
-// Seen to fail: without split, without Skip, without the check of dst.
+// TestShareLeaf checks that ShareLeaf takes a reference for each entry in its range, also
+// for frames in whole blocks, that it changes both tables as told, and that it stops where
+// the copy has an entry already.
+//
+// Broken by: no split; no Skip; no check of dst.
 func TestShareLeaf(t *testing.T) {
 	m := phystest.New(t, 4*512)
 	whole, err := m.AllocBlock(phys.Anon)
@@ -655,7 +659,7 @@ func TestShareLeaf(t *testing.T) {
 	if n, _, at := m.ShareLeaf(&dst, &src, groups, 4, 0, 512, &how); n != 2 || at != 102 || dst[40][0] != 0 {
 		t.Errorf("an entry is taken: %d copied, at %d; want 2, at 102", n, at)
 	}
-	mustPanic(t, "ref of frame", func() { // free
+	mustPanic(t, "ref of frame", func() { // ref of a free frame
 		m.Unref(one)
 		m.Unref(one)
 		src, dst = fill()
@@ -663,8 +667,9 @@ func TestShareLeaf(t *testing.T) {
 	})
 }
 
-// Frames of a reservation that are freed before it ends are nobody's until then,
-// and its block is whole again at once.
+// TestReservationFreed checks that frames of a reservation that are freed before its end
+// are not allocated until then, and that its block is whole again at the end if no frame is
+// in use.
 func TestReservationFreed(t *testing.T) {
 	m := phystest.New(t, 3*512) // frame 0 is left out: two whole blocks
 	blocks := m.Stats().FreeBlocks
@@ -721,7 +726,8 @@ func TestReservationFreed(t *testing.T) {
 	audit(t, m)
 }
 
-// Stocked hands out what there is in stock, no more, and nothing under FailAfter.
+// TestStocked checks that Stocked allocates only frames of the stock, and none under
+// FailAfter.
 func TestStocked(t *testing.T) {
 	m := phystest.New(t, 2*512)
 	f, _ := m.Alloc(phys.Anon) // so that Prezero need not cut a block

@@ -10,8 +10,8 @@ import (
 	"grim/mm/phys/phystest"
 )
 
-// twoBlocks are the frames of two superblocks in a row, one reference each, counted
-// one by one.
+// twoBlocks returns the first frame of two superblocks in a row. Each frame has one reference
+// in a count of its own.
 func twoBlocks(t *testing.T, m *phys.Memory) (base phys.Frame) {
 	t.Helper()
 	for range 2 {
@@ -37,11 +37,12 @@ func entriesFor(frames []phys.Frame) (table *phys.Rows, groups uint64) {
 	return table, groups
 }
 
-// Rows of frames that others hold too, at any place in a superblock or across two:
-// the mapping's references go first, then the object's, and a frame is free exactly
-// when the last has gone.
-// Seen to fail: dropEight without collectRow; unrefRows without the look at refs, and
-// without that at the superblock's end.
+// TestSharedRows checks rows of frames with more than one reference, at any place in a
+// superblock or across two. The mapping's references are released first, then the object's.
+// A frame must be free exactly when its last reference is released.
+//
+// Broken by: dropEight without collectRow; unrefRows without the check of refs, or without
+// the check of the superblock's end.
 func TestSharedRows(t *testing.T) {
 	for _, first := range []phys.Frame{0, 3, 57, 60, 500, 507} {
 		for mode := range 12 {
@@ -53,18 +54,18 @@ func TestSharedRows(t *testing.T) {
 			for k := range frames {
 				frames[k] = base + first + phys.Frame(k)
 				switch mode {
-				case 0: // the object's, for every page
+				case 0: // a reference of the object for every page
 					extra[k] = 1
-				case 1: // for none in one row
+				case 1: // the same, but for no page of one row
 					extra[k] = 1
 					if k/8 == 5 {
 						extra[k] = 0
 					}
 				case 2:
 					extra[k] = r.IntN(3)
-				case 3: // for most
+				case 3: // for most pages
 					extra[k] = min(r.IntN(10), 1)
-				default: // and one for one page in a row
+				default: // for every page, and one more for one page
 					extra[k] = 1
 					if k == 40+mode-4 {
 						extra[k] = 2
@@ -114,8 +115,10 @@ func TestSharedRows(t *testing.T) {
 	}
 }
 
-// A row of shared frames that ends in a block used as a whole, whose frames' own counts
-// are 0. Seen to fail: releaseRows without the look at the superblock's end.
+// TestSharedRowsBesideWhole checks a row of shared frames that ends in a block used as a
+// whole, in which the frames' own counts are 0.
+//
+// Broken by: releaseRows without the check of the superblock's end.
 func TestSharedRowsBesideWhole(t *testing.T) {
 	m := phystest.New(t, 4*512)
 	whole, err := m.AllocBlock(phys.Anon) // the highest first, or the lowest
@@ -159,7 +162,8 @@ func TestSharedRowsBesideWhole(t *testing.T) {
 	audit(t, m)
 }
 
-// Three mappings of the same pages go at once: every frame is freed once, by the last.
+// TestSharedRowsAtOnce releases three mappings of the same pages at the same time. Each frame
+// must be freed once, with its last reference.
 func TestSharedRowsAtOnce(t *testing.T) {
 	const n, mappings = 256, 3
 	for range 20 {

@@ -9,7 +9,7 @@ import (
 	"grim/mm/phys/phystest"
 )
 
-// mark stands for the bit by which an entry says that it is its frame's only reference.
+// mark is the bit of an entry that is its frame's only reference.
 const mark = arch.PTE(1 << 55)
 
 func panics(f func()) (did bool) {
@@ -18,9 +18,10 @@ func panics(f func()) (did bool) {
 	return false
 }
 
-// A sole frame is in use, with one reference, and has no count that anybody could
-// change; it has one again when it is to be shared. Broken by Refs and by Owners without
-// the look at block.sole, and by Counted that leaves the bit.
+// TestSole checks that a sole frame is in use, with one reference, and that its count cannot
+// be changed before Counted, which must come before the frame is shared.
+//
+// Broken by: no check of block.sole in Refs or Owners; Counted leaves the bit.
 func TestSole(t *testing.T) {
 	m := phystest.New(t, 2*512)
 	free := m.FreeFrames()
@@ -61,8 +62,8 @@ func TestSole(t *testing.T) {
 	}
 }
 
-// soleBlocks are the frames of two superblocks in a row, sole, and of no reservation any
-// more.
+// soleBlocks returns the first frame of two superblocks in a row. All their frames are sole,
+// and no longer belong to a reservation.
 func soleBlocks(t *testing.T, m *phys.Memory) (base phys.Frame) {
 	t.Helper()
 	all := [8]uint64{}
@@ -83,11 +84,13 @@ func soleBlocks(t *testing.T, m *phys.Memory) (base phys.Frame) {
 	return base
 }
 
-// Tables whose entries are sole, counted and shared, in order and out of it, at any
-// place in two superblocks: each frame is free when its last reference has gone, and a
-// sole one's record is not looked at. A part is copied first, as fork does.
-// Broken by ReleaseLeaf that gives up a count whatever the entry says, by release that
-// leaves bits in block.sole, and by CountTable that leaves the mark.
+// TestSoleRows checks tables with entries of sole, counted and shared frames, in order and
+// out of order, at any place in two superblocks. Each frame must be free when its last
+// reference is gone, and the count of a sole frame must not be used. A part of the table is
+// copied first, as in fork.
+//
+// Broken by: ReleaseLeaf takes every frame for counted; release leaves bits in block.sole;
+// CountTable leaves the mark.
 func TestSoleRows(t *testing.T) {
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 7))
@@ -101,14 +104,14 @@ func TestSoleRows(t *testing.T) {
 			r.Shuffle(len(frames), func(i, j int) { frames[i], frames[j] = frames[j], frames[i] })
 		}
 		table, groups := entriesFor(frames)
-		extra := make([]bool, len(frames)) // somebody else has it too
+		extra := make([]bool, len(frames)) // the test holds a second reference
 		for k, f := range frames {
 			switch r.IntN(1 + int(seed%4)*7) {
 			case 1:
 				m.Counted(f)
 				m.Ref(f)
 				extra[k] = true
-			case 2: // ours alone
+			case 2: // counted, only the table's reference
 				m.Counted(f)
 			default:
 				table[k/8][k%8] |= mark
@@ -165,9 +168,10 @@ func TestSoleRows(t *testing.T) {
 	}
 }
 
-// A block of sole frames becomes whole, also with counted ones among them, unless one
-// of these is somebody else's too. Broken by Join that looks at the counts alone, and by
-// one that leaves the bits in block.sole.
+// TestJoinSole checks that Join makes a block of sole frames whole, also with counted frames
+// among them, unless a counted frame has a second reference.
+//
+// Broken by: Join uses only the counts; Join leaves the bits in block.sole.
 func TestJoinSole(t *testing.T) {
 	for mode := range 3 {
 		m := phystest.New(t, 2*512)
