@@ -51,7 +51,8 @@ func (t *tester) alloc(s *reserv.Set, va, hi arch.VA, max int) reserv.Run {
 	return run
 }
 
-// balance checks that used frames plus set-aside ones are what is missing.
+// balance checks that the free, the reserved and the used frames add up to the frames that
+// were free at the start.
 func (t *tester) balance(used int) {
 	t.Helper()
 	if n := t.m.FreeFrames() + t.p.Unpopulated() + used; n != t.free {
@@ -65,8 +66,9 @@ func (t *tester) balance(used int) {
 	}
 }
 
-// Faults in a row: every page gets the frame at its place, windows double, the
-// last run says so, and the next block goes on at full width.
+// TestSequential checks page faults in a row: every page gets the frame at its place in the
+// block, the runs double in size, the last run says that the block is full, and the next
+// block continues with runs of full size.
 func TestSequential(t0 *testing.T) {
 	t := setup(t0, 8*512, true)
 	var s reserv.Set
@@ -109,8 +111,8 @@ func TestSequential(t0 *testing.T) {
 	}
 }
 
-// scatter faults all over the block at lo, and returns how many pages it had after
-// each fault.
+// scatter causes faults all over the block at lo, and returns the number of pages that the
+// block had after each fault.
 func (t *tester) scatter(s *reserv.Set, max int) (had []int) {
 	t.Helper()
 	var there [512]bool
@@ -139,11 +141,13 @@ func (t *tester) scatter(s *reserv.Set, max int) (had []int) {
 	return had
 }
 
-// Faults all over a block fill it ahead, later ones more than early ones: little
-// memory for few pages, few faults for all of them; and not when memory is short,
-// nor when the caller wants one page only.
-// Broken by: take without its second case (512 faults); windows twice as wide (86
-// pages after 16 faults); without the look at FreeFrames.
+// TestScattered checks that faults all over a block also populate pages that were not asked
+// for, late faults more of them than early faults. Few pages then need little memory, and
+// the whole block needs few faults. When memory is short, or the caller wants only one
+// page, a fault populates only its own page.
+//
+// Broken by: take without its second case (512 faults); windows twice as wide (86 pages
+// after 16 faults); no check of FreeFrames.
 func TestScattered(t0 *testing.T) {
 	t := setup(t0, 8*512, true)
 	var s reserv.Set
@@ -162,7 +166,7 @@ func TestScattered(t0 *testing.T) {
 
 	t = setup(t0, 8*512, true)
 	s.Init(t.p)
-	t.alloc(&s, lo, lo+blk, 1) // reserve the block before memory goes
+	t.alloc(&s, lo, lo+blk, 1) // reserve the block before memory gets short
 	used := 1
 	for ; t.m.FreeFrames() > t.m.Total()/8; used++ {
 		if _, err := t.m.Alloc(phys.Kernel); err != nil {
@@ -178,8 +182,8 @@ func TestScattered(t0 *testing.T) {
 	t.balance(used)
 }
 
-// Blocks that stick out of the mapping, a page asked for twice, and
-// hugepages=off get single frames.
+// TestSingle checks that single frames are given for blocks that extend past the mapping,
+// for a page asked for twice, and with hugepages=off.
 func TestSingle(t0 *testing.T) {
 	t := setup(t0, 8*512, true)
 	var s reserv.Set
@@ -219,13 +223,13 @@ func TestBreak(t0 *testing.T) {
 	t.alloc(&other, lo+2*blk, hi, 1)
 	for _, c := range []struct {
 		start, end arch.VA
-		left       int // blocks set aside
+		left       int // blocks still reserved
 	}{
 		{lo - blk, lo, 7},
 		{lo + blk - pg, lo + blk, 6},     // 0
 		{lo + 2*blk, lo + 2*blk + pg, 5}, // 2 of s, not of other
 		{lo + 3*blk + pg, lo + 5*blk, 3}, // 3 and 4
-		{lo, arch.UserMax, 1},            // the rest of s, by its list
+		{lo, arch.UserMax, 1},            // the other blocks of s, by its list
 		{lo + 2*blk, lo + 2*blk, 1},      // empty range
 	} {
 		s.Break(c.start, c.end)
@@ -241,8 +245,8 @@ func TestBreak(t0 *testing.T) {
 	}
 }
 
-// Memory runs short: reservations are broken, oldest first, before anyone gets
-// ENOMEM; sparse memory can use every frame there is.
+// TestPressure checks that reservations are broken, oldest first, before a caller gets
+// ENOMEM when memory is short. Sparse memory can use every frame.
 func TestPressure(t0 *testing.T) {
 	t := setup(t0, 8*512, true)
 	var s reserv.Set
@@ -272,7 +276,7 @@ func TestPressure(t0 *testing.T) {
 }
 
 func TestOldestFirst(t0 *testing.T) {
-	t := setup(t0, 4*512, true) // frame 0 spoils one block of four
+	t := setup(t0, 4*512, true) // frame 0 is not free, so only three blocks are whole
 	var s reserv.Set
 	s.Init(t.p)
 	hi := lo + 8*blk
@@ -280,12 +284,12 @@ func TestOldestFirst(t0 *testing.T) {
 		t.alloc(&s, lo+i*blk, hi, 1)
 	}
 	t.alloc(&s, lo+9*pg, hi, 1)
-	for range 511 + 1 { // what is left of block 0 of memory, and one more
+	for range 511 + 1 { // the rest of block 0 of memory, and one frame more
 		if _, err := t.m.Alloc(phys.Kernel); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// The reservation at lo+blk went; the others are there.
+	// The reservation at lo+blk was broken; the other two exist.
 	if run := t.alloc(&s, lo+10*pg, hi, 8); run.N != 2 {
 		t.Errorf("the youngest: run of %d, want 2: it is in a row", run.N)
 	}
@@ -297,7 +301,8 @@ func TestOldestFirst(t0 *testing.T) {
 	}
 }
 
-// Many address spaces fault, unmap and exit at once under pressure.
+// TestParallel lets many address spaces fault, unmap and exit at the same time when memory
+// is short.
 func TestParallel(t0 *testing.T) {
 	t := setup(t0, 12*512, true)
 	var wg sync.WaitGroup
