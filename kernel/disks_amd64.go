@@ -23,7 +23,7 @@ func (s *system) mapDevice(pa arch.PA, size uint64) error {
 
 const (
 	vendorVirtio = 0x1af4
-	// Device numbers of virtio's block device: that of the standard, and that of older
+	// Device numbers of virtio's block device: the standard's, and the number of older
 	// devices, which this kernel can use too.
 	pciBlock      = 0x1040 + virtioBlock
 	pciBlockOlder = 0x1001

@@ -9,7 +9,7 @@ import (
 	"grim/proc/cred"
 )
 
-// What processes and threads are charged, in bytes of kernel heap.
+// The amounts that processes and threads are charged, in bytes of kernel heap.
 const (
 	// processCost is charged until the process is Gone. It covers the process, its number,
 	// its group and its session.

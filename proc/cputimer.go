@@ -36,7 +36,7 @@ func (p *Process) cpuLocked() int64 {
 	return u.UserTime + u.SystemTime
 }
 
-// CPUTime returns the process's CPU time or, if tid is not 0, that of a live thread. The
+// CPUTime returns the CPU time of the process or, if tid is not 0, of a live thread. The
 // time of a running thread is included up to when it was last charged.
 func (p *Process) CPUTime(tid int) int64 {
 	p.mu.Lock()

@@ -9,8 +9,8 @@ import (
 // Status says how a process ended, in the encoding of wait(2).
 type Status = syscall.WaitStatus
 
-// ExitStatus returns the status of exit(code), SignalStatus that of death by a signal. No
-// core is written, so its bit is never set.
+// ExitStatus returns the status of exit(code). SignalStatus returns the status of death by
+// a signal. No core is written, so its bit is never set.
 func ExitStatus(code int) Status             { return Status(code&0xff) << 8 }
 func SignalStatus(sig syscall.Signal) Status { return Status(sig) }
 

@@ -353,9 +353,9 @@ func (t *Thread) adopt(c *Process, ct *Thread, flags CloneFlags, f *forking) err
 	return nil
 }
 
-// copyTo makes c's user state that of the caller as it returns from the system call, except
-// for result, stack and TLS, and stores the numbers where clone(2) says. A bad pointer is
-// ignored, as on Linux: the child runs all the same.
+// copyTo copies the user state that the caller has when it returns from the system call to
+// c, except for result, stack and TLS. It stores the numbers where clone(2) says. A bad
+// pointer is ignored, as on Linux: the child runs all the same.
 func (t *Thread) copyTo(c *Thread, a *ForkArgs) {
 	k, abi := t.p.k, t.p.k.abi
 	k.m.CopyUser(c.U, t.U)

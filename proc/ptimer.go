@@ -126,8 +126,8 @@ func (tm *Timer) stop() {
 // Wall reports whether absolute times are those of the wall clock.
 func (tm *Timer) Wall() bool { return tm.wall }
 
-// Now returns the time of the timer's clock. For a wall-clock timer it is that of the
-// monotonic clock.
+// Now returns the time of the timer's clock. For a wall-clock timer it returns the time of
+// the monotonic clock.
 func (tm *Timer) Now() int64 { return tm.now() }
 
 func (tm *Timer) now() int64 {

@@ -83,8 +83,8 @@ func (t *Thread) Usage(who int) (Usage, error) {
 	return Usage{}, syscall.EINVAL
 }
 
-// Usage returns the process's own usage: that of its dead threads, and that of the live
-// ones up to when each was last charged.
+// Usage returns the process's own usage: the usage of its dead threads, and the usage of
+// the live ones up to when each was last charged.
 func (p *Process) Usage() Usage {
 	var peak uint64
 	if vs := p.VM(); vs != nil {

@@ -11,7 +11,7 @@ import (
 	"grim/mm/vm"
 )
 
-// What a thread has to do before it may enter user mode again, as bits of Thread.todo. The
+// The tasks of a thread before it may enter user mode again, as bits of Thread.todo. The
 // loop checks them once in each turn; sleeps check them before and after every wake-up. All
 // but todoRestart, todoMask and todoRseq are set under the process's mu, so that no bit is
 // lost when they are cleared under it.

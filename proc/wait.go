@@ -33,7 +33,7 @@ type WaitResult struct {
 	PID    int
 	UID    uint32
 	Status Status // in the encoding of wait4(2)
-	Code   int32  // in that of waitid(2): CLD_*
+	Code   int32  // in the encoding of waitid(2): CLD_*
 	Value  int32  // si_status: the exit code or the signal
 	Usage  Usage  // of the child and of the children that it has waited for
 }

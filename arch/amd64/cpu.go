@@ -127,8 +127,8 @@ func (m *Machine) buildAreaText(table arch.PA) {
 	}
 }
 
-// buildArea fills the part of CPU n. kernelFS is that of the calling CPU; for other CPUs
-// the caller changes it.
+// buildArea fills the part of CPU n. It sets kernelFS to the value of the calling CPU; for
+// other CPUs the caller changes it.
 func (m *Machine) buildArea(table arch.PA, n int) {
 	_, _, onSyscall, onTrap, onFault := textAddresses()
 	part := areaCPU0 + uint64(n)*areaStride

@@ -63,7 +63,7 @@ func istOf(vector int) int {
 }
 
 // gate returns an IDT entry: a 64-bit interrupt gate, which clears IF (SDM volume 3,
-// 6.14.1). User code may only use that of INT3.
+// 6.14.1). User code may only use the gate of INT3.
 func gate(vector int, handler uint64) (lo, hi uint64) {
 	const interruptGate = 0xe
 	dpl := uint64(0)

@@ -180,9 +180,9 @@ func faultText(r *faultRegs) []byte {
 }
 
 // CrashReport prints the registers and the instruction of the exception that made the
-// kernel panic, if an exception did. The runtime's exit hook calls it when the status is
-// that of a panic. The disassembler allocates, which may fail in a dying kernel and lead to
-// the exit hook again; the second call prints nothing.
+// kernel panic, if there was one. The runtime's exit hook calls it if the kernel ends with
+// the status of a panic. The disassembler allocates, which may fail in a dying kernel and
+// call the exit hook again; the second call prints nothing.
 func CrashReport() {
 	last := &lastFaults[runtime.ThisCPU()]
 	if !last.valid {

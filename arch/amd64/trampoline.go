@@ -12,9 +12,9 @@ import (
 // volume 3, 9.8.5). It is assembled by hand, like the entry code of boot/image; a test
 // disassembles the bytes and compares them with the listing.
 //
-// The page is mapped at its physical address in a root of its own, whose kernel half is
-// that of the kernel. The page stays allocated: a CPU that has no work is stopped, and
-// starts here again.
+// The page is mapped at its physical address in a root of its own, which has the kernel's
+// kernel half. The page stays allocated: a CPU that has no work is stopped, and starts here
+// again.
 
 // trampolineListing is the code. Operands in brackets are offsets in the page. In the last
 // part, which runs in 64-bit mode, they are relative.

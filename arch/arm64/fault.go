@@ -177,9 +177,9 @@ func faultText(k *kernelFrame) []byte {
 }
 
 // CrashReport prints the registers and the instruction of the exception that made the
-// kernel panic, if there was one. The runtime's exit hook calls it if the status is that of
-// a panic. The disassembler allocates, which may fail in a dying kernel and call the exit
-// hook again; the second call prints nothing.
+// kernel panic, if there was one. The runtime's exit hook calls it if the kernel ends with
+// the status of a panic. The disassembler allocates, which may fail in a dying kernel and
+// call the exit hook again; the second call prints nothing.
 func CrashReport() {
 	c := thisCPU()
 	if !c.faulted {

@@ -41,7 +41,7 @@ func run(arch string, maker func([]byte) ([]byte, error), in, out string) error 
 		if err != nil {
 			return err
 		}
-		if len(moved) > 0 { // the debugger's file must have what runs
+		if len(moved) > 0 { // write the ELF file too: a debugger reads the code from it
 			if err := os.WriteFile(in, kernel, 0o755); err != nil {
 				return err
 			}

@@ -327,7 +327,7 @@ func (f *FS) Forget(ino uint32) error {
 	return f.freeInode(ino, isDir, at)
 }
 
-// freeContent frees all blocks of an inode, including that of extended attributes.
+// freeContent frees all blocks of an inode, including the block of extended attributes.
 func (i inode) freeContent(at stage) error {
 	switch t := i.typ(); {
 	case t == ModeReg || t == ModeDir || t == ModeLink && !i.fast():

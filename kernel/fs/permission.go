@@ -61,7 +61,7 @@ func (i *inode) owns(c *cred.Cred) bool {
 }
 
 // adopt sets the owner and the group of a new file. The owner is the caller. The group is
-// the caller's, or that of d if d is a set-group-ID directory; a new directory in d
+// the caller's, or d's group if d is a set-group-ID directory; a new directory in d
 // inherits the set-group-ID bit too. d is nil for a file without a name.
 func (i *inode) adopt(c *cred.Cred, d *dir) {
 	if c == nil {

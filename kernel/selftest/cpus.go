@@ -71,8 +71,8 @@ func cpuThreads(t *T) {
 	}
 }
 
-// cpuIdleRoots (E3): an idle CPU has no process's root loaded, neither that of a sleeping
-// thread nor that of a thread that has ended.
+// cpuIdleRoots (E3): an idle CPU has no process's root loaded, neither the root of a
+// sleeping thread nor the root of a thread that has ended.
 func cpuIdleRoots(t *T) {
 	var all []*proc.Process
 	for range 2 * t.Machine.CPUs() {

@@ -172,8 +172,8 @@ func sysSetrlimit(c ctx) (uint64, error) {
 	return 0, err
 }
 
-// process returns the process that a pid argument names, by its own number or by that of
-// one of its threads. 0 is the caller's process.
+// process returns the process that a pid argument names, by its own number or by the number
+// of one of its threads. 0 is the caller's process.
 func (c ctx) process(pid int) (*proc.Process, error) {
 	if pid == 0 || pid == c.t.Process().PID() {
 		return c.t.Process(), nil

@@ -295,7 +295,7 @@ const (
 	shmExec    = 0o100000
 )
 
-// maxSegment is the largest size of a segment: that of a file object.
+// maxSegment is the largest size of a segment, which is the largest size of a file object.
 const maxSegment = 1 << 46
 
 func sysShmget(c ctx) (uint64, error) {

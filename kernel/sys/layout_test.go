@@ -16,7 +16,7 @@ var sampleStat = fs.Stat{
 	Atime: 11e9 + 12, Mtime: -1, Ctime: 15e9 + 16,
 }
 
-// On the host's architecture, the layout is that of golang.org/x/sys/unix.
+// On the host's architecture, the layout must be the layout of golang.org/x/sys/unix.
 func TestStatHost(t *testing.T) {
 	want := unix.Stat_t{Dev: 1, Ino: 2, Rdev: 3, Mode: 4, Nlink: 5, Uid: 6, Gid: 7, Size: 8, Blksize: 9, Blocks: 10,
 		Atim: unix.Timespec{Sec: 11, Nsec: 12}, Mtim: unix.Timespec{Sec: -1, Nsec: 999999999}, Ctim: unix.Timespec{Sec: 15, Nsec: 16}}

@@ -158,8 +158,8 @@ func (sys *System) garbageLocked() (d dropped) {
 	return d
 }
 
-// eachFlying calls do for each socket whose descriptor is in the queue of s, or in that of
-// a connection that s has not accepted. Precondition: System.mu held.
+// eachFlying calls do for each socket whose descriptor is in the queue of s, or in the
+// queue of a connection that s has not accepted. Precondition: System.mu held.
 func (s *Socket) eachFlying(do func(*Socket)) {
 	for _, end := range s.backlog {
 		end.eachFlying(do)

@@ -34,7 +34,7 @@ type teardown struct {
 	visible    bool // something unlinked was present: a flush is due
 	pages      [stepPages]DirtyPage
 	isDirty    [stepPages]bool
-	tables     [stepTables]DirtyPage // unlinked leaf tables, whose entries are still in place; VA is that of entry 0
+	tables     [stepTables]DirtyPage // unlinked leaf tables, whose entries are still in place; VA is the address of entry 0
 	blocks     [stepBlocks]DirtyPage
 	empty      [stepEmpty]DirtyPage // unlinked empty table pages; VA is an address that they cover
 	dirty      [maxDirty]DirtyPage

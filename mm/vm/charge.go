@@ -7,10 +7,10 @@ import (
 	"grim/mm/charge"
 )
 
-// What the kernel keeps for a map is charged to the user that owns the space. Map entries
-// are paid for several at a time, so that most operations only compare two numbers. Every
-// operation that may add entries first calls room for as many as it can need; after that it
-// cannot fail for want of entries.
+// Memory that the kernel keeps for a map is charged to the user that owns the space. Map
+// entries are paid for several at a time, so that most operations only compare two numbers.
+// Every operation that may add entries first calls room for as many as it can need; after
+// that it cannot fail for want of entries.
 
 const (
 	// entryStep is how many entries are paid for at a time. A small process has 8 to 16

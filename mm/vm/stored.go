@@ -89,7 +89,7 @@ func NewStoredFile(s *System, name string, store Store, size int64) (*FileObject
 	return o, nil
 }
 
-// Shared reports whether there are references to the file beside that of its maker.
+// Shared reports whether the file has references beside its maker's.
 func (o *FileObject) Shared() bool { return o.refs.Load() > 1 }
 
 // Busy reports whether the file is Shared or has dirty pages.

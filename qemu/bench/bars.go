@@ -174,8 +174,8 @@ func ratioBars(ratios []*Ratio) *drawing {
 	}, true)
 }
 
-// class returns the colour of a comparison: that of the other kernel, or a colour of its
-// own if the page sizes differ.
+// class returns the colour of a comparison: the other kernel's, or a colour of its own if
+// the page sizes differ.
 func (r *Ratio) class() string {
 	if r.Other.Huge != r.Base.Huge {
 		return "unlike"

@@ -5,7 +5,8 @@ import (
 	"math"
 )
 
-// Ratio compares two runs case by case: it has the median of Other divided by that of Base.
+// Ratio compares two runs case by case: it has the median of Other divided by Base's
+// median.
 // Cases that one of them lacks are left out, and so is the counter's own cost.
 type Ratio struct {
 	Base, Other *Run

@@ -44,7 +44,7 @@ func (m *Memory) scale(n float64) {
 	}
 }
 
-// Add reads the plugin's output of a boot: that of the cases, and that of the code.
+// Add reads the plugin's output of a boot: the figures of the cases, and those of the code.
 func (p *MemoryProfile) Add(setup string, kernel *elf.File, cases, sites io.Reader) error {
 	names, err := NewProfile(kernel, Window{}, 0)
 	if err != nil {

@@ -99,9 +99,9 @@ func rowsOf(exits []*Exit) (rows []row) {
 }
 
 // timeline draws recorded exits. There is a bar from each step to the next, in the lane of
-// the context of both and in that of its CPU, and thin lines where an exit changes from one
-// context to another. hi is the time that the picture covers, from the first step of all,
-// in unit.
+// the context of both and in the lane of its CPU, and thin lines where an exit changes from
+// one context to another. hi is the time that the picture covers, from the first step of
+// all, in unit.
 func timeline(exits []*Exit, hi int64, unit string) *drawing {
 	const (
 		left, top, lane = 84.0, 6.0, 28.0

@@ -94,8 +94,8 @@ func (c *lru) use(line uint64) bool {
 	return i >= 0
 }
 
-// For a long random trace, the results are those of the textbook's caches, and the set of
-// lines is that of a map.
+// For a long random trace, the model gives the same results as a textbook's caches, and the
+// set of lines gives the same results as a map.
 func TestCacheModelAtRandom(t *testing.T) {
 	program := buildTrace(t)
 	of := func(kilobytes, ways uint64) *lru {

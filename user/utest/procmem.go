@@ -97,8 +97,8 @@ func procMem() {
 // funcAddr returns an address in the program's text, of code that does not run here.
 func funcAddr() uintptr { return reflect.ValueOf(grind).Pointer() }
 
-// procMemRights: a process may access its own memory, that of a dumpable process of the
-// same user, and as the superuser any.
+// procMemRights: a process may access its own memory and the memory of a dumpable process
+// of the same user. The superuser may access the memory of any process.
 func procMemRights() {
 	if os.Getuid() != 0 {
 		return

@@ -245,8 +245,8 @@ func schedFIFO() {
 	}
 }
 
-// schedRoundRobin: two threads of SCHED_RR share the CPU; their interval is not that of
-// SCHED_FIFO, which has none.
+// schedRoundRobin: two threads of SCHED_RR share the CPU. Their interval is not 0, the
+// interval of SCHED_FIFO.
 // Broken by: sliceOver that puts a real-time thread first also if it is of SCHED_RR.
 func schedRoundRobin() {
 	quiet()

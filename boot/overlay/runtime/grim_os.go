@@ -41,8 +41,9 @@ type mOS struct {
 	record unsafe.Pointer
 }
 
-// ThisCPU returns the number of the calling CPU, which is that of the calling M. An M never
-// leaves its CPU, but a goroutine that blocks or yields may continue on another one.
+// ThisCPU returns the number of the calling CPU. It is also the number of the calling M. An
+// M never leaves its CPU, but a goroutine that blocks or yields may continue on another
+// one.
 //
 //go:nosplit
 func ThisCPU() int { return int(getg().m.cpu) }
@@ -127,8 +128,8 @@ func mpreinit(mp *m) {
 }
 
 // StackGuards returns the unused pages below the runtime's own fixed stacks. The kernel
-// leaves them unmapped when it makes its page tables. boot is that of g0, the entry code's
-// stack; fault is that of FaultStack.
+// leaves them unmapped when it makes its page tables. boot is the page below the entry
+// code's stack, which is g0's; fault is the page below FaultStack.
 func StackGuards() (boot, fault uintptr) {
 	below := func(lo uintptr) uintptr { return lo&^(_PAGESIZE-1) - _PAGESIZE }
 	return below(m0.g0.stack.lo), below(m0.gsignal.stack.lo)

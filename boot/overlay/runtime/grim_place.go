@@ -74,7 +74,7 @@ type perPlaced struct {
 	rt rtQueue
 }
 
-// rtQueue has a P's ready real-time goroutines, by priority. lock is used like that of
+// rtQueue has a P's ready real-time goroutines, by priority. lock is used like the lock of
 // wokenQueue.
 type rtQueue struct {
 	lock uint32
