@@ -1,7 +1,5 @@
 package proc
 
-import "sync"
-
 // Note is a set of events of a process, as in EVFILT_PROC of kqueue(2).
 type Note uint8
 
@@ -25,12 +23,14 @@ type Knote struct {
 	Events     Note // events to tell; [I] while attached
 	Told       func(ev Note)
 	wakes      *Thread // thread to wake, instead of Told: a wait then needs no closure
+	missed     Note    // what Attach has returned, and is not told; [I] while attached
 	next, prev *Knote
 	p          *Process // attached to; Process.noteMu
 }
 
 // Attach puts n on p. It returns those of Events that have happened already and will not
-// happen again (NoteExit, NoteReap). The caller must act on these itself.
+// happen again (NoteExit, NoteReap). The caller must act on these itself: they are not
+// told, also if the process is on its way to tell them on another CPU.
 func (p *Process) Attach(n *Knote) (missed Note) {
 	p.noteMu.Lock()
 	p.noted.Add(1) // before the state is read: see notify
@@ -40,6 +40,7 @@ func (p *Process) Attach(n *Knote) (missed Note) {
 	case s >= Dead:
 		missed = n.Events & NoteExit
 	}
+	n.missed = missed
 	n.p, n.prev, n.next = p, nil, p.notes
 	if p.notes != nil {
 		p.notes.prev = n
@@ -79,7 +80,7 @@ func (p *Process) notify(ev Note) {
 	}
 	p.noteMu.Lock()
 	for n := p.notes; n != nil; n = n.next {
-		if n.Events&ev != 0 {
+		if n.Events&^n.missed&ev != 0 {
 			if n.wakes != nil {
 				n.wakes.Wake()
 			} else {
@@ -93,11 +94,10 @@ func (p *Process) notify(ev Note) {
 // OnExit calls fn when p becomes a zombie, or at once if it is one. cancel undoes it. fn is
 // called in the way of Knote.Told.
 func (p *Process) OnExit(fn func()) (cancel func()) {
-	var once sync.Once // a process that ends just now may call it as well
-	n := &Knote{Events: NoteReap, Told: func(Note) { once.Do(fn) }}
+	n := &Knote{Events: NoteReap, Told: func(Note) { fn() }}
 	if p.Attach(n) != 0 {
 		n.Detach()
-		once.Do(fn)
+		fn()
 	}
 	return n.Detach
 }
