@@ -21,6 +21,7 @@ var cpuExitTests = []test{
 	{name: "meet/threads", run: cpuThreads, designs: true, guards: exit.E5},
 	{name: "meet/idle-on-no-root", run: cpuIdleRoots, layouts: true},
 	{name: "meet/exit-interrupts-nobody", run: cpuExitInterrupts, layouts: true, designs: true},
+	{name: "meet/kill-interrupts-one", run: cpuKillInterrupts, layouts: true},
 }
 
 // cpuExits (E4): processes of all kinds are made and end on every CPU at the same time.
@@ -106,13 +107,6 @@ func cpuIdleRoots(t *T) {
 // cpuExitInterrupts: the exit of a process that no other CPU runs sends no shootdown to
 // another CPU, and asks none to leave user mode.
 func cpuExitInterrupts(t *T) {
-	m := t.Machine.(interface{ Counts(n int) arch.Counts })
-	shoots := func() (all uint64) {
-		for n := range t.Machine.CPUs() {
-			all += m.Counts(n).Shoot
-		}
-		return all
-	}
 	var p program
 	p.touch(dataVA, arch.PageSize, 20)
 	p.times(0, 30, func(b *program) {
@@ -125,16 +119,54 @@ func cpuExitInterrupts(t *T) {
 	p.exit(0)
 	vs := t.space(&p)
 	t.dataPages(vs, 20)
-	before := shoots()
+	before := t.shoots()
 	t.wants("maker", t.start(vs), 0)
-	if n := shoots() - before; n != 0 {
+	if n := t.shoots() - before; n != 0 {
 		t.Errorf("31 exits sent %d shoot-downs, want none", n)
 	}
 }
 
-// cpuInterrupts: an interrupt to a CPU, also to the sending one, arrives there once, with
-// the kind that was sent, and on no other CPU.
-// Broken by: a target list with all CPUs in it (GICv2).
+// shoots returns how many times a CPU was asked to leave user mode.
+func (t *T) shoots() (all uint64) {
+	m := t.Machine.(interface{ Counts(n int) arch.Counts })
+	for n := range t.Machine.CPUs() {
+		all += m.Counts(n).Shoot
+	}
+	return all
+}
+
+// cpuKillInterrupts: a thread that computes on another CPU is told of its end by one
+// interrupt, and does not go on to the end of its slice.
+func cpuKillInterrupts(t *T) {
+	const kills = 8
+	all := uint64(0)
+	for range kills {
+		var p program
+		p.store(dataVA, 1)
+		p.spin()
+		vs := t.space(&p)
+		t.dataPages(vs, 1)
+		q := t.start(vs)
+		t.eventually("the program runs", func() bool {
+			b := make([]byte, 1)
+			return vs.CopyIn(b, dataVA) == nil && b[0] == 1
+		})
+		before := t.shoots()
+		t.check("kill", q.Signal(&proc.Siginfo{Signo: unix.SIGKILL}))
+		t.wants("killed", q, proc.SignalStatus(unix.SIGKILL))
+		n := t.shoots() - before
+		if n > 1 {
+			t.Errorf("a kill sent %d interrupts, want one at most", n)
+		}
+		all += n
+	}
+	if all == 0 && t.Machine.CPUs() > 1 {
+		t.Errorf("%d kills of programs that compute sent no interrupt", kills)
+	}
+}
+
+// cpuInterrupts: an interrupt to a CPU, be it the own one, arrives there, once, as the kind
+// that was sent, and nowhere else. Broken by: a target list with all CPUs in it (GICv2).
 func cpuInterrupts(t *T) {
 	m := t.Machine.(interface {
 		Counts(n int) arch.Counts
