@@ -47,6 +47,9 @@ func run(arch string, maker func([]byte) ([]byte, error), in, out string) error 
 			}
 		}
 	}
+	if err := image.CheckMemory(kernel); err != nil {
+		return err
+	}
 	img, err := maker(kernel)
 	if err != nil {
 		return err
