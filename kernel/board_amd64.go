@@ -98,7 +98,7 @@ func (p *pc) Send(b []byte) int {
 	return p.serial.Send(b)
 }
 
-func (p *pc) Await() { p.serial.Await() }
+func (p *pc) Await() bool { return p.serial.Await() }
 
 func (p *pc) Read(b []byte) (int, error) {
 	if p.serial == nil {

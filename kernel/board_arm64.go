@@ -197,7 +197,7 @@ func (b *dtBoard) Send(p []byte) int {
 	return n
 }
 
-func (b *dtBoard) Await() { b.Console().Await() }
+func (b *dtBoard) Await() bool { return b.Console().Await() }
 
 func (b *dtBoard) Read(p []byte) (int, error) { return b.Console().Read(p) }
 

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -96,7 +97,11 @@ func Boot(ctx context.Context, c *Config, limit time.Duration, log string, out i
 		}
 	}
 	read := make(chan error, 1)
-	go func() { read <- v.copy(r, f, out) }()
+	var serial io.Reader = r
+	if c.SlowReader {
+		serial = &slowReader{from: r}
+	}
+	go func() { read <- v.copy(serial, f, out) }()
 	waitErr := cmd.Wait()
 	w.Close()
 	if err := <-read; err != nil {
@@ -130,4 +135,26 @@ func (v *Verdict) copy(r io.Reader, log, out io.Writer) error {
 			return err
 		}
 	}
+}
+
+// slowReader reads at a modem's pace between two lines that the guest prints, so that the
+// pipe to QEMU fills, and with it the guest's serial port.
+type slowReader struct {
+	from io.Reader
+	last []byte // what was read, as far as a line may begin in it
+	slow bool
+}
+
+func (s *slowReader) Read(p []byte) (int, error) {
+	const begin, end, pace = "console/slow: begin", "console/slow: end", 256
+	if s.slow {
+		time.Sleep(time.Millisecond)
+	}
+	n, err := s.from.Read(p[:min(len(p), pace)])
+	s.last = append(s.last, p[:n]...)
+	if b, e := bytes.LastIndex(s.last, []byte(begin)), bytes.LastIndex(s.last, []byte(end)); b != e {
+		s.slow = b > e
+	}
+	s.last = append([]byte(nil), s.last[max(0, len(s.last)-len(begin)):]...)
+	return n, err
 }

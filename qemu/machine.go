@@ -84,6 +84,9 @@ type Config struct {
 	// Interactive gives the guest every typed key, ^C too. Only the prefix ^A is QEMU's: ^A
 	// x ends QEMU, ^A ^A sends ^A.
 	Interactive bool
+	// SlowReader reads the serial output slowly where the guest asks for that: see
+	// slowReader.
+	SlowReader bool
 
 	card string // from WriteCard, for a machine with a boot loader
 }

@@ -63,7 +63,7 @@ const awaitLimit = 10 * time.Millisecond
 // Await blocks the calling goroutine until Send may have room. The port's transmit
 // interrupt says so; the goroutine in Read passes it on. Without an interrupt line Await
 // sleeps a millisecond.
-func (s *Serial) Await() {
+func (s *Serial) Await() bool {
 	limit := awaitLimit
 	if s.line < 0 {
 		limit = time.Millisecond
@@ -74,7 +74,9 @@ func (s *Serial) Await() {
 	defer late.Stop()
 	select {
 	case <-s.sent:
+		return true
 	case <-late.C:
+		return false
 	}
 }
 

@@ -1,7 +1,11 @@
 package arm64
 
 import (
+	"bytes"
+	"runtime"
+	"sync"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -246,4 +250,127 @@ func (f *fifo) receive() (byte, received) {
 	c := f.in[0]
 	f.in = f.in[1:]
 	return c, good
+}
+
+// slowPort is a port whose FIFO empties a byte at a time, as clock says, and that raises
+// its line as real ones do: edge says that it does so when the FIFO falls to the trigger
+// (PL011), and not as long as it is that empty (the 8250 family).
+type slowPort struct {
+	fifo
+	mu      sync.Mutex
+	waiting []byte // in the FIFO
+	out     []byte
+	on      bool // interrupts are allowed
+	edge    bool
+	raised  bool
+	lost    int // bytes that were sent without room
+}
+
+const slowDepth, slowTrigger = 16, 8
+
+func (p *slowPort) room() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiting) < slowDepth
+}
+
+func (p *slowPort) send(c byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting) == slowDepth {
+		p.lost++
+		return
+	}
+	p.waiting = append(p.waiting, c)
+}
+
+func (p *slowPort) clear() {
+	p.mu.Lock()
+	p.raised = false
+	p.mu.Unlock()
+}
+
+func (p *slowPort) transmit(on bool) {
+	p.mu.Lock()
+	p.on = on
+	p.mu.Unlock()
+}
+
+// clock sends a byte, and says whether the line is up.
+func (p *slowPort) clock() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting) > 0 {
+		p.out = append(p.out, p.waiting[0])
+		p.waiting = p.waiting[1:]
+		if p.edge && len(p.waiting) == slowTrigger {
+			p.raised = true
+		}
+	}
+	if !p.edge {
+		p.raised = len(p.waiting) == 0
+	}
+	return p.on && p.raised
+}
+
+// TestSlowPort: output of a hundred times what the FIFO holds goes out by the transmit
+// interrupt alone: no byte is lost, none waits for the time limit.
+// Broken by: Await without transmit; drain that leaves transmit on.
+func TestSlowPort(t *testing.T) {
+	defer func(d time.Duration) { awaitLimit = d }(awaitLimit)
+	awaitLimit = 20 * time.Second
+	for _, edge := range []bool{false, true} {
+		p := &slowPort{edge: edge}
+		u := &UART{port: p, line: 1, sent: make(chan struct{}, 1)}
+		stop := make(chan struct{})
+		interrupts := 0
+		var wire sync.WaitGroup
+		wire.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if p.clock() { // as the machine, and the goroutine in Read
+					interrupts++
+					u.drain()
+					u.passOn()
+				}
+				runtime.Gosched()
+			}
+		})
+		var sent []byte
+		told := 0
+		for i := range 100 * slowDepth {
+			sent = append(sent, byte(i))
+		}
+		for rest := sent; len(rest) > 0; {
+			n := u.Send(rest)
+			if rest = rest[n:]; n == 0 {
+				if !u.Await() {
+					t.Fatalf("edge %v: no interrupt with %d bytes left", edge, len(rest))
+				}
+				told++
+			}
+		}
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); runtime.Gosched() {
+			if p.mu.Lock(); len(p.out) == len(sent) {
+				p.mu.Unlock()
+				break
+			}
+			p.mu.Unlock()
+		}
+		close(stop)
+		wire.Wait()
+		if !bytes.Equal(p.out, sent) || p.lost > 0 {
+			t.Errorf("edge %v: %d bytes arrived, %d were lost, of %d", edge, len(p.out), p.lost, len(sent))
+		}
+		if told == 0 || interrupts < told {
+			t.Errorf("edge %v: %d waits, %d interrupts for %d bytes", edge, told, interrupts, len(sent))
+		}
+		if p.on {
+			t.Errorf("edge %v: the interrupt is still allowed, with nothing to send", edge)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package arm64
 import (
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // uartSpins bounds every wait, so that a stuck UART does not stop the kernel.
@@ -121,4 +122,36 @@ func (u *UART) take(b []byte) (n int) {
 		n++
 	}
 	return n
+}
+
+// passOn ends Await after an interrupt of the port.
+func (u *UART) passOn() {
+	select {
+	case u.sent <- struct{}{}:
+	default:
+	}
+}
+
+// awaitLimit is how long Await sleeps at most, for ports that have no transmit interrupt,
+// or if no goroutine is in Read.
+var awaitLimit = 10 * time.Millisecond
+
+// Await blocks the calling goroutine until Send may have room. The port's transmit
+// interrupt says so; the goroutine in Read passes it on. It reports whether there was an
+// interrupt: if none comes, it returns all the same after a while.
+func (u *UART) Await() bool {
+	limit := awaitLimit
+	if u.line == 0 {
+		limit = time.Millisecond
+	} else {
+		u.port.transmit(true)
+	}
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case <-u.sent:
+		return true
+	case <-late.C:
+		return false
+	}
 }

@@ -24,8 +24,9 @@ type Port interface {
 	Send(p []byte) int
 	// Put sends a byte and waits until there is room. It may run on any stack.
 	Put(c byte)
-	// Await blocks the calling goroutine until Send may have room.
-	Await()
+	// Await blocks the calling goroutine until Send may have room. It reports whether the
+	// port has said so; if not, too much time has passed.
+	Await() bool
 }
 
 // ringSize is the size of the ring in bytes. At 115200 baud it takes 0.2 s to send, which
@@ -44,6 +45,8 @@ type Console struct {
 	head, tail uint32 // indexes of the next byte to write and to send; not reduced modulo ringSize
 
 	work chan struct{} // holds a token if the ring may not be empty
+
+	told, late atomic.Int64 // see Waits
 }
 
 // New makes the console of a port. room is called when there is room again.
@@ -90,6 +93,10 @@ func (c *Console) Pending() int {
 	return int(c.head - c.tail)
 }
 
+// Waits is how often Run has waited for the port: until the port said that there was room,
+// and in vain until Run looked by itself.
+func (c *Console) Waits() (told, late int64) { return c.told.Load(), c.late.Load() }
+
 // Room returns how many bytes fit into the ring.
 func (c *Console) Room() int { return ringSize - c.Pending() }
 
@@ -97,7 +104,11 @@ func (c *Console) Room() int { return ringSize - c.Pending() }
 func (c *Console) Run() {
 	for range c.work {
 		for c.step() {
-			c.port.Await()
+			if c.port.Await() {
+				c.told.Add(1)
+			} else {
+				c.late.Add(1)
+			}
 		}
 	}
 }

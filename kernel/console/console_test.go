@@ -14,7 +14,6 @@ type slowPort struct {
 	out   []byte
 	room  int
 	stuck bool
-	await int
 }
 
 func (p *slowPort) Send(b []byte) int {
@@ -32,17 +31,16 @@ func (p *slowPort) Put(c byte) {
 	p.mu.Unlock()
 }
 
-func (p *slowPort) Await() {
+func (p *slowPort) Await() bool {
 	for {
 		p.mu.Lock()
-		p.await++
 		stuck := p.stuck
 		if !stuck {
 			p.room = 16
 		}
 		p.mu.Unlock()
 		if !stuck {
-			return
+			return true
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -100,8 +98,8 @@ func TestWriters(t *testing.T) {
 			t.Errorf("%d lines of writer %d, want %d", n, id, lines)
 		}
 	}
-	if port.await == 0 {
-		t.Error("the port was never waited for")
+	if told, late := c.Waits(); told == 0 || late > 0 {
+		t.Errorf("the port was waited for %d times, and in vain %d times", told, late)
 	}
 }
 

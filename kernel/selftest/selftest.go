@@ -51,6 +51,8 @@ type Env struct {
 	// Pin keeps a goroutine on its CPU, and running, until Unpin.
 	Pin, Unpin func()
 
+	// ConsoleWaits is console.Console.Waits.
+	ConsoleWaits func() (told, late int64)
 	// Virtual: time is a count of instructions.
 	Virtual bool
 	// Soak is the duration of the mixed load, which is seeded by Seed; 0: none.
@@ -93,7 +95,7 @@ type test struct {
 
 // tests has all tests by topic, in the order in which they run: foundations first.
 var tests = slices.Concat(frameTests, pageTableTests, kernelMapTests, userModeTests, machineTests, cpuTests, mapTests,
-	cowTests, purgeTests, exitPathTests, cpuExitTests, pressureTests, faultTests, heapTests, fileTests, debateTests)
+	cowTests, purgeTests, exitPathTests, cpuExitTests, pressureTests, faultTests, heapTests, fileTests, consoleTests, debateTests)
 
 // Run runs the selected tests and reports each.
 func Run(e *Env) {

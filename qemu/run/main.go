@@ -32,6 +32,7 @@ func main() {
 	icount := flag.Bool("icount", false, "count guest instructions as nanoseconds")
 	needs := flag.Bool("needs", false, "only tell what qemu/boards.sh shall fetch for the machine")
 	interactive := flag.Bool("interactive", false, "give the guest every key, and tell init how large the terminal is")
+	slow := flag.Bool("slow", false, "read the serial output slowly where the guest asks for that (selftest=console/)")
 	gdb := flag.Bool("gdb", false, "wait for gdb on port 1234")
 	flag.Parse()
 	if *needs {
@@ -51,7 +52,7 @@ func main() {
 	}
 	if err := run(*arch, *machine, *limit, *log, &qemu.Config{
 		Memory: *mem, CPUs: *cpus, Kernel: *kernel, Initrd: *initrd,
-		Append: words, Extra: strings.Fields(*extra), Icount: *icount, GDB: *gdb, DiskImage: *disk, Interactive: *interactive,
+		Append: words, Extra: strings.Fields(*extra), Icount: *icount, GDB: *gdb, DiskImage: *disk, Interactive: *interactive, SlowReader: *slow,
 	}); err != nil {
 		fmt.Fprintf(os.Stderr, "qemu-run: %v (serial output: %s)\n", err, *log)
 		os.Exit(1)

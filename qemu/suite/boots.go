@@ -21,11 +21,12 @@ type boot struct {
 	told               string // description of what the model is made to do, by
 	pokes              []qemu.Poke
 	release            string // the kernel that this release of Go built; "" for the go command's own
-	cpu                string // CPU model in place of the machine's; "": the machine's
-	cpus               int    // number of CPUs; 0: one, or the machine's fixed number
-	icount             bool   // time is virtual, so the tests that judge times run
-	parallel           bool   // the CPUs run at the same time, not in turn
-	banner             string // pattern that the serial output must match; "": none
+	cpu                string // instead of the machine's; "": that
+	cpus               int    // how many the machine has; 0: one, or what it always has
+	slow               bool   // the serial output is read slowly where the guest asks for that
+	icount             bool   // time is virtual: the tests that judge times run
+	parallel           bool   // the CPUs run at once, and not in turn
+	banner             string // what the serial output must have; "": anything
 }
 
 // suiteBoots covers both architectures and both layouts with every test. Tests about exits
@@ -57,6 +58,9 @@ var suiteBoots = []boot{
 	// the CPU.
 	{arch: "amd64", machine: "q35", mem: "128M", cpu: "Haswell", args: []string{"selftest=exec", "layout=shared", "mitigations=ibpb,ibrs,verw"},
 		banner: `(?m)^layout: separate \(because of Meltdown\),(.*\n)+?speculation: IBRS at entry, IBPB between users, VERW; open to SSB`},
+	// Serial ports that are not ready: a 16550 and Cadence's. (QEMU's PL011 never says so.)
+	{arch: "amd64", machine: "q35", mem: "128M", args: []string{"selftest=console/"}, slow: true, banner: transmitted},
+	{arch: "arm64", machine: "xlnx-zcu102", mem: "2G", args: []string{"selftest=console/"}, slow: true, banner: transmitted},
 	// 2 million frames.
 	{arch: "arm64", machine: "virt", mem: "8G", args: []string{"selftest=frames/"}},
 	{arch: "arm64", machine: "virt-uboot", mem: "1G", args: []string{"selftest=quick"}},
@@ -89,6 +93,9 @@ var suiteBoots = []boot{
 	{arch: "arm64", machine: "xlnx-zcu102", mem: "2G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "xlnx-zcu102-el2", mem: "2G", args: []string{"selftest=quick"}},
 }
+
+// transmitted is what the self-test of a slow port prints.
+const transmitted = `(?m)^# console/slow: [1-9]\d* transmit interrupts`
 
 // fourRun and twoRun are the banner's line on CPUs.
 const (
@@ -229,6 +236,8 @@ func (b *boot) run(ctx context.Context, limit time.Duration) (*qemu.Verdict, err
 		Icount: !b.parallel && (b.icount || m.Board == nil), // a busy host must not decide
 		Pokes:  b.pokes,
 		CPUs:   b.cpus,
+
+		SlowReader: b.slow,
 	}
 	if b.cpu != "" {
 		c.Extra = []string{"-cpu", b.cpu}
