@@ -146,7 +146,7 @@ type slowReader struct {
 }
 
 func (s *slowReader) Read(p []byte) (int, error) {
-	const begin, end, pace = "console/slow: begin", "console/slow: end", 256
+	const begin, end, pace = "console/slow: begin", "console/slow: end", 64
 	if s.slow {
 		time.Sleep(time.Millisecond)
 	}
