@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,7 @@ var ends = []struct {
 	{"oom", 2, []string{"runtime: out of memory", "main.fill"}},
 	{"deadlock", 0, []string{"awake\n"}},
 	{"cpus", 0, []string{"ok 1 - ", " passed, 0 failed\n"}},
+	{"parallel", 0, []string{"ok 1 - ", " passed, 0 failed\n"}},
 }
 
 // TestSelftest builds the self-test kernel with the overlay and boots it. Every machine
@@ -77,8 +79,9 @@ func TestSelftest(t *testing.T) {
 			if e.mode != "" && done[m.arch+e.mode] {
 				continue
 			}
-			if e.mode == "cpus" && m.arch != "arm64" {
-				continue // on amd64 the kernel, not the overlay, starts other CPUs
+			several := e.mode == "cpus" || e.mode == "parallel"
+			if several && m.arch != "arm64" {
+				continue // its secondaries are the kernel's business
 			}
 			done[m.arch+e.mode] = true
 			t.Run(m.name+"/"+e.mode, func(t *testing.T) {
@@ -90,7 +93,11 @@ func TestSelftest(t *testing.T) {
 				if err := os.WriteFile(file, img, 0o666); err != nil {
 					t.Fatal(err)
 				}
-				out, status := run(t, append(m.qemu, "-icount", "shift=0", "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-kernel", file))
+				time := []string{"-icount", "shift=0"}
+				if e.mode == "parallel" { // the CPUs run at the same time, and time is the host's
+					time = []string{"-accel", "tcg,thread=multi"}
+				}
+				out, status := run(t, append(slices.Concat(m.qemu, time), "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-kernel", file))
 				rest := out
 				for _, w := range e.want {
 					_, after, ok := strings.Cut(rest, w)

@@ -149,6 +149,7 @@ func edits() []rule {
 		e("runtime/proc.go", "func runqdrain(pp *p) (drainQ gQueue) {\n", "func runqdrain(pp *p) (drainQ gQueue) {\n\tdrainWoken(pp, &drainQ)\n", "see above"),
 		e("runtime/proc.go", "func runqsteal(pp, p2 *p, stealRunNextG bool) *g {\n", "func runqsteal(pp, p2 *p, stealRunNextG bool) *g {\n\tif gp := stealReady(p2); gp != nil {\n\t\treturn gp\n\t}\n",
 			"see above"),
+		e("runtime/proc.go", "\trunqput(mp.p.ptr(), gp, next)\n\twakep()\n\treleasem(mp)\n", "\treadyOn(mp.p.ptr(), gp, next)\n\treleasem(mp)\n", "which CPU is woken: grim_place.go"),
 		e("runtime/runtime2.go", "type p struct {\n", "type p struct {\n\tgrim perP\n\n", "see above"),
 		e("runtime/runtime2.go", "\tvalgrindStackID uintptr\n}\n", "\tvalgrindStackID uintptr\n\n\tgrim Place\n}\n", "how a goroutine is scheduled: grim_place.go"),
 		e("runtime/proc.go", "\tif !runqempty(pp) {\n\t\tthrow(\"pidleput: P has non-empty run queue\")\n\t}\n", "",

@@ -1,6 +1,7 @@
 package selftest
 
 import (
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -10,10 +11,10 @@ import (
 	"grim/proc/exit"
 )
 
-// cpuTests are about interrupts between CPUs.
-var cpuTests = []test{
+// cpuTests are about several CPUs.
+var cpuTests = slices.Concat([]test{
 	{name: "cpus/interrupts", run: cpuInterrupts},
-}
+}, runtimeTests())
 
 // cpuExitTests are about exits on all CPUs at the same time. They run on one CPU too.
 var cpuExitTests = []test{

@@ -88,9 +88,8 @@ func (p *Parker) Unpark() {
 		casgstatus(gp, _Gwaiting, _Grunnable)
 	}
 	if severalCPUs || gp.grim != 0 {
-		mp := acquirem() // keeps the goroutine on the P
-		runqput(mp.p.ptr(), gp, true)
-		wakep()
+		mp := acquirem() // stays on the P
+		readyOn(mp.p.ptr(), gp, true)
 		releasem(mp)
 		return
 	}

@@ -183,7 +183,7 @@ func (w *wokenQueue) takeFor(n int32) *g {
 const maxLooks = 16
 
 // SetPlace says how the calling goroutine is to be scheduled from now on. It returns on
-// a CPU that the goroutine may use.
+// a CPU that the goroutine may use. A goroutine that ends must have called SetPlace(0).
 func SetPlace(pl Place) {
 	gp := getg()
 	gp.grim = pl
@@ -235,6 +235,16 @@ func putSpecial(pp *p, gp *g, next bool) bool {
 		}
 	}
 	return true
+}
+
+// readyOn queues gp, which was woken, and wakes an idle CPU to run it. A goroutine that is bound to
+// some CPUs has been given to one of these.
+func readyOn(pp *p, gp *g, next bool) {
+	bound := gp.grim&placeCPUs != 0
+	runqput(pp, gp, next)
+	if !bound {
+		wakep()
+	}
 }
 
 // putFirstSpecial adds gp to pp, on which it has run, before others of its kind. It

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"grim/boot/overlay/cputest"
 )
 
 // cpus is the number of CPUs in the mode "cpus".
@@ -46,26 +48,32 @@ func startCPUs() {
 	runtime.SetCPUs(cpus)
 }
 
-var parallelTests = []struct {
-	name string
-	run  func() error
-}{
-	{"all CPUs run goroutines", allRun},
-	{"idle CPUs sleep", allSleep},
-	{"Park and Unpark between CPUs", parkStorm},
-	{"channels, mutexes, new goroutines", storm},
-	{"timers of idle CPUs", idleTimers},
-	{"a timer made earlier by another CPU", earlierTimer},
-	{"an interrupt on an idle CPU", idleCPUInterrupt},
-	{"garbage collection on all CPUs", parallelCollect},
-	{"collections wait for no user mode", userModeRuns},
-	{"user mode against collections", userModeStorm},
-	{"1000 goroutines", goroutines},
-	{"sleep is accurate", sleep},
-	{"timers in order", timers},
-	{"LockOSThread keeps others running", locked},
-	{"recover", recovered},
-	{"fault becomes a panic", faultRecovered},
+var parallelTests = append([]testCase{
+	{name: "all CPUs run goroutines", run: allRun},
+	{name: "idle CPUs sleep", run: allSleep, judgesTime: true},
+	{name: "Park and Unpark between CPUs", run: parkStorm},
+	{name: "channels, mutexes, new goroutines", run: storm},
+	{name: "timers of idle CPUs", run: idleTimers, judgesTime: true},
+	{name: "a timer made earlier by another CPU", run: earlierTimer, judgesTime: true},
+	{name: "an interrupt on an idle CPU", run: idleCPUInterrupt},
+	{name: "garbage collection on all CPUs", run: parallelCollect},
+	{name: "collections wait for no user mode", run: userModeRuns},
+	{name: "user mode against collections", run: userModeStorm},
+	{name: "1000 goroutines", run: goroutines},
+	{name: "sleep is accurate", run: sleep, judgesTime: true},
+	{name: "timers in order", run: timers, judgesTime: true},
+	{name: "LockOSThread keeps others running", run: locked},
+	{name: "recover", run: recovered},
+	{name: "fault becomes a panic", run: faultRecovered},
+}, shared()...)
+
+// shared are the tests that Grim runs too.
+func shared() (list []testCase) {
+	cputest.Wakes = wakes.Load
+	for _, c := range cputest.Tests {
+		list = append(list, testCase{name: c.Name, run: c.Run})
+	}
+	return list
 }
 
 // allRun: as many goroutines as CPUs run at the same time.
@@ -116,9 +124,7 @@ func allSleep() error {
 	return nil
 }
 
-// parkStorm: pairs of goroutines exchange a count, and no wake-up is lost. A plain store in
-// parkerSleep passes this test, because an emulator that runs the CPUs in turn does not
-// switch there. model/idle.pml shows the lost wake-up.
+// parkStorm: pairs of goroutines hand a count to each other; no wake-up is lost.
 func parkStorm() error {
 	var wg sync.WaitGroup
 	for range 2 * cpus {
@@ -329,14 +335,19 @@ func userModeRuns() error {
 	for inside.Load() < cpus-1 {
 		runtime.Gosched()
 	}
+	before := wakes.Load()
 	for range 5 {
 		sink = append(sink[:0], make([]byte, 64<<10))
 		runtime.GC()
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
+	sent := wakes.Load() - before
 	stop.Store(true)
 	wg.Wait()
+	if sent != 0 {
+		return fmt.Errorf("collections have interrupted CPUs in user mode %d times", sent)
+	}
 	return nil
 }
 

@@ -1,0 +1,6 @@
+//go:build !tamago
+
+package selftest
+
+// runtimeTests are for machines only.
+func runtimeTests() []test { return nil }
