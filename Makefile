@@ -102,7 +102,7 @@ soak: go-check ## a mixed load on all CPUs, in parallel, both architectures at o
 	@pids=; for a in $(ARCHS); do \
 		build/bin/qemu-run -arch $$a -mem 512M -cpus $(SOAK_CPUS) -timeout $$(($(MINUTES) * 90 + 300))s -kernel build/$$a/grim \
 			-initrd build/$$a/initramfs.cpio -log build/logs/soak-$$a.log \
-			-append "cpus=$(SOAK_CPUS) selftest=soak soak=$$(($(MINUTES) * 60))s $(if $(SEED),seed=$(SEED)) $(APPEND)" >/dev/null 2>&1 & pids="$$pids $$!"; \
+			-append "cpus=$(SOAK_CPUS) selftest=soak/ soak=$$(($(MINUTES) * 60))s $(if $(SEED),seed=$(SEED)) $(APPEND)" >/dev/null 2>&1 & pids="$$pids $$!"; \
 	done; ok=true; for p in $$pids; do wait $$p || ok=false; done; \
 	grep -a -e soak -e passed -e panic $(foreach a,$(ARCHS),build/logs/soak-$(a).log); $$ok
 
