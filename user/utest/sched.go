@@ -16,6 +16,7 @@ var schedTests = []test{
 	{name: "sched-round-robin", run: schedRoundRobin},
 	{name: "sched-affinity", run: schedAffinity},
 	{name: "sched-shared-out", run: schedSharedOut},
+	{name: "sched-each-cpu", run: schedEachCPU},
 }
 
 // raced is memory that race and its children share.
@@ -326,5 +327,40 @@ func schedSharedOut() {
 	between("least over most", 0.34, 1, func() float64 {
 		had := race(3, 120e6, func(int) { setAffinity(two) })
 		return float64(slices.Min(had)) / float64(slices.Max(had))
+	})
+}
+
+// schedEachCPU: of two children that compute, each on a CPU of its own and without a word to the
+// kernel, none keeps the other from running. An emulator that runs the CPUs in turn could.
+// Broken by: sliceOver of package runtime without the handing over.
+func schedEachCPU() {
+	quiet()
+	all := affinity()
+	if all&(all-1) == 0 {
+		return
+	}
+	first := all & -all
+	second := (all &^ first) & -(all &^ first)
+	between("the turns of one over those of the other", 0.1, 10, func() float64 {
+		r := newRaced()
+		var pids [2]int
+		for i := range pids {
+			pids[i] = fork(func() int {
+				setAffinity([2]uint64{first, second}[i])
+				for atomic.LoadUint32(&r.stop) == 0 {
+					atomic.AddUint64(&r.turns[i].n, 1)
+				}
+				return 0
+			})
+		}
+		for range 100 {
+			nap()
+			nap()
+		}
+		atomic.StoreUint32(&r.stop, 1)
+		for _, pid := range pids {
+			equal("child's status", wait(pid), 0)
+		}
+		return float64(r.turns[0].n+1) / float64(r.turns[1].n+1)
 	})
 }

@@ -24,6 +24,7 @@ type perP struct {
 
 	turns     uint32 // picks, and calls of Yield, since a goroutine was taken from the P's queue
 	handOvers uint32 // calls of handOver
+	slices    uint32 // calls of YieldAll
 
 	perPlaced // grim_place.go
 }
@@ -165,9 +166,9 @@ func yieldWoken(gp *g) {
 	schedule()
 }
 
-// YieldAll is Gosched for a thread that has used up its slice. It does not wait for another
-// CPU, so it does not hand over to another CPU of an emulator. That would take so long that
-// a timer that is due every millisecond would always be due when user code is about to run.
+// YieldAll is Gosched for a thread that has used up its slice: it waits for nobody, so it
+// hands over to another CPU of an emulator seldom. That takes so long that a timer
+// which is due every millisecond would always be due when user code is about to run.
 func YieldAll() { mcall(sliceOver) }
 
 // sliceOver is YieldAll on the scheduler's stack. If no goroutine waits for this CPU, one
@@ -177,6 +178,11 @@ func sliceOver(gp *g) {
 	casgstatus(gp, _Grunning, _Grunnable)
 	dropg()
 	pp := getg().m.p.ptr()
+	if severalCPUs {
+		if pp.grim.slices++; pp.grim.slices%4 == 0 {
+			procyield(1) // or user code that does not wait keeps the others of an emulator from running
+		}
+	}
 	if severalCPUs && runqempty(pp) {
 		if other := stealWaiting(pp); other != nil {
 			runqput(pp, gp, false)
