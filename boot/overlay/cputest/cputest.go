@@ -68,6 +68,7 @@ func parkRace() error {
 	var stop atomic.Bool
 	ended := make(chan bool)
 	go func() {
+		defer anywhere()
 		on(1)
 		for !stop.Load() {
 			p.Park()
@@ -107,14 +108,16 @@ func movedTimer() error {
 		fired := make(chan bool, 1)
 		made := make(chan *time.Timer)
 		go func() {
+			defer anywhere()
 			on(1 + n/2)
 			made <- time.AfterFunc(time.Hour, func() { fired <- true })
 		}()
 		t := <-made
-		time.Sleep(300 * time.Microsecond)
+		over := waitFor(fired, 500*time.Millisecond)
+		time.Sleep(time.Millisecond) // now all CPUs sleep
 		begin := time.Now()
-		t.Reset(200 * time.Microsecond)
-		<-waitFor(fired, 500*time.Millisecond)
+		t.Reset(10 * time.Millisecond) // a CPU that looks for work meanwhile does not find it due
+		<-over
 		if late := time.Since(begin); late > 250*time.Millisecond {
 			return fmt.Errorf("it came after %v", late)
 		}
@@ -145,6 +148,7 @@ func oneInterrupt() error {
 	var stop atomic.Bool
 	ended := make(chan bool)
 	go func() {
+		defer anywhere()
 		on(1)
 		for !stop.Load() {
 			p.Park()
