@@ -287,9 +287,20 @@ func homeOf(pp *p, pl Place) *p {
 	return best
 }
 
-// kick makes the CPU of pp check its queues, to which the caller has added a goroutine. It
-// interrupts the CPU if it is idle, and if next, also if it is in user mode. In kernel mode
-// the CPU checks them itself before it enters user mode: see EnterUser.
+// kick has the CPU of pp look at its queues, to which the caller has added a goroutine:
+// at once if it is idle, and if next, also if it is in user mode. In
+// kernel mode it looks by itself, before it enters user mode: see EnterUser.
+//
+// Memory order. The addition comes first. Then the list of idle Ps is looked at, under
+// sched.lock; a CPU that goes to sleep puts its P into the list first, under the same lock, and
+// looks at the queues then (sleepIdle). So either this CPU finds the P, or that CPU finds the
+// goroutine. Then kicked is stored, and the status of the other CPU's goroutine is read;
+// EnterUser stores the status first, and reads kicked then. So either this CPU sees user mode, or
+// that CPU sees kicked (Dekker). Both are Go's atomics, which on arm64 are STLR or STLXR and then
+// LDAR: an LDAR is not satisfied before an earlier STLR of the same CPU is seen by all. The goroutine
+// itself is found by curg, which its CPU has stored before the status. If this CPU reads an older
+// curg, its load came before that store, so kicked did too, and EnterUser sees it. See
+// model/bound.pml, and its mutants NO_BARRIER_KICK and NO_BARRIER_ENTRY.
 func kick(pp *p, next bool) {
 	mp := acquirem() // see startm
 	lock(&sched.lock)
