@@ -27,6 +27,7 @@ func main() {
 	limit := flag.Duration("timeout", 15*time.Minute, "time limit of one boot")
 	out := flag.String("o", "", "the page; empty: build/debate-ARCH.html")
 	again := flag.Bool("again", false, "judge the serial output of the last run, and boot nothing")
+	part := flag.String("boots", "", "boot only those with this in their name, and judge what the last run has left of the others")
 	tags := flag.Bool("tags", false, "print the tags of the kernels that are needed, and do nothing")
 	flag.Parse()
 	var list []int
@@ -52,7 +53,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	begin := time.Now()
-	if err := bootAll(ctx, boots, *arch, *jobs, *limit, *again); err != nil {
+	if err := bootAll(ctx, boots, *arch, *jobs, *limit, *again, *part); err != nil {
 		fatal(err)
 	}
 	fmt.Printf("%d boots in %v\n", len(boots), time.Since(begin).Round(time.Second))
