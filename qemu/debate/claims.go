@@ -328,7 +328,10 @@ func judgeCoherent(f *findings) result {
 			}
 		}
 	}
-	r.says += fmt.Sprintf(" On a real disk %.0f pages were wrong, under any design and however slow the disk: read(2) and mappings share the frames of one page cache, and the disk is written later. A kernel whose read(2) has buffers of its own, as OpenBSD's, is the one that needs the wait. What is handed over too early on a disk is its use: umount(2) right after wait said EBUSY %.0f times under the unsound designs, and %.0f times under the sound ones.", stale, busy, soundBusy)
+	r.says += fmt.Sprintf(" On a real disk %.0f pages were wrong, under any design and however slow the disk: read(2) and mappings share the frames of one page cache, and the disk is written later. A kernel whose read(2) has buffers of its own, as OpenBSD's, is the one that needs the wait.", stale)
+	if busy > 0 {
+		r.says += fmt.Sprintf(" What is handed over too early on a disk is its use: umount(2) right after wait said EBUSY %.0f times under the unsound designs, and %.0f times under the sound ones.", busy, soundBusy)
+	}
 	switch {
 	case stale > 0 || soundBusy > 0:
 		r.verdict = "ERROR: a page of a file on a disk is wrong, or a sound design keeps a disk in use"
