@@ -93,8 +93,8 @@ code { background: var(--card); padding: .1em .3em }
 .legend { display: flex; flex-wrap: wrap; gap: .3em 1.4em; font-size: 13px; margin: .5em 0 }
 .legend i { display: inline-block; width: 1.6em; height: .8em; margin-right: .45em }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26em, 100%), 1fr)); gap: 1em }
-svg { display: block; max-width: 100%; min-width: 40em; height: auto; font: 12px system-ui, "Segoe UI", "DejaVu Sans", sans-serif }
-.pair svg { min-width: 30em }
+svg { display: block; max-width: 100%; min-width: 760px; height: auto; font: 12px system-ui, "Segoe UI", "DejaVu Sans", sans-serif }
+.pair svg { min-width: 360px }
 svg text { fill: var(--fg) } svg .right { text-anchor: end } svg .middle { text-anchor: middle }
 svg .tick { fill: var(--dim); font-size: 11px } svg .value { font-size: 10px } svg .family { font-weight: 600 } svg .name { font-size: 12px }
 svg .inside { fill: var(--inside); font-size: 11px; pointer-events: none }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"os"
+	"regexp"
 	"slices"
 
 	"grim/proc/exit"
@@ -31,6 +32,11 @@ type shownClaim struct {
 	Exits, Lines, Phased                            bool
 }
 
+var thousands = regexp.MustCompile(`([0-9]) ([0-9]{3})`)
+
+// unbroken keeps the digits of a number on one line.
+func unbroken(s string) string { return thousands.ReplaceAllString(s, "$1\u00a0$2") }
+
 // matrixRow is an invariant under each design.
 type matrixRow struct {
 	Name  string
@@ -50,7 +56,7 @@ func writePage(path, arch string, list []int, results map[int]result, f *finding
 	exits, lines := false, false
 	for _, n := range list {
 		c, r := &claims[n-1], results[n]
-		s := shownClaim{N: n, Text: c.text, Who: c.who, Experiment: c.experiment, Otherwise: c.otherwise, Says: r.says, Verdict: r.verdict,
+		s := shownClaim{N: n, Text: c.text, Who: c.who, Experiment: c.experiment, Otherwise: c.otherwise, Says: unbroken(r.says), Verdict: r.verdict,
 			Exits: r.exits, Lines: r.lines}
 		for _, t := range []*bench.Table{r.table, r.more} {
 			if t != nil {
