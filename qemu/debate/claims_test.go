@@ -173,6 +173,13 @@ func (l *lab) reboot(name, output string) {
 	l.boot(name, 0, output, nil)
 }
 
+// Broken by: one look only.
+func TestUnbroken(t *testing.T) {
+	if got, want := unbroken("28 477 783 instructions in 12 files"), "28\u00a0477\u00a0783 instructions in 12 files"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // The page has every claim, every design and the timelines.
 func TestPage(t *testing.T) {
 	l := usual(t)

@@ -34,8 +34,14 @@ type shownClaim struct {
 
 var thousands = regexp.MustCompile(`([0-9]) ([0-9]{3})`)
 
-// unbroken keeps the digits of a number on one line.
-func unbroken(s string) string { return thousands.ReplaceAllString(s, "$1\u00a0$2") }
+// unbroken keeps the digits of a number on one line. Groups that follow each other share a
+// digit, so every other one is found in a second look.
+func unbroken(s string) string {
+	for range 2 {
+		s = thousands.ReplaceAllString(s, "$1\u00a0$2")
+	}
+	return s
+}
 
 // matrixRow is an invariant under each design.
 type matrixRow struct {
