@@ -1,7 +1,11 @@
-//go:build !wrongroot && !wrongwake
+//go:build !wrongwake
 
 package proc
 
-// staysOnRoot is true in a kernel that is broken on purpose (qemu/debate, claims 7 and 9): a
-// thread that ends does not switch its CPU away from the root.
+import "grim/proc/exit"
+
+// staysOnRoot and wakesEarly do something only in a kernel that is built to be broken
+// (qemu/debate, claims 7 and 9): see wrongwake.go.
 const staysOnRoot = false
+
+func (t *Thread) wakesEarly(*exit.Design) bool { return false }

@@ -4,6 +4,9 @@ package proc
 
 import "grim/proc/exit"
 
+// A thread that ends leaves its CPU on the root, as in a kernel that switches lazily.
+const staysOnRoot = true
+
 // wakesEarly makes the process a zombie and wakes its parent while the calling thread is
 // still exiting, on the root of the process: the attempt of September 2025. Under a design
 // that keeps threads, wait frees this thread too. Here the rest of the exit takes a

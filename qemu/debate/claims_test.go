@@ -90,7 +90,7 @@ func usual(t *testing.T) *lab {
 		l.boot("wrong half, "+layout, 0, "panic: x\n", nil)
 	}
 	l.boot("wrong half", 0, caught, nil)
-	for _, name := range []string{"wrong root", "wrong root, 2 CPUs", "wrong wake, 2 CPUs"} {
+	for _, name := range []string{"wrong root", "wrong root, 2 CPUs", "wrong wake, threads", "wrong wake, 2 CPUs"} {
 		l.boot(name, 0, "panic: gone\n", nil)
 	}
 	l.boot("wrong wake", 0, "5 passed, 0 failed\n", nil)

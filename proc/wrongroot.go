@@ -1,5 +1,0 @@
-//go:build wrongroot || wrongwake
-
-package proc
-
-const staysOnRoot = true
