@@ -21,7 +21,8 @@ SIXTH      ?=
 CLAIM      ?=
 SHELL_BOOT ?=
 DISK       ?=
-ICOUNT     ?= $(if $(PROGRAM)$(ROOTFS)$(SHELL_BOOT)$(DISK),,1)
+NET        ?=
+ICOUNT     ?= $(if $(PROGRAM)$(ROOTFS)$(SHELL_BOOT)$(DISK)$(NET),,1)
 
 GO := go
 comma := ,
@@ -45,7 +46,7 @@ KERNEL_FLAGS := -trimpath -modfile=$(B)/go.mod -tags tamago$(if $(DEBUG),$(comma
 
 RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -cpus $(CPUS) -timeout $(TIMEOUT)s \
 	-kernel $(B)/grim -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" $(if $(filter 1,$(ICOUNT)),-icount) \
-	$(if $(INTERACTIVE),-interactive) $(if $(DISK),-disk "$(DISK)") -append "layout=$(LAYOUT) exit=$(EXIT) $(APPEND) $(FIRST)"
+	$(if $(INTERACTIVE),-interactive) $(if $(DISK),-disk "$(DISK)") $(if $(NET),-net "$(NET)") -append "layout=$(LAYOUT) exit=$(EXIT) $(APPEND) $(FIRST)"
 
 # Without PROGRAM and ROOTFS the kernel runs its tests. A tree's own /init is the first
 # process, or a program of it, or an init of ours that starts a shell.
@@ -64,6 +65,7 @@ help: ## this list
 	@echo "             EXIT=purge|reaper|inline|parent|eager: exit design; the last two are unsound on purpose"
 	@echo "             CPUS=2: CPUs that the machine has; the kernel runs on two of them, or on up to N with APPEND=cpus=N"
 	@echo "             DISK=file: the machine has a disk, /dev/vda; make disk makes one"
+	@echo "             NET=1: the machine has a network; NET=8080:80 leads port 8080 of the host to port 80 of it"
 	@echo "             APPEND='kernel arguments' QEMU_EXTRA= TIMEOUT=seconds PROGRAM=file ARGS='...'"
 	@echo "             ROOTFS=directory or newc archive: the tree to boot, and that PROGRAM is in"
 	@echo "             MACHINE= of arm64: virt virt-gicv3 virt-el2 virt-uboot virt-uboot-imx8mp virt-uefi"

@@ -23,9 +23,10 @@ import (
 )
 
 const (
-	virtioBlock = 2 // device ID: VirtIO 1.2, section 5
-	// diskSlots is how many requests a disk may have at a time. diskQueue is the number of
-	// descriptors for them: three for each request, rounded up to a power of two.
+	virtioNet   = 1 // device IDs: VirtIO 1.2, section 5
+	virtioBlock = 2
+	// diskSlots is how many requests a disk has at a time, diskQueue the descriptors
+	// for them: three each, and a power of two.
 	diskSlots = 8
 	diskQueue = 32
 	// featureVersion1 is a feature of all devices that follow the standard.
@@ -34,10 +35,19 @@ const (
 	requestLimit = 30 * time.Second
 )
 
-// startDisks finds the disks of the machine and their partitions.
-func (s *system) startDisks() {
-	found := s.virtioDevices()
-	if len(found) == 0 && len(s.info.Cards) == 0 {
+// startDevices finds the network device of the machine, and its disks with their
+// partitions.
+func (s *system) startDevices() {
+	var found []virtioDevice // disks
+	for _, d := range s.virtioDevices() {
+		switch {
+		case d.io.DeviceID() == virtioBlock:
+			found = append(found, d)
+		case s.nic == nil:
+			s.nic = &d
+		}
+	}
+	if len(found) == 0 && len(s.info.Cards) == 0 && s.nic == nil {
 		return
 	}
 	// Devices get only this memory, which dma allocates: rings and buffers.
@@ -46,7 +56,8 @@ func (s *system) startDisks() {
 		err = dma.Init(uint(f.PA()), arch.BlockSize)
 	}
 	if err != nil {
-		fmt.Println("grim: no memory for disks:", err)
+		fmt.Println("grim: no memory for disks and network:", err)
+		s.nic = nil
 		return
 	}
 	if f.PA() < 1<<32-arch.BlockSize { // the controllers of cards can access it
@@ -55,6 +66,9 @@ func (s *system) startDisks() {
 		}
 	}
 	room := (arch.BlockSize - 128<<10) / (diskSlots*disk.DataBytes + 16<<10)
+	if s.nic != nil {
+		room-- // its memory is less than a disk's
+	}
 	for i, d := range found {
 		if i == room {
 			fmt.Printf("grim: %d disks, of which %d are used\n", len(found), room)
@@ -221,7 +235,7 @@ func (s *system) openVirtio(name string, d virtioDevice) (*disk.Virtio, error) {
 	return v, nil
 }
 
-// findMMIO looks for disks at the machine's places for virtio devices.
+// findMMIO looks for disks and network devices at the places for virtio devices that the machine told of.
 func (s *system) findMMIO(places []machine.MMIODevice) (found []virtioDevice) {
 	for _, p := range places {
 		if p.Base >= 1<<32 { // limit of TamaGo's type
@@ -233,7 +247,7 @@ func (s *system) findMMIO(places []machine.MMIODevice) (found []virtioDevice) {
 		}
 		io := &virtio.MMIO{Base: uint32(p.Base)}
 		word := func(off uint32) *uint32 { return (*uint32)(direct(arch.PA(p.Base) + arch.PA(off))) }
-		if readDevice(word(virtio.Magic)) != virtio.MAGIC || io.DeviceID() != virtioBlock {
+		if readDevice(word(virtio.Magic)) != virtio.MAGIC || io.DeviceID() != virtioBlock && io.DeviceID() != virtioNet {
 			continue
 		}
 		found = append(found, virtioDevice{

@@ -23,34 +23,41 @@ func (s *system) mapDevice(pa arch.PA, size uint64) error {
 
 const (
 	vendorVirtio = 0x1af4
-	// Device numbers of virtio's block device: the standard's, and the number of older
-	// devices, which this kernel can use too.
+	// Device numbers of virtio's block and network devices: of the standard, and of the devices that
+	// came before it, which answer to both.
 	pciBlock      = 0x1040 + virtioBlock
+	pciNet        = 0x1040 + virtioNet
 	pciBlockOlder = 0x1001
+	pciNetOlder   = 0x1000
 
 	pciMemory = 1 << 1 // in the command register: answer to memory accesses
 	pciMaster = 1 << 2 // access memory
 	pciNoINTx = 1 << 10
 )
 
-// virtioDevices finds disks on PCI's first bus, where firmware has assigned all addresses,
-// and at the places in the command line.
+// virtioDevices finds disks and network devices on PCI's first bus, where firmware has given addresses to
+// all, and at the places that the command line names.
 func (s *system) virtioDevices() (found []virtioDevice) {
 	for _, d := range pci.Devices(0) {
-		if d.Vendor != vendorVirtio || d.Device != pciBlock && d.Device != pciBlockOlder {
+		if d.Vendor != vendorVirtio {
+			continue
+		}
+		switch d.Device {
+		case pciBlock, pciNet, pciBlockOlder, pciNetOlder:
+		default:
 			continue
 		}
 		where := fmt.Sprintf("virtio, PCI slot %d", d.Slot)
-		if d.Device == pciBlockOlder {
-			fmt.Printf("grim: the disk in PCI slot %d is of the time before VirtIO 1.0: give QEMU disable-legacy=on\n", d.Slot)
+		if d.Device < pciNet {
+			fmt.Printf("grim: the device in PCI slot %d is of the time before VirtIO 1.0: give QEMU disable-legacy=on\n", d.Slot)
 			continue
 		}
 		if len(found) == amd64.Messages {
-			fmt.Printf("grim: there is no interrupt for the disk in PCI slot %d\n", d.Slot)
+			fmt.Printf("grim: there is no interrupt for the device in PCI slot %d\n", d.Slot)
 			continue
 		}
 		if err := s.mapPCI(d); err != nil {
-			fmt.Printf("grim: the disk in PCI slot %d: %v\n", d.Slot, err)
+			fmt.Printf("grim: the device in PCI slot %d: %v\n", d.Slot, err)
 			continue
 		}
 		d.Write(0, pci.Command, d.Read(0, pci.Command)|pciMemory|pciMaster|pciNoINTx)

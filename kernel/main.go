@@ -19,6 +19,7 @@ import (
 	"grim/kernel/console"
 	"grim/kernel/disk"
 	"grim/kernel/fs"
+	"grim/kernel/inet"
 	"grim/kernel/selftest"
 	"grim/kernel/sys"
 	"grim/kernel/tap"
@@ -47,6 +48,8 @@ type system struct {
 	vm      *vm.System
 	fs      *fs.FS
 	disks   []disk.Device // with their partitions
+	nic     *virtioDevice // the network device; nil: none
+	net     *inet.Net
 	sys     *sys.System
 	proc    *proc.Kernel
 
@@ -128,10 +131,11 @@ func (s *system) start() error {
 	if err := s.unpack(); err != nil {
 		return err
 	}
-	s.startDisks()
+	s.startDevices()
 	if err := s.mountRoot(); err != nil {
 		return err
 	}
+	s.resolver()
 	s.limitCharges()
 	runtime.PrepareHeap(uintptr(heapBytes() / heapAhead))
 	go collectWhenIdle()

@@ -86,6 +86,7 @@ func (s *system) startProcesses() error {
 	}
 	s.sys.Attach(s.proc, s.fs)
 	s.procFiles()
+	s.startNetwork()
 	go s.readConsole()
 	go s.out.Run()
 	return nil
@@ -214,7 +215,7 @@ func (s *system) selfTests() *selftest.Env {
 		Layout: s.opts.Layout, Design: s.opts.Exit, Select: s.opts.SelfTest, Report: s.report,
 		NewFiles: s.sys.NewFiles, HeapBytes: heapBytes(), Virtual: s.opts.Virtual,
 		Image: image(), KernelRights: kernelRights, Format: pageFormat(),
-		OnExitStep: s.proc.SetTrace, Pin: runtime.Pin, Unpin: runtime.Unpin,
+		OnExitStep: s.proc.SetTrace, Standing: s.net.Goroutines, Pin: runtime.Pin, Unpin: runtime.Unpin,
 		Soak: s.opts.Soak, Seed: s.seed(), ConsoleWaits: s.out.Waits,
 		Exec: func(path string, args []string, layout arch.Layout, d *exit.Design) (*proc.Process, error) {
 			return s.sys.Start(sys.StartArgs{

@@ -77,7 +77,10 @@ type Config struct {
 	// DiskImage is a file with the bytes of a disk; "": none. DiskOptions are further
 	// options of QEMU for the drive, for example to make it slow.
 	DiskImage, DiskOptions string
-	// Pokes are stores that are made before the machine starts.
+	// Net gives the machine a network device, with QEMU's own network behind it: "1", or
+	// HOST:GUEST, a TCP port of the host that leads to one of the guest; several with commas.
+	Net string
+	// Pokes are made before the machine starts.
 	Pokes []Poke
 	// GDB makes QEMU wait for a debugger on port 1234.
 	GDB bool
@@ -111,6 +114,7 @@ func (c *Config) Command() []string {
 		args = typed(args)
 	}
 	args = append(args, c.diskArgs()...)
+	args = append(args, c.netArgs()...)
 	if c.Icount {
 		args = append(args, "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
 			"-seed", "1", "-rtc", "base=2024-01-01T00:00:00,clock=vm")
@@ -141,6 +145,25 @@ func (c *Config) diskArgs() []string {
 	return append(args, "-global", "virtio-mmio.force-legacy=false", "-device", "virtio-blk-device,drive=disk")
 }
 
+// netArgs are the arguments for the network device.
+func (c *Config) netArgs() []string {
+	if c.Net == "" {
+		return nil
+	}
+	dev := "user,id=net"
+	if c.Net != "1" {
+		for _, p := range strings.Split(c.Net, ",") {
+			host, guest, _ := strings.Cut(p, ":")
+			dev += ",hostfwd=tcp::" + host + "-:" + guest
+		}
+	}
+	args := []string{"-netdev", dev}
+	if c.Machine.Name == "q35" {
+		return append(args, "-device", "virtio-net-pci,netdev=net,disable-legacy=on")
+	}
+	return append(args, "-global", "virtio-mmio.force-legacy=false", "-device", "virtio-net-device,netdev=net")
+}
+
 // microvmPlaces returns kernel arguments with microvm's places for virtio devices
 // (hw/i386/microvm.h). On this machine no table except the DSDT has them.
 func microvmPlaces() (words []string) {
@@ -156,11 +179,14 @@ func (c *Config) loaded(args []string) []string {
 		args = append(args, "-initrd", c.Initrd)
 	}
 	words := c.Append
-	if c.DiskImage != "" && c.Machine.Name == "microvm" {
+	if (c.DiskImage != "" || c.Net != "") && c.Machine.Name == "microvm" {
 		words = append(microvmPlaces(), words...)
 	}
 	if c.Icount {
 		words = append([]string{"time=virtual"}, words...)
+	}
+	if c.Net != "" { // what QEMU's network has for the first machine
+		words = append([]string{"ip=10.0.2.15/24,10.0.2.2,10.0.2.3"}, words...)
 	}
 	if len(words) > 0 {
 		args = append(args, "-append", strings.Join(words, " "))

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,7 +44,30 @@ type Options struct {
 	Soak        time.Duration        // soak=: duration of the mixed load after the tests; 0: none
 	Seed        uint64               // seed=: seed of that load; 0: another seed in each boot
 	VirtIO      []machine.MMIODevice // virtio_mmio.device=SIZE@ADDRESS:IRQ, as for Linux; once for each device
+	Net         Net                  // ip=: the network device's addresses
 	Args        []string             // after "--": the arguments of the first process
+}
+
+// Net is how the network device is set up: ip=ADDRESS/LENGTH[,GATEWAY[,NAMESERVER]].
+type Net struct {
+	Address    netip.Prefix // not valid: none
+	Gateway    netip.Addr
+	NameServer netip.Addr
+}
+
+// parseNet reads the value of ip=.
+func parseNet(s string) (n Net, err error) {
+	bad := errors.New("it is ADDRESS/LENGTH[,GATEWAY[,NAMESERVER]], of IPv4")
+	parts := strings.Split(s, ",")
+	if n.Address, err = netip.ParsePrefix(parts[0]); err != nil || !n.Address.Addr().Is4() || len(parts) > 3 {
+		return n, bad
+	}
+	for i, to := range []*netip.Addr{&n.Gateway, &n.NameServer}[:len(parts)-1] {
+		if *to, err = netip.ParseAddr(parts[i+1]); err != nil || !to.Is4() {
+			return n, bad
+		}
+	}
+	return n, nil
 }
 
 // crashes are the values of crash=.
@@ -150,6 +174,10 @@ func Parse(line string) (o Options, warnings []string, err error) {
 	fs.Func("virtio_mmio.device", "", func(s string) error {
 		d, err := parseMMIO(s)
 		o.VirtIO = append(o.VirtIO, d)
+		return err
+	})
+	fs.Func("ip", "", func(s string) (err error) {
+		o.Net, err = parseNet(s)
 		return err
 	})
 	fs.Func("slice", "", func(s string) (err error) {

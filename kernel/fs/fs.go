@@ -205,8 +205,9 @@ type FS struct {
 	unix     *uipc.System
 	families map[int]Family // [I] after start-up
 	netTexts []netText      // [I] after start-up
-	size     vm.Quota       // pages of the tree's regular files
-	named    vm.Quota       // inodes of the tree
+	netIoctl func(t Task, mem UserMemory, req uint32, arg uint64) (uint64, error)
+	size     vm.Quota // pages of the tree's regular files
+	named    vm.Quota // inodes of the tree
 }
 
 // Stats counts live objects, for leak checks.

@@ -472,7 +472,20 @@ func (k *unixSock) Ioctl(t Task, mem UserMemory, req uint32, arg uint64) (uint64
 
 // socketIoctl handles the requests that sockets of every family have.
 func (s *FS) socketIoctl(t Task, mem UserMemory, req uint32, arg uint64) (uint64, error) {
+	switch req {
+	case unix.SIOCGIFADDR, unix.SIOCGIFNETMASK, unix.SIOCGIFBRDADDR, unix.SIOCGIFDSTADDR, unix.SIOCSIFADDR:
+		return 0, syscall.ENOTTY // of AF_INET alone
+	}
+	if s.netIoctl != nil {
+		return s.netIoctl(t, mem, req, arg)
+	}
 	return 0, syscall.ENOTTY
+}
+
+// SetNetIoctl makes f answer the requests about interfaces, which sockets of every family
+// have; at start-up.
+func (s *FS) SetNetIoctl(f func(t Task, mem UserMemory, req uint32, arg uint64) (uint64, error)) {
+	s.netIoctl = f
 }
 
 // unixText returns /proc/net/unix.

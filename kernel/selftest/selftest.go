@@ -47,6 +47,9 @@ type Env struct {
 	// OnExitStep sets a function that is called at each exit step; nil: none. It is called
 	// with locks of package proc held, so it must not call back.
 	OnExitStep func(f func(e *proc.Event))
+	// Standing is how many goroutines services keep that start when a program first wants
+	// them.
+	Standing func() int
 
 	// Pin keeps a goroutine on its CPU, and running, until Unpin.
 	Pin, Unpin func()
@@ -290,7 +293,7 @@ func (e *Env) census() census {
 	return census{
 		Frames: e.Mem.FreeFrames(), Spaces: v.Spaces, Entries: v.Entries, Objects: v.Objects,
 		Processes: p.Processes, Threads: p.Threads, PIDs: p.PIDs,
-		Inodes: f.Inodes, Files: f.Files, Goroutines: runtime.NumGoroutine() - p.IdleWorkers,
+		Inodes: f.Inodes, Files: f.Files, Goroutines: runtime.NumGoroutine() - p.IdleWorkers - t.Standing(),
 		Charges: e.VM.Charges().Totals(), Payers: e.VM.Charges().References(),
 	}
 }

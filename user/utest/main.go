@@ -35,7 +35,7 @@ var tests = slices.Concat(
 	inotifyTests,
 	walkTests,
 	cpusTests,
-	unixTests,
+	unixTests, inetTests,
 	schedTests,
 	soakTests,
 )

@@ -1,0 +1,317 @@
+// Package inet is sockets of the Internet: TCP, UDP and ICMP over IPv4 and IPv6 by
+// gVisor's network stack (gvisor.dev/gvisor/pkg/tcpip), as package fs wants sockets, with
+// what Linux tells of interfaces, routes and connections: ioctl(2) requests, /proc/net, and
+// the dumps of NETLINK_ROUTE.
+//
+// The stack starts with the first socket. Until then nothing of it runs. Its goroutines
+// are its own, and its memory is on the kernel's heap: a socket is charged for its
+// buffers when it is made, whether they are full or not, and gives that back when it is
+// closed. Connections that end by themselves then (package tcp's TIME-WAIT, the last
+// bytes) are not charged; their number is bounded by short time limits.
+//
+// Locks: Net.mu guards the table of sockets and is innermost. Bytes are copied from and
+// to user memory with locks of one endpoint's readers held (gVisor's), which may wait for
+// a page.
+package inet
+
+import (
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"grim/kernel/fs"
+	"grim/mm/charge"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/link/loopback"
+	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/raw"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+)
+
+// Config is what the network needs of the rest of the kernel.
+type Config struct {
+	// Random fills p with unpredictable bytes. Required.
+	Random func(p []byte)
+	// Monotonic is the clock of deadlines, nanoseconds. Required.
+	Monotonic func() int64
+	// TimerMoved is called when a timer has been started that nobody may be waiting for;
+	// nil: nothing needs to know.
+	TimerMoved func()
+	// Link opens the network device when the stack starts; nil, or a nil result: there is
+	// none.
+	Link func() (stack.LinkEndpoint, error)
+	// Address, Gateway are the device's; zero: none.
+	Address tcpip.AddressWithPrefix
+	Gateway tcpip.Address
+	// Kernel pays for accepted sockets that no task stands behind.
+	Kernel *charge.User
+	// Log takes messages for the console.
+	Log func(line string)
+}
+
+// Numbers of the interfaces.
+const (
+	loNIC  = 1
+	ethNIC = 2
+)
+
+// Sizes of buffers.
+const (
+	defaultBuffer = 32 << 10
+	maxBuffer     = 256 << 10
+	// sockCost is what a socket is charged beside its buffers.
+	sockCost = 8 << 10
+	// maxBacklog bounds connections that nobody has accepted: a listener is charged for
+	// them.
+	maxBacklog = 128
+)
+
+// Net is the network of a machine.
+type Net struct {
+	cfg   Config
+	start sync.Once
+	stack *stack.Stack // [I] after start
+
+	mu      sync.Mutex
+	socks   map[*sock]struct{} // [mu]
+	started bool               // [mu]
+}
+
+// New makes the network's families known to s. Nothing runs yet.
+func New(s *fs.FS, c Config) *Net {
+	if c.TimerMoved == nil {
+		c.TimerMoved = func() {}
+	}
+	n := &Net{cfg: c, socks: map[*sock]struct{}{}}
+	s.AddFamily(unix.AF_INET, n.family(unix.AF_INET))
+	s.AddFamily(unix.AF_INET6, n.family(unix.AF_INET6))
+	s.AddFamily(unix.AF_NETLINK, n.netlink)
+	s.SetNetIoctl(n.Ioctl)
+	n.texts(s)
+	return n
+}
+
+// clock is the time for the stack, which tells of timers that were started.
+type clock struct {
+	tcpip.Clock
+	moved func()
+}
+
+type timer struct {
+	tcpip.Timer
+	moved func()
+}
+
+func (c *clock) AfterFunc(d time.Duration, f func()) tcpip.Timer {
+	t := &timer{c.Clock.AfterFunc(d, f), c.moved}
+	c.moved()
+	return t
+}
+
+func (t *timer) Reset(d time.Duration) {
+	t.Timer.Reset(d)
+	t.moved()
+}
+
+// reader is Random as an io.Reader, and source as a rand.Source.
+type reader func(p []byte)
+
+func (r reader) Read(p []byte) (int, error) {
+	r(p)
+	return len(p), nil
+}
+
+// run starts the stack, once.
+func (n *Net) run() *stack.Stack {
+	n.start.Do(func() {
+		var seed [32]byte
+		n.cfg.Random(seed[:])
+		n.stack = stack.New(stack.Options{
+			NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol, arp.NewProtocol},
+			TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
+			Clock:              &clock{tcpip.NewStdClock(), n.cfg.TimerMoved},
+			HandleLocal:        true,
+			RawFactory:         raw.EndpointFactory{},
+			SecureRNG:          io.Reader(reader(n.cfg.Random)),
+			RandSource:         &lockedSource{src: rand.NewChaCha8(seed)},
+		})
+		n.limits()
+		n.interfaces()
+		n.mu.Lock()
+		n.started = true
+		n.mu.Unlock()
+	})
+	return n.stack
+}
+
+// lockedSource is a math/rand Source that several goroutines may use.
+type lockedSource struct {
+	mu  sync.Mutex
+	src *rand.ChaCha8
+}
+
+func (l *lockedSource) Int63() int64 { return int64(l.Uint64() >> 1) }
+func (l *lockedSource) Seed(int64)   {}
+func (l *lockedSource) Uint64() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.src.Uint64()
+}
+
+// limits bounds buffers and what closed connections leave behind.
+func (n *Net) limits() {
+	s := n.stack
+	must := func(err tcpip.Error) {
+		if err != nil {
+			panic("inet: an option of the stack: " + err.String())
+		}
+	}
+	must(s.SetOption(tcpip.SendBufferSizeOption{Min: 4096, Default: defaultBuffer, Max: maxBuffer}))
+	must(s.SetOption(tcpip.ReceiveBufferSizeOption{Min: 4096, Default: defaultBuffer, Max: maxBuffer}))
+	set := func(o tcpip.SettableTransportProtocolOption) {
+		must(s.SetTransportProtocolOption(tcp.ProtocolNumber, o))
+	}
+	set(&tcpip.TCPSendBufferSizeRangeOption{Min: 4096, Default: defaultBuffer, Max: maxBuffer})
+	set(&tcpip.TCPReceiveBufferSizeRangeOption{Min: 4096, Default: defaultBuffer, Max: maxBuffer})
+	moderate := tcpip.TCPModerateReceiveBufferOption(false)
+	set(&moderate)
+	sack := tcpip.TCPSACKEnabled(true)
+	set(&sack)
+	wait := tcpip.TCPTimeWaitTimeoutOption(2 * time.Second)
+	set(&wait)
+	linger := tcpip.TCPLingerTimeoutOption(10 * time.Second)
+	set(&linger)
+}
+
+// interfaces makes lo, and eth0 if there is a device.
+func (n *Net) interfaces() {
+	s := n.stack
+	say := func(what string, err tcpip.Error) {
+		if err != nil {
+			n.cfg.Log("network: " + what + ": " + err.String())
+		}
+	}
+	add := func(nic tcpip.NICID, p tcpip.NetworkProtocolNumber, a tcpip.AddressWithPrefix) {
+		say("address "+a.String(), s.AddProtocolAddress(nic, tcpip.ProtocolAddress{Protocol: p, AddressWithPrefix: a}, stack.AddressProperties{}))
+	}
+	say("lo", s.CreateNICWithOptions(loNIC, loopback.New(), stack.NICOptions{Name: "lo"}))
+	local4 := tcpip.AddressWithPrefix{Address: tcpip.AddrFrom4([4]byte{127, 0, 0, 1}), PrefixLen: 8}
+	local6 := tcpip.AddressWithPrefix{Address: header.IPv6Loopback, PrefixLen: 128}
+	add(loNIC, ipv4.ProtocolNumber, local4)
+	add(loNIC, ipv6.ProtocolNumber, local6)
+	routes := []tcpip.Route{
+		{Destination: local4.Subnet(), NIC: loNIC},
+		{Destination: local6.Subnet(), NIC: loNIC},
+	}
+	if n.cfg.Link != nil {
+		ep, err := n.cfg.Link()
+		if err != nil {
+			n.cfg.Log("network: " + err.Error())
+		}
+		if err == nil && ep != nil {
+			say("eth0", s.CreateNICWithOptions(ethNIC, ep, stack.NICOptions{Name: "eth0"}))
+			if a := n.cfg.Address; a.Address.Len() != 0 {
+				add(ethNIC, ipv4.ProtocolNumber, a)
+				routes = append(routes, tcpip.Route{Destination: a.Subnet(), NIC: ethNIC})
+				if n.cfg.Gateway.Len() != 0 {
+					routes = append(routes, tcpip.Route{Destination: header.IPv4EmptySubnet, Gateway: n.cfg.Gateway, NIC: ethNIC})
+				}
+			}
+			if mac := ep.LinkAddress(); len(mac) == 6 {
+				link := header.LinkLocalAddr(mac)
+				add(ethNIC, ipv6.ProtocolNumber, tcpip.AddressWithPrefix{Address: link, PrefixLen: 64})
+				routes = append(routes, tcpip.Route{Destination: header.IPv6LinkLocalPrefix.Subnet(), NIC: ethNIC})
+			}
+		}
+	}
+	s.SetRouteTable(routes)
+}
+
+// Goroutines is how many goroutines the stack keeps: none before it has started, and then
+// package tcp's, one for each CPU.
+func (n *Net) Goroutines() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.started {
+		return 0
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// errnoOf is the errno that Linux has for an error of the stack.
+func errnoOf(err tcpip.Error) error {
+	switch err.(type) {
+	case nil:
+		return nil
+	case *tcpip.ErrAborted, *tcpip.ErrClosedForSend:
+		return syscall.EPIPE
+	case *tcpip.ErrAddressFamilyNotSupported:
+		return syscall.EAFNOSUPPORT
+	case *tcpip.ErrAlreadyBound, *tcpip.ErrInvalidEndpointState, *tcpip.ErrInvalidOptionValue, *tcpip.ErrInvalidPortRange,
+		*tcpip.ErrMalformedHeader, *tcpip.ErrBadAddress:
+		return syscall.EINVAL
+	case *tcpip.ErrAlreadyConnected:
+		return syscall.EISCONN
+	case *tcpip.ErrAlreadyConnecting:
+		return syscall.EALREADY
+	case *tcpip.ErrBadBuffer:
+		return syscall.EFAULT
+	case *tcpip.ErrBadLocalAddress:
+		return syscall.EADDRNOTAVAIL
+	case *tcpip.ErrBroadcastDisabled:
+		return syscall.EACCES
+	case *tcpip.ErrConnectStarted:
+		return syscall.EINPROGRESS
+	case *tcpip.ErrConnectionAborted:
+		return syscall.ECONNABORTED
+	case *tcpip.ErrConnectionRefused:
+		return syscall.ECONNREFUSED
+	case *tcpip.ErrConnectionReset:
+		return syscall.ECONNRESET
+	case *tcpip.ErrDestinationRequired:
+		return syscall.EDESTADDRREQ
+	case *tcpip.ErrMessageTooLong:
+		return syscall.EMSGSIZE
+	case *tcpip.ErrNetworkUnreachable:
+		return syscall.ENETUNREACH
+	case *tcpip.ErrNoBufferSpace:
+		return syscall.ENOBUFS
+	case *tcpip.ErrNoPortAvailable:
+		return syscall.EAGAIN
+	case *tcpip.ErrHostUnreachable:
+		return syscall.EHOSTUNREACH
+	case *tcpip.ErrHostDown:
+		return syscall.EHOSTDOWN
+	case *tcpip.ErrNotConnected:
+		return syscall.ENOTCONN
+	case *tcpip.ErrNotPermitted:
+		return syscall.EPERM
+	case *tcpip.ErrNotSupported, *tcpip.ErrQueueSizeNotSupported:
+		return syscall.EOPNOTSUPP
+	case *tcpip.ErrPortInUse, *tcpip.ErrDuplicateAddress:
+		return syscall.EADDRINUSE
+	case *tcpip.ErrTimeout:
+		return syscall.ETIMEDOUT
+	case *tcpip.ErrUnknownDevice, *tcpip.ErrUnknownNICID, *tcpip.ErrInvalidNICID:
+		return syscall.ENODEV
+	case *tcpip.ErrUnknownProtocol:
+		return syscall.EPROTONOSUPPORT
+	case *tcpip.ErrUnknownProtocolOption:
+		return syscall.ENOPROTOOPT
+	case *tcpip.ErrWouldBlock:
+		return syscall.EAGAIN
+	case *tcpip.ErrClosedForReceive:
+		return nil // the end
+	}
+	return syscall.EIO
+}
