@@ -293,7 +293,7 @@ func (e *Env) census() census {
 	return census{
 		Frames: e.Mem.FreeFrames(), Spaces: v.Spaces, Entries: v.Entries, Objects: v.Objects,
 		Processes: p.Processes, Threads: p.Threads, PIDs: p.PIDs,
-		Inodes: f.Inodes, Files: f.Files, Goroutines: runtime.NumGoroutine() - p.IdleWorkers - t.Standing(),
+		Inodes: f.Inodes, Files: f.Files, Goroutines: runtime.NumGoroutine() - p.IdleWorkers - e.Standing(),
 		Charges: e.VM.Charges().Totals(), Payers: e.VM.Charges().References(),
 	}
 }
