@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/link/channel"
 	"gvisor.dev/gvisor/pkg/tcpip/link/ethernet"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -121,7 +122,7 @@ func (s *system) openNIC() (stack.LinkEndpoint, error) {
 	d.io.SetQueue(nic.Receive, rings[nic.Receive])
 	d.io.SetQueue(nic.Transmit, rings[nic.Transmit])
 	d.io.SetReady()
-	link := channel.New(nicQueue, nic.MTU, tcpip.LinkAddress(dev.MAC[:]))
+	link := channel.New(nicQueue, nic.MTU+header.EthernetMinimumSize, tcpip.LinkAddress(dev.MAC[:]))
 	go dev.Run(func(frame []byte) {
 		p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(frame)})
 		link.InjectInbound(0, p)

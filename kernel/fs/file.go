@@ -332,19 +332,28 @@ func (f *File) Readiness() uint32 { return f.h.ready() }
 const (
 	fionread = 0x541b
 	fionbio  = 0x5421
+	fioasync = 0x5452
 )
 
 // Ioctl implements ioctl(2). arg is the argument of the request req: a number, or an
 // address in mem.
 func (f *File) Ioctl(t Task, mem UserMemory, req uint32, arg uint64) (uint64, error) {
-	if req == fionbio && f.Flags()&unix.O_PATH == 0 {
+	flag := 0
+	switch {
+	case f.Flags()&unix.O_PATH != 0:
+	case req == fionbio:
+		flag = unix.O_NONBLOCK
+	case req == fioasync && f.h.queue() != nil:
+		flag = unix.O_ASYNC
+	}
+	if flag != 0 {
 		var on [4]byte
 		if err := mem.CopyIn(on[:], arch.VA(arg)); err != nil {
 			return 0, err
 		}
-		flags := f.Flags() &^ unix.O_NONBLOCK
+		flags := f.Flags() &^ flag
 		if binary.LittleEndian.Uint32(on[:]) != 0 {
-			flags |= unix.O_NONBLOCK
+			flags |= flag
 		}
 		f.SetFlags(flags)
 		return 0, nil

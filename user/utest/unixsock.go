@@ -624,6 +624,15 @@ func unixOptions() {
 	_, err := unix.GetsockoptInt(a, unix.SOL_SOCKET, 9999)
 	errorIs("no option", err, unix.ENOPROTOOPT)
 	errorIs("another level", unix.SetsockoptInt(a, unix.IPPROTO_TCP, 1, 1), unix.EOPNOTSUPP)
+	// What ioctl(2) sets fcntl(2) shows.
+	for _, x := range []struct{ req, flag int }{{0x5421, unix.O_NONBLOCK}, {0x5452, unix.O_ASYNC}} { // FIONBIO, FIOASYNC
+		for _, on := range []int{1, 0} {
+			check("ioctl", unix.IoctlSetPointerInt(a, uint(x.req), on))
+			flags, err := unix.FcntlInt(uintptr(a), unix.F_GETFL, 0)
+			check("F_GETFL", err)
+			equal("the flag", flags&x.flag, on*x.flag)
+		}
+	}
 	sockSend(b, "unread")
 	c, d := unixPair(unix.SOCK_STREAM)
 	sockSend(c, "unread")
