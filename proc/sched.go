@@ -113,16 +113,16 @@ func (t *Thread) ChangeSched(change func(*Sched)) {
 
 func (t *Thread) SetSched(s Sched) { t.ChangeSched(func(old *Sched) { *old = s }) }
 
-// Nice returns the nice value of the thread with number tid.
-func (p *Process) Nice(tid int) int {
+// SchedOf returns how the thread numbered tid has asked to be scheduled.
+func (p *Process) SchedOf(tid int) Sched {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for t := p.threads; t != nil; t = t.next {
 		if t.TID() == tid {
-			return t.sched.Nice
+			return t.sched
 		}
 	}
-	return 0
+	return Sched{}
 }
 
 // defaultSlack is the timer slack of a thread that has not set another, in nanoseconds.

@@ -280,3 +280,12 @@ func TestProcSetting(t *testing.T) {
 		t.Errorf("write of a bad value: %v, want EINVAL", err)
 	}
 }
+
+// Sets of CPUs are shown as Linux shows them.
+func TestSetText(t *testing.T) {
+	for set, want := range map[uint64]string{0: "", 1: "0", 3: "0-1", 0xf: "0-3", 5: "0,2", 0xb7: "0-2,4-5,7", 1 << 63: "63", ^uint64(0): "0-63"} {
+		if got := setText(set); got != want {
+			t.Errorf("%#x: %q, want %q", set, got, want)
+		}
+	}
+}

@@ -57,6 +57,7 @@ type ProcInfo struct {
 	TTY, TTYGroup  int
 	ExitSignal     int
 	Nice           int
+	CPUs           uint64       // where it may run, a set of numbers
 	Children       func() []int // the thread's; nil: none
 	Personality    uint32
 	OOMScore       int

@@ -3,7 +3,9 @@ package fs
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"grim/proc/cred"
@@ -123,9 +125,25 @@ func statusText(i *ProcInfo) []byte {
 	}
 	fmt.Fprintf(&b, "CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\nCapAmb:\t%016x\nNoNewPrivs:\t%d\nSeccomp:\t0\n",
 		c.Inheritable, c.Permitted, c.Effective, c.Bounding, c.Ambient, noNew)
-	fmt.Fprintf(&b, "Cpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed:\t1\nMems_allowed_list:\t0\n")
+	fmt.Fprintf(&b, "Cpus_allowed:\t%x\nCpus_allowed_list:\t%s\nMems_allowed:\t1\nMems_allowed_list:\t0\n", i.CPUs, setText(i.CPUs))
 	fmt.Fprintf(&b, "voluntary_ctxt_switches:\t%d\nnonvoluntary_ctxt_switches:\t%d\n", i.Switches[0], i.Switches[1])
 	return b.Bytes()
+}
+
+// setText returns a set of numbers as a list, such as "0-2,5".
+func setText(set uint64) string {
+	var parts []string
+	for set != 0 {
+		lo := bits.TrailingZeros64(set)
+		n := bits.TrailingZeros64(^(set >> lo)) // how many follow each other
+		if n == 1 {
+			parts = append(parts, strconv.Itoa(lo))
+		} else {
+			parts = append(parts, fmt.Sprintf("%d-%d", lo, lo+n-1))
+		}
+		set &^= (1<<n - 1) << lo
+	}
+	return strings.Join(parts, ",")
 }
 
 // mounts and mountinfo return /proc/PID/mounts and /proc/PID/mountinfo.

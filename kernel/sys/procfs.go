@@ -116,7 +116,11 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 		}
 		return nil
 	}
-	i.Nice = p.Nice(tid)
+	sched := p.SchedOf(tid)
+	i.Nice, i.CPUs = sched.Nice, sched.CPUs
+	if i.CPUs == 0 {
+		i.CPUs = 1<<ps.s.cfg.CPUs - 1
+	}
 	i.Charged = uint64(p.Account().Used(charge.Heap))
 	pending, blocked, ignored, caught := p.SigMasks()
 	i.Pending, i.Blocked = uint64(pending), uint64(blocked)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"runtime"
 	"syscall"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 var rseqTests = []test{
 	{name: "rseq-register", run: rseqRegister},
+	{name: "rseq-moves", run: rseqMoves},
 	{name: "rseq-abort", run: rseqAbort},
 	{name: "rseq-nonsense", run: rseqNonsense},
 }
@@ -83,6 +85,44 @@ func rseqRegister() {
 			}
 		}
 		return 1
+	})).ExitStatus(), 0)
+}
+
+// rseqMoves: the area and getcpu(2) say on which CPU a thread is that is moved to each in
+// turn.
+func rseqMoves() {
+	quiet()
+	b := rseqPage()
+	var all [16]uint64 // a set of CPUs
+	sysMust(unix.SYS_SCHED_GETAFFINITY, 0, unsafe.Sizeof(all), ptr(&all))
+	one := [16]uint64{all[0] & -all[0]}
+	sysMust(unix.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(one), ptr(&one))
+	equal("Cpus_allowed_list", line(read("/proc/thread-self/status"), "Cpus_allowed_list"), itoa(bits.TrailingZeros64(one[0])))
+	sysMust(unix.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(all), ptr(&all))
+	equal("status", wait(fork(func() int {
+		if rawCall(sysRseq, addr(b), 32, 0, rseqSig) != 0 {
+			return 1
+		}
+		for range 3 {
+			for cpu := uint32(0); cpu < 64; cpu++ {
+				if all[0]>>cpu&1 == 0 {
+					continue
+				}
+				one[0] = 1 << cpu
+				if rawCall(unix.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(one), ptr(&one)) != 0 {
+					return 2
+				}
+				got := cpu + 1
+				rawCall(unix.SYS_GETCPU, ptr(&got))
+				if got != cpu {
+					return 3
+				}
+				if binary.LittleEndian.Uint32(b[4:]) != cpu {
+					return 4
+				}
+			}
+		}
+		return 0
 	})).ExitStatus(), 0)
 }
 
