@@ -76,7 +76,7 @@ func (c *crowd) work(i int) {
 func (c *crowd) write(i int, page uintptr) {
 	defer func() { recover() }()
 	word := (*uint64)(unsafe.Add(*(*unsafe.Pointer)(unsafe.Pointer(&page)), 64*i))
-	for range 64 {
+	for range 20_000 { // for so long no entry to the kernel tells the CPU of a change
 		*word++
 		c.wrote[i]++ // not counted if it faults
 	}
