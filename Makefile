@@ -7,6 +7,7 @@ EXIT       ?= purge
 MEM        ?= 256M
 CPUS       ?= 2
 BOARD      ?=
+EARLY      ?=
 APPEND     ?=
 QEMU_EXTRA ?=
 PROGRAM    ?=
@@ -71,6 +72,7 @@ help: ## this list
 	@echo "             MACHINE= of arm64: virt virt-gicv3 virt-el2 virt-uboot virt-uboot-imx8mp virt-uefi"
 	@echo "                      raspi3b raspi3b-pl011 raspi4b imx8mp-evk xlnx-zcu102"
 	@echo "                      xlnx-zcu102-el2; of amd64: q35 microvm"
+	@echo "             EARLY=pl011@ADDRESS and others, or semihosting: early output of an arm64 kernel (boot/BOARDS.md)"
 	@echo "             DEBUG=1: every frame's owner is known and checked"
 	@echo "             ICOUNT=1: a nanosecond is an instruction (the default without PROGRAM); 0: wall time"
 
@@ -142,7 +144,7 @@ kernel: go-check
 	@$(GO) run ./boot/mkoverlay -arch $(ARCH) -o $(B)/overlay
 	@$(if $(SIXTH),$(GO) run ./qemu/sixth -o $(B)/sixth >/dev/null)
 	@$(KERNEL_GO) build $(KERNEL_FLAGS) -ldflags "$(LINK_$(ARCH))" -o $(B)/grim.elf ./kernel/grim
-	@$(GO) run ./boot/mkimage -arch $(ARCH) -o $(B)/grim $(B)/grim.elf
+	@$(GO) run ./boot/mkimage -arch $(ARCH) $(if $(EARLY),-early $(EARLY)) -o $(B)/grim $(B)/grim.elf
 
 initramfs: go-check
 	@echo "initramfs $(ARCH)"

@@ -33,6 +33,8 @@ var display *screen.Screen
 // rest can be printed. Until then messages are kept. A machine without a serial port that
 // has a driver prints that on its display and through a debugger, and does not start.
 func discover() (*machine.Info, error) {
+	runtime.EarlyMark('k')
+	runtime.EarlyMark('\n')
 	info, err := machine.FromArm64(physical, goos.BootArg)
 	if info == nil {
 		goos.Printk = runtime.EarlyConsole

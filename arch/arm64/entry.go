@@ -98,7 +98,7 @@ func (m *Machine) emulate(u *arch.UArea) bool {
 	default:
 		return false
 	}
-	return emulateMRS(&u.Frame, iss, readID)
+	return emulateMRS(&u.Frame, iss, readID) || m.rules.differ && emulateCTR(&u.Frame, iss, m.rules.shown())
 }
 
 // userInstruction reads the instruction at pc in the active address space. It lets the CPU

@@ -291,7 +291,7 @@ TEXT ·kernelTrap(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	STP	(R2, R3), 16(RSP)
 	CBNZ	R0, store
 	MRS	ELR_EL1, R1
-	MOVD	$·semihost(SB), R2
+	MOVD	$runtime·semihostCall(SB), R2
 	CMP	R1, R2
 	BNE	store
 	ADD	$4, R1
@@ -423,18 +423,12 @@ TEXT ·OverflowStack(SB),NOSPLIT,$16-0
 	BL	runtime·systemstack(SB)
 	RET
 
-// func semihost(op, arg uintptr) uintptr
-//
-// The HLT must be the first instruction, as kernelTrap recognizes it by its address. So
-// semihosting passes the arguments in registers.
-TEXT ·semihost(SB),NOSPLIT|NOFRAME,$0
-	WORD	$0xd45e0000	// hlt #0xf000
-	RET
-
 // func semihosting(op uintptr, arg unsafe.Pointer) uintptr
+//
+// There is one HLT for the runtime and for this package: kernelTrap knows its address.
 TEXT ·semihosting(SB),NOSPLIT,$16-24
 	MOVD	op+0(FP), R0
 	MOVD	arg+8(FP), R1
-	BL	·semihost(SB)
+	BL	runtime·semihostCall(SB)
 	MOVD	R0, ret+16(FP)
 	RET

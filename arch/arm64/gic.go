@@ -21,6 +21,7 @@ const (
 	gicdITARGETSR  = 0x0800
 	gicdICFGR      = 0x0c00
 	gicdSGIR       = 0x0f00 // GICv2
+	gicdCPENDSGIR  = 0x0f10 // GICv2: a byte for each SGI, with a bit for each CPU that sent it
 	gicdIROUTER    = 0x6000 // + 8*INTID
 
 	gicPriority = 0xa0a0a0a0 // the same for all: no preemption, as interrupts are masked
@@ -133,6 +134,10 @@ func (g *gicv2) initCPU(c *irqCPU) {
 // initInterface turns on this CPU's interface.
 func (g *gicv2) initInterface(c *irqCPU) {
 	c.target = max(uint64(g.self()&0xff), 1) // a single CPU reads 0, and is CPU 0
+	// ICPENDR leaves them alone.
+	for i := uintptr(0); i < sgis; i += 4 {
+		g.dist.write(gicdCPENDSGIR+i, ^uint32(0))
+	}
 	g.dist.write(gicdISENABLER, 1<<sgis-1)
 	// Interrupts are signalled only if no active one has the same or a higher priority.
 	for i := range uintptr(4) {

@@ -35,6 +35,9 @@ func TestGICv2Quiet(t *testing.T) {
 		}
 	}
 	for i := range 4 {
+		if dist[gicdCPENDSGIR/4+i] != ^uint32(0) {
+			t.Errorf("CPENDSGIR%d is %#x: interrupts between CPUs stay pending", i, dist[gicdCPENDSGIR/4+i])
+		}
 		if cpu[giccAPR/4+i] != 0 {
 			t.Errorf("active priorities %d: %#x", i, cpu[giccAPR/4+i])
 		}

@@ -100,6 +100,19 @@ func emulateMRS(f *arch.Frame, iss uint64, read func(i int) uint64) bool {
 	return true
 }
 
+// emulateCTR answers a trapped read of CTR_EL0 with the value that holds for all CPUs.
+func emulateCTR(f *arch.Frame, iss, value uint64) bool {
+	const ctr = 3<<issOp0At | 3<<issOp1At | 1<<issOp2At | issRead
+	if iss&(issIDMask|7<<issOp2At|15<<issCRmAt) != ctr {
+		return false
+	}
+	if rt := iss >> issRtAt & 31; rt != 31 {
+		f[rt] = value
+	}
+	f[slotPC] += 4
+	return true
+}
+
 // hwcap returns AT_HWCAP and AT_HWCAP2 for the fields that user code is shown (Linux UAPI,
 // asm/hwcap.h; "ARM64 ELF hwcaps" in the kernel's documentation).
 func hwcap(read func(i int) uint64) (caps, caps2 uint64) {

@@ -97,7 +97,7 @@ func New(c *Config) (*Machine, error) {
 	if len(c.RAM) == 0 {
 		return nil, errors.New("arm64: no RAM given")
 	}
-	m.features()
+	m.features(c.Mitigations)
 	m.speculation(c.Mitigations)
 	if err := m.mmu.init(c.RAM, c.windows(), c.Screen); err != nil {
 		return nil, err
@@ -174,7 +174,7 @@ func (c *Config) windows() []Span {
 	for _, w := range c.Watchdogs {
 		dogs = append(dogs, w.Regs)
 	}
-	all := slices.Concat(dogs, []Span{c.Distributor, c.Interface, c.UART.Regs, c.Power.Regs, c.Clock.Regs, c.LED.Regs}, c.Redistributors, c.Devices)
+	all := slices.Concat(dogs, []Span{c.Distributor, c.Interface, c.UART.Regs, c.Power.Regs, c.Clock.Regs, c.LED.Regs}, c.Redistributors, c.Devices, releaseWindows(c.CPUs, c.RAM))
 	return pages(all)
 }
 

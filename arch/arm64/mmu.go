@@ -31,15 +31,18 @@ func getRoots() (ttbr0, ttbr1 uint64)
 
 // Invalidations. A barrier before makes sure that table stores are seen, a barrier after
 // that the invalidation is complete on return. They reach all CPUs: on a machine with one
-// CPU the broadcast costs nothing.
-func flushVA(arg uint64)   // VAE1IS: ASID<<48 | VA>>12
-func flushASID(arg uint64) // ASIDE1IS: ASID<<48
-func flushAll()            // VMALLE1IS
+// CPU the broadcast costs nothing. Each is made a second time if twice is set, see needsTwice.
+func flushVA(arg uint64, twice bool)   // VAE1IS: ASID<<48 | VA>>12
+func flushASID(arg uint64, twice bool) // ASIDE1IS: ASID<<48
+func flushAll(twice bool)              // VMALLE1IS
 func syncInstructions(va, n, line uintptr, civac bool)
 
 // enablePAN clears SCTLR_EL1.SPAN and sets PSTATE.PAN; enableE0PD sets TCR_EL1.E0PD1.
 func enablePAN()
 func enableE0PD()
+
+// trapCTR clears SCTLR_EL1.UCT: a program's read of CTR_EL0 traps.
+func trapCTR()
 
 // hardenEL0 takes away EL0's access to counters and debug registers, and gives it the
 // virtual counter.
@@ -52,12 +55,10 @@ func Bytes(pa uint64, n int) []byte {
 
 // mmu is the part of Machine that handles address translation.
 type mmu struct {
-	root    arch.PA // the kernel root: an empty user half, and the kernel half
-	empty   arch.PA // a page of zeros, used as the kernel half of a separate root
-	ram     []Span  // the ranges that the direct map has as memory
-	icLine  uintptr // size of a data cache line, for syncInstructions
-	civac   bool    // lines must also be invalidated when they are cleaned, see needsCIVAC
-	syncing bool    // the instruction cache needs maintenance (CTR_EL0.DIC is 0)
+	root  arch.PA // the kernel root: an empty user half, and the kernel half
+	empty arch.PA // a page of zeros, used as the kernel half of a separate root
+	ram   []Span  // the ranges that the direct map has as memory
+	rules coreRules
 
 	// pool is memory of the Go heap, from which the first tables are made. It is never
 	// freed. Pages are taken from its front.
@@ -112,6 +113,9 @@ func EarlyMapScreen(r Span) error { return earlyMap(r, kernelScreen) }
 
 func earlyMap(r Span, leaf arch.PTE) error {
 	t := &kernelTables{root: arch.PA(readTTBR1() - upper), alloc: early.poolPage, at: poolAt}
+	if t.has(arch.DirectBase+arch.VA(r.Base), arch.PA(r.Base), r.Size, leaf) {
+		return nil // the runtime's early output has used it
+	}
 	err := mapWindow(t, r, leaf)
 	barrier()
 	return err
@@ -277,7 +281,7 @@ func (u *mmu) Activate(r arch.Root) {
 	c.active = r
 	setRoots(uint64(r.Table)|uint64(r.ASID)<<48, uint64(kernel)+upper)
 	if r.ASID == 0 {
-		flushASID(0)
+		flushASID(0, u.rules.twice)
 		c.asid0 = true
 	}
 }
@@ -289,7 +293,7 @@ func (u *mmu) Deactivate() {
 	c.active = arch.Root{}
 	setRoots(uint64(u.root), uint64(u.root)+upper)
 	if c.asid0 {
-		flushASID(0)
+		flushASID(0, u.rules.twice)
 		c.asid0 = false
 	}
 }
@@ -304,32 +308,46 @@ func (u *mmu) ASIDs() int {
 
 // FlushPage implements arch.MMU.
 func (u *mmu) FlushPage(r arch.Root, va arch.VA) {
-	flushVA(uint64(r.ASID)<<48 | uint64(va)>>arch.PageShift&(1<<44-1))
+	flushVA(uint64(r.ASID)<<48|uint64(va)>>arch.PageShift&(1<<44-1), u.rules.twice)
 }
 
 // FlushASID implements arch.MMU.
-func (u *mmu) FlushASID(r arch.Root) { flushASID(uint64(r.ASID) << 48) }
+func (u *mmu) FlushASID(r arch.Root) { flushASID(uint64(r.ASID)<<48, u.rules.twice) }
 
 // FlushAll implements arch.MMU.
-func (u *mmu) FlushAll() { flushAll() }
+func (u *mmu) FlushAll() { flushAll(u.rules.twice) }
 
 // SyncInstructions implements arch.MMU. It cleans the data cache to the point of
 // unification, through the direct map. Then it invalidates the whole instruction cache,
 // because an instruction cache may be tagged with virtual addresses, and the code does not
-// run at its addresses in the direct map.
+// run at its addresses in the direct map. The step is the smallest cache line of any CPU.
+// The maintenance reaches all CPUs, and is complete on return.
+//
+// Each CPU that then executes the code also needs a context synchronisation of its own: an
+// ISB, or an exception and the return from it. Otherwise it may execute an instruction that
+// it fetched before (Arm ARM B2.4.4). A CPU in the kernel synchronises when it returns to
+// user mode. A CPU in user mode has fetched nothing through the page's entry, because the
+// caller makes the page executable after this call. Kernel text never changes. A program
+// that changes code while it stays executable must do all of this by itself, as under Linux.
 func (u *mmu) SyncInstructions(pa arch.PA, n int) {
-	if n > 0 && u.syncing {
-		syncInstructions(uintptr(Ptr(pa)), uintptr(n), u.icLine, u.civac)
+	switch {
+	case n <= 0:
+	case u.rules.coherent():
+		barrier() // the stores have to be complete nonetheless
+	default:
+		syncInstructions(uintptr(Ptr(pa)), uintptr(n), u.rules.line(), u.rules.civac)
+		if u.rules.stale {
+			flushASID(0, u.rules.twice) // no TLB entry has it; see fetchesStale
+		}
 	}
 }
 
-// features sets the fields that depend on the CPU's ID registers.
-func (u *mmu) features() {
-	ctr := readCTR()
-	u.icLine = 4 << (ctr >> 16 & 15)
-	u.civac = needsCIVAC(readMIDR())
-	// IDC and DIC: hardware keeps instruction fetches coherent.
-	u.syncing = ctr>>28&3 != 3
+// features sets the fields that depend on the CPU's ID registers. force has the words of the
+// kernel argument mitigations=.
+func (u *mmu) features(force []string) {
+	u.rules.join(readMIDR(), readCTR())
+	u.rules.twice = u.rules.twice || slices.Contains(force, "tlbi")
+	u.rules.differ = u.rules.differ || slices.Contains(force, "ctr")
 	u.featuresHere()
 }
 
@@ -344,6 +362,9 @@ func (u *mmu) featuresHere() {
 	dfr, pfr := readDFR0(), readPFR0()
 	pmu := dfr >> 8 & 15
 	hardenEL0(pmu != 0 && pmu != 15, pfr>>44&15 != 0)
+	if u.rules.differ {
+		trapCTR()
+	}
 }
 
 // LoadedRoots returns the root pages to which TTBR0_EL1 and TTBR1_EL1 point. For

@@ -75,29 +75,41 @@ TEXT ·getRoots(SB),NOSPLIT,$0-16
 	MOVD	R1, ttbr1+8(FP)
 	RET
 
-// func flushVA(arg uint64)
-TEXT ·flushVA(SB),NOSPLIT,$0-8
+// func flushVA(arg uint64, twice bool)
+TEXT ·flushVA(SB),NOSPLIT,$0-9
 	MOVD	arg+0(FP), R0
+	MOVBU	twice+8(FP), R1
 	DSB	ISHST
 	TLBI	VAE1IS, R0
+	CBZ	R1, once
 	DSB	ISH
+	TLBI	VAE1IS, R0
+once:	DSB	ISH
 	ISB	SY
 	RET
 
-// func flushASID(arg uint64)
-TEXT ·flushASID(SB),NOSPLIT,$0-8
+// func flushASID(arg uint64, twice bool)
+TEXT ·flushASID(SB),NOSPLIT,$0-9
 	MOVD	arg+0(FP), R0
+	MOVBU	twice+8(FP), R1
 	DSB	ISHST
 	TLBI	ASIDE1IS, R0
+	CBZ	R1, once
 	DSB	ISH
+	TLBI	ASIDE1IS, R0
+once:	DSB	ISH
 	ISB	SY
 	RET
 
-// func flushAll()
-TEXT ·flushAll(SB),NOSPLIT,$0-0
+// func flushAll(twice bool)
+TEXT ·flushAll(SB),NOSPLIT,$0-1
+	MOVBU	twice+0(FP), R1
 	DSB	ISHST
 	TLBI	VMALLE1IS
+	CBZ	R1, once
 	DSB	ISH
+	TLBI	VMALLE1IS
+once:	DSB	ISH
 	ISB	SY
 	RET
 
@@ -148,6 +160,14 @@ TEXT ·enableE0PD(SB),NOSPLIT,$0-0
 	MRS	TCR_EL1, R0
 	ORR	$(1<<56), R0
 	MSR	R0, TCR_EL1
+	ISB	SY
+	RET
+
+// func trapCTR()
+TEXT ·trapCTR(SB),NOSPLIT,$0-0
+	MRS	SCTLR_EL1, R0
+	AND	$~(1<<15), R0
+	MSR	R0, SCTLR_EL1
 	ISB	SY
 	RET
 

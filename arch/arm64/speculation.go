@@ -44,6 +44,8 @@ const (
 	cortexX2, cortexX3              = implArm | 0xd48, implArm | 0xd4e
 	neoverseN1, neoverseN2          = implArm | 0xd0c, implArm | 0xd49
 	neoverseV1, neoverseV2          = implArm | 0xd40, implArm | 0xd4f
+	cortexX4, cortexX925            = implArm | 0xd82, implArm | 0xd85
+	neoverseV3, neoverseV3AE        = implArm | 0xd84, implArm | 0xd83
 	brahmaB53, vulcan               = implBroadcom | 0x100, implBroadcom | 0x516
 	thunderX2, tsv110               = implCavium | 0x0af, implHiSilicon | 0xd01
 	carmel, ampere1                 = implNVIDIA | 0x004, implAmpere | 0xac3
@@ -98,7 +100,7 @@ type speculation struct {
 // decideSpeculation decides on the measures. force has the words of the kernel argument
 // mitigations=. off turns all measures off, except those whose own words are given too.
 func decideSpeculation(f *coreFacts, force []string) (s speculation) {
-	core := f.midr>>8&(0xff<<16) | f.midr>>4&0xfff
+	core := core(f.midr)
 	at := func(reg uint64, shift uint) uint64 { return reg >> shift & 15 }
 	is := func(lists ...[]uint64) bool { return slices.Contains(slices.Concat(lists...), core) }
 	off := slices.Contains(force, "off")

@@ -22,13 +22,6 @@ import (
 // Only one CPU at a time may start others, as there is only one word that names the
 // startBlock. New does it first. Later any CPU may call Task, which waits for its turn.
 
-// Processor is a CPU that may be started.
-type Processor struct {
-	MPIDR   uint64 // affinity
-	Method  string // "psci" or "spin-table"
-	Release uint64 // physical address of its word of the spin table
-}
-
 // startBlock has the data with which a CPU is started. It is accessed through the direct
 // map. Machine code contains its offsets. The started CPU reads the first part while its
 // MMU is off, so that part must not change after it has been cleaned from the caches.
@@ -36,10 +29,16 @@ type startBlock struct {
 	mair, tcr, ttbr0, ttbr1 uint64 // 0; ttbr0 maps secondaryEntry at its physical address
 	sctlr, high, self, root uint64 // 32; high and self are virtual addresses; root is the final TTBR0
 	conduit, cpu            uint64 // 64; the conduit of PSCI; the CPU's number
-	_                       [6]uint64
+	mpidr                   uint64 // 80; affinity of the CPU that this block is for
+	_                       [5]uint64
 	alive, started          uint64 // 128; each becomes 1: the CPU has come up; it runs its M
 	fn, sp, g               uint64 // 144; the task; fn is 0 if there is none
-	_                       [11]uint64
+	midr, ctr               uint64 // 168; MIDR_EL1 and CTR_EL0 of the CPU, once it has come up
+	_                       uint64
+	// An exception of the CPU before it runs Go code. The CPU may store it with its cache
+	// off, so other CPUs must not store to this cache line.
+	esr, far, pc, faulted uint64 // 192
+	_                     [4]uint64
 }
 
 var _ = [1]struct{}{}[unsafe.Sizeof(startBlock{})-256]
@@ -57,14 +56,15 @@ const (
 
 // defined in start.s
 func smccc3(function, a, b, c uint64, smc bool) int64
-func secondaryAddress() (entry, high uintptr)
+func secondaryAddress() (entry, high, vectors uintptr)
 func readStartRegs() (mair, tcr, sctlr uint64)
-func cleanLine(va uintptr) // to memory, for a CPU whose caches are off
+func cleanLine(va uintptr)
 func sendEvent()
 func startBlockWord() *uint64 // holds the physical address of the block that secondaryEntry uses
 
-// secondarySize is a bound on the size of the code that runs with the MMU off.
-const secondarySize = 256
+// secondarySize is a bound on the size of secondaryEntry and secondaryMap together, and on
+// that of secondaryVectors.
+const secondarySize = 0xa00
 
 // startOthers starts the wanted number of CPUs, to see whether they exist, and numbers them
 // in that order. c.CPUs may contain the boot CPU, which is skipped. The warnings describe
@@ -83,14 +83,18 @@ func (m *Machine) startOthers(c *Config) (warnings []string) {
 	}
 	blocks := m.mmu.alloc()
 	clear(directAt(blocks)[:])
-	entry, high := secondaryAddress()
-	code := physOfImage(entry)
+	entry, high, vectors := secondaryAddress()
+	first, last := min(entry, vectors), max(entry, vectors)
 	page := func() (arch.PA, error) {
 		pa := m.mmu.alloc()
 		clear(directAt(pa)[:])
 		return pa, nil
 	}
-	identity, err := identityMap(page, directAt, code, secondarySize)
+	identity, err := identityMap(page, directAt, physOfImage(first), uint64(last-first)+secondarySize)
+	if err == nil { // for secondaryVectors
+		t := &kernelTables{root: identity, alloc: page, at: directAt}
+		err = t.mapRange(arch.VA(blocks), blocks, arch.PageSize, kernelData|pteNG)
+	}
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -111,7 +115,7 @@ func (m *Machine) startOthers(c *Config) (warnings []string) {
 		r.start = b
 		b.mair, b.tcr, b.sctlr = readStartRegs()
 		b.ttbr0, b.ttbr1, b.root = uint64(identity), uint64(m.root)+upper, uint64(m.root)
-		b.high, b.self, b.cpu = uint64(high), uint64(uintptr(unsafe.Pointer(b))), uint64(n)
+		b.high, b.self, b.cpu, b.mpidr = uint64(high), uint64(uintptr(unsafe.Pointer(b))), uint64(n), o.MPIDR&mpidrAffinity
 		if o.Method == "psci" {
 			b.conduit = uint64(m.conduit)
 		}
@@ -125,34 +129,59 @@ func (m *Machine) startOthers(c *Config) (warnings []string) {
 			lost++ // the stack stays mapped
 			continue
 		}
-		if !await(&b.alive, startLimit) {
+		if why := b.awaitAlive(); why != "" {
 			// It may still start: its block and its stack are not used for another CPU.
-			warnings = append(warnings, fmt.Sprintf("CPU %#x does not start", o.MPIDR))
+			warnings = append(warnings, fmt.Sprintf("CPU %#x does not start%s", o.MPIDR, why))
 			lost++
 			continue
 		}
+		m.rules.join(b.midr, b.ctr)
 		m.running++
 	}
+	m.featuresHere() // what the others ask for
 	return warnings
+}
+
+// awaitAlive waits until the CPU has come up. If it does not come up, the result says what
+// is known about that.
+func (b *startBlock) awaitAlive() (why string) {
+	for end := runtime.Nanotime() + startLimit; atomic.LoadUint64(&b.alive) == 0; yield() {
+		if runtime.Nanotime() >= end {
+			return ": it does not come"
+		}
+		cleanLines(uintptr(unsafe.Pointer(&b.esr)), 32)
+		if atomic.LoadUint64(&b.faulted) != 0 {
+			return fmt.Sprintf(": exception, esr %#x far %#x pc %#x", b.esr, b.far, b.pc)
+		}
+	}
+	return ""
+}
+
+// cleanLines cleans and invalidates the cache lines of [va, va+n): a CPU whose caches are off
+// sees what is stored there, and this CPU sees what that CPU stores.
+func cleanLines(va, n uintptr) {
+	line := uintptr(4) << (readCTR() >> ctrDminAt & 15)
+	for at := va &^ (line - 1); at < va+n; at += line {
+		cleanLine(at)
+	}
 }
 
 // startup makes a CPU begin at secondaryEntry. It allocates nothing. It returns PSCI's
 // result.
 func (m *Machine) startup(r *cpu) int64 {
-	entry, _ := secondaryAddress()
+	entry, _, _ := secondaryAddress()
 	word := startBlockWord()
 	at := uintptr(unsafe.Pointer(r.start))
+	// The block must be in memory before the word: a CPU that waits in secondaryEntry reads
+	// the word again and again, and then the block.
+	cleanLines(at, unsafe.Sizeof(startBlock{}))
 	atomic.StoreUint64(word, uint64(at-uintptr(arch.DirectBase)))
-	barrier()
-	cleanLine(uintptr(unsafe.Pointer(word)))
-	cleanLine(at)
-	cleanLine(at + 64)
+	cleanLines(uintptr(unsafe.Pointer(word)), 8)
 	pa := uint64(physOfImage(entry))
 	if r.release != 0 {
 		release := (*uint64)(Ptr(arch.PA(r.release)))
 		atomic.StoreUint64(release, pa)
-		barrier()
-		cleanLine(uintptr(unsafe.Pointer(release)))
+		cleanLines(uintptr(unsafe.Pointer(release)), 8)
 		sendEvent()
 		return 0
 	}
@@ -196,6 +225,10 @@ func (m *Machine) Task(sp, mp, gp, fn unsafe.Pointer) {
 		m.startup(r)
 	}
 	if !await(&b.started, startLimit) {
+		show("CPU's exception before its first code: esr ", b.esr)
+		show(" far ", b.far)
+		show(" pc ", b.pc)
+		print("\n")
 		panic("arm64: a CPU that had started before does not start")
 	}
 	starting.Store(0)

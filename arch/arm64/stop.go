@@ -42,8 +42,12 @@ func (m *Machine) Started(n int) bool {
 	return n == 0 || atomic.LoadUint64(&cpus[n].start.started) != 0
 }
 
-// stop stops this CPU for good, because the kernel dies on another CPU.
+// stop stops this CPU for good, because the kernel dies on another CPU. It ignores an
+// interrupt that no CPU has asked for: firmware may have left it pending.
 func (c *cpu) stop() {
+	if c.asked.Load() == 0 {
+		return
+	}
 	if c.userPC != 0 {
 		c.stopped.Store(stopUser)
 	} else {

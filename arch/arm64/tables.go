@@ -61,6 +61,28 @@ func (t *kernelTables) mapRange(va arch.VA, pa arch.PA, n uint64, leaf arch.PTE)
 	return nil
 }
 
+// has reports whether one entry with the bits of leaf already maps [va, va+n) to pa on.
+func (t *kernelTables) has(va arch.VA, pa arch.PA, n uint64, leaf arch.PTE) bool {
+	table := t.at(t.root)
+	for level := arch.Levels - 1; ; level-- {
+		e := table[va.Index(level)]
+		if e&pteValid == 0 {
+			return false
+		}
+		if level > 0 && e&pteTable != 0 {
+			table = t.at(arch.PA(e & pteAdr))
+			continue
+		}
+		if level > 0 {
+			leaf &^= pteTable
+		} else {
+			leaf |= pteTable
+		}
+		off := uint64(va) & (levelSize(level) - 1)
+		return e == arch.PTE(uint64(pa)-off)|leaf && off+n <= levelSize(level)
+	}
+}
+
 // replaceSize is a bound on the size of the code that replaces the kernel half.
 const replaceSize = 64
 

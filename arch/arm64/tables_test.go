@@ -185,3 +185,35 @@ func TestIdentityMap(t *testing.T) {
 		}
 	}
 }
+
+// TestHas: a window that early output has mapped, by a block, is not mapped again.
+func TestHas(t *testing.T) {
+	pages := map[arch.PA]*[arch.Entries]arch.PTE{}
+	alloc := func() (arch.PA, error) {
+		pa := arch.PA(len(pages)+1) << arch.PageShift
+		pages[pa] = new([arch.Entries]arch.PTE)
+		return pa, nil
+	}
+	root, _ := alloc()
+	k := &kernelTables{root: root, alloc: alloc, at: func(pa arch.PA) *[arch.Entries]arch.PTE { return pages[pa] }}
+	const block, page = 0x4000_0000, 0x8000_3000
+	for pa, n := range map[arch.PA]uint64{block: 1 << 30, page: arch.PageSize} {
+		if err := k.mapRange(arch.DirectBase+arch.VA(pa), pa, n, kernelDevice); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		pa   arch.PA
+		n    uint64
+		leaf arch.PTE
+		want bool
+	}{
+		{block + 0x9000000, 0x1000, kernelDevice, true}, {block + 0x9000000, 0x1000, kernelData, false},
+		{block + 1<<30 - 8, 8, kernelDevice, true}, {block + 1<<30 - 8, 16, kernelDevice, false},
+		{page + 0x40, 0x80, kernelDevice, true}, {page, 0x1001, kernelDevice, false}, {page + 0x1000, 8, kernelDevice, false},
+	} {
+		if got := k.has(arch.DirectBase+arch.VA(c.pa), c.pa, c.n, c.leaf); got != c.want {
+			t.Errorf("[%#x, +%#x), %#x: %v", uint64(c.pa), c.n, uint64(c.leaf), got)
+		}
+	}
+}

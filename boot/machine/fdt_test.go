@@ -223,6 +223,10 @@ func TestBadTrees(t *testing.T) {
 			c := r.Children[6].Children[1]
 			c.Properties = append(c.Properties, strs("enable-method", "spin-table"))
 		}, "/cpus/cpu@1: property \"cpu-release-addr\""},
+		{"spin table between words", func(r *dt.Node) {
+			c := r.Children[6].Children[1]
+			c.Properties = append(c.Properties, strs("enable-method", "spin-table"), dt.PropertyU64("cpu-release-addr", 0xdc))
+		}, "/cpus/cpu@1: cpu-release-addr 0xdc is not on 8 bytes"},
 		{"initrd", func(r *dt.Node) {
 			r.Children[1].Properties = append(r.Children[1].Properties,
 				dt.PropertyU32("linux,initrd-start", 9), dt.PropertyU64("linux,initrd-end", 8))
@@ -243,8 +247,9 @@ func TestBadTrees(t *testing.T) {
 }
 
 // TestCPUs: each CPU is found with its number and its start method. A CPU without a number,
-// or a disabled CPU that cannot be started, is not used. Broken by: cpu-release-addr
-// ignored; disabled CPUs taken.
+// or a disabled CPU that cannot be started, is not used. The page where a CPU of a spin
+// table looks for its word is not handed out. Broken by: cpu-release-addr ignored, or not
+// reserved; disabled CPUs taken.
 func TestCPUs(t *testing.T) {
 	cpu := func(name string, ps ...dt.Property) *dt.Node {
 		return dt.NewNode(name, dt.WithProperty(append(ps, dt.PropertyString("device_type", "cpu"))...))
@@ -262,6 +267,13 @@ func TestCPUs(t *testing.T) {
 	}
 	if want := []CPU{{0, "psci", 0}, {1<<32 | 0x100, "spin-table", 0xd8}}; !slices.Equal(in.CPUs, want) || len(in.Warnings) != 1 {
 		t.Errorf("%+v, warnings %q; want %+v", in.CPUs, in.Warnings, want)
+	}
+	in.Memory = []Range{{0, 1 << 20}}
+	if err := in.finish(); err != nil {
+		t.Fatal(err)
+	}
+	if want := []Range{{pageSize, 1<<20 - pageSize}}; !slices.Equal(in.Usable(), want) {
+		t.Errorf("%v is handed out, want %v: a CPU looks at page 0", in.Usable(), want)
 	}
 }
 

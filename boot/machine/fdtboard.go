@@ -42,6 +42,9 @@ func (in *Info) fdtCPUs(root *node) error {
 				if c.Release, err = n.number("cpu-release-addr"); err != nil {
 					return err
 				}
+				if c.Release%8 != 0 {
+					return fmt.Errorf("%s: cpu-release-addr %#x is not on 8 bytes", n, c.Release)
+				}
 				r, err := newRange(n.String()+": cpu-release-addr", c.Release, 8)
 				if err != nil {
 					return err

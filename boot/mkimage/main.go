@@ -1,8 +1,9 @@
 // Command mkimage turns a linked kernel into the file that a machine boots.
 //
-//	mkimage -arch amd64|arm64 -o image kernel.elf
+//	mkimage -arch amd64|arm64 [-early PORT] -o image kernel.elf
 //
-// On arm64 it changes the kernel itself first, for the errata of Cortex-A53.
+// On arm64 it changes the kernel itself first, for the errata of Cortex-A53, and to
+// give it a port for early output.
 package main
 
 import (
@@ -19,19 +20,20 @@ var makers = map[string]func(kernel []byte) ([]byte, error){}
 func main() {
 	arch := flag.String("arch", "", "architecture: amd64 or arm64")
 	out := flag.String("o", "", "image to write")
+	early := flag.String("early", "", "arm64: port for early output")
 	flag.Parse()
 	maker := makers[*arch]
 	if maker == nil || *out == "" || flag.NArg() != 1 {
 		fmt.Fprintln(os.Stderr, "usage: mkimage -arch amd64|arm64 -o image kernel.elf")
 		os.Exit(2)
 	}
-	if err := run(*arch, maker, flag.Arg(0), *out); err != nil {
+	if err := run(*arch, maker, flag.Arg(0), *out, *early); err != nil {
 		fmt.Fprintf(os.Stderr, "mkimage: %s: %v\n", flag.Arg(0), err)
 		os.Exit(1)
 	}
 }
 
-func run(arch string, maker func([]byte) ([]byte, error), in, out string) error {
+func run(arch string, maker func([]byte) ([]byte, error), in, out, early string) error {
 	kernel, err := os.ReadFile(in)
 	if err != nil {
 		return err
@@ -45,6 +47,11 @@ func run(arch string, maker func([]byte) ([]byte, error), in, out string) error 
 			if err := os.WriteFile(in, kernel, 0o755); err != nil {
 				return err
 			}
+		}
+	}
+	if early != "" {
+		if err := image.Early(kernel, early); err != nil {
+			return err
 		}
 	}
 	if err := image.CheckMemory(kernel); err != nil {

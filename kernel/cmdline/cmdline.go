@@ -75,7 +75,7 @@ var crashes = []string{"no", "panic", "nil", "text", "stack", "busy"}
 
 // mitigations are the words of mitigations=. A machine ignores the mitigations that it does
 // not have.
-var mitigations = []string{"auto", "off", "ibpb", "ibrs", "verw", "ssbd", "bhb"}
+var mitigations = []string{"auto", "off", "ibpb", "ibrs", "verw", "ssbd", "bhb", "tlbi", "ctr"}
 
 // choice is a flag.Value that accepts a fixed list of words.
 type choice[T any] struct {

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -45,12 +46,15 @@ type refusal struct {
 	noTree  bool
 	treeAt  uint64         // address of the tree; 0: refuseTree
 	mem     string         // "": refuseRAM
-	fault   string         // a function of the entry code, which is made to begin with an undefined instruction
+	cpus    int            // 0: one
+	fault   string         // a function of the start code, which is made to begin with an undefined instruction
+	early   string         // port for the image's early output
 	serror  bool           // the kernel is entered at EL1 with an SError pending
 	edit    func(*dt.Node) // changes the machine's own tree
 	damage  func([]byte)   // changes the bytes of the tree afterwards
 
 	want   string // text on the serial port, or on the screen
+	not    string // text that must not be there; "": any text may
 	screen *screen.Config
 	uefi   bool // start by UEFI; with a ramfb, the text is on its screen
 	ends   bool // QEMU ends, with this status
@@ -92,6 +96,26 @@ var refusals = []refusal{
 		want: " p ffffffff8", ends: true},
 	{name: "exception with the early vectors", machine: "virt", fault: "rt0tree",
 		want: "grim: exception before the kernel started, esr 0000000002000000", ends: true},
+	{name: "exception on another CPU, MMU off", machine: "virt", cpus: 2, edit: startTwo, fault: "grim/arch/arm64.secondaryMap",
+		want: "grim: warning: CPU 0x1 does not start: exception, esr 0x2000000 far ", ends: true},
+	{name: "exception on another CPU, MMU just on", machine: "virt", cpus: 2, edit: startTwo, fault: "grim/arch/arm64.secondaryHigh",
+		want: "grim: warning: CPU 0x1 does not start: exception, esr 0x2000000 far ", ends: true},
+	// The kernel's vectors are in, and its way to end the machine is not: the runtime's is.
+	{name: "panic before the board is open", machine: "virt", cpus: 2, edit: startTwo, fault: "grim/arch/arm64.readStartRegs.abi0",
+		want: "kernel exception: undefined instruction", not: "fault while handling a fault", ends: true},
+	// Early output, which needs no tree: the letters of boot/BOARDS.md, and then what is wrong.
+	{name: "early output, EL1", machine: "virt", early: "pl011@0x9000000", edit: strangeConsole,
+		want: "1tmrk\r\ngrim: warning: the console that stdout-path names", args: []string{"-semihosting"}, ends: true, status: 1},
+	{name: "early output, EL2", machine: "virt,virtualization=on", early: "pl011@0x9000000",
+		want: "2dtmrk\r\nGrim, ", ends: true},
+	{name: "early output, no tree", machine: "virt", early: "pl011@0x9000000", noTree: true,
+		want: "1tmrk\r\ngrim: boot: the boot loader gave no device tree", args: []string{"-semihosting"}, ends: true, status: 1},
+	{name: "early output, misplaced", machine: "virt", early: "pl011@0x9000000", noTree: true, off: 0x1000,
+		want: "grim: the image is not on a 2 MB boundary"},
+	{name: "early output, exception, no tree", machine: "virt", early: "pl011@0x9000000", noTree: true, fault: "rt0high",
+		want: "1tgrim: exception in the entry code: e 0000000002000000 f ", args: []string{"-semihosting"}, ends: true, status: 3},
+	{name: "early output, debugger", machine: "virt", early: "semihosting", args: []string{"-semihosting"},
+		want: "1tmrk\n", ends: true, status: 1},
 	{name: "SError pending", machine: "virt,virtualization=on", serror: true,
 		want: "grim: warning: an SError was pending when the kernel took over", ends: true},
 	{name: "tree over a 2 MB boundary", machine: "virt", treeAt: 0x481ffff0,
@@ -110,12 +134,18 @@ var refusals = []refusal{
 		edit: strangeConsole, want: "no serial port that there is a driver for"},
 }
 
+// startTwo makes the kernel start two CPUs.
+func startTwo(r *dt.Node) {
+	c := node(r, "chosen")
+	c.Properties = append(c.Properties, dt.PropertyString("bootargs", "cpus=2"))
+}
+
 // strangeConsole makes the machine's serial port one of an unknown kind.
 func strangeConsole(r *dt.Node) {
 	node(r, "pl011@9000000").UpdateProperty("compatible", []byte("acme,uart\x00"))
 }
 
-// node returns a child of the root.
+// node returns a child of a node.
 func node(r *dt.Node, name string) *dt.Node {
 	for _, c := range r.Children {
 		if c.Name == name {
@@ -205,7 +235,7 @@ func (r *refusal) check(ctx context.Context) error {
 	if r.ends {
 		<-ended
 		text := out.String()
-		if ctx.Err() != nil || !strings.Contains(text, r.want) || cmd.ProcessState.ExitCode() != r.status {
+		if ctx.Err() != nil || !strings.Contains(text, r.want) || r.not != "" && strings.Contains(text, r.not) || cmd.ProcessState.ExitCode() != r.status {
 			return fmt.Errorf("status %d after %q, want %d and %q", cmd.ProcessState.ExitCode(), text, r.status, r.want)
 		}
 		return nil
@@ -236,7 +266,7 @@ func unfold(s string) string { return strings.ReplaceAll(s, "\n", "") }
 
 // command prepares the files, and returns QEMU's arguments.
 func (r *refusal) command(ctx context.Context, dir string) ([]string, error) {
-	args := append([]string{"-machine", r.machine, "-cpu", "cortex-a53", "-m", r.memory(), "-display", "none",
+	args := append([]string{"-machine", r.machine, "-cpu", "cortex-a53", "-m", r.memory(), "-smp", r.smp(), "-display", "none",
 		"-nic", "none", "-no-reboot", "-serial", "stdio"}, r.args...)
 	file := func(name string, b []byte) string {
 		name = filepath.Join(dir, name)
@@ -265,15 +295,17 @@ func (r *refusal) command(ctx context.Context, dir string) ([]string, error) {
 		}
 		return append(args, c.Disk()...), nil
 	}
-	image := "build/arm64/grim"
-	if r.fault != "" {
-		b, err := faulty(r.fault)
-		if err != nil {
-			return nil, err
-		}
-		image = file("image", b)
+	b, err := os.ReadFile("build/arm64/grim")
+	if err == nil && r.early != "" {
+		b, err = earlyImage(r.early)
 	}
-	load(image, refuseImage+r.off)
+	if err == nil && r.fault != "" {
+		err = faulty(b, r.fault)
+	}
+	if err != nil {
+		return nil, err
+	}
+	load(file("image", b), refuseImage+r.off)
 	at := uint64(0)
 	if !r.noTree {
 		at = max(r.treeAt, refuseTree)
@@ -284,6 +316,8 @@ func (r *refusal) command(ctx context.Context, dir string) ([]string, error) {
 }
 
 func (r *refusal) memory() string { return cmp.Or(r.mem, refuseRAM) }
+
+func (r *refusal) smp() string { return strconv.Itoa(max(r.cpus, 1)) }
 
 // shim returns the code that jumps to the image, with the tree's address in X0.
 func (r *refusal) shim(tree uint64) []byte {
@@ -316,32 +350,40 @@ func (r *refusal) shim(tree uint64) []byte {
 	return binary.LittleEndian.AppendUint64(b, refuseImage+r.off)
 }
 
-// faulty returns the image with an undefined instruction at the start of a function.
-func faulty(function string) ([]byte, error) {
-	b, err := os.ReadFile("build/arm64/grim")
-	if err != nil {
-		return nil, err
-	}
+// earlyImage returns the image with a port for early output.
+func earlyImage(port string) ([]byte, error) {
 	k, err := os.ReadFile("build/arm64/grim.elf")
 	if err != nil {
 		return nil, err
 	}
+	if err := image.Early(k, port); err != nil {
+		return nil, err
+	}
+	return image.ARM64(k)
+}
+
+// faulty puts an undefined instruction into the image where a function begins.
+func faulty(b []byte, function string) error {
+	k, err := os.ReadFile("build/arm64/grim.elf")
+	if err != nil {
+		return err
+	}
 	f, err := image.ARM64ELF(k)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	syms, err := f.Symbols()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	base := f.Section(".text").Addr - 4096 // the page of the header
 	for _, s := range syms {
 		if s.Name == function {
 			clear(b[s.Value-base:][:4])
-			return b, nil
+			return nil
 		}
 	}
-	return nil, fmt.Errorf("no function %s in the kernel", function)
+	return fmt.Errorf("no function %s in the kernel", function)
 }
 
 // tree returns the machine's own device tree, with the changes.
@@ -349,7 +391,7 @@ func (r *refusal) tree(ctx context.Context, dir string) ([]byte, error) {
 	name := filepath.Join(dir, "dumped")
 	machine, _, _ := strings.Cut(r.machine, ",acpi")
 	out, err := exec.CommandContext(ctx, qemu.Binary("arm64"), "-machine", machine+",dumpdtb="+name, "-cpu", "cortex-a53",
-		"-m", r.memory(), "-display", "none", "-nic", "none").CombinedOutput()
+		"-m", r.memory(), "-smp", r.smp(), "-display", "none", "-nic", "none").CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("dumpdtb: %w: %s", err, out)
 	}
@@ -357,21 +399,17 @@ func (r *refusal) tree(ctx context.Context, dir string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	fdt, err := dt.ReadFDT(io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b))))
+	b, err = editTree(b, func(root *dt.Node) {
+		if r.edit != nil {
+			r.edit(root)
+		}
+		if r.screen != nil {
+			r.withScreen(root)
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
-	if r.edit != nil {
-		r.edit(fdt.RootNode)
-	}
-	if r.screen != nil {
-		r.withScreen(fdt.RootNode)
-	}
-	var w bytes.Buffer
-	if _, err := fdt.Write(&w); err != nil {
-		return nil, err
-	}
-	b = w.Bytes()
 	if r.damage != nil {
 		r.damage(b)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"runtime"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,6 +56,22 @@ func privilegeInstructions() {
 	for _, in := range privileged[runtime.GOARCH] {
 		p := machineCode(in.code)
 		dies(in.name, in.want, func() { jump(p) })
+	}
+	if runtime.GOARCH == "arm64" {
+		cacheType()
+	}
+}
+
+// cacheType: a program may read CTR_EL0 (Arm ARM D24.2.34), and finds lines of 16 bytes to a
+// page there. Where CPUs differ, the kernel answers. Broken by: no answer.
+func cacheType() {
+	p := machineCode(append(word(0xd53b0020), word(0xd65f03c0)...)) // mrs x0,ctr_el0; ret
+	fn := &p
+	ctr := (*(*func() uint64)(unsafe.Pointer(&fn)))()
+	for _, log := range []uint64{ctr & 15, ctr >> 16 & 15} {
+		if log < 2 || log > 10 || ctr>>31&1 == 0 {
+			fail("CTR_EL0 %#x: lines of %d words", ctr, 1<<log)
+		}
 	}
 }
 

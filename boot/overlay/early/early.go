@@ -28,7 +28,8 @@ const (
 	Cadence
 	IMX
 	SBSA
-	UART8 // UART16 by accesses of 8 bits
+	UART8    // UART16 by accesses of 8 bits
+	Debugger // semihosting; of an image's port for early output only
 )
 
 // Ways to call PSCI.

@@ -31,6 +31,7 @@ func rt0EL2()
 // archinit takes the counter's frequency from CNTFRQ_EL0, if firmware has set it, and gives
 // package internal/cpu the value that Linux would have in AT_HWCAP.
 func archinit() {
+	EarlyMark('r')
 	if hz := counterHz(); hz != 0 {
 		SetClock(hz)
 	}

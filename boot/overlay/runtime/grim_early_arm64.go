@@ -18,6 +18,9 @@ func semihostPutc(c byte)
 // powerOff asks PSCI to turn the machine off, with HVC or SMC. It returns if that fails.
 func powerOff(psci uint32)
 
+// fixedPort returns the image's port for early output; kind is 0 if it has none.
+func fixedPort() (kind, base, shift uint64)
+
 // tableRoot returns TTBR1_EL1: the address of the present tables, and some other bits.
 func tableRoot() uint64
 
@@ -43,10 +46,53 @@ const (
 //
 //go:nosplit
 func earlyLook() {
-	if p := &earlyPort; !p.looked {
-		p.looked = true
-		early.Find(bootArg, directBase, &p.console)
+	p := &earlyPort
+	if p.looked {
+		return
 	}
+	p.looked = true
+	early.Find(bootArg, directBase, &p.console)
+	fixedConsole(&p.console)
+}
+
+// fixedConsole sets c to the image's port for early output, and reports whether it has one.
+// For a debugger the kind is None.
+//
+//go:nosplit
+func fixedConsole(c *early.Console) bool {
+	kind, base, shift := fixedPort()
+	if kind == 0 {
+		return false
+	}
+	if kind == early.Debugger {
+		kind = early.None
+	}
+	c.Kind, c.Base, c.Shift, c.GPIO = uint32(kind), base, uint32(shift), 0
+	return true
+}
+
+// EarlyMark prints a letter on the image's port for early output, if it has one. The letter
+// says how far the start has come: boot/BOARDS.md has the list.
+//
+//go:nosplit
+func EarlyMark(letter byte) {
+	if kind, _, _ := fixedPort(); kind != 0 {
+		earlyPutc(letter)
+	}
+}
+
+// earlyMarkOff is EarlyMark with the MMU off; see earlyRefuse.
+//
+//go:nosplit
+func earlyMarkOff(letter byte) {
+	var c early.Console
+	c.Kind, c.Base, c.Shift = early.None, 0, 0
+	fixedConsole(&c)
+	if c.Kind == early.None {
+		semihostPutc(letter)
+		return
+	}
+	c.Put(unsafe.Add(nil, uintptr(c.Base)), letter)
 }
 
 // earlyPutc prints a byte on the machine's console, without the kernel's help.
@@ -137,6 +183,9 @@ func earlyFault(again bool, esr, far, pc uint64) {
 	if again {
 		earlyPort.console.Kind = early.None
 		earlyPort.at, earlyPort.looked, earlyPort.mapped = nil, true, true
+		if fixedConsole(&earlyPort.console) { // it was the tree that faulted
+			earlyPort.mapped = false
+		}
 	}
 	earlyPrint("grim: exception before the kernel started, esr ")
 	earlyHex(esr)
@@ -175,7 +224,9 @@ func earlyHex(v uint64) {
 //go:nosplit
 func earlyRefuse(tree uint64, reason *byte, pc, esr, far uint64) (psci uint32) {
 	var c early.Console
-	early.Find(tree, 0, &c)
+	if !fixedConsole(&c) {
+		early.Find(tree, 0, &c)
+	}
 	if c.Kind == early.None {
 		return noConsole
 	}
@@ -196,6 +247,9 @@ func earlyRefuse(tree uint64, reason *byte, pc, esr, far uint64) (psci uint32) {
 		c.Hex(at, 'p', pc)
 		c.Put(at, '\r')
 		c.Put(at, '\n')
+	}
+	if fixed, _, _ := fixedPort(); fixed != 0 {
+		early.Find(tree, 0, &c)
 	}
 	return c.PSCI
 }

@@ -79,6 +79,14 @@ GLOBL	rt0Bounds<>(SB), NOPTR, $24
 // The state of refuseNext: the reason, how to call PSCI, the number of steps taken.
 GLOBL	runtime·refusal(SB), NOPTR, $24
 
+// The port for early output, which boot/image stores here (Early): its kind, physical address
+// and register shift; kind 0 is none. The first word is for boot/image to know the place.
+DATA	runtime·earlyFixed+0(SB)/8, $"GRIMEARL"
+DATA	runtime·earlyFixed+8(SB)/8, $0
+DATA	runtime·earlyFixed+16(SB)/8, $0
+DATA	runtime·earlyFixed+24(SB)/8, $0
+GLOBL	runtime·earlyFixed(SB), NOPTR, $32
+
 TEXT _rt0_arm64_linux(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 start:	MSR	$0xf, DAIFSet
 	MOVD	R0, R20
@@ -103,11 +111,14 @@ start:	MSR	$0xf, DAIFSet
 	MRS	CurrentEL, R0
 	UBFX	$2, R0, $2, R0
 	CMP	$1, R0
-	BEQ	el1
+	BEQ	at1
 	CMP	$2, R0
 	BEQ	el2
 	MOVD	$runtime·refuseEL3(SB), R1
 	B	refuse
+at1:	MOVD	$'1', R0
+	BL	rt0mark<>(SB)
+	B	el1
 misplaced:
 	MOVD	$runtime·refusePlace(SB), R1
 refuse:	MOVD	ZR, R25
@@ -162,8 +173,16 @@ moved:	MOVD	R9, R7				// this is the new place: now move the lower part
 	SUB	R8, R10
 	B	move
 
-el2:	BL	runtime·rt0EL2(SB)
+el2:	MOVD	$runtime·rt0Vectors(SB), R0
+	WORD	$0xd51cc000			// msr vbar_el2, x0
+	WORD	$0xd51cd05f			// msr tpidr_el2, xzr
+	ISB	$15
+	MOVD	$'2', R0
+	BL	rt0mark<>(SB)
+	BL	runtime·rt0EL2(SB)
 	CBNZ	R1, refuse
+	MOVD	$'d', R0
+	BL	rt0mark<>(SB)
 el1:	// TPIDR_EL1, which counts exceptions, is unknown after reset.
 	MSR	ZR, TPIDR_EL1
 	MOVD	$runtime·rt0Vectors(SB), R0
@@ -243,6 +262,8 @@ kernel:	ORR	R4, R0, R2
 	MOVD	R1, (R3)(R2<<3)
 	DSB	$15
 	BL	rt0invalidate<>(SB)
+	MOVD	$'t', R0
+	BL	rt0mark<>(SB)
 
 	MOVD	$MAIR, R0
 	MSR	R0, MAIR_EL1
@@ -275,12 +296,8 @@ on:	MSR	R0, SCTLR_EL1
 // rt0EL2 returns at EL1 with R1 = 0, and with nothing trapped or virtualised: EL1 has the
 // whole machine. If that is not possible, it returns at EL2 with the address of the reason
 // in R1. It runs at its physical address, without a stack, on each CPU, and changes R0 and
-// R1 only.
+// R1 only. The caller has set VBAR_EL2.
 TEXT runtime·rt0EL2(SB),NOSPLIT|NOFRAME,$0
-	MOVD	$runtime·rt0Vectors(SB), R0
-	WORD	$0xd51cc000		// msr vbar_el2, x0
-	WORD	$0xd51cd05f		// msr tpidr_el2, xzr
-	ISB	$15
 	// The assembler does not know the EL2 registers; Arm ARM D19.2 has the encodings.
 	MOVD	$(1<<31 | 3<<40), R0	// RW: EL1 is AArch64; APK, API: no traps
 	WORD	$0xd51c1100		// msr hcr_el2, x0
@@ -348,6 +365,39 @@ nogic:
 refused:
 	RET
 
+
+// rt0mark puts the letter in R0 on the port for early output, if the image has one. The MMU
+// is off. It changes R0 to R19, and RSP, which nothing else uses here.
+TEXT rt0mark<>(SB),NOSPLIT|NOFRAME,$0
+	MOVD	runtime·earlyFixed+8(SB), R2
+	CBZ	R2, done
+	MOVD	R0, R9
+	MOVD	R30, R10
+	MOVD	$(3<<20 | 0x33ff), R4		// FP and SIMD on, as in rt0refuse
+	MRS	CurrentEL, R3
+	CMP	$(2<<2), R3
+	BNE	fp1
+	WORD	$0xd51c1144			// msr cptr_el2, x4
+	B	fp
+fp1:	MOVD	$(3<<20), R4
+	MSR	R4, CPACR_EL1
+fp:	ISB	$15
+	// What caches have of the stack must not be written back over it.
+	MOVD	$runtime·rt0Stack+(STACK+8192+128)(SB), R7
+	AND	$~15, R7
+	SUB	$2048, R7, R6
+	BL	rt0drop<>(SB)
+	SUB	$96, R7
+	MOVD	R7, RSP
+	STP	(R20, R21), 48(RSP)
+	STP	(R22, R23), 64(RSP)
+	MOVD	R10, 80(RSP)
+	MOVD	R9, 8(RSP)
+	BL	runtime·earlyMarkOff(SB)
+	LDP	48(RSP), (R20, R21)
+	LDP	64(RSP), (R22, R23)
+	MOVD	80(RSP), R30
+done:	RET
 
 // rt0refuse ends a machine that cannot be started. R1 is the address of the reason. If R25
 // is not 0, the reason is an exception at the address R25 with syndrome R26 and fault
@@ -617,7 +667,12 @@ TEXT rt0high<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MSR	$0, SPSel
 	MOVD	$runtime·rt0Stack+(STACK+8192+128)(SB), R0
 	AND	$~15, R0
-	MOVD	R0, RSP
+	SUB	$32, R0, R1
+	MOVD	R1, RSP
+	MOVD	$'m', R1
+	MOVD	R1, 8(RSP)
+	BL	runtime·EarlyMark(SB)
+	ADD	$32, RSP
 	MOVD	$0, R0				// argc. argv has NULLs that end it, environment and auxv
 	MOVD	$runtime·rt0Argv(SB), R1
 	JMP	runtime·rt0_go(SB)

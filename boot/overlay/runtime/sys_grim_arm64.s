@@ -102,6 +102,16 @@ smc:	CMP	$const_earlySMC, R4
 	SMC	$0
 none:	RET
 
+// func fixedPort() (kind, base, shift uint64)
+TEXT runtime·fixedPort(SB),NOSPLIT,$0-24
+	MOVD	runtime·earlyFixed+8(SB), R0
+	MOVD	runtime·earlyFixed+16(SB), R1
+	MOVD	runtime·earlyFixed+24(SB), R2
+	MOVD	R0, kind+0(FP)
+	MOVD	R1, base+8(FP)
+	MOVD	R2, shift+16(FP)
+	RET
+
 // func tableRoot() uint64
 TEXT runtime·tableRoot(SB),NOSPLIT,$0-8
 	MRS	TTBR1_EL1, R0
