@@ -57,6 +57,13 @@
 #define SCTLR_OFF	0x30d00800
 #define SCTLR_ON	0x34d5d91d
 
+// VECTORS1 has EL1's exceptions told. TPIDR_EL1, which counts them, is unknown after reset.
+#define VECTORS1 \
+	MSR	ZR, TPIDR_EL1; \
+	MOVD	$runtime·rt0Vectors(SB), R0; \
+	MSR	R0, VBAR_EL1; \
+	ISB	$15
+
 GLOBL	runtime·earlyTables(SB), NOPTR, $((TABLES+1)*PAGE)
 // Below the stack there is a page to leave unmapped, wherever page bounds lie (see
 // StackGuards). rt0_go subtracts some words from the top before it calculates the end of
@@ -116,7 +123,8 @@ start:	MSR	$0xf, DAIFSet
 	BEQ	el2
 	MOVD	$runtime·refuseEL3(SB), R1
 	B	refuse
-at1:	MOVD	$'1', R0
+at1:	VECTORS1
+	MOVD	$'1', R0
 	BL	rt0mark<>(SB)
 	B	el1
 misplaced:
@@ -181,13 +189,10 @@ el2:	MOVD	$runtime·rt0Vectors(SB), R0
 	BL	rt0mark<>(SB)
 	BL	runtime·rt0EL2(SB)
 	CBNZ	R1, refuse
+	VECTORS1
 	MOVD	$'d', R0
 	BL	rt0mark<>(SB)
-el1:	// TPIDR_EL1, which counts exceptions, is unknown after reset.
-	MSR	ZR, TPIDR_EL1
-	MOVD	$runtime·rt0Vectors(SB), R0
-	MSR	R0, VBAR_EL1
-	MOVD	$SCTLR_OFF, R0
+el1:	MOVD	$SCTLR_OFF, R0
 	MSR	R0, SCTLR_EL1
 	ISB	$15
 	MSR	$1, SPSel
