@@ -89,7 +89,8 @@ func physRanges(rs []machine.Range) []phys.Range {
 // heapSize returns how much of the free memory the Go heap gets in addition to the initial
 // heap: an eighth, in whole 2 MB blocks. The kernel's objects are small compared with the
 // memory that they manage; the frame allocator's records are 1/256 of it.
+// At least two blocks: the self-tests need 20 MB of heap.
 func heapSize(free uint64) uint64 {
 	const most = 1 << 30 // the window is 2 GB
-	return max(min(free/8, most)&^(arch.BlockSize-1), arch.BlockSize)
+	return max(min(free/8, most)&^(arch.BlockSize-1), 2*arch.BlockSize)
 }
