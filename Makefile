@@ -157,7 +157,7 @@ qemu-install: go-check
 
 # The mixed load needs several CPUs.
 MINUTES   ?= 3
-SOAK_CPUS := $(if $(filter file,$(origin CPUS)),4,$(CPUS))
+SOAK_CPUS := $(if $(filter file default,$(origin CPUS)),4,$(CPUS))
 
 # What the laboratory runs on: both architectures unless ARCH is given.
 ARCHS   := $(if $(filter file default,$(origin ARCH)),amd64 arm64,$(ARCH))
@@ -170,7 +170,7 @@ MODEL    ?=
 CORES    ?=
 LAB      = $(GO) run ./qemu/lab $(1) -arch "$(ARCHS)" $(if $(CASE),-case $(CASE)) $(if $(REPS),-n $(REPS)) \
 	$(if $(INTO),-into $(INTO)) $(if $(FROM),-from $(FROM)) $(if $(APPEND),-append "$(APPEND)") \
-	$(if $(filter-out file,$(origin CPUS)),-cpus $(CPUS)) \
+	$(if $(filter-out file default,$(origin CPUS)),-cpus $(CPUS)) \
 	$(if $(MODEL),-model $(if $(CORES),-cores "$(CORES)"))
 lab-kernels: go-check
 	@qemu/install.sh $(if $(filter amd64,$(ARCHS)),qemu-system-x86_64) $(if $(filter arm64,$(ARCHS)),qemu-system-aarch64) $(if $(MODEL),gcc)
