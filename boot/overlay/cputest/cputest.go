@@ -172,7 +172,7 @@ func oneInterrupt() error {
 	stop.Store(true)
 	p.Unpark()
 	<-ended
-	if sent > rounds+2 { // others may be woken by the tests' own timers
+	if sent > rounds*3/2 { // timers and the kernel's own goroutines may wake others
 		return fmt.Errorf("%d interrupts for %d wake-ups of an idle CPU", sent, rounds)
 	}
 	return nil
