@@ -146,8 +146,10 @@ func siblings(count *uint64) {
 	bare.Yield()
 }
 
-// inFamily measures in a child whose other threads run on all other CPUs.
-func inFamily(name string, n int, measure func(i int) bool) {
+// inFamily measures in a child whose other threads run on all other CPUs. measure takes
+// sample i and returns how many interrupts CPUs have sent each other meanwhile; -1: it
+// failed.
+func inFamily(name string, n int, measure func(i int) (sent int)) {
 	if cpus() < maxPar && !list || !selected(name) {
 		return
 	}
@@ -162,12 +164,12 @@ func inFamily(name string, n int, measure func(i int) bool) {
 	siblings(shared)
 	sent := 0
 	for i := -warmup; i < n; i++ {
-		before := interrupts()
-		if !measure(max(i, 0)) {
+		more := measure(max(i, 0))
+		if more < 0 {
 			bare.Exit(1)
 		}
 		if i >= 0 {
-			sent += interrupts() - before
+			sent += more
 		}
 	}
 	report(name, n, "interrupts_100", sent*100/n)
@@ -175,15 +177,20 @@ func inFamily(name string, n int, measure func(i int) bool) {
 }
 
 // timeOf times a system call on 16 MB that have been written to.
-func timeOf(i int, nr uintptr, prot uintptr) bool {
+func timeOf(i int, nr uintptr, prot uintptr) (sent int) {
 	p := bare.Anon(16 * mb)
 	bare.Touch(p, 16*mb, page)
+	before := interrupts()
 	t0, t1, ret := timedCall(&call{nr, [6]uintptr{uintptr(p), 16 * mb, prot}})
+	sent = interrupts() - before
 	sample[i] = t1 - t0
 	if nr != syscall.SYS_MUNMAP {
 		bare.Unmap(p, 16*mb)
 	}
-	return ret == 0
+	if ret != 0 {
+		return -1
+	}
+	return sent
 }
 
 // endsCase measures the end of a process whose threads run on all CPUs: from its
@@ -330,13 +337,17 @@ func theCPUSet() {
 	parCase("par_thread", 10, parThread)
 	endsCase("exit_group_4", 20, false)
 	endsCase("kill_4", 20, true)
-	inFamily("munmap_4", 20, func(i int) bool { return timeOf(i, syscall.SYS_MUNMAP, 0) })
-	inFamily("mprotect_4", 20, func(i int) bool { return timeOf(i, syscall.SYS_MPROTECT, syscall.PROT_READ) })
-	inFamily("fork_4", 20, func(i int) bool {
+	inFamily("munmap_4", 20, func(i int) int { return timeOf(i, syscall.SYS_MUNMAP, 0) })
+	inFamily("mprotect_4", 20, func(i int) int { return timeOf(i, syscall.SYS_MPROTECT, syscall.PROT_READ) })
+	inFamily("fork_4", 20, func(i int) int {
 		status := ^uint32(0)
+		before := interrupts()
 		pid, ret, t0, t1 := timedFork(&status, nil, nil, nil)
 		sample[i] = t1 - t0
-		return pid > 0 && ret == pid && status == 0
+		if pid <= 0 || ret != pid || status != 0 {
+			return -1
+		}
+		return interrupts() - before
 	})
 	pingPong("wake_pingpong", 100)
 }
