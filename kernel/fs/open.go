@@ -157,7 +157,7 @@ func (s *FS) openUnnamed(at At, path string, flags int, mode uint32) (*File, err
 	r.adopt(at.cred(), d)
 	r.unnamed.Store(flags&unix.O_EXCL == 0)
 	h, err := r.open(call{}, flags)
-	if err == nil && s.named.Over() {
+	if err == nil && (s.named.Over() || !r.takeNode()) {
 		h.close()
 		err = syscall.ENOSPC
 	}

@@ -79,7 +79,6 @@ func takeData() int   { return takeAt(int64(len(buffer)), len(buffer)) }
 // removeFiles removes everything that the hog has made, files and folders.
 func removeFiles() {
 	created = (*int64)(unsafe.Add(unsafe.Pointer(shared), unsafe.Sizeof(report{})))
-	const removeDir = 0x200 // AT_REMOVEDIR
 	for i := 1; i <= int(*created); i++ {
 		p := uintptr(unsafe.Pointer(name(i)))
 		if bare.Call(syscall.SYS_UNLINKAT, 0, p, 0) < 0 {

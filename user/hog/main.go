@@ -85,6 +85,9 @@ type report struct {
 	refused int64 // the last refusal, -errno
 	procs   int64 // processes that were refused
 	done    int64 // all processes have taken as much as they can
+	chain   int64 // folders that takeDeep has made, one in the other
+	ipc     int64 // objects of System V
+	ipcs    [1 << 15]int32
 }
 
 // await waits until a child has raised the count. It returns false if the child has ended
@@ -111,7 +114,7 @@ const (
 )
 
 func run(k *kind) {
-	shared = (*report)(bare.SharedMemory(4096))
+	shared = (*report)(bare.SharedMemory(unsafe.Sizeof(report{}) + page))
 	if shared == nil {
 		bare.Fail("mmap of the report", "")
 	}
@@ -151,7 +154,9 @@ var hog int
 func end() {
 	bare.Call(syscall.SYS_KILL, uintptr(-hog), uintptr(syscall.SIGKILL))
 	bare.Wait(hog)
+	removeChain()
 	removeFiles()
+	removeIPC()
 }
 
 // fail ends the run. user is the user of the failed call, how its result.

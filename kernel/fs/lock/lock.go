@@ -158,12 +158,13 @@ func (s *System) circular(owner, blocker any) bool {
 // replace removes the owner's locks from l's range, and if add is true puts l there,
 // charged to payer. Adjacent locks of one kind become one lock. Preconditions: mu held.
 func (s *System) replace(t *Table, l Lock, add bool, payer *charge.User) error {
-	after := make([]Lock, 0, len(t.locks)+2)
-	var gone []*charge.User // payers of the locks that disappear
-	paid := 0               // number of locks that payer has paid for
+	after := make([]Lock, 0, len(t.locks)+2) // by start, as t.locks
+	var added []Lock                         // at most three: their places are found in the end
+	var gone []*charge.User                  // payers of the locks that disappear
+	paid := 0                                // number of locks that payer has paid for
 	pay := func(n *Lock) bool {
 		n.payer = payer
-		if len(after) == MaxPerFile || !payer.Take(charge.OpenFile, cost) {
+		if len(after)+len(added) == MaxPerFile || !payer.Take(charge.OpenFile, cost) {
 			return false
 		}
 		paid++
@@ -188,11 +189,11 @@ func (s *System) replace(t *Table, l Lock, add bool, payer *charge.User) error {
 				if !pay(&behind) {
 					return refuse()
 				}
-				after = append(after, before, behind)
+				after, added = append(after, before), append(added, behind)
 			case left:
 				after = append(after, before)
 			case right:
-				after = append(after, behind)
+				added = append(added, behind)
 			default:
 				gone = append(gone, h.payer)
 			}
@@ -204,12 +205,15 @@ func (s *System) replace(t *Table, l Lock, add bool, payer *charge.User) error {
 		if !pay(&l) {
 			return refuse()
 		}
-		after = append(after, l)
+		added = append(added, l)
 	}
 	for _, u := range gone {
 		u.Give(charge.OpenFile, cost)
 	}
-	slices.SortFunc(after, func(a, b Lock) int { return cmp.Compare(a.Start, b.Start) })
+	for _, n := range added {
+		i, _ := slices.BinarySearchFunc(after, n.Start, func(h Lock, start int64) int { return cmp.Compare(h.Start, start) })
+		after = slices.Insert(after, i, n)
+	}
 	t.locks = after
 	t.n.Store(int32(len(after)))
 	for _, w := range s.waiting {
