@@ -48,7 +48,7 @@ var kinds = [...]kind{
 	{name: "messages", take: takeMessages, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.ENOMEM}},
 	{name: "segments", take: takeSegments, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.ENOMEM}},
 	{name: "watches", take: takeWatch, procs: 4, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
-	{name: "record-locks", take: takeRecordLock, procs: 4, refusals: [4]syscall.Errno{syscall.ENOLCK}},
+	{name: "record-locks", take: takeRecordLock, refusals: [4]syscall.Errno{syscall.ENOLCK}},
 	{name: "timers", take: takeTimer, procs: 4, refusals: [4]syscall.Errno{syscall.EAGAIN}},
 	{name: "signalfds", take: takeSignalfd, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
 	{name: "ptys", take: takePty, procs: 2, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},

@@ -158,6 +158,9 @@ func (s *System) circular(owner, blocker any) bool {
 // replace removes the owner's locks from l's range, and if add is true puts l there,
 // charged to payer. Adjacent locks of one kind become one lock. Preconditions: mu held.
 func (s *System) replace(t *Table, l Lock, add bool, payer *charge.User) error {
+	if !slices.ContainsFunc(t.locks, func(h Lock) bool { return touches(&h, &l) && h.Owner == l.Owner }) {
+		return t.insert(l, add, payer)
+	}
 	after := make([]Lock, 0, len(t.locks)+2) // by start, as t.locks
 	var added []Lock                         // at most three: their places are found in the end
 	var gone []*charge.User                  // payers of the locks that disappear
@@ -224,6 +227,22 @@ func (s *System) replace(t *Table, l Lock, add bool, payer *charge.User) error {
 			}
 		}
 	}
+	return nil
+}
+
+// insert is replace where the owner has no lock that l overlaps or touches: the usual case,
+// which does not copy the table.
+func (t *Table) insert(l Lock, add bool, payer *charge.User) error {
+	if !add {
+		return nil
+	}
+	if len(t.locks) == MaxPerFile || !payer.Take(charge.OpenFile, cost) {
+		return syscall.ENOLCK
+	}
+	l.payer = payer
+	i, _ := slices.BinarySearchFunc(t.locks, l.Start, func(h Lock, start int64) int { return cmp.Compare(h.Start, start) })
+	t.locks = slices.Insert(t.locks, i, l)
+	t.n.Store(int32(len(t.locks)))
 	return nil
 }
 
