@@ -47,7 +47,6 @@ var kinds = [...]kind{
 	{name: "semaphores", take: takeSemaphores, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.ENOMEM}},
 	{name: "messages", take: takeMessages, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.ENOMEM}},
 	{name: "segments", take: takeSegments, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.ENOMEM}},
-	{name: "watches", take: takeWatch, procs: 4, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
 	{name: "record-locks", take: takeRecordLock, refusals: [4]syscall.Errno{syscall.ENOLCK}},
 	{name: "timers", take: takeTimer, procs: 4, refusals: [4]syscall.Errno{syscall.EAGAIN}},
 	{name: "signalfds", take: takeSignalfd, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},

@@ -7,8 +7,8 @@ import (
 	"grim/user/bare"
 )
 
-// What the kernel keeps beside files, memory and processes: System V objects, watches,
-// record locks, timers, signal descriptors, terminals, files without a name.
+// What the kernel keeps beside files, memory and processes: System V objects, record locks,
+// timers, signal descriptors, terminals, files without a name.
 
 const (
 	ipcCreate = 0o1000
@@ -63,20 +63,6 @@ func removeIPC() {
 		bare.Call(sysMsgctl, uintptr(id), ipcRemove, 0)
 		bare.Call(sysShmctl, uintptr(id), ipcRemove, 0)
 	}
-}
-
-// takeWatch makes an inotify instance with some watches.
-func takeWatch() int {
-	fd := bare.Call(sysInotifyInit1, 0)
-	if fd < 0 {
-		return fd
-	}
-	for _, path := range [...]string{"/\x00", "/tmp\x00", "/dev\x00", "/bin\x00", "/proc\x00", "/init\x00", "/bin/hog\x00"} {
-		if r := bare.Call(sysInotifyAddWatch, uintptr(fd), uintptr(unsafe.Pointer(bare.CString(path))), 0xfff); r < 0 {
-			return r
-		}
-	}
-	return 0
 }
 
 // takeRecordLock locks every second byte of a file.

@@ -2,20 +2,18 @@ package main
 
 // System calls that package syscall lacks (arch/x86/entry/syscalls/syscall_64.tbl).
 const (
-	sysPpoll           = 271
-	sysGetrandom       = 318
-	sysMemfdCreate     = 319
-	sysPidfdOpen       = 434
-	sysSemget          = 64
-	sysMsgget          = 68
-	sysMsgsnd          = 69
-	sysShmget          = 29
-	sysShmctl          = 31
-	sysMsgctl          = 71
-	sysSemctl          = 66
-	sysInotifyInit1    = 294
-	sysInotifyAddWatch = 254
-	sysTimerCreate     = 222
-	sysSignalfd4       = 289
-	sysSetgroups       = 116
+	sysPpoll       = 271
+	sysGetrandom   = 318
+	sysMemfdCreate = 319
+	sysPidfdOpen   = 434
+	sysSemget      = 64
+	sysMsgget      = 68
+	sysMsgsnd      = 69
+	sysShmget      = 29
+	sysShmctl      = 31
+	sysMsgctl      = 71
+	sysSemctl      = 66
+	sysTimerCreate = 222
+	sysSignalfd4   = 289
+	sysSetgroups   = 116
 )
