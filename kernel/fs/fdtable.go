@@ -9,9 +9,7 @@ import (
 	"grim/mm/charge"
 )
 
-// MaxFDs is the largest RLIMIT_NOFILE (/proc/sys/fs/nr_open). Linux has 1<<20. Here a table
-// is one allocation. A table of this size takes 1 MB, and even the smallest kernel heap, 20
-// MB, has that in one piece.
+// MaxFDs is the largest RLIMIT_NOFILE (/proc/sys/fs/nr_open). Linux has 1<<20.
 const MaxFDs = 1 << 16
 
 // FDTable maps descriptors to open file descriptions. The threads of a process share a
@@ -22,7 +20,13 @@ type FDTable struct {
 
 	mu    sync.Mutex
 	payer *charge.User // holds a reference, from Init to the last CloseAll
-	slots []fdSlot
+	// slots are the first slots, at most chunkSlots. The others are in chunks, of which
+	// those are nil that never held a file: so a table grows without a copy of what it has,
+	// which would keep other threads waiting.
+	slots  []fdSlot
+	chunks []*fdChunk
+	made   int // chunks that are not nil
+
 	free  int // all numbers below are in use
 	limit int
 	fixed bool // CloseAll is done: no file may be added any more
@@ -37,9 +41,18 @@ type fdSlot struct {
 	cloexec bool
 }
 
-// slotCost is the charge for a slot of a table that has grown beyond few, in bytes of
-// kernel heap. The table itself is part of a thread's cost.
-const slotCost = int64(unsafe.Sizeof(fdSlot{}))
+// chunkSlots is how many slots are in a chunk, a page of memory.
+const chunkSlots = 256
+
+type fdChunk [chunkSlots]fdSlot
+
+// slotCost is the charge for each of the first slots once they do not fit into few, in bytes
+// of kernel heap, and chunkCost that for a chunk. The table itself is part of a thread's
+// cost.
+const (
+	slotCost  = int64(unsafe.Sizeof(fdSlot{}))
+	chunkCost = int64(unsafe.Sizeof(fdChunk{}) + unsafe.Sizeof((*fdChunk)(nil)))
+)
 
 // NewFDTable makes an empty table with one user. A user is a process, or several processes
 // that share the table through one reference. limit is RLIMIT_NOFILE. payer is charged for
@@ -79,10 +92,11 @@ func (d *FDTable) Charged() int64 {
 // chargedLocked returns the charge for the slots; it is 0 while they fit into few.
 // Precondition: mu held.
 func (d *FDTable) chargedLocked() int64 {
-	if n := cap(d.slots); n > len(d.few) {
-		return int64(n) * slotCost
+	n := int64(d.made) * chunkCost
+	if first := cap(d.slots); first > len(d.few) {
+		n += int64(first) * slotCost
 	}
-	return 0
+	return n
 }
 
 // Share adds a user (CLONE_FILES) and returns d. The user's CloseAll removes it.
@@ -108,10 +122,52 @@ func (d *FDTable) Get(fd int) (*File, error) {
 
 // slotLocked returns the slot of an open descriptor, or nil. Precondition: mu held.
 func (d *FDTable) slotLocked(fd int) *fdSlot {
-	if uint(fd) >= uint(len(d.slots)) || d.slots[fd].file == nil {
+	if uint(fd) < uint(len(d.slots)) { // at, without calls
+		if s := &d.slots[fd]; s.file != nil {
+			return s
+		}
 		return nil
 	}
-	return &d.slots[fd]
+	if s := d.at(fd); s != nil && s.file != nil {
+		return s
+	}
+	return nil
+}
+
+// at returns the slot of a number, or nil if the table has none yet. Precondition: mu held.
+func (d *FDTable) at(fd int) *fdSlot {
+	if uint(fd) < uint(len(d.slots)) {
+		return &d.slots[fd]
+	}
+	if c := d.chunk(fd); c != nil {
+		return &c[fd%chunkSlots]
+	}
+	return nil
+}
+
+// chunk returns the chunk of a number that is not among the first, or nil. Precondition: mu
+// held.
+func (d *FDTable) chunk(fd int) *fdChunk {
+	if i := fd/chunkSlots - 1; i >= 0 && i < len(d.chunks) {
+		return d.chunks[i]
+	}
+	return nil
+}
+
+// end returns a number above those of all slots. Precondition: mu held.
+func (d *FDTable) end() int {
+	if n := len(d.chunks); n > 0 {
+		return (n + 1) * chunkSlots
+	}
+	return len(d.slots)
+}
+
+// after returns the next number above fd that may have a slot. Precondition: mu held.
+func (d *FDTable) after(fd int) int {
+	if fd >= len(d.slots) && d.chunk(fd) == nil {
+		return (fd/chunkSlots + 1) * chunkSlots
+	}
+	return fd + 1
 }
 
 // Install puts f at the lowest free number that is at least min. It takes over the caller's
@@ -154,34 +210,56 @@ func (d *FDTable) install(f *File, min int, cloexec bool) (int, error) {
 // putLocked fills a slot and grows the table if necessary. It returns nil or ENOMEM.
 // Precondition: mu held.
 func (d *FDTable) putLocked(fd int, s fdSlot) error {
-	if fd >= len(d.slots) {
-		if err := d.growLocked(fd + 1); err != nil {
-			return err
-		}
+	if err := d.growLocked(fd); err != nil {
+		return err
 	}
-	d.slots[fd] = s
+	*d.at(fd) = s
 	return nil
 }
 
-// growLocked makes room for n slots, and charges them once they do not fit into few.
-// Precondition: mu held, n above the present number of slots.
-func (d *FDTable) growLocked(n int) error {
-	if n > cap(d.slots) {
-		room := min(max(n, 2*cap(d.slots)), max(n, d.limit))
+// growLocked makes a slot for the number, and charges it unless it fits into few. ENOMEM.
+// Precondition: mu held.
+func (d *FDTable) growLocked(fd int) error {
+	if d.at(fd) != nil {
+		return nil
+	}
+	if err := d.growFirst(min(fd+1, chunkSlots)); err != nil || fd < chunkSlots {
+		return err
+	}
+	if !d.payer.Take(charge.FDTable, chunkCost) {
+		return syscall.ENOMEM
+	}
+	i := fd/chunkSlots - 1
+	if i >= len(d.chunks) {
+		d.chunks = append(d.chunks, make([]*fdChunk, i+1-len(d.chunks))...)
+	}
+	d.chunks[i] = new(fdChunk)
+	d.made++
+	return nil
+}
+
+// growFirst makes sure that there are n of the first slots. Precondition: mu held.
+func (d *FDTable) growFirst(n int) error {
+	if n <= len(d.slots) {
+		return nil
+	}
+	if old := cap(d.slots); n > old {
+		room := min(max(n, 2*old), max(n, d.limit), chunkSlots)
 		if !d.payer.Take(charge.FDTable, int64(room)*slotCost) {
 			return syscall.ENOMEM
 		}
 		slots := make([]fdSlot, len(d.slots), room)
 		copy(slots, d.slots)
-		d.giveSlots()
+		if old > len(d.few) {
+			d.payer.Give(charge.FDTable, int64(old)*slotCost)
+		}
 		d.slots = slots
 	}
 	d.slots = d.slots[:n]
 	return nil
 }
 
-// giveSlots returns the charge that growLocked made for the present slots.
-// Precondition: mu held.
+// giveSlots returns the charge for the slots. Precondition: mu held.
 func (d *FDTable) giveSlots() {
 	if n := d.chargedLocked(); n != 0 {
 		d.payer.Give(charge.FDTable, n)
@@ -249,13 +327,11 @@ func (d *FDTable) dupTo(fd, to int, cloexec bool) (old *File, err error) {
 		return nil, nil
 	}
 	f := s.file
-	if to >= len(d.slots) { // this moves the slots
-		if err := d.growLocked(to + 1); err != nil {
-			return nil, err
-		}
+	if err := d.growLocked(to); err != nil { // this may move the slots
+		return nil, err
 	}
 	old = d.takeLocked(to)
-	d.slots[to] = fdSlot{f.Ref(), cloexec}
+	*d.at(to) = fdSlot{f.Ref(), cloexec}
 	return old, nil
 }
 
@@ -308,12 +384,13 @@ func (d *FDTable) closeIf(pick func(fd int, s *fdSlot) bool) {
 	for fd := 0; ; {
 		n := 0
 		d.mu.Lock()
-		end := len(d.slots)
-		for turn := min(end, fd+slotsTurn); fd < turn; fd++ {
-			if s := &d.slots[fd]; s.file != nil && pick(fd, s) {
+		end := d.end()
+		for turn := 0; turn < slotsTurn && fd < end; turn++ {
+			if s := d.slotLocked(fd); s != nil && pick(fd, s) {
 				files[n] = d.takeLocked(fd)
 				n++
 			}
+			fd = d.after(fd)
 		}
 		d.mu.Unlock()
 		for i, f := range files[:n] {
@@ -332,7 +409,7 @@ const (
 	// slotsTurn is how many slots are looked at between two pauses. It is scanTurn if only
 	// a free slot is sought. closeTurn is how many files are closed between two pauses.
 	slotsTurn = 64
-	scanTurn  = 1024
+	scanTurn  = 512
 	closeTurn = 8
 )
 
@@ -358,11 +435,22 @@ func (d *FDTable) CloseAll() {
 		panic("fs: descriptor table closed more often than used")
 	}
 	d.mu.Lock()
-	slots := d.slots
+	slots, chunks := d.slots, d.chunks
 	d.giveSlots()
-	d.slots, d.fixed = nil, true
+	d.slots, d.chunks, d.made, d.fixed = nil, nil, 0, true
 	d.payer.Release()
 	d.mu.Unlock()
+	d.letAll(slots)
+	for i, c := range chunks {
+		if c != nil {
+			d.letAll(c[:])
+			chunks[i] = nil
+		}
+	}
+}
+
+// letAll closes the files of slots that are not in the table any more.
+func (d *FDTable) letAll(slots []fdSlot) {
 	for i := range slots {
 		if f := slots[i].file; f != nil {
 			slots[i].file = nil
@@ -380,26 +468,36 @@ func (d *FDTable) Fork(c *FDTable, payer *charge.User) *FDTable {
 	d.mu.Lock()
 	c.Init(d.limit, payer)
 	c.yield = d.yield
+	c.free = d.free
 	n := len(d.slots)
 	for n > 0 && d.slots[n-1].file == nil {
 		n--
 	}
-	c.free = min(d.free, n)
-	if n > cap(c.slots) && c.growLocked(n) != nil {
-		d.mu.Unlock()
-		c.CloseAll()
-		return nil
-	}
-	c.slots = c.slots[:0]
-	for {
-		for turn := min(n, len(c.slots)+forkTurn); len(c.slots) < turn; {
-			s := d.slots[len(c.slots)]
+	err := c.growFirst(n)
+	if err == nil {
+		for i := range n {
+			s := d.slots[i]
 			if s.file != nil {
 				s.file.Ref()
 			}
-			c.slots = append(c.slots, s)
+			c.slots[i] = s
 		}
-		if len(c.slots) == n {
+		if len(d.chunks) == 0 {
+			d.mu.Unlock()
+			return c
+		}
+	}
+	for fd := chunkSlots; err == nil; {
+		for turn := 0; turn < forkTurn && err == nil && fd < d.end(); turn++ {
+			if s := d.slotLocked(fd); s != nil {
+				if err = c.putLocked(fd, *s); err == nil {
+					s.file.Ref()
+				}
+			}
+			fd = d.after(fd)
+		}
+		if err == nil && fd >= d.end() {
+			c.free = min(c.free, d.free) // descriptors may have been closed meanwhile
 			d.mu.Unlock()
 			return c
 		}
@@ -407,10 +505,13 @@ func (d *FDTable) Fork(c *FDTable, payer *charge.User) *FDTable {
 		d.giveWay(closeTurn - 1)
 		d.mu.Lock()
 	}
+	d.mu.Unlock()
+	c.CloseAll()
+	return nil
 }
 
 // forkTurn is how many slots Fork copies between two pauses.
-const forkTurn = 512
+const forkTurn = 128
 
 // Limit returns RLIMIT_NOFILE.
 func (d *FDTable) Limit() int {
@@ -431,8 +532,8 @@ func (d *FDTable) SetLimit(n int) {
 func (d *FDTable) next(fd int) (int, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for fd = max(fd, 0); fd < len(d.slots); fd++ {
-		if d.slots[fd].file != nil {
+	for fd = max(fd, 0); fd < d.end(); fd = d.after(fd) {
+		if d.slotLocked(fd) != nil {
 			return fd, true
 		}
 	}
@@ -444,8 +545,8 @@ func (d *FDTable) FDs() []int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var fds []int
-	for fd, s := range d.slots {
-		if s.file != nil {
+	for fd := 0; fd < d.end(); fd = d.after(fd) {
+		if d.slotLocked(fd) != nil {
 			fds = append(fds, fd)
 		}
 	}
@@ -456,5 +557,5 @@ func (d *FDTable) FDs() []int {
 func (d *FDTable) size() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.slots)
+	return d.end()
 }
