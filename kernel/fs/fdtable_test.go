@@ -23,7 +23,7 @@ func fdTableModel(t *testing.T, limit, steps int, number func(r *rand.Rand) int)
 	w := newWorld(t)
 	charges := charge.Unlimited()
 	r := rand.New(rand.NewPCG(1, 2))
-	d := NewFDTable(limit, charges.Kernel())
+	d := NewFDTable(limit, charges.User(1000))
 	model := map[int]*File{}
 	cloexec := map[int]bool{}
 	lowest := func(min int) int {
@@ -78,7 +78,7 @@ func fdTableModel(t *testing.T, limit, steps int, number func(r *rand.Rand) int)
 			}
 		case 5:
 			if r.IntN(10) == 0 { // exec in a child of fork
-				c := d.Fork(new(FDTable), charges.Kernel())
+				c := d.Fork(new(FDTable), charges.User(1000))
 				d.CloseAll()
 				d = c
 				d.CloseOnExec()
