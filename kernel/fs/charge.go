@@ -19,7 +19,7 @@ const (
 	// nameCost is the charge for a name in a directory, without its text.
 	nameCost = int64(unsafe.Sizeof(slot{})) + mapSlot
 	// itemCost is the charge for a file that an epoll instance watches.
-	itemCost = int64(unsafe.Sizeof(epollItem{})) + 2*mapSlot
+	itemCost = int64(unsafe.Sizeof(epollItem{}))
 
 	mapCost   = 256 // a small map
 	mapSlot   = 64  // an element of a map of pointers

@@ -58,7 +58,7 @@ type epoll struct {
 	ctlMu sync.Mutex
 
 	mu          sync.Mutex // taken inside of any WaitQueue.mu
-	items       map[epollKey]*epollItem
+	items       epollItems
 	first, last *epollItem // ready list, in the order in which they became ready
 	length      int
 	round       uint64 // number of the present pass through the list
@@ -76,6 +76,12 @@ type epollItem struct {
 	epollKey
 	w waiter
 
+	sameFD *epollItem // next item of the same number; under epoll.mu
+
+	// Neighbours in the list File.watch; under the file's watchMu.
+	watched              bool
+	prevWatch, nextWatch *epollItem
+
 	// under epoll.mu
 	ev         EpollEvent
 	listed     bool
@@ -90,7 +96,7 @@ const epollModes = unix.EPOLLET | unix.EPOLLONESHOT | unix.EPOLLWAKEUP | unix.EP
 // Epoll implements epoll_create1(2), without EPOLL_CLOEXEC.
 func (s *FS) Epoll(t Task) (f *File, err error) {
 	const name = "anon_inode:[eventpoll]"
-	ep := &epoll{fs: s, items: map[epollKey]*epollItem{}, payer: s.payer(t)}
+	ep := &epoll{fs: s, payer: s.payer(t)}
 	ep.file, err = s.anonFile(t, name, ep, name, unix.O_RDWR)
 	return ep.file, err
 }
@@ -243,20 +249,19 @@ func (ep *epoll) addItem(key epollKey, ev EpollEvent) error {
 	it.w.wake, it.w.yield = it.wake, ep.fs.cfg.Yield
 	it.w.exclusive = ev.Events&unix.EPOLLEXCLUSIVE != 0
 	ep.mu.Lock()
-	if ep.items[key] != nil {
-		ep.mu.Unlock()
-		ep.payer.Give(charge.Epoll, itemCost)
-		return syscall.EEXIST
+	err := error(syscall.EEXIST)
+	if ep.items.get(key) == nil {
+		err = ep.items.add(it)
 	}
-	ep.items[key] = it
 	ep.mu.Unlock()
+	if err != nil {
+		ep.payer.Give(charge.Epoll, itemCost)
+		return err
+	}
 
 	f := key.file
 	f.watchMu.Lock()
-	if f.watch == nil {
-		f.watch = map[*epollItem]struct{}{}
-	}
-	f.watch[it] = struct{}{}
+	f.addWatch(it)
 	f.watchMu.Unlock()
 
 	// The queue wakes the item for all events, so that MOD need not queue it again.
@@ -274,7 +279,7 @@ func (ep *epoll) arm(it *epollItem) {
 
 func (ep *epoll) modify(key epollKey, ev EpollEvent) error {
 	ep.mu.Lock()
-	it := ep.items[key]
+	it := ep.items.get(key)
 	if it == nil {
 		ep.mu.Unlock()
 		return syscall.ENOENT
@@ -291,15 +296,14 @@ func (ep *epoll) modify(key epollKey, ev EpollEvent) error {
 
 func (ep *epoll) removeItem(key epollKey) error {
 	ep.mu.Lock()
-	it := ep.items[key]
-	delete(ep.items, key)
+	it := ep.items.remove(key)
 	ep.mu.Unlock()
 	if it == nil {
 		return syscall.ENOENT
 	}
 	it.forget()
 	key.file.watchMu.Lock()
-	delete(key.file.watch, it)
+	key.file.removeWatch(it)
 	key.file.watchMu.Unlock()
 	return nil
 }
@@ -317,21 +321,27 @@ func (it *epollItem) forget() {
 
 // unwatch removes a file that is being closed from all epoll instances.
 func (f *File) unwatch() {
-	f.watchMu.Lock()
-	watch := f.watch
-	f.watch = nil
-	f.watchMu.Unlock()
-	steps := 0
-	for it := range watch {
-		if steps++; steps%pollTurn == 0 {
-			it.ep.fs.cfg.Yield()
+	for steps := 1; ; steps++ {
+		f.watchMu.Lock()
+		it := f.watch
+		if it != nil {
+			f.removeWatch(it)
+		}
+		f.watchMu.Unlock()
+		if it == nil {
+			return
 		}
 		it.ep.mu.Lock()
-		won := it.ep.items[it.epollKey] == it // if false, removeItem forgets the item
-		delete(it.ep.items, it.epollKey)
+		won := it.ep.items.get(it.epollKey) == it // if false, removeItem forgets the item
+		if won {
+			it.ep.items.remove(it.epollKey)
+		}
 		it.ep.mu.Unlock()
 		if won {
 			it.forget()
+		}
+		if steps%pollTurn == 0 {
+			it.ep.fs.cfg.Yield()
 		}
 	}
 }
@@ -340,18 +350,23 @@ func (f *File) unwatch() {
 func (ep *epoll) close() {
 	ep.ctlMu.Lock()
 	defer ep.ctlMu.Unlock()
-	ep.mu.Lock()
-	var keys []epollKey
-	for k := range ep.items {
-		keys = append(keys, k)
-	}
-	ep.mu.Unlock()
-	for i, k := range keys {
-		ep.removeItem(k)
-		if i%pollTurn == pollTurn-1 {
+	steps := 0
+	for fd := 0; ; {
+		ep.mu.Lock()
+		it := ep.items.next(fd)
+		ep.mu.Unlock()
+		if it == nil {
+			break
+		}
+		fd = it.fd
+		ep.removeItem(it.epollKey)
+		if steps++; steps%pollTurn == 0 {
 			ep.fs.cfg.Yield()
 		}
 	}
+	ep.mu.Lock()
+	ep.items.free(ep.payer)
+	ep.mu.Unlock()
 }
 
 // EpollWait fills evs with the events of ready files and returns their number. If there are

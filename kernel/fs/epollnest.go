@@ -20,14 +20,14 @@ var maxPaths = [maxNest + 1]int{2: 500, 3: 100, 4: 50, 5: 10}
 func (f *File) watched() bool {
 	f.watchMu.Lock()
 	defer f.watchMu.Unlock()
-	return len(f.watch) > 0
+	return f.watch != nil
 }
 
 // inner lists the instances that ep watches.
 func (ep *epoll) inner() (list []*epoll) {
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
-	for k := range ep.items {
+	for k := range ep.items.all {
 		if e, ok := k.file.h.(*epoll); ok {
 			list = append(list, e)
 		}
@@ -39,7 +39,7 @@ func (ep *epoll) inner() (list []*epoll) {
 func (f *File) outer() (list []*epoll) {
 	f.watchMu.Lock()
 	defer f.watchMu.Unlock()
-	for it := range f.watch {
+	for it := f.watch; it != nil; it = it.nextWatch {
 		list = append(list, it.ep)
 	}
 	return list
@@ -102,9 +102,9 @@ func (f *File) pathsAllowed() bool {
 		return true
 	}
 	ep.mu.Lock()
-	files := make([]*File, 0, len(ep.items))
-	for k := range ep.items {
-		files = append(files, k.file)
+	var files []*File
+	for it := range ep.items.all {
+		files = append(files, it.file)
 	}
 	ep.mu.Unlock()
 	for _, f := range files {

@@ -31,7 +31,7 @@ type File struct {
 	pos   int64
 
 	watchMu sync.Mutex // epoll items on this file
-	watch   map[*epollItem]struct{}
+	watch   *epollItem // list of the items that watch the file
 
 	lock flockState // see flock.go
 

@@ -123,7 +123,7 @@ func TestEpollClose(t *testing.T) {
 		t.Errorf("after the writer's close: %v", got)
 	}
 	ep.Release()
-	if len(r.watch) != 0 || r.h.queue().head != nil {
+	if r.watch != nil || r.h.queue().head != nil {
 		t.Error("the closed instance still watches")
 	}
 	r.Release()
