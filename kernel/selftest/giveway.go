@@ -2,6 +2,7 @@ package selftest
 
 import (
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -178,27 +179,31 @@ func waits(fn func()) (worst time.Duration) { return waitsEvery(time.Microsecond
 // waitsEvery is waits for a task that wants to run at intervals. The interval must leave
 // time for user code: a timer that is due at each entry of user mode would keep user code
 // from running.
-func waitsEvery(interval time.Duration, fn func()) (worst time.Duration) {
-	done, last, start := false, time.Duration(0), time.Now()
+func waitsEvery(interval time.Duration, fn func()) time.Duration {
+	var done atomic.Bool
+	var worst, last atomic.Int64 // with several CPUs the task runs beside fn
+	start := time.Now()
+	now := func() int64 { return int64(time.Since(start)) }
 	other := make(chan struct{})
 	go func() {
 		defer close(other)
-		for !done {
-			now := time.Since(start)
-			if last != 0 {
-				worst = max(worst, now-last)
+		for !done.Load() {
+			at := now()
+			if l := last.Load(); l != 0 {
+				worst.Store(max(worst.Load(), at-l))
 			}
-			last = now
+			last.Store(at)
 			time.Sleep(interval)
 		}
 	}()
 	for range 3 {
 		time.Sleep(10 * interval)
 	}
-	worst, last = 0, time.Since(start)
+	worst.Store(0)
+	last.Store(now())
 	fn()
-	worst = max(worst, time.Since(start)-last)
-	done = true
+	longest := max(worst.Load(), now()-last.Load())
+	done.Store(true)
 	<-other
-	return worst
+	return time.Duration(longest)
 }
