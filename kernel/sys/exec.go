@@ -193,6 +193,10 @@ func (x *executable) readArray(c ctx, va arch.VA) error {
 	}
 }
 
+// stringStep is how many bytes of a string are copied between two pauses, for some 10 000
+// instructions.
+const stringStep = 6 << 10
+
 func (x *executable) readString(c ctx, va arch.VA) error {
 	n := 0 // bytes
 	for {
@@ -200,7 +204,7 @@ func (x *executable) readString(c ctx, va arch.VA) error {
 		if err != nil {
 			return err
 		}
-		room := min(cap(b)-len(b), maxExecString+1-n) // including the NUL
+		room := min(cap(b)-len(b), maxExecString+1-n, stringStep) // including the NUL
 		text, err := c.mem().AppendString(b, va, room-1)
 		if err == nil {
 			text = append(text, 0)
@@ -215,6 +219,9 @@ func (x *executable) readString(c ctx, va arch.VA) error {
 		}
 		if n > maxExecString {
 			return syscall.E2BIG
+		}
+		if err := c.t.Pause(); err != nil {
+			return err
 		}
 		va += arch.VA(room)
 	}
