@@ -94,6 +94,7 @@ type test struct {
 	// runs in turn.
 	timed bool
 	real  bool // the test needs a machine whose CPUs run at the same time
+	cpus  bool // the test is about several CPUs, and does not run on one
 }
 
 // tests has all tests by topic, in the order in which they run: foundations first.
@@ -139,6 +140,9 @@ func (e *Env) wholeAudit() {
 
 // selected reports whether a test must run in this boot.
 func (e *Env) selected(c test) bool {
+	if c.cpus && runtime.GOMAXPROCS(0) == 1 {
+		return false
+	}
 	if c.timed && (!e.Virtual || runtime.GOMAXPROCS(0) > 1) {
 		return false
 	}
