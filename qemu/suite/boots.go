@@ -100,7 +100,6 @@ var suiteBoots = []boot{
 	// How threads are scheduled on four CPUs in turn, and a mixed load on four CPUs in
 	// parallel (make soak runs it for longer).
 	{arch: "arm64", machine: "virt", mem: "256M", cpus: 4, args: []string{"selftest=program/sched", "cpus=4"}, icount: true, banner: fourRun},
-	{arch: "amd64", machine: "q35", mem: "512M", cpus: 4, args: []string{"selftest=soak/", "cpus=4", "soak=30s"}, parallel: true, banner: `(?m)^soak: 9 workers for 30s, seed (.*\n)+?soak: fork=`},
 	{arch: "arm64", machine: "virt", mem: "512M", cpus: 4, args: []string{"selftest=soak/", "cpus=4", "soak=30s"}, parallel: true, banner: `(?m)^soak: 9 workers for 30s, seed (.*\n)+?soak: fork=`},
 	// The tree names the mini UART, and the pins carry the PL011.
 	{arch: "arm64", machine: "raspi3b-pl011", mem: "1G", args: []string{"selftest=frames/counts"}, told: "pins-alt0", pokes: pinsALT0},
