@@ -46,7 +46,16 @@ var sequences = []sequence{
 	{"touch_", "grim/user/bare.Now", "grim/user/bare.Now", 1, 1},
 }
 
+// OnSeveralCPUs reports whether a case of the benchmark runs on several CPUs at the same
+// time. The profiler follows one CPU, so it does not know these cases.
+func OnSeveralCPUs(name string) bool {
+	return strings.HasPrefix(name, "par_") || strings.HasSuffix(name, "_4") || name == "wake_pingpong"
+}
+
 func sequenceOf(name string) *sequence {
+	if OnSeveralCPUs(name) {
+		return nil
+	}
 	for i := range sequences {
 		if strings.HasPrefix(name, sequences[i].prefix) {
 			return &sequences[i]
@@ -68,6 +77,9 @@ func CanProfile(name string) (reps int, ok bool) {
 // FindWindow finds the readings of a case in the program, and returns how many of its
 // windows are warm-up.
 func FindWindow(program *elf.File, name string) (w Window, warmup int, err error) {
+	if OnSeveralCPUs(name) {
+		return w, 0, fmt.Errorf("case %s runs on several CPUs: the profiler follows one; measure it by make bench CPUS=4 CASE=%s", name, name)
+	}
 	s := sequenceOf(name)
 	if s == nil {
 		return w, 0, fmt.Errorf("case %s: the profiler does not know how it is measured (sequences in qemu/bench/profile.go)", name)
