@@ -39,9 +39,13 @@ func (o *options) prepareModel(ctx context.Context) error {
 		return err
 	}
 	for _, n := range names {
-		if strings.HasPrefix(n, o.cases) {
+		// The cases on several CPUs come last. The model has one CPU.
+		if strings.HasPrefix(n, o.cases) && !bench.OnSeveralCPUs(n) {
 			o.names = append(o.names, n)
 		}
+	}
+	if len(o.names) == 0 {
+		return fmt.Errorf("no case on one CPU begins with %q; the model has one CPU", o.cases)
 	}
 	dir := filepath.Join("build", "bin")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
