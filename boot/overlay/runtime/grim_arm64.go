@@ -28,6 +28,11 @@ func readPFR0() uint64  // ID_AA64PFR0_EL1
 //go:linkname rt0EL2
 func rt0EL2()
 
+// semihostCall is not called from Go. The assembly of package grim/arch/arm64 calls it.
+//
+//go:linkname semihostCall
+func semihostCall()
+
 // archinit takes the counter's frequency from CNTFRQ_EL0, if firmware has set it, and gives
 // package internal/cpu the value that Linux would have in AT_HWCAP.
 func archinit() {
