@@ -116,7 +116,8 @@ func New(t Transport, config []byte, rx, tx Queue, log func(string)) (*Device, e
 	for i := range d.rx.n {
 		d.rx.offer(uint16(i), 0)
 	}
-	// What has been sent is looked for when a buffer is wanted: no interrupts for it.
+	// The device sends no interrupt for a packet that it has sent. Sent packets are collected
+	// when a buffer is needed.
 	d.tx.publish(1)
 	return d, nil
 }

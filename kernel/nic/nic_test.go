@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// fake is a device over memory, whose addresses are offsets. What is sent comes back.
+// fake is a device over memory. Its addresses are offsets into that memory. It receives each
+// packet that the driver sends.
 type fake struct {
 	mem    []byte
 	at     [2]int // of the queues

@@ -53,7 +53,7 @@ type Cred struct {
 	UID, GID uint32
 }
 
-// Nobody is what a receiver gets if the sender's credentials were not recorded.
+// Nobody are the credentials that a receiver gets if the sender's were not recorded.
 var Nobody = Cred{UID: 65534, GID: 65534}
 
 // System has all sockets of a machine.

@@ -19,7 +19,7 @@ import (
 // where the file's contents are: read(2), write(2) and every mapping see the same frames.
 //
 // With a Pager, only mapped pages have frames. ReadAt and WriteAt go to the pager, as on
-// systems without a unified buffer cache. What was written through a mapping reaches
+// systems without a unified buffer cache. Data written through a mapping reaches
 // read(2) when the page is handed back: by msync, munmap, or the purge of an exiting
 // process.
 //

@@ -145,7 +145,7 @@ func entryFlagsOf(flags MapFlags, obj Object) (f entryFlags) {
 }
 
 // place chooses the address for n bytes, unmaps what is there, and checks the limits. It
-// returns what the caller owes for what was there. On error nothing has changed.
+// returns what the caller owes for the old mappings. On error nothing has changed.
 // Preconditions: mu held.
 func (vs *VMSpace) place(addr arch.VA, n uint64, flags MapFlags, like *entry) (va arch.VA, o owed, err error) {
 	if flags&(Fixed|FixedNoReplace) == 0 {

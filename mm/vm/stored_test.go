@@ -265,7 +265,7 @@ func TestStoredPurge(t *testing.T) {
 }
 
 // TestStoredPurgeFails: if the store fails in the middle of a purge, fsync reports that
-// once, and the purge goes to its end. What was stored can still be read.
+// once, and the purge goes to its end. Pages that were stored can still be read.
 func TestStoredPurgeFails(t *testing.T) {
 	m := newMachine(t, formats[1], 1024)
 	o, s := storedFile(t, m, 100<<12)
