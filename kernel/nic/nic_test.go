@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// fake is a device over memory. Its addresses are offsets into that memory. It receives each
-// packet that the driver sends.
+// fake is a device over memory. Its addresses are offsets into that memory. It gives
+// each packet that the driver sends back to the driver, as a received one.
 type fake struct {
 	mem    []byte
 	at     [2]int // of the queues
