@@ -359,10 +359,8 @@ func TestStorm(t *testing.T) {
 // exit design. It fails if any two of them are swapped in die, Zombify or announce.
 func (m *machine) checkOrder() {
 	m.t.Helper()
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	exits := map[int32][]Event{}
-	for _, e := range m.events {
+	for _, e := range m.recorded() {
 		if e.Step == exit.StepThreadDead || e.Step == exit.StepDeadproc || e.Context == exit.InBackground {
 			continue
 		}

@@ -50,7 +50,7 @@ func TestExitOrder(t *testing.T) {
 		if n := open.Load(); n != 0 || !closedEarly {
 			t.Errorf("%d descriptor tables open", n)
 		}
-		for _, e := range m.events {
+		for _, e := range m.recorded() {
 			if int(e.PID) == pid && e.Step == exit.StepPurgeEnd && (e.Pages != 8 || e.Tables == 0) {
 				t.Errorf("purge freed %d pages and %d tables, want 8 and some", e.Pages, e.Tables)
 			}
@@ -233,8 +233,9 @@ func TestE9Borrowed(t *testing.T) {
 			u.Wait(pid)
 		})
 		eventually(t, "the borrower ends", func() bool { return m.k.Counts().Processes == 0 })
+		m.settle()
 		purges := map[int32]int{}
-		for _, e := range m.events {
+		for _, e := range m.recorded() {
 			if e.Step == exit.StepPurgeEnd {
 				purges[e.PID]++
 			}

@@ -158,12 +158,18 @@ func (m *machine) trace(e *Event) {
 	}
 }
 
+// recorded returns the steps so far, in a copy: a space that is taken apart in the background
+// may add steps when its process is long gone.
+func (m *machine) recorded() []Event {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.events)
+}
+
 // stages returns the exit stages of a process so far, without those of single threads. With
 // apart it returns the stages that are done in the background, otherwise the others.
 func (m *machine) stages(pid int, apart bool) (stages []exit.Stage) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, e := range m.events {
+	for _, e := range m.recorded() {
 		if int(e.PID) == pid && e.Step != exit.StepThreadDead && e.Step != exit.StepDeadproc && (e.Context == exit.InBackground) == apart {
 			stages = append(stages, exit.Stage{Step: e.Step, By: e.Context})
 		}
@@ -173,9 +179,7 @@ func (m *machine) stages(pid int, apart bool) (stages []exit.Stage) {
 
 // steps returns the exit steps of a process so far.
 func (m *machine) steps(pid int) (steps []exit.Step) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, e := range m.events {
+	for _, e := range m.recorded() {
 		if int(e.PID) == pid && e.Step != exit.StepThreadDead && e.Step != exit.StepDeadproc {
 			steps = append(steps, e.Step)
 		}

@@ -299,8 +299,8 @@ func TestDesignPerProcess(t *testing.T) {
 		u.Wait(-1)
 	})
 	events, n := m.k.Events(0)
-	if !slices.Equal(events, m.events) {
-		t.Errorf("the ring has\n%v\nwant what the hook was told\n%v", events, m.events)
+	if told := m.recorded(); !slices.Equal(events, told) {
+		t.Errorf("the ring has\n%v\nwant what the hook was told\n%v", events, told)
 	}
 	for _, e := range events {
 		if pid := int(e.PID); (pid == a || pid == b) && e.Step == exit.StepPurgeEnd && e.Context != exit.InReaper {
