@@ -13,6 +13,7 @@ var notOnHost = map[string]string{
 	"mem-exhaustion":      "fills the machine's memory",
 	"exit-memory-returns": "reads the whole machine's free memory",
 	"grind":               "makes random system calls",
+	"sched-each-cpu":      "depends on what else the host's CPUs do",
 }
 
 // TestOnLinux runs each user-mode test on the host's kernel: whatever a test requires of
