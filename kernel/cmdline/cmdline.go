@@ -29,7 +29,7 @@ type Options struct {
 	Exit      *exit.Design // exit=: exit design of processes that ask for no other
 	HugePages bool         // hugepages=: 2 MB blocks for anonymous memory
 	ASLR      bool         // aslr=: programs get addresses that cannot be guessed
-	SelfTest  string       // selftest=: all, quick, none, or part of the names to run
+	SelfTest  string       // selftest=: none, or which tests run (all, quick, parts of names, -parts)
 	Virtual   bool         // time=virtual: time is a count of instructions (QEMU's -icount), so tests can judge durations
 	Root      string       // root=: the disk or partition (vda, /dev/vda1) with the root file system; "": in memory
 	RootRO    bool         // ro: the root file system is not written to

@@ -1,7 +1,9 @@
 package selftest
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -18,18 +20,17 @@ const testProgram = "/bin/utest"
 // runPrograms runs the user-mode tests, each in a process of its own. The exit status is
 // the result. The console shows the reason of a failure.
 func runPrograms(e *Env) {
-	list := "/tests/list"
-	if e.Select == "quick" {
-		list = "/tests/quick"
-	}
-	text, err := e.readFile(list)
-	if err != nil {
-		e.Report.Result("program", []string{fmt.Sprintf("%s: %v", list, err)})
+	text, err := e.readFile("/tests/list")
+	quick, err2 := e.readFile("/tests/quick")
+	if err = cmp.Or(err, err2); err != nil {
+		e.Report.Result("program", []string{fmt.Sprintf("/tests: %v", err)})
 		return
 	}
+	quickNames := strings.Fields(string(quick))
 	for name := range strings.Lines(string(text)) {
 		name = strings.TrimSuffix(name, "\n")
-		c := test{name: "program/" + name, run: func(t *T) { t.program(name) }, guards: programGuards[name]}
+		c := test{name: "program/" + name, run: func(t *T) { t.program(name) }, guards: programGuards[name],
+			slow: !slices.Contains(quickNames, name)}
 		if e.selected(c) {
 			e.runOne(c, e.Layout, e.Design)
 		}

@@ -34,7 +34,7 @@ type Env struct {
 	Proc    *proc.Kernel
 	Layout  arch.Layout  // the boot's default
 	Design  *exit.Design // the same
-	Select  string       // "all", "quick", "none", or parts of the names to run, separated by commas
+	Select  string       // "none", or which tests run: see selection
 	Report  *tap.Report
 
 	// Image has the addresses of the kernel's own sections.
@@ -152,13 +152,7 @@ func (e *Env) selected(c test) bool {
 	if c.lab && !strings.HasPrefix(e.Select, "debate") {
 		return false
 	}
-	switch e.Select {
-	case "all":
-		return true
-	case "quick":
-		return !c.slow
-	}
-	return slices.ContainsFunc(strings.Split(e.Select, ","), func(part string) bool { return strings.Contains(c.name, part) })
+	return selection(e.Select).takes(c.name, c.slow)
 }
 
 func (e *Env) layouts(c test) []arch.Layout {

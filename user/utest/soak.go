@@ -26,7 +26,7 @@ import (
 // repeated. What the CPUs do at the same time differs from run to run.
 
 var soakTests = []test{
-	{name: "soak-short", run: func() { soak(2*time.Second, 1) }, slow: true},
+	{name: "soak-short", run: func() { soak(200*time.Millisecond, 1) }, slow: true},
 }
 
 func init() {
