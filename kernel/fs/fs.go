@@ -14,6 +14,7 @@
 //	lock.System             record locks; taken alone
 //	FS.watchMu              the watches of inodes; also inside the locks of names
 //	    inotify.mu          events of one inotify
+//	    WaitQueue.mu        its readers
 //	File.posMu              offset of one open file description
 //	    regular.writeMu     one writer or truncation of a regular file at a time
 //	        VM object locks (package mm/vm)
@@ -195,9 +196,10 @@ type FS struct {
 	ptys    []*pty      // [ptyMu] by number
 	records lock.System // record locks of all files
 
-	watchMu  sync.Mutex   // the watches of inodes
-	watchers atomic.Int32 // how many watches there are
-	lastMove atomic.Uint32
+	watchMu   sync.Mutex           // the watches of inodes
+	watchers  atomic.Int32         // how many watches there are
+	inotifies map[*charge.User]int // [watchMu] how many each user has
+	lastMove  atomic.Uint32
 
 	lastIno  atomic.Uint64
 	inodes   atomic.Int64
@@ -270,7 +272,7 @@ func New(c Config) (*FS, error) {
 	if c.Memory == nil {
 		c.Memory = func() (uint64, uint64) { return 0, 0 }
 	}
-	s := &FS{cfg: c, sessions: map[int]*TTY{}, families: map[int]Family{}, unix: uipc.NewSystem(c.Frames, c.Yield)}
+	s := &FS{cfg: c, inotifies: map[*charge.User]int{}, sessions: map[int]*TTY{}, families: map[int]Family{}, unix: uipc.NewSystem(c.Frames, c.Yield)}
 	s.AddFamily(unix.AF_UNIX, s.unixFamily)
 	s.firstNetTexts()
 	s.mem = &volume{fs: s, dev: devRoot}

@@ -2,7 +2,6 @@ package fs
 
 import (
 	"encoding/binary"
-	"slices"
 	"sync"
 	"syscall"
 
@@ -12,32 +11,48 @@ import (
 
 // inotify is a queue of events about the files that it watches (inotify(7)).
 //
-// A watch is on its inotify's list (mu) and on its inode's list (FS.watchMu). watchMu is
-// taken before inotify.mu. Events are queued while locks of names are held. So while either
-// of the two is held, no other lock is taken but the lock of the wait queue.
+// A watch is on its inotify's list and on its inode's list. Both belong to FS.watchMu,
+// which is taken before inotify.mu. Events are queued while locks of names are held. So
+// while either of the two is held, no other lock is taken but the lock of the wait queue.
+//
+// An inode has at most one watch of each inotify, and a user has few inotifies. That bounds
+// how long an event of a file takes, for which nothing gives way.
 type inotify struct {
 	plain
 	fs    *FS
 	q     WaitQueue
 	payer *charge.User
 
-	mu     sync.Mutex
-	wds    map[int32]*watch // [mu]
-	last   int32            // [mu] the watch descriptor given out last
-	events []inEvent        // [mu]
-	bytes  int              // [mu] size of a read of all events
+	first *watch            // [FS.watchMu] its watches
+	wds   map[int32]*watch  // [FS.watchMu] the same by watch descriptor
+	files map[*inode]*watch // [FS.watchMu] the same by file
+	last  int32             // [FS.watchMu] the watch descriptor given out last
+
+	mu         sync.Mutex
+	head, tail *inEvent // [mu] the events, oldest first
+	n          int      // [mu] how many there are
+	bytes      int      // [mu] size of a read of all events
+	paid       int64    // [mu] what has been charged for them
 }
 
 // watch is a watched file.
 type watch struct {
-	in   *inotify // [I]
-	wd   int32    // [I]
-	i    *inode   // [I]
-	mask uint32   // [inotify.mu]
+	in             *inotify // [I]
+	wd             int32    // [I]
+	i              *inode   // [I]
+	mask           uint32   // [FS.watchMu]
+	prevOf, nextOf *watch   // [FS.watchMu] neighbours on the list of in
+	prev, next     *watch   // [FS.watchMu] neighbours on the list of i
 }
 
 // inEvent is an event that waits to be read.
 type inEvent struct {
+	inWhat
+	next *inEvent
+}
+
+// inWhat is what an event tells.
+type inWhat struct {
 	wd           int32
 	mask, cookie uint32
 	name         string
@@ -46,9 +61,10 @@ type inEvent struct {
 const (
 	inHeader = 16 // sizeof(struct inotify_event)
 	// maxInEvents is how many events may wait. The next event then says that some are lost.
-	maxInEvents = 16384
-	watchCost   = 192 // a watch
-	eventCost   = 64  // an event, without its name
+	maxInEvents  = 16384
+	maxInotifies = 128 // of a user: fs.inotify.max_user_instances
+	watchCost    = 256 // a watch, with its places in two maps
+	eventCost    = 64  // an event, without its name
 
 	inAll    = unix.IN_ALL_EVENTS
 	inOnAdd  = unix.IN_DONT_FOLLOW | unix.IN_ONLYDIR | unix.IN_MASK_ADD | unix.IN_MASK_CREATE
@@ -56,10 +72,33 @@ const (
 	inAlways = unix.IN_IGNORED | unix.IN_Q_OVERFLOW | unix.IN_UNMOUNT | unix.IN_ISDIR
 )
 
-// Inotify implements inotify_init1(2). Flags: IN_NONBLOCK.
+// Inotify implements inotify_init1(2). Flags: IN_NONBLOCK. EMFILE: the user has too many.
 func (s *FS) Inotify(t Task, flags int) (*File, error) {
-	h := &inotify{fs: s, payer: s.payer(t), wds: map[int32]*watch{}}
-	return s.anonFile(t, "", h, "anon_inode:inotify", unix.O_RDONLY|flags&unix.O_NONBLOCK)
+	h := &inotify{fs: s, payer: s.payer(t), wds: map[int32]*watch{}, files: map[*inode]*watch{}}
+	s.watchMu.Lock()
+	full := s.inotifies[h.payer] >= maxInotifies && t != nil
+	if !full {
+		s.inotifies[h.payer]++
+	}
+	s.watchMu.Unlock()
+	if full {
+		return nil, syscall.EMFILE
+	}
+	f, err := s.anonFile(t, "", h, "anon_inode:inotify", unix.O_RDONLY|flags&unix.O_NONBLOCK)
+	if err != nil {
+		h.uncount()
+	}
+	return f, err
+}
+
+// uncount takes h out of the number of its user's inotifies.
+func (h *inotify) uncount() {
+	s := h.fs
+	s.watchMu.Lock()
+	if s.inotifies[h.payer]--; s.inotifies[h.payer] == 0 {
+		delete(s.inotifies, h.payer)
+	}
+	s.watchMu.Unlock()
 }
 
 // Watch implements inotify_add_watch(2) of the inotify f. EINVAL: f is another file.
@@ -92,24 +131,15 @@ func (h *inotify) add(i *inode, mask uint32) (int, error) {
 	s := h.fs
 	s.watchMu.Lock()
 	defer s.watchMu.Unlock()
-	var list []*watch
-	if p := i.watches.Load(); p != nil {
-		list = *p
-	}
-	for _, w := range list {
-		if w.in != h {
-			continue
-		}
-		if mask&unix.IN_MASK_CREATE != 0 {
+	if w := h.files[i]; w != nil {
+		switch {
+		case mask&unix.IN_MASK_CREATE != 0:
 			return 0, syscall.EEXIST
-		}
-		h.mu.Lock()
-		if mask&unix.IN_MASK_ADD != 0 {
+		case mask&unix.IN_MASK_ADD != 0:
 			w.mask |= mask & inKept
-		} else {
+		default:
 			w.mask = mask & inKept
 		}
-		h.mu.Unlock()
 		return int(w.wd), nil
 	}
 	if i.refs.Load() == 0 {
@@ -118,13 +148,17 @@ func (h *inotify) add(i *inode, mask uint32) (int, error) {
 	if !h.payer.Take(charge.OpenFile, watchCost) {
 		return 0, syscall.ENOSPC
 	}
-	h.mu.Lock()
 	h.last++
-	w := &watch{in: h, wd: h.last, i: i, mask: mask & inKept}
-	h.wds[w.wd] = w
-	h.mu.Unlock()
-	list = append(slices.Clone(list), w)
-	i.watches.Store(&list)
+	w := &watch{in: h, wd: h.last, i: i, mask: mask & inKept, nextOf: h.first, next: i.watches.Load()}
+	if w.nextOf != nil {
+		w.nextOf.prevOf = w
+	}
+	h.first = w
+	if w.next != nil {
+		w.next.prev = w
+	}
+	i.watches.Store(w)
+	h.wds[w.wd], h.files[i] = w, w
 	s.watchers.Add(1)
 	return int(w.wd), nil
 }
@@ -137,9 +171,7 @@ func (f *File) Unwatch(wd int) error {
 	}
 	h.fs.watchMu.Lock()
 	defer h.fs.watchMu.Unlock()
-	h.mu.Lock()
 	w := h.wds[int32(wd)]
-	h.mu.Unlock()
 	if w == nil {
 		return syscall.EINVAL
 	}
@@ -149,77 +181,93 @@ func (f *File) Unwatch(wd int) error {
 
 // unwatchLocked ends a watch. Precondition: watchMu held.
 func (s *FS) unwatchLocked(w *watch, tell bool) {
-	if p := w.i.watches.Load(); p != nil {
-		list := slices.DeleteFunc(slices.Clone(*p), func(x *watch) bool { return x == w })
-		if len(list) == 0 {
-			w.i.watches.Store(nil)
-		} else {
-			w.i.watches.Store(&list)
-		}
-	}
 	h := w.in
-	h.mu.Lock()
-	delete(h.wds, w.wd)
-	if tell {
-		h.putLocked(inEvent{wd: w.wd, mask: unix.IN_IGNORED})
+	if w.prevOf != nil {
+		w.prevOf.nextOf = w.nextOf
+	} else {
+		h.first = w.nextOf
 	}
-	h.mu.Unlock()
+	if w.nextOf != nil {
+		w.nextOf.prevOf = w.prevOf
+	}
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		w.i.watches.Store(w.next)
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	}
+	delete(h.wds, w.wd)
+	delete(h.files, w.i)
 	s.watchers.Add(-1)
 	h.payer.Give(charge.OpenFile, watchCost)
 	if tell {
-		h.q.Wake(EPOLLIN | EPOLLRDNORM)
+		h.put(inWhat{wd: w.wd, mask: unix.IN_IGNORED})
 	}
 }
+
+// inCloseTurn is how many watches end between two pauses.
+const inCloseTurn = 16
 
 // close ends all watches.
 func (h *inotify) close() {
 	s := h.fs
 	s.watchMu.Lock()
-	for {
-		h.mu.Lock()
-		var w *watch
-		for _, w = range h.wds {
-			break
+	for n := 1; h.first != nil; n++ {
+		s.unwatchLocked(h.first, false)
+		if n%inCloseTurn == 0 {
+			s.watchMu.Unlock()
+			s.cfg.Yield()
+			s.watchMu.Lock()
 		}
-		h.mu.Unlock()
-		if w == nil {
-			break
-		}
-		s.unwatchLocked(w, false)
 	}
 	s.watchMu.Unlock()
+	h.uncount()
 	h.mu.Lock()
-	for _, e := range h.events {
-		h.payer.Give(charge.OpenFile, eventCost+int64(len(e.name)))
-	}
-	h.events = nil
+	h.payer.Give(charge.OpenFile, h.paid)
+	h.head, h.tail, h.n, h.bytes, h.paid = nil, nil, 0, 0, 0
 	h.mu.Unlock()
 }
 
 // size returns the size of the event in a read. The name is padded with NULs.
-func (e *inEvent) size() int {
+func (e *inWhat) size() int {
 	if e.name == "" {
 		return inHeader
 	}
 	return inHeader + (len(e.name)+1+inHeader-1)/inHeader*inHeader
 }
 
-// putLocked queues an event, unless the last queued event is the same. Precondition: mu
-// held.
-func (h *inotify) putLocked(e inEvent) {
-	n := len(h.events)
-	if n > 0 && h.events[n-1] == e {
+// put queues an event, unless the last queued event is the same, and wakes readers.
+func (h *inotify) put(e inWhat) {
+	h.mu.Lock()
+	h.putLocked(e)
+	h.mu.Unlock()
+	h.q.Wake(EPOLLIN | EPOLLRDNORM)
+}
+
+// putLocked is put without the wake-up. Precondition: mu held.
+func (h *inotify) putLocked(e inWhat) {
+	if h.tail != nil && h.tail.inWhat == e {
 		return
 	}
-	if n >= maxInEvents || !h.payer.Take(charge.OpenFile, eventCost+int64(len(e.name))) {
-		lost := inEvent{wd: -1, mask: unix.IN_Q_OVERFLOW}
-		if n > 0 && h.events[n-1] == lost || !h.payer.Take(charge.OpenFile, eventCost) {
+	cost := eventCost + int64(len(e.name))
+	if h.n >= maxInEvents || !h.payer.Take(charge.OpenFile, cost) {
+		e, cost = inWhat{wd: -1, mask: unix.IN_Q_OVERFLOW}, eventCost
+		if h.tail != nil && h.tail.inWhat == e || !h.payer.Take(charge.OpenFile, cost) {
 			return
 		}
-		e = lost
 	}
-	h.events = append(h.events, e)
+	x := &inEvent{inWhat: e}
+	if h.tail == nil {
+		h.head = x
+	} else {
+		h.tail.next = x
+	}
+	h.tail = x
+	h.n++
 	h.bytes += e.size()
+	h.paid += cost
 }
 
 // watched reports whether any file is watched. Without inotify, this check is all that
@@ -229,39 +277,21 @@ func (s *FS) watched() bool { return s.watchers.Load() != 0 }
 // tellInode queues an event for the watches of i. name is set if i is a directory and the
 // event is about a name in it.
 func (s *FS) tellInode(i *inode, mask, cookie uint32, name string) {
-	p := i.watches.Load()
-	if p == nil {
-		return
-	}
-	var once []*watch
-	for _, w := range *p {
-		h := w.in
-		h.mu.Lock()
-		wanted := w.mask&mask&inAll != 0 && h.wds[w.wd] == w
-		if wanted {
-			h.putLocked(inEvent{w.wd, mask, cookie, name})
-			if w.mask&unix.IN_ONESHOT != 0 {
-				once = append(once, w)
-			}
-		}
-		h.mu.Unlock()
-		if wanted {
-			h.q.Wake(EPOLLIN | EPOLLRDNORM)
-		}
-	}
-	if once == nil {
+	if i.watches.Load() == nil {
 		return
 	}
 	s.watchMu.Lock()
-	for _, w := range once {
-		w.in.mu.Lock()
-		there := w.in.wds[w.wd] == w
-		w.in.mu.Unlock()
-		if there {
-			s.unwatchLocked(w, true)
+	defer s.watchMu.Unlock()
+	for w := i.watches.Load(); w != nil; {
+		next := w.next
+		if w.mask&mask&inAll != 0 {
+			w.in.put(inWhat{w.wd, mask, cookie, name})
+			if w.mask&unix.IN_ONESHOT != 0 {
+				s.unwatchLocked(w, true)
+			}
 		}
+		w = next
 	}
-	s.watchMu.Unlock()
 }
 
 func dirBit(n node, mask uint32) uint32 {
@@ -313,10 +343,8 @@ func (s *FS) tellMoved(from *dir, fn string, to *dir, tn string, n node) {
 func (s *FS) watchesEnd(i *inode) {
 	s.tellInode(i, unix.IN_DELETE_SELF, 0, "")
 	s.watchMu.Lock()
-	if p := i.watches.Load(); p != nil {
-		for _, w := range *p {
-			s.unwatchLocked(w, true)
-		}
+	for w := i.watches.Load(); w != nil; w = i.watches.Load() {
+		s.unwatchLocked(w, true)
 	}
 	s.watchMu.Unlock()
 }
@@ -326,7 +354,7 @@ func (h *inotify) queue() *WaitQueue { return &h.q }
 func (h *inotify) ready() uint32 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.events) > 0 {
+	if h.head != nil {
 		return EPOLLIN | EPOLLRDNORM
 	}
 	return 0
@@ -355,9 +383,8 @@ func (h *inotify) read(c call, p []byte, _ int64) (int, error) {
 func (h *inotify) take(p []byte) (n int, more bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	k := 0
-	for ; k < len(h.events); k++ {
-		e := &h.events[k]
+	for h.head != nil {
+		e := h.head
 		size := e.size()
 		if size > len(p)-n {
 			break
@@ -369,15 +396,17 @@ func (h *inotify) take(p []byte) (n int, more bool) {
 		binary.LittleEndian.PutUint32(b[8:], e.cookie)
 		binary.LittleEndian.PutUint32(b[12:], uint32(size-inHeader))
 		copy(b[inHeader:], e.name)
-		h.payer.Give(charge.OpenFile, eventCost+int64(len(e.name)))
+		cost := eventCost + int64(len(e.name))
+		h.payer.Give(charge.OpenFile, cost)
 		n += size
+		h.n--
 		h.bytes -= size
+		h.paid -= cost
+		if h.head = e.next; h.head == nil {
+			h.tail = nil
+		}
 	}
-	h.events = h.events[k:]
-	if len(h.events) == 0 {
-		h.events = nil
-	}
-	return n, len(h.events) > 0
+	return n, h.head != nil
 }
 
 func (h *inotify) ioctl(c call, mem UserMemory, req uint32, arg uint64) (uint64, error) {

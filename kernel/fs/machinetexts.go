@@ -105,6 +105,9 @@ var settled = map[string]string{
 	"sys/fs/pipe-user-pages-hard":          "0",
 	"sys/fs/mount-max":                     "100000",
 	"sys/fs/epoll/max_user_watches":        "65536",
+	"sys/fs/inotify/max_queued_events":     strconv.Itoa(maxInEvents),
+	"sys/fs/inotify/max_user_instances":    strconv.Itoa(maxInotifies),
+	"sys/fs/inotify/max_user_watches":      "65536", // package charge bounds them
 	"sys/net/core/somaxconn":               "4096",
 	"sys/net/core/rmem_default":            "212992",
 	"sys/net/core/rmem_max":                "212992",

@@ -56,7 +56,7 @@ type inode struct {
 	refs atomic.Int32
 
 	locks   atomic.Pointer[fileLocks] // nil: no lock has been requested yet
-	watches atomic.Pointer[[]*watch]  // written under FS.watchMu; nil: none
+	watches atomic.Pointer[watch]     // the first of its list; written under FS.watchMu; nil: none
 
 	payer *charge.User // [I] nil: not charged, as in /proc
 	cost  int64        // [I] the charge for the inode
