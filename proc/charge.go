@@ -21,6 +21,8 @@ const (
 	threadCost = int64(unsafe.Sizeof(Thread{})+unsafe.Sizeof(worker{})+unsafe.Sizeof(pidEntry{})) + filesCost + stackCost
 	filesCost  = 1 << 10     // what Files.Fork allocates, without large descriptor tables
 	stackCost  = 8<<10 + 512 // with the goroutine's own data
+	// groupsCost is charged for a list of supplementary groups, besides the groups.
+	groupsCost = int64(unsafe.Sizeof(cred.Groups{})) + 64
 )
 
 // Account returns the account of what the process has been charged. Its address space is

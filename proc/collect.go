@@ -88,6 +88,7 @@ func (k *Kernel) release(p *Process, by exit.Context) {
 	k.leaveGroup(p)
 	k.all.remove(linkAll, p)
 	k.pids.releaseProcess(p.pid)
+	p.cred.Groups.Drop()
 	p.endAccount()
 	k.counts.procs.Add(-1)
 	k.counts.reaped.Add(1)

@@ -1,6 +1,11 @@
 package proc
 
-import "grim/proc/cred"
+import (
+	"syscall"
+
+	"grim/mm/charge"
+	"grim/proc/cred"
+)
 
 // Cred are a thread's credentials. A Cred never changes after a thread has got it, so its
 // contents can be read without a lock.
@@ -38,11 +43,13 @@ func (t *Thread) Cred() *Cred { return t.cred }
 // Only the thread itself may call it.
 func (t *Thread) SetCred(c *Cred) {
 	p := t.p
+	c.Groups.Hold()
 	p.mu.Lock()
+	t.cred.Groups.Drop()
 	t.cred = c
 	leader := t.TID() == p.pid
 	if leader {
-		p.cred = c
+		p.lead(c)
 	}
 	if p.space != nil {
 		p.space.setDomain(c, p.pid, !leader)
@@ -52,6 +59,29 @@ func (t *Thread) SetCred(c *Cred) {
 		p.payFor(c.UID)
 	}
 	t.payForFiles()
+}
+
+// lead makes c the process's credentials. Preconditions: p.mu held.
+func (p *Process) lead(c *Cred) {
+	c.Groups.Hold()
+	p.cred.Groups.Drop()
+	p.cred = c
+}
+
+// NewGroups makes a list of supplementary groups for SetCred, for which the thread's user
+// pays. ids must be ascending and must not be changed any more. ENOMEM. Only the thread
+// itself may call it.
+func (t *Thread) NewGroups(ids []uint32) (*cred.Groups, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	u := t.user()
+	defer u.Release()
+	cost := groupsCost + 4*int64(len(ids))
+	if !u.Take(charge.Process, cost) {
+		return nil, syscall.ENOMEM
+	}
+	return cred.NewGroups(ids, func() { u.Give(charge.Process, cost) }), nil
 }
 
 // setDomain tells the page tables which user's code runs on them, so that branch predictors

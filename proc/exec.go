@@ -127,7 +127,7 @@ func (t *Thread) leadLocked() {
 	pids := &t.p.k.pids
 	pids.releaseThread(t.TID(), true)
 	t.tid.Store(int32(t.p.pid))
-	t.p.cred = t.cred
+	t.p.lead(t.cred)
 	pids.setThread(t.p.pid, t)
 }
 

@@ -367,6 +367,7 @@ func (t *Thread) copyTo(c *Thread, a *ForkArgs) {
 		c.U.Frame[abi.TLS] = a.TLS
 	}
 	c.mask, c.name, c.cred, c.noNew = t.mask, t.name, t.cred, t.noNew
+	c.cred.Groups.Hold()
 	c.slack, c.bornSlack = t.slack, t.slack
 	if t.sched != (Sched{}) { // [m], but at most a change by another thread just now could be missed
 		c.sched = t.Sched().afterFork()

@@ -66,6 +66,7 @@ func (k *Kernel) Spawn(a SpawnArgs) (*Process, error) {
 	}
 	t.useSpace(p.space)
 	t.files, t.name, t.cred = p.files, p.name, p.cred
+	t.cred.Groups.Hold()
 	t.tid.Store(int32(pid))
 	k.m.InitUser(t.U, a.PC, a.SP)
 	if a.Setup != nil {
@@ -102,6 +103,7 @@ func (k *Kernel) newProcess(pid int, name string, cred *Cred, payer *charge.User
 		k.pids.release(pid)
 		return nil, err
 	}
+	p.cred.Groups.Hold()
 	k.counts.procs.Add(1)
 	return p, nil
 }
@@ -110,6 +112,7 @@ func (k *Kernel) newProcess(pid int, name string, cred *Cred, payer *charge.User
 // more.
 func (k *Kernel) unmake(p *Process) {
 	k.counts.procs.Add(-1)
+	p.cred.Groups.Drop()
 	p.endAccount()
 	k.pids.release(p.pid)
 }

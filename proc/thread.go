@@ -132,6 +132,9 @@ func newThread(p *Process) (*Thread, error) {
 func (t *Thread) free() {
 	t.p.k.freeUArea(t)
 	t.p.k.counts.threads.Add(-1)
+	if t.cred != nil {
+		t.cred.Groups.Drop()
+	}
 	t.p.endThread()
 }
 

@@ -37,7 +37,7 @@ type async struct {
 	id     int
 	sig    int // from F_SETSIG; 0: SIGIO without further information
 	fd     int
-	by     *cred.Cred
+	by     *cred.Cred    // without groups
 	events atomic.Uint32 // events for which no signal has been sent yet
 }
 
@@ -56,7 +56,7 @@ func (f *File) asyncState() *async {
 func (f *File) SetOwner(t Task, kind, id, fd int) {
 	a := f.asyncState()
 	a.mu.Lock()
-	a.kind, a.id, a.fd, a.by = kind, id, fd, credOf(t)
+	a.kind, a.id, a.fd, a.by = kind, id, fd, credOf(t).Alone()
 	a.mu.Unlock()
 }
 

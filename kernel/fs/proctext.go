@@ -99,7 +99,7 @@ func statusText(i *ProcInfo) []byte {
 		fmt.Fprintf(&b, "FDSize:\t%d\n", i.Files.size())
 	}
 	b.WriteString("Groups:\t")
-	for _, g := range c.Groups {
+	for _, g := range c.Groups.IDs() {
 		fmt.Fprintf(&b, "%d ", g)
 	}
 	fmt.Fprintf(&b, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\n", i.PID, i.TID, i.PGID, i.SID)

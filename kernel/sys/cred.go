@@ -180,7 +180,7 @@ func sysSetfsgid(c ctx) (uint64, error) { return c.setFS(cred.SetGID, groups) }
 const maxGroups = 1024
 
 func sysGetgroups(c ctx) (uint64, error) {
-	g := c.t.Cred().Groups
+	g := c.t.Cred().Groups.IDs()
 	n := c.int(0)
 	switch {
 	case n < 0:
@@ -219,8 +219,12 @@ func sysSetgroups(c ctx) (uint64, error) {
 		g[i] = le.Uint32(raw[4*i:])
 	}
 	slices.Sort(g)
+	list, err := c.t.NewGroups(g)
+	if err != nil {
+		return 0, err
+	}
 	return c.change(func(n *proc.Cred) error {
-		n.Groups = g
+		n.Groups = list
 		return nil
 	})
 }

@@ -3,10 +3,13 @@
 // calls and execve(2).
 //
 // Credentials are plain data without locks. A Cred is never changed once a thread has it: a
-// change makes a copy.
+// change makes a copy. Copies share their supplementary groups.
 package cred
 
-import "slices"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 // Cap is the number of a capability.
 type Cap uint
@@ -74,7 +77,7 @@ const (
 type Cred struct {
 	UID, EUID, SUID, FSUID uint32
 	GID, EGID, SGID, FSGID uint32
-	Groups                 []uint32 // ascending
+	Groups                 *Groups // nil: none
 
 	Inheritable, Permitted, Effective, Bounding, Ambient Caps
 	Secure                                               uint32
@@ -91,8 +94,59 @@ func (c *Cred) InGroup(gid uint32) bool {
 	if gid == c.FSGID {
 		return true
 	}
-	_, ok := slices.BinarySearch(c.Groups, gid)
+	_, ok := slices.BinarySearch(c.Groups.IDs(), gid)
 	return ok
+}
+
+// Groups is a list of supplementary groups. A user pays for it as long as a thread or
+// process holds it. Readers do not hold it: for them it stays in memory anyway.
+type Groups struct {
+	ids  []uint32
+	refs atomic.Int32
+	free func()
+}
+
+// NewGroups makes a list of ids, which must be ascending and must not be changed any more.
+// Nobody holds it yet. free is called when its last holder drops it.
+func NewGroups(ids []uint32, free func()) *Groups { return &Groups{ids: ids, free: free} }
+
+// IDs returns the groups, ascending. The caller must not change them.
+func (g *Groups) IDs() []uint32 {
+	if g == nil {
+		return nil
+	}
+	return g.ids
+}
+
+// Hold makes the caller a holder.
+func (g *Groups) Hold() {
+	if g != nil {
+		g.refs.Add(1)
+	}
+}
+
+// Drop undoes Hold.
+func (g *Groups) Drop() {
+	if g == nil {
+		return
+	}
+	switch n := g.refs.Add(-1); {
+	case n < 0:
+		panic("cred: a list of groups is dropped more often than held")
+	case n == 0:
+		g.free()
+	}
+}
+
+// Alone returns c without its supplementary groups, for a holder that does not pay for
+// them.
+func (c *Cred) Alone() *Cred {
+	if c == nil || c.Groups == nil {
+		return c
+	}
+	n := *c
+	n.Groups = nil
+	return &n
 }
 
 // Real returns c with the real numbers in place of the file system numbers, for access(2).
