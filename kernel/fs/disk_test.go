@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -412,6 +414,40 @@ func TestDiskMapped(t *testing.T) {
 	if b, err := w.fetch("/mnt/f"); err != nil || b[1<<12] != 4 || b[2<<12] != 3 {
 		t.Errorf("on disk are %d and %d, want 4 and 3, %v", b[1<<12], b[2<<12], err)
 	}
+	w.unmountDisk(d)
+}
+
+// TestDiskSyncRange: sync_file_range(2) puts the file's pages on the disk, without an fsync.
+// Broken by: SyncRange that does nothing.
+func TestDiskSyncRange(t *testing.T) {
+	w := newWorld(t)
+	d := newDisk(t, 16, "-t ext4")
+	w.mountDisk(d)
+	a, b := bytes.Repeat([]byte("first"), 5000), bytes.Repeat([]byte("second"), 5000)
+	must(t, w.store("/mnt/f", append(slices.Clone(a), b...)))
+	on := func(text string) int {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return bytes.Count(d.data, []byte(text))
+	}
+	f := w.open("/mnt/f", unix.O_RDWR)
+	if on("first") != 0 {
+		t.Error("the file is on the disk already")
+	}
+	must(t, f.SyncRange(0, 4096))
+	if n := on("first"); n < 4096/5-1 || n > 4096/5 || on("second") != 0 {
+		t.Errorf("a page: %d words of it are on the disk, %d of another", n, on("second"))
+	}
+	must(t, f.SyncRange(0, math.MaxInt64))
+	if n := on("second"); n < 4990 {
+		t.Errorf("all: %d words", n)
+	}
+	f.Release()
+	w.put("/tmp/f", "in memory")
+	f = w.open("/tmp/f", unix.O_RDONLY)
+	must(t, f.SyncRange(0, 10))
+	f.Release()
+	w.removeAll("/tmp/f")
 	w.unmountDisk(d)
 }
 

@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"math"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -145,8 +146,9 @@ func (c ctx) vector2(out bool) (uint64, error) {
 func sysPreadv2(c ctx) (uint64, error)  { return c.vector2(false) }
 func sysPwritev2(c ctx) (uint64, error) { return c.vector2(true) }
 
-// sysSyncFileRange checks its arguments as sync_file_range(2) does. It writes nothing, not
-// even for a file on a disk.
+// sysSyncFileRange writes the dirty pages of a range to the disk. It returns when they have
+// been written, whichever flags there are, but does not make the disk flush its cache, nor
+// write what belongs to the file besides its pages (sync_file_range(2)).
 func sysSyncFileRange(c ctx) (uint64, error) {
 	off, n, flags := int64(c.arg(1)), int64(c.arg(2)), c.uint32(3)
 	f, err := c.file(0)
@@ -157,14 +159,22 @@ func sysSyncFileRange(c ctx) (uint64, error) {
 	switch {
 	case f.Flags()&unix.O_PATH != 0:
 		return 0, syscall.EBADF
-	case flags&^7 != 0, off < 0, n < 0, off+n < 0:
+	case flags&^(unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER) != 0,
+		off < 0, n < 0, off+n < 0:
 		return 0, syscall.EINVAL
 	}
 	switch f.Stat().Mode & unix.S_IFMT {
 	case unix.S_IFREG, unix.S_IFDIR, unix.S_IFBLK, unix.S_IFLNK:
-		return 0, nil
+	default:
+		return 0, syscall.ESPIPE
 	}
-	return 0, syscall.ESPIPE
+	if flags&unix.SYNC_FILE_RANGE_WRITE == 0 {
+		return 0, nil // a write ends before the call that began it
+	}
+	if n == 0 {
+		n = math.MaxInt64 - off
+	}
+	return 0, f.SyncRange(off, n)
 }
 
 // sysSignalfd4 makes a descriptor that reads signals, or changes its set of signals.

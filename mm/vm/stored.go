@@ -2,6 +2,7 @@ package vm
 
 import (
 	"io"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -460,12 +461,12 @@ func (o *FileObject) throttle() error {
 	if o.sys.dirtyPages.Load() <= o.sys.dirtyLimit.Load() {
 		return nil
 	}
-	return o.writeBack(fresh)
+	return o.writeBack(fresh, 0, math.MaxInt64)
 }
 
 // WriteBack stores dirty pages, except those that only a mapping may have changed: these
 // are stored after the mapping has handed them back. The writeback task calls it.
-func (o *FileObject) WriteBack() { o.writeBack(fresh) }
+func (o *FileObject) WriteBack() { o.writeBack(fresh, 0, math.MaxInt64) }
 
 // Sync stores all dirty pages permanently. It returns an error if anything could not be
 // stored since its last call: EIO, ENOSPC. For a file in memory it does nothing.
@@ -473,7 +474,7 @@ func (o *FileObject) Sync() error {
 	if o.cache == nil {
 		return nil
 	}
-	o.writeBack(fresh | mapped)
+	o.writeBack(fresh|mapped, 0, math.MaxInt64)
 	flushErr := o.cache.store.Flush()
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -485,16 +486,26 @@ func (o *FileObject) Sync() error {
 	return err
 }
 
-// writeBack stores the pages that have one of the states. A page that the store refuses is
+// SyncRange stores the dirty pages of n bytes from off on, without the size and the other
+// data that Sync makes permanent. It returns an error if one of them could not be stored;
+// Sync returns it too.
+func (o *FileObject) SyncRange(off, n int64) error {
+	if n <= 0 {
+		return nil
+	}
+	return o.writeBack(fresh|mapped, off>>arch.PageShift, (off+n-1)>>arch.PageShift)
+}
+
+// writeBack stores the pages from first to last that have one of the states. A page that the store refuses is
 // clean afterwards, because it would be refused again and again; Sync returns the error.
-func (o *FileObject) writeBack(which pageState) (err error) {
+func (o *FileObject) writeBack(which pageState, first, last int64) (err error) {
 	c := o.cache
 	o.ioMu.Lock()
 	defer o.ioMu.Unlock()
 	o.mu.Lock()
 	pages := make([]int64, 0, len(c.dirty))
 	for index, st := range c.dirty {
-		if st&which != 0 {
+		if st&which != 0 && first <= index && index <= last {
 			pages = append(pages, index)
 		}
 	}

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"bytes"
+	"math"
 	"math/rand"
 	"sync"
 	"sync/atomic"
@@ -356,4 +357,46 @@ func TestStoredTail(t *testing.T) {
 		vs.Purge(nil)
 		o.Unref()
 	}
+}
+
+// TestStoredSyncRange: SyncRange stores the dirty pages of its range, also those that only a
+// mapping has changed, and no others. An error is returned here and by the next Sync.
+// Broken by: writeBack that ignores the range; SyncRange without "mapped".
+func TestStoredSyncRange(t *testing.T) {
+	m := newMachine(t, formats[0], 512)
+	o, s := storedFile(t, m, 8<<12)
+	defer o.Unref()
+	vs := m.space()
+	va := mustMap(t, vs, 0, 8<<12, rw, Shared, o, 0)
+	for i := range int64(8) {
+		if _, err := o.WriteAt([]byte{1}, i<<12); err != nil {
+			t.Fatal(err)
+		}
+	}
+	on := func(want ...byte) {
+		t.Helper()
+		for i, b := range want {
+			if s.data[i<<12] != b {
+				t.Errorf("page %d has %d on disk, want %d", i, s.data[i<<12], b)
+			}
+		}
+	}
+	wantErr(t, "nothing", o.SyncRange(2<<12, 0), nil)
+	on(0, 0, 0, 0, 0, 0, 0, 0)
+	wantErr(t, "a part", o.SyncRange(2<<12+5, 2<<12-5), nil)
+	on(0, 0, 1, 1, 0, 0, 0, 0)
+	mustStore(t, vs, va+3<<12, 2)
+	wantErr(t, "store", o.SyncRange(2<<12, 3<<12), nil)
+	mustStore(t, vs, va+3<<12, 3) // still mapped writable: no fault tells of it
+	wantErr(t, "store again", o.SyncRange(3<<12, 1), nil)
+	on(0, 0, 1, 3, 1, 0, 0, 0)
+	if s.flushes != 0 {
+		t.Errorf("%d flushes", s.flushes)
+	}
+	s.fail = func(index int64) error { return syscall.EIO }
+	wantErr(t, "a bad sector", o.SyncRange(6<<12, math.MaxInt64-6<<12), syscall.EIO)
+	s.fail = nil
+	wantErr(t, "Sync after it", o.Sync(), syscall.EIO)
+	wantErr(t, "Sync again", o.Sync(), nil)
+	on(1, 1, 1, 3, 1, 1, 0, 0)
 }
