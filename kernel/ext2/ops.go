@@ -464,9 +464,9 @@ func (f *FS) Rename(fromDir uint32, from string, toDir uint32, to string, exchan
 			return 0, false, syscall.EXDEV
 		}
 	}
-	// All changes of the inode reach the disk before its new name. So if a program writes a
-	// file and renames it over another one, the name leads to the old file or to all of the
-	// new one.
+	// All changes of the inode reach the disk before it replaces another file. So if a
+	// program writes a file and renames it over another one, the name leads to the old file
+	// or to all of the new one.
 	ready := max(i.b.pos, f.own[i.ino])
 	switch {
 	case exchange && !exists:
@@ -493,7 +493,7 @@ func (f *FS) Rename(fromDir uint32, from string, toDir uint32, to string, exchan
 		if fb, fe, fbefore, err = fd.search(from); err != nil {
 			return 0, false, err
 		}
-		if err := f.rename(fd, td, fb, fe, fbefore, to, i, ready); err != nil {
+		if err := f.rename(fd, td, fb, fe, fbefore, to, i); err != nil {
 			return replaced, last, err
 		}
 	case exists:
@@ -504,7 +504,7 @@ func (f *FS) Rename(fromDir uint32, from string, toDir uint32, to string, exchan
 			replaced = old.ino
 		}
 	default:
-		err = f.rename(fd, td, fb, fe, fbefore, to, i, ready)
+		err = f.rename(fd, td, fb, fe, fbefore, to, i)
 	}
 	if err != nil {
 		return 0, false, err
@@ -518,9 +518,9 @@ func (f *FS) Rename(fromDir uint32, from string, toDir uint32, to string, exchan
 }
 
 // rename makes a new name that does not exist yet, and removes the old one.
-func (f *FS) rename(fd, td inode, fb *buf, fe dirent, fbefore int, to string, i inode, ready stage) error {
+func (f *FS) rename(fd, td inode, fb *buf, fe dirent, fbefore int, to string, i inode) error {
 	if fd.ino == td.ino {
-		if f.renameInBlock(fd, fb, fe, fbefore, to, i, ready) {
+		if f.renameInBlock(fd, fb, fe, fbefore, to, i) {
 			return nil
 		}
 		if i.typ() == ModeDir {
@@ -543,7 +543,7 @@ func (f *FS) rename(fd, td inode, fb *buf, fe dirent, fbefore int, to string, i 
 }
 
 // renameInBlock does the same within one block, by one write, if the block has room.
-func (f *FS) renameInBlock(d inode, b *buf, e dirent, before int, to string, i inode, ready stage) bool {
+func (f *FS) renameInBlock(d inode, b *buf, e dirent, before int, to string, i inode) bool {
 	trial := append([]byte(nil), b.data...)
 	x := dirent{trial, e.at}
 	if before >= 0 {

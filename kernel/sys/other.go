@@ -147,6 +147,26 @@ const (
 	kcmpKinds
 )
 
+// orderKey hides the addresses of kernel objects of one kind. Keys are odd, so that a
+// multiplication by one of them keeps different addresses different.
+type orderKey struct{ flip, times uintptr }
+
+// newOrderKeys draws a key for each kind of kcmp(2).
+func newOrderKeys(random func(p []byte)) (keys [kcmpKinds]orderKey) {
+	var b [16]byte
+	for i := range keys {
+		random(b[:])
+		keys[i] = orderKey{uintptr(le.Uint64(b[:])), uintptr(le.Uint64(b[8:])) | 1}
+	}
+	return keys
+}
+
+// compare returns kcmp(2)'s result for the resources at two addresses. The order is the same
+// at each call, and tells nothing of the order of the addresses.
+func (k orderKey) compare(a, b uintptr) uint64 {
+	return [3]uint64{1, 0, 2}[cmp.Compare((a^k.flip)*k.times, (b^k.flip)*k.times)+1]
+}
+
 // sysKcmp reports whether two processes share a resource: it returns 0, or an order of the
 // two resources.
 func sysKcmp(c ctx) (uint64, error) {
@@ -174,8 +194,8 @@ func sysKcmp(c ctx) (uint64, error) {
 			if err != nil {
 				return 0, err
 			}
+			defer f.Release() // both are open when they are compared
 			at[i] = uintptr(unsafe.Pointer(f))
-			f.Release()
 		case kcmpVM:
 			if vs := p[i].VM(); vs != nil {
 				at[i] = uintptr(vs.ID())
@@ -197,7 +217,7 @@ func sysKcmp(c ctx) (uint64, error) {
 			return 0, syscall.EINVAL
 		}
 	}
-	return [3]uint64{1, 0, 2}[cmp.Compare(at[0], at[1])+1], nil
+	return c.s.order[kind].compare(at[0], at[1]), nil
 }
 
 // prctlKept handles requests of prctl(2) whose values are only kept and returned, or whose

@@ -72,8 +72,9 @@ type System struct {
 	number int
 	fn     [maxNumber]handler
 
-	uts names
-	ipc *ipc.System
+	order [kcmpKinds]orderKey // [I]
+	uts   names
+	ipc   *ipc.System
 
 	unknown [maxNumber]atomic.Uint32
 	beyond  atomic.Uint32 // numbers beyond the table
@@ -105,6 +106,7 @@ func New(cfg Config) (*System, error) {
 	cfg.CPU.MinSigStack = uint64(tab.frame.size())
 	s := &System{cfg: cfg, abi: cfg.ABI, tab: tab, number: cfg.ABI.Number}
 	s.ipc = new(ipc.System)
+	s.order = newOrderKeys(cfg.Random)
 	s.uts.host, s.uts.domain = "grim", "(none)"
 	for n, e := range tab.ent {
 		switch {
