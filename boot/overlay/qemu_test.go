@@ -146,10 +146,10 @@ func kernel(t *testing.T, arch, mode string) []byte {
 	return b
 }
 
-// run runs a command for at most a minute and returns its output and status.
+// run runs a command for at most four minutes and returns its output and status.
 func run(t *testing.T, args []string) (string, int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	out, err := cmd.CombinedOutput()
