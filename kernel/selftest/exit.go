@@ -20,7 +20,7 @@ var exitTests = []test{
 	{name: "exit/coherent", run: exitCoherent, layouts: true, designs: true, guards: exit.E1},
 	{name: "exit/others-go-on", run: exitOthersGoOn, layouts: true, designs: true, guards: exit.E7},
 	{name: "exit/signals-at-each-step", run: exitSignals, designs: true},
-	{name: "exit/kill-storm", run: exitKillStorm, layouts: true, designs: true},
+	{name: "exit/kill-storm", run: exitKillStorm, layouts: true, designs: true, slow: true},
 	{name: "exit/killed-asleep", run: exitAsleep},
 	{name: "exit/stopped", run: exitStopped},
 }

@@ -31,7 +31,7 @@ func faultScenarios() (tests []test) {
 		s := &scenarios[i]
 		tests = append(tests, test{name: "faults/" + s.name, run: s.run, layouts: s.everyWay, designs: s.everyWay})
 	}
-	return append(tests, test{name: "faults/exit-needs-nothing", run: exitNeedsNothing, layouts: true, designs: true})
+	return append(tests, test{name: "faults/exit-needs-nothing", run: exitNeedsNothing, layouts: true, designs: true, slow: true})
 }
 
 // scenario is a program with its environment. The program ends with exit status 0, or with

@@ -15,8 +15,8 @@ import (
 )
 
 var fileTests = []test{
-	{name: "files/gives-way", run: filesGiveWay, timed: true},
-	{name: "calls/gives-way", run: callsGiveWay, timed: true},
+	{name: "files/gives-way", run: filesGiveWay, timed: true, slow: true},
+	{name: "calls/gives-way", run: callsGiveWay, timed: true, slow: true},
 	{name: "files/killed-in-a-copy", run: filesKilled},
 }
 

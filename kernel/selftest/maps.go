@@ -17,7 +17,7 @@ var mapTests = []test{
 	{name: "maps/stack", run: mapsStack, layouts: true},
 	{name: "maps/file", run: mapsFile, layouts: true},
 	{name: "maps/file-end", run: mapsFileEnd, layouts: true},
-	{name: "maps/gives-way", run: mapsGiveWay, timed: true},
+	{name: "maps/gives-way", run: mapsGiveWay, timed: true, slow: true},
 }
 
 const page = arch.PageSize

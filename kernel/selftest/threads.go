@@ -18,7 +18,7 @@ var threadTests = []test{
 	{name: "threads/registers-kept", run: threadRegisters, layouts: true},
 	{name: "threads/exit-group", run: exitGroupThreads, layouts: true, designs: true},
 	{name: "threads/exit-during-fork", run: exitDuringFork, designs: true},
-	{name: "threads/exec-ends-siblings", run: execSiblings, layouts: true, designs: true},
+	{name: "threads/exec-ends-siblings", run: execSiblings, layouts: true, designs: true, slow: true},
 }
 
 // makeThreads emits n threads that end at once.
@@ -48,7 +48,7 @@ func (t *T) mostThreads(p *proc.Process, g *gates, i int, limit time.Duration) (
 }
 
 // threadChurn (E5): a process that makes and ends 100 000 threads (10 000 under designs
-// other than the boot's) never holds more than the live threads and a bound. The numbers
+// other than the boot's, and where time is real) never holds more than the live threads and a bound. The numbers
 // wrap around three times in that time. Those of a zombie and of its group are never used.
 // Broken by exit.Parent, and under exit.Inline by a Fork that does not let started threads
 // run.
@@ -56,7 +56,7 @@ func threadChurn(t *T) {
 	var p program
 	p.spawnChild(cloneFork, func(c *program) { c.exit(3) })
 	hundreds := uint64(1000)
-	if t.Design != t.Env.Design {
+	if t.Design != t.Env.Design || !t.Virtual {
 		hundreds = 100
 	}
 	p.times(1, hundreds, func(b *program) {

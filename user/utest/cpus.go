@@ -19,7 +19,7 @@ import (
 var cpusTests = []test{
 	{name: "cpus-unmap", run: cpusUnmap},
 	{name: "cpus-fork", run: cpusFork},
-	{name: "cpus-end", run: cpusEnd},
+	{name: "cpus-end", run: cpusEnd, slow: true},
 	{name: "cpus-exits", run: cpusExits},
 	{name: "cpus-wait", run: cpusWait},
 }

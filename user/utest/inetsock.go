@@ -24,7 +24,7 @@ var inetTests = []test{
 	{name: "inet-interfaces", run: inetInterfaces},
 	{name: "inet-proc", run: inetProc},
 	{name: "inet-go", run: inetGo},
-	{name: "inet-big", run: inetBig},
+	{name: "inet-big", run: inetBig, slow: true},
 	{name: "inet-errors", run: inetErrors},
 	{name: "inet-exit", run: inetExit},
 }

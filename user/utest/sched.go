@@ -10,12 +10,12 @@ import (
 )
 
 var schedTests = []test{
-	{name: "sched-nice", run: schedNice},
-	{name: "sched-idle", run: schedIdle},
-	{name: "sched-fifo", run: schedFIFO},
-	{name: "sched-round-robin", run: schedRoundRobin},
+	{name: "sched-nice", run: schedNice, slow: true},
+	{name: "sched-idle", run: schedIdle, slow: true},
+	{name: "sched-fifo", run: schedFIFO, slow: true},
+	{name: "sched-round-robin", run: schedRoundRobin, slow: true},
 	{name: "sched-affinity", run: schedAffinity},
-	{name: "sched-shared-out", run: schedSharedOut},
+	{name: "sched-shared-out", run: schedSharedOut, slow: true},
 	{name: "sched-each-cpu", run: schedEachCPU},
 }
 

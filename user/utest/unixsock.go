@@ -28,7 +28,7 @@ var unixTests = []test{
 	{name: "unix-exit", run: unixExit},
 	{name: "unix-many", run: unixMany},
 	{name: "unix-errors", run: unixErrors},
-	{name: "unix-big", run: unixBig},
+	{name: "unix-big", run: unixBig, slow: true},
 }
 
 func errorIs(what string, got, want error) {
