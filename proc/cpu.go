@@ -27,8 +27,14 @@ type cpu struct {
 
 // nextTimer returns when the earliest timer of the runtime on this CPU is due. 0 means
 // none; less one, as an unsigned number, it is the latest of all times.
+//
+// Another CPU may be at work on these timers. It stores the earlier of the two times in the
+// first word before it clears the second (timers.adjust in package runtime). So the second
+// word is read first: if it is clear already, the first has the time.
 func (c *cpu) nextTimer() int64 {
-	at := min(uint64(atomic.LoadInt64(&c.timers[0])-1), uint64(atomic.LoadInt64(&c.timers[1])-1))
+	modified := atomic.LoadInt64(&c.timers[1])
+	heap := atomic.LoadInt64(&c.timers[0])
+	at := min(uint64(modified-1), uint64(heap-1))
 	return int64(min(at, math.MaxInt64-1) + 1)
 }
 

@@ -106,9 +106,10 @@ func (t *Thread) dispatch() (giveWay bool) {
 	waiting := k.cfg.Woken()
 	k.m.Dispatch()
 	now := k.now()
-	if now >= c.armed.Load() {
-		c.armed.Store(math.MaxInt64) // it is a one-shot timer, and has fired
-	}
+	// The interrupt may have been the timer's, which fires once. The time does not tell: a
+	// timer that does not count at quite the clock's rate fires early. The machine ignores it
+	// if the timer is set to the same time again.
+	c.armed.Store(math.MaxInt64)
 	return k.cfg.Kicked() || now >= t.sliceEnd || c.nextTimer() <= now || k.cfg.Woken() > waiting
 }
 
