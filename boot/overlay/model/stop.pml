@@ -1,6 +1,8 @@
 // Stopping the world while CPUs run user code. Three CPUs; each may be the collector.
 // README.md says which code each part stands for.
 //
+// mutant: BACK_BEFORE_START violates end-state
+// mutant: BACK_WITHOUT_CLAIM violates end-state
 // mutant: RETURN_WITHOUT_CLAIM violates G1
 // mutant: STOP_DOES_NOT_WAIT violates G1
 // mutant: START_LOSES_WAITERS violates end-state
@@ -22,6 +24,9 @@ bool want;             // sched.gcwaiting
 bool lock;             // worldsema
 byte stopped;          // the CPU that has stopped the world + 1
 bool waiting[N];       // a thread has trapped, and waits for its P
+bool user[N];          // the thread is in user mode, with or without its P
+bool back[N];          // the P is to be given back to the thread in user mode
+bool claimed[N];       // the thread cannot leave user mode at the moment (the scan bit)
 bool userBlocked[N];   // a thread in user mode was made to stop: never
 byte stops;
 byte turns[N];
@@ -71,18 +76,38 @@ inline stopTheWorld(c, o) {
 
 inline startTheWorld(c, o) {
 	code(c);
+	o = 0;
+	do
+	:: o < N && o != c -> // procresize
+		atomic {
+			if
+			:: user[o] && p[o] == STOP -> // a thread can trap meanwhile
+#ifdef BACK_BEFORE_START
+				p[o] = USER
+#else
+				back[o] = true;
+#ifndef BACK_WITHOUT_CLAIM
+				claimed[o] = true
+#endif
+#endif
+			:: else
+			fi
+		}
+		o++
+	:: o < N && o == c -> o++
+	:: o == N -> break
+	od;
 	atomic { stopped = 0; want = false }
 	o = 0;
 	do
 	:: o < N && o != c ->
-		// A CPU that waits has its P back and goes on; a P whose thread is in user
-		// mode is there for it when it traps.
 		atomic {
 			if
+			:: back[o] -> p[o] = USER; back[o] = false; claimed[o] = false
 #ifndef START_LOSES_WAITERS
-			:: waiting[o] -> p[o] = KERNEL; waiting[o] = false
+			:: !back[o] && waiting[o] -> p[o] = KERNEL; waiting[o] = false
 #endif
-			:: !waiting[o] && p[o] == STOP -> p[o] = IDLE
+			:: !back[o] && !waiting[o] && p[o] == STOP -> p[o] = IDLE // under sched.lock
 			:: else
 			fi
 		}
@@ -112,22 +137,22 @@ proctype Cpu(byte c) {
 			fi
 		:: true ->
 			// Into user mode: from here on the P may be taken.
-			p[c] = USER;
+			atomic { user[c] = true; p[c] = USER }
 			assert(!userBlocked[c] || G2); // user code runs, stopped world or not
 			assert(!userBlocked[c] || G2);
-			// A trap.
+			// A trap. Then the loop goes on to look whether the world is to stop.
 #ifdef RETURN_WITHOUT_CLAIM
+			user[c] = false;
 			p[c] = KERNEL
 #else
 			if
-			:: atomic { p[c] == USER && !want -> p[c] = KERNEL }
-			:: atomic { p[c] == IDLE && !want -> p[c] = KERNEL }
-			:: atomic { p[c] == STOP -> waiting[c] = true }
-				!waiting[c]
-			:: atomic { p[c] == USER && want -> p[c] = STOP; waiting[c] = true }
-				!waiting[c]
-			:: atomic { p[c] == IDLE && want -> p[c] = STOP; waiting[c] = true }
-				!waiting[c]
+			:: atomic { p[c] == USER && !claimed[c] -> user[c] = false; p[c] = KERNEL }
+			:: atomic { p[c] == STOP && !claimed[c] -> user[c] = false }
+				if // rejoin, under sched.lock
+				:: atomic { p[c] == IDLE -> p[c] = KERNEL }
+				:: atomic { p[c] == STOP -> waiting[c] = true }
+					(!waiting[c])
+				fi
 			fi
 #endif
 		fi

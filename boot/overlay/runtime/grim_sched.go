@@ -26,6 +26,8 @@ type perP struct {
 	handOvers uint32 // calls of handOver
 	slices    uint32 // calls of YieldAll
 
+	claimed bool // grim_user.go; used under sched.lock
+
 	perPlaced // grim_place.go
 }
 

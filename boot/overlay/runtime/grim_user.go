@@ -13,8 +13,8 @@ import (
 //
 // The P stays with its M. It is taken only while the world is stopped, or briefly while a
 // safe-point function runs on it (forEachP). When the world starts again, the P of an M
-// that is still in user mode is given back at once (backToUser), so that the CPU is not
-// taken for idle. A thread that traps while its P is gone waits: rejoin.
+// that is still in user mode is given back at once (claimUser, backToUser), so that the CPU
+// is not taken for idle. A thread that traps while its P is gone waits: rejoin.
 //
 // With one CPU nothing else runs while user code does, so these functions are not called.
 
@@ -135,9 +135,14 @@ func rejoin(gp *g) {
 	execute(gp, true)
 }
 
-// backToUser gives pp back to its M if the M is in user mode. The world must be stopped,
-// and sched.lock held.
-func backToUser(pp *p) bool {
+// claimUser reports whether the M of pp is in user mode without a P. If so, the M gets pp
+// back (backToUser), and cannot leave user mode before. The world must be stopped, and
+// sched.lock held.
+//
+// The M must not have pp while gcwaiting is set. Its thread would believe that it has to
+// stop, and do so when the world has started: nothing would start it again
+// (model/stop.pml, BACK_BEFORE_START).
+func claimUser(pp *p) bool {
 	mp := mOf(pp)
 	if mp == nil {
 		return false
@@ -146,16 +151,33 @@ func backToUser(pp *p) bool {
 	if gp == nil || readgstatus(gp) != _Gsyscall || !castogscanstatus(gp, _Gsyscall, _Gscansyscall) {
 		return false
 	}
-	ok := gp.m == mp && mp.p == 0
-	if ok {
-		pp.mcache.prepareForSweep() // as acquirep does
+	if gp.m != mp || mp.p != 0 {
+		casfrom_Gscanstatus(gp, _Gscansyscall, _Gsyscall)
+		return false
+	}
+	pp.mcache.prepareForSweep() // as acquirep does
+	pp.grim.claimed = true
+	return true
+}
+
+// backToUser gives each claimed P back to its M. gcwaiting must be clear, and sched.lock
+// held.
+func backToUser() {
+	if !severalCPUs {
+		return
+	}
+	for _, pp := range allp {
+		if !pp.grim.claimed {
+			continue
+		}
+		pp.grim.claimed = false
+		mp := mOf(pp)
 		pp.m.set(mp)
 		mp.p.set(pp)
 		atomic.Store(&pp.status, _Prunning)
 		decGSyscallNoP(mp)
+		casfrom_Gscanstatus(mp.curg, _Gscansyscall, _Gsyscall)
 	}
-	casfrom_Gscanstatus(gp, _Gscansyscall, _Gsyscall)
-	return ok
 }
 
 // safePoint runs the safe-point function on the P of a thread in user mode.
