@@ -117,6 +117,8 @@ func changeNode(c *cred.Cred, n node, fn change) error {
 		}
 		defer unhold(n)
 	}
+	i.attrMu.Lock()
+	defer i.attrMu.Unlock()
 	if err := fn(c, i); err != nil {
 		return err
 	}
@@ -252,6 +254,16 @@ func (s *FS) Truncate(at At, path string, size int64) error {
 		return nil
 	}
 	return syscall.EINVAL
+}
+
+// ProgramIDs returns the mode, the owner and the group that execve(2) goes by. They belong
+// together: a file whose owner is just being changed is not taken for one that the new owner
+// has made set-user-ID.
+func (f *File) ProgramIDs() (mode, uid, gid uint32) {
+	i := f.node.base()
+	i.attrMu.Lock()
+	defer i.attrMu.Unlock()
+	return i.typ | i.perm.Load(), i.uid.Load(), i.gid.Load()
 }
 
 // Chmod implements fchmod(2).

@@ -41,8 +41,9 @@ func (s *FS) mountDev() {
 	d.give("shm", sure(s.newDir(boot, 0o1777)))
 }
 
-// openDevice opens the character device with number rdev. ENXIO: there is none.
-func (s *FS) openDevice(c call, rdev uint64, flags int) (handle, error) {
+// openDevice opens the character device with number rdev, whose node is from. ENXIO: there is
+// none.
+func (s *FS) openDevice(c call, rdev uint64, flags int, from *device) (handle, error) {
 	switch rdev {
 	case devNull:
 		return nullDev{}, nil
@@ -64,7 +65,7 @@ func (s *FS) openDevice(c call, rdev uint64, flags int) (handle, error) {
 		return s.openMaster(c)
 	}
 	if unix.Major(rdev) == ptyMajor {
-		if y := s.slaveOf(unix.Minor(rdev)); y != nil {
+		if y := s.slaveOf(unix.Minor(rdev), from); y != nil {
 			return y.open(c, flags, true)
 		}
 		return nil, syscall.EIO

@@ -187,12 +187,17 @@ func (d *FDTable) install(f *File, min int, cloexec bool) (int, error) {
 	if min < 0 || min > 0 && min >= d.limit {
 		return 0, syscall.EINVAL
 	}
-	fd := max(min, d.free)
+	free := d.free
+	fd := max(min, free)
 	for d.slotLocked(fd) != nil {
 		if fd++; fd%scanTurn == 0 {
 			d.mu.Unlock()
 			d.giveWay(closeTurn - 1)
 			d.mu.Lock()
+			if d.free < free { // a lower number has become free
+				free = d.free
+				fd = max(min, free)
+			}
 		}
 	}
 	if fd >= d.limit || d.fixed {
@@ -489,10 +494,10 @@ func (d *FDTable) Fork(c *FDTable, payer *charge.User) *FDTable {
 	}
 	for fd := chunkSlots; err == nil; {
 		for turn := 0; turn < forkTurn && err == nil && fd < d.end(); turn++ {
-			if s := d.slotLocked(fd); s != nil {
-				if err = c.putLocked(fd, *s); err == nil {
-					s.file.Ref()
-				}
+			if s := d.slotLocked(fd); s == nil {
+				c.free = min(c.free, fd) // closed since the fork began
+			} else if err = c.putLocked(fd, *s); err == nil {
+				s.file.Ref()
 			}
 			fd = d.after(fd)
 		}

@@ -30,7 +30,7 @@ type File struct {
 	posMu sync.Mutex // held across reads and writes of seekable files
 	pos   int64
 
-	watchMu sync.Mutex // epoll items on this file
+	watchMu sync.Mutex // epoll items on this file, and changes of flags
 	watch   *epollItem // list of the items that watch the file
 
 	lock flockState // see flock.go
@@ -144,11 +144,19 @@ func (f *File) ChangeFlags(t Task, flags int) error {
 
 // SetFlags changes the status flags (fcntl F_SETFL). The other flags stay.
 func (f *File) SetFlags(flags int) {
-	const settable = unix.O_APPEND | unix.O_NONBLOCK | unix.O_DIRECT | unix.O_ASYNC | unix.O_NOATIME
-	if (f.Flags()^flags)&unix.O_ASYNC != 0 {
-		f.setAsync(flags&unix.O_ASYNC != 0)
+	f.changeFlags(unix.O_APPEND|unix.O_NONBLOCK|unix.O_DIRECT|unix.O_ASYNC|unix.O_NOATIME, flags)
+}
+
+// changeFlags sets those flags that mask has to their values in flags.
+func (f *File) changeFlags(mask, flags int) {
+	f.watchMu.Lock()
+	defer f.watchMu.Unlock()
+	old := f.Flags()
+	now := old&^mask | flags&mask
+	if (old^now)&unix.O_ASYNC != 0 {
+		f.setAsync(now&unix.O_ASYNC != 0)
 	}
-	f.flags.Store(f.flags.Load()&^settable | int32(flags&settable))
+	f.flags.Store(int32(now))
 }
 
 // Path returns the file's present path, with " (deleted)" after it if the name is gone. For
@@ -361,11 +369,11 @@ func (f *File) Ioctl(t Task, mem UserMemory, req uint32, arg uint64) (uint64, er
 		if err := mem.CopyIn(on[:], arch.VA(arg)); err != nil {
 			return 0, err
 		}
-		flags := f.Flags() &^ flag
+		to := 0
 		if binary.LittleEndian.Uint32(on[:]) != 0 {
-			flags |= flag
+			to = flag
 		}
-		f.SetFlags(flags)
+		f.changeFlags(flag, to)
 		return 0, nil
 	}
 	return f.h.ioctl(f.call(t), mem, req, arg)

@@ -10,7 +10,8 @@
 // Lock order, outermost first:
 //
 //	FDTable.mu              descriptor numbers; no file is closed under it
-//	async.mu                who gets the signals of a description
+//	File.watchMu            epoll items on a description, changes of its flags
+//	    async.mu            who gets the signals of a description
 //	lock.System             record locks; taken alone
 //	FS.watchMu              the watches of inodes; also inside the locks of names
 //	    inotify.mu          events of one inotify
@@ -22,10 +23,13 @@
 //	    volume.mu           names: directory entries, parents, link counts
 //	        volume.work     what the store is told of inodes later
 //	            volume.nodesMu  what a volume with a store remembers
+//	inode.attrMu            mode and owner
+//	    volume.work, volume.nodesMu
 //	Place.mu                working directory, umask; taken alone
 //	FS.ptyMu                numbers of pseudo-terminals
 //	    volume.mu
-//	FS.jobMu                which session has which terminal; taken alone
+//	FS.jobMu                which session has which terminal
+//	    pty.mu              open files of a slave
 //	nestMu                  which epoll instance watches which
 //	    epoll.ctlMu         set of items
 //	epoll.scanMu            the one look through the ready list; an outer instance's first
@@ -38,7 +42,7 @@
 //	                        EpollCtl refuses them)
 //
 // No thread sleeps while it holds any of these, with two exceptions. A volume's mu and
-// work, and mountMu, are held while its store works, which may wait for a disk. posMu and
+// work, attrMu and mountMu are held while its store works, which may wait for a disk. posMu and
 // writeMu are held across reads and writes of seekable files, which may wait for memory and
 // let other threads run. So two threads that share an offset do not read the same bytes,
 // and writes do not interleave (read(2); write(2), "BUGS" of Linux before 3.14). Streams

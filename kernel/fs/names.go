@@ -193,10 +193,12 @@ func (s *FS) Link(oldAt At, oldPath string, newAt At, newPath string, flags int)
 	err = d.load()
 	switch {
 	case err != nil:
-	case d.removed() || t.node.base().nlink.Load() == 0 && !linkable(t.node):
+	case d.removed():
 		err = syscall.ENOENT
 	case d.names[name] != nil:
 		err = syscall.EEXIST
+	case t.node.base().nlink.Load() == 0 && !linkable(t.node): // the last check: it counts as the one link
+		err = syscall.ENOENT
 	case d.stored() != nil:
 		err = d.vol.store.Link(d.ino, name, t.node.base().ino, s.cfg.Now())
 		d.vol.changed()

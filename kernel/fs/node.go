@@ -2,6 +2,7 @@ package fs
 
 import (
 	"math"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -45,6 +46,10 @@ type inode struct {
 	dev  uint64
 	rdev uint64
 	typ  uint32 // S_IFMT bits
+
+	// attrMu makes one step of a change of mode and owner together with the check whether
+	// the caller may change them, and of what execve(2) reads of them.
+	attrMu sync.Mutex
 
 	perm  atomic.Uint32 // the other 12 bits of the mode
 	uid   atomic.Uint32

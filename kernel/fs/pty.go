@@ -78,6 +78,7 @@ func (s *FS) name(t Task, p *pty) error {
 	if p.node, err = s.newDevice(t, syscall.S_IFCHR|0o620, p.slave.dev); err != nil {
 		return err
 	}
+	p.node.pts = true
 	newborn(p.node)
 	// The kernel makes the name, because no user may write to /dev/pts.
 	if _, err := s.link(boot, s.pts, strconv.Itoa(n), p.node); err != nil {
@@ -116,7 +117,7 @@ func (p *pty) closeSlave() {
 	if !last {
 		return
 	}
-	p.slave.lost(false)
+	p.slave.unused()
 	p.q.Wake(EPOLLIN | EPOLLHUP)
 	if closed {
 		p.free()
@@ -131,14 +132,19 @@ func (p *pty) free() {
 	p.payer.Give(charge.OpenFile, ptyCost)
 }
 
-// slaveOf returns the slave with a minor number, or nil.
-func (s *FS) slaveOf(minor uint32) *TTY {
+// slaveOf returns the slave with a minor number, or nil. If from, the node that is opened, is
+// in /dev/pts, it must be that slave's own: the caller has been allowed to open no other.
+func (s *FS) slaveOf(minor uint32, from *device) *TTY {
 	s.ptyMu.Lock()
 	defer s.ptyMu.Unlock()
-	if int(minor) < len(s.ptys) && s.ptys[minor] != nil {
-		return s.ptys[minor].slave
+	if int(minor) >= len(s.ptys) || s.ptys[minor] == nil {
+		return nil
 	}
-	return nil
+	p := s.ptys[minor]
+	if from.pts && from != p.node {
+		return nil
+	}
+	return p.slave
 }
 
 // Write implements Output.
@@ -297,7 +303,7 @@ func (h *ptyMaster) close() {
 	unused := p.opens == 0
 	p.mu.Unlock()
 	p.slave.hangUp()
-	p.slave.lost(true)
+	p.slave.lost()
 	if unused {
 		p.free()
 	}

@@ -270,9 +270,14 @@ func (h *regHandle) write(c call, p []byte, off int64) (int, error) {
 			return 0, syscall.EFBIG
 		}
 		p = p[:min(int64(len(p)), limit-off)]
+	}
+	n, err := h.file.writeLocked(p, off)
+	if n > 0 {
+		// Not earlier: the owner could make the file set-user-ID between the two. No program
+		// runs from the file before this description is closed (writers).
 		h.file.written(c.task)
 	}
-	return h.file.writeLocked(p, off)
+	return n, err
 }
 
 // Object returns the object that mmap(2) maps, with a reference, which the caller must

@@ -41,7 +41,12 @@ type jumper interface {
 }
 
 // device is a device node. Opening a device that the kernel does not have returns ENXIO.
-type device struct{ inode }
+type device struct {
+	inode
+	// pts says that the node is that of a pseudo-terminal in /dev/pts. Its number may be
+	// another one's now. [I] once the node has a name
+	pts bool
+}
 
 func (s *FS) newDevice(t Task, mode uint32, rdev uint64) (*device, error) {
 	d := &device{}
@@ -57,7 +62,7 @@ func (d *device) open(c call, flags int) (handle, error) {
 	if d.typ != syscall.S_IFCHR {
 		return nil, syscall.ENXIO
 	}
-	return d.fs.openDevice(c, d.rdev, flags)
+	return d.fs.openDevice(c, d.rdev, flags, d)
 }
 
 // socketNode is the node of a path to which a socket is or was bound, or that mknod(2) has

@@ -74,6 +74,9 @@ func (y *TTY) open(c call, flags int, mayBeOurs bool) (handle, error) {
 	if busy {
 		return nil, syscall.EBUSY
 	}
+	// Before openSlave: the master may be closed right behind it, which hangs this file up
+	// too.
+	hangups := y.hangups.Load()
 	if y.pty != nil {
 		if err := y.pty.openSlave(); err != nil {
 			return nil, err
@@ -82,7 +85,7 @@ func (y *TTY) open(c call, flags int, mayBeOurs bool) (handle, error) {
 	if mayBeOurs && flags&unix.O_NOCTTY == 0 && flags&unix.O_ACCMODE != unix.O_WRONLY {
 		y.adopt(c)
 	}
-	return &ttyHandle{y, y.hangups.Load()}, nil
+	return &ttyHandle{y, hangups}, nil
 }
 
 func (h *ttyHandle) close() {

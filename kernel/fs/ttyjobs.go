@@ -232,15 +232,29 @@ func (s *FS) EndSession(sid int) {
 	}
 }
 
-// lost is called when the terminal is gone. Its session loses it. With told, the session's
-// leader is hung up.
-func (y *TTY) lost(told bool) {
+// lost is called when the master of the pseudo-terminal is closed. Its session loses the
+// terminal, and the session's leader is hung up.
+func (y *TTY) lost() {
 	y.fs.jobMu.Lock()
 	sid := y.sid
 	y.giveLocked(0, 0)
 	y.fs.jobMu.Unlock()
-	if sid != 0 && told {
+	if sid != 0 {
 		y.fs.cfg.HangUp(sid)
+	}
+}
+
+// unused is called when the last file of the slave of a pseudo-terminal has been closed: its
+// session loses the terminal, unless the slave has been opened again meanwhile. That session
+// may be another one: it takes the terminal after it has counted its file, and under jobMu.
+func (y *TTY) unused() {
+	y.fs.jobMu.Lock()
+	defer y.fs.jobMu.Unlock()
+	y.pty.mu.Lock()
+	opens := y.pty.opens
+	y.pty.mu.Unlock()
+	if opens == 0 {
+		y.giveLocked(0, 0)
 	}
 }
 

@@ -251,6 +251,10 @@ func (v *volume) setAttr(i *inode) error {
 // held for writing.
 func (v *volume) evict() bool {
 	var victims []node
+	// flushAttrs may be writing times of an inode that is not in attrs any more. A node made
+	// anew before that would have the old ones.
+	v.work.Lock()
+	defer v.work.Unlock()
 	v.nodesMu.Lock()
 	names := map[node][]*slot{}
 	for _, n := range v.nodes {

@@ -494,14 +494,14 @@ func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64,
 // execCred returns the credentials that t has after an execve(2) of f, which may be
 // set-user-ID or set-group-ID. secure says that they include more rights than t's user has.
 func execCred(t *proc.Thread, f *fs.File) (n *proc.Cred, secure bool) {
-	st := f.Stat()
+	mode, owner, group := f.ProgramIDs()
 	var uid, gid *uint32
 	if !t.NoNewPrivs() {
-		if st.Mode&unix.S_ISUID != 0 {
-			uid = &st.UID
+		if mode&unix.S_ISUID != 0 {
+			uid = &owner
 		}
-		if st.Mode&(unix.S_ISGID|unix.S_IXGRP) == unix.S_ISGID|unix.S_IXGRP {
-			gid = &st.GID
+		if mode&(unix.S_ISGID|unix.S_IXGRP) == unix.S_ISGID|unix.S_IXGRP {
+			gid = &group
 		}
 	}
 	return t.Cred().Exec(uid, gid)
