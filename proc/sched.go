@@ -113,6 +113,29 @@ func (t *Thread) ChangeSched(change func(*Sched)) {
 
 func (t *Thread) SetSched(s Sched) { t.ChangeSched(func(old *Sched) { *old = s }) }
 
+// DecideSched is ChangeSched with a function that may take locks, for example to find out
+// whether the change is allowed. It gets a copy of the thread's Sched, and what it leaves
+// there becomes the thread's. If another thread has changed the Sched meanwhile, decide is
+// called again with that. An error of decide ends the call.
+func (t *Thread) DecideSched(decide func(*Sched) error) error {
+	for {
+		old := t.Sched()
+		s := old
+		if err := decide(&s); err != nil {
+			return err
+		}
+		done := false
+		t.ChangeSched(func(now *Sched) {
+			if done = *now == old; done {
+				*now = s
+			}
+		})
+		if done {
+			return nil
+		}
+	}
+}
+
 // SchedOf returns how the thread numbered tid has asked to be scheduled.
 func (p *Process) SchedOf(tid int) Sched {
 	p.mu.Lock()

@@ -44,7 +44,7 @@ func (t *Thread) Wait4(pid int, options uint32) (r WaitResult, err error) {
 	if options&^(WNOHANG|WUNTRACED|WCONTINUED|WNOTHREAD|WALL|WCLONE) != 0 {
 		return r, syscall.EINVAL
 	}
-	w := waitFor{P_PID, pid, options | WEXITED}
+	w := waitFor{what: P_PID, id: pid, options: options | WEXITED}
 	switch {
 	case pid == -1<<31:
 		return r, syscall.ESRCH
@@ -58,11 +58,28 @@ func (t *Thread) Wait4(pid int, options uint32) (r WaitResult, err error) {
 	return r, t.wait(&w, &r)
 }
 
-// Waitid is waitid(2). The caller must turn P_PIDFD into P_PID. Errors are those of Wait4.
-func (t *Thread) Waitid(what IDType, id int, options uint32) (r WaitResult, err error) {
+// WaitProcess is waitid(2) with P_PIDFD. If c has been waited for already, that is ECHILD,
+// even if another child has its number now. Errors are those of Wait4.
+func (t *Thread) WaitProcess(c *Process, options uint32) (r WaitResult, err error) {
+	if err := checkWaitid(options); err != nil {
+		return r, err
+	}
+	return r, t.wait(&waitFor{what: P_PID, id: c.pid, only: c, options: options}, &r)
+}
+
+// checkWaitid returns EINVAL if waitid(2) does not have these options.
+func checkWaitid(options uint32) error {
 	if options&^(WNOHANG|WUNTRACED|WEXITED|WCONTINUED|WNOWAIT|WNOTHREAD|WALL|WCLONE) != 0 ||
 		options&(WUNTRACED|WEXITED|WCONTINUED) == 0 {
-		return r, syscall.EINVAL
+		return syscall.EINVAL
+	}
+	return nil
+}
+
+// Waitid is waitid(2), but for P_PIDFD: WaitProcess. Errors are those of Wait4.
+func (t *Thread) Waitid(what IDType, id int, options uint32) (r WaitResult, err error) {
+	if err := checkWaitid(options); err != nil {
+		return r, err
 	}
 	switch {
 	case what < P_ALL || what > P_PGID || what == P_PID && id <= 0 || what == P_PGID && id < 0:
@@ -70,13 +87,14 @@ func (t *Thread) Waitid(what IDType, id int, options uint32) (r WaitResult, err 
 	case what == P_PGID && id == 0:
 		id = t.p.GroupID()
 	}
-	return r, t.wait(&waitFor{what, id, options}, &r)
+	return r, t.wait(&waitFor{what: what, id: id, options: options}, &r)
 }
 
 // waitFor says which children a wait is for.
 type waitFor struct {
 	what    IDType
 	id      int
+	only    *Process // the child that it must be, with P_PID; nil: any
 	options uint32
 }
 
@@ -85,7 +103,8 @@ func (w *waitFor) wants(c *Process, t *Thread) bool {
 	switch {
 	case w.options&WNOTHREAD != 0 && c.maker != t:
 		return false
-	case w.what == P_PID && c.pid != w.id,
+	case w.only != nil && c != w.only,
+		w.what == P_PID && c.pid != w.id,
 		w.what == P_PGID && c.GroupID() != w.id:
 		return false
 	case w.options&WALL != 0:

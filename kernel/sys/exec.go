@@ -487,6 +487,7 @@ func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64,
 		c.t.SetCred(x.cred)
 	}
 	c.files().setProgram(prog)
+	setMemoryLimits(c.mem(), p, x.cred) // another thread may have changed them, for the old space
 	// The registers are already the new program's, so return its initial result register.
 	return c.f[arch.RetSlot], nil
 }

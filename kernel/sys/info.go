@@ -95,12 +95,17 @@ func (c ctx) limit(p *proc.Process, which int, set *proc.Rlimit) (proc.Rlimit, e
 		return old, err
 	}
 	if which == unix.RLIMIT_NOFILE {
-		if fl, ok := p.Files().(*files); ok {
-			fl.fds.SetLimit(int(set.Cur))
-		}
-		if p == c.t.Process() { // the thread may have a limit of its own
-			c.files().fds.SetLimit(int(set.Cur))
-		}
+		settle(func() uint64 {
+			l, _ := p.Limit(which)
+			return l.Cur
+		}, func(n uint64) {
+			if fl, ok := p.Files().(*files); ok {
+				fl.fds.SetLimit(int(n))
+			}
+			if p == c.t.Process() { // the thread may have a limit of its own
+				c.files().fds.SetLimit(int(n))
+			}
+		})
 		return old, nil
 	}
 	if vs := p.VM(); vs != nil {
@@ -112,7 +117,24 @@ func (c ctx) limit(p *proc.Process, which int, set *proc.Rlimit) (proc.Rlimit, e
 
 // setMemoryLimits sets the limits of vs to p's.
 func setMemoryLimits(vs *vm.VMSpace, p *proc.Process, who *proc.Cred) {
-	l := vs.Limits()
+	settle(func() vm.Limits { return memoryLimits(vs.Limits(), p, who) }, vs.SetLimits)
+}
+
+// settle calls apply with what read returns, until that has not changed meanwhile. So of two
+// threads that change a value and then apply it, both apply the last one.
+func settle[T comparable](read func() T, apply func(T)) {
+	for v := read(); ; {
+		apply(v)
+		now := read()
+		if now == v {
+			return
+		}
+		v = now
+	}
+}
+
+// memoryLimits returns l with p's limits.
+func memoryLimits(l vm.Limits, p *proc.Process, who *proc.Cred) vm.Limits {
 	for _, x := range [...]struct {
 		which int
 		to    *uint64
@@ -127,7 +149,7 @@ func setMemoryLimits(vs *vm.VMSpace, p *proc.Process, who *proc.Cred) {
 	if who.Has(cred.IPCLock) {
 		l.Memlock = vm.Unlimited // CAP_IPC_LOCK
 	}
-	vs.SetLimits(l)
+	return l
 }
 
 func sysPrlimit64(c ctx) (uint64, error) {

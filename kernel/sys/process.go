@@ -212,17 +212,21 @@ func sysWaitid(c ctx) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		what, id = proc.P_PID, target.PID()
+		var none error
 		if nonblock && options&proc.WNOHANG == 0 {
-			return c.waitid(what, id, options|proc.WNOHANG, syscall.EAGAIN)
+			options |= proc.WNOHANG
+			none = syscall.EAGAIN
 		}
+		r, err := c.t.WaitProcess(target.(pidTarget).Process, options)
+		return c.waited(r, err, none)
 	}
-	return c.waitid(what, id, options, nil)
+	r, err := c.t.Waitid(what, id, options)
+	return c.waited(r, err, nil)
 }
 
-// waitid stores the siginfo and the usage. It returns none if there was no child to report.
-func (c ctx) waitid(what proc.IDType, id int, options uint32, none error) (uint64, error) {
-	r, err := c.t.Waitid(what, id, options)
+// waited stores the siginfo and the usage of a child. It returns none if there was no child
+// to report.
+func (c ctx) waited(r proc.WaitResult, err, none error) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}

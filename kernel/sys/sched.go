@@ -116,32 +116,29 @@ func sysSchedGetscheduler(c ctx) (uint64, error) {
 }
 
 // setSched checks a new policy, priority and nice value for t, and sets them.
-func (c ctx) setSched(t *proc.Thread, n proc.Sched) error {
-	rt, err := realtime(n.Policy)
-	switch {
-	case err != nil:
-		return err
-	case rt && (n.Priority < 1 || n.Priority > 99), !rt && n.Priority != 0:
-		return syscall.EINVAL
-	}
-	old := t.Sched()
-	if !c.t.Cred().Has(cred.SysNice) {
+func (c ctx) setSched(t *proc.Thread, choose func(*proc.Sched)) error {
+	return t.DecideSched(func(s *proc.Sched) error {
+		old := *s
+		choose(s)
+		rt, err := realtime(s.Policy)
+		switch {
+		case err != nil:
+			return err
+		case rt && (s.Priority < 1 || s.Priority > 99), !rt && s.Priority != 0:
+			return syscall.EINVAL
+		}
+		if c.t.Cred().Has(cred.SysNice) {
+			return nil
+		}
 		limit, _ := t.Process().Limit(unix.RLIMIT_RTPRIO)
 		wasRT := old.Policy == proc.SchedFIFO || old.Policy == proc.SchedRR
-		if rt && (limit.Cur == 0 && (!wasRT || n.Policy != old.Policy) ||
-			uint64(n.Priority) > limit.Cur && !(wasRT && n.Priority <= old.Priority)) ||
-			old.Reset && !n.Reset || n.Nice < old.Nice && !c.mayNice(t, n.Nice) {
+		if rt && (limit.Cur == 0 && (!wasRT || s.Policy != old.Policy) ||
+			uint64(s.Priority) > limit.Cur && !(wasRT && s.Priority <= old.Priority)) ||
+			old.Reset && !s.Reset || s.Nice < old.Nice && !c.mayNice(t, s.Nice) {
 			return syscall.EPERM
 		}
-		if err := c.t.MaySchedule(t); err != nil {
-			return err
-		}
-	}
-	t.ChangeSched(func(s *proc.Sched) {
-		n.IO, n.CPUs = s.IO, s.CPUs
-		*s = n
+		return c.t.MaySchedule(t)
 	})
-	return nil
 }
 
 // mayNice reports whether t may have a nice value, by RLIMIT_NICE or the caller's
@@ -163,11 +160,10 @@ func (c ctx) setScheduler(va arch.VA, policy func(old proc.Sched) int) (uint64, 
 	if err != nil {
 		return 0, err
 	}
-	n := t.Sched()
-	p := policy(n)
-	n.Priority, n.Policy = int(prio), p&^schedReset
-	n.Reset = p&schedReset != 0
-	return 0, c.setSched(t, n)
+	return 0, c.setSched(t, func(s *proc.Sched) {
+		p := policy(*s)
+		s.Priority, s.Policy, s.Reset = int(prio), p&^schedReset, p&schedReset != 0
+	})
 }
 
 func sysSchedSetscheduler(c ctx) (uint64, error) {
@@ -262,11 +258,12 @@ func sysSchedSetattr(c ctx) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	n := proc.Sched{Policy: int(a.Policy), Priority: int(a.Priority), Nice: int(min(max(a.Nice, -20), 19)), Reset: a.Flags&1 != 0}
-	if rt, _ := realtime(n.Policy); rt {
-		n.Nice = t.Sched().Nice
-	}
-	return 0, c.setSched(t, n)
+	return 0, c.setSched(t, func(s *proc.Sched) {
+		s.Policy, s.Priority, s.Reset = int(a.Policy), int(a.Priority), a.Flags&1 != 0
+		if rt, _ := realtime(s.Policy); !rt {
+			s.Nice = int(min(max(a.Nice, -20), 19))
+		}
+	})
 }
 
 // sysGetpriority returns 20-nice, as the kernel's interface requires: the highest value of
@@ -288,14 +285,18 @@ func sysSetpriority(c ctx) (uint64, error) {
 	}
 	var failed error
 	err := c.t.Scheduled(which, c.int(1), func(t *proc.Thread) {
-		s := t.Sched()
-		switch {
-		case c.t.MaySchedule(t) != nil:
-			failed = syscall.EPERM
-		case nice < s.Nice && !c.mayNice(t, nice):
-			failed = syscall.EACCES
-		default:
-			t.ChangeSched(func(s *proc.Sched) { s.Nice = nice })
+		err := t.DecideSched(func(s *proc.Sched) error {
+			switch {
+			case c.t.MaySchedule(t) != nil:
+				return syscall.EPERM
+			case nice < s.Nice && !c.mayNice(t, nice):
+				return syscall.EACCES
+			}
+			s.Nice = nice
+			return nil
+		})
+		if err != nil {
+			failed = err
 		}
 	})
 	if err != nil {
@@ -353,9 +354,7 @@ func sysIoprioSet(c ctx) (uint64, error) {
 			failed = syscall.EPERM
 			return
 		}
-		s := t.Sched()
-		s.IO = v
-		t.SetSched(s)
+		t.ChangeSched(func(s *proc.Sched) { s.IO = v })
 	})
 	if err != nil {
 		return 0, err
