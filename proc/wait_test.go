@@ -288,13 +288,23 @@ func TestUsage(t *testing.T) {
 func TestWaitProcessNumberAgain(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
-		first := u.Fork(func(c *user) { c.Exit(1) })
+		var end atomic.Int32 // the child with this number ends
+		child := func(n int) func(c *user) {
+			return func(c *user) {
+				c.Spin(func() bool { return end.Load() == int32(n) })
+				c.Exit(n)
+			}
+		}
+		first := u.Fork(child(1))
 		old := m.k.Process(first)
+		end.Store(1)
 		u.Wait(first)
 		m.k.SetLastPID(first - 1)
-		if second := u.Fork(func(c *user) { c.Exit(2) }); second != first {
-			t.Fatalf("the second child has number %d, want %d", second, first)
+		if again := u.Fork(child(2)); again != first {
+			t.Fatalf("the second child has number %d, want %d", again, first)
 		}
+		second := m.k.Process(first)
+		end.Store(2)
 		wait := func(p *Process) (w WaitResult, err error) {
 			_, err = u.Sys(func(t *Thread) (uint64, error) {
 				w, err = t.WaitProcess(p, WEXITED)
@@ -305,7 +315,7 @@ func TestWaitProcessNumberAgain(t *testing.T) {
 		if w, err := wait(old); err != syscall.ECHILD || w.PID != 0 {
 			t.Errorf("wait for the first child: %+v, %v", w, err)
 		}
-		if w, err := wait(m.k.Process(first)); err != nil || w.Value != 2 {
+		if w, err := wait(second); err != nil || w.Value != 2 {
 			t.Errorf("wait for the second child: %+v, %v", w, err)
 		}
 	})
