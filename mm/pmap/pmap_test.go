@@ -313,6 +313,8 @@ func TestAssertions(t *testing.T) {
 		p = b.pmap(0)
 		p.Destroy()
 		mustPanic(t, "after it was destroyed", func() { p.Activate() })
+		mustPanic(t, "destroyed already", func() { p.Destroy() })
+		mustPanic(t, "destroyed already", func() { p.Empty() })
 		p = b.pmap(0)
 		b.mem.Table(phys.FrameOf(p.Root().Table))[300] ^= 1 << 30
 		if b.sys.CheckKernelHalf(p) == nil {

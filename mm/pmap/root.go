@@ -57,8 +57,11 @@ func (s *System) newRoot(l arch.Layout) (phys.Frame, error) {
 }
 
 // Empty reports whether nothing is mapped and only the root is left. It takes no lock, so
-// the caller must be the last user.
+// the caller must be the last user. It panics if Destroy has run.
 func (p *Pmap) Empty() bool {
+	if p.root == 0 {
+		panic("pmap: a pmap has no root: it has been destroyed already")
+	}
 	return p.resident == 0 && p.tables == 0 && p.s.mem.Info(p.root).Used == 0
 }
 
