@@ -102,6 +102,7 @@ func (b *boot) start(ctx context.Context, arch string, limit time.Duration, agai
 		Append: append(args, "layout="+layout, "selftest="+b.test), Icount: !b.real}
 	b.log = filepath.Join("build", "logs", "debate-"+strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(b.name)+"-"+arch+".log")
 	if !again {
+		os.Remove(b.log) // an old output must not pass for this boot's
 		if b.disk != "" {
 			b.err = b.makeDisk(ctx, c, arch)
 		}
@@ -111,6 +112,9 @@ func (b *boot) start(ctx context.Context, arch string, limit time.Duration, agai
 	}
 	text, err := os.ReadFile(b.log)
 	if err != nil {
+		if b.err == nil {
+			b.err = err
+		}
 		return
 	}
 	b.run = &bench.Run{Setup: bench.Setup{Kernel: "Grim", Arch: arch, Layout: layout}}
@@ -141,15 +145,27 @@ func bootAll(ctx context.Context, boots []*boot, arch string, jobs int, limit ti
 	}
 	wg.Wait()
 	for _, b := range boots {
-		if b.err != nil && !b.ends {
+		if !b.ran() && !again && strings.Contains(b.name, part) {
+			return fmt.Errorf("%s: the kernel has not started: %v (serial output: %s)", b.name, b.err, b.log)
+		}
+		if b.ran() && b.err != nil && !b.ends {
 			return fmt.Errorf("%s: %w (serial output: %s)", b.name, b.err, b.log)
 		}
 	}
 	return nil
 }
 
+// ran reports whether the kernel has started. A boot that may end in any way has no result
+// if QEMU itself has failed, or if the boot was left out.
+func (b *boot) ran() bool { return len(b.lines(banner)) > 0 }
+
+// banner is the kernel's first line.
+var banner = regexp.MustCompile(`^Grim, (amd64|arm64), `)
+
 func (b *boot) verdict() string {
 	switch {
+	case !b.ran():
+		return "has not run"
 	case b.ends:
 		return "ended: " + b.ending()
 	case b.err != nil:

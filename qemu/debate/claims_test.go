@@ -54,10 +54,10 @@ func (l *lab) exit(d *exit.Design, name string, purge, free int64) {
 	l.run.Exits = append(l.run.Exits, e)
 }
 
-// boot adds a boot with this serial output.
+// boot adds a boot with this serial output, after the banner.
 func (l *lab) boot(name string, cpus int, output string, run *bench.Run) {
 	log := filepath.Join(l.t.TempDir(), "log")
-	if err := os.WriteFile(log, []byte(output), 0o644); err != nil {
+	if err := os.WriteFile(log, []byte("Grim, amd64, go1.26.8\n"+output), 0o644); err != nil {
 		l.t.Fatal(err)
 	}
 	l.f.boots = append(l.f.boots, &boot{name: name, cpus: cpus, log: log, run: run})
@@ -78,6 +78,8 @@ func usual(t *testing.T) *lab {
 	l.all("zombies_frames", 100, map[string]float64{"parent": 280_000})
 	l.figure("purge", "roots_kept", 480)
 	l.figure("purge", "roots_fresh", 1200)
+	l.figure("purge", "frames_single", 150_000)
+	l.figure("purge", "frames_stock", 30_000)
 	for _, s := range []string{"zombie", "sigchld", "wakeup"} {
 		l.all("observers_"+s, 1, nil)
 	}
@@ -125,31 +127,39 @@ func (l *lab) exits(purge map[string]int64, free int64) {
 // Broken by: a limit in judgeThreads that is above any figure.
 func TestVerdictsTurn(t *testing.T) {
 	slow := map[string]int64{"purge": 100_000, "reaper": 100_000, "inline": 100_000, "parent": 100_000, "eager": 100_000}
-	for n, turn := range map[int]func(l *lab){
-		1:  func(l *lab) { l.figure("reaper", "build_queue_most", 1) },
-		2:  func(l *lab) { l.figure("parent", "threads_ended", 100_000) },
-		3:  func(l *lab) { l.run.Exits = nil; l.exits(slow, 50_000) },
-		4:  func(l *lab) { l.figure("eager", "coherent_slow_disk", 0) },
-		5:  func(l *lab) { l.figure("purge", "charged_child", 800) },
-		6:  func(l *lab) { l.reboot("wrong half", "ok 1 - kernelmap/kernel-half-stays [shared purge]\n") },
-		7:  func(l *lab) { l.reboot("wrong root", "20 passed, 0 failed\n") },
-		8:  func(l *lab) { l.run.Exits = nil; l.exits(map[string]int64{}, 0) },
-		9:  func(l *lab) { l.reboot("wrong wake, 2 CPUs", "5 passed, 0 failed\n") },
-		10: func(l *lab) { l.figure("parent", "zombies_frames", 100) },
-		11: func(l *lab) { l.figure("purge", "roots_fresh", 480) },
-		12: func(l *lab) { l.figure("inline", "observers_sigchld", 0) },
+	turned := map[int]bool{}
+	for _, c := range []struct {
+		n    int
+		turn func(l *lab)
+	}{
+		{1, func(l *lab) { l.figure("reaper", "build_queue_most", 1) }},
+		{2, func(l *lab) { l.figure("parent", "threads_ended", 100_000) }},
+		{3, func(l *lab) { l.run.Exits = nil; l.exits(slow, 50_000) }},
+		{4, func(l *lab) { l.figure("eager", "coherent_slow_disk", 0) }},
+		{5, func(l *lab) { l.figure("purge", "charged_child", 800) }},
+		{6, func(l *lab) { l.reboot("wrong half", "ok 1 - kernelmap/kernel-half-stays [shared purge]\n") }},
+		{7, func(l *lab) { l.reboot("wrong root", "20 passed, 0 failed\n") }},
+		{8, func(l *lab) { l.run.Exits = nil; l.exits(map[string]int64{}, 0) }},
+		{9, func(l *lab) { l.reboot("wrong wake, 2 CPUs", "5 passed, 0 failed\n") }},
+		{10, func(l *lab) { l.figure("parent", "zombies_frames", 100) }},
+		{11, func(l *lab) { l.figure("purge", "roots_fresh", 480) }},
+		{11, func(l *lab) { l.figure("purge", "frames_stock", 150_000) }},
+		{12, func(l *lab) { l.figure("inline", "observers_sigchld", 0) }},
 	} {
 		l := usual(t)
 		l.exits(slow, 100)
-		before := claims[n-1].judge(l.f).verdict
-		turn(l)
-		after := claims[n-1].judge(l.f).verdict
+		before := claims[c.n-1].judge(l.f).verdict
+		c.turn(l)
+		after := claims[c.n-1].judge(l.f).verdict
 		if first(before) == first(after) || strings.HasPrefix(before, "ERROR") {
-			t.Errorf("claim %d: %q before, %q after", n, before, after)
+			t.Errorf("claim %d: %q before, %q after", c.n, before, after)
 		}
+		turned[c.n] = true
 	}
-	if len(claims) != 12 {
-		t.Error("a claim is without its turn here")
+	for n := range claims {
+		if !turned[n+1] {
+			t.Errorf("claim %d has no turn here", n+1)
+		}
 	}
 }
 
@@ -202,5 +212,26 @@ func TestPage(t *testing.T) {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the page has no %q", want)
 		}
+	}
+}
+
+// A claim has no verdict if a boot that it needs has not run. A missing output must not pass
+// for the silence of a kernel that has died.
+// Broken by: ran that is always true.
+func TestNotRun(t *testing.T) {
+	l := usual(t)
+	l.exits(map[string]int64{"purge": 1000}, 100)
+	for i := range l.f.boots {
+		if l.f.boots[i].name == "wrong root" {
+			l.f.boots[i].log = filepath.Join(t.TempDir(), "none")
+		}
+	}
+	for n, want := range map[int]bool{6: true, 7: false} {
+		if got := l.f.answer(n).verdict; (got != "no verdict") != want {
+			t.Errorf("claim %d: %q", n, got)
+		}
+	}
+	if v := (&boot{name: "wrong root", log: "/nowhere", ends: true}).verdict(); v != "has not run" {
+		t.Errorf("a boot without output: %q", v)
 	}
 }

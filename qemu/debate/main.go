@@ -60,7 +60,7 @@ func main() {
 	f := &findings{boots}
 	results := map[int]result{}
 	for _, n := range list {
-		results[n] = claims[n-1].judge(f)
+		results[n] = f.answer(n)
 		tell(n, results[n])
 	}
 	if *out == "" {
@@ -77,6 +77,18 @@ func main() {
 	}
 }
 
+// answer judges claim n. There is no verdict if a boot that it needs has no output, as after
+// -boots and -again.
+func (f *findings) answer(n int) result {
+	c := &claims[n-1]
+	for _, b := range c.boots {
+		if !f.boot(b.name).ran() {
+			return result{verdict: "no verdict", says: "The boot \"" + b.name + "\" has not run."}
+		}
+	}
+	return c.judge(f)
+}
+
 // tell prints one claim with its answer.
 func tell(n int, r result) {
 	c := &claims[n-1]
@@ -84,10 +96,8 @@ func tell(n int, r result) {
 	for _, line := range [][2]string{{"who", c.who}, {"experiment", c.experiment}, {"other way", c.otherwise}, {"result", r.says}, {"verdict", r.verdict}} {
 		fmt.Println(wrap(fmt.Sprintf("   %-11s", line[0]), line[1]))
 	}
-	for _, t := range []*bench.Table{r.table, r.more} {
-		if t != nil {
-			t.Write(os.Stdout)
-		}
+	for _, t := range r.tables {
+		t.Write(os.Stdout)
 	}
 }
 

@@ -64,11 +64,7 @@ func writePage(path, arch string, list []int, results map[int]result, f *finding
 		c, r := &claims[n-1], results[n]
 		s := shownClaim{N: n, Text: c.text, Who: c.who, Experiment: c.experiment, Otherwise: c.otherwise, Says: unbroken(r.says), Verdict: r.verdict,
 			Exits: r.exits, Lines: r.lines}
-		for _, t := range []*bench.Table{r.table, r.more} {
-			if t != nil {
-				s.Tables = append(s.Tables, t)
-			}
-		}
+		s.Tables = r.tables
 		s.Pictures = r.pictures
 		s.Phased = slices.ContainsFunc(r.pictures, func(p picture) bool { return p.Title != "" })
 		if r.bars != nil {
@@ -141,8 +137,13 @@ var page = template.Must(template.New("debate").Parse(`<!DOCTYPE html>
 .words .verdicts { min-width: 12em } h3 .legend i { width: 1em; height: 1em }</style></head><body>
 <h1>The debate, replayed</h1>
 <p>Made by <code>make debate</code> on {{.Arch}}. Each claim of the debate about exit paths that began on tech@openbsd.org in May 2025 is an
-experiment here, run under five exit designs in one kernel. Times are guest instructions: under QEMU's <code>-icount shift=0</code> an executed
-instruction is a nanosecond of guest time, so that they are the same from run to run; they say nothing of caches.</p>
+experiment here, run under five exit designs in one kernel. Times are guest instructions, unless the host's time is named: under QEMU's
+<code>-icount shift=0</code> an executed instruction is a nanosecond of guest time, so that the figures are the same from run to run. They say
+nothing of caches. The host's time is used where CPUs run in parallel; it depends on what else the host does.</p>
+<p class="dim">Words: an exit begins at <i>exit1</i>. The <i>root</i> is the top page of a process's page tables. The <i>u-area</i> is the page
+that a thread stands on in the kernel. To <i>purge</i> is to remove all user mappings and to free their pages. A <i>pager</i> reads and writes
+the pages of a file. A <i>zombie</i> is a process that has ended and that its parent has not waited for yet. The <i>reaper</i> is a kernel task;
+it takes dead threads from the list <i>deadproc</i>. A <i>knote</i> tells a process of another's end.</p>
 <h2 id="verdicts">Verdicts</h2>
 <div class="words wide"><table><tr><th>claim</th><th>verdict</th></tr>
 {{range .Claims}}<tr><td><a href="#c{{.N}}">{{.N}}. {{.Text}}</a></td><td class="verdicts">{{.Verdict}}</td></tr>
@@ -167,7 +168,7 @@ others must pass.{{if .Named}} The reasons are those that the tests of this run 
 <div class="pair">{{range .}}<div>{{.}}</div>{{end}}</div>
 <p class="dim">From exit1 to the last step; both scales are logarithmic. Pages of 4 KB.</p>{{end}}
 {{range .Claims}}<h2 id="c{{.N}}">{{.N}}. {{.Text}}</h2>
-<dl class="claim"><dt>who says so</dt><dd>{{.Who}}</dd><dt>experiment</dt><dd>{{.Experiment}}</dd><dt>how it can come out the other way</dt><dd>{{.Otherwise}}</dd></dl>
+<dl class="claim"><dt>who says so</dt><dd>{{.Who}}</dd><dt>experiment</dt><dd>{{.Experiment}}</dd><dt>how it was checked that it can come out the other way</dt><dd>{{.Otherwise}}</dd></dl>
 <div class="verdict"><b>{{.Verdict}}</b><br>{{.Says}}</div>
 {{range .Tables}}<h4>{{.Title}}</h4>{{.HTML}}{{end}}
 {{with .Bars}}<figure>{{.}}</figure>{{end}}
