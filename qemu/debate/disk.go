@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -23,22 +22,17 @@ func (b *boot) makeDisk(ctx context.Context, c *qemu.Config, arch string) error 
 		return err
 	}
 	tree, image := filepath.Join(dir, "tree"), filepath.Join(dir, "image")
-	program, initrd := filepath.Join(dir, "disk"), filepath.Join(dir, "cpio")
 	if err := os.MkdirAll(tree, 0o755); err != nil {
 		return err
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./user/disk")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
-	pack := exec.CommandContext(ctx, "go", "run", "./user/pack", "-arch", arch, "-program", program, "-o", initrd)
-	for _, cmd := range []*exec.Cmd{build, pack} {
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%v: %w\n%s", cmd.Args, err, text)
-		}
+	initrd, err := qemu.DiskProgram(ctx, arch, dir)
+	if err != nil {
+		return err
 	}
 	if err := os.WriteFile(filepath.Join(tree, "exits"), []byte(strings.Repeat("x", 64*4096)), 0o644); err != nil {
 		return err
 	}
-	if _, err := e2fsprogs("mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-O", "^has_journal", "-d", tree, image, "16M"); err != nil {
+	if _, err := qemu.E2fsprogs("mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-O", "^has_journal", "-d", tree, image, "16M"); err != nil {
 		return err
 	}
 	c.Initrd, c.DiskImage = initrd, image
@@ -54,7 +48,7 @@ func (b *boot) makeDisk(ctx context.Context, c *qemu.Config, arch string) error 
 
 // failing makes the disk fail to write the sixth page of the experiment's file.
 func failing(c *qemu.Config, dir, image string) error {
-	text, err := e2fsprogs("debugfs", "-R", "bmap /exits 5", image)
+	text, err := qemu.E2fsprogs("debugfs", "-R", "bmap /exits 5", image)
 	if err != nil {
 		return err
 	}
@@ -69,20 +63,4 @@ func failing(c *qemu.Config, dir, image string) error {
 	}
 	c.DiskImage = "blkdebug:" + rules + ":" + image
 	return nil
-}
-
-// e2fsprogs runs one of these programs, which may be outside of PATH.
-func e2fsprogs(name string, args ...string) (string, error) {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		path = "/sbin/" + name
-	}
-	cmd := exec.Command(path, args...)
-	var complaint strings.Builder
-	cmd.Stderr = &complaint
-	text, err := cmd.Output()
-	if err != nil {
-		err = fmt.Errorf("%s: %w\n%s", name, err, complaint.String())
-	}
-	return string(text), err
 }

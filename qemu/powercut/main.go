@@ -107,8 +107,8 @@ func (c *config) boot(r *rand.Rand, kind string, n int) (bad, lines int, err err
 	}
 	defer os.RemoveAll(dir)
 	image := filepath.Join(dir, "disk")
-	if out, err := tool("mke2fs", append(strings.Fields("-q -F "+kind), image, "24M")...); err != nil {
-		return 0, 0, fmt.Errorf("mke2fs: %w\n%s", err, out)
+	if _, err := qemu.E2fsprogs("mke2fs", append(strings.Fields("-q -F "+kind), image, "24M")...); err != nil {
+		return 0, 0, err
 	}
 	m, err := qemu.Lookup(c.arch, "")
 	if err != nil {
@@ -190,20 +190,20 @@ func (c *config) boot(r *rand.Rand, kind string, n int) (bad, lines int, err err
 
 // check repairs an image and checks its contents.
 func check(image string, record *vouch.Record) []string {
-	out, err := tool("e2fsck", "-p", image)
+	out, err := qemu.E2fsprogs("e2fsck", "-p", image)
 	if code(err) > 1 {
-		return []string{"e2fsck -p: " + out}
+		return []string{"-p: " + err.Error()}
 	}
-	if out, err := tool("e2fsck", "-fn", image); err != nil {
-		return []string{"e2fsck -fn after e2fsck -p: " + out}
+	if _, err := qemu.E2fsprogs("e2fsck", "-fn", image); err != nil {
+		return []string{"-fn after -p: " + err.Error()}
 	}
 	tree := image + ".tree"
 	if err := os.Mkdir(tree, 0o777); err != nil {
 		return []string{err.Error()}
 	}
 	defer os.RemoveAll(tree)
-	if out, err := tool("debugfs", "-R", "rdump / "+tree, image); err != nil {
-		return []string{"debugfs: " + out}
+	if _, err := qemu.E2fsprogs("debugfs", "-R", "rdump / "+tree, image); err != nil {
+		return []string{err.Error()}
 	}
 	faults := record.Check(tree)
 	if len(faults) > 0 {
@@ -221,14 +221,4 @@ func code(err error) int {
 		return 99
 	}
 	return 0
-}
-
-// tool runs one of e2fsprogs.
-func tool(name string, args ...string) (string, error) {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		path = "/sbin/" + name
-	}
-	out, err := exec.Command(path, args...).CombinedOutput()
-	return string(out), err
 }

@@ -62,7 +62,8 @@ func disksAll(ctx context.Context, only string) (total tally) {
 			return nil
 		}
 		built[arch] = true
-		return buildDisk(ctx, arch)
+		_, err := qemu.DiskProgram(ctx, arch, filepath.Join("build", arch))
+		return err
 	}
 	for i, b := range diskBoots {
 		title := fmt.Sprintf("disk %d of %d: %s %s %s %s", i+1, len(diskBoots), b.arch, b.machine, b.mke2fs, strings.Join(append(b.args, b.program...), " "))
@@ -97,33 +98,6 @@ func disksAll(ctx context.Context, only string) (total tally) {
 	return total
 }
 
-// buildDisk builds user/disk and packs it.
-func buildDisk(ctx context.Context, arch string) error {
-	out := filepath.Join("build", arch)
-	build := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(out, "disk"), "./user/disk")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
-	pack := exec.CommandContext(ctx, "go", "run", "./user/pack", "-arch", arch, "-program", filepath.Join(out, "disk"), "-o", filepath.Join(out, "disk.cpio"))
-	for _, cmd := range []*exec.Cmd{build, pack} {
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%v: %w\n%s", cmd.Args, err, text)
-		}
-	}
-	return nil
-}
-
-// e2fsprogs runs a program of e2fsprogs.
-func e2fsprogs(name string, args ...string) (string, error) {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		path = "/sbin/" + name
-	}
-	out, err := exec.Command(path, args...).CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("%s: %w\n%s", name, err, out)
-	}
-	return string(out), err
-}
-
 func (b *diskBoot) run(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "grim")
 	if err != nil {
@@ -139,7 +113,7 @@ func (b *diskBoot) run(ctx context.Context) error {
 		}
 		args = append(args, "-d", tree)
 	}
-	if _, err := e2fsprogs("mke2fs", append(args, image, "48M")...); err != nil {
+	if _, err := qemu.E2fsprogs("mke2fs", append(args, image, "48M")...); err != nil {
 		return err
 	}
 	m, err := qemu.Lookup(b.arch, b.machine)
@@ -156,7 +130,7 @@ func (b *diskBoot) run(ctx context.Context) error {
 		text, _ := os.ReadFile(log)
 		return fmt.Errorf("%w\n%s", err, tail(string(text), 20))
 	}
-	if _, err := e2fsprogs("e2fsck", "-fn", image); err != nil {
+	if _, err := qemu.E2fsprogs("e2fsck", "-fn", image); err != nil {
 		return err
 	}
 	if !b.tree {
@@ -166,7 +140,7 @@ func (b *diskBoot) run(ctx context.Context) error {
 	if err := os.Mkdir(got, 0o777); err != nil {
 		return err
 	}
-	if _, err := e2fsprogs("debugfs", "-R", "rdump / "+got, image); err != nil {
+	if _, err := qemu.E2fsprogs("debugfs", "-R", "rdump / "+got, image); err != nil {
 		return err
 	}
 	return errors.Join(equalTrees(filepath.Join(tree, "in"), filepath.Join(got, "in")), equalTrees(filepath.Join(tree, "in"), filepath.Join(got, "out")))
