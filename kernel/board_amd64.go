@@ -8,7 +8,6 @@ import (
 	"runtime/goos"
 	"strings"
 	"time"
-	"unsafe"
 
 	"grim/arch"
 	"grim/arch/amd64"
@@ -37,7 +36,7 @@ func physical(pa uint64, n int) []byte {
 	if n < 0 || pa+uint64(n) > 4<<30 || pa+uint64(n) < pa {
 		return nil
 	}
-	return unsafe.Slice((*byte)(unsafe.Add(nil, uintptr(arch.DirectBase)+uintptr(pa))), n)
+	return directBytes(arch.PA(pa), uint64(n))
 }
 
 // tableLimit is the end of the entry code's direct map, through which the kernel's first

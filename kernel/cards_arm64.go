@@ -56,7 +56,7 @@ func (s *system) cards() (found []disk.Device) {
 // sets them while the driver waits: the driver lets others run then.
 func (c *card) detect() error {
 	const sysCtrl, ones = usdhc.USDHCx_SYS_CTRL, 0xf
-	at := (*uint32)(direct(arch.PA(c.Base) + sysCtrl))
+	at := directWord(arch.PA(c.Base) + sysCtrl)
 	done := make(chan error, 1)
 	go func() { done <- c.Detect() }()
 	for start := time.Now(); time.Since(start) < detectLimit; {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"github.com/usbarmory/tamago/dma"
 	"github.com/usbarmory/tamago/kvm/virtio"
@@ -204,7 +203,7 @@ func (s *system) openVirtio(name string, d virtioDevice) (*disk.Virtio, error) {
 	q := &virtio.VirtualQueue{}
 	q.Init(diskQueue, disk.HeaderBytes, 0)
 	desc, avail, used := q.Address()
-	memory := func(pa uint, n int) []byte { return unsafe.Slice((*byte)(direct(arch.PA(pa))), n) }
+	memory := func(pa uint, n int) []byte { return directBytes(arch.PA(pa), uint64(n)) }
 	c := disk.VirtioConfig{
 		Name: name, Config: d.io.Config(disk.ConfigBytes), Features: d.io.NegotiatedFeatures(),
 		Desc: memory(desc, 16*diskQueue), Avail: memory(avail, 6+2*diskQueue), Used: memory(used, 6+8*diskQueue),
@@ -246,7 +245,7 @@ func (s *system) findMMIO(places []machine.MMIODevice) (found []virtioDevice) {
 			continue
 		}
 		io := &virtio.MMIO{Base: uint32(p.Base)}
-		word := func(off uint32) *uint32 { return (*uint32)(direct(arch.PA(p.Base) + arch.PA(off))) }
+		word := func(off uint32) *uint32 { return directWord(arch.PA(p.Base) + arch.PA(off)) }
 		if readDevice(word(virtio.Magic)) != virtio.MAGIC || io.DeviceID() != virtioBlock && io.DeviceID() != virtioNet {
 			continue
 		}

@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"runtime/goos"
 	"strings"
-	"unsafe"
 
 	"grim/arch"
 	"grim/boot/machine"
@@ -149,12 +148,6 @@ func (s *system) parseOptions() error {
 	}
 	s.opts = opts
 	return err
-}
-
-// direct returns the address of pa in the direct map. Safety: pa is RAM that the caller
-// owns, outside of the Go heap.
-func direct(pa arch.PA) unsafe.Pointer {
-	return unsafe.Add(nil, uintptr(arch.DirectBase)+uintptr(pa))
 }
 
 // imageRange returns the kernel image with its first heap.

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"runtime"
 	"runtime/goos"
-	"unsafe"
 
 	"github.com/usbarmory/tamago/kvm/virtio"
 	"golang.org/x/sys/unix"
@@ -91,7 +90,7 @@ func (s *system) openNIC() (stack.LinkEndpoint, error) {
 	if err := d.io.Init(nic.Features | featureVersion1); err != nil {
 		return nil, fmt.Errorf("eth0: %w", err)
 	}
-	memory := func(pa uint, n int) []byte { return unsafe.Slice((*byte)(direct(arch.PA(pa))), n) }
+	memory := func(pa uint, n int) []byte { return directBytes(arch.PA(pa), uint64(n)) }
 	var queues [2]nic.Queue
 	var rings [2]*virtio.VirtualQueue
 	for i := range queues {

@@ -8,7 +8,6 @@ import (
 	"runtime/goos"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"grim/arch"
 	"grim/kernel/fs"
@@ -197,7 +196,7 @@ func (s *system) unpack() error {
 			next = end
 		}
 	}
-	err := s.fs.Unpack(unsafe.Slice((*byte)(direct(arch.PA(r.Base))), r.Size), func(upTo int) {
+	err := s.fs.Unpack(directBytes(arch.PA(r.Base), r.Size), func(upTo int) {
 		free((arch.PA(r.Base) + arch.PA(upTo)) &^ (arch.BlockSize - 1))
 	})
 	if err != nil {
