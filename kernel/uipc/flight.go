@@ -11,6 +11,7 @@ func (sys *System) takeOff(m *message) {
 		f.Fly(1)
 		if s := f.Unix(); s != nil {
 			sys.flying[s]++
+			sys.gc.touch(s)
 		}
 	}
 	sys.flights[m.by] += len(m.rights)
@@ -28,6 +29,7 @@ func (sys *System) land(m *message) {
 			if sys.flying[s]--; sys.flying[s] == 0 {
 				delete(sys.flying, s)
 			}
+			sys.gc.touch(s)
 		}
 	}
 	if sys.flights[m.by] -= len(m.rights); sys.flights[m.by] == 0 {
@@ -35,31 +37,49 @@ func (sys *System) land(m *message) {
 	}
 }
 
-// drain is a list of descriptors that one thread releases. If that closes a socket, the
-// socket adds the descriptors of its queue to the list, and does not release them itself.
-// Otherwise a socket in a socket in a socket would take a stack frame each.
+// drain is a list of messages that one thread throws away. If that closes a socket, the
+// messages of its queue join the list. Otherwise a socket in a socket in a socket would
+// take a stack frame each.
 type drain struct {
-	files  []File
+	first  *message
 	active bool
 }
 
-// release releases descriptors. in is the list that the releasing socket was on.
-func (sys *System) release(files []File, in *drain) {
+// throwAway throws messages away, from first to last, with their descriptors. If in is the
+// list of a thread that is at work, they join it. Preconditions: no lock held; the messages
+// are in no queue.
+func (sys *System) throwAway(first, last *message, in *drain) {
+	if first == nil {
+		return
+	}
 	sys.mu.Lock()
 	if in != nil && in.active {
-		in.files = append(in.files, files...)
+		last.next, in.first = in.first, first
 		sys.mu.Unlock()
 		return
 	}
-	d := &drain{files: files, active: true}
-	for n := 1; len(d.files) > 0; n++ {
-		f := d.files[len(d.files)-1]
-		d.files = d.files[:len(d.files)-1]
-		if s := f.Unix(); s != nil {
-			s.drain = d
+	d := &drain{first: first, active: true}
+	for n := 1; d.first != nil; n++ {
+		m := d.first
+		d.first, m.next = m.next, nil
+		sys.land(m)
+		for _, f := range m.rights {
+			if s := f.Unix(); s != nil {
+				s.drain = d
+			}
 		}
 		sys.mu.Unlock()
-		f.Release()
+		rights := m.rights
+		m.rights = nil
+		var back dropped
+		back.free(m)
+		back.settle()
+		for _, f := range rights {
+			if f.Release(); n%8 == 0 {
+				sys.yield()
+			}
+			n++
+		}
 		if n%8 == 0 {
 			sys.yield()
 		}
@@ -69,108 +89,223 @@ func (sys *System) release(files []File, in *drain) {
 	sys.mu.Unlock()
 }
 
-// Collect closes the sockets that are garbage. It is called when a description has lost its
-// last reference that is not in flight.
+// collection is the state of Collect. All of it belongs to System.mu.
 //
-// It holds System.mu while it searches. So no descriptor can be sent, received or peeked
-// at. In no other way can a description get a reference, if all its references are in
-// flight.
-func (sys *System) Collect() {
+// A collection takes many steps and lets others run between them, without System.mu. So
+// what it looks at changes meanwhile. It may miss garbage, which the next collection finds,
+// but must not take a living socket for garbage:
+//
+//   - A socket is garbage for ever. No process can receive its descriptor any more.
+//   - A candidate is a socket of which all references were in flight when the collection
+//     looked. It is alive if one of them is in the queue of a socket that is no candidate,
+//     or of a candidate that is alive.
+//   - touch tells of each descriptor that comes into a queue or leaves it. A candidate that
+//     is touched is alive. So the references in flight to the others are where they were. A
+//     process can have got a reference to one only by MSG_PEEK, and then the peeked one is
+//     still in the queue of a living socket.
+//   - In the step in which no living candidate is left to look into, all others are
+//     garbage.
+//
+// A collection ends, whatever others do meanwhile: it looks into each candidate twice, and
+// there are no new candidates after the first phase.
+type collection struct {
+	running bool    // a thread collects
+	again   bool    // another collection must follow
+	marking bool    // touch matters
+	number  uint32  // of the collection
+	steps   int     // for pause
+	found   *Socket // the candidates, by nextFound
+	work    *Socket // candidates and parts that are alive and were not looked into, by nextWork
+}
+
+// mark is what a collection knows of a socket. [System.mu]
+type mark struct {
+	number    uint32 // the last collection that knows the socket; the rest is about it
+	verdict   verdict
+	out       int // references to a candidate that are not in queues of candidates
+	nextFound *Socket
+	nextWork  *Socket
+}
+
+// verdict is what a socket is taken for.
+type verdict uint8
+
+const (
+	// alive: it is none of the others, or is not any more.
+	alive verdict = iota
+	// candidate: it is garbage, unless it turns out to be alive.
+	candidate
+	// part: a connection that a candidate has not accepted.
+	part
+)
+
+// is reports whether s is taken for v. Precondition: System.mu held.
+func (c *collection) is(s *Socket, v verdict) bool {
+	return s.gc.number == c.number && s.gc.verdict == v
+}
+
+// touch tells of a socket whose descriptor comes into a queue or leaves it, or that is
+// accepted. Precondition: System.mu held.
+func (c *collection) touch(s *Socket) {
+	if c.marking {
+		c.revive(s)
+	}
+}
+
+// revive says that a candidate or a part is alive. Precondition: System.mu held.
+func (c *collection) revive(s *Socket) {
+	if s.gc.number == c.number && s.gc.verdict != alive {
+		s.gc.verdict = alive
+		s.gc.nextWork, c.work = c.work, s
+	}
+}
+
+// collectTurn is how many steps a collection takes between two pauses.
+const collectTurn = 64
+
+// pause is called after n steps of a collection. If it is time it lets others run, without
+// System.mu, and returns true. Precondition: System.mu held.
+func (sys *System) pause(n int) bool {
+	if sys.gc.steps += n; sys.gc.steps < sys.turn {
+		return false
+	}
+	sys.gc.steps = 0
+	sys.mu.Unlock()
+	sys.yield()
 	sys.mu.Lock()
-	if sys.collecting {
-		sys.again = true
+	return true
+}
+
+// Collect closes the sockets that are garbage. It is called when a description has lost its
+// last reference that is not in flight. If others call it meanwhile, another goroutine
+// collects for them.
+func (sys *System) Collect() {
+	c := &sys.gc
+	sys.mu.Lock()
+	if c.running {
+		c.again = true
 		sys.mu.Unlock()
 		return
 	}
-	sys.collecting = true
-	for {
-		sys.again = false
-		d := sys.garbageLocked()
-		sys.mu.Unlock()
-		d.settle(sys, nil)
-		sys.mu.Lock()
-		if !sys.again {
-			break
+	c.running, c.again = true, false
+	sys.findGarbage()
+	for s := c.found; s != nil; {
+		next := s.gc.nextFound
+		s.gc.nextFound = nil
+		if c.is(s, candidate) {
+			sys.discard(s)
+			for i := 0; i < len(s.backlog); i++ { // by its name, it may still get connections
+				sys.discard(s.backlog[i])
+			}
 		}
+		sys.pause(1)
+		s = next
 	}
-	sys.collecting = false
+	c.found, c.running = nil, false
+	again := c.again
 	sys.mu.Unlock()
+	if again {
+		sys.later(sys.Collect)
+	}
 }
 
-// garbageLocked empties the queues of all garbage. Precondition: System.mu held.
-func (sys *System) garbageLocked() (d dropped) {
-	// A candidate has only references in queues. out counts how many of these are in queues
-	// of sockets that are no candidates.
-	out := map[*Socket]int{}
-	steps := 0
-	turn := func() {
-		if steps++; steps%64 == 0 {
-			sys.yield()
+// discard empties the queue of a socket. Precondition: System.mu held; it is released
+// meanwhile.
+func (sys *System) discard(s *Socket) {
+	first, last := s.in.detach()
+	sys.mu.Unlock()
+	sys.throwAway(first, last, nil)
+	sys.mu.Lock()
+}
+
+// findGarbage makes the list of candidates. Those that are still candidates when it returns
+// are garbage. Precondition: System.mu held; it is released meanwhile.
+func (sys *System) findGarbage() {
+	c := &sys.gc
+	c.number++
+	c.marking = true
+	for s := range sys.flying {
+		// One that was received and sent again may come twice.
+		if s.gc.number != c.number && s.file != nil && !s.file.Grounded() {
+			s.gc = mark{number: c.number, verdict: candidate, out: sys.flying[s], nextFound: c.found}
+			c.found = s
 		}
+		sys.pause(1)
 	}
-	for s, n := range sys.flying {
-		turn()
-		if s.file != nil && !s.file.Grounded() {
-			out[s] = n
-		}
-	}
-	if len(out) == 0 {
-		return d
-	}
-	for s := range out {
-		turn()
-		s.eachFlying(func(t *Socket) {
-			if _, ok := out[t]; ok {
-				out[t]--
+	for s := c.found; s != nil; s = s.gc.nextFound {
+		sys.eachFlying(s, func(holder, t *Socket) {
+			if holder.gc.number != c.number {
+				holder.gc = mark{number: c.number, verdict: part}
+			}
+			if c.is(t, candidate) {
+				t.gc.out--
 			}
 		})
 	}
-	// Descriptors in other queues are alive, and so is everything that is reachable from
-	// there.
-	var live []*Socket
-	for s, n := range out {
-		if n > 0 {
-			live = append(live, s)
+	for s := c.found; s != nil; s = s.gc.nextFound {
+		if s.gc.out > 0 {
+			c.revive(s)
 		}
+		sys.pause(1)
 	}
-	for _, s := range live {
-		delete(out, s)
+	for c.work != nil {
+		s := c.work
+		c.work, s.gc.nextWork = s.gc.nextWork, nil
+		sys.eachFlying(s, func(_, t *Socket) { c.revive(t) })
 	}
-	for len(live) > 0 {
-		turn()
-		s := live[len(live)-1]
-		live = live[:len(live)-1]
-		s.eachFlying(func(t *Socket) {
-			if _, ok := out[t]; ok {
-				delete(out, t)
-				live = append(live, t)
-			}
-		})
-	}
-	for s := range out {
-		turn()
-		for _, q := range append([]*Socket{s}, s.backlog...) {
-			x := q.purgeLocked()
-			d.rights = append(d.rights, x.rights...)
-			d.wake = append(d.wake, x.wake...)
-		}
-	}
-	return d
+	c.marking = false
 }
 
 // eachFlying calls do for each socket whose descriptor is in the queue of s, or in the
-// queue of a connection that s has not accepted. Precondition: System.mu held.
-func (s *Socket) eachFlying(do func(*Socket)) {
-	for _, end := range s.backlog {
-		end.eachFlying(do)
-	}
-	s.in.mu.Lock()
-	defer s.in.mu.Unlock()
-	for m := s.in.first; m != nil; m = m.next {
-		for _, f := range m.rights {
-			if t := f.Unix(); t != nil {
-				do(t)
-			}
+// queue of a connection that s has not accepted, with the holder of the queue. Descriptors
+// and connections that leave or come meanwhile may be missing. Precondition: System.mu held;
+// it is released meanwhile.
+func (sys *System) eachFlying(s *Socket, do func(holder, t *Socket)) {
+	sys.eachQueued(s, do)
+	// Connections leave the backlog in its order, so the place of each follows from how many
+	// have left.
+	for next, end := s.accepted, s.accepted+len(s.backlog); next < end; next++ {
+		if i := next - s.accepted; i >= 0 && i < len(s.backlog) {
+			sys.eachQueued(s.backlog[i], do)
 		}
 	}
+}
+
+// eachQueued is eachFlying for the socket's own queue.
+func (sys *System) eachQueued(s *Socket, do func(holder, t *Socket)) {
+	q := &s.in
+	q.mu.Lock()
+	next, end := q.left, q.left+q.count // messages leave the queue in its order, too
+	m := q.first
+	for steps := 0; ; {
+		for ; next < end && m.rights == nil; next++ {
+			m = m.next
+			steps++
+		}
+		if next >= end {
+			break
+		}
+		rights := m.rights
+		q.mu.Unlock()
+		for _, f := range rights {
+			if t := f.Unix(); t != nil {
+				do(s, t)
+			}
+		}
+		moved := sys.pause(1 + len(rights) + steps/16)
+		steps = 0
+		q.mu.Lock()
+		// A message with rights does not leave while System.mu is held.
+		if moved {
+			next = max(next+1, q.left)
+			m = q.first
+			for range next - q.left {
+				m = m.next
+			}
+		} else {
+			next, m = next+1, m.next
+		}
+	}
+	q.mu.Unlock()
+	sys.pause(1)
 }

@@ -50,6 +50,7 @@ type queue struct {
 	mu          sync.Mutex
 	first, last *message // [mu]
 	count       int      // [mu] number of messages
+	left        int      // [mu] number of messages that have left it
 	total       int      // [mu] number of bytes
 	closed      bool     // [mu] no message may be added any more
 }
@@ -177,8 +178,24 @@ func (q *queue) pop() *message {
 	}
 	m.next = nil
 	q.count--
+	q.left++
 	q.total -= m.n
 	return m
+}
+
+// detach empties the queue, and returns its messages as a list. They remain in flight.
+func (q *queue) detach() (first, last *message) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.detachLocked()
+}
+
+func (q *queue) detachLocked() (first, last *message) {
+	first, last = q.first, q.last
+	q.first, q.last = nil, nil
+	q.left += q.count
+	q.count, q.total = 0, 0
+	return first, last
 }
 
 // skip removes the first k bytes of m and frees the frames that become empty.
@@ -208,21 +225,13 @@ func (m *message) copyOut(at, n int, d Dest, off int) (done int) {
 	return done
 }
 
-// dropped collects what was taken out of a socket's queue, to be released when no lock is
+// dropped collects the senders whose buffers have room again, to be told when no lock is
 // held.
-type dropped struct {
-	any    bool // there was something
-	rights []File
-	wake   []*Socket // senders whose buffers have room again
-}
+type dropped struct{ wake []*Socket }
 
-// free records that the rest of a message has been received or thrown away. The message's
-// remaining rights must not be in flight any more.
+// free releases what has been received or is thrown away: a message without rights.
 func (d *dropped) free(m *message) {
-	d.any = true
-	d.rights = append(d.rights, m.rights...)
 	s := m.from
-	m.rights = nil
 	s.drop(m)
 	d.returned(s, int64(m.n)+m.cost)
 }
@@ -238,26 +247,5 @@ func (d *dropped) returned(s *Socket, n int64) {
 	}
 }
 
-// settle releases the descriptors, through the list in if that is not nil, and wakes the
-// senders. Precondition: no lock held.
-func (d *dropped) settle(sys *System, in *drain) {
-	notify(d.wake, unix.EPOLLOUT|unix.EPOLLWRNORM)
-	if len(d.rights) > 0 {
-		sys.release(d.rights, in)
-	}
-}
-
-// purgeLocked empties the queue. The queue of a closed socket stays empty. Precondition:
-// System.mu held.
-func (s *Socket) purgeLocked() (d dropped) {
-	q := &s.in
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.closed = s.state() == closed
-	for q.first != nil {
-		m := q.pop()
-		s.sys.land(m)
-		d.free(m)
-	}
-	return d
-}
+// settle wakes the senders. Precondition: no lock held.
+func (d *dropped) settle() { notify(d.wake, unix.EPOLLOUT|unix.EPOLLWRNORM) }

@@ -92,11 +92,19 @@ func (s *Socket) takeRights(m *message, peek bool, r *Received) {
 	m.rights = nil
 }
 
+// release gives up descriptors of one message that could not be received. Precondition: no
+// lock held.
+func release(rights []File) {
+	for _, f := range rights {
+		f.Release()
+	}
+}
+
 // read is Recv of a stream.
 func (s *Socket) read(d Dest, off, flags int, r *Received) (int, error) {
 	peek := flags&unix.MSG_PEEK != 0
 	var back dropped
-	defer func() { back.settle(s.sys, nil) }()
+	defer func() { back.settle() }()
 	for done, turns := 0, 0; ; {
 		m, unlock := s.first()
 		skip := 0 // bytes that this call has peeked at already
@@ -196,7 +204,7 @@ func (s *Socket) receive(d Dest, flags int, r *Received) (int, error) {
 			}
 			if unlock = un; again != m { // it was taken: begin again with the first message
 				unlock()
-				s.sys.release(r.Rights, nil)
+				release(r.Rights)
 				*r = Received{}
 				return s.receive(d, flags, r)
 			}
@@ -213,7 +221,7 @@ func (s *Socket) receive(d Dest, flags int, r *Received) (int, error) {
 		}
 		var back dropped
 		back.free(m)
-		back.settle(s.sys, nil)
+		back.settle()
 		if crowded && !s.connective() {
 			s.sys.mu.Lock()
 			wake := s.roomLocked()
@@ -221,7 +229,7 @@ func (s *Socket) receive(d Dest, flags int, r *Received) (int, error) {
 			notify(wake, unix.EPOLLOUT|unix.EPOLLWRNORM)
 		}
 		if err != nil {
-			s.sys.release(r.Rights, nil)
+			release(r.Rights)
 			r.Rights = nil
 			return 0, err
 		}

@@ -102,7 +102,7 @@ func (s *Socket) unaccepted() bool { return !s.attached.Load() }
 func (s *Socket) giveRoom(cost int64) {
 	var d dropped
 	d.returned(s, cost)
-	d.settle(s.sys, nil)
+	d.settle()
 }
 
 // deliver puts m into the queue of to.

@@ -18,7 +18,8 @@
 //
 // The in.mu of two sockets are never held at the same time. Bytes are copied from and to
 // user memory with in.mu held, without sleeping. No lock is held while a function of
-// SetNotify is called, a File is released, or user memory is faulted in.
+// SetNotify is called, a File is released, user memory is faulted in, or long work lets
+// others run.
 package uipc
 
 import (
@@ -67,15 +68,17 @@ type System struct {
 	flying  map[*Socket]int      // [mu] number of references in flight to each socket, if there are any
 	flights map[uint32]int       // [mu] number of descriptors in flight, by the senders' user number
 	lastPad uint32               // [mu] last name made by Autobind
-	// collecting says that a collection is running, again that another one must follow.
-	collecting, again bool // [mu]
+	gc      collection           // [mu]
+
+	turn  int            // [I] collectTurn
+	later func(f func()) // [I] calls f in another goroutine
 }
 
 // NewSystem makes a System without sockets, which takes its frames from mem. yield lets
 // other threads run in long work.
 func NewSystem(mem *phys.Memory, yield func()) *System {
 	return &System{
-		mem: mem, yield: yield, names: map[abstract]*Socket{}, all: map[*Socket]struct{}{}, flying: map[*Socket]int{}, flights: map[uint32]int{},
+		mem: mem, yield: yield, turn: collectTurn, later: func(f func()) { go f() }, names: map[abstract]*Socket{}, all: map[*Socket]struct{}{}, flying: map[*Socket]int{}, flights: map[uint32]int{},
 	}
 }
 
@@ -146,6 +149,7 @@ type Socket struct {
 
 	// [System.mu]
 	backlog  []*Socket // connections that have not been accepted
+	accepted int       // number of connections that have been
 	limit    int       // of the backlog, by Listen
 	cred     Cred      // SO_PEERCRED
 	listener *Socket   // the listener whose backlog it is in
@@ -154,6 +158,7 @@ type Socket struct {
 	waits, waitsAt map[*Socket]struct{}
 	// drain is the list of the thread that releases a descriptor of this socket.
 	drain *drain
+	gc    mark
 
 	in queue
 }
@@ -423,10 +428,10 @@ func (s *Socket) associate(to *Socket, who Cred) error {
 		s.setState(connected)
 		s.cred = who
 	}
-	var dropped dropped
+	var first, last *message
 	if old != nil {
 		// Messages from the old association must not reach the new one.
-		dropped = s.purgeLocked()
+		first, last = s.in.detach()
 		if old.peer.Load() == s {
 			old.fault.Store(uint32(syscall.ECONNRESET))
 		} else {
@@ -434,7 +439,7 @@ func (s *Socket) associate(to *Socket, who Cred) error {
 		}
 	}
 	sys.mu.Unlock()
-	dropped.settle(s.sys, nil)
+	sys.throwAway(first, last, nil)
 	if old != nil {
 		old.notify(unix.EPOLLERR | unix.EPOLLIN | unix.EPOLLOUT)
 	}
@@ -469,7 +474,9 @@ func (s *Socket) Accept() (*Socket, error) {
 	end := s.backlog[0]
 	s.backlog[0] = nil
 	s.backlog = s.backlog[1:]
+	s.accepted++
 	end.listener = nil
+	s.sys.gc.touch(end)
 	wake := s.roomLocked()
 	s.sys.mu.Unlock()
 	notify(wake, unix.EPOLLOUT)
@@ -523,11 +530,14 @@ func (s *Socket) Close() {
 	}
 	s.waitsAt = nil
 	wake := s.roomLocked()
-	d := s.purgeLocked()
+	s.in.mu.Lock()
+	s.in.closed = true
+	first, last := s.in.detachLocked()
+	s.in.mu.Unlock()
 	p := s.peer.Load()
 	if was == connected && s.connective() {
 		p.shut.Or(shutBoth)
-		if d.any || s.listener != nil || s.file == nil {
+		if first != nil || s.listener != nil || s.file == nil {
 			p.fault.Store(uint32(syscall.ECONNRESET))
 		}
 		wake = append(wake, p)
@@ -544,7 +554,7 @@ func (s *Socket) Close() {
 			sys.yield()
 		}
 	}
-	d.settle(sys, in)
+	sys.throwAway(first, last, in)
 	notify(wake, unix.EPOLLIN|unix.EPOLLRDNORM|unix.EPOLLRDHUP|unix.EPOLLOUT|unix.EPOLLWRNORM|unix.EPOLLHUP|unix.EPOLLERR)
 	s.payer.Give(charge.IPC, socketCost)
 }
@@ -668,14 +678,17 @@ type Info struct {
 	Name      string
 }
 
-// Sockets returns the open sockets that have a description.
+// Sockets returns the open sockets that have a description. Those that are made or closed
+// meanwhile may be missing or not.
 func (sys *System) Sockets() (list []Info) {
 	sys.mu.Lock()
 	defer sys.mu.Unlock()
 	steps := 0
 	for s := range sys.all {
 		if steps++; steps%64 == 0 {
+			sys.mu.Unlock()
 			sys.yield()
+			sys.mu.Lock()
 		}
 		list = append(list, Info{s.Type, s.state() == listening, s.state() == connected, s.inode, s.Name()})
 	}

@@ -231,9 +231,12 @@ func TestBytes(t *testing.T) {
 // Broken by: no call of Collect; eachFlying without the backlog; candidates that stay
 // candidates when a queue outside refers to them.
 func TestGarbage(t *testing.T) {
-	for seed := range int64(300) {
+	inside := 0
+	for seed := range int64(600) {
 		w := newWorld(t)
 		r := rand.New(rand.NewSource(seed))
+		var later []func()
+		w.later = func(f func()) { later = append(later, f) }
 		var files []*file
 		held := map[*file]int{}          // references outside
 		queue := map[*file][][]*file{}   // rights in the messages in a file's queue
@@ -269,12 +272,13 @@ func TestGarbage(t *testing.T) {
 			}
 			return nil
 		}
-		for step := range 120 {
+		step := 0
+		do := func() {
 			f := pick()
 			if f == nil {
-				break
+				return
 			}
-			switch r.Intn(6) {
+			switch r.Intn(8) {
 			case 0: // close
 				held[f]--
 				f.Release()
@@ -283,7 +287,7 @@ func TestGarbage(t *testing.T) {
 				f.Hold()
 			case 2: // connect to the listener
 				if held[lf] == 0 || len(backlog[lf]) > 3 {
-					continue
+					return
 				}
 				s := w.new(unix.SOCK_STREAM)
 				if err := s.Connect(l, Cred{}); err != nil {
@@ -295,7 +299,7 @@ func TestGarbage(t *testing.T) {
 				sendTo[c] = end
 			case 3, 4: // send some
 				if f == lf {
-					continue
+					return
 				}
 				var rights []File
 				var list []*file
@@ -305,6 +309,9 @@ func TestGarbage(t *testing.T) {
 						rights, list = append(rights, g), append(list, g)
 					}
 				}
+				if p := peer[f]; p != nil && p.closed.Load() && f.s.Type == unix.SOCK_DGRAM {
+					queue[f] = nil // the association ends, and its messages are thrown away
+				}
 				n, err := f.s.Send(&user{b: []byte("x")}, 0, &Sending{Rights: rights})
 				if n == 0 {
 					for _, g := range rights {
@@ -313,19 +320,44 @@ func TestGarbage(t *testing.T) {
 					if err == nil {
 						t.Fatal("nothing was sent")
 					}
-					if err == syscall.ECONNREFUSED { // the peer is closed: its messages are thrown away
-						queue[f] = nil
-					}
-					continue
+					return
 				}
 				if end := sendTo[f]; end != nil {
 					waiting[end] = append(waiting[end], list)
 				} else {
 					queue[peer[f]] = append(queue[peer[f]], list)
 				}
-			case 5: // receive
+			case 5: // accept
+				if f != lf || len(backlog[f]) == 0 {
+					return
+				}
+				end, err := l.Accept()
+				if err != nil || end != backlog[f][0] {
+					t.Fatalf("accept: %v", err)
+				}
+				backlog[f] = backlog[f][1:]
+				a := add(w.open(end))
+				queue[a] = waiting[end]
+				for c, to := range sendTo {
+					if to == end {
+						peer[c], peer[a] = a, c
+						delete(sendTo, c)
+					}
+				}
+			case 6: // look
 				if f == lf || len(queue[f]) == 0 {
-					continue
+					return
+				}
+				_, got, err := recvAll(f.s, 1, unix.MSG_PEEK)
+				if err != nil || len(got.Rights) != len(queue[f][0]) {
+					t.Fatalf("seed %d step %d: saw %d rights of %d, %v", seed, step, len(got.Rights), len(queue[f][0]), err)
+				}
+				for _, g := range queue[f][0] {
+					held[g]++
+				}
+			case 7: // receive
+				if f == lf || len(queue[f]) == 0 {
+					return
 				}
 				_, got, err := recvAll(f.s, 1, 0)
 				if err != nil || len(got.Rights) != len(queue[f][0]) {
@@ -339,6 +371,8 @@ func TestGarbage(t *testing.T) {
 				}
 				queue[f] = queue[f][1:]
 			}
+		}
+		check := func(all bool) {
 			// The files that are reachable from outside.
 			alive := map[*file]bool{}
 			var visit func(f *file)
@@ -366,17 +400,230 @@ func TestGarbage(t *testing.T) {
 				}
 			}
 			for _, f := range files {
-				if f.closed.Load() == alive[f] {
+				if f.closed.Load() == alive[f] && (all || alive[f]) {
 					t.Fatalf("seed %d step %d: file %d: closed %v, reachable %v", seed, step, f.n, f.closed.Load(), alive[f])
 				}
 			}
 		}
+		depth := 0
+		if seed%2 == 1 { // everything goes on while a collection runs
+			w.turn = 1
+			w.yield = func() {
+				if depth > 1 || r.Intn(3) > 0 {
+					return
+				}
+				if !w.mu.TryLock() {
+					t.Fatal("gives way with System.mu held")
+				}
+				w.mu.Unlock()
+				depth++
+				for range 1 + r.Intn(5) {
+					inside++
+					do()
+					check(false)
+				}
+				depth--
+			}
+		}
+		settle := func() {
+			for len(later) > 0 {
+				f := later[0]
+				later = later[1:]
+				f()
+			}
+		}
+		for step = range 120 {
+			do()
+			settle()
+			check(true)
+		}
+		w.yield = func() {}
 		for _, f := range files {
-			for ; held[f] > 0; held[f]-- {
+			for held[f] > 0 {
+				held[f]--
 				f.Release()
 			}
 		}
+		settle()
 	}
+	t.Logf("%d operations in the middle of a collection", inside)
+}
+
+// box makes a socket with files in its queue, a message for each, and returns it and its
+// peer.
+func (w *world) box(files ...*file) (in, peer *file) {
+	in, peer = w.pair(unix.SOCK_SEQPACKET)
+	for _, f := range files {
+		peer.put(f)
+	}
+	return in, peer
+}
+
+// put sends a reference to g, or drops it if the peer is closed.
+func (f *file) put(g *file) {
+	switch n, err := f.s.Send(&user{b: []byte("x")}, 0, &Sending{Rights: []File{g}}); {
+	case err == syscall.EPIPE:
+		g.Release()
+	case n != 1:
+		f.w.t.Fatalf("send: %d, %v", n, err)
+	}
+}
+
+// get receives the reference of one message.
+func (f *file) get(flags int) *file {
+	_, got, err := recvAll(f.s, 1, flags)
+	if err != nil || len(got.Rights) != 1 {
+		f.w.t.Fatalf("receive: %d rights, %v", len(got.Rights), err)
+	}
+	return got.Rights[0].(*file)
+}
+
+// TestCollectMeanwhile does something at each pause of a collection with sockets that were
+// reachable, by which they are reachable in another way. None of them may be taken for
+// garbage.
+// Broken by: land, takeOff or Accept without touch; a backlog that does not count accepted
+// connections; connections that are not marked as parts; eachQueued that goes on with a
+// message that has left the queue.
+func TestCollectMeanwhile(t *testing.T) {
+	// Each scene puts u, which holds another file, where it can be reached through b.
+	scenes := map[string]func(w *world, u *file) (meanwhile func(), find func() *file){
+		"received": func(w *world, u *file) (func(), func() *file) {
+			h, hp := w.box(u)
+			b, bp := w.box(h)
+			return func() {
+				h := b.get(0)
+				u = h.get(0)
+				release([]File{h, hp, b, bp})
+			}, func() *file { return u }
+		},
+		"received-second": func(w *world, u *file) (func(), func() *file) {
+			h, hp := w.box(w.open(nil), w.open(nil), u)
+			b, bp := w.box(h)
+			return func() {
+					h = b.get(0)
+					h.get(0).Release()
+					release([]File{hp, b, bp})
+				}, func() *file {
+					h.get(0).Release()
+					defer h.Release()
+					return h.get(0)
+				}
+		},
+		"sent-to-garbage": func(w *world, u *file) (func(), func() *file) {
+			h, hp := w.box()
+			hp.put(h) // h is garbage
+			b, bp := w.box(u)
+			return func() { hp.put(b.get(unix.MSG_PEEK)) }, func() *file {
+				defer release([]File{hp, b, bp})
+				return b.get(0)
+			}
+		},
+		"sent-again": func(w *world, u *file) (func(), func() *file) {
+			b, bp := w.box(u)
+			for range 20 {
+				more, mp := w.box()
+				bp.put(more)
+				mp.Release()
+			}
+			return func() { bp.put(b.get(0)) }, func() *file {
+				defer release([]File{b, bp})
+				for range 20 {
+					b.get(0).Release()
+				}
+				return b.get(0)
+			}
+		},
+		"accepted": func(w *world, u *file) (func(), func() *file) {
+			l := w.listener()
+			c := w.client(l)
+			c.put(u)
+			b, bp := w.box(l)
+			var end *file
+			return func() {
+				l := b.get(0)
+				end = l.accept()
+				release([]File{l, c, b, bp})
+			}, func() *file { defer end.Release(); return end.get(0) }
+		},
+		"accepted-first": func(w *world, u *file) (func(), func() *file) {
+			l := w.listener()
+			first, c := w.client(l), w.client(l)
+			c.put(u)
+			b, bp := w.box(l)
+			return func() {
+					l = b.get(0)
+					l.accept().Release()
+					release([]File{first, c, b, bp})
+				}, func() *file {
+					end := l.accept()
+					defer release([]File{l, end})
+					return end.get(0)
+				}
+		},
+	}
+	for name, scene := range scenes {
+		done := false
+		for pause := 1; !done; pause++ {
+			w := newWorld(t)
+			x := w.open(nil)
+			u, up := w.box(x)
+			meanwhile, find := scene(w, u)
+			n := 0
+			w.turn, w.later = 1, func(f func()) { f() }
+			w.yield = func() {
+				if n++; n == pause {
+					meanwhile()
+				}
+			}
+			w.Collect()
+			if n < pause {
+				done = true
+				meanwhile()
+			}
+			w.yield = func() {}
+			if f := find(); f != u || f.closed.Load() {
+				t.Errorf("%s, pause %d: another file", name, pause)
+			}
+			if u.s.Unread() == 0 {
+				t.Errorf("%s, pause %d: what it had received is gone", name, pause)
+			} else if u.get(0) != x {
+				t.Errorf("%s, pause %d: another file in it", name, pause)
+			} else {
+				x.Release()
+			}
+			release([]File{u, up})
+			w.Collect()
+		}
+	}
+}
+
+// listener makes a listening socket.
+func (w *world) listener() *file {
+	l := w.new(unix.SOCK_SEQPACKET)
+	if err := l.Bind("\x00l"); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := l.Listen(3, Cred{}); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.open(l)
+}
+
+// client connects to a listener.
+func (w *world) client(l *file) *file {
+	s := w.new(unix.SOCK_SEQPACKET)
+	if err := s.Connect(l.s, Cred{}); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.open(s)
+}
+
+func (f *file) accept() *file {
+	end, err := f.s.Accept()
+	if err != nil {
+		f.w.t.Fatal(err)
+	}
+	return f.w.open(end)
 }
 
 // TestParallel does everything at the same time, for the race detector, and must leave
@@ -384,7 +631,8 @@ func TestGarbage(t *testing.T) {
 func TestParallel(t *testing.T) {
 	w := newWorld(t)
 	const names = 4
-	var all sync.WaitGroup
+	var all, collectors sync.WaitGroup
+	w.later = func(f func()) { collectors.Go(f) }
 	for g := range 8 {
 		all.Add(1)
 		go func() {
@@ -455,7 +703,9 @@ func TestParallel(t *testing.T) {
 		}()
 	}
 	all.Wait()
+	collectors.Wait()
 	w.Collect()
+	collectors.Wait()
 }
 
 // TestLimit: a message with more descriptors in flight than the sender may have is refused.
