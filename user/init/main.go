@@ -8,17 +8,20 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
+	"syscall"
 	"time"
 
 	"grim/proc/exit"
 )
 
-// touched is how much memory the demonstrated child touches.
-const touched = 16 << 20
+// touched is how much memory the demonstrated child touches, in MB. On a small machine it
+// touches less: the child and its parent need some 10 MB besides.
+const touched, little = 16, 4
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == "touch" {
-		touch()
+	if len(os.Args) == 3 && os.Args[1] == "touch" {
+		touch(os.Args[2])
 		return
 	}
 	if len(os.Args) >= 2 && os.Args[1] == "shell" {
@@ -46,7 +49,11 @@ func demonstrate(d *exit.Design) error {
 	if err := os.WriteFile(setting, []byte(d.Name), 0); err != nil {
 		return err
 	}
-	cmd := exec.Command("/proc/self/exe", "touch")
+	size := touched
+	if free() < 2*touched {
+		size = little
+	}
+	cmd := exec.Command("/proc/self/exe", "touch", strconv.Itoa(size))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("child: %w", err)
@@ -63,7 +70,7 @@ func demonstrate(d *exit.Design) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nexit=%s: a child that touched %d MB\n", d, touched>>20)
+	fmt.Printf("\nexit=%s: a child that touched %d MB\n", d, size)
 	if w := d.Warning(); w != "" {
 		fmt.Println(w)
 	}
@@ -71,9 +78,23 @@ func demonstrate(d *exit.Design) error {
 	return nil
 }
 
-// touch is the child: it writes to each page of new memory.
-func touch() {
-	b := make([]byte, touched)
+// free returns how much memory is free, in MB.
+func free() int {
+	var s syscall.Sysinfo_t
+	if syscall.Sysinfo(&s) != nil {
+		return 0
+	}
+	return int(uint64(s.Freeram) * uint64(s.Unit) >> 20)
+}
+
+// touch is the child: it writes to each page of so many MB of new memory.
+func touch(size string) {
+	mb, err := strconv.Atoi(size)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "init: touch:", err)
+		os.Exit(2)
+	}
+	b := make([]byte, mb<<20)
 	for i := 0; i < len(b); i += 4096 {
 		b[i] = 1
 	}
