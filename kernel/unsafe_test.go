@@ -19,19 +19,11 @@ var mayBeUnsafe = map[string]string{
 	"kernel/board.go":              "the type of goos.Task",
 	"kernel/crash.go":              "crash=text writes to the kernel's text, to see it fault",
 	"kernel/direct_unsafe.go":      "physical memory and device registers, by the direct map",
-	"kernel/disk/virtio.go":        "flags and index of a ring are one word, read and written atomically",
-	"kernel/nic/nic.go":            "flags and index of a ring are one word, read and written atomically",
-	"kernel/selftest/kernelmap.go": "the address of an object in the heap, which user code must not reach",
 	"kernel/sys/args.go":           "structures of system calls, as bytes",
-	"kernel/sys/process.go":        "the structure of uname, as bytes",
-	"kernel/sys/exec.go":           "pointers of a stack, written as bytes",
-	"kernel/sys/other.go":          "kcmp orders objects by address",
 	"mm/phys/phys.go":              "frames, by the direct map",
 	"mm/phys/phystest/phystest.go": "an arena of the host in place of memory",
 	"mm/vm/word_unsafe.go":         "words of user memory, changed atomically",
-	"proc/elf/stack.go":            "words of a stack, written as bytes",
 	"proc/kernel.go":               "the timer word that entry code reads",
-	"proc/sched.go":                "kcmp orders objects by address",
 }
 
 // Package unsafe is used only where the list says so, and README.md has the number of lines.

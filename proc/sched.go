@@ -1,9 +1,9 @@
 package proc
 
 import (
+	"reflect"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"grim/proc/cred"
 )
@@ -171,7 +171,7 @@ func (p *Process) SetNoHuge(on bool) { p.noHuge.Store(on) }
 func (p *Process) SignalTable() uintptr {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return uintptr(unsafe.Pointer(p.acts))
+	return reflect.ValueOf(p.acts).Pointer()
 }
 
 // MaySchedule returns EPERM if t may not change how target is scheduled.

@@ -6,7 +6,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unsafe"
+
+	"grim/arch"
 )
 
 // Virtio is a virtio block device (VirtIO 1.2, section 5.2) with one queue. TamaGo's
@@ -256,15 +257,11 @@ func (v *Virtio) submit(s *slot) error {
 	v.avail++
 	// Flags (0: interrupts are wanted) and index are stored at once. The atomic store is
 	// ordered after all earlier stores.
-	atomic.StoreUint32(word(v.c.Avail), uint32(v.avail)<<16)
+	atomic.StoreUint32(arch.Word(v.c.Avail), uint32(v.avail)<<16)
 	v.mu.Unlock()
 	v.c.Transport.Notify()
 	return nil
 }
-
-// word returns the first word of a ring: the flags in its low half, the index in its high
-// half.
-func word(ring []byte) *uint32 { return (*uint32)(unsafe.Pointer(&ring[0])) }
 
 // await blocks until the slot's request has been answered, or the device is broken.
 func (v *Virtio) await(s *slot) {
@@ -307,7 +304,7 @@ func (v *Virtio) reap() {
 		v.failLocked(fmt.Errorf("the device is gone"))
 	}
 	for v.broken == nil {
-		index := uint16(atomic.LoadUint32(word(v.c.Used)) >> 16)
+		index := uint16(atomic.LoadUint32(arch.Word(v.c.Used)) >> 16)
 		if index == v.used {
 			return
 		}

@@ -13,7 +13,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"unsafe"
+
+	"grim/arch"
 )
 
 // Features are the bits of a network device that the driver knows: its address.
@@ -131,14 +132,14 @@ func (r *ring) offer(id uint16, flags uint32) {
 
 // publish stores flags and index in one word, which package atomic orders behind all
 // before it.
-func (r *ring) publish(flags uint32) { atomic.StoreUint32(word(r.Avail), uint32(r.avail)<<16|flags) }
-
-func word(b []byte) *uint32 { return (*uint32)(unsafe.Pointer(&b[0])) }
+func (r *ring) publish(flags uint32) {
+	atomic.StoreUint32(arch.Word(r.Avail), uint32(r.avail)<<16|flags)
+}
 
 // taken is the next descriptor that the device is done with, and how many bytes it has
 // written; false if there is none. An error: the device lies.
 func (r *ring) taken() (id uint16, n uint32, ok bool, err error) {
-	index := uint16(atomic.LoadUint32(word(r.Used)) >> 16)
+	index := uint16(atomic.LoadUint32(arch.Word(r.Used)) >> 16)
 	if index == r.used {
 		return 0, 0, false, nil
 	}

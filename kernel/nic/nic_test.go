@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"grim/arch"
 )
 
 // fake is a device over memory. Its addresses are offsets into that memory. It gives
@@ -51,7 +53,7 @@ func (f *fake) Alive() bool { return true }
 // next takes a descriptor that the driver has offered.
 func (f *fake) next(q int) (id int, ok bool) {
 	avail := f.mem[f.at[q]+4096:]
-	if uint16(atomic.LoadUint32(word(avail))>>16) == f.seen[q] {
+	if uint16(atomic.LoadUint32(arch.Word(avail))>>16) == f.seen[q] {
 		return 0, false
 	}
 	id = int(le.Uint16(avail[4+2*(int(f.seen[q])%fakeQueue):]))
@@ -71,7 +73,7 @@ func (f *fake) finish(q, id int, n uint32) {
 	le.PutUint32(e, uint32(id))
 	le.PutUint32(e[4:], n)
 	f.done[q]++
-	atomic.StoreUint32(word(used), uint32(f.done[q]+f.ahead)<<16)
+	atomic.StoreUint32(arch.Word(used), uint32(f.done[q]+f.ahead)<<16)
 }
 
 func (f *fake) Notify(q int) {

@@ -2,8 +2,8 @@ package selftest
 
 import (
 	"fmt"
+	"reflect"
 	"sync"
-	"unsafe"
 
 	"grim/arch"
 	"grim/mm/phys"
@@ -147,7 +147,7 @@ func kernelUnreachable(t *T) {
 	im := t.Image
 	targets := map[string]arch.VA{
 		"text": im.Text + 0x1000, "constants": im.Rodata + 0x1000, "data": im.Data,
-		"heap": arch.VA(uintptr(unsafe.Pointer(heap))), "root": arch.DirectBase + arch.VA(root),
+		"heap": arch.VA(reflect.ValueOf(heap).Pointer()), "root": arch.DirectBase + arch.VA(root),
 		"last page": ^arch.VA(0) - 0xfff, "entry area": 0xffff_ffff_ffe0_0000,
 	}
 	for what, va := range targets {

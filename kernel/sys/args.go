@@ -36,16 +36,18 @@ func (c ctx) mem() *vm.VMSpace { return c.t.VM() }
 
 // get copies a value of fixed size in. T must not contain Go pointers.
 func get[T any](c ctx, va arch.VA) (v T, err error) {
-	// Safety: v is plain memory of the given size, as the constraint above says.
-	err = c.mem().CopyIn(unsafe.Slice((*byte)(unsafe.Pointer(&v)), unsafe.Sizeof(v)), va)
+	err = c.mem().CopyIn(bytesOf(&v), va)
 	return v, err
 }
 
 // put copies a value of fixed size out. T must not contain Go pointers.
 func put[T any](c ctx, va arch.VA, v *T) error {
-	// Safety: as get.
-	return c.mem().CopyOut(va, unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)))
+	return c.mem().CopyOut(va, bytesOf(v))
 }
+
+// bytesOf returns the memory of a value. T must not contain Go pointers. Safety: then any
+// bytes are a value of T.
+func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)) }
 
 // pauseEvery lets other threads run after each 64 short steps of a loop; i is the number of
 // the step. It ignores signals, because the loop ends soon.

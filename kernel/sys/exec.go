@@ -6,7 +6,6 @@ import (
 	"path"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -177,8 +176,7 @@ func (x *executable) readArray(c ctx, va arch.VA) error {
 		// and the next page may be unmapped.
 		var p [16]uint64
 		n := min(uint64(len(p)), max(uint64(arch.PageSize-va&(arch.PageSize-1))/8, 1))
-		// Safety: p is plain memory.
-		if err := c.mem().CopyIn(unsafe.Slice((*byte)(unsafe.Pointer(&p)), 8*n), va); err != nil {
+		if err := c.mem().CopyIn(bytesOf(&p)[:8*n], va); err != nil {
 			return err
 		}
 		for _, at := range p[:n] {

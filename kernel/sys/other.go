@@ -2,8 +2,8 @@ package sys
 
 import (
 	"cmp"
+	"reflect"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -195,7 +195,7 @@ func sysKcmp(c ctx) (uint64, error) {
 				return 0, err
 			}
 			defer f.Release() // both are open when they are compared
-			at[i] = uintptr(unsafe.Pointer(f))
+			at[i] = reflect.ValueOf(f).Pointer()
 		case kcmpVM:
 			if vs := p[i].VM(); vs != nil {
 				at[i] = uintptr(vs.ID())
@@ -203,11 +203,11 @@ func sysKcmp(c ctx) (uint64, error) {
 			}
 		case kcmpFiles:
 			if fl != nil {
-				at[i] = uintptr(unsafe.Pointer(fl.fds))
+				at[i] = reflect.ValueOf(fl.fds).Pointer()
 			}
 		case kcmpFS:
 			if fl != nil {
-				at[i] = uintptr(unsafe.Pointer(fl.place))
+				at[i] = reflect.ValueOf(fl.place).Pointer()
 			}
 		case kcmpSighand:
 			at[i] = p[i].SignalTable()

@@ -2,7 +2,6 @@ package sys
 
 import (
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -130,8 +129,7 @@ func sysClone3(c ctx) (uint64, error) {
 	if size < cloneArgsV0 {
 		return 0, syscall.EINVAL
 	}
-	// Safety: cloneArgs is eleven words of plain memory.
-	b := unsafe.Slice((*byte)(unsafe.Pointer(&u)), unsafe.Sizeof(u))
+	b := bytesOf(&u)
 	if err := c.mem().CopyIn(b[:min(size, uint64(len(b)))], c.va(0)); err != nil {
 		return 0, err
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"syscall"
-	"unsafe"
 
 	"grim/arch"
 	"grim/mm/vm"
@@ -238,9 +237,11 @@ func (a *Args) auxVector(w *stackWriter, im *Image, bias, base arch.VA, random, 
 		atPlatform, platform,
 		atNull, 0,
 	}
-	// Safety: plain memory. Both architectures are little-endian, so that words are
-	// stored as the program reads them.
-	w.bytes(unsafe.Slice((*byte)(unsafe.Pointer(&v)), 8*len(v)))
+	var b [8 * len(v)]byte // both architectures are little-endian
+	for i, x := range v {
+		binary.LittleEndian.PutUint64(b[8*i:], x)
+	}
+	w.bytes(b[:])
 }
 
 // stackWriter writes to user memory from a place on, a window at a time.
