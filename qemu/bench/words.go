@@ -47,15 +47,15 @@ var jobs = []struct {
 			{"other_max", "the longest request without an exit", true},
 		}},
 	{"threads", "100 000 threads",
-		"One process makes and ends them, one after another.",
-		"A thread that is not its process's last has no memory to purge; the reaper frees its u-area at once, or its own goroutine does (inline, eager). Under parent it is not freed. What is held stays bounded, however many there were.",
+		"One process makes and ends them, one after another, until it has made all or the system refuses more.",
+		"A thread that is not its process's last has no memory to purge; the reaper frees its u-area at once, or its own goroutine does (inline, eager). Under parent it is not freed, and the system runs out. Under the others what is held stays bounded, however many there were.",
 		"",
-		[]shown{{"thread", "a thread costs", true}, {"held_most", "memory held at the worst moment", false}}},
+		[]shown{{"thread", "a thread costs", true}, {"made", "threads made", false}, {"held_most", "memory held at the worst moment", false}}},
 	{"zombies", "Children nobody waits for",
 		"Children of 1 MB each that have ended while their parent does something else: 500 that fill the kernel's stocks, then 500 that are measured.",
 		"A zombie is what wait still wants to know. The designs free its memory, its u-area and its page tables before it becomes one, or soon after (eager); parent does not.",
 		"Linux takes a zombie's objects from page frames, a slab at a time, and frees some things later; Grim takes them from its heap. Both are counted.",
-		[]shown{{"each_holds", "each holds", true}, {"each_frames", "of it page frames", false}, {"each_heap", "of it kernel heap", false}, {"wait", "waiting for one", false}}},
+		[]shown{{"made", "zombies made", false}, {"each_holds", "each holds", true}, {"each_frames", "of it page frames", false}, {"each_heap", "of it kernel heap", false}, {"wait", "waiting for one", false}}},
 }
 
 // Amount returns a figure with its unit, for people.
