@@ -52,7 +52,7 @@ var jobs = []struct {
 		"",
 		[]shown{{"thread", "a thread costs", true}, {"made", "threads made", false}, {"held_most", "memory held at the worst moment", false}}},
 	{"zombies", "Children nobody waits for",
-		"Children of 1 MB each that have ended while their parent does something else: 500 that fill the kernel's stocks, then 500 that are measured.",
+		"Children of 256 KB each that have ended while their parent does something else: 500 that fill the kernel's stocks, then 500 that are measured.",
 		"A zombie is what wait still wants to know. The designs free its memory, its u-area and its page tables before it becomes one, or soon after (eager); parent does not.",
 		"Linux takes a zombie's objects from page frames, a slab at a time, and frees some things later; Grim takes them from its heap. Both are counted.",
 		[]shown{{"made", "zombies made", false}, {"each_holds", "each holds", true}, {"each_frames", "of it page frames", false}, {"each_heap", "of it kernel heap", false}, {"wait", "waiting for one", false}}},

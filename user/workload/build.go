@@ -132,7 +132,7 @@ func makeThreads(name string) {
 	figure(name, "held_after", before-freeMemory(), "bytes")
 }
 
-// zombies makes children of 1 MB that end and are not waited for. It prints the memory that
+// zombies makes children of 256 KB that end and are not waited for. It prints the memory that
 // each still holds: page frames, and the kernel's heap if the kernel reports it (Linux
 // takes its objects from page frames). The first 500 fill the kernel's stocks; the next 500
 // are measured, or as many as there is memory for.
@@ -155,6 +155,10 @@ func zombies(name string) {
 	figure(name, "wait", int(bare.Now()-start)/max(1, first+made), "ticks")
 }
 
+// zombieSize is so small that there is room for 1 000 zombies that keep their memory: a
+// kernel may take it from them when there is none left.
+const zombieSize = 256 << 10
+
 // leave makes children that become zombies, one at a time: all at once would need too much
 // memory. It returns how many it could make.
 func leave(count int) (made int) {
@@ -164,11 +168,11 @@ func leave(count int) (made int) {
 			break
 		}
 		if must(pid, "fork") == 0 {
-			p := bare.Anon(mb)
+			p := bare.Anon(zombieSize)
 			if p == nil {
 				bare.Exit(11)
 			}
-			bare.Touch(p, mb, page)
+			bare.Touch(p, zombieSize, page)
 			bare.Exit(0)
 		}
 		peek()
