@@ -2,6 +2,17 @@
 
 // Package kernel connects the parts of Grim: start-up order, console, the first process,
 // self-tests, power-off. Policy is in mm and proc, mechanism in arch.
+//
+// It is also what a kernel of one's own is written with: a main package that calls Boot and
+// goes on in Go, as a task of the kernel beside isolated processes. Kernel starts programs
+// and waits for them (program.go), reads and writes files, serves files whose pages Go code
+// has (files.go), and reaches the network (net.go). ./kernel/grim is such a main package,
+// and ./kernel/lab a web server.
+//
+// A kernel task is a goroutine. It may do all that Go code may do, except that package os
+// and system calls reach only the console: files are the Kernel's. Kernel code is not
+// interrupted by user threads, and no timer interrupts it either: a task that computes for
+// long must call runtime.Gosched now and then, every 10 000 instructions or so.
 package kernel
 
 import (
@@ -11,6 +22,7 @@ import (
 	"runtime"
 	"runtime/goos"
 	"strings"
+	"sync"
 
 	"grim/arch"
 	"grim/boot/machine"
@@ -55,21 +67,48 @@ type system struct {
 	report *tap.Report
 }
 
-// Main runs the machine from the end of the Go runtime's start to power-off. It
-// does not return.
-func Main() {
+// Kernel is the running machine. Its methods may be called by several goroutines.
+type Kernel struct {
+	s *system
+
+	// mu is taken with locks of package proc held, so no other lock is taken under it.
+	mu    sync.Mutex
+	procs map[int32]*Process // [mu] by number: those whose exits are followed
+	watch func(Step)         // [mu] see OnExitStep
+}
+
+// Boot brings the machine up after the start of the Go runtime: memory, devices, the file
+// tree out of the initramfs. It must be called once, first of all. If the machine cannot
+// run, Boot prints the reason and ends it.
+func Boot() *Kernel {
 	s := &system{report: tap.New(os.Stdout)}
 	if err := s.start(); err != nil {
 		s.stop("boot: " + err.Error())
 	}
 	crash(s.opts.Crash, s.board)
-	selftest.Run(s.selfTests())
-	status, err := s.runInit()
-	if err != nil {
-		s.stop("init: " + err.Error())
-	}
-	s.powerOff(status)
+	return &Kernel{s: s, procs: map[int32]*Process{}}
 }
+
+// SelfTest runs the tests that the kernel argument selftest= selects. It must be called
+// before the first Start.
+func (k *Kernel) SelfTest() { selftest.Run(k.s.selfTests()) }
+
+// RunInit runs the program of the kernel argument init= as process 1, and ends the machine
+// when that process ends.
+func (k *Kernel) RunInit() {
+	status, err := k.s.runInit()
+	if err != nil {
+		k.s.stop("init: " + err.Error())
+	}
+	k.s.powerOff("init", status)
+}
+
+// PowerOff ends the machine, successfully if status is 0. Disks are written and unmounted
+// first. The closing line of the tests counts status as a result.
+func (k *Kernel) PowerOff(status int) { k.s.powerOff("main", proc.ExitStatus(status)) }
+
+// Args returns the arguments that follow "--" on the kernel command line.
+func (k *Kernel) Args() []string { return k.s.opts.Args }
 
 // stop ends a machine that cannot continue. The reason is the last line.
 func (s *system) stop(reason string) {
@@ -279,16 +318,16 @@ func onOff(b bool) string {
 	return "off"
 }
 
-// powerOff closes the report and ends the machine. The status is success if every test has
-// passed and init has ended well.
-func (s *system) powerOff(status proc.Status) {
+// powerOff closes the report and ends the machine. The machine's status is success if every
+// test has passed and the named part has ended well.
+func (s *system) powerOff(name string, status proc.Status) {
 	if text := unknownText(s.sys.UnknownCalls()); text != "" {
 		fmt.Println(text)
 	}
 	if status != 0 {
-		s.report.Result("init", []string{"ended with " + describe(status)})
+		s.report.Result(name, []string{"ended with " + describe(status)})
 	} else {
-		s.report.Result("init", nil)
+		s.report.Result(name, nil)
 	}
 	if s.report.Close() {
 		s.exit(0)

@@ -176,7 +176,7 @@ func (s *system) reboot(restart bool) {
 		s.out.Sync()
 		s.board.Restart()
 	}
-	s.powerOff(0)
+	s.powerOff("init", 0)
 }
 
 // unpack fills the root file system. It gives the archive's memory to the frame allocator,

@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"grim/mm/charge"
 	"grim/proc/cred"
 )
 
@@ -155,6 +156,28 @@ func (s *FS) Mknod(at At, path string, mode uint32, dev uint64) error {
 		return full(err)
 	}
 	return s.add(at, path, n, false)
+}
+
+// MakeFile makes a regular file with a page cache of the caller's, and takes over the
+// reference on pages. EXDEV: the directory is on a volume that keeps its files itself. The
+// other errors are those of mknodat(2).
+func (s *FS) MakeFile(at At, path string, mode uint32, pages Pages) error {
+	r, err := s.newRegularOf(at.Task, devRoot, at.Place.mode(mode), func(*charge.User) (Pages, error) { return pages, nil })
+	if err != nil {
+		pages.Unref()
+		return full(err)
+	}
+	newborn(r)
+	defer unhold(r) // without a name this drops the pages too
+	d, name, err := s.vacant(at, path, false)
+	if err != nil {
+		return err
+	}
+	if d.stored() != nil {
+		return syscall.EXDEV
+	}
+	_, err = s.link(at.Task, d, name, r)
+	return err
 }
 
 // Link implements linkat(2). Flags: AT_SYMLINK_FOLLOW, AT_EMPTY_PATH.

@@ -86,12 +86,17 @@ type mapped interface{ Mapped() *vm.Mappings }
 
 // newRegular makes an empty file, which is not reachable yet and has no references.
 func (s *FS) newRegular(t Task, name string, dev uint64, perm uint32) (*regular, error) {
+	return s.newRegularOf(t, dev, perm, func(payer *charge.User) (Pages, error) { return s.cfg.NewPages(name, payer) })
+}
+
+// newRegularOf is newRegular with the function that makes the file's page cache.
+func (s *FS) newRegularOf(t Task, dev uint64, perm uint32, pages func(*charge.User) (Pages, error)) (*regular, error) {
 	r := new(regular)
 	if err := r.pay(s.payer(t), 0); err != nil {
 		return nil, err
 	}
 	var err error
-	if r.pages, err = s.cfg.NewPages(name, r.payer); err != nil {
+	if r.pages, err = pages(r.payer); err != nil {
 		r.payer.Give(charge.Inode, r.cost)
 		return nil, err
 	}

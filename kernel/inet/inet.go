@@ -154,6 +154,9 @@ func (n *Net) run() *stack.Stack {
 	return n.stack
 }
 
+// Stack returns the stack, for connections of kernel tasks. It starts the stack.
+func (n *Net) Stack() *stack.Stack { return n.run() }
+
 // lockedSource is a math/rand Source that several goroutines may use.
 type lockedSource struct {
 	mu  sync.Mutex

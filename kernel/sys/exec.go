@@ -506,29 +506,44 @@ func execCred(t *proc.Thread, f *fs.File) (n *proc.Cred, secure bool) {
 	return t.Cred().Exec(uid, gid)
 }
 
-// StartArgs describes a process that the kernel starts from a file.
+// StartArgs describes a process that the kernel starts.
 type StartArgs struct {
 	Path      string
+	Image     []byte   // the program itself, an ELF file; nil: the file at Path
 	Argv, Env []string // Argv empty: only the path
+	Dir       string   // the working directory; "": /
 	Layout    arch.Layout
 	Init      bool         // it is process 1
 	Design    *exit.Design // nil: the kernel's
-	// Console is the file opened as descriptors 0, 1 and 2. Empty: /dev/console.
+	// Files are the descriptors from 0 on; no file is open at the number of a nil. Start
+	// takes references of its own. If Files is nil, Console is opened as descriptors 0, 1
+	// and 2. Empty: /dev/console.
+	Files   []*fs.File
 	Console string
+	Limits  map[int]proc.Rlimit // by RLIMIT_ number; the others are the kernel's
+	Cred    *proc.Cred          // nil: the superuser's
+	// Started is called with the process before it runs. It may be nil.
+	Started func(p *proc.Process)
 }
 
 // Start runs a program as a child of the kernel, in a new session. The caller must call
-// Wait on the process in the end. Errors are those of execve(2) and of proc.Kernel.Spawn.
+// Wait on the process in the end. Errors are those of execve(2) and of proc.Kernel.Spawn;
+// EINVAL for a limit.
 func (s *System) Start(a StartArgs) (*proc.Process, error) {
 	if a.Console == "" {
 		a.Console = "/dev/console"
 	}
+	if a.Path == "" {
+		a.Path = "program"
+	}
 	if len(a.Argv) == 0 {
 		a.Argv = []string{a.Path}
 	}
+	if a.Cred == nil {
+		a.Cred = cred.Root()
+	}
 	fl := s.newFiles()
-	at := fs.At{Task: kernelTask{s}, Place: fl.place}
-	p, err := s.start(&a, fl, at)
+	p, err := s.start(&a, fl, fs.At{Task: kernelTask{s}, Place: fl.place})
 	if err != nil {
 		fl.CloseAll()
 		return nil, err
@@ -539,18 +554,66 @@ func (s *System) Start(a StartArgs) (*proc.Process, error) {
 // fdLimit is RLIMIT_NOFILE of the processes that the kernel starts.
 var fdLimit = int(proc.DefaultLimits()[unix.RLIMIT_NOFILE].Cur)
 
-func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error) {
-	tty, err := s.fs.Open(at, a.Console, unix.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	for range 2 {
-		if _, err := fl.fds.Install(tty.Ref(), 0, false); err != nil {
-			tty.Release()
-			return nil, err
+// startFiles fills the descriptor table, and sets the working directory.
+func (s *System) startFiles(a *StartArgs, fl *files, at fs.At) error {
+	if a.Dir != "" {
+		if err := s.fs.Chdir(at, a.Dir); err != nil {
+			return err
 		}
 	}
-	if _, err := fl.fds.Install(tty, 0, false); err != nil {
+	list := a.Files
+	if list == nil {
+		tty, err := s.fs.Open(at, a.Console, unix.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		defer tty.Release()
+		list = []*fs.File{tty, tty, tty}
+	}
+	for i, f := range list {
+		if f == nil {
+			continue
+		}
+		if _, err := fl.fds.Install(f.Ref(), i, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openStart opens the program of a for x.
+func (s *System) openStart(x *executable, a *StartArgs, at fs.At) error {
+	if a.Image == nil {
+		return x.open(at, a.Path, 0)
+	}
+	f, err := s.fs.Memfd(at.Task, path.Base(a.Path), 0)
+	if err != nil {
+		return err
+	}
+	defer f.Release()
+	if n, err := f.Pwrite(at.Task, a.Image, 0); err != nil || n < len(a.Image) {
+		return syscall.ENOMEM
+	}
+	at.Dir = f
+	x.path, x.unreachable = a.Path, true
+	return x.open(at, "", unix.AT_EMPTY_PATH)
+}
+
+// checkLimits returns EINVAL if a limit cannot be set.
+func (a *StartArgs) checkLimits() error {
+	for which, l := range a.Limits {
+		if which < 0 || which >= proc.NumLimits || l.Cur > l.Max || which == unix.RLIMIT_NOFILE && l.Max > fs.MaxFDs {
+			return syscall.EINVAL
+		}
+	}
+	return nil
+}
+
+func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error) {
+	if err := a.checkLimits(); err != nil {
+		return nil, err
+	}
+	if err := s.startFiles(a, fl, at); err != nil {
 		return nil, err
 	}
 	x := s.getExecutable()
@@ -562,8 +625,8 @@ func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error)
 	for _, s := range a.Env {
 		x.text.Add(s)
 	}
-	x.cred = cred.Root()
-	if err := x.open(at, a.Path, 0); err != nil {
+	x.cred = a.Cred
+	if err := s.openStart(x, a, at); err != nil {
 		return nil, err
 	}
 	name := path.Base(x.path)
@@ -581,8 +644,8 @@ func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error)
 	if err == nil {
 		var p *proc.Process
 		p, err = s.k.Spawn(proc.SpawnArgs{
-			Name: name, VM: vs, PC: pc, SP: sp, Files: fl, Init: a.Init, Design: a.Design,
-			Setup: func(t *proc.Thread) { setMemoryLimits(vs, t.Process(), t.Cred()) },
+			Name: name, VM: vs, PC: pc, SP: sp, Files: fl, Init: a.Init, Design: a.Design, Cred: a.Cred,
+			Setup: func(t *proc.Thread) { setUp(t.Process(), a, fl, vs, t.Cred()) },
 		})
 		if err == nil {
 			if a.Init {
@@ -595,6 +658,25 @@ func (s *System) start(a *StartArgs, fl *files, at fs.At) (*proc.Process, error)
 	vs.Release()
 	return nil, err
 }
+
+// setUp sets the limits of a process that does not run yet, and tells a.Started of it.
+func setUp(p *proc.Process, a *StartArgs, fl *files, vs *vm.VMSpace, c *proc.Cred) {
+	for which, l := range a.Limits {
+		if err := p.SetLimit(which, l, true); err != nil {
+			panic("sys: Start: a limit that was checked is refused: " + err.Error())
+		}
+		if which == unix.RLIMIT_NOFILE {
+			fl.fds.SetLimit(int(l.Cur))
+		}
+	}
+	setMemoryLimits(vs, p, c)
+	if a.Started != nil {
+		a.Started(p)
+	}
+}
+
+// KernelTask returns the fs.Task of the kernel's own goroutines: the superuser's.
+func (s *System) KernelTask() fs.Task { return kernelTask{s} }
 
 // kernelTask implements fs.Task for the kernel's own goroutines, which nothing interrupts.
 type kernelTask struct{ s *System }
