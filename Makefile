@@ -23,6 +23,7 @@ CLAIM      ?=
 SHELL_BOOT ?=
 DISK       ?=
 NET        ?=
+MAIN       ?= ./kernel/grim
 ICOUNT     ?= $(if $(PROGRAM)$(ROOTFS)$(SHELL_BOOT)$(DISK)$(NET),,1)
 
 GO := go
@@ -46,7 +47,7 @@ KERNEL_GO    := GOROOT=$(KERNEL_ROOT) GOTOOLCHAIN=local GOOS=linux GOARCH=$(ARCH
 KERNEL_FLAGS := -trimpath -modfile=$(B)/go.mod -tags tamago$(if $(DEBUG),$(comma)grimdebug)$(if $(TAGS),$(comma)$(TAGS))$(if $(SIXTH), -overlay $(B)/sixth/overlay.json)
 
 RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -cpus $(CPUS) -timeout $(TIMEOUT)s \
-	-kernel $(B)/grim -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" $(if $(filter 1,$(ICOUNT)),-icount) \
+	-kernel $(B)/$(notdir $(MAIN)) -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" $(if $(filter 1,$(ICOUNT)),-icount) \
 	$(if $(INTERACTIVE),-interactive) $(if $(DISK),-disk "$(DISK)") $(if $(NET),-net "$(NET)") -append "layout=$(LAYOUT) exit=$(EXIT) $(APPEND) $(FIRST)"
 
 # Without PROGRAM and ROOTFS the kernel runs its tests. A tree's own /init is the first
@@ -57,7 +58,7 @@ FIRST       = $(if $(PROGRAM),init=$(PROGRAM_IN) selftest=none -- $(ARGS),$(if $
 INITRD      = $(B)/$(if $(PROGRAM)$(ROOTFS),program.cpio,$(if $(SHELL_BOOT),shell.cpio,initramfs.cpio))
 
 .DEFAULT_GOAL := help
-.PHONY: debate help go-check powercut soak disk qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model test-programs lint clean
+.PHONY: lab worker debate help go-check powercut soak disk qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model test-programs lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -65,6 +66,7 @@ help: ## this list
 	@echo "  variables: ARCH=amd64|arm64 MACHINE= LAYOUT=shared|separate MEM=256M"
 	@echo "             EXIT=purge|reaper|inline|parent|eager: exit design; the last two are unsound on purpose"
 	@echo "             CPUS=2: CPUs that the machine has; the kernel runs on two of them, or on up to N with APPEND=cpus=N"
+	@echo "             MAIN=./kernel/grim: the main package of the kernel, which may be one of your own"
 	@echo "             DISK=file: the machine has a disk, /dev/vda; make disk makes one"
 	@echo "             NET=1: the machine has a network; NET=8080:80 leads port 8080 of the host to port 80 of it"
 	@echo "             APPEND='kernel arguments' QEMU_EXTRA= TIMEOUT=seconds PROGRAM=file ARGS='...'"
@@ -81,6 +83,16 @@ qemu-run: qemu-install kernel initramfs ## build, boot in QEMU, run the self-tes
 
 qemu-shell: ## an interactive shell on the serial console: Debian's busybox, or the shell of ROOTFS
 	@$(MAKE) --no-print-directory qemu-run SHELL_BOOT=1 PROGRAM=
+
+lab: go-check ## a kernel that is a web server and shows exits live: http://localhost:8080 (NET=8080:80 MEM=512M ARCH=)
+	@$(MAKE) --no-print-directory worker
+	@echo "http://localhost:$(firstword $(subst :, ,$(or $(NET),8080:80))) when the kernel says that the web server answers; ^C ends it"
+	@$(MAKE) --no-print-directory qemu-run MAIN=./kernel/lab PROGRAM=$(B)/worker ARGS= NET=$(or $(NET),8080:80) TIMEOUT=864000 \
+		$(if $(filter file default,$(origin MEM)),MEM=512M)
+
+worker: go-check
+	@mkdir -p $(B)
+	@CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build -trimpath -ldflags "-s -w -E grim/user/bare.start" -o $(B)/worker ./user/worker
 
 rootfs: go-check ## a tree of Debian's bash, coreutils, procps, sqlite3, python3 (PACKAGES=) for ROOTFS=
 	@mkdir -p $(B)
@@ -143,8 +155,8 @@ kernel: go-check
 	@echo "kernel $(ARCH)$(if $(DEBUG), with checks)"
 	@$(GO) run ./boot/mkoverlay -arch $(ARCH) -o $(B)/overlay
 	@$(if $(SIXTH),$(GO) run ./qemu/sixth -o $(B)/sixth >/dev/null)
-	@$(KERNEL_GO) build $(KERNEL_FLAGS) -ldflags "$(LINK_$(ARCH))" -o $(B)/grim.elf ./kernel/grim
-	@$(GO) run ./boot/mkimage -arch $(ARCH) $(if $(EARLY),-early $(EARLY)) -o $(B)/grim $(B)/grim.elf
+	@$(KERNEL_GO) build $(KERNEL_FLAGS) -ldflags "$(LINK_$(ARCH))" -o $(B)/$(notdir $(MAIN)).elf $(MAIN)
+	@$(GO) run ./boot/mkimage -arch $(ARCH) $(if $(EARLY),-early $(EARLY)) $(if $(filter-out ./kernel/grim,$(MAIN)),-most 24) -o $(B)/$(notdir $(MAIN)) $(B)/$(notdir $(MAIN)).elf
 
 initramfs: go-check
 	@echo "initramfs $(ARCH)"

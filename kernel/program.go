@@ -30,8 +30,8 @@ type Program struct {
 	Env  []string
 	Dir  string
 	// Stdin, Stdout and Stderr are descriptors 0, 1 and 2; nil: /dev/null. A *File is passed
-	// on as it is. For others there is a pipe, and a goroutine that copies. Files are the
-	// descriptors from 3 on.
+	// on as it is. For others there is a pipe, and a goroutine that copies: one for both if
+	// Stdout and Stderr are equal. Files are the descriptors from 3 on.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Files          []*File
@@ -220,7 +220,11 @@ func (c *copies) open(a *Program) (list []*fs.File, err error) {
 	}
 	add(c.input(a.Stdin))
 	add(c.output(a.Stdout))
-	add(c.output(a.Stderr))
+	if a.Stderr != nil && a.Stderr == a.Stdout { // one pipe, so that the writer is called by one goroutine
+		list = append(list, list[1])
+	} else {
+		add(c.output(a.Stderr))
+	}
 	for _, f := range a.Files {
 		add(f, nil)
 	}

@@ -22,8 +22,9 @@ const (
 	// heap. It is part of the image's memory size, so that loaders put initramfs and boot
 	// information elsewhere.
 	HeapSize = 16 << 20
-	// MostMemory is how much memory text and data may take. Today it is 6 MB. All of it
-	// is missing from every machine: a library once brought 32 MB of it, unnoticed.
+	// MostMemory is how much memory text and data of Grim itself may take. All of it is
+	// missing from every machine: a library once brought 32 MB of it, unnoticed. A kernel of
+	// one's own may have another limit (mkimage's flag -most).
 	MostMemory = 12 << 20
 	// pageSize is the granule of both architectures.
 	pageSize = 4096
@@ -67,8 +68,8 @@ func loads(f *elf.File, machine elf.Machine) ([]*elf.Prog, error) {
 	return segs, nil
 }
 
-// CheckMemory refuses a kernel whose text and data take more than MostMemory.
-func CheckMemory(kernel []byte) error {
+// CheckMemory refuses a kernel whose text and data take more than most bytes.
+func CheckMemory(kernel []byte, most uint64) error {
 	f, err := elf.NewFile(bytes.NewReader(kernel))
 	if err != nil {
 		return err
@@ -78,8 +79,8 @@ func CheckMemory(kernel []byte) error {
 		return err
 	}
 	first, last := segs[0], segs[len(segs)-1]
-	if n := last.Vaddr + last.Memsz - first.Vaddr; n > MostMemory {
-		return fmt.Errorf("the kernel takes %d KB of memory, more than %d MB: %s", n>>10, MostMemory>>20, largest(f))
+	if n := last.Vaddr + last.Memsz - first.Vaddr; n > most {
+		return fmt.Errorf("the kernel takes %d KB of memory, more than %d MB: %s", n>>10, most>>20, largest(f))
 	}
 	return nil
 }

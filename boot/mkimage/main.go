@@ -1,6 +1,6 @@
 // Command mkimage turns a linked kernel into the file that a machine boots.
 //
-//	mkimage -arch amd64|arm64 [-early PORT] -o image kernel.elf
+//	mkimage -arch amd64|arm64 [-early PORT] [-most MB] -o image kernel.elf
 //
 // On arm64 it changes the kernel itself first, for the errata of Cortex-A53, and to
 // give it a port for early output.
@@ -21,19 +21,20 @@ func main() {
 	arch := flag.String("arch", "", "architecture: amd64 or arm64")
 	out := flag.String("o", "", "image to write")
 	early := flag.String("early", "", "arm64: port for early output")
+	most := flag.Uint64("most", image.MostMemory>>20, "MB that text and data may take")
 	flag.Parse()
 	maker := makers[*arch]
 	if maker == nil || *out == "" || flag.NArg() != 1 {
 		fmt.Fprintln(os.Stderr, "usage: mkimage -arch amd64|arm64 -o image kernel.elf")
 		os.Exit(2)
 	}
-	if err := run(*arch, maker, flag.Arg(0), *out, *early); err != nil {
+	if err := run(*arch, maker, flag.Arg(0), *out, *early, *most<<20); err != nil {
 		fmt.Fprintf(os.Stderr, "mkimage: %s: %v\n", flag.Arg(0), err)
 		os.Exit(1)
 	}
 }
 
-func run(arch string, maker func([]byte) ([]byte, error), in, out, early string) error {
+func run(arch string, maker func([]byte) ([]byte, error), in, out, early string, most uint64) error {
 	kernel, err := os.ReadFile(in)
 	if err != nil {
 		return err
@@ -54,7 +55,7 @@ func run(arch string, maker func([]byte) ([]byte, error), in, out, early string)
 			return err
 		}
 	}
-	if err := image.CheckMemory(kernel); err != nil {
+	if err := image.CheckMemory(kernel, most); err != nil {
 		return err
 	}
 	img, err := maker(kernel)

@@ -376,6 +376,75 @@ func TestStart(t *testing.T) {
 	})
 }
 
+// Start takes a program from bytes, with the files, the directory, the limits and the user
+// that it is given.
+func TestStartImage(t *testing.T) {
+	onBoth(t, func(m *machine) {
+		m.litters = true
+		at := fs.At{Task: m.s.KernelTask(), Place: m.fs.NewPlace()}
+		if err := m.fs.Mkdir(at, "/tmp/dir", 0o755); err != nil {
+			m.t.Fatal(err)
+		}
+		r, w, err := m.fs.Pipe(at.Task, 0)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.programs.Store(uint64(0x401000), func(u *user) {
+			if st := u.stack(); !equal(st.argv, "prog", "a") || st.aux[11] != 7 {
+				m.t.Errorf("%+v", st)
+			}
+			sp := arch.VA(u.u.Frame[m.abi.SP]) - 4096
+			u.want(syscall.EBADF, "read", 0, uint64(sp), 1)
+			u.ok("getcwd", uint64(sp), 100)
+			if dir := u.cstring(sp); dir != "/tmp/dir" {
+				m.t.Errorf("it is in %s", dir)
+			}
+			u.ok("write", 1, uint64(sp), 8)
+			u.ok("dup", 1) // it is 0
+			u.want(syscall.EMFILE, "dup", 1)
+			if uid := u.ok("getuid"); uid != 7 {
+				m.t.Errorf("user %d", uid)
+			}
+		})
+		limits := map[int]proc.Rlimit{unix.RLIMIT_NOFILE: {Cur: 2, Max: 2}}
+		image := m.executable(delf.ET_EXEC, nil)
+		started := 0
+		p, err := m.s.Start(StartArgs{
+			Path: "prog", Image: image, Argv: []string{"prog", "a"}, Dir: "/tmp/dir", Files: []*fs.File{nil, w}, Limits: limits,
+			Cred:    &proc.Cred{UID: 7, EUID: 7, SUID: 7, FSUID: 7},
+			Started: func(p *proc.Process) { started = p.PID() },
+		})
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		w.Release()
+		if st := m.wait(p); st != proc.ExitStatus(0) || started != p.PID() {
+			m.t.Errorf("status %#x, Started was called with %d, it is %d", st, started, p.PID())
+		}
+		b := make([]byte, 100)
+		if n, err := r.Read(at.Task, b); string(b[:n]) != "/tmp/dir" || err != nil {
+			m.t.Errorf("%q, %v", b[:n], err)
+		}
+		if n, err := r.Read(at.Task, b); n != 0 || err != nil {
+			m.t.Errorf("the pipe has no end: %d bytes, %v", n, err)
+		}
+		r.Release()
+		for name, a := range map[string]StartArgs{
+			"a limit that is none":    {Image: image, Limits: map[int]proc.Rlimit{99: {}}},
+			"a limit above its top":   {Image: image, Limits: map[int]proc.Rlimit{unix.RLIMIT_AS: {Cur: 2, Max: 1}}},
+			"too many descriptors":    {Image: image, Limits: map[int]proc.Rlimit{unix.RLIMIT_NOFILE: {Cur: 1, Max: fs.MaxFDs + 1}}},
+			"no program":              {Image: []byte("text"), Files: []*fs.File{}},
+			"a script without a path": {Image: []byte("#!/tmp/good\n"), Files: []*fs.File{}},
+			"no directory":            {Image: image, Dir: "/none"},
+		} {
+			if p, err := m.s.Start(a); err == nil {
+				m.t.Errorf("%s: no error", name)
+				m.wait(p)
+			}
+		}
+	})
+}
+
 // Programs with arbitrary damage are refused or run. Nothing stays mapped of a program that
 // is refused half way.
 func TestStartDamaged(t *testing.T) {

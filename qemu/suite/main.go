@@ -53,6 +53,7 @@ func main() {
 	wg.Go(func() {
 		programs.add(sessionAll(ctx, *boots, *limit))
 		programs.add(programsAll(ctx, *boots))
+		programs.add(ownAll(ctx, *boots, *limit))
 	})
 	wg.Wait()
 	total.add(machines)
