@@ -405,7 +405,7 @@ func familyLetters() {
 	check("kill", unix.Kill(pid, unix.SIGKILL))
 	wait(pid)
 
-	asked := forkState() // the grandchild will end with its parent
+	asked := sharedWord() // the grandchild will end with its parent
 	pid = fork(func() int {
 		sigaction(unix.SIGTERM, 0)
 		child := rawCall(unix.SYS_CLONE, unix.CLONE_VFORK|uintptr(unix.SIGCHLD))

@@ -13,6 +13,7 @@ import (
 
 var forkTests = []test{
 	{name: "fork-status", run: forkStatus},
+	{name: "fork-while-collecting", run: forkWhileCollecting},
 	{name: "fork-cow", run: forkCOW},
 	{name: "fork-tree", run: forkTree},
 	{name: "fork-storm", run: forkStorm, slow: true},
@@ -22,71 +23,52 @@ var forkTests = []test{
 // thread exists in the child. So child may make raw system calls and access existing
 // memory; it must not allocate, block in the runtime, or return to code that does. Its
 // result is the exit status.
-//
-// The child must not inherit a request to yield: it could obey only by waiting for a thread
-// that it does not have. The runtime asks a goroutine to yield only after it has run for 10
-// ms, so Gosched comes first. On a busy host even the few instructions before the child's
-// first may take longer. Then that child ends at once, and fork makes another.
 func fork(child func() int) int { return forkWith(0, child) }
 
 // forkWith is fork with flags of clone(2) that share no memory.
+//
+// The child must not inherit a request to yield, of which there is one whenever a collection
+// begins or ends: it could obey only by waiting for a thread that it does not have. Such a
+// request is a value of the goroutine's stack bound, which afterFork sets anew in the child
+// too. No other thread is there that could set it again.
 func forkWith(flags uintptr, child func() int) int {
-	for {
-		state := forkState()
-		runtime.Gosched()
-		begin := forkClock()
-		pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, flags|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
-		if errno != 0 {
-			fail("fork: %v", errno)
-		}
-		if pid == 0 {
-			if forkClock()-begin > 9e6 {
-				*state = forkLate
-				exit(0)
-			}
-			*state = forkRuns
-			exit(child())
-		}
-		for atomic.LoadUint32(state) == 0 {
-			syscall.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
-		}
-		if atomic.LoadUint32(state) == forkRuns {
-			return int(pid)
-		}
-		wait(int(pid))
+	beforeFork()
+	pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, flags|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	afterFork()
+	if errno != 0 {
+		fail("fork: %v", errno)
 	}
+	if pid == 0 {
+		exit(child())
+	}
+	return int(pid)
 }
 
-// States of a child, which the child itself stores.
-const (
-	forkRuns = 1
-	forkLate = 2 // it may have inherited a request to yield
-)
+// beforeFork and afterFork are what package syscall calls around a fork. In between signals
+// are blocked, and no function may check for room on the stack.
+//
+//go:linkname beforeFork syscall.runtime_BeforeFork
+func beforeFork()
 
-// forkStates is memory that children share with this process. It has a word for each fork;
-// after the last word the first is used again.
+//go:linkname afterFork syscall.runtime_AfterFork
+func afterFork()
+
+// sharedWords is memory that children share with this process. Each sharedWord is a word of
+// it; after the last word the first is used again.
 var (
-	forkStates = sync.OnceValue(func() []byte {
+	sharedWords = sync.OnceValue(func() []byte {
 		b, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON)
-		check("mmap for fork", err)
+		check("mmap", err)
 		return b
 	})
-	forks atomic.Uint32
+	wordsUsed atomic.Uint32
 )
 
-func forkState() *uint32 {
-	p := (*uint32)(unsafe.Pointer(&forkStates()[forks.Add(1)%1024*4]))
+// sharedWord returns a word that is 0.
+func sharedWord() *uint32 {
+	p := (*uint32)(unsafe.Pointer(&sharedWords()[wordsUsed.Add(1)%1024*4]))
 	*p = 0
 	return p
-}
-
-// forkClock is CLOCK_MONOTONIC in nanoseconds, without a stack check.
-//
-//go:nosplit
-func forkClock() int64 {
-	var ts unix.Timespec
-	syscall.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&ts)), 0)
-	return ts.Sec*1e9 + ts.Nsec
 }
 
 // exit ends the process without the runtime's help.
@@ -234,4 +216,36 @@ func forkStorm() {
 	for _, p := range live {
 		equal("status", wait(p), 0)
 	}
+}
+
+// forkWhileCollecting: children of a process whose collector is at work run to their end.
+// Broken by: forkWith without beforeFork and afterFork (a child waits for ever).
+func forkWhileCollecting() {
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for !stop.Load() {
+			runtime.GC()
+		}
+	})
+	for range 300 {
+		equal("child's status", wait(fork(func() int {
+			sum := 0
+			for i := range 100 {
+				sum = addWithCheck(sum, i)
+			}
+			return sum & 1
+		})), 0)
+	}
+	stop.Store(true)
+	wg.Wait()
+}
+
+// addWithCheck is a function that looks for room on the stack, and so for a request to yield.
+//
+//go:noinline
+func addWithCheck(a, b int) int {
+	var room [256]byte
+	room[a&255] = byte(b)
+	return a + b + int(room[(a+1)&255])
 }

@@ -63,7 +63,7 @@ func main() {
 			return
 		}
 	}
-	forkStates() // now, so that it takes no hole that a test has made
+	sharedWords() // now, so that it takes no hole that a test has made
 	for _, t := range tests {
 		if t.name == name {
 			t.run()

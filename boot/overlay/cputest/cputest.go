@@ -100,7 +100,7 @@ func parkRace() error {
 }
 
 // movedTimer: the timer is in the heap of a CPU that sleeps, and so does the caller's.
-// Broken by: timerMoved that wakes nobody.
+// Broken by (with the CPUs in parallel): timerMoved that wakes nobody.
 func movedTimer() error {
 	defer anywhere()
 	on(0)
@@ -139,7 +139,7 @@ func waitFor(c chan bool, d time.Duration) chan bool {
 }
 
 // oneInterrupt: to wake a goroutine of an idle CPU takes one interrupt, and none if the CPU runs.
-// Broken by: kick that sends one of its own besides startm's.
+// Broken by (with the CPUs in parallel): kick that sends one of its own besides startm's.
 func oneInterrupt() error {
 	defer anywhere()
 	on(0)
