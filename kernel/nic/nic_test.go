@@ -136,8 +136,7 @@ func TestParallel(t *testing.T) {
 
 // TestLies: a device that says what cannot be is not used any more, and nothing else
 // happens.
-// Broken by: each of the checks taken out (index out of range, or a frame of a wrong
-// length).
+// Broken by: the check of a descriptor's number or of a length taken out (out of range).
 func TestLies(t *testing.T) {
 	for i, lie := range []func(f *fake){
 		func(f *fake) { f.length = 5 },

@@ -173,7 +173,7 @@ func mayRealTime() bool {
 // schedFIFO: a thread of SCHED_FIFO keeps the CPU from ordinary threads, and from real-time
 // threads of lower priority. A thread of higher priority preempts it as soon as it is
 // woken.
-// Broken by: a place without the real-time priority, and by Unpark without Kicked.
+// Broken by: a place without the real-time priority.
 func schedFIFO() {
 	quiet()
 	if !mayRealTime() {
@@ -318,7 +318,6 @@ func rawCPU() int {
 
 // schedSharedOut: there is one computing child more than CPUs. No child gets less than a
 // third of another's time.
-// Broken by: sliceOver without stealWaiting, on several CPUs.
 func schedSharedOut() {
 	quiet()
 	all := affinity()
@@ -332,7 +331,6 @@ func schedSharedOut() {
 
 // schedEachCPU: of two children that compute, each on a CPU of its own and without a word to the
 // kernel, none keeps the other from running. An emulator that runs the CPUs in turn could.
-// Broken by: sliceOver of package runtime without the handing over.
 func schedEachCPU() {
 	quiet()
 	all := affinity()
