@@ -295,232 +295,269 @@ func (m *model) touch() {
 	}
 }
 
+// operations are what a step may do, by op%16. The space is s, and bits 4 to 6 of op are
+// rights, or choices of the operation.
+var operations = [16]func(m *model, s, other *space, prot arch.Prot){
+	(*model).enter, (*model).enter, (*model).enterFrames, (*model).enterFrames,
+	(*model).enterBlock, (*model).promote, (*model).demote, (*model).remove,
+	(*model).remove, (*model).protect, (*model).protect, (*model).fork,
+	(*model).reuse, (*model).turn, (*model).wire, (*model).move,
+}
+
+// step does one operation, and compares after most of them.
 func (m *model) step(op int) {
-	s := &m.s[op>>7]
-	other := &m.s[1-op>>7]
-	prot, fl := arch.Prot(op>>4&7), pmap.Flags(0)
-	switch op % 16 {
-	case 0, 1: // enter a run of pages
-		va := m.va()
-		fl = pmap.Flags(m.next() & 7)
-		for range m.next()%40 + 1 {
-			f, err := m.mem.Alloc(phys.Anon)
-			if err != nil || va >= arch.UserMax {
-				if err == nil {
-					m.mem.Unref(f)
-				}
-				break
-			}
-			if err := s.p.Enter(va, f, prot, fl); err != nil {
-				m.mem.Unref(f)
-				break
-			}
-			m.set(s, va, page{f: f, prot: prot, fl: fl})
-			m.refs[f]++
-			va += arch.PageSize
-		}
-	case 2, 3: // frames of one block, in order, in one or more runs
-		va := m.va().BlockDown()
-		f, err := m.mem.AllocBlock(phys.Anon)
-		if err != nil {
-			break
-		}
-		for k := 0; k < arch.BlockPages; {
-			n := min(m.next()*3+1, arch.BlockPages-k)
-			at := va + arch.VA(k)<<arch.PageShift
-			if _, err := fill(s.p, at, f+phys.Frame(k), n, prot, 0); err != nil {
-				m.t.Fatal(err)
-			}
-			for ; n > 0; n-- {
-				if _, there := s.pages[at]; !there {
-					m.set(s, at, page{f: f + phys.Frame(k), prot: prot})
-					m.refs[f+phys.Frame(k)]++
-				}
-				at += arch.PageSize
-				k++
-			}
-		}
-	case 4:
-		va := m.va().BlockDown()
-		f, err := m.mem.AllocBlock(phys.Anon)
-		if err != nil {
-			break
-		}
-		empty := true
-		for k := range arch.BlockPages {
-			_, there := s.pages[va+arch.VA(k)<<arch.PageShift]
-			empty = empty && !there
-		}
-		if err := s.p.EnterBlock(va, f, prot, fl); (err == nil) != empty {
-			m.t.Fatalf("block at %#x: %v, empty %v", va, err, empty)
-		}
-		if !empty {
-			m.mem.UnrefBlock(f)
-			break
-		}
-		for k := range arch.BlockPages {
-			m.set(s, va+arch.VA(k)<<arch.PageShift, page{f: f + phys.Frame(k), prot: prot})
-			m.refs[f+phys.Frame(k)]++
-		}
-	case 5:
-		va := m.va()
-		was, _ := s.p.Lookup(va)
-		can := m.promotable(s, va)
-		if got := s.p.Promote(va); got != (was.Block || can) {
-			m.t.Fatalf("promote %#x: %v, was a block %v, can %v", va, got, was.Block, can)
-		}
-	case 6:
-		if err := s.p.Demote(m.va()); err != nil {
-			m.t.Fatal(err)
-		}
-	case 7, 8:
-		start, end := m.span()
-		m.visit(s, start, end, func(v pmap.Visitor) {
-			if err := s.p.Remove(start, end, v); err != nil {
-				m.t.Fatal(err)
-			}
-		})
-		for va := start; va < end; va += arch.PageSize {
-			m.drop(s, va)
-		}
-	case 9, 10:
-		start, end := m.span()
-		if err := s.p.Protect(start, end, prot); err != nil {
-			m.t.Fatal(err)
-		}
-		for va := start; va < end; va += arch.PageSize {
-			if pg, ok := s.pages[va]; ok {
-				old := pg
-				pg.prot = prot
-				if prot != 0 {
-					pg.prot |= arch.Read
-				}
-				if pg.fl&pmap.COW != 0 || pg.fl&pmap.Shared != 0 && !old.dirty {
-					pg.prot &^= arch.Write
-				}
-				pg.dirty = old.dirty || pg.prot&arch.Write != 0
-				s.pages[va] = pg
-			}
-		}
-	case 11: // fork
-		m.visit(other, 0, arch.UserMax, func(v pmap.Visitor) { other.p.Purge(v, nil) })
-		for va := range other.pages {
-			m.drop(other, va)
-		}
-		start, end := m.span()
-		if prot&2 != 0 {
-			start, end = 0, arch.UserMax
-		}
-		ranges := []pmap.Range{{start, end}}
-		if prot&1 != 0 { // a hole in the middle, often inside a block
-			lo := start + (end-start)/3&^(arch.PageSize-1)
-			hi := lo + (end-lo)/2&^(arch.PageSize-1)
-			ranges = []pmap.Range{{start, lo}, {hi, end}}
-		}
-		in := func(va arch.VA) bool {
-			return slices.ContainsFunc(ranges, func(r pmap.Range) bool { return r.Start <= va && va < r.End })
-		}
-		var own pmap.Own
-		if prot&4 != 0 { // the first page that is not in a block
-			for va := range s.pages {
-				if l, _ := s.p.Lookup(va); !l.Block && in(va) && (own.VA == 0 || va < own.VA) {
-					own.VA = va
-				}
-			}
-			if f, err := m.mem.Alloc(phys.Anon); err == nil && own.VA != 0 {
-				own.Frame, own.Prot = f, rw
-			} else if err == nil {
-				m.mem.Unref(f)
-			}
-		}
-		if err := s.p.Copy(other.p, ranges, own, nil); err != nil {
-			m.t.Fatal(err)
-		}
-		for va, pg := range s.pages {
-			if own.Frame != 0 && va == own.VA {
-				other.pages[va] = page{f: own.Frame, prot: rw, dirty: true}
-				m.refs[own.Frame]++
-				continue
-			}
-			if !in(va) {
-				continue
-			}
-			pg.fl |= pmap.COW
-			pg.prot &^= arch.Write
-			s.pages[va] = pg
-			pg.fl &^= pmap.Wired
-			other.pages[va] = pg
-			m.refs[pg.f]++
-		}
-	case 12: // a write fault on a copy-on-write page
-		va := m.va()
-		pg, ok := s.pages[va]
-		if !ok {
-			break
-		}
-		was, _ := s.p.Lookup(va)
-		only := m.refs[pg.f] == 1
-		first := va
-		count := 1
-		if was.Block {
-			first, count = va.BlockDown(), arch.BlockPages
-			for k := range arch.BlockPages {
-				only = only && m.refs[was.Frame&^511+phys.Frame(k)] == 1
-			}
-		}
-		want := only && (pg.fl&pmap.COW != 0 || pg.prot&arch.Write != 0)
-		if got := s.p.Reuse(va, arch.Read|arch.Write); got != want {
-			m.t.Fatalf("reuse %#x: %v, want %v (%+v, %d references)", va, got, want, pg, m.refs[pg.f])
-		}
-		if want && pg.fl&pmap.COW != 0 {
-			for k := range count {
-				at := first + arch.VA(k)<<arch.PageShift
-				pg := s.pages[at]
-				pg.fl &^= pmap.COW
-				pg.prot, pg.dirty = arch.Read|arch.Write, true
-				s.pages[at] = pg
-			}
-		}
-	case 13:
-		switch m.next() % 4 {
-		case 0:
-			m.sys.Deactivate()
-		case 1:
-			start, end := m.span()
-			m.visit(s, start, end, func(v pmap.Visitor) { s.p.Clean(start, end, v) })
-			for va := start; va < end; va += arch.PageSize {
-				if pg, ok := s.pages[va]; ok && pg.dirty && pg.fl&pmap.Shared != 0 {
-					pg.dirty, pg.prot = false, pg.prot&^arch.Write
-					s.pages[va] = pg
-				}
-			}
-		default:
-			s.p.Activate()
-		}
-	case 14:
-		start, end := m.span()
-		if err := s.p.Wire(start, end, prot&1 != 0); err != nil {
-			m.t.Fatal(err)
-		}
-		for va := start; va < end; va += arch.PageSize {
-			if pg, ok := s.pages[va]; ok {
-				pg.fl &^= pmap.Wired
-				if prot&1 != 0 {
-					pg.fl |= pmap.Wired
-				}
-				s.pages[va] = pg
-			}
-		}
-	case 15:
-		m.move(s)
-	}
+	operations[op%16](m, &m.s[op>>7], &m.s[1-op>>7], arch.Prot(op>>4&7))
 	if op%16 >= 4 || op&16 != 0 {
 		m.compare()
 	}
 }
 
+// enter enters a run of pages.
+func (m *model) enter(s, _ *space, prot arch.Prot) {
+	va := m.va()
+	fl := pmap.Flags(m.next() & 7)
+	for range m.next()%40 + 1 {
+		f, err := m.mem.Alloc(phys.Anon)
+		if err != nil || va >= arch.UserMax {
+			if err == nil {
+				m.mem.Unref(f)
+			}
+			break
+		}
+		if err := s.p.Enter(va, f, prot, fl); err != nil {
+			m.mem.Unref(f)
+			break
+		}
+		m.set(s, va, page{f: f, prot: prot, fl: fl})
+		m.refs[f]++
+		va += arch.PageSize
+	}
+}
+
+// enterFrames enters the frames of one block, in order, in one or more runs.
+func (m *model) enterFrames(s, _ *space, prot arch.Prot) {
+	va := m.va().BlockDown()
+	f, err := m.mem.AllocBlock(phys.Anon)
+	if err != nil {
+		return
+	}
+	for k := 0; k < arch.BlockPages; {
+		n := min(m.next()*3+1, arch.BlockPages-k)
+		at := va + arch.VA(k)<<arch.PageShift
+		if _, err := fill(s.p, at, f+phys.Frame(k), n, prot, 0); err != nil {
+			m.t.Fatal(err)
+		}
+		for ; n > 0; n-- {
+			if _, there := s.pages[at]; !there {
+				m.set(s, at, page{f: f + phys.Frame(k), prot: prot})
+				m.refs[f+phys.Frame(k)]++
+			}
+			at += arch.PageSize
+			k++
+		}
+	}
+}
+
+// enterBlock enters a block. It fails if a page of it is mapped.
+func (m *model) enterBlock(s, _ *space, prot arch.Prot) {
+	va := m.va().BlockDown()
+	f, err := m.mem.AllocBlock(phys.Anon)
+	if err != nil {
+		return
+	}
+	empty := true
+	for k := range arch.BlockPages {
+		_, there := s.pages[va+arch.VA(k)<<arch.PageShift]
+		empty = empty && !there
+	}
+	if err := s.p.EnterBlock(va, f, prot, 0); (err == nil) != empty {
+		m.t.Fatalf("block at %#x: %v, empty %v", va, err, empty)
+	}
+	if !empty {
+		m.mem.UnrefBlock(f)
+		return
+	}
+	for k := range arch.BlockPages {
+		m.set(s, va+arch.VA(k)<<arch.PageShift, page{f: f + phys.Frame(k), prot: prot})
+		m.refs[f+phys.Frame(k)]++
+	}
+}
+
+// promote promotes a block, if that is possible.
+func (m *model) promote(s, _ *space, _ arch.Prot) {
+	va := m.va()
+	was, _ := s.p.Lookup(va)
+	can := m.promotable(s, va)
+	if got := s.p.Promote(va); got != (was.Block || can) {
+		m.t.Fatalf("promote %#x: %v, was a block %v, can %v", va, got, was.Block, can)
+	}
+}
+
+// demote demotes a block.
+func (m *model) demote(s, _ *space, _ arch.Prot) {
+	if err := s.p.Demote(m.va()); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// remove removes a range.
+func (m *model) remove(s, _ *space, _ arch.Prot) {
+	start, end := m.span()
+	m.visit(s, start, end, func(v pmap.Visitor) {
+		if err := s.p.Remove(start, end, v); err != nil {
+			m.t.Fatal(err)
+		}
+	})
+	for va := start; va < end; va += arch.PageSize {
+		m.drop(s, va)
+	}
+}
+
+// protect changes the rights of a range.
+func (m *model) protect(s, _ *space, prot arch.Prot) {
+	start, end := m.span()
+	if err := s.p.Protect(start, end, prot); err != nil {
+		m.t.Fatal(err)
+	}
+	for va := start; va < end; va += arch.PageSize {
+		if pg, ok := s.pages[va]; ok {
+			old := pg
+			pg.prot = prot
+			if prot != 0 {
+				pg.prot |= arch.Read
+			}
+			if pg.fl&pmap.COW != 0 || pg.fl&pmap.Shared != 0 && !old.dirty {
+				pg.prot &^= arch.Write
+			}
+			pg.dirty = old.dirty || pg.prot&arch.Write != 0
+			s.pages[va] = pg
+		}
+	}
+}
+
+// fork empties the other space, and copies one to three quarters of the space, or all, to it.
+func (m *model) fork(s, other *space, prot arch.Prot) {
+	m.visit(other, 0, arch.UserMax, func(v pmap.Visitor) { other.p.Purge(v, nil) })
+	for va := range other.pages {
+		m.drop(other, va)
+	}
+	start, end := m.span()
+	if prot&2 != 0 {
+		start, end = 0, arch.UserMax
+	}
+	ranges := []pmap.Range{{start, end}}
+	if prot&1 != 0 { // a hole in the middle, often inside a block
+		lo := start + (end-start)/3&^(arch.PageSize-1)
+		hi := lo + (end-lo)/2&^(arch.PageSize-1)
+		ranges = []pmap.Range{{start, lo}, {hi, end}}
+	}
+	in := func(va arch.VA) bool {
+		return slices.ContainsFunc(ranges, func(r pmap.Range) bool { return r.Start <= va && va < r.End })
+	}
+	var own pmap.Own
+	if prot&4 != 0 { // the first page that is not in a block
+		for va := range s.pages {
+			if l, _ := s.p.Lookup(va); !l.Block && in(va) && (own.VA == 0 || va < own.VA) {
+				own.VA = va
+			}
+		}
+		if f, err := m.mem.Alloc(phys.Anon); err == nil && own.VA != 0 {
+			own.Frame, own.Prot = f, rw
+		} else if err == nil {
+			m.mem.Unref(f)
+		}
+	}
+	if err := s.p.Copy(other.p, ranges, own, nil); err != nil {
+		m.t.Fatal(err)
+	}
+	for va, pg := range s.pages {
+		if own.Frame != 0 && va == own.VA {
+			other.pages[va] = page{f: own.Frame, prot: rw, dirty: true}
+			m.refs[own.Frame]++
+			continue
+		}
+		if !in(va) {
+			continue
+		}
+		pg.fl |= pmap.COW
+		pg.prot &^= arch.Write
+		s.pages[va] = pg
+		pg.fl &^= pmap.Wired
+		other.pages[va] = pg
+		m.refs[pg.f]++
+	}
+}
+
+// reuse is a write fault on a page that may be copy-on-write.
+func (m *model) reuse(s, _ *space, _ arch.Prot) {
+	va := m.va()
+	pg, ok := s.pages[va]
+	if !ok {
+		return
+	}
+	was, _ := s.p.Lookup(va)
+	only := m.refs[pg.f] == 1
+	first := va
+	count := 1
+	if was.Block {
+		first, count = va.BlockDown(), arch.BlockPages
+		for k := range arch.BlockPages {
+			only = only && m.refs[was.Frame&^511+phys.Frame(k)] == 1
+		}
+	}
+	want := only && (pg.fl&pmap.COW != 0 || pg.prot&arch.Write != 0)
+	if got := s.p.Reuse(va, arch.Read|arch.Write); got != want {
+		m.t.Fatalf("reuse %#x: %v, want %v (%+v, %d references)", va, got, want, pg, m.refs[pg.f])
+	}
+	if want && pg.fl&pmap.COW != 0 {
+		for k := range count {
+			at := first + arch.VA(k)<<arch.PageShift
+			pg := s.pages[at]
+			pg.fl &^= pmap.COW
+			pg.prot, pg.dirty = arch.Read|arch.Write, true
+			s.pages[at] = pg
+		}
+	}
+}
+
+// turn loads the space, leaves it, or cleans a range.
+func (m *model) turn(s, _ *space, _ arch.Prot) {
+	switch m.next() % 4 {
+	case 0:
+		m.sys.Deactivate()
+	case 1:
+		start, end := m.span()
+		m.visit(s, start, end, func(v pmap.Visitor) { s.p.Clean(start, end, v) })
+		for va := start; va < end; va += arch.PageSize {
+			if pg, ok := s.pages[va]; ok && pg.dirty && pg.fl&pmap.Shared != 0 {
+				pg.dirty, pg.prot = false, pg.prot&^arch.Write
+				s.pages[va] = pg
+			}
+		}
+	default:
+		s.p.Activate()
+	}
+}
+
+// wire wires a range, or unwires it.
+func (m *model) wire(s, _ *space, prot arch.Prot) {
+	start, end := m.span()
+	if err := s.p.Wire(start, end, prot&1 != 0); err != nil {
+		m.t.Fatal(err)
+	}
+	for va := start; va < end; va += arch.PageSize {
+		if pg, ok := s.pages[va]; ok {
+			pg.fl &^= pmap.Wired
+			if prot&1 != 0 {
+				pg.fl |= pmap.Wired
+			}
+			s.pages[va] = pg
+		}
+	}
+}
+
 // move moves a range of one window to the next window, which it empties before.
-func (m *model) move(s *space) {
+func (m *model) move(s, _ *space, _ arch.Prot) {
 	i := m.next() % len(windows)
 	from, to := windows[i], windows[(i+1)%len(windows)]
 	if err := s.p.Remove(to, to+windowPages*arch.PageSize, nil); err != nil {
