@@ -142,115 +142,157 @@ func (mo *model) step(in *input) (desc string, err error) {
 	case op == 23:
 		return mo.remap(in, s)
 	}
-	first, n := in.span()
-	va, length := addr(first), uint64(n)<<arch.PageShift
-	pages := s.pages[first : first+n]
-	holes := false
-	for i := range pages {
-		holes = holes || !pages[i].mapped
+	r := span{vs: s.vs}
+	r.first, r.n = in.span()
+	r.va, r.length = addr(r.first), uint64(r.n)<<arch.PageShift
+	r.pages = s.pages[r.first : r.first+r.n]
+	for i := range r.pages {
+		r.holes = r.holes || !r.pages[i].mapped
 	}
-	var got, want error
-	switch op {
-	case 9, 10:
-		desc = fmt.Sprintf("munmap %d+%d", first, n)
-		got = s.vs.Unmap(va, length)
-		clear(pages)
-	case 11, 12, 13:
-		prot := arch.Prot(in.n(8))
-		desc = fmt.Sprintf("mprotect %d+%d %v", first, n, prot)
-		got = s.vs.Protect(va, length, prot)
-		for i := range pages {
-			if !pages[i].mapped { // what comes before a hole is changed
-				want = syscall.ENOMEM
-				break
-			}
-			pages[i].prot = prot
-		}
-	case 14, 15:
-		desc = fmt.Sprintf("madvise dontneed %d+%d", first, n)
-		got = s.vs.Advise(va, length, 4)
-		for i := range pages {
-			if pages[i].mapped && pages[i].wired {
-				want = syscall.EINVAL
-				break
-			}
-			pages[i].priv = nil
-		}
-		if holes && want == nil {
-			want = syscall.ENOMEM
-		}
-	case 16:
-		on := in.n(2) == 0
-		desc = fmt.Sprintf("mlock %d+%d %v", first, n, on)
-		if n > 64 {
-			return desc, nil // would fill the machine
-		}
-		if on {
-			got = s.vs.Lock(va, length, false)
-		} else {
-			got = s.vs.Unlock(va, length)
-		}
-		for i := range pages {
-			p := &pages[i]
-			if !p.mapped { // what comes before a hole is locked, but not faulted in
-				want = syscall.ENOMEM
-				break
-			}
-			p.wired = on
-			if !on || holes || want != nil || p.prot == 0 || p.obj == nil {
-				continue
-			}
-			if p.idx >= p.obj.size {
-				want = syscall.ENOMEM // cannot be faulted in; locked all the same
-			} else {
-				p.touch()
-			}
-		}
-	case 17:
-		desc = fmt.Sprintf("msync %d+%d", first, n)
-		got = s.vs.Sync(va, length, msSync)
-		if holes {
-			want = syscall.ENOMEM
-		}
-	case 18:
-		adv := []int{10, 11}[in.n(2)]
-		desc = fmt.Sprintf("madvise fork %d %d+%d", adv, first, n)
-		got = s.vs.Advise(va, length, adv)
-		for i := range pages {
-			pages[i].dontFork = adv == 10
-		}
-		if holes {
-			want = syscall.ENOMEM
-		}
-	case 19:
-		adv := []int{18, 19}[in.n(2)]
-		desc = fmt.Sprintf("madvise wipe %d %d+%d", adv, first, n)
-		got = s.vs.Advise(va, length, adv)
-		if adv == 18 {
-			for i := range pages {
-				if pages[i].mapped && pages[i].obj != nil {
-					want = syscall.EINVAL
-				}
-			}
-		}
-		if want == nil {
-			for i := range pages {
-				pages[i].wipe = adv == 18
-			}
-			if holes {
-				want = syscall.ENOMEM
-			}
-		}
-	}
-	for i := range pages {
-		if !pages[i].mapped {
-			pages[i] = modelPage{}
+	desc, got, want := rangeOps[op-9](in, &r)
+	for i := range r.pages {
+		if !r.pages[i].mapped {
+			r.pages[i] = modelPage{}
 		}
 	}
 	if mo.got = got; got != want {
 		return desc, fmt.Errorf("error %v, want %v", got, want)
 	}
 	return desc, nil
+}
+
+// span is a range of a space, with the model's pages there.
+type span struct {
+	vs       *VMSpace
+	first, n int
+	va       arch.VA
+	length   uint64
+	pages    []modelPage
+	holes    bool // a page is not mapped
+}
+
+// rangeOps are the operations on a range: 9 to 19 of step. Each returns what the kernel said
+// and what it should have said.
+var rangeOps = [11]func(in *input, r *span) (desc string, got, want error){
+	doUnmap, doUnmap, doProtect, doProtect, doProtect, dontNeed, dontNeed, doLock, doSync, forkAdvice, wipeAdvice,
+}
+
+// doUnmap is munmap.
+func doUnmap(in *input, r *span) (desc string, got, want error) {
+	desc = fmt.Sprintf("munmap %d+%d", r.first, r.n)
+	got = r.vs.Unmap(r.va, r.length)
+	clear(r.pages)
+	return desc, got, want
+}
+
+// doProtect is mprotect.
+func doProtect(in *input, r *span) (desc string, got, want error) {
+	prot := arch.Prot(in.n(8))
+	desc = fmt.Sprintf("mprotect %d+%d %v", r.first, r.n, prot)
+	got = r.vs.Protect(r.va, r.length, prot)
+	for i := range r.pages {
+		if !r.pages[i].mapped { // what comes before a hole is changed
+			want = syscall.ENOMEM
+			break
+		}
+		r.pages[i].prot = prot
+	}
+	return desc, got, want
+}
+
+// dontNeed is madvise(MADV_DONTNEED).
+func dontNeed(in *input, r *span) (desc string, got, want error) {
+	desc = fmt.Sprintf("madvise dontneed %d+%d", r.first, r.n)
+	got = r.vs.Advise(r.va, r.length, 4)
+	for i := range r.pages {
+		if r.pages[i].mapped && r.pages[i].wired {
+			want = syscall.EINVAL
+			break
+		}
+		r.pages[i].priv = nil
+	}
+	if r.holes && want == nil {
+		want = syscall.ENOMEM
+	}
+	return desc, got, want
+}
+
+// doLock is mlock and munlock.
+func doLock(in *input, r *span) (desc string, got, want error) {
+	on := in.n(2) == 0
+	desc = fmt.Sprintf("mlock %d+%d %v", r.first, r.n, on)
+	if r.n > 64 {
+		return desc, nil, nil // would fill the machine
+	}
+	if on {
+		got = r.vs.Lock(r.va, r.length, false)
+	} else {
+		got = r.vs.Unlock(r.va, r.length)
+	}
+	for i := range r.pages {
+		p := &r.pages[i]
+		if !p.mapped { // what comes before a hole is locked, but not faulted in
+			want = syscall.ENOMEM
+			break
+		}
+		p.wired = on
+		if !on || r.holes || want != nil || p.prot == 0 || p.obj == nil {
+			continue
+		}
+		if p.idx >= p.obj.size {
+			want = syscall.ENOMEM // cannot be faulted in; locked all the same
+		} else {
+			p.touch()
+		}
+	}
+	return desc, got, want
+}
+
+// doSync is msync.
+func doSync(in *input, r *span) (desc string, got, want error) {
+	desc = fmt.Sprintf("msync %d+%d", r.first, r.n)
+	got = r.vs.Sync(r.va, r.length, msSync)
+	if r.holes {
+		want = syscall.ENOMEM
+	}
+	return desc, got, want
+}
+
+// forkAdvice is madvise(MADV_DONTFORK) and its opposite.
+func forkAdvice(in *input, r *span) (desc string, got, want error) {
+	adv := []int{10, 11}[in.n(2)]
+	desc = fmt.Sprintf("madvise fork %d %d+%d", adv, r.first, r.n)
+	got = r.vs.Advise(r.va, r.length, adv)
+	for i := range r.pages {
+		r.pages[i].dontFork = adv == 10
+	}
+	if r.holes {
+		want = syscall.ENOMEM
+	}
+	return desc, got, want
+}
+
+// wipeAdvice is madvise(MADV_WIPEONFORK) and its opposite.
+func wipeAdvice(in *input, r *span) (desc string, got, want error) {
+	adv := []int{18, 19}[in.n(2)]
+	desc = fmt.Sprintf("madvise wipe %d %d+%d", adv, r.first, r.n)
+	got = r.vs.Advise(r.va, r.length, adv)
+	if adv == 18 {
+		for i := range r.pages {
+			if r.pages[i].mapped && r.pages[i].obj != nil {
+				want = syscall.EINVAL
+			}
+		}
+	}
+	if want == nil {
+		for i := range r.pages {
+			r.pages[i].wipe = adv == 18
+		}
+		if r.holes {
+			want = syscall.ENOMEM
+		}
+	}
+	return desc, got, want
 }
 
 // snapshot is the model's state without the contents of objects, which a repeated operation
