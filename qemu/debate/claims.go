@@ -59,7 +59,7 @@ var claims = []claim{
 		text:       "One reaper for the machine makes everybody's exit queue.",
 		who:        "the diff \"Faster _exit(2) for a faster userland\", tech@openbsd.org, 2 May 2025; its tester: 136.93 s to 125.83 s real, 280.55 s to 249.35 s system, 8 cores",
 		experiment: "A build like make -j4: for each of 40 files a driver starts a compiler that touches 1 to 30 MB in pages of 4 KB. Measured are the time of the whole build, its system time, the longest time from a process's exit1 to the end of the wait that collects it, and how many dead processes wait to be finished. Then many processes of 16 MB exit at the same moment: sixteen on 1 to 8 CPUs, whose time is worked out from the steps of one exit, and four, whose time is measured. On several CPUs times are the host's. The kernel measures all designs five times in turn there, and the quickest round of each design counts.",
-		otherwise:  "inline does the same work without a reaper: its queue is empty, and its time on several CPUs is what no queue costs.",
+		otherwise:  "inline does the same work without a reaper. The only dead process there is the one that is just ending, and the time on several CPUs is what no queue costs.",
 		boots:      []boot{experiments("debate/exits,debate/build,debate/together"), inTurn(2, "debate/exits,debate/build"), parallel(2, "debate/rounds,debate/together"), parallel(4, "debate/rounds,debate/together")},
 		judge:      judgeQueue,
 	},

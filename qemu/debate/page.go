@@ -140,8 +140,8 @@ var page = template.Must(template.New("debate").Parse(`<!DOCTYPE html>
 experiment here, run under five exit designs in one kernel. Times are guest instructions, unless the host's time is named: under QEMU's
 <code>-icount shift=0</code> an executed instruction is a nanosecond of guest time, so that the figures are the same from run to run. They say
 nothing of caches. The host's time is used where CPUs run in parallel; it depends on what else the host does.</p>
-<p class="dim">Words: an exit begins at <i>exit1</i>. The <i>root</i> is the top page of a process's page tables. The <i>u-area</i> is the page
-that a thread stands on in the kernel. To <i>purge</i> is to remove all user mappings and to free their pages. A <i>pager</i> reads and writes
+<p class="dim">Words: an exit begins at <i>exit1</i>. The <i>root</i> is the top page of a process's page tables. The <i>u-area</i> is a page of
+the kernel with a thread's registers, which a CPU uses on its way to user mode and back. To <i>purge</i> is to remove all user mappings and to free their pages. A <i>pager</i> reads and writes
 the pages of a file. A <i>zombie</i> is a process that has ended and that its parent has not waited for yet. The <i>reaper</i> is a kernel task;
 it takes dead threads from the list <i>deadproc</i>. A <i>knote</i> tells a process of another's end.</p>
 <h2 id="verdicts">Verdicts</h2>
