@@ -152,7 +152,7 @@ func TestPipeBlocking(t *testing.T) {
 		n   int
 		err error
 	}
-	done := make(chan result, 1)
+	done := make(chan result, 2) // a write may end after the read that it makes end
 	reader, writer := newTask(), newTask()
 	read := func() { n, err := r.Read(reader, make([]byte, 10)); done <- result{n, err} }
 	write := func(n int) { n, err := wr.Write(writer, make([]byte, n)); done <- result{n, err} }

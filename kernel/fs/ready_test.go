@@ -429,8 +429,14 @@ func (p *fakeProcess) Exited() bool {
 	return p.exited
 }
 func (p *fakeProcess) OnExit(fn func()) func() {
+	p.tell(fn)
+	return func() { p.tell(nil) }
+}
+
+func (p *fakeProcess) tell(fn func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.fn = fn
-	return func() { p.fn = nil }
 }
 
 func TestPidfd(t *testing.T) {
@@ -443,8 +449,9 @@ func TestPidfd(t *testing.T) {
 	time.AfterFunc(time.Millisecond, func() {
 		p.mu.Lock()
 		p.exited = true
+		told := p.fn
 		p.mu.Unlock()
-		p.fn()
+		told()
 	})
 	if n, err := Poll(w.task, []PollFD{{File: f, Events: EPOLLIN}}, Never); n != 1 || err != nil {
 		t.Errorf("poll: %d, %v", n, err)
@@ -453,6 +460,8 @@ func TestPidfd(t *testing.T) {
 		t.Errorf("Pid: %v, %v", got, err)
 	}
 	f.Release()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.fn != nil {
 		t.Error("knote left behind")
 	}
