@@ -192,7 +192,8 @@ func exitTook(pid int) (ns int64) {
 	return ns
 }
 
-// exitChild is the child. It runs in place of main if DISK_EXIT is set.
+// exitChild is the child. It runs in place of main if DISK_EXIT is set. It returns only if it
+// fails.
 func exitChild(round string) error {
 	var n byte
 	if _, err := fmt.Sscan(round, &n); err != nil {
@@ -223,9 +224,7 @@ func exitChild(round string) error {
 
 func init() {
 	if round, ok := os.LookupEnv("DISK_EXIT"); ok {
-		if err := exitChild(strings.TrimSpace(round)); err != nil {
-			fmt.Fprintln(os.Stderr, "disk:", err)
-		}
+		fmt.Fprintln(os.Stderr, "disk:", exitChild(strings.TrimSpace(round)))
 		os.Exit(1)
 	}
 }
