@@ -5,7 +5,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"golang.org/x/sys/cpu"
+	syscpu "golang.org/x/sys/cpu"
 )
 
 // PageOps clear and copy all of a page, and nothing beside it. Broken by: one iteration of
@@ -14,7 +14,7 @@ func TestPageOps(t *testing.T) {
 	if ops := PageOps(&Features{XSAVE: true, XCR0: xcr0Base}); ops.Clear != nil || ops.Copy != nil {
 		t.Error("AVX used without AVX")
 	}
-	if !cpu.X86.HasAVX {
+	if !syscpu.X86.HasAVX {
 		t.Skip("the host has no AVX")
 	}
 	ops := PageOps(&Features{XSAVE: true, XCR0: xcr0Base | xcr0AVX})
