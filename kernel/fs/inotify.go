@@ -11,8 +11,8 @@ import (
 
 // inotify is a queue of events about the files that it watches (inotify(7)).
 //
-// A watch is on its inotify's list and on its inode's list. Both belong to FS.watchMu,
-// which is taken before inotify.mu. Events are queued while locks of names are held. So
+// A watch is in its inotify's maps and on its inode's list. All of them belong to
+// FS.watchMu, which is taken before inotify.mu. Events are queued while locks of names are held. So
 // while either of the two is held, no other lock is taken but the lock of the wait queue.
 //
 // An inode has at most one watch of each inotify, and a user has few inotifies. That bounds
@@ -23,8 +23,7 @@ type inotify struct {
 	q     WaitQueue
 	payer *charge.User
 
-	first *watch            // [FS.watchMu] its watches
-	wds   map[int32]*watch  // [FS.watchMu] the same by watch descriptor
+	wds   map[int32]*watch  // [FS.watchMu] its watches by watch descriptor
 	files map[*inode]*watch // [FS.watchMu] the same by file
 	last  int32             // [FS.watchMu] the watch descriptor given out last
 
@@ -37,12 +36,11 @@ type inotify struct {
 
 // watch is a watched file.
 type watch struct {
-	in             *inotify // [I]
-	wd             int32    // [I]
-	i              *inode   // [I]
-	mask           uint32   // [FS.watchMu]
-	prevOf, nextOf *watch   // [FS.watchMu] neighbours on the list of in
-	prev, next     *watch   // [FS.watchMu] neighbours on the list of i
+	in         *inotify // [I]
+	wd         int32    // [I]
+	i          *inode   // [I]
+	mask       uint32   // [FS.watchMu]
+	prev, next *watch   // [FS.watchMu] neighbours on the list of i
 }
 
 // inEvent is an event that waits to be read.
@@ -149,11 +147,7 @@ func (h *inotify) add(i *inode, mask uint32) (int, error) {
 		return 0, syscall.ENOSPC
 	}
 	h.last++
-	w := &watch{in: h, wd: h.last, i: i, mask: mask & inKept, nextOf: h.first, next: i.watches.Load()}
-	if w.nextOf != nil {
-		w.nextOf.prevOf = w
-	}
-	h.first = w
+	w := &watch{in: h, wd: h.last, i: i, mask: mask & inKept, next: i.watches.Load()}
 	if w.next != nil {
 		w.next.prev = w
 	}
@@ -182,14 +176,6 @@ func (f *File) Unwatch(wd int) error {
 // unwatchLocked ends a watch. Precondition: watchMu held.
 func (s *FS) unwatchLocked(w *watch, tell bool) {
 	h := w.in
-	if w.prevOf != nil {
-		w.prevOf.nextOf = w.nextOf
-	} else {
-		h.first = w.nextOf
-	}
-	if w.nextOf != nil {
-		w.nextOf.prevOf = w.prevOf
-	}
 	if w.prev != nil {
 		w.prev.next = w.next
 	} else {
@@ -214,9 +200,10 @@ const inCloseTurn = 16
 func (h *inotify) close() {
 	s := h.fs
 	s.watchMu.Lock()
-	for n := 1; h.first != nil; n++ {
-		s.unwatchLocked(h.first, false)
-		if n%inCloseTurn == 0 {
+	n := 0
+	for _, w := range h.wds { // nobody adds watches any more
+		s.unwatchLocked(w, false)
+		if n++; n%inCloseTurn == 0 {
 			s.watchMu.Unlock()
 			s.cfg.Yield()
 			s.watchMu.Lock()
