@@ -59,7 +59,13 @@ func (sys *System) throwAway(first, last *message, in *drain) {
 		return
 	}
 	d := &drain{first: first, active: true}
-	for n := 1; d.first != nil; n++ {
+	n := 0
+	turn := func() {
+		if n++; n%8 == 0 {
+			sys.yield()
+		}
+	}
+	for d.first != nil {
 		m := d.first
 		d.first, m.next = m.next, nil
 		sys.land(m)
@@ -75,14 +81,10 @@ func (sys *System) throwAway(first, last *message, in *drain) {
 		back.free(m)
 		back.settle()
 		for _, f := range rights {
-			if f.Release(); n%8 == 0 {
-				sys.yield()
-			}
-			n++
+			f.Release()
+			turn()
 		}
-		if n%8 == 0 {
-			sys.yield()
-		}
+		turn()
 		sys.mu.Lock()
 	}
 	d.active = false
@@ -225,7 +227,7 @@ func (sys *System) findGarbage() {
 	c.number++
 	c.marking = true
 	for s := range sys.flying {
-		// One that was received and sent again may come twice.
+		// A socket comes twice if its descriptor is received and sent again during this loop.
 		if s.gc.number != c.number && s.file != nil && !s.file.Grounded() {
 			s.gc = mark{number: c.number, verdict: candidate, out: sys.flying[s], nextFound: c.found}
 			c.found = s
