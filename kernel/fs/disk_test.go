@@ -288,19 +288,7 @@ func TestDiskPurge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o, err := f.Object()
-		if err != nil {
-			t.Fatal(err)
-		}
-		vs, err := vm.New(w.vm, arch.SharedUK, w.vm.Charges().Kernel())
-		if err != nil {
-			t.Fatal(err)
-		}
-		va, err := vs.Map(0, pages<<12, arch.Read|arch.Write, vm.Shared, o, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.Unref()
+		vs, va := w.mapFile(f, pages<<12)
 		for i := range arch.VA(pages) {
 			if err := vs.CopyOut(va+i<<12, []byte{byte(i + 1)}); err != nil {
 				t.Fatal(err)
@@ -367,19 +355,7 @@ func TestDiskMapped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := f.Object()
-	if err != nil {
-		t.Fatal(err)
-	}
-	vs, err := vm.New(w.vm, arch.SharedUK, w.vm.Charges().Kernel())
-	if err != nil {
-		t.Fatal(err)
-	}
-	va, err := vs.Map(0, 10<<12, arch.Read|arch.Write, vm.Shared, o, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.Unref()
+	vs, va := w.mapFile(f, 10<<12)
 	put := func(page arch.VA, b byte) {
 		if err := vs.CopyOut(va+page<<12, []byte{b}); err != nil {
 			t.Fatal(err)

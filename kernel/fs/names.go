@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
 	"grim/mm/charge"
 	"grim/proc/cred"
 )

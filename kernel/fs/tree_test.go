@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 	"grim/arch"
-	"grim/mm/vm"
 )
 
 func TestOpenErrors(t *testing.T) {
@@ -135,13 +134,7 @@ func TestMapped(t *testing.T) {
 	w := newWorld(t)
 	w.put("/f", strings.Repeat("a", 5000))
 	f := w.open("/f", unix.O_RDWR)
-	vs, err := vm.New(w.vm, arch.SharedUK, w.vm.Charges().Kernel())
-	must(t, err)
-	o, err := f.Object()
-	must(t, err)
-	va, err := vs.Map(0, 8192, arch.Read|arch.Write, vm.Shared, o, 0)
-	must(t, err)
-	o.Unref()
+	vs, va := w.mapFile(f, 8192)
 	must(t, vs.CopyOut(va+4096, []byte("hello")))
 	f.Pwrite(w.task, []byte("HE"), 4096)
 	if got := w.get("/f")[4096:4101]; got != "HEllo" {

@@ -253,6 +253,19 @@ func (t *testTask) Sleep(ch <-chan struct{}, deadline int64) error {
 	}
 }
 
+// mapFile maps the first n bytes of f, shared and writable, in an address space of its own.
+func (w *world) mapFile(f *File, n uint64) (*vm.VMSpace, arch.VA) {
+	w.t.Helper()
+	o, err := f.Object()
+	must(w.t, err)
+	defer o.Unref()
+	vs, err := vm.New(w.vm, arch.SharedUK, w.vm.Charges().Kernel())
+	must(w.t, err)
+	va, err := vs.Map(0, n, arch.Read|arch.Write, vm.Shared, o, 0)
+	must(w.t, err)
+	return vs, va
+}
+
 // must ends the test on an error.
 func must(t testing.TB, err error) {
 	t.Helper()

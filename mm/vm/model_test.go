@@ -171,6 +171,14 @@ type span struct {
 	holes    bool // a page is not mapped
 }
 
+// orHole returns err. If that is nil and a page is not mapped it returns ENOMEM.
+func (r *span) orHole(err error) error {
+	if err == nil && r.holes {
+		return syscall.ENOMEM
+	}
+	return err
+}
+
 // rangeOps are the operations on a range: 9 to 19 of step. Each returns what the kernel said
 // and what it should have said.
 var rangeOps = [11]func(in *input, r *span) (desc string, got, want error){
@@ -211,10 +219,7 @@ func dontNeed(in *input, r *span) (desc string, got, want error) {
 		}
 		r.pages[i].priv = nil
 	}
-	if r.holes && want == nil {
-		want = syscall.ENOMEM
-	}
-	return desc, got, want
+	return desc, got, r.orHole(want)
 }
 
 // doLock is mlock and munlock.
@@ -252,10 +257,7 @@ func doLock(in *input, r *span) (desc string, got, want error) {
 func doSync(in *input, r *span) (desc string, got, want error) {
 	desc = fmt.Sprintf("msync %d+%d", r.first, r.n)
 	got = r.vs.Sync(r.va, r.length, msSync)
-	if r.holes {
-		want = syscall.ENOMEM
-	}
-	return desc, got, want
+	return desc, got, r.orHole(nil)
 }
 
 // forkAdvice is madvise(MADV_DONTFORK) and its opposite.
@@ -266,10 +268,7 @@ func forkAdvice(in *input, r *span) (desc string, got, want error) {
 	for i := range r.pages {
 		r.pages[i].dontFork = adv == 10
 	}
-	if r.holes {
-		want = syscall.ENOMEM
-	}
-	return desc, got, want
+	return desc, got, r.orHole(nil)
 }
 
 // wipeAdvice is madvise(MADV_WIPEONFORK) and its opposite.
@@ -288,11 +287,8 @@ func wipeAdvice(in *input, r *span) (desc string, got, want error) {
 		for i := range r.pages {
 			r.pages[i].wipe = adv == 18
 		}
-		if r.holes {
-			want = syscall.ENOMEM
-		}
 	}
-	return desc, got, want
+	return desc, got, r.orHole(want)
 }
 
 // snapshot is the model's state without the contents of objects, which a repeated operation
