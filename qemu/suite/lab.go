@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -44,26 +43,14 @@ func ownAll(ctx context.Context, pattern string, limit time.Duration) (t tally) 
 	return t
 }
 
-// make runs make, and returns its output with an error.
-func makeTarget(ctx context.Context, words ...string) error {
-	mk := os.Getenv("MAKE")
-	if mk == "" {
-		mk = "make"
-	}
-	if out, err := exec.CommandContext(ctx, mk, append([]string{"--no-print-directory"}, words...)...).CombinedOutput(); err != nil {
-		return fmt.Errorf("make %s: %w\n%s", strings.Join(words, " "), err, tail(string(out), 30))
-	}
-	return nil
-}
-
 // ownKernel builds the kernel of a main package, and an archive with user/worker, and
 // returns the configuration of its boot.
 func ownKernel(ctx context.Context, arch, pkg string) (*qemu.Config, error) {
-	if err := makeTarget(ctx, "kernel", "worker", "ARCH="+arch, "MAIN="+pkg); err != nil {
+	if err := runMake(ctx, nil, "kernel", "worker", "ARCH="+arch, "MAIN="+pkg); err != nil {
 		return nil, err
 	}
 	dir := buildDir("", arch)
-	if err := makeTarget(ctx, "initramfs", "ARCH="+arch, "PROGRAM="+dir+"/worker", "ROOTFS=", "SHELL_BOOT="); err != nil {
+	if err := runMake(ctx, nil, "initramfs", "ARCH="+arch, "PROGRAM="+dir+"/worker", "ROOTFS=", "SHELL_BOOT="); err != nil {
 		return nil, err
 	}
 	m, err := qemu.Lookup(arch, "")

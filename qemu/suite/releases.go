@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"grim/boot/overlay"
@@ -93,23 +95,29 @@ func (o *otherRelease) build(ctx context.Context, t *tally) bool {
 	good := true
 	for _, arch := range overlay.Archs {
 		start := time.Now()
-		tool := os.Getenv("MAKE") // GNU make has other names on some systems
-		if tool == "" {
-			tool = "make"
-		}
-		cmd := exec.CommandContext(ctx, tool, "--no-print-directory", "kernel", "initramfs",
+		err := runMake(ctx, []string{"GOTOOLCHAIN=" + o.Toolchain}, "kernel", "initramfs",
 			"ARCH="+arch, "PROGRAM=", "DEBUG=", "B="+buildDir(o.String(), arch))
-		cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+o.Toolchain)
-		if out, err := cmd.CombinedOutput(); err != nil {
+		if err != nil {
 			t.failed++
 			good = false
-			fmt.Printf("%s with %s: FAILED: %v\n%s\n", arch, o.Toolchain, err, tail(string(out), 30))
+			fmt.Printf("%s with %s: FAILED: %v\n", arch, o.Toolchain, err)
 			continue
 		}
 		t.passed++
 		fmt.Printf("%s with %s: built, %s\n", arch, o.Toolchain, since(start))
 	}
 	return good
+}
+
+// runMake runs make with additions to the environment. An error has make's output.
+func runMake(ctx context.Context, env []string, words ...string) error {
+	tool := cmp.Or(os.Getenv("MAKE"), "make") // GNU make has other names on some systems
+	cmd := exec.CommandContext(ctx, tool, append([]string{"--no-print-directory"}, words...)...)
+	cmd.Env = append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("make %s: %w\n%s", strings.Join(words, " "), err, tail(string(out), 30))
+	}
+	return nil
 }
 
 // buildDir is the folder for the Makefile's output with a release of Go. "" is the go
