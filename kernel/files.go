@@ -97,15 +97,14 @@ func (k *Kernel) Remove(path string) error {
 // in its own purge, and nobody else does.
 func (k *Kernel) Serve(path string, size int64, mode os.FileMode, p Pager) error {
 	o, err := vm.NewUserFile(k.s.vm, path, p, k.s.charges.Kernel())
-	if err == nil {
-		err = o.Truncate(size)
-		if err == nil {
-			err = k.s.fs.MakeFile(k.at(), path, uint32(mode.Perm()), o)
-		} else {
-			o.Unref()
-		}
+	if err != nil {
+		return pathError("serve", path, err)
 	}
-	return pathError("serve", path, err)
+	if err := o.Truncate(size); err != nil {
+		o.Unref()
+		return pathError("serve", path, err)
+	}
+	return pathError("serve", path, k.s.fs.MakeFile(k.at(), path, uint32(mode.Perm()), o))
 }
 
 // ServeText makes /proc/name, with the text that gen returns each time a process begins to

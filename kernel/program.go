@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -149,7 +150,7 @@ func (p *Process) Signal(s syscall.Signal) error {
 func (p *Process) Steps() []Step {
 	p.k.mu.Lock()
 	defer p.k.mu.Unlock()
-	return append([]Step(nil), p.steps...)
+	return slices.Clone(p.steps)
 }
 
 // OnExitStep calls f at every exit step of every process from now on, in place of an

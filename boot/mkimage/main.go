@@ -25,7 +25,7 @@ func main() {
 	flag.Parse()
 	maker := makers[*arch]
 	if maker == nil || *out == "" || flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: mkimage -arch amd64|arm64 -o image kernel.elf")
+		fmt.Fprintln(os.Stderr, "usage: mkimage -arch amd64|arm64 [-early PORT] [-most MB] -o image kernel.elf")
 		os.Exit(2)
 	}
 	if err := run(*arch, maker, flag.Arg(0), *out, *early, *most<<20); err != nil {

@@ -48,8 +48,9 @@ func (t *T) mostThreads(p *proc.Process, g *gates, i int, limit time.Duration) (
 }
 
 // threadChurn (E5): a process that makes and ends 100 000 threads (10 000 under designs
-// other than the boot's, and where time is real) never holds more than the live threads and a bound. The numbers
-// wrap around three times in that time. Those of a zombie and of its group are never used.
+// other than the boot's, and where time is real) never holds more than the live threads and
+// a bound. With 100 000, the numbers wrap around three times. Those of a zombie and of its
+// group are never used.
 // Broken by exit.Parent, and under exit.Inline by a Fork that does not let started threads
 // run.
 func threadChurn(t *T) {

@@ -115,7 +115,8 @@ func sysSchedGetscheduler(c ctx) (uint64, error) {
 	return uint64(s.Policy), nil
 }
 
-// setSched checks a new policy, priority and nice value for t, and sets them.
+// setSched lets choose change t's policy, priority and nice value, checks them, and sets them.
+// choose may be called several times: see DecideSched.
 func (c ctx) setSched(t *proc.Thread, choose func(*proc.Sched)) error {
 	return t.DecideSched(func(s *proc.Sched) error {
 		old := *s

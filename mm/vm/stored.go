@@ -496,8 +496,9 @@ func (o *FileObject) SyncRange(off, n int64) error {
 	return o.writeBack(fresh|mapped, off>>arch.PageShift, (off+n-1)>>arch.PageShift)
 }
 
-// writeBack stores the pages from first to last that have one of the states. A page that the store refuses is
-// clean afterwards, because it would be refused again and again; Sync returns the error.
+// writeBack stores the pages from first to last that have one of the states. A page that the
+// store refuses is clean afterwards, because it would be refused again and again; Sync
+// returns the error.
 func (o *FileObject) writeBack(which pageState, first, last int64) (err error) {
 	c := o.cache
 	o.ioMu.Lock()
