@@ -256,22 +256,23 @@ func bootAll(ctx context.Context, boots []boot, jobs int, limit time.Duration) t
 
 			mu.Lock()
 			defer mu.Unlock()
-			t := tally{v.Passed, v.Failed}
+			total.passed += v.Passed
 			if err == nil {
 				fmt.Printf("%s: %d passed, %s\n", label, v.Passed, since(start))
-			} else {
-				t.failed = max(t.failed, 1)
-				fmt.Printf("%s: FAILED after %s: %v\n  last lines of %s:\n", label, since(start), err, b.log())
-				if text, err := os.ReadFile(b.log()); err == nil {
-					fmt.Println(tail(string(text), 30))
-				}
+				return
 			}
-			total.add(t)
+			total.failed += max(v.Failed, 1) - 1
+			text, _ := b.lines()
+			total.fail("%s: FAILED after %s: %v\n%s", label, since(start), err, strings.Join(notOK.FindAllString(text, 4), ""))
+			fmt.Printf("  last lines of %s:\n%s\n", b.log(), tail(text, 30))
 		})
 	}
 	wg.Wait()
 	return total
 }
+
+// notOK matches a failed test's lines in the serial output: the reasons, then its name.
+var notOK = regexp.MustCompile(`(?m)^(?:# .*\n)*not ok .*\n`)
 
 // skip returns the reason why a boot is impossible here without a fault of Grim: the
 // installed QEMU is older than the machine. .ci/run installs a newer one.

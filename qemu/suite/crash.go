@@ -46,8 +46,7 @@ func crashAll(ctx context.Context, pattern string, limit time.Duration) (t tally
 		}
 		start := time.Now()
 		if err := c.check(ctx, c.want, limit); err != nil {
-			t.failed++
-			fmt.Printf("crash %s: FAILED: %v (serial output: %s)\n", c.title(), err, c.log())
+			t.fail("crash %s: FAILED: %v (serial output: %s)", c.title(), err, c.log())
 			continue
 		}
 		t.passed++

@@ -49,8 +49,7 @@ func disksAll(ctx context.Context, only string) (total tally) {
 	}
 	report := func(title string, start time.Time, err error) {
 		if err != nil {
-			total.failed++
-			fmt.Printf("%s: FAILED after %s: %v\n", title, since(start), err)
+			total.fail("%s: FAILED after %s: %v", title, since(start), err)
 			return
 		}
 		total.passed++

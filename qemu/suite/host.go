@@ -51,11 +51,11 @@ func hostTests(ctx context.Context) tally {
 	if err == nil {
 		err = cmd.Start()
 	}
-	if err != nil {
-		fmt.Printf("host tests: %v\n", err)
-		return tally{failed: 1}
-	}
 	var t tally
+	if err != nil {
+		t.fail("host tests: %v", err)
+		return t
+	}
 	text := output{}   // of each test, and of each package outside of its tests
 	failed := output{} // of each package's failed tests
 	packages := 0
@@ -69,7 +69,9 @@ func hostTests(ctx context.Context) tally {
 		}
 		text.add(e.Package+" "+e.Test, e.Output)
 		if e.Test != "" && e.Action == "fail" {
-			failed.add(e.Package, text.take(e.Package+" "+e.Test))
+			reason := text.take(e.Package + " " + e.Test)
+			failed.add(e.Package, reason)
+			t.failures = append(t.failures, head(e.Package+" "+reason, 12))
 		}
 		subtest := strings.Contains(e.Test, "/")
 		switch {
@@ -86,7 +88,7 @@ func hostTests(ctx context.Context) tally {
 		}
 	}
 	if err := cmd.Wait(); err != nil && t.failed == 0 {
-		t.failed = 1 // a package that did not build, or a test that crashed
+		t.fail("host tests: a package that did not build, or a test that crashed: %v", err)
 	}
 	fmt.Printf("host tests: %d packages, %d tests passed, %d failed, %s\n", packages, t.passed, t.failed, since(start))
 	return t

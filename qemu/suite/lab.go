@@ -32,8 +32,7 @@ func ownAll(ctx context.Context, pattern string, limit time.Duration) (t tally) 
 			}
 			start := time.Now()
 			if err := one.run(ctx, arch, limit); err != nil {
-				t.failed++
-				fmt.Printf("%s: FAILED after %s: %v\n", title, since(start), err)
+				t.fail("%s: FAILED after %s: %v", title, since(start), err)
 				continue
 			}
 			t.passed++

@@ -17,9 +17,24 @@ import (
 )
 
 // tally counts test results over the whole suite.
-type tally struct{ passed, failed int }
+type tally struct {
+	passed, failed int
+	failures       []string // descriptions, repeated at the end of the suite's output
+}
 
-func (t *tally) add(o tally) { t.passed += o.passed; t.failed += o.failed }
+func (t *tally) add(o tally) {
+	t.passed += o.passed
+	t.failed += o.failed
+	t.failures = append(t.failures, o.failures...)
+}
+
+// fail counts a failure and prints its description.
+func (t *tally) fail(format string, args ...any) {
+	t.failed++
+	text := fmt.Sprintf(format, args...)
+	fmt.Println(text)
+	t.failures = append(t.failures, head(text, 12))
+}
 
 func main() {
 	host := flag.Bool("host", true, "run the host tests")
@@ -58,6 +73,9 @@ func main() {
 	wg.Wait()
 	total.add(machines)
 	total.add(programs)
+	for _, f := range total.failures {
+		fmt.Println("failed:", f)
+	}
 	fmt.Printf("whole suite: %s\n", since(start))
 	fmt.Printf("%d passed, %d failed\n", total.passed, total.failed)
 	if total.failed > 0 || total.passed == 0 {
@@ -67,6 +85,16 @@ func main() {
 
 // since returns a duration, for people.
 func since(t time.Time) string { return time.Since(t).Round(100 * time.Millisecond).String() }
+
+// head returns the first n lines of a text, cut to 300 bytes each.
+func head(s string, n int) string {
+	lines := strings.SplitN(strings.TrimSpace(s), "\n", n+1)
+	lines = lines[:min(len(lines), n)]
+	for i, l := range lines {
+		lines[i] = l[:min(len(l), 300)]
+	}
+	return strings.Join(lines, "\n")
+}
 
 // tail returns the last n lines of a text, indented.
 func tail(s string, n int) string {

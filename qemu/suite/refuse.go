@@ -192,8 +192,7 @@ func refuseAll(ctx context.Context, pattern string) (t tally) {
 		if title := "refusal: " + r.name; strings.Contains(title, pattern) {
 			start := time.Now()
 			if err := r.check(ctx); err != nil {
-				t.failed++
-				fmt.Printf("%s: FAILED: %v\n", title, err)
+				t.fail("%s: FAILED: %v", title, err)
 				continue
 			}
 			t.passed++

@@ -54,8 +54,8 @@ func otherReleases(ctx context.Context) ([]otherRelease, error) {
 func buildOthers(ctx context.Context, pattern string) (t tally, boots []boot) {
 	others, err := otherReleases(ctx)
 	if err != nil {
-		fmt.Printf("other releases of Go: %v\n", err)
-		return tally{failed: 1}, nil
+		t.fail("other releases of Go: %v", err)
+		return t, nil
 	}
 	for _, o := range others {
 		var selected []boot
@@ -98,9 +98,8 @@ func (o *otherRelease) build(ctx context.Context, t *tally) bool {
 		err := runMake(ctx, []string{"GOTOOLCHAIN=" + o.Toolchain}, "kernel", "initramfs",
 			"ARCH="+arch, "PROGRAM=", "DEBUG=", "B="+buildDir(o.String(), arch))
 		if err != nil {
-			t.failed++
 			good = false
-			fmt.Printf("%s with %s: FAILED: %v\n", arch, o.Toolchain, err)
+			t.fail("%s with %s: FAILED: %v", arch, o.Toolchain, err)
 			continue
 		}
 		t.passed++

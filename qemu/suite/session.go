@@ -60,8 +60,7 @@ func sessionAll(ctx context.Context, pattern string, limit time.Duration) (t tal
 		case errors.Is(err, errNoShell):
 			fmt.Printf("session %s: skipped: %v\n", arch, err)
 		case err != nil:
-			t.failed++
-			fmt.Printf("session %s: FAILED: %v (serial output: %s)\n", arch, err, b.log())
+			t.fail("session %s: FAILED: %v (serial output: %s)", arch, err, b.log())
 		default:
 			t.passed++
 			fmt.Printf("session %s: %d texts came, %s\n", arch, len(sessionKeys), since(start))
@@ -165,8 +164,7 @@ func programsAll(ctx context.Context, pattern string) (t tally) {
 		case bytes.Contains(out, []byte("fetching")) && bytes.Contains(out, []byte("programs: ")):
 			fmt.Printf("programs %s: skipped: Debian's packages cannot be had here\n%s\n", arch, tail(string(out), 5))
 		case err != nil:
-			t.failed++
-			fmt.Printf("programs %s: FAILED: %v\n%s\n", arch, err, tail(string(out), 60))
+			t.fail("programs %s: FAILED: %v\n%s", arch, err, tail(string(out), 60))
 		default:
 			t.passed++
 			fmt.Printf("programs %s: as on Linux, %s\n", arch, since(start))
