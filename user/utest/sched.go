@@ -351,10 +351,14 @@ func schedEachCPU() {
 				return 0
 			})
 		}
-		for range 100 {
+		// The sleeper changes its CPU. An emulator that runs the CPUs in turn goes on with the
+		// other CPU whenever a timer is set, so the sleeper's CPU would lose its turns.
+		for i := range 100 {
+			setAffinity([2]uint64{first, second}[i%2])
 			nap()
 			nap()
 		}
+		setAffinity(all)
 		atomic.StoreUint32(&r.stop, 1)
 		for _, pid := range pids {
 			equal("child's status", wait(pid), 0)
