@@ -4,14 +4,16 @@
 // the dumps of NETLINK_ROUTE.
 //
 // The stack starts with the first socket. Until then nothing of it runs. Its goroutines
-// are its own, and its memory is on the kernel's heap: a socket is charged for its
-// buffers when it is made, whether they are full or not, and gives that back when it is
-// closed. Connections that end by themselves then (package tcp's TIME-WAIT, the last
-// bytes) are not charged; their number is bounded by short time limits.
+// are its own, and its memory is on the kernel's heap. A socket is charged for its
+// buffers when it is made, whether they are full or not. A connection that nobody has
+// accepted has a small receive buffer, and the listener's user pays for it. What a
+// connection still holds after close is charged until the stack has forgotten it
+// (sock.settle).
 //
-// Locks: Net.mu guards the table of sockets and is innermost. Bytes are copied from and
-// to user memory with locks of one endpoint's readers held (gVisor's), which may wait for
-// a page.
+// Locks: Net.mu, Net.waitMu and the locks of a socket's queues are innermost. sock.mu is
+// outside of waitMu. It is also taken with an endpoint's locks (gVisor's) held, so no
+// function of an endpoint that takes these is called with it. Bytes are copied from and to
+// user memory with locks of one endpoint's readers held, which may wait for a page.
 package inet
 
 import (
@@ -69,11 +71,34 @@ const (
 const (
 	defaultBuffer = 32 << 10
 	maxBuffer     = 256 << 10
-	// sockCost is what a socket is charged beside its buffers.
-	sockCost = 8 << 10
-	// maxBacklog bounds connections that nobody has accepted: a listener is charged for
-	// them.
-	maxBacklog = 128
+	// sockCost is what a socket is charged beside its buffers. TestSizes measures it.
+	sockCost = 12 << 10
+	// pendingBuffer is the receive buffer of a connection that nobody has accepted, and
+	// pendingCost what the listener's user is charged for it.
+	pendingBuffer = 8 << 10
+	pendingCost   = sockCost + pendingBuffer
+	// maxBacklog is net.core.somaxconn.
+	maxBacklog = 4096
+	// stackBacklog is how many connections the stack's queue of a listener holds. They leave
+	// it at once.
+	stackBacklog = 128
+	// maxGroups is net.ipv4.igmp_max_memberships, and groupCost what a socket is charged for
+	// a group.
+	maxGroups = 20
+	groupCost = 1 << 10
+)
+
+// Time limits of connections that are closed.
+const (
+	// timeWait is how long a connection stays in TIME-WAIT. Above maxTimeWaits (Linux's
+	// tcp_max_tw_buckets) there is none.
+	timeWait     = 500 * time.Millisecond
+	maxTimeWaits = 128
+	// finWait is how long the peer may take to end the connection, too.
+	finWait = 10 * time.Second
+	// lastBytes is how long it may take to receive what was sent before the close. Linux
+	// stops after tcp_orphan_retries, whose time depends on the connection.
+	lastBytes = time.Minute
 )
 
 // Net is the network of a machine.
@@ -81,6 +106,10 @@ type Net struct {
 	cfg   Config
 	start sync.Once
 	stack *stack.Stack // [I] after start
+
+	waitMu    sync.Mutex
+	timeWaits int64 // [waitMu] connections in TIME-WAIT that are closed
+	crowded   bool  // [waitMu] there is no TIME-WAIT at the moment
 
 	mu      sync.Mutex
 	socks   map[*sock]struct{} // [mu]
@@ -190,10 +219,30 @@ func (n *Net) limits() {
 	set(&moderate)
 	sack := tcpip.TCPSACKEnabled(true)
 	set(&sack)
-	wait := tcpip.TCPTimeWaitTimeoutOption(2 * time.Second)
+	wait := tcpip.TCPTimeWaitTimeoutOption(timeWait)
 	set(&wait)
-	linger := tcpip.TCPLingerTimeoutOption(10 * time.Second)
+	linger := tcpip.TCPLingerTimeoutOption(finWait)
 	set(&linger)
+}
+
+// countTimeWaits adds to the number of connections in TIME-WAIT. It is called before one
+// begins to wait, with locks of its endpoint held.
+func (n *Net) countTimeWaits(more int64) {
+	n.waitMu.Lock()
+	defer n.waitMu.Unlock()
+	n.timeWaits += more
+	crowded := n.timeWaits > maxTimeWaits
+	if crowded == n.crowded {
+		return
+	}
+	n.crowded = crowded
+	wait := tcpip.TCPTimeWaitTimeoutOption(timeWait)
+	if crowded {
+		wait = 0
+	}
+	if err := n.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &wait); err != nil {
+		panic("inet: TIME-WAIT: " + err.String())
+	}
 }
 
 // interfaces makes lo, and eth0 if there is a device.

@@ -53,7 +53,7 @@ func (k *sock) socketOption(name int) ([]byte, error) {
 	o := k.ep.SocketOptions()
 	switch name {
 	case unix.SO_ERROR:
-		e, _ := errnoOf(k.ep.LastError()).(syscall.Errno)
+		e, _ := k.lastError().(syscall.Errno)
 		return fs.IntOption(int(e)), nil
 	case unix.SO_ACCEPTCONN:
 		return fs.BoolOption(o.GetAcceptConn()), nil
@@ -68,6 +68,9 @@ func (k *sock) socketOption(name int) ([]byte, error) {
 	case unix.SO_SNDBUF:
 		return fs.IntOption(int(o.GetSendBufferSize())), nil
 	case unix.SO_RCVBUF:
+		if n := k.accepted.Load(); n != 0 {
+			return fs.IntOption(int(n)), nil
+		}
 		return fs.IntOption(int(o.GetReceiveBufferSize())), nil
 	}
 	return k.CommonOption(name)
@@ -96,7 +99,9 @@ func (k *sock) setSocketOption(name int, value []byte) error {
 		}
 	case unix.SO_RCVBUF, unix.SO_RCVBUFFORCE:
 		n := int64(min(max(2*v, 4096), maxBuffer))
-		if k.grow(n - o.GetReceiveBufferSize()) {
+		if old := k.accepted.Load(); old != 0 {
+			k.accepted.CompareAndSwap(old, n) // each connection is charged when it is accepted
+		} else if k.grow(n - o.GetReceiveBufferSize()) {
 			o.SetReceiveBufferSize(n, true)
 		}
 	case unix.SO_LINGER:
@@ -287,7 +292,7 @@ func (k *sock) ipOption(name int) ([]byte, error) {
 	case unix.IP_MTU_DISCOVER:
 		return number(tcpip.MTUDiscoverOption)
 	case unix.IP_RECVERR:
-		return fs.BoolOption(o.GetIPv4RecvError()), nil
+		return fs.BoolOption(k.recvErr.Load()), nil
 	case unix.IP_PKTINFO:
 		return fs.BoolOption(o.GetReceivePacketInfo()), nil
 	case unix.IP_RECVTOS:
@@ -302,23 +307,44 @@ func (k *sock) ipOption(name int) ([]byte, error) {
 	return nil, syscall.ENOPROTOOPT
 }
 
+// setMembership joins or leaves a group. ENOBUFS: the socket is in too many.
+func (k *sock) setMembership(join bool, value []byte) error {
+	if len(value) < 8 {
+		return syscall.EINVAL
+	}
+	m := tcpip.MembershipOption{MulticastAddr: tcpip.AddrFrom4([4]byte(value)), InterfaceAddr: tcpip.AddrFrom4([4]byte(value[4:8]))}
+	if len(value) >= 12 {
+		m.NIC = tcpip.NICID(binary.LittleEndian.Uint32(value[8:]))
+	}
+	leave := func() {
+		k.grow(-groupCost)
+		k.groups.Add(-1)
+	}
+	if !join {
+		x := tcpip.RemoveMembershipOption(m)
+		err := errnoOf(k.ep.SetSockOpt(&x))
+		if err == nil {
+			leave()
+		}
+		return err
+	}
+	if k.groups.Add(1) > maxGroups || !k.grow(groupCost) {
+		k.groups.Add(-1)
+		return syscall.ENOBUFS
+	}
+	x := tcpip.AddMembershipOption(m)
+	err := errnoOf(k.ep.SetSockOpt(&x))
+	if err != nil {
+		leave()
+	}
+	return err
+}
+
 func (k *sock) setIPOption(name int, value []byte) error {
 	o := k.ep.SocketOptions()
 	switch name {
 	case unix.IP_ADD_MEMBERSHIP, unix.IP_DROP_MEMBERSHIP:
-		if len(value) < 8 {
-			return syscall.EINVAL
-		}
-		m := tcpip.MembershipOption{MulticastAddr: tcpip.AddrFrom4([4]byte(value)), InterfaceAddr: tcpip.AddrFrom4([4]byte(value[4:8]))}
-		if len(value) >= 12 {
-			m.NIC = tcpip.NICID(binary.LittleEndian.Uint32(value[8:]))
-		}
-		if name == unix.IP_ADD_MEMBERSHIP {
-			x := tcpip.AddMembershipOption(m)
-			return errnoOf(k.ep.SetSockOpt(&x))
-		}
-		x := tcpip.RemoveMembershipOption(m)
-		return errnoOf(k.ep.SetSockOpt(&x))
+		return k.setMembership(name == unix.IP_ADD_MEMBERSHIP, value)
 	case unix.IP_OPTIONS:
 		return nil
 	}
@@ -348,7 +374,7 @@ func (k *sock) setIPOption(name int, value []byte) error {
 	case unix.IP_MTU_DISCOVER:
 		return errnoOf(k.ep.SetSockOptInt(tcpip.MTUDiscoverOption, v))
 	case unix.IP_RECVERR:
-		o.SetIPv4RecvError(v != 0)
+		k.recvErr.Store(v != 0)
 	case unix.IP_HDRINCL:
 		o.SetHeaderIncluded(v != 0)
 	case unix.IP_RECVTOS:
@@ -382,7 +408,7 @@ func (k *sock) ip6Option(name int) ([]byte, error) {
 	case unix.IPV6_MULTICAST_HOPS:
 		return number(tcpip.MulticastTTLOption)
 	case unix.IPV6_RECVERR:
-		return fs.BoolOption(o.GetIPv6RecvError()), nil
+		return fs.BoolOption(k.recvErr6.Load()), nil
 	case unix.IPV6_MTU_DISCOVER:
 		return number(tcpip.MTUDiscoverOption)
 	}
@@ -408,7 +434,7 @@ func (k *sock) setIP6Option(name int, value []byte) error {
 	case unix.IPV6_MULTICAST_HOPS:
 		return errnoOf(k.ep.SetSockOptInt(tcpip.MulticastTTLOption, v))
 	case unix.IPV6_RECVERR:
-		o.SetIPv6RecvError(v != 0)
+		k.recvErr6.Store(v != 0)
 	case unix.IPV6_MTU_DISCOVER:
 		return errnoOf(k.ep.SetSockOptInt(tcpip.MTUDiscoverOption, v))
 	default:

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -33,8 +34,24 @@ type sock struct {
 	inode uint64 // [Net.mu]
 	uid   uint32 // [I]
 
-	mu   sync.Mutex
-	cost int64 // [mu] charged
+	// accepted is the receive buffer of accepted connections; 0: the socket does not
+	// listen. Its endpoint has pendingBuffer then.
+	accepted atomic.Int64
+
+	closed atomic.Bool  // settle gives back what is charged
+	groups atomic.Int32 // IP_ADD_MEMBERSHIP
+	// recvErr and recvErr6 are IP_RECVERR and IPV6_RECVERR. They are only kept: the stack's
+	// queue of errors has no limit, and MSG_ERRQUEUE finds none here.
+	recvErr, recvErr6 atomic.Bool
+
+	mu    sync.Mutex
+	late  tcpip.Timer // [mu] ends a closed connection after lastBytes
+	cost  int64       // [mu] charged
+	waits bool        // [mu] counted in Net.timeWaits
+	ended bool        // [mu] nothing is charged any more
+
+	packets packets // of a socket that is not a stream
+	pending pending // of a listener
 }
 
 // family makes sockets of a family.
@@ -100,8 +117,28 @@ func (n *Net) newSock(t fs.Task, domain, typ, protocol int, ep tcpip.Endpoint, w
 		k.uid = t.Cred().FSUID
 	}
 	k.InitOptions(domain, typ, protocol)
-	k.entry = waiter.NewFunctionEntry(waiter.AllEvents, func(mask waiter.EventMask) { k.Waiters.Wake(mask.ToLinux()) })
+	k.entry = waiter.NewFunctionEntry(waiter.AllEvents, func(mask waiter.EventMask) {
+		if k.closed.Load() {
+			k.settle()
+			return
+		}
+		if mask&waiter.ReadableEvents != 0 {
+			switch {
+			case !k.stream():
+				k.take()
+			case k.accepted.Load() != 0:
+				go k.takeConnections() // locks of the connection are held here
+				mask &^= waiter.ReadableEvents
+			}
+		}
+		k.Waiters.Wake(mask.ToLinux())
+	})
 	wq.EventRegister(&k.entry)
+	if k.stream() {
+		// A buffer whose size has been set does not grow by itself.
+		o := ep.SocketOptions()
+		o.SetSendBufferSize(o.GetSendBufferSize(), true)
+	}
 	n.mu.Lock()
 	n.socks[k] = struct{}{}
 	n.mu.Unlock()
@@ -120,9 +157,55 @@ func (k *sock) Close() {
 	k.n.mu.Lock()
 	delete(k.n.socks, k)
 	k.n.mu.Unlock()
-	k.wq.EventUnregister(&k.entry)
+	if !k.stream() {
+		k.wq.EventUnregister(&k.entry)
+		k.ep.Close()
+		k.payer.Give(charge.IPC, k.cost)
+		return
+	}
+	// The entry stays with the endpoint, and tells what becomes of it.
+	k.closed.Store(true)
 	k.ep.Close()
-	k.payer.Give(charge.IPC, k.cost)
+	k.takeConnections() // none is left
+	k.settle()
+	k.mu.Lock()
+	if !k.ended {
+		k.late = k.n.stack.Clock().AfterFunc(lastBytes, k.ep.Abort)
+	}
+	k.mu.Unlock()
+}
+
+// settle gives back the charge for what a closed connection does not hold any more. It is
+// called for each change of the connection's state, with locks of its endpoint held.
+func (k *sock) settle() {
+	send := k.ep.SocketOptions().GetSendBufferSize()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ended {
+		return
+	}
+	keep, waits := sockCost+send, false
+	switch tcp.EndpointState(k.ep.State()) {
+	case tcp.StateClose, tcp.StateError:
+		keep = 0
+	case tcp.StateTimeWait: // all that was sent has been received
+		keep, waits = sockCost, true
+	}
+	if back := k.cost - keep; back > 0 {
+		k.payer.Give(charge.IPC, back)
+		k.cost = keep
+	}
+	if waits != k.waits {
+		k.waits = waits
+		more := int64(1)
+		if !waits {
+			more = -1
+		}
+		k.n.countTimeWaits(more)
+	}
+	if k.ended = keep == 0; k.ended && k.late != nil {
+		k.late.Stop()
+	}
 }
 
 // grow makes the charge n bytes larger: false if that is refused.
@@ -270,45 +353,23 @@ func (k *sock) Listen(t fs.Task, backlog int) error {
 	if backlog < 0 || backlog > maxBacklog {
 		backlog = maxBacklog
 	}
-	err := k.ep.Listen(backlog)
-	if _, ok := err.(*tcpip.ErrInvalidEndpointState); ok && tcp.EndpointState(k.ep.State()) == tcp.StateInitial {
-		if e := k.ep.Bind(tcpip.FullAddress{}); e != nil {
-			return errnoOf(e)
-		}
-		err = k.ep.Listen(backlog)
+	// Connections begin with the listener's receive buffer.
+	o := k.ep.SocketOptions()
+	first := k.accepted.CompareAndSwap(0, o.GetReceiveBufferSize())
+	if first {
+		o.SetReceiveBufferSize(min(k.accepted.Load(), pendingBuffer), true)
 	}
-	if err == nil {
-		k.mu.Lock()
-		more := int64(sockCost)*int64(backlog+1) + 2*defaultBuffer + sockCost - k.cost
-		k.mu.Unlock()
-		if more > 0 && !k.grow(more) {
-			return syscall.ENOBUFS
+	k.pending.open(backlog)
+	err := k.ep.Listen(stackBacklog)
+	if _, ok := err.(*tcpip.ErrInvalidEndpointState); ok && tcp.EndpointState(k.ep.State()) == tcp.StateInitial {
+		if err = k.ep.Bind(tcpip.FullAddress{}); err == nil {
+			err = k.ep.Listen(stackBacklog)
 		}
+	}
+	if err != nil && first {
+		o.SetReceiveBufferSize(k.accepted.Swap(0), true)
 	}
 	return errnoOf(err)
-}
-
-func (k *sock) Accept(t fs.Task, nonblock bool) (fs.Sock, error) {
-	if !k.stream() {
-		return nil, syscall.EOPNOTSUPP
-	}
-	payer := k.n.payer(t)
-	const cost = 2*defaultBuffer + sockCost
-	if !payer.Take(charge.IPC, cost) {
-		return nil, syscall.ENOBUFS
-	}
-	var ep tcpip.Endpoint
-	var wq *waiter.Queue
-	err := fs.WaitFor(t, &k.Waiters, fs.EPOLLIN, k.Deadline(k.n.cfg.Monotonic(), false), nonblock, func() error {
-		var e tcpip.Error
-		ep, wq, e = k.ep.Accept(nil)
-		return errnoOf(e)
-	})
-	if err != nil {
-		payer.Give(charge.IPC, cost)
-		return nil, err
-	}
-	return k.n.newSock(t, k.Domain(), k.Type(), k.Protocol(), ep, wq, payer, cost), nil
 }
 
 // from reads the bytes of a message out of user memory; a fault ends it.
@@ -379,6 +440,11 @@ func (k *sock) Send(at fs.At, m *fs.Message, nonblock bool) (int, error) {
 		}
 		o.To = &a
 	}
+	if !k.stream() {
+		if err := k.lastError(); err != nil {
+			return 0, err
+		}
+	}
 	src := &from{src: m.Out}
 	deadline := k.Deadline(k.n.cfg.Monotonic(), true)
 	done := 0
@@ -420,7 +486,10 @@ func (k *sock) Recv(t fs.Task, m *fs.Message, nonblock bool) (int, error) {
 	if m.Flags&unix.MSG_ERRQUEUE != 0 {
 		return 0, syscall.EAGAIN
 	}
-	o := tcpip.ReadOptions{Peek: m.Flags&unix.MSG_PEEK != 0, NeedRemoteAddr: !k.stream()}
+	if !k.stream() {
+		return k.receive(t, m, nonblock)
+	}
+	o := tcpip.ReadOptions{Peek: m.Flags&unix.MSG_PEEK != 0}
 	deadline := k.Deadline(k.n.cfg.Monotonic(), false)
 	target := k.Target(m.In.Len(), m.Flags)
 	w := &to{dst: m.In}
@@ -430,7 +499,7 @@ func (k *sock) Recv(t fs.Task, m *fs.Message, nonblock bool) (int, error) {
 				w.off = 0 // each look begins at the start
 			}
 			before := w.off
-			res, e := k.ep.Read(w, o)
+			_, e := k.ep.Read(w, o)
 			_, closed := e.(*tcpip.ErrClosedForReceive)
 			switch {
 			case w.err != nil && w.off == before:
@@ -439,22 +508,10 @@ func (k *sock) Recv(t fs.Task, m *fs.Message, nonblock bool) (int, error) {
 				end = true
 				return nil
 			case e != nil:
-				if err := errnoOf(e); err != syscall.EAGAIN || !k.stream() || w.off < target {
+				if err := errnoOf(e); err != syscall.EAGAIN || w.off < target {
 					return err
 				}
 				end = true
-				return nil
-			}
-			if !k.stream() {
-				end = true
-				if res.Total > w.off {
-					m.Result |= unix.MSG_TRUNC
-					if m.Flags&unix.MSG_TRUNC != 0 {
-						m.Result |= realLength
-						w.off = res.Total
-					}
-				}
-				m.Addr = k.userAddress(res.RemoteAddr)
 				return nil
 			}
 			k.ep.ModerateRecvBuf(w.off - before)
@@ -465,7 +522,6 @@ func (k *sock) Recv(t fs.Task, m *fs.Message, nonblock bool) (int, error) {
 			}
 			return nil
 		})
-		m.Result &^= realLength
 		if end || err != nil {
 			return partial(w.off, err)
 		}
@@ -476,9 +532,6 @@ func (k *sock) Recv(t fs.Task, m *fs.Message, nonblock bool) (int, error) {
 		}
 	}
 }
-
-// realLength marks a result that is longer than what was received.
-const realLength = 1 << 30
 
 func (k *sock) Shutdown(how int) error {
 	var flags tcpip.ShutdownFlags
@@ -494,6 +547,9 @@ func (k *sock) Shutdown(how int) error {
 	}
 	if k.stream() && tcp.EndpointState(k.ep.State()) == tcp.StateInitial {
 		return syscall.ENOTCONN
+	}
+	if flags&tcpip.ShutdownRead != 0 {
+		k.pending.close() // the end of reading calls takeConnections
 	}
 	return errnoOf(k.ep.Shutdown(flags))
 }
@@ -514,9 +570,23 @@ func (k *sock) Name(peer bool) ([]byte, error) {
 }
 
 func (k *sock) Ready() uint32 {
-	mask := waiter.ReadableEvents | waiter.WritableEvents | waiter.EventHUp | waiter.EventRdHUp
+	mask := waiter.WritableEvents | waiter.EventHUp | waiter.EventRdHUp
+	listens := k.accepted.Load() != 0
+	if k.stream() && !listens {
+		mask |= waiter.ReadableEvents
+	}
 	r := k.ep.Readiness(mask).ToLinux()
-	if k.stream() {
+	if listens && k.pending.some() {
+		r |= fs.EPOLLIN | fs.EPOLLRDNORM
+	}
+	if !k.stream() {
+		if _, ok := k.waiting(); ok {
+			r |= fs.EPOLLIN | fs.EPOLLRDNORM
+		}
+		if k.packets.fault.Load() != nil {
+			r |= fs.EPOLLERR
+		}
+	} else {
 		switch tcp.EndpointState(k.ep.State()) {
 		case tcp.StateInitial, tcp.StateBound:
 			r |= fs.EPOLLOUT | fs.EPOLLWRNORM
@@ -531,6 +601,10 @@ func (k *sock) Ioctl(t fs.Task, mem fs.UserMemory, req uint32, arg uint64) (uint
 	var o tcpip.SockOptInt
 	switch req {
 	case unix.TIOCINQ:
+		if !k.stream() {
+			n, _ := k.waiting()
+			return 0, mem.CopyOut(arch.VA(arg), fs.IntOption(n))
+		}
 		o = tcpip.ReceiveQueueSizeOption
 	case unix.TIOCOUTQ:
 		o = tcpip.SendQueueSizeOption

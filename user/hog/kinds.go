@@ -51,6 +51,10 @@ var kinds = [...]kind{
 	{name: "timers", take: takeTimer, procs: 4, refusals: [4]syscall.Errno{syscall.EAGAIN}},
 	{name: "signalfds", take: takeSignalfd, procs: 4, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
 	{name: "ptys", take: takePty, procs: 2, refusals: [4]syscall.Errno{syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}},
+	{name: "connections", take: takeConnection, procs: 2, refusals: [4]syscall.Errno{syscall.ENOBUFS, syscall.EMFILE, syscall.ENFILE}},
+	{name: "pending-connections", take: takePending, procs: 2, refusals: [4]syscall.Errno{syscall.ENOBUFS, syscall.EMFILE, syscall.ENFILE}},
+	{name: "datagrams", take: takeDatagrams, procs: 2, refusals: [4]syscall.Errno{syscall.ENOBUFS, syscall.EMFILE, syscall.ENFILE}},
+	{name: "watches", take: takeInotify, procs: 2, refusals: [4]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC}},
 	{name: "garbage", take: takeGarbage, refusals: [4]syscall.Errno{syscall.ERANGE}},
 	{name: "arguments", take: takeArguments, refusals: [4]syscall.Errno{syscall.EAGAIN, syscall.ENOMEM, syscall.ENFILE}},
 }
