@@ -37,6 +37,11 @@ type pipe struct {
 	n       int // bytes held
 	readers int
 	writers int
+	// claimed says that a splice moves the first bytes elsewhere. They are still in the ring,
+	// because perhaps not all of them can be moved. No other reader may take any.
+	claimed bool
+	// promised is room for bytes that a splice is about to bring.
+	promised int
 	// How often the pipe has been opened for reading and for writing. With these, opening a
 	// FIFO can wait for a peer that has come and gone since (fifo(7)), and a FIFO that no
 	// process has written to yet is not at its end.
@@ -189,7 +194,7 @@ func (e *pipeEnd) ready() uint32 {
 	defer p.mu.Unlock()
 	var r uint32
 	if e.reads {
-		if p.n > 0 {
+		if p.n > 0 && !p.claimed {
 			r |= EPOLLIN | EPOLLRDNORM
 		}
 		if p.writers == 0 && p.writerGen != e.seen {
@@ -209,7 +214,7 @@ func (e *pipeEnd) ready() uint32 {
 
 // roomLocked returns how many bytes fit. Bytes that have been read from the first page
 // count until that page is empty. Precondition: mu held.
-func (p *pipe) roomLocked() int { return len(p.ring)*pipePage - p.start - p.n }
+func (p *pipe) roomLocked() int { return len(p.ring)*pipePage - p.start - p.n - p.promised }
 
 // slotLocked returns the ring slot of byte i, and the offset of the byte in that slot's
 // frame. Precondition: mu held.
@@ -245,9 +250,10 @@ const turnPages = 16
 
 // Reasons why a copy stopped.
 const (
-	errAbsent = syscall.EFAULT // a page of the user's memory is absent: it must be faulted in
-	errFull   = syscall.EAGAIN // no room, or not enough for an atomic write
-	errEmpty  = syscall.ENODATA
+	errAbsent  = syscall.EFAULT // a page of the user's memory is absent: it must be faulted in
+	errFull    = syscall.EAGAIN // no room, or not enough for an atomic write
+	errEmpty   = syscall.ENODATA
+	errClaimed = syscall.EBUSY // the bytes are another reader's
 )
 
 // read and write are for callers with a buffer in kernel memory.
@@ -275,14 +281,16 @@ func (e *pipeEnd) readTo(c call, d Dest) (int, error) {
 			return done, nil
 		case err == errAbsent:
 			err = d.Fault(done)
-		case err == errEmpty && done > 0:
+		case (err == errEmpty || err == errClaimed) && done > 0:
 			return done, nil
 		case err == errEmpty && e.p.atEnd():
 			return 0, nil
-		case err == errEmpty && c.nonblock:
+		case (err == errEmpty || err == errClaimed) && c.nonblock:
 			return 0, syscall.EAGAIN
 		case err == errEmpty:
 			err = await(c.task, e, EPOLLIN, Never)
+		case err == errClaimed:
+			err = e.p.awaitClaimed(c.task)
 		default:
 			err = c.pause()
 		}
@@ -302,10 +310,13 @@ func partial(done int, err error) (int, error) {
 }
 
 // take moves bytes to d, from offset off on: as many as there are, up to turnPages pages.
-// The error is the reason if it stops earlier: errAbsent, errEmpty.
+// The error is the reason if it stops earlier: errAbsent, errEmpty, errClaimed.
 func (p *pipe) take(d Dest, off int) (n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.claimed {
+		return 0, errClaimed
+	}
 	for range turnPages {
 		want := min(d.Len()-off-n, p.n)
 		if want == 0 {
@@ -380,6 +391,25 @@ func (p *pipe) awaitRoom(t Task, n int) error {
 	return nil
 }
 
+// awaitClaimed blocks until the first bytes are no other reader's.
+func (p *pipe) awaitClaimed(t Task) error {
+	b := bells.Get().(*bell)
+	defer b.put()
+	p.q.add(&b.w, EPOLLIN)
+	defer b.w.remove()
+	for {
+		p.mu.Lock()
+		claimed := p.claimed
+		p.mu.Unlock()
+		if !claimed {
+			return nil
+		}
+		if err := sleep(t, b.ch, Never); err != nil {
+			return err
+		}
+	}
+}
+
 // fits reports that waiting is over: n bytes fit, or a part of many, or there are no
 // readers.
 func (p *pipe) fits(n int) bool {
@@ -394,6 +424,11 @@ func (p *pipe) fits(n int) bool {
 func (p *pipe) put(s Source, off int, whole bool) (n, missing int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.putLocked(s, off, whole)
+}
+
+// putLocked is put with mu held.
+func (p *pipe) putLocked(s Source, off int, whole bool) (n, missing int, err error) {
 	if p.readers == 0 {
 		return 0, 0, syscall.EPIPE
 	}
@@ -517,7 +552,7 @@ func (f *File) SetPipeSize(n int) (int, error) {
 
 // resizeLocked changes the ring's length. Precondition: mu held.
 func (p *pipe) resizeLocked(pages int) error {
-	if p.start+p.n > pages*pipePage {
+	if p.start+p.n+p.promised > pages*pipePage {
 		return syscall.EBUSY
 	}
 	if pages == len(p.ring) {

@@ -430,9 +430,7 @@ func inetGo() {
 	go func() {
 		for {
 			c, err := l.Accept()
-			if err != nil {
-				return
-			}
+			check("accept", err)
 			go func() {
 				io.Copy(c, c)
 				c.Close()
