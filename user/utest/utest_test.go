@@ -38,3 +38,11 @@ func TestOnLinux(t *testing.T) {
 		})
 	}
 }
+
+// TestInGrim: the host is no Grim guest, so grind refuses to start on it. (The test does not
+// start it.)
+func TestInGrim(t *testing.T) {
+	if inGrim() {
+		t.Error("the host counts as a Grim guest")
+	}
+}
