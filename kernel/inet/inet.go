@@ -104,6 +104,7 @@ const (
 // Net is the network of a machine.
 type Net struct {
 	cfg   Config
+	clock tcpip.Clock // [I] the stack's
 	start sync.Once
 	stack *stack.Stack // [I] after start
 
@@ -121,7 +122,7 @@ func New(s *fs.FS, c Config) *Net {
 	if c.TimerMoved == nil {
 		c.TimerMoved = func() {}
 	}
-	n := &Net{cfg: c, socks: map[*sock]struct{}{}}
+	n := &Net{cfg: c, clock: tcpip.NewStdClock(), socks: map[*sock]struct{}{}}
 	s.AddFamily(unix.AF_INET, n.family(unix.AF_INET))
 	s.AddFamily(unix.AF_INET6, n.family(unix.AF_INET6))
 	s.AddFamily(unix.AF_NETLINK, n.netlink)
@@ -168,7 +169,7 @@ func (n *Net) run() *stack.Stack {
 		n.stack = stack.New(stack.Options{
 			NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol, arp.NewProtocol},
 			TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
-			Clock:              &clock{tcpip.NewStdClock(), n.cfg.TimerMoved},
+			Clock:              &clock{n.clock, n.cfg.TimerMoved},
 			HandleLocal:        true,
 			RawFactory:         raw.EndpointFactory{},
 			SecureRNG:          io.Reader(reader(n.cfg.Random)),

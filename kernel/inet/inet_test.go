@@ -3,6 +3,7 @@ package inet
 import (
 	"bytes"
 	"crypto/sha256"
+	"regexp"
 	"runtime"
 	"sync"
 	"syscall"
@@ -12,21 +13,24 @@ import (
 	"golang.org/x/sys/unix"
 	"grim/kernel/fs"
 	"grim/mm/charge"
+	"gvisor.dev/gvisor/pkg/tcpip/faketime"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
 // world is a network with lo alone. One user pays for all sockets. When a test ends nothing
-// may be charged.
+// may be charged. The stack's time goes on only when the test says so: how busy the host is
+// changes nothing.
 type world struct {
 	*Net
 	t       testing.TB
 	charges *charge.System
+	time    *faketime.ManualClock
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, charges: charge.Unlimited()}
+	w := &world{t: t, charges: charge.Unlimited(), time: faketime.NewManualClock()}
 	seed := [32]byte{1}
-	w.Net = &Net{socks: map[*sock]struct{}{}, cfg: Config{
+	w.Net = &Net{clock: w.time, socks: map[*sock]struct{}{}, cfg: Config{
 		Random:     func(p []byte) { seed = sha256.Sum256(seed[:]); copy(p, bytes.Repeat(seed[:], len(p)/32+1)) },
 		Monotonic:  func() int64 { return 1 },
 		TimerMoved: func() {},
@@ -34,7 +38,8 @@ func newWorld(t testing.TB) *world {
 		Log:        func(line string) { t.Log(line) },
 	}}
 	t.Cleanup(func() {
-		w.settles(0, 5*time.Second)
+		w.pass(timeWait)
+		w.charged(0)
 		w.stack.Destroy()
 	})
 	return w
@@ -48,14 +53,36 @@ func (w *world) waiting() int64 {
 	return w.timeWaits
 }
 
-// settles waits until no more than n bytes are charged.
-func (w *world) settles(n int64, limit time.Duration) {
-	w.t.Helper()
-	for end := time.Now().Add(limit); w.paid() > n; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			w.t.Errorf("%d bytes are charged, want %d", w.paid(), n)
+// active finds a goroutine that is not blocked, in the text of runtime.Stack.
+var active = regexp.MustCompile(`(?m)^goroutine \d+ [^\n]*\[(running|runnable|syscall)`)
+
+// quiet waits until every goroutine but the caller is blocked. Then nothing more happens by
+// itself.
+func quiet() {
+	for buf := make([]byte, 1<<20); ; {
+		runtime.Gosched()
+		n := runtime.Stack(buf, true)
+		switch {
+		case n == len(buf):
+			buf = make([]byte, 2*n)
+		case len(active.FindAllIndex(buf[:n], 2)) == 1:
 			return
 		}
+	}
+}
+
+// pass makes the stack's time go on.
+func (w *world) pass(d time.Duration) {
+	quiet()
+	w.time.Advance(d)
+	quiet()
+}
+
+// charged checks that n bytes are charged once nothing more happens.
+func (w *world) charged(n int64) {
+	w.t.Helper()
+	if quiet(); w.paid() != n {
+		w.t.Errorf("%d bytes are charged, want %d", w.paid(), n)
 	}
 }
 
@@ -113,21 +140,20 @@ func (m memory) CopyIn(p []byte, off int) int  { return copy(p, m[off:]) }
 func (m memory) CopyOut(off int, p []byte) int { return copy(m[off:], p) }
 func (m memory) Fault(int) error               { return syscall.EFAULT }
 
-// fill sends until the connection takes no more for a while, and returns how much.
+// fill sends until the connection takes no more, and returns how much.
 func fill(k fs.Sock) (n int) {
-	for idle := 0; idle < 20; {
+	for full := false; ; {
 		switch m, err := k.Send(fs.At{}, &fs.Message{Out: make(memory, 1000)}, true); {
-		case err == syscall.EAGAIN:
-			time.Sleep(time.Millisecond)
-			idle++
-		case err != nil:
+		case err == syscall.EAGAIN && full || err != nil && err != syscall.EAGAIN:
 			return n
+		case err == syscall.EAGAIN:
+			quiet() // the peer's side of the stack takes some
+			full = true
 		default:
 			n += m
-			idle = 0
+			full = false
 		}
 	}
-	return n
 }
 
 // drain receives until the end, and returns how much.
@@ -149,14 +175,14 @@ func state(k fs.Sock) tcp.EndpointState { return tcp.EndpointState(k.(*sock).ep.
 func TestClosedIsPaidFor(t *testing.T) {
 	w := newWorld(t)
 	client, server := w.pair()
-	w.settles(2*(sockCost+2*defaultBuffer), time.Second)
+	w.charged(2 * (sockCost + 2*defaultBuffer))
 	must(t, client.SetOption(nil, unix.SOL_SOCKET, unix.SO_SNDBUF, fs.IntOption(maxBuffer/2)))
 	sent := fill(client)
 	if sent < maxBuffer/2 {
 		t.Errorf("only %d bytes were sent", sent)
 	}
 	client.Close()
-	time.Sleep(20 * time.Millisecond)
+	quiet()
 	if n := w.paid() - (sockCost + 2*defaultBuffer); n < maxBuffer {
 		t.Errorf("for the closed end %d bytes are charged", n)
 	}
@@ -164,11 +190,12 @@ func TestClosedIsPaidFor(t *testing.T) {
 		t.Errorf("%d bytes were received of %d", n, sent)
 	}
 	server.Close()
-	w.settles(sockCost, time.Second)
+	quiet()
 	if state(client) != tcp.StateTimeWait || w.paid() != sockCost || w.waiting() != 1 {
 		t.Errorf("after the peer's close: %v, %d bytes, %d wait", state(client), w.paid(), w.waiting())
 	}
-	w.settles(0, 2*time.Second)
+	w.pass(timeWait)
+	w.charged(0)
 	if w.waiting() != 0 {
 		t.Errorf("%d wait", w.waiting())
 	}
@@ -224,18 +251,18 @@ func TestPendingIsPaidFor(t *testing.T) {
 			t.Errorf("received %d bytes of more than %d", n, more)
 		}
 		s.Close()
+		quiet()
 	}
 	l.Close()
 }
 
-// outcome sends until the connection is reset, or a while.
+// outcome returns the error of a connection that is reset: nil if it is not.
 func outcome(k fs.Sock) error {
-	for range 200 {
-		_, err := k.Send(fs.At{}, &fs.Message{Out: make(memory, 1)}, true)
-		if err != nil && err != syscall.EAGAIN {
+	for range 3 {
+		quiet()
+		if _, err := k.Send(fs.At{}, &fs.Message{Out: make(memory, 1)}, true); err != nil && err != syscall.EAGAIN {
 			return err
 		}
-		time.Sleep(time.Millisecond)
 	}
 	return nil
 }
@@ -267,9 +294,11 @@ func TestPendingRefused(t *testing.T) {
 		for range minPending {
 			all = append(all, w.connect(addr))
 		}
+		quiet()
 		if err := w.refused(addr); err != syscall.ECONNRESET {
 			t.Errorf("one too many: %v", err)
 		}
+		quiet()
 		if n, want := w.paid(), (minPending+1)*(sockCost+2*defaultBuffer)+minPending*int64(pendingCost); n != want {
 			t.Errorf("charged %d, want %d", n, want)
 		}
@@ -283,7 +312,7 @@ func TestPendingRefused(t *testing.T) {
 		if _, err := l.Accept(nil, false); err != syscall.EINVAL {
 			t.Errorf("accept after the end: %v", err)
 		}
-		if w.paid() != 0 {
+		if quiet(); w.paid() != 0 {
 			l.Close()
 		}
 	}
@@ -327,6 +356,7 @@ func TestManyConnections(t *testing.T) {
 		must(t, err)
 		c.Close()
 		s.Close()
+		w.pass(time.Microsecond) // a TIME-WAIT of no length ends then
 		most, waits = max(most, w.paid()-base), max(waits, w.waiting())
 	}
 	if waits < maxTimeWaits || waits > 2*maxTimeWaits || most > 3*maxTimeWaits*sockCost {
@@ -360,6 +390,7 @@ func TestSizes(t *testing.T) {
 	}
 	each := func(what string, sockets int64) {
 		t.Helper()
+		quiet()
 		h, p := heapInUse()-heap, w.paid()-paid
 		t.Logf("%s: %d bytes each, charged %d", what, h/sockets, p/sockets)
 		if h > p {
@@ -381,7 +412,6 @@ func TestSizes(t *testing.T) {
 		s.Close()
 		servers[i] = nil
 	}
-	time.Sleep(50 * time.Millisecond)
 	each("in TIME-WAIT", many)
 }
 
@@ -416,6 +446,7 @@ func TestDatagramQueue(t *testing.T) {
 	in := make(memory, 70000)
 	receive := func(size int, flags, n, result int) {
 		t.Helper()
+		quiet()
 		m := &fs.Message{In: in[:size], Flags: flags}
 		got, err := k.Recv(nil, m, true)
 		if got != n || err != nil || !bytes.Equal(m.Addr, from) || m.Result != result {
@@ -441,6 +472,7 @@ func TestDatagramQueue(t *testing.T) {
 	for _, n := range sizes {
 		send(n)
 	}
+	quiet()
 	if r := k.Ready(); r&fs.EPOLLIN == 0 {
 		t.Errorf("ready: %#x", r)
 	}
@@ -485,6 +517,7 @@ func TestDatagramMemory(t *testing.T) {
 		}
 		all = append(all, k)
 	}
+	quiet()
 	if h, p := heapInUse()-heap, w.paid()-paid; h > p {
 		t.Errorf("they hold %d bytes and are charged %d", h, p)
 	}
@@ -517,8 +550,8 @@ func TestDatagramErrors(t *testing.T) {
 		must(t, k.Connect(fs.At{}, addr, false))
 		for range 3 {
 			k.Send(fs.At{}, &fs.Message{Out: make(memory, 10)}, true)
+			quiet()
 		}
-		k.(*sock).take()
 		if r := k.Ready(); r&fs.EPOLLERR == 0 {
 			t.Errorf("ready: %#x", r)
 		}
@@ -568,6 +601,19 @@ func TestGroups(t *testing.T) {
 // the buffers hold.
 func TestEcho(t *testing.T) {
 	w := newWorld(t)
+	stop, stopped := make(chan bool), make(chan bool)
+	go func() { // a lost packet is sent again
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				w.time.Advance(time.Millisecond)
+				runtime.Gosched()
+			}
+		}
+	}()
 	l, addr := w.listener(3)
 	const many = 20
 	var all sync.WaitGroup
@@ -611,4 +657,6 @@ func TestEcho(t *testing.T) {
 	}
 	all.Wait()
 	l.Close()
+	close(stop)
+	<-stopped
 }
