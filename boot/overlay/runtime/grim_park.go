@@ -66,11 +66,14 @@ func parkerSleep(gp *g) {
 
 // handOver takes the goroutine that must run next, as the scheduler would if it looked at
 // nothing else. It returns nil if there is none, or if the scheduler must look at something
-// else. Regularly it returns nil anyway, so that the scheduler looks at timers and its
-// global queue.
+// else: a timer that is due, for one. Regularly it returns nil anyway, so that the scheduler
+// looks at its global queue.
 func handOver(pp *p) *g {
 	pp.grim.handOvers++
 	if pp.grim.handOvers%32 == 0 || gcBlackenEnabled != 0 || sched.gcwaiting.Load() || pp.runSafePointFn != 0 {
+		return nil
+	}
+	if at := pp.timers.wakeTime(); at != 0 && at <= nanotime() {
 		return nil
 	}
 	return nextReady(pp)

@@ -105,6 +105,7 @@ var tests = []testCase{
 	{name: "Park and Unpark", run: parking},
 	{name: "who was woken runs first", run: wokenFirst},
 	{name: "a due timer goes before who yields", run: dueFirst},
+	{name: "a due timer goes before who is handed over to", run: dueBetween},
 	{name: "who gave way has its turn", run: turnForAll},
 	{name: "SetClock keeps time continuous", run: clock},
 	{name: "TicksAt", run: ticks},

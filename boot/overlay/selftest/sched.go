@@ -94,6 +94,38 @@ func dueFirst() error {
 	return nil
 }
 
+// dueBetween: two goroutines wake each other, and neither is ever behind in the queue. When
+// a timer is due, its function runs nevertheless, before either has slept twice more.
+func dueBetween() error {
+	for try := range 20 {
+		var a, b runtime.Parker
+		fired, late, ended := false, 0, make(chan bool)
+		due := time.Now().Add(time.Duration(200+7*try) * time.Microsecond)
+		time.AfterFunc(time.Until(due), func() { fired = true })
+		pass := func(own, other *runtime.Parker) {
+			for !fired {
+				if !time.Now().Before(due) {
+					late++
+				}
+				other.Unpark()
+				own.Park()
+			}
+			other.Unpark()
+			ended <- true
+		}
+		go pass(&a, &b)
+		go pass(&b, &a)
+		<-ended
+		a.Unpark()
+		b.Unpark()
+		<-ended
+		if late > 4 {
+			return fmt.Errorf("a timer was due, and goroutines went to sleep %d times before its function ran", late)
+		}
+	}
+	return nil
+}
+
 // turnForAll: two goroutines that wake each other for ever do not keep the CPU from one
 // that computes. Seen to fail (it hangs): nextReady without maxTurns.
 func turnForAll() error {
