@@ -5,23 +5,23 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"grim/arch"
 )
 
-// slowPager keeps pages of a file, is slow, and can fail.
+// slowPager keeps pages of a file, sleeps for as long as the test wants, and can fail.
 type slowPager struct {
-	mu    sync.Mutex
-	pages map[int64][]byte
-	delay time.Duration
-	gate  chan bool // not nil: PageOut waits for it
-	in    chan bool // not nil: told when PageOut has begun
-	fail  error
+	mu        sync.Mutex
+	pages     map[int64][]byte
+	onPageIn  func() // not nil: PageIn calls it first
+	onPageOut func() // not nil: PageOut calls it first
+	fail      error
 }
 
 func (p *slowPager) PageIn(index int64, page []byte) error {
-	time.Sleep(p.delay)
+	if p.onPageIn != nil {
+		p.onPageIn()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	clear(page)
@@ -30,13 +30,9 @@ func (p *slowPager) PageIn(index int64, page []byte) error {
 }
 
 func (p *slowPager) PageOut(index int64, page []byte) error {
-	if p.in != nil {
-		p.in <- true
+	if p.onPageOut != nil {
+		p.onPageOut()
 	}
-	if p.gate != nil {
-		<-p.gate
-	}
-	time.Sleep(p.delay)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pages == nil {
@@ -53,7 +49,8 @@ func (p *slowPager) PageOut(index int64, page []byte) error {
 func TestPurgeSlowPager(t *testing.T) {
 	bothFormats(t, func(t *testing.T, f *arch.Format) {
 		m := newMachine(t, f, 1024)
-		pg := &slowPager{gate: make(chan bool), in: make(chan bool)}
+		in, gate := make(chan bool), make(chan bool)
+		pg := &slowPager{onPageOut: func() { in <- true; <-gate }}
 		o := NewFileObject(m.System, "/slow", pg)
 		defer o.Unref()
 		o.Truncate(200 << 12)
@@ -73,7 +70,7 @@ func TestPurgeSlowPager(t *testing.T) {
 		done := make(chan bool)
 		go func() { vs.Purge(&st); close(done) }()
 		select {
-		case <-pg.in: // the purge sleeps in the pager
+		case <-in: // the purge sleeps in the pager
 		case <-done:
 			t.Fatal("purge returned without asking the pager")
 		}
@@ -88,10 +85,10 @@ func TestPurgeSlowPager(t *testing.T) {
 			t.Fatal("purge returned before the pager had taken the pages")
 		default:
 		}
-		pg.gate <- true
+		gate <- true
 		for range dirty - 1 {
-			<-pg.in
-			pg.gate <- true
+			<-in
+			gate <- true
 		}
 		<-done
 		for i := range dirty {
@@ -102,15 +99,16 @@ func TestPurgeSlowPager(t *testing.T) {
 		if st.Dirty != dirty || st.DirtyErrors != 0 || st.Entries != 2 {
 			t.Errorf("purge says %+v, want %d dirty, 2 entries", st, dirty)
 		}
-		pg.in, pg.gate = nil, nil
+		pg.onPageOut = nil
 	})
 }
 
 // No lock is held while a page is fetched. Another thread changes the map meanwhile, and
-// the fault looks at the map again.
+// the fault looks at the map again. Seen to hang: a fault that keeps the map locked meanwhile.
 func TestFaultSlowPager(t *testing.T) {
 	m := newMachine(t, formats[1], 1024)
-	pg := &slowPager{delay: 30 * time.Millisecond}
+	in, gate := make(chan bool), make(chan bool)
+	pg := &slowPager{onPageIn: func() { in <- true; <-gate }}
 	o := NewFileObject(m.System, "/slow", pg)
 	defer o.Unref()
 	o.Truncate(4 << 12)
@@ -119,15 +117,14 @@ func TestFaultSlowPager(t *testing.T) {
 	va := mustMap(t, vs, 0, 4<<12, rw, Shared, o, 0)
 	res := make(chan error)
 	go func() { res <- vs.Fault(va, arch.Read) }()
-	time.Sleep(10 * time.Millisecond)
-	start := time.Now()
+	<-in
+	// The page comes when munmap has returned.
 	if err := vs.Unmap(va, 4<<12); err != nil {
 		t.Fatal(err)
 	}
-	if d := time.Since(start); d > 15*time.Millisecond {
-		t.Errorf("munmap waited %v for somebody's page", d)
-	}
+	close(gate)
 	wantErr(t, "fault on what was unmapped meanwhile", <-res, syscall.EFAULT)
+	pg.onPageIn = nil
 
 	va = mustMap(t, vs, 0, 4<<12, rw, Shared, o, 0)
 	wantLoad(t, vs, va, 42)

@@ -5,15 +5,13 @@ import (
 	"math"
 	"math/rand"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"grim/arch"
 )
 
-// memStore is a store in memory that can be slow and can fail. It checks that pages are
+// memStore is a store in memory that can sleep and can fail. It checks that pages are
 // prepared before they are written, and that nothing stays prepared.
 type memStore struct {
 	t        testing.TB
@@ -23,11 +21,9 @@ type memStore struct {
 	writes   int
 	flushes  int
 	gone     bool
-	slow     time.Duration
 	fail     func(index int64) error // of WritePages; may be nil
 	full     bool                    // no room for more pages
-	writing  atomic.Bool
-	gate     chan bool // not nil: WritePages waits for it
+	onWrite  func()                  // not nil: WritePages calls it first
 }
 
 func newMemStore(t testing.TB) *memStore {
@@ -35,7 +31,6 @@ func newMemStore(t testing.TB) *memStore {
 }
 
 func (s *memStore) ReadPages(index int64, p []byte) error {
-	time.Sleep(s.slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(p)
@@ -65,11 +60,9 @@ func (s *memStore) Release(index int64) {
 }
 
 func (s *memStore) WritePages(index int64, p []byte, size int64) error {
-	if s.gate != nil {
-		s.writing.Store(true)
-		<-s.gate
+	if s.onWrite != nil {
+		s.onWrite()
 	}
-	time.Sleep(s.slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range int64(len(p) >> arch.PageShift) {
@@ -217,7 +210,14 @@ func TestStoredPurge(t *testing.T) {
 	m := newMachine(t, formats[0], 1024)
 	o, s := storedFile(t, m, 200<<12)
 	defer o.Unref()
-	s.gate = make(chan bool)
+	writing, gate := make(chan bool, 1), make(chan bool)
+	s.onWrite = func() {
+		select {
+		case writing <- true:
+		default: // told already
+		}
+		<-gate
+	}
 	vs, other := m.space(), m.space()
 	va := mustMap(t, vs, 0, 200<<12, rw, Shared, o, 0)
 	const dirty = 100
@@ -228,12 +228,10 @@ func TestStoredPurge(t *testing.T) {
 	var st PurgeStats
 	done := make(chan bool)
 	go func() { vs.Purge(&st); close(done) }()
-	for !s.writing.Load() {
-		select {
-		case <-done:
-			t.Fatal("the purge has not written although too much is dirty")
-		case <-time.After(time.Millisecond):
-		}
+	select {
+	case <-writing:
+	case <-done:
+		t.Fatal("the purge has not written although too much is dirty")
 	}
 	mustStore(t, other, mustMap(t, other, 0, 4096, rw, Anon|Private, nil, 0), 1)
 	b := make([]byte, 1)
@@ -245,7 +243,7 @@ func TestStoredPurge(t *testing.T) {
 		t.Fatal("the purge returned before the store had taken what is too much")
 	default:
 	}
-	close(s.gate)
+	close(gate)
 	<-done
 	for i := range dirty {
 		if o.ReadAt(b, int64(2*i)<<12); b[0] != byte(i+1) {
