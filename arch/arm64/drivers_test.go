@@ -318,12 +318,21 @@ func (p *slowPort) clock() bool {
 // Broken by: Await without transmit; drain that leaves transmit on.
 func TestSlowPort(t *testing.T) {
 	defer func(d time.Duration) { awaitLimit = d }(awaitLimit)
-	awaitLimit = 20 * time.Second
+	awaitLimit = 5 * time.Minute
 	for _, edge := range []bool{false, true} {
 		p := &slowPort{edge: edge}
 		u := &UART{port: p, line: 1, sent: make(chan struct{}, 1)}
 		stop := make(chan struct{})
 		interrupts := 0
+		var sent []byte
+		told := 0
+		for i := range 100 * slowDepth {
+			sent = append(sent, byte(i))
+		}
+		rest := sent
+		for n := 1; n > 0; rest = rest[n:] { // fills the FIFO before the wire takes a byte
+			n = u.Send(rest)
+		}
 		var wire sync.WaitGroup
 		wire.Go(func() {
 			for {
@@ -340,25 +349,18 @@ func TestSlowPort(t *testing.T) {
 				runtime.Gosched()
 			}
 		})
-		var sent []byte
-		told := 0
-		for i := range 100 * slowDepth {
-			sent = append(sent, byte(i))
-		}
-		for rest := sent; len(rest) > 0; {
-			n := u.Send(rest)
-			if rest = rest[n:]; n == 0 {
+		for n := 0; len(rest) > 0; rest = rest[n:] {
+			if n == 0 {
 				if !u.Await() {
 					t.Fatalf("edge %v: no interrupt with %d bytes left", edge, len(rest))
 				}
 				told++
 			}
+			n = u.Send(rest)
 		}
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); runtime.Gosched() {
-			if p.mu.Lock(); len(p.out) == len(sent) {
-				p.mu.Unlock()
-				break
-			}
+		for through := 0; through < len(sent); runtime.Gosched() {
+			p.mu.Lock()
+			through = len(p.out) + p.lost
 			p.mu.Unlock()
 		}
 		close(stop)

@@ -5,15 +5,15 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 )
 
-// slowPort has room for a few bytes now and then.
+// slowPort has room for a few bytes whenever it was waited for.
 type slowPort struct {
-	mu    sync.Mutex
-	out   []byte
-	room  int
-	stuck bool
+	mu     sync.Mutex
+	out    []byte
+	room   int
+	asleep chan bool // not nil: Await tells that it was called, and sleeps until stuck is closed
+	stuck  chan bool
 }
 
 func (p *slowPort) Send(b []byte) int {
@@ -32,18 +32,14 @@ func (p *slowPort) Put(c byte) {
 }
 
 func (p *slowPort) Await() bool {
-	for {
-		p.mu.Lock()
-		stuck := p.stuck
-		if !stuck {
-			p.room = 16
-		}
-		p.mu.Unlock()
-		if !stuck {
-			return true
-		}
-		time.Sleep(time.Millisecond)
+	if p.asleep != nil {
+		p.asleep <- true
+		<-p.stuck
 	}
+	p.mu.Lock()
+	p.room = 16
+	p.mu.Unlock()
+	return true
 }
 
 func (p *slowPort) text() string {
@@ -78,9 +74,11 @@ func TestWriters(t *testing.T) {
 		}()
 	}
 	wg.Wait()
-	for end := time.Now().Add(10 * time.Second); c.Pending() > 0 && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
+	mu.Lock()
+	for c.Pending() > 0 {
+		cond.Wait()
 	}
+	mu.Unlock()
 	var next [writers]int
 	for _, line := range bytes.Split([]byte(port.text()), []byte("\n")) {
 		var id, i int
@@ -106,11 +104,13 @@ func TestWriters(t *testing.T) {
 // A message of the kernel comes after what users have written, and at once, even if the
 // port's goroutine sleeps or the holder of the lock is dead.
 func TestSync(t *testing.T) {
-	port := &slowPort{stuck: true}
+	port := &slowPort{asleep: make(chan bool), stuck: make(chan bool)}
 	c := New(port, func() {})
 	go c.Run()
-	for !c.Write([]byte("user ")) {
+	if !c.Write([]byte("user ")) {
+		t.Fatal("an empty ring has no room")
 	}
+	<-port.asleep // from here on the goroutine does not take the lock
 	c.Sync([]byte("kernel")...)
 	if got := port.text(); got != "user kernel" {
 		t.Errorf("%q", got)
@@ -125,9 +125,7 @@ func TestSync(t *testing.T) {
 		t.Errorf("with the lock taken: %q", got)
 	}
 	c.unlock()
-	port.mu.Lock()
-	port.stuck = false
-	port.mu.Unlock()
+	close(port.stuck)
 }
 
 // A full ring takes nothing, and reports how full it is.
