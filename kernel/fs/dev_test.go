@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -239,8 +240,9 @@ func (o *slowOutput) drain() {
 
 // If the console is full, writers sleep until a signal ends them, and the terminal is not
 // ready. Writes of two threads are not mixed. tcdrain waits, and TIOCOUTQ counts.
-func TestTTYSlowOutput(t *testing.T) {
-	w := newWorld(t)
+func TestTTYSlowOutput(t *testing.T) { inBubble(t, testTTYSlowOutput) }
+
+func testTTYSlowOutput(t *testing.T, w *world) {
 	o := &slowOutput{y: w.TTY(), size: 1000}
 	w.cfg.Console = o
 	f := w.open("/dev/console", unix.O_RDWR)
@@ -256,8 +258,9 @@ func TestTTYSlowOutput(t *testing.T) {
 	}
 	first, second := newTask(), newTask()
 	go write(first)
-	for f.Readiness()&EPOLLOUT != 0 {
-		time.Sleep(time.Millisecond)
+	synctest.Wait()
+	if f.Readiness()&EPOLLOUT != 0 {
+		t.Error("ready for output while a writer waits for room")
 	}
 	go write(second)
 	second.interrupt <- struct{}{} // while it waits for its turn or for room

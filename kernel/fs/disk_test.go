@@ -276,68 +276,71 @@ func TestDiskForget(t *testing.T) {
 // as the purge of the process returns.
 func TestDiskPurge(t *testing.T) {
 	for _, fails := range []bool{false, true} {
-		w := newWorld(t)
-		d := newDisk(t, 16, "-t ext4")
-		w.mountDisk(d)
-		const pages = 100
-		if err := w.store("/mnt/f", make([]byte, pages<<12)); err != nil {
-			t.Fatal(err)
-		}
-		w.FS.Sync()
-		f, err := w.Open(w.at, "/mnt/f", unix.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		vs, va := w.mapFile(f, pages<<12)
-		for i := range arch.VA(pages) {
-			if err := vs.CopyOut(va+i<<12, []byte{byte(i + 1)}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		w.vm.SetDirtyLimit(5)
-		d.slow.Store(int64(time.Millisecond))
-		if fails {
-			time.AfterFunc(3*time.Millisecond, func() { d.fails.Store(true) })
-		}
-		start := time.Now()
-		var st vm.PurgeStats
-		vs.Purge(&st)
-		if took := time.Since(start); took < 2*time.Millisecond {
-			t.Errorf("the purge took %v: it has not waited for the disk", took)
-		}
-		b := make([]byte, 1)
-		for i := range pages {
-			if n, err := f.Pread(w.task, b, int64(i)<<12); n != 1 || b[0] != byte(i+1) {
-				t.Fatalf("fails %v: page %d reads %d after the purge, %v", fails, i, b[0], err)
-			}
-		}
-		if st.Dirty != pages || !vs.Purged() {
-			t.Errorf("the purge says %+v", st)
-		}
-		if err := f.Sync(); fails != (err != nil) {
-			t.Errorf("fails %v: fsync says %v", fails, err)
-		}
-		if !vs.Release() {
-			t.Error("address space still referenced")
-		}
-		f.Release()
-		w.free = -1 // a root page may stay in pmap's stock
-		if fails {
-			if err := w.Unmount(w.at, "/mnt"); err != nil {
-				t.Error(err)
-			}
-			continue
-		}
-		w.unmountDisk(d)
-		w.mountDisk(d)
-		got, err := w.fetch("/mnt/f")
-		for i := range pages {
-			if err != nil || got[i<<12] != byte(i+1) {
-				t.Fatalf("page %d is not on disk, %v", i, err)
-			}
-		}
-		w.unmountDisk(d)
+		inBubble(t, func(t *testing.T, w *world) { testDiskPurge(t, w, fails) })
 	}
+}
+
+func testDiskPurge(t *testing.T, w *world, fails bool) {
+	d := newDisk(t, 16, "-t ext4")
+	w.mountDisk(d)
+	const pages = 100
+	if err := w.store("/mnt/f", make([]byte, pages<<12)); err != nil {
+		t.Fatal(err)
+	}
+	w.FS.Sync()
+	f, err := w.Open(w.at, "/mnt/f", unix.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vs, va := w.mapFile(f, pages<<12)
+	for i := range arch.VA(pages) {
+		if err := vs.CopyOut(va+i<<12, []byte{byte(i + 1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.vm.SetDirtyLimit(5)
+	d.slow.Store(int64(time.Millisecond))
+	if fails {
+		time.AfterFunc(3500*time.Microsecond, func() { d.fails.Store(true) })
+	}
+	start := time.Now()
+	var st vm.PurgeStats
+	vs.Purge(&st)
+	if took := time.Since(start); took < 2*time.Millisecond {
+		t.Errorf("the purge took %v: it has not waited for the disk", took)
+	}
+	b := make([]byte, 1)
+	for i := range pages {
+		if n, err := f.Pread(w.task, b, int64(i)<<12); n != 1 || b[0] != byte(i+1) {
+			t.Fatalf("fails %v: page %d reads %d after the purge, %v", fails, i, b[0], err)
+		}
+	}
+	if st.Dirty != pages || !vs.Purged() {
+		t.Errorf("the purge says %+v", st)
+	}
+	if err := f.Sync(); fails != (err != nil) {
+		t.Errorf("fails %v: fsync says %v", fails, err)
+	}
+	if !vs.Release() {
+		t.Error("address space still referenced")
+	}
+	f.Release()
+	w.free = -1 // a root page may stay in pmap's stock
+	if fails {
+		if err := w.Unmount(w.at, "/mnt"); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	w.unmountDisk(d)
+	w.mountDisk(d)
+	got, err := w.fetch("/mnt/f")
+	for i := range pages {
+		if err != nil || got[i<<12] != byte(i+1) {
+			t.Fatalf("page %d is not on disk, %v", i, err)
+		}
+	}
+	w.unmountDisk(d)
 }
 
 // TestDiskMapped checks that sync(2) and unmount find the data written by write(2) while a

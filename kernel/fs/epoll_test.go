@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,23 +19,12 @@ func add(t *testing.T, ep, f *File, data int, events uint32) {
 	must(t, ep.EpollCtl(unix.EPOLL_CTL_ADD, data, f, EpollEvent{events, uint64(data)}))
 }
 
-// soon runs wait, which another thread's event must end. It fails if wait does not end.
-func soon(t *testing.T, what string, wait func(task Task)) {
-	t.Helper()
-	done := make(chan bool)
-	go func() { wait(newTask()); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(10 * time.Second):
-		t.Fatalf("%s: asleep for ever", what)
-	}
-}
-
 // An item that was listed and reported, and is not ready any more, must not hide its next
 // event. Each of these cases slept for ever when the wake-up of a listed item woke no
 // thread.
-func TestEpollStaleItem(t *testing.T) {
-	w := newWorld(t)
+func TestEpollStaleItem(t *testing.T) { inBubble(t, testEpollStaleItem) }
+
+func testEpollStaleItem(t *testing.T, w *world) {
 	e, err := w.Eventfd(w.task, 0, unix.EFD_NONBLOCK)
 	must(t, err)
 	defer e.Release()
@@ -52,21 +42,23 @@ func TestEpollStaleItem(t *testing.T) {
 		e.Read(w.task, buf)
 		outer.EpollWait(w.task, evs, 0)
 	}
-	write := func() { time.AfterFunc(time.Millisecond, func() { e.Write(newTask(), word(1)) }) }
+	// soon does wait, which an event must end that comes while it sleeps.
+	soon := func(what string, wait func(task Task)) {
+		t.Log(what)
+		time.AfterFunc(time.Millisecond, func() { e.Write(newTask(), word(1)) })
+		wait(newTask())
+	}
 
 	stale()
-	write()
-	soon(t, "poll of an epoll descriptor", func(task Task) {
+	soon("poll of an epoll descriptor", func(task Task) {
 		Poll(task, []PollFD{{File: inner, Events: EPOLLIN}}, Never)
 	})
 	e.Read(w.task, buf)
 	stale()
-	write()
-	soon(t, "epoll in epoll", func(task Task) { outer.EpollWait(task, make([]EpollEvent, 1), Never) })
+	soon("epoll in epoll", func(task Task) { outer.EpollWait(task, make([]EpollEvent, 1), Never) })
 	e.Read(w.task, buf)
 	stale()
-	write()
-	soon(t, "epoll_wait", func(task Task) { inner.EpollWait(task, make([]EpollEvent, 1), Never) })
+	soon("epoll_wait", func(task Task) { inner.EpollWait(task, make([]EpollEvent, 1), Never) })
 	e.Read(w.task, buf)
 
 	// Edge-triggered outside, level-triggered inside, and the reader does not read
@@ -74,8 +66,7 @@ func TestEpollStaleItem(t *testing.T) {
 	e.Write(w.task, word(1))
 	outer.EpollWait(w.task, evs, 0)
 	inner.EpollWait(w.task, evs, 0)
-	write()
-	soon(t, "an event of an item that is listed", func(task Task) { outer.EpollWait(task, make([]EpollEvent, 1), Never) })
+	soon("an event of an item that is listed", func(task Task) { outer.EpollWait(task, make([]EpollEvent, 1), Never) })
 }
 
 // If the caller's memory is bad, the events stay as ready as before, and one-shot items
@@ -108,8 +99,9 @@ func TestEpollGiveBack(t *testing.T) {
 
 // Of several exclusive waiters, one that really waits is woken: the one that was added
 // first. EPOLLEXCLUSIVE has its own rules.
-func TestEpollExclusive(t *testing.T) {
-	w := newWorld(t)
+func TestEpollExclusive(t *testing.T) { inBubble(t, testEpollExclusive) }
+
+func testEpollExclusive(t *testing.T, w *world) {
 	e, err := w.Eventfd(w.task, 0, unix.EFD_NONBLOCK)
 	must(t, err)
 	defer e.Release()
@@ -132,17 +124,10 @@ func TestEpollExclusive(t *testing.T) {
 			}
 		}()
 	}
-	for _, ep := range eps[1:] {
-		for !ep.h.queue().waiting() {
-			time.Sleep(time.Millisecond)
-		}
-	}
+	synctest.Wait() // until all of them sleep
 	for i := range n - 1 {
 		e.Write(w.task, word(1))
-		for end := time.Now().Add(10 * time.Second); int(woken.Load()) == i && time.Now().Before(end); {
-			time.Sleep(time.Millisecond)
-		}
-		time.Sleep(2 * time.Millisecond)
+		synctest.Wait()
 		if got := int(woken.Load()); got != i+1 {
 			t.Fatalf("%d threads woken after %d events", got, i+1)
 		}
@@ -325,8 +310,9 @@ func TestEpollModel(t *testing.T) {
 // Threads wait in every way: epoll_wait on an inner and an outer instance, poll on either,
 // one-shot items armed again after each event. Tokens come in bursts. Each token must be
 // consumed, by threads that sleep without a time limit.
-func TestEpollStorm(t *testing.T) {
-	w := newWorld(t)
+func TestEpollStorm(t *testing.T) { inBubble(t, testEpollStorm) }
+
+func testEpollStorm(t *testing.T, w *world) {
 	const files, tokens = 5, 300
 	var src [files]*File
 	inner, outer, shot := sure(w.Epoll(w.task)), sure(w.Epoll(w.task)), [2]*File{sure(w.Epoll(w.task)), sure(w.Epoll(w.task))}
@@ -415,13 +401,7 @@ func TestEpollStorm(t *testing.T) {
 			}
 		}()
 	}
-	done := make(chan bool)
-	go func() { wg.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(60 * time.Second):
-		t.Fatalf("%d of %d tokens consumed: a wake-up was lost", sum.Load(), files*tokens)
-	}
+	wg.Wait()
 	for _, f := range append(src[:], inner, outer, shot[0], shot[1], stop) {
 		f.Release()
 	}

@@ -115,8 +115,9 @@ func TestPTY(t *testing.T) {
 
 // Reads of raw input wait as VMIN and VTIME say (termios(3)). The test fails if a read
 // counts VTIME from the call where VMIN is not 0, and if poll ignores VMIN.
-func TestTTYRaw(t *testing.T) {
-	w := newWorld(t)
+func TestTTYRaw(t *testing.T) { inBubble(t, testTTYRaw) }
+
+func testTTYRaw(t *testing.T, w *world) {
 	m, s := w.openPTY(0)
 	defer m.Release()
 	defer s.Release()
@@ -129,12 +130,12 @@ func TestTTYRaw(t *testing.T) {
 	later := func(d time.Duration, text string) {
 		time.AfterFunc(d, func() { w.types(m, text) })
 	}
-	took := func(min, max time.Duration, f func()) {
+	took := func(want time.Duration, f func()) {
 		t.Helper()
 		start := time.Now()
 		f()
-		if d := time.Since(start); d < min || d > max {
-			t.Errorf("took %v, want %v to %v", d, min, max)
+		if d := time.Since(start); d.Round(time.Microsecond) != want {
+			t.Errorf("took %v, want %v", d, want)
 		}
 	}
 	mode(0, 0)
@@ -145,14 +146,14 @@ func TestTTYRaw(t *testing.T) {
 	if s.Readiness()&EPOLLIN != 0 {
 		t.Error("ready with one of three bytes")
 	}
-	took(20*time.Millisecond, 5*time.Second, func() { w.reads(s, "ab\x03", nil) })
+	took(30*time.Millisecond, func() { w.reads(s, "ab\x03", nil) })
 	mode(0, 2)
-	took(150*time.Millisecond, 5*time.Second, func() { w.reads(s, "", nil) })
+	took(200*time.Millisecond, func() { w.reads(s, "", nil) })
 	later(20*time.Millisecond, "x")
 	w.reads(s, "x", nil)
 	mode(5, 1)
 	later(250*time.Millisecond, "yz") // the time runs only from the first byte on
-	took(300*time.Millisecond, 5*time.Second, func() { w.reads(s, "yz", nil) })
+	took(350*time.Millisecond, func() { w.reads(s, "yz", nil) })
 	mode(1, 0)
 	big := strings.Repeat("0123456789", 1000)
 	go w.types(m, big) // waits for room

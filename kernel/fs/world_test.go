@@ -1,8 +1,10 @@
 package fs
 
 import (
+	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unsafe"
 
@@ -51,6 +53,18 @@ func (m noTLB) FlushAll()                      {}
 func (m noTLB) SyncInstructions(arch.PA, int)  {}
 
 func newWorld(t testing.TB) *world { return newWorldOf(t, 4096, nil) }
+
+// inBubble runs a test with a world in a bubble of testing/synctest. The clock goes on only
+// when all goroutines of the test sleep. So time.AfterFunc acts while the others wait, times
+// are exact however busy the host is, and the test fails at once if a wake-up is lost.
+func inBubble(t *testing.T, fn func(t *testing.T, w *world)) {
+	fresh := bells.New
+	synctest.Test(t, func(t *testing.T) {
+		bells = sync.Pool{New: fresh} // a bubble's channels are its own
+		fn(t, newWorld(t))
+	})
+	bells = sync.Pool{New: fresh}
+}
 
 // newWorldOf makes a world with this number of frames of RAM.
 func newWorldOf(t testing.TB, frames int, proc ProcSource) *world {
