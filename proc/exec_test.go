@@ -346,7 +346,7 @@ func TestStorm(t *testing.T) {
 		go func() { init.Wait(); close(done) }()
 		select {
 		case <-done:
-		case <-time.After(100 * time.Second):
+		case <-time.After(hangs):
 			t.Fatalf("hangs: %+v", m.k.Counts())
 		}
 		o.Unref()

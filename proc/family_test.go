@@ -18,7 +18,7 @@ func (m *machine) runInit(fn program) {
 		if r.Status != 0 {
 			m.t.Errorf("init ended with status %#x", r.Status)
 		}
-	case <-time.After(60 * time.Second):
+	case <-time.After(hangs):
 		m.t.Fatalf("init hangs: %+v", m.k.Counts())
 	}
 }
@@ -210,7 +210,7 @@ func TestParentDeath(t *testing.T) {
 				o.Fork(func(k *user) { k.Spin(func() bool { return got.Load() > 0 }) })
 			})
 			c.Spin(func() bool { return m.k.Thread(other) == nil })
-			time.Sleep(time.Millisecond)
+			c.Turns()
 			if got.Load() != 0 {
 				t.Error("another thread's end sent the signal")
 			}

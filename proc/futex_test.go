@@ -402,7 +402,7 @@ func TestRobustList(t *testing.T) {
 			c.robustNode(n3, 0, me)      // about to be taken
 			c.must(func(t *Thread) (uint64, error) { t.SetRobustList(head); return 0, nil })
 			waiting.Store(1)
-			time.Sleep(2 * time.Millisecond)
+			c.Asleep(m.k.Thread(waiter))
 			c.Kill(c.PID(), syscall.SIGKILL)
 		})
 		u.Wait(owner)

@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // A process with several threads is stopped, continued and killed. Its parent is told of
@@ -37,7 +36,7 @@ func TestStop(t *testing.T) {
 					t.Errorf("%v: told twice: %+v, %v", s, w, err)
 				}
 				before := steps.Load()
-				time.Sleep(2 * time.Millisecond)
+				u.Turns()
 				if now := steps.Load(); now != before {
 					t.Errorf("%v: the process ran while stopped", s)
 				}

@@ -119,21 +119,20 @@ func (m *machine) baseline() {
 	}
 }
 
+// hangs is how long a test waits for what does not come. It only has to be shorter than the
+// limit of go test: the host may be slow.
+const hangs = 5 * time.Minute
+
 // settle waits until the reaper has nothing to do.
 func (m *machine) settle() {
 	m.t.Helper()
-	for end := time.Now().Add(20 * time.Second); m.k.Counts().DeadThreads > 0; {
-		if time.Now().After(end) {
-			m.t.Fatalf("the reaper does not get ready: %+v", m.k.Counts())
-		}
-		time.Sleep(100 * time.Microsecond)
-	}
+	eventually(m.t, "the reaper has nothing to do", func() bool { return m.k.Counts().DeadThreads == 0 })
 }
 
 // eventually waits for a condition that other goroutines bring about.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !cond(); {
+	for end := time.Now().Add(hangs); !cond(); {
 		if time.Now().After(end) {
 			t.Fatalf("never happened: %s", what)
 		}
@@ -510,6 +509,15 @@ func (u *user) Spin(stop func() bool) {
 	}
 }
 
+// Asleep runs in user mode until thread t sleeps in the kernel: then what it waits for wakes it.
+func (u *user) Asleep(t *Thread) { u.Spin(func() bool { return t.waits.Load() != 0 }) }
+
+// Turns runs in user mode for a while, which is counted: others run in between.
+func (u *user) Turns() {
+	n := 0
+	u.Spin(func() bool { n++; return n > 1000 })
+}
+
 // PID and TID are the process's and the thread's numbers.
 func (u *user) PID() int { return u.t.p.pid }
 
@@ -587,7 +595,7 @@ func (m *machine) run(want Status, fn program) {
 		if r.Status != want {
 			m.t.Errorf("process ended with status %#x, want %#x", r.Status, want)
 		}
-	case <-time.After(60 * time.Second):
+	case <-time.After(hangs):
 		buf := make([]byte, 1<<16)
 		m.t.Fatalf("hangs; %+v\n%s", m.k.Counts(), buf[:runtime.Stack(buf, true)])
 	}

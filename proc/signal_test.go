@@ -124,10 +124,8 @@ func testHandlers(t *testing.T, m *machine) {
 		interrupt := func(s syscall.Signal, asleep *atomic.Int64) {
 			u.Fork(func(c *user) {
 				c.Spin(func() bool { return asleep.Load() > 0 })
-				time.Sleep(2 * time.Millisecond)
+				c.Asleep(u.t)
 				c.Kill(main, s)
-				time.Sleep(2 * time.Millisecond)
-				asleep.Add(1)
 			})
 		}
 		var n atomic.Int64
@@ -247,7 +245,7 @@ func TestWaitSignal(t *testing.T) {
 		}
 		parent := u.PID()
 		u.Fork(func(c *user) {
-			time.Sleep(2 * time.Millisecond)
+			c.Asleep(u.t)
 			c.Kill(parent, syscall.SIGUSR1)
 		})
 		if info, err := wait(-1); err != nil || info.Signo != syscall.SIGUSR1 {
@@ -255,8 +253,11 @@ func TestWaitSignal(t *testing.T) {
 		}
 		u.Wait(-1)
 		u.Handle(syscall.SIGALRM, 0, func(*user, Siginfo) {})
-		u.must(func(t *Thread) (uint64, error) { t.p.SetTimer(int64(2*time.Millisecond), 0); return 0, nil })
-		if _, err := wait(-1); err != syscall.EINTR {
+		if _, err := u.Sys(func(t *Thread) (uint64, error) {
+			t.p.SetTimer(int64(time.Millisecond), 0) // in this call, so that its signal is not taken before
+			_, err := t.WaitSignal(set, Forever)
+			return 0, err
+		}); err != syscall.EINTR {
 			t.Errorf("another signal: %v, want EINTR", err)
 		}
 	})
@@ -299,7 +300,7 @@ func TestSignalThreads(t *testing.T) {
 		}); err != syscall.ESRCH {
 			t.Errorf("tgkill of nobody: %v", err)
 		}
-		time.Sleep(time.Millisecond)
+		u.Turns()
 		if by.Load() != 0 {
 			t.Errorf("thread %d took a signal for %d", by.Load(), blocker)
 		}
@@ -475,32 +476,37 @@ func TestWaitSignalIgnored(t *testing.T) {
 	m := newMachine(t, 4096, nil)
 	m.run(0, func(u *user) {
 		u.Action(syscall.SIGUSR1, Sigaction{Handler: SIG_IGN})
-		wait := func(set Sigset, d time.Duration) (info Siginfo, err error) {
+		u.Handle(syscall.SIGUSR2, 0, func(*user, Siginfo) {})
+		wait := func(set Sigset) (info Siginfo, err error) {
 			u.Sys(func(t *Thread) (uint64, error) {
-				info, err = t.WaitSignal(set, t.p.k.now()+int64(d))
+				info, err = t.WaitSignal(set, Forever)
 				return 0, err
 			})
 			return info, err
 		}
-		main := u.PID()
-		send := func(s syscall.Signal) {
-			u.Fork(func(c *user) { time.Sleep(2 * time.Millisecond); c.Kill(main, s) })
+		// send starts a process that sends signals to this one while it waits.
+		send := func(signals ...syscall.Signal) {
+			u.Fork(func(c *user) {
+				c.Asleep(u.t)
+				for _, s := range signals {
+					c.Kill(u.PID(), s)
+				}
+			})
 		}
 		for _, s := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGURG} { // ignored, and ignored by default
-			send(s)
-			if info, err := wait(SigBit(s), 20*time.Millisecond); err != syscall.EAGAIN {
+			send(s, syscall.SIGUSR2)
+			if info, err := wait(SigBit(s)); err != syscall.EINTR {
 				t.Errorf("signal %d, ignored: %+v, %v", s, info, err)
 			}
 			u.Wait(-1)
 			u.must(func(t *Thread) (uint64, error) { t.SetMask(SigBit(s)); return 0, nil })
 			send(s)
-			if info, err := wait(SigBit(s), time.Second); err != nil || info.Signo != s {
+			if info, err := wait(SigBit(s)); err != nil || info.Signo != s {
 				t.Errorf("signal %d, ignored and blocked: %+v, %v", s, info, err)
 			}
 			u.must(func(t *Thread) (uint64, error) { t.SetMask(0); return 0, nil })
 			u.Wait(-1)
 		}
-		u.Handle(syscall.SIGUSR2, 0, func(*user, Siginfo) {})
 		_, err := u.Sys(func(t *Thread) (uint64, error) {
 			t.Kill(t.p.pid, &Siginfo{Signo: syscall.SIGUSR2})
 			_, err := t.WaitSignal(SigBit(syscall.SIGUSR1), 0)
