@@ -66,8 +66,12 @@ func TestSignalStorm(t *testing.T) {
 	var handled, refused atomic.Int64
 	m.run(0, func(u *user) {
 		const workers = 6
+		limit := int64(100_000)
+		if raceEnabled || testing.Short() {
+			limit = 20_000
+		}
 		var steps atomic.Int64
-		over := func() bool { return steps.Add(1) > 20_000 && handled.Load() > 0 && refused.Load() > 0 }
+		over := func() bool { return steps.Add(1) > limit && handled.Load() > 0 && refused.Load() > 0 }
 		signals := []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGCHLD, 40, 41, 64}
 		send := func(c *user, rnd *rand.Rand, pid, tid int) {
 			info := &Siginfo{Signo: signals[rnd.Intn(len(signals))], Code: SI_QUEUE}
