@@ -49,7 +49,7 @@ func signalHandler() {
 		select {
 		case got := <-c:
 			equal("signal", got, os.Signal(sig))
-		case <-time.After(10 * time.Second):
+		case <-time.After(2 * time.Minute):
 			fail("%v did not arrive", sig)
 		}
 	}
@@ -64,7 +64,7 @@ func signalChild() {
 	pid := fork(func() int { return 4 })
 	select {
 	case <-c:
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		fail("no SIGCHLD")
 	}
 	var ws unix.WaitStatus
@@ -215,6 +215,7 @@ func signalTimedWait() {
 		if _, errno := timedWait(50e6); errno != unix.EAGAIN {
 			return 1
 		}
+		rawSys2(unix.SYS_WAIT4, helper, 0, 0, 0) // so that its signal has come
 		rawSys(unix.SYS_RT_SIGPROCMASK, 0 /* SIG_BLOCK */, ptr(&set), 0, 8)
 		rawSys(unix.SYS_KILL, me, uintptr(unix.SIGUSR1))
 		if n, _ := timedWait(0); n != uintptr(unix.SIGUSR1) {
@@ -253,9 +254,11 @@ func signalPoll() {
 		}
 		var p [2]int32
 		rawSys(unix.SYS_PIPE2, ptr(&p), 0)
+		// The timer has an interval: on a slow machine its first signal may come before the
+		// call that it is to end.
+		rawSys(unix.SYS_SETITIMER, unix.ITIMER_REAL, ptr(&[4]uintptr{0, 20000, 0, 20000}), 0)
 		for i := range 2 {
 			fds := [2]unix.PollFd{{Fd: p[0], Events: unix.POLLIN, Revents: 0x55}, {Fd: -1, Revents: 0x55}}
-			rawSys(unix.SYS_SETITIMER, unix.ITIMER_REAL, ptr(&[4]uintptr{0, 0, 0, 20000}), 0)
 			var errno syscall.Errno
 			if i == 0 {
 				errno = rawSys(unix.SYS_PPOLL, ptr(&fds), 2, 0, 0, 0)
@@ -268,7 +271,6 @@ func signalPoll() {
 		}
 		// select(2) does not change its sets.
 		set := [16]uint64{1 << uint(p[0])}
-		rawSys(unix.SYS_SETITIMER, unix.ITIMER_REAL, ptr(&[4]uintptr{0, 0, 0, 20000}), 0)
 		if errno := rawSys(unix.SYS_PSELECT6, uintptr(p[0]+1), ptr(&set), 0, 0, 0, 0); errno != unix.EINTR || set[0] != 1<<uint(p[0]) {
 			return 3
 		}

@@ -26,10 +26,19 @@ func sleepRaw(d time.Duration) {
 
 func waitNohang() {
 	quiet()
-	pid := fork(func() int { sleepRaw(50 * time.Millisecond); return 3 })
+	var p [2]int
+	check("pipe", unix.Pipe(p[:]))
+	fd := uintptr(p[0])
+	pid := fork(func() int {
+		var b [1]byte
+		syscall.RawSyscall(unix.SYS_READ, fd, ptr(&b), 1)
+		return 3
+	})
 	got, err := unix.Wait4(pid, nil, unix.WNOHANG, nil)
 	check("wait4", err)
 	equal("pid while the child lives", got, 0)
+	_, err = unix.Write(p[1], []byte("x"))
+	check("write", err)
 	ws := wait(pid)
 	equal("status", ws.ExitStatus(), 3)
 }
