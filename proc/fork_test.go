@@ -323,6 +323,7 @@ func TestSignalDyingThreads(t *testing.T) {
 }
 
 // kill(2) with the number of a thread signals the thread's process.
+// Broken by (it hangs): Holder that knows processes only.
 func TestKillByThread(t *testing.T) {
 	m := newMachine(t, 8192, nil)
 	m.run(0, func(u *user) {

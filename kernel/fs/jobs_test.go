@@ -34,6 +34,7 @@ func (t pidTask) IDs() (int, int) { return t.pid, t.pid }
 
 // The terminal belongs to the session whose leader took it. Only that session's processes
 // change its foreground group, and only to a group of the session (ioctl_tty(2)).
+// Broken by: setGroup without mineLocked; setGroup that takes a group of another session.
 func TestTTYSession(t *testing.T) {
 	w := newWorld(t)
 	// Session 10 with processes 10 and 11 and groups 10 and 11; session 20; process 31
