@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"grim/arch"
 	"grim/arch/amd64"
@@ -115,14 +114,11 @@ func TestShootDown(t *testing.T) {
 		b.mmu.On(0, func() {
 			rnd := rand.New(rand.NewPCG(7, 7))
 			// On a busy host the rounds may be over before user code has had its first turn.
-			for i, begin := 0, time.Now(); i < rounds || s.uses.Load() == 0 && time.Since(begin) < time.Minute; i++ {
+			for i := 0; i < rounds || s.uses.Load() == 0; i++ {
 				s.round(t, rnd)
 			}
 			s.stop.Store(true)
 			wg.Wait()
-			if s.uses.Load() == 0 {
-				t.Error("user code never got at a page")
-			}
 			b.sys.Deactivate()
 			must(t, s.p.Check())
 			s.p.Purge(nil, nil)
