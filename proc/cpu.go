@@ -80,7 +80,9 @@ func (t *Thread) runSeveral() (trapped bool) {
 	}
 	if !enterUser() {
 		t.offCPU()
-		rejoin()
+		t.charge(k.now())
+		rejoin() // others run first, and the thread's turn begins afterwards
+		t.resume()
 		return false
 	}
 	k.m.Run(t.U)

@@ -41,24 +41,60 @@ func (p *Pmap) Activate() {
 func (p *Pmap) activate() {
 	s := p.s
 	c := s.thisCPU()
-	if c.current.Load() != p {
-		if s.many {
-			unpin() // another CPU may hold the lock
-		}
+	if !s.many {
+		p.mustBeAlive()
 		s.mu.Lock()
-		if s.many {
-			pin()
-			c = s.thisCPU()
-		}
-		if p.leaving.Load() || p.root == 0 {
-			s.mu.Unlock()
-			panic(fmt.Sprintf("pmap: activate of root %#x while it is purged (%v) or after it was destroyed", p.root.PA(), p.leaving.Load()))
-		}
 		s.load(p)
 		s.mu.Unlock()
+		return
 	}
-	if s.many {
-		p.enterUser(c)
+	for c.current.Load() != p && !p.loadAtOnce(c) {
+		s.Leave() // or a new generation would keep what was loaded
+		unpin()   // another CPU may hold the lock
+		s.mu.Lock()
+		s.identify(p)
+		s.mu.Unlock()
+		pin()
+		c = s.thisCPU()
+	}
+	p.enterUser(c)
+}
+
+// loadAtOnce makes p current on this CPU. It fails if p must get an identifier first, which
+// needs a lock. It takes none itself: threads that change their address space at every turn
+// would form a queue for it, and their slices would be over when they leave the queue.
+//
+// Where the CPUs share the identifiers, a new generation may begin on another CPU meanwhile.
+// This CPU stores coming and then reads rolling; newGeneration stores rolling and then reads
+// coming (Dekker). Either newGeneration finds that p is coming and lets it keep its
+// identifier, or this CPU finds that a generation begins, and waits for the lock. If the
+// generation has begun before, p's identifier is not of it.
+func (p *Pmap) loadAtOnce(c *cpu) bool {
+	s := p.s
+	old := c.current.Load()
+	c.coming.Store(p) // leaveLocked stores leaving and then reads coming
+	p.mustBeAlive()
+	if s.local {
+		s.loadLocal(c, p)
+	} else {
+		rolling, gen, id := s.rolling.Load(), s.gen.Load(), p.id.Load()
+		if rolling || id>>16 != gen {
+			c.coming.Store(nil)
+			return false
+		}
+		s.mmu.Activate(arch.Root{Table: p.root.PA(), ASID: uint16(id), Layout: p.layout})
+	}
+	if s.barrier != nil {
+		s.crossDomains(c, old, p)
+	}
+	s.loaded(c, p)
+	return true
+}
+
+// mustBeAlive panics if p may not be loaded.
+func (p *Pmap) mustBeAlive() {
+	if p.leaving.Load() || p.root == 0 {
+		panic(fmt.Sprintf("pmap: activate of root %#x while it is purged (%v) or after it was destroyed", p.root.PA(), p.leaving.Load()))
 	}
 }
 
@@ -106,29 +142,19 @@ func (s *System) Current() *Pmap { return s.thisCPU().current.Load() }
 // result may be outdated on return.
 func (s *System) Loaded(n int) *Pmap { return s.cpus[n].current.Load() }
 
-// load makes p current on this CPU; nil means the bare kernel root. Preconditions: s.mu
+// load makes p current on the only CPU; nil means the bare kernel root. Preconditions: s.mu
 // held.
 func (s *System) load(p *Pmap) {
 	c := s.thisCPU()
 	old := c.current.Load()
-	switch {
-	case p == nil:
+	if p == nil {
 		s.mmu.Deactivate()
-	case s.local:
-		s.loadLocal(c, p)
-	default:
+	} else {
 		s.identify(p)
-		if s.many {
-			c.coming.Store(p)
-		}
 		s.mmu.Activate(p.globalRoot())
 	}
 	if s.barrier != nil {
 		s.crossDomains(c, old, p)
-	}
-	if s.many {
-		s.loaded(c, p)
-		return
 	}
 	c.current.Store(p)
 	if old != nil && old != p && uint16(old.id.Load()) == 0 {
@@ -146,7 +172,7 @@ func (s *System) identify(p *Pmap) {
 	if p.id.Load()>>16 == gen {
 		return
 	}
-	n := min(s.mmu.ASIDs(), s.asidLimit)
+	n := min(s.mmu.ASIDs(), int(s.asidLimit.Load()))
 	var asid uint16
 	switch {
 	case n == 0:
@@ -160,6 +186,7 @@ func (s *System) identify(p *Pmap) {
 				return // another CPU runs p, so that p kept its identifier
 			}
 			if s.skipKept(); s.nextASID > n {
+				// Each other CPU can keep two: of what it has loaded, and of what it loads next.
 				panic(fmt.Sprintf("pmap: %d identifiers for %d CPUs", n, len(s.cpus)))
 			}
 		}
@@ -176,30 +203,46 @@ func (s *System) skipKept() {
 	}
 }
 
-// newGeneration makes every identifier free that no CPU uses. This CPU leaves its root
+// newGeneration makes every identifier free that no CPU uses. The only CPU leaves its root
 // first: what it walked between the flush and the switch would be cached under an
-// identifier that another pmap gets next. A pmap that another CPU has loaded keeps its
-// identifier, so that CPU need not be told: the flush only costs it time.
+// identifier that another pmap gets next. A pmap that one of several CPUs has loaded, or is
+// about to load, keeps its identifier, so that CPU need not be told: the flush only costs it
+// time.
 //
 // CPUs that change entries read generation and identifier without s.mu: see liveRoot. So
 // the running address spaces get into the new generation before it begins. Preconditions:
 // s.mu held.
 func (s *System) newGeneration() uint64 {
-	s.load(nil)
+	if !s.many {
+		s.load(nil)
+	}
+	s.rolling.Store(true) // before coming is read: see loadAtOnce
 	gen := s.gen.Load() + 1
 	s.nextASID = 1
 	s.freeASID = s.freeASID[:0]
 	clear(s.kept)
 	for i := range s.cpus {
-		if q := s.cpus[i].current.Load(); q != nil {
-			asid := uint16(q.id.Load())
-			s.kept[asid] = true
-			q.id.Store(gen<<16 | uint64(asid))
-		}
+		c := &s.cpus[i]
+		// A pmap that is coming may become current between the two reads.
+		s.keep(c.coming.Load(), gen)
+		s.keep(c.current.Load(), gen)
 	}
 	s.gen.Store(gen)
 	s.mmu.FlushAll()
+	s.rolling.Store(false)
 	return gen
+}
+
+// keep lets p, which may be nil, keep its identifier in the generation that begins. A pmap
+// that is only coming may have none of the present generation.
+func (s *System) keep(p *Pmap, gen uint64) {
+	if p == nil {
+		return
+	}
+	if id := p.id.Load(); id>>16 == gen-1 {
+		s.kept[uint16(id)] = true
+		p.id.Store(gen<<16 | id&0xffff)
+	}
 }
 
 // LimitIdentifiers limits the number of identifiers in use to n (0: none; negative: as many
@@ -209,14 +252,10 @@ func (s *System) LimitIdentifiers(n int) {
 	if n < 0 {
 		n = math.MaxInt
 	}
+	s.Deactivate()
 	s.mu.Lock()
-	s.asidLimit = n
-	if s.local {
-		s.load(nil)
-		for i := range s.cpus {
-			clear(s.cpus[i].slots[:])
-		}
-	} else {
+	s.asidLimit.Store(int64(n)) // each CPU that has identifiers of its own looks when it loads a pmap
+	if !s.local {
 		s.newGeneration()
 	}
 	s.mu.Unlock()
@@ -228,11 +267,15 @@ func (s *System) LimitIdentifiers(n int) {
 func (s *System) leaveLocked(p *Pmap) {
 	p.leaving.Store(true)
 	id := p.id.Load()
-	if s.thisCPU().current.Load() == p {
-		s.load(nil)
-	}
 	if s.many {
+		pin()
+		if s.thisCPU().current.Load() == p {
+			s.Leave()
+		}
+		unpin()
 		s.mustNotHave(p, "purge")
+	} else if s.thisCPU().current.Load() == p {
+		s.load(nil)
 	}
 	if s.local {
 		// Slots know the pmap by its serial. With a new serial, no CPU uses what it may

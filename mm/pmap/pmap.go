@@ -109,7 +109,10 @@ type System struct {
 	cow, wired  arch.PTE
 	sole        arch.PTE
 
-	gen atomic.Uint64 // generation of identifiers; changed under mu
+	gen     atomic.Uint64 // generation of identifiers; changed under mu
+	rolling atomic.Bool   // a new generation begins; changed under mu
+
+	asidLimit atomic.Int64 // identifiers in use at most; see LimitIdentifiers
 
 	many  bool // [I] there are several CPUs
 	local bool // [I] there are several CPUs, and flushes reach the calling CPU only: see shoot.go
@@ -120,13 +123,12 @@ type System struct {
 
 	serials atomic.Uint64 // the last serial given to a pmap; used if local
 
-	mu        sync.Mutex
-	nextASID  int
-	freeASID  []uint16        // free identifiers of this generation, flushed
-	kept      map[uint16]bool // identifiers of earlier generations that are in use in this one
-	asidLimit int             // identifiers in use at most; see LimitIdentifiers
-	roots     [2][]phys.Frame // recycled roots by layout: user half zero, kernel half valid
-	work      []*teardown
+	mu       sync.Mutex
+	nextASID int
+	freeASID []uint16        // free identifiers of this generation, flushed
+	kept     map[uint16]bool // identifiers of earlier generations that are in use in this one
+	roots    [2][]phys.Frame // recycled roots by layout: user half zero, kernel half valid
+	work     []*teardown
 
 	barrier func() // [I] after SetBarrier
 }
@@ -161,7 +163,8 @@ const frameBits = arch.PTE(^phys.Frame(0)) << arch.PageShift
 // NewSystem makes the page-table state of a machine with this memory, entry format and MMU.
 // m must be ready to hand out frames.
 func NewSystem(m *phys.Memory, f *arch.Format, mmu arch.MMU) *System {
-	s := &System{mem: m, f: *f, mmu: mmu, addr: f.Addr, asidLimit: math.MaxInt, yield: func() {}}
+	s := &System{mem: m, f: *f, mmu: mmu, addr: f.Addr, yield: func() {}}
+	s.asidLimit.Store(math.MaxInt)
 	s.softShift = uint(bits.TrailingZeros64(uint64(f.Soft[0])))
 	for i, b := range f.Soft {
 		if b != 1<<(s.softShift+uint(i)) {

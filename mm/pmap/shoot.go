@@ -133,16 +133,16 @@ func (s *System) loaded(c *cpu, p *Pmap) {
 
 // loadLocal loads p's root under an identifier of this CPU. It first flushes the
 // translations cached under that identifier, unless they are p's and p has not changed
-// since. Preconditions: s.mu held.
+// since. The caller is pinned, and has stored c.coming.
 func (s *System) loadLocal(c *cpu, p *Pmap) {
 	if c.current.Load() != nil {
 		c.slots[c.slot].seen = c.seen.Load()
 	}
-	n := min(s.mmu.ASIDs(), s.asidLimit, cpuSlots)
+	n := min(s.mmu.ASIDs(), int(s.asidLimit.Load()), cpuSlots)
+	clear(c.slots[n:])
 	root := arch.Root{Table: p.root.PA(), Layout: p.layout}
-	// coming is stored before changes is read, and before the CPU can walk. So a CPU that
+	// coming was stored before changes is read, and before the CPU can walk. So a CPU that
 	// raises changes after this read finds that this CPU has p.
-	c.coming.Store(p)
 	changes := p.smp.changes.Load()
 	if n > 0 {
 		i := int(c.asidOf(p)) - 1
