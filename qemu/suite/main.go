@@ -39,7 +39,7 @@ func (t *tally) fail(format string, args ...any) {
 func main() {
 	host := flag.Bool("host", true, "run the host tests")
 	boots := flag.String("boots", "", "run only the boots whose title contains this")
-	limit := flag.Duration("timeout", 600*time.Second, "time limit of one boot")
+	limit := flag.Duration("timeout", 900*time.Second, "time limit of one boot")
 	jobs := flag.Int("j", runtime.NumCPU(), "boots at a time")
 	flag.Parse()
 

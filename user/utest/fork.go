@@ -202,11 +202,11 @@ func tree(depth int) int {
 	return n
 }
 
-// forkStorm: 2000 children, sixteen alive at a time.
+// forkStorm: 600 children, sixteen alive at a time.
 func forkStorm() {
 	quiet()
 	var live []int
-	for range 2000 {
+	for range 600 {
 		if len(live) == 16 {
 			equal("status", wait(live[0]), 0)
 			live = live[1:]

@@ -353,7 +353,7 @@ func schedEachCPU() {
 		}
 		// The sleeper changes its CPU. An emulator that runs the CPUs in turn goes on with the
 		// other CPU whenever a timer is set, so the sleeper's CPU would lose its turns.
-		for i := range 100 {
+		for i := range 40 {
 			setAffinity([2]uint64{first, second}[i%2])
 			nap()
 			nap()
