@@ -47,7 +47,7 @@ const (
 // other machine and the least memory boot with the quick set.
 var suiteBoots = []boot{
 	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=shared", "exit=purge"}, icount: true},
-	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=shared", "exit=purge", less}, debug: true},
+	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=shared", "time=real", less}, debug: true},
 	{arch: "amd64", machine: "q35", mem: "256M", args: []string{"layout=separate", "exit=purge", less}, icount: true},
 	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"layout=separate", "exit=purge", less}, icount: true},
 	{arch: "amd64", machine: "q35", mem: "256M", cpus: 2, args: []string{"layout=shared", "exit=reaper", less}, banner: twoRun},
@@ -61,7 +61,6 @@ var suiteBoots = []boot{
 		banner: `(?m)^warning: exit=parent is unsound on purpose(.*\n)+?ok \d+ - program/thread-churn # breaks E5: `},
 	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"selftest=program/", "exit=eager"}, icount: true,
 		banner: `(?m)^warning: exit=eager is unsound on purpose: it breaks E1`},
-	{arch: "arm64", machine: "virt", mem: "256M", args: []string{"selftest=exit/,threads/,meet/,console/", "time=real"}},
 	{arch: "amd64", machine: "microvm", mem: "128M", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "virt-gicv3", mem: "1G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "virt-el2", mem: "128M", args: []string{"selftest=quick"}},
