@@ -28,10 +28,13 @@ func fork(child func() int) int { return forkWith(0, child) }
 // forkWith is fork with flags of clone(2) that share no memory.
 //
 // The child must not inherit a request to yield, of which there is one whenever a collection
-// begins or ends: it could obey only by waiting for a thread that it does not have. Such a
-// request is a value of the goroutine's stack bound, which afterFork sets anew in the child
-// too. No other thread is there that could set it again.
+// begins or ends, and when the goroutine has run for 10 ms: it could obey only by waiting for a
+// thread that it does not have. Such a request is a value of the goroutine's stack bound, which
+// afterFork sets anew in the child too. But it is remembered, and anything that holds a lock of
+// the runtime for a moment, as an allocation does, sets it again. Gosched obeys what has been
+// requested so far.
 func forkWith(flags uintptr, child func() int) int {
+	runtime.Gosched()
 	beforeFork()
 	pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, flags|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
 	afterFork()
