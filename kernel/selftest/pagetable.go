@@ -179,7 +179,7 @@ func promoteDemote(t *T) {
 // Broken by: identify that gives every space identifier 1 (arm64). (QEMU has no PCIDs, and
 // drops its TLB whenever TTBR0's ASID changes. So the host tests of pmap test that FlushAll
 // and FlushASID come in time.)
-func identifiersRunOut(t *T) { t.manySpaces(max(3, t.Machine.CPUs())) }
+func identifiersRunOut(t *T) { t.manySpaces(2*t.Machine.CPUs() + 1) }
 
 // noIdentifiers: the same on a machine without identifiers.
 // Broken by: arm64's Activate without its flush for ASID 0 (amd64 QEMU's CPUs have no

@@ -25,7 +25,7 @@ type cpusKind struct {
 }
 
 var cpusKinds = []cpusKind{
-	{"broadcast", &arm64.Format, 6, true}, // more identifiers than CPUs, but so few that they run out
+	{"broadcast", &arm64.Format, 2*testCPUs - 1, true}, // just enough: see identify
 	{"interrupts", &amd64.Format, 0, false},
 	{"interrupts-identifiers", &amd64.Format, 3, false},
 }
@@ -307,6 +307,33 @@ func TestIdentifiersOnCPUs(t *testing.T) {
 		for i := range ps {
 			ps[i].Purge(nil, nil)
 			ps[i].Destroy()
+		}
+		must(t, b.mem.Audit())
+	})
+}
+
+// A CPU that changes between address spaces which have their identifiers waits for no lock. If
+// it did, threads that change the address space at each turn would queue for the lock for
+// longer than their turns last. Broken by (it hangs): loadAtOnce that always fails.
+func TestActivateWaitsForNobody(t *testing.T) {
+	eachKind(t, func(t *testing.T, b *bench, k *cpusKind) {
+		p, q := b.pmap(arch.SharedUK), b.pmap(arch.Separate)
+		change := func() {
+			b.mmu.On(1, func() {
+				for range 3 {
+					p.Activate()
+					b.sys.LeaveUser()
+					q.Activate()
+					b.sys.LeaveUser()
+				}
+				b.sys.Deactivate()
+			})
+		}
+		change()
+		b.sys.WithLock(change)
+		for _, p := range []*pmap.Pmap{p, q} {
+			p.Purge(nil, nil)
+			p.Destroy()
 		}
 		must(t, b.mem.Audit())
 	})
