@@ -42,7 +42,8 @@ import (
 
 // Config is what the network needs of the rest of the kernel.
 type Config struct {
-	// Random fills p with unpredictable bytes. Required.
+	// Random fills p with unpredictable bytes. It may be called by several goroutines at a
+	// time. Required.
 	Random func(p []byte)
 	// Monotonic is the clock of deadlines, nanoseconds. Required.
 	Monotonic func() int64

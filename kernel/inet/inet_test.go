@@ -29,9 +29,16 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, charges: charge.Unlimited(), time: faketime.NewManualClock()}
+	var mu sync.Mutex
 	seed := [32]byte{1}
+	random := func(p []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		seed = sha256.Sum256(seed[:])
+		copy(p, bytes.Repeat(seed[:], len(p)/32+1))
+	}
 	w.Net = &Net{clock: w.time, socks: map[*sock]struct{}{}, cfg: Config{
-		Random:     func(p []byte) { seed = sha256.Sum256(seed[:]); copy(p, bytes.Repeat(seed[:], len(p)/32+1)) },
+		Random:     random,
 		Monotonic:  func() int64 { return 1 },
 		TimerMoved: func() {},
 		Kernel:     w.charges.User(1),
