@@ -176,6 +176,8 @@ func edits() []rule {
 			"the global queue, where it puts the caller, is emptied into the P's as a whole: those that came later would be behind it for good"),
 		e("runtime/proc.go", "func goschedImpl(gp *g, preempted bool) {\n", "func goschedImpl(gp *g, preempted bool) {\n\tpauseOthers()\n",
 			"who gives way may wait for another CPU, in a loop"),
+		e("runtime/stack.go", "\tpreempt := stackguard0 == stackPreempt\n", "\tpreempt := stackguard0 == stackPreempt || gp.syscallsp != 0\n",
+			"between EnterUser and LeaveUser there is room on the stack, so a function is here because of a request to yield, which the collector may have taken back meanwhile (suspendG); to grow the stack would wait for ever for the status _Grunning"),
 		e("runtime/proc.go", "func goschedIfBusy() {\n\tgp := getg()\n", "func goschedIfBusy() {\n\tpauseOthers()\n\tgp := getg()\n",
 			"bgsweep waits for another CPU's sweep in a loop with this call. An emulator that runs the CPUs in turn gives the loop 100 ms at each turn"),
 		e("runtime/proc.go", "func runqput(pp *p, gp *g, next bool) {\n", "func runqput(pp *p, gp *g, next bool) {\n\tif gp.grim != 0 && putSpecial(pp, gp, next) {\n\t\treturn\n\t}\n\tif next && gp.grim&placeLast == 0 {\n\t\tpp.grim.woken.put(gp)\n\t\treturn\n\t}\n",
