@@ -168,6 +168,7 @@ func cpuKillInterrupts(t *T) {
 			th.SetSched(proc.Sched{CPUs: 1 << bound})
 			return false
 		})
+		t.eventually("the program is on its CPU", func() bool { return t.Pmaps.Loaded(bound) != nil })
 		before := t.shoots()
 		err := q.Signal(&proc.Siginfo{Signo: unix.SIGKILL})
 		t.check("kill", err)
