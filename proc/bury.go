@@ -12,15 +12,15 @@ import (
 // thread any more, and no CPU is on its u-area or root (exit1, steps 2b and 6), so both may
 // be freed (E3). bury runs in the reaper, or in the worker after main has returned.
 func (k *Kernel) bury(t *Thread, by exit.Context) {
-	p, last, kept := t.p, t.last, t.kept
-	if last {
+	p := t.p
+	if t.last {
 		step := exit.StepOffStack
 		if by == exit.InReaper {
 			step = exit.StepReaper
 		}
 		k.trace(step, p.pid, by)
 	}
-	if !kept {
+	if !t.kept {
 		t.free()
 	}
 	// Each thread has added 1 when it died, except the last one. So the burial that makes
@@ -137,9 +137,10 @@ func (e *ending) Zombify(by exit.Context) {
 			k.treeMu.Lock()
 		}
 	}
-	k.unlinkChild(p)
+	kids := k.siblings(p)
+	kids.live.remove(linkSibling, p)
 	p.onZombies = true
-	k.linkChild(p)
+	kids.zombies.push(linkSibling, p)
 	claimed := k.announce(p, by)
 	k.treeMu.Unlock()
 	if claimed { // the parent has begun to ignore its children only now

@@ -24,7 +24,7 @@ const (
 // it returns false the caller must call settle. Preconditions: k.treeMu held, p is on its
 // parent's list of zombies and its debt is not paying.
 func (k *Kernel) claim(p *Process, by exit.Context) (gone bool) {
-	k.unlinkChild(p)
+	k.siblings(p).zombies.remove(linkSibling, p)
 	p.parent = nil
 	p.madeBy(nil)
 	if p.debt != none {

@@ -99,7 +99,7 @@ func (t *Thread) exit1() (bury bool) {
 	// 5, because the parent must not learn of the end while writes are still on their way
 	// (E1).
 	if d.Exiting != nil {
-		d.Exiting((*ending)(p))
+		d.Exiting((*ending)(p), exit.InProcess)
 	}
 
 	// 5. NOTE: FROM HERE ON THIS THREAD MAY NOT SLEEP. Locks are only held for short times.

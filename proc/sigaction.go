@@ -129,10 +129,14 @@ func (p *Process) ignoresChildren() (nowait, silent, moot bool) {
 		p.mu.Unlock()
 		return false, true, true
 	}
-	act := p.acts.get(syscall.SIGCHLD)
-	moot = p.discardsByLocked(&act, syscall.SIGCHLD, nil)
+	p.acts.mu.Lock()
+	act := &p.acts.acts[syscall.SIGCHLD-1]
+	silent = act.Handler == SIG_IGN
+	nowait = silent || act.Flags&SA_NOCLDWAIT != 0
+	moot = p.discardsByLocked(act, syscall.SIGCHLD, nil)
+	p.acts.mu.Unlock()
 	p.mu.Unlock()
-	return act.Handler == SIG_IGN || act.Flags&SA_NOCLDWAIT != 0, act.Handler == SIG_IGN, moot
+	return nowait, silent, moot
 }
 
 // SigMasks returns the signal sets for /proc/PID/status.

@@ -70,10 +70,10 @@ func (k *Kernel) traceThread(s exit.Step, t *Thread) {
 // addition and two stores, 44 instructions in all. It may be called with any lock of this
 // package held.
 func (k *Kernel) record(what uint64) {
+	when := k.now()
 	if k.several {
 		what |= uint64(k.m.CPU()) << cpuShift
 	}
-	when := k.now()
 	r := k.traces
 	n := atomic.AddUint64(&r.n, 1) - 1
 	r.put(n, when, what)

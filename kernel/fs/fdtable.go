@@ -31,6 +31,8 @@ type FDTable struct {
 	limit int
 	fixed bool // CloseAll is done: no file may be added any more
 
+	recorded atomic.Bool // [a] the table's users may have record locks, or had some
+
 	// few holds the slots as long as they fit: most processes have standard input, output
 	// and error, and a file or two.
 	few [6]fdSlot
@@ -286,7 +288,9 @@ func (d *FDTable) Close(fd int) error {
 // let drops the table's reference on a file that has lost its descriptor. The record locks
 // of the table's users end as soon as one of the file's descriptors is closed.
 func (d *FDTable) let(f *File) {
-	f.dropRecords(d)
+	if d.recorded.Load() {
+		f.DropRecords(d)
+	}
 	f.Release()
 }
 
@@ -421,7 +425,7 @@ const (
 // giveWay lets others run after every closeTurn steps of a loop; i is the number of the
 // step. Precondition: no lock is held.
 func (d *FDTable) giveWay(i int) {
-	if d.yield != nil && i%closeTurn == closeTurn-1 {
+	if d.yield != nil && uint(i)%closeTurn == closeTurn-1 {
 		d.yield()
 	}
 }

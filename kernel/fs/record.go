@@ -105,6 +105,9 @@ func (f *File) SetLock(t Task, table *FDTable, l *RecordLock, wait bool) error {
 		return err
 	}
 	tab := &f.node.base().fileLocks().records
+	if table != nil {
+		table.recorded.Store(true)
+	}
 	switch l.Type {
 	case unix.F_UNLCK:
 		return f.fs.records.Unlock(tab, r, f.fs.payer(t))
@@ -123,13 +126,11 @@ func (f *File) SetLock(t Task, table *FDTable, l *RecordLock, wait bool) error {
 	return f.fs.records.Set(tab, r, f.fs.payer(t), table != nil, sleeps)
 }
 
-// dropRecords releases the record locks that the users of table have on the file.
-func (f *File) dropRecords(table *FDTable) {
+// DropRecords releases the record locks that the users of table have on the file. It is for
+// a descriptor that is being closed, and for a lock that was set while another thread closed
+// the descriptor.
+func (f *File) DropRecords(table *FDTable) {
 	if l := f.node.base().locks.Load(); l != nil {
 		f.fs.records.Drop(&l.records, table)
 	}
 }
-
-// DropRecords is dropRecords, for a lock that was set while another thread closed the
-// descriptor.
-func (f *File) DropRecords(table *FDTable) { f.dropRecords(table) }

@@ -235,7 +235,7 @@ func (x *executable) readString(c ctx, va arch.VA) error {
 }
 
 // program returns what /proc keeps of x. It takes a reference on x's file. Error: ENOMEM.
-func (x *executable) program(payer *charge.User) (program, error) {
+func (x *executable) program(payer *charge.User) (*program, error) {
 	var argv []byte
 	from := 0
 	if len(x.before) > 0 {

@@ -18,7 +18,7 @@ type files struct {
 	place *fs.Place
 
 	mu      sync.Mutex // protects program
-	program program
+	program *program   // nil: none
 
 	// fds and place point to these, unless they are shared with another process. So a fork
 	// needs only one allocation.
@@ -26,60 +26,51 @@ type files struct {
 	ownPlace fs.Place
 }
 
-// program has the arguments of execve(2). It has a reference on exe and on text. The zero
-// value is no program.
+// program has the arguments of execve(2). A process and its forked children share it.
 type program struct {
-	exe       *fs.File
-	argv, env []byte // in text: strings with a NUL after each; cut to maxShown bytes
-	text      *programText
-}
-
-// programText has the arguments and the environment that /proc shows. A process and its
-// forked children share it.
-type programText struct {
-	refs  atomic.Int32
-	payer *charge.User // [I]
-	size  int          // [I] of arguments and environment together
-	few   [192]byte    // holds both if there is room: most commands are short
+	refs      atomic.Int32
+	exe       *fs.File     // [I] with a reference
+	argv, env []byte       // [I] for /proc: strings with a NUL after each; cut to maxShown bytes
+	payer     *charge.User // [I]
+	few       [192]byte    // holds argv and env if there is room: most commands are short
 }
 
 // newProgram makes a program that payer pays for. It takes a reference on exe, and copies
 // the strings. Error: ENOMEM.
-func newProgram(exe *fs.File, argv, env []byte, payer *charge.User) (program, error) {
+func newProgram(exe *fs.File, argv, env []byte, payer *charge.User) (*program, error) {
 	argv, env = argv[:min(len(argv), maxShown)], env[:min(len(env), maxShown)]
-	t := &programText{payer: payer, size: len(argv) + len(env)}
-	if !payer.Take(charge.Process, t.cost()) {
-		return program{}, syscall.ENOMEM
+	n, size := len(argv), len(argv)+len(env)
+	if !payer.Take(charge.Process, programCost(size)) {
+		return nil, syscall.ENOMEM
 	}
-	t.refs.Store(1)
-	b := t.few[:]
-	if t.size > len(b) {
-		b = make([]byte, t.size)
+	p := &program{exe: exe.Ref(), payer: payer}
+	p.refs.Store(1)
+	b := p.few[:]
+	if size > len(b) {
+		b = make([]byte, size)
 	}
-	n := copy(b, argv)
+	copy(b, argv)
 	copy(b[n:], env)
-	return program{exe.Ref(), b[:n:n], b[n:t.size], t}, nil
+	p.argv, p.env = b[:n:n], b[n:size]
+	return p, nil
 }
 
-func (t *programText) cost() int64 { return int64(unsafe.Sizeof(*t)) + int64(t.size) }
+// programCost is the charge for a program with size bytes of arguments and environment.
+func programCost(size int) int64 { return int64(unsafe.Sizeof(program{})) + int64(size) }
 
-// ref returns p with new references, for another holder.
-func (p program) ref() program {
-	if p.text != nil {
-		p.text.refs.Add(1)
-		p.exe.Ref()
+// ref adds a holder to p, which may be nil, and returns p.
+func (p *program) ref() *program {
+	if p != nil {
+		p.refs.Add(1)
 	}
 	return p
 }
 
-// release drops the holder's references.
-func (p program) release() {
-	if p.text == nil {
-		return
-	}
-	p.exe.Release()
-	if p.text.refs.Add(-1) == 0 {
-		p.text.payer.Give(charge.Process, p.text.cost())
+// release removes a holder of p, which may be nil.
+func (p *program) release() {
+	if p != nil && p.refs.Add(-1) == 0 {
+		p.exe.Release()
+		p.payer.Give(charge.Process, programCost(len(p.argv)+len(p.env)))
 	}
 }
 
@@ -137,7 +128,7 @@ func (f *files) Fork(flags proc.CloneFlags, owner *charge.User) (proc.Files, err
 // CloseAll implements proc.Files. It is called at exit, while user memory still exists.
 func (f *files) CloseAll() {
 	f.fds.CloseAll()
-	f.setProgram(program{})
+	f.setProgram(nil)
 }
 
 // Shared implements proc.Files.
@@ -146,15 +137,15 @@ func (f *files) Shared() bool { return f.fds.Shared() }
 // CloseOnExec implements proc.Files.
 func (f *files) CloseOnExec() { f.fds.CloseOnExec() }
 
-// getProgram returns the program with new references.
-func (f *files) getProgram() program {
+// getProgram returns the program, of which the caller is a new holder.
+func (f *files) getProgram() *program {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.program.ref()
 }
 
-// setProgram replaces the program. f takes over the references of p.
-func (f *files) setProgram(p program) {
+// setProgram replaces the program. f becomes a holder of p in the caller's place.
+func (f *files) setProgram(p *program) {
 	f.mu.Lock()
 	old := f.program
 	f.program = p

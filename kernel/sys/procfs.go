@@ -129,8 +129,9 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 		i.Files, i.Place = fl.fds, fl.place
 		i.Charged += uint64(fl.fds.Charged())
 		fl.mu.Lock()
-		i.Exe = fl.program.exe
-		i.Args, i.Env = fl.program.argv, fl.program.env
+		if prog := fl.program; prog != nil {
+			i.Exe, i.Args, i.Env = prog.exe, prog.argv, prog.env
+		}
 		fl.mu.Unlock()
 	}
 	if vs := p.VM(); vs != nil {

@@ -36,8 +36,8 @@ type Design struct {
 	// Source says who proposed the design or built it, and when.
 	Source string
 
-	// Exiting is step 4. It runs in the exiting process's last thread.
-	Exiting func(p Process)
+	// Exiting is step 4. It runs in the exiting process's last thread, so by is InProcess.
+	Exiting func(p Process, by Context)
 	// Threads says what happens to a dead thread, with its u-area and whatever else it
 	// holds.
 	Threads Fate

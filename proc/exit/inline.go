@@ -10,9 +10,9 @@ var Inline = Design{
 		"dead.",
 	Source: "NetBSD since 2004 (the reaper's removal), Linux (do_exit, finish_task_switch)",
 
-	Exiting: func(p Process) { p.FreeSpace(InProcess) },
+	Exiting: Process.FreeSpace,
 	Threads: AtOnce,
-	Last:    func(p Process, by Context) { p.Zombify(by) },
+	Last:    Process.Zombify,
 
 	Order: stages(begin, by(InProcess, StepPurgeBegin, StepPurgeEnd, StepSpaceFreed), dead,
 		by(InProcess, StepOffStack, StepZombie, StepSIGCHLD, StepWakeup), end),

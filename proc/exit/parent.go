@@ -11,7 +11,7 @@ var Parent = Design{
 	Source: "the first diff of the thread, 2 May 2025 (threads), and the attempt of September 2025 on tech@openbsd.org (wait frees)",
 
 	Threads: Kept,
-	Last:    func(p Process, by Context) { p.Zombify(by) },
+	Last:    Process.Zombify,
 	Owed: func(p Process, by Context) {
 		p.FreeSpace(by)
 		p.FreeThreads()

@@ -9,7 +9,7 @@ var Purge = Design{
 		"another's memory, and a parent that is woken finds everything done.",
 	Source: "Theo de Raadt, tech@openbsd.org, 3 May 2025; mpi's uvm_purge() of 12 May 2025; in OpenBSD since mid-2025",
 
-	Exiting: func(p Process) { p.Purge(InProcess) },
+	Exiting: Process.Purge,
 	Threads: ToReaper,
 	Last:    freeAndZombify,
 
