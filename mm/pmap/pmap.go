@@ -7,7 +7,7 @@
 // Locks, outermost first:
 //
 //	Pmap.mu            the tables below one root; Copy locks source, then copy
-//	    System.mu      identifiers, which CPU runs what, stocks of roots
+//	    System.mu      identifiers, stocks of roots, and what the CPU runs if there is only one
 //	    phys.Memory.mu
 //
 // No lock is held while a Visitor or a yield function runs. Apart from these nothing here
