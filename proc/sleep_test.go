@@ -170,6 +170,47 @@ func TestSlices(t *testing.T) {
 	})
 }
 
+// A thread that had to let others run before it entered user mode has its whole turn
+// afterwards. Broken by: runSeveral without the resume after rejoin.
+func TestTurnAfterRejoin(t *testing.T) {
+	var now, refuse atomic.Int64
+	tm := &timedMachine{sets: new(atomic.Int64), last: new(atomic.Int64), wakes: new(atomic.Int64), woken: new(atomic.Int64)}
+	m := newMachine(t, 4096, func(c *Config) {
+		tm.machine = c.Machine.(*machine)
+		c.Machine = severalCPUs{tm}
+		c.Slice = time.Duration(2 * minSlice)
+		c.Woken = func() int { return 0 }
+		c.Clock = now.Load
+	})
+	others := func() { now.Add(100 * minSlice) }
+	ask := func() func() {
+		if refuse.Add(-1) == 0 {
+			return others
+		}
+		return nil
+	}
+	waits.Store(&ask)
+	defer waits.Store(nil)
+	m.run(0, func(u *user) {
+		refuse.Store(1)
+		u.must(func(*Thread) (uint64, error) { return 0, nil })
+		if now.Load() == 0 {
+			t.Error("the others have not run")
+		}
+		before := u.t.usage.involuntary.Load()
+		interrupts := 0
+		u.Spin(func() bool { interrupts++; return interrupts > 1 })
+		if n := u.t.usage.involuntary.Load() - before; n != 0 {
+			t.Error("an interrupt at the start of the turn ends it")
+		}
+	})
+}
+
+// severalCPUs is a machine whose kernel believes that there are two CPUs.
+type severalCPUs struct{ *timedMachine }
+
+func (severalCPUs) CPUs() int { return 2 }
+
 // While another CPU moves the time of a modified timer from the second word to the first, as
 // the runtime does, nextTimer does not miss it. Broken by reading the first word first.
 func TestNextTimerWhileMoved(t *testing.T) {
