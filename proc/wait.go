@@ -279,8 +279,8 @@ func (p *Process) Wait() WaitResult {
 }
 
 // siblings returns the lists that p is on: those of its parent's children, or of the
-// processes without a parent. linkChild and unlinkChild maintain them. Preconditions:
-// treeMu held.
+// processes without a parent. linkChild and unlinkChild maintain them, and so do Zombify and
+// claim, which know the list. Preconditions: treeMu held.
 func (k *Kernel) siblings(p *Process) *procTree {
 	if p.parent == nil {
 		return &k.parentless

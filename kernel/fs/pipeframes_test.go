@@ -188,8 +188,8 @@ func pipeModel(t *testing.T, seed uint64) {
 }
 
 // If the last reader closes in the middle of a write, the writer gets the count of bytes
-// written, and EPIPE, for the signal. Broken by: writeFrom that returns the error only
-// without a count.
+// written, and EPIPE, for the signal. Broken by: writeFrom that returns the count without
+// EPIPE.
 func TestPipePartialWriteBreaks(t *testing.T) {
 	w := newWorld(t)
 	r, wr, err := w.Pipe(w.task, 0)
