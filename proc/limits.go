@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"grim/mm/charge"
+	"grim/mm/vm"
 )
 
 // Unlimited is RLIM_INFINITY.
@@ -60,8 +61,18 @@ func (p *Process) Limit(which int) (Rlimit, error) {
 		return Rlimit{}, syscall.EINVAL
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.limits[which], nil
+	l := p.limits[which]
+	p.mu.Unlock()
+	return l, nil
+}
+
+// MemoryLimits returns l with p's limits of memory, as they are at one moment.
+func (p *Process) MemoryLimits(l vm.Limits) vm.Limits {
+	p.mu.Lock()
+	l.AS, l.Data = p.limits[syscall.RLIMIT_AS].Cur, p.limits[syscall.RLIMIT_DATA].Cur
+	l.Stack, l.Memlock = p.limits[syscall.RLIMIT_STACK].Cur, p.limits[rlimitMemlock].Cur
+	p.mu.Unlock()
+	return l
 }
 
 // SetLimit sets one limit. EINVAL for a number that does not exist, or if Cur is above Max.

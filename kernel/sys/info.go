@@ -133,19 +133,9 @@ func settle[T comparable](read func() T, apply func(T)) {
 	}
 }
 
-// memoryLimits returns l with p's limits.
+// memoryLimits returns l with the limits of p, whose credentials are who.
 func memoryLimits(l vm.Limits, p *proc.Process, who *proc.Cred) vm.Limits {
-	for _, x := range [...]struct {
-		which int
-		to    *uint64
-	}{
-		{unix.RLIMIT_AS, &l.AS}, {unix.RLIMIT_DATA, &l.Data},
-		{unix.RLIMIT_STACK, &l.Stack}, {unix.RLIMIT_MEMLOCK, &l.Memlock},
-	} {
-		if r, err := p.Limit(x.which); err == nil {
-			*x.to = r.Cur
-		}
-	}
+	l = p.MemoryLimits(l)
 	if who.Has(cred.IPCLock) {
 		l.Memlock = vm.Unlimited // CAP_IPC_LOCK
 	}

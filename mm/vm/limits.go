@@ -27,8 +27,9 @@ var noLimits = Limits{AS: Unlimited, Data: Unlimited, Stack: 8 << 20, Memlock: U
 // Limits returns the limits.
 func (vs *VMSpace) Limits() Limits {
 	vs.mu.Lock()
-	defer vs.mu.Unlock()
-	return vs.limits
+	l := vs.limits
+	vs.mu.Unlock()
+	return l
 }
 
 // SetLimits replaces the limits. Existing mappings stay.
