@@ -199,8 +199,9 @@ func (t *Thread) FutexWake(va arch.VA, n int, bits uint32, private bool) (int, e
 	}
 	b := t.p.k.futexBucket(key)
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.wake(key, n, bits), nil
+	woken := b.wake(key, n, bits)
+	b.mu.Unlock()
+	return woken, nil
 }
 
 // lockTwo locks the buckets of two words, in order of address.

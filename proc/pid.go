@@ -64,7 +64,12 @@ func (pt *pidTable) find(n int) *pidEntry {
 // been made before.
 func (pt *pidTable) alloc(init bool) (int, error) {
 	pt.mu.Lock()
-	defer pt.mu.Unlock()
+	n, err := pt.allocLocked(init)
+	pt.mu.Unlock()
+	return n, err
+}
+
+func (pt *pidTable) allocLocked(init bool) (int, error) {
 	if init {
 		if pt.chunks[0] != nil && pt.entry(1).uses > 0 {
 			return 0, syscall.EEXIST
