@@ -88,7 +88,8 @@ type DirtyPage struct {
 // Visitor is shown dirty Shared pages. Remove and Purge show them after they were unlinked
 // and flushed, and before their reference is given up; Clean shows them after they were
 // write-protected. Dirty is called with no lock of this package held, and may sleep. pages
-// is valid during the call only.
+// is valid during the call only. It may be a whole leaf table's, so a visitor that works for
+// each page lets others run meanwhile.
 type Visitor interface{ Dirty(pages []DirtyPage) }
 
 type table = [arch.Entries]arch.PTE

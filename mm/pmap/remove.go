@@ -297,27 +297,23 @@ func (s *System) releaseLeaf(f phys.Frame, va arch.VA, td *teardown, v Visitor) 
 // showDirty shows v the dirty Shared pages of a leaf table that maps from va on. groups
 // says which groups of its entries to look at.
 func (s *System) showDirty(va arch.VA, rows *phys.Rows, groups uint64, td *teardown, v Visitor) {
-	stop, out := s.sharedDirty, td.dirty[:]
-	n := 0
+	stop, n := s.sharedDirty, 0
 	for ; groups != 0; groups &= groups - 1 {
 		g := bits.TrailingZeros64(groups)
 		at := va + arch.VA(g)<<(arch.PageShift+3)
 		for _, e := range &rows[g&63] {
-			if e&stop == stop && n < len(out) { // the second condition always holds: a table has no more entries
-				out[n] = DirtyPage{at, s.frame(e)}
+			if e&stop == stop {
+				td.dirty[n&(maxDirty-1)] = DirtyPage{at, s.frame(e)} // n is below: a table has no more entries
 				n++
 			}
 			at += arch.PageSize
 		}
 	}
-	for lo := 0; lo < n; lo += dirtyStep {
-		v.Dirty(out[lo:min(lo+dirtyStep, n)])
+	if n > 0 {
+		v.Dirty(td.dirty[:n])
 		s.yield()
 	}
 }
-
-// dirtyStep is how many dirty pages are shown before others run.
-const dirtyStep = 32
 
 // addDirty keeps u, with its reference, to be shown to v.
 func (td *teardown) addDirty(u DirtyPage, v Visitor) {

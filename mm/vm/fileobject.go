@@ -284,6 +284,7 @@ func (o *FileObject) PutDirtyRun(first int64, pages []pmap.DirtyPage) (refused i
 			if o.PutDirty(first+int64((pages[i].VA-pages[0].VA)>>arch.PageShift), pages[i].Frame) != nil {
 				refused++
 			}
+			o.sys.dirtyDone(i)
 		}
 		return refused
 	}

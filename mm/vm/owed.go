@@ -94,7 +94,7 @@ type dirtyCollector struct {
 // Dirty is called by package pmap. Preconditions: vs.mu held, the entries not yet removed.
 func (c *dirtyCollector) Dirty(pages []pmap.DirtyPage) {
 	var e *entry
-	for _, p := range pages {
+	for i, p := range pages {
 		if e == nil || p.VA < e.start || p.VA >= e.end {
 			if e = c.vs.tree.find(p.VA); e == nil || e.obj == nil {
 				panic("vm: dirty shared page outside every object mapping")
@@ -109,6 +109,7 @@ func (c *dirtyCollector) Dirty(pages []pmap.DirtyPage) {
 			c.add(owed{dirty: d, lastDirty: d})
 		}
 		d.pages = append(d.pages, dirtyPage{e.obj, e.index(p.VA), p.Frame})
+		c.vs.sys.dirtyDone(i)
 	}
 }
 

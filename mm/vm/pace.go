@@ -22,6 +22,16 @@ func (p *pace) spend(s *System, instructions int) {
 	}
 }
 
+// dirtyStep is how many pages are handed back to an object, one by one, before others run.
+const dirtyStep = 32
+
+// dirtyDone is called when page i of a run has been handed back.
+func (s *System) dirtyDone(i int) {
+	if i%dirtyStep == dirtyStep-1 {
+		s.yield()
+	}
+}
+
 // spend is pace.spend for the operation that holds mu. Preconditions: mu held.
 func (vs *VMSpace) spend(instructions int) { vs.pace.spend(vs.sys, instructions) }
 
