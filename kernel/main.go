@@ -18,6 +18,7 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"os"
 	"runtime"
 	"runtime/goos"
@@ -173,7 +174,9 @@ func (s *system) start() error {
 	if err := s.mountRoot(); err != nil {
 		return err
 	}
-	s.resolver()
+	if a := s.opts.Net.NameServer; a.IsValid() {
+		(&resolver{fs: s.fs}).set([]netip.Addr{a})
+	}
 	s.limitCharges()
 	runtime.PrepareHeap(uintptr(heapBytes() / heapAhead))
 	go collectWhenIdle()

@@ -40,33 +40,39 @@ func (s *system) startNetwork() {
 			return s.openNIC()
 		},
 	}
-	if a := s.opts.Net.Address; a.IsValid() {
-		c.Address = tcpip.AddressWithPrefix{Address: addressOf(a.Addr()), PrefixLen: a.Bits()}
-		c.Gateway = addressOf(s.opts.Net.Gateway)
-	}
+	c.Address, c.Gateway, c.DHCP = s.opts.Net.Address, s.opts.Net.Gateway, s.opts.Net.DHCP
+	resolver := resolver{fs: s.fs}
+	c.NameServers = resolver.set
 	s.net = inet.New(s.fs, c)
 }
 
-func addressOf(a netip.Addr) tcpip.Address {
-	if !a.IsValid() {
-		return tcpip.Address{}
-	}
-	return tcpip.AddrFrom4(a.As4())
+// resolver keeps /etc/resolv.conf up to date, if the tree has none of its own.
+type resolver struct {
+	fs   *fs.FS
+	text string // what the file has; "": there is none, or it is the tree's own
 }
 
-// resolver makes /etc/resolv.conf, if the tree has none and a name server was given.
-func (s *system) resolver() {
-	if !s.opts.Net.NameServer.IsValid() {
+func (r *resolver) set(servers []netip.Addr) {
+	text := ""
+	for _, a := range servers {
+		text += fmt.Sprintf("nameserver %s\n", a)
+	}
+	if text == r.text || text == "" {
 		return
 	}
-	at := fs.At{Place: s.fs.NewPlace()}
-	_ = s.fs.Mkdir(at, "/etc", 0o755) // it may be there
-	f, err := s.fs.Open(at, "/etc/resolv.conf", unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, 0o644)
+	at := fs.At{Place: r.fs.NewPlace()}
+	_ = r.fs.Mkdir(at, "/etc", 0o755) // it may be there
+	flags := unix.O_CREAT | unix.O_EXCL
+	if r.text != "" {
+		flags = unix.O_TRUNC
+	}
+	f, err := r.fs.Open(at, "/etc/resolv.conf", flags|unix.O_WRONLY, 0o644)
 	if err != nil {
 		return
 	}
 	defer f.Release()
-	if _, err := f.Write(nil, fmt.Appendf(nil, "nameserver %s\n", s.opts.Net.NameServer)); err != nil {
+	r.text = text
+	if _, err := f.Write(nil, []byte(text)); err != nil {
 		fmt.Println("grim: /etc/resolv.conf:", err)
 	}
 }

@@ -185,9 +185,6 @@ func (c *Config) loaded(args []string) []string {
 	if c.Icount {
 		words = append([]string{"time=virtual"}, words...)
 	}
-	if c.Net != "" { // what QEMU's network has for the first machine
-		words = append([]string{"ip=10.0.2.15/24,10.0.2.2,10.0.2.3"}, words...)
-	}
 	if len(words) > 0 {
 		args = append(args, "-append", strings.Join(words, " "))
 	}

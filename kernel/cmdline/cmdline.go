@@ -44,12 +44,14 @@ type Options struct {
 	Soak        time.Duration        // soak=: duration of the mixed load after the tests; 0: none
 	Seed        uint64               // seed=: seed of that load; 0: another seed in each boot
 	VirtIO      []machine.MMIODevice // virtio_mmio.device=SIZE@ADDRESS:IRQ, as for Linux; once for each device
-	Net         Net                  // ip=: the network device's addresses
+	Net         Net                  // ip=: how the network device gets its addresses
 	Args        []string             // after "--": the arguments of the first process
 }
 
-// Net is how the network device is set up: ip=ADDRESS/LENGTH[,GATEWAY[,NAMESERVER]].
+// Net is how the network device is set up: by DHCP, unless there is
+// ip=ADDRESS/LENGTH[,GATEWAY[,NAMESERVER]], or ip=none.
 type Net struct {
+	DHCP       bool
 	Address    netip.Prefix // not valid: none
 	Gateway    netip.Addr
 	NameServer netip.Addr
@@ -57,7 +59,13 @@ type Net struct {
 
 // parseNet reads the value of ip=.
 func parseNet(s string) (n Net, err error) {
-	bad := errors.New("it is ADDRESS/LENGTH[,GATEWAY[,NAMESERVER]], of IPv4")
+	switch s {
+	case "dhcp":
+		return Net{DHCP: true}, nil
+	case "none":
+		return n, nil
+	}
+	bad := errors.New("it is dhcp, none, or ADDRESS/LENGTH[,GATEWAY[,NAMESERVER]], of IPv4")
 	parts := strings.Split(s, ",")
 	if n.Address, err = netip.ParsePrefix(parts[0]); err != nil || !n.Address.Addr().Is4() || len(parts) > 3 {
 		return n, bad
@@ -136,7 +144,7 @@ const defaultCPUs = 2
 // Parse reads a command line. There is a warning for each word that it does not know. The
 // error names a word whose value is not valid, and lists the valid values.
 func Parse(line string) (o Options, warnings []string, err error) {
-	o = Options{Exit: exit.Designs[0], HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: defaultCPUs}
+	o = Options{Exit: exit.Designs[0], HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: defaultCPUs, Net: Net{DHCP: true}}
 	fs := flag.NewFlagSet("command line", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	type layout struct {

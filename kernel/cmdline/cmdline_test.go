@@ -1,6 +1,7 @@
 package cmdline
 
 import (
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	def := Options{Exit: &exit.Purge, HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: 2}
+	def := Options{Exit: &exit.Purge, HugePages: true, ASLR: true, SelfTest: "all", Init: "/init", Slice: proc.DefaultSlice, Crash: "no", CPUs: 2, Net: Net{DHCP: true}}
 	with := func(f func(*Options)) Options { o := def; f(&o); return o }
 	for _, c := range []struct {
 		line     string
@@ -37,6 +38,11 @@ func TestParse(t *testing.T) {
 				{Range: machine.Range{Base: 0xfeb00e00, Size: 512}, IRQ: 23}, {Range: machine.Range{Base: 0x10000000, Size: 4096}, IRQ: 5},
 			}
 		}), 0},
+		{"ip=10.0.2.15/24,10.0.2.2", with(func(o *Options) {
+			o.Net = Net{Address: netip.MustParsePrefix("10.0.2.15/24"), Gateway: netip.MustParseAddr("10.0.2.2")}
+		}), 0},
+		{"ip=none", with(func(o *Options) { o.Net = Net{} }), 0},
+		{"ip=dhcp", def, 0},
 		{"root=/dev/vda1 ro", with(func(o *Options) { o.Root, o.RootRO = "/dev/vda1", true }), 0},
 		{"aslr=off", with(func(o *Options) { o.ASLR = false }), 0},
 		{"slice=2ms quiet panic=-1", with(func(o *Options) { o.Slice = 2 * time.Millisecond }), 2},

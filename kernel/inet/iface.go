@@ -32,7 +32,7 @@ type iface struct {
 // ifaces lists them by number. It starts the stack.
 func (n *Net) ifaces() (list []*iface) {
 	for id, info := range n.run().NICInfo() {
-		i := &iface{index: int(id), name: info.Name, mac: make([]byte, 6), mtu: info.MTU, lo: info.Flags.Loopback, addrs: info.ProtocolAddresses, stats: info.Stats}
+		i := &iface{index: int(id), name: info.Name, mac: make([]byte, 6), mtu: info.MTU, lo: info.Flags.Loopback, addrs: slices.DeleteFunc(info.ProtocolAddresses, func(a tcpip.ProtocolAddress) bool { return a.AddressWithPrefix == noAddress }), stats: info.Stats}
 		copy(i.mac, info.LinkAddress)
 		i.flags = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
 		if i.lo {
@@ -93,7 +93,7 @@ func (n *Net) Ioctl(_ fs.Task, mem fs.UserMemory, req uint32, arg uint64) (uint6
 	case unix.SIOCGIFNAME, unix.SIOCGIFINDEX, unix.SIOCGIFFLAGS, unix.SIOCGIFADDR, unix.SIOCGIFNETMASK, unix.SIOCGIFBRDADDR,
 		unix.SIOCGIFDSTADDR, unix.SIOCGIFHWADDR, unix.SIOCGIFMTU, unix.SIOCGIFMETRIC, unix.SIOCGIFTXQLEN, unix.SIOCGIFMAP:
 	case unix.SIOCSIFFLAGS, unix.SIOCSIFADDR, unix.SIOCSIFNETMASK, unix.SIOCSIFMTU, unix.SIOCADDRT, unix.SIOCDELRT:
-		return 0, syscall.EPERM // interfaces are set up by the kernel command line
+		return 0, syscall.EPERM // interfaces are set up by DHCP or the kernel command line
 	default:
 		return 0, syscall.ENOTTY
 	}

@@ -19,6 +19,7 @@ package inet
 import (
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"runtime"
 	"sync"
 	"syscall"
@@ -53,9 +54,12 @@ type Config struct {
 	// Link opens the network device when the stack starts; nil, or a nil result: there is
 	// none.
 	Link func() (stack.LinkEndpoint, error)
-	// Address, Gateway are the device's; zero: none.
-	Address tcpip.AddressWithPrefix
-	Gateway tcpip.Address
+	// Address and Gateway are the device's; not valid: none. DHCP gets them from a server,
+	// and tells NameServers, which may be nil, what servers there are for names.
+	Address     netip.Prefix
+	Gateway     netip.Addr
+	DHCP        bool
+	NameServers func([]netip.Addr)
 	// Kernel pays for accepted sockets that no task stands behind.
 	Kernel *charge.User
 	// Log takes messages for the console.
@@ -104,10 +108,16 @@ const (
 
 // Net is the network of a machine.
 type Net struct {
-	cfg   Config
-	clock tcpip.Clock // [I] the stack's
-	start sync.Once
-	stack *stack.Stack // [I] after start
+	cfg       Config
+	clock     tcpip.Clock   // [I] the stack's
+	firstWait time.Duration // [I]
+	start     sync.Once
+	stack     *stack.Stack // [I] after start
+
+	routes []tcpip.Route           // [I] after start: those that do not depend on eth0's address
+	eth    tcpip.AddressWithPrefix // eth0's IPv4 address; setAddress's
+
+	endDHCP func() // [I] after start: ends the client, in tests
 
 	waitMu    sync.Mutex
 	timeWaits int64 // [waitMu] connections in TIME-WAIT that are closed
@@ -123,7 +133,7 @@ func New(s *fs.FS, c Config) *Net {
 	if c.TimerMoved == nil {
 		c.TimerMoved = func() {}
 	}
-	n := &Net{cfg: c, clock: tcpip.NewStdClock(), socks: map[*sock]struct{}{}}
+	n := &Net{cfg: c, clock: tcpip.NewStdClock(), socks: map[*sock]struct{}{}, firstWait: firstWait}
 	s.AddFamily(unix.AF_INET, n.family(unix.AF_INET))
 	s.AddFamily(unix.AF_INET6, n.family(unix.AF_INET6))
 	s.AddFamily(unix.AF_NETLINK, n.netlink)
@@ -250,45 +260,35 @@ func (n *Net) countTimeWaits(more int64) {
 // interfaces makes lo, and eth0 if there is a device.
 func (n *Net) interfaces() {
 	s := n.stack
-	say := func(what string, err tcpip.Error) {
-		if err != nil {
-			n.cfg.Log("network: " + what + ": " + err.String())
-		}
-	}
-	add := func(nic tcpip.NICID, p tcpip.NetworkProtocolNumber, a tcpip.AddressWithPrefix) {
-		say("address "+a.String(), s.AddProtocolAddress(nic, tcpip.ProtocolAddress{Protocol: p, AddressWithPrefix: a}, stack.AddressProperties{}))
-	}
-	say("lo", s.CreateNICWithOptions(loNIC, loopback.New(), stack.NICOptions{Name: "lo"}))
+	n.say("lo", s.CreateNICWithOptions(loNIC, loopback.New(), stack.NICOptions{Name: "lo"}))
 	local4 := tcpip.AddressWithPrefix{Address: tcpip.AddrFrom4([4]byte{127, 0, 0, 1}), PrefixLen: 8}
 	local6 := tcpip.AddressWithPrefix{Address: header.IPv6Loopback, PrefixLen: 128}
-	add(loNIC, ipv4.ProtocolNumber, local4)
-	add(loNIC, ipv6.ProtocolNumber, local6)
-	routes := []tcpip.Route{
+	n.addAddress(loNIC, ipv4.ProtocolNumber, local4)
+	n.addAddress(loNIC, ipv6.ProtocolNumber, local6)
+	n.routes = []tcpip.Route{
 		{Destination: local4.Subnet(), NIC: loNIC},
 		{Destination: local6.Subnet(), NIC: loNIC},
 	}
-	if n.cfg.Link != nil {
-		ep, err := n.cfg.Link()
-		if err != nil {
-			n.cfg.Log("network: " + err.Error())
-		}
-		if err == nil && ep != nil {
-			say("eth0", s.CreateNICWithOptions(ethNIC, ep, stack.NICOptions{Name: "eth0"}))
-			if a := n.cfg.Address; a.Address.Len() != 0 {
-				add(ethNIC, ipv4.ProtocolNumber, a)
-				routes = append(routes, tcpip.Route{Destination: a.Subnet(), NIC: ethNIC})
-				if n.cfg.Gateway.Len() != 0 {
-					routes = append(routes, tcpip.Route{Destination: header.IPv4EmptySubnet, Gateway: n.cfg.Gateway, NIC: ethNIC})
-				}
-			}
-			if mac := ep.LinkAddress(); len(mac) == 6 {
-				link := header.LinkLocalAddr(mac)
-				add(ethNIC, ipv6.ProtocolNumber, tcpip.AddressWithPrefix{Address: link, PrefixLen: 64})
-				routes = append(routes, tcpip.Route{Destination: header.IPv6LinkLocalPrefix.Subnet(), NIC: ethNIC})
-			}
-		}
+	s.SetRouteTable(n.routes)
+	if n.cfg.Link == nil {
+		return
 	}
-	s.SetRouteTable(routes)
+	ep, err := n.cfg.Link()
+	if err != nil {
+		n.cfg.Log("network: " + err.Error())
+	}
+	if err != nil || ep == nil || !n.say("eth0", s.CreateNICWithOptions(ethNIC, ep, stack.NICOptions{Name: "eth0"})) {
+		return
+	}
+	mac := ep.LinkAddress()
+	if len(mac) == 6 {
+		n.addAddress(ethNIC, ipv6.ProtocolNumber, tcpip.AddressWithPrefix{Address: header.LinkLocalAddr(mac), PrefixLen: 64})
+		n.routes = append(n.routes, tcpip.Route{Destination: header.IPv6LinkLocalPrefix.Subnet(), NIC: ethNIC})
+	}
+	n.setAddress(n.cfg.Address, n.cfg.Gateway)
+	if n.cfg.DHCP {
+		n.startDHCP(mac)
+	}
 }
 
 // Goroutines is how many goroutines the stack keeps: none before it has started, and then
