@@ -41,30 +41,51 @@ func cpuExits(t *T) {
 
 // cpuThreads (E5): while processes on all CPUs make and end threads, few dead threads wait
 // for the reaper. Makers wait when there are 64. Then up to 64 more threads may wait for
-// their first turn, and some of each process may wait for a lock while they exit. Broken by
-// exit.Parent.
+// their first turn, and some of each process may wait for a lock while they exit. When every
+// maker is at its gate, the makers are the only threads that are left, however much memory
+// there is for others. Broken by exit.Parent.
 func cpuThreads(t *T) {
-	makers := 2 * t.Machine.CPUs()
-	var all []*proc.Process
-	for range makers {
+	type maker struct {
+		*proc.Process
+		*gates
+		there bool // at the gate, or ended
+	}
+	all, before := make([]maker, 2*t.Machine.CPUs()), t.Proc.Counts().Threads
+	for i := range all {
 		var p program
 		p.makeThreads(0, 400)
+		p.waitAt(0)
 		p.exit(0)
-		all = append(all, t.start(t.space(&p)))
+		vs := t.space(&p)
+		g := t.gates(vs, 1)
+		all[i] = maker{t.start(vs), g, false}
 	}
-	limit, most := 64+64+16*makers, 0
-	ended := func() bool {
+	limit, most := 64+64+16*len(all), 0
+	t.within(30*time.Second, "all makers are at their gates", func() bool {
 		most = max(most, t.Proc.Counts().DeadThreads)
-		for _, p := range all {
-			if !p.Exited() {
+		for i := range all {
+			m := &all[i]
+			select {
+			case <-m.arrived[0]:
+				m.there = true
+			default:
+				m.there = m.there || m.Exited()
+			}
+			if !m.there {
 				return false
 			}
 		}
 		return true
+	})
+	left := func() int64 { return t.Proc.Counts().Threads - before }
+	if want := int64(len(all)); !soon(200*time.Millisecond, func() bool { return left() <= want }) {
+		t.Brokenf(exit.E5, "ended threads are kept: %d threads while %d makers wait", left(), want)
 	}
-	t.within(30*time.Second, "all makers have ended", ended)
-	for _, p := range all {
-		if st := p.Wait().Status; st != 0 {
+	for _, m := range all {
+		close(m.open[0])
+	}
+	for _, m := range all {
+		if st := m.Wait().Status; st != 0 {
 			t.Brokenf(exit.E5, "ended threads are kept: a maker ended with %s", statusText(st))
 		}
 	}

@@ -107,7 +107,7 @@ func threadsFreed(t *T) {
 	parent := t.start(vs)
 	t.await(g, 0)
 	soon(200*time.Millisecond, func() bool { return t.Proc.Counts().Threads == 1 })
-	// Checked only once: it looks at every frame.
+	// Checked only once: it looks at every frame in use.
 	if n, threads := t.Mem.Owners()[phys.UArea]-uareas, t.Proc.Counts().Threads; n != 1 || threads != 1 {
 		t.Brokenf(exit.E5, "ended threads are kept: %d u-areas, %d threads, want 1", n, threads)
 	}

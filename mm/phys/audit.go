@@ -14,20 +14,25 @@ import (
 func (m *Memory) Audit() error { return m.audit(false) }
 
 // AuditChanged is Audit without the blocks that an earlier audit has found wholly free and
-// in order, and of which no frame has been taken since. Its cost is so proportional to the
-// memory in use, not to the size of memory. It overlooks a record in such a block that was
-// changed although the frame is free; the next Audit finds it.
+// in order, and of which no frame has been taken since, and without places that are not RAM.
+// So its cost is proportional to the memory in use, not to the size of memory. It overlooks
+// a record in such a block that was changed although the frame is free; the next Audit finds
+// it.
 func (m *Memory) AuditChanged() error { return m.audit(true) }
 
 func (m *Memory) audit(changed bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	stocked := make(map[Frame]bool, m.nzero)
+	stock := make(map[int32]*blockMap) // the stock's frames, by block
 	for _, f := range m.zero[:m.nzero] {
-		if stocked[f] {
+		i, k := m.blockOf(f)
+		if stock[i] == nil {
+			stock[i] = new(blockMap)
+		}
+		if stock[i].has(k) {
 			return fmt.Errorf("phys: frame %#x is in the stock twice", uint32(f))
 		}
-		stocked[f] = true
+		stock[i].set(k)
 		for i, e := range m.Table(f) {
 			if e != 0 {
 				return fmt.Errorf("phys: stocked frame %#x: word %d is %#x", uint32(f), i, uint64(e))
@@ -37,19 +42,20 @@ func (m *Memory) audit(changed bool) error {
 	free, whole := 0, 0
 	for i := range m.blocks {
 		b := &m.blocks[i]
-		if changed && b.looked && b.nfree == arch.BlockPages && !b.reserved {
-			free += arch.BlockPages
-			whole++
-			continue
+		if !changed || !b.looked {
+			stocked := stock[int32(i)]
+			if stocked == nil {
+				stocked = new(blockMap)
+			}
+			used, err := m.auditBlock(int32(i), stocked)
+			if err != nil {
+				return err
+			}
+			b.looked = !used && !b.reserved && (b.nfree == arch.BlockPages || b.nfree == 0)
 		}
-		n, err := m.auditBlock(int32(i), stocked)
-		if err != nil {
-			return err
-		}
-		free += n
-		if n == arch.BlockPages && !b.reserved {
+		free += int(b.nfree)
+		if b.nfree == arch.BlockPages && !b.reserved {
 			whole++
-			b.looked = true
 		}
 	}
 	if free != m.nfree || whole != m.nblocks {
@@ -61,36 +67,41 @@ func (m *Memory) audit(changed bool) error {
 	return m.auditList("free", m.whole, func(n uint16) bool { return n == arch.BlockPages })
 }
 
-func (m *Memory) auditBlock(i int32, stocked map[Frame]bool) (free int, err error) {
+// auditBlock recounts a block, and reports whether a frame of it is in use, or in the stock.
+func (m *Memory) auditBlock(i int32, stocked *blockMap) (used bool, err error) {
 	b := &m.blocks[i]
+	m.walked.Frames += arch.BlockPages
+	free := 0
 	for _, w := range b.free {
 		free += bits.OnesCount64(w)
 	}
 	if free != int(b.nfree) {
-		return 0, fmt.Errorf("phys: block at frame %#x has %d frames free, counted %d", uint32(m.first(i)), free, b.nfree)
+		return true, fmt.Errorf("phys: block at frame %#x has %d frames free, counted %d", uint32(m.first(i)), free, b.nfree)
 	}
 	if b.reserved && (b.next >= 0 || b.prev >= 0 || m.partial == i || m.whole == i) {
-		return 0, fmt.Errorf("phys: reserved block at frame %#x is on a list", uint32(m.first(i)))
+		return true, fmt.Errorf("phys: reserved block at frame %#x is on a list", uint32(m.first(i)))
 	}
 	if b.isWhole && (free != 0 || b.wholeRefs <= 0) {
-		return 0, fmt.Errorf("phys: whole block at frame %#x has %d frames free, %d references", uint32(m.first(i)), free, b.wholeRefs)
+		return true, fmt.Errorf("phys: whole block at frame %#x has %d frames free, %d references", uint32(m.first(i)), free, b.wholeRefs)
 	}
+	used = b.isWhole || *stocked != blockMap{}
 	for k := range arch.BlockPages {
 		f := m.first(i) + Frame(k)
 		fi := &m.info[f-m.base]
-		r := atomic.LoadInt32(&fi.refs)
+		r, sole := atomic.LoadInt32(&fi.refs), m.isSole(int(f-m.base))
+		used = used || r != 0 || sole
 		switch {
-		case m.isSole(int(f-m.base)) && (r != 0 || b.free.has(k) || b.isWhole || stocked[f]):
-			return 0, fmt.Errorf("phys: frame %#x (%v) is an entry's alone and has %d references; free %v, in a whole block %v, stocked %v", uint32(f), fi.owner, r, b.free.has(k), b.isWhole, stocked[f])
-		case r < 0, r > 0 && (b.free.has(k) || b.isWhole || stocked[f]):
-			return 0, fmt.Errorf("phys: frame %#x (%v) has %d references; free %v, in a whole block %v, stocked %v", uint32(f), fi.owner, r, b.free.has(k), b.isWhole, stocked[f])
-		case b.free.has(k) && stocked[f]:
-			return 0, fmt.Errorf("phys: stocked frame %#x is also free", uint32(f))
-		case r == 0 && !b.free.has(k) && !b.isWhole && !stocked[f] && !b.reserved && fi.owner != Free && !m.isSole(int(f-m.base)):
-			return 0, fmt.Errorf("phys: frame %#x (%v) has no references and is not free: leaked", uint32(f), fi.owner)
+		case sole && (r != 0 || b.free.has(k) || b.isWhole || stocked.has(k)):
+			return true, fmt.Errorf("phys: frame %#x (%v) is an entry's alone and has %d references; free %v, in a whole block %v, stocked %v", uint32(f), fi.owner, r, b.free.has(k), b.isWhole, stocked.has(k))
+		case r < 0, r > 0 && (b.free.has(k) || b.isWhole || stocked.has(k)):
+			return true, fmt.Errorf("phys: frame %#x (%v) has %d references; free %v, in a whole block %v, stocked %v", uint32(f), fi.owner, r, b.free.has(k), b.isWhole, stocked.has(k))
+		case b.free.has(k) && stocked.has(k):
+			return true, fmt.Errorf("phys: stocked frame %#x is also free", uint32(f))
+		case r == 0 && !b.free.has(k) && !b.isWhole && !stocked.has(k) && !b.reserved && fi.owner != Free && !sole:
+			return true, fmt.Errorf("phys: frame %#x (%v) has no references and is not free: leaked", uint32(f), fi.owner)
 		}
 	}
-	return free, nil
+	return used, nil
 }
 
 func (m *Memory) auditList(name string, head int32, belongs func(nfree uint16) bool) error {
@@ -111,18 +122,23 @@ func (m *Memory) auditList(name string, head int32, belongs func(nfree uint16) b
 	return nil
 }
 
-// Owners counts the frames by owner. Frames that are free, and places that are not RAM, are
-// counted as Free.
+// Owners counts the frames in use by owner. It looks at the blocks that have frames in use
+// only: its cost does not follow the size of memory, once AuditChanged has found the places
+// that are not RAM.
 func (m *Memory) Owners() map[Owner]int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := make(map[Owner]int)
+	var n [owners]int
 	for i := range m.blocks {
 		b := &m.blocks[i]
-		if b.isWhole {
+		switch {
+		case b.isWhole:
 			n[b.owner] += arch.BlockPages
 			continue
+		case b.looked, b.nfree == arch.BlockPages && !b.reserved:
+			continue
 		}
+		m.walked.Frames += arch.BlockPages
 		for k := range arch.BlockPages {
 			x := int(m.first(int32(i))-m.base) + k
 			switch fi := &m.info[x]; {
@@ -130,12 +146,30 @@ func (m *Memory) Owners() map[Owner]int {
 				n[m.ownerOf(x)]++
 			case b.reserved && !b.free.has(k):
 				n[Reserve]++
-			default:
-				n[Free]++
 			}
 		}
 	}
-	return n
+	of := make(map[Owner]int)
+	for o, n := range n {
+		if n > 0 {
+			of[Owner(o)] = n
+		}
+	}
+	return of
+}
+
+// Walked is how much code that looks at many frames has looked at. A self-test that looks at
+// all frames takes minutes on a machine with much memory.
+type Walked struct {
+	Frames uint64 // frames that Audit, AuditChanged and Owners have looked at
+	Opened uint64 // wholly free blocks of which frames were taken
+}
+
+// Walked returns the present counts.
+func (m *Memory) Walked() Walked {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.walked
 }
 
 // Peek reports whether a frame is in use, and its owner. It takes no lock and orders nothing,

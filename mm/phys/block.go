@@ -20,9 +20,11 @@ type block struct {
 	nfree uint16
 	// isWhole: used as one 2 MB block, with wholeRefs references to each of
 	// its frames; the frames' own counts are 0 meanwhile.
-	isWhole   bool
-	cursor    uint8 // word of free where takeOne begins to look
-	looked    bool  // an audit has found it wholly free, and no frame was taken since
+	isWhole bool
+	cursor  uint8 // word of free where takeOne begins to look
+	// looked: an audit has found it in order with no frame in use, that is wholly free or no
+	// RAM, and the block was on the same list, or none, since.
+	looked    bool
 	reserved  bool  // on no list: frames neither free nor referenced belong to a reservation
 	owner     Owner // of a whole block's frames
 	wholeRefs int32
@@ -41,6 +43,7 @@ func (m *Memory) link(head *int32, i int32) {
 		m.blocks[*head].prev = i
 	}
 	*head = i
+	b.looked = false
 }
 
 func (m *Memory) unlink(head *int32, i int32) {
@@ -66,6 +69,7 @@ func (m *Memory) relist(i int32, old uint16) {
 	case old == arch.BlockPages:
 		m.unlink(&m.whole, i)
 		m.nblocks--
+		m.walked.Opened++
 	case old != 0 && (b.nfree == 0 || b.nfree == arch.BlockPages):
 		m.unlink(&m.partial, i)
 	case old != 0:

@@ -106,6 +106,7 @@ type Memory struct {
 	whole   int32   // wholly free blocks
 	nfree   int     // free frames, stock excluded
 	nblocks int     // wholly free blocks
+	walked  Walked
 	zero    [zeroStock]Frame
 	nzero   int
 	refuse  func(o Owner, s Sort) bool // tests: see Refuse; nil: nothing is refused
