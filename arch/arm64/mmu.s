@@ -47,7 +47,7 @@ back:	MSR	R2, TTBR0_EL1
 	MSR	$4, DAIFClr
 	RET
 
-// replaceCode is the part of replaceRoots that runs without a kernel half: 36 bytes.
+// replaceCode is the part of replaceRoots that runs without a kernel half.
 TEXT ·replaceCode(SB),NOSPLIT|NOFRAME,$0-0
 	MSR	R1, TTBR1_EL1
 	ISB	SY

@@ -3,7 +3,6 @@
 package arm64
 
 import (
-	"errors"
 	"math"
 	"math/bits"
 	"runtime"
@@ -25,15 +24,14 @@ type timer struct {
 	hz    uint64
 }
 
-// init starts the timer's clock. hz is the frequency in the device tree, or 0. It is for
-// boards whose firmware does not set CNTFRQ_EL0. The runtime has read CNTFRQ_EL0 already.
-func (t *timer) init(hz uint64) error {
-	if have := readCNTFRQ(); have != 0 {
-		hz = have
-	} else if hz != 0 {
+// init starts the timer's clock. tree is the frequency in the device tree, or 0.
+func (t *timer) init(tree uint64) error {
+	hz, tell, err := counterFrequency(readCNTFRQ(), tree)
+	if err != nil {
+		return err
+	}
+	if tell {
 		runtime.SetClock(hz)
-	} else {
-		return errors.New("arm64: CNTFRQ_EL0 is 0, for firmware has not set the timer's frequency, and the device tree's timer has no clock-frequency")
 	}
 	t.hz = hz
 	t.start, t.base = runtime.Nanotime(), readCNTVCT()

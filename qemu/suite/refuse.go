@@ -48,6 +48,8 @@ type refusal struct {
 	mem     string         // "": refuseRAM
 	cpus    int            // 0: one
 	fault   string         // a function of the start code, which is made to begin with an undefined instruction
+	hvc     string         // a function that is made to begin with an HVC: the CPU must be parked at EL2
+	noClock bool           // CNTFRQ_EL0 is 0, as firmware has not set it
 	early   string         // port for the image's early output
 	serror  bool           // the kernel is entered at EL1 with an SError pending
 	edit    func(*dt.Node) // changes the machine's own tree
@@ -116,6 +118,16 @@ var refusals = []refusal{
 		want: "1tgrim: exception in the entry code: e 0000000002000000 f ", args: []string{"-semihosting"}, ends: true, status: 3},
 	{name: "early output, debugger", machine: "virt", early: "semihosting", args: []string{"-semihosting"},
 		want: "1tmrk\n", ends: true, status: 1},
+	// An exception to EL2 finds the kernel's vectors there, and stops the CPU. Nothing is said.
+	// Broken by: rt0EL2 without the write of VBAR_EL2; parkVectors that begin with a NOP and
+	// a branch to rt0Vectors.
+	{name: "HVC after EL2 is left", machine: "virt,virtualization=on", hvc: "rt0high"},
+	{name: "no frequency of the counter", machine: "virt,virtualization=on", noClock: true,
+		want: "CNTFRQ_EL0 is 0, for firmware has not set the timer's frequency", ends: true},
+	{name: "the counter's frequency in the tree", machine: "virt,virtualization=on", noClock: true, edit: func(r *dt.Node) {
+		timer := node(r, "timer")
+		timer.Properties = append(timer.Properties, dt.PropertyU32("clock-frequency", 62_500_000))
+	}, want: "the boot loader handed over no initramfs", not: "CNTFRQ_EL0", ends: true},
 	{name: "SError pending", machine: "virt,virtualization=on", serror: true,
 		want: "grim: warning: an SError was pending when the kernel took over", ends: true},
 	{name: "tree over a 2 MB boundary", machine: "virt", treeAt: 0x481ffff0,
@@ -220,6 +232,7 @@ func (r *refusal) check(ctx context.Context) error {
 	monitor := filepath.Join(dir, "monitor")
 	cmd := exec.CommandContext(ctx, qemu.Binary("arm64"), append(args, "-monitor", "unix:"+monitor+",server,nowait")...)
 	var out lockedBuffer
+	want := r.want
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		return err
@@ -230,6 +243,18 @@ func (r *refusal) check(ctx context.Context) error {
 	look := func() (string, error) { return out.String(), nil }
 	if r.screen != nil || slices.Contains(r.args, "ramfb") {
 		look = func() (string, error) { return r.look(monitor, dir) }
+	}
+	if r.hvc != "" {
+		at, err := symbol("runtime.parkVectors")
+		if err != nil {
+			return err
+		}
+		// The vector of synchronous exceptions from EL1 has 16 bytes.
+		want = fmt.Sprintf(" PC=%015x", (refuseImage+r.off+at+0x400)>>4)
+		look = func() (string, error) {
+			text, err := ask(monitor, "info registers")
+			return text + out.String(), err
+		}
 	}
 	if r.ends {
 		<-ended
@@ -244,16 +269,16 @@ func (r *refusal) check(ctx context.Context) error {
 		select {
 		case <-ended:
 			if ctx.Err() != nil {
-				return errors.Join(err, fmt.Errorf("%q and serial output %q, want %q", text, out.String(), r.want))
+				return errors.Join(err, fmt.Errorf("%q and serial output %q, want %q", text, out.String(), want))
 			}
-			return fmt.Errorf("QEMU ended after %q, want it to stay, with %q", out.String(), r.want)
+			return fmt.Errorf("QEMU ended after %q, want it to stay, with %q", out.String(), want)
 		case <-time.After(300 * time.Millisecond):
 		}
 		var t string
 		if t, err = look(); err != nil {
 			continue
 		}
-		if t == text && strings.Contains(unfold(t), r.want) {
+		if t == text && strings.Contains(unfold(t), want) {
 			return nil // there was no more output since the last look
 		}
 		text = t
@@ -299,7 +324,10 @@ func (r *refusal) command(ctx context.Context, dir string) ([]string, error) {
 		b, err = earlyImage(r.early)
 	}
 	if err == nil && r.fault != "" {
-		err = faulty(b, r.fault)
+		err = replace(b, r.fault, 0) // undefined
+	}
+	if err == nil && r.hvc != "" {
+		err = replace(b, r.hvc, 0xd4000002) // hvc #0
 	}
 	if err != nil {
 		return nil, err
@@ -325,6 +353,16 @@ func (r *refusal) shim(tree uint64) []byte {
 		0x580000a4, // ldr x4, image
 		0xd61f0080, // br x4
 		0xd503201f, // nop
+	}
+	if r.noClock {
+		code = []uint32{
+			0x580000a0, // ldr x0, tree
+			0x580000c4, // ldr x4, image
+			0xd51be01f, // msr cntfrq_el0, xzr
+			0xd61f0080, // br x4
+			0xd503201f, // nop
+			0xd503201f, // nop
+		}
 	}
 	if r.serror {
 		// A hypervisor makes an SError pending at EL1 with HCR_EL2.AMO and VSE.
@@ -361,28 +399,36 @@ func earlyImage(port string) ([]byte, error) {
 	return image.ARM64(k)
 }
 
-// faulty puts an undefined instruction into the image where a function begins.
-func faulty(b []byte, function string) error {
+// replace puts another instruction into the image where a function begins.
+func replace(b []byte, function string, instruction uint32) error {
+	at, err := symbol(function)
+	if err == nil {
+		binary.LittleEndian.PutUint32(b[at:], instruction)
+	}
+	return err
+}
+
+// symbol returns the place of a function in the image.
+func symbol(function string) (uint64, error) {
 	k, err := os.ReadFile("build/arm64/grim.elf")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	f, err := image.ARM64ELF(k)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	syms, err := f.Symbols()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	base := f.Section(".text").Addr - 4096 // the page of the header
 	for _, s := range syms {
 		if s.Name == function {
-			clear(b[s.Value-base:][:4])
-			return nil
+			return s.Value - base, nil
 		}
 	}
-	return fmt.Errorf("no function %s in the kernel", function)
+	return 0, fmt.Errorf("no function %s in the kernel", function)
 }
 
 // tree returns the machine's own device tree, with the changes.
@@ -446,27 +492,33 @@ func (r *refusal) look(monitor, dir string) (string, error) {
 	return screen.Read(width, height, func(x, y int) bool { return b[3*(y*width+x)] != 0 }), nil
 }
 
-// order gives QEMU's monitor a command and waits for the next prompt, which means that the
-// command is done.
+// order gives QEMU's monitor a command.
 func order(monitor, command string) error {
+	_, err := ask(monitor, command)
+	return err
+}
+
+// ask gives QEMU's monitor a command, waits for the next prompt, which means that the
+// command is done, and returns the monitor's output.
+func ask(monitor, command string) (string, error) {
 	c, err := net.Dial("unix", monitor)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(5 * time.Second))
 	if _, err := io.WriteString(c, command+"\n"); err != nil {
-		return err
+		return "", err
 	}
 	var seen []byte
 	for b := make([]byte, 4096); bytes.Count(seen, []byte("(qemu) ")) < 2; {
 		n, err := c.Read(b)
 		if err != nil {
-			return fmt.Errorf("monitor, %s: %w: %q", command, err, seen)
+			return "", fmt.Errorf("monitor, %s: %w: %q", command, err, seen)
 		}
 		seen = append(seen, b[:n]...)
 	}
-	return nil
+	return string(seen), nil
 }
 
 // lockedBuffer can be read while QEMU writes it.
