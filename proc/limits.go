@@ -44,12 +44,14 @@ func DefaultLimits() Limits {
 	return l
 }
 
-// defaultLimits returns DefaultLimits with those that depend on the machine's memory. As on
-// Linux, one user may have half as many threads as there can be in all, and as many queued
-// signals.
+// defaultLimits returns DefaultLimits with those that depend on the machine. As on Linux, one
+// user may have half as many threads as there can be in all, and as many queued signals.
+// There can be as many threads as memory allows, or as there are numbers: on a machine with
+// much memory, a user could otherwise take all numbers, so that no other user could fork.
 func (k *Kernel) defaultLimits() Limits {
 	l := DefaultLimits()
-	threads := max(uint64(k.charges.Limit(charge.Heap)/threadCost/2), 16)
+	all := min(uint64(k.charges.Limit(charge.Heap)/threadCost), uint64(k.cfg.PIDMax))
+	threads := max(all/2, 16)
 	l[rlimitNPROC] = Rlimit{threads, threads}
 	l[rlimitSigpending] = Rlimit{threads, threads}
 	return l

@@ -356,8 +356,8 @@ func (r *refusal) shim(tree uint64) []byte {
 	}
 	if r.noClock {
 		code = []uint32{
-			0x580000a0, // ldr x0, tree
-			0x580000c4, // ldr x4, image
+			0x580000c0, // ldr x0, tree
+			0x580000e4, // ldr x4, image
 			0xd51be01f, // msr cntfrq_el0, xzr
 			0xd61f0080, // br x4
 			0xd503201f, // nop
