@@ -3,7 +3,6 @@ package bench
 import (
 	"fmt"
 	"html/template"
-	"strings"
 
 	"grim/proc/exit"
 )
@@ -16,24 +15,52 @@ var designColours = [...][2]string{
 	{"#2c8fb8", "#7cc7ee"}, {"#6b5bb5", "#a99be8"}, {"#6d6d6d", "#b0b0b0"},
 }
 
-// colours is the part of the style sheet that depends on the registry: a class for each
-// layout and design. The separate layout has the design's colour, closer to the letters'.
-func colours() template.CSS {
-	var classes, light, dark strings.Builder
+// Colours of what is no design, as variables of a style sheet.
+const (
+	lightPalette = "--bg: #fff; --fg: #1b2025; --dim: #59636d; --rule: #dde2e7; --card: #f5f7f9;" +
+		" --purge: #0072b2; --reaper: #d55e00; --linux: #d55e00; --inside: #fff;" +
+		" --tell: #7a8590; --close: #b38600; --die: #56707f; --reap: #b4530a; --announce: #00805d; --wait: #a3457c;"
+	darkPalette = "--bg: #13171b; --fg: #e4e8ec; --dim: #98a3ad; --rule: #2f3840; --card: #1b2127;" +
+		" --purge: #4aa3df; --reaper: #f0883e; --linux: #f0883e; --inside: #0c1013;" +
+		" --tell: #9aa5af; --close: #e0b33a; --die: #86a3b3; --reap: #ee8b4a; --announce: #35c096; --wait: #de85b6;"
+)
+
+// lightColours and darkColours are all variables of the style sheet, for the two themes, and
+// drawingStyle has the classes of drawings, which use them. Each layout and design has a
+// class. The separate layout has the design's colour, closer to the letters'.
+var lightColours, darkColours, drawingStyle = func() (light, dark, style string) {
+	light, dark, style = lightPalette, darkPalette, drawingClasses
 	for i, d := range exit.Designs {
 		c := designColours[i%len(designColours)]
-		fmt.Fprintf(&light, " --design-%s: %s;", d.Name, c[0])
-		fmt.Fprintf(&dark, " --design-%s: %s;", d.Name, c[1])
+		light += fmt.Sprintf(" --design-%s: %s;", d.Name, c[0])
+		dark += fmt.Sprintf(" --design-%s: %s;", d.Name, c[1])
 		own := "var(--design-" + d.Name + ")"
-		fmt.Fprintf(&classes, ".shared-%s { fill: %s; stroke: %s; background: %s }\n", d.Name, own, own, own)
+		style += fmt.Sprintf(".shared-%s { fill: %s; stroke: %s; background: %s }\n", d.Name, own, own, own)
 		mixed := "color-mix(in srgb, " + own + " 55%, var(--fg))"
-		fmt.Fprintf(&classes, ".separate-%s { fill: %s; stroke: %s; background: %s }\n", d.Name, mixed, mixed, mixed)
+		style += fmt.Sprintf(".separate-%s { fill: %s; stroke: %s; background: %s }\n", d.Name, mixed, mixed, mixed)
 	}
-	return template.CSS(fmt.Sprintf(":root {%s }\n@media (prefers-color-scheme: dark) { :root {%s } }\n%s", &light, &dark, &classes))
+	return light, dark, style + ".pale { opacity: .55 } rect { stroke: none !important }\n"
+}()
+
+func palettes() template.CSS {
+	return template.CSS(fmt.Sprintf(":root { color-scheme: light dark; %s }\n@media (prefers-color-scheme: dark) { :root { %s } }", lightColours, darkColours))
 }
 
+func drawings() template.CSS { return template.CSS(drawingStyle) }
+
+const drawingClasses = `svg text { fill: var(--fg) } svg .right { text-anchor: end } svg .middle { text-anchor: middle }
+svg .tick { fill: var(--dim); font-size: 11px } svg .value { font-size: 10px } svg .family { font-weight: 600 } svg .name { font-size: 12px }
+svg .inside { fill: var(--inside); font-size: 11px; pointer-events: none }
+svg .grid { stroke: var(--rule) } svg .axis { stroke: var(--fg) } svg .switch { stroke: var(--dim); stroke-dasharray: 3 3; fill: none }
+.linux { fill: var(--linux); stroke: var(--linux); background: var(--linux) } .unlike { fill: var(--dim); background: var(--dim) }
+.line { fill: none; stroke-width: 2 } .line.pale { stroke-dasharray: 5 4; opacity: .9 } .dot { stroke: none }
+.ph-tell { fill: var(--tell); background: var(--tell) } .ph-close { fill: var(--close); background: var(--close) } .ph-purge { fill: var(--purge); background: var(--purge) }
+.ph-die { fill: var(--die); background: var(--die) } .ph-reap { fill: var(--reap); background: var(--reap) }
+.ph-tell-parent { fill: var(--announce); background: var(--announce) } .ph-wait { fill: var(--wait); background: var(--wait) }
+`
+
 // page is the report. Colours are variables, a set for each theme.
-var page = template.Must(template.New("report").Funcs(template.FuncMap{"colours": colours}).Parse(`<!DOCTYPE html>
+var page = template.Must(template.New("report").Funcs(template.FuncMap{"palettes": palettes, "drawings": drawings}).Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{{.Title}}</title>
 {{template "style"}}</head><body>
@@ -68,12 +95,7 @@ executed instruction is a nanosecond of guest time, so they are the same from ru
 {{end}}{{with .Boots}}<details><summary>how each was booted</summary>{{range .}}<p>{{.Title}}</p><pre>{{.Command}}</pre>{{end}}</details>
 {{end}}{{end}}</body></html>
 {{define "style"}}<style>
-:root { color-scheme: light dark; --bg: #fff; --fg: #1b2025; --dim: #59636d; --rule: #dde2e7; --card: #f5f7f9;
-  --purge: #0072b2; --reaper: #d55e00; --linux: #d55e00; --inside: #fff;
-  --tell: #7a8590; --close: #b38600; --die: #56707f; --reap: #b4530a; --announce: #00805d; --wait: #a3457c }
-@media (prefers-color-scheme: dark) { :root { --bg: #13171b; --fg: #e4e8ec; --dim: #98a3ad; --rule: #2f3840; --card: #1b2127;
-  --purge: #4aa3df; --reaper: #f0883e; --linux: #f0883e; --inside: #0c1013;
-  --tell: #9aa5af; --close: #e0b33a; --die: #86a3b3; --reap: #ee8b4a; --announce: #35c096; --wait: #de85b6 } }
+{{palettes}}
 body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; margin: 0 auto; max-width: 1130px; padding: 1.5em 1.2em 4em; color: var(--fg); background: var(--bg) }
 h1 { font-size: 1.7em; margin: .2em 0 } h2 { font-size: 1.4em; margin: 2.2em 0 .5em; border-top: 1px solid var(--rule); padding-top: 1em }
 h3 { font-size: 1.1em; margin: 2em 0 .3em } h4 { font-size: 1em; margin: 1.2em 0 .1em }
@@ -95,15 +117,7 @@ code { background: var(--card); padding: .1em .3em }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26em, 100%), 1fr)); gap: 1em }
 svg { display: block; max-width: 100%; min-width: 760px; height: auto; font: 12px system-ui, "Segoe UI", "DejaVu Sans", sans-serif }
 .pair svg { min-width: 360px }
-svg text { fill: var(--fg) } svg .right { text-anchor: end } svg .middle { text-anchor: middle }
-svg .tick { fill: var(--dim); font-size: 11px } svg .value { font-size: 10px } svg .family { font-weight: 600 } svg .name { font-size: 12px }
-svg .inside { fill: var(--inside); font-size: 11px; pointer-events: none }
-svg .grid { stroke: var(--rule) } svg .axis { stroke: var(--fg) } svg .switch { stroke: var(--dim); stroke-dasharray: 3 3; fill: none }
-{{colours}}.linux { fill: var(--linux); stroke: var(--linux); background: var(--linux) } .unlike { fill: var(--dim); background: var(--dim) } .pale { opacity: .55 } rect { stroke: none !important }
-.line { fill: none; stroke-width: 2 } .line.pale { stroke-dasharray: 5 4; opacity: .9 } .dot { stroke: none }
-.ph-tell { fill: var(--tell); background: var(--tell) } .ph-close { fill: var(--close); background: var(--close) } .ph-purge { fill: var(--purge); background: var(--purge) }
-.ph-die { fill: var(--die); background: var(--die) } .ph-reap { fill: var(--reap); background: var(--reap) }
-.ph-tell-parent { fill: var(--announce); background: var(--announce) } .ph-wait { fill: var(--wait); background: var(--wait) }
+{{drawings}}
 .m-code { fill: var(--purge) } .m-data { fill: var(--reaper) }
 </style>{{end}}
 {{define "legend"}}<div class="legend">{{range .}}<span><i class="{{.Class}}"></i>{{.Title}}</span>{{end}}</div>{{end}}

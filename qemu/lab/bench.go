@@ -154,6 +154,14 @@ func publish(r *bench.Report, name string, o *options) error {
 		return err
 	}
 	fmt.Println(o.into, "has these tables now")
+	if name != "compare" {
+		return nil
+	}
+	pictures := filepath.Join(filepath.Dir(o.into), "pictures")
+	if err := bench.Pictures(pictures, r.Runs); err != nil {
+		return err
+	}
+	fmt.Println(pictures, "has the readme's pictures now")
 	return nil
 }
 
