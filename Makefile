@@ -19,6 +19,7 @@ LOG        ?=
 DEBUG      ?=
 TAGS       ?=
 SIXTH      ?=
+PGO        ?= kernel/calls.pprof
 CLAIM      ?=
 SHELL_BOOT ?=
 DISK       ?=
@@ -44,7 +45,7 @@ LINK_arm64 := -T -2145382400 -R 4096
 # his own CPU; the kernel has to run on the first of each architecture.
 KERNEL_ROOT  := $(CURDIR)/$(B)/overlay/_goroot
 KERNEL_GO    := GOROOT=$(KERNEL_ROOT) GOTOOLCHAIN=local GOOS=linux GOARCH=$(ARCH) GOARM64=v8.0 GOAMD64=v1 CGO_ENABLED=0 $(KERNEL_ROOT)/bin/go
-KERNEL_FLAGS := -trimpath -modfile=$(B)/go.mod -tags tamago$(if $(DEBUG),$(comma)grimdebug)$(if $(TAGS),$(comma)$(TAGS))$(if $(SIXTH), -overlay $(B)/sixth/overlay.json)
+KERNEL_FLAGS := -trimpath -pgo=$(if $(PGO),$(CURDIR)/$(PGO),off) -modfile=$(B)/go.mod -tags tamago$(if $(DEBUG),$(comma)grimdebug)$(if $(TAGS),$(comma)$(TAGS))$(if $(SIXTH), -overlay $(B)/sixth/overlay.json)
 
 RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -cpus $(CPUS) -timeout $(TIMEOUT)s \
 	-kernel $(B)/$(notdir $(MAIN)) -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" $(if $(filter 1,$(ICOUNT)),-icount) \
@@ -58,7 +59,7 @@ FIRST       = $(if $(PROGRAM),init=$(PROGRAM_IN) selftest=none -- $(ARGS),$(if $
 INITRD      = $(B)/$(if $(PROGRAM)$(ROOTFS),program.cpio,$(if $(SHELL_BOOT),shell.cpio,initramfs.cpio))
 
 .DEFAULT_GOAL := help
-.PHONY: lab worker debate help go-check powercut soak disk qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile model test-programs lint clean
+.PHONY: lab worker debate help go-check powercut soak disk qemu-shell rootfs qemu-run qemu-gdb test image sdcard report kernel initramfs qemu-install lab-kernels bench compare profile pgo model test-programs lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -196,6 +197,10 @@ compare: lab-kernels ## the same beside Debian's Linux kernel, which it fetches 
 
 profile: lab-kernels ## instructions for each kernel function: CASE=fork_exit_wait (LAYOUT=, EXIT=, HUGEPAGES=off; MODEL=1: cache misses)
 	@$(call LAB,profile) -layout $(LAYOUT) -exit $(EXIT) -hugepages=$(if $(filter off,$(HUGEPAGES)),false,true)
+
+pgo: ## counts the kernel's calls in the benchmark's cases, for the compiler (kernel/calls.pprof); qemu/BENCH.md
+	@$(MAKE) --no-print-directory lab-kernels PGO=
+	@$(call LAB,calls) -into kernel/calls.pprof
 
 debate: go-check ## the claims of the exit-path debate as experiments, and a page with pictures (CLAIM=n ARCH=); qemu/LAB.md
 	@PATH="$$PATH:/sbin:/usr/sbin" qemu/install.sh $(QEMU) mke2fs

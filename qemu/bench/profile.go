@@ -196,6 +196,7 @@ type Profile struct {
 	window Window
 	skip   uint64
 	open   bool
+	calls  *callCount // nil: not counted
 }
 
 // userEnd is above every user address and below every kernel address.
@@ -234,6 +235,9 @@ func (p *Profile) Executed(pc uint64) {
 		f.Instructions++
 		if first {
 			f.Calls++
+		}
+		if p.calls != nil {
+			p.calls.executed(pc, first)
 		}
 	}
 	if pc == p.window.From && !closed {

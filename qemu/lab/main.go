@@ -81,6 +81,9 @@ func (o *options) run(ctx context.Context, command string) error {
 		}
 		return profile(ctx, o)
 	}
+	if command == "calls" {
+		return calls(ctx, o)
+	}
 	if o.model {
 		o.programs = []string{"exitbench"} // the only program with readings that the plugin knows
 		if o.reps == 0 {

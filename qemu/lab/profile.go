@@ -54,42 +54,58 @@ func (o *options) oneCase(ctx context.Context) error {
 }
 
 func profileOn(ctx context.Context, arch string, o *options) error {
-	path, err := buildProgram(ctx, arch, "exitbench")
+	counts, title, err := traced(ctx, arch, o, func(*bench.Profile) {})
 	if err != nil {
 		return err
+	}
+	t, err := counts.Table(title)
+	if err != nil {
+		return err
+	}
+	t.Write(os.Stdout)
+	return nil
+}
+
+// traced runs the case o.cases and counts its instructions. before is called before any is
+// counted. It also returns a title for the figures.
+func traced(ctx context.Context, arch string, o *options, before func(*bench.Profile)) (counts *bench.Profile, title string, err error) {
+	path, err := buildProgram(ctx, arch, "exitbench")
+	if err != nil {
+		return nil, "", err
 	}
 	initrd, err := archive(path)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
-	counts, err := newProfile(path, grimImage(arch)+".elf", o.cases)
+	counts, err = newProfile(path, grimImage(arch)+".elf", o.cases)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
+	before(counts)
 	j := &job{
 		Setup:   bench.Setup{Kernel: grim, Arch: arch, Layout: o.layout, Exit: o.exit, Huge: o.huge},
 		program: "exitbench", image: grimImage(arch), initrd: initrd,
 	}
 	c, err := j.config(o)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	c.Append = append(c.Append, "-trace")
 
 	dir, err := os.MkdirTemp("", "grim-profile")
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	defer os.RemoveAll(dir)
 	monitor, trace := filepath.Join(dir, "monitor"), filepath.Join(dir, "trace")
 	c.Extra = append(c.Extra, "-monitor", "unix:"+monitor+",server=on,wait=off", "-D", trace)
 	if err := syscall.Mkfifo(trace, 0o600); err != nil {
-		return err
+		return nil, "", err
 	}
 	// Open for writing too, so that there is no end of file before QEMU has opened it.
 	log, err := os.OpenFile(trace, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	defer log.Close()
 	read := make(chan error, 1)
@@ -97,26 +113,21 @@ func profileOn(ctx context.Context, arch string, o *options) error {
 
 	keys, typed, err := os.Pipe()
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	defer keys.Close()
 	defer typed.Close()
 	start := &tracer{monitor: monitor, typed: typed}
 	_, bootErr := qemu.Boot(ctx, c, o.limit, "build/logs/profile-"+arch+".log", start, keys)
 	if err := errors.Join(bootErr, start.err); err != nil {
-		return fmt.Errorf("profile: %w (serial output: build/logs/profile-%s.log)", err, arch)
+		return nil, "", fmt.Errorf("profile: %w (serial output: build/logs/profile-%s.log)", err, arch)
 	}
 	// QEMU has ended. The reader is done when the pipe is empty.
 	log.SetReadDeadline(time.Now().Add(time.Second))
 	if err := <-read; err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return err
+		return nil, "", err
 	}
-	t, err := counts.Table(o.cases + " on " + j.Setup.String())
-	if err != nil {
-		return err
-	}
-	t.Write(os.Stdout)
-	return nil
+	return counts, o.cases + " on " + j.Setup.String(), nil
 }
 
 func newProfile(program, kernel, name string) (*bench.Profile, error) {
