@@ -186,6 +186,26 @@ func TestIdentityMap(t *testing.T) {
 	}
 }
 
+// TestWindows: a framebuffer is normal memory that is not cached, inner shareable, and a
+// device is Device-nGnRnE memory (Arm ARM D24.2.109, MAIR_EL1). Neither is executable. Broken
+// by: a kernelScreen with AttrDevice, and with AttrNormal.
+func TestWindows(t *testing.T) {
+	for name, c := range map[string]struct {
+		leaf arch.PTE
+		mair byte
+	}{"screen": {kernelScreen, 0x44}, "device": {kernelDevice, 0}, "memory": {kernelData, 0xff}} {
+		tab, m := newTables(100)
+		const pa = 0x3e000000
+		if err := tab.mapRange(arch.DirectBase+pa, pa, 0x400000, c.leaf); err != nil {
+			t.Fatal(err)
+		}
+		_, _, attr, ok := m.walk(arch.DirectBase + pa + 0x1000)
+		if got := byte(uint64(MAIR) >> (8 * (attr >> 2 & 7))); !ok || got != c.mair || attr&ptePXN == 0 || attr&pteUXN == 0 || attr&pteRO != 0 {
+			t.Errorf("%s: mapped %v, MAIR attribute %#x, want %#x; entry %#x", name, ok, got, c.mair, uint64(attr))
+		}
+	}
+}
+
 // TestHas: a window that early output has mapped, by a block, is not mapped again.
 func TestHas(t *testing.T) {
 	pages := map[arch.PA]*[arch.Entries]arch.PTE{}

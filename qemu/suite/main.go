@@ -59,6 +59,7 @@ func main() {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		machines.add(crashAll(ctx, *boots, *limit))
+		machines.add(codeAll(*boots))
 		machines.add(refuseAll(ctx, *boots))
 		machines.add(disksAll(ctx, *boots))
 	})
