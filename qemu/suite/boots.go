@@ -102,8 +102,7 @@ var suiteBoots = []boot{
 	{arch: "arm64", machine: "raspi3b", mem: "1G", args: []string{"selftest=cpus/", "cpus=4"}, told: "words-hidden", edit: hideWords, banner: fourRun},
 	// What cores with errata ask for, whatever the core: every flush has its second
 	// invalidation, and programs' reads of CTR_EL0 trap. The kernel half is replaced at a
-	// physical address. Broken by: mitigations= without either word (the first two), or with
-	// one that features does not look for.
+	// physical address. Broken by: features that looks for another word than tlbi, and than ctr.
 	{arch: "arm64", machine: "virt", mem: "128M", args: []string{"selftest=privilege,pagetable/,cow/", "mitigations=tlbi,ctr"}, icount: true,
 		runs: []runs{
 			{functions: []string{"grim/arch/arm64.flushVA.abi0", "grim/arch/arm64.flushASID.abi0", "grim/arch/arm64.flushAll.abi0"}},

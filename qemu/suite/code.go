@@ -62,8 +62,7 @@ const (
 // efiCleans: after UEFI's last service and before the MMU goes off, efiEntry writes three
 // ranges back to memory: the copy of the image (from R24), the block with the device tree
 // (from R22), and the code that it executes itself. QEMU has no caches, so that no boot
-// shows it. Broken by: efiEntry without each of the three calls; with SCTLR written before
-// them.
+// shows it. Broken by: efiEntry without the call for the block.
 func efiCleans() error {
 	all, err := kernelCode("build/arm64", "runtime.efiEntry", "efiClean")
 	if err != nil {

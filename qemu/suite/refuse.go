@@ -119,9 +119,9 @@ var refusals = []refusal{
 	{name: "early output, debugger", machine: "virt", early: "semihosting", args: []string{"-semihosting"},
 		want: "1tmrk\n", ends: true, status: 1},
 	// An exception to EL2 finds the kernel's vectors there, and stops the CPU. Nothing is said.
-	// Broken by: rt0EL2 without the write of VBAR_EL2; parkVectors that begin with a NOP and
-	// a branch to rt0Vectors.
+	// Broken by: rt0EL2 without the write of VBAR_EL2.
 	{name: "HVC after EL2 is left", machine: "virt,virtualization=on", hvc: "rt0high"},
+	// Broken by: a timer that does not look at the tree's frequency.
 	{name: "no frequency of the counter", machine: "virt,virtualization=on", noClock: true,
 		want: "CNTFRQ_EL0 is 0, for firmware has not set the timer's frequency", ends: true},
 	{name: "the counter's frequency in the tree", machine: "virt,virtualization=on", noClock: true, edit: func(r *dt.Node) {
