@@ -24,8 +24,9 @@ CLAIM      ?=
 SHELL_BOOT ?=
 DISK       ?=
 NET        ?=
+SHARE      ?=
 MAIN       ?= ./kernel/grim
-ICOUNT     ?= $(if $(PROGRAM)$(ROOTFS)$(SHELL_BOOT)$(DISK)$(NET),,1)
+ICOUNT     ?= $(if $(PROGRAM)$(ROOTFS)$(SHELL_BOOT)$(DISK)$(NET)$(SHARE),,1)
 
 GO := go
 comma := ,
@@ -49,7 +50,7 @@ KERNEL_FLAGS := -trimpath -pgo=$(if $(PGO),$(CURDIR)/$(PGO),off) -modfile=$(B)/g
 
 RUN = $(GO) build -o build/bin/qemu-run ./qemu/run && build/bin/qemu-run -arch $(ARCH) -machine "$(MACHINE)" -mem $(MEM) -cpus $(CPUS) -timeout $(TIMEOUT)s \
 	-kernel $(B)/$(notdir $(MAIN)) -initrd $(INITRD) -qemu "$(QEMU_EXTRA)" $(if $(filter 1,$(ICOUNT)),-icount) \
-	$(if $(INTERACTIVE),-interactive) $(if $(DISK),-disk "$(DISK)") $(if $(NET),-net "$(NET)") -append "layout=$(LAYOUT) exit=$(EXIT) $(APPEND) $(FIRST)"
+	$(if $(INTERACTIVE),-interactive) $(if $(DISK),-disk "$(DISK)") $(if $(NET),-net "$(NET)") $(if $(SHARE),-share "$(SHARE)") -append "layout=$(LAYOUT) exit=$(EXIT) $(APPEND) $(FIRST)"
 
 # Without PROGRAM and ROOTFS the kernel runs its tests. A tree's own /init is the first
 # process, or a program of it, or an init of ours that starts a shell.
@@ -70,6 +71,7 @@ help: ## this list
 	@echo "             MAIN=./kernel/grim: the main package of the kernel, which may be one of your own"
 	@echo "             DISK=file: the machine has a disk, /dev/vda; make disk makes one"
 	@echo "             NET=1: the machine has a network; NET=8080:80 leads port 8080 of the host to port 80 of it"
+	@echo "             SHARE=dir: a directory of the host, on /host"
 	@echo "             APPEND='kernel arguments' QEMU_EXTRA= TIMEOUT=seconds PROGRAM=file ARGS='...'"
 	@echo "             ROOTFS=directory or newc archive: the tree to boot, and that PROGRAM is in"
 	@echo "             MACHINE= of arm64: virt virt-gicv3 virt-el2 virt-uboot virt-uboot-imx8mp virt-uefi"

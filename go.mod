@@ -5,6 +5,7 @@ go 1.26.4
 require (
 	github.com/cavaliergopher/cpio v1.0.1
 	github.com/google/pprof v0.0.0-20261105003125-4bf881d7fb0b
+	github.com/hugelgupf/p9 v0.3.0
 	github.com/insomniacslk/dhcp v0.0.0-20260901064844-234b97448fae
 	github.com/u-root/u-root v0.16.0
 	github.com/usbarmory/tamago v1.26.5

@@ -34,19 +34,23 @@ const (
 	requestLimit = 30 * time.Second
 )
 
-// startDevices finds the network device of the machine, and its disks with their
-// partitions.
+// startDevices finds the network device of the machine, the directory of the host, and its
+// disks with their partitions.
 func (s *system) startDevices() {
 	var found []virtioDevice // disks
 	for _, d := range s.virtioDevices() {
 		switch {
 		case d.io.DeviceID() == virtioBlock:
 			found = append(found, d)
+		case d.io.DeviceID() == virtioShare:
+			if s.share == nil {
+				s.share = &d
+			}
 		case s.nic == nil:
 			s.nic = &d
 		}
 	}
-	if len(found) == 0 && len(s.info.Cards) == 0 && s.nic == nil {
+	if len(found) == 0 && len(s.info.Cards) == 0 && s.nic == nil && s.share == nil {
 		return
 	}
 	// Devices get only this memory, which dma allocates: rings and buffers.
@@ -56,7 +60,7 @@ func (s *system) startDevices() {
 	}
 	if err != nil {
 		fmt.Println("grim: no memory for disks and network:", err)
-		s.nic = nil
+		s.nic, s.share = nil, nil
 		return
 	}
 	if f.PA() < 1<<32-arch.BlockSize { // the controllers of cards can access it
@@ -67,6 +71,9 @@ func (s *system) startDevices() {
 	room := (arch.BlockSize - 128<<10) / (diskSlots*disk.DataBytes + 16<<10)
 	if s.nic != nil {
 		room-- // its memory is less than a disk's
+	}
+	if s.share != nil {
+		room-- // the same
 	}
 	for i, d := range found {
 		if i == room {
@@ -234,7 +241,10 @@ func (s *system) openVirtio(name string, d virtioDevice) (*disk.Virtio, error) {
 	return v, nil
 }
 
-// findMMIO looks for disks and network devices at the places for virtio devices that the machine told of.
+// known reports whether a device of this kind is used.
+func known(id uint32) bool { return id == virtioBlock || id == virtioNet || id == virtioShare }
+
+// findMMIO looks for devices at the places for virtio devices that the machine told of.
 func (s *system) findMMIO(places []machine.MMIODevice) (found []virtioDevice) {
 	for _, p := range places {
 		if p.Base >= 1<<32 { // limit of TamaGo's type
@@ -246,7 +256,7 @@ func (s *system) findMMIO(places []machine.MMIODevice) (found []virtioDevice) {
 		}
 		io := &virtio.MMIO{Base: uint32(p.Base)}
 		word := func(off uint32) *uint32 { return directWord(arch.PA(p.Base) + arch.PA(off)) }
-		if readDevice(word(virtio.Magic)) != virtio.MAGIC || io.DeviceID() != virtioBlock && io.DeviceID() != virtioNet {
+		if readDevice(word(virtio.Magic)) != virtio.MAGIC || !known(io.DeviceID()) {
 			continue
 		}
 		found = append(found, virtioDevice{

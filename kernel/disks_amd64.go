@@ -23,19 +23,21 @@ func (s *system) mapDevice(pa arch.PA, size uint64) error {
 
 const (
 	vendorVirtio = 0x1af4
-	// Device numbers of virtio's block and network devices: of the standard, and of the devices that
+	// Device numbers of virtio's devices: of the standard, and of the devices that
 	// came before it, which answer to both.
 	pciBlock      = 0x1040 + virtioBlock
 	pciNet        = 0x1040 + virtioNet
+	pciShare      = 0x1040 + virtioShare
 	pciBlockOlder = 0x1001
 	pciNetOlder   = 0x1000
+	pciShareOlder = 0x1009
 
 	pciMemory = 1 << 1 // in the command register: answer to memory accesses
 	pciMaster = 1 << 2 // access memory
 	pciNoINTx = 1 << 10
 )
 
-// virtioDevices finds disks and network devices on PCI's first bus, where firmware has given addresses to
+// virtioDevices finds virtio devices on PCI's first bus, where firmware has given addresses to
 // all, and at the places that the command line names.
 func (s *system) virtioDevices() (found []virtioDevice) {
 	for _, d := range pci.Devices(0) {
@@ -43,7 +45,7 @@ func (s *system) virtioDevices() (found []virtioDevice) {
 			continue
 		}
 		switch d.Device {
-		case pciBlock, pciNet, pciBlockOlder, pciNetOlder:
+		case pciBlock, pciNet, pciShare, pciBlockOlder, pciNetOlder, pciShareOlder:
 		default:
 			continue
 		}

@@ -14,5 +14,5 @@ func writeDevice(p *uint32, v uint32) { atomic.StoreUint32(p, v) }
 // mapDevice does nothing: the places are mapped from the start.
 func (s *system) mapDevice(arch.PA, uint64) error { return nil }
 
-// virtioDevices finds disks and network devices at the places that the device tree tells of.
+// virtioDevices finds virtio devices at the places that the device tree tells of.
 func (s *system) virtioDevices() []virtioDevice { return s.findMMIO(s.info.VirtIO) }

@@ -61,6 +61,7 @@ type system struct {
 	fs      *fs.FS
 	disks   []disk.Device // with their partitions
 	nic     *virtioDevice // the network device; nil: none
+	share   *virtioDevice // behind which a directory of the host is; nil: none
 	net     *inet.Net
 	sys     *sys.System
 	proc    *proc.Kernel
@@ -174,6 +175,7 @@ func (s *system) start() error {
 	if err := s.mountRoot(); err != nil {
 		return err
 	}
+	s.mountShare()
 	if a := s.opts.Net.NameServer; a.IsValid() {
 		(&resolver{fs: s.fs}).set([]netip.Addr{a})
 	}

@@ -80,6 +80,8 @@ type Config struct {
 	// Net gives the machine a network device, with QEMU's own network behind it: "1", or
 	// HOST:GUEST, a TCP port of the host that leads to one of the guest; several with commas.
 	Net string
+	// Share is a directory of the host that the machine has on /host; "": none.
+	Share string
 	// Pokes are made before the machine starts.
 	Pokes []Poke
 	// GDB makes QEMU wait for a debugger on port 1234.
@@ -115,6 +117,7 @@ func (c *Config) Command() []string {
 	}
 	args = append(args, c.diskArgs()...)
 	args = append(args, c.netArgs()...)
+	args = append(args, c.shareArgs()...)
 	if c.Icount {
 		args = append(args, "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
 			"-seed", "1", "-rtc", "base=2024-01-01T00:00:00,clock=vm")
@@ -164,6 +167,19 @@ func (c *Config) netArgs() []string {
 	return append(args, "-global", "virtio-mmio.force-legacy=false", "-device", "virtio-net-device,netdev=net")
 }
 
+// shareArgs are the arguments for the directory of the host. Files have the owners and modes
+// that the guest gives them, as far as this user may set them.
+func (c *Config) shareArgs() []string {
+	if c.Share == "" {
+		return nil
+	}
+	args := []string{"-fsdev", "local,id=share,security_model=none,multidevs=remap,path=" + strings.ReplaceAll(c.Share, ",", ",,")}
+	if c.Machine.Name == "q35" {
+		return append(args, "-device", "virtio-9p-pci,fsdev=share,mount_tag=host,disable-legacy=on")
+	}
+	return append(args, "-global", "virtio-mmio.force-legacy=false", "-device", "virtio-9p-device,fsdev=share,mount_tag=host")
+}
+
 // microvmPlaces returns kernel arguments with microvm's places for virtio devices
 // (hw/i386/microvm.h). On this machine no table except the DSDT has them.
 func microvmPlaces() (words []string) {
@@ -179,7 +195,7 @@ func (c *Config) loaded(args []string) []string {
 		args = append(args, "-initrd", c.Initrd)
 	}
 	words := c.Append
-	if (c.DiskImage != "" || c.Net != "") && c.Machine.Name == "microvm" {
+	if (c.DiskImage != "" || c.Net != "" || c.Share != "") && c.Machine.Name == "microvm" {
 		words = append(microvmPlaces(), words...)
 	}
 	if c.Icount {

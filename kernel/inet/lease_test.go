@@ -160,7 +160,7 @@ func farEnd() []byte {
 // TestDHCP: the first socket starts the client, and comes when there is an address, which
 // a program can use at once. With the address the server can be asked alone; without it
 // the client can still broadcast.
-// Broken by: noAddress not added, or not removed; no wait in startDHCP.
+// Broken by: noAddress not added; no wait in startDHCP.
 func TestDHCP(t *testing.T) {
 	l := newLAN(t, Config{DHCP: true}, time.Hour)
 	if len(l.kinds) != 0 {

@@ -30,6 +30,7 @@ func main() {
 	log := flag.String("log", "build/logs/run.log", "file that keeps the serial output")
 	disk := flag.String("disk", "", "image of a disk")
 	network := flag.String("net", "", "a network device: 1, or HOST:GUEST, ports of TCP that lead into the machine")
+	share := flag.String("share", "", "a directory of the host, which the machine has on /host")
 	icount := flag.Bool("icount", false, "count guest instructions as nanoseconds")
 	needs := flag.Bool("needs", false, "only tell what qemu/boards.sh shall fetch for the machine")
 	interactive := flag.Bool("interactive", false, "give the guest every key, and tell init how large the terminal is")
@@ -53,7 +54,7 @@ func main() {
 	}
 	if err := run(*arch, *machine, *limit, *log, &qemu.Config{
 		Memory: *mem, CPUs: *cpus, Kernel: *kernel, Initrd: *initrd,
-		Append: words, Extra: strings.Fields(*extra), Icount: *icount, GDB: *gdb, DiskImage: *disk, Net: *network, Interactive: *interactive, SlowReader: *slow,
+		Append: words, Extra: strings.Fields(*extra), Icount: *icount, GDB: *gdb, DiskImage: *disk, Net: *network, Share: *share, Interactive: *interactive, SlowReader: *slow,
 	}); err != nil {
 		fmt.Fprintf(os.Stderr, "qemu-run: %v (serial output: %s)\n", err, *log)
 		os.Exit(1)

@@ -13,6 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// shared reports whether a path is on a directory that another machine shares.
+func shared(path string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(path, &fs) == nil && fs.Type == unix.V9FS_MAGIC
+}
+
 // work uses the calls on files, and compares the results with Linux's.
 func work(dir string) error {
 	for _, step := range []struct {
@@ -23,6 +29,10 @@ func work(dir string) error {
 		{"names", names}, {"rename", renames}, {"orphan", orphan}, {"attributes", attributes}, {"special", special},
 		{"full", full}, {"exec", execute}, {"many", many},
 	} {
+		// QEMU does not make special files, and it is another machine's disk that would be full.
+		if shared(dir) && (step.name == "special" || step.name == "full") {
+			continue
+		}
 		d := filepath.Join(dir, step.name)
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return err
@@ -334,7 +344,11 @@ func renames(dir string) error {
 	if err := os.WriteFile(p("h"), []byte("h"), 0o600); err != nil {
 		return err
 	}
-	if err := unix.Renameat2(unix.AT_FDCWD, p("h"), unix.AT_FDCWD, p("f/c"), unix.RENAME_EXCHANGE); err != nil {
+	err := unix.Renameat2(unix.AT_FDCWD, p("h"), unix.AT_FDCWD, p("f/c"), unix.RENAME_EXCHANGE)
+	if shared(dir) { // as on Linux
+		return wantErr("an exchange", err, syscall.EINVAL)
+	}
+	if err != nil {
 		return err
 	}
 	if err := same(p("h"), []byte("a")); err != nil {
@@ -372,7 +386,11 @@ func attributes(dir string) error {
 	if err := os.Chown(path, 12345, 67890); err != nil {
 		return err
 	}
-	if err := unix.Chmod(path, 0o4751); err != nil {
+	mode, kind := uint32(0o4751), int64(unix.EXT4_SUPER_MAGIC)
+	if shared(dir) { // the library of the client has no set-user-ID bit
+		mode, kind = 0o751, unix.V9FS_MAGIC
+	}
+	if err := unix.Chmod(path, mode); err != nil {
 		return err
 	}
 	ts := []unix.Timespec{{Sec: 1, Nsec: 2}, {Sec: 1 << 32, Nsec: 999_999_999}}
@@ -383,11 +401,11 @@ func attributes(dir string) error {
 	if err := unix.Stat(path, &st); err != nil {
 		return err
 	}
-	if st.Uid != 12345 || st.Gid != 67890 || st.Mode != unix.S_IFREG|0o4751 || st.Mtim != ts[1] || st.Atim != ts[0] {
+	if st.Uid != 12345 || st.Gid != 67890 || st.Mode != unix.S_IFREG|mode || st.Mtim != ts[1] || st.Atim != ts[0] {
 		return fmt.Errorf("attributes are %+v", st)
 	}
 	var fs unix.Statfs_t
-	if err := unix.Statfs(path, &fs); err != nil || fs.Type != unix.EXT4_SUPER_MAGIC || fs.Bfree > fs.Blocks {
+	if err := unix.Statfs(path, &fs); err != nil || fs.Type != kind || fs.Bfree > fs.Blocks {
 		return fmt.Errorf("statfs: %+v, %v", fs, err)
 	}
 	return nil
