@@ -125,6 +125,9 @@ func labBoot(ctx context.Context, arch string, limit time.Duration) error {
 	if err == nil {
 		err = l.use(arch)
 	}
+	if err == nil {
+		err = l.click(ctx, arch, limit/4)
+	}
 	stop()
 	if end := <-ended; err != nil {
 		return fmt.Errorf("%w; the machine: %v\n%s", err, end, tail(out.String(), 10))
