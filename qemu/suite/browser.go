@@ -140,8 +140,6 @@ func (b *browser) screenshot(path string) error {
 
 // click uses the lab's page in a browser: it chooses a design and a memory, clicks the
 // button, and waits for the run, its line of the table, its timeline and the sums.
-//
-// Broken by a page whose script does not start (no rectangle is drawn).
 func (l labClient) click(ctx context.Context, arch string, limit time.Duration) error {
 	err := withPage(ctx, l.at+"/", func(b *browser) error {
 		for _, step := range []string{

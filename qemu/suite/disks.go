@@ -156,8 +156,7 @@ func (b *diskBoot) run(ctx context.Context) error {
 // runShare boots with a directory of the host instead of a disk. Nothing but what the program
 // has made may be left in it.
 //
-// Broken by a share.Store that lets files lose their last name (orphan), and by one that
-// does not give new inodes numbers of their own (names).
+// Broken by a share.Store that has the server's numbers of inodes only (names).
 func (b *diskBoot) runShare(ctx context.Context, dir string) error {
 	out, shared := filepath.Join("build", b.arch), filepath.Join(dir, "shared")
 	if err := os.Mkdir(shared, 0o777); err != nil {
