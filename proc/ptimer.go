@@ -235,7 +235,8 @@ func (tm *Timer) fire() {
 }
 
 // postTimer queues the signal, and reports whether it will be taken from the queue. It will
-// not if it is ignored, or if a signal with its number is queued already.
+// not if it is ignored, if a signal with its number is queued already, or if the timer has
+// been deleted: fire may have begun on another CPU before, and a deleted timer sends nothing.
 func (p *Process) postTimer(info *Siginfo, target *Thread) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -244,6 +245,9 @@ func (p *Process) postTimer(info *Siginfo, target *Thread) bool {
 		q = &target.pending
 	}
 	act := p.acts.get(info.Signo)
+	if tm := info.timer; p.timers[tm.id] != tm {
+		return false
+	}
 	if p.State() != Live || target != nil && target.state != Live ||
 		info.Signo < SIGRTMIN && q.set.Has(info.Signo) || p.discardsByLocked(&act, info.Signo, target) {
 		return false
