@@ -27,10 +27,8 @@ func (p *Process) Cred() *Cred {
 func (p *Process) CredOf(tid int) *Cred {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for t := p.threads; t != nil; t = t.next {
-		if t.TID() == tid {
-			return t.cred
-		}
+	if t := p.findLocked(tid); t != nil {
+		return t.cred
 	}
 	return p.cred
 }

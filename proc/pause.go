@@ -39,6 +39,33 @@ func (k *Kernel) turn(steps *int) {
 // 500 instructions each.
 const loopTurn = 32
 
+// eachLocked calls fn for the process's threads until fn returns false. It lets others run
+// now and then, because programs choose the number of threads. Preconditions: p.mu held; it
+// stays held.
+func (p *Process) eachLocked(fn func(*Thread) bool) {
+	steps := 0
+	for t := p.threads; t != nil && fn(t); t = t.next {
+		if steps++; steps%threadsTurn == 0 {
+			p.k.cfg.Yield()
+		}
+	}
+}
+
+// findLocked returns the thread numbered tid, or nil. Preconditions: p.mu held.
+func (p *Process) findLocked(tid int) (found *Thread) {
+	p.eachLocked(func(t *Thread) bool {
+		if t.TID() == tid {
+			found = t
+		}
+		return found == nil
+	})
+	return found
+}
+
+// threadsTurn is how many threads are looked at before others may run, at up to 40
+// instructions each.
+const threadsTurn = 256
+
 // MayEnd is a hint whether Pause would return an error. It is also true if a signal is
 // pending that does not end the process. It takes no lock.
 func (t *Thread) MayEnd() bool { return t.todo.Load()&(todoExit|todoSignal) != 0 }

@@ -182,11 +182,9 @@ func (p *Process) SetOOMAdjust(n int) { p.oomAdj.Store(int32(n)) }
 func (p *Process) SetThreadName(tid int, s string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for t := p.threads; t != nil; t = t.next {
-		if t.TID() == tid {
-			t.setNameLocked(s)
-			return nil
-		}
+	if t := p.findLocked(tid); t != nil {
+		t.setNameLocked(s)
+		return nil
 	}
 	return syscall.ESRCH
 }
@@ -195,10 +193,8 @@ func (p *Process) SetThreadName(tid int, s string) error {
 func (p *Process) ThreadName(tid int) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for t := p.threads; t != nil; t = t.next {
-		if t.TID() == tid {
-			return t.name
-		}
+	if t := p.findLocked(tid); t != nil {
+		return t.name
 	}
 	return ""
 }
@@ -207,12 +203,8 @@ func (p *Process) ThreadName(tid int) string {
 func (p *Process) NoNewPrivs(tid int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for t := p.threads; t != nil; t = t.next {
-		if t.TID() == tid {
-			return t.noNew
-		}
-	}
-	return false
+	t := p.findLocked(tid)
+	return t != nil && t.noNew
 }
 
 // Children returns the numbers of the children that the thread numbered tid made.
@@ -266,9 +258,10 @@ func (p *Process) TIDs() []int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ids := make([]int, 0, p.live)
-	for t := p.threads; t != nil; t = t.next {
+	p.eachLocked(func(t *Thread) bool {
 		ids = append(ids, t.TID())
-	}
+		return true
+	})
 	return ids
 }
 
@@ -284,10 +277,7 @@ func (p *Process) StateLetter(tid int) byte {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for t := p.threads; t != nil; t = t.next {
-		if t.TID() != tid {
-			continue
-		}
+	if t := p.findLocked(tid); t != nil {
 		if how := t.waits.Load(); how != 0 {
 			return byte(how)
 		}

@@ -94,9 +94,10 @@ func (p *Process) Usage() Usage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	u := p.usage
-	for t := p.threads; t != nil; t = t.next {
+	p.eachLocked(func(t *Thread) bool {
 		t.usage.addTo(&u)
-	}
+		return true
+	})
 	u.MaxRSS = max(u.MaxRSS, peak)
 	return u
 }

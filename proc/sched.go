@@ -140,10 +140,8 @@ func (t *Thread) DecideSched(decide func(*Sched) error) error {
 func (p *Process) SchedOf(tid int) Sched {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for t := p.threads; t != nil; t = t.next {
-		if t.TID() == tid {
-			return t.sched
-		}
+	if t := p.findLocked(tid); t != nil {
+		return t.sched
 	}
 	return Sched{}
 }

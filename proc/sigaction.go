@@ -144,12 +144,13 @@ func (p *Process) SigMasks() (pending, blocked, ignored, caught Sigset) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	pending = p.pending.set
-	for t := p.threads; t != nil; t = t.next {
+	p.eachLocked(func(t *Thread) bool {
 		pending |= t.pending.set
 		if t.TID() == p.pid {
 			blocked = t.mask
 		}
-	}
+		return true
+	})
 	if p.acts == nil {
 		return
 	}

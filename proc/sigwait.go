@@ -26,12 +26,13 @@ func (t *Thread) setMaskLocked(m Sigset) {
 	// This thread may have been woken for a signal for the process that it has just
 	// blocked. The signal must not be lost, so other threads are told of it.
 	if rest := p.pending.set & newly; rest != 0 {
-		for o := p.threads; o != nil; o = o.next {
+		p.eachLocked(func(o *Thread) bool {
 			if o != t && o.state == Live && rest&^o.mask != 0 {
 				o.todo.Or(todoSignal)
 				o.Wake()
 			}
-		}
+			return true
+		})
 	}
 }
 

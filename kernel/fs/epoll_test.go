@@ -51,7 +51,7 @@ func testEpollStaleItem(t *testing.T, w *world) {
 
 	stale()
 	soon("poll of an epoll descriptor", func(task Task) {
-		Poll(task, []PollFD{{File: inner, Events: EPOLLIN}}, Never)
+		Poll(task, PollFDs{[]PollFD{{File: inner, Events: EPOLLIN}}}, Never)
 	})
 	e.Read(w.task, buf)
 	stale()
@@ -385,7 +385,7 @@ func testEpollStorm(t *testing.T, w *world) {
 		return drain(inner, 0, false)(task)
 	})
 	run(func(task Task) bool {
-		Poll(task, []PollFD{{File: inner, Events: EPOLLIN}}, Never)
+		Poll(task, PollFDs{[]PollFD{{File: inner, Events: EPOLLIN}}}, Never)
 		return drain(inner, 0, false)(task)
 	})
 	for i := range src {

@@ -508,6 +508,7 @@ func (d *FDTable) Fork(c *FDTable, payer *charge.User) *FDTable {
 		if err == nil && fd >= d.end() {
 			c.free = min(c.free, d.free) // descriptors may have been closed meanwhile
 			d.mu.Unlock()
+			d.giveWay(closeTurn - 1)
 			return c
 		}
 		d.mu.Unlock()
@@ -520,7 +521,7 @@ func (d *FDTable) Fork(c *FDTable, payer *charge.User) *FDTable {
 }
 
 // forkTurn is how many slots Fork copies between two pauses.
-const forkTurn = 128
+const forkTurn = 64
 
 // Limit returns RLIMIT_NOFILE.
 func (d *FDTable) Limit() int {

@@ -275,7 +275,7 @@ func TestSocketpair(t *testing.T) {
 	b.Write(w.task, []byte("last"))
 	fds := []PollFD{{File: a, Events: EPOLLRDHUP}}
 	go b.Release()
-	if n, err := Poll(w.task, fds, Never); n != 1 || err != nil || fds[0].Revents != EPOLLHUP|EPOLLRDHUP {
+	if n, err := Poll(w.task, PollFDs{fds}, Never); n != 1 || err != nil || fds[0].Revents != EPOLLHUP|EPOLLRDHUP {
 		t.Errorf("poll: %d, %v, %#x", n, err, fds[0].Revents)
 	}
 	if got := w.readAll(a); got != "last" {

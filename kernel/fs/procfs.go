@@ -135,6 +135,7 @@ func (d *procDir) open(call, int) (handle, error) { return &dirHandle{dir: d}, n
 func (d *procDir) size() int64                    { return 0 }
 
 func (d *procDir) lookup(t Task, name string) (node, error) {
+	d.fs.cfg.Yield()
 	if d.many != nil {
 		if k, ok := d.many.find(t, name); ok {
 			return d.make(k), nil

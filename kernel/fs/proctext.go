@@ -63,8 +63,18 @@ func limitsText(i *ProcInfo) []byte {
 			fmt.Fprintf(&b, " %-10s", limitNames[n][1])
 		}
 		b.WriteByte('\n')
+		if n%4 == 3 { // 13 000 instructions
+			i.yield()
+		}
 	}
 	return b.Bytes()
+}
+
+// yield lets others run while a long text is made.
+func (i *ProcInfo) yield() {
+	if i.fs != nil {
+		i.fs.cfg.Yield()
+	}
 }
 
 // statmText returns /proc/PID/statm, in pages: size resident shared text lib data dt.
@@ -99,10 +109,14 @@ func statusText(i *ProcInfo) []byte {
 		fmt.Fprintf(&b, "FDSize:\t%d\n", i.Files.size())
 	}
 	b.WriteString("Groups:\t")
-	for _, g := range c.Groups.IDs() {
-		fmt.Fprintf(&b, "%d ", g)
+	for k, g := range c.Groups.IDs() { // setgroups(2) takes 65 536
+		b.Write(append(strconv.AppendUint(b.AvailableBuffer(), uint64(g), 10), ' '))
+		if k&63 == 63 {
+			i.yield()
+		}
 	}
 	fmt.Fprintf(&b, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\n", i.PID, i.TID, i.PGID, i.SID)
+	i.yield()
 	if m := &i.Mem; i.Maps != nil {
 		for _, l := range []struct {
 			name  string

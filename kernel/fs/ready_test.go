@@ -25,22 +25,22 @@ func testPoll(t *testing.T, w *world) {
 	null := w.open("/dev/null", unix.O_RDWR)
 	defer null.Release()
 	fds := []PollFD{{File: r, Events: EPOLLIN}, {}, {File: wr, Events: EPOLLIN}}
-	if n, err := Poll(w.task, fds, 0); n != 0 || err != nil {
+	if n, err := Poll(w.task, PollFDs{fds}, 0); n != 0 || err != nil {
 		t.Errorf("nothing ready: %d, %v", n, err)
 	}
 	start := time.Now()
-	if n, err := Poll(w.task, fds, w.task.now()+20e6); n != 0 || err != nil || time.Since(start) != 20e6 {
+	if n, err := Poll(w.task, PollFDs{fds}, w.task.now()+20e6); n != 0 || err != nil || time.Since(start) != 20e6 {
 		t.Errorf("timeout: %d, %v after %v", n, err, time.Since(start))
 	}
 	w.task.interrupt <- struct{}{}
-	_, err = Poll(w.task, fds, Never)
+	_, err = Poll(w.task, PollFDs{fds}, Never)
 	want(t, "interrupted", err, syscall.EINTR)
 	time.AfterFunc(time.Millisecond, func() { wr.Write(newTask(), []byte("x")) })
-	if n, err := Poll(w.task, fds, Never); n != 1 || err != nil || fds[0].Revents != EPOLLIN {
+	if n, err := Poll(w.task, PollFDs{fds}, Never); n != 1 || err != nil || fds[0].Revents != EPOLLIN {
 		t.Errorf("woken: %d, %v, %+v", n, err, fds)
 	}
 	fds = append(fds, PollFD{File: null, Events: EPOLLIN | EPOLLOUT})
-	if n, err := Poll(w.task, fds, Never); n != 2 || err != nil || fds[3].Revents != EPOLLIN|EPOLLOUT {
+	if n, err := Poll(w.task, PollFDs{fds}, Never); n != 2 || err != nil || fds[3].Revents != EPOLLIN|EPOLLOUT {
 		t.Errorf("with a file that is always ready: %d, %v", n, err)
 	}
 	if q := r.h.queue(); q.head != nil {
@@ -212,7 +212,7 @@ func testWakeDuringLook(t *testing.T, w *world) {
 		}
 		h := &lateHandle{late: late}
 		f := sure(w.anonFile(w.task, "late", h, "late", unix.O_RDWR))
-		if n, err := Poll(w.task, []PollFD{{File: f, Events: EPOLLIN}}, w.task.now()+5e9); n != 1 || err != nil {
+		if n, err := Poll(w.task, PollFDs{[]PollFD{{File: f, Events: EPOLLIN}}}, w.task.now()+5e9); n != 1 || err != nil {
 			t.Errorf("late at %d: poll: %d, %v", late, n, err)
 		}
 		f.Release()
@@ -359,7 +359,7 @@ func testTimerfd(t *testing.T, w *world) {
 	_, err = f.Read(w.task, buf)
 	want(t, "read of a disarmed timer", err, syscall.EAGAIN)
 	f.TimerfdSet(1, 0, true) // a time in the past
-	if n, err := Poll(w.task, []PollFD{{File: f, Events: EPOLLIN}}, Never); n != 1 || err != nil {
+	if n, err := Poll(w.task, PollFDs{[]PollFD{{File: f, Events: EPOLLIN}}}, Never); n != 1 || err != nil {
 		t.Errorf("poll: %d, %v", n, err)
 	}
 	_, err = w.Timerfd(w.task, 99, 0)
@@ -382,7 +382,7 @@ func testTimerfdStartsAgainWhenRead(t *testing.T, w *world) {
 			_, _, err := f.TimerfdSet(1, 1, false)
 			must(t, err)
 		}
-		n, err := Poll(w.task, []PollFD{{File: f, Events: EPOLLIN}}, Never)
+		n, err := Poll(w.task, PollFDs{[]PollFD{{File: f, Events: EPOLLIN}}}, Never)
 		if n != 1 || err != nil {
 			t.Fatalf("poll: %d, %v", n, err)
 		}
@@ -406,7 +406,7 @@ func testTimerfdStartsAgainWhenRead(t *testing.T, w *world) {
 	if _, _, err := f.TimerfdSet(1, Never, false); err != nil { // no overflow at the next expiry
 		t.Fatal(err)
 	}
-	Poll(w.task, []PollFD{{File: f, Events: EPOLLIN}}, Never)
+	Poll(w.task, PollFDs{[]PollFD{{File: f, Events: EPOLLIN}}}, Never)
 	if value, _, err := f.TimerfdGet(); value < Never/2 || err != nil {
 		t.Errorf("TimerfdGet: %d, %v", value, err)
 	}
@@ -451,7 +451,7 @@ func testPidfd(t *testing.T, w *world) {
 		p.mu.Unlock()
 		told()
 	})
-	if n, err := Poll(w.task, []PollFD{{File: f, Events: EPOLLIN}}, Never); n != 1 || err != nil {
+	if n, err := Poll(w.task, PollFDs{[]PollFD{{File: f, Events: EPOLLIN}}}, Never); n != 1 || err != nil {
 		t.Errorf("poll: %d, %v", n, err)
 	}
 	if got, err := f.Pid(); got != PidTarget(p) || err != nil {

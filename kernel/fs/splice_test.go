@@ -91,7 +91,7 @@ func TestSpliceClaims(t *testing.T) {
 	fds := []PollFD{{File: r, Events: EPOLLIN}}
 	end := time.Now().Add(10 * time.Second)
 	for n := 1; n != 0; time.Sleep(time.Millisecond) {
-		n, err = Poll(w.task, fds, 0)
+		n, err = Poll(w.task, PollFDs{fds}, 0)
 		must(t, err)
 		if time.Now().After(end) {
 			t.Fatal("the pipe stays readable during a splice")

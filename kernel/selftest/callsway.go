@@ -16,12 +16,26 @@ import (
 )
 
 const (
-	// waitText is for much text, which is known to take longer than longestWait.
-	waitText = 200 * time.Microsecond
-	// leastForText is the minimum memory, in pages, for waitText. With 64 MB, the charges
-	// for 20 000 entries make the kernel collect at once, and others wait for 3 ms.
+	// waitTable is for a fork with a table of 65 536 descriptors: the empty pieces of the
+	// table are passed over at the end of the fork's longest step.
+	waitTable = 40 * time.Microsecond
+	// leastForText is the minimum memory, in pages, for a map of 20 000 entries. With 64 MB,
+	// the charges for them make the kernel collect at once, and others wait for 3 ms.
 	leastForText = 96 << 20 / 4096
 )
+
+// wayCase is a program of callsGiveWay.
+type wayCase struct {
+	name  string
+	prep  func(vs *vm.VMSpace)
+	emit  func(p *program)
+	limit time.Duration // if it is longer than longestWait
+	much  bool          // it needs leastForText
+}
+
+// procTexts are files whose text is made when they are read.
+var procTexts = []string{"/proc/self/status", "/proc/self/stat", "/proc/self/limits", "/proc/self/mounts",
+	"/proc/meminfo", "/proc/stat", "/proc/cpuinfo", "/proc/filesystems", "/proc/locks", "/proc/net/unix"}
 
 // callsGiveWay: no system call keeps others waiting for long, whatever the number of
 // descriptors, names, processes or watchers that it must go through.
@@ -36,6 +50,7 @@ func callsGiveWay(t *T) {
 	path := func(i int) uint64 { return uint64(wayPaths) + uint64(i)*4096 }
 	data := uint64(wayData)
 	paths := []string{"/dev/null", "/proc/self/maps", "/tmp/deep", "d", "/tmp/deep/x", "y", "..", "/tmp/link0"}
+	const textsAt = 30
 	const null, maps, top, name, from, to, up, link = 0, 1, 2, 3, 4, 5, 6, 7
 	// Each link has 2000 components.
 	links := t.FS.NewPlace()
@@ -53,17 +68,12 @@ func callsGiveWay(t *T) {
 		}
 	}()
 	moreFiles := func(p *program) { p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, path(20), 0) }
-	for _, c := range []struct {
-		name  string
-		prep  func(vs *vm.VMSpace)
-		emit  func(p *program)
-		limit time.Duration // if it is longer than longestWait
-	}{
+	cases := []wayCase{
 		{name: "execve with long strings", emit: func(p *program) {
 			p.call(unix.SYS_EXECVE, path(null), 0, path(21)) // EACCES
 			p.call(unix.SYS_GETPID)
 		}},
-		{name: "a map of many entries as text", limit: waitText, prep: func(vs *vm.VMSpace) {
+		{name: "a map of many entries as text", much: true, prep: func(vs *vm.VMSpace) {
 			for i := range arch.VA(slots) {
 				t.mapFlags(vs, farVA+i*page, page, arch.Read|arch.Prot(i&1)*arch.Exec, private, nil)
 			}
@@ -102,7 +112,7 @@ func callsGiveWay(t *T) {
 			p.call(unix.SYS_FCNTL, 0, unix.F_DUPFD, 1)
 			p.call(unix.SYS_CLOSE_RANGE, 1, ^uint64(0)>>32, 0)
 		}},
-		{name: "a large table", emit: func(p *program) {
+		{name: "a large table", limit: waitTable, emit: func(p *program) {
 			moreFiles(p)
 			p.call(unix.SYS_EVENTFD2, 0, 0)
 			p.call(unix.SYS_DUP3, 0, 40_000, 0)
@@ -111,6 +121,11 @@ func callsGiveWay(t *T) {
 			child.exit(0)
 			p.fork(&child)
 			p.waitAny(wayData)
+		}},
+		{name: "poll of a full table", emit: func(p *program) {
+			moreFiles(p)
+			p.call(unix.SYS_EVENTFD2, 0, 0)
+			p.call(unix.SYS_PPOLL, data, 65_536, path(26), 0, 8)
 		}},
 		{name: "links to long paths", emit: func(p *program) { p.call(unix.SYS_OPENAT, cwd, path(link), 0, 0) }},
 		{name: "rename far down", emit: func(p *program) {
@@ -129,8 +144,15 @@ func callsGiveWay(t *T) {
 			})
 			p.call(unix.SYS_UNLINKAT, cwd, path(top), unix.AT_REMOVEDIR)
 		}},
-	} {
-		if c.limit == waitText && t.Mem.Total() < leastForText {
+	}
+	for i, text := range procTexts {
+		cases = append(cases, wayCase{name: text, emit: func(p *program) {
+			p.call(unix.SYS_OPENAT, cwd, path(textsAt+i), 0, 0)
+			p.call(unix.SYS_READ, 0, data, 65536)
+		}})
+	}
+	for _, c := range cases {
+		if c.much && t.Mem.Total() < leastForText {
 			continue
 		}
 		var p program
@@ -142,6 +164,9 @@ func callsGiveWay(t *T) {
 			put := func(va uint64, b []byte) { t.check("copy", vs.CopyOut(arch.VA(va), b)) }
 			for i, s := range paths {
 				put(path(i), append([]byte(s), 0))
+			}
+			for i, s := range procTexts {
+				put(path(textsAt+i), append([]byte(s), 0))
 			}
 			words := func(v ...uint64) (b []byte) {
 				for _, w := range v {

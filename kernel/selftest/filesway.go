@@ -18,6 +18,7 @@ var fileTests = []test{
 	{name: "files/gives-way", run: filesGiveWay, timed: true, slow: true},
 	{name: "calls/gives-way", run: callsGiveWay, timed: true, slow: true},
 	{name: "files/killed-in-a-copy", run: filesKilled},
+	{name: "calls/killed", run: callsKilled, timed: true},
 }
 
 // Addresses of the paths and buffers of filesGiveWay's programs.

@@ -50,11 +50,12 @@ func put[T any](c ctx, va arch.VA, v *T) error {
 func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)) }
 
 // pauseEvery lets other threads run after each 64 short steps of a loop; i is the number of
-// the step. It ignores signals, because the loop ends soon.
-func (c ctx) pauseEvery(i int) {
+// the step. An error means that the process is to end.
+func (c ctx) pauseEvery(i int) error {
 	if i&63 == 63 {
-		_ = c.t.Pause()
+		return c.t.Pause()
 	}
+	return nil
 }
 
 // copyOut copies p to user memory. At an address without memory it stops and returns

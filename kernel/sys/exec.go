@@ -230,8 +230,7 @@ func (x *executable) readString(c ctx, va arch.VA) error {
 	if n >= arch.PageSize {
 		return c.t.Pause()
 	}
-	c.pauseEvery(x.text.N)
-	return nil
+	return c.pauseEvery(x.text.N)
 }
 
 // program returns what /proc keeps of x. It takes a reference on x's file. Error: ENOMEM.

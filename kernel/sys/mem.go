@@ -201,7 +201,7 @@ func sysMremap(c ctx) (uint64, error) {
 }
 
 func sysMadvise(c ctx) (uint64, error) { return 0, c.memory().Advise(c.va(0), c.arg(1), c.int(2)) }
-func sysMsync(c ctx) (uint64, error)   { return 0, c.mem().Sync(c.va(0), c.arg(1), c.int(2)) }
+func sysMsync(c ctx) (uint64, error)   { return 0, c.memory().Sync(c.va(0), c.arg(1), c.int(2)) }
 func sysBrk(c ctx) (uint64, error)     { return uint64(c.memory().Brk(c.va(0))), nil }
 func sysMlock(c ctx) (uint64, error)   { return 0, c.memory().Lock(c.va(0), c.arg(1), false) }
 func sysMunlock(c ctx) (uint64, error) { return 0, c.mem().Unlock(c.va(0), c.arg(1)) }
@@ -238,7 +238,7 @@ func sysMincore(c ctx) (uint64, error) {
 	if err := userRange(vec, pages); err != nil {
 		return 0, err
 	}
-	var buf [512]byte
+	var buf [64]byte // for 20 000 instructions
 	for pages > 0 {
 		k := min(pages, uint64(len(buf)))
 		if err := c.mem().Incore(addr, buf[:k]); err != nil {

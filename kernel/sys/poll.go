@@ -45,27 +45,31 @@ func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
 		return 0, syscall.ENOMEM
 	}
 	defer c.give(int(n) * pollCost)
-	raw := make([]byte, 8*n) // struct pollfd: fd, events, revents
-	if err := c.mem().CopyIn(raw, va); n > 0 && err != nil {
-		return 0, err
-	}
-	fds := make([]fs.PollFD, n)
-	defer c.releasePoll(fds)
+	var fds fs.PollFDs
+	defer func() { c.releasePoll(fds) }()
 	invalid := 0
-	for i := range fds {
-		c.pauseEvery(i)
-		fd := int(int32(le.Uint32(raw[8*i:])))
-		fds[i].Events = uint32(le.Uint16(raw[8*i+4:])) | pollAlways
-		if fd < 0 {
-			continue
+	var raw [64 * 8]byte // of struct pollfd: fd, events, revents
+	part := func(at uint64) []byte { return raw[:min(8*(n-at), uint64(len(raw)))] }
+	for at := uint64(0); at < n; at += uint64(len(raw)) / 8 {
+		b := part(at)
+		if err := c.mem().CopyIn(b, va+arch.VA(8*at)); err != nil {
+			return 0, err
 		}
-		f, err := tab.Get(fd)
-		if err != nil {
-			fds[i].Revents = unix.POLLNVAL
-			invalid++
-			continue
+		for ; len(b) > 0; b = b[8:] {
+			fd := int(int32(le.Uint32(b)))
+			p := fs.PollFD{Events: uint32(le.Uint16(b[4:])) | pollAlways}
+			if fd >= 0 {
+				var err error
+				if p.File, err = tab.Get(fd); err != nil {
+					p.Revents = unix.POLLNVAL
+					invalid++
+				}
+			}
+			fds.Add(p)
 		}
-		fds[i].File = f
+		if err := c.pauseEvery(int(min(n-at, 64)) - 1); err != nil {
+			return 0, err
+		}
 	}
 	if invalid > 0 {
 		deadline = 0
@@ -76,27 +80,35 @@ func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
 	if waitErr != nil && waitErr != proc.ERESTARTSYS {
 		return 0, waitErr
 	}
-	for i := range fds {
-		c.pauseEvery(i)
-		rev := fds[i].Revents
-		if fds[i].File == nil && int32(le.Uint32(raw[8*i:])) >= 0 {
-			rev = unix.POLLNVAL
-		}
-		le.PutUint16(raw[8*i+6:], uint16(rev))
-	}
-	if n > 0 {
-		if err := c.mem().CopyOut(va, raw); err != nil {
-			return 0, err
+	at := uint64(0)
+	for _, piece := range fds {
+		for len(piece) > 0 {
+			b := part(at)
+			if err := c.mem().CopyIn(b, va+arch.VA(8*at)); err != nil {
+				return 0, err
+			}
+			for i := range len(b) / 8 {
+				le.PutUint16(b[8*i+6:], uint16(piece[i].Revents))
+			}
+			if err := c.mem().CopyOut(va+arch.VA(8*at), b); err != nil {
+				return 0, err
+			}
+			piece, at = piece[len(b)/8:], at+uint64(len(b))/8
+			if err := c.pauseEvery(len(b)/8 - 1); err != nil {
+				return 0, err
+			}
 		}
 	}
 	return uint64(ready + invalid), waitErr
 }
 
-func (c ctx) releasePoll(fds []fs.PollFD) {
-	for i := range fds {
-		c.pauseEvery(i)
-		if fds[i].File != nil {
-			fds[i].File.Release()
+func (c ctx) releasePoll(fds fs.PollFDs) {
+	for _, piece := range fds {
+		for i := range piece {
+			if f := piece[i].File; f != nil {
+				f.Release()
+			}
+			_ = c.pauseEvery(i) // the rest must be released all the same
 		}
 	}
 }
@@ -192,14 +204,17 @@ func (c ctx) selectFDs(n int, at [3]arch.VA, deadline int64) (uint64, error) {
 		}
 	}
 	fds, nums, err := sets.files(c, tab, n)
-	defer c.releasePoll(fds)
+	defer func() { c.releasePoll(fds) }()
 	if err != nil {
 		return 0, err
 	}
 	if _, err := fs.Poll(c.task(), fds, deadline); err != nil {
 		return 0, err
 	}
-	count := sets.results(c, fds, nums)
+	count, err := sets.results(c, fds, nums)
+	if err != nil {
+		return 0, err
+	}
 	for i, va := range at {
 		if va == 0 || size == 0 {
 			continue
@@ -212,9 +227,11 @@ func (c ctx) selectFDs(n int, at [3]arch.VA, deadline int64) (uint64, error) {
 }
 
 // files opens the descriptors in the sets. Error: EBADF.
-func (s *selectSets) files(c ctx, tab *fs.FDTable, n int) (fds []fs.PollFD, nums []int, err error) {
+func (s *selectSets) files(c ctx, tab *fs.FDTable, n int) (fds fs.PollFDs, nums []int, err error) {
 	for fd := range n {
-		c.pauseEvery(fd)
+		if err := c.pauseEvery(fd); err != nil {
+			return fds, nums, err
+		}
 		var events uint32
 		for i := range s {
 			if s[i][fd/8]>>(fd%8)&1 != 0 {
@@ -228,28 +245,34 @@ func (s *selectSets) files(c ctx, tab *fs.FDTable, n int) (fds []fs.PollFD, nums
 		if err != nil {
 			return fds, nums, err
 		}
-		fds = append(fds, fs.PollFD{File: f, Events: events})
+		fds.Add(fs.PollFD{File: f, Events: events})
 		nums = append(nums, fd)
 	}
 	return fds, nums, nil
 }
 
 // results sets the bits of ready descriptors, clears the others, and counts the set ones.
-func (s *selectSets) results(c ctx, fds []fs.PollFD, nums []int) (count uint64) {
+func (s *selectSets) results(c ctx, fds fs.PollFDs, nums []int) (count uint64, err error) {
 	var out selectSets
 	for i := range s {
 		out[i] = make([]byte, len(s[i]))
-		for j, fd := range nums {
-			c.pauseEvery(j)
-			bit := byte(1) << (fd % 8)
-			if s[i][fd/8]&bit != 0 && fds[j].Revents&selectEvents[i] != 0 {
-				out[i][fd/8] |= bit
-				count++
+		nums := nums
+		for _, piece := range fds {
+			for j, fd := range nums[:len(piece)] {
+				bit := byte(1) << (fd % 8)
+				if s[i][fd/8]&bit != 0 && piece[j].Revents&selectEvents[i] != 0 {
+					out[i][fd/8] |= bit
+					count++
+				}
+			}
+			nums = nums[len(piece):]
+			if err := c.pauseEvery(len(piece) - 1); err != nil {
+				return 0, err
 			}
 		}
 	}
 	*s = out
-	return count
+	return count, nil
 }
 
 func (c ctx) selectSetArgs() [3]arch.VA { return [3]arch.VA{c.va(1), c.va(2), c.va(3)} }

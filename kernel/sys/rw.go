@@ -71,7 +71,9 @@ func (c ctx) readIovec(va arch.VA, n int) ([]span, error) {
 	spans := make([]span, 0, n)
 	sum := uint64(0)
 	for ; len(raw) > 0; raw = raw[16:] {
-		c.pauseEvery(len(raw) / 16)
+		if err := c.pauseEvery(len(raw) / 16); err != nil {
+			return nil, err
+		}
 		s := span{arch.VA(le.Uint64(raw)), le.Uint64(raw[8:])}
 		if int64(s.n) < 0 {
 			return nil, syscall.EINVAL

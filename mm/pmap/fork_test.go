@@ -249,12 +249,12 @@ func TestDirty(t *testing.T) {
 		b.mmu.Access(va, rw)
 		var v counter
 		v.mem = b.mem
-		p.Clean(0, arch.UserMax, &v)
+		cleanAll(p, 0, arch.UserMax, &v)
 		expect("cleaned", r, false)
 		if _, can := b.mmu.Access(va, rw); can || v.n != 1 || v.refs != 2 {
 			t.Errorf("after Clean: writable %v, %d pages shown with %d references", can, v.n, v.refs)
 		}
-		p.Clean(0, arch.UserMax, &v)
+		cleanAll(p, 0, arch.UserMax, &v)
 		ok(t, p.Remove(0, arch.UserMax, &v))
 		if v.n != 1 {
 			t.Errorf("a clean page was shown")
@@ -273,4 +273,11 @@ type counter struct {
 func (c *counter) Dirty(pages []pmap.DirtyPage) {
 	c.n += len(pages)
 	c.refs = c.mem.Refs(pages[0].Frame)
+}
+
+// cleanAll makes all steps of Clean.
+func cleanAll(p *pmap.Pmap, start, end arch.VA, v pmap.Visitor) {
+	for start < end {
+		start = p.Clean(start, end, v)
+	}
 }

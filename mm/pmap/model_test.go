@@ -527,7 +527,7 @@ func (m *model) turn(s, _ *space, _ arch.Prot) {
 		m.sys.Deactivate()
 	case 1:
 		start, end := m.span()
-		m.visit(s, start, end, func(v pmap.Visitor) { s.p.Clean(start, end, v) })
+		m.visit(s, start, end, func(v pmap.Visitor) { cleanAll(s.p, start, end, v) })
 		for va := start; va < end; va += arch.PageSize {
 			if pg, ok := s.pages[va]; ok && pg.dirty && pg.fl&pmap.Shared != 0 {
 				pg.dirty, pg.prot = false, pg.prot&^arch.Write
@@ -542,7 +542,7 @@ func (m *model) turn(s, _ *space, _ arch.Prot) {
 // wire wires a range, or unwires it.
 func (m *model) wire(s, _ *space, prot arch.Prot) {
 	start, end := m.span()
-	if err := s.p.Wire(start, end, prot&1 != 0); err != nil {
+	if err := s.p.Wire(start, end, prot&1 != 0, nil); err != nil {
 		m.t.Fatal(err)
 	}
 	for va := start; va < end; va += arch.PageSize {

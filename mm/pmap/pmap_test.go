@@ -425,7 +425,7 @@ func TestNoMemory(t *testing.T) {
 		"demote":  func(b *bench, p, q *pmap.Pmap) error { return p.Demote(base) },
 		"remove":  func(b *bench, p, q *pmap.Pmap) error { return p.Remove(base+pg, base+blk+pg, nil) },
 		"protect": func(b *bench, p, q *pmap.Pmap) error { return p.Protect(base+pg, base+blk+pg, r) },
-		"wire":    func(b *bench, p, q *pmap.Pmap) error { return p.Wire(base+pg, base+blk+pg, true) },
+		"wire":    func(b *bench, p, q *pmap.Pmap) error { return p.Wire(base+pg, base+blk+pg, true, nil) },
 		"move":    func(b *bench, p, q *pmap.Pmap) error { return p.Move(base, 1<<45+pg, 4*blk) },
 		"copy": func(b *bench, p, q *pmap.Pmap) error {
 			err := p.Copy(q, []pmap.Range{{0, arch.UserMax}}, pmap.Own{}, nil)

@@ -1,6 +1,8 @@
 package pmap
 
 import (
+	"syscall"
+
 	"grim/arch"
 )
 
@@ -116,74 +118,85 @@ func (p *Pmap) Protect(start, end arch.VA, prot arch.Prot) error {
 }
 
 // Wire sets or clears the Wired flag of what is mapped in [start, end). It fails as Protect
-// does.
-func (p *Pmap) Wire(start, end arch.VA, on bool) error {
+// does. If stop is not nil, it is asked between steps, and Wire returns EINTR once it returns
+// true.
+func (p *Pmap) Wire(start, end arch.VA, on bool, stop func() bool) error {
 	checkRange(start, end)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.cutEdges(start, end); err != nil {
 		return err
 	}
-	p.change(start, end, func(e arch.PTE, _ *[8][16]arch.PTE) (arch.PTE, int) {
-		if on {
-			return e | p.s.wired, wireWork
-		}
-		return e &^ p.s.wired, wireWork
-	})
-	return nil
-}
-
-// Clean write-protects the dirty Shared pages of [start, end), marks them clean, flushes,
-// and shows them to v, for msync. The frames stay referenced while v runs. No lock is held
-// then.
-func (p *Pmap) Clean(start, end arch.VA, v Visitor) {
-	checkRange(start, end)
-	s := p.s
-	td := s.getTeardown()
-	for start < end {
-		next := end
-		work := 0
-		p.mu.Lock()
-		p.leaves(start, end, func(sp span) bool {
-			for k := sp.lo; k < sp.hi; k++ {
-				e := sp.t[k]
-				if e == 0 || sp.level != 0 {
-					continue
-				}
-				if work >= stepWork {
-					next = sp.va + arch.VA(k-sp.lo)<<arch.PageShift
-					return false
-				}
-				work += cleanWork
-				if e&s.sharedDirty != s.sharedDirty {
-					continue
-				}
-				work += dirtyWork
-				sp.t[k] = e&^(s.f.DirtyBits|s.f.WriteMask) | s.f.ReadOnly
-				s.mem.Ref(s.frame(e))
-				td.dirty[td.ndirty] = DirtyPage{sp.va + arch.VA(k-sp.lo)<<arch.PageShift, s.frame(e)}
-				td.ndirty++
+	for {
+		start = p.changeSome(start, end, func(e arch.PTE, _ *[8][16]arch.PTE) (arch.PTE, int) {
+			if on {
+				return e | p.s.wired, wireWork
 			}
-			work += tableWork
-			return true
+			return e &^ p.s.wired, wireWork
 		})
-		if td.ndirty > flushEach {
-			p.flushAll()
-		} else {
-			var where [flushEach]arch.VA
-			for k, u := range td.dirty[:td.ndirty] {
-				where[k] = u.VA
-			}
-			p.flushPages(where[:td.ndirty])
+		if start >= end {
+			return nil
 		}
 		p.mu.Unlock()
-		td.visit(v)
-		td.batch.Flush()
-		if start = next; start < end {
-			s.yield()
+		p.s.yield()
+		stopped := stop != nil && stop()
+		p.mu.Lock()
+		if stopped {
+			return syscall.EINTR
 		}
 	}
+}
+
+// Clean write-protects dirty Shared pages of [start, end), marks them clean, flushes, and
+// shows them to v, for msync. It does one step, and returns where to go on. The frames stay
+// referenced while v runs. No lock is held then.
+func (p *Pmap) Clean(start, end arch.VA, v Visitor) (next arch.VA) {
+	checkRange(start, end)
+	if start >= end {
+		return end
+	}
+	s := p.s
+	td := s.getTeardown()
+	next = end
+	work := 0
+	p.mu.Lock()
+	p.leaves(start, end, func(sp span) bool {
+		for k := sp.lo; k < sp.hi; k++ {
+			e := sp.t[k]
+			if e == 0 || sp.level != 0 {
+				continue
+			}
+			if work >= stepWork {
+				next = sp.va + arch.VA(k-sp.lo)<<arch.PageShift
+				return false
+			}
+			work += cleanWork
+			if e&s.sharedDirty != s.sharedDirty {
+				continue
+			}
+			work += dirtyWork
+			sp.t[k] = e&^(s.f.DirtyBits|s.f.WriteMask) | s.f.ReadOnly
+			s.mem.Ref(s.frame(e))
+			td.dirty[td.ndirty] = DirtyPage{sp.va + arch.VA(k-sp.lo)<<arch.PageShift, s.frame(e)}
+			td.ndirty++
+		}
+		work += tableWork
+		return true
+	})
+	if td.ndirty > flushEach {
+		p.flushAll()
+	} else {
+		var where [flushEach]arch.VA
+		for k, u := range td.dirty[:td.ndirty] {
+			where[k] = u.VA
+		}
+		p.flushPages(where[:td.ndirty])
+	}
+	p.mu.Unlock()
+	td.visit(v)
+	td.batch.Flush()
 	s.putTeardown(td)
+	return next
 }
 
 // Reuse makes the COW leaf at va (page or block) writable in place, with the given rights,

@@ -275,6 +275,10 @@ func (p *Pmap) free(td *teardown, v Visitor) {
 	td.npages, td.ntables, td.nblocks, td.nempty, td.visible = 0, 0, 0, 0, false
 }
 
+// leafStep is how many pages of a leaf table are given back without letting others run, at up
+// to 45 instructions each.
+const leafStep = arch.Entries / 2
+
 // releaseLeaf gives back the frames that the unlinked leaf table f maps, from va on. The
 // table is all zero afterwards. Dirty Shared pages are shown to v while their entries are
 // still in place: no entry is looked at more than twice.
@@ -287,7 +291,15 @@ func (s *System) releaseLeaf(f phys.Frame, va arch.VA, td *teardown, v Visitor) 
 	if v == nil {
 		stop = phys.NoStop
 	}
-	if k, left := td.batch.ReleaseLeaf(rows, info.Groups, int(info.Used), stop, s.sole); left != 0 {
+	used := int(info.Used)
+	if used > leafStep {
+		_, left := td.batch.ReleaseLeaf(rows, info.Groups, used/2, stop, s.sole)
+		used -= used/2 - left
+		if left == 0 {
+			s.yield()
+		}
+	}
+	if k, left := td.batch.ReleaseLeaf(rows, info.Groups, used, stop, s.sole); left != 0 {
 		groups := info.Groups >> (k >> 3 & 63) << (k >> 3 & 63)
 		s.showDirty(va, rows, groups, td, v)
 		td.batch.ReleaseLeaf(rows, groups, left, phys.NoStop, s.sole)

@@ -11,7 +11,11 @@ import (
 // at the first error. EINTR if the thread is to end. mu is not held; it may sleep.
 func (c Caller) populate(start, end arch.VA) error {
 	for va := start; va < end; {
-		next, access, err := c.vs.nextAbsent(va, end)
+		next, access, err := c.nextAbsent(va, end)
+		if err == syscall.EINTR && c.pause() == nil {
+			va = next
+			continue
+		}
 		if err != nil || next >= end {
 			return err
 		}
@@ -26,10 +30,16 @@ func (c Caller) populate(start, end arch.VA) error {
 	return nil
 }
 
+// populateTurn is how many resident pages nextAbsent passes over before it looks whether the
+// thread may have to end, at costLookup instructions each.
+const populateTurn = 32
+
 // nextAbsent returns the first page at or after va that is not resident, and the access to
 // fault it in with. Pages without any access are skipped. ENOMEM if nothing is mapped at an
-// address before.
-func (vs *VMSpace) nextAbsent(va, end arch.VA) (arch.VA, arch.Prot, error) {
+// address before. EINTR, and where to go on, if the thread may have to end.
+func (c Caller) nextAbsent(va, end arch.VA) (arch.VA, arch.Prot, error) {
+	vs := c.vs
+	steps := 0
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	for va < end {
@@ -50,6 +60,9 @@ func (vs *VMSpace) nextAbsent(va, end arch.VA) (arch.VA, arch.Prot, error) {
 			vs.spend(costLookup)
 			if m, ok := vs.pm.Lookup(va); !ok || m.Prot&access != access {
 				return va, access, nil
+			}
+			if steps++; steps%populateTurn == 0 && c.w != nil && c.w.MayEnd() {
+				return va + arch.PageSize, 0, syscall.EINTR
 			}
 		}
 	}

@@ -54,10 +54,3 @@ func (vs *VMSpace) removePages(start, end arch.VA) (owed, error) {
 	err := vs.pm.Remove(start, end, &vs.dirty)
 	return vs.dirty.take(), err
 }
-
-// cleanPages write-protects the dirty pages of a range. It returns them, as the caller owes
-// them to their objects. Preconditions: mu held.
-func (vs *VMSpace) cleanPages(start, end arch.VA) owed {
-	vs.pm.Clean(start, end, &vs.dirty)
-	return vs.dirty.take()
-}

@@ -27,9 +27,12 @@ func (c Caller) Lock(addr arch.VA, length uint64, onFault bool) error {
 		return err
 	}
 	vs.mu.Lock()
-	if err = vs.mayLockRange(start, end); err == nil {
-		err = vs.wire(start, end, true)
-	}
+	err = c.stoppable(func(stop func() bool) error {
+		if err := vs.mayLockRange(start, end); err != nil {
+			return err
+		}
+		return vs.wire(start, end, true, stop)
+	})
 	vs.mu.Unlock()
 	if err != nil || onFault {
 		return err
@@ -49,7 +52,27 @@ func (vs *VMSpace) Unlock(addr arch.VA, length uint64) error {
 	}
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	return vs.wire(start, end, false)
+	return vs.wire(start, end, false, nil)
+}
+
+// stoppable calls fn, and again if it returns EINTR because the thread had a signal that did
+// not end it: then it must not stop. Preconditions: vs.mu held; it is given up between the
+// calls.
+func (c Caller) stoppable(fn func(stop func() bool) error) error {
+	if c.w == nil {
+		return fn(nil)
+	}
+	err := fn(c.w.MayEnd)
+	if err != syscall.EINTR {
+		return err
+	}
+	c.vs.mu.Unlock()
+	end := c.w.Pause() != nil
+	c.vs.mu.Lock()
+	if end {
+		return err
+	}
+	return fn(nil)
 }
 
 // lockRange rounds the range outwards to pages, as Linux's mlock does.
@@ -83,8 +106,9 @@ func (vs *VMSpace) mayLockRange(start, end arch.VA) error {
 }
 
 // wire sets or clears the lock of a range, up to the first hole in it. ENOMEM if there is a
-// hole, or no memory to cut a block. Preconditions: mu held.
-func (vs *VMSpace) wire(start, end arch.VA, on bool) error {
+// hole, or no memory to cut a block. EINTR if stop is not nil and has returned true.
+// Preconditions: mu held.
+func (vs *VMSpace) wire(start, end arch.VA, on bool, stop func() bool) error {
 	if err := vs.room(2); err != nil {
 		return err
 	}
@@ -99,7 +123,7 @@ func (vs *VMSpace) wire(start, end arch.VA, on bool) error {
 		if on == (e.flags&entWired != 0) {
 			continue
 		}
-		if err := vs.pm.Wire(e.start, e.end, on); err != nil {
+		if err := vs.pm.Wire(e.start, e.end, on, stop); err != nil {
 			return err
 		}
 		vs.setWired(e, on)
@@ -143,11 +167,13 @@ func (c Caller) LockAll(flags int) error {
 		return err
 	}
 	if flags&mclCurrent != 0 {
-		if vs.sizes.total > vs.limits.Memlock {
-			vs.mu.Unlock()
-			return syscall.ENOMEM
-		}
-		if err := vs.wireAll(true); err != nil {
+		err := c.stoppable(func(stop func() bool) error {
+			if vs.sizes.total > vs.limits.Memlock {
+				return syscall.ENOMEM
+			}
+			return vs.wireAll(true, stop)
+		})
+		if err != nil {
 			vs.mu.Unlock()
 			return err
 		}
@@ -185,12 +211,13 @@ func (vs *VMSpace) UnlockAll() {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	vs.lockFuture, vs.lockOnFault = false, false
-	vs.wireAll(false) // whole entries need no cut, so it cannot fail
+	vs.wireAll(false, nil) // whole entries need no cut, so it cannot fail
 }
 
-// wireAll sets or clears the lock of the whole map. Preconditions: mu held.
-func (vs *VMSpace) wireAll(on bool) error {
-	if err := vs.pm.Wire(0, arch.UserMax, on); err != nil {
+// wireAll sets or clears the lock of the whole map. EINTR as from wire. Preconditions: mu
+// held.
+func (vs *VMSpace) wireAll(on bool, stop func() bool) error {
+	if err := vs.pm.Wire(0, arch.UserMax, on, stop); err != nil {
 		return err
 	}
 	for e := vs.tree.first; e != nil; e = e.next {
