@@ -311,3 +311,28 @@ func TestDesignPerProcess(t *testing.T) {
 		t.Errorf("%d events after the last", len(more))
 	}
 }
+
+// Calls that go through all threads of a process let others run meanwhile.
+// Broken by: eachLocked without its yield.
+func TestManyThreadsGiveWay(t *testing.T) {
+	const threads = 4 * threadsTurn
+	yields := 0
+	p := &Process{k: &Kernel{cfg: Config{Yield: func() { yields++ }}}}
+	for range threads {
+		p.threads = &Thread{p: p, next: p.threads}
+	}
+	for name, call := range map[string]func(){
+		"TIDs":        func() { p.TIDs() },
+		"StateLetter": func() { p.StateLetter(1) },
+		"ThreadName":  func() { p.ThreadName(1) },
+		"CredOf":      func() { p.CredOf(1) },
+		"SchedOf":     func() { p.SchedOf(1) },
+		"NoNewPrivs":  func() { p.NoNewPrivs(1) },
+		"SigMasks":    func() { p.SigMasks() },
+	} {
+		yields = 0
+		if call(); yields != threads/threadsTurn {
+			t.Errorf("%s gives way %d times, want %d", name, yields, threads/threadsTurn)
+		}
+	}
+}

@@ -40,7 +40,7 @@ func (c Caller) Sync(addr arch.VA, length uint64, flags int) error {
 	if vs.mapped(addr, end) != uint64(end-addr) {
 		err = syscall.ENOMEM
 	}
-	for at := addr; ; {
+	for at := addr; at < end; {
 		e := vs.tree.ceil(at)
 		if e == nil || e.start >= end {
 			break
