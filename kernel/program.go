@@ -39,6 +39,8 @@ type Program struct {
 	// Limits are resource limits by RLIMIT_ number, for example {syscall.RLIMIT_AS: {Cur:
 	// 64 << 20, Max: 64 << 20}}. The others have the kernel's defaults.
 	Limits map[int]proc.Rlimit
+	// Timeout is the time after which the process is killed; 0: never.
+	Timeout time.Duration
 	// UID is the user and the group that the process belongs to; 0 is the superuser. What
 	// the process makes the kernel hold is charged to this user (package charge).
 	UID uint32
@@ -63,16 +65,6 @@ type Process struct {
 
 	steps       []Step // [Kernel.mu]
 	gone, freed bool   // [Kernel.mu] no more steps will come if both hold
-}
-
-// Result is how a process has ended, and what it and the children that it has waited for
-// have used.
-type Result struct {
-	Status       syscall.WaitStatus
-	User, System time.Duration
-	MaxRSS       int64 // bytes
-	Faults       int64
-	Output       error // what went wrong when bytes were copied from or to the process
 }
 
 // keptSteps bounds the steps that are kept for each process. An exit takes some 20, and
@@ -118,8 +110,16 @@ func (k *Kernel) Start(a Program) (*Process, error) {
 		return nil, err
 	}
 	c.run()
+	var late *time.Timer
+	if a.Timeout > 0 {
+		late = time.AfterFunc(a.Timeout, func() { _ = p.Signal(syscall.SIGKILL) })
+		k.s.proc.TimerMoved()
+	}
 	go func() {
 		r := p.p.Wait()
+		if late != nil {
+			late.Stop()
+		}
 		p.end = Result{
 			Status: r.Status, User: time.Duration(r.Usage.UserTime), System: time.Duration(r.Usage.SystemTime),
 			MaxRSS: int64(r.Usage.MaxRSS), Faults: r.Usage.Faults, Output: c.wait(),
@@ -141,7 +141,12 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Signal sends a signal to the process. ESRCH: it has ended.
 func (p *Process) Signal(s syscall.Signal) error {
-	return p.p.Signal(&proc.Siginfo{Signo: s})
+	select {
+	case <-p.done:
+		return syscall.ESRCH
+	default:
+		return p.p.Signal(&proc.Siginfo{Signo: s})
+	}
 }
 
 // Steps returns the steps of the process's exit up to now, in the order in which they

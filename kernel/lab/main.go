@@ -8,7 +8,6 @@ package main
 import (
 	"bytes"
 	"cmp"
-	"context"
 	_ "embed"
 	"fmt"
 	"html"
@@ -20,7 +19,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -92,24 +90,13 @@ func main() {
 
 // slowFile is the pager of the file that a worker writes to.
 type slowFile struct {
+	kernel.MemoryPages
 	delay time.Duration
-	mu    sync.Mutex
-	pages [filePages][]byte
-}
-
-func (f *slowFile) PageIn(index int64, page []byte) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	clear(page[copy(page, f.pages[index]):])
-	return nil
 }
 
 func (f *slowFile) PageOut(index int64, page []byte) error {
 	time.Sleep(f.delay)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.pages[index] = bytes.Clone(page)
-	return nil
+	return f.MemoryPages.PageOut(index, page)
 }
 
 // workers runs processes as the form describes them, all at the same moment.
@@ -176,7 +163,7 @@ func (l *lab) add(r *run) *run {
 // do runs a program to its end.
 func (l *lab) do(r *run, p kernel.Program) {
 	var out output
-	p.Design, p.Stdout, p.Stderr = r.design, &out, &out
+	p.Design, p.Stdout, p.Stderr, p.Timeout = r.design, &out, &out, runLimit
 	made, err := l.k.Start(p)
 	if err != nil {
 		l.end(r, err.Error(), 0, nil)
@@ -185,14 +172,8 @@ func (l *lab) do(r *run, p kernel.Program) {
 	l.mu.Lock()
 	r.proc = made
 	l.mu.Unlock()
-	timer := time.AfterFunc(runLimit, func() { _ = made.Signal(syscall.SIGKILL) })
 	slowest := l.probe(made.Done())
-	timer.Stop()
-	if st := made.Wait().Status; st.Signaled() {
-		l.end(r, "killed: "+st.Signal().String(), slowest, out)
-	} else {
-		l.end(r, fmt.Sprint("status ", st.ExitStatus()), slowest, out)
-	}
+	l.end(r, made.Wait().String(), slowest, out)
 }
 
 func (l *lab) end(r *run, status string, slowest time.Duration, out output) {
@@ -223,11 +204,8 @@ func (l *lab) count(s kernel.Step) {
 // and no process ends. It returns the longest time that an answer took while one ended.
 func (l *lab) probe(done <-chan struct{}) (slowest time.Duration) {
 	defer func() { <-done }()
-	c, err := l.k.Dial(context.Background(), "tcp", "127.0.0.1:80")
-	if err != nil {
-		return 0
-	}
-	defer c.Close()
+	t := &http.Transport{DialContext: l.k.Dial}
+	defer t.CloseIdleConnections()
 	for {
 		select {
 		case <-done:
@@ -237,16 +215,12 @@ func (l *lab) probe(done <-chan struct{}) (slowest time.Duration) {
 		case <-time.After(200 * time.Microsecond):
 		}
 		begin, ends := time.Now(), l.exiting.Load()
-		if _, err := io.WriteString(c, "GET /ping HTTP/1.1\r\nHost: lab\r\n\r\n"); err != nil {
+		r, err := (&http.Client{Transport: t}).Get("http://127.0.0.1/ping")
+		if err != nil {
 			return slowest
 		}
-		for text, b := "", make([]byte, 512); !strings.HasSuffix(text, "pong\n"); {
-			n, err := c.Read(b)
-			if err != nil {
-				return slowest
-			}
-			text += string(b[:n])
-		}
+		_, _ = io.Copy(io.Discard, r.Body)
+		r.Body.Close()
 		if ends+l.exiting.Load() > 0 {
 			slowest = max(slowest, time.Since(begin))
 		}

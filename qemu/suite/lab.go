@@ -18,14 +18,14 @@ import (
 	"grim/qemu"
 )
 
-// ownAll boots kernels of one's own, one after the other: the example in README.md, and
-// kernel/lab, whose pages it fetches.
+// ownAll boots kernels of one's own, one after the other: the example in README.md,
+// kernel/apitest, and kernel/lab, whose pages it fetches.
 func ownAll(ctx context.Context, pattern string, limit time.Duration) (t tally) {
 	for _, arch := range []string{"amd64", "arm64"} {
 		for _, one := range []struct {
 			name string
 			run  func(ctx context.Context, arch string, limit time.Duration) error
-		}{{"example", exampleBoot}, {"lab", labBoot}} {
+		}{{"example", exampleBoot}, {"api", apiBoot}, {"lab", labBoot}} {
 			title := "own kernel " + one.name + " " + arch
 			if !strings.Contains(title, pattern) {
 				continue
@@ -90,6 +90,24 @@ func exampleBoot(ctx context.Context, arch string, limit time.Duration) error {
 		if !strings.Contains(out.String(), want) {
 			return fmt.Errorf("it does not print %q\n%s", want, tail(out.String(), 40))
 		}
+	}
+	return nil
+}
+
+// apiBoot boots kernel/apitest, which makes each call of grim/kernel.
+func apiBoot(ctx context.Context, arch string, limit time.Duration) error {
+	c, err := ownKernel(ctx, arch, "./kernel/apitest")
+	if err != nil {
+		return err
+	}
+	c.DiskImage, c.Net = filepath.Join("build", "apitest-"+arch+".img"), "1"
+	if _, err := qemu.E2fsprogs("mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", c.DiskImage, "8M"); err != nil {
+		return err
+	}
+	c.Append = []string{"--", "one", "'two words'"}
+	var out bytes.Buffer
+	if _, err = qemu.Boot(ctx, c, limit, "build/logs/apitest-"+arch+".log", &out, nil); err != nil {
+		return fmt.Errorf("%w\n%s", err, tail(out.String(), 20))
 	}
 	return nil
 }
