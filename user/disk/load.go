@@ -155,7 +155,7 @@ func (w *worker) create() error {
 	w.n++
 	path := filepath.Join(w.dir, fmt.Sprint("f", w.n))
 	size := w.size()
-	fmt.Printf("begin %s 1 %d\n", w.name(path), size)
+	say("begin %s 1 %d\n", w.name(path), size)
 	if err := w.write(path, vouch.Content(w.name(path), 1, size)); err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (w *worker) replace() error {
 	}
 	v, size := w.files[path]+1, w.size()
 	tmp := filepath.Join(w.dir, vouch.Temporary+filepath.Base(path))
-	fmt.Printf("begin %s %d %d\n", w.name(path), v, size)
+	say("begin %s %d %d\n", w.name(path), v, size)
 	if err := w.write(tmp, vouch.Content(w.name(path), v, size)); err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (w *worker) remove() error {
 	if path == "" {
 		return nil
 	}
-	fmt.Printf("remove %s\n", w.name(path))
+	say("remove %s\n", w.name(path))
 	if err := os.Remove(path); err != nil {
 		return err
 	}
@@ -205,6 +205,13 @@ func (w *worker) remove() error {
 	}
 	fmt.Printf("removed %s\n", w.name(path))
 	return nil
+}
+
+// say prints what is about to happen, and returns when the serial port has sent it: the disk
+// must not have a change whose line is lost with the power.
+func say(format string, args ...any) {
+	fmt.Printf(format, args...)
+	_ = unix.IoctlSetInt(1, unix.TCSBRK, 1) // tcdrain(3)
 }
 
 // mapped stores pages of a file through a mapping.
@@ -225,12 +232,16 @@ func (w *worker) mapped() error {
 	}
 	w.page++
 	var which []int
+	text := ""
 	for p := range pages {
 		if w.r.Intn(3) == 0 {
 			which = append(which, p)
-			fmt.Printf("page %s %d %d\n", w.name(path), p, w.page)
-			vouch.Page(m[p*vouch.PageBytes:], w.name(path), w.page)
+			text += fmt.Sprintf("page %s %d %d\n", w.name(path), p, w.page)
 		}
+	}
+	say("%s", text)
+	for _, p := range which {
+		vouch.Page(m[p*vouch.PageBytes:], w.name(path), w.page)
 	}
 	if err := unix.Msync(m, unix.MS_SYNC); err != nil {
 		return err
