@@ -274,12 +274,13 @@ func testTTYSlowOutput(t *testing.T, w *world) {
 	drained := make(chan error)
 	go func() { _, err := f.Ioctl(newTask(), nil, unix.TCSBRK, 1); drained <- err }()
 	total := 0
-	for returned := 0; returned < 2; {
+	for returned := 0; returned < 3; {
 		select {
 		case n := <-done:
 			returned++
 			total += n
 		case err := <-drained:
+			returned++
 			must(t, err)
 		case <-time.After(time.Millisecond):
 			o.drain()
