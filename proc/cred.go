@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"grim/mm/charge"
+	"grim/mm/vm"
 	"grim/proc/cred"
 )
 
@@ -37,18 +38,27 @@ func (p *Process) CredOf(tid int) *Cred {
 // itself may call it.
 func (t *Thread) Cred() *Cred { return t.cred }
 
+// Guard returns what decides whether another process may look into this one, as it was at
+// one moment: the vmspace, with a reference, or nil; the leader's credentials; and Dumpable.
+// Exec and SetCred change all of them together. So no process gets the memory of a
+// set-user-ID program by the rights of the program before it, nor the memory of a superuser
+// by the credentials to which the superuser's process has changed since.
+func (p *Process) Guard() (vs *vm.VMSpace, c *Cred, dumpable bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.space != nil {
+		vs = p.space.vs
+		vs.Ref()
+	}
+	return vs, p.cred, p.Dumpable()
+}
+
 // SetCred replaces the thread's credentials by c, which the caller must not use any more.
 // Only the thread itself may call it.
 func (t *Thread) SetCred(c *Cred) {
 	p := t.p
-	c.Groups.Hold()
 	p.mu.Lock()
-	t.cred.Groups.Drop()
-	t.cred = c
-	leader := t.TID() == p.pid
-	if leader {
-		p.lead(c)
-	}
+	leader := t.setCredLocked(c)
 	if p.space != nil {
 		p.space.setDomain(c, p.pid, !leader)
 	}
@@ -57,6 +67,25 @@ func (t *Thread) SetCred(c *Cred) {
 		p.payFor(c.UID)
 	}
 	t.payForFiles()
+}
+
+// setCredLocked replaces the thread's credentials, and the process's if the thread is the
+// leader. If c has other effective numbers or more rights, the process is not dumpable any
+// more, and the thread gets no signal at its parent's death (prctl(2); fs.suid_dumpable is
+// 0). Precondition: p.mu held.
+func (t *Thread) setCredLocked(c *Cred) (leader bool) {
+	if old := t.cred; c.EUID != old.EUID || c.EGID != old.EGID || c.FSUID != old.FSUID || c.FSGID != old.FSGID ||
+		c.Permitted&^old.Permitted != 0 {
+		t.p.SetDumpable(false)
+		t.pdeath = 0
+	}
+	c.Groups.Hold()
+	t.cred.Groups.Drop()
+	t.cred = c
+	if leader = t.TID() == t.p.pid; leader {
+		t.p.lead(c)
+	}
+	return leader
 }
 
 // lead makes c the process's credentials. Preconditions: p.mu held.

@@ -11,9 +11,9 @@ import (
 // starts. Until build has succeeded nothing changes, and its error is Exec's (ENOEXEC,
 // ENOMEM...). Then the process becomes single-threaded, with the caller as its leader, and
 // the old memory is purged in this context if no other process uses it. On return the
-// registers are the new program's, so the caller must not store a result. ERESTARTNOINTR:
-// the process is ending.
-func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, err error)) error {
+// registers are the new program's, so the caller must not store a result. The program gets
+// the credentials c; nil: it keeps the caller's. ERESTARTNOINTR: the process is ending.
+func (t *Thread) Exec(name string, c *Cred, build func(vs *vm.VMSpace) (pc, sp arch.VA, err error)) error {
 	p, k := t.p, t.p.k
 	begin := k.now()
 	p.mu.Lock()
@@ -36,7 +36,7 @@ func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, e
 
 	t.releaseRobustFutexes() // marks in the old memory that other processes wait for
 	t.clearChildTID()
-	old := t.changeSpace(fresh)
+	old := t.changeSpace(fresh, c)
 	p.payFor(t.cred.UID) // the thread may have become the leader only now, after another thread had changed the user
 	fresh.vs.PayFor(p.account.User())
 	p.releaseVfork() // after the root has been left, because the parent runs on it
@@ -49,7 +49,6 @@ func (t *Thread) Exec(name string, build func(vs *vm.VMSpace) (pc, sp arch.VA, e
 		return ERESTARTNOINTR
 	}
 	t.SetName(name)
-	p.SetDumpable(true)
 	k.treeMu.Lock()
 	p.execed = true
 	p.exitSignal = int(syscall.SIGCHLD) // execve(2)
@@ -131,11 +130,17 @@ func (t *Thread) leadLocked() {
 	pids.setThread(t.p.pid, t)
 }
 
-// changeSpace moves the only thread of a process to another space, including the root. It
-// returns the old space, with the process's reference and use.
-func (t *Thread) changeSpace(s *space) (old *space) {
+// changeSpace moves the only thread of a process to another space, including the root, and
+// gives it the credentials c; nil: it keeps its own. It returns the old space, with the
+// process's reference and use.
+func (t *Thread) changeSpace(s *space, c *Cred) (old *space) {
 	p := t.p
 	p.mu.Lock()
+	// The credentials and the space change together: see Guard.
+	p.SetDumpable(true)
+	if c != nil && c != t.cred {
+		t.setCredLocked(c)
+	}
 	peak := p.space.vs.PeakRSS()
 	p.usage.MaxRSS = max(p.usage.MaxRSS, peak)
 	old = p.space

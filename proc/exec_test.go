@@ -73,7 +73,7 @@ func TestExecFails(t *testing.T) {
 		u.Store(va, 1)
 		u.Thread(func(c *user) { c.Spin(nil) })
 		_, err := u.Sys(func(t *Thread) (uint64, error) {
-			return 0, t.Exec("x", func(vs *vm.VMSpace) (arch.VA, arch.VA, error) {
+			return 0, t.Exec("x", nil, func(vs *vm.VMSpace) (arch.VA, arch.VA, error) {
 				vs.Map(0x10000, 8192, arch.Read, vm.Anon|vm.Fixed|vm.Populate, nil, 0)
 				return 0, 0, syscall.ENOEXEC
 			})
@@ -166,7 +166,7 @@ func TestForkOutOfMemory(t *testing.T) {
 				return uint64(id), err
 			}},
 			{"exec", func(t *Thread) (uint64, error) {
-				return 0, t.Exec("x", func(vs *vm.VMSpace) (arch.VA, arch.VA, error) {
+				return 0, t.Exec("x", nil, func(vs *vm.VMSpace) (arch.VA, arch.VA, error) {
 					_, err := vs.Map(0x10000, 8192, arch.Read|arch.Write, vm.Anon|vm.Fixed, nil, 0)
 					if err == nil {
 						err = vs.CopyOut(0x10000, []byte{1})

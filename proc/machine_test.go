@@ -471,9 +471,12 @@ func (u *user) Wait4(pid int, options uint32) (w WaitResult, err error) {
 }
 
 // Exec runs fn in a new vmspace.
-func (u *user) Exec(name string, fn program) error {
+func (u *user) Exec(name string, fn program) error { return u.ExecAs(name, nil, fn) }
+
+// ExecAs is Exec of a program that gets the credentials c.
+func (u *user) ExecAs(name string, c *Cred, fn program) error {
 	_, err := u.sys(func(t *Thread) (uint64, error) {
-		err := t.Exec(name, func(vs *vm.VMSpace) (arch.VA, arch.VA, error) { return 0x400000, 0x7fff0000, nil })
+		err := t.Exec(name, c, func(vs *vm.VMSpace) (arch.VA, arch.VA, error) { return 0x400000, 0x7fff0000, nil })
 		if err == nil {
 			old := u.co
 			u.call = nil
@@ -605,17 +608,22 @@ func (m *machine) run(want Status, fn program) {
 type files struct {
 	open   *atomic.Int64
 	closed func()
+	onExec func() // called by CloseOnExec; nil: nothing
 }
 
 func newFiles(open *atomic.Int64, closed func()) *files {
 	open.Add(1)
-	return &files{open, closed}
+	return &files{open: open, closed: closed}
 }
 
 func (f *files) PayFor(*charge.User)                          {}
 func (f *files) Fork(CloneFlags, *charge.User) (Files, error) { return newFiles(f.open, f.closed), nil }
-func (f *files) CloseOnExec()                                 {}
 func (f *files) Shared() bool                                 { return false }
+func (f *files) CloseOnExec() {
+	if f.onExec != nil {
+		f.onExec()
+	}
+}
 func (f *files) CloseAll() {
 	f.open.Add(-1)
 	if f.closed != nil {

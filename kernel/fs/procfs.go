@@ -100,11 +100,11 @@ type kid struct {
 	dir  func(t Task) []kid
 	many *manyKids // used if dir is nil
 	text func() ([]byte, error)
-	open func() handle                    // for a file that is not read as one text
+	open func(t Task) (handle, error)     // it checks the access itself, without guard
 	set  func(t Task, value string) error // with text; nil: read-only
 	mem  func(t Task) (ProcMemory, error)
-	// guard checks the access at an open, and at each step through a link. nil: the mode
-	// decides alone.
+	// guard checks the access at an open and at each read of a text. In a directory it may
+	// give access that the mode does not give. nil: the mode decides alone.
 	guard    func(t Task) error
 	uid, gid uint32
 	link     func(t Task) (string, error)
@@ -248,7 +248,7 @@ type procFile struct {
 	text   func() ([]byte, error)
 	set    func(t Task, value string) error // nil: read-only
 	guard  func(t Task) error
-	handle func() handle // nil: textHandle
+	handle func(t Task) (handle, error) // nil: textHandle
 }
 
 func (f *procFile) size() int64 { return 0 }
@@ -260,16 +260,17 @@ func (f *procFile) open(c call, flags int) (handle, error) {
 		}
 	}
 	if f.handle != nil {
-		return f.handle(), nil
+		return f.handle(c.task)
 	}
-	return &textHandle{gen: f.text, set: f.set}, nil
+	return &textHandle{gen: f.text, set: f.set, guard: f.guard}, nil
 }
 
 // textHandle is an open text. The text is made each time that a read starts at offset 0.
 type textHandle struct {
 	unreadable
-	gen func() ([]byte, error)
-	set func(t Task, value string) error
+	gen   func() ([]byte, error)
+	set   func(t Task, value string) error
+	guard func(t Task) error // checks the access again when the text is made; nil: not needed
 
 	mu   sync.Mutex // Pread does not take File.posMu
 	text []byte
@@ -281,6 +282,11 @@ func (h *textHandle) read(c call, p []byte, off int64) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if off == 0 || h.text == nil {
+		if h.guard != nil && c.task != nil {
+			if err := h.guard(c.task); err != nil {
+				return 0, err
+			}
+		}
 		text, err := h.gen()
 		if err != nil {
 			return 0, err
@@ -380,7 +386,7 @@ func (p *procfs) rootList(t Task) func(after int64) (kid, bool) {
 			return kid{}, false
 		}
 		pid := p.src.NextPID(int(max(after-cookiePIDs, 0)))
-		return p.pidKid(pid), pid != 0
+		return p.pidKid(procID{pid: pid}), pid != 0 // only its name is used
 	}
 }
 
@@ -389,8 +395,8 @@ func (p *procfs) rootFind(t Task, name string) (kid, bool) {
 		if p.src == nil {
 			return kid{}, false
 		}
-		_, ok := p.src.Process(pid)
-		return p.pidKid(pid), ok
+		i, ok := p.src.Process(pid)
+		return p.pidKid(procID{pid: pid, start: i.Start}), ok
 	}
 	for _, k := range append(p.textKids(&p.texts), p.selfLinks()...) {
 		if k.name == name {

@@ -289,3 +289,62 @@ func TestSetText(t *testing.T) {
 		}
 	}
 }
+
+// A file of /proc/PID that shows memory is one of the address space that the process had at
+// the open. The other private files are checked at each read: after the open the process may
+// have executed a set-user-ID program. And a file of /proc/PID is of one process: another one
+// may have its number by now.
+//
+// Broken by files that are checked at the open only, by links of fd that are not checked, and
+// by entries that know nothing of their process but its number.
+func TestProcChanges(t *testing.T) {
+	w, p := newProcWorld(t)
+	defer p.self.Files.CloseAll()
+	p.self.Files.Install(w.open("/", unix.O_RDONLY), 0, false)
+	var denied error
+	p.self.Space, p.self.Env = 1, []byte("A=1\x00")
+	p.self.MayTrace = func(Task) (uint64, error) { return p.self.Space, denied }
+	files := map[string]*File{}
+	for _, name := range []string{"auxv", "environ", "maps", "io", "stat", "fdinfo/0", "fd"} {
+		f := w.open("/proc/7/"+name, unix.O_RDONLY)
+		defer f.Release()
+		files[name] = f
+	}
+	at := w.at
+	at.Dir = files["fd"]
+	if _, err := w.Readlink(at, "0"); err != nil {
+		t.Errorf("fd/0: %v", err)
+	}
+	read := func(name string) (int, error) { return files[name].Pread(w.task, make([]byte, 4), 0) }
+	for name := range files {
+		if name == "fd" {
+			continue
+		}
+		if n, err := read(name); n != 4 || err != nil {
+			t.Errorf("%s: %d, %v", name, n, err)
+		}
+	}
+	p.self.Space, denied = 2, syscall.EACCES
+	for _, name := range []string{"auxv", "environ", "maps"} {
+		if n, err := read(name); n != 0 || err != nil {
+			t.Errorf("%s of another program: %d, %v, want nothing", name, n, err)
+		}
+	}
+	for _, name := range []string{"io", "fdinfo/0"} {
+		_, err := read(name)
+		want(t, name, err, syscall.EACCES)
+	}
+	_, err := w.Readlink(at, "0")
+	want(t, "readlink of fd/0", err, syscall.EACCES)
+	_, err = w.Open(at, "0", unix.O_RDONLY, 0)
+	want(t, "open of fd/0", err, syscall.EACCES)
+	denied = nil
+	p.self.Space = 1
+	p.self.Start++
+	for _, name := range []string{"auxv", "environ", "maps", "io", "stat", "fdinfo/0"} {
+		_, err := read(name)
+		want(t, name+" of another process with the number", err, syscall.ESRCH)
+	}
+	_, err = w.Readlink(at, "0")
+	want(t, "fd/0 of another process with the number", err, syscall.ENOENT)
+}

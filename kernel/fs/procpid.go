@@ -65,8 +65,12 @@ type ProcInfo struct {
 	// Signal sets, bit n-1 for signal n.
 	Pending, Blocked, Ignored, Caught uint64
 	Status                            int // wait status of a zombie
-	// MayTrace returns EACCES if the process of t may not look into this process.
-	MayTrace func(t Task) error
+	// Space is the number of the address space that Args, Env, Auxv and Maps are of, or of an
+	// earlier one. It is never used again. 0: none.
+	Space uint64
+	// MayTrace returns EACCES if the process of t may not look into this process, and
+	// otherwise the number of the address space into which it may. nil: every process may.
+	MayTrace func(t Task) (space uint64, err error)
 	// Settings are additional files that show a value and can set it, in order.
 	Settings []ProcSetting
 }
@@ -80,25 +84,30 @@ type ProcSetting struct {
 // FrameInfo has the main thread's stack address, for stat.
 type FrameInfo struct{ StackStart uint64 }
 
-// pidKid returns the entry /proc/PID.
-func (p *procfs) pidKid(pid int) kid {
-	return kid{name: strconv.Itoa(pid), typ: syscall.S_IFDIR, perm: 0o555, cookie: cookiePIDs + int64(pid),
-		dir: func(Task) []kid { return p.pidKids(pid, 0) }}
+// procID names a process, or with tid the thread of it. start tells the process from a later
+// one with the same number: whoever has opened a file of /proc/PID must not read of another
+// process.
+type procID struct {
+	pid, tid int
+	start    int64
 }
 
-// info describes the process. ESRCH: there is none.
-func (p *procfs) info(pid int) (ProcInfo, error) { return p.infoOf(pid, 0) }
+// pidKid returns the entry /proc/PID.
+func (p *procfs) pidKid(id procID) kid {
+	return kid{name: strconv.Itoa(id.pid), typ: syscall.S_IFDIR, perm: 0o555, cookie: cookiePIDs + int64(id.pid),
+		dir: func(Task) []kid { return p.pidKids(id) }}
+}
 
-// infoOf describes thread tid of the process, or the process itself if tid is 0.
-func (p *procfs) infoOf(pid, tid int) (i ProcInfo, err error) {
+// info describes the process or the thread. ESRCH: there is none.
+func (p *procfs) info(id procID) (i ProcInfo, err error) {
 	ok := false
 	p.fs.cfg.Yield() // a description takes some 10 000 instructions
-	if tid != 0 {
-		i, ok = p.src.Thread(pid, tid)
+	if id.tid != 0 {
+		i, ok = p.src.Thread(id.pid, id.tid)
 	} else {
-		i, ok = p.src.Process(pid)
+		i, ok = p.src.Process(id.pid)
 	}
-	if !ok {
+	if !ok || i.Start != id.start {
 		return i, syscall.ESRCH
 	}
 	i.fs = p.fs
@@ -110,44 +119,55 @@ func (p *procfs) infoOf(pid, tid int) (i ProcInfo, err error) {
 type pidText struct {
 	name    string
 	perm    uint32
-	private bool
+	private privacy
 	gen     func(i *ProcInfo) []byte
-	open    func(p *procfs, pid int) handle // used if gen is nil
+	open    func(p *procfs, id procID, space uint64) handle // used if gen is nil
 }
+
+// privacy says which processes may read a file of /proc/PID.
+type privacy uint8
+
+const (
+	public  privacy = iota
+	guarded         // a process that may look into the process at each read
+	bound           // a process that may look into the address space, which is that of the open
+)
 
 // pidTexts are the files of /proc/PID, in the order of the listing.
 var pidTexts = []pidText{
-	{"auxv", 0o400, true, func(i *ProcInfo) []byte {
+	{"auxv", 0o400, bound, func(i *ProcInfo) []byte {
 		if i.Auxv == nil {
 			return nil
 		}
 		return i.Auxv()
 	}, nil},
-	{"cgroup", 0o444, false, func(*ProcInfo) []byte { return []byte("0::/\n") }, nil},
-	{"cmdline", 0o444, false, func(i *ProcInfo) []byte { return i.Args }, nil},
-	{"environ", 0o400, true, func(i *ProcInfo) []byte { return i.Env }, nil},
-	{"io", 0o400, true, func(*ProcInfo) []byte {
+	{"cgroup", 0o444, public, func(*ProcInfo) []byte { return []byte("0::/\n") }, nil},
+	{"cmdline", 0o444, public, func(i *ProcInfo) []byte { return i.Args }, nil},
+	{"environ", 0o400, bound, func(i *ProcInfo) []byte { return i.Env }, nil},
+	{"io", 0o400, guarded, func(*ProcInfo) []byte {
 		return []byte("rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n")
 	}, nil},
-	{"limits", 0o444, false, limitsText, nil},
-	{"maps", 0o444, true, nil, func(p *procfs, pid int) handle { return &mapsHandle{p: p, pid: pid} }},
-	{"mountinfo", 0o444, false, mountinfo, nil},
-	{"mounts", 0o444, false, mounts, nil},
-	{"oom_score", 0o444, false, func(i *ProcInfo) []byte { return fmt.Appendln(nil, i.OOMScore) }, nil},
-	{"personality", 0o400, true, func(i *ProcInfo) []byte { return fmt.Appendf(nil, "%08x\n", i.Personality) }, nil},
-	{"schedstat", 0o444, false, func(i *ProcInfo) []byte {
+	{"limits", 0o444, public, limitsText, nil},
+	{"maps", 0o444, bound, nil, func(p *procfs, id procID, space uint64) handle {
+		return &mapsHandle{p: p, id: id, space: space}
+	}},
+	{"mountinfo", 0o444, public, mountinfo, nil},
+	{"mounts", 0o444, public, mounts, nil},
+	{"oom_score", 0o444, public, func(i *ProcInfo) []byte { return fmt.Appendln(nil, i.OOMScore) }, nil},
+	{"personality", 0o400, guarded, func(i *ProcInfo) []byte { return fmt.Appendf(nil, "%08x\n", i.Personality) }, nil},
+	{"schedstat", 0o444, public, func(i *ProcInfo) []byte {
 		return fmt.Appendf(nil, "%d 0 %d\n", i.UTime+i.STime, i.Switches[0]+i.Switches[1])
 	}, nil},
-	{"sessionid", 0o444, false, func(*ProcInfo) []byte { return []byte("4294967295") }, nil},
-	{"stat", 0o444, false, statText, nil},
-	{"statm", 0o444, false, statmText, nil},
-	{"status", 0o444, false, statusText, nil},
-	{"wchan", 0o444, false, func(*ProcInfo) []byte { return []byte("0") }, nil},
+	{"sessionid", 0o444, public, func(*ProcInfo) []byte { return []byte("4294967295") }, nil},
+	{"stat", 0o444, public, statText, nil},
+	{"statm", 0o444, public, statmText, nil},
+	{"status", 0o444, public, statusText, nil},
+	{"wchan", 0o444, public, func(*ProcInfo) []byte { return []byte("0") }, nil},
 }
 
 // pidKids returns the entries of /proc/PID, or of /proc/PID/task/TID if tid is not 0.
-func (p *procfs) pidKids(pid, tid int) []kid {
-	i, err := p.infoOf(pid, tid)
+func (p *procfs) pidKids(id procID) []kid {
+	i, err := p.info(id)
 	if err != nil {
 		return nil
 	}
@@ -157,31 +177,33 @@ func (p *procfs) pidKids(pid, tid int) []kid {
 		k.uid, k.gid = i.Owner, i.OwnerGroup
 		kids = append(kids, k)
 	}
-	guard := func(t Task) error { return p.mayTrace(pid, t) }
+	process := procID{id.pid, 0, id.start}
+	guard := p.guard(process)
 	for _, f := range pidTexts {
 		k := kid{name: f.name, typ: syscall.S_IFREG, perm: f.perm}
-		if f.private {
+		if f.private == bound {
+			k.open = func(t Task) (handle, error) { return p.openBound(&f, id, t) }
+			add(k)
+			continue
+		}
+		if f.private == guarded {
 			k.guard = guard
 		}
-		if f.gen == nil {
-			k.open = func() handle { return f.open(p, pid) }
-		} else {
-			k.text = func() ([]byte, error) {
-				i, err := p.infoOf(pid, tid)
-				if err != nil {
-					return nil, err
-				}
-				return f.gen(&i), nil
+		k.text = func() ([]byte, error) {
+			i, err := p.info(id)
+			if err != nil {
+				return nil, err
 			}
+			return f.gen(&i), nil
 		}
 		add(k)
 	}
 	for n := range i.Settings {
-		add(p.setting(pid, tid, n, i.Settings[n].Name))
+		add(p.setting(id, n, i.Settings[n].Name))
 	}
-	if tid != 0 {
+	if id.tid != 0 {
 		add(kid{name: "children", typ: syscall.S_IFREG, perm: 0o444, text: func() ([]byte, error) {
-			i, err := p.infoOf(pid, tid)
+			i, err := p.info(id)
 			var b []byte
 			if i.Children != nil {
 				for _, c := range i.Children() {
@@ -192,52 +214,78 @@ func (p *procfs) pidKids(pid, tid int) []kid {
 		}})
 	}
 	add(kid{name: "mem", typ: syscall.S_IFREG, perm: 0o600, mem: func(t Task) (ProcMemory, error) {
-		i, err := p.info(pid)
+		i, err := p.info(process)
 		if err != nil {
 			return nil, err
 		}
 		return i.Memory(t)
 	}})
-	add(p.magic("cwd", pid, func(i *ProcInfo) (node, place, error) {
+	add(p.magic("cwd", process, func(i *ProcInfo) (node, place, error) {
 		if i.Place == nil {
 			return nil, place{}, syscall.ENOENT
 		}
 		d := i.Place.dir()
 		return d, place{d, ""}, nil
 	}))
-	add(p.magic("exe", pid, func(i *ProcInfo) (node, place, error) {
+	add(p.magic("exe", process, func(i *ProcInfo) (node, place, error) {
 		if i.Exe == nil {
 			return nil, place{}, syscall.ENOENT
 		}
 		return i.Exe.node, i.Exe.from, nil
 	}))
-	add(p.magic("root", pid, func(i *ProcInfo) (node, place, error) {
+	add(p.magic("root", process, func(i *ProcInfo) (node, place, error) {
 		d := p.fs.rootOf(i.Place)
 		return d, place{d, ""}, nil
 	}))
-	add(kid{name: "fd", typ: syscall.S_IFDIR, perm: 0o500, guard: guard, many: p.fdKids(pid, p.fdKid)})
-	add(kid{name: "fdinfo", typ: syscall.S_IFDIR, perm: 0o555, guard: guard, many: p.fdKids(pid, p.fdInfoKid)})
-	if tid == 0 {
+	add(kid{name: "fd", typ: syscall.S_IFDIR, perm: 0o500, guard: guard, many: p.fdKids(process, p.fdKid)})
+	add(kid{name: "fdinfo", typ: syscall.S_IFDIR, perm: 0o555, guard: guard, many: p.fdKids(process, p.fdInfoKid)})
+	if id.tid == 0 {
 		add(kid{name: "net", typ: syscall.S_IFDIR, perm: 0o555, dir: func(Task) []kid { return p.fs.netKids() }})
 	}
-	if tid == 0 {
-		add(kid{name: "task", typ: syscall.S_IFDIR, perm: 0o555, dir: func(Task) []kid { return p.taskKids(pid) }})
+	if id.tid == 0 {
+		add(kid{name: "task", typ: syscall.S_IFDIR, perm: 0o555, dir: func(Task) []kid { return p.taskKids(id) }})
 	}
 	return kids
 }
 
+// openBound opens a bound file for the process of t. Once the process has another address
+// space than at the open, or none, the file is empty, as on Linux: the new program may be one
+// into which the process of t may not look.
+func (p *procfs) openBound(f *pidText, id procID, t Task) (handle, error) {
+	i, err := p.info(id)
+	if err != nil {
+		return nil, err
+	}
+	space := i.Space
+	if i.MayTrace != nil && t != nil {
+		if space, err = i.MayTrace(t); err != nil {
+			return nil, err
+		}
+	}
+	if f.gen == nil {
+		return f.open(p, id, space), nil
+	}
+	return &textHandle{gen: func() ([]byte, error) {
+		i, err := p.info(id)
+		if err != nil || i.Space != space {
+			return nil, err
+		}
+		return f.gen(&i), nil
+	}}, nil
+}
+
 // setting returns the entry of the n-th setting of a process.
-func (p *procfs) setting(pid, tid, n int, name string) kid {
+func (p *procfs) setting(id procID, n int, name string) kid {
 	return kid{name: name, typ: syscall.S_IFREG, perm: 0o644,
 		text: func() ([]byte, error) {
-			i, err := p.infoOf(pid, tid)
+			i, err := p.info(id)
 			if err != nil {
 				return nil, err
 			}
 			return []byte(i.Settings[n].Value + "\n"), nil
 		},
 		set: func(t Task, value string) error {
-			i, err := p.infoOf(pid, tid)
+			i, err := p.info(id)
 			if err != nil {
 				return err
 			}
@@ -246,11 +294,12 @@ func (p *procfs) setting(pid, tid, n int, name string) kid {
 }
 
 // magic returns the entry of a link that leads directly to a node.
-func (p *procfs) magic(name string, pid int, to func(*ProcInfo) (node, place, error)) kid {
+func (p *procfs) magic(name string, id procID, to func(*ProcInfo) (node, place, error)) kid {
+	guard := p.guard(id)
 	return p.magicKid(name, func(t Task) (node, place, error) {
-		i, err := p.info(pid)
-		if err == nil && i.MayTrace != nil && t != nil {
-			err = i.MayTrace(t)
+		i, err := p.info(id)
+		if err == nil {
+			err = guard(t) // after info: what i has is not a later program's
 		}
 		if err != nil {
 			return nil, place{}, err
@@ -278,9 +327,12 @@ func (p *procfs) magicKid(name string, get func(t Task) (node, place, error)) ki
 }
 
 // fdKids returns the entries of /proc/PID/fd or fdinfo. make makes an entry.
-func (p *procfs) fdKids(pid int, make func(table *FDTable, fd int) kid) *manyKids {
+func (p *procfs) fdKids(id procID, make func(id procID, table *FDTable, fd int) kid) *manyKids {
 	files := func() *FDTable {
-		i, _ := p.info(pid)
+		i, err := p.info(id)
+		if err != nil {
+			return nil
+		}
 		return i.Files
 	}
 	return &manyKids{
@@ -291,7 +343,7 @@ func (p *procfs) fdKids(pid int, make func(table *FDTable, fd int) kid) *manyKid
 					return kid{}, false
 				}
 				fd, ok := table.next(int(after - cookieDots))
-				return make(table, fd), ok
+				return make(id, table, fd), ok
 			}
 		},
 		find: func(_ Task, name string) (kid, bool) {
@@ -305,27 +357,31 @@ func (p *procfs) fdKids(pid int, make func(table *FDTable, fd int) kid) *manyKid
 				return kid{}, false
 			}
 			f.Release()
-			return make(table, fd), true
+			return make(id, table, fd), true
 		},
 	}
 }
 
-func (p *procfs) fdKid(table *FDTable, fd int) kid {
-	k := p.magicKid(strconv.Itoa(fd), func(Task) (node, place, error) {
+func (p *procfs) fdKid(id procID, table *FDTable, fd int) kid {
+	guard := p.guard(id)
+	k := p.magicKid(strconv.Itoa(fd), func(t Task) (node, place, error) {
 		f, err := table.Get(fd)
 		if err != nil {
 			return nil, place{}, syscall.ENOENT
 		}
 		defer f.Release()
-		return f.node, f.from, nil
+		// After Get, so that f is not a set-user-ID program's. The directory may have been
+		// looked up before that program began.
+		return f.node, f.from, guard(t)
 	})
 	k.cookie = cookieDots + 1 + int64(fd)
 	return k
 }
 
 // fdInfoKid returns the entry /proc/PID/fdinfo/FD.
-func (p *procfs) fdInfoKid(table *FDTable, fd int) kid {
+func (p *procfs) fdInfoKid(id procID, table *FDTable, fd int) kid {
 	return kid{name: strconv.Itoa(fd), typ: syscall.S_IFREG, perm: 0o400, cookie: cookieDots + 1 + int64(fd),
+		guard: p.guard(id),
 		text: func() ([]byte, error) {
 			f, err := table.Get(fd)
 			if err != nil {
@@ -337,19 +393,21 @@ func (p *procfs) fdInfoKid(table *FDTable, fd int) kid {
 		}}
 }
 
-// mayTrace returns an error if the process of t may not look into process pid. It guards
-// private files.
-func (p *procfs) mayTrace(pid int, t Task) error {
-	i, err := p.info(pid)
-	if err != nil || i.MayTrace == nil {
+// guard returns a function that returns an error if the process of t may not look into the
+// process. The kernel itself, without a t, may.
+func (p *procfs) guard(id procID) func(t Task) error {
+	return func(t Task) error {
+		i, err := p.info(id)
+		if err == nil && i.MayTrace != nil && t != nil {
+			_, err = i.MayTrace(t)
+		}
 		return err
 	}
-	return i.MayTrace(t)
 }
 
 // taskKids returns the entries of /proc/PID/task.
-func (p *procfs) taskKids(pid int) []kid {
-	i, err := p.info(pid)
+func (p *procfs) taskKids(id procID) []kid {
+	i, err := p.info(id)
 	if err != nil {
 		return nil
 	}
@@ -357,7 +415,7 @@ func (p *procfs) taskKids(pid int) []kid {
 	for _, tid := range i.Threads {
 		kids = append(kids, kid{name: strconv.Itoa(tid), typ: syscall.S_IFDIR, perm: 0o555,
 			cookie: cookieDots + 1 + int64(tid),
-			dir:    func(Task) []kid { return p.pidKids(pid, tid) }})
+			dir:    func(Task) []kid { return p.pidKids(procID{id.pid, tid, id.start}) }})
 	}
 	return kids
 }
@@ -367,8 +425,9 @@ func (p *procfs) taskKids(pid int) []kid {
 // is consistent, but not the whole text.
 type mapsHandle struct {
 	unreadable
-	p   *procfs
-	pid int
+	p     *procfs
+	id    procID
+	space uint64 // whose map it is
 
 	mu    sync.Mutex // Pread does not take File.posMu
 	piece []byte     // a part of the text, starting at offset start
@@ -389,7 +448,7 @@ func (h *mapsHandle) read(c call, b []byte, off int64) (int, error) {
 		h.piece, h.start, h.next, h.end = h.piece[:0], 0, 0, false
 	}
 	n := 0
-	i, err := h.p.info(h.pid)
+	i, err := h.p.info(h.id)
 	if err != nil {
 		return 0, err
 	}
@@ -414,7 +473,7 @@ func (h *mapsHandle) read(c call, b []byte, off int64) (int, error) {
 func (h *mapsHandle) advance(i *ProcInfo) {
 	h.piece = h.piece[:0]
 	var list []vm.EntryInfo
-	if i.Maps != nil {
+	if i.Maps != nil && i.Space == h.space {
 		list = i.Maps(h.next, mapsPiece)
 	}
 	for k := range list {

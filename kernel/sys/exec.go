@@ -472,16 +472,9 @@ func (c ctx) exec(at fs.At, name string, argv, envp arch.VA, flags int) (uint64,
 	if err != nil {
 		return 0, err
 	}
-	if err := c.t.Exec(path.Base(x.path), x.loadFor); err != nil {
+	if err := c.t.Exec(path.Base(x.path), x.cred, x.loadFor); err != nil {
 		prog.release()
 		return 0, err
-	}
-	if c.t.Cred().EUID != x.cred.EUID || c.t.Cred().EGID != x.cred.EGID {
-		p.SetDumpable(false) // prctl(2); fs.suid_dumpable is 0
-		_ = c.t.SetParentDeath(0)
-	}
-	if c.t.Cred() != x.cred {
-		c.t.SetCred(x.cred)
 	}
 	c.files().setProgram(prog)
 	setMemoryLimits(c.mem(), p, x.cred) // another thread may have changed them, for the old space

@@ -15,17 +15,22 @@ import (
 
 // Calls of one process that act on another process.
 
-// traced returns the process with a number, if the caller may look into it. Errors: ESRCH,
-// EPERM.
-func (c ctx) traced(pid int) (*proc.Process, error) {
+// traced returns the memory of the process with a number, with a reference, if the caller
+// may look into it. Errors: ESRCH, EPERM.
+func (c ctx) traced(pid int) (*vm.VMSpace, error) {
 	p := c.s.k.Holder(pid)
 	if p == nil || p.Exited() {
 		return nil, syscall.ESRCH
 	}
-	if !mayTrace(c.t, p) {
+	vs, may := guarded(task{c.t}, p)
+	switch {
+	case vs == nil:
+		return nil, syscall.ESRCH
+	case !may:
+		vs.Release()
 		return nil, syscall.EPERM
 	}
-	return p, nil
+	return vs, nil
 }
 
 func sysProcessVMReadv(c ctx) (uint64, error)  { return c.processVM(false) }
@@ -56,13 +61,9 @@ func (c ctx) processVM(out bool) (uint64, error) {
 	if len(local) == 0 || len(remote) == 0 {
 		return 0, nil
 	}
-	p, err := c.traced(c.int(0))
+	vs, err := c.traced(c.int(0))
 	if err != nil {
 		return 0, err
-	}
-	vs := p.VM()
-	if vs == nil {
-		return 0, syscall.ESRCH
 	}
 	defer vs.Release()
 	buf := fs.NewBuffer(min(total(local), total(remote)))
@@ -120,15 +121,20 @@ func sysPidfdGetfd(c ctx) (uint64, error) {
 	if p.Exited() {
 		return 0, syscall.ESRCH
 	}
-	if !mayTrace(c.t, p) {
-		return 0, syscall.EPERM
-	}
 	fl, ok := p.Files().(*files)
-	if !ok {
-		return 0, syscall.ESRCH
+	var g *fs.File
+	if ok {
+		g, err = fl.fds.Get(c.int(1))
 	}
-	g, err := fl.fds.Get(c.int(1))
-	if err != nil {
+	switch may := mayTrace(c.t, p); { // after Get, so that g is not a set-user-ID program's
+	case !may && g != nil:
+		g.Release()
+		fallthrough
+	case !may:
+		return 0, syscall.EPERM
+	case !ok:
+		return 0, syscall.ESRCH
+	case err != nil:
 		return 0, err
 	}
 	return c.install(g, true)

@@ -110,11 +110,16 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 	}
 	i.Children = func() []int { return p.Children(tid) }
 	i.TTY, i.TTYGroup = ps.s.fs.TerminalOf(i.SID)
-	i.MayTrace = func(t fs.Task) error {
-		if caller, ok := t.(task); ok && !mayTrace(caller.Thread, p) {
-			return syscall.EACCES
+	i.MayTrace = func(t fs.Task) (space uint64, err error) {
+		vs, may := guarded(t, p)
+		if vs != nil {
+			space = vs.ID()
+			vs.Release()
 		}
-		return nil
+		if !may {
+			return 0, syscall.EACCES
+		}
+		return space, nil
 	}
 	sched := p.SchedOf(tid)
 	i.Nice, i.CPUs = sched.Nice, sched.CPUs
@@ -134,23 +139,38 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 		}
 		fl.mu.Unlock()
 	}
+	// After the program: execve(2) changes the space first, so what has been read of a new
+	// program has the number of its space, and not that of the space before.
 	if vs := p.VM(); vs != nil {
+		id := vs.ID()
+		i.Space = id
 		i.Mem = vs.Stats()
 		i.Charged += uint64(vs.Charged())
 		i.Frame.StackStart = uint64(vs.Marks().StackTop)
-		i.Auxv = func() []byte { return auxv(p) }
+		i.Auxv = func() []byte { return auxv(p, id) }
 		vs.Release()
-		i.Maps = func(from arch.VA, n int) []vm.EntryInfo { return maps(p, from, n) }
+		i.Maps = func(from arch.VA, n int) []vm.EntryInfo { return maps(p, id, from, n) }
 	}
 	i.Settings = ps.s.settings(p, tid)
 	i.Memory = func(t fs.Task) (fs.ProcMemory, error) { return ps.memory(p, t) }
 	return i, true
 }
 
-// auxv returns the auxiliary vector from the process's memory, or nil if the process has
-// none any more.
-func auxv(p *proc.Process) []byte {
+// spaceOf returns the process's address space, with a reference, or nil if it is not the
+// one with the number id any more.
+func spaceOf(p *proc.Process, id uint64) *vm.VMSpace {
 	vs := p.VM()
+	if vs != nil && vs.ID() != id {
+		vs.Release()
+		return nil
+	}
+	return vs
+}
+
+// auxv returns the auxiliary vector from the address space with the number id, or nil if
+// the process does not have it any more.
+func auxv(p *proc.Process, id uint64) []byte {
+	vs := spaceOf(p, id)
 	if vs == nil {
 		return nil
 	}
@@ -229,9 +249,10 @@ func oneOf[T fmt.Stringer](set func(T), values ...T) func(fs.Task, string) error
 	}
 }
 
-// maps returns up to n entries of the process's map, from the entry at from on.
-func maps(p *proc.Process, from arch.VA, n int) []vm.EntryInfo {
-	vs := p.VM()
+// maps returns up to n entries of the map of the address space with the number id, from the
+// entry at from on.
+func maps(p *proc.Process, id uint64, from arch.VA, n int) []vm.EntryInfo {
+	vs := spaceOf(p, id)
 	if vs == nil {
 		return nil
 	}

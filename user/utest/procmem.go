@@ -12,6 +12,7 @@ import (
 var procMemTests = []test{
 	{name: "proc-mem", run: procMem},
 	{name: "proc-mem-rights", run: procMemRights},
+	{name: "proc-exec", run: procExec},
 }
 
 // inChild runs fn while a child waits, which has a copy of the memory. Then the child
@@ -154,4 +155,59 @@ func procMemRights() {
 		}
 		unix.Close(fd)
 	}
+}
+
+// procExec: what was opened of a process's memory shows nothing of a program that the process
+// executes afterwards.
+func procExec() {
+	quiet()
+	path, err := syscall.BytePtrFromString("/proc/self/exe")
+	check("path", err)
+	argv, err := syscall.SlicePtrFromStrings([]string{"utest", "helper-until-eof"})
+	check("arguments", err)
+	envp, err := syscall.SlicePtrFromStrings([]string{"SECRET=1"})
+	check("environment", err)
+	var hold, up [2]int
+	check("pipe", unix.Pipe(hold[:]))
+	check("pipe", unix.Pipe(up[:]))
+	pid := fork(func() int {
+		raw(unix.SYS_DUP3, uintptr(hold[0]), 0, 0)
+		raw(unix.SYS_DUP3, uintptr(up[1]), 1, 0)
+		for _, p := range []int{hold[0], hold[1], up[0], up[1]} {
+			raw(unix.SYS_CLOSE, uintptr(p))
+		}
+		var b [1]byte
+		syscall.RawSyscall(unix.SYS_READ, 0, ptr(&b), 1)
+		raw(unix.SYS_EXECVE, ptr(path), ptr(&argv[0]), ptr(&envp[0]))
+		return 99
+	})
+	unix.Close(hold[0])
+	unix.Close(up[1])
+	files := map[string]*os.File{}
+	for _, name := range []string{"environ", "maps", "mem", "cmdline"} {
+		f, err := os.Open("/proc/" + itoa(pid) + "/" + name)
+		check("open "+name, err)
+		defer f.Close()
+		files[name] = f
+	}
+	_, err = unix.Write(hold[1], []byte{0})
+	check("write", err)
+	b := make([]byte, 4096)
+	if n, err := unix.Read(up[0], b); n != 3 || err != nil { // the new program runs
+		fail("read: %d, %v", n, err)
+	}
+	for _, name := range []string{"environ", "maps"} {
+		if n, err := unix.Pread(int(files[name].Fd()), b, 0); n != 0 || err != nil {
+			fail("%s after an exec: %d, %v: %q", name, n, err, b[:max(n, 0)])
+		}
+	}
+	n, err := unix.Pread(int(files["mem"].Fd()), b[:1], int64(addr(b)))
+	if n > 0 {
+		fail("mem after an exec: %d, %v", n, err)
+	}
+	n, err = unix.Pread(int(files["cmdline"].Fd()), b, 0) // open to all
+	check("cmdline", err)
+	equal("cmdline", string(b[:n]), "utest\x00helper-until-eof\x00")
+	unix.Close(hold[1])
+	equal("status", wait(pid).ExitStatus(), 0)
 }
