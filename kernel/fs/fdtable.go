@@ -285,6 +285,22 @@ func (d *FDTable) Close(fd int) error {
 	return nil
 }
 
+// Remove closes fd if it still leads to f. It undoes an Install, of which another thread may
+// not know: that thread may have closed the descriptor, and the number may lead to a file of
+// its own.
+func (d *FDTable) Remove(fd int, f *File) {
+	d.mu.Lock()
+	s := d.slotLocked(fd)
+	ours := s != nil && s.file == f
+	if ours {
+		d.takeLocked(fd)
+	}
+	d.mu.Unlock()
+	if ours {
+		d.let(f)
+	}
+}
+
 // let drops the table's reference on a file that has lost its descriptor. The record locks
 // of the table's users end as soon as one of the file's descriptors is closed.
 func (d *FDTable) let(f *File) {

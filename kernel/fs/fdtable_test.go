@@ -162,3 +162,28 @@ func TestFDTableParallel(t *testing.T) {
 	}
 	d.CloseAll()
 }
+
+// A call that fails after it has made a descriptor takes back its own file only. Broken by a
+// Remove that closes whatever the number leads to: a file that another thread has opened.
+func TestFDTableRemove(t *testing.T) {
+	w := newWorld(t)
+	d := NewFDTable(64, charge.Unlimited().Kernel())
+	defer d.CloseAll()
+	ours, theirs := w.open("/", 0), w.open("/", 0)
+	fd, err := d.Install(ours, 0, false)
+	must(t, err)
+	must(t, d.Close(fd))
+	again, err := d.Install(theirs, 0, false)
+	if again != fd || err != nil {
+		t.Fatalf("descriptor %d, %v, want %d", again, err, fd)
+	}
+	d.Remove(fd, ours)
+	if f, err := d.Get(fd); f != theirs {
+		t.Errorf("another thread's file: %v", err)
+	} else {
+		f.Release()
+	}
+	d.Remove(fd, theirs)
+	_, err = d.Get(fd)
+	want(t, "removed", err, syscall.EBADF)
+}

@@ -162,12 +162,12 @@ func (c ctx) pair(a, b *fs.File, cloexec bool, i int) (uint64, error) {
 	}
 	y, err := fds.Install(b, 0, cloexec)
 	if err != nil {
-		_ = fds.Close(x)
+		fds.Remove(x, a)
 		return 0, err
 	}
 	if err := put(c, c.va(i), &[2]int32{int32(x), int32(y)}); err != nil {
-		_ = fds.Close(x)
-		_ = fds.Close(y)
+		fds.Remove(x, a)
+		fds.Remove(y, b)
 		return 0, err
 	}
 	return 0, nil

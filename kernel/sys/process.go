@@ -43,25 +43,26 @@ func sysSetsid(c ctx) (uint64, error) {
 // fork implements all five calls. The pidfd, if one is requested, is made before the child
 // runs, so that there is no child if this fails.
 func (c ctx) fork(a proc.ForkArgs, pidfdAt arch.VA) (uint64, error) {
-	pidfd := -1
+	fds := c.files().fds
+	var pidfd *fs.File // nil: none is installed
+	number := 0
 	if a.Flags&proc.ClonePidfd != 0 {
 		a.OnChild = func(child *proc.Thread) error {
-			fd, err := c.installNew(true)(c.s.fs.Pidfd(c.task(), pidTarget{child.Process()}, 0))
+			f, err := c.s.fs.Pidfd(c.task(), pidTarget{child.Process()}, 0)
 			if err != nil {
 				return err
 			}
-			n := int32(fd)
-			if err := put(c, pidfdAt, &n); err != nil {
-				_ = c.files().fds.Close(int(fd))
+			if number, err = fds.Install(f, 0, true); err != nil {
 				return err
 			}
-			pidfd = int(fd)
-			return nil
+			pidfd = f
+			n := int32(number)
+			return put(c, pidfdAt, &n)
 		}
 	}
 	tid, err := c.t.Fork(a)
-	if err != nil && pidfd >= 0 {
-		_ = c.files().fds.Close(pidfd)
+	if err != nil && pidfd != nil {
+		fds.Remove(number, pidfd)
 	}
 	return uint64(tid), err
 }

@@ -570,8 +570,8 @@ func (o *controlOut) rights(files []*fs.File, cloexec bool) {
 		o.flags |= unix.MSG_CTRUNC
 	}
 	if o.err != nil {
-		for _, fd := range fds {
-			_ = table.Close(fd)
+		for i, fd := range fds {
+			table.Remove(fd, files[i])
 		}
 	}
 }
