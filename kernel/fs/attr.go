@@ -231,19 +231,17 @@ func (s *FS) Utimes(at At, path string, atime, mtime int64, flags int) error {
 
 // Truncate implements truncate(2). It returns ETXTBSY if a program runs from the file.
 func (s *FS) Truncate(at At, path string, size int64) error {
-	t, err := s.node(at, path, 0)
+	t, err := s.reach(at, path, follow, func(t found) error {
+		if _, ok := t.node.(directory); ok {
+			return syscall.EISDIR
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	defer t.done()
-	switch n := t.node.(type) {
-	case directory:
-		return syscall.EISDIR
-	case *regular:
-		if !hold(n) {
-			return syscall.ENOENT
-		}
-		defer unhold(n)
+	defer unhold(t.node)
+	if n, ok := t.node.(*regular); ok {
 		if err := n.allows(at.cred(), mayWrite); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -315,4 +316,71 @@ type payTask struct {
 func (t payTask) Payer() *charge.User {
 	t.do()
 	return t.payer
+}
+
+// renamer is a thread that has done something just before it is asked for its credentials.
+type renamer struct {
+	*userTask
+	before func()
+}
+
+func (r *renamer) Cred() *cred.Cred {
+	if r.before != nil {
+		r.before()
+	}
+	return r.userTask.Cred()
+}
+
+// While files are renamed over a name, there is a file with that name at all times. Broken by
+// an open that returns ENOENT if the file that its walk has found is gone, as another thread
+// has renamed a file over it.
+func TestOpenDuringRename(t *testing.T) {
+	w := newWorld(t)
+	w.put("/f", "0")
+	w.put("/new", "1")
+	calls := 0
+	r := &renamer{userTask: newUserTask(0)}
+	r.before = func() {
+		if calls++; calls == 2 { // the walk has found the old file, and its mode is looked at
+			must(t, w.Rename(w.at, "/new", w.at, "/f", 0))
+		}
+	}
+	f, err := w.Open(At{Task: r, Place: w.at.Place}, "/f", unix.O_RDONLY, 0)
+	must(t, err)
+	if got := w.readAll(f); got != "1" {
+		t.Errorf("the file holds %q", got)
+	}
+	f.Release()
+
+	// The other calls that take a reference at the end of their walk.
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop.Store(true)
+	wg.Go(func() {
+		for !stop.Load() {
+			w.put("/new", "1")
+			must(t, w.Chmod(w.at, "/new", 0o755, 0))
+			must(t, w.Rename(w.at, "/new", w.at, "/f", 0))
+		}
+	})
+	for range 3000 {
+		for what, open := range map[string]func() (*File, error){
+			"open":   func() (*File, error) { return w.Open(w.at, "/f", unix.O_RDONLY, 0) },
+			"O_PATH": func() (*File, error) { return w.Open(w.at, "/f", unix.O_PATH, 0) },
+			"exec":   func() (*File, error) { return w.OpenExec(w.at, "/f", 0) },
+		} {
+			f, err := open()
+			switch err {
+			case nil:
+				f.Release()
+			case syscall.EACCES, syscall.ETXTBSY: // of a file before its chmod, or being written
+			default:
+				t.Fatalf("%s: %v", what, err)
+			}
+		}
+		if err := w.Truncate(w.at, "/f", 1); err != nil && err != syscall.ETXTBSY {
+			t.Fatalf("truncate: %v", err)
+		}
+	}
 }

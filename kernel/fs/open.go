@@ -50,6 +50,20 @@ func (s *FS) Open(at At, path string, flags int, mode uint32) (*File, error) {
 // errRetry means that the tree changed during a walk.
 const errRetry = syscall.ESTALE
 
+// hold takes a reference on the node that a walk has found. errRetry: another thread has
+// taken the node's last name since. The walk must be repeated, as its path may lead to another
+// file now: if that thread has renamed a file over the node, there is a file at all times.
+// ENOENT: the node is a removed directory that the walk found without a name.
+func (t found) hold() error {
+	switch {
+	case hold(t.node):
+		return nil
+	case t.name == "":
+		return syscall.ENOENT
+	}
+	return errRetry
+}
+
 func (s *FS) openFound(at At, t found, flags int, mode uint32, excl bool) (*File, error) {
 	if t.slash && flags&unix.O_CREAT != 0 {
 		return nil, syscall.EISDIR
@@ -69,11 +83,8 @@ func (s *FS) openFound(at At, t found, flags int, mode uint32, excl bool) (*File
 	if err := mayOpen(at, t.node, flags); err != nil {
 		return nil, err
 	}
-	if !hold(t.node) { // unlinked since the walk; with O_CREAT a new file must be made
-		if flags&unix.O_CREAT != 0 {
-			return nil, errRetry
-		}
-		return nil, syscall.ENOENT
+	if err := t.hold(); err != nil {
+		return nil, err
 	}
 	return s.openNode(at.Task, t.node, t.place, flags)
 }
@@ -225,21 +236,32 @@ func (s *FS) OpenExec(at At, path string, flags int) (*File, error) {
 	if flags&unix.AT_SYMLINK_NOFOLLOW != 0 {
 		end = noFollow
 	}
-	t, err := s.walk(at, path, end)
+	t, err := s.reach(at, path, end, func(t found) error { return openable(t, unix.O_RDONLY) })
 	if err != nil {
 		return nil, err
 	}
-	defer t.done()
-	if err := t.existing(); err != nil {
-		return nil, err
-	}
-	if err := openable(t, unix.O_RDONLY); err != nil {
-		return nil, err
-	}
-	if !hold(t.node) {
-		return nil, syscall.ENOENT
-	}
 	return s.openExec(at.Task, t.node, t.place)
+}
+
+// reach walks to an existing file that passes a check, and takes a reference on its node,
+// which the caller must unhold.
+func (s *FS) reach(at At, path string, end lastLink, check func(t found) error) (found, error) {
+	for {
+		t, err := s.walk(at, path, end)
+		if err != nil {
+			return t, err
+		}
+		if err = t.existing(); err == nil {
+			err = check(t)
+		}
+		if err == nil {
+			err = t.hold()
+		}
+		t.done()
+		if err != errRetry {
+			return t, err
+		}
+	}
 }
 
 // openExec is OpenExec for a node. It takes over the caller's reference on n, also if it
@@ -266,19 +288,14 @@ func (s *FS) openPath(at At, path string, flags int) (*File, error) {
 	if flags&unix.O_NOFOLLOW != 0 {
 		end = noFollow
 	}
-	t, err := s.walk(at, path, end)
+	t, err := s.reach(at, path, end, func(t found) error {
+		if _, ok := t.node.(directory); !ok && flags&unix.O_DIRECTORY != 0 {
+			return syscall.ENOTDIR
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	defer t.done()
-	if err := t.existing(); err != nil {
-		return nil, err
-	}
-	if _, ok := t.node.(directory); !ok && flags&unix.O_DIRECTORY != 0 {
-		return nil, syscall.ENOTDIR
-	}
-	if !hold(t.node) {
-		return nil, syscall.ENOENT
 	}
 	flags &= unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
 	return s.newFile(at.Task, t.node, pathHandle{}, t.place, flags)
