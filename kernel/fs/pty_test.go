@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -278,4 +279,33 @@ func TestPTYJobs(t *testing.T) {
 		t.Errorf("session 20 has terminal %#x", dev)
 	}
 	s.Release()
+}
+
+// When output is stopped and started on two CPUs, the last change of which the master in
+// packet mode learns is the last change. Broken by a note that is made without the lock under
+// which the change is made, with runtime.Gosched before it.
+func TestTTYFlowOrder(t *testing.T) {
+	w := newWorld(t)
+	m, s := w.openPTY(unix.O_NONBLOCK)
+	defer m.Release()
+	defer s.Release()
+	must(t, ctl(m, flatMemory{1, 0, 0, 0}, unix.TIOCPKT))
+	p := m.h.(*ptyMaster).p
+	for range 2000 {
+		var wg sync.WaitGroup
+		for i := range 3 {
+			wg.Go(func() {
+				for k := range 4 {
+					p.slave.flow((i+k)%2 == 0)
+				}
+			})
+		}
+		wg.Wait()
+		p.mu.Lock()
+		told := p.changes
+		p.mu.Unlock()
+		if want := map[bool]byte{true: unix.TIOCPKT_STOP, false: unix.TIOCPKT_START}[p.slave.stopped]; told != 0 && told != want {
+			t.Fatalf("the master was told %#x last; stopped is %v", told, p.slave.stopped)
+		}
+	}
 }

@@ -288,7 +288,7 @@ func (y *TTY) set(mem UserMemory, va arch.VA, size int, flush bool) error {
 		return err
 	}
 	y.mu.Lock()
-	was, stopped := y.tio.lflag&unix.ICANON, y.stopped
+	was := y.tio.lflag & unix.ICANON
 	y.tio.decode(b)
 	if flush {
 		y.flushLocked()
@@ -301,13 +301,9 @@ func (y *TTY) set(mem UserMemory, va arch.VA, size int, flush bool) error {
 		}
 	}
 	if y.tio.iflag&unix.IXON == 0 {
-		y.stopped = false // no key could start it again
+		y.flowLocked(false) // no key could start it again
 	}
-	started := stopped && !y.stopped
 	y.mu.Unlock()
-	if started {
-		y.flowed(false)
-	}
 	y.q.Wake(EPOLLIN | EPOLLRDNORM)
 	y.roomForInput()
 	return nil

@@ -323,25 +323,27 @@ func (y *TTY) startWrite(c call) error {
 // Sent must be called when the output has room again.
 func (y *TTY) Sent() { y.q.Wake(EPOLLOUT | EPOLLWRNORM) }
 
-// flow stops output, or starts it again.
-func (y *TTY) flow(stop bool) {
-	y.mu.Lock()
-	changed := y.stopped != stop
-	y.stopped = stop
-	y.mu.Unlock()
-	if changed {
-		y.flowed(stop)
+// flowLocked stops output, or starts it again. It wakes the threads that wait for output, and
+// informs a pseudo-terminal's master. That is done under mu, so that the master learns of a
+// stop and a start on two CPUs in their order. Precondition: mu held.
+func (y *TTY) flowLocked(stop bool) {
+	if y.stopped == stop {
+		return
 	}
-}
-
-// flowed wakes the threads that wait for output, and informs a pseudo-terminal's master.
-func (y *TTY) flowed(stop bool) {
+	y.stopped = stop
 	if !stop {
 		y.Sent()
 	}
 	if y.pty != nil {
 		y.pty.note(map[bool]byte{true: unix.TIOCPKT_STOP, false: unix.TIOCPKT_START}[stop])
 	}
+}
+
+// flow is flowLocked for callers that do not hold mu.
+func (y *TTY) flow(stop bool) {
+	y.mu.Lock()
+	y.flowLocked(stop)
+	y.mu.Unlock()
 }
 
 // drain implements tcdrain(3): it waits until all output is sent. EINTR.

@@ -11,7 +11,6 @@ import (
 type typed struct {
 	echo []byte
 	sigs []syscall.Signal
-	flow []bool // true: output stops
 }
 
 // Input gives typed bytes to the line discipline, which does editing, echo and signals. It
@@ -27,9 +26,6 @@ func (y *TTY) Input(p []byte) int {
 		y.out().Write(t.echo) // if there is no room the echo is dropped, as on Linux
 	}
 	y.mu.Unlock()
-	for _, stop := range t.flow {
-		y.flowed(stop)
-	}
 	for _, sig := range t.sigs {
 		if y.pty != nil {
 			y.pty.note(unix.TIOCPKT_FLUSHREAD)
@@ -64,13 +60,13 @@ func (y *TTY) typeLocked(c byte, t *typed) {
 	if o.iflag&unix.IXON != 0 {
 		switch {
 		case o.is(c, unix.VSTART):
-			y.flowLocked(false, t)
+			y.flowLocked(false)
 			return
 		case o.is(c, unix.VSTOP):
-			y.flowLocked(true, t)
+			y.flowLocked(true)
 			return
 		case o.iflag&unix.IXANY != 0:
-			y.flowLocked(false, t)
+			y.flowLocked(false)
 		}
 	}
 	if sig := o.signal(c); sig != 0 {
@@ -78,7 +74,7 @@ func (y *TTY) typeLocked(c byte, t *typed) {
 			y.flushLocked()
 		}
 		if o.iflag&unix.IXON != 0 {
-			y.flowLocked(false, t)
+			y.flowLocked(false)
 		}
 		y.echoLocked(c, t)
 		t.sigs = append(t.sigs, sig)
@@ -97,14 +93,6 @@ func (y *TTY) typeLocked(c byte, t *typed) {
 		return
 	}
 	y.keepLocked(c, t)
-}
-
-// flowLocked stops or starts output. Precondition: mu held.
-func (y *TTY) flowLocked(stop bool, t *typed) {
-	if y.stopped != stop {
-		y.stopped = stop
-		t.flow = append(t.flow, stop)
-	}
 }
 
 // keepLocked adds a byte to the line or to the input. Precondition: mu held.

@@ -144,14 +144,15 @@ func (y *TTY) setGroup(c call, mem UserMemory, va arch.VA) error {
 	if err := y.check(c, syscall.SIGTTOU); err != nil {
 		return err
 	}
+	var b [4]byte
+	fault := mem.CopyIn(b[:], va) // without a lock, as it may wait for a disk
 	y.fs.jobMu.Lock()
 	defer y.fs.jobMu.Unlock()
 	if !y.mineLocked(c) {
 		return syscall.ENOTTY
 	}
-	var b [4]byte
-	if err := mem.CopyIn(b[:], va); err != nil {
-		return err
+	if fault != nil {
+		return fault
 	}
 	pgid := int(int32(binary.LittleEndian.Uint32(b[:])))
 	if pgid < 0 {
