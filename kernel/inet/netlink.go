@@ -25,7 +25,7 @@ type netlink struct {
 	pid    uint32   // [mu] the socket's address; 0: not bound
 	groups uint32   // [mu]
 	out    [][]byte // [mu] answers to be received
-	closed bool
+	busy   bool     // [mu] a thread answers
 }
 
 // netlinkCost is what a socket is charged: its answers are a few KB, and it takes no
@@ -186,11 +186,12 @@ func (k *netlink) Send(at fs.At, m *fs.Message, _ bool) (int, error) {
 	}
 	k.mu.Lock()
 	k.bindLocked(at.Task)
-	busy := len(k.out) > 0
-	k.mu.Unlock()
-	if busy {
+	if k.busy || len(k.out) > 0 {
+		k.mu.Unlock()
 		return 0, syscall.EBUSY
 	}
+	k.busy = true
+	k.mu.Unlock()
 	for len(b) >= unix.SizeofNlMsghdr {
 		size := binary.LittleEndian.Uint32(b)
 		if size < unix.SizeofNlMsghdr || int(size) > len(b) {
@@ -199,6 +200,9 @@ func (k *netlink) Send(at fs.At, m *fs.Message, _ bool) (int, error) {
 		k.request(b[:size])
 		b = b[min(len(b), int(size+3)&^3):]
 	}
+	k.mu.Lock()
+	k.busy = false
+	k.mu.Unlock()
 	k.Waiters.Wake(fs.EPOLLIN | fs.EPOLLRDNORM)
 	return n, nil
 }

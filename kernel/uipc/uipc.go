@@ -429,9 +429,12 @@ func (s *Socket) associate(to *Socket, who Cred) error {
 		s.cred = who
 	}
 	var first, last *message
+	var wake []*Socket
 	if old != nil {
-		// Messages from the old association must not reach the new one.
+		// Messages from the old association must not reach the new one. Sockets that wait for
+		// room in the queue have it now, or learn that they are not heard any more.
 		first, last = s.in.detach()
+		wake = s.roomLocked()
 		if old.peer.Load() == s {
 			old.fault.Store(uint32(syscall.ECONNRESET))
 		} else {
@@ -440,6 +443,7 @@ func (s *Socket) associate(to *Socket, who Cred) error {
 	}
 	sys.mu.Unlock()
 	sys.throwAway(first, last, nil)
+	notify(wake, unix.EPOLLOUT|unix.EPOLLWRNORM)
 	if old != nil {
 		old.notify(unix.EPOLLERR | unix.EPOLLIN | unix.EPOLLOUT)
 	}

@@ -756,3 +756,37 @@ func TestRefused(t *testing.T) {
 		b.Release()
 	}
 }
+
+// A sender that waits for room in a datagram socket's queue is told when the socket changes
+// its association, which empties the queue.
+// Broken by an associate that does not end the waits: nobody takes a message out of an empty
+// queue, and the sender sleeps for ever.
+func TestAssociateWakes(t *testing.T) {
+	w := newWorld(t)
+	to, peer, from := w.open(w.new(unix.SOCK_DGRAM)), w.open(w.new(unix.SOCK_DGRAM)), w.open(w.new(unix.SOCK_DGRAM))
+	var err error
+	for err == nil {
+		_, err = sendAll(from.s, []byte("x"), &Sending{To: to.s})
+	}
+	if err != syscall.EAGAIN {
+		t.Fatalf("send to a full queue: %v, want EAGAIN", err)
+	}
+	var told atomic.Uint32
+	from.s.SetNotify(func(events uint32) { told.Or(events) })
+	if err := to.s.Connect(peer.s, Cred{}); err != nil {
+		t.Fatal(err)
+	}
+	told.Store(0)
+	if err := to.s.Connect(nil, Cred{}); err != nil {
+		t.Fatal(err)
+	}
+	if told.Load()&unix.EPOLLOUT == 0 {
+		t.Error("the sender has not been told of the room")
+	}
+	if _, err := sendAll(from.s, []byte("x"), &Sending{To: to.s}); err != nil {
+		t.Errorf("send to an empty queue: %v", err)
+	}
+	for _, f := range []*file{to, peer, from} {
+		f.Release()
+	}
+}
