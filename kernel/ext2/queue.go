@@ -239,6 +239,9 @@ func (f *FS) commit() error {
 	}
 	upTo := q.last
 	var work [][]blockWrite
+	// clean are the buffers that will be as on disk when all is written. Until then they stay
+	// out of lru: another operation would drop them, and read old blocks from the disk.
+	var clean []*buf
 	for at := q.first; at <= upTo; at++ {
 		s := q.stages[at]
 		if s == nil {
@@ -252,9 +255,7 @@ func (f *FS) commit() error {
 			ws = append(ws, blockWrite{n, slices.Clone(b.data)})
 			b.pos = 0
 			q.dirty--
-			if !b.pinned {
-				f.lru.push(b)
-			}
+			clean = append(clean, b)
 		}
 		delete(q.stages, at)
 		work = append(work, ws)
@@ -264,9 +265,7 @@ func (f *FS) commit() error {
 	for n := range q.maps {
 		if b := f.bufs[n]; b != nil {
 			maps = append(maps, blockWrite{n, slices.Clone(b.data)})
-			if b.pos == 0 && !b.pinned && b.next == nil {
-				f.lru.push(b)
-			}
+			clean = append(clean, b)
 		}
 	}
 	clear(q.maps)
@@ -295,6 +294,11 @@ func (f *FS) commit() error {
 	if err != nil {
 		// The disk is consistent. The buffers in memory are newer than the disk.
 		return f.fail(syscall.EIO, "writing metadata failed: %v", err)
+	}
+	for _, b := range clean { // those that have not changed again, nor been forgotten
+		if b.pos == 0 && !b.pinned && b.next == nil && !q.maps[b.block] && f.bufs[b.block] == b {
+			f.lru.push(b)
+		}
 	}
 	f.settle(upTo)
 	return nil
