@@ -282,8 +282,7 @@ func TestPTYJobs(t *testing.T) {
 }
 
 // When output is stopped and started on two CPUs, the last change of which the master in
-// packet mode learns is the last change. Broken by a note that is made without the lock under
-// which the change is made, with runtime.Gosched before it.
+// packet mode learns is the last change.
 func TestTTYFlowOrder(t *testing.T) {
 	w := newWorld(t)
 	m, s := w.openPTY(unix.O_NONBLOCK)
