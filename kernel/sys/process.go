@@ -43,7 +43,6 @@ func sysSetsid(c ctx) (uint64, error) {
 // fork implements all five calls. The pidfd, if one is requested, is made before the child
 // runs, so that there is no child if this fails.
 func (c ctx) fork(a proc.ForkArgs, pidfdAt arch.VA) (uint64, error) {
-	fds := c.files().fds
 	var pidfd *fs.File // nil: none is installed
 	number := 0
 	if a.Flags&proc.ClonePidfd != 0 {
@@ -52,7 +51,7 @@ func (c ctx) fork(a proc.ForkArgs, pidfdAt arch.VA) (uint64, error) {
 			if err != nil {
 				return err
 			}
-			if number, err = fds.Install(f, 0, true); err != nil {
+			if number, err = c.files().fds.Install(f, 0, true); err != nil {
 				return err
 			}
 			pidfd = f
@@ -62,7 +61,7 @@ func (c ctx) fork(a proc.ForkArgs, pidfdAt arch.VA) (uint64, error) {
 	}
 	tid, err := c.t.Fork(a)
 	if err != nil && pidfd != nil {
-		fds.Remove(number, pidfd)
+		c.files().fds.Remove(number, pidfd)
 	}
 	return uint64(tid), err
 }
