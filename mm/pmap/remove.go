@@ -291,16 +291,19 @@ func (s *System) releaseLeaf(f phys.Frame, va arch.VA, td *teardown, v Visitor) 
 	if v == nil {
 		stop = phys.NoStop
 	}
-	used := int(info.Used)
+	used, groups := int(info.Used), info.Groups
 	if used > leafStep {
-		_, left := td.batch.ReleaseLeaf(rows, info.Groups, used/2, stop, s.sole)
+		_, left := td.batch.ReleaseLeaf(rows, groups, used/2, stop, s.sole)
+		if used == arch.Entries && left == 0 {
+			groups = groups >> 32 << 32 // the first half of a full table is its first 32 groups
+		}
 		used -= used/2 - left
 		if left == 0 {
 			s.yield()
 		}
 	}
-	if k, left := td.batch.ReleaseLeaf(rows, info.Groups, used, stop, s.sole); left != 0 {
-		groups := info.Groups >> (k >> 3 & 63) << (k >> 3 & 63)
+	if k, left := td.batch.ReleaseLeaf(rows, groups, used, stop, s.sole); left != 0 {
+		groups = groups >> (k >> 3 & 63) << (k >> 3 & 63)
 		s.showDirty(va, rows, groups, td, v)
 		td.batch.ReleaseLeaf(rows, groups, left, phys.NoStop, s.sole)
 	}
