@@ -142,7 +142,9 @@ func (d *procDir) lookup(t Task, name string) (node, error) {
 		}
 		return nil, syscall.ENOENT
 	}
-	for _, k := range d.kids(t) {
+	kids := d.kids(t)
+	d.fs.cfg.Yield() // to list them takes some 10 000 instructions
+	for _, k := range kids {
 		if k.name == name {
 			return d.make(k), nil
 		}
@@ -286,6 +288,9 @@ func (h *textHandle) read(c call, p []byte, off int64) (int, error) {
 			if err := h.guard(c.task); err != nil {
 				return 0, err
 			}
+		}
+		if err := c.pause(); err != nil { // a text takes some 10 000 instructions; mu stays held
+			return 0, err
 		}
 		text, err := h.gen()
 		if err != nil {

@@ -102,6 +102,7 @@ func (p *procfs) pidKid(id procID) kid {
 func (p *procfs) info(id procID) (i ProcInfo, err error) {
 	ok := false
 	p.fs.cfg.Yield() // a description takes some 10 000 instructions
+	defer p.fs.cfg.Yield()
 	if id.tid != 0 {
 		i, ok = p.src.Thread(id.pid, id.tid)
 	} else {
@@ -171,7 +172,8 @@ func (p *procfs) pidKids(id procID) []kid {
 	if err != nil {
 		return nil
 	}
-	var kids []kid
+	const others = 9 // entries that are not in a table
+	kids := make([]kid, 0, len(pidTexts)+len(i.Settings)+others)
 	add := func(k kid) {
 		k.cookie = cookieDots + 1 + int64(len(kids))
 		k.uid, k.gid = i.Owner, i.OwnerGroup
@@ -198,6 +200,7 @@ func (p *procfs) pidKids(id procID) []kid {
 		}
 		add(k)
 	}
+	p.fs.cfg.Yield()
 	for n := range i.Settings {
 		add(p.setting(id, n, i.Settings[n].Name))
 	}

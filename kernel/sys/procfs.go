@@ -108,6 +108,7 @@ func (ps procSource) describe(pid, tid int) (fs.ProcInfo, bool) {
 	if i.Cred = p.CredOf(tid); i.Cred != nil && p.Dumpable() {
 		i.Owner, i.OwnerGroup = i.Cred.EUID, i.Cred.EGID
 	}
+	ps.s.cfg.Yield() // that was about half of the work
 	i.Children = func() []int { return p.Children(tid) }
 	i.TTY, i.TTYGroup = ps.s.fs.TerminalOf(i.SID)
 	i.MayTrace = func(t fs.Task) (space uint64, err error) {
