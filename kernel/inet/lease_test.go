@@ -20,6 +20,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
@@ -49,7 +50,7 @@ func newLAN(t *testing.T, c Config, wait time.Duration) *lan {
 	near, far := pipe.New("\x52\x54\x00\x12\x34\x56", "\x52\x54\x00\x12\x34\x57", 1514)
 	l.far = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
-		TransportProtocols: []stack.TransportProtocolFactory{udp.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{udp.NewProtocol, tcp.NewProtocol}, // without TCP it would answer at once, in the sender's own call
 	})
 	ok := func(err tcpip.Error) {
 		if err != nil {
