@@ -108,6 +108,9 @@ func callsKilled(t *T) {
 			t.check("touch", vs.EnsureWritable(vary, 4*bytes))
 		}, nil, func(p *program) { p.call(unix.SYS_MSYNC, uint64(vary), 4*bytes, unix.MS_SYNC) }},
 	} {
+		if c.name == "poll" && t.Mem.Total() < leastForText {
+			continue // a table of so many descriptors is refused
+		}
 		took := func(call func(p *program)) time.Duration {
 			var p program
 			if c.emit != nil {

@@ -798,6 +798,7 @@ func (s *Store) Write(ino uint64, p []byte, off, size int64) (int64, error) {
 	}
 	defer s.release(h)
 	s.changes(ino)
+	defer s.changes(ino) // a Sync in between has set the time of change before the server wrote
 	for len(p) > 0 {
 		n, err := h.WriteAt(p, off)
 		if err == nil && n == 0 {
@@ -822,6 +823,7 @@ func (s *Store) Truncate(ino uint64, size int64) error {
 	}
 	defer s.release(h)
 	s.changes(ino)
+	defer s.changes(ino) // as in Write
 	return errno(h.SetAttr(p9.SetAttrMask{Size: true}, p9.SetAttr{Size: uint64(size)}))
 }
 
