@@ -56,6 +56,14 @@ type Message struct {
 	Result int // MSG_* flags of the received message
 }
 
+// DropRights releases m.Rights: they were not sent, or were received where nobody can take
+// them.
+func (m *Message) DropRights() {
+	for _, f := range m.Rights {
+		f.Release()
+	}
+}
+
 // Ucred is struct ucred.
 type Ucred struct {
 	PID      int32
@@ -153,9 +161,7 @@ func (k *socket) readTo(c call, d Dest) (int, error) {
 	}
 	m := Message{In: d}
 	n, err := k.Recv(c.task, &m, c.nonblock)
-	for _, f := range m.Rights { // read(2) cannot return descriptors
-		f.Release()
-	}
+	m.DropRights() // read(2) cannot return descriptors
 	return n, err
 }
 
