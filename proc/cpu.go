@@ -18,11 +18,18 @@ type cpu struct {
 
 	timers *[2]int64 // [I] Config.Timers
 
+	// skew is how much later a slice ends on this CPU than on the first one. [I]
+	// CPUs that began a slice at the same time would otherwise end it at the same time again
+	// and again, and meet at the same locks (Linux has skew_tick for that). An emulator that
+	// runs the CPUs in turn, and goes on to the next one when a timer is set, would even
+	// starve one of them: its slices would be over before their first instruction.
+	skew int64
+
 	// busy is how long user threads have used the CPU, in nanoseconds. It is kept only with
 	// several CPUs. The time of a thread is added to the CPU that it is on at the end.
 	busy atomic.Int64
 
-	_ [40]byte
+	_ [32]byte
 }
 
 // nextTimer returns when the earliest timer of the runtime on this CPU is due. 0 means
@@ -74,7 +81,7 @@ func (t *Thread) runSeveral() (trapped bool) {
 		return false
 	}
 	c := &k.cpus[n]
-	if at := min(t.sliceEnd, c.nextTimer()); at < c.armed.Load() {
+	if at := min(t.sliceEnd+c.skew, c.nextTimer()); at < c.armed.Load() {
 		c.armed.Store(at)
 		k.m.SetTimer(at)
 	}

@@ -165,6 +165,7 @@ func New(cfg Config) (*Kernel, error) {
 	}
 	for i := range cfg.Machine.CPUs() {
 		c := &k.cpus[i]
+		c.skew = int64(i) * k.slice / maxCPUs
 		if c.armed.Store(math.MaxInt64); cfg.Timers != nil {
 			c.timers = cfg.Timers(i)
 		} else {

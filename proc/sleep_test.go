@@ -211,6 +211,38 @@ type severalCPUs struct{ *timedMachine }
 
 func (severalCPUs) CPUs() int { return 2 }
 
+// CPUs on which threads begin slices at the same time set their timers to different times.
+// Broken by a slice that is as long on each CPU.
+func TestSlicesOutOfStep(t *testing.T) {
+	var now, cpu atomic.Int64
+	tm := &timedMachine{sets: new(atomic.Int64), last: new(atomic.Int64), wakes: new(atomic.Int64), woken: new(atomic.Int64)}
+	m := newMachine(t, 4096, func(c *Config) {
+		tm.machine = c.Machine.(*machine)
+		c.Machine = numberedCPUs{severalCPUs{tm}, &cpu}
+		c.Slice = DefaultSlice
+		c.Clock = now.Load
+	})
+	m.run(0, func(u *user) {
+		var ends []int64
+		for n := range int64(2) {
+			cpu.Store(n)
+			u.must(func(*Thread) (uint64, error) { return 0, nil })
+			ends = append(ends, tm.last.Load())
+		}
+		if ends[1]-ends[0] < int64(DefaultSlice)/maxCPUs {
+			t.Errorf("slices that began together end at %v", ends)
+		}
+	})
+}
+
+// numberedCPUs is severalCPUs that says on which CPU it runs.
+type numberedCPUs struct {
+	severalCPUs
+	n *atomic.Int64
+}
+
+func (m numberedCPUs) CPU() int { return int(m.n.Load()) }
+
 // While another CPU moves the time of a modified timer from the second word to the first, as
 // the runtime does, nextTimer does not miss it. Broken by reading the first word first.
 func TestNextTimerWhileMoved(t *testing.T) {

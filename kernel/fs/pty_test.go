@@ -7,7 +7,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -166,41 +165,6 @@ func testTTYRaw(t *testing.T, w *world) {
 			t.Fatalf("at %d: %q, %v", got, buf[:n], err)
 		}
 		got += n
-	}
-}
-
-// A read of raw input that has a part of its VMIN bytes also gets the rest: another read waits
-// for its end, or fails with EAGAIN. Broken by a read that does not take the reader's token.
-func TestTTYReadsApart(t *testing.T) { inBubble(t, testTTYReadsApart) }
-
-func testTTYReadsApart(t *testing.T, w *world) {
-	m, s := w.openPTY(0)
-	defer m.Release()
-	defer s.Release()
-	w.settings(s, func(o *termios) {
-		o.lflag &^= unix.ICANON | unix.ECHO | unix.ISIG
-		o.cc[unix.VMIN] = 4
-	})
-	for range 100 {
-		read := func(into *string) {
-			b := make([]byte, 4)
-			n, err := s.Read(newTask(), b)
-			if *into = string(b[:n]); err != nil {
-				t.Error(err)
-			}
-		}
-		var first, second string
-		go read(&first)
-		synctest.Wait()
-		go read(&second)
-		synctest.Wait()
-		w.types(m, "ab")
-		synctest.Wait()
-		w.types(m, "cdefgh")
-		synctest.Wait()
-		if first != "abcd" || second != "efgh" {
-			t.Fatalf("two reads got %q and %q", first, second)
-		}
 	}
 }
 

@@ -56,14 +56,6 @@ type Message struct {
 	Result int // MSG_* flags of the received message
 }
 
-// DropRights releases m.Rights: they were not sent, or were received where nobody can take
-// them.
-func (m *Message) DropRights() {
-	for _, f := range m.Rights {
-		f.Release()
-	}
-}
-
 // Ucred is struct ucred.
 type Ucred struct {
 	PID      int32
@@ -161,7 +153,9 @@ func (k *socket) readTo(c call, d Dest) (int, error) {
 	}
 	m := Message{In: d}
 	n, err := k.Recv(c.task, &m, c.nonblock)
-	m.DropRights() // read(2) cannot return descriptors
+	for _, f := range m.Rights { // read(2) cannot return descriptors
+		f.Release()
+	}
 	return n, err
 }
 

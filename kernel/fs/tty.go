@@ -26,9 +26,6 @@ type TTY struct {
 	// writer holds a token. A write(2) takes it, so that the output of two writes is not
 	// mixed. The token may be held while the output is full, so a thread sleeps to take it.
 	writer chan struct{}
-	// reader holds the token of read(2), for the same reason: what one read needs, VMIN bytes,
-	// is not shared out among two.
-	reader chan struct{}
 
 	// hangups counts hang-ups. A file opened before the last hang-up is dead.
 	hangups atomic.Uint64
@@ -49,9 +46,8 @@ type TTY struct {
 }
 
 func newTTY(s *FS, dev uint64, p *pty) *TTY {
-	y := &TTY{fs: s, dev: dev, pty: p, tio: defaultTermios(), writer: make(chan struct{}, 1), reader: make(chan struct{}, 1)}
+	y := &TTY{fs: s, dev: dev, pty: p, tio: defaultTermios(), writer: make(chan struct{}, 1)}
 	y.writer <- struct{}{}
-	y.reader <- struct{}{}
 	return y
 }
 
@@ -148,10 +144,6 @@ func (h *ttyHandle) read(c call, p []byte, _ int64) (int, error) {
 	if err := y.check(c, syscall.SIGTTIN); err != nil {
 		return 0, err
 	}
-	if err := takeToken(c, y.reader); err != nil {
-		return 0, err
-	}
-	defer func() { y.reader <- struct{}{} }()
 	done, deadline, timing := 0, Never, false
 	for {
 		y.mu.Lock()
@@ -272,7 +264,7 @@ func (h *ttyHandle) write(c call, p []byte, _ int64) (int, error) {
 			return 0, err
 		}
 	}
-	if err := takeToken(c, y.writer); err != nil {
+	if err := y.startWrite(c); err != nil {
 		return 0, err
 	}
 	defer func() { y.writer <- struct{}{} }()
@@ -315,17 +307,17 @@ func (y *TTY) put(p, room []byte) bool {
 	return false
 }
 
-// takeToken takes a reader's or a writer's token. Errors: EAGAIN, EINTR.
-func takeToken(c call, token chan struct{}) error {
+// startWrite takes the writer's token. Errors: EAGAIN, EINTR.
+func (y *TTY) startWrite(c call) error {
 	select {
-	case <-token:
+	case <-y.writer:
 		return nil
 	default:
 	}
 	if c.nonblock {
 		return syscall.EAGAIN
 	}
-	return sleep(c.task, token, Never)
+	return sleep(c.task, y.writer, Never)
 }
 
 // Sent must be called when the output has room again.

@@ -318,7 +318,9 @@ func (k *unixSock) Send(at At, m *Message, nonblock bool) (n int, err error) {
 	if k.u.Type == unix.SOCK_STREAM && m.Out.Len() == 0 { // no bytes, so no message for the rights
 		defer func() {
 			if err == nil {
-				m.DropRights()
+				for _, f := range m.Rights {
+					f.Release()
+				}
 			}
 		}()
 	}

@@ -605,49 +605,6 @@ func TestDatagramErrors(t *testing.T) {
 	}
 }
 
-// slowMemory is user memory whose pages come late: calls is called meanwhile.
-type slowMemory struct {
-	memory
-	calls func()
-}
-
-func (m slowMemory) CopyOut(off int, p []byte) int {
-	m.calls()
-	return m.memory.CopyOut(off, p)
-}
-
-// TestNetlinkReceiverSleeps: an answer is stored while other threads use the socket. Broken by:
-// Recv that stores with mu held.
-func TestNetlinkReceiverSleeps(t *testing.T) {
-	w := newWorld(t)
-	k, err := w.netlink(nil, unix.SOCK_RAW, unix.NETLINK_ROUTE)
-	must(t, err)
-	defer k.Close()
-	request := make(memory, unix.SizeofNlMsghdr+unix.SizeofIfInfomsg)
-	request[0], request[4] = byte(len(request)), unix.RTM_GETLINK
-	request[7] = unix.NLM_F_DUMP >> 8
-	_, err = k.Send(fs.At{}, &fs.Message{Out: request}, true)
-	must(t, err)
-	others := 0
-	in := slowMemory{make(memory, 8000), func() {
-		if l := k.(*netlink); !l.mu.TryLock() {
-			t.Error("the socket is locked while its receiver may sleep")
-		} else {
-			l.mu.Unlock()
-			others++
-		}
-	}}
-	if n, err := k.Recv(nil, &fs.Message{In: in, Flags: unix.MSG_PEEK}, true); n == 0 || err != nil || others == 0 {
-		t.Errorf("peek: %d, %v", n, err)
-	}
-	if n, err := k.Recv(nil, &fs.Message{In: in}, true); n == 0 || err != nil {
-		t.Errorf("receive: %d, %v", n, err)
-	}
-	if _, err := k.Recv(nil, &fs.Message{In: in}, true); err != syscall.EAGAIN {
-		t.Errorf("receive of nothing: %v", err)
-	}
-}
-
 // TestGroups: a socket may join maxGroups groups, for which it is charged.
 func TestGroups(t *testing.T) {
 	w := newWorld(t)

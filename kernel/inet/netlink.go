@@ -181,6 +181,9 @@ func (k *netlink) Send(at fs.At, m *fs.Message, _ bool) (int, error) {
 		}
 		done += r
 	}
+	for _, f := range m.Rights {
+		f.Release()
+	}
 	k.mu.Lock()
 	k.bindLocked(at.Task)
 	if k.busy || len(k.out) > 0 {
@@ -201,7 +204,6 @@ func (k *netlink) Send(at fs.At, m *fs.Message, _ bool) (int, error) {
 	k.busy = false
 	k.mu.Unlock()
 	k.Waiters.Wake(fs.EPOLLIN | fs.EPOLLRDNORM)
-	m.DropRights()
 	return n, nil
 }
 
@@ -210,15 +212,11 @@ func (k *netlink) Recv(t fs.Task, m *fs.Message, nonblock bool) (int, error) {
 	deadline := k.Deadline(k.n.cfg.Monotonic(), false)
 	err := fs.WaitFor(t, &k.Waiters, fs.EPOLLIN, deadline, nonblock, func() error {
 		k.mu.Lock()
+		defer k.mu.Unlock()
 		if len(k.out) == 0 {
-			k.mu.Unlock()
 			return syscall.EAGAIN
 		}
 		b := k.out[0]
-		if m.Flags&unix.MSG_PEEK == 0 {
-			k.out = k.out[1:] // as on Linux also lost if it cannot be stored
-		}
-		k.mu.Unlock() // the pages of the receiver may have to be read from a disk
 		w := &to{dst: m.In}
 		for w.off < min(len(b), m.In.Len()) {
 			if _, err := w.Write(b[w.off:]); w.err != nil {
@@ -226,6 +224,9 @@ func (k *netlink) Recv(t fs.Task, m *fs.Message, nonblock bool) (int, error) {
 			} else if err != nil {
 				break
 			}
+		}
+		if m.Flags&unix.MSG_PEEK == 0 {
+			k.out = k.out[1:]
 		}
 		if n = w.off; n < len(b) {
 			m.Result |= unix.MSG_TRUNC

@@ -421,17 +421,11 @@ func (w *to) Write(p []byte) (n int, err error) {
 }
 
 func (k *sock) Send(at fs.At, m *fs.Message, nonblock bool) (int, error) {
-	n, err := k.send(at, m, nonblock)
-	if err == nil { // descriptors mean nothing here
-		m.DropRights()
-	}
-	return n, err
-}
-
-// send is Send, but leaves m.Rights alone.
-func (k *sock) send(at fs.At, m *fs.Message, nonblock bool) (int, error) {
 	if m.Flags&unix.MSG_OOB != 0 {
 		return 0, syscall.EOPNOTSUPP
+	}
+	for _, f := range m.Rights { // they mean nothing here
+		defer f.Release()
 	}
 	o := tcpip.WriteOptions{More: m.Flags&unix.MSG_MORE != 0, EndOfRecord: m.Flags&unix.MSG_EOR != 0}
 	if m.Addr != nil && !k.stream() {

@@ -309,7 +309,7 @@ func sysShmget(c ctx) (uint64, error) {
 		if c.int(2)&shmHugeTLB != 0 {
 			return nil, syscall.ENOMEM
 		}
-		o, err := vm.NewSegment(c.s.cfg.VM, fmt.Sprintf("/SYSV%08x (deleted)", uint32(key)), payer)
+		o, err := vm.NewUserFile(c.s.cfg.VM, fmt.Sprintf("/SYSV%08x (deleted)", uint32(key)), nil, payer)
 		if err != nil {
 			return nil, err
 		}
@@ -363,18 +363,28 @@ func sysShmat(c ctx) (uint64, error) {
 	return uint64(va), err
 }
 
-// sysShmdt unmaps the segment that shmat(2) has mapped at an address. EINVAL.
+// sysShmdt unmaps the segment that shmat(2) has mapped at an address. Error: EINVAL.
 func sysShmdt(c ctx) (uint64, error) {
 	at := c.va(0)
-	if at%arch.PageSize != 0 {
+	list := c.mem().EntriesFrom(at, 1)
+	if len(list) == 0 || list[0].Start != at || list[0].Off != 0 || len(list[0].Name) < 5 || list[0].Name[:5] != "/SYSV" {
 		return 0, syscall.EINVAL
 	}
-	id, err := c.mem().Detach(at)
-	if err != nil {
-		return 0, err
-	}
+	id, name := list[0].Inode, list[0].Name
 	c.s.ipc.Shmdt(c.ipcCaller(0), int(id))
-	return 0, nil
+	for next := at; ; { // mprotect(2) may have split the mapping
+		list := c.mem().EntriesFrom(next, 1)
+		if len(list) == 0 || list[0].Name != name || list[0].Inode != id || list[0].Off != int64(list[0].Start-at) {
+			return 0, nil
+		}
+		if err := c.mem().Unmap(list[0].Start, uint64(list[0].End-list[0].Start)); err != nil {
+			return 0, err
+		}
+		next = list[0].End
+		if err := c.t.Pause(); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // shmidDS is struct shmid64_ds.

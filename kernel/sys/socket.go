@@ -322,7 +322,7 @@ func sysRecvfrom(c ctx) (uint64, error) {
 	u.spans, u.n = u.one[:], int(b.n)
 	m := fs.Message{Flags: c.int(3), In: userDest{u}}
 	n, err := k.Recv(c.task(), &m, f.Nonblocking(m.Flags))
-	m.DropRights()
+	dropRights(m.Rights)
 	if err != nil {
 		return 0, err
 	}
@@ -332,6 +332,12 @@ func sysRecvfrom(c ctx) (uint64, error) {
 		}
 	}
 	return uint64(n), nil
+}
+
+func dropRights(files []*fs.File) {
+	for _, f := range files {
+		f.Release()
+	}
 }
 
 func sysSendmsg(c ctx) (uint64, error) {
@@ -376,7 +382,7 @@ func (c ctx) sendmsg(f *fs.File, k fs.Sock, va arch.VA, flags int) (uint64, erro
 			return 0, err
 		}
 		if err := c.control(b, &m); err != nil {
-			m.DropRights()
+			dropRights(m.Rights)
 			return 0, err
 		}
 	}
@@ -385,7 +391,7 @@ func (c ctx) sendmsg(f *fs.File, k fs.Sock, va arch.VA, flags int) (uint64, erro
 	m.Out = userSource{u}
 	n, err := k.Send(c.cwd(), &m, f.Nonblocking(flags))
 	if n == 0 && err != nil {
-		m.DropRights()
+		dropRights(m.Rights)
 	}
 	return c.sent(k, n, err, flags)
 }
@@ -463,7 +469,7 @@ func (c ctx) recvmsg(f *fs.File, k fs.Sock, va arch.VA, flags int, nonblock bool
 	m := fs.Message{Flags: flags, In: userDest{u}}
 	n, err := k.Recv(c.task(), &m, nonblock)
 	if err != nil {
-		m.DropRights()
+		dropRights(m.Rights)
 		return 0, err
 	}
 	out := controlOut{c: c, va: arch.VA(h.Control), room: h.Controllen}

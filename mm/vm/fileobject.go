@@ -32,7 +32,6 @@ type FileObject struct {
 	refs    atomic.Int32
 	inode   atomic.Uint64
 	name    string // [I]
-	segment bool   // [I] System V shared memory
 	onWrite atomic.Pointer[func()]
 
 	// ioMu allows one write, change of the size, or read by the pager at a time. It may be
@@ -86,15 +85,6 @@ func NewUserFile(s *System, name string, pager Pager, owner *charge.User) (*File
 	o.refs.Store(1)
 	s.objects.Add(1)
 	return o, nil
-}
-
-// NewSegment is NewUserFile for System V shared memory: see VMSpace.Detach.
-func NewSegment(s *System, name string, owner *charge.User) (*FileObject, error) {
-	o, err := NewUserFile(s, name, nil, owner)
-	if err == nil {
-		o.segment = true
-	}
-	return o, err
 }
 
 // SetQuota makes q count the pages of the file. The file must have none yet.

@@ -46,48 +46,6 @@ func (vs *VMSpace) unmap(start, end arch.VA) (o owed, err error) {
 	return o, nil
 }
 
-// Detach is shmdt(2): it removes the parts of a segment that are where an attach at an address
-// has put them, whatever has been unmapped or mapped over other parts since. The segment is
-// the first above the address of which there is such a part. All is done under one lock, so
-// nothing that another thread maps meanwhile is removed. Detach returns the segment's inode
-// number. EINVAL: there is no such part.
-func (vs *VMSpace) Detach(at arch.VA) (inode uint64, err error) {
-	vs.mu.Lock()
-	seg, o, err := vs.detach(at)
-	if seg != nil {
-		inode = seg.Inode()
-	}
-	vs.mu.Unlock()
-	o.settle(vs.sys)
-	return inode, err
-}
-
-// detach is Detach, and returns what the caller owes, also after an error. Preconditions: mu
-// held.
-func (vs *VMSpace) detach(at arch.VA) (seg *FileObject, o owed, err error) {
-	for e := vs.tree.ceil(at); e != nil; {
-		next := e.next
-		part, ok := e.obj.(*FileObject)
-		if ok && part.segment && e.start >= at && e.off == int64(e.start-at) && (seg == nil || seg == part) {
-			seg = part
-			removed, err := vs.unmap(e.start, e.end)
-			o.add(removed)
-			if err != nil {
-				return seg, o, err
-			}
-		} else {
-			vs.spend(costEntry)
-		}
-		if e = next; seg != nil && e != nil && uint64(e.start-at) >= uint64(seg.Size()) {
-			break
-		}
-	}
-	if seg == nil {
-		return nil, o, syscall.EINVAL
-	}
-	return seg, o, nil
-}
-
 // removePages drops the pages of a range, whatever maps them, and ends its reservations. It
 // returns what the caller owes. Preconditions: mu held; the entries are still in the map.
 func (vs *VMSpace) removePages(start, end arch.VA) (owed, error) {

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"runtime"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -18,8 +15,6 @@ var sysvTests = []test{
 	{name: "msg-queues", run: msgQueues},
 	{name: "shm-segments", run: shmSegments},
 	{name: "shm-exit", run: shmExit},
-	{name: "shm-detach", run: shmDetach},
-	{name: "shm-detach-race", run: shmDetachRace},
 	{name: "ipc-permissions", run: arena(ipcPermissions)},
 }
 
@@ -212,95 +207,6 @@ func shmSegments() {
 	sysMust(unix.SYS_SHMDT, b)
 	equal("gone", sysErr(unix.SYS_SHMAT, id, 0, 0), unix.EINVAL)
 	equal("no size", sysErr(unix.SYS_SHMGET, 0, 0, ipcCreat|0o600), unix.EINVAL)
-}
-
-// mapped reports whether there is memory at an address.
-func mapped(va uintptr) bool {
-	var b byte
-	return sysErr(unix.SYS_MINCORE, va, 4096, ptr(&b)) == 0
-}
-
-// over maps a page of new memory at an address, over what is there, and writes to it.
-func over(va uintptr) {
-	sysMust(unix.SYS_MMAP, va, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED, ^uintptr(0), 0)
-	at(va, 1)[0] = 5
-}
-
-// shmDetach: shmdt(2) removes all parts of the segment that are where shmat(2) has put them,
-// and nothing else.
-func shmDetach() {
-	const pages, size = 8, 8 * 4096
-	id := sysMust(unix.SYS_SHMGET, 0, size, ipcCreat|0o600)
-	other := sysMust(unix.SYS_SHMGET, 0, size, ipcCreat|0o600)
-	area := addr(anon(3 * size))
-	a := sysMust(unix.SYS_SHMAT, id, area, 0o40000) // SHM_REMAP
-	b := sysMust(unix.SYS_SHMAT, other, area+size, 0o40000)
-	sysMust(unix.SYS_MUNMAP, a, 4096)
-	over(a + 3*4096)
-	sysMust(unix.SYS_MPROTECT, a+5*4096, 4096, unix.PROT_READ)
-	equal("shmdt of a page within", sysErr(unix.SYS_SHMDT, a+4096), unix.EINVAL)
-	sysMust(unix.SYS_SHMDT, a)
-	for i := range uintptr(pages) {
-		equal(fmt.Sprint("page ", i, " is mapped"), mapped(a+i*4096), i == 3)
-	}
-	equal("attached", nattch(id), 0)
-	equal("the other segment is attached", nattch(other), 1)
-	equal("shmdt again", sysErr(unix.SYS_SHMDT, a), unix.EINVAL)
-	sysMust(unix.SYS_SHMDT, b)
-	for _, id := range []uintptr{id, other} {
-		sysMust(unix.SYS_SHMCTL, id, 0, 0)
-	}
-}
-
-// shmDetachRace: another thread maps pages over those of a segment while it is detached. None
-// of them goes with the segment.
-// Broken, on CPUs that run in parallel, by a shmdt that looks at the map and removes in a
-// second step what it has seen.
-func shmDetachRace() {
-	quiet()
-	const pages, size = 64, 64 * 4096
-	id := sysMust(unix.SYS_SHMGET, 0, size, ipcCreat|0o600)
-	area := addr(anon(size))
-	var start, stop, round atomic.Uint32
-	var done sync.WaitGroup
-	done.Go(func() {
-		runtime.LockOSThread()
-		for r := uint32(1); ; r++ {
-			for start.Load() != r {
-				if stop.Load() != 0 {
-					return
-				}
-				handOver()
-			}
-			for i := range uintptr(pages / 2) {
-				over(area + 2*i*4096 + uintptr(r%2)*4096)
-			}
-			round.Store(r)
-		}
-	})
-	for r := uint32(1); r <= 40; r++ {
-		a := sysMust(unix.SYS_SHMAT, id, area, 0o40000)
-		for i := uintptr(0); i < pages; i += 2 {
-			sysMust(unix.SYS_MPROTECT, a+i*4096, 4096, unix.PROT_READ)
-		}
-		start.Store(r)
-		if r%4 != 0 {
-			handOver()
-		}
-		syscall.RawSyscall(unix.SYS_SHMDT, a, 0, 0) // EINVAL if all is covered
-		for round.Load() != r {
-			handOver()
-		}
-		for i := range uintptr(pages / 2) {
-			if va := area + 2*i*4096 + uintptr(r%2)*4096; !mapped(va) || at(va, 1)[0] != 5 {
-				fail("round %d: page %d was mapped over the segment, and has gone with it", r, i)
-			}
-		}
-		sysMust(unix.SYS_MMAP, area, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED, ^uintptr(0), 0)
-	}
-	stop.Store(1)
-	done.Wait()
-	sysMust(unix.SYS_SHMCTL, id, 0, 0)
 }
 
 // shmExit: a removed segment is freed with its last user, before the parent gets the
