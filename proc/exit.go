@@ -128,14 +128,7 @@ func (t *Thread) markExiting() (alone Files) {
 	if p.split {
 		alone = t.leaveFilesLocked()
 	}
-	steps := 0
-	for o := p.threads; o != nil && p.pending.set != 0; o = o.next {
-		p.k.turn(&steps)
-		if o.state == Live && p.pending.set&^o.mask != 0 {
-			o.todo.Or(todoSignal)
-			o.Wake()
-		}
-	}
+	t.passOnLocked(^Sigset(0))
 	p.mu.Unlock()
 	return alone
 }

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"grim/mm/charge"
 )
@@ -188,5 +189,66 @@ func TestSignalStorm(t *testing.T) {
 	m.settle()
 	if n := m.vm.Charges().Totals()[charge.Signal]; n != 0 {
 		t.Errorf("%d bytes of signals are still charged", n)
+	}
+}
+
+// A thread that has been woken for a signal for its process, and then does not take it, tells
+// the others. They sleep until a handler runs, or in sigtimedwait(2). It fails without any of
+// the three calls of passOnLocked, and without either of its cases.
+func TestSignalsPassedOn(t *testing.T) {
+	const sig = syscall.Signal(40) // of which several can be pending
+	set := SigBit(sig)
+	mask := func(c *user, s Sigset) { c.must(func(t *Thread) (uint64, error) { t.SetMask(s); return 0, nil }) }
+	for _, c := range []struct {
+		how   string
+		waits bool // the others are in sigtimedwait(2)
+		takes int32
+		post  func(t *Thread) // called by a thread that does not block the signal
+	}{
+		{"blocks it", false, 1, func(t *Thread) { t.p.post(&Siginfo{Signo: sig}, nil); t.SetMask(set) }},
+		{"blocks it", true, 1, func(t *Thread) { t.p.post(&Siginfo{Signo: sig}, nil); t.SetMask(set) }},
+		{"ends", false, 1, func(t *Thread) { t.p.post(&Siginfo{Signo: sig}, nil); t.Exit(0) }},
+		{"ends", true, 1, func(t *Thread) { t.p.post(&Siginfo{Signo: sig}, nil); t.Exit(0) }},
+		{"takes another", true, 2, func(t *Thread) {
+			t.SetMask(set)
+			t.p.mu.Lock() // none is taken before both are there
+			t.p.postLocked(&Siginfo{Signo: sig, Code: SI_QUEUE}, nil)
+			t.p.postLocked(&Siginfo{Signo: sig, Code: SI_QUEUE}, nil)
+			t.p.mu.Unlock()
+		}},
+	} {
+		m := newMachine(t, 4096, nil)
+		m.run(0, func(u *user) {
+			var took atomic.Int32
+			u.Handle(sig, 0, func(*user, Siginfo) { took.Add(1) })
+			mask(u, set) // this thread is no taker
+			var sleepers []int
+			for range c.takes {
+				sleepers = append(sleepers, u.Thread(func(o *user) {
+					if c.waits {
+						o.must(func(t *Thread) (uint64, error) { _, err := t.WaitSignal(set, Forever); return 0, err })
+						took.Add(1)
+					} else {
+						mask(o, 0)
+						o.Sleep()
+					}
+					o.Spin(nil) // its end would pass signals on
+				}))
+			}
+			for _, tid := range sleepers {
+				u.Asleep(m.k.Thread(tid))
+			}
+			u.Thread(func(o *user) { // the newest thread is the first that may be woken for a signal
+				mask(o, 0)
+				o.Sys(func(t *Thread) (uint64, error) { c.post(t); return 0, nil })
+				o.Spin(nil)
+			})
+			limit := time.Now().Add(10 * time.Second)
+			u.Spin(func() bool { return took.Load() == c.takes || time.Now().After(limit) })
+			if n := took.Load(); n != c.takes {
+				t.Errorf("a thread that is woken for a signal %s: others have taken %d (by sigtimedwait: %v), want %d", c.how, n, c.waits, c.takes)
+			}
+			u.ExitGroup(0)
+		})
 	}
 }

@@ -23,17 +23,28 @@ func (t *Thread) setMaskLocked(m Sigset) {
 	if (t.pending.set|p.pending.set)&^m != 0 {
 		t.todo.Or(todoSignal)
 	}
-	// This thread may have been woken for a signal for the process that it has just
-	// blocked. The signal must not be lost, so other threads are told of it.
-	if rest := p.pending.set & newly; rest != 0 {
-		p.eachLocked(func(o *Thread) bool {
-			if o != t && o.state == Live && rest&^o.mask != 0 {
-				o.todo.Or(todoSignal)
-				o.Wake()
-			}
-			return true
-		})
+	t.passOnLocked(newly)
+}
+
+// passOnLocked tells the other threads of pending signals for the process. The thread may have
+// been woken for one of those in set, but does not take it: it blocks it, has taken another,
+// or ends. Preconditions: t.p.mu held.
+func (t *Thread) passOnLocked(set Sigset) {
+	set &= t.p.pending.set
+	if set == 0 {
+		return
 	}
+	t.p.eachLocked(func(o *Thread) bool {
+		switch {
+		case o == t || o.state != Live:
+		case set&^o.mask != 0:
+			o.todo.Or(todoSignal)
+			o.Wake()
+		case set&o.waitSet != 0:
+			o.Wake()
+		}
+		return true
+	})
 }
 
 // SetMaskUntilReturn is the first half of sigsuspend(2), ppoll(2), pselect(2) and
@@ -93,6 +104,7 @@ func (t *Thread) WaitSignal(set Sigset, deadline int64) (Siginfo, error) {
 		late := deadline != Forever && p.k.now() >= deadline
 		if ok || t.Interrupted() || late {
 			t.waitSet = 0
+			t.passOnLocked(set & t.mask) // more of them may have come for this thread
 			p.mu.Unlock()
 			switch {
 			case ok:
