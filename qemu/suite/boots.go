@@ -113,8 +113,11 @@ var suiteBoots = []boot{
 	// exit=inline above, and on boards that have four.
 	{arch: "amd64", machine: "q35", mem: "256M", cpus: 4, args: []string{"selftest=meet/,threads/,exit/,program/cpus", "cpus=4"}, icount: true, banner: "goroutines run on 4 CPUs"},
 	{arch: "arm64", machine: "virt", mem: "256M", cpus: 4, args: []string{"selftest=meet/,threads/,program/cpus", "cpus=4"}, parallel: true, banner: "goroutines run on 4 CPUs"},
-	// How threads are scheduled on four CPUs in turn. The mixed load on four CPUs in parallel is
-	// make soak's: on a busy host it does not always come to its end.
+	// The mixed load of make soak, for some seconds. The output has its seed, and how often each
+	// operation was done.
+	{arch: "amd64", machine: "q35", mem: "512M", cpus: 4, args: []string{"selftest=soak/", "cpus=4", "soak=12s"}, parallel: true, banner: soaked},
+	{arch: "arm64", machine: "virt", mem: "512M", cpus: 4, args: []string{"selftest=soak/", "cpus=4", "soak=12s"}, parallel: true, banner: soaked},
+	// How threads are scheduled on four CPUs in turn.
 	{arch: "arm64", machine: "virt", mem: "256M", cpus: 4, args: []string{"selftest=program/sched", "cpus=4"}, icount: true, banner: fourRun},
 	// The tree names the mini UART, and the pins carry the PL011.
 	{arch: "arm64", machine: "raspi3b-pl011", mem: "1G", args: []string{"selftest=frames/counts"}, told: "pins-alt0", pokes: pinsALT0},
@@ -129,6 +132,9 @@ var suiteBoots = []boot{
 
 // transmitted is what the self-test of a slow port prints.
 const transmitted = `(?m)^# console/slow: [1-9]\d* transmit interrupts`
+
+// soaked is what the mixed load prints: each operation has been done.
+const soaked = `(?m)^soak: 9 workers for 12s, seed \d+\n(.*\n)*?soak:( [a-z]+=[1-9]\d*){10}$`
 
 // fourRun and twoRun are the banner's line on CPUs.
 const (
