@@ -34,7 +34,7 @@ var tests = slices.Concat(
 	sysvTests,
 	inotifyTests,
 	walkTests,
-	cpusTests,
+	cpusTests, meetTests,
 	unixTests, inetTests,
 	schedTests,
 	soakTests,
