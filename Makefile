@@ -114,14 +114,14 @@ test: go-check ## host tests with the race detector, builds with both releases o
 	@$(MAKE) --no-print-directory kernel initramfs ARCH=amd64 PROGRAM= SIXTH=1
 	@$(GO) build -o build/bin/suite ./qemu/suite && MAKE="$(MAKE)" build/bin/suite
 
-soak: go-check ## a mixed load on all CPUs, in parallel, both architectures at once (MINUTES=3 CPUS=4 SEED=n ARCH=)
+soak: go-check ## a mixed load on all CPUs, in parallel, both architectures at once (MINUTES=3 CPUS=4 SEED=n ARCH=; EXITS=100000: so many exits on each CPU instead)
 	@$(MAKE) --no-print-directory lab-kernels ARCHS="$(ARCHS)"
 	@for a in $(ARCHS); do $(MAKE) --no-print-directory initramfs ARCH=$$a PROGRAM= || exit 1; done
 	@$(GO) build -o build/bin/qemu-run ./qemu/run
 	@pids=; for a in $(ARCHS); do \
-		build/bin/qemu-run -arch $$a -mem 512M -cpus $(SOAK_CPUS) -timeout $$(($(MINUTES) * 90 + 300))s -kernel build/$$a/grim \
+		build/bin/qemu-run -arch $$a -mem 512M -cpus $(SOAK_CPUS) -timeout $(if $(EXITS),3600,$$(($(MINUTES) * 90 + 300)))s -kernel build/$$a/grim \
 			-initrd build/$$a/initramfs.cpio -log build/logs/soak-$$a.log \
-			-append "cpus=$(SOAK_CPUS) selftest=soak/ soak=$$(($(MINUTES) * 60))s $(if $(SEED),seed=$(SEED)) $(APPEND)" >/dev/null 2>&1 & pids="$$pids $$!"; \
+			-append "cpus=$(SOAK_CPUS) selftest=soak/ $(if $(EXITS),exits=$(EXITS),soak=$$(($(MINUTES) * 60))s) $(if $(SEED),seed=$(SEED)) $(APPEND)" >/dev/null 2>&1 & pids="$$pids $$!"; \
 	done; ok=true; for p in $$pids; do wait $$p || ok=false; done; \
 	grep -a -e soak -e passed -e panic $(foreach a,$(ARCHS),build/logs/soak-$(a).log); $$ok
 
@@ -172,6 +172,7 @@ qemu-install: go-check
 
 # The mixed load needs several CPUs.
 MINUTES   ?= 3
+EXITS     ?=
 SOAK_CPUS := $(if $(filter file default,$(origin CPUS)),4,$(CPUS))
 
 # What the laboratory runs on: both architectures unless ARCH is given.

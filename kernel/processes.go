@@ -215,7 +215,7 @@ func (s *system) selfTests() *selftest.Env {
 		NewFiles: s.sys.NewFiles, HeapBytes: heapBytes(), Virtual: s.opts.Virtual,
 		Image: image(), KernelRights: kernelRights, Format: pageFormat(),
 		OnExitStep: s.proc.SetTrace, Standing: s.net.Goroutines, Pin: runtime.Pin, Unpin: runtime.Unpin,
-		Soak: s.opts.Soak, Seed: s.seed(), ConsoleWaits: s.out.Waits,
+		Soak: s.opts.Soak, Seed: s.seed(), Exits: uint64(s.opts.Exits), ConsoleWaits: s.out.Waits,
 		Exec: func(path string, args []string, layout arch.Layout, d *exit.Design) (*proc.Process, error) {
 			return s.sys.Start(sys.StartArgs{
 				Path: path, Argv: append([]string{path}, args...), Env: environment, Layout: layout, Design: d,

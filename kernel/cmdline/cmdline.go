@@ -42,6 +42,7 @@ type Options struct {
 	Crash       string               // crash=: how the kernel is to die once everything is up, to test the crash report; "no"
 	CPUs        int                  // cpus=: the largest number of CPUs used
 	Soak        time.Duration        // soak=: duration of the mixed load after the tests; 0: none
+	Exits       uint                 // exits=: number of exits on each CPU, after the tests
 	Seed        uint64               // seed=: seed of that load; 0: another seed in each boot
 	VirtIO      []machine.MMIODevice // virtio_mmio.device=SIZE@ADDRESS:IRQ, as for Linux; once for each device
 	Net         Net                  // ip=: how the network device gets its addresses
@@ -178,6 +179,7 @@ func Parse(line string) (o Options, warnings []string, err error) {
 		return nil
 	})
 	fs.DurationVar(&o.Soak, "soak", 0, "")
+	fs.UintVar(&o.Exits, "exits", 0, "")
 	fs.Uint64Var(&o.Seed, "seed", 0, "")
 	fs.Func("virtio_mmio.device", "", func(s string) error {
 		d, err := parseMMIO(s)

@@ -20,6 +20,8 @@ var cpuTests = slices.Concat([]test{
 var cpuExitTests = []test{
 	{name: "meet/exits", run: cpuExits, layouts: true, designs: true},
 	{name: "meet/threads", run: cpuThreads, designs: true, guards: exit.E5, cpus: true},
+	{name: "meet/others-go-on", run: cpuOthersGoOn, designs: true, guards: exit.E7},
+	{name: "meet/clear-child-tid", run: cpuClearTID, designs: true},
 	{name: "meet/idle-on-no-root", run: cpuIdleRoots, layouts: true, cpus: true},
 	{name: "meet/exit-interrupts-nobody", run: cpuExitInterrupts, layouts: true, designs: true},
 	{name: "meet/kill-interrupts-one", run: cpuKillInterrupts, layouts: true, cpus: true},
@@ -91,6 +93,133 @@ func cpuThreads(t *T) {
 	}
 	if most > limit {
 		t.Brokenf(exit.E5, "ended threads are kept: %d wait for the reaper, want up to %d", most, limit)
+	}
+}
+
+// cpuOthersGoOn (E7): while one purge sleeps in its pager, processes on all CPUs make and end
+// threads and processes, and all of that is reaped. Few dead threads wait for the reaper at any
+// time. Broken by exit.Reaper; the bound, by waitRoom that returns at once.
+func cpuOthersGoOn(t *T) {
+	var p program
+	p.touch(gateVA, arch.PageSize, 1)
+	p.exit(0)
+	vs := t.space(&p)
+	g := t.gates(vs, 1)
+	g.hold.Store(true)
+	close(g.open[0])
+	slow := t.start(vs)
+	t.await(g, 0)
+	wait := t.toPurge(slow)
+	t.await(g, 0)
+	var others []*proc.Process
+	for range t.Machine.CPUs() {
+		var p program
+		p.makeThreads(0, 150)
+		p.mixed(0)
+		p.exit(0)
+		vs := t.space(&p)
+		t.dataPages(vs, 8)
+		others = append(others, t.start(vs))
+	}
+	// As in cpuThreads; each process of mixed has up to two threads more.
+	limit, most, left := 64+64+(16+2*mixedExits)*len(others), 0, 0
+	ended := func() bool {
+		most, left = max(most, t.Proc.Counts().DeadThreads), 0
+		for _, q := range others {
+			if !q.Exited() {
+				left++
+			}
+		}
+		return left == 0
+	}
+	// Where a design breaks E7 they never end. Elsewhere they may take as long as they like.
+	patience := 30 * time.Second
+	if t.Design.Breach(exit.E7) != nil {
+		patience = othersLimit
+	}
+	if !soon(patience, ended) {
+		t.Brokenf(exit.E7, "others wait for the purge that sleeps: %d of %d", left, len(others))
+	}
+	if s, want := slow.State(), t.stateAtPurge(); s != want {
+		t.Errorf("the slow one is %v while it is purged, want %v", s, want)
+	}
+	close(g.out[0])
+	for _, q := range others {
+		t.wants("maker beside a purge that sleeps", q, 0)
+	}
+	if st := wait().Status; st != 0 {
+		t.Errorf("slow one: %s", statusText(st))
+	}
+	if most > limit {
+		t.Errorf("%d dead threads wait for the reaper, want up to %d", most, limit)
+	}
+}
+
+// cpuClearTID: a process with CLONE_VM ends, or executes another program, while a thread of
+// its parent sleeps on its tid word (set_tid_address(2)), and another looks at the word again
+// and again. Both see the word cleared.
+// Broken by clearChildTID that looks only at the threads of its own process, and without its
+// FutexWake; by Exec without clearChildTID.
+func cpuClearTID(t *T) {
+	var next program
+	next.exit(33)
+	path := t.writeProgram(&next)
+	const word, pathVA = dataVA, dataVA + 512
+	for _, c := range []struct {
+		how string
+		end func(*program)
+	}{
+		{"exit", func(c *program) { c.exit(33) }},
+		{"exit of its only thread", func(c *program) { c.exitThread() }},
+		{"kill", (*program).spin},
+		{"exec", func(c *program) { c.call(unix.SYS_EXECVE, uint64(pathVA), 0, 0); c.exit(95) }},
+	} {
+		var p program
+		p.store(word, 7)
+		p.spawnChild(cloneShared, func(b *program) {
+			b.call(unix.SYS_SET_TID_ADDRESS, uint64(word))
+			b.waitAt(0)
+			c.end(b)
+		})
+		p.thread(func(th *program) {
+			th.call(unix.SYS_FUTEX, uint64(word), 0, 7, 0)
+			th.await(word, 0)
+			th.store(word+64, 1)
+			th.exitThread()
+		})
+		p.thread(func(th *program) {
+			th.await(word, 0)
+			th.store(word+128, 1)
+			th.exitThread()
+		})
+		p.await(word+64, 1)
+		p.await(word+128, 1)
+		p.waitAll(0, 1)
+		p.exit(0)
+		vs := t.space(&p)
+		t.dataPages(vs, 1)
+		t.check("copyout", vs.CopyOut(pathVA, append([]byte(path), 0)))
+		g := t.gates(vs, 1)
+		parent := t.start(vs)
+		t.await(g, 0)
+		child := t.children(parent)[0]
+		t.eventually("a thread waits for the word", func() bool {
+			for _, tid := range parent.TIDs() {
+				if parent.StateLetter(tid) == 'S' {
+					return true
+				}
+			}
+			return false
+		})
+		close(g.open[0])
+		if c.how == "kill" {
+			t.kill(child)
+		}
+		if !soon(10*time.Second, parent.Exited) {
+			t.Errorf("%s: nobody is told that the process does not use the memory any more", c.how)
+			t.kill(parent)
+		}
+		parent.Wait()
 	}
 }
 

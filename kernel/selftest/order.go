@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"grim/arch"
+	"grim/mm/vm"
 	"grim/proc"
 	"grim/proc/exit"
 )
@@ -72,13 +73,16 @@ func (p *program) mixed(level int) {
 }
 
 // mixedProcess starts a process that runs rounds of mixed.
-func (t *T) mixedProcess(rounds uint64) *proc.Process {
+func (t *T) mixedProcess(rounds uint64) *proc.Process { return t.start(t.mixedSpace(rounds)) }
+
+// mixedSpace makes the address space of such a process.
+func (t *T) mixedSpace(rounds uint64) *vm.VMSpace {
 	var p program
 	p.times(0, rounds, func(b *program) { b.mixed(1) })
 	p.exit(0)
 	vs := t.space(&p)
 	t.dataPages(vs, 8)
-	return t.start(vs)
+	return vs
 }
 
 // recorder collects exit steps.

@@ -61,6 +61,8 @@ type Env struct {
 	// Soak is the duration of the mixed load, which is seeded by Seed; 0: none.
 	Soak time.Duration
 	Seed uint64
+	// Exits is how many exits soak/exits makes on each CPU; 0: none.
+	Exits uint64
 	// HeapBytes is the full size of the kernel's heap.
 	HeapBytes uint64
 	// NewFiles makes a descriptor table for a process, with the console on 0 to 2.
@@ -95,6 +97,8 @@ type test struct {
 	timed bool
 	real  bool // the test needs a machine whose CPUs run at the same time
 	cpus  bool // the test is about several CPUs, and does not run on one
+	// absent: the kernel's arguments do not ask for the test.
+	absent bool
 }
 
 // tests has all tests by topic, in the order in which they run: foundations first.
@@ -143,7 +147,7 @@ func (e *Env) wholeAudit() {
 
 // selected reports whether a test must run in this boot.
 func (e *Env) selected(c test) bool {
-	if c.cpus && runtime.GOMAXPROCS(0) == 1 {
+	if c.absent || c.cpus && runtime.GOMAXPROCS(0) == 1 {
 		return false
 	}
 	if c.timed && (!e.Virtual || runtime.GOMAXPROCS(0) > 1) {

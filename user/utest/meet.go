@@ -143,7 +143,14 @@ func (o *robustOwner) work(turns int) bool {
 func meetRobust() {
 	runtime.GOMAXPROCS(8)
 	quiet()
-	const deaths, processes = 48, 5
+	robustDeaths(false)
+	robustDeaths(true)
+}
+
+// robustDeaths is meetRobust where half of the owners spin, or none: then each death must wake
+// another.
+func robustDeaths(spin bool) {
+	const deaths, processes = 30, 5
 	area := (*robustArea)(ptrTo(shared(int(unsafe.Sizeof(robustArea{})))))
 	path, arg0, arg1 := []byte("/proc/self/exe\x00"), []byte("utest\x00"), []byte("helper-meet-7\x00")
 	argv := [3]uintptr{addr(arg0), addr(arg1)}
@@ -151,7 +158,7 @@ func meetRobust() {
 	n := 0 // owners made so far
 	start := func() (pid int, want unix.WaitStatus) {
 		n++
-		o := robustOwner{robustArea: area, slot: n % (robustSlots - 3), spins: n%2 == 0}
+		o := robustOwner{robustArea: area, slot: n % (robustSlots - 6), spins: spin && n%2 == 0}
 		how, turns := n%3, 1+n%4
 		pid = fork(func() int {
 			o.begin()
@@ -184,7 +191,7 @@ func meetRobust() {
 		var thread func(k int)
 		thread = func(k int) {
 			runtime.LockOSThread() // so the thread ends with the goroutine
-			o := robustOwner{robustArea: area, slot: robustSlots - 3 + k%3, spins: i == 0}
+			o := robustOwner{robustArea: area, slot: robustSlots - 6 + 3*i + k%3, spins: spin && i == 0}
 			o.begin()
 			if !o.work(5) {
 				threads.Done()
@@ -192,7 +199,7 @@ func meetRobust() {
 			}
 			go thread(k + 1)
 		}
-		go thread(i)
+		go thread(0)
 	}
 	alive := map[int]unix.WaitStatus{}
 	for ended := 0; ; {
