@@ -12,7 +12,7 @@ import (
 // How the kernel's heap is shared, after everything that the kernel itself needs is
 // allocated. Half of the free rest may be charged to user programs. An eighth of the heap
 // is a reserve: while less than that is free, nothing more is charged, whatever the
-// accounts say, because charges do not include garbage, fragments, and grown goroutine
+// accounts say (charge.Room), because charges do not include garbage, fragments, and grown goroutine
 // stacks. The rest is for garbage, for allocations of system calls while they run, and for
 // the kernel's own objects.
 const (
@@ -30,7 +30,7 @@ func (s *system) limitCharges() {
 	s.charges.SetLimits(charge.Config{
 		HeapLimit:  int64(runtime.Heap().Free) / chargedPart,
 		FrameLimit: int64(s.mem.Total()) / framePart << arch.PageShift,
-		Gate:       heapHasRoom,
+		Room:       heapRoom{},
 	})
 }
 
@@ -38,20 +38,19 @@ func (s *system) limitCharges() {
 // table.
 const mostInOne = 2 << 20
 
-// heapHasRoom is charge.Config.Gate. If there are not enough free pages, or not enough in a
-// row, it collects garbage, unless there can be nearly none.
-func heapHasRoom(n int64) bool {
-	if heapFits(n) {
-		return true
+// heapRoom is the charge.Room of the kernel's heap.
+type heapRoom struct{}
+
+func (heapRoom) Free(n int64) int64 {
+	if !runtime.HeapHasRun(uintptr(min(n, mostInOne))) {
+		return -1
 	}
-	if runtime.AllocatedBytes() < heapBytes()/reservePart/4 {
-		return false
-	}
-	runtime.GC()
-	return heapFits(n)
+	return int64(runtime.Heap().Free) - int64(heapBytes())/reservePart
 }
 
-func heapFits(n int64) bool {
-	h := runtime.Heap()
-	return uint64(h.Free) >= uint64(h.Limit-h.Base)/reservePart && runtime.HeapHasRun(uintptr(min(n, mostInOne)))
-}
+func (heapRoom) Allocated() int64 { return int64(runtime.AllocatedBytes()) }
+
+// Worth is a quarter of the reserve.
+func (heapRoom) Worth() int64 { return int64(heapBytes()) / reservePart / 4 }
+
+func (heapRoom) Collect() { runtime.GC() }

@@ -209,6 +209,8 @@ func edits() []rule {
 			"\tarenaBaseOffset = 0xffff800000000000*goarch.IsAmd64 + 0x0a00000000000000*goos.IsAix\n",
 			"\tarenaBaseOffset = 0xffffffff00000000\n",
 			"where the 32-bit heap window starts"),
+		e("runtime/mem_sbrk.go", "\treturn sbrk(n)\n", "\treturn takeRecords(n)\n",
+			"what is not an arena must not lie between arenas: grim_mem.go"),
 		e("runtime/tagptr_64bit.go", "\tif GOARCH == \"amd64\" {\n", "\tif GOARCH == \"amd64\" || GOARCH == \"arm64\" {\n",
 			"kernel addresses are negative on arm64 too"),
 		e("syscall/syscall_linux.go", "\truntime_entersyscall()\n\t// N.B. Calling RawSyscall here", "\t// N.B. Calling RawSyscall here",

@@ -212,7 +212,7 @@ type FS struct {
 	families map[int]Family // [I] after start-up
 	netTexts []netText      // [I] after start-up
 	netIoctl func(t Task, mem UserMemory, req uint32, arg uint64) (uint64, error)
-	size     vm.Quota // pages of the tree's regular files
+	size     vm.Quota // pages of the tree's regular files, and others (CountPages)
 	named    vm.Quota // inodes of the tree
 }
 

@@ -102,14 +102,17 @@ func (s *FS) newRegularOf(t Task, dev uint64, perm uint32, pages func(*charge.Us
 	}
 	r.init(s, dev, syscall.S_IFREG|perm)
 	if m, ok := r.pages.(*vm.FileObject); ok {
-		if dev == devRoot {
-			m.SetQuota(&s.size)
-		}
+		s.CountPages(m)
 		m.SetInode(r.ino)
 		m.OnWrite(r.changed)
 	}
 	return r, nil
 }
+
+// CountPages makes the limit on the tree's data hold for the pages of o, which has none yet.
+// Besides the tree's files these are memfds and segments of System V: memory that a program
+// can keep without a mapping. So it belongs to no process that could be killed for it.
+func (s *FS) CountPages(o *vm.FileObject) { o.SetQuota(&s.size) }
 
 // drop releases the data, when there is no name and no open file. Mappings may still hold
 // it.

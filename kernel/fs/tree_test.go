@@ -361,7 +361,8 @@ func TestTreeIsShared(t *testing.T) {
 }
 
 // The tree has a size and a number of inodes. statfs shows both. Space of removed files can
-// be used again.
+// be used again. Pages of memfds count too.
+// Broken by: newRegularOf that calls CountPages for files of the tree only.
 func TestTreeLimits(t *testing.T) {
 	w := newWorld(t)
 	w.put("/before", strings.Repeat("x", 3*4096))
@@ -398,10 +399,16 @@ func TestTreeLimits(t *testing.T) {
 	must(t, w.Mkdir(w.at, "/6", 0o755))
 	m, err := w.Memfd(w.task, "m", 0)
 	must(t, err)
-	if n, err := m.Write(w.task, make([]byte, 20*4096)); n != 20*4096 || err != nil {
-		t.Errorf("a memfd is not in the tree: %d, %v", n, err)
+	_, err = m.Write(w.task, make([]byte, 1))
+	want(t, "write to a memfd without a page", err, syscall.ENOSPC)
+	must(t, f.Truncate(w.task, 0))
+	if n, err := m.Write(w.task, make([]byte, 20*4096)); n != 13*4096 || err != nil {
+		t.Errorf("write to a memfd with 13 pages free: %d, %v", n, err)
 	}
 	m.Release()
+	if n, err := f.Pwrite(w.task, make([]byte, 20*4096), 0); n != 13*4096 || err != nil {
+		t.Errorf("write after the memfd is closed: %d, %v", n, err)
+	}
 }
 
 // A pipe without a name is opened through /proc without a wait. It is at its end when its

@@ -313,6 +313,7 @@ func sysShmget(c ctx) (uint64, error) {
 		if err != nil {
 			return nil, err
 		}
+		c.s.fs.CountPages(o)
 		if err := o.Truncate(int64(arch.VA(size).PageUp())); err != nil {
 			o.Unref()
 			return nil, err

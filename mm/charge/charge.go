@@ -20,9 +20,9 @@
 //	Account.mu    what is charged through the account, and to whom
 //	    System.mu the table of users
 //
-// Totals are atomic. Nothing here blocks except the gate that the kernel installs
-// (Config.Gate), which may collect garbage. Other threads may wait for the caller's locks
-// meanwhile; the collector needs none of these locks.
+// Totals are atomic. Nothing here blocks except a collection of garbage (room.go). Other
+// threads may wait for the caller's locks meanwhile; the collector needs none of these
+// locks.
 package charge
 
 import (
@@ -113,24 +113,18 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
-// gateStep is how many bytes may be charged between two calls of the gate.
-const gateStep = 1 << 16
-
 // Config has the machine's limits.
 type Config struct {
 	HeapLimit  int64 // bytes of kernel heap that user programs may use together
 	FrameLimit int64 // bytes of frames that they may use together
-	// Gate is called each time gateStep more bytes of Heap have been charged, with the size
-	// of the latest charge. It reports whether the heap really has room, because charges
-	// know nothing of garbage, of fragmentation and of stacks that have grown. It may
-	// collect garbage for that. nil means that there is always room.
-	Gate func(n int64) bool
+	// Room tells how much of the heap is really free; nil: always enough.
+	Room Room
 }
 
 // System is the machine's account.
 type System struct {
-	gate  func(n int64) bool // [I]
-	limit [resources]int64   // [I] once SetLimits was called
+	room  Room             // [I] nil: there is always room
+	limit [resources]int64 // [I] once SetLimits was called
 	// bound is limit, or refuseAll while Refuse is on, so that Take need not look at
 	// refuse.
 	bound [resources]atomic.Int64
@@ -139,6 +133,9 @@ type System struct {
 	own   User                    // the kernel as a user
 	// refuse is the argument of Refuse; nil: nothing is refused.
 	refuse atomic.Pointer[func(k Kind, n int64) bool]
+	// peak is at least as much as used[Heap] was when the last collection began, up to a
+	// gateStep. See hasRoom.
+	peak atomic.Int64
 
 	mu    sync.Mutex
 	users map[uint32]*User // [mu]
@@ -148,7 +145,6 @@ type System struct {
 func New(c Config) *System {
 	s := &System{users: make(map[uint32]*User)}
 	s.own.sys, s.own.kernel = s, true
-	s.gate = func(int64) bool { return true }
 	s.limit[Pages], s.limit[Nodes] = noLimit, noLimit
 	s.SetLimits(c)
 	return s
@@ -164,8 +160,8 @@ func Unlimited() *System {
 func (s *System) SetLimits(c Config) {
 	s.limit[Heap], s.limit[Frames] = min(c.HeapLimit, noLimit), min(c.FrameLimit, noLimit)
 	s.setBounds()
-	if c.Gate != nil {
-		s.gate = c.Gate
+	if c.Room != nil {
+		s.room = c.Room
 	}
 }
 

@@ -69,29 +69,6 @@ func TestResources(t *testing.T) {
 	s.empty(t)
 }
 
-// TestGate: a charge that the gate refuses is not made. The gate is called once a step.
-func TestGate(t *testing.T) {
-	asked, open := 0, true
-	s := New(Config{HeapLimit: 1 << 40, Gate: func(int64) bool { asked++; return open }})
-	u := s.User(0)
-	for range 4 * gateStep / 1024 {
-		u.Take(Inode, 1024)
-	}
-	if asked != 4 {
-		t.Errorf("gate asked %d times for 4 steps", asked)
-	}
-	open = false
-	if u.Take(Inode, gateStep) {
-		t.Error("charged though the gate was closed")
-	}
-	if n := u.Used(Heap); n != 4*gateStep {
-		t.Errorf("%d bytes charged", n)
-	}
-	u.Give(Inode, 4*gateStep)
-	u.Release()
-	s.empty(t)
-}
-
 // TestRefuse: a test refuses the charges that it wants to refuse. Others are made as usual,
 // and nothing of a refused charge stays. Broken by: refused that forgets the limits while
 // Refuse is on.

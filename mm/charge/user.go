@@ -138,14 +138,14 @@ func (u *User) giveTwo(k Kind, n int64, l Kind, m int64) {
 }
 
 // mayHave makes the slow checks of a charge: the limits, a test that refuses charges, and
-// the gate. The charge is n bytes of kind k and m bytes of kind l. used and total are what
+// the room that the heap really has. The charge is n bytes of kind k and m bytes of kind l. used and total are what
 // the user and all users hold, including the charge. If mayHave returns false it has taken
 // the charge back from both.
 func (u *User) mayHave(k Kind, n int64, l Kind, m, used, total int64) bool {
 	s, r, all := u.sys, resourceOf[k]&resourceMask, n+m
 	f := s.refuse.Load()
 	if refused := f != nil && ((*f)(k, n) || m != 0 && (*f)(l, m)); !refused && used <= greed*(s.limit[r]-total) &&
-		(r != Heap || total&(gateStep-1) >= all || s.gate(all)) {
+		(r != Heap || total&(gateStep-1) >= all || s.hasRoom(all, used)) {
 		return true
 	}
 	s.used[r].Add(-all)

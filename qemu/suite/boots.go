@@ -65,7 +65,7 @@ var suiteBoots = []boot{
 	{arch: "amd64", machine: "microvm", mem: "128M", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "virt-gicv3", mem: "1G", args: []string{"selftest=quick"}},
 	{arch: "arm64", machine: "virt-el2", mem: "128M", args: []string{"selftest=quick"}},
-	{arch: "amd64", machine: "q35", mem: "64M", args: []string{"selftest=quick"}},
+	{arch: "amd64", machine: "q35", mem: "64M", args: []string{"selftest=quick,hog/socketpairs,hog/in-flight,hog/backlog,hog/eventfds,hog/memfds"}},
 	{arch: "arm64", machine: "virt", mem: "64M", args: []string{"selftest=quick"}},
 	// A CPU that is vulnerable to Meltdown, with all measures about speculation, whatever
 	// the CPU.

@@ -17,6 +17,10 @@ func initHeapBounds() {
 	blocMax = bloc + grimInitialHeap
 }
 
+// arenasEnd is the end of the memory that sbrk gives out. Above it are records of the runtime
+// (takeRecords). It is 0 until GrowHeap.
+var arenasEnd uintptr
+
 // heapUsed is the highest address up to which sbrk has given out memory. heapZeroed is the
 // end of the zeroed memory that starts there. bloc may decrease again (mem_sbrk.go); the
 // memory above it is then not zero. memlock must be held.
@@ -30,7 +34,7 @@ var heapUsed, heapZeroed uintptr
 func sbrk(n uintptr) unsafe.Pointer {
 	n = memRound(n)
 	p := bloc
-	if n > blocMax-p {
+	if n > sbrkLimit()-p {
 		return nil
 	}
 	end := p + n
@@ -39,6 +43,33 @@ func sbrk(n uintptr) unsafe.Pointer {
 	heapUsed, heapZeroed = max(heapUsed, end), max(heapZeroed, end)
 	bloc = end
 	return unsafe.Pointer(p)
+}
+
+// sbrkLimit returns the end of the memory that sbrk gives out.
+func sbrkLimit() uintptr {
+	if arenasEnd != 0 {
+		return arenasEnd
+	}
+	return blocMax
+}
+
+// takeRecords returns n bytes, zeroed, for the runtime's own records. After GrowHeap they
+// come from the end of the heap. Between two arenas, which are aligned, a record would make
+// the rest of 4 MB useless for arenas, and a small machine has only four of them. nil: the
+// heap is full.
+//
+// memlock must be held.
+func takeRecords(n uintptr) unsafe.Pointer {
+	if arenasEnd == 0 {
+		return sbrk(n)
+	}
+	n = memRound(n)
+	if n > arenasEnd-bloc {
+		return nil
+	}
+	arenasEnd -= n
+	clearHeap(arenasEnd, arenasEnd+n)
+	return unsafe.Pointer(arenasEnd)
 }
 
 func clearHeap(from, to uintptr) {
@@ -53,7 +84,7 @@ func clearHeap(from, to uintptr) {
 func PrepareHeap(ahead uintptr) {
 	systemstack(func() {
 		lock(&memlock)
-		end := min(alignUp(bloc+max(ahead, heapArenaBytes), heapArenaBytes), blocMax)
+		end := min(alignUp(bloc+max(ahead, heapArenaBytes), heapArenaBytes), sbrkLimit())
 		clearHeap(max(bloc, heapUsed, heapZeroed), end)
 		heapZeroed = max(heapZeroed, end)
 		unlock(&memlock)
@@ -63,7 +94,7 @@ func PrepareHeap(ahead uintptr) {
 // HeapStats has the runtime's use of the memory given to it.
 type HeapStats struct {
 	Base, Limit uintptr // the address range
-	Taken       uintptr // bytes from Base that the runtime manages
+	Taken       uintptr // bytes that the runtime manages
 	Free        uintptr // bytes up to Limit that are in no span: pages for objects and stacks
 }
 
@@ -72,15 +103,15 @@ func Heap() HeapStats {
 	return HeapStats{
 		Base:  heapBase,
 		Limit: blocMax,
-		Taken: bloc - heapBase,
+		Taken: bloc - heapBase + blocMax - sbrkLimit(),
 		Free:  unusedArenas() + uintptr(gcController.heapFree.load()) + uintptr(gcController.heapReleased.load()),
 	}
 }
 
 // unusedArenas returns by how many bytes, in whole arenas, the heap can still grow. The
-// rest at the end of the heap, less than an arena, is never used.
+// rest at the end of the heap, less than an arena, is for records only (takeRecords).
 func unusedArenas() uintptr {
-	from, to := alignUp(bloc, heapArenaBytes), alignDown(blocMax, heapArenaBytes)
+	from, to := alignUp(bloc, heapArenaBytes), alignDown(sbrkLimit(), heapArenaBytes)
 	if from >= to {
 		return 0
 	}
@@ -109,15 +140,15 @@ func AllocatedBytes() uint64 { return allocatedBytes() }
 // behind the present heap, readable and writable. GrowHeap also sets the collector's soft
 // memory limit to three quarters of the heap: a collection takes some time, and the
 // allocations during it must fit. limit is rounded down to a page. A limit below the
-// present one panics.
+// present one panics, and so does a second call.
 func GrowHeap(limit uintptr) {
 	limit &^= physPageSize - 1
 	systemstack(func() {
 		lock(&memlock)
-		if limit < blocMax {
-			throw("runtime.GrowHeap: limit is below the present one")
+		if limit < blocMax || arenasEnd != 0 {
+			throw("runtime.GrowHeap: limit is below the present one, or second call")
 		}
-		blocMax = limit
+		blocMax, arenasEnd = limit, limit
 		unlock(&memlock)
 	})
 	setMemoryLimit(int64((limit - heapBase) / 4 * 3))
