@@ -34,6 +34,7 @@ var Tests = []Test{
 	{"one interrupt wakes an idle CPU", oneInterrupt},
 	{"goroutines stay on the CPUs that they are bound to", bound},
 	{"real-time goroutines go first", realTime},
+	{"a request to yield that is taken back in user mode", takenBack},
 	{"stacks grow and finalizers run while all CPUs collect", collect},
 }
 
@@ -255,6 +256,53 @@ func realTime() error {
 		return fmt.Errorf("they ran in the order %v", order)
 	}
 	return nil
+}
+
+// raiseBound sets the goroutine's stack bound to the top of its stack, as a request to yield does:
+// the next function that looks at the bound finds no room. Unlike the value of a request, this one
+// is none any more when newstack reads the bound, as if the collector had taken the request back in
+// between (suspendG).
+//
+//go:nosplit
+func raiseBound()
+
+// takenBack: a request to yield that comes between EnterUser and LeaveUser, and is taken back before
+// newstack reads it, does not make the stack grow. Its growth would wait for a goroutine that runs,
+// which in user mode this one is not.
+// Broken by (it hangs): newstack without the edit that looks at syscallsp.
+func takenBack() error {
+	for range 10 {
+		runtime.Pin()
+		for !runtime.EnterUser() {
+			runtime.Rejoin()
+			runtime.Pin()
+		}
+		raiseBound()
+		sum := withFrame(1)
+		if runtime.LeaveUser() {
+			runtime.Unpin()
+		} else {
+			runtime.Rejoin()
+		}
+		if sum != 64 {
+			return fmt.Errorf("a function in user mode gave %d", sum)
+		}
+	}
+	return nil
+}
+
+// withFrame is a function that looks at the stack bound.
+//
+//go:noinline
+func withFrame(v int) (sum int) {
+	var room [64]int
+	for i := range room {
+		room[i] = v
+	}
+	for i := range room {
+		sum += room[(i*7+v)%64]
+	}
+	return sum
 }
 
 type link struct {
