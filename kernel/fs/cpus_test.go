@@ -384,3 +384,40 @@ func TestOpenDuringRename(t *testing.T) {
 		}
 	}
 }
+
+// askedTask is a user's task. The second time that its credentials are looked at, after a walk
+// has found a file, something else happens first.
+type askedTask struct {
+	*userTask
+	asked int
+	then  func()
+}
+
+func (t *askedTask) Cred() *cred.Cred {
+	if t.asked++; t.asked == 2 {
+		t.then()
+	}
+	return t.userTask.Cred()
+}
+
+// In a sticky directory a user removes names of its own files only, also if a file of somebody
+// else gets the name while unlink(2) is on its way. Broken by: Unlink that checks what its walk
+// has found, and not what has the name when it is removed.
+func TestUnlinkOthersFile(t *testing.T) {
+	w := newWorld(t)
+	must(t, w.Mkdir(w.at, "/s", 0o777))
+	must(t, w.Chmod(w.at, "/s", 0o1777, 0))
+	user := At{Task: newUserTask(1000), Place: w.NewPlace()}
+	f, err := w.Open(user, "/s/x", unix.O_CREAT|unix.O_EXCL|unix.O_RDWR, 0o600)
+	must(t, err)
+	f.Release()
+	task := &askedTask{userTask: newUserTask(1000), then: func() {
+		must(t, w.Unlink(user, "/s/x", 0))
+		w.put("/s/x", "root's")
+	}}
+	want(t, "unlink", w.Unlink(At{Task: task, Place: w.NewPlace()}, "/s/x", 0), syscall.EPERM)
+	if task.asked < 2 || w.get("/s/x") != "root's" {
+		t.Errorf("asked %d times; root's file has %q", task.asked, w.get("/s/x"))
+	}
+	w.removeAll("/s")
+}

@@ -584,3 +584,43 @@ func TestDiskFails(t *testing.T) {
 		}
 	}
 }
+
+// A process whose working directory is on a disk that is unmounted finds nothing there any
+// more, and changes nothing: the disk may have another use. A walk that was on its way to a file
+// gets no reference. Broken by: leave that keeps the names; claimLocked that only compares.
+func TestUnmountedWorkingDirectory(t *testing.T) {
+	w := newWorld(t)
+	d := newDisk(t, 16, "-t ext4")
+	w.mountDisk(d)
+	for _, name := range []string{"/mnt/f", "/mnt/g", "/mnt/h"} {
+		must(t, w.store(name, []byte("x")))
+	}
+	must(t, w.Mkdir(w.at, "/mnt/d", 0o755))
+	must(t, w.store("/mnt/d/e", []byte("x")))
+	must(t, w.Chdir(w.at, "/mnt"))
+	found, err := w.at.Place.dir().lookup(nil, "f")
+	must(t, err)
+	w.unmountDisk(d)
+	if hold(found) {
+		t.Error("a walk got a reference after the unmount")
+	}
+	before := string(d.data)
+	_, err = w.Open(w.at, "f", unix.O_RDONLY, 0)
+	want(t, "open", err, syscall.ENOENT)
+	_, err = w.Open(w.at, "d/e", unix.O_RDONLY, 0)
+	want(t, "open in a folder", err, syscall.ENOENT)
+	_, err = w.Open(w.at, "new", unix.O_RDWR|unix.O_CREAT, 0o644)
+	want(t, "open of a new file", err, syscall.ENOENT)
+	want(t, "mkdir", w.Mkdir(w.at, "dir", 0o755), syscall.ENOENT)
+	want(t, "unlink", w.Unlink(w.at, "g", 0), syscall.ENOENT)
+	want(t, "rmdir", w.Unlink(w.at, "d", unix.AT_REMOVEDIR), syscall.ENOENT)
+	want(t, "rename", w.Rename(w.at, "g", w.at, "h", 0), syscall.ENOENT)
+	want(t, "link", w.Link(w.at, "g", w.at, "i", 0), syscall.ENOENT)
+	if names := w.names("."); len(names) != 0 {
+		t.Errorf("names of the working directory: %q", names)
+	}
+	if string(d.data) != before {
+		t.Error("the disk has changed after it was unmounted")
+	}
+	must(t, w.Chdir(w.at, "/"))
+}

@@ -134,16 +134,7 @@ func (s *FS) unmount(v *volume) error {
 	s.mountMu.Lock()
 	defer s.mountMu.Unlock()
 	_ = v.sync() // while others may still use it; fsync reports an error of this
-	v.mu.Lock()
-	busy := v.busy()
-	if !busy {
-		v.closed = true
-		if d, ok := v.over.(*dir); ok {
-			d.over.Store(nil)
-		}
-	}
-	v.mu.Unlock()
-	if busy {
+	if !v.leave() {
 		return syscall.EBUSY
 	}
 	for i, m := range s.mounts {
@@ -156,17 +147,42 @@ func (s *FS) unmount(v *volume) error {
 	return nil
 }
 
-// busy reports whether a file of the volume is open or mapped. A process whose working
-// directory is on the volume does not count: it finds nothing there any more. Precondition:
-// mu held.
-func (v *volume) busy() bool {
+// leave makes the volume unreachable, and returns true, unless a file of it is open or mapped.
+// A process whose working directory is on the volume does not count: its directory is like a
+// removed one, without names. Walks may be on their way to a file, and have no reference yet:
+// they get none, as after an unlink.
+func (v *volume) leave() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.nodesMu.Lock()
 	defer v.nodesMu.Unlock()
+	if !v.claimLocked() {
+		return false
+	}
+	v.closed = true
+	if d, ok := v.over.(*dir); ok {
+		d.over.Store(nil)
+	}
+	for _, n := range v.nodes {
+		if d, ok := n.(*dir); ok {
+			for _, e := range d.names {
+				e.free()
+			}
+			d.up, d.name, d.names, d.order, d.absent = nil, "", map[string]*slot{}, nil, false
+		}
+	}
+	v.names = 0
+	return true
+}
+
+// claimLocked takes the last references of all nodes but directories, or none if a node is in
+// use. Preconditions: mu and nodesMu held.
+func (v *volume) claimLocked() bool {
 	names := map[node]int32{}
 	for _, n := range v.nodes {
 		if d, ok := n.(*dir); ok {
 			if d.over.Load() != nil {
-				return true
+				return false
 			}
 			for _, e := range d.names {
 				if e.node != nil {
@@ -175,19 +191,29 @@ func (v *volume) busy() bool {
 			}
 		}
 	}
+	type claimed struct {
+		i    *inode
+		refs int32
+	}
+	var all []claimed
 	for _, n := range v.nodes {
-		own := names[n]
-		if n.base().nlink.Load() > 0 {
+		i, own := n.base(), names[n]
+		if i.nlink.Load() > 0 {
 			own++ // the volume's reference
 		}
-		if n.base().refs.Load() > own {
-			return true
+		r, isFile := n.(*regular)
+		_, isDir := n.(*dir)
+		if isFile && r.pages.(*vm.FileObject).Shared() || isDir && i.refs.Load() > own || !isDir && !i.refs.CompareAndSwap(own, 0) {
+			for _, c := range all {
+				c.i.refs.Store(c.refs) // a walk that has found 0 meanwhile waits for mu, and looks again
+			}
+			return false
 		}
-		if r, ok := n.(*regular); ok && r.pages.(*vm.FileObject).Shared() {
-			return true
+		if !isDir {
+			all = append(all, claimed{i, own})
 		}
 	}
-	return false
+	return true
 }
 
 // end closes a volume that is not reachable any more.
@@ -202,13 +228,6 @@ func (v *volume) end() error {
 	for _, n := range nodes {
 		n.base().fs.inodes.Add(-1)
 		n.drop()
-	}
-	for _, n := range nodes {
-		if d, ok := n.(*dir); ok {
-			for _, e := range d.names {
-				e.free()
-			}
-		}
 	}
 	return errors.Join(err, v.store.Close())
 }

@@ -266,10 +266,7 @@ func (s *FS) Unlink(at At, path string, flags int) error {
 	if !ok {
 		return syscall.EPERM // t is in /proc
 	}
-	if err := d.mayRemove(at.cred(), t.node); err != nil {
-		return err
-	}
-	n, err := s.detach(d, t.name, flags&unix.AT_REMOVEDIR != 0)
+	n, err := s.detach(at.cred(), d, t.name, flags&unix.AT_REMOVEDIR != 0)
 	if err != nil {
 		return err
 	}
@@ -294,9 +291,10 @@ func unlinkUnnamed(path string, flags int) error {
 	return syscall.EINVAL
 }
 
-// detach checks as unlink and rmdir do, and removes a name. The caller must release the
-// name's reference.
-func (s *FS) detach(d *dir, name string, rmdir bool) (node, error) {
+// detach checks as unlink and rmdir do, and removes a name. It checks what has the name now:
+// that may be another file than a walk has found, which somebody else owns. The caller must
+// release the name's reference.
+func (s *FS) detach(c *cred.Cred, d *dir, name string, rmdir bool) (node, error) {
 	d.vol.mu.Lock()
 	defer d.vol.mu.Unlock()
 	e, err := d.slot(name)
@@ -305,6 +303,9 @@ func (s *FS) detach(d *dir, name string, rmdir bool) (node, error) {
 	}
 	if e == nil {
 		return nil, syscall.ENOENT
+	}
+	if err := d.mayRemove(c, e.node); err != nil {
+		return nil, err
 	}
 	sub, isDir := e.node.(directory)
 	switch {

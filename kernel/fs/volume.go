@@ -31,7 +31,7 @@ type volume struct {
 	wake   chan struct{}
 	stop   chan struct{} // closed to end run
 	ended  chan struct{} // closed when run has ended
-	closed bool          // [mu]
+	closed bool          // [mu and nodesMu]
 	names  int           // [mu] number of names in all directories
 
 	maxNodes, maxNames int // [I]
