@@ -31,11 +31,13 @@ type robustArea struct {
 	word  uint32
 	stop  uint32 // no more deaths
 	kill  uint32 // the process that is to be killed
-	a, b  uint64
-	died  uint64 // owners that were about to die
-	saw   uint64 // owners that were told of a death
-	bad   uint32 // a and b were different, and nobody had died
-	heads [robustSlots]struct{ next, offset, pending uintptr }
+	// arrived is how many processes are about to take the lock for the first time.
+	arrived uint32
+	a, b    uint64
+	died    uint64 // owners that were about to die
+	saw     uint64 // owners that were told of a death
+	bad     uint32 // a and b were different, and nobody had died
+	heads   [robustSlots]struct{ next, offset, pending uintptr }
 }
 
 // Bits of a robust futex.
@@ -143,55 +145,129 @@ func (o *robustOwner) work(turns int) bool {
 func meetRobust() {
 	runtime.GOMAXPROCS(8)
 	quiet()
-	robustDeaths(false)
-	robustDeaths(true)
+	robustChain()
+	robustDeaths()
 }
 
-// robustDeaths is meetRobust where half of the owners spin, or none: then each death must wake
-// another.
-func robustDeaths(spin bool) {
-	const deaths, processes = 30, 5
-	area := (*robustArea)(ptrTo(shared(int(unsafe.Sizeof(robustArea{})))))
-	path, arg0, arg1 := []byte("/proc/self/exe\x00"), []byte("utest\x00"), []byte("helper-meet-7\x00")
-	argv := [3]uintptr{addr(arg0), addr(arg1)}
-	envp := [1]uintptr{}
-	n := 0 // owners made so far
-	start := func() (pid int, want unix.WaitStatus) {
-		n++
-		o := robustOwner{robustArea: area, slot: n % (robustSlots - 6), spins: spin && n%2 == 0}
-		how, turns := n%3, 1+n%4
-		pid = fork(func() int {
-			o.begin()
-			if !o.work(turns) {
-				return 9
-			}
-			switch how {
-			case 1:
-				pid, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
-				atomic.StoreUint32(&o.kill, uint32(pid))
-				for i := uint32(1); ; i++ {
-					if i%64 == 0 { // mostly it is in user mode
-						handOver()
-					}
-				}
-			case 2:
-				syscall.RawSyscall(unix.SYS_EXECVE, addr(path), ptrAddr(&argv), ptrAddr(&envp))
-				return 8
-			}
-			return 7
-		})
-		if how == 1 {
-			return pid, unix.WaitStatus(unix.SIGKILL)
+func newRobustArea() *robustArea {
+	return (*robustArea)(ptrTo(shared(int(unsafe.Sizeof(robustArea{})))))
+}
+
+// robustProcesses makes and waits for owners that die.
+type robustProcesses struct {
+	*robustArea
+	n     int // made so far
+	alive map[int]unix.WaitStatus
+	// What those that execute a program pass to execve(2).
+	path, arg0, arg1 []byte
+	argv             [3]uintptr
+	envp             [1]uintptr
+}
+
+func newRobustProcesses(a *robustArea) *robustProcesses {
+	r := &robustProcesses{robustArea: a, alive: map[int]unix.WaitStatus{},
+		path: []byte("/proc/self/exe\x00"), arg0: []byte("utest\x00"), arg1: []byte("helper-meet-7\x00")}
+	r.argv = [3]uintptr{addr(r.arg0), addr(r.arg1)}
+	return r
+}
+
+// start makes a process that takes the lock some times, and dies with it.
+func (r *robustProcesses) start(slot, turns int, spins bool) {
+	o, how := robustOwner{robustArea: r.robustArea, slot: slot, spins: spins}, r.n%3
+	r.n++
+	path, argv, envp := addr(r.path), ptrAddr(&r.argv), ptrAddr(&r.envp)
+	pid := fork(func() int {
+		o.begin()
+		atomic.AddUint32(&o.arrived, 1)
+		if !o.work(turns) {
+			return 9
 		}
-		return pid, 7 << 8
+		switch how {
+		case 1:
+			pid, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
+			atomic.StoreUint32(&o.kill, uint32(pid))
+			for i := uint32(1); ; i++ {
+				if i%64 == 0 { // mostly it is in user mode
+					handOver()
+				}
+			}
+		case 2:
+			syscall.RawSyscall(unix.SYS_EXECVE, path, argv, envp)
+			return 8
+		}
+		return 7
+	})
+	if r.alive[pid] = 7 << 8; how == 1 {
+		r.alive[pid] = unix.WaitStatus(unix.SIGKILL)
 	}
+}
+
+// reap kills the process that wants that, and waits for the end of one, if there is one. It
+// reports whether there was.
+func (r *robustProcesses) reap() bool {
+	if pid := atomic.SwapUint32(&r.kill, 0); pid != 0 {
+		check("kill", unix.Kill(int(pid), unix.SIGKILL))
+	}
+	var ws unix.WaitStatus
+	pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
+	check("wait4", err)
+	if pid == 0 {
+		handOver()
+		return false
+	}
+	equal("status of an owner", ws, r.alive[pid])
+	delete(r.alive, pid)
+	return true
+}
+
+// finish takes the lock, and checks the counts.
+func (a *robustArea) finish(o *robustOwner, deaths uint64) {
+	o.lock()
+	equal("a and b are different without a death", a.bad, 0)
+	equal("deaths that others were told of", a.saw, a.died)
+	if a.died < deaths {
+		fail("%d owners died, want %d and more", a.died, deaths)
+	}
+	o.unlock()
+}
+
+// robustChain: many sleep, and each that is woken dies. No other thread comes, so each death
+// must wake the next.
+func robustChain() {
+	const deaths = 12
+	r := newRobustProcesses(newRobustArea())
+	me := robustOwner{robustArea: r.robustArea, slot: robustSlots - 1}
+	me.begin()
+	me.lock()
+	for i := range deaths {
+		r.start(i, 1, false)
+	}
+	for atomic.LoadUint32(&r.arrived) < deaths {
+		handOver()
+	}
+	for range 20 { // now most of them sleep
+		handOver()
+	}
+	me.a++
+	me.b++
+	me.unlock()
+	for len(r.alive) > 0 {
+		r.reap()
+	}
+	r.finish(&me, deaths)
+}
+
+// robustDeaths: processes and threads come and go. Half of them spin.
+func robustDeaths() {
+	const deaths, processes = 40, 5
+	r := newRobustProcesses(newRobustArea())
 	var threads sync.WaitGroup
 	for i := range 2 { // threads of this process; each begins the next when it ends
 		threads.Add(1)
 		var thread func(k int)
 		thread = func(k int) {
 			runtime.LockOSThread() // so the thread ends with the goroutine
-			o := robustOwner{robustArea: area, slot: robustSlots - 6 + 3*i + k%3, spins: spin && i == 0}
+			o := robustOwner{robustArea: r.robustArea, slot: 10 + 3*i + k%3, spins: i == 0}
 			o.begin()
 			if !o.work(5) {
 				threads.Done()
@@ -201,40 +277,19 @@ func robustDeaths(spin bool) {
 		}
 		go thread(0)
 	}
-	alive := map[int]unix.WaitStatus{}
-	for ended := 0; ; {
-		for len(alive) < processes && ended+len(alive) < deaths {
-			pid, want := start()
-			alive[pid] = want
+	for ended := 0; ended < deaths; {
+		for len(r.alive) < processes && ended+len(r.alive) < deaths {
+			r.start(r.n%10, 1+r.n%4, r.n%2 == 0)
 		}
-		if pid := atomic.SwapUint32(&area.kill, 0); pid != 0 {
-			check("kill", unix.Kill(int(pid), unix.SIGKILL))
+		if r.reap() {
+			ended++
 		}
-		var ws unix.WaitStatus
-		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
-		if err == unix.ECHILD {
-			break
-		}
-		check("wait4", err)
-		if pid == 0 {
-			handOver()
-			continue
-		}
-		equal("status of an owner", ws, alive[pid])
-		delete(alive, pid)
-		ended++
 	}
-	atomic.StoreUint32(&area.stop, 1)
+	atomic.StoreUint32(&r.stop, 1)
 	threads.Wait()
-	me := robustOwner{robustArea: area}
+	me := robustOwner{robustArea: r.robustArea}
 	me.begin()
-	me.lock()
-	equal("a and b are different without a death", area.bad, 0)
-	equal("deaths that others were told of", area.saw, area.died)
-	if area.died < deaths {
-		fail("%d owners died, want %d and more", area.died, deaths)
-	}
-	me.unlock()
+	r.finish(&me, deaths)
 }
 
 func init() { helpers["helper-meet-7"] = func([]string) { os.Exit(7) } }
@@ -365,7 +420,7 @@ func startsWithNumber(b []byte, n uintptr) bool {
 
 // meetWaits: threads wait in all ways at the same time: for any child, for a group, for one by
 // number and by descriptor, without taking it, and without sleeping. Each child is taken once.
-// Broken by collect that leaves the child's state.
+// Broken by: WNOWAIT that takes the child.
 func meetWaits() {
 	runtime.GOMAXPROCS(8)
 	quiet()
