@@ -143,11 +143,8 @@ func openBoard(info *machine.Info, opts *cmdline.Options, boot *bootMemory) (boa
 	for _, w := range info.Watchdogs {
 		c.Watchdogs = append(c.Watchdogs, arm64.WatchdogConfig{Kind: w.Kind, Regs: arm64.Span(w.Range)})
 	}
-	for _, s := range info.Cards {
-		c.Devices = append(c.Devices, arm64.Span(s.Range), arm64.Span{Base: s.Gate, Size: 4})
-	}
-	for _, v := range info.VirtIO {
-		c.Devices = append(c.Devices, arm64.Span(v.Range))
+	for _, r := range info.Others() {
+		c.Devices = append(c.Devices, arm64.Span(r))
 	}
 	for _, r := range info.Memory {
 		c.RAM = append(c.RAM, arm64.Span(r))

@@ -47,10 +47,10 @@ func (s *system) startDevices() {
 				s.share = &d
 			}
 		case s.nic == nil:
-			s.nic = &d
+			s.nic = s.virtioNIC(d)
 		}
 	}
-	if len(found) == 0 && len(s.info.Cards) == 0 && s.nic == nil && s.share == nil {
+	if len(found) == 0 && len(s.info.Cards) == 0 && s.info.Ethernet.Size == 0 && s.nic == nil && s.share == nil {
 		return
 	}
 	// Devices get only this memory, which dma allocates: rings and buffers.
@@ -63,10 +63,15 @@ func (s *system) startDevices() {
 		s.nic, s.share = nil, nil
 		return
 	}
-	if f.PA() < 1<<32-arch.BlockSize { // the controllers of cards can access it
+	if f.PA() < 1<<32-arch.BlockSize { // the board's own controllers can access it
 		for _, d := range s.cards() {
 			s.addDisk(d, "card")
 		}
+		if s.nic == nil {
+			s.nic = s.ethernet()
+		}
+	} else if len(s.info.Cards) > 0 || s.info.Ethernet.Size != 0 {
+		fmt.Println("grim: no memory below 4 GB for cards and network")
 	}
 	room := (arch.BlockSize - 128<<10) / (diskSlots*disk.DataBytes + 16<<10)
 	if s.nic != nil {

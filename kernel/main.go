@@ -60,7 +60,7 @@ type system struct {
 	vm      *vm.System
 	fs      *fs.FS
 	disks   []disk.Device // with their partitions
-	nic     *virtioDevice // the network device; nil: none
+	nic     *netPort      // the network device; nil: none
 	share   *virtioDevice // behind which a directory of the host is; nil: none
 	net     *inet.Net
 	sys     *sys.System

@@ -90,44 +90,29 @@ func (t *nicTransport) Await() {
 	t.ack()
 }
 
+// netDevice sends and receives frames: nic.Device, or a controller of the machine's own.
+type netDevice interface {
+	// Send sends a frame: false if it is dropped.
+	Send(frame []byte) bool
+	// Run gives the frames that come in to receive, which keeps nothing of them. It returns
+	// when the device is not used any more.
+	Run(receive func(frame []byte))
+}
+
+// netPort is a network device that has been found.
+type netPort struct {
+	where string
+	// open starts it. From Run on, frames come in.
+	open func() (dev netDevice, mac [6]byte, err error)
+}
+
 // openNIC starts the network device, and gives it to the stack.
 func (s *system) openNIC() (stack.LinkEndpoint, error) {
-	d := s.nic
-	if err := d.io.Init(nic.Features | featureVersion1); err != nil {
-		return nil, fmt.Errorf("eth0: %w", err)
-	}
-	memory := func(pa uint, n int) []byte { return directBytes(arch.PA(pa), uint64(n)) }
-	var queues [2]nic.Queue
-	var rings [2]*virtio.VirtualQueue
-	for i := range queues {
-		if n := d.io.MaxQueueSize(i); n < nicQueue {
-			return nil, fmt.Errorf("eth0: a queue of %d packets, %d are needed", n, nicQueue)
-		}
-		d.io.SetQueueSize(i, nicQueue)
-		q := &virtio.VirtualQueue{}
-		q.Init(nicQueue, nic.BufferBytes, 0)
-		desc, avail, used := q.Address()
-		queues[i] = nic.Queue{Desc: memory(desc, 16*nicQueue), Avail: memory(avail, 6+2*nicQueue), Used: memory(used, 6+8*nicQueue)}
-		for _, b := range q.Descriptors {
-			queues[i].Buffers = append(queues[i].Buffers, nic.Buffer{Bytes: memory(uint(b.Address), nic.BufferBytes), Address: b.Address})
-		}
-		rings[i] = q
-	}
-	line, err := d.connect()
+	dev, mac, err := s.nic.open()
 	if err != nil {
 		return nil, fmt.Errorf("eth0: %w", err)
 	}
-	dev, err := nic.New(&nicTransport{d, line}, d.io.Config(nic.ConfigBytes), queues[nic.Receive], queues[nic.Transmit],
-		func(text string) { fmt.Println("grim:", text) })
-	if err != nil {
-		return nil, fmt.Errorf("eth0: %w", err)
-	}
-	// The last queue that is registered is the one from which TamaGo's driver takes the
-	// distance of their doorbells.
-	d.io.SetQueue(nic.Receive, rings[nic.Receive])
-	d.io.SetQueue(nic.Transmit, rings[nic.Transmit])
-	d.io.SetReady()
-	link := channel.New(nicQueue, nic.MTU+header.EthernetMinimumSize, tcpip.LinkAddress(dev.MAC[:]))
+	link := channel.New(nicQueue, nic.MTU+header.EthernetMinimumSize, tcpip.LinkAddress(mac[:]))
 	go dev.Run(func(frame []byte) {
 		p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(frame)})
 		link.InjectInbound(0, p)
@@ -145,7 +130,56 @@ func (s *system) openNIC() (stack.LinkEndpoint, error) {
 			p.DecRef()
 		}
 	}()
-	d.io.QueueNotify(nic.Receive)
-	fmt.Printf("network: eth0, %s, %x\n", d.where, dev.MAC)
+	fmt.Printf("network: eth0, %s, %x\n", s.nic.where, mac)
 	return ethernet.New(link), nil
+}
+
+// virtioNIC returns a virtio network device that has been found.
+func (s *system) virtioNIC(d virtioDevice) *netPort {
+	return &netPort{d.where, func() (netDevice, [6]byte, error) {
+		n, err := openVirtioNIC(d)
+		if err != nil {
+			return nil, [6]byte{}, err
+		}
+		return n, n.MAC, nil
+	}}
+}
+
+func openVirtioNIC(d virtioDevice) (*nic.Device, error) {
+	if err := d.io.Init(nic.Features | featureVersion1); err != nil {
+		return nil, err
+	}
+	memory := func(pa uint, n int) []byte { return directBytes(arch.PA(pa), uint64(n)) }
+	var queues [2]nic.Queue
+	var rings [2]*virtio.VirtualQueue
+	for i := range queues {
+		if n := d.io.MaxQueueSize(i); n < nicQueue {
+			return nil, fmt.Errorf("a queue of %d packets, %d are needed", n, nicQueue)
+		}
+		d.io.SetQueueSize(i, nicQueue)
+		q := &virtio.VirtualQueue{}
+		q.Init(nicQueue, nic.BufferBytes, 0)
+		desc, avail, used := q.Address()
+		queues[i] = nic.Queue{Desc: memory(desc, 16*nicQueue), Avail: memory(avail, 6+2*nicQueue), Used: memory(used, 6+8*nicQueue)}
+		for _, b := range q.Descriptors {
+			queues[i].Buffers = append(queues[i].Buffers, nic.Buffer{Bytes: memory(uint(b.Address), nic.BufferBytes), Address: b.Address})
+		}
+		rings[i] = q
+	}
+	line, err := d.connect()
+	if err != nil {
+		return nil, err
+	}
+	dev, err := nic.New(&nicTransport{&d, line}, d.io.Config(nic.ConfigBytes), queues[nic.Receive], queues[nic.Transmit],
+		func(text string) { fmt.Println("grim:", text) })
+	if err != nil {
+		return nil, err
+	}
+	// The last queue that is registered is the one from which TamaGo's driver takes the
+	// distance of their doorbells.
+	d.io.SetQueue(nic.Receive, rings[nic.Receive])
+	d.io.SetQueue(nic.Transmit, rings[nic.Transmit])
+	d.io.SetReady()
+	d.io.QueueNotify(nic.Receive)
+	return dev, nil
 }

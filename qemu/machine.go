@@ -103,7 +103,10 @@ func (c *Config) Command() []string {
 	if b := c.Machine.Board; b != nil && b.Memory != "" {
 		mem = b.Memory
 	}
-	args = append(args, "-m", mem, "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot")
+	args = append(args, "-m", mem, "-display", "none", "-monitor", "none", "-no-reboot")
+	if c.Net == "" || c.Machine.Name != "imx8mp-evk" {
+		args = append(args, "-nic", "none")
+	}
 	if c.Machine.Board != nil {
 		args = c.boardArgs(args)
 	} else {
@@ -159,6 +162,9 @@ func (c *Config) netArgs() []string {
 			host, guest, _ := strings.Cut(p, ":")
 			dev += ",hostfwd=tcp::" + host + "-:" + guest
 		}
+	}
+	if c.Machine.Name == "imx8mp-evk" {
+		return []string{"-nic", dev} // the board's controller
 	}
 	args := []string{"-netdev", dev}
 	if c.Machine.Name == "q35" {

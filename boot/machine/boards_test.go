@@ -64,6 +64,10 @@ func TestBoardTrees(t *testing.T) {
 			Cards: []CardSlot{
 				{Range{0x30b50000, 0x10000}, 2, 0x30384520}, {Range{0x30b60000, 0x10000}, 3, 0x303845e0},
 			},
+			Ethernet: Ethernet{
+				Range: Range{0x30be0000, 0x10000}, IRQ: 32 + 118, Gate: 0x303840a0,
+				Fuses: Range{0x30350000, 0x10000}, FuseGate: 0x30384220, FuseWord: 36,
+			},
 		}},
 		{"zynqmp-zcu102-rev1.0.dtb", 0, Info{
 			Model:       "ZynqMP ZCU102 Rev1.0",

@@ -37,7 +37,7 @@ func fromDeviceTree(read Reader, pa uint64, screen func(*Info), memory func(*Inf
 	// The devices that can show errors come first.
 	steps := []func(*node) error{
 		in.fdtScreen, in.fdtConsole, in.fdtMemory, in.fdtReserved, in.fdtChosen, in.fdtInterrupts, in.fdtTimer,
-		in.fdtCPUs, in.fdtPower, in.fdtWatchdogs, in.fdtClock, in.fdtLEDs, in.fdtVirtIO, in.fdtCards,
+		in.fdtCPUs, in.fdtPower, in.fdtWatchdogs, in.fdtClock, in.fdtLEDs, in.fdtVirtIO, in.fdtCards, in.fdtEthernet,
 	}
 	if screen != nil {
 		screen(in)

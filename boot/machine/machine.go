@@ -64,6 +64,9 @@ type Info struct {
 	// Cards are the slots for SD and MMC cards.
 	Cards []CardSlot
 
+	// Ethernet is the network controller; Size 0: none that there is a driver for.
+	Ethernet Ethernet
+
 	// VirtIO is where virtio devices may be.
 	VirtIO []MMIODevice
 
@@ -219,13 +222,26 @@ func (in *Info) Devices() []Range {
 	for _, w := range in.Watchdogs {
 		rs = append(rs, w.Range)
 	}
+	rs = append(rs, in.Others()...)
+	return normalize(rs, true)
+}
+
+// Others returns the registers of those devices whose drivers are not the machine's own:
+// cards, network, virtio.
+func (in *Info) Others() (rs []Range) {
 	for _, c := range in.Cards {
 		rs = append(rs, c.Range, Range{c.Gate, 4})
+	}
+	if e := in.Ethernet; e.Size != 0 {
+		rs = append(rs, e.Range, Range{e.Gate, 4})
+		if e.Fuses.Size != 0 {
+			rs = append(rs, e.Fuses, Range{e.FuseGate, 4})
+		}
 	}
 	for _, v := range in.VirtIO {
 		rs = append(rs, v.Range)
 	}
-	return normalize(rs, true)
+	return rs
 }
 
 // checkDevices checks that no driven device lies in memory that is said to be RAM.

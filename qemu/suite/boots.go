@@ -261,7 +261,7 @@ func bootAll(ctx context.Context, boots []boot, jobs int, limit time.Duration) t
 			mu.Lock()
 			fmt.Println(label, "...")
 			mu.Unlock()
-			if reason := b.skip(); reason != nil {
+			if reason := cannotBoot(b.arch, b.machine); reason != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				fmt.Printf("%s: skipped: %v\n", label, reason)
@@ -290,10 +290,10 @@ func bootAll(ctx context.Context, boots []boot, jobs int, limit time.Duration) t
 // notOK matches a failed test's lines in the serial output: the reasons, then its name.
 var notOK = regexp.MustCompile(`(?m)^(?:# .*\n)*not ok .*\n`)
 
-// skip returns the reason why a boot is impossible here without a fault of Grim: the
+// cannotBoot returns the reason why a machine cannot boot here without a fault of Grim: the
 // installed QEMU is older than the machine. .ci/run installs a newer one.
-func (b *boot) skip() error {
-	m, err := qemu.Lookup(b.arch, b.machine)
+func cannotBoot(arch, machine string) error {
+	m, err := qemu.Lookup(arch, machine)
 	if err != nil || m.Board == nil || m.Board.Since == 0 {
 		return nil
 	}
