@@ -39,6 +39,7 @@ func (s *system) startNetwork() {
 			}
 			return s.openNIC()
 		},
+		LinkGoroutines: 2, // see openNIC
 	}
 	c.Address, c.Gateway, c.DHCP = s.opts.Net.Address, s.opts.Net.Gateway, s.opts.Net.DHCP
 	resolver := resolver{fs: s.fs}

@@ -61,6 +61,10 @@ const (
 // errRefused: the server does not know the lease (any more).
 var errRefused = errors.New("the server refuses")
 
+// Goroutines is how many goroutines a client is: the one that calls Run, and the library's,
+// which reads.
+const Goroutines = 2
+
 // Run gets an address and keeps it, until ctx ends.
 func Run(ctx context.Context, c Config) error {
 	// Offers and acknowledgements come to the broadcast address, as an interface without an

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"grim/kernel/dhcp"
 	"grim/kernel/fs"
 	"grim/mm/charge"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -54,6 +55,8 @@ type Config struct {
 	// Link opens the network device when the stack starts; nil, or a nil result: there is
 	// none.
 	Link func() (stack.LinkEndpoint, error)
+	// LinkGoroutines is how many goroutines an open device keeps.
+	LinkGoroutines int
 	// Address and Gateway are the device's; not valid: none. DHCP gets them from a server,
 	// and tells NameServers, which may be nil, what servers there are for names.
 	Address     netip.Prefix
@@ -118,6 +121,8 @@ type Net struct {
 	eth    tcpip.AddressWithPrefix // eth0's IPv4 address; setAddress's
 
 	endDHCP func() // [I] after start: ends the client, in tests
+
+	standing int // [I] after start: goroutines of the device and of its DHCP client
 
 	waitMu    sync.Mutex
 	timeWaits int64 // [waitMu] connections in TIME-WAIT that are closed
@@ -280,26 +285,27 @@ func (n *Net) interfaces() {
 	if err != nil || ep == nil || !n.say("eth0", s.CreateNICWithOptions(ethNIC, ep, stack.NICOptions{Name: "eth0"})) {
 		return
 	}
+	n.standing = n.cfg.LinkGoroutines
 	mac := ep.LinkAddress()
 	if len(mac) == 6 {
 		n.addAddress(ethNIC, ipv6.ProtocolNumber, tcpip.AddressWithPrefix{Address: header.LinkLocalAddr(mac), PrefixLen: 64})
 		n.routes = append(n.routes, tcpip.Route{Destination: header.IPv6LinkLocalPrefix.Subnet(), NIC: ethNIC})
 	}
 	n.setAddress(n.cfg.Address, n.cfg.Gateway)
-	if n.cfg.DHCP {
-		n.startDHCP(mac)
+	if n.cfg.DHCP && n.startDHCP(mac) {
+		n.standing += dhcp.Goroutines
 	}
 }
 
 // Goroutines is how many goroutines the stack keeps: none before it has started, and then
-// package tcp's, one for each CPU.
+// package tcp's, one for each CPU, and those of the device and of its DHCP client.
 func (n *Net) Goroutines() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.started {
 		return 0
 	}
-	return runtime.GOMAXPROCS(0)
+	return runtime.GOMAXPROCS(0) + n.standing
 }
 
 // errnoOf is the errno that Linux has for an error of the stack.

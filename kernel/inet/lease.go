@@ -67,12 +67,13 @@ func (n *Net) setAddress(p netip.Prefix, gateway netip.Addr) {
 	n.stack.SetRouteTable(routes)
 }
 
-// startDHCP starts the client for eth0, and waits a moment for its first address.
-func (n *Net) startDHCP(mac tcpip.LinkAddress) {
+// startDHCP starts the client for eth0, and waits a moment for its first address. It returns
+// false if there is no client.
+func (n *Net) startDHCP(mac tcpip.LinkAddress) bool {
 	conn, err := n.dhcpConn()
 	if err != nil {
 		n.say("DHCP", err)
-		return
+		return false
 	}
 	first := make(chan struct{})
 	done := sync.OnceFunc(func() { close(first) })
@@ -109,6 +110,7 @@ func (n *Net) startDHCP(mac tcpip.LinkAddress) {
 	case <-late.C:
 		n.cfg.Log("network: eth0: no address by DHCP yet")
 	}
+	return true
 }
 
 // dhcpConn is a socket of eth0 on the port of DHCP clients, which may broadcast.

@@ -21,7 +21,7 @@ import (
 type diskBoot struct {
 	arch, machine string
 	mke2fs        string   // arguments of mke2fs
-	card          bool     // the disk has 4 GB behind the file system's 48 MB
+	card          bool     // the disk has 4 GB, of which the file system uses a part
 	share         bool     // a directory of the host on /host, instead of the disk
 	tree          bool     // the disk starts with a tree of the host; the copy must be equal
 	args          []string // kernel arguments
