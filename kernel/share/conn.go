@@ -39,6 +39,7 @@ const (
 	typeTmknod    = 18
 	typeTreadlink = 22
 	typeTgetattr  = 24
+	typeTsetattr  = 26
 	typeTreaddir  = 40
 	typeTfsync    = 50
 	typeTmkdir    = 72

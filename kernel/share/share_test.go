@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -26,6 +27,7 @@ type server struct {
 	mu   sync.Mutex
 	wait map[uint16]chan []byte
 	lie  func(m, reply []byte) []byte // what comes instead of a reply; nil: nothing does
+	see  func(m []byte)               // is called with each message before it is sent, if not nil
 }
 
 func newServer(dir string) *server {
@@ -60,8 +62,11 @@ func (s *server) do(m []byte, room int) ([]byte, error) {
 	c := make(chan []byte, 1)
 	s.mu.Lock()
 	s.wait[le.Uint16(m[5:])] = c
-	lie := s.lie
+	lie, see := s.lie, s.see
 	s.mu.Unlock()
+	if see != nil {
+		see(m)
+	}
 	s.send.Lock()
 	if m[4] == typeTfsync { // the library's server wants what its client sends
 		m = slices.Clone(m[:headerBytes+4])
@@ -192,6 +197,36 @@ func TestFiles(t *testing.T) {
 	}
 	if n := s.Statfs(); n.Blocks == 0 || n.Bsize == 0 {
 		t.Errorf("statfs: %+v", n)
+	}
+}
+
+// TestSyncMeanwhile: a Sync that comes while data are on their way to the server does not take
+// away the time of change that the next Sync gives the file.
+// Broken by: changed called at the beginning of Write, and of Truncate.
+func TestSyncMeanwhile(t *testing.T) {
+	for what, change := range map[string]func(s *Store, f uint64) error{
+		"write":    func(s *Store, f uint64) error { _, err := s.Write(f, make([]byte, 4096), 0, 4096); return err },
+		"truncate": func(s *Store, f uint64) error { return s.Truncate(f, 10) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			s, l := mount(t, dir)
+			f := must(s.Create(s.Root(), "f", regular(0o640), ""))
+			check(t, "sync", s.Sync(), nil)
+			var seen atomic.Bool
+			l.mu.Lock()
+			l.see = func(m []byte) {
+				if (m[4] == typeTwrite || m[4] == typeTsetattr) && !seen.Swap(true) {
+					check(t, "sync meanwhile", s.Sync(), nil)
+				}
+			}
+			l.mu.Unlock()
+			check(t, what, change(s, f), nil)
+			check(t, "sync", s.Sync(), nil)
+			if st := must(os.Stat(filepath.Join(dir, "f"))); st.ModTime().UnixNano() != regular(0).Mtime {
+				t.Errorf("the server has %v, want %v", st.ModTime(), regular(0).Mtime)
+			}
+		})
 	}
 }
 

@@ -776,8 +776,10 @@ func (s *Store) Read(ino uint64, p []byte, off int64) error {
 	return nil
 }
 
-// changes notes that the server is about to change a file's times with its data.
-func (s *Store) changes(ino uint64) {
+// changed notes that the server has changed a file's times with its data, or may have done so.
+// It is called after the request: a Sync between a note and the request would give the file
+// its time of change before the server replaces it, and no later Sync would know of the file.
+func (s *Store) changed(ino uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.nodes[ino]; n != nil {
@@ -797,8 +799,7 @@ func (s *Store) Write(ino uint64, p []byte, off, size int64) (int64, error) {
 		return 0, err
 	}
 	defer s.release(h)
-	s.changes(ino)
-	defer s.changes(ino) // a Sync in between has set the time of change before the server wrote
+	defer s.changed(ino)
 	for len(p) > 0 {
 		n, err := h.WriteAt(p, off)
 		if err == nil && n == 0 {
@@ -822,8 +823,7 @@ func (s *Store) Truncate(ino uint64, size int64) error {
 		return err
 	}
 	defer s.release(h)
-	s.changes(ino)
-	defer s.changes(ino) // as in Write
+	defer s.changed(ino)
 	return errno(h.SetAttr(p9.SetAttrMask{Size: true}, p9.SetAttr{Size: uint64(size)}))
 }
 

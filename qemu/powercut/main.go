@@ -145,7 +145,7 @@ func (c *config) boot(r *rand.Rand, kind string, n int) (bad, lines int, err err
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	for cut := range n {
-		time.Sleep(time.Duration(20+r.Intn(500)) * time.Millisecond)
+		time.Sleep(time.Duration(10+r.Intn(250)) * time.Millisecond)
 		if cut == n-1 {
 			cmd.Process.Kill()
 			<-read

@@ -46,7 +46,7 @@ var diskBoots = []diskBoot{
 
 // cutsOfSuite is the number of power cuts of the suite for each architecture. `make
 // powercut` makes more.
-const cutsOfSuite = 10
+const cutsOfSuite = 20
 
 // disksAll runs the boots with disks, and the power cuts.
 func disksAll(ctx context.Context, only string) (total tally) {
