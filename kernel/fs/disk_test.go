@@ -587,7 +587,8 @@ func TestDiskFails(t *testing.T) {
 
 // A process whose working directory is on a disk that is unmounted finds nothing there any
 // more, and changes nothing: the disk may have another use. A walk that was on its way to a file
-// gets no reference. Broken by: leave that keeps the names; claimLocked that only compares.
+// gets no reference. Broken by: leave that keeps the names (it
+// hangs); claimLocked that only compares.
 func TestUnmountedWorkingDirectory(t *testing.T) {
 	w := newWorld(t)
 	d := newDisk(t, 16, "-t ext4")

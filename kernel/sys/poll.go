@@ -84,13 +84,7 @@ func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
 	for _, piece := range fds {
 		for len(piece) > 0 {
 			b := part(at)
-			if err := c.mem().CopyIn(b, va+arch.VA(8*at)); err != nil {
-				return 0, err
-			}
-			for i := range len(b) / 8 {
-				le.PutUint16(b[8*i+6:], uint16(piece[i].Revents))
-			}
-			if err := c.mem().CopyOut(va+arch.VA(8*at), b); err != nil {
+			if err := c.putRevents(va+arch.VA(8*at), b, piece); err != nil {
 				return 0, err
 			}
 			piece, at = piece[len(b)/8:], at+uint64(len(b))/8
@@ -100,6 +94,29 @@ func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
 		}
 	}
 	return uint64(ready + invalid), waitErr
+}
+
+// putRevents stores the results of the pollfds at va, for which raw has room. It stores
+// nothing but revents: another thread may be changing the rest for its next poll. Most results
+// are what is there already.
+func (c ctx) putRevents(va arch.VA, raw []byte, fds []fs.PollFD) error {
+	if err := c.mem().EnsureWritable(va, uint64(len(raw))); err != nil {
+		return err
+	}
+	if err := c.mem().CopyIn(raw, va); err != nil {
+		return err
+	}
+	for at := 0; at < len(raw); at += 8 {
+		revents := raw[at+6 : at+8]
+		if le.Uint16(revents) == uint16(fds[at/8].Revents) {
+			continue
+		}
+		le.PutUint16(revents, uint16(fds[at/8].Revents))
+		if err := c.mem().CopyOut(va+arch.VA(at)+6, revents); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c ctx) releasePoll(fds fs.PollFDs) {

@@ -18,6 +18,7 @@ var meetTests = []test{
 	{name: "meet-robust", run: meetRobust},
 	{name: "meet-pid-reuse", run: meetPIDReuse},
 	{name: "meet-waits", run: meetWaits},
+	{name: "meet-poll", run: meetPoll},
 }
 
 // robustSlots is how many owners of a robust futex there may be at one time.
@@ -504,4 +505,50 @@ func meetWaits() {
 		}
 	}
 	equal("children that were not taken", strings.Join(lost, " "), "")
+}
+
+// meetPoll: poll(2) stores results, and nothing else: what another thread changes in the array
+// meanwhile stays.
+// Broken, on CPUs that run in parallel, by a poll that copies whole entries back.
+func meetPoll() {
+	runtime.GOMAXPROCS(8)
+	quiet()
+	const n = 64
+	fds := (*[n]unix.PollFd)(ptrTo(shared(n * 8)))
+	for i := range fds {
+		fds[i] = unix.PollFd{Fd: -1, Events: unix.POLLIN}
+	}
+	var p [2]int
+	check("pipe", unix.Pipe(p[:]))
+	fds[n-1] = unix.PollFd{Fd: int32(p[1]), Events: unix.POLLOUT}
+	var stop atomic.Bool
+	var polls atomic.Int64
+	var done sync.WaitGroup
+	done.Go(func() {
+		runtime.LockOSThread()
+		for ; !stop.Load(); polls.Add(1) {
+			fds[n-1].Revents = 0
+			if r, _, e := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(fds)), n, ptr(&unix.Timespec{}), 0, 8, 0); r != 1 {
+				fail("poll: %d, %v", r, e)
+			}
+			if fds[n-1].Revents != unix.POLLOUT {
+				fail("revents: %#x", fds[n-1].Revents)
+			}
+		}
+	})
+	for i := int32(1); polls.Load() < 2000; i++ {
+		for k := range n - 1 {
+			atomic.StoreInt32(&fds[k].Fd, -i)
+		}
+		if i%8 == 0 {
+			handOver()
+		}
+		for k := range n - 1 {
+			if v := atomic.LoadInt32(&fds[k].Fd); v != -i {
+				fail("entry %d: descriptor %d was stored, and is %d now", k, -i, v)
+			}
+		}
+	}
+	stop.Store(true)
+	done.Wait()
 }
