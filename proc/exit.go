@@ -128,7 +128,9 @@ func (t *Thread) markExiting() (alone Files) {
 	if p.split {
 		alone = t.leaveFilesLocked()
 	}
-	t.passOnLocked(^Sigset(0))
+	if p.pending.set != 0 {
+		t.passOnLocked(^Sigset(0))
+	}
 	p.mu.Unlock()
 	return alone
 }
