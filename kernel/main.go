@@ -267,7 +267,7 @@ func (s *system) startMemory(boot *bootMemory) error {
 	s.pmaps.SetBarrier(s.spec.Barrier)
 	s.charges = charge.New(charge.Config{})
 	s.vm = vm.NewSystem(vm.Config{
-		Mem: s.mem, Pmaps: s.pmaps, RAM: memoryBytes(s.info.Memory), Charges: s.charges, Yield: s.yield, NoBlocks: !s.opts.HugePages,
+		Mem: s.mem, Pmaps: s.pmaps, RAM: memoryBytes(s.info.Memory), Charges: s.charges, Yield: runtime.Yield, NoBlocks: !s.opts.HugePages,
 	})
 	return nil
 }

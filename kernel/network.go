@@ -31,7 +31,7 @@ const nicQueue = 64
 // stack and the device start with the first of them.
 func (s *system) startNetwork() {
 	c := inet.Config{
-		Random: goos.RandomData, Monotonic: runtime.Nanotime, TimerMoved: func() { s.proc.TimerMoved() },
+		Random: goos.RandomData, Monotonic: runtime.Nanotime,
 		Kernel: s.charges.Kernel(), Log: func(line string) { fmt.Println("grim:", line) },
 		Link: func() (stack.LinkEndpoint, error) {
 			if s.nic == nil {

@@ -32,7 +32,7 @@ func (s *system) startProcesses() error {
 		Random:       goos.RandomData,
 		OpenDisk:     s.openDisk,
 		Reboot:       s.reboot,
-		Yield:        s.yield,
+		Yield:        runtime.Yield,
 		Version:      "grim",
 		CPU:          s.board.UserCPU(),
 		CPUs:         s.board.CPUs(),
@@ -47,7 +47,7 @@ func (s *system) startProcesses() error {
 		NewPages:  s.newPages,
 		NewStored: s.newStored,
 		Frames:    s.mem,
-		Yield:     s.yield,
+		Yield:     runtime.Yield,
 		Monotonic: runtime.Nanotime,
 		Console:   s.out,
 		Interrupt: s.interrupt,
@@ -57,8 +57,6 @@ func (s *system) startProcesses() error {
 		Jobs:      s.sys.Jobs(),
 		Memory:    s.memory,
 		Charges:   s.charges,
-
-		TimerMoved: func() { s.proc.TimerMoved() },
 
 		VolumeBytes: int64(heapBytes() / 8),
 	})
@@ -70,8 +68,8 @@ func (s *system) startProcesses() error {
 		Syscalls: s.sys, Signals: s.sys, SessionEnd: s.fs.EndSession,
 		Design: s.opts.Exit, Layout: s.opts.Layout, Slice: s.opts.Slice,
 		Log:   func(line string) { fmt.Println("grim:", line) },
-		Clock: runtime.Nanotime, Timers: runtime.TimerWords, Woken: runtime.Woken, Yield: s.yield,
-		Kicked: runtime.Kicked, TimerWord: runtime.SetTimerWord,
+		Clock: runtime.Nanotime, Timers: runtime.TimerWords, TimerWords: runtime.SetTimerWords,
+		Waits: waits, Yield: runtime.Yield,
 	})
 	if err != nil {
 		return err
@@ -91,13 +89,11 @@ func (s *system) startProcesses() error {
 	return nil
 }
 
-// yield lets others run during long kernel work.
-func (s *system) yield() {
-	runtime.Yield()
-	if s.proc != nil {
-		s.proc.TimerMoved() // they may have set it, and the caller does not wait
-	}
-}
+// waits is runtime.Waits, whose bits are those of proc.Waiting.
+func waits() proc.Waiting { return proc.Waiting(runtime.Waits()) }
+
+const _ = -(uint(runtime.WaitsUrgent^proc.WaitsUrgent) | uint(runtime.WaitsWoken^proc.WaitsWoken) |
+	uint(runtime.WaitsCut^proc.WaitsCut) | uint(runtime.WaitsLast^proc.WaitsLast))
 
 // procFiles adds the texts to /proc that need more than package fs.
 func (s *system) procFiles() {

@@ -12,9 +12,13 @@ const maxCPUs = 16
 
 // cpu is this package's record of one CPU. It has a cache line of its own.
 type cpu struct {
-	// armed is the time to which the CPU's one-shot timer was last set. It is math.MaxInt64
-	// if the timer is disarmed, has expired, or its state is not known.
+	// armed is the same as set, or math.MaxInt64 if the next entry to user mode must check
+	// whether the timer is set to the right time (Thread.arm). The scheduler changes both:
+	// Config.TimerWords.
 	armed atomic.Int64
+	// set is the time to which the CPU's one-shot timer was last set. It is math.MaxInt64 if
+	// the timer is disarmed, has expired, or its state is not known.
+	set atomic.Int64
 
 	timers *[2]int64 // [I] Config.Timers
 
@@ -43,6 +47,12 @@ func (c *cpu) nextTimer() int64 {
 	heap := atomic.LoadInt64(&c.timers[0])
 	at := min(uint64(modified-1), uint64(heap-1))
 	return int64(min(at, math.MaxInt64-1) + 1)
+}
+
+// timerUnknown records that the timer may not be where it was last set.
+func (c *cpu) timerUnknown() {
+	c.set.Store(math.MaxInt64)
+	c.armed.Store(math.MaxInt64)
 }
 
 // thisCPU returns the record of the calling CPU. With several CPUs, a caller that must not
@@ -81,11 +91,14 @@ func (t *Thread) runSeveral() (trapped bool) {
 		return false
 	}
 	c := &k.cpus[n]
-	if at := min(t.sliceEnd+c.skew, c.nextTimer()); at < c.armed.Load() {
-		c.armed.Store(at)
-		k.m.SetTimer(at)
+	if t.sliceEnd+c.skew < c.armed.Load() && t.arm(c) {
+		t.offCPU()
+		unpin()
+		t.giveWay()
+		return false
 	}
 	if !enterUser() {
+		c.timerUnknown() // another CPU may have changed what this one must look at
 		t.offCPU()
 		t.charge(k.now())
 		rejoin() // others run first, and the thread's turn begins afterwards
@@ -99,15 +112,8 @@ func (t *Thread) runSeveral() (trapped bool) {
 		t.todo.Or(todoRseq)
 	}
 	if t.U.Trap.Kind == arch.Interrupt {
-		// Dispatch runs on the CPU that took the interrupt. Without a P there is no run
-		// queue to look at.
-		if stays {
-			t.giveWay = t.dispatch()
-		} else {
-			k.m.Dispatch()
-			c.armed.Store(math.MaxInt64) // the interrupt may have been the timer's
-			t.giveWay = true
-		}
+		// Here, because Dispatch must run on the CPU that took the interrupt.
+		k.dispatch(c)
 	}
 	if stays {
 		unpin()

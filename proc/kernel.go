@@ -2,7 +2,6 @@ package proc
 
 import (
 	"errors"
-	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -47,15 +46,13 @@ type Config struct {
 	// due, 0 for none, so that a thread in user mode is interrupted for them. nil: there
 	// are none.
 	Timers func(cpu int) *[2]int64
-	// Woken returns how many goroutines have been made ready on this CPU and have not run
-	// since. nil: a number that is one higher at each call.
-	Woken func() int
-	// Kicked returns true, once, if a goroutine has been made ready on this CPU that may go
-	// before the running one; nil: never. TimerWord is called with the word in which this
-	// package keeps the time to which a CPU's timer is set. The value math.MaxInt64 means
-	// that the timer must be checked again. nil: not needed.
-	Kicked    func() bool
-	TimerWord func(cpu int, armed *int64)
+	// Waits returns what is ready on this CPU. nil: nothing.
+	Waits func() Waiting
+	// TimerWords is called with the words in which this package keeps the time to which a
+	// CPU's timer is set. If a goroutine becomes ready on the CPU, math.MaxInt64 must be
+	// stored in the first, and if a timer of the runtime is started there, in both. nil: that
+	// never happens.
+	TimerWords func(cpu int, timer *[2]int64)
 	// Yield lets the ready goroutines run; nil: runtime.Gosched.
 	Yield func()
 
@@ -166,22 +163,19 @@ func New(cfg Config) (*Kernel, error) {
 	for i := range cfg.Machine.CPUs() {
 		c := &k.cpus[i]
 		c.skew = int64(i) * k.slice / maxCPUs
-		if c.armed.Store(math.MaxInt64); cfg.Timers != nil {
+		if c.timerUnknown(); cfg.Timers != nil {
 			c.timers = cfg.Timers(i)
 		} else {
 			c.timers = new([2]int64)
 		}
-		if cfg.TimerWord != nil {
-			// Safety: an atomic.Int64 is a word aligned for atomic access.
-			cfg.TimerWord(i, (*int64)(unsafe.Pointer(&c.armed)))
+		if cfg.TimerWords != nil {
+			// Safety: armed and set, one behind the other, are two words aligned for atomic
+			// access.
+			cfg.TimerWords(i, (*[2]int64)(unsafe.Pointer(&c.armed)))
 		}
 	}
-	if k.cfg.Woken == nil {
-		var calls atomic.Int64
-		k.cfg.Woken = func() int { return int(calls.Add(1)) }
-	}
-	if k.cfg.Kicked == nil {
-		k.cfg.Kicked = func() bool { return false }
+	if k.cfg.Waits == nil {
+		k.cfg.Waits = func() Waiting { return 0 }
 	}
 	if k.cfg.Yield == nil {
 		k.cfg.Yield = runtime.Gosched

@@ -3,6 +3,7 @@ package proc
 import (
 	"fmt"
 	"iter"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -42,6 +43,10 @@ type machine struct {
 	nextID   atomic.Uint64
 	runs     atomic.Int64
 
+	// After an interrupt, the thread gives way.
+	interrupted atomic.Bool
+	timer       *[2]int64 // Config.TimerWords
+
 	mu     sync.Mutex
 	events []Event
 	onStep func(e *Event)
@@ -76,8 +81,15 @@ func newMachine(t testing.TB, frames int, change func(*Config)) *machine {
 	m.free = m.mem.FreeFrames()
 	cfg := Config{
 		Machine: m, Memory: m.mem, Pmaps: m.pmaps, VM: m.vm, Syscalls: m, Signals: m,
-		Slice: time.Millisecond,
-		Trace: m.trace,
+		Slice:      time.Millisecond,
+		Trace:      m.trace,
+		TimerWords: func(_ int, w *[2]int64) { m.timer = w },
+		Waits: func() Waiting {
+			if m.interrupted.CompareAndSwap(true, false) {
+				return WaitsUrgent
+			}
+			return 0
+		},
 	}
 	if change != nil {
 		change(&cfg)
@@ -196,8 +208,14 @@ func (m *machine) FlushASID(arch.Root)            {}
 func (m *machine) FlushAll()                      {}
 func (m *machine) SyncInstructions(arch.PA, int)  {}
 func (m *machine) ABI() *arch.ABI                 { return m.abi }
-func (m *machine) Dispatch()                      {}
 func (m *machine) SetTimer(int64)                 {}
+
+func (m *machine) Dispatch() {
+	m.interrupted.Store(true)
+	for i := range m.timer {
+		atomic.StoreInt64(&m.timer[i], math.MaxInt64)
+	}
+}
 
 func (m *machine) InitUser(u *arch.UArea, pc, sp arch.VA) {
 	u.Frame = arch.Frame{}

@@ -8,3 +8,4 @@ type parker struct{ notifier }
 
 func (p *parker) init()  { p.ch = make(chan struct{}, 1) }
 func (p *parker) sleep() { <-p.ch }
+func (p *parker) start() { p.wake() }

@@ -15,12 +15,14 @@ func (t *Thread) Pause() error {
 	before := k.now()
 	if before >= t.sliceEnd {
 		t.usage.involuntary.Add(1)
+		t.computes = true
 		t.Yield() // in kernel mode no interrupt ends an emulator's turn
 		return nil
 	}
 	k.cfg.Yield()
 	if gone := k.now() - before; gone > 0 { // others have used it
 		t.resumed += gone
+		t.turn += gone
 		t.sliceEnd += gone
 	}
 	return nil

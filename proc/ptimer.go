@@ -201,7 +201,6 @@ func (tm *Timer) startLocked(at int64) {
 	} else {
 		tm.timer.Reset(d)
 	}
-	tm.p.k.TimerMoved()
 }
 
 // leastRestart is how long a timer waits at least after its signal was discarded.

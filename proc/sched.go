@@ -12,7 +12,8 @@ import (
 //
 // Threads that compute take turns on a CPU. The length of a turn follows from the nice
 // value: 5 ms for 0, and a quarter more for each step down. Threads that have been woken go
-// before them, except those of SCHED_BATCH and SCHED_IDLE. Real-time threads go before all
+// before them, except those of SCHED_BATCH and SCHED_IDLE: a thread that has had share
+// gives way, and continues its turn later (giveWay). Real-time threads go before all
 // others, by priority. If a ready thread is changed, it stays in its old queue until its
 // turn comes.
 type Sched struct {
@@ -69,14 +70,17 @@ func (t *Thread) obeySched() {
 	t.slice = int64(t.p.k.Slice(s))
 	t.usage.charge(&t.resumed, t.p.k.now())
 	t.setPlace(s)
+	had := t.share
 	t.resume()
+	t.share = had
 }
 
 // setPlace passes s to the scheduler of goroutines.
 func (t *Thread) setPlace(s Sched) {
 	t.place = s.CPUs != 0 || s.Policy != SchedOther
+	t.realTime = s.Policy == SchedFIFO || s.Policy == SchedRR
 	priority := 0
-	if s.Policy == SchedFIFO || s.Policy == SchedRR {
+	if t.realTime {
 		priority = s.Priority
 	}
 	setPlace(s.CPUs, priority, s.Policy == SchedFIFO, s.Policy == SchedBatch || s.Policy == SchedIdle)

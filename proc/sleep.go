@@ -182,20 +182,19 @@ func (t *Thread) stopTimer(timeout <-chan time.Time, err error) error {
 func (t *Thread) pause(how byte) {
 	t.charge(t.p.k.now())
 	t.usage.voluntary.Add(1)
+	t.computes = false
 	t.waits.Store(uint32(how))
 }
 
 func (t *Thread) resume() {
-	k := t.p.k
 	t.waits.Store(0)
 	if t.rseq.at != 0 {
 		t.todo.Or(todoRseq)
 	}
-	t.resumed = k.now()
+	t.resumed = t.p.k.now()
+	t.turn = t.resumed
+	t.share = share
 	t.sliceEnd = t.resumed + t.slice
-	if c := &k.cpus[0]; !k.several && c.nextTimer() < c.armed.Load() {
-		c.armed.Store(math.MaxInt64) // other threads have started timers meanwhile
-	}
 }
 
 // SaveDeadline stores the absolute deadline of a system call that is cut short, and returns

@@ -94,23 +94,32 @@ func TestSavedDeadline(t *testing.T) {
 	})
 }
 
-// The loop programs the timer for the end of the slice or the next runtime timer, whichever
-// comes first, and only when that has changed. A thread that spins is made to yield.
-func TestSlices(t *testing.T) {
+// The loop programs the timer for the end of the thread's turn or the next runtime timer,
+// whichever comes first, and only when that has changed. A thread that spins gives way at
+// the end of its turn.
+func TestTurns(t *testing.T) {
 	var now, sets, last atomic.Int64
 	var next [2]int64
-	var woken atomic.Int64
-	tm := &timedMachine{sets: &sets, last: &last, wakes: new(atomic.Int64), woken: &woken}
+	var ready Waiting
+	var words *[2]int64
+	tm := &timedMachine{sets: &sets, last: &last}
 	m := newMachine(t, 4096, func(c *Config) {
 		tm.machine = c.Machine.(*machine)
 		c.Machine = tm
-		c.Slice = 1000
+		c.Slice = time.Millisecond
 		c.Clock = now.Load
 		c.Timers = func(int) *[2]int64 { return &next }
-		c.Woken = func() int { return int(woken.Load()) }
+		c.Waits = func() (w Waiting) { w, ready = ready, 0; return w }
+		c.TimerWords = func(_ int, w *[2]int64) { words = w }
 	})
 	m.run(0, func(u *user) {
 		null := func() { u.must(func(*Thread) (uint64, error) { return 0, nil }) }
+		// wake is what the scheduler does when a goroutine becomes ready.
+		wake := func(w Waiting) {
+			if ready, words[0] = w, Forever; w == WaitsUrgent {
+				words[1] = Forever
+			}
+		}
 		null()
 		yields := func() int64 { return u.t.usage.involuntary.Load() }
 		spin := func(at int64) (yielded bool) {
@@ -129,38 +138,69 @@ func TestSlices(t *testing.T) {
 		// Any interrupt may have been that of a timer that fires early. Broken by a
 		// dispatch that takes the timer for set until its time has come: then no interrupt
 		// ends user mode any more.
-		if spin(first - 900) {
-			t.Error("yielded at the start of the slice with nobody waiting")
+		begin := first - 1e6
+		if spin(begin + 100) {
+			t.Error("gave way at the start of the slice with nothing ready")
 		}
 		if sets.Load() != base+1 || last.Load() != first {
 			t.Errorf("timer set %d times after an interrupt, to %d; want once, to %d", sets.Load()-base, last.Load(), first)
 		}
-		atomic.StoreInt64(&next[1], first-500) // a runtime timer comes first
-		m.k.TimerMoved()
+		atomic.StoreInt64(&next[1], begin+40_000) // a runtime timer comes first
+		words[0], words[1] = Forever, Forever
 		null()
-		if last.Load() != first-500 {
-			t.Errorf("timer at %d, want %d", last.Load(), first-500)
+		if last.Load() != begin+40_000 {
+			t.Errorf("timer at %d, want %d", last.Load()-begin, 40_000)
 		}
 		atomic.StoreInt64(&next[1], 0)
 		null()
-		if last.Load() != first-500 {
-			t.Errorf("timer put off to %d: it comes early once, and is set again then", last.Load())
+		if last.Load() != begin+40_000 {
+			t.Errorf("timer put off to %d: it comes early once, and is set again then", last.Load()-begin)
 		}
-		if spin(first - 100) {
-			t.Error("yielded inside the slice with nobody waiting")
+		if spin(begin + 50_000) {
+			t.Error("gave way inside the slice with nothing ready")
 		}
-		woken.Store(1)
-		if spin(first - 70) {
-			t.Error("yielded to a goroutine that was waiting already")
+		wake(WaitsLast)
+		if spin(begin + 60_000) {
+			t.Error("gave way to a thread that has used up a slice, before it has had its long share")
 		}
-		tm.wakes.Store(1)
-		if !spin(first - 50) {
-			t.Error("did not yield to a goroutine that the interrupt woke")
+		if last.Load() != begin+longShare {
+			t.Errorf("timer at %d, want %d", last.Load()-begin, longShare)
 		}
-		tm.wakes.Store(0)
-		if !spin(last.Load() + 2000) {
-			t.Error("did not yield at the end of the slice")
+		wake(WaitsWoken)
+		left := u.t.sliceEnd - now.Load()
+		if !spin(begin + 61_000) {
+			t.Error("did not give way to a woken thread, after its share")
 		}
+		if got := u.t.sliceEnd - now.Load(); got < left-2000 || got > left {
+			t.Errorf("%d ns of the slice left, want %d", got, left)
+		}
+		begin = u.t.turn
+		if wake(WaitsWoken); !spin(begin + 10) {
+			t.Error("did not give way at once, though it had not waited itself")
+		}
+		begin, u.t.share = u.t.turn, share
+		if wake(WaitsWoken); spin(begin + share - 1000) {
+			t.Error("gave way to a woken thread before it has had its share")
+		}
+		if last.Load() != begin+share {
+			t.Errorf("timer at %d, want %d", last.Load()-begin, share)
+		}
+		if wake(WaitsUrgent); !spin(begin + share - 900) {
+			t.Error("did not give way to a real-time thread at once")
+		}
+		wake(0)
+		if !spin(u.t.sliceEnd) {
+			t.Error("did not give way at the end of the slice")
+		}
+		// Now it computes.
+		begin = u.t.turn
+		if wake(WaitsLast); spin(begin + longShare + 1) {
+			t.Error("gave way to another that has used up a slice, before the end of its own")
+		}
+		if wake(WaitsCut); !spin(begin + longShare + 2) {
+			t.Error("did not give way to a thread that has not used up a slice")
+		}
+		wake(0)
 		base = sets.Load()
 		m.k.TimerMoved()
 		null()
@@ -174,12 +214,11 @@ func TestSlices(t *testing.T) {
 // afterwards. Broken by: runSeveral without the resume after rejoin.
 func TestTurnAfterRejoin(t *testing.T) {
 	var now, refuse atomic.Int64
-	tm := &timedMachine{sets: new(atomic.Int64), last: new(atomic.Int64), wakes: new(atomic.Int64), woken: new(atomic.Int64)}
+	tm := &timedMachine{sets: new(atomic.Int64), last: new(atomic.Int64)}
 	m := newMachine(t, 4096, func(c *Config) {
 		tm.machine = c.Machine.(*machine)
 		c.Machine = severalCPUs{tm}
 		c.Slice = time.Duration(2 * minSlice)
-		c.Woken = func() int { return 0 }
 		c.Clock = now.Load
 	})
 	others := func() { now.Add(100 * minSlice) }
@@ -212,10 +251,10 @@ type severalCPUs struct{ *timedMachine }
 func (severalCPUs) CPUs() int { return 2 }
 
 // CPUs on which threads begin slices at the same time set their timers to different times.
-// Broken by a slice that is as long on each CPU.
+// Broken by a turnEnd without skew.
 func TestSlicesOutOfStep(t *testing.T) {
 	var now, cpu atomic.Int64
-	tm := &timedMachine{sets: new(atomic.Int64), last: new(atomic.Int64), wakes: new(atomic.Int64), woken: new(atomic.Int64)}
+	tm := &timedMachine{sets: new(atomic.Int64), last: new(atomic.Int64)}
 	m := newMachine(t, 4096, func(c *Config) {
 		tm.machine = c.Machine.(*machine)
 		c.Machine = numberedCPUs{severalCPUs{tm}, &cpu}
@@ -277,14 +316,10 @@ func TestNextTimerWhileMoved(t *testing.T) {
 // timedMachine records the settings of the timer.
 type timedMachine struct {
 	*machine
-	sets, last   *atomic.Int64
-	wakes, woken *atomic.Int64 // how many goroutines each Dispatch wakes, and how many it has woken
+	sets, last *atomic.Int64
 }
 
-func (m *timedMachine) Dispatch() {
-	m.machine.Dispatch()
-	m.woken.Add(m.wakes.Load())
-}
+func (m *timedMachine) Dispatch() {}
 
 func (m *timedMachine) SetTimer(at int64) {
 	m.sets.Add(1)

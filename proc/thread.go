@@ -54,7 +54,10 @@ type Thread struct {
 	pm       *pmap.Pmap // [o] the page tables of space
 	sliceEnd int64      // [o] Kernel.Now at which the thread must yield
 	slice    int64      // [o] how long the thread may run while others wait, in nanoseconds
-	giveWay  bool       // [o] result of dispatch for the latest interrupt
+	turn     int64      // [o] Kernel.Now when it last got the CPU, plus what others have used since
+	share    int64      // [o] how long it has the CPU at least, from turn on: see the constant
+	computes bool       // [o] it has used up a slice since it last slept
+	realTime bool       // [o] SCHED_FIFO or SCHED_RR
 
 	// onCPU is the number of the CPU that runs user code of the thread, plus one; 0 if none
 	// does. It is used with several CPUs only: see cpu.go.

@@ -88,7 +88,6 @@ func (r *realTimer) start(at int64) {
 	} else {
 		r.timer.Reset(d)
 	}
-	r.p.k.TimerMoved()
 }
 
 // later returns the time d nanoseconds after at, or Forever if that overflows.

@@ -33,4 +33,6 @@ var rejoins atomic.Pointer[func()]
 func rejoin()   { (*rejoins.Load())() }
 func yieldAll() { runtime.Gosched() }
 
+func giveWay(bool) { runtime.Gosched() }
+
 func setPlace(uint64, int, bool, bool) {}

@@ -14,6 +14,8 @@ func leaveUser() bool { return runtime.LeaveUser() }
 func rejoin()         { runtime.Rejoin() }
 func yieldAll()       { runtime.YieldAll() }
 
+func giveWay(computes bool) { runtime.GiveWay(computes) }
+
 // setPlace sets how the scheduler of package runtime schedules the calling goroutine.
 func setPlace(cpus uint64, priority int, fifo, last bool) {
 	runtime.SetPlace(runtime.MakePlace(cpus, priority, fifo, last))

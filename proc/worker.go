@@ -29,7 +29,8 @@ type workerPool struct {
 	closed bool
 }
 
-// start runs t.main in a goroutine of its own. t is ready in every respect.
+// start runs t.main in a goroutine of its own. t is ready in every respect. Nobody waits for
+// a new thread yet, so it runs after threads that are woken.
 func (k *Kernel) start(t *Thread) {
 	k.starting.Add(1)
 	l := &k.workers
@@ -46,7 +47,7 @@ func (k *Kernel) start(t *Thread) {
 	l.n--
 	l.mu.Unlock()
 	w.t = t
-	w.parker.wake()
+	w.parker.start()
 }
 
 // work is the function that the worker's goroutine runs.

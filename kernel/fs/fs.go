@@ -132,9 +132,6 @@ type Config struct {
 	Now func() int64
 	// Monotonic returns the clock of deadlines, in nanoseconds. nil: the time since New.
 	Monotonic func() int64
-	// TimerMoved is called after a timer has been started that the thread may not wait for
-	// (proc.Kernel.TimerMoved). nil: not needed.
-	TimerMoved func()
 	// Console takes the console's output. nil: the output is thrown away. When Console has
 	// room for more, TTY.Sent must be called.
 	Console Output
@@ -239,9 +236,6 @@ func New(c Config) (*FS, error) {
 	if c.Monotonic == nil {
 		start := time.Now()
 		c.Monotonic = func() int64 { return int64(time.Since(start)) }
-	}
-	if c.TimerMoved == nil {
-		c.TimerMoved = func() {}
 	}
 	if c.Console == nil {
 		c.Console = OutputFunc(func([]byte) {})

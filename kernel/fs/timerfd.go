@@ -107,7 +107,6 @@ func (t *timerfd) startLocked() {
 	t.gen++
 	gen := t.gen
 	t.timer = time.AfterFunc(time.Duration(t.next-t.now()), func() { t.expire(gen) })
-	t.fs.cfg.TimerMoved()
 }
 
 // goOnLocked restarts an expired timer that has an interval, and counts the expirations

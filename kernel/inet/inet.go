@@ -49,9 +49,6 @@ type Config struct {
 	Random func(p []byte)
 	// Monotonic is the clock of deadlines, nanoseconds. Required.
 	Monotonic func() int64
-	// TimerMoved is called when a timer has been started that nobody may be waiting for;
-	// nil: nothing needs to know.
-	TimerMoved func()
 	// Link opens the network device when the stack starts; nil, or a nil result: there is
 	// none.
 	Link func() (stack.LinkEndpoint, error)
@@ -135,9 +132,6 @@ type Net struct {
 
 // New makes the network's families known to s. Nothing runs yet.
 func New(s *fs.FS, c Config) *Net {
-	if c.TimerMoved == nil {
-		c.TimerMoved = func() {}
-	}
 	n := &Net{cfg: c, clock: tcpip.NewStdClock(), socks: map[*sock]struct{}{}, firstWait: firstWait}
 	s.AddFamily(unix.AF_INET, n.family(unix.AF_INET))
 	s.AddFamily(unix.AF_INET6, n.family(unix.AF_INET6))
@@ -145,28 +139,6 @@ func New(s *fs.FS, c Config) *Net {
 	s.SetNetIoctl(n.Ioctl)
 	n.texts(s)
 	return n
-}
-
-// clock is the time for the stack, which tells of timers that were started.
-type clock struct {
-	tcpip.Clock
-	moved func()
-}
-
-type timer struct {
-	tcpip.Timer
-	moved func()
-}
-
-func (c *clock) AfterFunc(d time.Duration, f func()) tcpip.Timer {
-	t := &timer{c.Clock.AfterFunc(d, f), c.moved}
-	c.moved()
-	return t
-}
-
-func (t *timer) Reset(d time.Duration) {
-	t.Timer.Reset(d)
-	t.moved()
 }
 
 // reader is Random as an io.Reader, and source as a rand.Source.
@@ -185,7 +157,7 @@ func (n *Net) run() *stack.Stack {
 		n.stack = stack.New(stack.Options{
 			NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol, arp.NewProtocol},
 			TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
-			Clock:              &clock{n.clock, n.cfg.TimerMoved},
+			Clock:              n.clock,
 			HandleLocal:        true,
 			RawFactory:         raw.EndpointFactory{},
 			SecureRNG:          io.Reader(reader(n.cfg.Random)),

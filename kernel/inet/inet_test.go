@@ -38,11 +38,10 @@ func newWorld(t testing.TB) *world {
 		copy(p, bytes.Repeat(seed[:], len(p)/32+1))
 	}
 	w.Net = &Net{clock: w.time, socks: map[*sock]struct{}{}, cfg: Config{
-		Random:     random,
-		Monotonic:  func() int64 { return 1 },
-		TimerMoved: func() {},
-		Kernel:     w.charges.User(1),
-		Log:        func(line string) { t.Log(line) },
+		Random:    random,
+		Monotonic: func() int64 { return 1 },
+		Kernel:    w.charges.User(1),
+		Log:       func(line string) { t.Log(line) },
 	}}
 	t.Cleanup(func() {
 		w.pass(timeWait)

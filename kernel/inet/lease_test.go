@@ -73,7 +73,7 @@ func newLAN(t *testing.T, c Config, wait time.Duration) *lan {
 			p[i] = byte(i)
 		}
 	}
-	c.Monotonic, c.TimerMoved, c.Kernel = func() int64 { return 1 }, func() {}, charge.Unlimited().User(1)
+	c.Monotonic, c.Kernel = func() int64 { return 1 }, charge.Unlimited().User(1)
 	c.Log = func(line string) {
 		l.mu.Lock()
 		defer l.mu.Unlock()

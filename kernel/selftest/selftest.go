@@ -103,7 +103,7 @@ type test struct {
 
 // tests has all tests by topic, in the order in which they run: foundations first.
 var tests = slices.Concat(frameTests, pageTableTests, kernelMapTests, userModeTests, machineTests, cpuTests, mapTests,
-	cowTests, purgeTests, exitPathTests, cpuExitTests, pressureTests, faultTests, heapTests, fileTests, consoleTests, debateTests)
+	cowTests, purgeTests, exitPathTests, cpuExitTests, pressureTests, faultTests, heapTests, fileTests, turnTests, consoleTests, debateTests)
 
 // Run runs the selected tests and reports each.
 func Run(e *Env) {

@@ -244,7 +244,7 @@ func readyRaised(mp *m, pp *p) {
 	for !mp.raised.empty() {
 		gp := mp.raised.pop()
 		casgstatus(gp, _Gwaiting, _Grunnable)
-		pp.grim.woken.put(gp) // kernel goroutines, which run on any CPU
+		runqput(pp, gp, true) // kernel goroutines, which run on any CPU
 	}
 }
 
@@ -279,20 +279,20 @@ func wakeSelf(mp *m) {
 	}
 }
 
-// timerMoved wakes the CPU that has the timers ts, if it sleeps, because one of them was
+// timerMoved makes the CPU that has the timers ts look at them, because one of them was
 // made earlier.
 func timerMoved(ts *timers) {
-	if !severalCPUs {
-		return
-	}
-	for i, pp := range allp {
-		if &pp.timers == ts {
-			if mp := ms[i].ptr(); mp != nil {
-				wakeCPU(mp)
+	mp := acquirem()
+	if own := mp.p.ptr(); &own.timers == ts {
+		own.grim.timerStarted()
+	} else {
+		for i, pp := range allp {
+			if target := ms[i].ptr(); &pp.timers == ts && target != nil && !lookAgain(pp, target) {
+				wakeCPU(target)
 			}
-			return
 		}
 	}
+	releasem(mp)
 }
 
 // Pause lets other CPUs run, for which the caller waits in a loop that does not block.

@@ -82,13 +82,9 @@ func handOver(pp *p) *g {
 // Unpark wakes the goroutine in Park, or makes the next Park return at once. Several in a
 // row count as one. It does not block or allocate.
 func (p *Parker) Unpark() {
-	old := atomic.Xchguintptr(&p.word, parkerSet)
-	if old == 0 || old == parkerSet {
+	gp := p.wake()
+	if gp == nil {
 		return
-	}
-	gp := (*g)(unsafe.Pointer(old))
-	if !gp.atomicstatus.CompareAndSwap(_Gwaiting, _Grunnable) {
-		casgstatus(gp, _Gwaiting, _Grunnable)
 	}
 	if severalCPUs || gp.grim != 0 {
 		mp := acquirem() // stays on the P
@@ -96,5 +92,33 @@ func (p *Parker) Unpark() {
 		releasem(mp)
 		return
 	}
-	getg().m.p.ptr().grim.woken.q.pushBack(gp)
+	own := &getg().m.p.ptr().grim
+	own.ready[readyWoken].q.pushBack(gp)
+	own.checkTimer()
+}
+
+// UnparkCut is Unpark for a goroutine that runs after those that are woken. The running one
+// is not told to make room for it. The goroutine must not have a Place.
+func (p *Parker) UnparkCut() {
+	gp := p.wake()
+	if gp == nil {
+		return
+	}
+	mp := acquirem() // stays on the P
+	mp.p.ptr().grim.ready[readyCut].put(gp, false)
+	wakep()
+	releasem(mp)
+}
+
+// wake makes the goroutine in Park runnable, and returns it; nil if there is none.
+func (p *Parker) wake() *g {
+	old := atomic.Xchguintptr(&p.word, parkerSet)
+	if old == 0 || old == parkerSet {
+		return nil
+	}
+	gp := (*g)(unsafe.Pointer(old))
+	if !gp.atomicstatus.CompareAndSwap(_Gwaiting, _Grunnable) {
+		casgstatus(gp, _Gwaiting, _Grunnable)
+	}
+	return gp
 }

@@ -59,17 +59,17 @@ type perPlaced struct {
 	// nextSpecial has chosen last is a real-time one.
 	special uint32
 
-	// kicked says that a goroutine has been added that may go before the running one.
+	// kicked says that another CPU has added a goroutine, or changed a timer, so that this
+	// CPU must look at its queues and timers before it enters user mode. Waits sets it to 0.
 	kicked uint32
 
-	// armed is the word that SetTimerWord has set.
-	armed *int64
+	// timer has the words that SetTimerWords has set.
+	timer *[2]int64
 
 	alternate bool // which of two queues is next
 
-	// bound has the goroutines that may run on this CPU but not on all CPUs: those that
-	// were woken, and those that have used up a slice.
-	bound [2]wokenQueue
+	// bound has the goroutines that may run on this CPU but not on all CPUs.
+	bound readyQueues
 
 	rt rtQueue
 }
@@ -121,28 +121,55 @@ func (r *rtQueue) put(gp *g, first bool) {
 	r.release()
 }
 
+// first returns the highest priority of which the first goroutine may run on CPU n; 0 if
+// there is none. Of each priority, only the first is looked at. lock must be held.
+//
+//go:nowritebarrierrec
+func (r *rtQueue) first(n int32) int {
+	for i := priorities - 1; i > 0; i-- {
+		if r.bits[i/64]>>(i%64)&1 != 0 && r.q[i].head.ptr().grim.allows(n) {
+			return i
+		}
+	}
+	return 0
+}
+
 // take takes the first goroutine of the highest priority that may run on CPU n; nil if there
-// is none. Of each priority, only the first is looked at.
+// is none.
 func (r *rtQueue) take(n int32) (gp *g) {
 	if atomic.Load(&r.n) == 0 {
 		return nil
 	}
 	r.acquire()
-	for i := priorities - 1; i > 0; i-- {
-		if r.bits[i/64]>>(i%64)&1 == 0 {
-			continue
+	if i := r.first(n); i != 0 {
+		gp = r.q[i].pop()
+		if r.q[i].empty() {
+			r.bits[i/64] &^= 1 << (i % 64)
 		}
-		if first := r.q[i].head.ptr(); first.grim.allows(n) {
-			gp = r.q[i].pop()
-			if r.q[i].empty() {
-				r.bits[i/64] &^= 1 << (i % 64)
-			}
-			atomic.Xadd(&r.n, -1)
-			break
-		}
+		atomic.Xadd(&r.n, -1)
 	}
 	r.release()
 	return gp
+}
+
+// top returns the highest priority of which take would find a goroutine; 0: none.
+//
+//go:nowritebarrierrec
+func (r *rtQueue) top(n int32) (priority int) {
+	if atomic.Load(&r.n) != 0 {
+		r.acquire()
+		priority = r.first(n)
+		r.release()
+	}
+	return priority
+}
+
+// usedUp reports whether real-time goroutines have had their share of this period.
+func (r *rtQueue) usedUp() bool {
+	if now := nanotime(); now-r.period >= rtPeriod {
+		r.period, r.used = now, 0
+	}
+	return r.used >= rtShare
 }
 
 // takeFor takes the first of the goroutines in w that may run on CPU n, of those that it
@@ -217,22 +244,19 @@ func putSpecial(pp *p, gp *g, next bool) bool {
 		if pl&placeLast != 0 {
 			next = false
 		}
-		i := 1
+		kind := readyLast
 		if next {
-			i = 0
+			kind = readyWoken
 		}
 		atomic.Xadd(&own.special, 1)
-		own.bound[i].put(gp)
+		own.bound[kind].put(gp, false)
 	default:
 		return false
 	}
 	if target != pp {
 		kick(target, next)
-	} else if pl.priority() != 0 {
-		atomic.Store(&own.kicked, 1)
-		if own.armed != nil {
-			atomic.Storeint64(own.armed, 1<<63-1)
-		}
+	} else {
+		own.timerStarted()
 	}
 	return true
 }
@@ -247,17 +271,17 @@ func readyOn(pp *p, gp *g, next bool) {
 	}
 }
 
-// putFirstSpecial adds gp to pp, on which it has run, before others of its kind. It
-// returns false if the goroutine belongs into the usual queues.
-func putFirstSpecial(pp *p, gp *g) bool {
+// requeueSpecial is requeue for a goroutine that has a Place. It returns false if the
+// goroutine belongs into the usual queues.
+func requeueSpecial(pp *p, gp *g, kind int, first bool) bool {
 	own := &pp.grim
 	switch {
 	case gp.grim.priority() != 0:
 		atomic.Xadd(&own.special, 1)
-		own.rt.put(gp, true)
+		own.rt.put(gp, first)
 	case gp.grim&placeCPUs != 0:
 		atomic.Xadd(&own.special, 1)
-		own.bound[0].putFirst(gp)
+		own.bound[kind].put(gp, first)
 	default:
 		return false
 	}
@@ -276,7 +300,7 @@ func homeOf(pp *p, pl Place) *p {
 		if idlepMask.read(uint32(p2.id)) {
 			return p2
 		}
-		n := p2.grim.woken.length() + int32(atomic.Load(&p2.grim.special)) + int32(p2.runqtail-atomic.Load(&p2.runqhead))
+		n := p2.grim.ready.length() + int32(atomic.Load(&p2.grim.special)) + int32(p2.runqtail-atomic.Load(&p2.runqhead))
 		if p2 == pp {
 			n = -1
 		}
@@ -309,21 +333,28 @@ func kick(pp *p, next bool) {
 	if idle {
 		startm(pp, false, false)
 	} else if next {
-		atomic.Store(&pp.grim.kicked, 1)
-		target := mOf(pp)
-		gp := (*g)(atomic.Loadp(unsafe.Pointer(&target.curg)))
-		if gp != nil && readgstatus(gp)&^_Gscan == _Gsyscall {
-			goos.Wake(uint64(target.cpu))
-		}
+		lookAgain(pp, mOf(pp))
 	}
 	releasem(mp)
+}
+
+// lookAgain makes the CPU of pp and target, another CPU's, look at its queues and timers
+// before it goes on with user code: at once if it is in user mode. It returns false if the
+// CPU was not in user mode.
+func lookAgain(pp *p, target *m) bool {
+	atomic.Store(&pp.grim.kicked, 1)
+	gp := (*g)(atomic.Loadp(unsafe.Pointer(&target.curg)))
+	inUser := gp != nil && readgstatus(gp)&^_Gscan == _Gsyscall
+	if inUser {
+		goos.Wake(uint64(target.cpu))
+	}
+	return inUser
 }
 
 // nextSpecial is nextReady if there are goroutines with a Place.
 func nextSpecial(pp *p) (gp *g) {
 	own := &pp.grim
 	r := &own.rt
-	atomic.Store(&own.kicked, 0)
 	if r.since != 0 {
 		r.used += nanotime() - r.since
 		r.since = 0
@@ -333,21 +364,46 @@ func nextSpecial(pp *p) (gp *g) {
 		return gp
 	}
 	own.alternate = !own.alternate
-	own.turns++
-	woken := own.turns < maxTurns
-	for range 2 {
-		if woken {
-			gp = takeEither(pp, 0)
-		} else {
-			own.turns = 0
-			gp = takeEither(pp, 1)
-		}
-		if gp != nil {
+	if !(own.ready[readyWoken].empty() && own.bound[readyWoken].empty()) && !lowerDue(pp) {
+		if gp = takeEither(pp, readyWoken); gp != nil {
 			return gp
 		}
-		woken = !woken
+	}
+	own.since = 0
+	kinds := [...]int{readyCut, readyLast, readyWoken}
+	if !(own.ready[readyCut].empty() && own.bound[readyCut].empty()) && !own.cutFirst() {
+		kinds[0], kinds[1] = readyLast, readyCut
+	}
+	for _, kind := range kinds {
+		if gp = takeEither(pp, kind); gp != nil {
+			return gp
+		}
 	}
 	return takeRealTime(pp, true)
+}
+
+// boundWait reports whether goroutines wait in the second and third queue of bound.
+func (own *perP) boundWait() bool {
+	return atomic.Load(&own.special) != 0 && !(own.bound[readyCut].empty() && own.bound[readyLast].empty())
+}
+
+// specialWoken reports whether a goroutine with a Place was woken and has not run since.
+func (own *perP) specialWoken() bool {
+	return atomic.Load(&own.special) != 0 && (!own.bound[readyWoken].empty() || atomic.Load(&own.rt.n) != 0)
+}
+
+// specialWaits is Waits for the goroutines with a Place. gp is the running one.
+func specialWaits(pp *p, gp *g) (kinds int) {
+	own := &pp.grim
+	for i := range own.bound {
+		if !own.bound[i].empty() {
+			kinds |= WaitsWoken << i
+		}
+	}
+	if own.rt.top(pp.id) > gp.grim.priority() && !own.rt.usedUp() {
+		kinds |= WaitsUrgent
+	}
+	return kinds
 }
 
 // takeRealTime takes a real-time goroutine, if they have not used up their share; with
@@ -358,22 +414,18 @@ func takeRealTime(pp *p, anyway bool) *g {
 	if atomic.Load(&r.n) == 0 {
 		return nil
 	}
-	now := nanotime()
-	if now-r.period >= rtPeriod {
-		r.period, r.used = now, 0
-	}
-	if r.used >= rtShare && !anyway {
+	if r.usedUp() && !anyway {
 		return nil
 	}
 	gp := r.take(pp.id)
 	if gp != nil {
-		r.since = now // stays counted in special
+		r.since = nanotime() // stays counted in special
 	}
 	return gp
 }
 
-// takeEither takes a goroutine that was woken (0) or has used up a slice (1). It takes
-// goroutines that run on any CPU and bound ones in turns.
+// takeEither takes a goroutine of one of the three kinds. It takes goroutines that run on
+// any CPU and bound ones in turns.
 func takeEither(pp *p, kind int) (gp *g) {
 	own := &pp.grim
 	bound := own.alternate
@@ -383,10 +435,10 @@ func takeEither(pp *p, kind int) (gp *g) {
 			if gp = own.bound[kind].take(); gp != nil {
 				atomic.Xadd(&own.special, -1)
 			}
-		case kind == 0:
-			gp = own.woken.take()
+		case kind == readyLast:
+			gp = takeLast(pp)
 		default:
-			gp, _ = runqget(pp)
+			gp = own.ready[kind].take()
 		}
 		if gp != nil {
 			return gp
@@ -411,7 +463,7 @@ func stealReady(p2 *p) *g {
 			return gp
 		}
 	}
-	return own.woken.take()
+	return own.ready.take()
 }
 
 // runsHere reports whether p2 has a goroutine that this CPU could steal.
@@ -422,7 +474,7 @@ func runsHere(p2 *p) bool {
 	if atomic.Load(&own.special) == 0 {
 		return !runqempty(p2)
 	}
-	if !own.woken.empty() || atomic.Load(&p2.runqhead) != atomic.Load(&p2.runqtail) {
+	if own.ready.length() != 0 || atomic.Load(&p2.runqhead) != atomic.Load(&p2.runqtail) {
 		return true
 	}
 	n := getg().m.cpu
@@ -431,7 +483,7 @@ func runsHere(p2 *p) bool {
 			return true
 		}
 	}
-	return own.rt.has(n)
+	return own.rt.top(n) != 0
 }
 
 // has reports whether takeFor would find a goroutine.
@@ -451,35 +503,8 @@ func (w *wokenQueue) has(n int32) (ok bool) {
 	return ok
 }
 
-// has reports whether take would find a goroutine.
-//
-//go:nowritebarrierrec
-func (r *rtQueue) has(n int32) (ok bool) {
-	if atomic.Load(&r.n) == 0 {
-		return false
-	}
-	r.acquire()
-	for i := 1; i < priorities && !ok; i++ {
-		ok = r.bits[i/64]>>(i%64)&1 != 0 && r.q[i].head.ptr().grim.allows(n)
-	}
-	r.release()
-	return ok
-}
-
 // waitsHere reports whether another CPU has added a goroutine for this CPU to the queues of
 // mp's P.
 //
 //go:nowritebarrierrec
 func waitsHere(mp *m) bool { return atomic.Load(&allp[mp.cpu].grim.special) != 0 }
-
-// Kicked reports, once, whether a goroutine has been added to this CPU's queues that may go
-// before the running one.
-func Kicked() bool {
-	k := &getg().m.p.ptr().grim.kicked
-	return atomic.Load(k) != 0 && atomic.Xchg(k, 0) != 0
-}
-
-// SetTimerWord sets the word that holds the time to which a CPU's timer is set. When a
-// real-time goroutine becomes ready there, the word is set to the end of time, so that the
-// kernel checks the timer again.
-func SetTimerWord(cpu int, armed *int64) { allp[cpu].grim.armed = armed }

@@ -9,20 +9,45 @@ import (
 
 // Which goroutine runs next. Without sysmon, the runtime's own order is only by time of
 // arrival. So a thread that waits for a byte would get it only after the slices of all
-// threads that compute. Here, goroutines that have been woken or started are in one queue,
-// and those that Gosched has put back are in the P's queue. The first queue goes first.
-// Every maxTurns picks, a goroutine is taken from the P's queue. Then a user thread that
-// computes gets a slice of milliseconds. The turns of the goroutines in the first queue are
-// short, as they would otherwise have been put back by Gosched.
+// threads that compute. Here a P has three queues, and the first that is not empty has the
+// next goroutine:
+//
+//   - readyWoken has goroutines that were woken or started.
+//   - readyCut has those that made room for woken ones in the middle of their work: threads
+//     that have not used up a slice since they last slept, and kernel code that calls Yield.
+//   - readyLast has those that Gosched has put back, and threads that have used up a slice.
+//
+// While goroutines are in the first queue, the others have a turn each time that the first
+// has had the CPU for wokenTime. Turns of the second and third queue alternate. So a user
+// thread that computes gets a slice of milliseconds if it is alone, and short turns if
+// others are woken. How long a turn is decides package proc: the end of the turn of a thread
+// in user mode is the time to which the CPU's timer is set. Each goroutine that becomes
+// ready, and each timer that is started, makes the CPU check that time before it enters user
+// mode again (perP.checkTimer).
 
-// maxTurns is how many goroutines in a row may be taken from woken.
-const maxTurns = 64
+// wokenTime is how long, in nanoseconds, goroutines in the other queues wait for woken ones.
+// One of their turns is a third of that then (share in package proc).
+const wokenTime = 75_000
+
+// readyQueues are the queues of a P, by what the goroutines in them have done before.
+type readyQueues [3]wokenQueue
+
+const (
+	readyWoken = iota
+	readyCut
+	readyLast
+)
 
 // perP has the fields of a P that the stock runtime does not have.
 type perP struct {
-	woken wokenQueue
+	// ready has the goroutines that are scheduled in the usual way. The P's own queue is
+	// only used for goroutines that are moved from another P's or from the global queue.
+	ready readyQueues
 
-	turns     uint32 // picks, and calls of Yield, since a goroutine was taken from the P's queue
+	// since is when a woken goroutine was first chosen while others waited, since a goroutine
+	// of another queue was last chosen; 0: none was.
+	since     int64
+	lowers    uint32 // choices between readyCut and readyLast
 	handOvers uint32 // calls of handOver
 	slices    uint32 // calls of YieldAll
 
@@ -31,11 +56,11 @@ type perP struct {
 	perPlaced // grim_place.go
 }
 
-// wokenQueue is the queue of a P's goroutines that were made ready, first come first
-// served. The P's own CPU adds to it and takes from it. Other CPUs steal from it, and an
-// idle CPU adds to the queue of its own P without owning the P (wakeSelf, rejoin). So with
-// several CPUs the queue is used with lock held, for a few instructions, which nothing
-// interrupts: callers are on the scheduler's stack or hold their M.
+// wokenQueue is a queue of a P's goroutines, first come first served. The P's own CPU adds
+// to it and takes from it. Other CPUs steal from it, and an idle CPU adds to the queue of
+// its own P without owning the P (wakeSelf, rejoin). So with several CPUs the queue is used
+// with lock held, for a few instructions, which nothing interrupts: callers are on the
+// scheduler's stack or hold their M.
 type wokenQueue struct {
 	lock uint32
 	q    gQueue
@@ -64,17 +89,14 @@ func (w *wokenQueue) release() {
 	}
 }
 
-// put adds gp at the end.
-func (w *wokenQueue) put(gp *g) {
+// put adds gp at the end, or with first before all others.
+func (w *wokenQueue) put(gp *g, first bool) {
 	w.acquire()
-	w.q.pushBack(gp)
-	w.release()
-}
-
-// putFirst adds gp before all others.
-func (w *wokenQueue) putFirst(gp *g) {
-	w.acquire()
-	w.q.push(gp)
+	if first {
+		w.q.push(gp)
+	} else {
+		w.q.pushBack(gp)
+	}
 	w.release()
 }
 
@@ -89,31 +111,135 @@ func (w *wokenQueue) take() *g {
 	return gp
 }
 
-// nextReady takes the goroutine that must run next from its queue. It returns nil if both
+// length returns how many goroutines are in the queues at the moment.
+func (r *readyQueues) length() (n int32) {
+	for i := range r {
+		n += r[i].length()
+	}
+	return n
+}
+
+// take removes a goroutine of any queue and returns it, or nil if there is none.
+func (r *readyQueues) take() (gp *g) {
+	for i := 0; i < len(r) && gp == nil; i++ {
+		gp = r[i].take()
+	}
+	return gp
+}
+
+// runqput makes gp ready on pp, the P of this CPU; next: it was woken or started. It takes
+// the place of the stock runtime's function.
+func runqput(pp *p, gp *g, next bool) {
+	if gp.grim != 0 && putSpecial(pp, gp, next) {
+		return
+	}
+	if next && gp.grim&placeLast == 0 {
+		pp.grim.ready[readyWoken].put(gp, false)
+		pp.grim.checkTimer()
+	} else {
+		pp.grim.ready[readyLast].put(gp, false)
+	}
+}
+
+// requeue queues gp, which has had the CPU of pp, there: in a queue of its kind, or
+// with first before all others of that queue.
+func requeue(pp *p, gp *g, kind int, first bool) {
+	if gp.grim != 0 {
+		if gp.grim&placeLast != 0 {
+			kind = readyLast
+		}
+		if requeueSpecial(pp, gp, kind, first) {
+			return
+		}
+	}
+	pp.grim.ready[kind].put(gp, first)
+}
+
+// queuesEmpty reports whether no goroutine is ready on pp, but for those in the stock
+// runtime's queue.
+func (pp *p) queuesEmpty() bool {
+	r := &pp.grim.ready
+	return r[readyWoken].empty() && r[readyCut].empty() && r[readyLast].empty() && atomic.Load(&pp.grim.special) == 0
+}
+
+// nextReady takes the goroutine that must run next from its queue. It returns nil if all
 // queues are empty.
 func nextReady(pp *p) *g {
 	own := &pp.grim
 	if atomic.Load(&own.special) != 0 {
 		return nextSpecial(pp)
 	}
-	if own.turns++; own.turns < maxTurns {
-		if severalCPUs {
-			if gp := own.woken.take(); gp != nil {
+	w, cut := &own.ready[readyWoken], &own.ready[readyCut]
+	if !w.empty() {
+		if cut.empty() && own.ready[readyLast].empty() && atomic.Load(&pp.runqhead) == atomic.Load(&pp.runqtail) {
+			var gp *g
+			if severalCPUs {
+				gp = w.take()
+			} else {
+				gp = w.q.pop() // take, without calls
+			}
+			if w.empty() && own.timer != nil {
+				own.timer[0] = own.timer[1] // gp is alone: the timer need not be checked
+			}
+			if gp != nil {
 				return gp
 			}
-		} else if gp := own.woken.q.pop(); gp != nil { // take, without calls
+		} else if !lowerDue(pp) {
+			if gp := w.take(); gp != nil {
+				return gp
+			}
+		}
+	}
+	own.since = 0
+	if !cut.empty() && own.cutFirst() {
+		if gp := cut.take(); gp != nil {
 			return gp
 		}
 	}
-	own.turns = 0
-	if gp, _ := runqget(pp); gp != nil {
+	if gp := takeLast(pp); gp != nil {
 		return gp
 	}
-	return own.woken.take()
+	if gp := cut.take(); gp != nil {
+		return gp
+	}
+	return w.take()
 }
 
-// stealWaiting takes a goroutine that has used up a slice on another CPU, waits there, and
-// may run on pp. It returns nil if there is none.
+// lowerDue reports whether a goroutine of the second or third queue has waited long enough
+// for woken ones.
+func lowerDue(pp *p) bool {
+	own := &pp.grim
+	if own.ready[readyCut].empty() && own.ready[readyLast].empty() &&
+		atomic.Load(&pp.runqhead) == atomic.Load(&pp.runqtail) && !own.boundWait() {
+		return false
+	}
+	now := nanotime()
+	if own.since == 0 {
+		own.since = now
+		return false
+	}
+	return now-own.since >= wokenTime
+}
+
+// cutFirst chooses between the second queue and the third, in turns.
+func (own *perP) cutFirst() bool {
+	own.lowers++
+	return own.lowers%2 != 0
+}
+
+// takeLast takes a goroutine of the third queue. Those that were moved here from elsewhere
+// are few, and go first.
+func takeLast(pp *p) *g {
+	if atomic.Load(&pp.runqhead) != atomic.Load(&pp.runqtail) {
+		if gp, _ := runqget(pp); gp != nil {
+			return gp
+		}
+	}
+	return pp.grim.ready[readyLast].take()
+}
+
+// stealWaiting takes a goroutine that waits on another CPU and may run on pp. It returns nil
+// if there is none.
 func stealWaiting(pp *p) *g {
 	for i := range allp {
 		p2 := allp[(int(pp.id)+i)%len(allp)]
@@ -127,44 +253,109 @@ func stealWaiting(pp *p) *g {
 	return nil
 }
 
-// drainWoken moves all goroutines of pp's woken to q.
-func drainWoken(pp *p, q *gQueue) {
-	for gp := pp.grim.woken.take(); gp != nil; gp = pp.grim.woken.take() {
+// drainReady moves all goroutines in pp's ready to q.
+func drainReady(pp *p, q *gQueue) {
+	for gp := pp.grim.ready.take(); gp != nil; gp = pp.grim.ready.take() {
 		q.pushBack(gp)
 	}
 }
 
-// Woken returns how many goroutines have been made ready on this CPU and have not run
-// since.
-func Woken() int {
-	own := &getg().m.p.ptr().grim
-	return int(own.woken.q.size) + int(atomic.Load(&own.special))
+// endOfTime is the largest number of nanoseconds.
+const endOfTime = 1<<63 - 1
+
+// checkTimer makes this CPU, whose P has own, check the time of its timer before it enters
+// user mode, because a goroutine has become ready.
+func (own *perP) checkTimer() {
+	if own.timer != nil {
+		own.timer[0] = endOfTime
+	}
+}
+
+// timerStarted is checkTimer for a timer of the runtime that is due before all others of
+// the P, and for goroutines with a Place: these may go before the running one at once.
+func (own *perP) timerStarted() {
+	if own.timer != nil {
+		own.timer[0], own.timer[1] = endOfTime, endOfTime
+	}
+}
+
+// SetTimerWords sets two words for a CPU. The second holds the time to which its timer is
+// set. The first holds the same time, or the end of time if the timer must be checked
+// before the CPU enters user mode. The scheduler stores the end of time in the first when a
+// goroutine becomes ready on the CPU, and in both when a timer of the runtime is started
+// there. It copies the second word to the first when only one goroutine is ready. All stores
+// are whole words, and only the CPU itself reads or writes them. (See Waits for what other
+// CPUs do.)
+func SetTimerWords(cpu int, timer *[2]int64) { allp[cpu].grim.timer = timer }
+
+// What Waits returns: bits.
+const (
+	WaitsUrgent = 1 << iota // a real-time goroutine that goes before the calling one
+	WaitsWoken              // a goroutine that was woken or started
+	WaitsCut                // one that made room for woken ones in the middle of its work
+	WaitsLast               // one that has used up a slice
+)
+
+// Waits tells what is ready on this CPU. With several CPUs the caller is pinned. It is for
+// the last look before user mode: if another CPU changes something after this, EnterUser
+// returns false.
+func Waits() (kinds int) {
+	gp := getg()
+	pp := gp.m.p.ptr()
+	own := &pp.grim
+	if severalCPUs {
+		atomic.Xchg(&own.kicked, 0) // a barrier: before the look at the queues
+	}
+	for i := range own.ready {
+		if !own.ready[i].empty() {
+			kinds |= WaitsWoken << i
+		}
+	}
+	if atomic.Load(&pp.runqhead) != atomic.Load(&pp.runqtail) {
+		kinds |= WaitsLast
+	}
+	if atomic.Load(&own.special) != 0 {
+		kinds |= specialWaits(pp, gp)
+	}
+	return kinds
 }
 
 // Yield first runs the goroutines that have been woken on this CPU so far. It is for kernel
 // code in the middle of long work. Gosched, for goroutines that compute in user mode, lets
-// all run. If no goroutine was woken and no timer is due, Yield only counts as a turn, so
-// that the P's queue gets its own.
+// all run. If no goroutine was woken, no timer is due, and none has waited for long, the
+// caller goes on.
 func Yield() {
-	own := &getg().m.p.ptr().grim
-	if own.turns++; own.turns < maxTurns && own.woken.empty() {
+	pp := getg().m.p.ptr()
+	if pp.grim.ready[readyWoken].empty() && !pp.grim.specialWoken() && !lowerDue(pp) {
 		if at := NextTimer(); at < 0 || at > nanotime() {
 			return
 		}
 	}
-	mcall(yieldWoken)
+	mcall(yieldCut)
 }
 
-// yieldWoken queues gp after the goroutines of the timers that are due. The scheduler would
-// check the timers too late: gp would run first.
-func yieldWoken(gp *g) {
+// GiveWay runs goroutines that have been woken on this CPU. It is for a thread that has to
+// make room for them before its slice is over. computes: it has used up a slice since it
+// last slept, so it runs again before others that have.
+func GiveWay(computes bool) {
+	if computes {
+		mcall(yieldFirst)
+	} else {
+		mcall(yieldCut)
+	}
+}
+
+func yieldCut(gp *g)   { yieldTo(gp, readyCut, false) }
+func yieldFirst(gp *g) { yieldTo(gp, readyLast, true) }
+
+// yieldTo queues gp in one of this CPU's queues, after the goroutines of the timers that are
+// due. The scheduler would check the timers too late: gp could run first.
+func yieldTo(gp *g, kind int, first bool) {
 	casgstatus(gp, _Grunning, _Grunnable)
 	dropg()
 	pp := getg().m.p.ptr()
 	pp.timers.check(0, nil)
-	if gp.grim == 0 || !putFirstSpecial(pp, gp) {
-		pp.grim.woken.put(gp)
-	}
+	requeue(pp, gp, kind, first || gp.grim.priority() != 0)
 	schedule()
 }
 
@@ -191,7 +382,9 @@ func sliceOver(gp *g) {
 			execute(other, false)
 		}
 	}
-	if gp.grim == 0 || gp.grim&placeFIFO == 0 || !putFirstSpecial(pp, gp) {
+	if gp.grim&placeFIFO != 0 {
+		requeue(pp, gp, readyLast, true)
+	} else {
 		runqput(pp, gp, false)
 	}
 	schedule()

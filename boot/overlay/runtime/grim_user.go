@@ -118,18 +118,8 @@ func rejoin(gp *g) {
 	}
 	dropg()
 	pp := mp.p.ptr()
-	if atomic.Load(&pp.grim.kicked) != 0 {
-		// The goroutine that was added goes first, unless this one is real-time.
-		atomic.Store(&pp.grim.kicked, 0)
-		if gp.grim.priority() == 0 || !putFirstSpecial(pp, gp) {
-			runqput(pp, gp, false)
-		}
-		schedule()
-	}
 	if sched.gcwaiting.Load() || pp.runSafePointFn != 0 {
-		if gp.grim == 0 || !putFirstSpecial(pp, gp) {
-			pp.grim.woken.putFirst(gp)
-		}
+		requeue(pp, gp, readyWoken, true)
 		schedule()
 	}
 	execute(gp, true)

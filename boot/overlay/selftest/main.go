@@ -101,7 +101,7 @@ var tests = []testCase{
 	{name: "LockOSThread keeps others running", run: locked},
 	{name: "interrupt wakes goroutine", run: interrupts},
 	{name: "interrupt from the idle hook", run: idleInterrupt},
-	{name: "NextTimer and Woken", run: scheduler},
+	{name: "NextTimer and Waits", run: scheduler},
 	{name: "Park and Unpark", run: parking},
 	{name: "who was woken runs first", run: wokenFirst},
 	{name: "a due timer goes before who yields", run: dueFirst},
@@ -330,13 +330,13 @@ func scheduler() error {
 		return fmt.Errorf("NextTimer is %d, want %d", n, want)
 	}
 	t.Stop()
-	if n := runtime.Woken(); n != 0 {
-		return fmt.Errorf("%d goroutines woken with nobody there", n)
+	if k := runtime.Waits(); k != 0 {
+		return fmt.Errorf("Waits is %#x with nobody there", k)
 	}
 	ran := false
 	go func() { ran = true }()
-	if n := runtime.Woken(); n != 1 {
-		return fmt.Errorf("%d goroutines woken after a go statement", n)
+	if k := runtime.Waits(); k != runtime.WaitsWoken {
+		return fmt.Errorf("Waits is %#x after a go statement", k)
 	}
 	runtime.Gosched()
 	if !ran {
