@@ -82,9 +82,13 @@ func handOver(pp *p) *g {
 // Unpark wakes the goroutine in Park, or makes the next Park return at once. Several in a
 // row count as one. It does not block or allocate.
 func (p *Parker) Unpark() {
-	gp := p.wake()
-	if gp == nil {
+	old := atomic.Xchguintptr(&p.word, parkerSet)
+	if old == 0 || old == parkerSet {
 		return
+	}
+	gp := (*g)(unsafe.Pointer(old))
+	if !gp.atomicstatus.CompareAndSwap(_Gwaiting, _Grunnable) {
+		casgstatus(gp, _Gwaiting, _Grunnable)
 	}
 	if severalCPUs || gp.grim != 0 {
 		mp := acquirem() // stays on the P
@@ -100,25 +104,20 @@ func (p *Parker) Unpark() {
 // UnparkCut is Unpark for a goroutine that runs after those that are woken. The running one
 // is not told to make room for it. The goroutine must not have a Place.
 func (p *Parker) UnparkCut() {
-	gp := p.wake()
-	if gp == nil {
-		return
-	}
-	mp := acquirem() // stays on the P
-	mp.p.ptr().grim.ready[readyCut].put(gp, false)
-	wakep()
-	releasem(mp)
-}
-
-// wake makes the goroutine in Park runnable, and returns it; nil if there is none.
-func (p *Parker) wake() *g {
 	old := atomic.Xchguintptr(&p.word, parkerSet)
 	if old == 0 || old == parkerSet {
-		return nil
+		return
 	}
 	gp := (*g)(unsafe.Pointer(old))
 	if !gp.atomicstatus.CompareAndSwap(_Gwaiting, _Grunnable) {
 		casgstatus(gp, _Gwaiting, _Grunnable)
 	}
-	return gp
+	if severalCPUs {
+		mp := acquirem() // stays on the P
+		mp.p.ptr().grim.ready[readyCut].put(gp, false)
+		wakep()
+		releasem(mp)
+		return
+	}
+	getg().m.p.ptr().grim.ready[readyCut].q.pushBack(gp)
 }

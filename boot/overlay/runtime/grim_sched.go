@@ -171,27 +171,27 @@ func nextReady(pp *p) *g {
 	}
 	w, cut := &own.ready[readyWoken], &own.ready[readyCut]
 	if !w.empty() {
-		if cut.empty() && own.ready[readyLast].empty() && atomic.Load(&pp.runqhead) == atomic.Load(&pp.runqtail) {
+		alone := cut.empty() && own.ready[readyLast].empty() && atomic.Load(&pp.runqhead) == atomic.Load(&pp.runqtail)
+		if alone || !lowerDue(pp) {
 			var gp *g
 			if severalCPUs {
 				gp = w.take()
 			} else {
 				gp = w.q.pop() // take, without calls
 			}
-			if w.empty() && own.timer != nil {
+			if alone && w.empty() && own.timer != nil {
 				own.timer[0] = own.timer[1] // gp is alone: the timer need not be checked
 			}
 			if gp != nil {
-				return gp
-			}
-		} else if !lowerDue(pp) {
-			if gp := w.take(); gp != nil {
 				return gp
 			}
 		}
 	}
 	own.since = 0
 	if !cut.empty() && own.cutFirst() {
+		if !severalCPUs {
+			return cut.q.pop()
+		}
 		if gp := cut.take(); gp != nil {
 			return gp
 		}
