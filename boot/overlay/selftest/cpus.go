@@ -91,7 +91,7 @@ func allRun() error {
 			runtime.Pin()
 			here[runtime.ThisCPU()].Store(true)
 			met.Add(1)
-			for end := runtime.Nanotime() + 1e9; met.Load() < cpus && runtime.Nanotime() < end; {
+			for end := runtime.Nanotime() + 60e9; met.Load() < cpus && runtime.Nanotime() < end; {
 				runtime.Pause()
 			}
 			runtime.Unpin()
@@ -294,6 +294,7 @@ func parallelCollect() error {
 func inUser(end func() bool) {
 	for {
 		runtime.Pin()
+		runtime.Waits() // takes what other CPUs have asked for
 		if runtime.EnterUser() {
 			break
 		}
@@ -325,8 +326,14 @@ func userModeRuns() error {
 		go func() {
 			defer wg.Done()
 			keep := grow(8)
-			inside.Add(1)
-			inUser(stop.Load)
+			here := false
+			inUser(func() bool {
+				if !here {
+					here = true
+					inside.Add(1)
+				}
+				return stop.Load()
+			})
 			if keep.count() != 1<<9-1 {
 				panic("a tree that user mode keeps was collected")
 			}
