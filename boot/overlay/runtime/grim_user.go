@@ -23,7 +23,7 @@ import (
 // innermost that the collector scans until LeaveUser. Between EnterUser and LeaveUser the
 // code must not grow the stack, block, allocate, or write a pointer to the heap. If
 // EnterUser returns false, the scheduler wants the P, and the goroutine is in the same
-// state as after LeaveUser: call Rejoin, and try again, from Pin and Waits on.
+// state as after LeaveUser: call Rejoin, look at Waits, and try again.
 //
 // EnterUser changes the status first and then reads the three requests. A CPU that stops
 // the world, runs forEachP, or adds a goroutine to this P's queue (kick) stores its request
@@ -43,6 +43,7 @@ func EnterUser() bool {
 		casgstatus(gp, _Grunning, _Gsyscall)
 	}
 	if sched.gcwaiting.Load() || atomic.Load(&pp.runSafePointFn) != 0 || atomic.Load(&pp.grim.kicked) != 0 {
+		atomic.Store(&pp.grim.kicked, 0) // the caller looks at Waits
 		LeaveUser()
 		return false
 	}

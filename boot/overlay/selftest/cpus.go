@@ -294,7 +294,6 @@ func parallelCollect() error {
 func inUser(end func() bool) {
 	for {
 		runtime.Pin()
-		runtime.Waits() // takes what other CPUs have asked for
 		if runtime.EnterUser() {
 			break
 		}
