@@ -23,8 +23,9 @@ func (p *Process) watchCPU() { p.cpuWatch.Store(true) }
 
 // usageLocked returns what the process itself has used so far. Preconditions: p.mu held.
 func (p *Process) usageLocked() Usage {
-	u := p.usage
+	u, steps := p.usage, 0
 	for t := p.threads; t != nil; t = t.next {
+		p.k.glance(&steps)
 		t.usage.addTo(&u)
 	}
 	return u
@@ -49,10 +50,8 @@ func (p *Process) cpuTimeLocked(tid int) int64 {
 	if tid == 0 {
 		return p.cpuLocked()
 	}
-	for t := p.threads; t != nil; t = t.next {
-		if t.TID() == tid {
-			return t.usage.total.Load()
-		}
+	if t := p.findLocked(tid); t != nil {
+		return t.usage.total.Load()
 	}
 	return 0
 }
@@ -140,7 +139,9 @@ func (t *Thread) checkCPU() {
 			_ = p.postLocked(&Siginfo{Signo: syscall.SIGXCPU, Code: SI_KERNEL}, nil)
 		}
 	}
+	steps := 0
 	for _, tm := range p.timers {
+		p.k.glance(&steps)
 		if !tm.cpu {
 			continue
 		}
@@ -152,6 +153,7 @@ func (t *Thread) checkCPU() {
 	}
 	p.mu.Unlock()
 	for _, tm := range due {
+		p.k.turn(&steps)
 		tm.fire()
 	}
 }

@@ -281,6 +281,7 @@ func (k *Kernel) orphan(p *Process, t *Thread) {
 		}
 		if k.stopped.Load() > 0 {
 			k.hangUp(g, p, nil) // only the last child of p in g makes a difference
+			k.cfg.Yield()       // the group may have many members
 		}
 		return true
 	})
@@ -309,14 +310,16 @@ func (t *Thread) leaveKids() {
 	defer k.treeMu.Unlock()
 	var moved []*Process
 	p.mu.Lock()
-	heir := p.threads
+	heir, steps := p.threads, 0
 	for heir != nil && heir.state != Live {
+		k.glance(&steps)
 		heir = heir.next
 	}
 	if heir != nil {
 		// The lock keeps the heir running. When it leaves its own kids later, it finds
 		// these among them.
 		p.children.each(func(c *Process) bool {
+			k.glance(&steps)
 			if c.maker == t {
 				c.madeBy(heir)
 				moved = append(moved, c)
@@ -326,6 +329,7 @@ func (t *Thread) leaveKids() {
 	}
 	p.mu.Unlock()
 	for _, c := range moved {
+		k.turn(&steps)
 		c.parentDied(t)
 	}
 }
@@ -348,14 +352,18 @@ func (p *Process) parentDied(t *Thread) {
 		return
 	}
 	var sigs []syscall.Signal
+	steps := 0
 	p.mu.Lock()
 	for c := p.threads; c != nil; c = c.next {
+		p.k.glance(&steps)
 		if c.pdeath != 0 {
 			sigs = append(sigs, c.pdeath)
 		}
 	}
 	p.mu.Unlock()
+	p.k.cfg.Yield() // the caller may have many such processes
 	for _, s := range sigs {
+		p.k.turn(&steps)
 		// An error means that t may not send it, or that a queue is full. There is nothing
 		// to do about that.
 		_ = t.send(p, nil, &Siginfo{Signo: s, Code: SI_USER, PID: int32(t.p.pid), UID: t.cred.UID})

@@ -247,9 +247,10 @@ func (k *Kernel) Totals() (t Totals) {
 		p.mu.Lock()
 		u := p.usage
 		u.add(&p.childUse)
-		for t := p.threads; t != nil; t = t.next {
+		p.eachLocked(func(t *Thread) bool {
 			t.usage.addTo(&u)
-		}
+			return true
+		})
 		running := p.threads != nil && p.threads.waits.Load() == 0
 		p.mu.Unlock()
 		t.UserTime += u.UserTime

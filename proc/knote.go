@@ -79,7 +79,9 @@ func (p *Process) notify(ev Note) {
 		return
 	}
 	p.noteMu.Lock()
+	steps := 0
 	for n := p.notes; n != nil; n = n.next {
+		p.k.turn(&steps)
 		if n.Events&^n.missed&ev != 0 {
 			if n.wakes != nil {
 				n.wakes.Wake()

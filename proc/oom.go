@@ -59,7 +59,9 @@ func (t *Thread) MemoryBack(again bool) bool {
 func (k *Kernel) spaceMemory(vs *vm.VMSpace, since uint64) bool {
 	k.treeMu.Lock()
 	var asker *Process
+	steps := 0
 	for p := k.all.head; p != nil && asker == nil; p = p.links[linkAll].next {
+		k.turn(&steps)
 		if s := p.sharedSpace(); s != nil && s.vs == vs {
 			asker = p
 		}
@@ -139,7 +141,9 @@ func (k *Kernel) killLargest(n uint64, asker *Process) bool {
 	}
 	var victim *Process
 	most, size, total := int64(0), int64(0), int64(k.mem.Total())<<12
+	steps := 0
 	for p := k.all.head; p != nil; p = p.links[linkAll].next {
+		k.turn(&steps)
 		adj, held := int64(p.oomAdj.Load()), p.holds()
 		if adj == oomSpared || held == 0 || p.isInit() || p.State() >= Zombie {
 			continue
@@ -157,6 +161,7 @@ func (k *Kernel) killLargest(n uint64, asker *Process) bool {
 		victim.pid, victim.Name(), size>>20, asker.pid, asker.Name()))
 	space := victim.sharedSpace()
 	for p := k.all.head; p != nil; p = p.links[linkAll].next {
+		k.glance(&steps)
 		if p == victim || space != nil && p.sharedSpace() == space && !p.isInit() {
 			p.kill(SignalStatus(syscall.SIGKILL))
 		}

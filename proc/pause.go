@@ -41,15 +41,20 @@ func (k *Kernel) turn(steps *int) {
 // 500 instructions each.
 const loopTurn = 32
 
+// glance is turn for a loop with few instructions a step, up to 40.
+func (k *Kernel) glance(steps *int) {
+	if *steps++; *steps%threadsTurn == 0 {
+		k.cfg.Yield()
+	}
+}
+
 // eachLocked calls fn for the process's threads until fn returns false. It lets others run
 // now and then, because programs choose the number of threads. Preconditions: p.mu held; it
 // stays held.
 func (p *Process) eachLocked(fn func(*Thread) bool) {
 	steps := 0
 	for t := p.threads; t != nil && fn(t); t = t.next {
-		if steps++; steps%threadsTurn == 0 {
-			p.k.cfg.Yield()
-		}
+		p.k.glance(&steps)
 	}
 }
 
@@ -64,8 +69,7 @@ func (p *Process) findLocked(tid int) (found *Thread) {
 	return found
 }
 
-// threadsTurn is how many threads are looked at before others may run, at up to 40
-// instructions each.
+// threadsTurn is how many steps glance makes before others may run.
 const threadsTurn = 256
 
 // MayEnd is a hint whether Pause would return an error. It is also true if a signal is

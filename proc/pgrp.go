@@ -157,7 +157,9 @@ func (g *Group) connects(parent *Process) bool {
 // orphaned reports whether no member has a parent that connects g. The member gone, which
 // is ending, is left out. Preconditions: Kernel.treeMu held.
 func (g *Group) orphaned(gone *Process) bool {
+	steps := 0
 	for p := g.members.head; p != nil; p = p.links[linkGroup].next {
+		p.k.glance(&steps)
 		if p != gone && p.State() < Dead && g.connects(p.parent) {
 			return false
 		}
@@ -173,11 +175,13 @@ func (k *Kernel) hangUp(g *Group, parent, gone *Process) {
 	if !g.connects(parent) || !g.orphaned(gone) {
 		return
 	}
-	stopped := false
+	stopped, steps := false, 0
 	for p := g.members.head; p != nil; p = p.links[linkGroup].next {
+		k.glance(&steps)
 		stopped = stopped || p != gone && p.Stopped()
 	}
 	for p := g.members.head; stopped && p != nil; p = p.links[linkGroup].next {
+		k.cfg.Yield()
 		p.postGroup(&Siginfo{Signo: syscall.SIGHUP, Code: SI_KERNEL})
 		p.postGroup(&Siginfo{Signo: syscall.SIGCONT, Code: SI_KERNEL})
 	}

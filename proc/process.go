@@ -146,10 +146,12 @@ func (p *Process) SetAdopts(on bool) {
 	if !on {
 		return
 	}
+	steps := 0
 	for todo := []*Process{p}; len(todo) > 0; {
 		last := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		last.children.each(func(c *Process) bool {
+			p.k.glance(&steps)
 			if !c.adopted { // otherwise its descendants have it set already
 				c.adopted = true
 				todo = append(todo, c)
@@ -211,7 +213,9 @@ func (p *Process) NoNewPrivs(tid int) bool {
 func (p *Process) Children(tid int) (pids []int) {
 	p.k.treeMu.Lock()
 	defer p.k.treeMu.Unlock()
+	steps := 0
 	p.children.each(func(c *Process) bool {
+		p.k.glance(&steps)
 		if c.maker != nil && c.maker.TID() == tid {
 			pids = append(pids, c.pid)
 		}
@@ -334,7 +338,9 @@ func (k *Kernel) Processes() []*Process {
 	k.treeMu.Lock()
 	defer k.treeMu.Unlock()
 	var out []*Process
+	steps := 0
 	for p := k.all.head; p != nil; p = p.links[linkAll].next {
+		k.glance(&steps)
 		out = append(out, p)
 	}
 	return out

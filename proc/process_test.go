@@ -313,11 +313,12 @@ func TestDesignPerProcess(t *testing.T) {
 }
 
 // Calls that go through all threads of a process let others run meanwhile.
-// Broken by: eachLocked without its yield.
+// Broken by: eachLocked without its glance; usageLocked, discardsByLocked and
+// dropPendingLocked without theirs.
 func TestManyThreadsGiveWay(t *testing.T) {
 	const threads = 4 * threadsTurn
 	yields := 0
-	p := &Process{k: &Kernel{cfg: Config{Yield: func() { yields++ }}}}
+	p := &Process{k: &Kernel{cfg: Config{Yield: func() { yields++ }}}, cred: new(Cred)}
 	for range threads {
 		p.threads = &Thread{p: p, next: p.threads}
 	}
@@ -329,10 +330,81 @@ func TestManyThreadsGiveWay(t *testing.T) {
 		"SchedOf":     func() { p.SchedOf(1) },
 		"NoNewPrivs":  func() { p.NoNewPrivs(1) },
 		"SigMasks":    func() { p.SigMasks() },
+		"CPUTime":     func() { p.CPUTime(0) },
+		"CPUTime 1":   func() { p.CPUTime(1) },
+		"dropPending": func() { p.dropPendingLocked(1) },
+		"discardsBy":  func() { p.discardsByLocked(&Sigaction{Handler: SIG_IGN}, syscall.SIGUSR1, nil) },
+		"result":      func() { p.result(new(WaitResult)) },
 	} {
 		yields = 0
 		if call(); yields != threads/threadsTurn {
 			t.Errorf("%s gives way %d times, want %d", name, yields, threads/threadsTurn)
+		}
+	}
+}
+
+// Calls that go through all processes, all children, all members of a group, all threads or
+// all queued signals let others run meanwhile.
+// Broken by: each of the calls below without the turn or glance of its loop.
+func TestManyProcessesGiveWay(t *testing.T) {
+	const n = 4 * threadsTurn
+	const long, short = n / loopTurn, n / threadsTurn // what a loop with turn, and with glance, gives way
+	yields := 0
+	k := &Kernel{cfg: Config{Yield: func() { yields++ }}, mem: newMachine(t, 256, nil).mem}
+	parent := &Process{k: k, pid: 1 << 20, live: 1, cred: &Cred{}, acts: newSigActions(), timers: make(map[int]*Timer)}
+	caller := &Thread{p: parent, cred: &Cred{}}
+	parent.limits[syscall.RLIMIT_CPU] = Rlimit{Cur: Unlimited, Max: Unlimited}
+	parent.threads = &Thread{p: parent, mask: SigBit(syscall.SIGUSR2)}
+	parent.group.Store(new(Group))
+	parent.pending.set = SigBit(syscall.SIGUSR2)
+	g := new(Group)
+	for i := range n {
+		parent.threads = &Thread{p: parent, state: Dead, next: parent.threads}
+		parent.timers[i] = new(Timer)
+		c := &Process{k: k, pid: i + 2, cred: &Cred{}}
+		k.all.push(linkAll, c)
+		parent.children.live.push(linkSibling, c)
+		g.members.push(linkGroup, c)
+		c.group.Store(g)
+	}
+	queue := func() *sigQueue {
+		q := &sigQueue{set: SigBit(1) | SigBit(2)}
+		for range n {
+			q.head = &queuedSignal{info: Siginfo{Signo: 2}, next: q.head}
+		}
+		return q
+	}
+	for _, c := range []struct {
+		name string
+		want int
+		call func()
+	}{
+		{"Processes", short, func() { k.Processes() }},
+		{"Children", short, func() { parent.Children(1) }},
+		{"SetAdopts", short, func() { parent.SetAdopts(true) }},
+		{"orphaned", short, func() { g.orphaned(nil) }},
+		{"hangUp", 2 * short, func() { k.hangUp(g, parent, nil) }},
+		{"pollChildren", long, func() { caller.pollChildren(&waitFor{what: P_ALL}, new(WaitResult)) }},
+		{"killLargest", long, func() { k.killLargest(1, parent) }},
+		{"spaceMemory", long, func() { k.spaceMemory(nil, 0) }},
+		{"setpriority of a user", long, func() { caller.Scheduled(SchedUser, 5, func(*Thread) {}) }},
+		{"kill of all", n, func() { caller.Kill(-1, &Siginfo{}) }},
+		{"post", short, func() { parent.postLocked(&Siginfo{Signo: syscall.SIGUSR2}, nil) }},
+		{"take", short, func() { queue().take(parent, 1) }},
+		{"drop", long, func() { queue().drop(parent, 1) }},
+		{"checkCPU", 2 * short, func() { caller.checkCPU() }}, // threads and timers
+		{"leaveKids", 2*short + long, func() { // threads, children, and children again
+			parent.children.each(func(c *Process) bool { c.maker = caller; return true })
+			caller.leaveKids()
+		}},
+		{"parentDied", short + 1, func() { // and once because the caller may have many children
+			k.pdeaths.Store(true)
+			parent.parentDied(caller)
+		}},
+	} {
+		yields = 0
+		if c.call(); yields != c.want {
+			t.Errorf("%s gives way %d times, want %d", c.name, yields, c.want)
 		}
 	}
 }

@@ -219,7 +219,9 @@ func (t *Thread) Scheduled(kind, who int, fn func(*Thread)) error {
 		uid = t.cred.UID
 	}
 	k.treeMu.Lock()
+	steps := 0
 	for p := k.all.head; p != nil; p = p.links[linkAll].next {
+		k.turn(&steps)
 		if p.State() >= Zombie {
 			continue
 		}

@@ -19,7 +19,9 @@ func (p *Process) post(info *Siginfo, target *Thread) error {
 func (p *Process) postGroup(info *Siginfo) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	steps := 0
 	for f := p.forks; f != nil; f = f.next {
+		p.k.glance(&steps)
 		switch s := info.Signo; { // as jobControlLocked
 		case s == syscall.SIGCONT:
 			f.sigs &^= stopSignals
@@ -53,11 +55,12 @@ func (p *Process) postLocked(info *Siginfo, target *Thread) error {
 	}
 	// Any thread that does not block the signal may take it. Threads that block it find it
 	// when they unblock it.
-	t, q := target, &p.pending
+	t, q, steps := target, &p.pending, 0
 	if target != nil {
 		q = &target.pending
 	} else {
 		for t = p.threads; t != nil && (t.state != Live || t.mask.Has(s) && !t.waitSet.Has(s)); {
+			p.k.glance(&steps)
 			t = t.next
 		}
 	}
@@ -74,6 +77,7 @@ func (p *Process) postLocked(info *Siginfo, target *Thread) error {
 		t.notifyLocked(s)
 	}
 	for w := range p.watchers {
+		p.k.turn(&steps)
 		w.fn()
 	}
 	return nil
@@ -101,7 +105,9 @@ func (p *Process) discardsByLocked(act *Sigaction, s syscall.Signal, target *Thr
 	if target != nil {
 		return !target.mask.Has(s)
 	}
+	steps := 0
 	for t := p.threads; t != nil; t = t.next {
+		p.k.glance(&steps)
 		if t.mask.Has(s) {
 			return false
 		}
@@ -116,7 +122,9 @@ func (p *Process) isInit() bool { return p.pid == 1 }
 // dropPendingLocked discards the pending signals in gone. Preconditions: p.mu held.
 func (p *Process) dropPendingLocked(gone Sigset) {
 	p.pending.drop(p, gone)
+	steps := 0
 	for t := p.threads; t != nil; t = t.next {
+		p.k.glance(&steps)
 		t.pending.drop(p, gone)
 	}
 }
@@ -195,9 +203,9 @@ func (t *Thread) Kill(pid int, info *Siginfo) error {
 		list, kind = &g.members, linkGroup
 	}
 	err := error(syscall.ESRCH)
-	sent, steps := false, 0
+	sent := false
 	for p := list.head; p != nil; p = p.links[kind].next {
-		k.turn(&steps)
+		k.cfg.Yield() // each of them may have many threads
 		if pid == -1 && (p == t.p || p.isInit()) {
 			continue
 		}
@@ -284,6 +292,7 @@ func (k *Kernel) SendIO(thread, group bool, id int, info *Siginfo, by *Cred) {
 		defer k.treeMu.Unlock()
 		if g := k.pids.group(id); g != nil {
 			for p := g.members.head; p != nil; p = p.links[linkGroup].next {
+				k.cfg.Yield()
 				if allowed(p) {
 					_ = p.postGroup(info)
 				}
@@ -307,9 +316,8 @@ func (k *Kernel) SignalGroup(pgid int, info *Siginfo) error {
 	if g == nil {
 		return syscall.ESRCH
 	}
-	steps := 0
 	for p := g.members.head; p != nil; p = p.links[linkGroup].next {
-		k.turn(&steps)
+		k.cfg.Yield()
 		p.postGroup(info)
 	}
 	return nil

@@ -76,7 +76,9 @@ func (q *sigQueue) take(p *Process, among Sigset) (Siginfo, bool) {
 	}
 	sig := syscall.Signal(bits.TrailingZeros64(uint64(m)) + 1)
 	var before, found, more *queuedSignal
+	steps := 0
 	for prev, n := (*queuedSignal)(nil), q.head; n != nil; prev, n = n, n.next {
+		p.k.glance(&steps)
 		if n.info.Signo != sig {
 			continue
 		}
@@ -102,7 +104,9 @@ func (q *sigQueue) drop(p *Process, gone Sigset) {
 		return
 	}
 	var prev *queuedSignal
+	steps := 0
 	for n := q.head; n != nil; n = n.next {
+		p.k.turn(&steps)
 		if gone.Has(n.info.Signo) {
 			q.remove(p, prev, n)
 		} else {

@@ -168,7 +168,9 @@ func (t *Thread) pollChildren(w *waitFor, r *WaitResult) (claimed *Process, any 
 		k.treeMu.Unlock()
 		return claimed, any
 	}
+	steps := 0
 	p.children.each(func(c *Process) bool {
+		k.turn(&steps)
 		if !w.wants(c, t) {
 			return true
 		}
@@ -218,9 +220,10 @@ func (p *Process) collect(c *Process, options uint32, r *WaitResult) (claimed *P
 func (p *Process) result(r *WaitResult) {
 	p.mu.Lock()
 	r.PID, r.UID, r.Status, r.Usage = p.pid, p.cred.UID, p.status, p.usage
-	for t := p.threads; t != nil; t = t.next {
+	p.eachLocked(func(t *Thread) bool {
 		t.usage.addTo(&r.Usage)
-	}
+		return true
+	})
 	r.Usage.add(&p.childUse)
 	p.mu.Unlock()
 	r.Code, r.Value = CLD_EXITED, int32(r.Status.ExitStatus())

@@ -562,6 +562,11 @@ func (d *FDTable) next(fd int) (int, bool) {
 		if d.slotLocked(fd) != nil {
 			return fd, true
 		}
+		if fd%scanTurn == scanTurn-1 {
+			d.mu.Unlock()
+			d.giveWay(closeTurn - 1)
+			d.mu.Lock()
+		}
 	}
 	return 0, false
 }
