@@ -12,7 +12,7 @@ type stopState struct {
 	sig    syscall.Signal // the signal that stopped the process
 	conts  uint32         // number of SIGCONTs so far: a stop signal older than the last one is void
 	here   int            // threads in stopHere
-	told   bool           // the parent has been told of this stop
+	told   bool           // every thread has stopped: the parent is told of this stop
 	resume bool           // the parent is to be told of the continuation
 }
 
@@ -114,17 +114,30 @@ func (p *Process) allStoppedLocked() bool {
 	return true
 }
 
+// tellStopped tells the parent of the stop, for which allStoppedLocked has returned true. If
+// the process has been continued since, there is nothing to tell: another thread may have told
+// of that already.
 func (p *Process) tellStopped() {
+	k := p.k
+	k.treeMu.Lock()
+	defer k.treeMu.Unlock()
 	p.mu.Lock()
-	sig := p.stop.sig
+	sig, stopped := p.stop.sig, p.stop.told
 	p.mu.Unlock()
-	p.k.tellJob(p, jobEvent{CLD_STOPPED, Status(0x7f | int(sig)<<8)})
+	if stopped {
+		k.tellJobLocked(p, jobEvent{CLD_STOPPED, Status(0x7f | int(sig)<<8)})
+	}
 }
 
 // tellJob records the event for wait(2), sends SIGCHLD and wakes the parent.
 func (k *Kernel) tellJob(p *Process, ev jobEvent) {
 	k.treeMu.Lock()
 	defer k.treeMu.Unlock()
+	k.tellJobLocked(p, ev)
+}
+
+// tellJobLocked is tellJob. Preconditions: treeMu held.
+func (k *Kernel) tellJobLocked(p *Process, ev jobEvent) {
 	parent := p.parent
 	p.jobEvent = ev
 	if parent == nil {

@@ -61,6 +61,41 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// A process that has been continued is not reported as stopped, however late a thread of it
+// tells of the stop. Broken by: collect that looks only at the event; tellStopped that does not
+// look at the state again.
+func TestContinuedIsNotStopped(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		pid := u.Fork(func(c *user) { c.Spin(nil) })
+		p := m.k.Process(pid)
+		event := func() int32 {
+			m.k.treeMu.Lock()
+			defer m.k.treeMu.Unlock()
+			return p.jobEvent.code
+		}
+		u.Kill(pid, syscall.SIGSTOP)
+		u.Spin(func() bool { return event() == CLD_STOPPED })
+		u.must(func(th *Thread) (uint64, error) {
+			m.k.treeMu.Lock() // no thread of the process can tell of the continuation meanwhile
+			defer m.k.treeMu.Unlock()
+			var r WaitResult
+			err := p.post(&Siginfo{Signo: syscall.SIGCONT}, nil)
+			if th.p.collect(p, WUNTRACED, &r); r.PID != 0 {
+				t.Errorf("a continued process is reported as stopped: %+v", r)
+			}
+			return 0, err
+		})
+		u.Spin(func() bool { return event() == CLD_CONTINUED })
+		p.tellStopped() // by a thread that has been held up since the stop
+		if event() != CLD_CONTINUED {
+			t.Error("a thread has told of a stop that is over")
+		}
+		u.Kill(pid, syscall.SIGKILL)
+		u.Wait(pid)
+	})
+}
+
 // Stop signals and SIGCONT cancel each other while they are pending. A SIGCONT that comes
 // after a stop signal is taken and before the stop makes it void.
 func TestStopAndContinueCancel(t *testing.T) {

@@ -707,3 +707,38 @@ func TestSigQueueModel(t *testing.T) {
 	}
 	q.drop(p, ^Sigset(0))
 }
+
+// A timer that expires while it is being disarmed sends nothing afterwards. Broken by: fire
+// that looks at the timer before it has the lock under which it sends the signal.
+func TestDisarmedTimerSendsNothing(t *testing.T) {
+	m := newMachine(t, 4096, nil)
+	m.run(0, func(u *user) {
+		var took atomic.Int32
+		u.Handle(syscall.SIGALRM, 0, func(*user, Siginfo) { took.Add(1) })
+		u.must(func(t *Thread) (uint64, error) {
+			p := t.p
+			p.SetTimer(int64(time.Millisecond), 0)
+			p.mu.Lock() // as SetTimer does, in the middle of which the timer expires
+			r := p.timer
+			expired := func() bool {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				return r.at == 0
+			}
+			for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end) && !expired(); {
+				time.Sleep(time.Millisecond)
+			}
+			r.mu.Lock()
+			r.arm(0, 0)
+			r.mu.Unlock()
+			p.mu.Unlock()
+			return 0, nil
+		})
+		for end := time.Now().Add(20 * time.Millisecond); time.Now().Before(end); {
+			u.Turns()
+		}
+		if n := took.Load(); n != 0 {
+			t.Errorf("%d signals of a timer that was disarmed", n)
+		}
+	})
+}

@@ -98,16 +98,21 @@ func later(at, d int64) int64 {
 	return at + d
 }
 
-// fire sends SIGALRM. It runs in a goroutine of its own.
+// fire sends SIGALRM. It runs in a goroutine of its own. SetTimer holds the same lock, so a
+// timer that has been disarmed sends nothing any more.
 func (r *realTimer) fire() {
+	p := r.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	r.mu.Lock()
-	if r.at == 0 || r.p.k.now() < r.at { // disarmed or set anew meanwhile
-		r.mu.Unlock()
-		return
+	due := r.at != 0 && p.k.now() >= r.at // else it was disarmed or set anew meanwhile
+	if due {
+		r.at, r.expired = 0, r.at
 	}
-	r.at, r.expired = 0, r.at
 	r.mu.Unlock()
-	r.p.post(&Siginfo{Signo: syscall.SIGALRM, Code: SI_KERNEL}, nil)
+	if due {
+		_ = p.postLocked(&Siginfo{Signo: syscall.SIGALRM, Code: SI_KERNEL}, nil)
+	}
 }
 
 // taken is called when a SIGALRM for the process is taken from the queue. It restarts a

@@ -198,7 +198,7 @@ func (p *Process) collect(c *Process, options uint32, r *WaitResult) (claimed *P
 				return c
 			}
 		}
-	case c.jobEvent.code == CLD_STOPPED && options&WUNTRACED != 0,
+	case c.jobEvent.code == CLD_STOPPED && options&WUNTRACED != 0 && c.Stopped(), // not if it has been continued since
 		c.jobEvent.code == CLD_CONTINUED && options&WCONTINUED != 0:
 		ev := c.jobEvent
 		if c.State() >= Exiting {
