@@ -18,6 +18,7 @@ import (
 	"grim/kernel/disk"
 	"grim/kernel/ext2"
 	"grim/kernel/fs"
+	"grim/kernel/virtq"
 	"grim/mm/phys"
 )
 
@@ -189,7 +190,7 @@ type virtioDevice struct {
 	alive   func() bool
 }
 
-// transport implements disk.Transport with TamaGo's driver.
+// transport implements virtq.Transport with TamaGo's driver.
 type transport struct {
 	virtioDevice
 	line int
@@ -202,41 +203,67 @@ func (t *transport) Await() {
 	t.ack()
 }
 
-// openVirtio starts a disk.
-func (s *system) openVirtio(name string, d virtioDevice) (*disk.Virtio, error) {
-	if err := d.io.Init(disk.Features | featureVersion1); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+// openQueue prepares a queue of size descriptors, with a buffer of so many bytes for each.
+func (d *virtioDevice) openQueue(index, size, bytes int) (*virtio.VirtualQueue, virtq.Memory, error) {
+	if n := d.io.MaxQueueSize(index); n < size {
+		return nil, virtq.Memory{}, fmt.Errorf("a queue of %d descriptors, %d are needed", n, size)
 	}
-	if n := d.io.MaxQueueSize(0); n < diskQueue {
-		return nil, fmt.Errorf("%s: a queue of %d descriptors, %d are needed", name, n, diskQueue)
-	}
-	d.io.SetQueueSize(0, diskQueue)
-	// The queue's own buffers hold the headers of requests.
+	d.io.SetQueueSize(index, size)
 	q := &virtio.VirtualQueue{}
-	q.Init(diskQueue, disk.HeaderBytes, 0)
+	q.Init(size, bytes, 0)
 	desc, avail, used := q.Address()
-	memory := func(pa uint, n int) []byte { return directBytes(arch.PA(pa), uint64(n)) }
-	c := disk.VirtioConfig{
-		Name: name, Config: d.io.Config(disk.ConfigBytes), Features: d.io.NegotiatedFeatures(),
-		Desc: memory(desc, 16*diskQueue), Avail: memory(avail, 6+2*diskQueue), Used: memory(used, 6+8*diskQueue),
-		QueueSize: diskQueue,
-	}
+	return q, virtq.Memory{
+		Desc: deviceBytes(desc, 16*size), Avail: deviceBytes(avail, 6+2*size), Used: deviceBytes(used, 6+8*size), Size: size,
+	}, nil
+}
+
+// deviceBytes returns memory that a device knows by its address.
+func deviceBytes(pa uint, n int) []byte { return directBytes(arch.PA(pa), uint64(n)) }
+
+// buffers returns the queue's own buffers.
+func buffers(q *virtio.VirtualQueue, bytes int) (list []virtq.Buffer) {
 	for _, b := range q.Descriptors {
-		c.Headers = append(c.Headers, disk.Buffer{Bytes: memory(uint(b.Address), disk.HeaderBytes), Address: b.Address})
+		list = append(list, virtq.Buffer{Bytes: deviceBytes(uint(b.Address), bytes), Address: b.Address})
 	}
-	for range diskSlots {
-		at, b := dma.Reserve(disk.DataBytes, arch.PageSize)
-		c.Data = append(c.Data, disk.Buffer{Bytes: b, Address: uint64(at)})
+	return list
+}
+
+// openRequests starts a device with one queue for requests, of size descriptors, of which some
+// may be made at a time, each with a buffer of so many bytes. The caller gives the device the
+// queue with io.SetQueue.
+func (s *system) openRequests(d virtioDevice, features uint64, size, slots, bytes int) (q *virtio.VirtualQueue, c virtq.Config, err error) {
+	if err := d.io.Init(features | featureVersion1); err != nil {
+		return nil, c, err
 	}
-	if !s.opts.Virtual { // if time counts instructions, much of it passes while the disk works
+	q, c.Memory, err = d.openQueue(0, size, disk.HeaderBytes)
+	if err != nil {
+		return nil, c, err
+	}
+	for range slots {
+		at, b := dma.Reserve(bytes, arch.PageSize)
+		c.Buffers = append(c.Buffers, virtq.Buffer{Bytes: b, Address: uint64(at)})
+	}
+	if !s.opts.Virtual { // if time counts instructions, much of it passes while the device works
 		c.Limit = requestLimit
 	}
 	line, err := d.connect()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, c, err
 	}
 	c.Transport = &transport{d, line}
-	v, err := disk.NewVirtio(c)
+	return q, c, nil
+}
+
+// openVirtio starts a disk.
+func (s *system) openVirtio(name string, d virtioDevice) (*disk.Virtio, error) {
+	q, c, err := s.openRequests(d, disk.Features, diskQueue, diskSlots, disk.DataBytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	v, err := disk.NewVirtio(disk.VirtioConfig{
+		Name: name, Config: d.io.Config(disk.ConfigBytes), Features: d.io.NegotiatedFeatures(),
+		Queue: c, Headers: buffers(q, disk.HeaderBytes)[:diskSlots],
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,6 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/link/ethernet"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
-	"grim/arch"
 	"grim/kernel/fs"
 	"grim/kernel/inet"
 	"grim/kernel/nic"
@@ -150,22 +149,14 @@ func openVirtioNIC(d virtioDevice) (*nic.Device, error) {
 	if err := d.io.Init(nic.Features | featureVersion1); err != nil {
 		return nil, err
 	}
-	memory := func(pa uint, n int) []byte { return directBytes(arch.PA(pa), uint64(n)) }
 	var queues [2]nic.Queue
 	var rings [2]*virtio.VirtualQueue
 	for i := range queues {
-		if n := d.io.MaxQueueSize(i); n < nicQueue {
-			return nil, fmt.Errorf("a queue of %d packets, %d are needed", n, nicQueue)
+		q, memory, err := d.openQueue(i, nicQueue, nic.BufferBytes)
+		if err != nil {
+			return nil, err
 		}
-		d.io.SetQueueSize(i, nicQueue)
-		q := &virtio.VirtualQueue{}
-		q.Init(nicQueue, nic.BufferBytes, 0)
-		desc, avail, used := q.Address()
-		queues[i] = nic.Queue{Desc: memory(desc, 16*nicQueue), Avail: memory(avail, 6+2*nicQueue), Used: memory(used, 6+8*nicQueue)}
-		for _, b := range q.Descriptors {
-			queues[i].Buffers = append(queues[i].Buffers, nic.Buffer{Bytes: memory(uint(b.Address), nic.BufferBytes), Address: b.Address})
-		}
-		rings[i] = q
+		rings[i], queues[i] = q, nic.Queue{Memory: memory, Buffers: buffers(q, nic.BufferBytes)}
 	}
 	line, err := d.connect()
 	if err != nil {

@@ -5,11 +5,6 @@ package kernel
 import (
 	"fmt"
 
-	"github.com/usbarmory/tamago/dma"
-	"github.com/usbarmory/tamago/kvm/virtio"
-
-	"grim/arch"
-	"grim/kernel/disk"
 	"grim/kernel/fs"
 	"grim/kernel/share"
 )
@@ -26,33 +21,11 @@ const (
 
 // openShare starts the device behind which the host's directory is.
 func (s *system) openShare(d *virtioDevice) (*share.Store, error) {
-	if err := d.io.Init(featureVersion1); err != nil {
-		return nil, err
-	}
-	if n := d.io.MaxQueueSize(0); n < shareQueue {
-		return nil, fmt.Errorf("a queue of %d descriptors, %d are needed", n, shareQueue)
-	}
-	d.io.SetQueueSize(0, shareQueue)
-	ring := &virtio.VirtualQueue{}
-	ring.Init(shareQueue, disk.HeaderBytes, 0) // its own buffers are not used
-	desc, avail, used := ring.Address()
-	memory := func(pa uint, n int) []byte { return directBytes(arch.PA(pa), uint64(n)) }
-	c := share.QueueConfig{
-		Desc: memory(desc, 16*shareQueue), Avail: memory(avail, 6+2*shareQueue), Used: memory(used, 6+8*shareQueue), QueueSize: shareQueue,
-		Log: func(line string) { fmt.Println("grim: " + shareAt + ": " + line) },
-	}
-	for range shareSlots {
-		at, b := dma.Reserve(share.BufferBytes, arch.PageSize)
-		c.Buffers = append(c.Buffers, disk.Buffer{Bytes: b, Address: uint64(at)})
-	}
-	if !s.opts.Virtual { // if time counts instructions, much of it passes while the host works
-		c.Limit = requestLimit
-	}
-	line, err := d.connect()
+	ring, c, err := s.openRequests(*d, 0, shareQueue, shareSlots, share.BufferBytes)
 	if err != nil {
 		return nil, err
 	}
-	c.Transport = &transport{*d, line}
+	c.Log = func(line string) { fmt.Println("grim: " + shareAt + ": " + line) }
 	q, err := share.NewQueue(c)
 	if err != nil {
 		return nil, err

@@ -16,8 +16,7 @@ func FuzzDevice(f *testing.F) {
 	f.Add([]byte{2, 3, 2, 128})
 	f.Add([]byte{0, 0, 3, 7, 3, 255})
 	f.Fuzz(func(t *testing.T, lies []byte) {
-		d, v := newFake(t, 64*SectorSize, 0)
-		v.c.Limit = time.Millisecond // a request that the device says nothing of
+		d, v := newFake(t, 64*SectorSize, 0, time.Millisecond) // the limit ends a request that the device says nothing of
 		defer func() {
 			d.mu.Lock()
 			d.gone = true

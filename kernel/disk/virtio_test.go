@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"grim/kernel/virtq"
 )
 
 // fake is a virtio block device over memory. Addresses are offsets in mem.
@@ -36,20 +38,21 @@ const (
 // hangs is how long a test waits for what should come at once, however busy the host is.
 const hangs = 5 * time.Minute
 
-func newFake(t *testing.T, size int, features uint64) (*fake, *Virtio) {
+func newFake(t *testing.T, size int, features uint64, limit time.Duration) (*fake, *Virtio) {
 	f := &fake{t: t, n: fakeQueue, irq: make(chan bool, 100), disk: make([]byte, size)}
 	f.mem = make([]byte, 1<<20)
 	f.desc, f.avail, f.used = 0, 4096, 8192
-	buffer := func(at, n int) Buffer { return Buffer{f.mem[at : at+n], uint64(at)} }
+	buffer := func(at, n int) virtq.Buffer { return virtq.Buffer{Bytes: f.mem[at : at+n], Address: uint64(at)} }
 	c := VirtioConfig{
-		Transport: f, Name: "fake", Config: le.AppendUint64(nil, uint64(size/SectorSize)), Features: features,
-		Desc: f.mem[f.desc:4096], Avail: f.mem[f.avail:8192], Used: f.mem[f.used:12288], QueueSize: fakeQueue,
-	}
-	for i := range fakeQueue {
-		c.Headers = append(c.Headers, buffer(16384+64*i, HeaderBytes))
+		Name: "fake", Config: le.AppendUint64(nil, uint64(size/SectorSize)), Features: features,
+		Queue: virtq.Config{
+			Transport: f, Limit: limit,
+			Memory: virtq.Memory{Desc: f.mem[f.desc:4096], Avail: f.mem[f.avail:8192], Used: f.mem[f.used:12288], Size: fakeQueue},
+		},
 	}
 	for i := range fakeSlots {
-		c.Data = append(c.Data, buffer(1<<18+i*DataBytes, DataBytes))
+		c.Headers = append(c.Headers, buffer(16384+64*i, HeaderBytes))
+		c.Queue.Buffers = append(c.Queue.Buffers, buffer(1<<18+i*DataBytes, DataBytes))
 	}
 	v, err := NewVirtio(c)
 	if err != nil {
@@ -106,17 +109,17 @@ func (f *fake) do(id int) {
 		f.flushes++
 	}
 	st, flags := d(last)
-	if flags != descWrite || len(st) != 1 {
+	if flags != 2 || len(st) != 1 {
 		f.t.Errorf("status descriptor: %d bytes, flags %d", len(st), flags)
 	}
 	st[0] = f.status
 }
 
 // TestVirtio: eight goroutines read and write their own parts of the disk, in pieces of any
-// length. Broken by one chain for all requests (first always 0).
+// length. Broken by one chain for all requests (virtq: first always 0).
 func TestVirtio(t *testing.T) {
 	const each = 1 << 19
-	f, v := newFake(t, 8*each, Features&^FeatureReadOnly)
+	f, v := newFake(t, 8*each, Features&^FeatureReadOnly, 0)
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Add(1)
@@ -157,7 +160,7 @@ func TestVirtio(t *testing.T) {
 // TestVirtioErrors: a refusal by the device is reported to the caller, and the next request
 // works.
 func TestVirtioErrors(t *testing.T) {
-	f, v := newFake(t, 1<<20, FeatureFlush)
+	f, v := newFake(t, 1<<20, FeatureFlush, 0)
 	b := make([]byte, 512)
 	for status, want := range map[byte]error{1: syscall.EIO, 2: syscall.EOPNOTSUPP, 77: syscall.EIO, statusUnset: syscall.EIO} {
 		f.status = status
@@ -169,14 +172,14 @@ func TestVirtioErrors(t *testing.T) {
 	if _, err := v.ReadAt(b, 0); err != nil {
 		t.Error(err)
 	}
-	_, ro := newFake(t, 1<<20, FeatureReadOnly)
+	_, ro := newFake(t, 1<<20, FeatureReadOnly, 0)
 	if _, err := ro.WriteAt(b, 0); err != syscall.EROFS {
 		t.Errorf("write to a disk that only reads: %v", err)
 	}
 }
 
 // TestVirtioLies: a device that says something impossible is broken. Waiting requests get
-// EIO, and so do all later ones. Broken by taking the id without looking at busy.
+// EIO, and so do all later ones. Broken by taking the id without looking at busy (virtq).
 func TestVirtioLies(t *testing.T) {
 	lies := map[string]func(*uint16, *uint32){
 		"an index far ahead":   func(i *uint16, id *uint32) { *i += 5 },
@@ -188,7 +191,7 @@ func TestVirtioLies(t *testing.T) {
 	}
 	for name, lie := range lies {
 		t.Run(name, func(t *testing.T) {
-			f, v := newFake(t, 1<<20, 0)
+			f, v := newFake(t, 1<<20, 0, 0)
 			f.lie = lie
 			done := make(chan error, 1)
 			go func() {
@@ -217,11 +220,12 @@ func TestVirtioLies(t *testing.T) {
 // requests.
 func TestVirtioGone(t *testing.T) {
 	for _, silent := range []bool{false, true} {
-		f, v := newFake(t, 1<<20, 0)
-		f.hold = true
+		limit := time.Duration(0)
 		if silent {
-			v.c.Limit = 50 * time.Millisecond
+			limit = 50 * time.Millisecond
 		}
+		f, v := newFake(t, 1<<20, 0, limit)
+		f.hold = true
 		errs := make(chan error)
 		for range 2 * fakeSlots {
 			go func() {

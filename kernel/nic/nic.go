@@ -9,12 +9,11 @@
 package nic
 
 import (
-	"encoding/binary"
 	"fmt"
 	"sync"
 	"sync/atomic"
 
-	"grim/arch"
+	"grim/kernel/virtq"
 )
 
 // Features are the bits of a network device that the driver knows: its address.
@@ -39,17 +38,10 @@ const (
 	Transmit = 1
 )
 
-// Buffer is memory that the device reaches, and the address by which it does.
-type Buffer struct {
-	Bytes   []byte
-	Address uint64
-}
-
-// Queue is the memory of a queue, with a buffer for each descriptor. Their number is a
-// power of two.
+// Queue is the memory of a queue, with a buffer for each descriptor.
 type Queue struct {
-	Desc, Avail, Used []byte
-	Buffers           []Buffer
+	virtq.Memory
+	Buffers []virtq.Buffer
 }
 
 // Transport is how a device is told of packets, and tells of them.
@@ -78,81 +70,45 @@ type Device struct {
 
 // ring is a queue with how far its user is.
 type ring struct {
-	Queue
-	n     int
-	avail uint16
-	used  uint16
+	*virtq.Ring
+	buffers []virtq.Buffer
 }
-
-var le = binary.LittleEndian
 
 // New makes the device ready; Run must be called then. config is ConfigBytes of the
 // device's configuration.
 func New(t Transport, config []byte, rx, tx Queue, log func(string)) (*Device, error) {
-	d := &Device{t: t, rx: ring{Queue: rx, n: len(rx.Buffers)}, tx: ring{Queue: tx, n: len(tx.Buffers)}, log: log}
+	d := &Device{t: t, log: log}
 	copy(d.MAC[:], config)
-	for _, r := range []*ring{&d.rx, &d.tx} {
-		if r.n == 0 || r.n&(r.n-1) != 0 || len(r.Desc) < 16*r.n || len(r.Avail) < 4+2*r.n || len(r.Used) < 4+8*r.n {
-			return nil, fmt.Errorf("a queue of %d buffers", r.n)
+	for _, x := range []struct {
+		r *ring
+		q Queue
+	}{{&d.rx, rx}, {&d.tx, tx}} {
+		r, err := virtq.NewRing(x.q.Memory)
+		if err != nil {
+			return nil, err
 		}
-		for i, b := range r.Buffers {
+		if len(x.q.Buffers) != r.Size {
+			return nil, fmt.Errorf("%d buffers for a queue of %d", len(x.q.Buffers), r.Size)
+		}
+		*x.r = ring{r, x.q.Buffers}
+		for i, b := range x.q.Buffers {
 			if len(b.Bytes) < BufferBytes {
 				return nil, fmt.Errorf("a buffer of %d bytes", len(b.Bytes))
 			}
-			flags := uint16(0)
-			if r == &d.rx {
-				flags = 2 // the device writes
-			}
-			e := r.Desc[16*i:]
-			le.PutUint64(e, b.Address)
-			le.PutUint32(e[8:], BufferBytes)
-			le.PutUint16(e[12:], flags)
-			le.PutUint16(e[14:], 0)
+			r.Describe(uint16(i), virtq.Part{Address: b.Address, Bytes: BufferBytes, Write: x.r == &d.rx})
 		}
 	}
-	d.busy = make([]bool, d.tx.n)
-	for i := range d.tx.n {
+	d.busy = make([]bool, d.tx.Size)
+	for i := range d.tx.Size {
 		d.free = append(d.free, uint16(i))
 	}
-	for i := range d.rx.n {
-		d.rx.offer(uint16(i), 0)
+	for i := range d.rx.Size {
+		d.rx.Offer(uint16(i), 0)
 	}
 	// The device sends no interrupt for a packet that it has sent. Sent packets are collected
 	// when a buffer is needed.
-	d.tx.publish(1)
+	d.tx.Publish(virtq.NoInterrupts)
 	return d, nil
-}
-
-// offer gives a descriptor to the device; flags of the ring: 1 for no interrupts.
-func (r *ring) offer(id uint16, flags uint32) {
-	le.PutUint16(r.Avail[4+2*(int(r.avail)%r.n):], id)
-	r.avail++
-	r.publish(flags)
-}
-
-// publish stores flags and index in one word, which package atomic orders behind all
-// before it.
-func (r *ring) publish(flags uint32) {
-	atomic.StoreUint32(arch.Word(r.Avail), uint32(r.avail)<<16|flags)
-}
-
-// taken is the next descriptor that the device is done with, and how many bytes it has
-// written; false if there is none. An error: the device lies.
-func (r *ring) taken() (id uint16, n uint32, ok bool, err error) {
-	index := uint16(atomic.LoadUint32(arch.Word(r.Used)) >> 16)
-	if index == r.used {
-		return 0, 0, false, nil
-	}
-	if index-r.used > r.avail-r.used {
-		return 0, 0, false, fmt.Errorf("the device says that it is done with %d packets of %d", index-r.used, r.avail-r.used)
-	}
-	e := r.Used[4+8*(int(r.used)%r.n):]
-	x, n := le.Uint32(e), le.Uint32(e[4:])
-	if x >= uint32(r.n) {
-		return 0, 0, false, fmt.Errorf("the device says that it is done with descriptor %d of %d", x, r.n)
-	}
-	r.used++
-	return uint16(x), n, true, nil
 }
 
 // fail ends the use of the device.
@@ -171,7 +127,7 @@ func (d *Device) Send(frame []byte) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for {
-		id, _, ok, err := d.tx.taken()
+		id, _, ok, err := d.tx.Taken()
 		if err == nil && ok && !d.busy[id] {
 			err = fmt.Errorf("the device says that it has sent packet %d, which it was not given", id)
 		}
@@ -191,11 +147,11 @@ func (d *Device) Send(frame []byte) bool {
 	id := d.free[len(d.free)-1]
 	d.free = d.free[:len(d.free)-1]
 	d.busy[id] = true
-	b := d.tx.Buffers[id].Bytes
+	b := d.tx.buffers[id].Bytes
 	clear(b[:headerBytes])
 	n := copy(b[headerBytes:], frame)
-	le.PutUint32(d.tx.Desc[16*int(id)+8:], uint32(headerBytes+n))
-	d.tx.offer(id, 1)
+	d.tx.Describe(id, virtq.Part{Address: d.tx.buffers[id].Address, Bytes: headerBytes + n})
+	d.tx.Offer(id, virtq.NoInterrupts)
 	d.t.Notify(Transmit)
 	return true
 }
@@ -217,7 +173,7 @@ func (d *Device) Run(receive func(frame []byte)) {
 // Poll gives what has come in to receive; false if the device is not used any more.
 func (d *Device) Poll(receive func(frame []byte)) bool {
 	for some := false; ; some = true {
-		id, n, ok, err := d.rx.taken()
+		id, n, ok, err := d.rx.Taken()
 		if err == nil && ok && (n < headerBytes+etherBytes || n > BufferBytes) {
 			err = fmt.Errorf("the device says that a packet has %d bytes", n)
 		}
@@ -231,7 +187,7 @@ func (d *Device) Poll(receive func(frame []byte)) bool {
 			}
 			return true
 		}
-		receive(d.rx.Buffers[id].Bytes[headerBytes:n])
-		d.rx.offer(id, 0)
+		receive(d.rx.buffers[id].Bytes[headerBytes:n])
+		d.rx.Offer(id, 0)
 	}
 }

@@ -2,6 +2,7 @@ package nic
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"grim/arch"
+	"grim/kernel/virtq"
 )
 
 // fake is a device over memory. Its addresses are offsets into that memory. It gives
@@ -27,15 +29,17 @@ type fake struct {
 
 const fakeQueue = 8
 
+var le = binary.LittleEndian
+
 func newFake(t *testing.T) (*fake, *Device, *[]string) {
 	f := &fake{mem: make([]byte, 1<<18), irq: make(chan bool, 1000)}
 	queue := func(n int) Queue {
 		at := n * 1 << 17
 		f.at[n] = at
-		q := Queue{Desc: f.mem[at : at+4096], Avail: f.mem[at+4096 : at+8192], Used: f.mem[at+8192 : at+12288]}
+		q := Queue{Memory: virtq.Memory{Desc: f.mem[at : at+4096], Avail: f.mem[at+4096 : at+8192], Used: f.mem[at+8192 : at+12288], Size: fakeQueue}}
 		for i := range fakeQueue {
 			b := at + 16384 + i*BufferBytes
-			q.Buffers = append(q.Buffers, Buffer{f.mem[b : b+BufferBytes], uint64(b)})
+			q.Buffers = append(q.Buffers, virtq.Buffer{Bytes: f.mem[b : b+BufferBytes], Address: uint64(b)})
 		}
 		return q
 	}
@@ -96,7 +100,7 @@ func (f *fake) Notify(q int) {
 }
 
 // TestEcho sends frames of all sizes, which come back in order.
-// Broken by: offer without advancing, a length that is not set.
+// Broken by: virtq.Ring.Offer without advancing, a length that is not set.
 func TestEcho(t *testing.T) {
 	_, d, log := newFake(t)
 	var got [][]byte
@@ -136,7 +140,7 @@ func TestParallel(t *testing.T) {
 
 // TestLies: a device that says what cannot be is not used any more, and nothing else
 // happens.
-// Broken by: the check of a descriptor's number or of a length taken out (out of range).
+// Broken by: the check of a descriptor's number (virtq) or of a length taken out (out of range).
 func TestLies(t *testing.T) {
 	for i, lie := range []func(f *fake){
 		func(f *fake) { f.length = 5 },

@@ -16,7 +16,7 @@ func FuzzDevice(f *testing.F) {
 	srv := newServer(f.TempDir())
 	f.Fuzz(func(t *testing.T, after uint8, lies []byte) {
 		turn := -int(after % 20)
-		_, q, _ := newDevice(t, func(d *device, id uint32, m, room []byte) {
+		_, q, _ := newDevice(t, 0, func(d *device, id uint32, m, room []byte) {
 			r, err := srv.do(append([]byte(nil), m...), len(room))
 			if err != nil {
 				t.Error(err)

@@ -9,9 +9,10 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"grim/arch"
-	"grim/kernel/disk"
+	"grim/kernel/virtq"
 )
 
 // device is a virtio device over memory. Its addresses are offsets into that memory. It
@@ -33,12 +34,12 @@ const (
 	buffersAt = 16384
 )
 
-func newDevice(t *testing.T, answer func(d *device, id uint32, m, room []byte)) (*device, *Queue, *[]string) {
+func newDevice(t *testing.T, limit time.Duration, answer func(d *device, id uint32, m, room []byte)) (*device, *Queue, *[]string) {
 	d := &device{mem: make([]byte, buffersAt+testQueue/2*BufferBytes), irq: make(chan bool, 1000), answer: answer}
-	c := QueueConfig{Transport: d, Desc: d.mem[:availAt], Avail: d.mem[availAt:usedAt], Used: d.mem[usedAt:buffersAt], QueueSize: testQueue}
+	c := virtq.Config{Transport: d, Limit: limit, Memory: virtq.Memory{Desc: d.mem[:availAt], Avail: d.mem[availAt:usedAt], Used: d.mem[usedAt:buffersAt], Size: testQueue}}
 	for i := range testQueue / 2 {
 		at := buffersAt + i*BufferBytes
-		c.Buffers = append(c.Buffers, disk.Buffer{Bytes: d.mem[at : at+BufferBytes], Address: uint64(at)})
+		c.Buffers = append(c.Buffers, virtq.Buffer{Bytes: d.mem[at : at+BufferBytes], Address: uint64(at)})
 	}
 	var mu sync.Mutex
 	var log []string
@@ -93,7 +94,7 @@ func (d *device) finish(id, n uint32, ahead uint16) {
 
 // TestQueue: many requests from several threads, each with its own reply.
 func TestQueue(t *testing.T) {
-	_, q, log := newDevice(t, func(d *device, id uint32, m, room []byte) { d.finish(id, uint32(copy(room, m)), 0) })
+	_, q, log := newDevice(t, 0, func(d *device, id uint32, m, room []byte) { d.finish(id, uint32(copy(room, m)), 0) })
 	var all sync.WaitGroup
 	for g := range 6 {
 		all.Go(func() {
@@ -127,14 +128,14 @@ func TestDeviceLies(t *testing.T) {
 		func(d *device, _ uint32, _, _ []byte) { d.gone.Store(true); d.irq <- true },
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			_, q, log := newDevice(t, answer)
+			_, q, log := newDevice(t, 0, answer)
 			if r, err := q.do(make([]byte, 20), 100); err == nil {
 				t.Errorf("a reply of %d bytes", len(r))
 			}
-			if _, err := q.do(make([]byte, 20), 100); !errors.Is(err, errBroken) {
+			if _, err := q.do(make([]byte, 20), 100); !errors.Is(err, virtq.ErrBroken) {
 				t.Errorf("the next request: %v", err)
 			}
-			if len(*log) != 1 || !strings.HasSuffix((*log)[0], errBroken.Error()) {
+			if len(*log) != 1 || !strings.HasSuffix((*log)[0], virtq.ErrBroken.Error()) {
 				t.Errorf("log %q", *log)
 			}
 		})
@@ -143,8 +144,7 @@ func TestDeviceLies(t *testing.T) {
 
 // TestNoAnswer: a request that is not answered in time ends the use of the device.
 func TestNoAnswer(t *testing.T) {
-	_, q, log := newDevice(t, func(*device, uint32, []byte, []byte) {})
-	q.c.Limit = 1
+	_, q, log := newDevice(t, 1, func(*device, uint32, []byte, []byte) {})
 	if _, err := q.do(make([]byte, 20), 100); err == nil || len(*log) != 1 {
 		t.Errorf("%v, log %q", err, *log)
 	}
@@ -153,7 +153,7 @@ func TestNoAnswer(t *testing.T) {
 // TestGone: the device goes away while the directory is mounted. Requests give EIO.
 func TestGone(t *testing.T) {
 	srv := newServer(t.TempDir())
-	d, q, _ := newDevice(t, func(d *device, id uint32, m, room []byte) {
+	d, q, _ := newDevice(t, 0, func(d *device, id uint32, m, room []byte) {
 		if d.gone.Load() {
 			return
 		}

@@ -498,16 +498,20 @@ func execute(dir string) error {
 // many makes and removes a thousand files, so that the directory grows.
 func many(dir string) error {
 	name := func(i int) string { return filepath.Join(dir, fmt.Sprintf("file-with-a-name-%d", i)) }
-	for i := range 1000 {
+	n := 1000
+	if shared(dir) { // each call is some messages to another machine
+		n = 200
+	}
+	for i := range n {
 		if err := os.WriteFile(name(i), pattern(i, i%50), 0o644); err != nil {
 			return err
 		}
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 1000 {
+	if err != nil || len(entries) != n {
 		return fmt.Errorf("%d entries, %v", len(entries), err)
 	}
-	for i := range 1000 {
+	for i := range n {
 		if i%3 == 0 {
 			if err := same(name(i), pattern(i, i%50)); err != nil {
 				return err
