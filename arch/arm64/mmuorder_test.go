@@ -5,9 +5,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -25,7 +25,11 @@ func assembled(t *testing.T, file, function string) (code []uint32) {
 		}
 		return out
 	}
-	tool("asm", "-p", "grim/arch/arm64", "-I", filepath.Join(runtime.GOROOT(), "pkg/include"), "-o", object, file)
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tool("asm", "-p", "grim/arch/arm64", "-I", filepath.Join(strings.TrimSpace(string(root)), "pkg/include"), "-o", object, file)
 	text := tool("objdump", "-s", `\.`+function+`$`, object)
 	for _, m := range regexp.MustCompile(`(?m)^\s+\S+:\d+\s+0x[0-9a-f]+\s+([0-9a-f]{8})\s`).FindAllSubmatch(text, -1) {
 		w, _ := strconv.ParseUint(string(m[1]), 16, 32)

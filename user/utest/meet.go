@@ -363,7 +363,7 @@ func reuseNumbers(area *reuseArea, me uint32, set int) int {
 		// Its /proc/PID/stat begins with its number, and has its parent's.
 		b := append(path[:0], "/proc/"...)
 		b = appendNumber(b, pid)
-		b = append(b, "/stat\x00"...)
+		copy(path[len(b):], "/stat\x00")
 		stat, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, ^uintptr(99), uintptr(unsafe.Pointer(&path)), unix.O_RDONLY, 0, 0, 0)
 		if errno != 0 {
 			return 3
