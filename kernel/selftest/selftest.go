@@ -95,8 +95,11 @@ type test struct {
 	// CPU. With several CPUs, an emulator counts the instructions of all CPUs, which it
 	// runs in turn.
 	timed bool
-	real  bool // the test needs a machine whose CPUs run at the same time
-	cpus  bool // the test is about several CPUs, and does not run on one
+	// virtual: the test judges times that several CPUs in turn do not change. It runs only
+	// where time is a count of instructions.
+	virtual bool
+	real    bool // the test needs a machine whose CPUs run at the same time
+	cpus    bool // the test is about several CPUs, and does not run on one
 	// absent: the kernel's arguments do not ask for the test.
 	absent bool
 }
@@ -153,7 +156,7 @@ func (e *Env) selected(c test) bool {
 	if c.timed && (!e.Virtual || runtime.GOMAXPROCS(0) > 1) {
 		return false
 	}
-	if c.real && e.Virtual {
+	if c.virtual && !e.Virtual || c.real && e.Virtual {
 		return false
 	}
 	if c.lab && !strings.HasPrefix(e.Select, "debate") {

@@ -10,8 +10,8 @@ import (
 )
 
 var turnTests = []test{
-	{name: "turns/woken-waits-short", run: wokenWaits},
-	{name: "turns/all-get-some", run: allGetSome},
+	{name: "turns/woken-waits-short", run: wokenWaits, virtual: true},
+	{name: "turns/all-get-some", run: allGetSome, virtual: true},
 }
 
 // wokenWait is how long a task that is woken may have to wait while others compute. One step
