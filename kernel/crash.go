@@ -22,6 +22,12 @@ func crash(how string, board board) {
 		*(*byte)(unsafe.Add(nil, text)) = 0
 	case "stack":
 		overflowStack()
+	case "stack-cpu1":
+		if board.CPUs() < 2 {
+			panic("kernel: crash=stack-cpu1 wants two CPUs")
+		}
+		runtime.SetPlace(runtime.MakePlace(1<<1, 0, false, false))
+		overflowStack()
 	case "busy": // on one CPU, while another is in the kernel
 		if board.CPUs() < 2 {
 			panic("kernel: crash=busy wants two CPUs")

@@ -38,6 +38,14 @@ const (
 	faultStackTop = 0xe000
 )
 
+// The system stacks of all CPUs' schedulers but the boot CPU's lie in the 2 MB below the
+// entry area, which only the kernel's root and the shared layout map. Each is at the end of
+// stackStride bytes, whose other pages are not mapped.
+const (
+	stacksBase  = areaBase - 2<<20
+	stackStride = 0x8000
+)
+
 // areaGuards returns the guard pages below the interrupt stacks of CPU n. Nothing is ever
 // mapped there.
 func areaGuards(n int) []arch.StackGuard {

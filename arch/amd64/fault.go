@@ -91,7 +91,7 @@ func kernelFault(r *faultRegs, g uintptr) {
 	runtime.FatalFault(&c)
 }
 
-// OverflowStack writes over the end of the boot stack, for crash tests.
+// OverflowStack writes over the end of this CPU's system stack, for crash tests.
 func OverflowStack()
 
 // nestedFault ends the machine after a fault in the fault handler, or after a fault that

@@ -176,8 +176,8 @@ func (m *Machine) CopyUser(dst, src *arch.UArea) {
 // not executable, for runtime.GrowHeap. All arguments are multiples of the page size. It
 // uses 2 MB blocks where alignment allows. alloc returns a frame for a page table.
 func (m *Machine) GrowWindow(va arch.VA, pa arch.PA, size uint64, alloc func() arch.PA) error {
-	if va < arch.KernelBase || uint64(va)+size > areaBase || uint64(va)+size < uint64(va) {
-		return fmt.Errorf("amd64: [%#x, %#x) is outside of the kernel window, which ends at %#x", va, uint64(va)+size, uint64(areaBase))
+	if va < arch.KernelBase || uint64(va)+size > stacksBase || uint64(va)+size < uint64(va) {
+		return fmt.Errorf("amd64: [%#x, %#x) is outside of the kernel window, which ends at %#x", va, uint64(va)+size, uint64(stacksBase))
 	}
 	t := m.tables
 	t.alloc = alloc

@@ -87,9 +87,21 @@ func (m *Machine) startOthers(table arch.PA, c *Config) (warnings []string) {
 			warnings = append(warnings, fmt.Sprintf("CPU %d: its time-stamp counter is off by %d ticks: time is not the same there", n, off))
 		}
 		stackGuards = append(stackGuards, areaGuards(n)...)
+		m.mapSystemStack(n)
 		m.running++
 	}
 	return warnings
+}
+
+// mapSystemStack maps a stack for the scheduler of CPU n.
+func (m *Machine) mapSystemStack(n int) {
+	end := stacksBase + arch.VA(n+1)*stackStride
+	start := end - runtime.SystemStackBytes
+	for va := start; va < end; va += arch.PageSize {
+		m.tables.enter(m.shared, va, m.tables.page(), arch.PageSize, kernData)
+	}
+	stackGuards = append(stackGuards, arch.StackGuard{Page: start - arch.PageSize, Stack: fmt.Sprintf("system stack (g0) of CPU %d", n)})
+	runtime.SetSystemStack(n, uintptr(end))
 }
 
 // setTrampolineArg makes the trampoline start CPU n.

@@ -34,7 +34,7 @@ func exceptionStackBase() uintptr
 // clearHistory installs the vectors that clear the branch history in the way how.
 func clearHistory(how clearing, loops, smc uint64)
 
-// OverflowStack writes beyond the end of the boot stack, for crash tests.
+// OverflowStack writes beyond the end of this CPU's system stack, for crash tests.
 func OverflowStack()
 
 // InitUser implements arch.Machine.

@@ -119,7 +119,7 @@ func (m *Machine) startOthers(c *Config) (warnings []string) {
 		if o.Method == "psci" {
 			b.conduit = uint64(m.conduit)
 		}
-		if r.exceptions, err = m.exceptionStackOf(slot); err != nil {
+		if r.exceptions, err = m.mapStack(slot, exceptionStackSize, "exception stack (SP_EL1)"); err != nil {
 			warnings = append(warnings, err.Error())
 			continue
 		}
@@ -136,6 +136,11 @@ func (m *Machine) startOthers(c *Config) (warnings []string) {
 			continue
 		}
 		m.rules.join(b.midr, b.ctr)
+		if end, err := m.mapStack(maxCPUs+n, runtime.SystemStackBytes, fmt.Sprintf("system stack (g0) of CPU %d", n)); err != nil {
+			warnings = append(warnings, err.Error())
+		} else {
+			runtime.SetSystemStack(n, end)
+		}
 		m.running++
 	}
 	m.featuresHere() // what the others ask for
@@ -251,24 +256,25 @@ func secondary(b *startBlock) {
 	atomic.StoreUint64(&b.started, 1)
 }
 
-// The exception stacks of all CPUs but the boot CPU lie in the last 2 MB of the kernel
-// window. Each is at the end of areaStride bytes, whose other pages are not mapped.
+// The exception stacks of all CPUs but the boot CPU, and then the system stacks of their
+// schedulers, lie in the last 2 MB of the kernel window. Each is at the end of areaStride
+// bytes, whose other pages are not mapped.
 const (
 	areaBase   = 0xffffffffffe00000
 	areaStride = 0x8000
 )
 
-// exceptionStackOf maps the exception stack with number n and returns its end.
-func (m *Machine) exceptionStackOf(n int) (uintptr, error) {
+// mapStack maps the stack with number n and returns its end.
+func (m *Machine) mapStack(n int, size arch.VA, name string) (uintptr, error) {
 	end := areaBase + arch.VA(n+1)*areaStride
-	start := end - exceptionStackSize
+	start := end - size
 	for va := start; va < end; va += arch.PageSize {
 		if err := m.live().mapRange(va, m.mmu.alloc(), arch.PageSize, kernelData); err != nil {
 			return 0, err
 		}
 	}
 	barrier()
-	stackGuards = append(stackGuards, arch.StackGuard{Page: start - arch.PageSize, Stack: "exception stack (SP_EL1)"})
+	stackGuards = append(stackGuards, arch.StackGuard{Page: start - arch.PageSize, Stack: name})
 	slices.SortFunc(stackGuards, compareGuards)
 	return uintptr(end), nil
 }

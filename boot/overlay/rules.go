@@ -144,6 +144,8 @@ func edits() []rule {
 			"see above"),
 		e("runtime/proc.go", "func dropg() {\n", "func dropg() {\n\tif severalCPUs {\n\t\tleaveThread()\n\t}\n",
 			"a thread's address space is left by the CPU that the thread leaves"),
+		e("runtime/proc.go", "\t\tmp.g0 = malg(16384 * sys.StackGuardMultiplier)\n", "\t\tmp.g0 = newG0(mp)\n",
+			"a system stack with a guard page: grim_cpus.go"),
 		e("runtime/proc.go", "\t\t\tthread.takeP()\n\t\t\tthread.resume()\n\t\t\thandoffp(p2)\n", "\t\t\tthread.safePoint()\n",
 			"no other M may run the P meanwhile: grim_user.go"),
 		e("runtime/proc.go", "func runqempty(pp *p) bool {\n", "func runqempty(pp *p) bool {\n\tif !pp.queuesEmpty() {\n\t\treturn false\n\t}\n",

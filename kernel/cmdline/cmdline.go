@@ -80,7 +80,7 @@ func parseNet(s string) (n Net, err error) {
 }
 
 // crashes are the values of crash=.
-var crashes = []string{"no", "panic", "nil", "text", "stack", "busy"}
+var crashes = []string{"no", "panic", "nil", "text", "stack", "stack-cpu1", "busy"}
 
 // mitigations are the words of mitigations=. A machine ignores the mitigations that it does
 // not have.

@@ -21,6 +21,10 @@ var crashes = []struct {
 		[]string{`^fatal error: fault`, `^grim/kernel\.crash\(`, `cr2 ffffffff8020[01]000`, `: MOVB `}},
 	{boot{arch: "amd64", machine: "q35", mem: "64M", args: []string{"crash=stack"}},
 		[]string{`^kernel stack overflow: boot stack \(g0\)`, `^fatal fault in kernel code`, `^grim/kernel\.crash\(`}},
+	{boot{arch: "amd64", machine: "q35", mem: "64M", cpus: 2, args: []string{"crash=stack-cpu1"}},
+		[]string{`^kernel stack overflow: system stack \(g0\) of CPU 1`, `^fatal fault in kernel code`, `^grim/kernel\.crash\(`}},
+	{boot{arch: "arm64", machine: "virt", mem: "64M", cpus: 2, args: []string{"crash=stack-cpu1"}},
+		[]string{`^kernel stack overflow: system stack \(g0\) of CPU 1`, `^fatal fault in kernel code`, `^grim/kernel\.crash\(`}},
 	// The other CPUs are stopped, and the report says what they were doing. On arm64, a CPU
 	// in the kernel cannot be stopped.
 	{boot{arch: "amd64", machine: "q35", mem: "128M", cpus: 4, args: []string{"crash=busy", "cpus=4"}},

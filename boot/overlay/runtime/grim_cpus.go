@@ -87,6 +87,29 @@ func SetCPUs(n int) {
 	}
 }
 
+// SystemStackBytes is the size of the stack of a CPU's scheduler (g0), as in the stock
+// runtime.
+const SystemStackBytes = 16384
+
+var systemStacks [maxCPUs]stack
+
+// SetSystemStack gives a CPU the memory [end-SystemStackBytes, end) for its scheduler's
+// stack, below which nothing is mapped. It must be called before SetCPUs. A CPU without it
+// has its stack in the heap, where an overflow damages what lies below.
+func SetSystemStack(cpu int, end uintptr) { systemStacks[cpu] = stack{end - SystemStackBytes, end} }
+
+// newG0 returns the g of the scheduler on mp's CPU.
+func newG0(mp *m) *g {
+	s := systemStacks[mp.cpu]
+	if s.hi == 0 {
+		return malg(SystemStackBytes)
+	}
+	gp := malg(-1)
+	gp.stack = s
+	gp.stackguard0, gp.stackguard1 = s.lo+stackGuard, ^uintptr(0) // as malg
+	return gp
+}
+
 // newosproc starts the CPU of mp.
 func newosproc(mp *m) {
 	if goos.Task == nil {

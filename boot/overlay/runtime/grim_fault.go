@@ -76,7 +76,7 @@ func InjectPanic(c *FaultContext) bool {
 	if c.Kind == FaultIllegal || c.Kind == FaultTrap {
 		return false
 	}
-	if c.SP < gp.stack.lo || c.SP > gp.stack.hi {
+	if c.SP < gp.stack.lo+injectRoom || c.SP > gp.stack.hi {
 		return false
 	}
 	gp.sig, gp.sigcode0 = c.Kind.signal()
@@ -89,6 +89,9 @@ func InjectPanic(c *FaultContext) bool {
 	injectCall(c, gp)
 	return true
 }
+
+// injectRoom is more than what injectCall pushes. A stack without that room has overflowed.
+const injectRoom = 64
 
 // signal returns the signal and code that the runtime's sigpanic knows.
 func (k FaultKind) signal() (sig uint32, code uintptr) {
