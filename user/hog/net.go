@@ -50,6 +50,10 @@ func connect(backlog int) int {
 		if e := bare.Call(syscall.SYS_LISTEN, uintptr(fd), uintptr(backlog)); e < 0 {
 			return e
 		}
+		limit := syscall.Timeval{Sec: 1}
+		if e := bare.Call(syscall.SYS_SETSOCKOPT, uintptr(fd), syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, uintptr(unsafe.Pointer(&limit)), unsafe.Sizeof(limit)); e < 0 {
+			return e
+		}
 		server.fd, server.at, server.left = fd, at, backlog
 	}
 	c := bare.Call(syscall.SYS_SOCKET, syscall.AF_INET, syscall.SOCK_STREAM, 0)
@@ -68,13 +72,18 @@ func connect(backlog int) int {
 }
 
 // takeConnection keeps one end of a connection, which it does not read. The other end is
-// closed and has not sent everything.
+// closed and has not sent everything. The kernel resets a connection that it has no room for,
+// also after connect has returned, so accept waits for a second at most.
 func takeConnection() int {
 	if e := connect(1); e < 0 {
 		return e
 	}
 	server.left++
-	return bare.Call(syscall.SYS_ACCEPT4, uintptr(server.fd), 0, 0, 0)
+	fd := bare.Call(syscall.SYS_ACCEPT4, uintptr(server.fd), 0, 0, 0)
+	if fd == -int(syscall.EAGAIN) {
+		return -int(syscall.ENOBUFS) // there was no room for it in the listener's queue, so it was reset
+	}
+	return fd
 }
 
 // takePending makes a connection that is never accepted.
