@@ -56,7 +56,7 @@ func TestParse(t *testing.T) {
 		"layout=both":                "one of shared, separate, shared!",
 		"mitigations=off,all":        "one or more, with commas, of auto, off",
 		"exit=never":                 "one of purge, reaper, inline, parent, eager",
-		"crash=now":                  "one of no, panic, nil, text, stack, busy",
+		"crash=now":                  "one of no, panic, nil, text, stack, stack-cpu1, busy",
 		"layout":                     "write layout=VALUE",
 		"slice=1us":                  "from 100us to 1s",
 		"virtio_mmio.device=512@x:1": "it is SIZE@ADDRESS:IRQ",
