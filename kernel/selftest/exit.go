@@ -79,6 +79,19 @@ const othersLimit = 500 * time.Millisecond
 // reaped. Broken by exit.Reaper, and by Purge after die: the slow process is then dead too
 // early.
 func exitOthersGoOn(t *T) {
+	wake, wait := t.purgeAsleep()
+	others := t.mixedProcess(2)
+	if !soon(othersLimit, others.Exited) {
+		t.Brokenf(exit.E7, "others wait for the purge that sleeps")
+	}
+	wake()
+	t.wants("mixed load beside a purge that sleeps", others, 0)
+	wait()
+}
+
+// purgeAsleep starts a process that exits, and returns when its purge sleeps in its pager.
+// wake checks the state of the process and lets the purge go on, and wait waits for the end.
+func (t *T) purgeAsleep() (wake, wait func()) {
 	var p program
 	p.touch(gateVA, arch.PageSize, 1)
 	p.exit(0)
@@ -88,20 +101,20 @@ func exitOthersGoOn(t *T) {
 	close(g.open[0])
 	slow := t.start(vs)
 	t.await(g, 0)
-	wait := t.toPurge(slow)
+	ended := t.toPurge(slow)
 	t.await(g, 0)
-	others := t.mixedProcess(2)
-	if !soon(othersLimit, others.Exited) {
-		t.Brokenf(exit.E7, "others wait for the purge that sleeps")
+	wake = func() {
+		if s, want := slow.State(), t.stateAtPurge(); s != want {
+			t.Errorf("the slow one is %v while it is purged, want %v", s, want)
+		}
+		close(g.out[0])
 	}
-	if s, want := slow.State(), t.stateAtPurge(); s != want {
-		t.Errorf("the slow one is %v while it is purged, want %v", s, want)
+	wait = func() {
+		if st := ended().Status; st != 0 {
+			t.Errorf("slow one: %s", statusText(st))
+		}
 	}
-	close(g.out[0])
-	t.wants("mixed load beside a purge that sleeps", others, 0)
-	if st := wait().Status; st != 0 {
-		t.Errorf("slow one: %s", statusText(st))
-	}
+	return wake, wait
 }
 
 // toPurge makes sure that an ending process is purged: if the parent must do that, toPurge

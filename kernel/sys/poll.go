@@ -97,8 +97,8 @@ func (c ctx) poll(va arch.VA, n uint64, deadline int64) (uint64, error) {
 }
 
 // putRevents stores the results of the pollfds at va, for which raw has room. It stores
-// nothing but revents: another thread may be changing the rest for its next poll. Most results
-// are what is there already.
+// nothing but revents: another thread may be changing the rest for its next poll. It skips
+// each revents that has the right value already, as most have.
 func (c ctx) putRevents(va arch.VA, raw []byte, fds []fs.PollFD) error {
 	if err := c.mem().EnsureWritable(va, uint64(len(raw))); err != nil {
 		return err

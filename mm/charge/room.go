@@ -43,10 +43,10 @@ func (s *System) hasRoom(n, used int64) bool {
 	if s.room.Free(n) >= used/greed {
 		return true
 	}
-	// Garbage is what was there when the last collection began, or was allocated since, and
-	// has been given back. What was given back is peak-now and what was charged since, which
-	// was allocated since. Objects that have been given back alone may be enough: nothing
-	// need have been allocated.
+	// Collected is only what has been given back. The estimate of it has two parts: peak-now,
+	// which is how much less is charged than at the peak since the last collection; and what
+	// was allocated since that collection, which may have been given back as well. Each part
+	// alone may be enough.
 	if s.room.Allocated()+s.peak.Load()-now < s.room.Worth() {
 		return false
 	}
